@@ -1,0 +1,2 @@
+//! The `salt402` command.
+fn main() {}

@@ -1,0 +1,218 @@
+//! The verifier's wire: what a server asks and what it is answered. Snake case, amounts as strings.
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDigest};
+
+/// `POST /v1/quotes`: ask for a quote.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteRequest {
+    /// The chain to be paid on.
+    pub chain: ChainId,
+    /// Who is to be paid.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payee: Address,
+    /// What is to be paid.
+    pub asset: Asset,
+    /// How much, in base units; more than zero.
+    pub amount: Amount,
+    /// The request that is paid for.
+    pub request_digest: RequestDigest,
+    /// Whether the quote must be one that nobody else can be given; then its id must come with the proof. Where the
+    /// operator takes no bare hashes every quote is such a quote.
+    #[serde(default)]
+    pub secret: bool,
+}
+
+/// The answer to a [`QuoteRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QuoteResponse {
+    /// The quote's id.
+    pub quote_id: QuoteId,
+    /// The payment's reference: keccak256 of the id.
+    pub reference: B256,
+    /// The contract to pay through.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payment_contract: Address,
+    /// The network's name, for people.
+    pub network: String,
+    /// The asset's symbol, for people.
+    pub symbol: String,
+    /// The asset's decimal places, for people.
+    pub decimals: u8,
+    /// When the quote was given, in seconds since 1970 UTC.
+    pub issued_at: u64,
+    /// The last second in which the payment may be mined, in seconds since 1970 UTC.
+    pub expires_at: u64,
+}
+
+/// `POST /v1/verify`: was this paid?
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// The transaction that is said to have paid.
+    pub proof: Proof,
+    /// The id of the quote that was paid; its price counts, not that of `requirement`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote_id: Option<QuoteId>,
+    /// What had to be paid.
+    pub requirement: Requirement,
+    /// Whether the payment is to be used up for this request.
+    #[serde(default)]
+    pub claim: bool,
+    /// Who claims: a name that stays the same when the server restarts, at most 128 characters. A claim is given
+    /// again only to the same name and the same request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub claimant: String,
+    /// How long to wait for a payment that is not there yet or not deep enough, in milliseconds; cut to the
+    /// operator's limit.
+    #[serde(default)]
+    pub wait_ms: u64,
+}
+
+/// What had to be paid, by whom it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requirement {
+    /// The chain.
+    pub chain: ChainId,
+    /// Who had to be paid.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payee: Address,
+    /// What had to be paid.
+    pub asset: Asset,
+    /// How much, in base units.
+    pub amount: Amount,
+    /// The request that is to be served.
+    pub request_digest: RequestDigest,
+    /// Blocks that must contain or follow the payment: 1 is its own block. Never less than the operator's policy;
+    /// left out, the policy's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmations: Option<u64>,
+}
+
+/// The answer to a [`VerifyRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It was paid. With `claim`, it is now used up, and that is on disk.
+    Accepted {
+        /// The payment.
+        payment: Box<PaymentView>,
+        /// The claim, if one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claim: Option<ClaimView>,
+    },
+    /// Not yet: show the same proof again, pay nothing.
+    Pending {
+        /// Why.
+        code: Code,
+        /// Why, with the figures.
+        detail: String,
+        /// When to ask again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// No.
+    Rejected {
+        /// Why.
+        code: Code,
+        /// Why, with the figures, and what to do.
+        detail: String,
+    },
+}
+
+/// A payment as the verifier tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// The payment's name.
+    pub payment_id: PaymentId,
+    /// The chain.
+    pub chain: ChainId,
+    /// The transaction.
+    pub transaction: B256,
+    /// The payment contract.
+    #[serde(with = "crate::asset::checked_address")]
+    pub contract: Address,
+    /// The reference it was paid for.
+    pub reference: B256,
+    /// Who paid.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payer: Address,
+    /// Who was paid.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payee: Address,
+    /// What was paid.
+    pub asset: Asset,
+    /// How much, in base units.
+    pub amount: Amount,
+    /// The block it is in.
+    pub block_number: u64,
+    /// That block's hash.
+    pub block_hash: B256,
+    /// That block's time, in seconds since 1970 UTC.
+    pub block_timestamp: u64,
+    /// Blocks that contain or follow it, 1 when it is in the newest; 0 when its block left the chain.
+    pub confirmations: u64,
+    /// Whether its block is on the chain.
+    pub canonical: bool,
+    /// Whether it was used up.
+    pub claimed: bool,
+}
+
+/// A claim: the one thing that grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimView {
+    /// True once for a payment; false when the same request shows the same proof again.
+    pub first: bool,
+    /// When the payment was claimed, in milliseconds since 1970 UTC.
+    pub claimed_at_ms: u64,
+}
+
+/// `GET /v1/payments/{tx}`: what the index knows of a transaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PaymentsResponse {
+    /// Its payments, in the order of their logs; blocks that left the chain last.
+    pub payments: Vec<PaymentView>,
+}
+
+/// `GET /v1/status`: how things are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusResponse {
+    /// The version that answers.
+    pub version: String,
+    /// Whether every chain is followed and current.
+    pub ready: bool,
+    /// The chains.
+    pub chains: Vec<ChainStatus>,
+    /// Grants whose payment left the chain and did not come back.
+    pub open_incidents: u64,
+    /// Payments claimed so far.
+    pub claims: u64,
+    /// Requests that wait for a payment now.
+    pub waiting: u64,
+}
+
+/// How one chain is followed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChainStatus {
+    /// The chain.
+    pub chain: ChainId,
+    /// Its name.
+    pub network: String,
+    /// The contract whose payments are followed.
+    #[serde(with = "crate::asset::checked_address")]
+    pub payment_contract: Address,
+    /// The newest block whose payments are in the index.
+    pub indexed: Option<u64>,
+    /// The node's newest block, as far as known.
+    pub head: Option<u64>,
+    /// Payments on the chain, in the index.
+    pub payments: u64,
+    /// Whether it is followed and current.
+    pub ready: bool,
+    /// If not, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -1,0 +1,142 @@
+//! Every reason to refuse, under a name that does not change.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Declares [`Code`] from one table, so that a code cannot lack its text, status or title.
+macro_rules! codes {
+    ($($(#[$doc:meta])+ $variant:ident = $text:literal, $status:literal, $title:literal;)+) => {
+        /// Why something was refused, or not granted yet.
+        ///
+        /// The text of a code is stable from its first release; titles may be reworded.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Code {
+            $($(#[$doc])+ #[serde(rename = $text)] $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable text, as in a problem document's `code`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The HTTP status that a problem document with this code has.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)+ }
+            }
+
+            /// A short sentence for people, the same for every occurrence (RFC 9457 `title`).
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No proof came with the request.
+    PaymentRequired = "payment_required", 402, "This request has a price";
+    /// A body is not the JSON that the route takes.
+    MalformedJson = "malformed_json", 400, "The body is not the JSON this route takes";
+    /// A header is doubled, not visible ASCII, or too long.
+    MalformedHeader = "malformed_header", 400, "A header has more than one reading";
+    /// The proof is no transaction hash.
+    MalformedProof = "malformed_proof", 400, "The payment proof is malformed";
+    /// The quote id is not of our layout.
+    MalformedQuote = "malformed_quote", 400, "The quote id is malformed";
+    /// A query or path parameter does not parse.
+    MalformedParameter = "malformed_parameter", 400, "A parameter is malformed";
+    /// A field's value has the right type and no sense.
+    InvalidRequest = "invalid_request", 422, "The request asks for something that cannot be";
+    /// A chain that is not configured here.
+    UnknownChain = "unknown_chain", 400, "This chain is not followed here";
+    /// A model that is not served here.
+    UnknownModel = "unknown_model", 404, "This model is not served here";
+    /// No such route.
+    NotFound = "not_found", 404, "There is nothing here";
+    /// The route exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", 405, "This route does not take this method";
+    /// A body beyond the limit.
+    BodyTooLarge = "body_too_large", 413, "The body is too large";
+    /// A body of another media type.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body is not application/json";
+    /// The client was too slow.
+    RequestTimeout = "request_timeout", 408, "The request took too long to arrive";
+
+    /// The quote was not made with this server's key.
+    QuoteForged = "quote_forged", 402, "The quote is not one of this server's";
+    /// The quote's time is over and no payment was made within it.
+    QuoteExpired = "quote_expired", 402, "The quote has expired";
+    /// The quote is for another request than this one.
+    QuoteMismatch = "quote_mismatch", 402, "The quote is for another request";
+    /// A bare transaction hash where the operator wants the quote id too.
+    QuoteRequired = "quote_required", 402, "The quote id must come with the proof";
+    /// The transaction pays nobody through the payment contract.
+    ReferenceMismatch = "reference_mismatch", 402, "The payment was made for another request";
+    /// The payment is on another chain.
+    WrongNetwork = "wrong_network", 402, "The payment is on another chain";
+    /// Another asset was paid.
+    WrongAsset = "wrong_asset", 402, "Another asset was paid";
+    /// Somebody else was paid.
+    WrongPayee = "wrong_payee", 402, "Somebody else was paid";
+    /// Too little was paid.
+    InsufficientPayment = "insufficient_payment", 402, "Too little was paid";
+    /// The payment was mined after its quote ended, or is older than the policy allows.
+    PaymentExpired = "payment_expired", 402, "The payment is too old or was made too late";
+    /// The payment was used, for another request or by another server.
+    AlreadyClaimed = "already_claimed", 402, "The payment was used before";
+
+    /// The payment is not in the index yet.
+    PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";
+    /// The payment needs more blocks above it.
+    AwaitingConfirmations = "awaiting_confirmations", 402, "The payment is not deep enough yet";
+    /// The payment's block left the chain; it may come back in another.
+    PaymentOrphaned = "payment_orphaned", 402, "The payment's block was reorganized away";
+
+    /// Another copy of this request is being served.
+    InProgress = "in_progress", 409, "This request is being served already";
+    /// The outcome of this request was given and is no longer kept.
+    OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
+    /// The upstream model server failed.
+    UpstreamFailed = "upstream_failed", 502, "The model server failed";
+    /// The verifier could not be asked.
+    VerifierUnavailable = "verifier_unavailable", 503, "Payments cannot be verified now";
+    /// The index cannot be trusted to be current.
+    NotReady = "not_ready", 503, "The service is not ready";
+    /// A fault of ours.
+    Internal = "internal", 500, "Something failed here";
+}
+
+impl Code {
+    /// Whether time alone may turn this into a grant: the proof should be shown again, and nothing paid again.
+    pub const fn is_pending(self) -> bool {
+        matches!(self, Self::PaymentNotSeen | Self::AwaitingConfirmations | Self::PaymentOrphaned)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_survive_json() {
+        let texts: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        for code in Code::ALL {
+            let json = serde_json::to_string(code).unwrap();
+            assert_eq!(json, format!("\"{code}\""));
+            assert_eq!(serde_json::from_str::<Code>(&json).unwrap(), *code);
+            assert!((400..=599).contains(&code.status()));
+        }
+    }
+}

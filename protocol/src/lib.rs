@@ -1,0 +1,29 @@
+//! What is said between a payer, an inference server and a chain: money, networks, quotes, proofs, payments and
+//! refusals, as values.
+//!
+//! Nothing here reads a clock, a socket, a file or a database: every function is a pure function of its arguments, so
+//! that the whole protocol can be tested without a machine around it.
+
+pub mod api;
+pub mod asset;
+pub mod code;
+pub mod contracts;
+pub mod details;
+pub mod money;
+pub mod network;
+pub mod payment;
+pub mod problem;
+pub mod proof;
+pub mod quote;
+pub mod request;
+
+pub use alloy_primitives::{Address, B256, U256};
+pub use asset::Asset;
+pub use code::Code;
+pub use money::Amount;
+pub use network::ChainId;
+pub use payment::{Payment, PaymentId};
+pub use problem::Problem;
+pub use proof::Proof;
+pub use quote::{Quote, QuoteId, QuoteKey, Terms};
+pub use request::RequestDigest;

@@ -1,0 +1,212 @@
+//! A payment as the chain tells it, and its identity.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Keccak256, LogData};
+use alloy_sol_types::SolEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::contracts::ISaltPay;
+use crate::{Amount, Asset, ChainId};
+
+/// The name of a payment: a function of what is on chain and never of how it was asked for.
+///
+/// ```text
+/// keccak256( "salt402-payment-v1" ‖ chain id (8 bytes) ‖ contract (20) ‖ transaction hash (32)
+///            ‖ keccak256(topics ‖ data) (32) ‖ k (4) )
+/// ```
+///
+/// `k` counts, from zero, the logs of this transaction that are equal in contract, topics and data. Such logs are
+/// interchangeable, and no filter can return some of them without the others, so the name is the same by
+/// `eth_getLogs` over any range and any filter, by receipt, and after the transaction moved to another block. A log
+/// index has no part in it: on Citrate it is a position in the answer, not in the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PaymentId(pub B256);
+
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One payment: one log of one payment contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Its name.
+    pub id: PaymentId,
+    /// The chain it is on.
+    pub chain: ChainId,
+    /// The contract whose event it is.
+    pub contract: Address,
+    /// The transaction that holds it; one transaction may hold many.
+    pub transaction: B256,
+    /// What it was paid for: the hash of a quote's id.
+    pub reference: B256,
+    /// Who paid.
+    pub payer: Address,
+    /// Who was paid.
+    pub payee: Address,
+    /// What was paid.
+    pub asset: Asset,
+    /// How much arrived at the payee, in base units.
+    pub amount: Amount,
+}
+
+/// A log that may be a payment, with where it stands and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct RawLog<'a> {
+    /// The contract that emitted it.
+    pub contract: Address,
+    /// The transaction it belongs to.
+    pub transaction: B256,
+    /// Its topics and data.
+    pub content: &'a LogData,
+}
+
+/// Reads the payments out of logs, in the order of the logs.
+///
+/// `logs` must hold whole transactions, as every answer of `eth_getLogs` and every receipt does: equal logs are
+/// counted within their transaction. Logs of another contract than `contract`, with another event, or that do not
+/// decode are passed over and counted in [`Decoded::skipped`].
+pub fn decode<'a>(chain: ChainId, contract: Address, logs: impl IntoIterator<Item = RawLog<'a>>) -> Decoded {
+    let mut seen: HashMap<(B256, B256), u32> = HashMap::new();
+    let mut decoded = Decoded::default();
+    for log in logs {
+        let event = (log.contract == contract)
+            .then(|| ISaltPay::Payment::decode_log_data_validate(log.content).ok())
+            .flatten();
+        let Some(event) = event else {
+            decoded.skipped += 1;
+            continue;
+        };
+        let content = content_hash(log.content);
+        let equal_before = seen.entry((log.transaction, content)).or_default();
+        let id = identity(chain, contract, log.transaction, content, *equal_before);
+        *equal_before += 1;
+        decoded.payments.push(Payment {
+            id,
+            chain,
+            contract,
+            transaction: log.transaction,
+            reference: event.paymentReference,
+            payer: event.payer,
+            payee: event.payee,
+            asset: Asset::from_address(event.asset),
+            amount: Amount(event.amount),
+        });
+    }
+    decoded
+}
+
+/// What [`decode`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The payments, in the order of their logs.
+    pub payments: Vec<Payment>,
+    /// Logs that are no payment of this contract.
+    pub skipped: usize,
+}
+
+fn content_hash(content: &LogData) -> B256 {
+    let mut hasher = Keccak256::new();
+    for topic in content.topics() {
+        hasher.update(topic);
+    }
+    hasher.update(&content.data);
+    hasher.finalize()
+}
+
+fn identity(
+    chain: ChainId,
+    contract: Address,
+    transaction: B256,
+    content: B256,
+    equal_before: u32,
+) -> PaymentId {
+    let mut hasher = Keccak256::new();
+    hasher.update(b"salt402-payment-v1");
+    hasher.update(chain.get().to_be_bytes());
+    hasher.update(contract);
+    hasher.update(transaction);
+    hasher.update(content);
+    hasher.update(equal_before.to_be_bytes());
+    PaymentId(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn log(reference: u8, amount: u64) -> LogData {
+        ISaltPay::Payment {
+            paymentReference: B256::repeat_byte(reference),
+            payer: Address::repeat_byte(1),
+            payee: Address::repeat_byte(2),
+            asset: Address::ZERO,
+            amount: U256::from(amount),
+        }
+        .encode_log_data()
+    }
+
+    fn ids(logs: &[(B256, LogData)]) -> Vec<PaymentId> {
+        let raw = logs.iter().map(|(transaction, content)| RawLog {
+            contract: Address::repeat_byte(9),
+            transaction: *transaction,
+            content,
+        });
+        decode(ChainId::CITRATE, Address::repeat_byte(9), raw).payments.iter().map(|p| p.id).collect()
+    }
+
+    #[test]
+    fn logs_of_other_contracts_and_broken_logs_are_no_payments() {
+        let good = log(1, 5);
+        let short = LogData::new_unchecked(good.topics().to_vec(), good.data.slice(..32));
+        let dirty = {
+            let mut data = good.data.to_vec();
+            data[0] = 1;
+            LogData::new_unchecked(good.topics().to_vec(), data.into())
+        };
+        let raw = |contract: u8, content| RawLog {
+            contract: Address::repeat_byte(contract),
+            transaction: B256::ZERO,
+            content,
+        };
+        let logs = [raw(9, &good), raw(8, &good), raw(9, &short), raw(9, &dirty)];
+        let decoded = decode(ChainId::CITRATE, Address::repeat_byte(9), logs);
+        assert_eq!((decoded.payments.len(), decoded.skipped), (1, 3));
+        assert_eq!(decoded.payments[0].asset, Asset::Native);
+    }
+
+    proptest! {
+        /// Any filter that keeps or drops equal logs together, and any order of transactions, gives the same names.
+        #[test]
+        fn a_payment_has_one_name_by_any_question(
+            logs in prop::collection::vec((0u8..3, 1u8..4, 1u64..3), 1..24),
+            asked_reference in 1u8..4,
+            asked_transaction in 0u8..3,
+        ) {
+            let all: Vec<_> =
+                logs.iter().map(|(tx, r, a)| (B256::repeat_byte(*tx), log(*r, *a))).collect();
+            let names = ids(&all);
+            let distinct: std::collections::HashSet<_> = names.iter().collect();
+            prop_assert_eq!(distinct.len(), names.len());
+
+            let pick = |keep: &dyn Fn(&(B256, LogData)) -> bool| {
+                let some: Vec<_> = all.iter().filter(|l| keep(l)).cloned().collect();
+                let expected: Vec<_> =
+                    all.iter().zip(&names).filter(|(l, _)| keep(l)).map(|(_, id)| *id).collect();
+                (ids(&some), expected)
+            };
+            let topic = B256::repeat_byte(asked_reference);
+            let (by_reference, expected) = pick(&|l| l.1.topics()[1] == topic);
+            prop_assert_eq!(by_reference, expected);
+            let (by_receipt, expected) = pick(&|l| l.0 == B256::repeat_byte(asked_transaction));
+            prop_assert_eq!(by_receipt, expected);
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Quotes: what a server asks for a request, authenticated so that none need be stored.
+
+use std::fmt;
+use std::str::FromStr;
+
+use alloy_primitives::{Address, B256, U256, keccak256};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Sha256;
+
+use crate::{Amount, Asset, ChainId, RequestDigest};
+
+/// The request header in which a payer presents the id of the quote it paid.
+pub const QUOTE_HEADER: &str = "x-payment-quote";
+
+/// Bytes of a quote before its authentication code.
+const BODY: usize = 166;
+/// Bytes of a quote on the wire.
+const LENGTH: usize = BODY + 32;
+/// Layout version of the bytes.
+const VERSION: u8 = 1;
+
+/// What is to be paid, to whom, for which request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The chain to pay on.
+    pub chain: ChainId,
+    /// The payment contract to pay through.
+    pub contract: Address,
+    /// Who is to be paid.
+    pub payee: Address,
+    /// What is to be paid.
+    pub asset: Asset,
+    /// How much, in base units; never zero in a quote that a server gives.
+    pub amount: Amount,
+    /// The request that is paid for.
+    pub request: RequestDigest,
+}
+
+/// Terms, their validity, and what makes them unguessable or found again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// What is asked.
+    pub terms: Terms,
+    /// When it was given, in seconds since 1970 UTC.
+    pub issued_at: u64,
+    /// The last second in which a payment for it may be mined, in seconds since 1970 UTC.
+    pub expires_at: u64,
+    /// Sixteen random bytes, or `None` for a quote that can be derived again from the request alone.
+    pub nonce: Option<[u8; 16]>,
+}
+
+/// The id of a quote: its bytes and a code that only the server's key can make, in base64url, 264 characters.
+///
+/// It is known to the client that asked and to the server. On chain appears only [`QuoteId::reference`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct QuoteId(String);
+
+/// Why a text is not the id of a quote of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuoteError {
+    /// Not 264 characters of base64url, or of a layout this version does not know.
+    #[error("a quote id is the 264 characters of base64url that came with the 402, unchanged")]
+    Malformed,
+    /// The authentication code is not one this server's key makes.
+    #[error("this quote id was not given by this server, or was changed: ask for a new quote")]
+    Forged,
+}
+
+/// The secret that authenticates quotes: at least 32 bytes.
+#[derive(Clone)]
+pub struct QuoteKey(Hmac<Sha256>);
+
+/// A quote key was too short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a quote key needs at least 32 bytes, this one has {0}")]
+pub struct QuoteKeyError(pub usize);
+
+impl QuoteKey {
+    /// A key from secret bytes.
+    pub fn new(secret: &[u8]) -> Result<Self, QuoteKeyError> {
+        if secret.len() < 32 {
+            return Err(QuoteKeyError(secret.len()));
+        }
+        Hmac::new_from_slice(secret).map(Self).map_err(|_| QuoteKeyError(secret.len()))
+    }
+
+    /// The id of a quote. The same quote has the same id under the same key.
+    pub fn seal(&self, quote: &Quote) -> QuoteId {
+        let mut bytes = [0u8; LENGTH];
+        quote.write(&mut bytes);
+        let code = self.0.clone().chain_update(&bytes[..BODY]).finalize().into_bytes();
+        bytes[BODY..].copy_from_slice(&code);
+        QuoteId(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The quote of an id, if this key made it. Comparison takes the same time wherever the codes differ.
+    pub fn open(&self, id: &QuoteId) -> Result<Quote, QuoteError> {
+        let bytes: [u8; LENGTH] = URL_SAFE_NO_PAD
+            .decode(&id.0)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(QuoteError::Malformed)?;
+        self.0
+            .clone()
+            .chain_update(&bytes[..BODY])
+            .verify_slice(&bytes[BODY..])
+            .map_err(|_| QuoteError::Forged)?;
+        Quote::read(&bytes).ok_or(QuoteError::Malformed)
+    }
+}
+
+impl fmt::Debug for QuoteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("QuoteKey(secret)")
+    }
+}
+
+impl QuoteId {
+    /// What appears on chain: keccak256 of the id's characters.
+    pub fn reference(&self) -> B256 {
+        keccak256(self.0.as_bytes())
+    }
+
+    /// The characters, as a client presents them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for QuoteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QuoteId(reference {})", self.reference())
+    }
+}
+
+impl FromStr for QuoteId {
+    type Err = QuoteError;
+
+    fn from_str(text: &str) -> Result<Self, QuoteError> {
+        let known = text.len() == LENGTH / 3 * 4
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if known { Ok(Self(text.to_owned())) } else { Err(QuoteError::Malformed) }
+    }
+}
+
+impl Serialize for QuoteId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for QuoteId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Quote {
+    fn write(&self, out: &mut [u8; LENGTH]) {
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            out[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&[VERSION, u8::from(self.nonce.is_some())]);
+        put(&self.terms.chain.get().to_be_bytes());
+        put(self.terms.contract.as_slice());
+        put(self.terms.payee.as_slice());
+        put(self.terms.asset.address().as_slice());
+        put(&self.terms.amount.0.to_be_bytes::<32>());
+        put(&self.issued_at.to_be_bytes());
+        put(&self.expires_at.to_be_bytes());
+        put(self.terms.request.0.as_slice());
+        put(&self.nonce.unwrap_or_default());
+    }
+
+    fn read(bytes: &[u8; LENGTH]) -> Option<Self> {
+        let mut rest = &bytes[..BODY];
+        let mut take = |length: usize| {
+            let (head, tail) = rest.split_at(length);
+            rest = tail;
+            head
+        };
+        if take(1) != [VERSION] {
+            return None;
+        }
+        let random = match take(1) {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        let chain = ChainId::new(u64::from_be_bytes(take(8).try_into().ok()?))?;
+        let contract = Address::from_slice(take(20));
+        let payee = Address::from_slice(take(20));
+        let asset = Asset::from_address(Address::from_slice(take(20)));
+        let amount = Amount(U256::from_be_slice(take(32)));
+        let issued_at = u64::from_be_bytes(take(8).try_into().ok()?);
+        let expires_at = u64::from_be_bytes(take(8).try_into().ok()?);
+        let request = RequestDigest(B256::from_slice(take(32)));
+        let nonce: [u8; 16] = take(16).try_into().ok()?;
+        Some(Self {
+            terms: Terms { chain, contract, payee, asset, amount, request },
+            issued_at,
+            expires_at,
+            nonce: random.then_some(nonce),
+        })
+    }
+}
+
+/// How long quotes live, and the windows that derived ones are made in.
+///
+/// A derived quote has no random part: whoever asks for the same request at the same price in the same window gets
+/// the same quote, and the server finds it again with nothing stored. It lives from its window's start until
+/// `lifetime` after the window's end, so that a client always has at least `lifetime` to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuoteClock {
+    /// How long a client has to pay, in seconds.
+    pub lifetime: u64,
+    /// Length of a window, in seconds; never zero.
+    pub window: u64,
+}
+
+impl QuoteClock {
+    /// The derived quote for these terms at a moment (seconds since 1970 UTC).
+    pub fn derived(&self, terms: Terms, now: u64) -> Quote {
+        let window = self.window.max(1);
+        let issued_at = now / window * window;
+        let expires_at = issued_at.saturating_add(window).saturating_add(self.lifetime);
+        Quote { terms, issued_at, expires_at, nonce: None }
+    }
+
+    /// A quote that nobody else can be given, from sixteen random bytes.
+    pub fn random(&self, terms: Terms, now: u64, nonce: [u8; 16]) -> Quote {
+        Quote { terms, issued_at: now, expires_at: now.saturating_add(self.lifetime), nonce: Some(nonce) }
+    }
+
+    /// Every derived quote for these terms that a payment mined at `mined_at` may have been made for, newest first.
+    ///
+    /// `skew` is by how many seconds the chain's clock may run before or behind ours.
+    pub fn derived_for(&self, terms: Terms, mined_at: u64, skew: u64) -> impl Iterator<Item = Quote> + '_ {
+        let window = self.window.max(1);
+        let newest = mined_at.saturating_add(skew) / window;
+        (0..=newest)
+            .rev()
+            .map(move |index| self.derived(terms, index * window))
+            .take_while(move |quote| quote.pays_in_time(mined_at, skew))
+    }
+}
+
+impl Quote {
+    /// Whether a payment mined at `mined_at` is within the quote's life, give or take `skew` seconds.
+    pub fn pays_in_time(&self, mined_at: u64, skew: u64) -> bool {
+        mined_at <= self.expires_at.saturating_add(skew) && mined_at.saturating_add(skew) >= self.issued_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn quote(seed: u8, nonce: Option<[u8; 16]>) -> Quote {
+        Quote {
+            terms: Terms {
+                chain: ChainId::CITRATE,
+                contract: Address::repeat_byte(seed),
+                payee: Address::repeat_byte(2),
+                asset: Asset::Native,
+                amount: Amount(U256::from(seed)),
+                request: RequestDigest(B256::repeat_byte(3)),
+            },
+            issued_at: 100,
+            expires_at: 400,
+            nonce,
+        }
+    }
+
+    fn key(byte: u8) -> QuoteKey {
+        QuoteKey::new(&[byte; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_short_key_is_refused() {
+        assert_eq!(QuoteKey::new(&[1; 31]).unwrap_err(), QuoteKeyError(31));
+    }
+
+    #[test]
+    fn only_the_key_that_sealed_opens() {
+        let id = key(1).seal(&quote(7, None));
+        assert_eq!(key(1).open(&id), Ok(quote(7, None)));
+        assert_eq!(key(2).open(&id), Err(QuoteError::Forged));
+    }
+
+    #[test]
+    fn the_id_is_not_printed() {
+        let id = key(1).seal(&quote(7, None));
+        assert!(!format!("{id:?}").contains(&id.as_str()[..20]));
+        assert_eq!(format!("{:?}", key(1)), "QuoteKey(secret)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_id_is_forged_or_malformed(at in 0usize..264, to in "[A-Za-z0-9_-]", random: Option<[u8; 16]>) {
+            let id = key(1).seal(&quote(9, random));
+            prop_assert_eq!(key(1).open(&id), Ok(quote(9, random)));
+            let mut text = id.as_str().to_owned();
+            text.replace_range(at..=at, &to);
+            if text != id.as_str() {
+                let changed: QuoteId = text.parse().unwrap();
+                prop_assert!(key(1).open(&changed).is_err());
+                prop_assert_ne!(changed.reference(), id.reference());
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,300}") {
+            if let Ok(id) = text.parse::<QuoteId>() {
+                prop_assert!(key(1).open(&id).is_err());
+            }
+        }
+
+        /// Whoever asked within the life of a derived quote and was mined before it ended is found again.
+        #[test]
+        fn a_derived_quote_is_found_again(asked in 10_000u64..1_000_000, waited in 0u64..=300, skew in 0u64..10) {
+            let clock = QuoteClock { lifetime: 300, window: 60 };
+            let terms = quote(1, None).terms;
+            let given = clock.derived(terms, asked);
+            prop_assert!(given.issued_at <= asked && given.expires_at >= asked + 300);
+            let tried: Vec<_> = clock.derived_for(terms, asked + waited, skew).collect();
+            prop_assert!(tried.contains(&given), "{given:?} not among {tried:?}");
+            prop_assert!(tried.len() <= 8);
+            let early: Vec<_> = clock.derived_for(terms, asked.saturating_sub(skew), skew).collect();
+            prop_assert!(early.contains(&given));
+            let late: Vec<_> = clock.derived_for(terms, given.expires_at + skew + 1, skew).collect();
+            prop_assert!(!late.contains(&given));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Proof and requirement into a verdict and a claim, with its HTTP API.
