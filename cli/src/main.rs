@@ -1,2 +1,49 @@
-//! The `salt402` command.
-fn main() {}
+//! The `salt402` command: reads arguments and configuration, wires the parts together, runs them.
+
+mod args;
+mod commands;
+mod config;
+mod listen;
+mod logging;
+mod stop;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command, ConfigCommand};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = logging::start(args.log) {
+        return fail(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let done = runtime.block_on(async {
+        match args.command {
+            Command::Up(at) => commands::run(&at.config, wire::Parts::ALL).await,
+            Command::Index(at) => commands::run(&at.config, wire::Parts::INDEX).await,
+            Command::Verify(at) => commands::run(&at.config, wire::Parts::VERIFY).await,
+            Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
+            Command::Status(status) => commands::status(&status).await,
+            Command::Pay(pay) => commands::pay(&pay).await,
+            Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
+            Command::Config(ConfigCommand::Example) => commands::example(),
+        }
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Says what went wrong, with its causes, on one line.
+#[expect(clippy::print_stderr, reason = "a command's last word goes to its user, whatever the log level")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("salt402: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,1 +1,19 @@
-//! Request into 402, grant, upstream and answer: the paid front of an OpenAI-compatible server.
+//! The paid front of an inference server: an unpaid request becomes a 402 with a quote, a paid one is run once and
+//! answered, and answered again from what is kept if the payer's connection broke.
+
+mod catalogue;
+mod demo;
+mod desk;
+mod execution;
+mod inference;
+mod offer;
+mod openai;
+mod presented;
+mod routes;
+mod upstream;
+
+pub use catalogue::{Catalogue, Model, Price};
+pub use desk::{Desk, RemoteVerifier};
+pub use execution::Executions;
+pub use routes::{Gateway, GatewayOptions, router};
+pub use upstream::Upstream;

@@ -1,1 +1,97 @@
-//! Follows a chain into the store: header chain, reorganizations, decoding, back-fill, head.
+//! Follows chains into the store.
+//!
+//! A [`Follower`] takes one chain: a head tick makes it fetch headers by hash until they join what is stored, then the
+//! logs of exactly those blocks, and commit undo, payments and cursor in one transaction. Far behind the head it goes
+//! by ranges instead. Nothing is kept in memory between two steps, so a step that fails, or a process that is killed,
+//! starts again from what the store holds.
+
+mod ancestry;
+mod backfill;
+mod blocks;
+mod follower;
+mod health;
+
+pub use follower::{Follower, FollowerOptions};
+pub use health::{Health, Phase};
+
+use salt402_chain::NodeError;
+use salt402_store::StoreError;
+
+/// Why a step did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The node could not be asked, or gave an answer that cannot be true.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The node follows another chain than the one configured.
+    #[error(
+        "the node is on chain {given}, the configuration says {expected}: correct the RPC address or the profile"
+    )]
+    WrongChain {
+        /// The chain of the configuration.
+        expected: u64,
+        /// The chain of the node.
+        given: u64,
+    },
+    /// The node's genesis block is not the profile's.
+    #[error(
+        "the node's genesis block is {given}, the profile pins {expected}: the node is on another chain with the same \
+         id; correct the RPC address, or the profile's genesis if the chain was reset"
+    )]
+    WrongGenesis {
+        /// The hash in the profile.
+        expected: alloy_primitives::B256,
+        /// The hash at the node.
+        given: alloy_primitives::B256,
+    },
+    /// A reorganization goes deeper than the stored headers.
+    #[error(
+        "the chain was reorganized below block {floor}, deeper than the {window} headers that are kept: nothing more \
+         is confirmed; check the node, and index again into a new database if the chain really changed"
+    )]
+    TooDeep {
+        /// The lowest height that was tried.
+        floor: u64,
+        /// Headers kept.
+        window: u64,
+    },
+    /// Headers that do not form a chain.
+    #[error("the node's headers do not join: block {number} names a parent at another height")]
+    BrokenChain {
+        /// The child's height.
+        number: u64,
+    },
+}
+
+impl IndexError {
+    /// Whether only the operator can mend this. Everything else is tried again for as long as the process runs: a node
+    /// may come back, be given another address, or be allowed in again.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Node(_) | Self::WrongChain { .. } | Self::BrokenChain { .. } => false,
+            Self::Store(error) => matches!(error, StoreError::OtherGenesis { .. }),
+            Self::WrongGenesis { .. } | Self::TooDeep { .. } => true,
+        }
+    }
+
+    /// How long the node wants to be left alone, if it says so.
+    pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Node(NodeError::RateLimited { retry_after }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Whether the same question about fewer blocks may be answered.
+    pub(crate) fn asked_too_much(&self) -> bool {
+        matches!(
+            self,
+            Self::Node(
+                NodeError::RangeTooLarge { .. } | NodeError::AnswerTooLong { .. } | NodeError::Timeout { .. }
+            )
+        )
+    }
+}

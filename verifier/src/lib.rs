@@ -1,1 +1,16 @@
-//! Proof and requirement into a verdict and a claim, with its HTTP API.
+//! Proof and requirement into a verdict and, where asked, a claim.
+//!
+//! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
+//! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
+
+pub mod http;
+pub mod judge;
+pub mod policy;
+mod verifier;
+mod waker;
+mod watch;
+
+pub use policy::{ChainPolicy, Policy};
+pub use verifier::{Verifier, VerifierOptions};
+pub use waker::Waker;
+pub use watch::Watch;

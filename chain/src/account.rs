@@ -1,0 +1,327 @@
+//! An account that pays: a key, and the transactions that it signs.
+
+use std::fmt;
+
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
+use k256::ecdsa::SigningKey;
+use k256::elliptic_curve::zeroize::Zeroizing;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::rpc::Question;
+use crate::rpc_node::questions;
+use crate::wire::{self, Quantity};
+use crate::{At, Node, NodeError, Profile, RpcNode};
+
+/// A key that signs transactions, and its address.
+///
+/// `Debug` shows the address alone, and the key is wiped from memory when the account is dropped.
+pub struct Account {
+    key: SigningKey,
+    address: Address,
+    /// Held from the choice of a nonce until the node has the transaction, so that two payments at once do not get the
+    /// same one. An async mutex, because the node is asked meanwhile.
+    sending: Mutex<()>,
+}
+
+/// Why a text is no key. It does not say what the text was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not 32 bytes of hexadecimal.
+    #[error("this is no private key: give 32 bytes as 64 hexadecimal digits, with or without 0x before them")]
+    Hex,
+    /// Zero, or not below the order of the curve.
+    #[error("this is no private key: the number is outside the range of secp256k1")]
+    Range,
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The contract, or whoever receives the value.
+    pub to: Address,
+    /// Native coin that goes along, in base units.
+    pub value: U256,
+    /// Calldata; empty for a mere transfer.
+    pub data: Bytes,
+    /// The most gas that it may use. `None`: as much as the node estimates and a quarter more, within the profile's
+    /// `max_gas_limit`. Give it where it is known: an estimate is a round trip, and on some chains a guess.
+    pub gas_limit: Option<u64>,
+}
+
+/// A signed transaction that has not been sent.
+///
+/// Store its hash before it is sent: an answer can be lost, and the hash finds out what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// The transaction's hash.
+    pub hash: B256,
+    /// The transaction as it is sent, EIP-2718.
+    pub raw: Bytes,
+    /// Who signed it.
+    pub from: Address,
+    /// Its place in the order of the account's transactions.
+    pub nonce: u64,
+    /// Native coin that goes along, in base units.
+    pub value: U256,
+    /// The most gas that it may use.
+    pub gas_limit: u64,
+    /// The most that a unit of gas may cost, in base units.
+    pub max_fee_per_gas: u64,
+}
+
+impl Prepared {
+    /// The most gas may cost, in base units of the native coin. Nodes want to see this much, and the value, in the
+    /// account.
+    pub fn max_fee(&self) -> U256 {
+        U256::from(self.gas_limit) * U256::from(self.max_fee_per_gas)
+    }
+}
+
+impl Account {
+    /// An account from its private key: 64 hexadecimal digits, with or without `0x`; white space around it is ignored,
+    /// as files end with it.
+    ///
+    /// # Errors
+    /// [`KeyError`], which never repeats the text.
+    pub fn from_key(text: &str) -> Result<Self, KeyError> {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        hex::decode_to_slice(text.trim(), bytes.as_mut_slice()).map_err(|_| KeyError::Hex)?;
+        let key = SigningKey::from_slice(bytes.as_slice()).map_err(|_| KeyError::Range)?;
+        let address = Address::from_private_key(&key);
+        Ok(Self { key, address, sending: Mutex::new(()) })
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Prepares a transaction and sends it. Gives its hash as soon as the node has taken it, before it is mined.
+    ///
+    /// # Errors
+    /// As [`Account::prepare`] and [`RpcNode::broadcast`]. Where the hash must survive a lost answer, use these two.
+    pub async fn send(&self, node: &RpcNode, call: &Call) -> Result<B256, NodeError> {
+        let _turn = self.sending.lock().await;
+        let prepared = self.prepare(node, call).await?;
+        node.broadcast(&prepared).await
+    }
+
+    /// Signs a transaction without sending it. The nonce is the account's next one; two transactions that are prepared
+    /// before either was sent get the same, and only one of them will be mined.
+    ///
+    /// # Errors
+    /// [`NodeError::WrongChain`], [`NodeError::Unaffordable`], [`NodeError::GasTooHigh`], [`NodeError::FeeTooHigh`],
+    /// [`NodeError::is_revert`] where the estimate shows that the call would fail, or whatever keeps the node from
+    /// answering.
+    pub async fn prepare(&self, node: &RpcNode, call: &Call) -> Result<Prepared, NodeError> {
+        let profile = node.profile();
+        let market = Market::of(node, self.address).await?;
+        if market.chain_id != profile.chain_id.get() {
+            return Err(NodeError::WrongChain { expected: profile.chain_id, found: market.chain_id });
+        }
+        let (max_fee_per_gas, tip) = market.fees(profile)?;
+        afford(call.value, market.balance)?;
+        let gas_limit = match call.gas_limit {
+            Some(limit) => limit,
+            None => self.estimate(node, call).await?,
+        };
+        let transaction = TxEip1559 {
+            chain_id: profile.chain_id.get(),
+            nonce: market.nonce,
+            gas_limit,
+            max_fee_per_gas: max_fee_per_gas.into(),
+            max_priority_fee_per_gas: tip.into(),
+            to: TxKind::Call(call.to),
+            value: call.value,
+            access_list: Default::default(),
+            input: call.data.clone(),
+        };
+        let prepared = self.sign(transaction)?;
+        afford(call.value.saturating_add(prepared.max_fee()), market.balance)?;
+        Ok(prepared)
+    }
+
+    async fn estimate(&self, node: &RpcNode, call: &Call) -> Result<u64, NodeError> {
+        let mut transaction = questions::transaction(call);
+        transaction["from"] = json!(self.address);
+        let needed =
+            node.http().ask::<Quantity>(&Question::new("eth_estimateGas", json!([transaction]))).await?.0;
+        let limit = node.profile().max_gas_limit;
+        if needed > limit {
+            return Err(NodeError::GasTooHigh { needed, limit });
+        }
+        // Storage may look otherwise by the time that it is mined.
+        Ok(needed.saturating_add(needed / 4).min(limit))
+    }
+
+    fn sign(&self, transaction: TxEip1559) -> Result<Prepared, NodeError> {
+        let digest = transaction.signature_hash();
+        let signature = self
+            .key
+            .sign_prehash_recoverable(digest.as_slice())
+            .map(Signature::from)
+            // No digest and no key of this curve lead here.
+            .map_err(|error| NodeError::Malformed {
+                what: format!("the transaction cannot be signed: {error}"),
+            })?;
+        let (nonce, value, gas_limit) = (transaction.nonce, transaction.value, transaction.gas_limit);
+        let max_fee_per_gas = u64::try_from(transaction.max_fee_per_gas).unwrap_or(u64::MAX);
+        let signed = transaction.into_signed(signature);
+        let mut raw = Vec::with_capacity(signed.eip2718_encoded_length());
+        signed.eip2718_encode(&mut raw);
+        Ok(Prepared {
+            hash: *signed.hash(),
+            raw: raw.into(),
+            from: self.address,
+            nonce,
+            value,
+            gas_limit,
+            max_fee_per_gas,
+        })
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What a node says about the chain and the account, all at one time.
+struct Market {
+    chain_id: u64,
+    nonce: u64,
+    balance: U256,
+    base_fee: u64,
+    tip: u64,
+}
+
+impl Market {
+    async fn of(node: &RpcNode, account: Address) -> Result<Self, NodeError> {
+        let asked = [
+            questions::chain_id(),
+            Question::new("eth_getTransactionCount", json!([account, "pending"])),
+            questions::balance(account),
+            questions::header(At::Latest),
+            Question::new("eth_gasPrice", json!([])),
+            Question::new("eth_maxPriorityFeePerGas", json!([])),
+        ];
+        let http = node.http();
+        let answers = http.ask_together(&asked).await?;
+        let answers = answers.open(http)?;
+        let [chain_id, nonce, balance, head, price, tip] = answers.as_slice() else {
+            return Err(NodeError::Malformed { what: "a batch of six had another number".to_owned() });
+        };
+        let price = price.clone().read::<Quantity>().map(|price| price.0);
+        let base_fee = head.clone().read::<Option<wire::Header>>()?.and_then(|head| head.base_fee_per_gas);
+        // Zero is what nodes write that keep no base fee in their headers.
+        let base_fee = match base_fee.filter(|fee| fee.0 > 0) {
+            Some(fee) => fee.0,
+            None => price.clone()?,
+        };
+        let tip = match tip.clone().read::<Quantity>() {
+            Ok(tip) => tip.0,
+            // Not every node has the method. What the price holds beyond the base fee is the tip.
+            Err(_) => price.map_or(0, |price| price.saturating_sub(base_fee)),
+        };
+        Ok(Self {
+            chain_id: chain_id.clone().read::<Quantity>()?.0,
+            nonce: nonce.clone().read::<Quantity>()?.0,
+            balance: balance.clone().read()?,
+            base_fee,
+            tip,
+        })
+    }
+
+    /// The most to offer for a unit of gas, and the tip in it. Twice the base fee outlasts six full blocks.
+    fn fees(&self, profile: &Profile) -> Result<(u64, u64), NodeError> {
+        let limit = profile.max_fee_per_gas;
+        let asked = self.base_fee.saturating_add(self.tip);
+        if asked > limit {
+            return Err(NodeError::FeeTooHigh { asked, limit });
+        }
+        Ok((asked.saturating_add(self.base_fee).min(limit), self.tip))
+    }
+}
+
+fn afford(needed: U256, held: U256) -> Result<(), NodeError> {
+    if needed > held { Err(NodeError::Unaffordable { needed, held }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first account of every development node.
+    const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+    #[test]
+    fn a_key_is_read_with_and_without_its_prefix_and_never_shown() {
+        for text in [KEY.to_owned(), format!("0x{KEY}"), format!(" 0x{KEY}\n"), KEY.to_uppercase()] {
+            let account = Account::from_key(&text).unwrap();
+            assert_eq!(account.address().to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+            assert!(!format!("{account:?}").to_lowercase().contains(&KEY[..8]));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_being_repeated() {
+        let order = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
+        let zero = "0".repeat(64);
+        let long = format!("{KEY}00");
+        for (text, error) in [
+            ("", KeyError::Hex),
+            ("0x", KeyError::Hex),
+            (&KEY[..63], KeyError::Hex),
+            (&long, KeyError::Hex),
+            ("correct horse battery staple", KeyError::Hex),
+            (&zero, KeyError::Range),
+            (order, KeyError::Range),
+        ] {
+            let refused = Account::from_key(text).unwrap_err();
+            assert_eq!(refused, error, "{text:?}");
+            assert!(text.len() < 8 || !refused.to_string().contains(text));
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_signed_as_every_other_wallet_signs_it() {
+        let account = Account::from_key(KEY).unwrap();
+        let transaction = TxEip1559 {
+            chain_id: 40204,
+            nonce: 7,
+            gas_limit: 21_000,
+            max_fee_per_gas: 3_000_000_000,
+            max_priority_fee_per_gas: 1_000_000_000,
+            to: TxKind::Call(Address::repeat_byte(0x11)),
+            value: U256::from(1_u64),
+            access_list: Default::default(),
+            input: Bytes::new(),
+        };
+        let digest = transaction.signature_hash();
+        let prepared = account.sign(transaction).unwrap();
+        assert_eq!(prepared.raw[0], 2, "not an EIP-1559 transaction");
+        assert_eq!(prepared.hash, alloy_primitives::keccak256(&prepared.raw));
+        assert_eq!(prepared.max_fee(), U256::from(63_000_000_000_000_u64));
+        // The signature ends the transaction: y, r and s. Whoever recovers it must find this account.
+        let raw = &prepared.raw[prepared.raw.len() - 67..];
+        let signature = Signature::from_bytes_and_parity(&[&raw[2..34], &raw[35..67]].concat(), raw[0] == 1);
+        assert_eq!(signature.recover_address_from_prehash(&digest).ok(), Some(account.address()));
+        assert!(signature.normalize_s().is_none(), "the signature is malleable");
+    }
+
+    #[test]
+    fn a_node_cannot_make_the_account_overpay() {
+        let profile = Profile { max_fee_per_gas: 100, ..Profile::named("local").unwrap() };
+        let market = |base_fee, tip| Market { chain_id: 1, nonce: 0, balance: U256::ZERO, base_fee, tip };
+        assert_eq!(market(10, 1).fees(&profile), Ok((21, 1)));
+        assert_eq!(market(60, 5).fees(&profile), Ok((100, 5)));
+        assert_eq!(market(100, 1).fees(&profile), Err(NodeError::FeeTooHigh { asked: 101, limit: 100 }));
+        assert_eq!(
+            market(u64::MAX, 1).fees(&profile),
+            Err(NodeError::FeeTooHigh { asked: u64::MAX, limit: 100 })
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Answers held against their questions. What passes here is data; what does not is [`NodeError::Lied`].
+
+use std::collections::HashMap;
+
+use alloy_primitives::{B256, LogData};
+
+use crate::{At, Header, Log, LogQuery, NodeError, Receipt, wire};
+
+/// Where the logs of an answer may come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bounds {
+    /// Any block between two heights, both included.
+    Heights(u64, u64),
+    /// One block.
+    Block(Header),
+}
+
+pub(crate) fn header(header: &wire::Header, at: At) -> Result<Header, NodeError> {
+    let (Some(number), Some(hash)) = (header.number, header.hash) else {
+        return Err(lied(format!("a pending block came for {at:?}")));
+    };
+    let header =
+        Header { number: number.0, hash, parent_hash: header.parent_hash, timestamp: header.timestamp.0 };
+    let right = match at {
+        At::Latest => true,
+        At::Number(number) => number == header.number,
+        At::Hash(hash) => hash == header.hash,
+    };
+    if right {
+        Ok(header)
+    } else {
+        Err(lied(format!("block {} {} came for {at:?}", header.number, header.hash)))
+    }
+}
+
+/// The logs in the order of the chain.
+pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> Result<Vec<Log>, NodeError> {
+    let mut logs = Vec::with_capacity(answer.len());
+    for log in answer {
+        let index = log.log_index.map(|index| index.0);
+        let log = mined(log)?;
+        if log.contract != query.contract {
+            return Err(lied(format!("a log of {} came for {}", log.contract, query.contract)));
+        }
+        if log.content.topics().first() != Some(&query.topic) {
+            return Err(lied(format!("a log of {} with another first topic came", log.transaction)));
+        }
+        let inside = match bounds {
+            Bounds::Heights(from, to) => (from..=to).contains(&log.block_number),
+            Bounds::Block(block) => log.block_hash == block.hash && log.block_number == block.number,
+        };
+        if !inside {
+            let (number, hash) = (log.block_number, log.block_hash);
+            return Err(lied(format!("a log of block {number} {hash} came, which was not asked about")));
+        }
+        logs.push((index, log));
+    }
+    // Some nodes search several stretches at once. A stable sort leaves an answer that has no indexes in its order.
+    logs.sort_by_key(|(index, log)| (log.block_number, *index));
+    one_hash_per_height(logs.iter().map(|(_, log)| log))?;
+    // Twice the same log would be counted as two events.
+    if let Some((_, twice)) = logs.windows(2).find_map(|pair| match pair {
+        [(Some(a), first), (Some(b), second)] if a == b && first.block_number == second.block_number => {
+            Some((a, second))
+        }
+        _ => None,
+    }) {
+        return Err(lied(format!("two logs of block {} have the same index", twice.block_number)));
+    }
+    Ok(logs.into_iter().map(|(_, log)| log).collect())
+}
+
+/// The receipt; `None` for a transaction that is known and not mined.
+pub(crate) fn receipt(receipt: wire::Receipt, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+    if receipt.transaction_hash != transaction {
+        return Err(lied(format!("the receipt of {} came for {transaction}", receipt.transaction_hash)));
+    }
+    let (Some(number), Some(block_hash)) = (receipt.block_number, receipt.block_hash) else {
+        return Ok(None);
+    };
+    let success = match receipt.status {
+        Some(wire::Quantity(0)) => false,
+        Some(wire::Quantity(1)) => true,
+        other => {
+            let what =
+                format!("the receipt of {transaction} has the status {other:?}; 0x0 or 0x1 is expected");
+            return Err(NodeError::Malformed { what });
+        }
+    };
+    let logs: Vec<Log> = receipt.logs.into_iter().map(mined).collect::<Result<_, _>>()?;
+    if let Some(log) = logs.iter().find(|log| {
+        log.transaction != transaction || log.block_hash != block_hash || log.block_number != number.0
+    }) {
+        let (of, block) = (log.transaction, log.block_hash);
+        return Err(lied(format!("the receipt of {transaction} holds a log of {of} in block {block}")));
+    }
+    Ok(Some(Receipt {
+        transaction,
+        block_number: number.0,
+        block_hash,
+        success,
+        from: receipt.from,
+        to: receipt.to,
+        // What a reverted transaction logged never happened.
+        logs: if success { logs } else { Vec::new() },
+    }))
+}
+
+/// A log with everything that a mined one has.
+fn mined(log: wire::Log) -> Result<Log, NodeError> {
+    if log.removed == Some(true) {
+        return Err(lied(format!("a log came that a reorganization removed ({:?})", log.transaction_hash)));
+    }
+    let (Some(number), Some(block_hash), Some(transaction)) =
+        (log.block_number, log.block_hash, log.transaction_hash)
+    else {
+        return Err(lied(format!("a log came that is in no block ({:?})", log.transaction_hash)));
+    };
+    let content = LogData::new(log.topics, log.data).ok_or_else(|| NodeError::Malformed {
+        what: format!("a log of {transaction} has more than four topics"),
+    })?;
+    Ok(Log {
+        contract: log.address,
+        content,
+        transaction,
+        block_number: number.0,
+        block_hash,
+        block_timestamp: log.block_timestamp.map(|time| time.0),
+    })
+}
+
+/// A chain has one block at each height. Two in one answer mean that the node read it while the chain changed.
+fn one_hash_per_height<'a>(logs: impl Iterator<Item = &'a Log>) -> Result<(), NodeError> {
+    let mut heights: HashMap<B256, u64> = HashMap::new();
+    let mut previous: Option<&Log> = None;
+    for log in logs {
+        if previous.is_some_and(|before| {
+            before.block_number == log.block_number && before.block_hash != log.block_hash
+        }) {
+            return Err(NodeError::Moved);
+        }
+        if *heights.entry(log.block_hash).or_insert(log.block_number) != log.block_number {
+            return Err(lied(format!("block {} came at two heights", log.block_hash)));
+        }
+        previous = Some(log);
+    }
+    Ok(())
+}
+
+fn lied(what: String) -> NodeError {
+    NodeError::Lied { what }
+}

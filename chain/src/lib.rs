@@ -1,0 +1,33 @@
+//! The one place that speaks JSON-RPC: nodes, network profiles, accounts.
+//!
+//! [`Node`] is what the rest of the system asks of a chain: headers, logs, one receipt, and a tick when there is a new
+//! head. [`RpcNode`] is its implementation over HTTP and WebSocket; tests put their own in its place. [`Profile`] holds
+//! what is peculiar to a network, and [`Account`] sends transactions for those who pay.
+//!
+//! Three rules hold everywhere in this crate:
+//!
+//! * **It does not know what a payment is.** It answers with blocks, logs and receipts.
+//! * **An answer is checked against its question.** A node may lag, be cut short by a proxy, or stand behind a balancer
+//!   that mixes two of them; what does not fit is [`NodeError::Lied`], never data. What is not used is not read, so a
+//!   node may leave out or make up every other field: no block hash is computed here, no bloom consulted, no
+//!   transaction decoded.
+//! * **A node is not trusted with money.** What an account may be made to pay for gas is bounded by the profile.
+
+mod account;
+mod check;
+mod endpoint;
+mod error;
+mod heads;
+mod node;
+mod profile;
+mod rpc;
+mod rpc_node;
+mod wire;
+
+pub use account::{Account, Call, KeyError, Prepared};
+pub use endpoint::Endpoint;
+pub use error::NodeError;
+pub use node::{At, Header, Log, LogQuery, Node, Receipt, Span};
+pub use profile::{Profile, ProfileError, ProfileOverrides};
+pub use rpc_node::RpcNode;
+pub use url::Url;

@@ -1,0 +1,141 @@
+//! What the rest of the system asks of a chain, and the shape of the answers.
+
+use alloy_primitives::{Address, B256, LogData};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::{NodeError, Profile};
+
+/// As much of a block's header as it takes to follow a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// Height.
+    pub number: u64,
+    /// The block's hash as the node gives it; on some chains no function of the other fields.
+    pub hash: B256,
+    /// The block that this one builds on; on a DAG, the selected parent.
+    pub parent_hash: B256,
+    /// Unix time in seconds, as the block's producer wrote it. Not always greater than its parent's.
+    pub timestamp: u64,
+}
+
+/// One event of a mined transaction.
+///
+/// There is no log index, on purpose: some nodes count it within the answer, others give zero for all. Logs of the
+/// same transaction come in the order in which they were emitted, and that order is the same in every answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Who emitted it.
+    pub contract: Address,
+    /// Topics and data.
+    pub content: LogData,
+    /// The transaction that it is part of.
+    pub transaction: B256,
+    /// Height of its block.
+    pub block_number: u64,
+    /// Hash of its block.
+    pub block_hash: B256,
+    /// Unix time in seconds of its block, where the node gives it.
+    pub block_timestamp: Option<u64>,
+}
+
+/// What became of a mined transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The transaction.
+    pub transaction: B256,
+    /// Height of its block.
+    pub block_number: u64,
+    /// Hash of its block.
+    pub block_hash: B256,
+    /// Whether it was executed to its end. False: it was reverted, and only its fee was paid.
+    pub success: bool,
+    /// Who signed it.
+    pub from: Address,
+    /// What it called; `None` where it created a contract.
+    pub to: Option<Address>,
+    /// All its events, of every contract, in order. Empty when it did not succeed.
+    pub logs: Vec<Log>,
+}
+
+/// Which block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The head, as the node sees it now.
+    Latest,
+    /// The block at this height on the chain that the node now holds to be the right one.
+    Number(u64),
+    /// The block with this hash, whether or not it is still part of that chain.
+    Hash(B256),
+}
+
+/// Which events: those of one kind from one contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    /// The contract that emits them.
+    pub contract: Address,
+    /// Their first topic, the hash of the event's signature.
+    pub topic: B256,
+}
+
+/// Events of which blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// Every block from one height to another, both included, on the chain that the node now holds to be the right
+    /// one. The answer may straddle a reorganization: compare its hashes with headers that were asked for.
+    ///
+    /// At most [`Profile::logs_range`] blocks. `from` above `to` holds no block, and gets no log.
+    Blocks {
+        /// First height.
+        from: u64,
+        /// Last height.
+        to: u64,
+    },
+    /// This very block, and no other at its height.
+    Block(B256),
+}
+
+/// A node of one chain.
+///
+/// The answers are true to the question or an error: see [`NodeError`].
+#[async_trait]
+pub trait Node: Send + Sync + 'static {
+    /// The EIP-155 id of the chain that the node is on.
+    async fn chain_id(&self) -> Result<u64, NodeError>;
+
+    /// A block's header; `None` where the node does not have the block.
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError>;
+
+    /// The events that match, in the order of the chain.
+    ///
+    /// # Errors
+    /// [`NodeError::Behind`] where the node does not have the (last) block of the span: an answer without it would be
+    /// an empty one. [`NodeError::Moved`] where a single block was asked for and left the chain meanwhile.
+    /// [`NodeError::RangeTooLarge`] where the span must be made smaller.
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError>;
+
+    /// What became of a transaction; `None` where the node knows of no block that holds it (yet).
+    ///
+    /// A node that cannot read its own database may answer the same, and a receipt may belong to a block that was
+    /// since replaced: look its block up.
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError>;
+
+    /// A tick for each new head, or for several at once. `None` where the profile or the endpoint has no subscription.
+    ///
+    /// A tick is a reason to look, and says nothing of what is there. The stream ends when the connection does, or
+    /// when it no longer answers; the caller polls then, as it does anyhow, and may ask again.
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError>;
+
+    /// The network that the node is said to be on.
+    fn profile(&self) -> &Profile;
+
+    /// Asks the node for its chain and compares it with the profile's.
+    ///
+    /// # Errors
+    /// [`NodeError::WrongChain`] where they differ.
+    async fn check_chain(&self) -> Result<(), NodeError> {
+        let found = self.chain_id().await?;
+        let expected = self.profile().chain_id;
+        if found == expected.get() { Ok(()) } else { Err(NodeError::WrongChain { expected, found }) }
+    }
+}

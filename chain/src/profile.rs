@@ -1,0 +1,305 @@
+//! Networks as data: what is peculiar to each chain and its nodes.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256};
+use salt402_protocol::ChainId;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+const PROFILES: &str = include_str!("../profiles.toml");
+
+/// The order in which the networks are listed: the one that this project is for comes first.
+const NAMES: [&str; 4] = ["citrate", "base", "base-sepolia", "local"];
+
+/// A network: everything that this system takes for granted about a chain and its nodes.
+///
+/// The built-in ones come from [`Profile::named`]; an operator changes single fields by [`ProfileOverrides`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What the network is called in configuration, such as `citrate`.
+    #[serde(skip_deserializing)]
+    pub name: String,
+    /// The chain, written `eip155:<id>`.
+    pub chain_id: ChainId,
+    /// What the native coin is called, such as `SALT`.
+    pub native_symbol: String,
+    /// Decimals of the native coin: one coin is 10 to this power of base units.
+    pub native_decimals: u8,
+    /// Usual time between blocks, in milliseconds. Nothing is timed by it but patience.
+    pub block_time_ms: u64,
+    /// The most blocks that one `eth_getLogs` may span. Asking for more is refused here, because nodes of some chains
+    /// answer for fewer blocks than they were asked about, and do not say so.
+    pub logs_range: u64,
+    /// Whether the nodes answer `eth_getLogs` for a single block named by its hash. Where not, the block is asked for
+    /// by height, between two looks at its hash.
+    pub logs_by_hash: bool,
+    /// Whether the nodes tell of new heads over WebSocket.
+    pub new_heads: bool,
+    /// How often to look for a new head, in milliseconds. Heads that are told of come on top of it.
+    pub poll_ms: u64,
+    /// How many blocks must follow a block until it counts as final. Depth and nothing else decides: what the tags
+    /// `safe` and `finalized` mean differs too much from chain to chain.
+    pub finality_depth: u64,
+    /// How many blocks a payment needs by default, its own included: 1 accepts it as soon as its block is there.
+    pub confirmations: u64,
+    /// How many headers are kept to find the way back after a reorganization; at least `finality_depth`.
+    pub reorg_window: u64,
+    /// The most that an account offers for a unit of gas, in base units. Whatever a node says, gas for one transaction
+    /// never costs more than this times `max_gas_limit`.
+    pub max_fee_per_gas: u64,
+    /// The most gas that an account buys for a transaction whose limit the caller leaves open.
+    pub max_gas_limit: u64,
+    /// Hash of block 0, where it is known and stays. `None`: whoever stores the chain pins it on first contact.
+    #[serde(default)]
+    pub genesis_hash: Option<B256>,
+    /// A node to ask over HTTP unless the operator names one.
+    #[serde(default)]
+    pub rpc: Option<Url>,
+    /// The same node over WebSocket.
+    #[serde(default)]
+    pub ws: Option<Url>,
+    /// The contract that wraps the native coin as an ERC-20 token, where the chain's own books name one.
+    #[serde(default)]
+    pub wrapped_native: Option<Address>,
+}
+
+/// Why there is no such network, or not with these values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    /// No profile has this name.
+    #[error("there is no network {name:?}; those known are {}", NAMES.join(", "))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// Two fields contradict each other, or one can have no such value.
+    #[error("the network {name:?} cannot have {what}")]
+    Invalid {
+        /// Name of the network.
+        name: String,
+        /// Which field, its value, and what it must be.
+        what: String,
+    },
+    /// The built-in profiles cannot be read: this build is broken.
+    #[error("the built-in networks cannot be read ({0}): this build of salt402 is broken")]
+    Embedded(String),
+}
+
+impl Profile {
+    /// The names of the built-in networks.
+    pub const fn names() -> &'static [&'static str] {
+        &NAMES
+    }
+
+    /// A built-in network.
+    ///
+    /// # Errors
+    /// [`ProfileError::Unknown`] lists the names there are.
+    pub fn named(name: &str) -> Result<Self, ProfileError> {
+        let mut all: BTreeMap<String, Self> =
+            toml::from_str(PROFILES).map_err(|error| ProfileError::Embedded(error.to_string()))?;
+        let (name, mut profile) = all
+            .remove_entry(name)
+            .ok_or_else(|| ProfileError::Unknown { name: name.chars().take(64).collect() })?;
+        profile.name = name;
+        Ok(profile)
+    }
+
+    /// This network with an operator's values in place of its own.
+    ///
+    /// What belongs together goes together: another `chain_id` drops the genesis hash, the addresses of nodes and the
+    /// wrapped coin of the old chain, and another `rpc` drops the old node's `ws`, unless these are given too.
+    ///
+    /// # Errors
+    /// [`ProfileError::Invalid`] where the outcome contradicts itself.
+    pub fn apply(mut self, overrides: ProfileOverrides) -> Result<Self, ProfileError> {
+        let ProfileOverrides {
+            chain_id,
+            native_symbol,
+            native_decimals,
+            block_time_ms,
+            logs_range,
+            logs_by_hash,
+            new_heads,
+            poll_ms,
+            finality_depth,
+            confirmations,
+            reorg_window,
+            max_fee_per_gas,
+            max_gas_limit,
+            genesis_hash,
+            rpc,
+            ws,
+            wrapped_native,
+        } = overrides;
+        if chain_id.is_some_and(|id| id != self.chain_id) {
+            (self.genesis_hash, self.rpc, self.ws, self.wrapped_native) = (None, None, None, None);
+        }
+        if rpc.is_some() && rpc != self.rpc {
+            self.ws = None;
+        }
+        replace(&mut self.chain_id, chain_id);
+        replace(&mut self.native_symbol, native_symbol);
+        replace(&mut self.native_decimals, native_decimals);
+        replace(&mut self.block_time_ms, block_time_ms);
+        replace(&mut self.logs_range, logs_range);
+        replace(&mut self.logs_by_hash, logs_by_hash);
+        replace(&mut self.new_heads, new_heads);
+        replace(&mut self.poll_ms, poll_ms);
+        replace(&mut self.finality_depth, finality_depth);
+        replace(&mut self.confirmations, confirmations);
+        replace(&mut self.reorg_window, reorg_window);
+        replace(&mut self.max_fee_per_gas, max_fee_per_gas);
+        replace(&mut self.max_gas_limit, max_gas_limit);
+        self.genesis_hash = genesis_hash.or(self.genesis_hash);
+        self.rpc = rpc.or(self.rpc);
+        self.ws = ws.or(self.ws);
+        self.wrapped_native = wrapped_native.or(self.wrapped_native);
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Whether the values make sense together.
+    ///
+    /// # Errors
+    /// [`ProfileError::Invalid`] names the first field that does not.
+    pub fn check(&self) -> Result<(), ProfileError> {
+        let positive = [
+            ("block_time_ms", self.block_time_ms),
+            ("logs_range", self.logs_range),
+            ("poll_ms", self.poll_ms),
+            ("finality_depth", self.finality_depth),
+            ("confirmations", self.confirmations),
+            ("max_fee_per_gas", self.max_fee_per_gas),
+        ];
+        if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(self.invalid(format!("{field} = 0: it must be at least 1")));
+        }
+        if self.reorg_window < self.finality_depth {
+            let (window, depth) = (self.reorg_window, self.finality_depth);
+            return Err(self.invalid(format!("reorg_window = {window}, less than finality_depth = {depth}")));
+        }
+        if self.max_gas_limit < 21_000 {
+            let limit = self.max_gas_limit;
+            return Err(
+                self.invalid(format!("max_gas_limit = {limit}: the smallest transaction takes 21000"))
+            );
+        }
+        if self.native_decimals > 36 {
+            let decimals = self.native_decimals;
+            return Err(self.invalid(format!("native_decimals = {decimals}: no coin has more than 36")));
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, what: String) -> ProfileError {
+        ProfileError::Invalid { name: self.name.clone(), what }
+    }
+}
+
+/// An operator's values for a network; what is left out stays as the built-in profile has it.
+///
+/// The fields are those of [`Profile`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)] // Each field is documented where it is defined.
+pub struct ProfileOverrides {
+    pub chain_id: Option<ChainId>,
+    pub native_symbol: Option<String>,
+    pub native_decimals: Option<u8>,
+    pub block_time_ms: Option<u64>,
+    pub logs_range: Option<u64>,
+    pub logs_by_hash: Option<bool>,
+    pub new_heads: Option<bool>,
+    pub poll_ms: Option<u64>,
+    pub finality_depth: Option<u64>,
+    pub confirmations: Option<u64>,
+    pub reorg_window: Option<u64>,
+    pub max_fee_per_gas: Option<u64>,
+    pub max_gas_limit: Option<u64>,
+    pub genesis_hash: Option<B256>,
+    pub rpc: Option<Url>,
+    pub ws: Option<Url>,
+    pub wrapped_native: Option<Address>,
+}
+
+fn replace<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_network_is_sound_and_listed() {
+        let all: BTreeMap<String, toml::Value> = toml::from_str(PROFILES).unwrap();
+        assert_eq!(all.len(), NAMES.len());
+        for name in Profile::names() {
+            let profile = Profile::named(name).unwrap();
+            assert_eq!(profile.name, *name);
+            profile.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn citrate_is_as_its_node_describes_itself() {
+        let citrate = Profile::named("citrate").unwrap();
+        assert_eq!(citrate.chain_id, ChainId::CITRATE);
+        assert_eq!((citrate.logs_range, citrate.logs_by_hash, citrate.finality_depth), (1000, false, 100));
+        assert_eq!((citrate.native_symbol.as_str(), citrate.native_decimals), ("SALT", 18));
+        assert!(citrate.new_heads && citrate.genesis_hash.is_none() && citrate.wrapped_native.is_some());
+    }
+
+    #[test]
+    fn an_unknown_network_is_answered_with_those_that_exist() {
+        let message = Profile::named("mainnet").unwrap_err().to_string();
+        assert!(
+            message.contains("\"mainnet\"") && message.contains("citrate, base, base-sepolia, local"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_operator_changes_a_field_and_keeps_the_rest() {
+        let overrides: ProfileOverrides = toml::from_str("poll_ms = 250\nconfirmations = 6").unwrap();
+        let citrate = Profile::named("citrate").unwrap();
+        let changed = citrate.clone().apply(overrides).unwrap();
+        assert_eq!(changed, Profile { poll_ms: 250, confirmations: 6, ..citrate });
+        assert!(
+            toml::from_str::<ProfileOverrides>("pol_ms = 250").is_err(),
+            "a misspelt field was swallowed"
+        );
+    }
+
+    #[test]
+    fn another_node_or_chain_does_not_keep_what_belonged_to_the_old_one() {
+        let rpc: Url = "http://10.0.0.1:8545".parse().unwrap();
+        let own = ProfileOverrides { rpc: Some(rpc.clone()), ..ProfileOverrides::default() };
+        let citrate = Profile::named("citrate").unwrap().apply(own).unwrap();
+        assert_eq!((citrate.rpc.as_ref(), citrate.ws), (Some(&rpc), None));
+
+        let chain_id = ChainId::new(31337);
+        let fork = ProfileOverrides { chain_id, ..ProfileOverrides::default() };
+        let base = Profile::named("base").unwrap().apply(fork).unwrap();
+        assert_eq!((base.genesis_hash, base.rpc, base.chain_id), (None, None, chain_id.unwrap()));
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_refused_by_name() {
+        for (text, field) in [
+            ("reorg_window = 50", "reorg_window"),
+            ("logs_range = 0", "logs_range"),
+            ("confirmations = 0", "confirmations"),
+            ("max_gas_limit = 20000", "max_gas_limit"),
+        ] {
+            let overrides: ProfileOverrides = toml::from_str(text).unwrap();
+            let message = Profile::named("citrate").unwrap().apply(overrides).unwrap_err().to_string();
+            assert!(message.contains(field) && message.contains("citrate"), "{message}");
+        }
+    }
+}

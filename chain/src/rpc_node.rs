@@ -1,0 +1,258 @@
+//! A node that is asked over HTTP, and that may tell of new heads over WebSocket.
+
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::account::{Call, Prepared};
+use crate::check::{self, Bounds};
+use crate::endpoint::{Endpoint, shown};
+use crate::rpc::{Http, Question};
+use crate::wire::{self, Quantity};
+use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, heads};
+
+/// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
+const CALL_GAS: u64 = 10_000_000;
+
+/// [`Node`] over JSON-RPC.
+///
+/// It keeps no state but its connections, and asks again only what it is asked again: retries, pauses and the choice
+/// of another node are the caller's.
+pub struct RpcNode {
+    http: Http,
+    ws: Option<Url>,
+    profile: Profile,
+}
+
+impl RpcNode {
+    /// A node that need not be reachable yet: the first question finds out.
+    ///
+    /// # Errors
+    /// [`NodeError::Endpoint`] where the endpoint or the profile cannot be used at all.
+    pub fn connect(endpoint: Endpoint, profile: Profile) -> Result<Self, NodeError> {
+        endpoint.check()?;
+        profile.check().map_err(|error| NodeError::Endpoint { what: error.to_string() })?;
+        Ok(Self { http: Http::new(&endpoint)?, ws: endpoint.ws, profile })
+    }
+
+    /// Scheme, host and port of the node: what of its address may be shown.
+    pub fn host(&self) -> &str {
+        &self.http.node
+    }
+
+    /// An account's balance in base units of the native coin, at the head.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn balance(&self, account: Address) -> Result<U256, NodeError> {
+        self.http.ask(&questions::balance(account)).await
+    }
+
+    /// The code at an address, at the head; empty where there is no contract.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        self.http.ask(&Question::new("eth_getCode", json!([contract, "latest"]))).await
+    }
+
+    /// Executes a call at the head without sending it, and gives what it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::is_revert`] tells a call that reverted from a node that failed. The reason is in the message where
+    /// the node gives one; a custom error's data is not to be relied upon, some nodes keep it to themselves.
+    pub async fn call(&self, from: Option<Address>, call: &Call) -> Result<Bytes, NodeError> {
+        let mut transaction = questions::transaction(call);
+        transaction["gas"] = json!(questions::hex(call.gas_limit.unwrap_or(CALL_GAS)));
+        if let Some(from) = from {
+            transaction["from"] = json!(from);
+        }
+        self.http.ask(&Question::new("eth_call", json!([transaction, "latest"]))).await
+    }
+
+    /// Sends a signed transaction. Sending it again does no harm: a node that already has it is a success.
+    ///
+    /// # Errors
+    /// [`NodeError::Lied`] where the node answers with another hash than the transaction's. After
+    /// [`NodeError::Timeout`] or [`NodeError::Unreachable`] the transaction may have been sent: look for its receipt,
+    /// or send the same one again.
+    pub async fn broadcast(&self, prepared: &Prepared) -> Result<B256, NodeError> {
+        let question = Question::new("eth_sendRawTransaction", json!([prepared.raw]));
+        match self.http.ask::<B256>(&question).await {
+            Ok(hash) if hash == prepared.hash => Ok(hash),
+            Ok(hash) => Err(NodeError::Lied {
+                what: format!("the transaction {} was taken as {hash}", prepared.hash),
+            }),
+            Err(NodeError::Rpc { message, .. }) if is_known_already(&message) => Ok(prepared.hash),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    async fn logs_of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        let filter = json!({ "address": query.contract, "topics": [query.topic], "blockHash": hash });
+        let questions = [questions::header(At::Hash(hash)), Question::new("eth_getLogs", json!([filter]))];
+        let answers = self.http.ask_together(&questions).await?;
+        let [header, logs] = two(answers.open(&self.http)?)?;
+        // Nodes answer with no logs for a block that they do not have. The header, from the same node, tells.
+        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let header = check::header(&header, At::Hash(hash))?;
+        check::logs(logs.read().map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
+    }
+
+    /// The logs of one block from a node that knows blocks only by their height.
+    async fn logs_of_height(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        let header = self.header(At::Hash(hash)).await?.ok_or(NodeError::Behind)?;
+        let question = questions::logs(query, header.number, header.number);
+        let answer: Vec<wire::Log> = self.http.ask(&question).await.map_err(|error| too_large(error, 1))?;
+        // Only after the logs, and not in one batch with them: that the height still belongs to this block is what
+        // makes an empty answer true.
+        let now = self.header(At::Number(header.number)).await?.ok_or(NodeError::Behind)?;
+        if now.hash != hash {
+            return Err(NodeError::Moved);
+        }
+        check::logs(answer, query, Bounds::Block(header))
+    }
+
+    async fn logs_of_range(&self, query: &LogQuery, from: u64, to: u64) -> Result<Vec<Log>, NodeError> {
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let (blocks, limit) = ((to - from).saturating_add(1), self.profile.logs_range);
+        if blocks > limit {
+            return Err(NodeError::RangeTooLarge { blocks, limit: Some(limit) });
+        }
+        // Nodes answer for the blocks that they have. The header of the last one, from the same node, tells whether
+        // these are all.
+        let questions = [questions::header(At::Number(to)), questions::logs(query, from, to)];
+        let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, blocks))?;
+        let [header, logs] = two(answers.open(&self.http)?)?;
+        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let last = check::header(&header, At::Number(to))?;
+        let logs = check::logs(
+            logs.read().map_err(|error| too_large(error, blocks))?,
+            query,
+            Bounds::Heights(from, to),
+        )?;
+        match logs.last() {
+            Some(log) if log.block_number == to && log.block_hash != last.hash => Err(NodeError::Moved),
+            _ => Ok(logs),
+        }
+    }
+}
+
+#[async_trait]
+impl Node for RpcNode {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        Ok(self.http.ask::<Quantity>(&questions::chain_id()).await?.0)
+    }
+
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let header: Option<wire::Header> = self.http.ask(&questions::header(at)).await?;
+        header.map(|header| check::header(&header, at)).transpose()
+    }
+
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        match span {
+            Span::Blocks { from, to } => self.logs_of_range(query, from, to).await,
+            Span::Block(hash) if self.profile.logs_by_hash => self.logs_of_block(query, hash).await,
+            Span::Block(hash) => self.logs_of_height(query, hash).await,
+        }
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        let question = Question::new("eth_getTransactionReceipt", json!([transaction]));
+        match self.http.ask::<Option<wire::Receipt>>(&question).await? {
+            Some(receipt) => check::receipt(receipt, transaction),
+            None => Ok(None),
+        }
+    }
+
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        match &self.ws {
+            Some(ws) if self.profile.new_heads => heads::subscribe(&self.http, ws).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl fmt::Debug for RpcNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcNode")
+            .field("http", &self.http.node)
+            .field("ws", &self.ws.as_ref().map(shown))
+            .field("profile", &self.profile.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is asked, in JSON-RPC's words.
+pub(crate) mod questions {
+    use super::*;
+
+    pub(crate) fn hex(number: u64) -> String {
+        format!("{number:#x}")
+    }
+
+    pub(crate) fn chain_id() -> Question {
+        Question::new("eth_chainId", json!([]))
+    }
+
+    pub(crate) fn balance(account: Address) -> Question {
+        Question::new("eth_getBalance", json!([account, "latest"]))
+    }
+
+    pub(crate) fn header(at: At) -> Question {
+        match at {
+            At::Latest => Question::new("eth_getBlockByNumber", json!(["latest", false])),
+            At::Number(number) => Question::new("eth_getBlockByNumber", json!([hex(number), false])),
+            At::Hash(hash) => Question::new("eth_getBlockByHash", json!([hash, false])),
+        }
+    }
+
+    pub(crate) fn logs(query: &LogQuery, from: u64, to: u64) -> Question {
+        let filter = json!({
+            "address": query.contract, "topics": [query.topic], "fromBlock": hex(from), "toBlock": hex(to),
+        });
+        Question::new("eth_getLogs", json!([filter]))
+    }
+
+    /// A call with its data under both names: some nodes read only `data`, others prefer `input`.
+    pub(crate) fn transaction(call: &Call) -> Value {
+        json!({ "to": call.to, "value": call.value, "data": call.data, "input": call.data })
+    }
+}
+
+/// Both a node that refuses so many blocks and an answer that grew too long ask for the same: fewer blocks.
+fn too_large(error: NodeError, blocks: u64) -> NodeError {
+    match error {
+        NodeError::RangeTooLarge { .. } => NodeError::RangeTooLarge { blocks, limit: None },
+        NodeError::AnswerTooLong { .. } if blocks > 1 => NodeError::RangeTooLarge { blocks, limit: None },
+        other => other,
+    }
+}
+
+fn two<T>(answers: Vec<T>) -> Result<[T; 2], NodeError> {
+    answers
+        .try_into()
+        .map_err(|_| NodeError::Malformed { what: "a batch of two had another number".to_owned() })
+}
+
+/// The words for it differ: geth and anvil, reth, Nethermind, Citrate.
+fn is_known_already(message: &str) -> bool {
+    let words = message.to_ascii_lowercase();
+    ["already known", "already imported", "alreadyknown", "duplicatetransaction", "already in mempool"]
+        .iter()
+        .any(|phrase| words.contains(phrase))
+}

@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+/// Lets an inference server be paid per request in SALT.
+#[derive(Debug, Parser)]
+#[command(name = "salt402", version, propagate_version = true)]
+pub(crate) struct Args {
+    /// How to write the log, which goes to standard error. SALT402_LOG sets the levels, such as `info,salt402=debug`.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything that is configured, in one process: indexer, verifier and gateway
+    Up(ConfigPath),
+    /// Run the indexer alone: follow the configured chains into the database
+    Index(ConfigPath),
+    /// Run the verifier alone, over a database that `salt402 index` writes
+    Verify(ConfigPath),
+    /// Run the gateway alone, with the verifier at `gateway.verifier`
+    Serve(ConfigPath),
+    /// Show how a running salt402 is doing
+    Status(StatusArgs),
+    /// Send a request, pay for it within a limit, and print the answer
+    ///
+    /// The payer's private key comes from SALT402_KEY or from --key-file, never from an argument. The answer goes to
+    /// standard output, what happens and what it cost to standard error.
+    Pay(Box<PayArgs>),
+    /// Check a configuration, or print one to start from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Read a configuration and say what it means, or what is wrong with it
+    Check(ConfigPath),
+    /// Print a commented configuration to start from
+    Example,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ConfigPath {
+    /// The configuration; any value can come from the environment instead, as SALT402__SECTION__KEY
+    #[arg(long, short, env = "SALT402_CONFIG", default_value = "salt402.toml", value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct StatusArgs {
+    /// The verifier to ask
+    #[arg(long, env = "SALT402_VERIFIER_URL", default_value = "http://127.0.0.1:4020", value_name = "URL")]
+    pub(crate) url: Url,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ask again every second until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct PayArgs {
+    /// What to request
+    pub(crate) url: Url,
+    /// The most to pay, such as "0.01 SALT" or a whole number of base units
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) max: String,
+    /// The request's body, as JSON; @FILE reads a file, @- standard input
+    #[arg(long, short, value_name = "JSON")]
+    pub(crate) data: Option<String>,
+    /// The request's method; POST where there is a body, else GET
+    #[arg(long, short = 'X')]
+    pub(crate) method: Option<String>,
+    /// A file with the payer's private key in hexadecimal, instead of SALT402_KEY
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The network to pay on
+    #[arg(long, default_value = "citrate", value_name = "NAME")]
+    pub(crate) network: String,
+    /// A node of that network; left out, the network's public one
+    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
+    pub(crate) rpc: Option<Url>,
+    /// Pay only with this ERC-20 token instead of the native coin; --max is then in base units
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) token: Option<String>,
+    /// Pay only this recipient
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) recipient: Option<String>,
+    /// Pay only through this contract
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) contract: Option<String>,
+    /// How long to go on showing the proof, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) patience: u64,
+    /// Show the proof of a payment made before, and pay nothing
+    #[arg(long, value_name = "HASH", requires = "quote")]
+    pub(crate) proof: Option<String>,
+    /// The quote id of that payment
+    #[arg(long, value_name = "ID", requires = "proof")]
+    pub(crate) quote: Option<String>,
+    /// Print what it cost and how long each step took as JSON on standard error
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,64 @@
+//! `salt402 config check` and `salt402 config example`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::Config;
+
+/// A commented configuration; a test reads it.
+const EXAMPLE: &str = include_str!("../../example.toml");
+
+/// Says what a configuration means, in words, or fails with what is wrong.
+#[expect(clippy::print_stdout, reason = "the explanation is what the command is for")]
+pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    let chains = config.chains()?;
+    println!("{}: good", path.display());
+    println!("  database {}", config.database().display());
+    for chain in &chains {
+        let profile = &chain.profile;
+        println!(
+            "  follow {} ({}) for payments through {} from block {}; a payment counts with {} confirmation{}, blocks \
+             are final after {}",
+            profile.name,
+            profile.chain_id,
+            chain.contract,
+            chain.start_block,
+            chain.confirmations,
+            if chain.confirmations == 1 { "" } else { "s" },
+            profile.finality_depth,
+        );
+        let heads =
+            if chain.endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
+        println!("    node {:?}, {heads}polled every {} ms", chain.endpoint, profile.poll_ms);
+    }
+    let policy = config.verifier.policy();
+    println!("  verify on {}", config.verifier.listen);
+    println!(
+        "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
+        policy.clock.lifetime,
+        if policy.bare_hashes { "enough" } else { "not enough, the quote id must come with it" },
+        policy.max_age.as_secs(),
+        policy.max_wait.as_millis(),
+    );
+    match &config.gateway {
+        None => println!("  no gateway"),
+        Some(gateway) => {
+            println!("  serve on {}, paid to {} in {}", gateway.listen, gateway.payee()?, gateway.asset());
+            for (name, model) in gateway.catalogue(&config)?.0 {
+                println!(
+                    "    {name}: {} base units a request and {} a token, up to {} tokens",
+                    model.price.per_request, model.price.per_token, model.max_tokens
+                );
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a configuration to start from.
+#[expect(clippy::print_stdout, reason = "the example is what the command is for")]
+pub(crate) fn example() -> anyhow::Result<ExitCode> {
+    print!("{EXAMPLE}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,287 @@
+//! `[gateway]`: what is sold, for how much, to whom the money goes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use salt402_gateway::{Catalogue, Model, Price, Upstream};
+use salt402_protocol::asset::parse_address;
+use salt402_protocol::{Address, Amount, Asset, ChainId};
+use serde::Deserialize;
+use url::Url;
+
+use super::{Config, ConfigError, parse_price, secret};
+
+/// The gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewayConfig {
+    /// Where it listens.
+    #[serde(default = "listen")]
+    pub(crate) listen: SocketAddr,
+    /// The verifier to ask when the gateway runs alone (`salt402 serve`).
+    #[serde(default)]
+    pub(crate) verifier: Option<Url>,
+    /// The name of the chain, of the table `[chains.NAME]`, on which to be paid.
+    chain: String,
+    /// Who is to be paid.
+    payee: String,
+    /// What is to be paid: `native`, or the address of an ERC-20 token.
+    #[serde(default = "native")]
+    asset: Asset,
+    /// A token's symbol, in which prices are written.
+    #[serde(default)]
+    asset_symbol: Option<String>,
+    /// A token's decimal places.
+    #[serde(default)]
+    asset_decimals: Option<u8>,
+    /// Largest request body, in bytes.
+    #[serde(default = "body_limit")]
+    pub(crate) max_body_bytes: usize,
+    /// How long a proof may wait for its payment before the client is asked to come back, in milliseconds.
+    #[serde(default = "wait")]
+    pub(crate) wait_ms: u64,
+    /// How long answers are kept for payers whose connection broke, in seconds.
+    #[serde(default = "keep")]
+    pub(crate) keep_answers_s: u64,
+    /// How many bytes of answers are kept at most.
+    #[serde(default = "keep_bytes")]
+    pub(crate) keep_answers_bytes: u64,
+    /// What is served, by the name that clients use.
+    models: BTreeMap<String, ModelConfig>,
+}
+
+/// A model.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelConfig {
+    /// `demo`, or the address of an OpenAI-compatible server.
+    upstream: String,
+    /// The model's name there; left out, the same as here.
+    #[serde(default)]
+    upstream_model: Option<String>,
+    /// The environment variable that holds the upstream's API key.
+    #[serde(default)]
+    api_key_env: Option<String>,
+    /// A file that holds the upstream's API key.
+    #[serde(default)]
+    api_key_file: Option<PathBuf>,
+    /// What it is, in words.
+    #[serde(default)]
+    description: String,
+    /// What any request costs, such as `0.001 SALT`, or a whole number of base units.
+    #[serde(default)]
+    price_per_request: Option<String>,
+    /// What each token that a request may generate costs on top.
+    #[serde(default)]
+    price_per_token: Option<String>,
+    /// Tokens generated where a request does not say.
+    #[serde(default = "default_tokens")]
+    default_tokens: u32,
+    /// The most tokens that a request may ask for.
+    #[serde(default = "max_tokens")]
+    max_tokens: u32,
+    /// How long the upstream may take, in seconds.
+    #[serde(default = "timeout")]
+    timeout_s: u64,
+}
+
+fn listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 4021))
+}
+fn native() -> Asset {
+    Asset::Native
+}
+fn body_limit() -> usize {
+    256 * 1024
+}
+fn wait() -> u64 {
+    10_000
+}
+fn keep() -> u64 {
+    24 * 3600
+}
+fn keep_bytes() -> u64 {
+    1024 * 1024 * 1024
+}
+fn default_tokens() -> u32 {
+    512
+}
+fn max_tokens() -> u32 {
+    8192
+}
+fn timeout() -> u64 {
+    120
+}
+
+impl GatewayConfig {
+    pub(crate) fn payee(&self) -> Result<Address, ConfigError> {
+        parse_address(&self.payee).filter(|address| !address.is_zero()).ok_or_else(|| {
+            let what = format!(
+                "expected the 0x address that is to be paid, with the right checksum, found {:?}",
+                self.payee
+            );
+            ConfigError::value("gateway.payee", what)
+        })
+    }
+
+    pub(crate) fn asset(&self) -> Asset {
+        self.asset
+    }
+
+    pub(crate) fn chain(&self, config: &Config) -> Result<ChainId, ConfigError> {
+        Ok(self.chain_profile(config)?.chain_id)
+    }
+
+    /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
+    pub(crate) fn token_names(&self) -> Option<(String, u8)> {
+        self.asset_symbol.clone().zip(self.asset_decimals)
+    }
+
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        self.payee()?;
+        self.chain_profile(config)?;
+        let token = matches!(self.asset, Asset::Token(_));
+        if token && self.token_names().is_none() {
+            let what = "expected with a token, together with asset_decimals, as in asset_symbol = \"USDC\"";
+            return Err(ConfigError::value("gateway.asset_symbol", what));
+        }
+        if !token && (self.asset_symbol.is_some() || self.asset_decimals.is_some()) {
+            let what = "is for tokens; the native coin's symbol and decimals are the network's";
+            return Err(ConfigError::value("gateway.asset_symbol", what));
+        }
+        if self.models.is_empty() {
+            return Err(ConfigError::value(
+                "gateway.models",
+                "none is configured: add a table such as [gateway.models.demo]",
+            ));
+        }
+        if !(1024..=64 * 1024 * 1024).contains(&self.max_body_bytes) {
+            let what = format!("expected 1024 to 67108864, found {}", self.max_body_bytes);
+            return Err(ConfigError::value("gateway.max_body_bytes", what));
+        }
+        for (name, model) in &self.models {
+            model.check(name)?;
+            model.price(name, &self.symbol(config)?)?;
+        }
+        Ok(())
+    }
+
+    /// What is served. API keys are read here, so this is for running, not for checking.
+    pub(crate) fn catalogue(&self, config: &Config) -> Result<Catalogue, ConfigError> {
+        let symbol = self.symbol(config)?;
+        let mut catalogue = Catalogue::default();
+        for (name, model) in &self.models {
+            catalogue.0.insert(
+                name.clone(),
+                Model {
+                    description: model.description.clone(),
+                    price: model.price(name, &symbol)?,
+                    default_tokens: model.default_tokens,
+                    max_tokens: model.max_tokens,
+                    upstream: Arc::new(model.upstream(name, config)?),
+                },
+            );
+        }
+        Ok(catalogue)
+    }
+
+    fn chain_profile(&self, config: &Config) -> Result<salt402_chain::Profile, ConfigError> {
+        let chain = config.chains.get(&self.chain).ok_or_else(|| {
+            let known: Vec<_> = config.chains.keys().map(String::as_str).collect();
+            let what = format!(
+                "expected a table of [chains], which are {}, found {:?}",
+                known.join(", "),
+                self.chain
+            );
+            ConfigError::value("gateway.chain", what)
+        })?;
+        chain.profile(&self.chain)
+    }
+
+    fn symbol(&self, config: &Config) -> Result<(String, u8), ConfigError> {
+        match self.token_names() {
+            Some(names) => Ok(names),
+            None => {
+                let profile = self.chain_profile(config)?;
+                Ok((profile.native_symbol, profile.native_decimals))
+            }
+        }
+    }
+}
+
+impl ModelConfig {
+    fn check(&self, name: &str) -> Result<(), ConfigError> {
+        let key = |field: &str| format!("gateway.models.{name}.{field}");
+        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
+        if !plain {
+            return Err(ConfigError::value(
+                format!("gateway.models.{name:?}"),
+                "expected a name of visible ASCII",
+            ));
+        }
+        if self.max_tokens == 0 || self.default_tokens == 0 || self.default_tokens > self.max_tokens {
+            let what =
+                format!("expected 1 to max_tokens ({}), found {}", self.max_tokens, self.default_tokens);
+            return Err(ConfigError::value(key("default_tokens"), what));
+        }
+        if self.timeout_s == 0 {
+            return Err(ConfigError::value(key("timeout_s"), "expected at least 1"));
+        }
+        if self.api_key_env.is_some() && self.api_key_file.is_some() {
+            return Err(ConfigError::value(key("api_key_env"), "and api_key_file cannot both be given"));
+        }
+        self.server(name).map(|_| ())
+    }
+
+    fn server(&self, name: &str) -> Result<Option<Url>, ConfigError> {
+        if self.upstream == "demo" {
+            return Ok(None);
+        }
+        match Url::parse(&self.upstream) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+            _ => Err(ConfigError::value(
+                format!("gateway.models.{name}.upstream"),
+                format!("expected \"demo\" or an http(s) address, found {:?}", self.upstream),
+            )),
+        }
+    }
+
+    fn price(&self, name: &str, (symbol, decimals): &(String, u8)) -> Result<Price, ConfigError> {
+        let read = |field: &str, text: &Option<String>| match text {
+            None => Ok(Amount::ZERO),
+            Some(text) => parse_price(text, symbol, *decimals)
+                .map_err(|what| ConfigError::value(format!("gateway.models.{name}.{field}"), what)),
+        };
+        let price = Price {
+            per_request: read("price_per_request", &self.price_per_request)?,
+            per_token: read("price_per_token", &self.price_per_token)?,
+        };
+        let key = format!("gateway.models.{name}.price_per_request");
+        if price.per_request.is_zero() && price.per_token.is_zero() {
+            let what = format!("expected a price, such as \"0.001 {symbol}\", here or in price_per_token");
+            return Err(ConfigError::value(key, what));
+        }
+        if price.of(self.max_tokens).is_none() {
+            return Err(ConfigError::value(
+                key,
+                "with price_per_token for max_tokens is beyond 2^256 - 1 base units",
+            ));
+        }
+        Ok(price)
+    }
+
+    fn upstream(&self, name: &str, config: &Config) -> Result<Upstream, ConfigError> {
+        let Some(server) = self.server(name)? else { return Ok(Upstream::Demo) };
+        let key = secret::api_key(
+            name,
+            self.api_key_env.as_deref(),
+            self.api_key_file.as_deref().map(|path| config.path(path)),
+        )?;
+        let model = self.upstream_model.clone().unwrap_or_else(|| name.to_owned());
+        Upstream::openai(&server, model, key, Duration::from_secs(self.timeout_s))
+            .map_err(|error| ConfigError::value(format!("gateway.models.{name}.upstream"), error.to_string()))
+    }
+}

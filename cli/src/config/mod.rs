@@ -1,0 +1,139 @@
+//! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
+
+mod chain;
+mod gateway;
+mod secret;
+mod text;
+mod verifier;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+pub(crate) use chain::{ChainConfig, ResolvedChain};
+pub(crate) use gateway::GatewayConfig;
+pub(crate) use secret::{payer_key, quote_key};
+pub(crate) use text::parse_price;
+pub(crate) use verifier::VerifierConfig;
+
+/// What the name of every environment variable of the configuration begins with.
+const PREFIX: &str = "SALT402__";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the database and a generated quote key live; relative to the file.
+    #[serde(default = "data")]
+    pub(crate) data: PathBuf,
+    /// The chains to follow, by a name of the operator's choice.
+    pub(crate) chains: BTreeMap<String, ChainConfig>,
+    /// The verifier; left out, its defaults.
+    #[serde(default)]
+    pub(crate) verifier: VerifierConfig,
+    /// The gateway; left out, none runs.
+    #[serde(default)]
+    pub(crate) gateway: Option<GatewayConfig>,
+    /// The folder of the file, for relative paths in it.
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
+}
+
+fn data() -> PathBuf {
+    "data".into()
+}
+
+/// Why a configuration cannot be used. Every message names the place and what was expected there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{path}: {source}; `salt402 config example` prints a file to start from", path = path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: {error}", path = path.display())]
+    Toml { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("{0}")]
+    Environment(Box<figment::Error>),
+    #[error("{key}: {what}")]
+    Value { key: String, what: String },
+}
+
+impl ConfigError {
+    pub(crate) fn value(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), what: what.into() }
+    }
+}
+
+impl Config {
+    /// Reads the file, then the environment over it.
+    ///
+    /// Keys and types of the file are checked alone first, because its own parser knows the line; then together with
+    /// the environment, and last what only the parts together can tell.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let overridden = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+        let in_file = toml::from_str::<Self>(&text);
+        let mut config = match in_file {
+            Ok(config) if !overridden => config,
+            // A value that the file lacks may come from the environment.
+            Err(error) if !overridden || !error.message().starts_with("missing field") => {
+                return Err(ConfigError::Toml { path: path.to_owned(), error: Box::new(error) });
+            }
+            _ => Figment::from(Toml::string(&text))
+                .merge(Env::prefixed(PREFIX).split("__"))
+                .extract()
+                .map_err(|error| ConfigError::Environment(Box::new(error)))?,
+        };
+        config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// A path of the file, seen from where we are.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path(&self.data).join("salt402.db")
+    }
+
+    /// The database of a gateway that asks a verifier elsewhere: only its outcomes.
+    pub(crate) fn gateway_database(&self) -> PathBuf {
+        self.path(&self.data).join("gateway.db")
+    }
+
+    /// The chains, with their profiles, contracts and nodes.
+    pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
+        self.chains.iter().map(|(name, chain)| chain.resolve(name, &self.folder)).collect()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.chains.is_empty() {
+            return Err(ConfigError::value(
+                "chains",
+                "none is configured: add a table such as [chains.citrate]",
+            ));
+        }
+        let mut ids = BTreeMap::new();
+        for (name, chain) in &self.chains {
+            let profile = chain.profile(name)?;
+            if let Some(other) = ids.insert(profile.chain_id, name) {
+                let what = format!("is {}, as chains.{other} is: each chain once", profile.chain_id);
+                return Err(ConfigError::value(format!("chains.{name}.profile"), what));
+            }
+        }
+        self.verifier.check()?;
+        match &self.gateway {
+            Some(gateway) => gateway.check(self),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Secrets: from the environment or a file, never from an argument, never in a message.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use salt402_chain::Account;
+use salt402_protocol::QuoteKey;
+
+use super::{Config, ConfigError};
+
+/// The environment variable with the secret that authenticates quotes.
+const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
+/// The environment variable with a payer's private key.
+pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
+
+/// The key that authenticates quotes: from `verifier.quote_key_file`, else from `SALT402_QUOTE_KEY`, else from
+/// `quote.key` beside the database, which is made with random bytes the first time.
+pub(crate) fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
+    if let Some(path) = &config.verifier.quote_key_file {
+        let path = config.path(path);
+        let secret = read(&path).map_err(|what| ConfigError::value("verifier.quote_key_file", what))?;
+        return make("verifier.quote_key_file", &secret);
+    }
+    if let Some(secret) = std::env::var_os(QUOTE_KEY) {
+        return make(QUOTE_KEY, secret.to_string_lossy().trim().as_bytes());
+    }
+    let path = config.path(&config.data).join("quote.key");
+    let secret = match read(&path) {
+        Ok(secret) => secret,
+        Err(_) if !path.exists() => create(&path)
+            .map_err(|error| ConfigError::value("data", format!("{}: {error}", path.display())))?,
+        Err(what) => return Err(ConfigError::value("data", what)),
+    };
+    make("data", &secret)
+}
+
+/// A payer's account: from the file that is named, else from `SALT402_KEY`.
+pub(crate) fn payer_key(file: Option<&Path>) -> Result<Account, ConfigError> {
+    let (source, text) = match file {
+        Some(path) => {
+            let bytes = read(path).map_err(|what| ConfigError::value("--key-file", what))?;
+            ("--key-file", String::from_utf8_lossy(&bytes).into_owned())
+        }
+        None => match std::env::var(PAYER_KEY) {
+            Ok(text) => (PAYER_KEY, text),
+            Err(_) => {
+                let what =
+                    "expected the payer's private key in this environment variable, or a file by --key-file";
+                return Err(ConfigError::value(PAYER_KEY, what));
+            }
+        },
+    };
+    Account::from_key(text.trim()).map_err(|error| ConfigError::value(source, error.to_string()))
+}
+
+/// An upstream's API key, if one is configured.
+pub(crate) fn api_key(
+    model: &str,
+    variable: Option<&str>,
+    file: Option<PathBuf>,
+) -> Result<Option<String>, ConfigError> {
+    let key = |field: &str| format!("gateway.models.{model}.{field}");
+    if let Some(variable) = variable {
+        return match std::env::var(variable) {
+            Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
+            _ => Err(ConfigError::value(
+                key("api_key_env"),
+                format!("the environment variable {variable} is not set"),
+            )),
+        };
+    }
+    let Some(path) = file else { return Ok(None) };
+    let bytes = read(&path).map_err(|what| ConfigError::value(key("api_key_file"), what))?;
+    match String::from_utf8(bytes) {
+        Ok(secret) => Ok(Some(secret.trim().to_owned())),
+        Err(_) => Err(ConfigError::value(key("api_key_file"), "expected text")),
+    }
+}
+
+fn make(source: &str, secret: &[u8]) -> Result<QuoteKey, ConfigError> {
+    QuoteKey::new(secret).map_err(|error| ConfigError::value(source, error.to_string()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(bytes.trim_ascii().to_vec())
+}
+
+/// Writes 64 random hexadecimal digits, readable by the owner alone. Whole or not at all: two processes that start at
+/// once end up with the same key, and a crash in between leaves no short one.
+fn create(path: &Path) -> std::io::Result<Vec<u8>> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let draft = path.with_extension(format!("key.{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(secret.as_bytes())?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Ok(()) => Ok(secret.into_bytes()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Ok(std::fs::read(path)?.trim_ascii().to_vec())
+        }
+        Err(error) => Err(error),
+    }
+}

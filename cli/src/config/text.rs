@@ -1,0 +1,36 @@
+//! Amounts as people write them.
+
+use salt402_protocol::Amount;
+
+/// Reads `0.001 SALT`, or a whole number of base units. A decimal number without its symbol is refused: it could be
+/// either.
+pub(crate) fn parse_price(text: &str, symbol: &str, decimals: u8) -> Result<Amount, String> {
+    let expected =
+        || format!("expected an amount such as \"0.001 {symbol}\", or a whole number of base units");
+    let amount = match text.trim().split_once(char::is_whitespace) {
+        Some((number, unit)) => {
+            let unit = unit.trim();
+            if unit != symbol {
+                return Err(format!("{}; found the unit {unit:?}", expected()));
+            }
+            Amount::from_units(number, decimals)
+        }
+        None => Amount::from_base_units(text.trim()),
+    };
+    amount.map_err(|error| format!("{}; {error}", expected()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_has_its_unit_or_is_in_base_units() {
+        let milli = Amount::from_base_units("1000000000000000").unwrap();
+        assert_eq!(parse_price("0.001 SALT", "SALT", 18), Ok(milli));
+        assert_eq!(parse_price("1000000000000000", "SALT", 18), Ok(milli));
+        for bad in ["0.001", "0.001 ETH", "-1 SALT", "1e3", "", "0.0000000000000000001 SALT", "1 SALT SALT"] {
+            assert!(parse_price(bad, "SALT", 18).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `[verifier]`: what is accepted, and where it is asked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use salt402_protocol::quote::QuoteClock;
+use salt402_verifier::Policy;
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// The verifier.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VerifierConfig {
+    /// Where its API listens. It has no passwords yet: keep it on loopback, or behind a proxy that has.
+    pub(crate) listen: SocketAddr,
+    /// A file with at least 32 bytes that authenticate quotes; left out, the environment variable
+    /// `SALT402_QUOTE_KEY`, or else one that is made once and kept beside the database.
+    pub(crate) quote_key_file: Option<PathBuf>,
+    /// How long a client has to pay, in seconds.
+    quote_lifetime_s: u64,
+    /// Whether a transaction hash alone is a proof, bound to the request by its derived quote.
+    bare_hashes: bool,
+    /// The oldest payment that is accepted, in seconds.
+    max_payment_age_s: u64,
+    /// By how much the chain's clock may differ from ours, in seconds.
+    clock_skew_s: u64,
+    /// The longest that a request may wait for its payment, in milliseconds.
+    max_wait_ms: u64,
+    /// How many requests may wait at once.
+    max_waiting: usize,
+}
+
+impl Default for VerifierConfig {
+    fn default() -> Self {
+        let policy = Policy::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4020)),
+            quote_key_file: None,
+            quote_lifetime_s: policy.clock.lifetime,
+            bare_hashes: policy.bare_hashes,
+            max_payment_age_s: policy.max_age.as_secs(),
+            clock_skew_s: policy.clock_skew.as_secs(),
+            max_wait_ms: policy.max_wait.as_millis() as u64,
+            max_waiting: policy.max_waiting,
+        }
+    }
+}
+
+impl VerifierConfig {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            clock: QuoteClock { lifetime: self.quote_lifetime_s, ..Policy::default().clock },
+            bare_hashes: self.bare_hashes,
+            max_age: Duration::from_secs(self.max_payment_age_s),
+            clock_skew: Duration::from_secs(self.clock_skew_s),
+            max_wait: Duration::from_millis(self.max_wait_ms),
+            max_waiting: self.max_waiting,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let within = |key: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                let what = format!("expected {least} to {most}, found {value}");
+                Err(ConfigError::value(format!("verifier.{key}"), what))
+            }
+        };
+        within("quote_lifetime_s", self.quote_lifetime_s, 1, 24 * 3600)?;
+        within("max_payment_age_s", self.max_payment_age_s, 1, 365 * 24 * 3600)?;
+        within("clock_skew_s", self.clock_skew_s, 0, 600)?;
+        within("max_wait_ms", self.max_wait_ms, 0, 120_000)?;
+        within("max_waiting", self.max_waiting as u64, 0, 100_000)
+    }
+}

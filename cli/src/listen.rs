@@ -1,0 +1,37 @@
+//! A router on a socket, until the end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long connections may go on after the end was announced.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Binds `address`; the error says which part wanted it.
+pub(crate) async fn bind(part: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{part} cannot listen on {address}: choose another address in [{part}]"))
+}
+
+/// Serves until `stop`, then lets open requests end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let ending = stop.clone();
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
+    tokio::select! {
+        served = serving.into_future() => Ok(served?),
+        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {
+            tracing::warn!("connections were still open after {} s and are cut", GRACE.as_secs());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Which part gets which other part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use salt402_chain::{Node, RpcNode};
+use salt402_gateway::{Desk, Gateway, GatewayOptions, RemoteVerifier};
+use salt402_indexer::{Follower, FollowerOptions};
+use salt402_store::{IndexingLock, Options, Store};
+use salt402_verifier::{ChainPolicy, Verifier, VerifierOptions, Waker, Watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_key};
+use crate::listen;
+
+/// Which parts a process runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    index: bool,
+    verify: bool,
+    serve: bool,
+}
+
+impl Parts {
+    pub(crate) const ALL: Self = Self { index: true, verify: true, serve: true };
+    pub(crate) const INDEX: Self = Self { index: true, verify: false, serve: false };
+    pub(crate) const VERIFY: Self = Self { index: false, verify: true, serve: false };
+    pub(crate) const SERVE: Self = Self { index: false, verify: false, serve: true };
+}
+
+/// How often kept answers are looked through for old ones.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// A process at work.
+pub(crate) struct Process {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stores: Vec<Store>,
+    gateway: Option<Gateway>,
+    _indexing: Option<IndexingLock>,
+}
+
+impl Process {
+    /// Starts the parts. Everything that can fail at once (a bad address, a locked database) fails here; a node or a
+    /// verifier that does not answer is waited for.
+    pub(crate) async fn start(
+        config: &Config,
+        parts: Parts,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
+        let mut process = Self { tasks: JoinSet::new(), stores: Vec::new(), gateway: None, _indexing: None };
+        let verifier = if parts.index || parts.verify {
+            process.index_and_verify(config, parts, metrics.clone(), stop).await?
+        } else {
+            None
+        };
+        match (&config.gateway, parts.serve) {
+            (Some(gateway), true) => process.serve(config, gateway, verifier, metrics.clone(), stop).await?,
+            (None, true) if !parts.verify => {
+                return Err(ConfigError::value(
+                    "gateway",
+                    "expected a table [gateway]: what is to be served?",
+                )
+                .into());
+            }
+            _ => {}
+        }
+        process.keep_up(metrics, stop.clone());
+        Ok(process)
+    }
+
+    async fn index_and_verify(
+        &mut self,
+        config: &Config,
+        parts: Parts,
+        metrics: PrometheusHandle,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Verifier>> {
+        let chains = config.chains()?;
+        let store = open(config.database()).await?;
+        self.stores.push(store.clone());
+        let mut watched = Vec::with_capacity(chains.len());
+        if parts.index {
+            self._indexing = Some(store.lock_indexing()?);
+        }
+        for chain in &chains {
+            let watch = if parts.index { self.follow(chain, &store, stop)? } else { Watch::Store };
+            watched.push((policy(chain), watch));
+        }
+        let verifier = Verifier::new(VerifierOptions {
+            waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
+            store,
+            key: quote_key(config)?,
+            policy: config.verifier.policy(),
+            chains: watched,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        let listener = listen::bind("verifier", config.verifier.listen).await?;
+        let address = listener.local_addr()?;
+        let router = if parts.verify {
+            tracing::info!(%address, "verifier listens");
+            salt402_verifier::http::router(verifier.clone(), Some(metrics))
+        } else {
+            tracing::info!(%address, "status and metrics listen");
+            salt402_verifier::http::watch_router(verifier.clone(), Some(metrics))
+        };
+        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        Ok(Some(verifier))
+    }
+
+    fn follow(
+        &mut self,
+        chain: &ResolvedChain,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Watch> {
+        let node: Arc<dyn Node> = Arc::new(RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?);
+        let options = FollowerOptions {
+            chain: chain.profile.chain_id,
+            contract: chain.contract,
+            start_block: chain.start_block,
+        };
+        let (follower, health) = Follower::new(node, store.clone(), options);
+        let stop = stop.clone();
+        self.tasks.spawn(async move {
+            follower.run(stop).await;
+            Ok(())
+        });
+        Ok(Watch::Follower(health))
+    }
+
+    async fn serve(
+        &mut self,
+        config: &Config,
+        gateway: &GatewayConfig,
+        verifier: Option<Verifier>,
+        metrics: PrometheusHandle,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (desk, store) = match verifier {
+            Some(verifier) => (Desk::Here(verifier), self.stores[0].clone()),
+            None => {
+                let url = gateway.verifier.clone().ok_or_else(|| {
+                    ConfigError::value(
+                        "gateway.verifier",
+                        "expected the verifier's address, as the gateway runs alone",
+                    )
+                })?;
+                let store = open(config.gateway_database()).await?;
+                self.stores.push(store.clone());
+                (Desk::There(RemoteVerifier::new(url, Duration::from_secs(10))?), store)
+            }
+        };
+        let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);
+        self.tasks.spawn(tidy(store.clone(), keep, bytes, stop.clone()));
+        let options = GatewayOptions {
+            desk,
+            store,
+            chain: gateway.chain(config)?,
+            payee: gateway.payee()?,
+            asset: gateway.asset(),
+            token_names: gateway.token_names(),
+            catalogue: gateway.catalogue(config)?,
+            body_limit: gateway.max_body_bytes,
+            wait: Duration::from_millis(gateway.wait_ms),
+        };
+        let gateway_part = Gateway::new(options).await?;
+        let listener = listen::bind("gateway", gateway.listen).await?;
+        tracing::info!(address = %listener.local_addr()?, "gateway listens");
+        let router = salt402_gateway::router(gateway_part.clone(), Some(metrics));
+        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        self.gateway = Some(gateway_part);
+        Ok(())
+    }
+
+    /// Metrics' histograms are drained from time to time, whether they are asked for or not.
+    fn keep_up(&mut self, metrics: PrometheusHandle, stop: CancellationToken) {
+        self.tasks.spawn(async move {
+            let mut every = tokio::time::interval(Duration::from_secs(5));
+            loop {
+                tokio::select! {
+                    _ = every.tick() => metrics.run_upkeep(),
+                    () = stop.cancelled() => return Ok(()),
+                }
+            }
+        });
+    }
+
+    /// Waits for the end of all parts. A part that ends before it was asked to takes the others with it.
+    pub(crate) async fn finish(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.map_err(anyhow::Error::from).and_then(|ended| ended);
+            if result.is_ok() {
+                result = ended;
+            }
+            if !stop.is_cancelled() {
+                stop.cancel();
+                if result.is_ok() {
+                    result = Err(anyhow::anyhow!("a part ended on its own"));
+                }
+            }
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.finish().await;
+        }
+        for store in self.stores {
+            store.close().await;
+        }
+        result
+    }
+}
+
+async fn open(path: std::path::PathBuf) -> anyhow::Result<Store> {
+    Ok(Store::open(Options::new(path)).await?)
+}
+
+fn policy(chain: &ResolvedChain) -> ChainPolicy {
+    let profile = &chain.profile;
+    let block_time = Duration::from_millis(profile.block_time_ms);
+    let poll = Duration::from_millis(profile.poll_ms);
+    ChainPolicy {
+        chain: profile.chain_id,
+        network: profile.name.clone(),
+        contract: chain.contract,
+        confirmations: chain.confirmations,
+        symbol: profile.native_symbol.clone(),
+        decimals: profile.native_decimals,
+        block_time,
+        patience: Duration::from_secs(10).max(5 * poll).max(3 * block_time),
+    }
+}
+
+/// Drops answers that are older than they are kept for, or beyond the bytes that are kept.
+async fn tidy(store: Store, keep: Duration, bytes: u64, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TIDY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let before = u64::try_from(now.saturating_sub(keep).as_millis()).unwrap_or(0);
+        match store.evict_outcomes(before, bytes).await {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(dropped, "old answers are no longer kept"),
+            Err(error) => tracing::warn!(%error, "old answers could not be dropped"),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+/// @title ISaltPay
+/// @notice Pays a payee for a reference, in the chain's native coin or in an ERC-20, and says so in one event.
+/// @dev The money goes straight from the payer to the payee. The contract has no owner, no fee and no upgrade, and it
+/// keeps nothing between two calls. Coins that are forced upon it (by a block reward or SELFDESTRUCT) or tokens that
+/// are sent to its address by mistake belong to nobody and stay there.
+///
+/// All amounts are in base units of the asset (18 decimals for SALT: 1 SALT = 10^18).
+///
+/// The contract does not remember references: paying one twice makes two payments and two events. What a reference
+/// means, and that it is honoured once, is for the payee's verifier to decide.
+interface ISaltPay {
+    /// @notice A payee has received a payment. One event is one payment, also when a transaction holds many.
+    /// @param paymentReference What was paid for, as quoted by the payee: keccak256 of the secret quote id.
+    /// @param payer The account that called and whose money it was.
+    /// @param payee The account that received the whole amount.
+    /// @param asset The ERC-20, or the zero address for the native coin.
+    /// @param amount What the payee received, in base units of the asset. Never zero.
+    event Payment(
+        bytes32 indexed paymentReference, address indexed payer, address indexed payee, address asset, uint256 amount
+    );
+
+    /// @notice The reference is zero. Pay with the reference of the quote.
+    error ZeroReference();
+
+    /// @notice The amount, or the value sent, is zero.
+    error ZeroAmount();
+
+    /// @notice The payee cannot be paid: it is the zero address, this contract, or the payer.
+    /// @dev A payer who is the payee would leave the payee's balance as it was, and nothing would have been paid.
+    /// @param payee The payee that was asked for.
+    error InvalidPayee(address payee);
+
+    /// @notice The asset is not an ERC-20: it is the zero address, has no code, or answers no balance.
+    /// The native coin is paid with `pay`.
+    /// @param asset The asset that was asked for.
+    error InvalidAsset(address asset);
+
+    /// @notice The payee did not accept the native coin: its code reverted or ran out of gas.
+    /// @param payee The payee that refused.
+    /// @param amount What was offered, in base units.
+    error PayeeRefused(address payee, uint256 amount);
+
+    /// @notice The token did not transfer: it reverted, or returned something else than true or nothing.
+    /// Mostly the payer's balance or allowance for this contract is below the amount.
+    /// @param asset The token.
+    /// @param payer The account that should have paid.
+    /// @param amount What should have been transferred, in base units of the token.
+    error TransferRefused(address asset, address payer, uint256 amount);
+
+    /// @notice The token said that it transferred, but the payee's balance did not grow by exactly the amount.
+    /// Tokens that take a fee or change balances on their own cannot be used here.
+    /// @param asset The token.
+    /// @param amount What should have arrived, in base units of the token.
+    /// @param balanceBefore The payee's balance before the transfer.
+    /// @param balanceAfter The payee's balance after the transfer.
+    error InexactTransfer(address asset, uint256 amount, uint256 balanceBefore, uint256 balanceAfter);
+
+    /// @notice A token called back into `payToken` while it was transferring.
+    error Reentered();
+
+    /// @notice Pays the whole value of the call to `payee` in the native coin.
+    /// @dev The payee gets all the gas that is left (less the 1/64 that the EVM retains), so that contract wallets can
+    /// be paid. The price of that: a hostile payee can burn the gas that the payer allowed. It cannot make the payer
+    /// pay for its return data, which is never copied.
+    /// Reverts with ZeroReference, ZeroAmount, InvalidPayee or PayeeRefused.
+    /// @param paymentReference What is paid for. Not zero.
+    /// @param payee Who is paid. Not the zero address, this contract or the caller.
+    function pay(bytes32 paymentReference, address payee) external payable;
+
+    /// @notice Pays `amount` of `asset` (ERC-20, https://eips.ethereum.org/EIPS/eip-20) from the caller to `payee`.
+    /// @dev The caller must have approved this contract for the amount. A token that returns nothing is accepted; one
+    /// that returns false is not. The payee's balance must grow by exactly the amount, or the payment reverts.
+    /// Reverts with ZeroReference, ZeroAmount, InvalidPayee, InvalidAsset, TransferRefused, InexactTransfer or
+    /// Reentered.
+    /// @param paymentReference What is paid for. Not zero.
+    /// @param payee Who is paid. Not the zero address, this contract or the caller.
+    /// @param asset The token. Not the zero address.
+    /// @param amount How much, in base units of the token. Not zero.
+    function payToken(bytes32 paymentReference, address payee, address asset, uint256 amount) external;
+}

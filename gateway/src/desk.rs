@@ -1,0 +1,112 @@
+//! Where payments are asked about: a verifier in this process, or one behind HTTP.
+
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use salt402_protocol::api::{QuoteRequest, QuoteResponse, Verdict, VerifyRequest};
+use salt402_protocol::{Code, Problem};
+use salt402_verifier::Verifier;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+/// A verifier, near or far.
+#[derive(Clone)]
+pub enum Desk {
+    /// In this process.
+    Here(Verifier),
+    /// Behind HTTP.
+    There(RemoteVerifier),
+}
+
+impl Desk {
+    pub(crate) async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
+        match self {
+            Self::Here(verifier) => verifier.quote(request),
+            Self::There(remote) => remote.ask("v1/quotes", request, Duration::ZERO).await,
+        }
+    }
+
+    pub(crate) async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
+        match self {
+            Self::Here(verifier) => verifier.verify(request).await,
+            Self::There(remote) => {
+                remote.ask("v1/verify", request, Duration::from_millis(request.wait_ms)).await
+            }
+        }
+    }
+
+    /// Whether payments can be verified now; if not, why.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        match self {
+            Self::Here(verifier) => match verifier.status().await {
+                Ok(status) if status.ready => Ok(()),
+                Ok(status) => {
+                    let reasons = status.chains.into_iter().filter_map(|chain| chain.reason);
+                    Err(reasons.collect::<Vec<_>>().join("; "))
+                }
+                Err(problem) => Err(problem.detail),
+            },
+            Self::There(remote) => remote.ready().await,
+        }
+    }
+}
+
+/// A verifier behind HTTP.
+#[derive(Clone)]
+pub struct RemoteVerifier {
+    client: reqwest::Client,
+    base: Url,
+    timeout: Duration,
+}
+
+impl RemoteVerifier {
+    /// The verifier at `base`. `timeout` bounds one question, beyond what the question itself may wait.
+    pub fn new(mut base: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
+        Ok(Self { client, base, timeout })
+    }
+
+    async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &Q,
+        wait: Duration,
+    ) -> Result<A, Problem> {
+        let url =
+            self.base.join(path).map_err(|_| unavailable("its address cannot be joined with a path"))?;
+        let sent = self.client.post(url).timeout(self.timeout + wait).json(question).send().await;
+        let response = sent.map_err(|error| {
+            let error = error.without_url();
+            tracing::warn!(%error, "the verifier could not be asked");
+            unavailable("it could not be reached")
+        })?;
+        let good = response.status().is_success();
+        let body = response.bytes().await.map_err(|_| unavailable("its answer broke off"))?;
+        if good {
+            return serde_json::from_slice(&body).map_err(|_| unavailable("its answer was not understood"));
+        }
+        Err(serde_json::from_slice(&body).unwrap_or_else(|_| unavailable("it answered with an error")))
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        let url = self.base.join("readyz").map_err(|error| error.to_string())?;
+        match self.client.get(url).timeout(self.timeout).send().await {
+            Ok(response) if response.status().is_success() => Ok(()),
+            Ok(response) => Err(match response.json::<Problem>().await {
+                Ok(problem) => problem.detail,
+                Err(_) => "the verifier is not ready".into(),
+            }),
+            Err(_) => Err("the verifier could not be reached".into()),
+        }
+    }
+}
+
+fn unavailable(what: &str) -> Problem {
+    let detail =
+        format!("the verifier cannot be asked: {what}; nothing was used up, show the same proof again");
+    Problem::new(Code::VerifierUnavailable, detail).retry_after(1000)
+}

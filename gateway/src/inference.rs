@@ -1,0 +1,227 @@
+//! `POST /v1/inference`: the request, its price, and its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Response, header};
+use bytes::Bytes;
+use salt402_protocol::api::{PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::details::Resource;
+use salt402_protocol::{Amount, Code, Problem, Proof, RequestDigest};
+use salt402_verifier::http::{Fault, no_store, read_json};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::presented::Presented;
+use crate::routes::{Gateway, Inner};
+use crate::upstream::{Completion, Task, Usage};
+use crate::{Model, offer};
+
+/// The response header that says what was paid, as one line of JSON.
+pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
+
+/// What a client asks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InferenceRequest {
+    /// Which model.
+    model: String,
+    /// What it is asked.
+    prompt: String,
+    /// How many tokens it may generate; left out, the model's default.
+    #[serde(default)]
+    max_tokens: Option<u32>,
+    /// How freely it chooses, from 0 to 2; left out, the upstream's default.
+    #[serde(default)]
+    temperature: Option<f32>,
+}
+
+/// What a client is answered.
+#[derive(Serialize)]
+struct InferenceResponse<'a> {
+    model: &'a str,
+    output: &'a str,
+    finish_reason: &'a str,
+    usage: Usage,
+}
+
+/// A request that was understood, with its price.
+struct Order {
+    request: InferenceRequest,
+    model: Model,
+    tokens: u32,
+    amount: Amount,
+    digest: RequestDigest,
+    method: String,
+    path: String,
+}
+
+pub(crate) async fn handle(
+    State(gateway): State<Gateway>,
+    request: Request,
+) -> Result<Response<Body>, Fault> {
+    let gateway = &gateway.0;
+    let presented = Presented::read(request.headers())?;
+    let order = Arc::new(order(gateway, request).await?);
+    let Some(proof) = presented.proof else {
+        let problem = Problem::new(
+            Code::PaymentRequired,
+            "pay the amount to the recipient through paymentContract with this reference, then send the same request \
+             again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>",
+        );
+        return Ok(ask_for_payment(gateway, &order, presented.secret, &problem).await?);
+    };
+    let started = Instant::now();
+    let verdict = verify(gateway, &order, proof, &presented).await?;
+    let verified = started.elapsed();
+    match verdict {
+        Verdict::Accepted { payment, .. } => {
+            let run = || run(Arc::clone(&order));
+            let body = gateway.executions.outcome(payment.payment_id, run).await?;
+            Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
+        }
+        // No details: whoever has paid must not be led to pay again.
+        Verdict::Pending { code, detail, retry_after_ms } => {
+            Err(Problem::new(code, detail).retry_after(retry_after_ms).into())
+        }
+        Verdict::Rejected { code, detail } => {
+            let problem = Problem::new(code, detail);
+            Ok(ask_for_payment(gateway, &order, presented.secret || presented.quote.is_some(), &problem)
+                .await?)
+        }
+    }
+}
+
+async fn order(gateway: &Inner, request: Request) -> Result<Order, Problem> {
+    let method = request.method().as_str().to_owned();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
+    let digest = RequestDigest::of(&method, &path, &body);
+    let request: InferenceRequest = serde_json::from_slice(&body).map_err(|error| {
+        Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
+    })?;
+    let model = gateway.catalogue.get(&request.model).cloned().ok_or_else(|| {
+        let detail = format!("model: there is no such model here; there are: {}", gateway.catalogue.names());
+        Problem::new(Code::UnknownModel, detail)
+    })?;
+    let invalid = |detail: String| Err(Problem::new(Code::InvalidRequest, detail));
+    if request.prompt.is_empty() {
+        return invalid("prompt: it is empty".into());
+    }
+    let tokens = request.max_tokens.unwrap_or(model.default_tokens);
+    if tokens == 0 || tokens > model.max_tokens {
+        return invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens));
+    }
+    if request.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+        return invalid("temperature: from 0 to 2".into());
+    }
+    let Some(amount) = model.price.of(tokens) else {
+        return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
+    };
+    Ok(Order { request, model, tokens, amount, digest, method, path })
+}
+
+async fn ask_for_payment(
+    gateway: &Inner,
+    order: &Order,
+    secret: bool,
+    problem: &Problem,
+) -> Result<Response<Body>, Problem> {
+    let asked = QuoteRequest {
+        chain: gateway.chain,
+        payee: gateway.payee,
+        asset: gateway.asset,
+        amount: order.amount,
+        request_digest: order.digest,
+        secret,
+    };
+    let mut quote = gateway.desk.quote(&asked).await?;
+    if let Some((symbol, decimals)) = &gateway.token_names {
+        quote.symbol.clone_from(symbol);
+        quote.decimals = *decimals;
+    }
+    let resource = Resource {
+        method: order.method.clone(),
+        path: order.path.clone(),
+        description: format!("one answer of {} with up to {} tokens", order.request.model, order.tokens),
+        request_digest: order.digest,
+    };
+    metrics::counter!("salt402_gateway_402_total", "code" => problem.code.as_str()).increment(1);
+    Ok(offer::response(problem, &offer::details(&asked, quote, resource)))
+}
+
+async fn verify(
+    gateway: &Inner,
+    order: &Order,
+    proof: Proof,
+    presented: &Presented,
+) -> Result<Verdict, Problem> {
+    let request = VerifyRequest {
+        proof,
+        quote_id: presented.quote.clone(),
+        requirement: Requirement {
+            chain: gateway.chain,
+            payee: gateway.payee,
+            asset: gateway.asset,
+            amount: order.amount,
+            request_digest: order.digest,
+            confirmations: None,
+        },
+        claim: true,
+        claimant: gateway.identity.clone(),
+        wait_ms: u64::try_from(gateway.wait.as_millis()).unwrap_or(u64::MAX),
+    };
+    gateway.desk.verify(&request).await
+}
+
+/// Asks the model. What it returns is kept for the payer.
+async fn run(order: Arc<Order>) -> Result<Bytes, Problem> {
+    let name = &order.request.model;
+    let task = Task {
+        prompt: &order.request.prompt,
+        max_tokens: order.tokens,
+        temperature: order.request.temperature,
+    };
+    let started = Instant::now();
+    let completion = order.model.upstream.complete(&task).await;
+    metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
+        .record(started.elapsed().as_secs_f64());
+    let Completion { output, finish_reason, usage } = completion.map_err(|error| {
+        metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone()).increment(1);
+        let detail = format!("{error}; the payment stays good for this request: show the same proof again");
+        Problem::new(Code::UpstreamFailed, detail).retry_after(2000)
+    })?;
+    metrics::counter!("salt402_gateway_executions_total", "model" => name.clone()).increment(1);
+    let answer = InferenceResponse { model: name, output: &output, finish_reason: &finish_reason, usage };
+    serde_json::to_vec(&answer)
+        .map(Bytes::from)
+        .map_err(|_| Problem::new(Code::Internal, "the answer could not be written"))
+}
+
+fn answer(payment: &PaymentView, body: Bytes, verified: Duration, served: Duration) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    no_store(headers);
+    offer::vary(headers);
+    let receipt = serde_json::to_string(payment).ok().and_then(|text| HeaderValue::from_str(&text).ok());
+    if let Some(receipt) = receipt {
+        headers.insert(RECEIPT_HEADER, receipt);
+    }
+    let timing = format!(
+        "payment;desc=\"verify and claim\";dur={}, model;dur={}",
+        milliseconds(verified),
+        milliseconds(served)
+    );
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        headers.insert("server-timing", timing);
+    }
+    response
+}
+
+/// Milliseconds with three decimal places, as `Server-Timing` has them.
+fn milliseconds(time: Duration) -> String {
+    format!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1000)
+}

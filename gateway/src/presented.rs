@@ -1,0 +1,85 @@
+//! What a request brings along to pay with. One reading or none.
+
+use axum::http::HeaderMap;
+use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
+use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::quote::QUOTE_HEADER;
+use salt402_protocol::{Code, Problem, Proof, QuoteId};
+
+/// The payment headers of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Presented {
+    pub(crate) proof: Option<Proof>,
+    pub(crate) quote: Option<QuoteId>,
+    /// Whether the client asks for a quote that nobody else can be given.
+    pub(crate) secret: bool,
+}
+
+impl Presented {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let proof = one(headers, PROOF_HEADER)?
+            .map(|text| {
+                text.parse::<Proof>().map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))
+            })
+            .transpose()?;
+        let quote = one(headers, QUOTE_HEADER)?
+            .map(|text| {
+                text.parse::<QuoteId>().map_err(|error| Problem::new(Code::MalformedQuote, error.to_string()))
+            })
+            .transpose()?;
+        let secret = match one(headers, BINDING_HEADER)? {
+            None => false,
+            Some(BINDING_QUOTE) => true,
+            Some(_) => {
+                return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
+            }
+        };
+        Ok(Self { proof, quote, secret })
+    }
+}
+
+/// A header's one value. Given twice it has two readings, and a proxy may have chosen another than we would.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::new(
+            Code::MalformedHeader,
+            format!("the header {name} was sent more than once"),
+        ));
+    }
+    value.to_str().map(Some).map_err(|_| {
+        Problem::new(Code::MalformedHeader, format!("the header {name} holds more than visible ASCII"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn code(pairs: &[(&'static str, &[u8])]) -> Result<Presented, Code> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        Presented::read(&headers).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn a_header_is_read_one_way_or_refused() {
+        let hash = format!("0x{}", "ab".repeat(32));
+        let hash = hash.as_bytes();
+        assert!(code(&[]).unwrap().proof.is_none());
+        assert!(code(&[("x-payment-proof", hash)]).unwrap().proof.is_some());
+        assert_eq!(code(&[("x-payment-proof", hash), ("X-Payment-Proof", hash)]), Err(Code::MalformedHeader));
+        let joined = [hash, b", ", hash].concat();
+        assert_eq!(code(&[("x-payment-proof", &joined)]), Err(Code::MalformedProof));
+        assert_eq!(code(&[("x-payment-proof", b"\xff\xfe")]), Err(Code::MalformedHeader));
+        assert_eq!(code(&[("x-payment-proof", b"")]), Err(Code::MalformedProof));
+        assert_eq!(code(&[("x-payment-quote", b"abc")]), Err(Code::MalformedQuote));
+        assert_eq!(code(&[("x-payment-binding", b"other")]), Err(Code::MalformedHeader));
+        assert!(code(&[("x-payment-binding", b"quote")]).unwrap().secret);
+    }
+}

@@ -1,0 +1,56 @@
+//! How a chain is followed, for those who must know whether to trust the index.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a follower is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not connected yet.
+    Starting,
+    /// Behind by more than the finality depth, going by ranges.
+    BackFilling,
+    /// At the head.
+    Following,
+    /// The node or the store does not answer; retried.
+    Failing(String),
+    /// Stopped until the operator acts.
+    Halted(String),
+}
+
+/// A follower's state, pushed at every change.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// What it is doing.
+    pub phase: Phase,
+    /// The newest block in the index.
+    pub indexed: Option<u64>,
+    /// The node's newest block.
+    pub head: Option<u64>,
+    /// When the index was last known to stand at the node's head.
+    pub current_at: Option<Instant>,
+}
+
+impl Health {
+    pub(crate) fn starting() -> Self {
+        Self { phase: Phase::Starting, indexed: None, head: None, current_at: None }
+    }
+
+    /// Why the index is not current, or `None` if it is: following, and at the node's head within `patience`.
+    pub fn complaint(&self, patience: Duration) -> Option<String> {
+        match &self.phase {
+            Phase::Starting => Some("the node has not answered yet".into()),
+            Phase::BackFilling => Some(match (self.indexed, self.head) {
+                (Some(indexed), Some(head)) => format!("back-filling: block {indexed} of {head}"),
+                _ => "back-filling".into(),
+            }),
+            Phase::Failing(reason) | Phase::Halted(reason) => Some(reason.clone()),
+            Phase::Following => match self.current_at {
+                Some(at) if at.elapsed() <= patience => None,
+                Some(at) => Some(format!("the head was last reached {} s ago", at.elapsed().as_secs())),
+                None => Some("the head has not been reached yet".into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! A batch into the database.
+
+use std::collections::HashMap;
+
+use salt402_protocol::B256;
+use sqlx::sqlite::Sqlite;
+use sqlx::{QueryBuilder, SqliteConnection};
+
+use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::error::Complaint;
+use crate::transaction::WriteTransaction;
+use crate::writer::{Write, send};
+use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, incident};
+
+/// Rows of one INSERT. Powers of few, so that a batch of any size is a handful of statements that stay prepared.
+const ROWS: [usize; 4] = [64, 16, 4, 1];
+
+impl Store {
+    /// Applies one step of a follower, all of it or nothing. Durable when this returns.
+    ///
+    /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
+    /// block, resolves it. Rows that exist already are left or put back on the chain, so the same blocks may be
+    /// applied again.
+    pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
+        batch.check()?;
+        send(self.jobs(), batch).await
+    }
+}
+
+impl Write for Batch {
+    type Output = Applied;
+
+    const CHANGES_CHAIN: bool = true;
+
+    fn rows(&self) -> usize {
+        1 + self.blocks.len() + self.payments.len()
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Applied, StoreError> {
+        let connection = transaction.connection();
+        let stored = chain::cursor(connection, self.chain).await?;
+        if stored != self.expected {
+            return Err(StoreError::CursorMoved { chain: self.chain, expected: self.expected, stored });
+        }
+        let orphaned = match self.keep_through {
+            Some(height) => self.undo(connection, height).await?,
+            None => 0,
+        };
+        self.insert_blocks(connection).await?;
+        self.check_against_stored(connection).await?;
+        let (inserted, restored) = self.insert_payments(connection).await?;
+        let incidents = match self.keep_through {
+            Some(height) => incident::open_lost(connection, self.chain, height).await?,
+            None => 0,
+        };
+        if inserted + restored > 0 {
+            incident::resolve_found(connection, self.chain).await?;
+        }
+        self.prune(connection).await?;
+        let applied = Applied { inserted, orphaned, restored, incidents };
+        self.move_cursor(connection, applied).await?;
+        Ok(applied)
+    }
+}
+
+impl Batch {
+    /// Takes everything above a height off the chain; returns the number of payment rows.
+    async fn undo(&self, connection: &mut SqliteConnection, height: u64) -> Result<u64, StoreError> {
+        sqlx::query("UPDATE blocks SET canonical = FALSE WHERE chain_id = $1 AND number > $2 AND canonical")
+            .bind(chain_id(self.chain))
+            .bind(bound(height))
+            .execute(&mut *connection)
+            .await?;
+        let done = sqlx::query(
+            "UPDATE payments SET canonical = FALSE WHERE chain_id = $1 AND block_number > $2 AND canonical",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(height))
+        .execute(connection)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    async fn insert_blocks(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        for rows in chunks(&self.blocks) {
+            let mut insert = insert_blocks(self, rows);
+            insert.build().execute(&mut *connection).await.map_err(|error| match Complaint::of(&error) {
+                Complaint::Unique => StoreError::BadBatch {
+                    chain: self.chain,
+                    reason: "one of its blocks is at a height where the chain has another block".into(),
+                },
+                _ => error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether stored headers contradict the batch: a first block that does not join the block that is kept, or a
+    /// payment in a block that is not the chain's.
+    async fn check_against_stored(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let joins =
+            self.keep_through.zip(self.blocks.first()).filter(|(kept, first)| kept + 1 == first.number);
+        let own = self.block_hashes();
+        let elsewhere = || self.payments.iter().filter(|placed| !own.contains_key(&placed.block_number));
+        let heights = elsewhere().map(|placed| placed.block_number);
+        let (lowest, highest) = match (heights.clone().min(), heights.max(), joins) {
+            (Some(lowest), Some(highest), None) => (lowest, highest),
+            (Some(lowest), Some(highest), Some((kept, _))) => (lowest.min(kept), highest.max(kept)),
+            (_, _, Some((kept, _))) => (kept, kept),
+            _ => return Ok(()),
+        };
+        let stored = self.stored_hashes(connection, lowest, highest).await?;
+        let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
+        if let Some((kept, first)) = joins
+            && stored.get(&kept).is_some_and(|hash| *hash != first.parent_hash)
+        {
+            return bad(format!("block {} is no child of the block {kept} that is kept", first.number));
+        }
+        match elsewhere().find(|p| stored.get(&p.block_number).is_some_and(|hash| *hash != p.block_hash)) {
+            Some(stray) => {
+                bad(format!("payment {} is in a block that is not on the chain", stray.payment.id))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn stored_hashes(
+        &self,
+        connection: &mut SqliteConnection,
+        lowest: u64,
+        highest: u64,
+    ) -> Result<HashMap<u64, B256>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT number, hash FROM blocks WHERE chain_id = $1 AND number BETWEEN $2 AND $3 AND canonical",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(lowest))
+        .bind(bound(highest))
+        .fetch_all(connection)
+        .await?;
+        rows.iter().map(|row| Ok((row.number("number")?, row.hash("hash")?))).collect()
+    }
+
+    /// Returns how many rows were new, and how many came back.
+    async fn insert_payments(&self, connection: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
+        let Some(lowest) = self.payments.iter().map(|placed| placed.block_number).min() else {
+            return Ok((0, 0));
+        };
+        let orphans_before = self.orphans_from(connection, lowest).await?;
+        let mut changed = 0;
+        let now_ms = clock::now_ms();
+        // In the order of the key, neighbours meet on the same pages.
+        let mut ordered: Vec<&PlacedPayment> = self.payments.iter().collect();
+        ordered.sort_unstable_by_key(|placed| (placed.payment.transaction, placed.payment.id));
+        for rows in chunks(&ordered) {
+            match insert_payments(self, rows, now_ms).build().execute(&mut *connection).await {
+                Ok(done) => changed += done.rows_affected(),
+                Err(error) if Complaint::of(&error) == Complaint::Unique => {
+                    return Err(self.rival(connection, rows).await?.unwrap_or_else(|| error.into()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let restored = match orphans_before {
+            0 => 0,
+            before => before.saturating_sub(self.orphans_from(connection, lowest).await?),
+        };
+        Ok((changed.saturating_sub(restored), restored))
+    }
+
+    /// Rows off the chain at or above a height: few, they have an index of their own.
+    async fn orphans_from(&self, connection: &mut SqliteConnection, height: u64) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS orphans FROM payments WHERE chain_id = $1 AND block_number >= $2 AND NOT canonical",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(height))
+        .fetch_one(connection)
+        .await?;
+        row.number("orphans")
+    }
+
+    /// Which of some payments is on the chain in another block already.
+    async fn rival(
+        &self,
+        connection: &mut SqliteConnection,
+        rows: &[&PlacedPayment],
+    ) -> Result<Option<StoreError>, StoreError> {
+        for placed in rows {
+            let rival = sqlx::query(
+                "SELECT block_hash FROM payments
+                 WHERE chain_id = $1 AND transaction_hash = $2 AND payment_id = $3 AND canonical AND block_hash <> $4",
+            )
+            .bind(chain_id(self.chain))
+            .bind(placed.payment.transaction.as_slice())
+            .bind(placed.payment.id.0.as_slice())
+            .bind(placed.block_hash.as_slice())
+            .fetch_optional(&mut *connection)
+            .await?;
+            if let Some(row) = rival {
+                return Ok(Some(self.twice(placed, row.hash("block_hash")?)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn prune(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let Some(height) = self.prune_below else { return Ok(()) };
+        sqlx::query("DELETE FROM blocks WHERE chain_id = $1 AND number < $2 AND canonical")
+            .bind(chain_id(self.chain))
+            .bind(bound(height))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn move_cursor(
+        &self,
+        connection: &mut SqliteConnection,
+        applied: Applied,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE chains SET cursor_number = $2, cursor_hash = $3, head_number = $4, noted_at_ms = $5,
+                               payments = payments + $6 - $7
+             WHERE chain_id = $1",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(self.cursor.number))
+        .bind(self.cursor.hash.as_slice())
+        .bind(bound(self.head))
+        .bind(clock::now_ms())
+        .bind(bound(applied.inserted + applied.restored))
+        .bind(bound(applied.orphaned))
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+fn insert_blocks(batch: &Batch, rows: &[Block]) -> QueryBuilder<Sqlite> {
+    let mut insert =
+        QueryBuilder::new("INSERT INTO blocks (chain_id, hash, number, parent_hash, timestamp, canonical) ");
+    insert.push_values(rows, |mut row, block| {
+        row.push_bind(chain_id(batch.chain))
+            .push_bind(block.hash.to_vec())
+            .push_bind(bound(block.number))
+            .push_bind(block.parent_hash.to_vec())
+            .push_bind(bound(block.timestamp))
+            .push("TRUE");
+    });
+    insert.push(" ON CONFLICT (chain_id, hash) DO UPDATE SET canonical = TRUE");
+    insert
+}
+
+/// Rows that are on the chain already are not touched, so that the count of changed rows is that of new and restored.
+fn insert_payments(batch: &Batch, rows: &[&PlacedPayment], now_ms: i64) -> QueryBuilder<Sqlite> {
+    let mut insert = QueryBuilder::new(
+        "INSERT INTO payments (chain_id, transaction_hash, payment_id, block_hash, block_number, block_timestamp,
+                               position, contract, reference, payer, payee, asset, amount, canonical, seen_at_ms) ",
+    );
+    insert.push_values(rows, |mut row, placed| {
+        let payment = &placed.payment;
+        row.push_bind(chain_id(batch.chain))
+            .push_bind(payment.transaction.to_vec())
+            .push_bind(payment.id.0.to_vec())
+            .push_bind(placed.block_hash.to_vec())
+            .push_bind(bound(placed.block_number))
+            .push_bind(bound(placed.block_timestamp))
+            .push_bind(i64::from(placed.position))
+            .push_bind(payment.contract.to_vec())
+            .push_bind(payment.reference.to_vec())
+            .push_bind(payment.payer.to_vec())
+            .push_bind(payment.payee.to_vec())
+            .push_bind(payment.asset.address().to_vec())
+            .push_bind(amount_bytes(payment.amount))
+            .push("TRUE")
+            .push_bind(now_ms);
+    });
+    insert.push(
+        " ON CONFLICT (chain_id, transaction_hash, payment_id, block_hash)
+          DO UPDATE SET canonical = TRUE WHERE NOT payments.canonical",
+    );
+    insert
+}
+
+/// Slices of the lengths in [`ROWS`], the longest first.
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = ROWS.into_iter().find(|length| *length <= rows.len())?;
+        let (chunk, rest) = rows.split_at(length);
+        rows = rest;
+        Some(chunk)
+    })
+}

@@ -1,0 +1,127 @@
+//! One step of a follower, and what must be true of it before the database is asked.
+
+use std::collections::HashMap;
+
+use salt402_protocol::{B256, ChainId};
+
+use crate::columns::integer;
+use crate::{Block, Cursor, PlacedPayment, StoreError};
+
+/// One step of a follower: what to undo, what to add, and where the index stands then. It is applied in one
+/// transaction, so that a reader sees the chain before it or after it and never between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The chain.
+    pub chain: ChainId,
+    /// The cursor this was computed from; if the index stands elsewhere, nothing is done.
+    pub expected: Option<Cursor>,
+    /// With `Some(height)`, blocks and payments above it first leave the chain. Without, nothing leaves it.
+    pub keep_through: Option<u64>,
+    /// Blocks that are on the chain now, ascending. There may be gaps where nothing needs to be remembered.
+    pub blocks: Vec<Block>,
+    /// Payments that are on the chain now, in any blocks up to the cursor.
+    pub payments: Vec<PlacedPayment>,
+    /// Where the index stands afterwards.
+    pub cursor: Cursor,
+    /// The node's newest block.
+    pub head: u64,
+    /// Headers on the chain below this height may be forgotten.
+    pub prune_below: Option<u64>,
+}
+
+/// What applying a [`Batch`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Rows that left the chain, counting those that came back in the same batch.
+    pub orphaned: u64,
+    /// Rows of blocks that had left the chain and are on it again.
+    pub restored: u64,
+    /// Incidents opened: claimed payments that are on the chain no more.
+    pub incidents: u64,
+}
+
+impl Batch {
+    /// Checks what can be known without the database.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
+        let Cursor { number: top, hash: top_hash } = self.cursor;
+        integer("a block's height", top)?;
+        integer("the node's head", self.head)?;
+        match (self.keep_through, self.expected) {
+            (Some(kept), _) if kept > top => {
+                return bad(format!("it keeps blocks up to {kept} and ends at {top}"));
+            }
+            (None, Some(Cursor { number, hash })) if top < number || (top == number && top_hash != hash) => {
+                return bad(format!(
+                    "it ends at block {top} ({top_hash}) without undoing block {number} ({hash})"
+                ));
+            }
+            _ => {}
+        }
+        for pair in self.blocks.windows(2) {
+            let [parent, child] = pair else { continue };
+            if child.number <= parent.number {
+                return bad(format!("block {} follows block {}", child.number, parent.number));
+            }
+            if child.number == parent.number + 1 && child.parent_hash != parent.hash {
+                return bad(format!("block {} is no child of block {}", child.number, parent.number));
+            }
+        }
+        if let (None, Some(from), Some(first)) = (self.keep_through, self.expected, self.blocks.first())
+            && from.number.checked_add(1) == Some(first.number)
+            && first.parent_hash != from.hash
+        {
+            return bad(format!("block {} is no child of the index's block {}", first.number, from.hash));
+        }
+        for block in &self.blocks {
+            integer("a block's time", block.timestamp)?;
+            if block.number > top || (block.number == top && block.hash != top_hash) {
+                return bad(format!("block {} ({}) is not at or below its end", block.number, block.hash));
+            }
+        }
+        self.check_payments()
+    }
+
+    fn check_payments(&self) -> Result<(), StoreError> {
+        let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
+        let blocks = self.block_hashes();
+        let mut seen = HashMap::with_capacity(self.payments.len());
+        for placed in &self.payments {
+            let PlacedPayment { payment, block_number, block_hash, block_timestamp, .. } = placed;
+            integer("a block's time", *block_timestamp)?;
+            if payment.chain != self.chain {
+                return bad(format!("payment {} is of chain {}", payment.id, payment.chain));
+            }
+            if *block_number > self.cursor.number {
+                return bad(format!("payment {} is in block {block_number}, above its end", payment.id));
+            }
+            if blocks.get(block_number).is_some_and(|hash| hash != block_hash) {
+                return bad(format!(
+                    "payment {} is in another block {block_number} than its own",
+                    payment.id
+                ));
+            }
+            if let Some(other) = seen.insert(payment.id, *block_hash).filter(|other| other != block_hash) {
+                return Err(self.twice(placed, other));
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of this batch by height, the cursor's among them.
+    pub(crate) fn block_hashes(&self) -> HashMap<u64, B256> {
+        let own = self.blocks.iter().map(|block| (block.number, block.hash));
+        own.chain([(self.cursor.number, self.cursor.hash)]).collect()
+    }
+
+    pub(crate) fn twice(&self, placed: &PlacedPayment, other: B256) -> StoreError {
+        StoreError::PaymentTwice {
+            chain: self.chain,
+            payment: placed.payment.id,
+            block: placed.block_hash,
+            other,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Chains: which one it is, where the index stands, and the headers it remembers.
+
+use salt402_protocol::{B256, ChainId};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::transaction::WriteTransaction;
+use crate::writer::{Write, send};
+use crate::{Store, StoreError, clock};
+
+/// A block's header, as far as the store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its height.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its parent's hash.
+    pub parent_hash: B256,
+    /// Its time, in seconds since 1970 UTC.
+    pub timestamp: u64,
+}
+
+/// Where an index stands: the newest block whose payments are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// That block's height.
+    pub number: u64,
+    /// That block's hash.
+    pub hash: B256,
+}
+
+impl Cursor {
+    pub(crate) fn tell(cursor: Option<Self>) -> String {
+        cursor.map_or_else(
+            || "its beginning".into(),
+            |Self { number, hash }| format!("block {number} ({hash})"),
+        )
+    }
+}
+
+/// What the store knows of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainState {
+    /// The hash of block 0, which tells two chains with one id apart.
+    pub genesis: B256,
+    /// Where the index stands; `None` before the first batch.
+    pub cursor: Option<Cursor>,
+    /// The node's newest block when the indexer last said so.
+    pub head: Option<u64>,
+    /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
+    /// index tells by it whether one does.
+    pub noted_at_ms: Option<u64>,
+}
+
+impl Store {
+    /// What is known of a chain; `None` before it was pinned.
+    pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
+        let row = sqlx::query(
+            "SELECT genesis_hash, cursor_number, cursor_hash, head_number, noted_at_ms FROM chains
+             WHERE chain_id = $1",
+        )
+        .bind(chain_id(chain))
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(ChainState {
+                genesis: row.hash("genesis_hash")?,
+                cursor: cursor_of(&row)?,
+                head: row.maybe_number("head_number")?,
+                noted_at_ms: row.maybe_number("noted_at_ms")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// Stores the genesis block's hash of a chain the first time, and compares it every other time
+    /// ([`StoreError::OtherGenesis`]). Every chain is pinned before anything else is stored of it.
+    pub async fn pin_chain(&self, chain: ChainId, genesis: B256) -> Result<(), StoreError> {
+        send(self.jobs(), Pin { chain, genesis }).await
+    }
+
+    /// The block of the chain at a height, if its header is kept.
+    pub async fn canonical_block(&self, chain: ChainId, number: u64) -> Result<Option<Block>, StoreError> {
+        let row = sqlx::query(
+            "SELECT number, hash, parent_hash, timestamp FROM blocks
+             WHERE chain_id = $1 AND number = $2 AND canonical",
+        )
+        .bind(chain_id(chain))
+        .bind(bound(number))
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| block_of(&row)).transpose()
+    }
+
+    /// A block by its hash, if its header is kept, and whether it is on the chain.
+    pub async fn block_by_hash(
+        &self,
+        chain: ChainId,
+        hash: B256,
+    ) -> Result<Option<(Block, bool)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT number, hash, parent_hash, timestamp, canonical FROM blocks WHERE chain_id = $1 AND hash = $2",
+        )
+        .bind(chain_id(chain))
+        .bind(hash.as_slice())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| Ok((block_of(&row)?, row.flag("canonical")?))).transpose()
+    }
+
+    /// Notes the node's newest block, and that the indexer is alive. Always a commit that other processes see, also
+    /// when the head is the same.
+    pub async fn note_head(&self, chain: ChainId, head: u64) -> Result<(), StoreError> {
+        send(self.jobs(), NoteHead { chain, head }).await
+    }
+}
+
+struct Pin {
+    chain: ChainId,
+    genesis: B256,
+}
+
+impl Write for Pin {
+    type Output = ();
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let Self { chain, genesis } = *self;
+        sqlx::query(
+            "INSERT INTO chains (chain_id, genesis_hash) VALUES ($1, $2) ON CONFLICT (chain_id) DO NOTHING",
+        )
+        .bind(chain_id(chain))
+        .bind(genesis.as_slice())
+        .execute(transaction.connection())
+        .await?;
+        let row = sqlx::query("SELECT genesis_hash FROM chains WHERE chain_id = $1")
+            .bind(chain_id(chain))
+            .fetch_one(transaction.connection())
+            .await?;
+        let stored = row.hash("genesis_hash")?;
+        if stored == genesis {
+            Ok(())
+        } else {
+            Err(StoreError::OtherGenesis { chain, stored, given: genesis })
+        }
+    }
+}
+
+struct NoteHead {
+    chain: ChainId,
+    head: u64,
+}
+
+impl Write for NoteHead {
+    type Output = ();
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        // The time is what makes every note a change: SQLite does not write a page whose content stays the same.
+        let done = sqlx::query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")
+            .bind(chain_id(self.chain))
+            .bind(integer("the node's head", self.head)?)
+            .bind(clock::now_ms())
+            .execute(transaction.connection())
+            .await?;
+        if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }
+    }
+}
+
+/// Where the index stands, inside a transaction.
+pub(crate) async fn cursor(
+    connection: &mut SqliteConnection,
+    chain: ChainId,
+) -> Result<Option<Cursor>, StoreError> {
+    let row = sqlx::query("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = $1")
+        .bind(chain_id(chain))
+        .fetch_optional(connection)
+        .await?;
+    cursor_of(&row.ok_or(StoreError::UnknownChain { chain })?)
+}
+
+fn cursor_of(row: &SqliteRow) -> Result<Option<Cursor>, StoreError> {
+    let number = row.maybe_number("cursor_number")?;
+    let hash = row.maybe_hash("cursor_hash")?;
+    Ok(number.zip(hash).map(|(number, hash)| Cursor { number, hash }))
+}
+
+fn block_of(row: &SqliteRow) -> Result<Block, StoreError> {
+    Ok(Block {
+        number: row.number("number")?,
+        hash: row.hash("hash")?,
+        parent_hash: row.hash("parent_hash")?,
+        timestamp: row.number("timestamp")?,
+    })
+}

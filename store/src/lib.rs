@@ -1,0 +1,47 @@
+//! The one place that speaks SQL: chain state, payments, claims, outcomes and incidents in SQLite.
+//!
+//! ```text
+//!                      bounded channel                    one transaction a group
+//!  apply, claim, … ──────────────────────▶ writer task ─────────────────────────────▶ write-ahead log ─┐
+//!                  ◀──── answered after the commit ────                                                │ copied
+//!  payments_in, … ───────────────────────▶ reading connections ◀── database file ◀── checkpoint task ◀─┘
+//! ```
+//!
+//! - **One writer** a process, and one write at a time among processes: every transaction takes the lock as it begins.
+//! - **Nothing is answered before it is on disk.** Commands that wait together are committed together.
+//! - **A follower's step is one transaction**: undo, insert, move the cursor. Readers see it whole or not at all.
+//! - **Rows of blocks that left the chain stay**, marked. At most one row of a payment is on the chain: an index
+//!   refuses a second, and so does another the second claim of a payment, whatever the code does.
+//! - What the store does not know: what a payment is worth, who may claim it, how the chain was read.
+
+mod apply;
+mod batch;
+mod chain;
+mod checkpoint;
+mod claim;
+mod clock;
+mod columns;
+mod counts;
+mod error;
+mod identity;
+mod incident;
+mod lock;
+mod open;
+mod options;
+mod outcome;
+mod payment;
+mod store;
+mod transaction;
+mod writer;
+
+pub use batch::{Applied, Batch};
+pub use chain::{Block, ChainState, Cursor};
+pub use claim::{ClaimResult, NewClaim};
+pub use counts::Counts;
+pub use error::StoreError;
+pub use incident::{Incident, IncidentKind};
+pub use lock::IndexingLock;
+pub use options::Options;
+pub use outcome::{Outcome, StoredOutcome};
+pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
+pub use store::Store;

@@ -1,0 +1,49 @@
+//! Locks between processes, as files beside the database. The system releases them when their holder dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{Store, StoreError};
+
+/// The right to index into a database: held by at most one process, given back when this is dropped.
+#[derive(Debug)]
+pub struct IndexingLock {
+    _file: File,
+}
+
+impl Store {
+    /// Takes the right to index into this database, for as long as the result is kept;
+    /// [`StoreError::IndexingElsewhere`] if somebody has it.
+    pub fn lock_indexing(&self) -> Result<IndexingLock, StoreError> {
+        let lock = beside(self.path(), "indexer.lock");
+        let file = open(&lock)?;
+        match file.try_lock() {
+            Ok(()) => Ok(IndexingLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::IndexingElsewhere { lock }),
+            Err(TryLockError::Error(error)) => Err(StoreError::File { path: lock, source: Arc::new(error) }),
+        }
+    }
+}
+
+/// Waits until no other process is creating or migrating the database. SQLite alone does not order that.
+pub(crate) async fn opening(database: &Path) -> Result<File, StoreError> {
+    let path = beside(database, "open.lock");
+    let file = open(&path)?;
+    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
+    let locked = locked.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+    locked.map_err(|error| StoreError::File { path, source: Arc::new(error) })
+}
+
+/// A file that belongs to the database: its path, a dot, and a name.
+fn beside(database: &Path, name: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".");
+    path.push(name);
+    path.into()
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    let opened = OpenOptions::new().create(true).write(true).truncate(false).open(path);
+    opened.map_err(|error| StoreError::File { path: path.to_owned(), source: Arc::new(error) })
+}

@@ -1,0 +1,145 @@
+//! Opening a database: checking what it is, bringing it to this program's schema, and every setting it runs with.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
+
+use crate::error::Complaint;
+use crate::{Options, StoreError, lock};
+
+/// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
+const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
+/// Pages that the writer keeps in memory: 16 MiB, enough for a batch of a back-fill.
+const WRITER_CACHE_KIB: u32 = 16 << 10;
+/// How long a checkpoint waits for others. Short, because writers wait while a checkpoint that starts the log anew
+/// waits for readers.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Every connection that a store holds.
+pub(crate) struct Opened {
+    pub(crate) writer_options: SqliteConnectOptions,
+    pub(crate) writer: SqliteConnection,
+    pub(crate) checkpointer: SqliteConnection,
+    pub(crate) readers: SqlitePool,
+    pub(crate) watcher: SqliteConnection,
+}
+
+pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
+    let path = options.path.as_path();
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| StoreError::File { path: directory.to_owned(), source: Arc::new(error) })?;
+    }
+    let opening = lock::opening(path).await?;
+    let told = |error: sqlx::Error| explain(path, error);
+
+    let plain = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(options.busy_timeout)
+        .foreign_keys(true)
+        .disable_statement_logging();
+    claim_file(path, &plain.clone().create_if_missing(true)).await?;
+
+    let writer_options = plain
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        // Every commit is on disk before it is answered.
+        .synchronous(SqliteSynchronous::Full)
+        // Checkpoints inside a commit cost it tens of milliseconds; a task of their own does them.
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        .thread_name(|_| "salt402-writer".into());
+    let mut writer = writer_options.connect().await.map_err(told)?;
+    migrate(path, &mut writer).await?;
+
+    let checkpointer = plain
+        .clone()
+        .busy_timeout(CHECKPOINT_PATIENCE)
+        .synchronous(SqliteSynchronous::Full)
+        .thread_name(|_| "salt402-checkpoint".into())
+        .connect()
+        .await
+        .map_err(told)?;
+    let reading = plain.read_only(true).thread_name(|_| "salt402-reader".into());
+    let watcher = reading.connect().await.map_err(told)?;
+    let readers = SqlitePoolOptions::new()
+        .min_connections(options.readers.max(1))
+        .max_connections(options.readers.max(1))
+        // A connection to a file does not go stale; testing it would double the cost of a read.
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(reading)
+        .await
+        .map_err(told)?;
+    drop(opening);
+    Ok(Opened { writer_options, writer, checkpointer, readers, watcher })
+}
+
+/// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
+/// that a file of another program stays as it is.
+async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let told = |error: sqlx::Error| explain(path, error);
+    let mut connection = options.connect().await.map_err(told)?;
+    let row = sqlx::query(
+        "SELECT application_id, (SELECT COUNT(*) FROM sqlite_schema) AS objects FROM pragma_application_id",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(told)?;
+    let (id, objects) = (row.try_get::<i64, _>("application_id")?, row.try_get::<i64, _>("objects")?);
+    if id == 0 && objects == 0 {
+        let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
+        sqlx::query(mark).execute(&mut connection).await.map_err(told)?;
+    } else if id != i64::from(APPLICATION_ID) {
+        return Err(StoreError::ForeignDatabase { path: path.to_owned() });
+    }
+    connection.close().await.map_err(told)
+}
+
+/// The steps from an empty database to this program's schema. A released step never changes; a new one is added.
+fn migrations() -> Vec<Migration> {
+    let steps = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+    steps
+        .into_iter()
+        .map(|(version, name, sql)| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        })
+        .collect()
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let migrations = migrations();
+    let known = migrations.last().map_or(0, |step| step.version);
+    let migrator = Migrator::with_migrations(migrations);
+    let path = path.to_owned();
+    match migrator.run(&mut *connection).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(version)) => {
+            let applied = connection.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default();
+            let found = applied.last().map_or(version, |step| step.version);
+            Err(StoreError::NewerDatabase { path, found, known })
+        }
+        Err(MigrateError::VersionMismatch(version)) => Err(StoreError::ChangedSchema { path, version }),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+            Err(explain(&path, error))
+        }
+        Err(other) => Err(StoreError::Sql(Arc::new(sqlx::Error::Migrate(Box::new(other))))),
+    }
+}
+
+fn explain(path: &Path, error: sqlx::Error) -> StoreError {
+    let path = path.to_owned();
+    match Complaint::of(&error) {
+        Complaint::NotADatabase => StoreError::NotADatabase { path },
+        Complaint::Unwritable => StoreError::CannotOpen { path, reason: error.to_string() },
+        _ => error.into(),
+    }
+}

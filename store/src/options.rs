@@ -1,0 +1,35 @@
+//! How a store is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the database is and what it may use. Begin with [`Options::new`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The database file. It and its directory are created if they are missing; files beside it (`-wal`, `-shm`,
+    /// `.indexer.lock`, `.open.lock`) belong to it. It must be on a local disk: the shared memory that processes meet
+    /// in does not work over a network.
+    pub path: PathBuf,
+    /// Reading connections, each with a thread of its own; at least 1.
+    pub readers: u32,
+    /// How long to wait while another process writes, before [`StoreError::Busy`](crate::StoreError::Busy).
+    pub busy_timeout: Duration,
+    /// How often the write-ahead log is moved into the database while there are commits.
+    pub checkpoint_every: Duration,
+    /// Bytes of write-ahead log above which a checkpoint may hold writers up for a moment, to start the log anew.
+    pub wal_limit: u64,
+}
+
+impl Options {
+    /// The database at `path` with 4 readers, 10 s of patience with other writers, a checkpoint a second, and a
+    /// write-ahead log of some 64 MiB.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            readers: 4,
+            busy_timeout: Duration::from_secs(10),
+            checkpoint_every: Duration::from_secs(1),
+            wal_limit: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Outcomes: what was answered for a payment, so that a retry is an answer and not a second run.
+
+use salt402_protocol::PaymentId;
+use sqlx::QueryBuilder;
+
+use crate::columns::{Columns as _, bound};
+use crate::transaction::WriteTransaction;
+use crate::writer::{Write, send};
+use crate::{Store, StoreError, clock};
+
+/// Outcomes evicted in one transaction.
+const EVICTED_AT_ONCE: usize = 256;
+
+/// An HTTP response that was given for a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers, the content type among them, in their order.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What is known of the response for a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredOutcome {
+    /// It is kept.
+    Kept(Outcome),
+    /// It was given, and is no longer kept.
+    Evicted,
+}
+
+impl Store {
+    /// Keeps the response for a payment. The first one stays: a second changes nothing, also when the first was
+    /// evicted.
+    pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<(), StoreError> {
+        send(self.jobs(), Put { payment, outcome }).await
+    }
+
+    /// The response for a payment; `None` if none was given.
+    pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
+        let row = sqlx::query("SELECT status, headers, body, evicted FROM outcomes WHERE payment_id = $1")
+            .bind(payment.0.as_slice())
+            .fetch_optional(self.readers())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.flag("evicted")? {
+            return Ok(Some(StoredOutcome::Evicted));
+        }
+        let status =
+            u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
+        let headers = serde_json::from_str(&row.text("headers")?)
+            .map_err(|_| StoreError::Corrupt { column: "headers" })?;
+        Ok(Some(StoredOutcome::Kept(Outcome { status, headers, body: row.bytes("body")? })))
+    }
+
+    /// Forgets the contents of outcomes that were stored before `older_than_ms` (milliseconds since 1970 UTC), and of
+    /// the oldest beyond `keep_bytes` in all. That they were given stays known. Returns how many were evicted; writes
+    /// a few hundred at a time, so that claims get in between.
+    pub async fn evict_outcomes(&self, older_than_ms: u64, keep_bytes: u64) -> Result<u64, StoreError> {
+        // The newest that fit are kept; ties in time are broken by id, as in the index that this is read from.
+        let doomed = sqlx::query(
+            "SELECT payment_id FROM (
+                 SELECT payment_id, stored_at_ms,
+                        SUM(size) OVER (ORDER BY stored_at_ms DESC, payment_id DESC
+                                        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS total
+                 FROM outcomes WHERE NOT evicted) AS kept
+             WHERE stored_at_ms < $1 OR total > $2",
+        )
+        .bind(bound(older_than_ms))
+        .bind(bound(keep_bytes))
+        .fetch_all(self.readers())
+        .await?;
+        let doomed: Vec<PaymentId> =
+            doomed.iter().map(|row| row.payment_id("payment_id")).collect::<Result<_, _>>()?;
+        let mut evicted = 0;
+        for payments in doomed.chunks(EVICTED_AT_ONCE) {
+            evicted += send(self.jobs(), Evict(payments.to_vec())).await?;
+        }
+        Ok(evicted)
+    }
+}
+
+struct Put {
+    payment: PaymentId,
+    outcome: Outcome,
+}
+
+impl Write for Put {
+    type Output = ();
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let Outcome { status, headers, body } = &self.outcome;
+        let headers =
+            serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
+        sqlx::query(
+            "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
+             VALUES ($1, $2, $3, $4, $5, $6, FALSE) ON CONFLICT (payment_id) DO NOTHING",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(i64::from(*status))
+        .bind(headers.as_str())
+        .bind(body.as_slice())
+        .bind(bound((headers.len() + body.len()) as u64))
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        Ok(())
+    }
+}
+
+struct Evict(Vec<PaymentId>);
+
+impl Write for Evict {
+    type Output = u64;
+
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let mut update = QueryBuilder::new(
+            "UPDATE outcomes SET headers = '[]', body = '', size = 0, evicted = TRUE WHERE NOT evicted AND payment_id IN (",
+        );
+        let mut ids = update.separated(", ");
+        for payment in &self.0 {
+            ids.push_bind(payment.0.to_vec());
+        }
+        update.push(")");
+        let done = update.build().persistent(false).execute(transaction.connection()).await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,121 @@
+//! The store itself: its connections, its tasks, and how it ends.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::checkpoint::Checkpointer;
+use crate::open::{self, Opened};
+use crate::writer::{Jobs, QUEUE, Writer};
+use crate::{Options, StoreError};
+
+/// A database that is open. Clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    jobs: Jobs,
+    readers: SqlitePool,
+    /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
+    watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
+    progress: watch::Receiver<u64>,
+    /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
+    tasks: Mutex<Option<Tasks>>,
+}
+
+struct Tasks {
+    closing: oneshot::Sender<()>,
+    writer: JoinHandle<()>,
+    checkpointer: JoinHandle<()>,
+}
+
+impl Store {
+    /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
+    /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
+    pub async fn open(options: Options) -> Result<Self, StoreError> {
+        let Opened { writer_options, writer, checkpointer, readers, watcher } = open::open(&options).await?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (closing, closed) = oneshot::channel();
+        let (commits, committed) = watch::channel(0);
+        let (progressed, progress) = watch::channel(0);
+
+        let writer = Writer::new(writer_options, writer, commits, progressed);
+        let mut wal = options.path.clone().into_os_string();
+        wal.push("-wal");
+        let checkpointer = Checkpointer {
+            connection: checkpointer,
+            wal: wal.into(),
+            every: options.checkpoint_every,
+            limit: options.wal_limit,
+        };
+        let tasks = Tasks {
+            closing,
+            writer: tokio::spawn(writer.run(queue, closed)),
+            checkpointer: tokio::spawn(checkpointer.run(committed)),
+        };
+        Ok(Self(Arc::new(Shared {
+            path: options.path,
+            jobs,
+            readers,
+            watcher: tokio::sync::Mutex::new(Some(watcher)),
+            progress,
+            tasks: Mutex::new(Some(tasks)),
+        })))
+    }
+
+    /// Writes what is queued, moves the log into the database and closes it, for every clone. A store that is dropped
+    /// without this loses nothing that was answered.
+    pub async fn close(self) {
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tasks { closing, writer, checkpointer }) = tasks else { return };
+        let _ = closing.send(());
+        if let Err(error) = writer.await {
+            tracing::error!(%error, "the writer ended badly; what it had answered is stored");
+        }
+        // Readers go before the last checkpoint, which then has the log to itself.
+        self.0.readers.close().await;
+        if let Some(watcher) = self.0.watcher.lock().await.take() {
+            let _ = watcher.close().await;
+        }
+        if let Err(error) = checkpointer.await {
+            tracing::warn!(%error, "the checkpoint task ended badly; the next start takes over what it left");
+        }
+    }
+
+    /// A number that changes after every commit that changed a chain in this process. The channel ends with the store.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.0.progress.clone()
+    }
+
+    /// A number that changes when anybody, in this process or another, committed to the database since the last call.
+    /// It says nothing by its size. Costs microseconds and never waits for writers.
+    pub async fn outside_change(&self) -> Result<i64, StoreError> {
+        let mut watcher = self.0.watcher.lock().await;
+        let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
+        Ok(sqlx::query("PRAGMA data_version").fetch_one(watcher).await?.try_get(0)?)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.0.readers
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}

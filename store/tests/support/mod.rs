@@ -1,0 +1,166 @@
+//! A store in a temporary directory, and small chains to put into it.
+
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, RequestDigest, U256};
+use salt402_store::{
+    Applied, Batch, Block, ClaimResult, Cursor, IndexedPayment, NewClaim, Options, PlacedPayment, Store,
+    StoreError,
+};
+use tempfile::TempDir;
+
+pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
+
+/// A store and the directory that goes with it.
+pub(crate) struct Fixture {
+    pub(crate) directory: TempDir,
+    pub(crate) store: Store,
+}
+
+impl Fixture {
+    /// An empty store in which the chain is pinned.
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&directory).await;
+        store.pin_chain(CHAIN, genesis().hash).await.unwrap();
+        Self { directory, store }
+    }
+
+    /// Closes the store and opens it again.
+    pub(crate) async fn reopen(&mut self) {
+        self.store.clone().close().await;
+        self.store = open(&self.directory).await;
+    }
+
+    /// Extends the chain by blocks, or replaces those above `keep_through`.
+    pub(crate) async fn apply(
+        &self,
+        keep_through: Option<u64>,
+        blocks: &[TestBlock],
+    ) -> Result<Applied, StoreError> {
+        let batch = self.batch(keep_through, blocks).await;
+        self.store.apply(batch).await
+    }
+
+    pub(crate) async fn batch(&self, keep_through: Option<u64>, blocks: &[TestBlock]) -> Batch {
+        let expected = self.cursor().await;
+        batch(expected, keep_through, blocks)
+    }
+
+    pub(crate) async fn cursor(&self) -> Option<Cursor> {
+        self.store.chain_state(CHAIN).await.unwrap().unwrap().cursor
+    }
+
+    pub(crate) async fn claim(&self, payment: u64, request: u8) -> ClaimResult {
+        self.store.claim(new_claim(payment, request)).await.unwrap()
+    }
+
+    /// The rows of a payment: whether on the chain, in which block, how deep.
+    pub(crate) async fn rows(&self, payment: u64) -> Vec<(bool, B256, u64)> {
+        let rows = self.store.payments_in(CHAIN, transaction(payment)).await.unwrap();
+        rows.iter()
+            .map(|row: &IndexedPayment| (row.canonical, row.placed.block_hash, row.confirmations))
+            .collect()
+    }
+
+    pub(crate) async fn open_incidents(&self) -> Vec<PaymentId> {
+        self.store.incidents(true, 100).await.unwrap().iter().map(|incident| incident.payment).collect()
+    }
+}
+
+pub(crate) fn options(directory: &TempDir) -> Options {
+    Options::new(directory.path().join("salt402.db"))
+}
+
+pub(crate) async fn open(directory: &TempDir) -> Store {
+    Store::open(options(directory)).await.unwrap()
+}
+
+/// A block with the payments in it, by number.
+#[derive(Clone, Debug)]
+pub(crate) struct TestBlock {
+    pub(crate) block: Block,
+    pub(crate) payments: Vec<u64>,
+}
+
+/// A child of `parent`; `branch` tells siblings apart.
+pub(crate) fn child(parent: Block, branch: u8, payments: &[u64]) -> TestBlock {
+    let number = parent.number + 1;
+    let mut hash = B256::repeat_byte(branch);
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    hash[8..16].copy_from_slice(&parent.hash[16..24]);
+    let block = Block { number, hash, parent_hash: parent.hash, timestamp: 1_700_000_000 + number };
+    TestBlock { block, payments: payments.to_vec() }
+}
+
+pub(crate) fn genesis() -> Block {
+    Block { number: 0, hash: B256::repeat_byte(0xee), parent_hash: B256::ZERO, timestamp: 1_700_000_000 }
+}
+
+pub(crate) fn batch(expected: Option<Cursor>, keep_through: Option<u64>, blocks: &[TestBlock]) -> Batch {
+    let top = blocks.last().unwrap().block;
+    Batch {
+        chain: CHAIN,
+        expected,
+        keep_through,
+        blocks: blocks.iter().map(|block| block.block).collect(),
+        payments: blocks
+            .iter()
+            .flat_map(|block| block.payments.iter().map(|payment| placed(*payment, block.block)))
+            .collect(),
+        cursor: Cursor { number: top.number, hash: top.hash },
+        head: top.number,
+        prune_below: None,
+    }
+}
+
+pub(crate) fn placed(payment: u64, block: Block) -> PlacedPayment {
+    PlacedPayment {
+        payment: self::payment(payment),
+        position: 0,
+        block_number: block.number,
+        block_hash: block.hash,
+        block_timestamp: block.timestamp,
+    }
+}
+
+pub(crate) fn numbered(kind: u8, number: u64) -> B256 {
+    let mut hash = B256::repeat_byte(kind);
+    hash[24..].copy_from_slice(&number.to_be_bytes());
+    hash
+}
+
+pub(crate) fn transaction(payment: u64) -> B256 {
+    numbered(1, payment)
+}
+
+pub(crate) fn id(payment: u64) -> PaymentId {
+    PaymentId(numbered(2, payment))
+}
+
+/// The payment of a number, alone in its transaction.
+pub(crate) fn payment(number: u64) -> Payment {
+    Payment {
+        id: id(number),
+        chain: CHAIN,
+        contract: Address::repeat_byte(3),
+        transaction: transaction(number),
+        reference: numbered(4, number),
+        payer: Address::repeat_byte(5),
+        payee: Address::repeat_byte(6),
+        asset: if number.is_multiple_of(2) { Asset::Native } else { Asset::Token(Address::repeat_byte(7)) },
+        amount: Amount(U256::MAX - U256::from(number)),
+    }
+}
+
+pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
+    NewClaim {
+        payment: id(payment),
+        chain: CHAIN,
+        transaction: transaction(payment),
+        request: RequestDigest(B256::repeat_byte(request)),
+        claimant: "gateway".into(),
+        confirmations: 1,
+        now_ms: 1_700_000_000_000 + u64::from(request),
+    }
+}

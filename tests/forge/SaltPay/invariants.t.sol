@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {SaltPay} from "../../../contracts/SaltPay.sol";
+import {SaltPayHandler} from "../handlers/SaltPayHandler.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Test} from "forge-std/Test.sol";
+
+contract SaltPay_invariants is Test {
+    SaltPay private saltPay;
+    SaltPayHandler private handler;
+
+    function setUp() external {
+        saltPay = new SaltPay();
+        handler = new SaltPayHandler(saltPay);
+        targetContract(address(handler));
+    }
+
+    /// @dev For every asset a: balance(a, SaltPay) = 0.
+    function invariant_saltPayHoldsNothing() external view {
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            assertEq(balanceOf(handler.assets(i), address(saltPay)), 0);
+        }
+    }
+
+    /// @dev For every asset a and account x:
+    /// balance(a, x) = start(a, x) + sum of payments to x in a - sum of payments by x in a.
+    function invariant_balancesAreWhatTheEventsSay() external view {
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            address asset = handler.assets(i);
+            for (uint256 j = 0; j < handler.accountCount(); ++j) {
+                address account = handler.accounts(j);
+                assertEq(int256(balanceOf(asset, account)), int256(handler.FUNDS()) + handler.net(asset, account));
+            }
+        }
+    }
+
+    /// @dev A run in which nothing was paid would prove nothing.
+    function afterInvariant() external view {
+        assertGt(handler.payments(), 0);
+    }
+
+    function balanceOf(address asset, address account) private view returns (uint256) {
+        return asset == address(0) ? account.balance : IERC20(asset).balanceOf(account);
+    }
+}

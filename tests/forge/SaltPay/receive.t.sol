@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {SaltPayTest} from "./SaltPayTest.sol";
+
+/// @notice SaltPay has no receive and no fallback: what names no reference and no payee is refused.
+contract SaltPay_receive is SaltPayTest {
+    function test_receive_refusesPlainCoins() external {
+        vm.prank(payer);
+        (bool accepted,) = address(saltPay).call{value: 1 ether}("");
+
+        assertFalse(accepted);
+        assertEq(payer.balance, 100 ether);
+    }
+
+    function testFuzz_fallback_refusesUnknownCalls(bytes4 selector, bytes calldata data, bool withValue) external {
+        vm.assume(selector != saltPay.pay.selector && selector != saltPay.payToken.selector);
+
+        vm.prank(payer);
+        (bool accepted,) = address(saltPay).call{value: withValue ? 1 : 0}(bytes.concat(selector, data));
+
+        assertFalse(accepted);
+    }
+
+    function test_payToken_refusesCoins() external {
+        bytes memory call = abi.encodeCall(saltPay.payToken, (REFERENCE, payee, makeAddr("asset"), 1));
+
+        vm.prank(payer);
+        (bool accepted,) = address(saltPay).call{value: 1}(call);
+
+        assertFalse(accepted);
+        assertEq(address(saltPay).balance, 0);
+    }
+}

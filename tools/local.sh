@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# A chain, the contracts and salt402 on this machine, without any other.
+#
+#   tools/local.sh demo   one paid request, shown step by step; then everything is stopped
+#   tools/local.sh up     the same set-up on fixed ports, until Ctrl-C
+#
+# The keys are anvil's public ones: they are known to everybody and hold nothing anywhere else.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=${1:-}
+case $mode in demo | up) ;; *)
+	echo "usage: tools/local.sh demo|up" >&2
+	exit 2
+	;;
+esac
+
+anvil=node_modules/@foundry-rs/anvil-$(node -p 'process.platform + "-" + {x64: "amd64", arm64: "arm64"}[process.arch]')/bin/anvil
+salt402=target/debug/salt402
+for needed in "$anvil" "$salt402"; do
+	[ -x "$needed" ] || { echo "$needed is missing: run make $mode, which builds it" >&2; exit 1; }
+done
+
+deployer_key=0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
+payer_key=0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d
+payee=0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
+
+if [ "$mode" = up ]; then
+	ports=(8545 4020 4021)
+else
+	# Three ports that are free now, so that a demonstration disturbs nothing.
+	mapfile -t ports < <(node -e '
+		const net = require("net"), servers = [0, 0, 0].map(() => net.createServer().listen(0, "127.0.0.1"));
+		servers.at(-1).on("listening", () => servers.forEach(s => { console.log(s.address().port); s.close(); }));')
+fi
+rpc=http://127.0.0.1:${ports[0]}
+verifier=http://127.0.0.1:${ports[1]}
+gateway=http://127.0.0.1:${ports[2]}
+
+home=target/local/$mode
+rm -rf "$home"
+mkdir -p "$home"
+
+pids=()
+stop() {
+	status=$?
+	trap - EXIT INT TERM
+	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+	[ $status -eq 0 ] || [ "$mode" = up ] || tail -n 20 "$home"/*.log >&2
+	exit $status
+}
+trap stop EXIT
+trap 'exit 0' INT TERM
+
+started=$(date +%s%N)
+at() { printf '%6d ms' $((($(date +%s%N) - started) / 1000000)); }
+step() { printf '\n\033[1m%s  %s\033[0m\n' "$(at)" "$1"; }
+show() { sed 's/^/            /'; }
+until_ready() { # what, url
+	for _ in $(seq 1 150); do
+		curl -fsS -o /dev/null --max-time 2 "$2" 2>/dev/null && return
+		for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || { echo "$1 ended; see $home" >&2; exit 1; }; done
+		sleep 0.1
+	done
+	echo "$1 did not get ready within 15 s; see $home" >&2
+	exit 1
+}
+
+step "a chain: anvil with Citrate's chain id, 40204, a block a second"
+"$anvil" --chain-id 40204 --port "${ports[0]}" --block-time 1 --silent >"$home/anvil.log" 2>&1 &
+pids+=($!)
+for _ in $(seq 1 100); do
+	curl -fsS -o /dev/null --max-time 2 -H 'content-type: application/json' \
+		-d '{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}' "$rpc" 2>/dev/null && break
+	sleep 0.1
+done
+echo "$rpc" | show
+
+step "the contracts: deployed by the forge script through the CREATE2 factory"
+SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
+	node_modules/.bin/forge script script/Deploy.s.sol --rpc-url "$rpc" --broadcast >"$home/deploy.log" 2>&1 ||
+	{ cat "$home/deploy.log" >&2; exit 1; }
+show <"$home/deployments/40204.json"
+
+step "salt402 up: indexer, verifier and gateway in one process"
+cat >"$home/salt402.toml" <<TOML
+data = "data"
+
+[chains.local]
+rpc = "$rpc"
+ws = "ws://127.0.0.1:${ports[0]}"
+deployments = "deployments"
+
+[verifier]
+listen = "127.0.0.1:${ports[1]}"
+
+[gateway]
+listen = "127.0.0.1:${ports[2]}"
+chain = "local"
+payee = "$payee"
+
+[gateway.models.demo]
+upstream = "demo"
+description = "Deterministic words, no GPU"
+price_per_request = "0.0005 SALT"
+price_per_token = "0.00001 SALT"
+default_tokens = 32
+max_tokens = 64
+TOML
+"$salt402" config check --config "$home/salt402.toml" | show
+"$salt402" up --config "$home/salt402.toml" >"$home/salt402.log" 2>&1 &
+pids+=($!)
+until_ready "salt402" "$verifier/readyz"
+until_ready "salt402" "$gateway/readyz"
+
+body='{"model":"demo","prompt":"Why is the sea salt?"}'
+url=$gateway/v1/inference
+
+if [ "$mode" = up ]; then
+	cat <<TEXT
+
+Ready. In another terminal:
+
+  curl -i -H 'content-type: application/json' -d '$body' $url
+
+  SALT402_KEY=$payer_key \\
+    target/debug/salt402 pay $url --network local --rpc $rpc --max '0.01 SALT' --data '$body'
+
+  target/debug/salt402 status --url $verifier
+
+Logs and database are in $home. Ctrl-C stops everything.
+TEXT
+	wait -n
+	echo "a part ended; see $home" >&2
+	exit 1
+fi
+
+step "the payer asks, and pays nothing: 402, with what it costs and how to pay"
+curl -sS -o "$home/402.json" -D "$home/402.headers" -H 'content-type: application/json' -d "$body" "$url"
+grep -iE '^(HTTP|cache-control|x-payment-details)' "$home/402.headers" | tr -d '\r' | cut -c1-160 | show
+node -e '
+	const d = JSON.parse(require("fs").readFileSync(process.argv[1]));
+	for (const k of ["code", "amount", "asset", "chain", "recipient", "paymentContract", "reference", "expiresAt"]) console.log(`${k}: ${d[k]}`);
+	console.log(`for: ${d.resource.description}`);' "$home/402.json" | show
+
+step "the payer pays and asks again: salt402 pay, with a limit of 0.01 SALT"
+SALT402_KEY=$payer_key "$salt402" pay "$url" --network local --rpc "$rpc" --max '0.01 SALT' --data "$body" \
+	>"$home/answer.json" 2>"$home/pay.log" || { cat "$home/pay.log" >&2; exit 1; }
+show <"$home/pay.log"
+show <"$home/answer.json"
+
+step "the same proof for another request: refused"
+proof=$(grep -oE 'transaction 0x[0-9a-f]{64}' "$home/pay.log" | head -n 1 | cut -d' ' -f2)
+code=$(curl -sS -o "$home/replay.json" -w '%{http_code}' -H 'content-type: application/json' \
+	-H "X-Payment-Proof: $proof" -d '{"model":"demo","prompt":"And the lakes?"}' "$url")
+node -e '
+	const d = JSON.parse(require("fs").readFileSync(process.argv[1]));
+	console.log(`${process.argv[2]} ${d.code}: ${d.detail}`);
+	if (process.argv[2] !== "402" || d.code === "payment_required") process.exit(1);' "$home/replay.json" "$code" | show
+
+step "what the verifier knows"
+"$salt402" status --url "$verifier" | show
+
+step "done; everything is stopped"

@@ -1,0 +1,53 @@
+//! Problems as responses.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use salt402_protocol::problem::PROBLEM_JSON;
+use salt402_protocol::{Code, Problem};
+
+/// A [`Problem`] that a handler may return.
+#[derive(Debug)]
+pub struct Fault(pub Problem);
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response<Body> {
+        problem_response(&self.0)
+    }
+}
+
+/// A problem document as a response, with `Retry-After` (whole seconds, rounded up) where it names a time.
+pub fn problem_response(problem: &Problem) -> Response<Body> {
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if let Some(wait) = problem.retry_after_ms {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
+    }
+    no_store(headers);
+    response
+}
+
+/// Marks an answer as one that nobody may keep for somebody else.
+pub fn no_store(headers: &mut axum::http::HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, private"));
+}
+
+/// What is said where no route matches.
+pub(crate) async fn not_found() -> Fault {
+    Problem::new(Code::NotFound, "no such route; the routes are in the documentation").into()
+}
+
+/// What is said where a route matches and its method does not.
+pub(crate) async fn method_not_allowed() -> Fault {
+    Problem::new(Code::MethodNotAllowed, "this route takes another method").into()
+}

@@ -1,0 +1,55 @@
+//! Bodies read one way only.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use bytes::Bytes;
+use salt402_protocol::{Code, Problem};
+use serde::de::DeserializeOwned;
+
+use super::Fault;
+
+/// Largest body of the verifier's API, in bytes. The largest request it knows has under 1 KiB.
+const LIMIT: usize = 16 * 1024;
+
+/// A JSON body of at most 16 KiB: UTF-8, declared as JSON, no unknown or repeated field.
+#[derive(Debug)]
+pub struct StrictJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
+        let bytes = read_json(request, LIMIT).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            Problem::new(Code::MalformedJson, format!("the body was not understood: {error}")).into()
+        })
+    }
+}
+
+/// Reads a body that declares itself JSON, up to `limit` bytes.
+pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
+    let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+    let json = match (kinds.next(), kinds.next()) {
+        (Some(kind), None) => kind.to_str().is_ok_and(is_json),
+        _ => false,
+    };
+    if !json {
+        let detail = "send one header Content-Type: application/json";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
+    }
+    axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+        if too_large {
+            Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes")).into()
+        } else {
+            Problem::new(Code::MalformedJson, "the body ended before it was complete").into()
+        }
+    })
+}
+
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}

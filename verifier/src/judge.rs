@@ -1,0 +1,266 @@
+//! The decision: was this request paid by that transaction?
+//!
+//! A pure function of the question, the policy and what the index holds; it reads no clock and no database, so that
+//! every case can be written down as a test.
+
+use salt402_protocol::api::Requirement;
+use salt402_protocol::{Code, Quote, QuoteId, QuoteKey, Terms};
+use salt402_store::IndexedPayment;
+
+use crate::policy::{ChainPolicy, Policy};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What had to be paid.
+    pub requirement: &'a Requirement,
+    /// The quote that the client presents, opened with our key, with its id.
+    pub quote: Option<(&'a QuoteId, &'a Quote)>,
+    /// Who would claim.
+    pub claimant: &'a str,
+    /// Seconds since 1970 UTC.
+    pub now: u64,
+}
+
+/// What follows from the index as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The payment at this place of the list pays for the request and is deep enough.
+    Paid(usize),
+    /// Time may turn it into a payment.
+    Pending(Code, String),
+    /// No.
+    Rejected(Code, String),
+}
+
+/// Blocks that must contain or follow a payment for this requirement.
+pub fn confirmations(requirement: &Requirement, chain: &ChainPolicy) -> u64 {
+    requirement.confirmations.unwrap_or(0).max(chain.confirmations).max(1)
+}
+
+/// Decides. `payments` are those of the transaction that is shown as proof, on the chain of the requirement.
+pub fn judge(
+    question: &Question<'_>,
+    policy: &Policy,
+    chain: &ChainPolicy,
+    key: &QuoteKey,
+    payments: &[IndexedPayment],
+) -> Judgement {
+    let terms = match terms(question, policy, chain) {
+        Ok(terms) => terms,
+        Err((code, detail)) => return Judgement::Rejected(code, detail),
+    };
+    if payments.is_empty() {
+        return unseen(question, policy);
+    }
+    let mut nearest: Option<Misfit> = None;
+    let mut best: Option<(Standing, usize)> = None;
+    for (index, payment) in payments.iter().enumerate() {
+        match misfit(question, policy, key, &terms, payment) {
+            Some(misfit) => {
+                if nearest.as_ref().is_none_or(|known| known.step < misfit.step) {
+                    nearest = Some(misfit);
+                }
+            }
+            None => {
+                let standing = standing(question, chain, payment);
+                if best.is_none_or(|(known, _)| standing < known) {
+                    best = Some((standing, index));
+                }
+            }
+        }
+    }
+    match (best, nearest) {
+        (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
+        (None, Some(misfit)) => Judgement::Rejected(misfit.code, misfit.detail),
+        (None, None) => unseen(question, policy),
+    }
+}
+
+/// What had to be paid: the quote's own terms where one is presented, else those of the requirement.
+fn terms(question: &Question<'_>, policy: &Policy, chain: &ChainPolicy) -> Result<Terms, (Code, String)> {
+    let asked = question.requirement;
+    let Some((_, quote)) = question.quote else {
+        if !policy.bare_hashes {
+            return Err((
+                Code::QuoteRequired,
+                "this server takes a transaction hash only together with the quote id: send the quoteId of the 402 \
+                 in the header X-Payment-Quote"
+                    .into(),
+            ));
+        }
+        return Ok(Terms {
+            chain: asked.chain,
+            contract: chain.contract,
+            payee: asked.payee,
+            asset: asked.asset,
+            amount: asked.amount,
+            request: asked.request_digest,
+        });
+    };
+    let terms = quote.terms;
+    let difference = if terms.request != asked.request_digest {
+        Some("another method, path or body")
+    } else if terms.chain != asked.chain {
+        Some("another chain")
+    } else if terms.payee != asked.payee {
+        Some("another payee")
+    } else if terms.asset != asked.asset {
+        Some("another asset")
+    } else if terms.contract != chain.contract {
+        Some("another payment contract")
+    } else {
+        None
+    };
+    match difference {
+        Some(what) => Err((
+            Code::QuoteMismatch,
+            format!("the quote id was given for {what}: send exactly the request that was quoted"),
+        )),
+        None => Ok(terms),
+    }
+}
+
+/// Nothing of this transaction is indexed.
+fn unseen(question: &Question<'_>, policy: &Policy) -> Judgement {
+    if let Some((_, quote)) = question.quote {
+        let over = quote.expires_at.saturating_add(2 * policy.clock_skew.as_secs());
+        if question.now > over {
+            return Judgement::Rejected(
+                Code::QuoteExpired,
+                format!(
+                    "the quote ended {} s ago and no payment of this transaction has been seen: ask for a new quote, \
+                     or show the same proof again if the transaction was mined in time",
+                    question.now - quote.expires_at
+                ),
+            );
+        }
+    }
+    Judgement::Pending(
+        Code::PaymentNotSeen,
+        "no payment of this transaction has been seen on the chain yet: do not pay again, show the same proof again"
+            .into(),
+    )
+}
+
+/// Why a payment does not fit, and how far it got: a later step is a nearer miss.
+struct Misfit {
+    step: u8,
+    code: Code,
+    detail: String,
+}
+
+fn misfit(
+    question: &Question<'_>,
+    policy: &Policy,
+    key: &QuoteKey,
+    terms: &Terms,
+    indexed: &IndexedPayment,
+) -> Option<Misfit> {
+    let payment = &indexed.placed.payment;
+    let mined_at = indexed.placed.block_timestamp;
+    let skew = policy.clock_skew.as_secs();
+    let miss = |step, code, detail| Some(Misfit { step, code, detail });
+    if payment.chain != terms.chain || payment.contract != terms.contract {
+        return miss(
+            0,
+            Code::WrongNetwork,
+            "the payment is on another chain or through another contract".into(),
+        );
+    }
+    if payment.payee != terms.payee {
+        return miss(1, Code::WrongPayee, format!("{} was paid, not {}", payment.payee, terms.payee));
+    }
+    if payment.asset != terms.asset {
+        return miss(2, Code::WrongAsset, format!("{} was paid, not {}", payment.asset, terms.asset));
+    }
+    if payment.amount < terms.amount {
+        return miss(
+            3,
+            Code::InsufficientPayment,
+            format!("{} base units were paid, {} were asked", payment.amount, terms.amount),
+        );
+    }
+    let in_time = match question.quote {
+        Some((id, quote)) => {
+            (payment.reference == id.reference()).then(|| quote.pays_in_time(mined_at, skew))
+        }
+        // Only quotes that lived when the payment was mined are tried, so a match is always in time.
+        None => policy
+            .clock
+            .derived_for(*terms, mined_at, skew)
+            .any(|quote| key.seal(&quote).reference() == payment.reference)
+            .then_some(true),
+    };
+    match in_time {
+        None => miss(
+            4,
+            Code::ReferenceMismatch,
+            "the payment's reference is not that of a quote for this request: a payment serves the request it was \
+             quoted for, and within its time"
+                .into(),
+        ),
+        Some(false) => miss(5, Code::PaymentExpired, "the payment was mined after its quote had ended".into()),
+        Some(true) => {
+            let age = question.now.saturating_sub(mined_at);
+            (age > policy.max_age.as_secs()).then(|| Misfit {
+                step: 6,
+                code: Code::PaymentExpired,
+                detail: format!("the payment is {age} s old, {} s are accepted", policy.max_age.as_secs()),
+            })
+        }
+    }
+}
+
+/// How a payment that fits stands; the smaller, the better it serves the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// Claimed by this very request.
+    Ours,
+    Free,
+    Shallow,
+    Orphaned,
+    Taken,
+}
+
+fn standing(question: &Question<'_>, chain: &ChainPolicy, indexed: &IndexedPayment) -> Standing {
+    let ours = indexed.claim.as_ref().map(|claim| {
+        claim.request == question.requirement.request_digest && claim.claimant == question.claimant
+    });
+    match ours {
+        Some(false) => Standing::Taken,
+        _ if !indexed.canonical => Standing::Orphaned,
+        Some(true) => Standing::Ours,
+        None if indexed.confirmations < confirmations(question.requirement, chain) => Standing::Shallow,
+        None => Standing::Free,
+    }
+}
+
+fn verdict(
+    question: &Question<'_>,
+    chain: &ChainPolicy,
+    standing: Standing,
+    index: usize,
+    indexed: &IndexedPayment,
+) -> Judgement {
+    match standing {
+        Standing::Ours | Standing::Free => Judgement::Paid(index),
+        Standing::Shallow => {
+            let needed = confirmations(question.requirement, chain);
+            Judgement::Pending(
+                Code::AwaitingConfirmations,
+                format!("the payment has {} of {needed} confirmations", indexed.confirmations),
+            )
+        }
+        Standing::Orphaned => Judgement::Pending(
+            Code::PaymentOrphaned,
+            "the block of the payment left the chain: do not pay again while the transaction may be mined anew, show \
+             the same proof again"
+                .into(),
+        ),
+        Standing::Taken => Judgement::Rejected(
+            Code::AlreadyClaimed,
+            "the payment was used before, and one payment serves one request: pay for this one".into(),
+        ),
+    }
+}

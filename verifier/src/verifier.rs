@@ -1,0 +1,323 @@
+//! Questions in, verdicts and claims out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::B256;
+use salt402_protocol::api::{
+    ChainStatus, ClaimView, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse,
+    Verdict, VerifyRequest,
+};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Quote, QuoteKey, Terms};
+use salt402_store::{ClaimResult, IndexedPayment, NewClaim, Store, StoreError};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::judge::{self, Judgement, Question};
+use crate::{ChainPolicy, Policy, Waker, Watch};
+
+/// Longest name of a claimant, in characters.
+const CLAIMANT_LENGTH: usize = 128;
+/// The least pause that a client is asked to keep before it shows a proof again.
+const LEAST_RETRY: Duration = Duration::from_millis(250);
+
+/// What a verifier is made of.
+pub struct VerifierOptions {
+    /// Where payments and claims are.
+    pub store: Store,
+    /// What authenticates quotes.
+    pub key: QuoteKey,
+    /// What is accepted everywhere.
+    pub policy: Policy,
+    /// What is accepted on each chain, and how its index is doing.
+    pub chains: Vec<(ChainPolicy, Watch)>,
+    /// What wakes requests that wait.
+    pub waker: Waker,
+    /// The version told by `/v1/status`.
+    pub version: String,
+}
+
+/// Decides whether requests were paid. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    key: QuoteKey,
+    policy: Policy,
+    chains: BTreeMap<ChainId, (ChainPolicy, Watch)>,
+    waker: Waker,
+    /// One permit for each request that may wait.
+    seats: Semaphore,
+    version: String,
+}
+
+impl Verifier {
+    /// A verifier over a store.
+    pub fn new(options: VerifierOptions) -> Self {
+        let seats = Semaphore::new(options.policy.max_waiting);
+        let chains =
+            options.chains.into_iter().map(|(policy, watch)| (policy.chain, (policy, watch))).collect();
+        Self(Arc::new(Inner {
+            store: options.store,
+            key: options.key,
+            policy: options.policy,
+            chains,
+            waker: options.waker,
+            seats,
+            version: options.version,
+        }))
+    }
+
+    /// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
+    pub fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
+        let chain = self.chain(request.chain)?;
+        if request.amount.is_zero() {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "amount: a quote over nothing cannot be paid; ask for more than 0",
+            ));
+        }
+        if request.payee.is_zero() {
+            return Err(Problem::new(Code::InvalidRequest, "payee: the zero address cannot be paid"));
+        }
+        let terms = Terms {
+            chain: request.chain,
+            contract: chain.contract,
+            payee: request.payee,
+            asset: request.asset,
+            amount: request.amount,
+            request: request.request_digest,
+        };
+        let clock = self.0.policy.clock;
+        let quote = if request.secret || !self.0.policy.bare_hashes {
+            clock.random(terms, now_ms() / 1000, rand::random())
+        } else {
+            clock.derived(terms, now_ms() / 1000)
+        };
+        let id = self.0.key.seal(&quote);
+        let (symbol, decimals) = match request.asset {
+            Asset::Native => (chain.symbol.clone(), chain.decimals),
+            // What a token calls itself is for people only, and is not worth a call to the chain.
+            Asset::Token(address) => (address.to_string(), 0),
+        };
+        metrics::counter!("salt402_quotes_total").increment(1);
+        Ok(QuoteResponse {
+            reference: id.reference(),
+            quote_id: id,
+            payment_contract: chain.contract,
+            network: chain.network.clone(),
+            symbol,
+            decimals,
+            issued_at: quote.issued_at,
+            expires_at: quote.expires_at,
+        })
+    }
+
+    /// Answers whether a request was paid, waits where that may help, and claims where asked. A claim is on disk before
+    /// this returns.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
+        let started = Instant::now();
+        let verdict = self.decide(request, started).await;
+        let outcome = match &verdict {
+            Ok(Verdict::Accepted { .. }) => "accepted",
+            Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
+            Err(problem) => problem.code.as_str(),
+        };
+        metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("salt402_verify_seconds").record(started.elapsed().as_secs_f64());
+        verdict
+    }
+
+    async fn decide(&self, request: &VerifyRequest, started: Instant) -> Result<Verdict, Problem> {
+        let chain = self.chain(request.requirement.chain)?;
+        if request.requirement.amount.is_zero() {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "requirement.amount: what costs nothing needs no proof",
+            ));
+        }
+        if request.claimant.chars().count() > CLAIMANT_LENGTH {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                format!("claimant: at most {CLAIMANT_LENGTH} characters"),
+            ));
+        }
+        let quote = match &request.quote_id {
+            None => None,
+            Some(id) => match self.0.key.open(id) {
+                Ok(quote) => Some(quote),
+                Err(error) => {
+                    return Ok(Verdict::Rejected { code: Code::QuoteForged, detail: error.to_string() });
+                }
+            },
+        };
+        let deadline = started + Duration::from_millis(request.wait_ms).min(self.0.policy.max_wait);
+        let mut progress = self.0.waker.subscribe();
+        let mut seat = None;
+        loop {
+            // Seen before the index is read, so that a commit in between wakes us at once.
+            progress.borrow_and_update();
+            let verdict = self.attempt(request, quote.as_ref(), chain).await?;
+            if !matches!(verdict, Verdict::Pending { .. }) || Instant::now() >= deadline {
+                return Ok(verdict);
+            }
+            if seat.is_none() {
+                match self.0.seats.try_acquire() {
+                    Ok(permit) => seat = Some(permit),
+                    Err(_) => return Ok(verdict),
+                }
+            }
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return Ok(verdict) },
+                () = tokio::time::sleep_until(deadline) => return Ok(verdict),
+            }
+        }
+    }
+
+    /// One look at the index, and the claim if it is to be.
+    async fn attempt(
+        &self,
+        request: &VerifyRequest,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+    ) -> Result<Verdict, Problem> {
+        let transaction = request.proof.transaction;
+        let payments = self.0.store.payments_in(chain.chain, transaction).await.map_err(internal)?;
+        let now_ms = now_ms();
+        let question = Question {
+            requirement: &request.requirement,
+            quote: request.quote_id.as_ref().zip(quote),
+            claimant: &request.claimant,
+            now: now_ms / 1000,
+        };
+        let pending = |code, detail| Verdict::Pending {
+            code,
+            detail,
+            retry_after_ms: u64::try_from(chain.block_time.max(LEAST_RETRY).as_millis()).unwrap_or(u64::MAX),
+        };
+        let paid = match judge::judge(&question, &self.0.policy, chain, &self.0.key, &payments) {
+            Judgement::Paid(index) => &payments[index],
+            Judgement::Pending(code, detail) => return Ok(pending(code, detail)),
+            Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
+        };
+        if !request.claim {
+            return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
+        }
+        let claim = NewClaim {
+            payment: paid.placed.payment.id,
+            chain: chain.chain,
+            transaction,
+            request: request.requirement.request_digest,
+            claimant: request.claimant.clone(),
+            confirmations: judge::confirmations(&request.requirement, chain),
+            now_ms,
+        };
+        let claimed = |first, claimed_at_ms| {
+            let mut payment = view(paid);
+            payment.claimed = true;
+            Verdict::Accepted { payment: Box::new(payment), claim: Some(ClaimView { first, claimed_at_ms }) }
+        };
+        Ok(match self.0.store.claim(claim).await.map_err(internal)? {
+            ClaimResult::First { claimed_at_ms } => {
+                metrics::counter!("salt402_claims_total").increment(1);
+                claimed(true, claimed_at_ms)
+            }
+            ClaimResult::Again { claimed_at_ms } => claimed(false, claimed_at_ms),
+            ClaimResult::Taken => Verdict::Rejected {
+                code: Code::AlreadyClaimed,
+                detail: "the payment was used a moment ago by another request: pay for this one".into(),
+            },
+            ClaimResult::NotCanonical => {
+                pending(Code::PaymentOrphaned, "the block of the payment left the chain a moment ago".into())
+            }
+            ClaimResult::TooShallow { confirmations } => pending(
+                Code::AwaitingConfirmations,
+                format!(
+                    "the chain was reorganized a moment ago, the payment has {confirmations} confirmations"
+                ),
+            ),
+        })
+    }
+
+    /// What the index knows of a transaction.
+    pub async fn payments(&self, chain: ChainId, transaction: B256) -> Result<PaymentsResponse, Problem> {
+        self.chain(chain)?;
+        let payments = self.0.store.payments_in(chain, transaction).await.map_err(internal)?;
+        Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
+    }
+
+    /// How things are.
+    pub async fn status(&self) -> Result<StatusResponse, Problem> {
+        let counts = self.0.store.counts().await.map_err(internal)?;
+        let mut chains = Vec::with_capacity(self.0.chains.len());
+        for (policy, watch) in self.0.chains.values() {
+            let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
+            chains.push(ChainStatus {
+                chain: policy.chain,
+                network: policy.network.clone(),
+                payment_contract: policy.contract,
+                indexed: seen.indexed,
+                head: seen.head,
+                payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
+                ready: seen.complaint.is_none(),
+                reason: seen.complaint,
+            });
+        }
+        let waiting = self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits());
+        Ok(StatusResponse {
+            version: self.0.version.clone(),
+            ready: chains.iter().all(|chain| chain.ready),
+            chains,
+            open_incidents: counts.open_incidents,
+            claims: counts.claims,
+            waiting: waiting as u64,
+        })
+    }
+
+    fn chain(&self, chain: ChainId) -> Result<&ChainPolicy, Problem> {
+        self.0.chains.get(&chain).map(|(policy, _)| policy).ok_or_else(|| {
+            let known: Vec<_> = self.0.chains.keys().map(ToString::to_string).collect();
+            Problem::new(
+                Code::UnknownChain,
+                format!("{chain} is not followed here; known: {}", known.join(", ")),
+            )
+        })
+    }
+}
+
+fn view(indexed: &IndexedPayment) -> PaymentView {
+    let placed = &indexed.placed;
+    let payment = &placed.payment;
+    PaymentView {
+        payment_id: payment.id,
+        chain: payment.chain,
+        transaction: payment.transaction,
+        contract: payment.contract,
+        reference: payment.reference,
+        payer: payment.payer,
+        payee: payment.payee,
+        asset: payment.asset,
+        amount: payment.amount,
+        block_number: placed.block_number,
+        block_hash: placed.block_hash,
+        block_timestamp: placed.block_timestamp,
+        confirmations: indexed.confirmations,
+        canonical: indexed.canonical,
+        claimed: indexed.claim.is_some(),
+    }
+}
+
+fn internal(error: StoreError) -> Problem {
+    tracing::error!(%error, "the store failed");
+    Problem::new(Code::Internal, "the index could not be read or written; nothing was granted; try again")
+        .retry_after(1000)
+}
+
+fn now_ms() -> u64 {
+    // A clock before 1970 makes every quote expired, which refuses and never grants.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

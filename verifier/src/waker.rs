@@ -1,0 +1,45 @@
+//! Who is told that the index changed.
+
+use std::time::Duration;
+
+use salt402_store::Store;
+use tokio::sync::watch;
+
+/// How often a process that does not index looks whether another one committed. One look is a pragma on a held
+/// connection, a few microseconds of work.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Tells waiting requests that the index changed.
+#[derive(Clone, Debug)]
+pub struct Waker(watch::Receiver<u64>);
+
+impl Waker {
+    /// Woken by the writer of this process, which indexes itself.
+    pub fn inside(store: &Store) -> Self {
+        Self(store.progress())
+    }
+
+    /// Woken by the commits of another process on the same database. Ends when the last [`Waker`] is dropped.
+    pub fn outside(store: Store) -> Self {
+        let (sender, receiver) = watch::channel(0);
+        tokio::spawn(async move {
+            let mut known = None;
+            while !sender.is_closed() {
+                match store.outside_change().await {
+                    Ok(version) if known != Some(version) => {
+                        known = Some(version);
+                        sender.send_modify(|count| *count += 1);
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "cannot see whether the index changed"),
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Self(receiver)
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.clone()
+    }
+}
