@@ -191,6 +191,8 @@ contract WrappedSalt is IWrappedSalt, ERC20, ReentrancyGuardTransient {
         returns (bool)
     {
         bytes32 digest = MessageHashUtils.toTypedDataHash(DOMAIN_SEPARATOR(), structHash);
+        // The third value only details the error.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError err,) = ECDSA.tryRecover(digest, v, r, s);
         return err == ECDSA.RecoverError.NoError && signer == authorizer;
     }

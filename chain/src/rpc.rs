@@ -65,6 +65,8 @@ impl Http {
             .default_headers(headers)
             // A redirect would turn the question into a GET, and carry the keys to wherever it points.
             .redirect(redirect::Policy::none())
+            // A WebSocket starts as an HTTP/1.1 request, whatever other crates of the build would rather speak.
+            .http1_only()
             .tcp_nodelay(true);
         if is_loopback(&endpoint.http) && endpoint.ws.as_ref().is_none_or(is_loopback) {
             builder = builder.no_proxy();

@@ -1,5 +1,7 @@
 //! A real node: what is read, what is sent, and what happens when it goes away.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers may fail as loudly as tests.
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Sockets that lag, flood, lie or die: a tick is a hint, and its end is always noticed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers may fail as loudly as tests.
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! A node that lies, lags, breaks off or refuses: every answer that does not fit its question is a typed error.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers may fail as loudly as tests.
+
 mod common;
 
 use std::time::Duration;
@@ -240,7 +242,8 @@ async fn a_node_on_another_chain_is_told_from_the_right_one() {
 #[tokio::test]
 async fn what_a_proxy_says_in_a_nodes_place_is_understood() {
     type Kind = fn(&NodeError) -> bool;
-    let cases: [(u16, &'static [(&str, &str)], &str, Kind, bool); 12] = [
+    type Case = (u16, &'static [(&'static str, &'static str)], &'static str, Kind, bool);
+    let cases: [Case; 12] = [
         (200, &[], "<html>Bad gateway</html>", |e| matches!(e, NodeError::Malformed { .. }), true),
         (200, &[], "", |e| matches!(e, NodeError::Malformed { .. }), true),
         (200, &[], r#"{"jsonrpc":"2.0","id":1}"#, |e| matches!(e, NodeError::Malformed { .. }), true),
@@ -326,6 +329,27 @@ async fn a_silent_node_is_left_after_its_time() {
     let error = RpcNode::connect(endpoint, local()).unwrap().chain_id().await.unwrap_err();
     assert_eq!(error, NodeError::Timeout { node: url, after: Duration::from_millis(200) });
     assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_speak_tls_is_unreachable_by_https_and_wss() {
+    let fake = FakeNode::raw(200, &[], r#"{"id":1,"result":"0x1"}"#).await;
+    let endpoint = Endpoint::new(common::url(&fake.url.replacen("http", "https", 1)))
+        .with_ws(common::url(&fake.url.replacen("http", "wss", 1)));
+    let node = RpcNode::connect(endpoint, local()).unwrap();
+    assert!(matches!(node.chain_id().await, Err(NodeError::Unreachable { .. })));
+    assert!(matches!(node.heads().await.err(), Some(NodeError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn every_network_with_an_address_can_be_connected_to_before_it_is_reachable() {
+    for name in Profile::names() {
+        let profile = Profile::named(name).unwrap();
+        RpcNode::connect(Endpoint::of(&profile).unwrap(), profile).unwrap();
+    }
+    let homeless = profile("local", |changes| changes.chain_id = salt402_protocol::ChainId::new(31337));
+    let message = Endpoint::of(&homeless).unwrap_err().to_string();
+    assert!(message.contains("local") && message.contains("URL"), "{message}");
 }
 
 #[tokio::test]

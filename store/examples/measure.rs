@@ -3,7 +3,12 @@
 //! Back-fills `rows` payments (200,000 if not told otherwise), one a transaction and hashes at random, which is the
 //! hardest case; then claims, reads and follows a head.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::float_arithmetic, reason = "a tool that prints a table")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::float_arithmetic,
+    reason = "a tool that prints a table"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +26,8 @@ async fn main() {
     let rows: u64 = std::env::args().nth(1).map_or(200_000, |rows| rows.parse().unwrap());
     let path = std::env::args().nth(2).map(std::path::PathBuf::from);
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(Options::new(path.unwrap_or_else(|| directory.path().join("measure.db")))).await.unwrap();
+    let store =
+        Store::open(Options::new(path.unwrap_or_else(|| directory.path().join("measure.db")))).await.unwrap();
     store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
 
     let cursor = back_fill(&store, rows).await;
@@ -41,7 +47,8 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
     let mut expected = None;
     let mut times = Vec::new();
     for from in (0..rows).step_by(usize::try_from(BATCH).unwrap()) {
-        let payments: Vec<_> = (from..rows.min(from + BATCH)).map(|number| placed(number, number / 10)).collect();
+        let payments: Vec<_> =
+            (from..rows.min(from + BATCH)).map(|number| placed(number, number / 10)).collect();
         let top = block(payments.last().unwrap().block_number);
         let cursor = Cursor { number: top.number, hash: top.hash };
         let head = top.number;

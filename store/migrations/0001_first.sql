@@ -35,8 +35,13 @@ CREATE TABLE blocks (
 CREATE UNIQUE INDEX blocks_one_canonical ON blocks (chain_id, number) WHERE canonical;
 
 -- One row an inclusion: a payment whose transaction moved to another block has a row for each block it was in.
--- The key begins with what is asked for, so that a transaction's payments lie side by side.
+--
+-- Hashes are random, so every index that begins with one costs a page of the log for each row of a large back-fill.
+-- Therefore rows lie in the order of their arrival, and there is one such index: it finds the payments of a
+-- transaction, and it is the rule that a payment is on the chain once (a payment's id names its chain). The rows that
+-- left the chain have the same two indexes again; they are few.
 CREATE TABLE payments (
+    id               INTEGER NOT NULL PRIMARY KEY,
     chain_id         INTEGER NOT NULL,
     transaction_hash BLOB    NOT NULL,
     payment_id       BLOB    NOT NULL,
@@ -51,15 +56,13 @@ CREATE TABLE payments (
     asset            BLOB    NOT NULL,
     amount           BLOB    NOT NULL,
     canonical        INTEGER NOT NULL,
-    seen_at_ms       INTEGER NOT NULL,
-    PRIMARY KEY (chain_id, transaction_hash, payment_id, block_hash)
-) STRICT, WITHOUT ROWID;
+    seen_at_ms       INTEGER NOT NULL
+) STRICT;
 
--- A payment's id names its chain and transaction, so this is one canonical row a payment; the longer key keeps the
--- payments of a transaction on one page here too.
-CREATE UNIQUE INDEX payments_one_canonical ON payments (chain_id, transaction_hash, payment_id) WHERE canonical;
-CREATE INDEX payments_by_height ON payments (chain_id, block_number) WHERE canonical;
-CREATE INDEX payments_orphaned ON payments (chain_id, block_number) WHERE NOT canonical;
+CREATE UNIQUE INDEX payments_on_chain ON payments (transaction_hash, payment_id) WHERE canonical;
+CREATE INDEX payments_on_chain_by_height ON payments (chain_id, block_number) WHERE canonical;
+CREATE UNIQUE INDEX payments_orphaned ON payments (transaction_hash, payment_id, block_hash) WHERE NOT canonical;
+CREATE INDEX payments_orphaned_by_height ON payments (chain_id, block_number) WHERE NOT canonical;
 
 -- What was granted. The key is what makes a second grant impossible.
 CREATE TABLE claims (

@@ -1,8 +1,8 @@
 //! A batch into the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use salt402_protocol::B256;
+use salt402_protocol::{B256, PaymentId};
 use sqlx::sqlite::Sqlite;
 use sqlx::{QueryBuilder, SqliteConnection};
 
@@ -48,7 +48,9 @@ impl Write for Batch {
         };
         self.insert_blocks(connection).await?;
         self.check_against_stored(connection).await?;
-        let (inserted, restored) = self.insert_payments(connection).await?;
+        let restored = self.restore(connection).await?;
+        let inserted = self.insert_payments(connection, &restored).await?;
+        let restored = restored.len() as u64;
         let incidents = match self.keep_through {
             Some(height) => incident::open_lost(connection, self.chain, height).await?,
             None => 0,
@@ -141,67 +143,85 @@ impl Batch {
         rows.iter().map(|row| Ok((row.number("number")?, row.hash("hash")?))).collect()
     }
 
-    /// Returns how many rows were new, and how many came back.
-    async fn insert_payments(&self, connection: &mut SqliteConnection) -> Result<(u64, u64), StoreError> {
+    /// Puts the rows back on the chain that are of the batch's blocks but had left it. Returns which.
+    async fn restore(&self, connection: &mut SqliteConnection) -> Result<HashSet<Inclusion>, StoreError> {
         let Some(lowest) = self.payments.iter().map(|placed| placed.block_number).min() else {
-            return Ok((0, 0));
+            return Ok(HashSet::new());
         };
-        let orphans_before = self.orphans_from(connection, lowest).await?;
-        let mut changed = 0;
-        let now_ms = clock::now_ms();
-        // In the order of the key, neighbours meet on the same pages.
-        let mut ordered: Vec<&PlacedPayment> = self.payments.iter().collect();
-        ordered.sort_unstable_by_key(|placed| (placed.payment.transaction, placed.payment.id));
-        for rows in chunks(&ordered) {
-            match insert_payments(self, rows, now_ms).build().execute(&mut *connection).await {
-                Ok(done) => changed += done.rows_affected(),
-                Err(error) if Complaint::of(&error) == Complaint::Unique => {
-                    return Err(self.rival(connection, rows).await?.unwrap_or_else(|| error.into()));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let restored = match orphans_before {
-            0 => 0,
-            before => before.saturating_sub(self.orphans_from(connection, lowest).await?),
-        };
-        Ok((changed.saturating_sub(restored), restored))
-    }
-
-    /// Rows off the chain at or above a height: few, they have an index of their own.
-    async fn orphans_from(&self, connection: &mut SqliteConnection, height: u64) -> Result<u64, StoreError> {
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS orphans FROM payments WHERE chain_id = $1 AND block_number >= $2 AND NOT canonical",
+        let orphans = sqlx::query(
+            "SELECT payment_id, block_hash FROM payments WHERE chain_id = $1 AND block_number >= $2 AND NOT canonical",
         )
         .bind(chain_id(self.chain))
-        .bind(bound(height))
-        .fetch_one(connection)
+        .bind(bound(lowest))
+        .fetch_all(&mut *connection)
         .await?;
-        row.number("orphans")
+        let orphans: HashSet<Inclusion> = orphans
+            .iter()
+            .map(|row| Ok((row.payment_id("payment_id")?, row.hash("block_hash")?)))
+            .collect::<Result<_, StoreError>>()?;
+        let mut restored = HashSet::new();
+        for placed in self.payments.iter().filter(|placed| orphans.contains(&inclusion(placed))) {
+            let done = sqlx::query(
+                "UPDATE payments SET canonical = TRUE
+                 WHERE transaction_hash = $1 AND payment_id = $2 AND block_hash = $3 AND NOT canonical
+                   AND NOT EXISTS (SELECT 1 FROM payments rival
+                                   WHERE rival.transaction_hash = $1 AND rival.payment_id = $2 AND rival.canonical)",
+            )
+            .bind(placed.payment.transaction.as_slice())
+            .bind(placed.payment.id.0.as_slice())
+            .bind(placed.block_hash.as_slice())
+            .execute(&mut *connection)
+            .await?;
+            if done.rows_affected() == 1 {
+                restored.insert(inclusion(placed));
+            }
+        }
+        Ok(restored)
     }
 
-    /// Which of some payments is on the chain in another block already.
-    async fn rival(
+    /// Inserts the payments that are not on the chain yet; returns how many that were.
+    async fn insert_payments(
+        &self,
+        connection: &mut SqliteConnection,
+        restored: &HashSet<Inclusion>,
+    ) -> Result<u64, StoreError> {
+        let mut inserted = 0;
+        let now_ms = clock::now_ms();
+        let mut fresh: Vec<&PlacedPayment> =
+            self.payments.iter().filter(|placed| !restored.contains(&inclusion(placed))).collect();
+        // In the order of the index, neighbours meet on the same pages.
+        fresh.sort_unstable_by_key(|placed| (placed.payment.transaction, placed.payment.id));
+        for rows in chunks(&fresh) {
+            let done = insert_payments(self, rows, now_ms).build().execute(&mut *connection).await?;
+            if done.rows_affected() < rows.len() as u64 {
+                self.refuse_rivals(connection, rows).await?;
+            }
+            inserted += done.rows_affected();
+        }
+        Ok(inserted)
+    }
+
+    /// An error if one of some payments is on the chain in another block than the batch says.
+    async fn refuse_rivals(
         &self,
         connection: &mut SqliteConnection,
         rows: &[&PlacedPayment],
-    ) -> Result<Option<StoreError>, StoreError> {
+    ) -> Result<(), StoreError> {
         for placed in rows {
             let rival = sqlx::query(
                 "SELECT block_hash FROM payments
-                 WHERE chain_id = $1 AND transaction_hash = $2 AND payment_id = $3 AND canonical AND block_hash <> $4",
+                 WHERE transaction_hash = $1 AND payment_id = $2 AND canonical AND block_hash <> $3",
             )
-            .bind(chain_id(self.chain))
             .bind(placed.payment.transaction.as_slice())
             .bind(placed.payment.id.0.as_slice())
             .bind(placed.block_hash.as_slice())
             .fetch_optional(&mut *connection)
             .await?;
             if let Some(row) = rival {
-                return Ok(Some(self.twice(placed, row.hash("block_hash")?)));
+                return Err(self.twice(placed, row.hash("block_hash")?));
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     async fn prune(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -252,7 +272,7 @@ fn insert_blocks(batch: &Batch, rows: &[Block]) -> QueryBuilder<Sqlite> {
     insert
 }
 
-/// Rows that are on the chain already are not touched, so that the count of changed rows is that of new and restored.
+/// A payment that is on the chain already is passed over.
 fn insert_payments(batch: &Batch, rows: &[&PlacedPayment], now_ms: i64) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO payments (chain_id, transaction_hash, payment_id, block_hash, block_number, block_timestamp,
@@ -276,11 +296,15 @@ fn insert_payments(batch: &Batch, rows: &[&PlacedPayment], now_ms: i64) -> Query
             .push("TRUE")
             .push_bind(now_ms);
     });
-    insert.push(
-        " ON CONFLICT (chain_id, transaction_hash, payment_id, block_hash)
-          DO UPDATE SET canonical = TRUE WHERE NOT payments.canonical",
-    );
+    insert.push(" ON CONFLICT (transaction_hash, payment_id) WHERE canonical DO NOTHING");
     insert
+}
+
+/// What tells a row of the payments: the payment and the block it is in.
+type Inclusion = (PaymentId, B256);
+
+fn inclusion(placed: &PlacedPayment) -> Inclusion {
+    (placed.payment.id, placed.block_hash)
 }
 
 /// Slices of the lengths in [`ROWS`], the longest first.

@@ -57,10 +57,12 @@ impl Store {
             "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
                     c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
-             FROM payments p
+             FROM (SELECT * FROM payments WHERE transaction_hash = $2 AND canonical
+                   UNION ALL
+                   SELECT * FROM payments WHERE transaction_hash = $2 AND NOT canonical) AS p
              JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
-             WHERE p.chain_id = $1 AND p.transaction_hash = $2
+             WHERE p.chain_id = $1
              ORDER BY p.canonical DESC, CASE WHEN p.canonical THEN 0 ELSE p.block_number END, p.position",
         )
         .bind(chain_id(chain))

@@ -1,1 +1,36 @@
-//! What tests across crates share.
+//! What tests across crates share: a real anvil, contracts deployed by the real script, a running `salt402`, and a
+//! model server that counts how often it was asked.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up must fail"
+)]
+
+mod anvil;
+mod payer;
+mod process;
+mod stack;
+mod upstream;
+
+pub use anvil::{Anvil, Deployment};
+pub use payer::{PAYEE, TestPayer};
+pub use process::Salt402;
+pub use stack::{Answer, Stack, StackOptions, inference, payment_details};
+pub use upstream::CountingUpstream;
+
+use std::path::PathBuf;
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository").to_owned()
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("loopback has ports")
+        .port()
+}

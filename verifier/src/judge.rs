@@ -27,7 +27,8 @@ pub struct Question<'a> {
 pub enum Judgement {
     /// The payment at this place of the list pays for the request and is deep enough.
     Paid(usize),
-    /// Time may turn it into a payment.
+    /// Time may turn it into a payment. With a code that is not pending ([`Code::is_pending`]), it is a refusal once
+    /// nobody waits any more.
     Pending(Code, String),
     /// No.
     Rejected(Code, String),
@@ -126,7 +127,9 @@ fn unseen(question: &Question<'_>, policy: &Policy) -> Judgement {
     if let Some((_, quote)) = question.quote {
         let over = quote.expires_at.saturating_add(2 * policy.clock_skew.as_secs());
         if question.now > over {
-            return Judgement::Rejected(
+            // The index may be about to hold a payment that was mined in time, so this too is worth the wait that the
+            // client allows; it is a refusal at the end of it.
+            return Judgement::Pending(
                 Code::QuoteExpired,
                 format!(
                     "the quote ended {} s ago and no payment of this transaction has been seen: ask for a new quote, \

@@ -119,7 +119,10 @@ impl Verifier {
     /// this returns.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
         let started = Instant::now();
-        let verdict = self.decide(request, started).await;
+        let verdict = self.decide(request, started).await.map(|verdict| match verdict {
+            Verdict::Pending { code, detail, .. } if !code.is_pending() => Verdict::Rejected { code, detail },
+            other => other,
+        });
         let outcome = match &verdict {
             Ok(Verdict::Accepted { .. }) => "accepted",
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),

@@ -57,8 +57,6 @@ pub(crate) enum ConfigError {
     },
     #[error("{path}: {error}", path = path.display())]
     Toml { path: PathBuf, error: Box<toml::de::Error> },
-    #[error("{0}")]
-    Environment(Box<figment::Error>),
     #[error("{key}: {what}")]
     Value { key: String, what: String },
 }
@@ -67,6 +65,19 @@ impl ConfigError {
     pub(crate) fn value(key: impl Into<String>, what: impl Into<String>) -> Self {
         Self::Value { key: key.into(), what: what.into() }
     }
+}
+
+/// An error of file and environment together, under the name that the operator wrote.
+fn environment(error: &figment::Error) -> ConfigError {
+    let from_file = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("TOML"));
+    let key = if error.path.is_empty() {
+        "the configuration".to_owned()
+    } else if from_file {
+        error.path.join(".")
+    } else {
+        format!("{PREFIX}{}", error.path.join("__").to_uppercase())
+    };
+    ConfigError::value(key, error.kind.to_string())
 }
 
 impl Config {
@@ -88,7 +99,7 @@ impl Config {
             _ => Figment::from(Toml::string(&text))
                 .merge(Env::prefixed(PREFIX).split("__"))
                 .extract()
-                .map_err(|error| ConfigError::Environment(Box::new(error)))?,
+                .map_err(|error| environment(&error))?,
         };
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         config.check()?;

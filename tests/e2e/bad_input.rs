@@ -1,0 +1,217 @@
+//! Bad input gets a typed refusal, and leaves nothing behind.
+
+use std::process::Command;
+
+use reqwest::StatusCode;
+use salt402_tests::{Answer, Stack, StackOptions, inference};
+use serde_json::{Value, json};
+
+use crate::SALT402;
+
+fn problem(answer: &Answer, status: u16, code: &str) {
+    let problem = answer.json();
+    assert_eq!(answer.status.as_u16(), status, "{problem}");
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("urn:salt402:problem:{code}"));
+    assert!(problem["title"].is_string() && problem["detail"].as_str().is_some_and(|text| text.len() > 10));
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+}
+
+async fn raw(stack: &Stack, url: &str, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
+    let response = stack.client.post(url).header("content-type", kind).body(body).send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.text().await.unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verifier_refuses_what_has_no_one_reading() {
+    let stack = Stack::start(SALT402).await;
+    let quotes = format!("{}/v1/quotes", stack.verifier);
+    let verify = format!("{}/v1/verify", stack.verifier);
+    let good = json!({
+        "chain": "eip155:40204",
+        "payee": salt402_tests::PAYEE,
+        "asset": "native",
+        "amount": "5",
+        "request_digest": format!("0x{}", "77".repeat(32)),
+    });
+    assert_eq!(stack.post(&quotes, &good, &[]).await.status, StatusCode::OK);
+    let with = |key: &str, value: Value| {
+        let mut changed = good.clone();
+        changed[key] = value;
+        changed
+    };
+    let beyond = format!("1{}", "0".repeat(78));
+    for bad in [
+        with("amount", json!("-1")),
+        with("amount", json!("1.5")),
+        with("amount", json!("1e18")),
+        with("amount", json!(beyond)),
+        with("amount", json!(5)),
+        with("amount", json!("")),
+        with("chain", json!("40204")),
+        with("chain", json!("eip155:99999999999999999999")),
+        with("asset", json!("SALT")),
+        with("payee", json!("0x3c44CdDdB6a900fa2b585dd299e03d12FA4293BC")),
+        with("payee", json!("0x3C44")),
+        with("request_digest", json!("0x77")),
+        with("unknown_field", json!(1)),
+        json!([]),
+        json!("text"),
+    ] {
+        problem(&stack.post(&quotes, &bad, &[]).await, 400, "malformed_json");
+    }
+    problem(&stack.post(&quotes, &with("amount", json!("0")), &[]).await, 422, "invalid_request");
+    problem(&stack.post(&quotes, &with("chain", json!("eip155:1")), &[]).await, 400, "unknown_chain");
+    let zero = format!("0x{}", "0".repeat(40));
+    problem(&stack.post(&quotes, &with("payee", json!(zero)), &[]).await, 422, "invalid_request");
+
+    for bad in ["", "{", "{\"chain\":\"eip155:40204\",\"chain\":\"eip155:40204\"}", "\u{0}", "null"] {
+        problem(&raw(&stack, &quotes, "application/json", bad).await, 400, "malformed_json");
+    }
+    problem(&raw(&stack, &quotes, "application/json", vec![0xff, 0xfe]).await, 400, "malformed_json");
+    let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+    problem(&raw(&stack, &quotes, "application/json", deep).await, 400, "malformed_json");
+    problem(&raw(&stack, &quotes, "text/plain", good.to_string()).await, 415, "unsupported_media_type");
+    problem(&raw(&stack, &quotes, "application/json", vec![b' '; 20_000]).await, 413, "body_too_large");
+
+    let ask = |proof: Value, quote: Value| {
+        let mut ask = json!({ "proof": proof, "requirement": good, "claim": true });
+        if !quote.is_null() {
+            ask["quote_id"] = quote;
+        }
+        ask
+    };
+    for proof in [json!("0x12"), json!("zz"), json!(format!("0x{}", "12".repeat(33))), json!(7), Value::Null]
+    {
+        problem(&stack.post(&verify, &ask(proof, Value::Null), &[]).await, 400, "malformed_json");
+    }
+    let hash = json!(format!("0x{}", "12".repeat(32)));
+    problem(&stack.post(&verify, &ask(hash.clone(), json!("short")), &[]).await, 400, "malformed_json");
+    let forged = stack.post(&verify, &ask(hash.clone(), json!("A".repeat(264))), &[]).await.json();
+    assert_eq!((&forged["status"], &forged["code"]), (&json!("rejected"), &json!("quote_forged")));
+
+    let payments = format!("{}/v1/payments", stack.verifier);
+    let hash = hash.as_str().unwrap();
+    problem(&stack.get(&format!("{payments}/0x12?chain=eip155:40204")).await, 400, "malformed_proof");
+    problem(&stack.get(&format!("{payments}/{hash}")).await, 400, "malformed_parameter");
+    problem(&stack.get(&format!("{payments}/{hash}?chain=citrate")).await, 400, "malformed_parameter");
+    problem(&stack.get(&format!("{payments}/{hash}?chain=eip155:8453")).await, 400, "unknown_chain");
+    problem(&stack.get(&format!("{}/v2/none", stack.verifier)).await, 404, "not_found");
+    problem(&stack.get(&quotes).await, 405, "method_not_allowed");
+    let status = stack.status().await;
+    assert_eq!((status["claims"].as_u64(), status["chains"][0]["payments"].as_u64()), (Some(0), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_refuses_what_has_no_one_reading() {
+    let options = StackOptions { gateway: "max_body_bytes = 4096".into(), ..Default::default() };
+    let stack = Stack::start_with(SALT402, options).await;
+    let url = format!("{}/v1/inference", stack.gateway);
+    let body = inference("hello");
+    let hash = format!("0x{}", "12".repeat(32));
+    for (name, value, code) in [
+        ("x-payment-proof", "0x12", "malformed_proof"),
+        ("x-payment-proof", "", "malformed_proof"),
+        ("x-payment-quote", "nonsense", "malformed_quote"),
+        ("x-payment-binding", "other", "malformed_header"),
+    ] {
+        problem(&stack.infer(&body, &[(name, value)]).await, 400, code);
+    }
+    problem(
+        &stack.infer(&body, &[("x-payment-proof", &hash), ("X-PAYMENT-PROOF", &hash)]).await,
+        400,
+        "malformed_header",
+    );
+    let not_text = reqwest::header::HeaderValue::from_bytes(b"0x\xff\xfe").unwrap();
+    let response =
+        stack.client.post(&url).json(&body).header("x-payment-proof", not_text).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(response.json::<Value>().await.unwrap()["code"], "malformed_header");
+
+    for bad in [
+        json!({ "model": "counted" }),
+        json!({ "model": "counted", "prompt": 5 }),
+        json!({ "model": "counted", "prompt": "x", "max_tokens": -1 }),
+        json!({ "model": "counted", "prompt": "x", "max_tokens": 1.5 }),
+        json!({ "model": "counted", "prompt": "x", "max_tokens": 4_294_967_296_u64 }),
+        json!({ "model": "counted", "prompt": "x", "surprise": true }),
+    ] {
+        problem(&stack.infer(&bad, &[]).await, 400, "malformed_json");
+    }
+    for bad in [
+        json!({ "model": "counted", "prompt": "" }),
+        json!({ "model": "counted", "prompt": "x", "max_tokens": 0 }),
+        json!({ "model": "counted", "prompt": "x", "max_tokens": 4097 }),
+        json!({ "model": "counted", "prompt": "x", "temperature": 3 }),
+    ] {
+        problem(&stack.infer(&bad, &[]).await, 422, "invalid_request");
+    }
+    problem(&stack.infer(&json!({ "model": "none", "prompt": "x" }), &[]).await, 404, "unknown_model");
+    problem(&stack.infer(&inference(&"x".repeat(5000)), &[]).await, 413, "body_too_large");
+    problem(&raw(&stack, &url, "application/json", "{").await, 400, "malformed_json");
+    problem(&raw(&stack, &url, "text/plain", body.to_string()).await, 415, "unsupported_media_type");
+    problem(&stack.get(&url).await, 405, "method_not_allowed");
+    assert_eq!(stack.upstream.asked(), 0);
+    assert_eq!(stack.status().await["claims"], 0);
+}
+
+#[test]
+fn a_bad_configuration_names_the_key_and_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("salt402.toml");
+    let chain = "[chains.local]\nrpc = \"http://127.0.0.1:1\"\ncontract = \"0x1111111111111111111111111111111111111111\"\n";
+    let gateway = "[gateway]\nchain = \"local\"\npayee = \"0x2222222222222222222222222222222222222222\"\n";
+    let model = "[gateway.models.m]\nupstream = \"demo\"\n";
+    let check = |text: &str, variables: &[(&str, &str)]| {
+        std::fs::write(&path, text).unwrap();
+        let output = Command::new(SALT402)
+            .args(["config", "check", "--config"])
+            .arg(&path)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), said)
+    };
+    let good = format!("{chain}{gateway}{model}price_per_request = \"0.001 SALT\"\n");
+    assert!(check(&good, &[]).0, "{}", check(&good, &[]).1);
+    for (text, expected) in [
+        (String::new(), "missing field `chains`"),
+        ("[chains.local]\nrpc = 5\n".into(), "line 2"),
+        (format!("{chain}colour = \"red\"\n"), "unknown field `colour`"),
+        ("[chains.atlantis]\n".into(), "chains.atlantis: there is no network \"atlantis\""),
+        (
+            chain.replace("0x1111111111111111111111111111111111111111", "0x11"),
+            "chains.local.contract: expected a 0x address",
+        ),
+        (format!("{chain}confirmations = 0\n"), "chains.local.confirmations: expected at least 1"),
+        ("[chains.local]\nrpc = \"http://127.0.0.1:1\"\n".into(), "either `contract` or `deployments`"),
+        (format!("{chain}[verifier]\nmax_wait_ms = 999999\n"), "verifier.max_wait_ms: expected 0 to 120000"),
+        (format!("{chain}[verifier]\nlisten = \"nowhere\"\n"), "line 5"),
+        (good.replace("0x2222", "0x22"), "gateway.payee: expected"),
+        (
+            good.replace("chain = \"local\"", "chain = \"base\""),
+            "gateway.chain: expected a table of [chains]",
+        ),
+        (good.replace("0.001 SALT", "0.001"), "gateway.models.m.price_per_request: expected an amount"),
+        (good.replace("0.001 SALT", "0.001 ETH"), "found the unit \"ETH\""),
+        (good.replace("0.001 SALT", "0"), "expected a price"),
+        (good.replace("\"demo\"", "\"ftp://x\""), "gateway.models.m.upstream: expected"),
+    ] {
+        let (ok, said) = check(&text, &[]);
+        assert!(!ok && said.contains(expected), "{text}\ngave: {said}\nexpected: {expected}");
+    }
+    let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "soon")]);
+    assert!(!ok && said.contains("SALT402__VERIFIER__MAX_WAIT_MS: invalid type"), "{said}");
+    assert!(said.contains("expected u64"), "{said}");
+    let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "1234")]);
+    assert!(ok && said.contains("up to 1234 ms"), "{said}");
+    let example =
+        String::from_utf8(Command::new(SALT402).args(["config", "example"]).output().unwrap().stdout)
+            .unwrap();
+    let (ok, said) = check(&example, &[]);
+    assert!(ok, "{said}");
+}

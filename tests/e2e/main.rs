@@ -1,0 +1,15 @@
+//! The whole stack on a real anvil: contracts deployed by the real script, the real binary, real HTTP.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+mod bad_input;
+mod command;
+mod crash;
+mod paid;
+mod refusals;
+mod reorganization;
+mod roles;
+mod waiting;
+
+/// The command under test.
+const SALT402: &str = env!("CARGO_BIN_EXE_salt402");

@@ -1,0 +1,141 @@
+//! A request is paid, run once and answered.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use salt402_protocol::RequestDigest;
+use salt402_protocol::details::PaymentDetails;
+use salt402_tests::{PAYEE, Stack, inference, payment_details};
+
+use crate::SALT402;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_402_says_what_is_paid_for_and_how() {
+    let stack = Stack::start(SALT402).await;
+    let body = inference("hello");
+    let answer = stack.infer(&body, &[]).await;
+    let details = payment_details(&answer);
+    assert_eq!(details.amount.to_string(), "1016");
+    assert_eq!(details.asset.to_string(), "native");
+    assert_eq!((details.chain_id, details.network.as_str()), (40204, "local"));
+    assert_eq!(details.recipient.to_string(), PAYEE);
+    assert_eq!(details.payment_contract, stack.deployment.salt_pay);
+    assert_eq!(details.reference, details.quote_id.reference());
+    let digest = RequestDigest::of("POST", "/v1/inference", body.to_string().as_bytes());
+    assert_eq!(details.resource.request_digest, digest);
+
+    assert_eq!(answer.headers["cache-control"], "no-store, private");
+    assert_eq!(answer.code(), "payment_required");
+    let in_body: PaymentDetails = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(in_body, details);
+    assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_request_is_run_once_and_a_retry_gets_the_same_answer() {
+    let stack = Stack::start(SALT402).await;
+    let body = inference("hello");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(answer.json()["output"], "answer 1");
+    assert_eq!(answer.headers["cache-control"], "no-store, private");
+    assert!(answer.headers["server-timing"].to_str().unwrap().starts_with("payment;"));
+    let receipt: serde_json::Value =
+        serde_json::from_str(answer.headers["x-payment-receipt"].to_str().unwrap()).unwrap();
+    assert_eq!(receipt["transaction"], proof.to_string());
+    assert_eq!(receipt["amount"], "1016");
+
+    for _ in 0..3 {
+        assert_eq!(stack.infer_with(&body, proof).await.body, answer.body);
+    }
+    assert_eq!(stack.upstream.asked(), 1);
+
+    let known = stack.get(&format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier)).await.json();
+    assert_eq!(known["payments"].as_array().unwrap().len(), 1);
+    assert_eq!(known["payments"][0]["claimed"], true);
+    assert_eq!(known["payments"][0]["reference"], details.reference.to_string());
+    let status = stack.status().await;
+    assert_eq!((status["claims"].as_u64(), status["chains"][0]["payments"].as_u64()), (Some(1), Some(1)));
+    let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+    assert!(metrics.contains("salt402_claims_total 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_copies_of_one_proof_are_one_execution() {
+    let stack = Stack::start(SALT402).await;
+    stack.upstream.delay(Duration::from_millis(200));
+    let body = inference("a hundred times");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    let copies: Vec<_> = (0..100)
+        .map(|_| {
+            let request = stack
+                .client
+                .post(format!("{}/v1/inference", stack.gateway))
+                .header("x-payment-proof", proof.to_string())
+                .json(&body);
+            tokio::spawn(async move {
+                let response = request.send().await.unwrap();
+                (response.status(), response.text().await.unwrap())
+            })
+        })
+        .collect();
+    for copy in copies {
+        let (status, text) = copy.await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{text}");
+        assert!(text.contains("answer 1\""), "{text}");
+    }
+    assert_eq!(stack.upstream.asked(), 1);
+    assert_eq!(stack.status().await["claims"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_survives_a_restart() {
+    let mut stack = Stack::start(SALT402).await;
+    let body = inference("kept");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert!(stack.process.take().unwrap().terminate().success());
+    stack.up().await;
+    assert_eq!(stack.infer_with(&body, proof).await.body, answer.body);
+    assert_eq!(stack.upstream.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_model_server_uses_nothing_up() {
+    let stack = Stack::start(SALT402).await;
+    stack.upstream.fail(2);
+    let body = inference("try again");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    for _ in 0..2 {
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_GATEWAY, "upstream_failed"));
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.json()["output"], "answer 3");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_of_ones_own_is_nobody_elses() {
+    let stack = Stack::start(SALT402).await;
+    let body = inference("mine");
+    let details = payment_details(&stack.infer(&body, &[("x-payment-binding", "quote")]).await);
+    let shared = stack.quote(&body).await;
+    assert_ne!(details.reference, shared.reference);
+    let proof = stack.payer().pay(&details).await.to_string();
+
+    // Whoever reads the hash off the chain and sends the identical request gets nothing.
+    let stolen = stack.infer(&body, &[("x-payment-proof", &proof)]).await;
+    assert_eq!((stolen.status, stolen.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "reference_mismatch"));
+    let quote = details.quote_id.as_str();
+    let answer = stack.infer(&body, &[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(stack.upstream.asked(), 1);
+}

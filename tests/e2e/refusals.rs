@@ -1,0 +1,108 @@
+//! A proof serves the request it was paid for, and no other.
+
+use reqwest::StatusCode;
+use salt402_protocol::{Amount, U256};
+use salt402_tests::{Answer, Stack, StackOptions, inference};
+use serde_json::json;
+
+use crate::SALT402;
+
+fn refused(answer: &Answer, code: &str) {
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::PAYMENT_REQUIRED, code),
+        "{}",
+        answer.body
+    );
+    assert!(answer.headers.contains_key("x-payment-details"), "a refusal says how to pay");
+    assert_eq!(answer.headers["cache-control"], "no-store, private");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_another_request_amount_payee_or_path_is_refused() {
+    let stack = Stack::start(SALT402).await;
+    let payer = stack.payer();
+    let body = inference("cheap");
+    let details = stack.quote(&body).await;
+    let proof = payer.pay(&details).await;
+    stack.anvil.mine(1).await;
+
+    // Another prompt at the same price.
+    refused(&stack.infer_with(&inference("other"), proof).await, "reference_mismatch");
+    // A dearer request with a cheap payment.
+    let dear = json!({ "model": "counted", "prompt": "cheap", "max_tokens": 4096 });
+    refused(&stack.infer_with(&dear, proof).await, "insufficient_payment");
+    // The same body under another path.
+    let elsewhere = format!("{}/v1/inference?as=another", stack.gateway);
+    let answer = stack.post(&elsewhere, &body, &[("x-payment-proof", &proof.to_string())]).await;
+    refused(&answer, "reference_mismatch");
+
+    let short = Amount(details.amount.0 - U256::from(1));
+    let underpaid = payer.pay_as(&details, short, details.recipient).await;
+    let stranger = "0x90F79bf6EB2c4f870365E785982E1f101E93b906".parse().unwrap();
+    let misdirected = payer.pay_as(&details, details.amount, stranger).await;
+    stack.anvil.mine(1).await;
+    refused(&stack.infer_with(&body, underpaid).await, "insufficient_payment");
+    refused(&stack.infer_with(&body, misdirected).await, "wrong_payee");
+    assert_eq!(stack.upstream.asked(), 0);
+    assert_eq!(stack.status().await["claims"], 0);
+
+    // None of it used the payment up.
+    assert_eq!(stack.infer_with(&body, proof).await.status, StatusCode::OK);
+    assert_eq!(stack.upstream.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quote_is_good_for_its_own_request_and_payment_only() {
+    let stack = Stack::start(SALT402).await;
+    let body = inference("one");
+    let (one, two) = (stack.quote(&body).await, stack.quote(&inference("two")).await);
+    let paid_one = stack.payer().pay(&one).await.to_string();
+    let with = |quote: &str| [("x-payment-proof", paid_one.clone()), ("x-payment-quote", quote.to_owned())];
+    let ask = async |body: &serde_json::Value, quote: &str| {
+        let headers = with(quote);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        stack.infer(body, &headers).await
+    };
+    refused(&ask(&body, two.quote_id.as_str()).await, "quote_mismatch");
+    refused(&ask(&inference("two"), two.quote_id.as_str()).await, "reference_mismatch");
+    let mut forged = one.quote_id.as_str().to_owned();
+    forged.replace_range(100..101, if &forged[100..101] == "A" { "B" } else { "A" });
+    refused(&ask(&body, &forged).await, "quote_forged");
+    assert_eq!(ask(&body, one.quote_id.as_str()).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_after_the_quotes_end_is_refused() {
+    let options =
+        StackOptions { verifier: "quote_lifetime_s = 1\nclock_skew_s = 0".into(), ..Default::default() };
+    let stack = Stack::start_with(SALT402, options).await;
+    let body = inference("late");
+    let late = async |headers: &[(&str, &str)]| {
+        let mut all = vec![("x-payment-binding", "quote")];
+        all.extend_from_slice(headers);
+        stack.infer(&body, &all).await
+    };
+    let details = salt402_tests::payment_details(&late(&[]).await);
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    let quote = details.quote_id.as_str();
+    let never = format!("0x{}", "12".repeat(32));
+    refused(&late(&[("x-payment-proof", &never), ("x-payment-quote", quote)]).await, "quote_expired");
+    let proof = stack.payer().pay(&details).await.to_string();
+    refused(&late(&[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await, "payment_expired");
+    assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_bare_hashes_are_not_taken_the_quote_id_is() {
+    let options = StackOptions { verifier: "bare_hashes = false".into(), ..Default::default() };
+    let stack = Stack::start_with(SALT402, options).await;
+    let body = inference("secret");
+    let details = stack.quote(&body).await;
+    assert_ne!(details.reference, stack.quote(&body).await.reference);
+    let proof = stack.payer().pay(&details).await.to_string();
+    refused(&stack.infer(&body, &[("x-payment-proof", &proof)]).await, "quote_required");
+    let quote = details.quote_id.as_str();
+    let answer = stack.infer(&body, &[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}

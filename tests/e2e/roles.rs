@@ -1,0 +1,77 @@
+//! The parts in processes of their own, and a node that is not there yet.
+
+use reqwest::StatusCode;
+use salt402_tests::{Anvil, Salt402, Stack, StackOptions, inference};
+
+use crate::SALT402;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn indexer_verifier_and_gateway_work_as_three_processes() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    // The indexer's status page would want the verifier's port.
+    let text = std::fs::read_to_string(stack.config()).unwrap();
+    let indexer = stack.folder().join("indexer.toml");
+    std::fs::write(&indexer, text.replace(stack.verifier.trim_start_matches("http://"), "127.0.0.1:0"))
+        .unwrap();
+    let index = Salt402::start(stack.binary(), "index", &indexer);
+    let _verify = stack.role("verify");
+    let _serve = stack.role("serve");
+    stack.ready().await;
+
+    let body = inference("three processes");
+    stack.anvil.automine(false).await;
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    let mine = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        stack.anvil.mine(1).await;
+    };
+    let (answer, ()) = tokio::join!(stack.infer_with(&body, proof), mine);
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(stack.infer_with(&body, proof).await.body, answer.body);
+    assert_eq!(stack.upstream.asked(), 1);
+
+    // A second indexer on the same database is refused.
+    let second =
+        std::process::Command::new(SALT402).args(["index", "--config"]).arg(&indexer).output().unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("index"), "{said}");
+
+    // Without its indexer the verifier says that it is not current.
+    assert!(index.terminate().success());
+    let ready = format!("{}/readyz", stack.verifier);
+    let answer = stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(answer.json()["detail"].as_str().unwrap().contains("salt402 index"), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_not_there_is_waited_for() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    let port = stack.anvil.port;
+    std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
+    stack.process = Some(stack.role("up"));
+    let ready = format!("{}/readyz", stack.verifier);
+    let answer = stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(answer.code(), "not_ready");
+    assert_eq!(stack.get(&format!("{}/healthz", stack.verifier)).await.status, StatusCode::OK);
+    stack.until(&ready, |answer| answer.body.contains("cannot reach http://127.0.0.1")).await;
+
+    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil.deploy(&stack.deployment.folder);
+    stack.ready().await;
+    let body = inference("late node");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    assert_eq!(stack.infer_with(&body, proof).await.status, StatusCode::OK);
+
+    // A chain that was reset under the same id is not mixed with the old one.
+    std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
+    stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    stack.anvil = Anvil::start_on(port).await;
+    let answer = stack.until(&ready, |answer| answer.body.contains("genesis")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let known = stack.get(&format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier)).await.json();
+    assert_eq!(known["payments"].as_array().unwrap().len(), 1, "what was indexed can still be read");
+}

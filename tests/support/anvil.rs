@@ -1,0 +1,169 @@
+//! A real chain: anvil, ended by its process id.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use salt402_chain::{Endpoint, Profile, RpcNode};
+use salt402_protocol::{Address, B256};
+use serde_json::{Value, json};
+
+use crate::{free_port, root};
+
+/// anvil's first key, known to everybody: deploys.
+const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+/// A running anvil with Citrate's chain id. It mines a block for each transaction, until told otherwise.
+#[derive(Debug)]
+pub struct Anvil {
+    child: Child,
+    /// Where it listens.
+    pub port: u16,
+    client: reqwest::Client,
+}
+
+/// Contracts on an anvil.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The folder with `40204.json`.
+    pub folder: PathBuf,
+    /// The payment contract.
+    pub salt_pay: Address,
+}
+
+impl Anvil {
+    /// Starts one on a free port.
+    pub async fn start() -> Self {
+        Self::start_on(free_port()).await
+    }
+
+    /// Starts one on a port of the caller's choice.
+    pub async fn start_on(port: u16) -> Self {
+        let platform = format!(
+            "{}-{}",
+            std::env::consts::OS,
+            if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+        );
+        let binary = root().join(format!("node_modules/@foundry-rs/anvil-{platform}/bin/anvil"));
+        let child = Command::new(&binary)
+            .args(["--chain-id", "40204", "--port", &port.to_string(), "--silent"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", binary.display()));
+        let anvil =
+            Self { child, port, client: reqwest::Client::builder().no_proxy().build().expect("a client") };
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while anvil.try_ask("eth_chainId", json!([])).await.is_none() {
+            assert!(Instant::now() < give_up, "anvil does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anvil
+    }
+
+    /// Its HTTP address.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A node over it.
+    pub fn node(&self) -> RpcNode {
+        let profile = Profile::named("local").expect("the local profile");
+        RpcNode::connect(Endpoint::new(self.http().parse().expect("an address")), profile).expect("a node")
+    }
+
+    /// A JSON-RPC call that must succeed.
+    pub async fn ask(&self, method: &str, params: Value) -> Value {
+        self.try_ask(method, params).await.unwrap_or_else(|| panic!("anvil does not answer {method}"))
+    }
+
+    async fn try_ask(&self, method: &str, params: Value) -> Option<Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer: Value = self.client.post(self.http()).json(&body).send().await.ok()?.json().await.ok()?;
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer.get("result").cloned()
+    }
+
+    /// Mines so many blocks now.
+    pub async fn mine(&self, blocks: u64) {
+        for _ in 0..blocks {
+            self.ask("evm_mine", json!([])).await;
+        }
+    }
+
+    /// Whether a transaction is mined as it arrives.
+    pub async fn automine(&self, on: bool) {
+        self.ask("evm_setAutomine", json!([on])).await;
+    }
+
+    /// Replaces the newest `depth` blocks by empty ones; their transactions are gone.
+    pub async fn reorg(&self, depth: u64) {
+        self.ask("anvil_reorg", json!([depth, []])).await;
+    }
+
+    /// Replaces the newest `depth` blocks; the first new one holds a signed transaction.
+    pub async fn reorg_with(&self, depth: u64, raw: &[u8]) {
+        let raw = alloy_primitives::hex::encode_prefixed(raw);
+        self.ask("anvil_reorg", json!([depth, [[raw, 0]]])).await;
+    }
+
+    /// The newest block's height.
+    pub async fn height(&self) -> u64 {
+        let text = self.ask("eth_blockNumber", json!([])).await;
+        let text = text.as_str().expect("a quantity").trim_start_matches("0x").to_owned();
+        u64::from_str_radix(&text, 16).expect("a quantity")
+    }
+
+    /// The block that a transaction is in, if it is in one.
+    pub async fn block_of(&self, transaction: B256) -> Option<u64> {
+        let receipt = self.ask("eth_getTransactionReceipt", json!([transaction])).await;
+        let text = receipt.get("blockNumber")?.as_str()?.trim_start_matches("0x").to_owned();
+        u64::from_str_radix(&text, 16).ok()
+    }
+
+    /// Deploys the contracts by the forge script, into a folder of the caller's.
+    pub fn deploy(&self, folder: &Path) -> Deployment {
+        let root = root();
+        // The script may write below target only, so it writes there and the file is moved.
+        let scratch = root.join("target/tests").join(self.port.to_string());
+        std::fs::create_dir_all(&scratch).expect("a folder below target");
+        let lock = File::create(root.join("target/tests/forge.lock")).expect("a lock file");
+        // One forge at a time in one project: two spoil each other's build.
+        lock.lock().expect("the forge lock");
+        let output = Command::new(root.join("node_modules/.bin/forge"))
+            .args(["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", &self.http()])
+            .current_dir(&root)
+            .env("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)
+            .env("SALT402_DEPLOYMENTS", &scratch)
+            .output()
+            .expect("forge; run `make setup`");
+        drop(lock);
+        assert!(
+            output.status.success(),
+            "the deployment failed:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = std::fs::read_to_string(scratch.join("40204.json")).expect("the deployment's file");
+        std::fs::remove_dir_all(&scratch).expect("the scratch folder");
+        std::fs::create_dir_all(folder).expect("the deployments folder");
+        std::fs::write(folder.join("40204.json"), &text).expect("the deployment's file");
+        let deployed: Value = serde_json::from_str(&text).expect("JSON");
+        let salt_pay = deployed["contracts"]["SaltPay"]["address"].as_str().expect("an address");
+        Deployment { folder: folder.to_owned(), salt_pay: salt_pay.parse().expect("an address") }
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

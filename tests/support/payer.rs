@@ -1,0 +1,54 @@
+//! Somebody with money.
+
+use alloy_sol_types::SolCall;
+use salt402_chain::{Account, Call, Prepared, RpcNode};
+use salt402_protocol::contracts::ISaltPay;
+use salt402_protocol::details::PaymentDetails;
+use salt402_protocol::{Address, Amount, B256};
+
+/// anvil's second key, known to everybody.
+pub(crate) const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+/// Who is paid: anvil's third account.
+pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+
+/// Pays natively through the payment contract, whatever it is told.
+pub struct TestPayer {
+    node: RpcNode,
+    account: Account,
+}
+
+impl TestPayer {
+    /// A payer on a node, with anvil's second key.
+    pub fn new(node: RpcNode) -> Self {
+        Self { node, account: Account::from_key(PAYER_KEY).expect("anvil's key") }
+    }
+
+    /// Signs a payment without sending it.
+    pub async fn prepare(
+        &self,
+        contract: Address,
+        reference: B256,
+        payee: Address,
+        amount: Amount,
+    ) -> Prepared {
+        let data = ISaltPay::payCall { paymentReference: reference, payee }.abi_encode();
+        let call = Call { to: contract, value: amount.0, data: data.into(), gas_limit: Some(200_000) };
+        self.account.prepare(&self.node, &call).await.expect("a signed payment")
+    }
+
+    /// Sends a signed payment.
+    pub async fn send(&self, prepared: &Prepared) -> B256 {
+        self.node.broadcast(prepared).await.expect("the node takes the payment")
+    }
+
+    /// Pays what a 402 asks.
+    pub async fn pay(&self, details: &PaymentDetails) -> B256 {
+        self.pay_as(details, details.amount, details.recipient).await
+    }
+
+    /// Pays for a 402's reference another amount, or somebody else.
+    pub async fn pay_as(&self, details: &PaymentDetails, amount: Amount, payee: Address) -> B256 {
+        let prepared = self.prepare(details.payment_contract, details.reference, payee, amount).await;
+        self.send(&prepared).await
+    }
+}
