@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use common::{Anvil, CONTRACT, KEY, QUERY, TOPIC, node_at, profile};
 use futures::StreamExt;
 use salt402_chain::{
-    Account, At, Call, Endpoint, Log, Node, NodeError, Profile, ProfileOverrides, RpcNode, Span,
+    Account, At, Call, Endpoint, Log, Node, NodeError, Profile, ProfileOverrides, Receipt, RpcNode, Span,
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -50,6 +50,19 @@ fn transfer(value: u64) -> Call {
     Call { to: Address::repeat_byte(0xbe), value: U256::from(value), data: Bytes::new(), gas_limit: None }
 }
 
+/// The receipt, once there is one: anvil gives the hash before it has mined the block.
+async fn mined(node: &RpcNode, transaction: B256) -> Receipt {
+    let wait = async {
+        loop {
+            if let Some(receipt) = node.receipt(transaction).await.unwrap() {
+                return receipt;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("the transaction was not mined")
+}
+
 #[tokio::test]
 async fn headers_are_found_by_height_and_hash_and_link_to_each_other() {
     let anvil = Anvil::start().await;
@@ -74,7 +87,9 @@ async fn the_same_logs_come_by_hash_by_height_by_range_and_by_receipt() {
     let by_height = node_at(&anvil.url, profile("local", |changes| changes.logs_by_hash = Some(false)));
     let mut sent = Vec::new();
     for data in [1, 2, 3] {
-        sent.push(account.send(&node, &event(data)).await.unwrap());
+        let transaction = account.send(&node, &event(data)).await.unwrap();
+        mined(&node, transaction).await;
+        sent.push(transaction);
     }
     let all = node.logs(&QUERY, Span::Blocks { from: 0, to: 3 }).await.unwrap();
     let emitted: Vec<u8> = all.iter().map(|log| log.content.data[0]).collect();
@@ -86,7 +101,7 @@ async fn the_same_logs_come_by_hash_by_height_by_range_and_by_receipt() {
         assert_eq!(logs[0].block_timestamp, Some(block.timestamp));
         assert_eq!(node.logs(&QUERY, Span::Block(block.hash)).await.unwrap(), logs);
         assert_eq!(by_height.logs(&QUERY, Span::Block(block.hash)).await.unwrap(), logs);
-        let receipt = node.receipt(transaction).await.unwrap().unwrap();
+        let receipt = mined(&node, transaction).await;
         assert!(receipt.success && receipt.from == account.address() && receipt.to == Some(CONTRACT));
         let facts = |log: &Log| (log.contract, log.content.clone(), log.transaction, log.block_hash);
         assert_eq!(
@@ -103,7 +118,7 @@ async fn blocks_that_the_node_lacks_or_dropped_give_no_empty_answer() {
     let anvil = anvil_with_contracts().await;
     let (node, account) = (anvil.node(), account());
     let by_height = node_at(&anvil.url, profile("local", |changes| changes.logs_by_hash = Some(false)));
-    account.send(&node, &event(1)).await.unwrap();
+    mined(&node, account.send(&node, &event(1)).await.unwrap()).await;
     let lost = node.header(At::Latest).await.unwrap().unwrap();
     for node in [&node, &by_height] {
         assert_eq!(node.logs(&QUERY, Span::Block(B256::repeat_byte(9))).await, Err(NodeError::Behind));
@@ -128,7 +143,7 @@ async fn a_transaction_that_reverts_has_a_receipt_without_events() {
 
     let forced = Call { gas_limit: Some(50_000), ..doomed };
     let transaction = account.send(&node, &forced).await.unwrap();
-    let receipt = node.receipt(transaction).await.unwrap().unwrap();
+    let receipt = mined(&node, transaction).await;
     assert!(!receipt.success && receipt.logs.is_empty() && receipt.to == Some(refuser()));
     assert_eq!(node.receipt(B256::repeat_byte(9)).await, Ok(None));
 }
@@ -141,7 +156,7 @@ async fn an_account_pays_what_it_says_and_no_two_payments_share_a_nonce() {
     let payments: [Call; 5] = std::array::from_fn(|value| transfer(1 + value as u64));
     let sent = futures::future::join_all(payments.iter().map(|payment| account.send(&node, payment))).await;
     for (payment, transaction) in payments.iter().zip(sent) {
-        let receipt = node.receipt(transaction.unwrap()).await.unwrap().unwrap();
+        let receipt = mined(&node, transaction.unwrap()).await;
         assert!(receipt.success && receipt.to == Some(payment.to));
     }
     assert_eq!(node.balance(Address::repeat_byte(0xbe)).await, Ok(U256::from(15)));
@@ -150,7 +165,7 @@ async fn an_account_pays_what_it_says_and_no_two_payments_share_a_nonce() {
     assert_eq!((prepared.nonce, prepared.from), (5, account.address()));
     assert_eq!(node.receipt(prepared.hash).await, Ok(None), "it was sent before it was said so");
     assert_eq!(node.broadcast(&prepared).await, Ok(prepared.hash));
-    let receipt = node.receipt(prepared.hash).await.unwrap().unwrap();
+    let receipt = mined(&node, prepared.hash).await;
     assert!(receipt.success && receipt.transaction == prepared.hash);
     let spent = before - node.balance(account.address()).await.unwrap();
     assert!(spent <= U256::from(115) + prepared.max_fee() * U256::from(6), "{spent} was spent");

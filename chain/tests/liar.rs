@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::Address;
+use axum::response::IntoResponse;
 use common::{CONTRACT, FakeNode, QUERY, TOPIC, hash, profile};
 use salt402_chain::{At, Endpoint, Header, Node, NodeError, Profile, RpcNode, Span};
 use serde_json::{Value, json};
@@ -57,9 +59,7 @@ fn true_block(params: &Value) -> Value {
 
 fn assert_lied<T: std::fmt::Debug>(answer: Result<T, NodeError>, about: &str) {
     match answer {
-        Err(NodeError::Lied { what }) => {
-            assert!(what.contains(about), "{what:?} does not speak of {about:?}")
-        }
+        Err(NodeError::Lied { what }) if what.contains(about) => {}
         other => panic!("{about}: {other:?}"),
     }
 }
@@ -312,12 +312,18 @@ async fn a_node_that_wants_rest_says_how_long_within_reason() {
 
 #[tokio::test]
 async fn an_answer_without_end_is_not_read_to_the_end() {
-    let long = format!(r#"{{"id":1,"result":"{}"}}"#, "0".repeat(100_000));
-    let fake = FakeNode::raw(200, &[], &long).await;
-    let mut endpoint = Endpoint::new(common::url(&fake.url));
-    endpoint.max_answer_bytes = 1000;
-    let node = RpcNode::connect(endpoint, local()).unwrap();
-    assert_eq!(node.chain_id().await, Err(NodeError::AnswerTooLong { limit: 1000 }));
+    let announced = FakeNode::raw(200, &[], &"0".repeat(100_000)).await;
+    let endless = FakeNode::serve(Arc::default(), |_, _| {
+        let zeros = futures::stream::repeat_with(|| Ok::<_, std::convert::Infallible>("0".repeat(100)));
+        axum::body::Body::from_stream(zeros).into_response()
+    })
+    .await;
+    for fake in [announced, endless] {
+        let mut endpoint = Endpoint::new(common::url(&fake.url));
+        endpoint.max_answer_bytes = 1000;
+        let node = RpcNode::connect(endpoint, local()).unwrap();
+        assert_eq!(node.chain_id().await, Err(NodeError::AnswerTooLong { limit: 1000 }));
+    }
 }
 
 #[tokio::test]
@@ -377,11 +383,11 @@ async fn no_error_repeats_a_key_even_when_the_node_does() {
 
 #[tokio::test]
 async fn credentials_reach_the_node() {
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = std::sync::Arc::clone(&asked);
-    let fake = FakeNode::serve(std::sync::Arc::default(), move |headers, _| {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let fake = FakeNode::serve(Arc::default(), move |headers, _| {
         seen.lock().unwrap().push(headers["authorization"].to_str().unwrap().to_owned());
-        axum::response::IntoResponse::into_response(r#"{"id":1,"result":"0x1"}"#)
+        r#"{"id":1,"result":"0x1"}"#.into_response()
     })
     .await;
     let mut endpoint = Endpoint::new(common::url(&fake.url));

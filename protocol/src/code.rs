@@ -75,7 +75,7 @@ codes! {
     QuoteMismatch = "quote_mismatch", 402, "The quote is for another request";
     /// A bare transaction hash where the operator wants the quote id too.
     QuoteRequired = "quote_required", 402, "The quote id must come with the proof";
-    /// The transaction pays nobody through the payment contract.
+    /// The payment's reference is not that of a quote for this request.
     ReferenceMismatch = "reference_mismatch", 402, "The payment was made for another request";
     /// The payment is on another chain.
     WrongNetwork = "wrong_network", 402, "The payment is on another chain";

@@ -1,6 +1,7 @@
 //! What tests across crates share: a real anvil, contracts deployed by the real script, a running `salt402`, and a
 //! model server that counts how often it was asked.
 
+#![allow(clippy::print_stderr, reason = "the log of a failed test's process is shown with the test")]
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -1,0 +1,99 @@
+# `make` alone lists the targets. Everything is set up by the targets themselves: Rust and Node must be there, the rest
+# is installed from the package registries.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+CARGO_DENY := 0.20.2
+SLITHER := 0.11.6
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: node_modules/.stamp ## Install the Solidity toolchain; takes seconds when it is there
+
+# The stamp holds the lock file's hash, so that a changed lock file installs and an unchanged one does nothing.
+node_modules/.stamp: package-lock.json package.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node 20 or later is needed: https://nodejs.org" >&2; exit 1; }
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum package-lock.json)" ]; then touch $@; else \
+		echo "installing the Solidity toolchain from npm" && \
+		npm ci --ignore-scripts --no-audit --no-fund && sha256sum package-lock.json >$@; fi
+
+.PHONY: build
+build: setup ## Build the salt402 command (target/debug/salt402)
+	@command -v cargo >/dev/null || { echo "Rust 1.95 or later is needed: https://rustup.rs" >&2; exit 1; }
+	cargo build --locked --package salt402-cli
+
+.PHONY: demo
+demo: build ## One paid request on a real chain, shown step by step
+	@tools/local.sh demo
+
+.PHONY: up
+up: build ## A chain, the contracts and salt402 on this machine, until Ctrl-C
+	@tools/local.sh up
+
+.PHONY: test
+test: lint test-contracts test-rust ## Lint and run every test that ends within minutes
+	@echo "all checks and tests passed"
+
+.PHONY: test-contracts
+test-contracts: setup ## Test the contracts, their gas against snapshots/
+	forge test
+
+.PHONY: test-rust
+test-rust: contracts ## Test the crates, and the whole stack on a real anvil
+	cargo test --locked --workspace
+
+.PHONY: contracts
+contracts: setup ## Compile the contracts into out/
+	@forge build --quiet
+
+.PHONY: test-long
+test-long: setup ## The contracts' long fuzz and invariant runs
+	FOUNDRY_PROFILE=long forge test
+
+.PHONY: bench
+bench: contracts ## Measure what design promises; B=B2 picks one
+	cargo build --locked --release --package salt402-cli --package salt402-bench
+	target/release/salt402-bench $(B)
+
+.PHONY: gas
+gas: setup ## Print the gas of whole transactions
+	@forge test --match-path 'tests/forge/gas/*' --summary >/dev/null
+	@for file in snapshots/*.json; do echo "$$(basename $$file .json)"; cat $$file; echo; done
+
+.PHONY: fmt
+fmt: setup ## Format Rust and Solidity
+	cargo fmt --all
+	forge fmt
+
+.PHONY: lint
+lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and contracts
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked cargo-deny@$(CARGO_DENY)
+	cargo deny check bans licenses sources
+	forge fmt --check
+	forge lint
+	.venv/bin/slither . --fail-medium
+
+.PHONY: audit
+audit: ## Check dependencies against RustSec's advisories (needs the network)
+	cargo deny check advisories
+
+.venv/.slither-$(SLITHER):
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "python3 with venv is needed for slither; installing it" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet slither-analyzer==$(SLITHER)
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf target out cache broadcast .venv node_modules

@@ -1,0 +1,54 @@
+//! Figures, and how they are printed.
+
+use std::time::Duration;
+
+/// What this machine is, on one line.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo")
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("model name").map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
+        })
+        .unwrap_or_else(|| "unknown processor".into());
+    let memory = read("/proc/meminfo")
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:").map(|rest| rest.trim().to_owned()))
+        .unwrap_or_else(|| "unknown memory".into());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{model}, {cores} cores, {memory}, Linux {}", kernel.trim())
+}
+
+/// Times, sorted.
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    pub(crate) fn new(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+
+    /// The time within which `share` of all are, in milliseconds.
+    pub(crate) fn within(&self, share: f64) -> f64 {
+        let last = self.0.len().saturating_sub(1);
+        let index = (last as f64 * share).round() as usize;
+        self.0.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
+    }
+}
+
+/// A number that should be at most `target`.
+pub(crate) fn at_most(name: &str, value: f64, unit: &str, target: f64, what: &str) {
+    print(name, value, unit, &format!("<={target}"), value <= target, what);
+}
+
+/// A number that should be at least `target`.
+pub(crate) fn at_least(name: &str, value: f64, unit: &str, target: f64, what: &str) {
+    print(name, value, unit, &format!(">={target}"), value >= target, what);
+}
+
+fn print(name: &str, value: f64, unit: &str, target: &str, good: bool, what: &str) {
+    let verdict = if good { "pass" } else { "short" };
+    let value = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+    println!("{name} {value} {unit} target {target} {verdict}  {what}");
+}

@@ -1,0 +1,50 @@
+//! Measures what the design promises. One line a number:
+//!
+//! ```text
+//! B2 <value> <unit> target <target> pass|short  <what>
+//! ```
+//!
+//! `salt402-bench B2 B4` runs these alone. Nothing here fails because it is slow.
+
+#![allow(clippy::print_stdout, reason = "the figures are what the command is for")]
+#![allow(clippy::float_arithmetic, reason = "figures of a benchmark are no money")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot be set up must end")]
+
+mod claims;
+mod figures;
+mod head;
+mod load;
+mod verify;
+
+use figures::machine;
+
+type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
+
+const BENCHES: [(&str, Run); 3] = [
+    ("B2", || Box::pin(verify::run())),
+    ("B3", || Box::pin(claims::run())),
+    ("B4", || Box::pin(head::run())),
+];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let known: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        anyhow::bail!("there is no benchmark {unknown} yet; there are {}", known.join(", "));
+    }
+    println!("machine: {}", machine());
+    for (name, run) in BENCHES {
+        if wanted.is_empty() || wanted.iter().any(|wish| wish == name) {
+            run().await?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that is measured: the release build beside this one.
+fn salt402() -> anyhow::Result<String> {
+    let path = std::env::current_exe()?.with_file_name("salt402");
+    anyhow::ensure!(path.exists(), "{} is missing: run make bench", path.display());
+    Ok(path.to_string_lossy().into_owned())
+}

@@ -1,0 +1,245 @@
+//! The decision, case by case and against random changes.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use salt402_protocol::api::Requirement;
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, RequestDigest, Terms,
+    U256,
+};
+use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
+use salt402_verifier::judge::{Judgement, Question, judge};
+use salt402_verifier::{ChainPolicy, Policy};
+
+const NOW: u64 = 1_800_000_000;
+
+fn key() -> QuoteKey {
+    QuoteKey::new(&[42; 32]).unwrap()
+}
+
+fn chain() -> ChainPolicy {
+    ChainPolicy {
+        chain: ChainId::CITRATE,
+        network: "citrate".into(),
+        contract: Address::repeat_byte(0xc0),
+        confirmations: 1,
+        symbol: "SALT".into(),
+        decimals: 18,
+        block_time: Duration::from_secs(2),
+        patience: Duration::from_secs(10),
+    }
+}
+
+fn requirement() -> Requirement {
+    Requirement {
+        chain: ChainId::CITRATE,
+        payee: Address::repeat_byte(0xaa),
+        asset: Asset::Native,
+        amount: Amount(U256::from(1000)),
+        request_digest: RequestDigest(B256::repeat_byte(0x11)),
+        confirmations: None,
+    }
+}
+
+fn terms(requirement: &Requirement) -> Terms {
+    Terms {
+        chain: requirement.chain,
+        contract: chain().contract,
+        payee: requirement.payee,
+        asset: requirement.asset,
+        amount: requirement.amount,
+        request: requirement.request_digest,
+    }
+}
+
+fn paid(reference: B256) -> IndexedPayment {
+    IndexedPayment {
+        placed: PlacedPayment {
+            payment: Payment {
+                id: PaymentId(B256::repeat_byte(1)),
+                chain: ChainId::CITRATE,
+                contract: chain().contract,
+                transaction: B256::repeat_byte(2),
+                reference,
+                payer: Address::repeat_byte(0xbb),
+                payee: requirement().payee,
+                asset: Asset::Native,
+                amount: requirement().amount,
+            },
+            position: 0,
+            block_number: 10,
+            block_hash: B256::repeat_byte(3),
+            block_timestamp: NOW,
+        },
+        canonical: true,
+        confirmations: 1,
+        claim: None,
+    }
+}
+
+/// The shared quote that a server gives for the requirement now, and the payment of it.
+fn bare() -> (Requirement, IndexedPayment) {
+    let quote = Policy::default().clock.derived(terms(&requirement()), NOW);
+    (requirement(), paid(key().seal(&quote).reference()))
+}
+
+fn decide(requirement: &Requirement, quote: Option<(&QuoteId, &Quote)>, payments: &[IndexedPayment]) -> Judgement {
+    decide_at(NOW, &Policy::default(), requirement, quote, payments)
+}
+
+fn decide_at(
+    now: u64,
+    policy: &Policy,
+    requirement: &Requirement,
+    quote: Option<(&QuoteId, &Quote)>,
+    payments: &[IndexedPayment],
+) -> Judgement {
+    let question = Question { requirement, quote, claimant: "me", now };
+    judge(&question, policy, &chain(), &key(), payments)
+}
+
+fn code(judgement: &Judgement) -> Option<Code> {
+    match judgement {
+        Judgement::Paid(_) => None,
+        Judgement::Pending(code, _) | Judgement::Rejected(code, _) => Some(*code),
+    }
+}
+
+fn claimed_by(request: RequestDigest, claimant: &str) -> Option<ClaimRow> {
+    Some(ClaimRow { request, claimant: claimant.into(), claimed_at_ms: 1 })
+}
+
+#[test]
+fn what_was_quoted_and_paid_is_paid() {
+    let (requirement, payment) = bare();
+    assert_eq!(decide(&requirement, None, &[payment]), Judgement::Paid(0));
+}
+
+#[test]
+fn more_than_was_asked_is_paid_too() {
+    let (requirement, mut payment) = bare();
+    payment.placed.payment.amount = Amount(U256::MAX);
+    assert_eq!(decide(&requirement, None, &[payment]), Judgement::Paid(0));
+}
+
+#[test]
+fn every_difference_has_its_code() {
+    type Change = fn(&mut IndexedPayment);
+    let cases: [(Change, Code); 8] = [
+        (|p| p.placed.payment.contract = Address::ZERO, Code::WrongNetwork),
+        (|p| p.placed.payment.payee = Address::ZERO, Code::WrongPayee),
+        (|p| p.placed.payment.asset = Asset::Token(Address::repeat_byte(5)), Code::WrongAsset),
+        (|p| p.placed.payment.amount = Amount(U256::from(999)), Code::InsufficientPayment),
+        (|p| p.placed.payment.reference = B256::repeat_byte(9), Code::ReferenceMismatch),
+        (|p| p.placed.block_timestamp = NOW + 100_000, Code::ReferenceMismatch),
+        (|p| (p.canonical, p.confirmations) = (false, 0), Code::PaymentOrphaned),
+        (|p| p.claim = claimed_by(RequestDigest(B256::ZERO), "me"), Code::AlreadyClaimed),
+    ];
+    for (change, expected) in cases {
+        let (requirement, mut payment) = bare();
+        change(&mut payment);
+        assert_eq!(code(&decide(&requirement, None, &[payment])), Some(expected));
+    }
+}
+
+#[test]
+fn a_claim_is_found_again_by_its_request_and_claimant_alone() {
+    let (requirement, mut payment) = bare();
+    payment.claim = claimed_by(requirement.request_digest, "me");
+    assert_eq!(decide(&requirement, None, std::slice::from_ref(&payment)), Judgement::Paid(0));
+    payment.claim = claimed_by(requirement.request_digest, "another gateway");
+    assert_eq!(code(&decide(&requirement, None, &[payment])), Some(Code::AlreadyClaimed));
+}
+
+#[test]
+fn of_several_payments_the_one_that_serves_best_is_taken() {
+    let (requirement, free) = bare();
+    let mut taken = free.clone();
+    taken.claim = claimed_by(RequestDigest(B256::ZERO), "me");
+    let mut ours = free.clone();
+    ours.claim = claimed_by(requirement.request_digest, "me");
+    let stranger = paid(B256::repeat_byte(9));
+    assert_eq!(decide(&requirement, None, &[stranger.clone(), taken.clone(), free.clone()]), Judgement::Paid(2));
+    assert_eq!(decide(&requirement, None, &[free, ours, taken.clone()]), Judgement::Paid(1));
+    assert_eq!(code(&decide(&requirement, None, &[stranger, taken])), Some(Code::AlreadyClaimed));
+}
+
+#[test]
+fn depth_is_the_larger_of_policy_and_requirement() {
+    let (mut requirement, mut payment) = bare();
+    requirement.confirmations = Some(3);
+    payment.confirmations = 2;
+    assert_eq!(code(&decide(&requirement, None, std::slice::from_ref(&payment))), Some(Code::AwaitingConfirmations));
+    payment.confirmations = 3;
+    assert_eq!(decide(&requirement, None, std::slice::from_ref(&payment)), Judgement::Paid(0));
+    requirement.confirmations = Some(0);
+    payment.confirmations = 1;
+    assert_eq!(decide(&requirement, None, &[payment]), Judgement::Paid(0));
+}
+
+#[test]
+fn an_old_payment_is_refused() {
+    let (requirement, payment) = bare();
+    let late = NOW + Policy::default().max_age.as_secs() + 1;
+    let judgement = decide_at(late, &Policy::default(), &requirement, None, &[payment]);
+    assert_eq!(code(&judgement), Some(Code::PaymentExpired));
+}
+
+#[test]
+fn a_presented_quote_binds_alone() {
+    let policy = Policy::default();
+    let quote = policy.clock.random(terms(&requirement()), NOW, [7; 16]);
+    let id = key().seal(&quote);
+    let payment = paid(id.reference());
+    let presented = Some((&id, &quote));
+    assert_eq!(decide(&requirement(), presented, std::slice::from_ref(&payment)), Judgement::Paid(0));
+    // Without it the payment cannot be used: whoever reads the chain does not have it.
+    assert_eq!(code(&decide(&requirement(), None, std::slice::from_ref(&payment))), Some(Code::ReferenceMismatch));
+    // With it, the shared quote's payment cannot.
+    assert_eq!(code(&decide(&requirement(), presented, &[bare().1])), Some(Code::ReferenceMismatch));
+    // The price is the quote's, whatever is asked now.
+    let mut dearer = requirement();
+    dearer.amount = Amount(U256::from(5000));
+    assert_eq!(decide(&dearer, presented, std::slice::from_ref(&payment)), Judgement::Paid(0));
+
+    let mut late = payment.clone();
+    late.placed.block_timestamp = quote.expires_at + policy.clock_skew.as_secs() + 1;
+    assert_eq!(code(&decide(&requirement(), presented, &[late])), Some(Code::PaymentExpired));
+    let after = quote.expires_at + 3 * policy.clock_skew.as_secs();
+    assert_eq!(code(&decide_at(after, &policy, &requirement(), presented, &[])), Some(Code::QuoteExpired));
+    assert_eq!(decide_at(after, &policy, &requirement(), presented, &[payment]), Judgement::Paid(0));
+
+    let strict = Policy { bare_hashes: false, ..policy };
+    assert_eq!(code(&decide_at(NOW, &strict, &requirement(), None, &[bare().1])), Some(Code::QuoteRequired));
+}
+
+proptest! {
+    /// Whatever is changed between the quote and the question, only what was quoted is served.
+    #[test]
+    fn no_other_request_is_served(
+        payee in any::<[u8; 20]>(), token: Option<[u8; 20]>, amount in 1u64..5000, digest in any::<[u8; 32]>(),
+        random: bool, present: bool,
+    ) {
+        let policy = Policy::default();
+        let original = requirement();
+        let quote = if random {
+            policy.clock.random(terms(&original), NOW, [9; 16])
+        } else {
+            policy.clock.derived(terms(&original), NOW)
+        };
+        let id = key().seal(&quote);
+        let payment = paid(id.reference());
+        let other = Requirement {
+            payee: payee.into(),
+            asset: token.map_or(Asset::Native, |token| Asset::from_address(token.into())),
+            amount: Amount(U256::from(amount)),
+            request_digest: RequestDigest(digest.into()),
+            ..original
+        };
+        let presented = present.then_some((&id, &quote));
+        prop_assert!(!matches!(decide(&other, presented, &[payment]), Judgement::Paid(_)));
+    }
+}
