@@ -37,7 +37,7 @@ async fn subscribed<F: Future<Output = ()> + Send>(
         assert_eq!(question["params"], json!(["newHeads"]));
         serve(socket, question["id"].clone()).await;
     });
-    node(&address.to_string(), Duration::from_millis(300))
+    node(&address.to_string(), Duration::from_secs(1))
 }
 
 fn node(address: &str, patience: Duration) -> RpcNode {
@@ -134,7 +134,7 @@ async fn a_chain_that_stands_still_keeps_its_connection() {
     let node = subscribed(|mut socket, id| async move {
         say(&mut socket, json!({ "jsonrpc": "2.0", "id": id, "result": "0x1" })).await;
         // Reading answers pings.
-        let _ = timeout(Duration::from_millis(1500), async { while socket.next().await.is_some() {} }).await;
+        let _ = timeout(Duration::from_millis(3500), async { while socket.next().await.is_some() {} }).await;
         say(&mut socket, head("0x1", 1)).await;
         sleep(PATIENCE).await;
     })

@@ -6,3 +6,4 @@
 use alloy_sol_types::sol;
 
 sol!("../contracts/interfaces/ISaltPay.sol");
+sol!("../contracts/interfaces/IWrappedSalt.sol");

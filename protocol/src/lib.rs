@@ -16,6 +16,7 @@ pub mod problem;
 pub mod proof;
 pub mod quote;
 pub mod request;
+pub mod typed_data;
 
 pub use alloy_primitives::{Address, B256, U256};
 pub use asset::Asset;

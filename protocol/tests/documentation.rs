@@ -13,7 +13,8 @@ fn the_documented_codes_are_the_codes() {
     let text = std::fs::read_to_string(path).expect("docs/api.md");
     let (before, rest) = text.split_once(BEGIN).expect("a begin mark");
     let (_, after) = rest.split_once(END).expect("an end mark");
-    let mut table = "| code | status | meaning | again with the same proof? |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut table =
+        "| code | status | meaning | again with the same proof? |\n| --- | --- | --- | --- |\n".to_owned();
     for code in Code::ALL {
         let again = if code.is_pending() { "yes" } else { "" };
         table.push_str(&format!("| `{code}` | {} | {} | {again} |\n", code.status(), code.title()));
@@ -22,5 +23,8 @@ fn the_documented_codes_are_the_codes() {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, &expected).expect("docs/api.md");
     }
-    assert!(text == expected || std::env::var_os("UPDATE").is_some(), "docs/api.md is not current: UPDATE=1 writes it");
+    assert!(
+        text == expected || std::env::var_os("UPDATE").is_some(),
+        "docs/api.md is not current: UPDATE=1 writes it"
+    );
 }

@@ -38,8 +38,8 @@ CREATE UNIQUE INDEX blocks_one_canonical ON blocks (chain_id, number) WHERE cano
 --
 -- Hashes are random, so every index that begins with one costs a page of the log for each row of a large back-fill.
 -- Therefore rows lie in the order of their arrival, and there is one such index: it finds the payments of a
--- transaction, and it is the rule that a payment is on the chain once (a payment's id names its chain). The rows that
--- left the chain have the same two indexes again; they are few.
+-- transaction, and it is the rule that a payment is on the chain once. The rows that left the chain have the same two
+-- indexes again; they are few.
 CREATE TABLE payments (
     id               INTEGER NOT NULL PRIMARY KEY,
     chain_id         INTEGER NOT NULL,
@@ -59,9 +59,10 @@ CREATE TABLE payments (
     seen_at_ms       INTEGER NOT NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX payments_on_chain ON payments (transaction_hash, payment_id) WHERE canonical;
+CREATE UNIQUE INDEX payments_on_chain ON payments (chain_id, transaction_hash, payment_id) WHERE canonical;
 CREATE INDEX payments_on_chain_by_height ON payments (chain_id, block_number) WHERE canonical;
-CREATE UNIQUE INDEX payments_orphaned ON payments (transaction_hash, payment_id, block_hash) WHERE NOT canonical;
+CREATE UNIQUE INDEX payments_orphaned ON payments (chain_id, transaction_hash, payment_id, block_hash)
+    WHERE NOT canonical;
 CREATE INDEX payments_orphaned_by_height ON payments (chain_id, block_number) WHERE NOT canonical;
 
 -- What was granted. The key is what makes a second grant impossible.

@@ -163,10 +163,13 @@ impl Batch {
         for placed in self.payments.iter().filter(|placed| orphans.contains(&inclusion(placed))) {
             let done = sqlx::query(
                 "UPDATE payments SET canonical = TRUE
-                 WHERE transaction_hash = $1 AND payment_id = $2 AND block_hash = $3 AND NOT canonical
+                 WHERE chain_id = $1 AND transaction_hash = $2 AND payment_id = $3 AND block_hash = $4
+                   AND NOT canonical
                    AND NOT EXISTS (SELECT 1 FROM payments rival
-                                   WHERE rival.transaction_hash = $1 AND rival.payment_id = $2 AND rival.canonical)",
+                                   WHERE rival.chain_id = $1 AND rival.transaction_hash = $2
+                                     AND rival.payment_id = $3 AND rival.canonical)",
             )
+            .bind(chain_id(self.chain))
             .bind(placed.payment.transaction.as_slice())
             .bind(placed.payment.id.0.as_slice())
             .bind(placed.block_hash.as_slice())
@@ -210,8 +213,9 @@ impl Batch {
         for placed in rows {
             let rival = sqlx::query(
                 "SELECT block_hash FROM payments
-                 WHERE transaction_hash = $1 AND payment_id = $2 AND canonical AND block_hash <> $3",
+                 WHERE chain_id = $1 AND transaction_hash = $2 AND payment_id = $3 AND canonical AND block_hash <> $4",
             )
+            .bind(chain_id(self.chain))
             .bind(placed.payment.transaction.as_slice())
             .bind(placed.payment.id.0.as_slice())
             .bind(placed.block_hash.as_slice())
@@ -296,7 +300,7 @@ fn insert_payments(batch: &Batch, rows: &[&PlacedPayment], now_ms: i64) -> Query
             .push("TRUE")
             .push_bind(now_ms);
     });
-    insert.push(" ON CONFLICT (transaction_hash, payment_id) WHERE canonical DO NOTHING");
+    insert.push(" ON CONFLICT (chain_id, transaction_hash, payment_id) WHERE canonical DO NOTHING");
     insert
 }
 

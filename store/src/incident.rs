@@ -80,8 +80,8 @@ pub(crate) async fn open_lost(
          FROM payments p JOIN claims k ON k.payment_id = p.payment_id
          WHERE p.chain_id = $1 AND p.block_number > $2 AND NOT p.canonical
            AND NOT EXISTS (SELECT 1 FROM payments q
-                           WHERE q.transaction_hash = p.transaction_hash AND q.payment_id = p.payment_id
-                             AND q.canonical)
+                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                             AND q.payment_id = p.payment_id AND q.canonical)
            AND NOT EXISTS (SELECT 1 FROM incidents i
                            WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = $3
                              AND i.resolved_at_ms IS NULL)",
@@ -124,7 +124,7 @@ pub(crate) async fn resolve_found(
         "UPDATE incidents SET resolved_at_ms = $3
          WHERE chain_id = $1 AND kind = $2 AND resolved_at_ms IS NULL
            AND EXISTS (SELECT 1 FROM payments p
-                       WHERE p.transaction_hash = incidents.transaction_hash
+                       WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
                          AND p.payment_id = incidents.payment_id AND p.canonical)",
     )
     .bind(chain_id(chain))

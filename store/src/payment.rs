@@ -57,19 +57,24 @@ impl Store {
             "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
                     c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
-             FROM (SELECT * FROM payments WHERE transaction_hash = $2 AND canonical
+             FROM (SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND canonical
                    UNION ALL
-                   SELECT * FROM payments WHERE transaction_hash = $2 AND NOT canonical) AS p
+                   SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND NOT canonical) AS p
              JOIN chains c ON c.chain_id = p.chain_id
-             LEFT JOIN claims k ON k.payment_id = p.payment_id
-             WHERE p.chain_id = $1
-             ORDER BY p.canonical DESC, CASE WHEN p.canonical THEN 0 ELSE p.block_number END, p.position",
+             LEFT JOIN claims k ON k.payment_id = p.payment_id",
         )
         .bind(chain_id(chain))
         .bind(transaction.as_slice())
         .fetch_all(self.readers())
         .await?;
-        rows.iter().map(|row| indexed(chain, transaction, row)).collect()
+        let mut payments: Vec<IndexedPayment> =
+            rows.iter().map(|row| indexed(chain, transaction, row)).collect::<Result<_, _>>()?;
+        // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
+        payments.sort_by_key(|row| {
+            let height = if row.canonical { 0 } else { row.placed.block_number };
+            (!row.canonical, height, row.placed.position)
+        });
+        Ok(payments)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use salt402_protocol::api::Requirement;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, RequestDigest, Terms,
-    U256,
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, RequestDigest,
+    Terms, U256,
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
 use salt402_verifier::judge::{Judgement, Question, judge};
@@ -86,7 +86,11 @@ fn bare() -> (Requirement, IndexedPayment) {
     (requirement(), paid(key().seal(&quote).reference()))
 }
 
-fn decide(requirement: &Requirement, quote: Option<(&QuoteId, &Quote)>, payments: &[IndexedPayment]) -> Judgement {
+fn decide(
+    requirement: &Requirement,
+    quote: Option<(&QuoteId, &Quote)>,
+    payments: &[IndexedPayment],
+) -> Judgement {
     decide_at(NOW, &Policy::default(), requirement, quote, payments)
 }
 
@@ -162,7 +166,10 @@ fn of_several_payments_the_one_that_serves_best_is_taken() {
     let mut ours = free.clone();
     ours.claim = claimed_by(requirement.request_digest, "me");
     let stranger = paid(B256::repeat_byte(9));
-    assert_eq!(decide(&requirement, None, &[stranger.clone(), taken.clone(), free.clone()]), Judgement::Paid(2));
+    assert_eq!(
+        decide(&requirement, None, &[stranger.clone(), taken.clone(), free.clone()]),
+        Judgement::Paid(2)
+    );
     assert_eq!(decide(&requirement, None, &[free, ours, taken.clone()]), Judgement::Paid(1));
     assert_eq!(code(&decide(&requirement, None, &[stranger, taken])), Some(Code::AlreadyClaimed));
 }
@@ -172,7 +179,10 @@ fn depth_is_the_larger_of_policy_and_requirement() {
     let (mut requirement, mut payment) = bare();
     requirement.confirmations = Some(3);
     payment.confirmations = 2;
-    assert_eq!(code(&decide(&requirement, None, std::slice::from_ref(&payment))), Some(Code::AwaitingConfirmations));
+    assert_eq!(
+        code(&decide(&requirement, None, std::slice::from_ref(&payment))),
+        Some(Code::AwaitingConfirmations)
+    );
     payment.confirmations = 3;
     assert_eq!(decide(&requirement, None, std::slice::from_ref(&payment)), Judgement::Paid(0));
     requirement.confirmations = Some(0);
@@ -197,7 +207,10 @@ fn a_presented_quote_binds_alone() {
     let presented = Some((&id, &quote));
     assert_eq!(decide(&requirement(), presented, std::slice::from_ref(&payment)), Judgement::Paid(0));
     // Without it the payment cannot be used: whoever reads the chain does not have it.
-    assert_eq!(code(&decide(&requirement(), None, std::slice::from_ref(&payment))), Some(Code::ReferenceMismatch));
+    assert_eq!(
+        code(&decide(&requirement(), None, std::slice::from_ref(&payment))),
+        Some(Code::ReferenceMismatch)
+    );
     // With it, the shared quote's payment cannot.
     assert_eq!(code(&decide(&requirement(), presented, &[bare().1])), Some(Code::ReferenceMismatch));
     // The price is the quote's, whatever is asked now.

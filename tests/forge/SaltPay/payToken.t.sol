@@ -103,6 +103,16 @@ contract SaltPay_payToken is SaltPayTest {
         expectInvalidAsset(NATIVE);
     }
 
+    /// @dev No chain has code there. An event that names it would speak of the native coin all the same.
+    function test_payToken_reverts_whenAssetIsTheNativeCoin_evenWithCode() external {
+        vm.etch(NATIVE, address(new NoReturnToken()).code);
+        NoReturnToken(NATIVE).mint(payer, FUNDS);
+        vm.prank(payer);
+        NoReturnToken(NATIVE).approve(address(saltPay), FUNDS);
+
+        expectInvalidAsset(NATIVE);
+    }
+
     function test_payToken_reverts_whenAssetHasNoCode() external {
         expectInvalidAsset(makeAddr("no code"));
     }

@@ -4,14 +4,15 @@ pragma solidity 0.8.30;
 import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {IWrappedSalt} from "../../../contracts/interfaces/IWrappedSalt.sol";
 import {AuthorizationTest} from "./AuthorizationTest.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Vm} from "forge-std/Vm.sol";
 
 contract WrappedSalt_transferWithFeeAuthorization is AuthorizationTest {
     function test_transferWithFeeAuthorization_mayGiveAllToTheTreasury() external {
         Authorization memory authorization = authorize(10 ether);
         authorization.fee = 10 ether;
 
-        submit(token, authorization, signed(authorization));
-
+        assertEq(transfersOf(authorization), 1);
         assertEq(token.balanceOf(treasury), 10 ether);
         assertEq(token.balanceOf(payee), 0);
     }
@@ -20,8 +21,7 @@ contract WrappedSalt_transferWithFeeAuthorization is AuthorizationTest {
         Authorization memory authorization = authorize(10 ether);
         authorization.fee = 0;
 
-        submit(token, authorization, signed(authorization));
-
+        assertEq(transfersOf(authorization), 1);
         assertEq(token.balanceOf(treasury), 0);
         assertEq(token.balanceOf(payee), 10 ether);
     }
@@ -40,6 +40,18 @@ contract WrappedSalt_transferWithFeeAuthorization is AuthorizationTest {
         authorization.treasury = address(0);
 
         expectRefusal(authorization, abi.encodeWithSelector(IWrappedSalt.ZeroTreasury.selector));
+    }
+
+    /// @dev Submits it and counts the ERC-20 transfers that it logs.
+    function transfersOf(Authorization memory authorization) private returns (uint256 transfers) {
+        Signature memory signature = signed(authorization);
+        vm.recordLogs();
+        submit(token, authorization, signature);
+
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i = 0; i < logs.length; ++i) {
+            if (logs[i].topics[0] == IERC20.Transfer.selector) ++transfers;
+        }
     }
 
     function structHashOf(Authorization memory authorization) internal pure override returns (bytes32) {

@@ -46,12 +46,12 @@ contract WrappedSalt_withdraw is WrappedSaltTest {
         assertEq(bomb.balance, 1 ether);
     }
 
-    function test_withdraw_reverts_whenReceiverWrapsAgainMeanwhile() external {
-        vm.deal(address(this), 1 ether);
-        RewrappingReceiver receiver = new RewrappingReceiver{value: 1 ether}(token);
+    function test_withdraw_reverts_whenReceiverDepositsMeanwhile() external {
+        expectRefusalOf(new RewrappingReceiver{value: 1 ether}(token, false));
+    }
 
-        vm.expectRevert(abi.encodeWithSelector(IWrappedSalt.WithdrawalRefused.selector, receiver, 1 ether));
-        receiver.withdraw(1 ether);
+    function test_withdraw_reverts_whenReceiverSendsItBackMeanwhile() external {
+        expectRefusalOf(new RewrappingReceiver{value: 1 ether}(token, true));
     }
 
     function testFuzz_withdraw_unwrapsTheAmount(uint256 amount) external {
@@ -64,6 +64,11 @@ contract WrappedSalt_withdraw is WrappedSaltTest {
         assertEq(token.balanceOf(holder.addr), FUNDS - amount);
         assertEq(token.totalSupply(), FUNDS - amount);
         assertEq(address(token).balance, FUNDS - amount);
+    }
+
+    function expectRefusalOf(RewrappingReceiver receiver) private {
+        vm.expectRevert(abi.encodeWithSelector(IWrappedSalt.WithdrawalRefused.selector, receiver, 1 ether));
+        receiver.withdraw(1 ether);
     }
 
     function give(address to, uint256 amount) private {

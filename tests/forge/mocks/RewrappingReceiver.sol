@@ -7,8 +7,12 @@ import {IWrappedSalt} from "../../../contracts/interfaces/IWrappedSalt.sol";
 contract RewrappingReceiver {
     IWrappedSalt private immutable wrappedSalt;
 
-    constructor(IWrappedSalt wrappedSalt_) payable {
+    bool private immutable plainly;
+
+    /// @param plainly_ Whether it wraps by sending coins, or by calling `deposit`.
+    constructor(IWrappedSalt wrappedSalt_, bool plainly_) payable {
         wrappedSalt = wrappedSalt_;
+        plainly = plainly_;
         wrappedSalt_.deposit{value: msg.value}();
     }
 
@@ -17,6 +21,8 @@ contract RewrappingReceiver {
     }
 
     receive() external payable {
-        wrappedSalt.deposit{value: msg.value}();
+        if (!plainly) return wrappedSalt.deposit{value: msg.value}();
+        (bool wrapped,) = address(wrappedSalt).call{value: msg.value}("");
+        require(wrapped);
     }
 }

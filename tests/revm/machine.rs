@@ -1,0 +1,95 @@
+//! An EVM in memory, with Citrate's rules.
+
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256, hex};
+use alloy_sol_types::SolCall;
+use revm::context::result::{ExecutionResult, Output};
+use revm::context::{Context, TxEnv};
+use revm::database::{CacheDB, EmptyDB};
+use revm::handler::{MainContext as _, MainnetContext, MainnetEvm};
+use revm::primitives::hardfork::SpecId;
+use revm::state::AccountInfo;
+use revm::{ExecuteCommitEvm as _, MainBuilder as _};
+use salt402_protocol::ChainId;
+
+/// The time of every block, in seconds since 1970 UTC.
+pub(crate) const TIME: u64 = 1_800_000_000;
+
+/// A chain in memory with Citrate's id and hard fork (Cancun).
+pub(crate) struct Machine {
+    evm: MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>,
+}
+
+/// What a call did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) output: Bytes,
+    pub(crate) logs: Vec<Log>,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Self {
+        let evm = Context::mainnet()
+            .with_db(CacheDB::new(EmptyDB::default()))
+            .modify_cfg_chained(|cfg| {
+                cfg.chain_id = ChainId::CITRATE.get();
+                cfg.set_spec_and_mainnet_gas_params(SpecId::CANCUN);
+            })
+            .modify_block_chained(|block| {
+                block.timestamp = U256::from(TIME);
+                block.basefee = 0;
+            })
+            .build_mainnet();
+        Self { evm }
+    }
+
+    /// Gives an account native coins.
+    pub(crate) fn fund(&mut self, account: Address, amount: U256) {
+        self.evm.ctx.journaled_state.database.insert_account_info(account, AccountInfo::from_balance(amount));
+    }
+
+    /// Deploys a contract as forge compiled it.
+    pub(crate) fn deploy(&mut self, name: &str) -> Address {
+        let path = salt402_tests::root().join(format!("out/{name}.sol/{name}.json"));
+        let text = std::fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make contracts`", path.display()));
+        let artifact: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let code = hex::decode(artifact["bytecode"]["object"].as_str().unwrap()).unwrap();
+        let deployer = Address::repeat_byte(0xde);
+        match self.run(deployer, TxKind::Create, U256::ZERO, code.into()) {
+            ExecutionResult::Success { output: Output::Create(_, Some(address)), .. } => address,
+            other => panic!("{name} was not deployed: {other:?}"),
+        }
+    }
+
+    /// Sends a transaction. `Err` holds what it reverted with.
+    pub(crate) fn send<C: SolCall>(
+        &mut self,
+        from: Address,
+        to: Address,
+        value: U256,
+        call: &C,
+    ) -> Result<Done, Bytes> {
+        match self.run(from, TxKind::Call(to), value, call.abi_encode().into()) {
+            ExecutionResult::Success { output, logs, .. } => Ok(Done { output: output.into_data(), logs }),
+            ExecutionResult::Revert { output, .. } => Err(output),
+            ExecutionResult::Halt { reason, .. } => panic!("halted: {reason:?}"),
+        }
+    }
+
+    fn run(&mut self, from: Address, kind: TxKind, value: U256, data: Bytes) -> ExecutionResult {
+        use revm::Database as _;
+        let account = self.evm.ctx.journaled_state.database.basic(from).unwrap().unwrap_or_default();
+        let transaction = TxEnv::builder()
+            .caller(from)
+            .kind(kind)
+            .value(value)
+            .data(data)
+            .gas_limit(5_000_000)
+            .gas_price(0)
+            .nonce(account.nonce)
+            .chain_id(Some(ChainId::CITRATE.get()))
+            .build()
+            .unwrap();
+        self.evm.transact_commit(transaction).unwrap()
+    }
+}

@@ -1,0 +1,7 @@
+//! The contracts run from Rust: typed data and events are the same in both languages.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+mod machine;
+mod payments;
+mod typed_data;

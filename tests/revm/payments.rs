@@ -1,0 +1,96 @@
+//! A payment made from Rust is read by Rust.
+
+use alloy_primitives::{Address, B256, Log, U256};
+use alloy_sol_types::SolError as _;
+use proptest::prelude::*;
+use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
+use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::{Amount, Asset, ChainId, Payment};
+
+use crate::machine::Machine;
+
+fn payer() -> Address {
+    Address::repeat_byte(0xaa)
+}
+
+fn read(contract: Address, logs: &[Log]) -> Vec<Payment> {
+    let transaction = B256::repeat_byte(7);
+    let raw = logs.iter().map(|log| RawLog { contract: log.address, transaction, content: &log.data });
+    decode(ChainId::CITRATE, contract, raw).payments
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_native_payment_says_what_moved(reference in any::<[u8; 32]>(), payee in any::<[u8; 20]>(), amount in 1u128..) {
+        let (reference, payee) = (B256::from(reference), Address::from(payee));
+        let mut machine = Machine::new();
+        let contract = machine.deploy("SaltPay");
+        prop_assume!(!reference.is_zero() && !payee.is_zero() && payee != contract && payee != payer());
+        // Precompiles and the like take money in ways of their own.
+        prop_assume!(payee.0[..18] != [0; 18]);
+        let amount = U256::from(amount);
+        machine.fund(payer(), amount);
+        let call = ISaltPay::payCall { paymentReference: reference, payee };
+        let done = machine.send(payer(), contract, amount, &call).unwrap();
+        let payments = read(contract, &done.logs);
+        prop_assert_eq!(payments.len(), 1);
+        let payment = &payments[0];
+        prop_assert_eq!(
+            (payment.reference, payment.payer, payment.payee, payment.asset, payment.amount),
+            (reference, payer(), payee, Asset::Native, Amount(amount))
+        );
+    }
+
+    #[test]
+    fn a_token_payment_says_what_moved(reference in any::<[u8; 32]>(), amount in 1u128..) {
+        let reference = B256::from(reference);
+        prop_assume!(!reference.is_zero());
+        let (amount, payee) = (U256::from(amount), Address::repeat_byte(0xbb));
+        let mut machine = Machine::new();
+        let (contract, token) = (machine.deploy("SaltPay"), machine.deploy("WrappedSalt"));
+        machine.fund(payer(), amount);
+        machine.send(payer(), token, amount, &IWrappedSalt::depositCall {}).unwrap();
+        machine.send(payer(), token, U256::ZERO, &erc20::approveCall { spender: contract, amount }).unwrap();
+        let call = ISaltPay::payTokenCall { paymentReference: reference, payee, asset: token, amount };
+        let done = machine.send(payer(), contract, U256::ZERO, &call).unwrap();
+        // The token's own Transfer is no payment.
+        prop_assert_eq!(done.logs.len(), 2);
+        let payments = read(contract, &done.logs);
+        prop_assert_eq!(payments.len(), 1);
+        prop_assert_eq!(
+            (payments[0].reference, payments[0].payee, payments[0].asset, payments[0].amount),
+            (reference, payee, Asset::Token(token), Amount(amount))
+        );
+        let again = machine.send(payer(), contract, U256::ZERO, &call).unwrap_err();
+        prop_assert!(again.starts_with(&ISaltPay::TransferRefused::SELECTOR));
+    }
+}
+
+#[test]
+fn what_is_no_payment_reverts_with_a_reason_that_rust_reads() {
+    let mut machine = Machine::new();
+    let contract = machine.deploy("SaltPay");
+    machine.fund(payer(), U256::from(10));
+    let payee = Address::repeat_byte(0xbb);
+    let pay =
+        |reference: u8, payee| ISaltPay::payCall { paymentReference: B256::repeat_byte(reference), payee };
+    let reason = machine.send(payer(), contract, U256::ZERO, &pay(1, payee)).unwrap_err();
+    assert!(reason.starts_with(&ISaltPay::ZeroAmount::SELECTOR));
+    let reason = machine.send(payer(), contract, U256::from(1), &pay(0, payee)).unwrap_err();
+    assert!(reason.starts_with(&ISaltPay::ZeroReference::SELECTOR));
+    let reason = machine.send(payer(), contract, U256::from(1), &pay(1, Address::ZERO)).unwrap_err();
+    assert_eq!(ISaltPay::InvalidPayee::abi_decode(&reason).unwrap().payee, Address::ZERO);
+    let reason = machine.send(payer(), contract, U256::from(1), &pay(1, contract)).unwrap_err();
+    assert_eq!(ISaltPay::InvalidPayee::abi_decode(&reason).unwrap().payee, contract);
+}
+
+mod erc20 {
+    alloy_sol_types::sol! {
+        function approve(address spender, uint256 amount) external returns (bool);
+        function balanceOf(address account) external view returns (uint256);
+    }
+}
+
+pub(crate) use erc20::balanceOfCall;
