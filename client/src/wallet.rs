@@ -13,6 +13,12 @@ use tokio::time::Instant;
 
 use crate::PayError;
 
+/// Gas for a payment in the native coin, in a token, and for an approval. Given rather than estimated: what a node's
+/// estimate is worth differs, and these calls are known. A payee with code of its own has some 80,000 to spend.
+const PAY_GAS: u64 = 120_000;
+const PAY_TOKEN_GAS: u64 = 250_000;
+const APPROVE_GAS: u64 = 100_000;
+
 /// How long an approval may take to be mined.
 const APPROVAL_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,7 +70,7 @@ impl Wallet for NodeWallet {
         let call = match details.asset {
             Asset::Native => {
                 let pay = ISaltPay::payCall { paymentReference: details.reference, payee: details.recipient };
-                Call { to: contract, value: amount, data: pay.abi_encode().into(), gas_limit: None }
+                Call { to: contract, value: amount, data: pay.abi_encode().into(), gas_limit: Some(PAY_GAS) }
             }
             Asset::Token(token) => {
                 self.allow(token, contract, amount).await?;
@@ -74,7 +80,12 @@ impl Wallet for NodeWallet {
                     asset: token,
                     amount,
                 };
-                Call { to: contract, value: U256::ZERO, data: pay.abi_encode().into(), gas_limit: None }
+                Call {
+                    to: contract,
+                    value: U256::ZERO,
+                    data: pay.abi_encode().into(),
+                    gas_limit: Some(PAY_TOKEN_GAS),
+                }
             }
         };
         let prepared = self.account.prepare(&self.node, &call).await.map_err(PayError::Wallet)?;
@@ -94,7 +105,12 @@ impl NodeWallet {
             return Ok(());
         }
         let approve = IERC20::approveCall { spender, amount };
-        let call = Call { to: token, value: U256::ZERO, data: approve.abi_encode().into(), gas_limit: None };
+        let call = Call {
+            to: token,
+            value: U256::ZERO,
+            data: approve.abi_encode().into(),
+            gas_limit: Some(APPROVE_GAS),
+        };
         let transaction = self.account.send(&self.node, &call).await.map_err(PayError::Wallet)?;
         self.mined(transaction).await
     }

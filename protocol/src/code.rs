@@ -97,8 +97,6 @@ codes! {
     /// The payment's block left the chain; it may come back in another.
     PaymentOrphaned = "payment_orphaned", 402, "The payment's block was reorganized away";
 
-    /// Another copy of this request is being served.
-    InProgress = "in_progress", 409, "This request is being served already";
     /// The outcome of this request was given and is no longer kept.
     OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
     /// The upstream model server failed.

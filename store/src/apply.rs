@@ -6,14 +6,12 @@ use salt402_protocol::{B256, PaymentId};
 use sqlx::sqlite::Sqlite;
 use sqlx::{QueryBuilder, SqliteConnection};
 
+use crate::bulk::chunks;
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
 use crate::error::Complaint;
 use crate::transaction::WriteTransaction;
-use crate::writer::{Write, send};
+use crate::work::{Write, send};
 use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, incident};
-
-/// Rows of one INSERT. Powers of few, so that a batch of any size is a handful of statements that stay prepared.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
@@ -309,14 +307,4 @@ type Inclusion = (PaymentId, B256);
 
 fn inclusion(placed: &PlacedPayment) -> Inclusion {
     (placed.payment.id, placed.block_hash)
-}
-
-/// Slices of the lengths in [`ROWS`], the longest first.
-fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let length = ROWS.into_iter().find(|length| *length <= rows.len())?;
-        let (chunk, rest) = rows.split_at(length);
-        rows = rest;
-        Some(chunk)
-    })
 }

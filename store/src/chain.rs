@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{Columns as _, bound, chain_id, integer};
 use crate::transaction::WriteTransaction;
-use crate::writer::{Write, send};
+use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
 
 /// A block's header, as far as the store keeps it.

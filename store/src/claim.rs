@@ -1,11 +1,16 @@
 //! Claims: the one thing that grants.
 
-use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
+use std::collections::HashMap;
 
+use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::Sqlite;
+
+use crate::bulk::chunks;
 use crate::columns::{Columns as _, bound, chain_id, integer};
 use crate::payment::depth;
 use crate::transaction::WriteTransaction;
-use crate::writer::{Write, send};
+use crate::work::send_claim;
 use crate::{Store, StoreError};
 
 /// A payment that is to be used up for a request.
@@ -57,39 +62,68 @@ impl Store {
     /// Uses a payment up. Durable when this returns; when it is dropped before, the claim may have been made, and
     /// asking again then says [`ClaimResult::Again`].
     pub async fn claim(&self, claim: NewClaim) -> Result<ClaimResult, StoreError> {
-        send(self.jobs(), claim).await
+        send_claim(self.jobs(), claim).await
     }
 }
 
-impl Write for NewClaim {
-    type Output = ClaimResult;
-
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
-        // Everything that must hold is in the one statement that claims; the primary key decides between rivals.
-        let claimed = sqlx::query(
-            "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
-                                 claimed_at_ms, block_number, block_hash)
-             SELECT p.payment_id, p.chain_id, p.transaction_hash, $4, p.reference, $5, $6, p.block_number, p.block_hash
-             FROM payments p JOIN chains c ON c.chain_id = p.chain_id
-             WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical
-               AND c.cursor_number - p.block_number + 1 >= $7
-             ON CONFLICT (payment_id) DO NOTHING",
-        )
-        .bind(chain_id(self.chain))
-        .bind(self.transaction.as_slice())
-        .bind(self.payment.0.as_slice())
-        .bind(self.request.0.as_slice())
-        .bind(self.claimant.as_str())
-        .bind(integer("the time of a claim", self.now_ms)?)
-        .bind(bound(self.confirmations))
-        .execute(transaction.connection())
-        .await?;
-        if claimed.rows_affected() == 1 {
-            transaction.count_claim(self.chain);
-            return Ok(ClaimResult::First { claimed_at_ms: self.now_ms });
+/// Makes claims, as many at once as there are: the statement costs a turn of the connection's thread, which a crowd
+/// then shares. The results are in the order of the claims; of rivals in one call, one is first.
+pub(crate) async fn write(
+    transaction: &mut WriteTransaction<'_>,
+    claims: &[&NewClaim],
+) -> Result<Vec<ClaimResult>, StoreError> {
+    let mut results = Vec::with_capacity(claims.len());
+    for claims in chunks(claims) {
+        let mut made: HashMap<PaymentId, (B256, String)> = HashMap::with_capacity(claims.len());
+        for row in insert(claims)?.build().fetch_all(transaction.connection()).await? {
+            made.insert(row.payment_id("payment_id")?, (row.hash("request_digest")?, row.text("claimant")?));
         }
-        self.why_not(transaction).await
+        for claim in claims {
+            let first = made.get(&claim.payment).is_some_and(|(request, claimant)| {
+                *request == claim.request.0 && *claimant == claim.claimant
+            });
+            if first {
+                // Taken out, so that the same claim twice in one call is first once.
+                made.remove(&claim.payment);
+                transaction.count_claim(claim.chain);
+                results.push(ClaimResult::First { claimed_at_ms: claim.now_ms });
+            } else {
+                results.push(claim.why_not(transaction).await?);
+            }
+        }
     }
+    Ok(results)
+}
+
+/// Everything that must hold is in the one statement that claims; the primary key decides between rivals.
+fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
+    let mut insert = QueryBuilder::new(
+        "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
+                             claimed_at_ms, block_number, block_hash)
+         SELECT p.payment_id, p.chain_id, p.transaction_hash, v.column4, p.reference, v.column5,
+                v.column6, p.block_number, p.block_hash
+         FROM (",
+    );
+    let times: Vec<i64> =
+        claims.iter().map(|claim| integer("the time of a claim", claim.now_ms)).collect::<Result<_, _>>()?;
+    insert.push_values(claims.iter().zip(times), |mut row, (claim, now_ms)| {
+        row.push_bind(chain_id(claim.chain))
+            .push_bind(claim.transaction.to_vec())
+            .push_bind(claim.payment.0.to_vec())
+            .push_bind(claim.request.0.to_vec())
+            .push_bind(claim.claimant.clone())
+            .push_bind(now_ms)
+            .push_bind(bound(claim.confirmations));
+    });
+    insert.push(
+        ") AS v
+         JOIN payments p ON p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3
+         JOIN chains c ON c.chain_id = p.chain_id
+         WHERE p.canonical AND c.cursor_number - p.block_number + 1 >= v.column7
+         ON CONFLICT (payment_id) DO NOTHING
+         RETURNING payment_id, request_digest, claimant",
+    );
+    Ok(insert)
 }
 
 impl NewClaim {

@@ -4,7 +4,7 @@ use salt402_protocol::B256;
 use sqlx::Row as _;
 
 use crate::transaction::WriteTransaction;
-use crate::writer::{Write, send};
+use crate::work::{Write, send};
 use crate::{Store, StoreError};
 
 impl Store {

@@ -16,6 +16,7 @@
 
 mod apply;
 mod batch;
+mod bulk;
 mod chain;
 mod checkpoint;
 mod claim;
@@ -32,6 +33,7 @@ mod outcome;
 mod payment;
 mod store;
 mod transaction;
+mod work;
 mod writer;
 
 pub use batch::{Applied, Batch};

@@ -5,7 +5,7 @@ use sqlx::QueryBuilder;
 
 use crate::columns::{Columns as _, bound};
 use crate::transaction::WriteTransaction;
-use crate::writer::{Write, send};
+use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
 
 /// Outcomes evicted in one transaction.

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpointer;
 use crate::open::{self, Opened};
-use crate::writer::{Jobs, QUEUE, Writer};
+use crate::work::{Jobs, QUEUE};
+use crate::writer::Writer;
 use crate::{Options, StoreError};
 
 /// A database that is open. Clones are the same store.

@@ -73,9 +73,10 @@ async fn fill(store: &Store) -> anyhow::Result<Vec<Payment>> {
     let mut expected = None;
     for (index, chunk) in payments.chunks(5000).enumerate() {
         let number = index as u64 + 1;
-        let hash = B256::left_padding_from(&number.to_be_bytes());
+        let hash_at = |number: u64| B256::left_padding_from(&number.to_be_bytes());
+        let hash = hash_at(number);
         let cursor = Cursor { number, hash };
-        let block = Block { number, hash, parent_hash: B256::ZERO, timestamp: number };
+        let block = Block { number, hash, parent_hash: hash_at(number - 1), timestamp: number };
         let placed = chunk
             .iter()
             .map(|payment| PlacedPayment {

@@ -35,9 +35,18 @@ contract SaltPay_invariants is Test {
         }
     }
 
-    /// @dev A run in which nothing was paid would prove nothing.
-    function afterInvariant() external view {
-        assertGt(handler.payments(), 0);
+    /// @dev If the handler could pay nothing, the invariants would hold of nothing.
+    function test_handler_paysInEveryWay() external {
+        handler.pay(0, 1, keccak256("quote"), 1 ether);
+        assertEq(handler.payments(), 1);
+        // The receiver at 7 pays half of it on.
+        handler.pay(0, 7, keccak256("quote"), 1 ether);
+        assertEq(handler.payments(), 3);
+        // Of the tokens, only the plain one and the rebasing one, while it does not rebase, can be paid with.
+        for (uint256 i = 1; i < handler.assetCount(); ++i) {
+            handler.payToken(0, 1, i, keccak256("quote"), 1 ether, 0);
+        }
+        assertEq(handler.payments(), 5);
     }
 
     function balanceOf(address asset, address account) private view returns (uint256) {

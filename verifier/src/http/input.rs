@@ -1,5 +1,7 @@
 //! Bodies read one way only.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
@@ -8,6 +10,9 @@ use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
 
 use super::Fault;
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Largest body of the verifier's API, in bytes. The largest request it knows has under 1 KiB.
 const LIMIT: usize = 16 * 1024;
@@ -27,7 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     }
 }
 
-/// Reads a body that declares itself JSON, up to `limit` bytes.
+/// Reads a body that declares itself JSON, up to `limit` bytes, within ten seconds.
 pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
     let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
     let json = match (kinds.next(), kinds.next()) {
@@ -38,10 +43,14 @@ pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fa
         let detail = "send one header Content-Type: application/json";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
-    axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
-        if too_large {
+    let read = axum::body::to_bytes(request.into_body(), limit);
+    let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
+        let detail = format!("the body did not arrive within {} s", PATIENCE.as_secs());
+        return Err(Problem::new(Code::RequestTimeout, detail).into());
+    };
+    read.map_err(|error| {
+        let cause = std::error::Error::source(&error);
+        if cause.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
             Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes")).into()
         } else {
             Problem::new(Code::MalformedJson, "the body ended before it was complete").into()

@@ -1,0 +1,156 @@
+//! What waits for the writer, and how it is answered.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::transaction::WriteTransaction;
+use crate::{ClaimResult, NewClaim, StoreError};
+
+/// Pieces of work that may wait; more wait at their senders.
+pub(crate) const QUEUE: usize = 1024;
+/// Rows after which a group is closed. One batch of a back-fill may hold more and is then a group of its own.
+const GROUP_ROWS: usize = 512;
+
+/// Where work is sent.
+pub(crate) type Jobs = mpsc::Sender<Work>;
+
+/// A piece of work for the writer.
+pub(crate) trait Write: Send + Sync + 'static {
+    /// What its sender is answered.
+    type Output: Send + 'static;
+
+    /// Whether readers of the chain have something new to see afterwards.
+    const CHANGES_CHAIN: bool = false;
+
+    /// Rows it writes, about.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Does it. It may be done twice, when its group is undone because of another piece: it must not change itself.
+    /// An error undoes the transaction, so that nothing of a failed piece is left.
+    fn write(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+}
+
+/// Sends work and waits until it is committed. When the waiting ends early, the work may still be done.
+pub(crate) async fn send<W: Write>(jobs: &Jobs, work: W) -> Result<W::Output, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let job = Pending { work, result: Err(StoreError::Closed), reply };
+    jobs.send(Work::Other(Box::new(job))).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// [`send`] for a claim.
+pub(crate) async fn send_claim(jobs: &Jobs, claim: NewClaim) -> Result<ClaimResult, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let pending = PendingClaim { claim, result: Err(StoreError::Closed), reply };
+    jobs.send(Work::Claim(Box::new(pending))).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// What waits. Claims come in crowds and are told apart, because a group makes all of its claims in one statement.
+pub(crate) enum Work {
+    Claim(Box<PendingClaim>),
+    Other(Box<dyn Job>),
+}
+
+/// A claim, its result until it is answered, and who waits for it.
+pub(crate) struct PendingClaim {
+    pub(crate) claim: NewClaim,
+    pub(crate) result: Result<ClaimResult, StoreError>,
+    reply: oneshot::Sender<Result<ClaimResult, StoreError>>,
+}
+
+impl PendingClaim {
+    pub(crate) fn answer(self) {
+        // Whoever asked may have gone; the claim is made all the same.
+        let _ = self.reply.send(self.result);
+    }
+}
+
+/// Work of any other kind.
+pub(crate) trait Job: Send {
+    fn rows(&self) -> usize;
+    /// Runs the work and keeps its result; `false` if it failed.
+    fn run<'a>(
+        &'a mut self,
+        transaction: &'a mut WriteTransaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    /// Puts an error in the place of the result.
+    fn fail(&mut self, error: StoreError);
+    /// Whether it went well and changed what readers of the chain see.
+    fn changed_chain(&self) -> bool;
+    fn answer(self: Box<Self>);
+}
+
+struct Pending<W: Write> {
+    work: W,
+    result: Result<W::Output, StoreError>,
+    reply: oneshot::Sender<Result<W::Output, StoreError>>,
+}
+
+impl<W: Write> Job for Pending<W> {
+    fn rows(&self) -> usize {
+        self.work.rows()
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        transaction: &'a mut WriteTransaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            self.result = self.work.write(transaction).await;
+            self.result.is_ok()
+        })
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.result = Err(error);
+    }
+
+    fn changed_chain(&self) -> bool {
+        W::CHANGES_CHAIN && self.result.is_ok()
+    }
+
+    fn answer(self: Box<Self>) {
+        let _ = self.reply.send(self.result);
+    }
+}
+
+/// Work that is written in one transaction.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) claims: Vec<PendingClaim>,
+    pub(crate) jobs: Vec<Box<dyn Job>>,
+    rows: usize,
+}
+
+impl Group {
+    pub(crate) fn of(first: Work) -> Self {
+        let mut group = Self::default();
+        group.add(first);
+        group
+    }
+
+    pub(crate) fn add(&mut self, work: Work) {
+        match work {
+            Work::Claim(claim) => {
+                self.rows += 1;
+                self.claims.push(*claim);
+            }
+            Work::Other(job) => {
+                self.rows += job.rows();
+                self.jobs.push(job);
+            }
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows >= GROUP_ROWS
+    }
+}
