@@ -157,6 +157,28 @@ async fn the_gateway_refuses_what_has_no_one_reading() {
     assert_eq!(stack.status().await["claims"], 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
+    use std::io::{Read as _, Write as _};
+    let stack = Stack::start(SALT402).await;
+    for address in [&stack.verifier, &stack.gateway] {
+        let path = if address == &stack.verifier { "/v1/quotes" } else { "/v1/inference" };
+        let host = address.trim_start_matches("http://").to_owned();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        let said = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(host).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut said = vec![0; 4096];
+            let length = stream.read(&mut said).unwrap();
+            String::from_utf8_lossy(&said[..length]).into_owned()
+        });
+        let said = said.await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 408 ") && said.contains("request_timeout"), "{said}");
+    }
+}
+
 #[test]
 fn a_bad_configuration_names_the_key_and_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();

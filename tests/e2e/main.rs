@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
 mod bad_input;
+mod citrate;
 mod command;
 mod crash;
 mod paid;

@@ -10,12 +10,14 @@
 )]
 
 mod anvil;
+mod citrate;
 mod payer;
 mod process;
 mod stack;
 mod upstream;
 
 pub use anvil::{Anvil, Deployment};
+pub use citrate::CitrateNode;
 pub use payer::{PAYEE, TestPayer};
 pub use process::Salt402;
 pub use stack::{Answer, Stack, StackOptions, inference, payment_details};

@@ -10,7 +10,7 @@ use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Anvil, CountingUpstream, Deployment, PAYEE, Salt402, TestPayer, free_port};
+use crate::{Anvil, CitrateNode, CountingUpstream, Deployment, PAYEE, Salt402, TestPayer, free_port};
 
 /// What a stack may be given beside its defaults.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +23,16 @@ pub struct StackOptions {
     pub gateway: String,
     /// Whether to leave `salt402` unstarted.
     pub idle: bool,
+    /// Whether `salt402` sees the chain through a node with Citrate's habits, under Citrate's profile.
+    pub citrate: bool,
 }
 
 /// A chain, the contracts, a model server and a running `salt402`.
 pub struct Stack {
     /// The chain.
     pub anvil: Anvil,
+    /// The node with Citrate's habits, if there is one before the chain.
+    pub citrate: Option<CitrateNode>,
     /// The contracts.
     pub deployment: Deployment,
     /// The model server.
@@ -94,6 +98,7 @@ impl Stack {
         let folder = tempfile::tempdir().expect("a folder");
         let anvil = Anvil::start().await;
         let deployment = anvil.deploy(&folder.path().join("deployments"));
+        let citrate = if options.citrate { Some(CitrateNode::before(anvil.http()).await) } else { None };
         let upstream = CountingUpstream::start().await;
         let (verifier, gateway) = (free_port(), free_port());
         let mut stack = Self {
@@ -105,6 +110,7 @@ impl Stack {
                 .build()
                 .expect("a client"),
             anvil,
+            citrate,
             deployment,
             upstream,
             process: None,
@@ -120,13 +126,16 @@ impl Stack {
 
     /// Writes the configuration anew.
     pub fn configure(&self, options: &StackOptions) {
+        let node = match &self.citrate {
+            Some(citrate) => format!("profile = \"citrate\"\nrpc = \"{}\"", citrate.http()),
+            None => format!("rpc = \"{}\"\nws = \"ws://127.0.0.1:{}\"", self.anvil.http(), self.anvil.port),
+        };
         let config = format!(
             r#"
 data = "data"
 
 [chains.local]
-rpc = "{rpc}"
-ws = "ws://127.0.0.1:{port}"
+{node}
 deployments = "deployments"
 {chain}
 
@@ -154,8 +163,6 @@ price_per_request = "0.001 SALT"
 default_tokens = 64
 max_tokens = 64
 "#,
-            rpc = self.anvil.http(),
-            port = self.anvil.port,
             chain = options.chain,
             verifier = self.verifier.trim_start_matches("http://"),
             verifier_lines = options.verifier,

@@ -1,0 +1,89 @@
+//! The whole stack beside a node with Citrate's habits.
+
+use reqwest::StatusCode;
+use salt402_protocol::B256;
+use salt402_tests::{PAYEE, Stack, StackOptions, inference};
+
+use crate::SALT402;
+
+fn beside_citrate(confirmations: u32) -> StackOptions {
+    let chain = format!("confirmations = {confirmations}\n[chains.local.overrides]\npoll_ms = 100");
+    StackOptions { citrate: true, chain, ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_request_is_served_beside_citrates_node() {
+    let mut stack = Stack::start_with(SALT402, beside_citrate(2)).await;
+    let body = inference("on citrate");
+    let details = stack.quote(&body).await;
+    assert_eq!(details.network, "citrate");
+    let proof = stack.payer().pay(&details).await;
+    stack.anvil.mine(1).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+
+    stack.anvil.reorg(2).await;
+    let status = format!("{}/v1/status", stack.verifier);
+    stack.until(&status, |answer| answer.json()["open_incidents"] == 1).await;
+    assert_eq!(stack.upstream.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pay_works_through_citrates_node() {
+    let stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let node = stack.citrate.as_ref().unwrap().http();
+    let url = format!("{}/v1/inference", stack.gateway);
+    let body = inference("through citrate").to_string();
+    let output = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(SALT402)
+            .args([
+                "pay",
+                &url,
+                "--network",
+                "citrate",
+                "--rpc",
+                &node,
+                "--max",
+                "0.01 SALT",
+                "--data",
+                &body,
+            ])
+            .env("SALT402_KEY", "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d")
+            .output()
+            .unwrap()
+    });
+    let output = output.await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("answer 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..beside_citrate(1) }).await;
+    let payer = stack.payer();
+    let mut transactions = Vec::new();
+    for round in 0..3_u64 {
+        // Several payments in one block, and then more blocks than one answer covers.
+        stack.anvil.automine(false).await;
+        for index in 0..3 {
+            let reference = B256::left_padding_from(&(1 + round * 3 + index).to_be_bytes());
+            let amount = "7".parse().unwrap();
+            let contract = stack.deployment.salt_pay;
+            let nonce_follows = payer.prepare(contract, reference, PAYEE.parse().unwrap(), amount).await;
+            transactions.push(payer.send(&nonce_follows).await);
+        }
+        stack.anvil.mine(1).await;
+        stack.anvil.ask("anvil_mine", serde_json::json!(["0x3e9"])).await;
+        stack.anvil.automine(true).await;
+    }
+    stack.up().await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 9);
+    assert!(stack.citrate.as_ref().unwrap().widest() <= 1000);
+    for transaction in transactions {
+        let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
+        let known = stack.get(&url).await.json();
+        assert_eq!(known["payments"].as_array().map(Vec::len), Some(1), "{known}");
+        assert_eq!(known["payments"][0]["block_number"].as_u64(), stack.anvil.block_of(transaction).await);
+    }
+}

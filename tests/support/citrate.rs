@@ -1,0 +1,189 @@
+//! A node with Citrate's habits: an anvil behind a proxy that spoils its answers as Citrate's node does.
+//!
+//! What it spoils: log and transaction indexes and blooms mean nothing; `eth_getLogs` does not know `blockHash` and
+//! cuts its range in silence; `eth_call` and `eth_estimateGas` read `data` alone; the tags `finalized` and `safe` are
+//! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+use tokio::task::JoinHandle;
+
+/// Blocks after the first that `eth_getLogs` looks at, whatever it was asked.
+const LOGS_SPAN: u64 = 1000;
+const ZERO_HASH: &str = "0x0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A proxy before an anvil.
+#[derive(Debug)]
+pub struct CitrateNode {
+    port: u16,
+    widest: Arc<AtomicU32>,
+    task: JoinHandle<()>,
+}
+
+struct Proxy {
+    anvil: String,
+    client: reqwest::Client,
+    /// The most blocks that one `eth_getLogs` asked for.
+    widest: Arc<AtomicU32>,
+}
+
+impl CitrateNode {
+    /// Starts one before the anvil at an address.
+    pub async fn before(anvil: String) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let widest = Arc::<AtomicU32>::default();
+        let proxy = Arc::new(Proxy { anvil, client, widest: Arc::clone(&widest) });
+        let router = Router::new().route("/", post(answer)).with_state(proxy);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let port = listener.local_addr().expect("an address").port();
+        let task =
+            tokio::spawn(async move { axum::serve(listener, router).await.expect("the proxy serves") });
+        Self { port, widest, task }
+    }
+
+    /// Its address.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The most blocks that one `eth_getLogs` asked for.
+    pub fn widest(&self) -> u32 {
+        self.widest.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for CitrateNode {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(State(proxy): State<Arc<Proxy>>, Json(asked): Json<Value>) -> Json<Value> {
+    let Value::Array(calls) = asked else { return Json(proxy.one(asked).await) };
+    if calls.len() > 100 {
+        return Json(
+            json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32005, "message": "batch too large" } }),
+        );
+    }
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(proxy.one(call).await);
+    }
+    Json(Value::Array(answers))
+}
+
+impl Proxy {
+    async fn one(&self, mut call: Value) -> Value {
+        let method = call["method"].as_str().unwrap_or_default().to_owned();
+        match method.as_str() {
+            "eth_getBlockReceipts" | "debug_traceTransaction" | "eth_getProof" => {
+                let error = json!({ "code": -32601, "message": "Method not found" });
+                return json!({ "jsonrpc": "2.0", "id": call["id"], "error": error });
+            }
+            "eth_gasPrice" | "eth_maxPriorityFeePerGas" => {
+                return json!({ "jsonrpc": "2.0", "id": call["id"], "result": "0x3b9aca00" });
+            }
+            "eth_call" | "eth_estimateGas" => {
+                if let Some(transaction) = call["params"][0].as_object_mut() {
+                    transaction.remove("input");
+                }
+            }
+            "eth_getBlockByNumber" if matches!(call["params"][0].as_str(), Some("finalized" | "safe")) => {
+                call["params"][0] = json!("0x0");
+            }
+            "eth_getLogs" => self.cut(&mut call["params"][0]).await,
+            _ => {}
+        }
+        let mut answer = self.forward(&call).await;
+        let result = &mut answer["result"];
+        match method.as_str() {
+            "eth_getLogs" => {
+                for (position, log) in result.as_array_mut().into_iter().flatten().enumerate() {
+                    spoil_log(log, &format!("{position:#x}"));
+                }
+            }
+            "eth_getTransactionReceipt" => spoil_receipt(result),
+            "eth_getBlockByNumber" | "eth_getBlockByHash" => spoil_block(result),
+            "eth_getTransactionByHash" => spoil_transaction(result),
+            _ => {}
+        }
+        answer
+    }
+
+    async fn forward(&self, call: &Value) -> Value {
+        let sent = self.client.post(&self.anvil).json(call).send().await.expect("anvil answers");
+        sent.json().await.expect("JSON")
+    }
+
+    /// As the node reads a filter: no block hash, and never more than its span.
+    async fn cut(&self, filter: &mut Value) {
+        let Some(filter) = filter.as_object_mut() else { return };
+        filter.remove("blockHash");
+        let head = self
+            .forward(&json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": [] }))
+            .await;
+        let head = quantity(&head["result"]).expect("a height");
+        let from = filter.get("fromBlock").and_then(quantity).unwrap_or(0);
+        let to = filter.get("toBlock").and_then(quantity).unwrap_or(head);
+        let blocks = u32::try_from(to.saturating_sub(from) + 1).unwrap_or(u32::MAX);
+        self.widest.fetch_max(blocks, Ordering::SeqCst);
+        filter.insert("fromBlock".into(), json!(format!("{from:#x}")));
+        filter.insert("toBlock".into(), json!(format!("{:#x}", to.min(from + LOGS_SPAN))));
+    }
+}
+
+fn quantity(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+fn spoil_log(log: &mut Value, index: &str) {
+    if let Some(log) = log.as_object_mut() {
+        log.insert("logIndex".into(), json!(index));
+        log.insert("transactionIndex".into(), json!("0x0"));
+        log.remove("blockTimestamp");
+    }
+}
+
+fn spoil_receipt(receipt: &mut Value) {
+    let Some(receipt) = receipt.as_object_mut() else { return };
+    for log in receipt.get_mut("logs").and_then(Value::as_array_mut).into_iter().flatten() {
+        spoil_log(log, "0x0");
+    }
+    receipt.insert("transactionIndex".into(), json!("0x0"));
+    receipt.insert("cumulativeGasUsed".into(), receipt.get("gasUsed").cloned().unwrap_or_default());
+    empty_bloom(receipt);
+}
+
+fn spoil_block(block: &mut Value) {
+    let Some(block) = block.as_object_mut() else { return };
+    empty_bloom(block);
+    for (name, value) in [
+        ("blueScore", json!("0x10")),
+        ("blueWork", json!("0x20")),
+        ("selectedParentHash", block.get("parentHash").cloned().unwrap_or_default()),
+        ("mergeParentHashes", json!([])),
+        ("proposerPubkey", json!("0x00")),
+        ("gasUsed", json!("0x0")),
+    ] {
+        block.insert(name.into(), value);
+    }
+}
+
+fn spoil_transaction(transaction: &mut Value) {
+    let Some(transaction) = transaction.as_object_mut() else { return };
+    for (name, value) in
+        [("blockNumber", "0x0"), ("blockHash", ZERO_HASH), ("v", "0x1b"), ("r", "0x0"), ("s", "0x0")]
+    {
+        transaction.insert(name.into(), json!(value));
+    }
+    transaction.remove("type");
+}
+
+fn empty_bloom(object: &mut Map<String, Value>) {
+    object.insert("logsBloom".into(), json!(format!("0x{}", "0".repeat(512))));
+}
