@@ -15,10 +15,10 @@ case $mode in demo | up) ;; *)
 	;;
 esac
 
-anvil=node_modules/@foundry-rs/anvil-$(node -p 'process.platform + "-" + {x64: "amd64", arm64: "arm64"}[process.arch]')/bin/anvil
+anvil=tools/anvil
 salt402=target/debug/salt402
-for needed in "$anvil" "$salt402"; do
-	[ -x "$needed" ] || { echo "$needed is missing: run make $mode, which builds it" >&2; exit 1; }
+for needed in node_modules/.stamp "$salt402"; do
+	[ -e "$needed" ] || { echo "$needed is missing: run make $mode, which builds it" >&2; exit 1; }
 done
 
 deployer_key=0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
@@ -79,7 +79,7 @@ echo "$rpc" | show
 
 step "the contracts: deployed by the forge script through the CREATE2 factory"
 SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
-	node_modules/.bin/forge script script/Deploy.s.sol --rpc-url "$rpc" --broadcast >"$home/deploy.log" 2>&1 ||
+	tools/forge script script/Deploy.s.sol --rpc-url "$rpc" --broadcast >"$home/deploy.log" 2>&1 ||
 	{ cat "$home/deploy.log" >&2; exit 1; }
 show <"$home/deployments/40204.json"
 

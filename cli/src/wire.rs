@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salt402_chain::{Node, RpcNode};
 use salt402_gateway::{Desk, Gateway, GatewayOptions, RemoteVerifier};
-use salt402_indexer::{Follower, FollowerOptions};
+use salt402_indexer::{Follower, FollowerOptions, Missing};
 use salt402_store::{IndexingLock, Options, Store};
-use salt402_verifier::{ChainPolicy, Verifier, VerifierOptions, Waker, Watch};
+use salt402_verifier::{ChainPolicy, Verifier, VerifierChain, VerifierOptions, Waker, Watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -82,20 +82,24 @@ impl Process {
         let chains = config.chains()?;
         let store = open(config.database()).await?;
         self.stores.push(store.clone());
-        let mut watched = Vec::with_capacity(chains.len());
+        let mut verified = Vec::with_capacity(chains.len());
         if parts.index {
             self._indexing = Some(store.lock_indexing()?);
         }
         for chain in &chains {
-            let watch = if parts.index { self.follow(chain, &store, stop)? } else { Watch::Store };
-            watched.push((policy(chain), watch));
+            let node: Arc<dyn Node> =
+                Arc::new(RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?);
+            let watch =
+                if parts.index { self.follow(chain, Arc::clone(&node), &store, stop) } else { Watch::Store };
+            let missing = Missing::new(node, store.clone(), follower_options(chain));
+            verified.push(VerifierChain { policy: policy(chain), watch, missing });
         }
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
             key: quote_key(config)?,
             policy: config.verifier.policy(),
-            chains: watched,
+            chains: verified,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
         let listener = listen::bind("verifier", config.verifier.listen).await?;
@@ -114,22 +118,17 @@ impl Process {
     fn follow(
         &mut self,
         chain: &ResolvedChain,
+        node: Arc<dyn Node>,
         store: &Store,
         stop: &CancellationToken,
-    ) -> anyhow::Result<Watch> {
-        let node: Arc<dyn Node> = Arc::new(RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?);
-        let options = FollowerOptions {
-            chain: chain.profile.chain_id,
-            contract: chain.contract,
-            start_block: chain.start_block,
-        };
-        let (follower, health) = Follower::new(node, store.clone(), options);
+    ) -> Watch {
+        let (follower, health) = Follower::new(node, store.clone(), follower_options(chain));
         let stop = stop.clone();
         self.tasks.spawn(async move {
             follower.run(stop).await;
             Ok(())
         });
-        Ok(Watch::Follower(health))
+        Watch::Follower(health)
     }
 
     async fn serve(
@@ -211,6 +210,14 @@ impl Process {
             store.close().await;
         }
         result
+    }
+}
+
+fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
+    FollowerOptions {
+        chain: chain.profile.chain_id,
+        contract: chain.contract,
+        start_block: chain.start_block,
     }
 }
 

@@ -10,9 +10,11 @@ mod backfill;
 mod blocks;
 mod follower;
 mod health;
+mod missing;
 
 pub use follower::{Follower, FollowerOptions};
 pub use health::{Health, Phase};
+pub use missing::{Look, Missing};
 
 use salt402_chain::NodeError;
 use salt402_store::StoreError;

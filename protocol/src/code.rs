@@ -89,6 +89,10 @@ codes! {
     PaymentExpired = "payment_expired", 402, "The payment is too old or was made too late";
     /// The payment was used, for another request or by another server.
     AlreadyClaimed = "already_claimed", 402, "The payment was used before";
+    /// The transaction was reverted.
+    TransactionReverted = "transaction_reverted", 402, "The transaction was reverted and paid nothing";
+    /// The transaction pays nobody through the payment contract.
+    NoPayment = "no_payment", 402, "The transaction holds no payment";
 
     /// The payment is not in the index yet.
     PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";

@@ -87,3 +87,68 @@ async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
         assert_eq!(known["payments"][0]["block_number"].as_u64(), stack.anvil.block_of(transaction).await);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
+    let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let payer = stack.payer();
+    let (omitted, merged) = (inference("omitted"), inference("merged"));
+    let (first, second) = (stack.quote(&omitted).await, stack.quote(&merged).await);
+    // Hidden before it is mined, so that the indexer passes its block without it.
+    let payment = payer.prepare(first.payment_contract, first.reference, first.recipient, first.amount).await;
+    stack.citrate.as_ref().unwrap().omit(payment.hash);
+    let first = payer.send(&payment).await;
+    let payment =
+        payer.prepare(second.payment_contract, second.reference, second.recipient, second.amount).await;
+    stack.citrate.as_ref().unwrap().omit(payment.hash);
+    let second = payer.send(&payment).await;
+    let beside = stack.citrate.as_ref().unwrap().merge(second).await;
+    stack.anvil.mine(2).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 0);
+
+    let answer = stack.infer_with(&omitted, first).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let known = stack.get(&format!("{}/v1/payments/{first}?chain=eip155:40204", stack.verifier)).await.json();
+    assert_eq!(known["payments"][0]["block_number"].as_u64(), stack.anvil.block_of(first).await);
+
+    let answer = stack.infer_with(&merged, second).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let known =
+        stack.get(&format!("{}/v1/payments/{second}?chain=eip155:40204", stack.verifier)).await.json();
+    assert_ne!(known["payments"][0]["block_hash"], beside.to_string(), "it is as deep as it is known to be");
+    assert_eq!(known["payments"][0]["confirmations"], 1, "{known}");
+    assert_eq!(stack.upstream.asked(), 2);
+    let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+    for reason in ["omitted", "merged"] {
+        assert!(metrics.contains(&format!("reason=\"{reason}\"}} 1")), "{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_reverted_or_paid_nobody_is_refused_at_once() {
+    let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let body = inference("nothing");
+    let details = stack.quote(&body).await;
+    let payer = stack.payer();
+    // The contract refuses to be paid itself.
+    let contract = details.payment_contract;
+    let reverted =
+        payer.send(&payer.prepare(contract, details.reference, contract, details.amount).await).await;
+    let stranger = PAYEE.parse().unwrap();
+    let elsewhere =
+        payer.send(&payer.prepare(stranger, details.reference, contract, details.amount).await).await;
+    stack.anvil.mine(1).await;
+    stack.indexed(stack.anvil.height().await).await;
+    for (proof, code) in [(reverted, "transaction_reverted"), (elsewhere, "no_payment")] {
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::PAYMENT_REQUIRED, code),
+            "{}",
+            answer.body
+        );
+        assert!(answer.headers.contains_key("x-payment-details"));
+    }
+    assert_eq!(stack.upstream.asked(), 0);
+}

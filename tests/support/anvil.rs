@@ -40,12 +40,7 @@ impl Anvil {
 
     /// Starts one on a port of the caller's choice.
     pub async fn start_on(port: u16) -> Self {
-        let platform = format!(
-            "{}-{}",
-            std::env::consts::OS,
-            if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
-        );
-        let binary = root().join(format!("node_modules/@foundry-rs/anvil-{platform}/bin/anvil"));
+        let binary = root().join("tools/anvil");
         let child = Command::new(&binary)
             .args(["--chain-id", "40204", "--port", &port.to_string(), "--silent"])
             .stdin(Stdio::null())
@@ -132,7 +127,7 @@ impl Anvil {
         let lock = File::create(root.join("target/tests/forge.lock")).expect("a lock file");
         // One forge at a time in one project: two spoil each other's build.
         lock.lock().expect("the forge lock");
-        let output = Command::new(root.join("node_modules/.bin/forge"))
+        let output = Command::new(root.join("tools/forge"))
             .args(["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", &self.http()])
             .current_dir(&root)
             .env("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)

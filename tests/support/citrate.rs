@@ -4,12 +4,14 @@
 //! cuts its range in silence; `eth_call` and `eth_estimateGas` read `data` alone; the tags `finalized` and `safe` are
 //! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
+use salt402_protocol::B256;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
@@ -21,29 +23,39 @@ const ZERO_HASH: &str = "0x00000000000000000000000000000000000000000000000000000
 #[derive(Debug)]
 pub struct CitrateNode {
     port: u16,
-    widest: Arc<AtomicU32>,
+    proxy: Arc<Proxy>,
     task: JoinHandle<()>,
 }
 
+#[derive(Debug)]
 struct Proxy {
     anvil: String,
     client: reqwest::Client,
     /// The most blocks that one `eth_getLogs` asked for.
-    widest: Arc<AtomicU32>,
+    widest: AtomicU32,
+    /// Transactions whose logs are in no answer but their receipt's.
+    hidden: Mutex<HashSet<String>>,
+    /// Blocks beside the selected chain by their hashes, with the selected block that each was mined as.
+    merged: Mutex<HashMap<String, String>>,
 }
 
 impl CitrateNode {
     /// Starts one before the anvil at an address.
     pub async fn before(anvil: String) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let widest = Arc::<AtomicU32>::default();
-        let proxy = Arc::new(Proxy { anvil, client, widest: Arc::clone(&widest) });
-        let router = Router::new().route("/", post(answer)).with_state(proxy);
+        let proxy = Arc::new(Proxy {
+            anvil,
+            client,
+            widest: AtomicU32::default(),
+            hidden: Mutex::default(),
+            merged: Mutex::default(),
+        });
+        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("an address").port();
         let task =
             tokio::spawn(async move { axum::serve(listener, router).await.expect("the proxy serves") });
-        Self { port, widest, task }
+        Self { port, proxy, task }
     }
 
     /// Its address.
@@ -53,7 +65,24 @@ impl CitrateNode {
 
     /// The most blocks that one `eth_getLogs` asked for.
     pub fn widest(&self) -> u32 {
-        self.widest.load(Ordering::SeqCst)
+        self.proxy.widest.load(Ordering::SeqCst)
+    }
+
+    /// Leaves a transaction's logs out of every answer but its receipt's, as nodes have been seen to do.
+    pub fn omit(&self, transaction: B256) {
+        self.proxy.hidden.lock().expect("the hidden").insert(transaction.to_string());
+    }
+
+    /// Shows a transaction, which is in a block already, as one of a block that was merged from beside the selected
+    /// chain: its receipt names that block, no answer by height does.
+    pub async fn merge(&self, transaction: B256) -> B256 {
+        self.omit(transaction);
+        let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [transaction] });
+        let receipt = self.proxy.forward(&ask).await;
+        let selected = receipt["result"]["blockHash"].as_str().expect("a mined transaction").to_owned();
+        let beside = alloy_primitives::keccak256(&selected);
+        self.proxy.merged.lock().expect("the merged").insert(beside.to_string(), selected);
+        beside
     }
 }
 
@@ -97,18 +126,26 @@ impl Proxy {
                 call["params"][0] = json!("0x0");
             }
             "eth_getLogs" => self.cut(&mut call["params"][0]).await,
+            "eth_getBlockByHash" => return self.block_by_hash(call).await,
             _ => {}
         }
         let mut answer = self.forward(&call).await;
         let result = &mut answer["result"];
         match method.as_str() {
             "eth_getLogs" => {
+                let hidden = self.hidden.lock().expect("the hidden").clone();
+                if let Some(logs) = result.as_array_mut() {
+                    logs.retain(|log| !hidden.contains(log["transactionHash"].as_str().unwrap_or_default()));
+                }
                 for (position, log) in result.as_array_mut().into_iter().flatten().enumerate() {
                     spoil_log(log, &format!("{position:#x}"));
                 }
             }
-            "eth_getTransactionReceipt" => spoil_receipt(result),
-            "eth_getBlockByNumber" | "eth_getBlockByHash" => spoil_block(result),
+            "eth_getTransactionReceipt" => {
+                spoil_receipt(result);
+                self.place_beside(result);
+            }
+            "eth_getBlockByNumber" => spoil_block(result),
             "eth_getTransactionByHash" => spoil_transaction(result),
             _ => {}
         }
@@ -118,6 +155,35 @@ impl Proxy {
     async fn forward(&self, call: &Value) -> Value {
         let sent = self.client.post(&self.anvil).json(call).send().await.expect("anvil answers");
         sent.json().await.expect("JSON")
+    }
+
+    /// A merged block has the content of the one that anvil mined, under its own hash.
+    async fn block_by_hash(&self, mut call: Value) -> Value {
+        let asked = call["params"][0].as_str().unwrap_or_default().to_owned();
+        let selected = self.merged.lock().expect("the merged").get(&asked).cloned();
+        if let Some(selected) = &selected {
+            call["params"][0] = json!(selected);
+        }
+        let mut answer = self.forward(&call).await;
+        spoil_block(&mut answer["result"]);
+        if selected.is_some() {
+            answer["result"]["hash"] = json!(asked);
+        }
+        answer
+    }
+
+    fn place_beside(&self, receipt: &mut Value) {
+        let merged = self.merged.lock().expect("the merged");
+        let block = receipt["blockHash"].as_str().unwrap_or_default().to_owned();
+        let hidden = receipt["transactionHash"].as_str().unwrap_or_default().to_owned();
+        if !self.hidden.lock().expect("the hidden").contains(&hidden) {
+            return;
+        }
+        let Some((beside, _)) = merged.iter().find(|(_, selected)| **selected == block) else { return };
+        receipt["blockHash"] = json!(beside);
+        for log in receipt["logs"].as_array_mut().into_iter().flatten() {
+            log["blockHash"] = json!(beside);
+        }
     }
 
     /// As the node reads a filter: no block hash, and never more than its span.

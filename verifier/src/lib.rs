@@ -11,6 +11,6 @@ mod waker;
 mod watch;
 
 pub use policy::{ChainPolicy, Policy};
-pub use verifier::{Verifier, VerifierOptions};
+pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;

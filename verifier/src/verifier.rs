@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
+use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
     ChainStatus, ClaimView, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse,
     Verdict, VerifyRequest,
@@ -30,12 +31,22 @@ pub struct VerifierOptions {
     pub key: QuoteKey,
     /// What is accepted everywhere.
     pub policy: Policy,
-    /// What is accepted on each chain, and how its index is doing.
-    pub chains: Vec<(ChainPolicy, Watch)>,
+    /// The chains that are verified on.
+    pub chains: Vec<VerifierChain>,
     /// What wakes requests that wait.
     pub waker: Waker,
     /// The version told by `/v1/status`.
     pub version: String,
+}
+
+/// A chain that is verified on.
+pub struct VerifierChain {
+    /// What is accepted on it.
+    pub policy: ChainPolicy,
+    /// How its index is doing.
+    pub watch: Watch,
+    /// Who looks for a payment that the index does not know.
+    pub missing: Missing,
 }
 
 /// Decides whether requests were paid. Cheap to clone; all clones are one.
@@ -46,7 +57,7 @@ struct Inner {
     store: Store,
     key: QuoteKey,
     policy: Policy,
-    chains: BTreeMap<ChainId, (ChainPolicy, Watch)>,
+    chains: BTreeMap<ChainId, VerifierChain>,
     waker: Waker,
     /// One permit for each request that may wait.
     seats: Semaphore,
@@ -57,8 +68,7 @@ impl Verifier {
     /// A verifier over a store.
     pub fn new(options: VerifierOptions) -> Self {
         let seats = Semaphore::new(options.policy.max_waiting);
-        let chains =
-            options.chains.into_iter().map(|(policy, watch)| (policy.chain, (policy, watch))).collect();
+        let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
         Self(Arc::new(Inner {
             store: options.store,
             key: options.key,
@@ -72,7 +82,7 @@ impl Verifier {
 
     /// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
     pub fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
-        let chain = self.chain(request.chain)?;
+        let chain = &self.chain(request.chain)?.policy;
         if request.amount.is_zero() {
             return Err(Problem::new(
                 Code::InvalidRequest,
@@ -162,7 +172,19 @@ impl Verifier {
         loop {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
-            let verdict = self.attempt(request, quote.as_ref(), chain).await?;
+            let mut verdict = self.attempt(request, quote.as_ref(), &chain.policy).await?;
+            if let Verdict::Pending {
+                code: Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired,
+                ..
+            } = verdict
+            {
+                verdict = match self.look(request, chain).await {
+                    Look::Found => self.attempt(request, quote.as_ref(), &chain.policy).await?,
+                    Look::Reverted => return Ok(reverted()),
+                    Look::NoPayment => return Ok(no_payment(&chain.policy)),
+                    Look::Nothing => verdict,
+                };
+            }
             if !matches!(verdict, Verdict::Pending { .. }) || Instant::now() >= deadline {
                 return Ok(verdict);
             }
@@ -177,6 +199,14 @@ impl Verifier {
                 () = tokio::time::sleep_until(deadline) => return Ok(verdict),
             }
         }
+    }
+
+    /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
+    async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
+        chain.missing.look(request.proof.transaction).await.unwrap_or_else(|error| {
+            tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
+            Look::Nothing
+        })
     }
 
     /// One look at the index, and the claim if it is to be.
@@ -255,7 +285,7 @@ impl Verifier {
     pub async fn status(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
-        for (policy, watch) in self.0.chains.values() {
+        for VerifierChain { policy, watch, .. } in self.0.chains.values() {
             let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
             chains.push(ChainStatus {
                 chain: policy.chain,
@@ -279,8 +309,8 @@ impl Verifier {
         })
     }
 
-    fn chain(&self, chain: ChainId) -> Result<&ChainPolicy, Problem> {
-        self.0.chains.get(&chain).map(|(policy, _)| policy).ok_or_else(|| {
+    fn chain(&self, chain: ChainId) -> Result<&VerifierChain, Problem> {
+        self.0.chains.get(&chain).ok_or_else(|| {
             let known: Vec<_> = self.0.chains.keys().map(ToString::to_string).collect();
             Problem::new(
                 Code::UnknownChain,
@@ -310,6 +340,16 @@ fn view(indexed: &IndexedPayment) -> PaymentView {
         canonical: indexed.canonical,
         claimed: indexed.claim.is_some(),
     }
+}
+
+fn reverted() -> Verdict {
+    let detail = "the transaction is in a block and was reverted: it paid nothing, so pay again".into();
+    Verdict::Rejected { code: Code::TransactionReverted, detail }
+}
+
+fn no_payment(chain: &ChainPolicy) -> Verdict {
+    let detail = format!("the transaction holds no payment through the contract {}", chain.contract);
+    Verdict::Rejected { code: Code::NoPayment, detail }
 }
 
 fn internal(error: StoreError) -> Problem {

@@ -1,0 +1,206 @@
+//! A proof that the index does not know: one look at its receipt.
+//!
+//! A node may leave a log out of an answer, and on a chain whose blocks form a graph (Citrate) a payment can be in a
+//! block beside the selected chain, which no question about heights ever reaches. Both have a receipt. Looking is
+//! limited, so that made-up hashes cannot be used to wear a node out: the same hash is asked about once at a time and
+//! not again for a while, and all hashes together have a budget.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use salt402_chain::{At, Node, NodeError, Receipt};
+use salt402_store::{Batch, Cursor, PlacedPayment, Store};
+use tokio::time::Instant;
+
+use crate::{FollowerOptions, IndexError, blocks};
+
+/// How long a hash that was looked up is not looked up again.
+const REST: Duration = Duration::from_millis(900);
+/// Hashes that are remembered as looked up; beyond it the oldest are forgotten.
+const REMEMBERED: usize = 4096;
+/// Look-ups for all hashes together: so many at once, and so many a second.
+const BURST: u32 = 40;
+const PER_SECOND: u32 = 20;
+
+/// What a look at a receipt showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Payments were found and are in the index now.
+    Found,
+    /// Nothing is known of the transaction, or its block is still to be indexed, or it was looked up a moment ago.
+    Nothing,
+    /// The transaction is in a block and was reverted: it paid nothing.
+    Reverted,
+    /// The transaction is in a block and holds no payment through the payment contract.
+    NoPayment,
+}
+
+/// Looks for payments that the index has missed, on one chain. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Missing(Arc<Inner>);
+
+struct Inner {
+    node: Arc<dyn Node>,
+    store: Store,
+    options: FollowerOptions,
+    /// A std mutex, because nothing is awaited while it is held.
+    limits: Mutex<Limits>,
+}
+
+impl Missing {
+    /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
+    pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
+        let limits = Mutex::new(Limits::new(Instant::now()));
+        Self(Arc::new(Inner { node, store, options, limits }))
+    }
+
+    /// Looks at a transaction's receipt, if the limits allow it now.
+    pub async fn look(&self, transaction: B256) -> Result<Look, IndexError> {
+        let chain = self.0.options.chain;
+        let allowed =
+            self.0.limits.lock().unwrap_or_else(PoisonError::into_inner).take(transaction, Instant::now());
+        if !allowed {
+            return Ok(Look::Nothing);
+        }
+        metrics::counter!("salt402_indexer_lookups_total", "chain" => chain.to_string()).increment(1);
+        let Some(receipt) = self.0.node.receipt(transaction).await? else { return Ok(Look::Nothing) };
+        let Some(cursor) = self.0.store.chain_state(chain).await?.and_then(|state| state.cursor) else {
+            return Ok(Look::Nothing);
+        };
+        // The follower is on its way there, and finds it in order.
+        if receipt.block_number > cursor.number {
+            return Ok(Look::Nothing);
+        }
+        if !receipt.success {
+            return Ok(Look::Reverted);
+        }
+        if receipt.block_number < self.0.options.start_block {
+            return Ok(Look::NoPayment);
+        }
+        self.add(&receipt, cursor).await
+    }
+
+    /// Puts the payments of a receipt into the index, if the index still stands where it stood.
+    async fn add(&self, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
+        let FollowerOptions { chain, contract, .. } = self.0.options;
+        let node = &*self.0.node;
+        let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
+        let selected = by_height.hash == receipt.block_hash;
+        let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
+        let tip = node.header(At::Hash(cursor.hash)).await?.ok_or(NodeError::Behind)?;
+        let time = own.unwrap_or(tip).timestamp;
+        let mut payments = blocks::place(chain, contract, &receipt.logs, |_| Some(time));
+        if payments.is_empty() {
+            return Ok(Look::NoPayment);
+        }
+        if !selected {
+            // A block beside the selected chain stands and falls with the selected block that merged it, which no
+            // answer names. The newest one is not below it: placed there, the payment is as deep as it is known to be,
+            // and a reorganization takes it away no later than it should.
+            for placed in &mut payments {
+                (placed.block_number, placed.block_hash) = (cursor.number, cursor.hash);
+            }
+        }
+        self.commit(payments, cursor, selected).await?;
+        Ok(Look::Found)
+    }
+
+    async fn commit(
+        &self,
+        payments: Vec<PlacedPayment>,
+        cursor: Cursor,
+        selected: bool,
+    ) -> Result<(), IndexError> {
+        let chain = self.0.options.chain;
+        let found = payments.len() as u64;
+        self.0
+            .store
+            .apply(Batch {
+                chain,
+                expected: Some(cursor),
+                keep_through: None,
+                blocks: Vec::new(),
+                payments,
+                cursor,
+                head: cursor.number,
+                prune_below: None,
+            })
+            .await?;
+        let reason = if selected { "omitted" } else { "merged" };
+        tracing::warn!(%chain, found, reason, "payments were in no logs and were found by their receipt");
+        metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)
+            .increment(found);
+        Ok(())
+    }
+}
+
+/// Which hash may be looked up when.
+struct Limits {
+    tokens: u32,
+    refilled: Instant,
+    looked: HashMap<B256, Instant>,
+}
+
+impl Limits {
+    fn new(now: Instant) -> Self {
+        Self { tokens: BURST, refilled: now, looked: HashMap::new() }
+    }
+
+    fn take(&mut self, transaction: B256, now: Instant) -> bool {
+        if self.looked.get(&transaction).is_some_and(|at| now.duration_since(*at) < REST) {
+            return false;
+        }
+        let each = Duration::from_secs(1) / PER_SECOND;
+        let due = now.duration_since(self.refilled).as_nanos() / each.as_nanos();
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        if due > 0 {
+            self.tokens = self.tokens.saturating_add(due).min(BURST);
+            self.refilled = now;
+        }
+        if self.tokens == 0 {
+            return false;
+        }
+        self.tokens -= 1;
+        if self.looked.len() >= REMEMBERED {
+            self.looked.retain(|_, at| now.duration_since(*at) < REST);
+            if self.looked.len() >= REMEMBERED {
+                self.looked.clear();
+            }
+        }
+        self.looked.insert(transaction, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_hashes_cannot_wear_a_node_out() {
+        let mut limits = Limits::new(Instant::now());
+        let hash = |index: u64| B256::left_padding_from(&index.to_be_bytes());
+        let mut allowed = 0;
+        for index in 0..10_000 {
+            allowed += u32::from(limits.take(hash(index), Instant::now()));
+        }
+        assert_eq!(allowed, BURST);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for index in 10_000..20_000 {
+            allowed += u32::from(limits.take(hash(index), Instant::now()));
+        }
+        assert_eq!(allowed, BURST + PER_SECOND);
+        assert!(limits.looked.len() <= REMEMBERED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_hash_rests_between_two_looks() {
+        let mut limits = Limits::new(Instant::now());
+        assert!(limits.take(B256::ZERO, Instant::now()));
+        assert!(!limits.take(B256::ZERO, Instant::now()));
+        tokio::time::advance(REST).await;
+        assert!(limits.take(B256::ZERO, Instant::now()));
+    }
+}
