@@ -177,6 +177,35 @@ pub struct PaymentsResponse {
     pub payments: Vec<PaymentView>,
 }
 
+/// `GET /v1/incidents`: grants whose payment left the chain, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IncidentsResponse {
+    /// The incidents.
+    pub incidents: Vec<IncidentView>,
+}
+
+/// A grant whose payment left the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// Its number, ascending.
+    pub id: u64,
+    /// What happened: `payment_lost`.
+    pub kind: String,
+    /// The chain.
+    pub chain: ChainId,
+    /// The payment that was granted on.
+    pub payment_id: PaymentId,
+    /// Its transaction.
+    pub transaction: B256,
+    /// When it was noticed, in milliseconds since 1970 UTC.
+    pub opened_at_ms: u64,
+    /// When the payment was on the chain again, in milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved_at_ms: Option<u64>,
+    /// More, for people.
+    pub detail: String,
+}
+
 /// `GET /v1/status`: how things are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusResponse {

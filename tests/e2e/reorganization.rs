@@ -52,6 +52,10 @@ async fn a_payment_dropped_after_its_claim_is_an_incident_until_it_is_back_and_n
     let status = format!("{}/v1/status", stack.verifier);
     stack.until(&status, |answer| answer.json()["open_incidents"] == 1).await;
     assert_eq!(stack.infer_with(&body, proof).await.code(), "payment_orphaned");
+    let open = format!("{}/v1/incidents?open=true", stack.verifier);
+    let incidents = stack.get(&open).await.json();
+    assert_eq!(incidents["incidents"][0]["kind"], "payment_lost", "{incidents}");
+    assert_eq!(incidents["incidents"][0]["transaction"], proof.to_string());
 
     // The same transaction, in another block.
     let first = stack.anvil.height().await;
@@ -59,6 +63,9 @@ async fn a_payment_dropped_after_its_claim_is_an_incident_until_it_is_back_and_n
     stack.anvil.mine(2).await;
     assert!(stack.anvil.block_of(proof).await.is_some_and(|block| block >= first));
     stack.until(&status, |answer| answer.json()["open_incidents"] == 0).await;
+    assert_eq!(stack.get(&open).await.json()["incidents"].as_array().map(Vec::len), Some(0));
+    let all = stack.get(&format!("{}/v1/incidents", stack.verifier)).await.json();
+    assert!(all["incidents"][0]["resolved_at_ms"].is_u64(), "{all}");
     assert_eq!(stack.infer_with(&body, proof).await.body, answer.body);
     assert_eq!(stack.status().await["claims"], 1);
     assert_eq!(stack.upstream.asked(), 1);

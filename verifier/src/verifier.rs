@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    ChainStatus, ClaimView, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse,
-    Verdict, VerifyRequest,
+    ChainStatus, ClaimView, IncidentView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest,
+    QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, Quote, QuoteKey, Terms};
-use salt402_store::{ClaimResult, IndexedPayment, NewClaim, Store, StoreError};
+use salt402_store::{ClaimResult, Incident, IndexedPayment, NewClaim, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -279,6 +279,22 @@ impl Verifier {
         self.chain(chain)?;
         let payments = self.0.store.payments_in(chain, transaction).await.map_err(internal)?;
         Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
+    }
+
+    /// Grants whose payment left the chain, newest first; with `open_only`, those whose payment is not back.
+    pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<IncidentsResponse, Problem> {
+        let incidents = self.0.store.incidents(open_only, limit).await.map_err(internal)?;
+        let view = |incident: Incident| IncidentView {
+            id: incident.id,
+            kind: incident.kind.to_string(),
+            chain: incident.chain,
+            payment_id: incident.payment,
+            transaction: incident.transaction,
+            opened_at_ms: incident.opened_at_ms,
+            resolved_at_ms: incident.resolved_at_ms,
+            detail: incident.detail,
+        };
+        Ok(IncidentsResponse { incidents: incidents.into_iter().map(view).collect() })
     }
 
     /// How things are.

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
-    PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{ChainId, Code, Problem, Proof};
 use serde::Deserialize;
@@ -26,6 +26,7 @@ pub fn router(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
         .route("/v1/quotes", post(quotes))
         .route("/v1/verify", post(verify))
         .route("/v1/payments/{transaction}", get(payments))
+        .route("/v1/incidents", get(incidents))
         .with_state(verifier.clone())
         .merge(watch_routes(verifier, metrics));
     finish(routes)
@@ -88,6 +89,31 @@ async fn payments(
         malformed(format!("say which chain, as in ?chain=eip155:40204 ({})", error.body_text()))
     })?;
     Ok(Json(verifier.payments(query.chain, proof.transaction).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IncidentsQuery {
+    /// Only those whose payment is not back.
+    #[serde(default)]
+    open: bool,
+    #[serde(default = "incidents_at_once")]
+    limit: u32,
+}
+
+fn incidents_at_once() -> u32 {
+    100
+}
+
+async fn incidents(
+    State(verifier): State<Verifier>,
+    query: Result<Query<IncidentsQuery>, QueryRejection>,
+) -> Result<Json<IncidentsResponse>, Fault> {
+    let Query(IncidentsQuery { open, limit }) = query.map_err(|error| {
+        let detail = format!("as in ?open=true&limit=100 ({})", error.body_text());
+        Fault(Problem::new(Code::MalformedParameter, detail))
+    })?;
+    Ok(Json(verifier.incidents(open, limit.clamp(1, 1000)).await?))
 }
 
 async fn status(State(verifier): State<Verifier>) -> Result<Json<StatusResponse>, Fault> {
