@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # tools/ has launchers of forge, cast and anvil that keep the exit code; npm's own always exit 0.
-export PATH := $(CURDIR)/tools:$(PATH)
+export PATH := $(CURDIR)/tools:$(PATH):/usr/sbin
 
 # forge lint and slither write caches of their own kind: in the build's folders they would make forge skip tests.
 apart = FOUNDRY_OUT=target/$(1)/out FOUNDRY_CACHE_PATH=target/$(1)/cache
@@ -49,8 +49,16 @@ test: lint test-contracts test-rust ## Lint and run every test that ends within 
 test-contracts: setup ## Test the contracts, their gas against snapshots/
 	forge test
 
+# The proxies that the tests put before a server. Elsewhere than on Debian they must be there already.
+.PHONY: proxies
+proxies: ## Install the proxies that tests use (Caddy, nginx, HAProxy), where that is Debian's business
+	@missing=$$(for tool in caddy nginx haproxy python3 curl; do command -v $$tool >/dev/null || echo $$tool; done); \
+	if [ -n "$$missing" ]; then \
+		echo "installing $$missing" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/' <<<"$$missing"); fi
+
 .PHONY: test-rust
-test-rust: contracts ## Test the crates, and the whole stack on a real anvil
+test-rust: contracts proxies ## Test the crates, and the whole stack on a real anvil
 	cargo test --locked --workspace
 
 .PHONY: contracts

@@ -95,10 +95,12 @@ deployments = "deployments"
 [verifier]
 listen = "127.0.0.1:${ports[1]}"
 
-[gateway]
-listen = "127.0.0.1:${ports[2]}"
+[payment]
 chain = "local"
 payee = "$payee"
+
+[gateway]
+listen = "127.0.0.1:${ports[2]}"
 
 [gateway.models.demo]
 upstream = "demo"

@@ -6,10 +6,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salt402_chain::{Node, RpcNode};
-use salt402_gateway::{Desk, Gateway, GatewayOptions, RemoteVerifier};
+use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Missing};
 use salt402_store::{IndexingLock, Options, Store};
-use salt402_verifier::{ChainPolicy, Verifier, VerifierChain, VerifierOptions, Waker, Watch};
+use salt402_verifier::http::{Door, ForwardAuth};
+use salt402_verifier::{
+    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -106,7 +109,8 @@ impl Process {
         let address = listener.local_addr()?;
         let router = if parts.verify {
             tracing::info!(%address, "verifier listens");
-            salt402_verifier::http::router(verifier.clone(), Some(metrics))
+            let auth = forward_auth(config, &verifier)?;
+            salt402_verifier::http::router(verifier.clone(), Some(metrics), auth)
         } else {
             tracing::info!(%address, "status and metrics listen");
             salt402_verifier::http::watch_router(verifier.clone(), Some(metrics))
@@ -155,18 +159,23 @@ impl Process {
         };
         let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);
         self.tasks.spawn(tidy(store.clone(), keep, bytes, stop.clone()));
-        let options = GatewayOptions {
+        let payment = config.payment()?;
+        let door = Door {
             desk,
+            chain: payment.chain(config)?,
+            payee: payment.payee()?,
+            asset: payment.asset(),
+            token_names: payment.token_names(),
+            wait: Duration::from_millis(gateway.wait_ms),
+            claimant: store.get_or_create_identity().await?,
+        };
+        let options = GatewayOptions {
+            door,
             store,
-            chain: gateway.chain(config)?,
-            payee: gateway.payee()?,
-            asset: gateway.asset(),
-            token_names: gateway.token_names(),
             catalogue: gateway.catalogue(config)?,
             body_limit: gateway.max_body_bytes,
-            wait: Duration::from_millis(gateway.wait_ms),
         };
-        let gateway_part = Gateway::new(options).await?;
+        let gateway_part = Gateway::new(options);
         let listener = listen::bind("gateway", gateway.listen).await?;
         tracing::info!(address = %listener.local_addr()?, "gateway listens");
         let router = salt402_gateway::router(gateway_part.clone(), Some(metrics));
@@ -211,6 +220,26 @@ impl Process {
         }
         result
     }
+}
+
+/// The name under which forward-auth claims, the same in every process over one database: whichever of them is asked
+/// finds the same claim again.
+const FORWARD_AUTH: &str = "forward-auth";
+
+fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<ForwardAuth>> {
+    let Some(auth) = &config.forward_auth else { return Ok(None) };
+    let payment = config.payment()?;
+    let door = Door {
+        desk: Desk::Here(verifier.clone()),
+        chain: payment.chain(config)?,
+        payee: payment.payee()?,
+        asset: payment.asset(),
+        token_names: payment.token_names(),
+        wait: Duration::from_millis(auth.wait_ms),
+        claimant: FORWARD_AUTH.to_owned(),
+    };
+    let again_within = Duration::from_secs(auth.again_within_s);
+    Ok(Some(ForwardAuth { door, tariff: auth.tariff(config)?, again_within }))
 }
 
 fn follower_options(chain: &ResolvedChain) -> FollowerOptions {

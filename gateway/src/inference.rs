@@ -7,17 +7,15 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
-use salt402_protocol::api::{PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
-use salt402_protocol::details::Resource;
-use salt402_protocol::{Amount, Code, Problem, Proof, RequestDigest};
-use salt402_verifier::http::{Fault, no_store, read_json};
+use salt402_protocol::api::PaymentView;
+use salt402_protocol::{Code, Problem, RequestDigest};
+use salt402_verifier::http::{Fault, Order, Passage, Presented, no_store, read_json, vary};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::presented::Presented;
+use crate::Model;
 use crate::routes::{Gateway, Inner};
 use crate::upstream::{Completion, Task, Usage};
-use crate::{Model, offer};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
@@ -47,15 +45,12 @@ struct InferenceResponse<'a> {
     usage: Usage,
 }
 
-/// A request that was understood, with its price.
-struct Order {
+/// A request that was understood, and what it costs.
+struct Bid {
     request: InferenceRequest,
     model: Model,
     tokens: u32,
-    amount: Amount,
-    digest: RequestDigest,
-    method: String,
-    path: String,
+    order: Order,
 }
 
 pub(crate) async fn handle(
@@ -64,37 +59,18 @@ pub(crate) async fn handle(
 ) -> Result<Response<Body>, Fault> {
     let gateway = &gateway.0;
     let presented = Presented::read(request.headers())?;
-    let order = Arc::new(order(gateway, request).await?);
-    let Some(proof) = presented.proof else {
-        let problem = Problem::new(
-            Code::PaymentRequired,
-            "pay the amount to the recipient through paymentContract with this reference, then send the same request \
-             again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>",
-        );
-        return Ok(ask_for_payment(gateway, &order, presented.secret, &problem).await?);
-    };
+    let bid = Arc::new(read(gateway, request).await?);
     let started = Instant::now();
-    let verdict = verify(gateway, &order, proof, &presented).await?;
+    let payment = match gateway.door.pass(&bid.order, &presented).await? {
+        Passage::Granted { payment, .. } => payment,
+        Passage::Refused(response) => return Ok(response),
+    };
     let verified = started.elapsed();
-    match verdict {
-        Verdict::Accepted { payment, .. } => {
-            let run = || run(Arc::clone(&order));
-            let body = gateway.executions.outcome(payment.payment_id, run).await?;
-            Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
-        }
-        // No details: whoever has paid must not be led to pay again.
-        Verdict::Pending { code, detail, retry_after_ms } => {
-            Err(Problem::new(code, detail).retry_after(retry_after_ms).into())
-        }
-        Verdict::Rejected { code, detail } => {
-            let problem = Problem::new(code, detail);
-            Ok(ask_for_payment(gateway, &order, presented.secret || presented.quote.is_some(), &problem)
-                .await?)
-        }
-    }
+    let body = gateway.executions.outcome(payment.payment_id, || run(Arc::clone(&bid))).await?;
+    Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
 }
 
-async fn order(gateway: &Inner, request: Request) -> Result<Order, Problem> {
+async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     let method = request.method().as_str().to_owned();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
@@ -120,72 +96,17 @@ async fn order(gateway: &Inner, request: Request) -> Result<Order, Problem> {
     let Some(amount) = model.price.of(tokens) else {
         return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
     };
-    Ok(Order { request, model, tokens, amount, digest, method, path })
-}
-
-async fn ask_for_payment(
-    gateway: &Inner,
-    order: &Order,
-    secret: bool,
-    problem: &Problem,
-) -> Result<Response<Body>, Problem> {
-    let asked = QuoteRequest {
-        chain: gateway.chain,
-        payee: gateway.payee,
-        asset: gateway.asset,
-        amount: order.amount,
-        request_digest: order.digest,
-        secret,
-    };
-    let mut quote = gateway.desk.quote(&asked).await?;
-    if let Some((symbol, decimals)) = &gateway.token_names {
-        quote.symbol.clone_from(symbol);
-        quote.decimals = *decimals;
-    }
-    let resource = Resource {
-        method: order.method.clone(),
-        path: order.path.clone(),
-        description: format!("one answer of {} with up to {} tokens", order.request.model, order.tokens),
-        request_digest: order.digest,
-    };
-    metrics::counter!("salt402_gateway_402_total", "code" => problem.code.as_str()).increment(1);
-    Ok(offer::response(problem, &offer::details(&asked, quote, resource)))
-}
-
-async fn verify(
-    gateway: &Inner,
-    order: &Order,
-    proof: Proof,
-    presented: &Presented,
-) -> Result<Verdict, Problem> {
-    let request = VerifyRequest {
-        proof,
-        quote_id: presented.quote.clone(),
-        requirement: Requirement {
-            chain: gateway.chain,
-            payee: gateway.payee,
-            asset: gateway.asset,
-            amount: order.amount,
-            request_digest: order.digest,
-            confirmations: None,
-        },
-        claim: true,
-        claimant: gateway.identity.clone(),
-        wait_ms: u64::try_from(gateway.wait.as_millis()).unwrap_or(u64::MAX),
-    };
-    gateway.desk.verify(&request).await
+    let description = format!("one answer of {} with up to {tokens} tokens", request.model);
+    Ok(Bid { order: Order { method, path, digest, amount, description }, request, model, tokens })
 }
 
 /// Asks the model. What it returns is kept for the payer.
-async fn run(order: Arc<Order>) -> Result<Bytes, Problem> {
-    let name = &order.request.model;
-    let task = Task {
-        prompt: &order.request.prompt,
-        max_tokens: order.tokens,
-        temperature: order.request.temperature,
-    };
+async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
+    let name = &bid.request.model;
+    let task =
+        Task { prompt: &bid.request.prompt, max_tokens: bid.tokens, temperature: bid.request.temperature };
     let started = Instant::now();
-    let completion = order.model.upstream.complete(&task).await;
+    let completion = bid.model.upstream.complete(&task).await;
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
     let Completion { output, finish_reason, usage } = completion.map_err(|error| {
@@ -205,7 +126,7 @@ fn answer(payment: &PaymentView, body: Bytes, verified: Duration, served: Durati
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     no_store(headers);
-    offer::vary(headers);
+    vary(headers);
     let receipt = serde_json::to_string(payment).ok().and_then(|text| HeaderValue::from_str(&text).ok());
     if let Some(receipt) = receipt {
         headers.insert(RECEIPT_HEADER, receipt);

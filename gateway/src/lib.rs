@@ -3,17 +3,13 @@
 
 mod catalogue;
 mod demo;
-mod desk;
 mod execution;
 mod inference;
-mod offer;
 mod openai;
-mod presented;
 mod routes;
 mod upstream;
 
 pub use catalogue::{Catalogue, Model, Price};
-pub use desk::{Desk, RemoteVerifier};
 pub use execution::Executions;
 pub use routes::{Gateway, GatewayOptions, router};
 pub use upstream::Upstream;

@@ -1,40 +1,28 @@
 //! The gateway: what it is made of, and which path does what.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use alloy_primitives::Address;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use salt402_protocol::{Asset, ChainId, Code, Problem};
-use salt402_store::{Store, StoreError};
-use salt402_verifier::http::{Fault, PrometheusHandle, finish};
+use salt402_protocol::{Code, Problem};
+use salt402_store::Store;
+use salt402_verifier::http::{Door, Fault, PrometheusHandle, finish};
 use serde_json::json;
 
-use crate::{Catalogue, Desk, Executions, inference};
+use crate::{Catalogue, Executions, inference};
 
 /// What a gateway is made of.
 pub struct GatewayOptions {
-    /// Where payments are asked about.
-    pub desk: Desk,
+    /// How requests are paid for.
+    pub door: Door,
     /// Where outcomes are kept.
     pub store: Store,
-    /// The chain to be paid on.
-    pub chain: ChainId,
-    /// Who is to be paid.
-    pub payee: Address,
-    /// What is to be paid.
-    pub asset: Asset,
-    /// A token's symbol and decimal places, for people; the native coin's come from its network.
-    pub token_names: Option<(String, u8)>,
     /// What is served.
     pub catalogue: Catalogue,
     /// Largest request body, in bytes.
     pub body_limit: usize,
-    /// How long a proof may wait for its payment.
-    pub wait: Duration,
 }
 
 /// The paid front of an inference server. Cheap to clone; all clones are one.
@@ -42,35 +30,22 @@ pub struct GatewayOptions {
 pub struct Gateway(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) desk: Desk,
+    pub(crate) door: Door,
     pub(crate) executions: Executions,
-    pub(crate) chain: ChainId,
-    pub(crate) payee: Address,
-    pub(crate) asset: Asset,
-    pub(crate) token_names: Option<(String, u8)>,
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
-    pub(crate) wait: Duration,
-    /// The name under which payments are claimed; the same after a restart, so that a claim is found again.
-    pub(crate) identity: String,
 }
 
 impl Gateway {
-    /// A gateway over a verifier and a store.
-    pub async fn new(options: GatewayOptions) -> Result<Self, StoreError> {
-        let identity = options.store.get_or_create_identity().await?;
-        Ok(Self(Arc::new(Inner {
-            desk: options.desk,
+    /// A gateway over a verifier and a store. The door's claimant must be a name that nobody else claims under and that
+    /// stays the same with the store.
+    pub fn new(options: GatewayOptions) -> Self {
+        Self(Arc::new(Inner {
+            door: options.door,
             executions: Executions::new(options.store),
-            chain: options.chain,
-            payee: options.payee,
-            asset: options.asset,
-            token_names: options.token_names,
             catalogue: options.catalogue,
             body_limit: options.body_limit,
-            wait: options.wait,
-            identity,
-        })))
+        }))
     }
 
     /// Waits for runs under way, after the listener has stopped.
@@ -97,7 +72,7 @@ pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
 
 /// The models in OpenAI's shape, with what they cost.
 async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
-    let Inner { catalogue, chain, asset, payee, .. } = &*gateway.0;
+    let Inner { catalogue, door: Door { chain, asset, payee, .. }, .. } = &*gateway.0;
     let models: Vec<_> = catalogue
         .0
         .iter()
@@ -125,6 +100,7 @@ async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
 async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
     gateway
         .0
+        .door
         .desk
         .ready()
         .await

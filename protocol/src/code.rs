@@ -58,6 +58,8 @@ codes! {
     UnknownModel = "unknown_model", 404, "This model is not served here";
     /// No such route.
     NotFound = "not_found", 404, "There is nothing here";
+    /// A path that no price is set for, behind a door.
+    NoPrice = "no_price", 403, "No price is set for this request";
     /// The route exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "This route does not take this method";
     /// A body beyond the limit.

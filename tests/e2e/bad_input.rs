@@ -184,7 +184,8 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("salt402.toml");
     let chain = "[chains.local]\nrpc = \"http://127.0.0.1:1\"\ncontract = \"0x1111111111111111111111111111111111111111\"\n";
-    let gateway = "[gateway]\nchain = \"local\"\npayee = \"0x2222222222222222222222222222222222222222\"\n";
+    let gateway =
+        "[payment]\nchain = \"local\"\npayee = \"0x2222222222222222222222222222222222222222\"\n[gateway]\n";
     let model = "[gateway.models.m]\nupstream = \"demo\"\n";
     let check = |text: &str, variables: &[(&str, &str)]| {
         std::fs::write(&path, text).unwrap();
@@ -213,14 +214,23 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         ("[chains.local]\nrpc = \"http://127.0.0.1:1\"\n".into(), "either `contract` or `deployments`"),
         (format!("{chain}[verifier]\nmax_wait_ms = 999999\n"), "verifier.max_wait_ms: expected 0 to 120000"),
         (format!("{chain}[verifier]\nlisten = \"nowhere\"\n"), "line 5"),
-        (good.replace("0x2222", "0x22"), "gateway.payee: expected"),
+        (good.replace("0x2222", "0x22"), "payment.payee: expected"),
         (
             good.replace("chain = \"local\"", "chain = \"base\""),
-            "gateway.chain: expected a table of [chains]",
+            "payment.chain: expected a table of [chains]",
         ),
         (good.replace("0.001 SALT", "0.001"), "gateway.models.m.price_per_request: expected an amount"),
         (good.replace("0.001 SALT", "0.001 ETH"), "found the unit \"ETH\""),
         (good.replace("0.001 SALT", "0"), "expected a price"),
+        (good.replace("[payment]\n", "[payments]\n"), "unknown field `payments`"),
+        (
+            format!("{chain}[gateway]\n{model}price_per_request = \"5\"\n"),
+            "payment: expected a table [payment]",
+        ),
+        (
+            format!("{good}[[forward_auth.routes]]\npath = \"paid\"\nprice = \"1\"\n"),
+            "forward_auth.routes[0].path: expected",
+        ),
         (good.replace("\"demo\"", "\"ftp://x\""), "gateway.models.m.upstream: expected"),
     ] {
         let (ok, said) = check(&text, &[]);

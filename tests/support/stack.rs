@@ -21,6 +21,8 @@ pub struct StackOptions {
     pub verifier: String,
     /// Lines for `[gateway]`.
     pub gateway: String,
+    /// Sections of their own.
+    pub sections: String,
     /// Whether to leave `salt402` unstarted.
     pub idle: bool,
     /// Whether `salt402` sees the chain through a node with Citrate's habits, under Citrate's profile.
@@ -143,11 +145,15 @@ deployments = "deployments"
 listen = "{verifier}"
 {verifier_lines}
 
+[payment]
+chain = "local"
+payee = "{PAYEE}"
+
+{sections}
+
 [gateway]
 listen = "{gateway}"
 verifier = "http://{verifier}"
-chain = "local"
-payee = "{PAYEE}"
 {gateway_lines}
 
 [gateway.models.counted]
@@ -168,6 +174,7 @@ max_tokens = 64
             verifier_lines = options.verifier,
             gateway = self.gateway.trim_start_matches("http://"),
             gateway_lines = options.gateway,
+            sections = options.sections,
             upstream = self.upstream.url(),
         );
         std::fs::write(self.config(), config).expect("the configuration");

@@ -3,6 +3,7 @@
 //! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 
+mod desk;
 pub mod http;
 pub mod judge;
 pub mod policy;
@@ -10,6 +11,7 @@ mod verifier;
 mod waker;
 mod watch;
 
+pub use desk::{Desk, RemoteVerifier};
 pub use policy::{ChainPolicy, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;

@@ -41,10 +41,21 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         policy.max_age.as_secs(),
         policy.max_wait.as_millis(),
     );
+    if let Ok(payment) = config.payment() {
+        println!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
+    }
+    if let Some(auth) = &config.forward_auth {
+        println!("  proxies may ask at /v1/forward-auth");
+        for rule in auth.tariff(&config)?.rules {
+            let methods =
+                if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
+            println!("    {} ({methods}): {} base units", rule.path, rule.amount);
+        }
+    }
     match &config.gateway {
         None => println!("  no gateway"),
         Some(gateway) => {
-            println!("  serve on {}, paid to {} in {}", gateway.listen, gateway.payee()?, gateway.asset());
+            println!("  serve on {}", gateway.listen);
             for (name, model) in gateway.catalogue(&config)?.0 {
                 println!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

@@ -1,4 +1,4 @@
-//! `[gateway]`: what is sold, for how much, to whom the money goes.
+//! `[gateway]`: which models are sold, and for how much.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_gateway::{Catalogue, Model, Price, Upstream};
-use salt402_protocol::asset::parse_address;
-use salt402_protocol::{Address, Amount, Asset, ChainId};
+use salt402_protocol::Amount;
 use serde::Deserialize;
 use url::Url;
 
@@ -24,19 +23,6 @@ pub(crate) struct GatewayConfig {
     /// The verifier to ask when the gateway runs alone (`salt402 serve`).
     #[serde(default)]
     pub(crate) verifier: Option<Url>,
-    /// The name of the chain, of the table `[chains.NAME]`, on which to be paid.
-    chain: String,
-    /// Who is to be paid.
-    payee: String,
-    /// What is to be paid: `native`, or the address of an ERC-20 token.
-    #[serde(default = "native")]
-    asset: Asset,
-    /// A token's symbol, in which prices are written.
-    #[serde(default)]
-    asset_symbol: Option<String>,
-    /// A token's decimal places.
-    #[serde(default)]
-    asset_decimals: Option<u8>,
     /// Largest request body, in bytes.
     #[serde(default = "body_limit")]
     pub(crate) max_body_bytes: usize,
@@ -91,9 +77,6 @@ struct ModelConfig {
 fn listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4021))
 }
-fn native() -> Asset {
-    Asset::Native
-}
 fn body_limit() -> usize {
     256 * 1024
 }
@@ -117,41 +100,8 @@ fn timeout() -> u64 {
 }
 
 impl GatewayConfig {
-    pub(crate) fn payee(&self) -> Result<Address, ConfigError> {
-        parse_address(&self.payee).filter(|address| !address.is_zero()).ok_or_else(|| {
-            let what = format!(
-                "expected the 0x address that is to be paid, with the right checksum, found {:?}",
-                self.payee
-            );
-            ConfigError::value("gateway.payee", what)
-        })
-    }
-
-    pub(crate) fn asset(&self) -> Asset {
-        self.asset
-    }
-
-    pub(crate) fn chain(&self, config: &Config) -> Result<ChainId, ConfigError> {
-        Ok(self.chain_profile(config)?.chain_id)
-    }
-
-    /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
-    pub(crate) fn token_names(&self) -> Option<(String, u8)> {
-        self.asset_symbol.clone().zip(self.asset_decimals)
-    }
-
     pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        self.payee()?;
-        self.chain_profile(config)?;
-        let token = matches!(self.asset, Asset::Token(_));
-        if token && self.token_names().is_none() {
-            let what = "expected with a token, together with asset_decimals, as in asset_symbol = \"USDC\"";
-            return Err(ConfigError::value("gateway.asset_symbol", what));
-        }
-        if !token && (self.asset_symbol.is_some() || self.asset_decimals.is_some()) {
-            let what = "is for tokens; the native coin's symbol and decimals are the network's";
-            return Err(ConfigError::value("gateway.asset_symbol", what));
-        }
+        let unit = config.payment()?.unit(config)?;
         if self.models.is_empty() {
             return Err(ConfigError::value(
                 "gateway.models",
@@ -164,21 +114,21 @@ impl GatewayConfig {
         }
         for (name, model) in &self.models {
             model.check(name)?;
-            model.price(name, &self.symbol(config)?)?;
+            model.price(name, &unit)?;
         }
         Ok(())
     }
 
     /// What is served. API keys are read here, so this is for running, not for checking.
     pub(crate) fn catalogue(&self, config: &Config) -> Result<Catalogue, ConfigError> {
-        let symbol = self.symbol(config)?;
+        let unit = config.payment()?.unit(config)?;
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
             catalogue.0.insert(
                 name.clone(),
                 Model {
                     description: model.description.clone(),
-                    price: model.price(name, &symbol)?,
+                    price: model.price(name, &unit)?,
                     default_tokens: model.default_tokens,
                     max_tokens: model.max_tokens,
                     upstream: Arc::new(model.upstream(name, config)?),
@@ -186,29 +136,6 @@ impl GatewayConfig {
             );
         }
         Ok(catalogue)
-    }
-
-    fn chain_profile(&self, config: &Config) -> Result<salt402_chain::Profile, ConfigError> {
-        let chain = config.chains.get(&self.chain).ok_or_else(|| {
-            let known: Vec<_> = config.chains.keys().map(String::as_str).collect();
-            let what = format!(
-                "expected a table of [chains], which are {}, found {:?}",
-                known.join(", "),
-                self.chain
-            );
-            ConfigError::value("gateway.chain", what)
-        })?;
-        chain.profile(&self.chain)
-    }
-
-    fn symbol(&self, config: &Config) -> Result<(String, u8), ConfigError> {
-        match self.token_names() {
-            Some(names) => Ok(names),
-            None => {
-                let profile = self.chain_profile(config)?;
-                Ok((profile.native_symbol, profile.native_decimals))
-            }
-        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
 
 mod chain;
+mod forward_auth;
 mod gateway;
+mod payment;
 mod secret;
 mod text;
 mod verifier;
@@ -14,7 +16,9 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 pub(crate) use chain::{ChainConfig, ResolvedChain};
+pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
+pub(crate) use payment::PaymentConfig;
 pub(crate) use secret::{payer_key, quote_key};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
@@ -34,6 +38,12 @@ pub(crate) struct Config {
     /// The verifier; left out, its defaults.
     #[serde(default)]
     pub(crate) verifier: VerifierConfig,
+    /// On which chain, to whom and in what to be paid; needed where something is sold.
+    #[serde(default)]
+    payment: Option<PaymentConfig>,
+    /// What a proxy may ask the verifier; left out, nothing.
+    #[serde(default)]
+    pub(crate) forward_auth: Option<ForwardAuthConfig>,
     /// The gateway; left out, none runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
@@ -126,6 +136,12 @@ impl Config {
         self.chains.iter().map(|(name, chain)| chain.resolve(name, &self.folder)).collect()
     }
 
+    /// On which chain, to whom and in what to be paid.
+    pub(crate) fn payment(&self) -> Result<&PaymentConfig, ConfigError> {
+        let what = "expected a table [payment] with chain and payee: who is to be paid?";
+        self.payment.as_ref().ok_or_else(|| ConfigError::value("payment", what))
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if self.chains.is_empty() {
             return Err(ConfigError::value(
@@ -142,6 +158,12 @@ impl Config {
             }
         }
         self.verifier.check()?;
+        if let Some(payment) = &self.payment {
+            payment.check(self)?;
+        }
+        if let Some(auth) = &self.forward_auth {
+            auth.check(self)?;
+        }
         match &self.gateway {
             Some(gateway) => gateway.check(self),
             None => Ok(()),

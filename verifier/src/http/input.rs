@@ -43,17 +43,21 @@ pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fa
         let detail = "send one header Content-Type: application/json";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
-    let read = axum::body::to_bytes(request.into_body(), limit);
-    let Ok(read) = tokio::time::timeout(PATIENCE, read).await else {
+    Ok(read_body(request.into_body(), limit).await?)
+}
+
+/// Reads a body up to `limit` bytes, within ten seconds.
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let Ok(read) = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await else {
         let detail = format!("the body did not arrive within {} s", PATIENCE.as_secs());
-        return Err(Problem::new(Code::RequestTimeout, detail).into());
+        return Err(Problem::new(Code::RequestTimeout, detail));
     };
     read.map_err(|error| {
         let cause = std::error::Error::source(&error);
         if cause.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes")).into()
+            Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"))
         } else {
-            Problem::new(Code::MalformedJson, "the body ended before it was complete").into()
+            Problem::new(Code::MalformedJson, "the body ended before it was complete")
         }
     })
 }

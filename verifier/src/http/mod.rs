@@ -1,9 +1,21 @@
 //! The verifier's HTTP API. Every refusal is a problem document (RFC 9457) with a stable `code`.
 
 mod answer;
+mod door;
+mod forward_auth;
 mod input;
+mod layer;
+mod offer;
+mod presented;
 mod routes;
+mod tariff;
 
 pub use answer::{Fault, no_store, problem_response};
+pub use door::{Door, Order, Passage};
+pub use forward_auth::ForwardAuth;
 pub use input::{StrictJson, read_json};
+pub use layer::{Paid, PaidLayer, Payer};
+pub use offer::vary;
+pub use presented::Presented;
 pub use routes::{PrometheusHandle, finish, router, watch_router};
+pub use tariff::{Rule, Tariff};

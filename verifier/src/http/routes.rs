@@ -1,12 +1,13 @@
 //! Which path asks what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
@@ -17,17 +18,28 @@ use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::answer::{Fault, method_not_allowed, not_found, problem_response};
+use super::forward_auth::{self, ForwardAuth};
 use super::input::StrictJson;
 use crate::Verifier;
 
 /// The whole API of a verifier: `/v1/…` and what [`watch_routes`] has.
-pub fn router(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
+///
+/// With `auth`, a proxy may ask at `/v1/forward-auth`.
+pub fn router(verifier: Verifier, metrics: Option<PrometheusHandle>, auth: Option<ForwardAuth>) -> Router {
+    let proxied = match auth {
+        Some(auth) => Router::new()
+            .route(forward_auth::PATH, any(forward_auth::handle))
+            .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
+            .with_state(Arc::new(auth)),
+        None => Router::new(),
+    };
     let routes = Router::new()
         .route("/v1/quotes", post(quotes))
         .route("/v1/verify", post(verify))
         .route("/v1/payments/{transaction}", get(payments))
         .route("/v1/incidents", get(incidents))
         .with_state(verifier.clone())
+        .merge(proxied)
         .merge(watch_routes(verifier, metrics));
     finish(routes)
 }

@@ -8,15 +8,18 @@ use salt402_protocol::{Code, Problem, Proof, QuoteId};
 
 /// The payment headers of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Presented {
-    pub(crate) proof: Option<Proof>,
-    pub(crate) quote: Option<QuoteId>,
+pub struct Presented {
+    /// The proof.
+    pub proof: Option<Proof>,
+    /// The id of the quote that was paid.
+    pub quote: Option<QuoteId>,
     /// Whether the client asks for a quote that nobody else can be given.
-    pub(crate) secret: bool,
+    pub secret: bool,
 }
 
 impl Presented {
-    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+    /// Reads them; a header with more than one reading is refused.
+    pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let proof = one(headers, PROOF_HEADER)?
             .map(|text| {
                 text.parse::<Proof>().map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))
@@ -39,7 +42,7 @@ impl Presented {
 }
 
 /// A header's one value. Given twice it has two readings, and a proxy may have chosen another than we would.
-fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

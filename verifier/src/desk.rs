@@ -5,10 +5,11 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Verdict, VerifyRequest};
 use salt402_protocol::{Code, Problem};
-use salt402_verifier::Verifier;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
+
+use crate::Verifier;
 
 /// A verifier, near or far.
 #[derive(Clone)]
@@ -20,14 +21,16 @@ pub enum Desk {
 }
 
 impl Desk {
-    pub(crate) async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
+    /// Asks for a quote.
+    pub async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
         match self {
             Self::Here(verifier) => verifier.quote(request),
             Self::There(remote) => remote.ask("v1/quotes", request, Duration::ZERO).await,
         }
     }
 
-    pub(crate) async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
+    /// Asks whether a request was paid.
+    pub async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
         match self {
             Self::Here(verifier) => verifier.verify(request).await,
             Self::There(remote) => {
@@ -37,7 +40,7 @@ impl Desk {
     }
 
     /// Whether payments can be verified now; if not, why.
-    pub(crate) async fn ready(&self) -> Result<(), String> {
+    pub async fn ready(&self) -> Result<(), String> {
         match self {
             Self::Here(verifier) => match verifier.status().await {
                 Ok(status) if status.ready => Ok(()),

@@ -6,8 +6,9 @@ use salt402_protocol::api::{QuoteRequest, QuoteResponse};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails, Resource};
 use salt402_protocol::problem::PROBLEM_JSON;
 use salt402_protocol::{Code, Problem};
-use salt402_verifier::http::{no_store, problem_response};
 use serde::Serialize;
+
+use super::answer::{no_store, problem_response};
 
 /// A problem document that carries the payment's details beside its own members.
 #[derive(Serialize)]
@@ -56,7 +57,7 @@ pub(crate) fn response(problem: &Problem, details: &PaymentDetails) -> Response<
 }
 
 /// The headers that the answer depends on, for caches that do not heed `no-store`.
-pub(crate) fn vary(headers: &mut axum::http::HeaderMap) {
+pub fn vary(headers: &mut axum::http::HeaderMap) {
     headers.insert(
         header::VARY,
         HeaderValue::from_static("X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"),

@@ -1,0 +1,83 @@
+//! `[forward_auth]`: what a proxy may ask, and what its paths cost.
+
+use salt402_verifier::http::{Rule, Tariff};
+use serde::Deserialize;
+
+use super::{Config, ConfigError, parse_price};
+
+/// What a proxy may ask.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ForwardAuthConfig {
+    /// How long a proof may wait for its payment, in milliseconds.
+    #[serde(default = "wait")]
+    pub(crate) wait_ms: u64,
+    /// For how long after its first use the same proof lets the same request pass again, in seconds.
+    #[serde(default)]
+    pub(crate) again_within_s: u64,
+    /// Whether a request that no route names may pass for nothing; else it is refused.
+    #[serde(default)]
+    others_pass: bool,
+    /// The prices, tried in this order.
+    routes: Vec<RouteConfig>,
+}
+
+/// A price.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RouteConfig {
+    /// A path, or with a `*` at its end everything that begins so.
+    path: String,
+    /// The methods it is for; left out, all.
+    #[serde(default)]
+    methods: Vec<String>,
+    /// What a request costs, such as `0.001 SALT`; `0` for nothing.
+    price: String,
+    /// What is paid for, in words.
+    #[serde(default)]
+    description: Option<String>,
+}
+
+fn wait() -> u64 {
+    10_000
+}
+
+impl ForwardAuthConfig {
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        self.tariff(config).map(|_| ())
+    }
+
+    pub(crate) fn tariff(&self, config: &Config) -> Result<Tariff, ConfigError> {
+        let (symbol, decimals) = config.payment()?.unit(config)?;
+        if self.routes.is_empty() {
+            let what = "expected at least one [[forward_auth.routes]] with path and price";
+            return Err(ConfigError::value("forward_auth.routes", what));
+        }
+        let rule = |(index, route): (usize, &RouteConfig)| {
+            let key = |field: &str| format!("forward_auth.routes[{index}].{field}");
+            let stars = route.path.matches('*').count();
+            if !route.path.starts_with('/') || stars > 1 || (stars == 1 && !route.path.ends_with('*')) {
+                let what = format!(
+                    "expected a path such as /paid/*, with a * at its end alone, found {:?}",
+                    route.path
+                );
+                return Err(ConfigError::value(key("path"), what));
+            }
+            if let Some(odd) =
+                route.methods.iter().find(|method| method.chars().any(|c| !c.is_ascii_uppercase()))
+            {
+                return Err(ConfigError::value(
+                    key("methods"),
+                    format!("expected names such as GET, found {odd:?}"),
+                ));
+            }
+            let amount = parse_price(&route.price, &symbol, decimals)
+                .map_err(|what| ConfigError::value(key("price"), what))?;
+            let description =
+                route.description.clone().unwrap_or_else(|| format!("one request of {}", route.path));
+            Ok(Rule { path: route.path.clone(), methods: route.methods.clone(), amount, description })
+        };
+        let rules = self.routes.iter().enumerate().map(rule).collect::<Result<_, _>>()?;
+        Ok(Tariff { rules, others_pass: self.others_pass })
+    }
+}

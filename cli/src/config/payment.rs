@@ -1,0 +1,96 @@
+//! `[payment]`: on which chain, to whom and in what to be paid, for everything that is sold.
+
+use salt402_chain::Profile;
+use salt402_protocol::asset::parse_address;
+use salt402_protocol::{Address, Asset, ChainId};
+use serde::Deserialize;
+
+use super::{Config, ConfigError};
+
+/// On which chain, to whom and in what to be paid.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PaymentConfig {
+    /// The name of the chain, of the table `[chains.NAME]`, on which to be paid.
+    chain: String,
+    /// Who is to be paid.
+    payee: String,
+    /// What is to be paid: `native`, or the address of an ERC-20 token.
+    #[serde(default = "native")]
+    asset: Asset,
+    /// A token's symbol, in which prices are written.
+    #[serde(default)]
+    asset_symbol: Option<String>,
+    /// A token's decimal places.
+    #[serde(default)]
+    asset_decimals: Option<u8>,
+}
+
+fn native() -> Asset {
+    Asset::Native
+}
+
+impl PaymentConfig {
+    pub(crate) fn payee(&self) -> Result<Address, ConfigError> {
+        parse_address(&self.payee).filter(|address| !address.is_zero()).ok_or_else(|| {
+            let what = format!(
+                "expected the 0x address that is to be paid, with the right checksum, found {:?}",
+                self.payee
+            );
+            ConfigError::value("payment.payee", what)
+        })
+    }
+
+    pub(crate) fn asset(&self) -> Asset {
+        self.asset
+    }
+
+    pub(crate) fn chain(&self, config: &Config) -> Result<ChainId, ConfigError> {
+        Ok(self.profile(config)?.chain_id)
+    }
+
+    /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
+    pub(crate) fn token_names(&self) -> Option<(String, u8)> {
+        self.asset_symbol.clone().zip(self.asset_decimals)
+    }
+
+    /// The symbol and decimal places in which prices are written.
+    pub(crate) fn unit(&self, config: &Config) -> Result<(String, u8), ConfigError> {
+        match self.token_names() {
+            Some(names) => Ok(names),
+            None => {
+                let profile = self.profile(config)?;
+                Ok((profile.native_symbol, profile.native_decimals))
+            }
+        }
+    }
+
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        self.payee()?;
+        self.profile(config)?;
+        let token = matches!(self.asset, Asset::Token(_));
+        let key = "payment.asset_symbol";
+        if token && self.token_names().is_none() {
+            let what = "expected with a token, together with asset_decimals, as in asset_symbol = \"USDC\"";
+            return Err(ConfigError::value(key, what));
+        }
+        if !token && (self.asset_symbol.is_some() || self.asset_decimals.is_some()) {
+            let what = "is for tokens; the native coin's symbol and decimals are the network's";
+            return Err(ConfigError::value(key, what));
+        }
+        Ok(())
+    }
+
+    fn profile(&self, config: &Config) -> Result<Profile, ConfigError> {
+        let chain = config.chains.get(&self.chain).ok_or_else(|| {
+            let known: Vec<_> = config.chains.keys().map(String::as_str).collect();
+            let what = format!(
+                "expected a table of [chains], which are {}, found {:?}",
+                known.join(", "),
+                self.chain
+            );
+            ConfigError::value("payment.chain", what)
+        })?;
+        chain.profile(&self.chain)
+    }
+}

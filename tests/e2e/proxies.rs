@@ -1,0 +1,226 @@
+//! A paid path before a plain file server, by forward-auth: asked as each proxy asks, and through the real proxies with
+//! the configurations of the documentation.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use salt402_tests::{Stack, StackOptions, payment_details, root};
+
+use crate::SALT402;
+
+fn priced() -> StackOptions {
+    let sections = r#"
+[forward_auth]
+wait_ms = 5000
+
+[[forward_auth.routes]]
+path = "/free/*"
+price = "0"
+
+[[forward_auth.routes]]
+path = "/paid/*"
+methods = ["GET", "HEAD"]
+price = "777"
+description = "a file"
+"#;
+    StackOptions { sections: sections.into(), ..Default::default() }
+}
+
+/// A process that is ended with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < give_up && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command) -> Running {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Running(child.unwrap_or_else(|error| panic!("{name}: {error}; run `make proxies`")))
+}
+
+/// A file server that knows nothing of payments, and counts what it serves in its log.
+struct Files {
+    _server: Running,
+    port: u16,
+    log: std::path::PathBuf,
+}
+
+impl Files {
+    fn start(folder: &Path) -> Self {
+        let files = folder.join("files");
+        for place in ["paid", "free"] {
+            std::fs::create_dir_all(files.join(place)).unwrap();
+            std::fs::write(files.join(place).join("file.txt"), format!("a {place} file\n")).unwrap();
+        }
+        let (port, log) = (salt402_tests::free_port(), folder.join("files.log"));
+        let server = Command::new("python3")
+            .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+            .arg(&files)
+            .arg(port.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .expect("python3");
+        Self { _server: Running(server), port, log }
+    }
+
+    fn served(&self) -> usize {
+        std::fs::read_to_string(&self.log).unwrap().matches("GET /paid/file.txt").count()
+    }
+}
+
+/// Paid once, through a proxy at `base`: refused, paid, served, refused again.
+async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
+    let (free, paid) = (format!("{base}/free/file.txt"), format!("{base}/paid/file.txt"));
+    let answer = stack.until(&free, |answer| answer.status == StatusCode::OK).await;
+    assert_eq!(answer.body, "a free file\n");
+
+    let unpaid = stack.get(&paid).await;
+    let details = payment_details(&unpaid);
+    assert_eq!(details.amount.to_string(), "777");
+    assert_eq!(details.resource.path, "/paid/file.txt");
+    assert!(unpaid.headers["cache-control"].to_str().unwrap().contains("no-store"));
+    let proof = stack.payer().pay(&details).await.to_string();
+    let show = |path: &str, extra: Option<(&'static str, &'static str)>| {
+        let mut request = stack.client.get(path).header("x-payment-proof", &proof);
+        if let Some((name, value)) = extra {
+            request = request.header(name, value);
+        }
+        async move {
+            let response = request.send().await.unwrap();
+            (response.status(), response.headers().clone(), response.text().await.unwrap())
+        }
+    };
+    // A client that names another request itself does not get it for this price.
+    for name in ["X-Original-URI", "X-Forwarded-Uri"] {
+        let (status, ..) = show(&format!("{base}/paid/other.txt"), Some((name, "/paid/file.txt"))).await;
+        assert!(status != StatusCode::OK && status != StatusCode::NOT_FOUND, "{name}: {status}");
+    }
+    assert_eq!(files.served(), 0);
+    let (status, headers, body) = show(&paid, None).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, "a paid file\n"));
+    assert!(headers["cache-control"].to_str().unwrap().contains("no-store"));
+    let (status, headers, _) = show(&paid, None).await;
+    assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "one payment is one request");
+    assert!(headers.contains_key("x-payment-details"));
+    assert_eq!(files.served(), 1);
+    let (status, ..) = show(&format!("{base}/paid/../paid/file.txt"), None).await;
+    assert_ne!(status, StatusCode::OK);
+    assert_eq!(files.served(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_asks_before_it_serves() {
+    let mut stack = Stack::start_with(SALT402, priced()).await;
+    let files = Files::start(stack.folder());
+    let port = salt402_tests::free_port();
+    let _caddy = start(
+        Command::new("caddy")
+            .args(["run", "--adapter", "caddyfile", "--config"])
+            .arg(root().join("docs/proxies/Caddyfile"))
+            .env("PORT", port.to_string())
+            .env("SALT402", stack.verifier.trim_start_matches("http://"))
+            .env("BACKEND", format!("127.0.0.1:{}", files.port))
+            .env("HOME", stack.folder())
+            .env("XDG_DATA_HOME", stack.folder())
+            .env("XDG_CONFIG_HOME", stack.folder()),
+    );
+    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_asks_before_it_serves() {
+    let mut stack = Stack::start_with(SALT402, priced()).await;
+    let files = Files::start(stack.folder());
+    let port = salt402_tests::free_port();
+    let text = std::fs::read_to_string(root().join("docs/proxies/nginx.conf")).unwrap();
+    let text = text
+        .replace("@HOME@", &stack.folder().display().to_string())
+        .replace("@PORT@", &port.to_string())
+        .replace("@SALT402@", stack.verifier.trim_start_matches("http://"))
+        .replace("@BACKEND@", &format!("127.0.0.1:{}", files.port));
+    let config = stack.folder().join("nginx.conf");
+    std::fs::write(&config, text).unwrap();
+    let _nginx = start(Command::new("nginx").arg("-p").arg(stack.folder()).arg("-c").arg(&config));
+    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn haproxy_asks_before_it_serves() {
+    let mut stack = Stack::start_with(SALT402, priced()).await;
+    let files = Files::start(stack.folder());
+    let port = salt402_tests::free_port();
+    let _haproxy = start(
+        Command::new("haproxy")
+            .arg("-f")
+            .arg(root().join("docs/proxies/haproxy.cfg"))
+            .env("HOME_DIR", root().join("docs/proxies"))
+            .env("PORT", port.to_string())
+            .env("SALT402", stack.verifier.trim_start_matches("http://"))
+            .env("BACKEND", format!("127.0.0.1:{}", files.port)),
+    );
+    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traefik_and_envoy_ask_in_their_own_ways() {
+    let stack = Stack::start_with(SALT402, priced()).await;
+    let auth = format!("{}/v1/forward-auth", stack.verifier);
+    let ask = async |url: &str, headers: &[(&str, &str)]| {
+        let mut request = stack.client.get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        salt402_tests::Answer { status, headers, body: response.text().await.unwrap() }
+    };
+    let traefik =
+        [("x-forwarded-method", "GET"), ("x-forwarded-uri", "/paid/x?a=b"), ("x-forwarded-host", "h")];
+    let details = payment_details(&ask(&auth, &traefik).await);
+    assert_eq!(details.resource.path, "/paid/x?a=b");
+    let envoy = format!("{auth}/paid/x?a=b");
+    assert_eq!(
+        payment_details(&ask(&envoy, &[]).await).resource.request_digest,
+        details.resource.request_digest
+    );
+
+    let proof = stack.payer().pay(&details).await.to_string();
+    let passed = ask(&envoy, &[("x-payment-proof", &proof)]).await;
+    assert_eq!(passed.status, StatusCode::OK, "{}", passed.body);
+    assert_eq!(passed.headers["x-payment-payer"], "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
+    assert_eq!(passed.headers["x-payment-amount"], "777");
+    let again = ask(&auth, &[&traefik[..], &[("x-payment-proof", &proof)]].concat()).await;
+    assert_eq!((again.status, again.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "already_claimed"));
+
+    // Which request? None, two, or one that no price is set for.
+    let both = [&traefik[..], &[("x-original-method", "GET"), ("x-original-uri", "/free/x")]].concat();
+    for (headers, status, code) in [
+        (&[][..], 400, "malformed_header"),
+        (&both[..], 400, "malformed_header"),
+        (&[("x-forwarded-method", "GET"), ("x-forwarded-uri", "/none")][..], 403, "no_price"),
+        (&[("x-forwarded-method", "POST"), ("x-forwarded-uri", "/paid/x")][..], 403, "no_price"),
+        (
+            &[("x-forwarded-method", "GET"), ("x-forwarded-uri", "/free/%2e%2e/paid/x")][..],
+            400,
+            "malformed_parameter",
+        ),
+    ] {
+        let answer = ask(&auth, headers).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{headers:?}");
+    }
+    let free = ask(&auth, &[("x-forwarded-method", "GET"), ("x-forwarded-uri", "/free/x")]).await;
+    assert_eq!(free.status, StatusCode::OK);
+}

@@ -1,0 +1,139 @@
+//! The door before a paid request: asks for payment, or lets it through, once.
+
+use std::time::Duration;
+
+use alloy_primitives::Address;
+use axum::body::Body;
+use axum::http::Response;
+use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::details::Resource;
+use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, RequestDigest};
+
+use super::offer;
+use super::presented::Presented;
+use crate::Desk;
+
+/// What every request behind a door is paid with.
+#[derive(Clone)]
+pub struct Door {
+    /// Where payments are asked about.
+    pub desk: Desk,
+    /// The chain to be paid on.
+    pub chain: ChainId,
+    /// Who is to be paid.
+    pub payee: Address,
+    /// What is to be paid.
+    pub asset: Asset,
+    /// A token's symbol and decimal places, for people; the native coin's come from its network.
+    pub token_names: Option<(String, u8)>,
+    /// How long a proof may wait for its payment.
+    pub wait: Duration,
+    /// The name under which payments are claimed; the same after a restart, so that a claim is found again.
+    pub claimant: String,
+}
+
+/// A request and its price.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its method.
+    pub method: String,
+    /// Its target.
+    pub path: String,
+    /// The digest that a quote is bound to.
+    pub digest: RequestDigest,
+    /// What it costs, in base units.
+    pub amount: Amount,
+    /// What will be done, in words.
+    pub description: String,
+}
+
+/// What became of a request at a door.
+#[derive(Debug)]
+pub enum Passage {
+    /// It was paid for and the payment is used up for it; `claim.first` is true once.
+    Granted {
+        /// The payment.
+        payment: Box<PaymentView>,
+        /// The claim.
+        claim: ClaimView,
+    },
+    /// It must be paid for, or was refused: the answer to give.
+    Refused(Response<Body>),
+}
+
+impl Door {
+    /// Lets a request through, or says how to pay for it. A payment is used up, on disk, before this returns.
+    pub async fn pass(&self, order: &Order, presented: &Presented) -> Result<Passage, Problem> {
+        let Some(proof) = presented.proof else {
+            let problem = Problem::new(
+                Code::PaymentRequired,
+                "pay the amount to the recipient through paymentContract with this reference, then send the same \
+                 request again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>",
+            );
+            return self.refuse(order, presented, &problem).await.map(Passage::Refused);
+        };
+        match self.verify(order, presented, proof).await? {
+            Verdict::Accepted { payment, claim: Some(claim) } => Ok(Passage::Granted { payment, claim }),
+            Verdict::Accepted { claim: None, .. } => Err(Problem::new(
+                Code::VerifierUnavailable,
+                "the verifier accepted without the claim it was asked for",
+            )),
+            // No details: whoever has paid must not be led to pay again.
+            Verdict::Pending { code, detail, retry_after_ms } => {
+                Err(Problem::new(code, detail).retry_after(retry_after_ms))
+            }
+            Verdict::Rejected { code, detail } => {
+                self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
+            }
+        }
+    }
+
+    /// A 402 with a fresh quote, and why.
+    pub async fn refuse(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        problem: &Problem,
+    ) -> Result<Response<Body>, Problem> {
+        let asked = QuoteRequest {
+            chain: self.chain,
+            payee: self.payee,
+            asset: self.asset,
+            amount: order.amount,
+            request_digest: order.digest,
+            secret: presented.secret || presented.quote.is_some(),
+        };
+        let mut quote = self.desk.quote(&asked).await?;
+        if let Some((symbol, decimals)) = &self.token_names {
+            quote.symbol.clone_from(symbol);
+            quote.decimals = *decimals;
+        }
+        let resource = Resource {
+            method: order.method.clone(),
+            path: order.path.clone(),
+            description: order.description.clone(),
+            request_digest: order.digest,
+        };
+        metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
+        Ok(offer::response(problem, &offer::details(&asked, quote, resource)))
+    }
+
+    async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
+        let request = VerifyRequest {
+            proof,
+            quote_id: presented.quote.clone(),
+            requirement: Requirement {
+                chain: self.chain,
+                payee: self.payee,
+                asset: self.asset,
+                amount: order.amount,
+                request_digest: order.digest,
+                confirmations: None,
+            },
+            claim: true,
+            claimant: self.claimant.clone(),
+            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.desk.verify(&request).await
+    }
+}

@@ -1,0 +1,144 @@
+//! `GET /v1/forward-auth`: a proxy asks whether a request may pass.
+//!
+//! The proxy says which request in headers of its own: `X-Forwarded-Method` and `X-Forwarded-Uri` (Caddy, Traefik), or
+//! `X-Original-Method` and `X-Original-URI` (nginx, HAProxy), or by the path after `/v1/forward-auth` (Envoy). It must
+//! set them itself, over whatever a client sent. A proxy that asks this way does not show bodies, so the payment is
+//! bound to method and target alone: put what costs by its body behind the gateway or the layer instead.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use salt402_protocol::api::{ClaimView, PaymentView};
+use salt402_protocol::{Code, Problem, RequestDigest};
+
+use super::answer::{Fault, no_store, problem_response};
+use super::door::{Door, Order, Passage};
+use super::offer;
+use super::presented::{Presented, one};
+use super::tariff::Tariff;
+
+/// Where it is asked.
+pub(crate) const PATH: &str = "/v1/forward-auth";
+/// The response header with the refusal's code, for proxies that hand on headers and no bodies.
+const CODE_HEADER: &str = "x-payment-code";
+
+/// What stands before the routes of a proxy.
+#[derive(Clone)]
+pub struct ForwardAuth {
+    /// How requests are paid for.
+    pub door: Door,
+    /// What they cost.
+    pub tariff: Tariff,
+    /// For how long after its first use the same proof lets the same request pass again. Zero: once, and a client
+    /// whose connection breaks has to pay again.
+    pub again_within: Duration,
+}
+
+pub(crate) async fn handle(
+    State(auth): State<Arc<ForwardAuth>>,
+    request: Request,
+) -> Result<Response<Body>, Fault> {
+    let (request, _) = request.into_parts();
+    let status = refusal_status(&request)?;
+    let answered = answer(&auth, &request).await.unwrap_or_else(|problem| with_code(&problem));
+    Ok(match status {
+        Some(status) if answered.status() == StatusCode::PAYMENT_REQUIRED => {
+            let mut answered = answered;
+            *answered.status_mut() = status;
+            answered
+        }
+        _ => answered,
+    })
+}
+
+async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, Problem> {
+    let (method, target) = asked_for(request)?;
+    let Some(rule) = auth.tariff.rule(&method, &target)? else { return Ok(pass(None)) };
+    let presented = Presented::read(&request.headers)?;
+    let order = Order {
+        digest: RequestDigest::of(&method, &target, b""),
+        amount: rule.amount,
+        description: rule.description.clone(),
+        method,
+        path: target,
+    };
+    match auth.door.pass(&order, &presented).await? {
+        Passage::Granted { payment, claim } if claim.first || recent(&claim, auth.again_within) => {
+            Ok(pass(Some(&payment)))
+        }
+        Passage::Granted { .. } => {
+            let problem = Problem::new(
+                Code::AlreadyClaimed,
+                "the payment was used for this request before, and one payment serves one request: pay again",
+            );
+            auth.door.refuse(&order, &presented, &problem).await.map(|response| coded(response, problem.code))
+        }
+        Passage::Refused(response) => Ok(response),
+    }
+}
+
+/// The request that the proxy asks about. Named in two ways it has two readings, and one of them may be a client's.
+fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
+    let headers = &request.headers;
+    let forwarded = (one(headers, "x-forwarded-method")?, one(headers, "x-forwarded-uri")?);
+    let original = (one(headers, "x-original-method")?, one(headers, "x-original-uri")?);
+    let behind = request.uri.path_and_query().and_then(|path| path.as_str().strip_prefix(PATH));
+    let behind = behind.filter(|rest| rest.starts_with('/'));
+    let named = |method: &str, target: &str| Ok((method.to_ascii_uppercase(), target.to_owned()));
+    match (forwarded, original, behind) {
+        ((Some(method), Some(target)), (None, None), None) => named(method, target),
+        ((None, None), (Some(method), Some(target)), None) => named(method, target),
+        ((_, None), (None, None), Some(target)) => named(request.method.as_str(), target),
+        _ => Err(Problem::new(
+            Code::MalformedHeader,
+            "which request is asked about? Let the proxy send either X-Forwarded-Method and X-Forwarded-Uri, or \
+             X-Original-Method and X-Original-URI, and none of a client's",
+        )),
+    }
+}
+
+/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns it back.
+fn refusal_status(request: &Parts) -> Result<Option<StatusCode>, Problem> {
+    match request.uri.query() {
+        Some("refuse_as=401") => Ok(Some(StatusCode::UNAUTHORIZED)),
+        _ => Ok(None),
+    }
+}
+
+fn recent(claim: &ClaimView, within: Duration) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(claim.claimed_at_ms)) < within
+}
+
+/// 200, and who paid, for the proxy to hand on to what is behind it.
+fn pass(payment: Option<&PaymentView>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    no_store(headers);
+    offer::vary(headers);
+    if let Some(payment) = payment {
+        insert(headers, "x-payment-payer", &payment.payer.to_string());
+        insert(headers, "x-payment-id", &payment.payment_id.to_string());
+        insert(headers, "x-payment-amount", &payment.amount.to_string());
+    }
+    response
+}
+
+fn with_code(problem: &Problem) -> Response<Body> {
+    coded(problem_response(problem), problem.code)
+}
+
+fn coded(mut response: Response<Body>, code: Code) -> Response<Body> {
+    insert(response.headers_mut(), CODE_HEADER, code.as_str());
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,171 @@
+//! The tower layer: a service that knows nothing of payments is paid, once for each request.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use axum::routing::post;
+use axum::{Extension, Router};
+use futures::stream::BoxStream;
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_indexer::{FollowerOptions, Missing};
+use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
+use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
+use salt402_verifier::http::{Door, PaidLayer, Payer, Rule, Tariff};
+use salt402_verifier::{ChainPolicy, Desk, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch};
+use tower::ServiceExt as _;
+
+const CHAIN: ChainId = ChainId::CITRATE;
+const CONTRACT: Address = Address::repeat_byte(0xc0);
+
+/// A node that has nothing to say.
+struct Silent(Profile);
+
+#[async_trait]
+impl Node for Silent {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        Ok(CHAIN.get())
+    }
+    async fn header(&self, _at: At) -> Result<Option<Header>, NodeError> {
+        Ok(None)
+    }
+    async fn logs(&self, _query: &LogQuery, _span: Span) -> Result<Vec<Log>, NodeError> {
+        Ok(Vec::new())
+    }
+    async fn receipt(&self, _transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        Ok(None)
+    }
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        Ok(None)
+    }
+    fn profile(&self) -> &Profile {
+        &self.0
+    }
+}
+
+async fn door(store: &Store) -> Door {
+    let profile = Profile::named("local").unwrap();
+    let policy = ChainPolicy {
+        chain: CHAIN,
+        network: "local".into(),
+        contract: CONTRACT,
+        confirmations: 1,
+        symbol: "SALT".into(),
+        decimals: 18,
+        block_time: Duration::from_secs(1),
+        patience: Duration::from_secs(10),
+    };
+    let options = FollowerOptions { chain: CHAIN, contract: CONTRACT, start_block: 0 };
+    let missing = Missing::new(Arc::new(Silent(profile)), store.clone(), options);
+    let verifier = Verifier::new(VerifierOptions {
+        waker: Waker::inside(store),
+        store: store.clone(),
+        key: QuoteKey::new(&[1; 32]).unwrap(),
+        policy: Policy::default(),
+        chains: vec![VerifierChain { policy, watch: Watch::Store, missing }],
+        version: "test".into(),
+    });
+    Door {
+        desk: Desk::Here(verifier),
+        chain: CHAIN,
+        payee: Address::repeat_byte(0xaa),
+        asset: Asset::Native,
+        token_names: None,
+        wait: Duration::ZERO,
+        claimant: "layer".into(),
+    }
+}
+
+/// Puts a payment into the index, as a follower would.
+async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
+    let transaction = B256::repeat_byte(transaction);
+    let (hash, now) = (B256::repeat_byte(1), details.expires_at - 100);
+    let cursor = Cursor { number: 1, hash };
+    let payment = Payment {
+        id: PaymentId(transaction),
+        chain: CHAIN,
+        contract: CONTRACT,
+        transaction,
+        reference: details.reference,
+        payer: Address::repeat_byte(0xbb),
+        payee: details.recipient,
+        asset: details.asset,
+        amount: details.amount,
+    };
+    let placed =
+        PlacedPayment { payment, position: 0, block_number: 1, block_hash: hash, block_timestamp: now };
+    let state = store.chain_state(CHAIN).await.unwrap().unwrap();
+    let block = Block { number: 1, hash, parent_hash: B256::ZERO, timestamp: now };
+    let batch = Batch {
+        chain: CHAIN,
+        expected: state.cursor,
+        keep_through: None,
+        blocks: if state.cursor.is_none() { vec![block] } else { Vec::new() },
+        payments: vec![placed],
+        cursor,
+        head: 1,
+        prune_below: None,
+    };
+    store.apply(batch).await.unwrap();
+}
+
+async fn ask(app: &Router, body: &'static str, proof: Option<u8>) -> (StatusCode, Response<Body>) {
+    let mut request = Request::post("/ask?x=1");
+    if let Some(proof) = proof {
+        request = request.header("x-payment-proof", B256::repeat_byte(proof).to_string());
+    }
+    let response = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    (response.status(), response)
+}
+
+fn details(response: &Response<Body>) -> PaymentDetails {
+    PaymentDetails::from_header(response.headers()[DETAILS_HEADER].to_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
+    store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
+    let served = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&served);
+    let handler = move |Extension(Payer(payment)): Extension<Payer>, body: String| async move {
+        count.fetch_add(1, Ordering::SeqCst);
+        format!("{body} from {}", payment.payer)
+    };
+    let rule = Rule {
+        path: "/ask".into(),
+        methods: vec!["POST".into()],
+        amount: Amount(U256::from(5)),
+        description: "a question".into(),
+    };
+    let tariff = Tariff { rules: vec![rule], others_pass: false };
+    let layer = PaidLayer::new(door(&store).await, tariff).body_limit(64);
+    let app = Router::new().route("/ask", post(handler)).layer(layer);
+
+    let (status, unpaid) = ask(&app, "hello", None).await;
+    assert_eq!(status, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(unpaid.headers()["cache-control"], "no-store, private");
+    pay(&store, &details(&unpaid), 7).await;
+    // Another body is another request.
+    assert_eq!(ask(&app, "other", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
+    let (status, answer) = ask(&app, "hello", Some(7)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer.headers()["cache-control"], "no-store, private");
+    let text = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+    assert!(text.starts_with(b"hello from 0xbBbB"), "{text:?}");
+    assert_eq!(ask(&app, "hello", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(served.load(Ordering::SeqCst), 1);
+
+    let long: &'static str = Box::leak("x".repeat(65).into_boxed_str());
+    assert_eq!(ask(&app, long, None).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let other = Request::get("/ask").body(Body::empty()).unwrap();
+    assert_eq!(app.clone().oneshot(other).await.unwrap().status(), StatusCode::FORBIDDEN);
+    assert_eq!(served.load(Ordering::SeqCst), 1);
+}
