@@ -263,6 +263,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         network: profile.name.clone(),
         contract: chain.contract,
         confirmations: chain.confirmations,
+        depths: chain.depths.clone(),
         symbol: profile.native_symbol.clone(),
         decimals: profile.native_decimals,
         block_time,

@@ -67,6 +67,27 @@ async fn a_payment_waits_until_it_is_deep_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_larger_payment_waits_longer() {
+    let chain = "[[chains.local.depths]]\nfrom = \"2000\"\nconfirmations = 2".to_owned();
+    let mut stack = Stack::start_with(
+        SALT402,
+        StackOptions { chain, gateway: "wait_ms = 0".into(), ..Default::default() },
+    )
+    .await;
+    let (small, large) =
+        (inference("small"), json!({ "model": "counted", "prompt": "large", "max_tokens": 1000 }));
+    let (cheap, dear) = (stack.quote(&small).await, stack.quote(&large).await);
+    let payer = stack.payer();
+    payer.pay(&cheap).await;
+    let proof = payer.pay(&dear).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.infer_with(&large, proof).await.code(), "awaiting_confirmations");
+    stack.anvil.mine(1).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.infer_with(&large, proof).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_verifier_answers_pending_accepted_and_rejected() {
     let mut stack = Stack::start(SALT402).await;
     let digest = format!("0x{}", "77".repeat(32));

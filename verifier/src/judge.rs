@@ -4,7 +4,7 @@
 //! every case can be written down as a test.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Code, Quote, QuoteId, QuoteKey, Terms};
+use salt402_protocol::{Code, Payment, Quote, QuoteId, QuoteKey, Terms};
 use salt402_store::IndexedPayment;
 
 use crate::policy::{ChainPolicy, Policy};
@@ -34,9 +34,10 @@ pub enum Judgement {
     Rejected(Code, String),
 }
 
-/// Blocks that must contain or follow a payment for this requirement.
-pub fn confirmations(requirement: &Requirement, chain: &ChainPolicy) -> u64 {
-    requirement.confirmations.unwrap_or(0).max(chain.confirmations).max(1)
+/// Blocks that must contain or follow a payment that is offered for this requirement. The amount that was paid counts: it
+/// is never less than what was asked.
+pub fn confirmations(requirement: &Requirement, chain: &ChainPolicy, payment: &Payment) -> u64 {
+    chain.confirmations_for(payment.asset, payment.amount).max(requirement.confirmations.unwrap_or(0))
 }
 
 /// Decides. `payments` are those of the transaction that is shown as proof, on the chain of the requirement.
@@ -234,7 +235,11 @@ fn standing(question: &Question<'_>, chain: &ChainPolicy, indexed: &IndexedPayme
         Some(false) => Standing::Taken,
         _ if !indexed.canonical => Standing::Orphaned,
         Some(true) => Standing::Ours,
-        None if indexed.confirmations < confirmations(question.requirement, chain) => Standing::Shallow,
+        None if indexed.confirmations
+            < confirmations(question.requirement, chain, &indexed.placed.payment) =>
+        {
+            Standing::Shallow
+        }
         None => Standing::Free,
     }
 }
@@ -249,7 +254,7 @@ fn verdict(
     match standing {
         Standing::Ours | Standing::Free => Judgement::Paid(index),
         Standing::Shallow => {
-            let needed = confirmations(question.requirement, chain);
+            let needed = confirmations(question.requirement, chain, &indexed.placed.payment);
             Judgement::Pending(
                 Code::AwaitingConfirmations,
                 format!("the payment has {} of {needed} confirmations", indexed.confirmations),

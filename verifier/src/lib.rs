@@ -12,7 +12,7 @@ mod waker;
 mod watch;
 
 pub use desk::{Desk, RemoteVerifier};
-pub use policy::{ChainPolicy, Policy};
+pub use policy::{ChainPolicy, Depth, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use salt402_protocol::ChainId;
 use salt402_protocol::quote::QuoteClock;
+use salt402_protocol::{Amount, Asset, ChainId};
 
 /// What holds on every chain.
 #[derive(Clone, Debug)]
@@ -37,6 +37,25 @@ impl Default for Policy {
     }
 }
 
+/// Amounts from which a payment must be deeper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Of which asset.
+    pub asset: Asset,
+    /// The least amount that this is for, in base units.
+    pub from: Amount,
+    /// Blocks that must contain or follow the payment.
+    pub confirmations: u64,
+}
+
+impl ChainPolicy {
+    /// Blocks that must contain or follow a payment of so much; at least 1.
+    pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
+        let deeper = self.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
+        deeper.map(|depth| depth.confirmations).fold(self.confirmations.max(1), u64::max)
+    }
+}
+
 /// What holds on one chain.
 #[derive(Clone, Debug)]
 pub struct ChainPolicy {
@@ -49,6 +68,8 @@ pub struct ChainPolicy {
     /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
     /// nothing on some chains.
     pub confirmations: u64,
+    /// More confirmations for larger amounts; the largest number that applies counts.
+    pub depths: Vec<Depth>,
     /// The native coin's symbol, for people.
     pub symbol: String,
     /// The native coin's decimal places, for people.

@@ -244,7 +244,7 @@ impl Verifier {
             transaction,
             request: request.requirement.request_digest,
             claimant: request.claimant.clone(),
-            confirmations: judge::confirmations(&request.requirement, chain),
+            confirmations: judge::confirmations(&request.requirement, chain, &paid.placed.payment),
             now_ms,
         };
         let claimed = |first, claimed_at_ms| {

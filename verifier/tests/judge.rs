@@ -12,7 +12,7 @@ use salt402_protocol::{
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
 use salt402_verifier::judge::{Judgement, Question, judge};
-use salt402_verifier::{ChainPolicy, Policy};
+use salt402_verifier::{ChainPolicy, Depth, Policy};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -26,6 +26,7 @@ fn chain() -> ChainPolicy {
         network: "citrate".into(),
         contract: Address::repeat_byte(0xc0),
         confirmations: 1,
+        depths: Vec::new(),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),
@@ -188,6 +189,33 @@ fn depth_is_the_larger_of_policy_and_requirement() {
     requirement.confirmations = Some(0);
     payment.confirmations = 1;
     assert_eq!(decide(&requirement, None, &[payment]), Judgement::Paid(0));
+}
+
+#[test]
+fn a_larger_amount_must_be_deeper() {
+    let mut policy = chain();
+    let native = |from: u64, confirmations| Depth {
+        asset: Asset::Native,
+        from: Amount(U256::from(from)),
+        confirmations,
+    };
+    policy.depths = vec![
+        native(1000, 3),
+        native(5000, 12),
+        Depth { asset: Asset::Token(Address::repeat_byte(1)), ..native(1, 99) },
+    ];
+    for (amount, depth) in [(999, 1), (1000, 3), (4999, 3), (5000, 12)] {
+        assert_eq!(policy.confirmations_for(Asset::Native, Amount(U256::from(amount))), depth);
+    }
+    let (requirement, mut payment) = bare();
+    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+    let decide = |payment: &IndexedPayment| {
+        judge(&question, &Policy::default(), &policy, &key(), std::slice::from_ref(payment))
+    };
+    payment.confirmations = 2;
+    assert_eq!(code(&decide(&payment)), Some(Code::AwaitingConfirmations));
+    payment.confirmations = 3;
+    assert_eq!(decide(&payment), Judgement::Paid(0));
 }
 
 #[test]

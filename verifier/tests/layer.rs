@@ -56,6 +56,7 @@ async fn door(store: &Store) -> Door {
         network: "local".into(),
         contract: CONTRACT,
         confirmations: 1,
+        depths: Vec::new(),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),

@@ -28,6 +28,12 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             if chain.confirmations == 1 { "" } else { "s" },
             profile.finality_depth,
         );
+        for depth in &chain.depths {
+            println!(
+                "    {} base units of {} and more need {}",
+                depth.from, depth.asset, depth.confirmations
+            );
+        }
         let heads =
             if chain.endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
         println!("    node {:?}, {heads}polled every {} ms", chain.endpoint, profile.poll_ms);

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use salt402_chain::{Endpoint, Profile, ProfileOverrides};
-use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
+use salt402_protocol::{Address, Asset};
+use salt402_verifier::Depth;
 use serde::Deserialize;
 use url::Url;
 
-use super::ConfigError;
+use super::{ConfigError, parse_price};
 
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,9 +36,45 @@ pub(crate) struct ChainConfig {
     /// Blocks that must contain or follow a payment; left out, the profile's.
     #[serde(default)]
     confirmations: Option<u64>,
+    /// More confirmations for larger amounts.
+    #[serde(default)]
+    depths: Vec<DepthConfig>,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
+}
+
+/// `[[chains.NAME.depths]]`: amounts from which a payment must be deeper.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DepthConfig {
+    /// The least amount that this is for, such as `1 SALT`, or a whole number of base units.
+    from: String,
+    /// Blocks that must contain or follow the payment.
+    confirmations: u64,
+    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
+    #[serde(default = "native")]
+    asset: Asset,
+}
+
+fn native() -> Asset {
+    Asset::Native
+}
+
+impl DepthConfig {
+    fn resolve(&self, key: &str, profile: &Profile) -> Result<Depth, ConfigError> {
+        let (symbol, decimals) = match self.asset {
+            Asset::Native => (profile.native_symbol.as_str(), profile.native_decimals),
+            Asset::Token(_) => ("units", 0),
+        };
+        let from = parse_price(&self.from, symbol, decimals)
+            .map_err(|what| ConfigError::value(format!("{key}.from"), what))?;
+        if !(1..=1_000_000).contains(&self.confirmations) {
+            let what = format!("expected 1 to 1000000, found {}", self.confirmations);
+            return Err(ConfigError::value(format!("{key}.confirmations"), what));
+        }
+        Ok(Depth { asset: self.asset, from, confirmations: self.confirmations })
+    }
 }
 
 /// A chain with everything found out that is needed to follow it.
@@ -48,6 +85,7 @@ pub(crate) struct ResolvedChain {
     pub(crate) contract: Address,
     pub(crate) start_block: u64,
     pub(crate) confirmations: u64,
+    pub(crate) depths: Vec<Depth>,
 }
 
 /// What the deployment script leaves behind, as far as it is needed here.
@@ -99,7 +137,11 @@ impl ChainConfig {
             ));
         }
         let (contract, start_block) = self.contract(name, folder, &profile)?;
-        Ok(ResolvedChain { profile, endpoint, contract, start_block, confirmations })
+        let depth = |(index, depth): (usize, &DepthConfig)| {
+            depth.resolve(&format!("chains.{name}.depths[{index}]"), &profile)
+        };
+        let depths = self.depths.iter().enumerate().map(depth).collect::<Result<_, _>>()?;
+        Ok(ResolvedChain { profile, endpoint, contract, start_block, confirmations, depths })
     }
 
     fn contract(&self, name: &str, folder: &Path, profile: &Profile) -> Result<(Address, u64), ConfigError> {
