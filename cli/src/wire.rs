@@ -9,14 +9,14 @@ use salt402_chain::{Node, RpcNode};
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Missing};
 use salt402_store::{IndexingLock, Options, Store};
-use salt402_verifier::http::{Door, ForwardAuth};
+use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
     ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_key};
+use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, verifier_token};
 use crate::listen;
 
 /// Which parts a process runs.
@@ -105,15 +105,18 @@ impl Process {
             chains: verified,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
+        let token = verifier_token(config)?.map(|token| Token::new(&token));
         let listener = listen::bind("verifier", config.verifier.listen).await?;
         let address = listener.local_addr()?;
         let router = if parts.verify {
             tracing::info!(%address, "verifier listens");
             let auth = forward_auth(config, &verifier)?;
-            salt402_verifier::http::router(verifier.clone(), Some(metrics), auth)
+            let options = ApiOptions { metrics: Some(metrics), auth, token };
+            salt402_verifier::http::router(verifier.clone(), options)
         } else {
             tracing::info!(%address, "status and metrics listen");
-            salt402_verifier::http::watch_router(verifier.clone(), Some(metrics))
+            let options = ApiOptions { metrics: Some(metrics), auth: None, token };
+            salt402_verifier::http::watch_router(verifier.clone(), options)
         };
         self.tasks.spawn(listen::serve(listener, router, stop.clone()));
         Ok(Some(verifier))
@@ -154,7 +157,10 @@ impl Process {
                 })?;
                 let store = open(config.gateway_database()).await?;
                 self.stores.push(store.clone());
-                (Desk::There(RemoteVerifier::new(url, Duration::from_secs(10))?), store)
+                (
+                    Desk::There(RemoteVerifier::new(url, verifier_token(config)?, Duration::from_secs(10))?),
+                    store,
+                )
             }
         };
         let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);

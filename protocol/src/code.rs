@@ -56,6 +56,8 @@ codes! {
     UnknownChain = "unknown_chain", 400, "This chain is not followed here";
     /// A model that is not served here.
     UnknownModel = "unknown_model", 404, "This model is not served here";
+    /// The verifier's token is missing or wrong.
+    Unauthorized = "unauthorized", 401, "The token is missing or wrong";
     /// No such route.
     NotFound = "not_found", 404, "There is nothing here";
     /// A path that no price is set for, behind a door.

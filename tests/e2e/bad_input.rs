@@ -214,6 +214,10 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         ("[chains.local]\nrpc = \"http://127.0.0.1:1\"\n".into(), "either `contract` or `deployments`"),
         (format!("{chain}[verifier]\nmax_wait_ms = 999999\n"), "verifier.max_wait_ms: expected 0 to 120000"),
         (format!("{chain}[verifier]\nlisten = \"nowhere\"\n"), "line 5"),
+        (
+            format!("{chain}[verifier]\nlisten = \"0.0.0.0:4020\"\n"),
+            "verifier.listen: 0.0.0.0:4020 is not loopback",
+        ),
         (good.replace("0x2222", "0x22"), "payment.payee: expected"),
         (
             good.replace("chain = \"local\"", "chain = \"base\""),

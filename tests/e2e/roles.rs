@@ -8,14 +8,17 @@ use crate::SALT402;
 #[tokio::test(flavor = "multi_thread")]
 async fn indexer_verifier_and_gateway_work_as_three_processes() {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    std::fs::write(stack.folder().join("token"), "a token for the verifier\n").unwrap();
+    let verifier = "token_file = \"token\"".to_owned();
+    stack.configure(&StackOptions { verifier, ..Default::default() });
     // The indexer's status page would want the verifier's port.
     let text = std::fs::read_to_string(stack.config()).unwrap();
     let indexer = stack.folder().join("indexer.toml");
     std::fs::write(&indexer, text.replace(stack.verifier.trim_start_matches("http://"), "127.0.0.1:0"))
         .unwrap();
     let index = Salt402::start(stack.binary(), "index", &indexer);
-    let _verify = stack.role("verify");
-    let _serve = stack.role("serve");
+    let verify = stack.role("verify");
+    let serve = stack.role("serve");
     stack.ready().await;
 
     let body = inference("three processes");
@@ -30,6 +33,18 @@ async fn indexer_verifier_and_gateway_work_as_three_processes() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(stack.infer_with(&body, proof).await.body, answer.body);
     assert_eq!(stack.upstream.asked(), 1);
+
+    // Whoever does not have the token may not ask.
+    let quotes = format!("{}/v1/quotes", stack.verifier);
+    let refused = stack.post(&quotes, &serde_json::json!({}), &[]).await;
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNAUTHORIZED, "unauthorized"));
+    let refused = stack.get(&format!("{}/v1/status", stack.verifier)).await;
+    assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+    let token = [("authorization", "Bearer a token for the verifier")];
+    assert_eq!(stack.post(&quotes, &serde_json::json!({}), &token).await.code(), "malformed_json");
+    for log in [index.log(), verify.log(), serve.log()] {
+        assert!(!log.contains("a token for the verifier"), "{log}");
+    }
 
     // A second indexer on the same database is refused.
     let second =

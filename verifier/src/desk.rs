@@ -60,17 +60,18 @@ impl Desk {
 pub struct RemoteVerifier {
     client: reqwest::Client,
     base: Url,
+    token: Option<String>,
     timeout: Duration,
 }
 
 impl RemoteVerifier {
-    /// The verifier at `base`. `timeout` bounds one question, beyond what the question itself may wait.
-    pub fn new(mut base: Url, timeout: Duration) -> Result<Self, reqwest::Error> {
+    /// The verifier at `base`, which may want a token. `timeout` bounds one question, beyond what the question itself may wait.
+    pub fn new(mut base: Url, token: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
         let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { client, base, timeout })
+        Ok(Self { client, base, token, timeout })
     }
 
     async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(
@@ -81,7 +82,11 @@ impl RemoteVerifier {
     ) -> Result<A, Problem> {
         let url =
             self.base.join(path).map_err(|_| unavailable("its address cannot be joined with a path"))?;
-        let sent = self.client.post(url).timeout(self.timeout + wait).json(question).send().await;
+        let mut request = self.client.post(url).timeout(self.timeout + wait).json(question);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
         let response = sent.map_err(|error| {
             let error = error.without_url();
             tracing::warn!(%error, "the verifier could not be asked");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config::Config;
+use crate::config::{Config, verifier_token};
 
 /// A commented configuration; a test reads it.
 const EXAMPLE: &str = include_str!("../../example.toml");
@@ -38,8 +38,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             if chain.endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
         println!("    node {:?}, {heads}polled every {} ms", chain.endpoint, profile.poll_ms);
     }
+    let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    println!("  verify on {}", config.verifier.listen);
+    println!("  verify on {}{token}", config.verifier.listen);
     println!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,

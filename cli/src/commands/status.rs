@@ -8,6 +8,7 @@ use salt402_protocol::Problem;
 use salt402_protocol::api::StatusResponse;
 
 use crate::args::StatusArgs;
+use crate::config::verifier_token_of_environment;
 
 /// Asks and prints, once or every second. Succeeds while everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
@@ -31,7 +32,11 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<StatusResponse> {
-    let response = client.get(url.clone()).send().await.with_context(|| {
+    let mut request = client.get(url.clone());
+    if let Some(token) = verifier_token_of_environment() {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.with_context(|| {
         format!("no salt402 answers at {url}: is `salt402 up` running there? --url names another address")
     })?;
     if !response.status().is_success() {

@@ -19,7 +19,7 @@ pub(crate) use chain::{ChainConfig, ResolvedChain};
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use payment::PaymentConfig;
-pub(crate) use secret::{payer_key, quote_key};
+pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 

@@ -12,6 +12,8 @@ use super::{Config, ConfigError};
 
 /// The environment variable with the secret that authenticates quotes.
 const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
+/// The environment variable with the token of the verifier's callers.
+const VERIFIER_TOKEN: &str = "SALT402_VERIFIER_TOKEN";
 /// The environment variable with a payer's private key.
 pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
 
@@ -34,6 +36,35 @@ pub(crate) fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
         Err(what) => return Err(ConfigError::value("data", what)),
     };
     make("data", &secret)
+}
+
+/// The token that callers of the verifier must send, if one is set: from `verifier.token_file`, else from
+/// `SALT402_VERIFIER_TOKEN`.
+pub(crate) fn verifier_token(config: &Config) -> Result<Option<String>, ConfigError> {
+    let key = "verifier.token_file";
+    let token = match &config.verifier.token_file {
+        Some(path) => {
+            let bytes = read(&config.path(path)).map_err(|what| ConfigError::value(key, what))?;
+            Some(String::from_utf8(bytes).map_err(|_| ConfigError::value(key, "expected text"))?)
+        }
+        None => verifier_token_of_environment(),
+    };
+    match token {
+        Some(token) if token.len() < 16 => Err(ConfigError::value(key, "expected at least 16 characters")),
+        None if !config.verifier.listen.ip().is_loopback() => {
+            let what = format!(
+                "{} is not loopback: give the callers a token, in verifier.token_file or {VERIFIER_TOKEN}",
+                config.verifier.listen
+            );
+            Err(ConfigError::value("verifier.listen", what))
+        }
+        token => Ok(token),
+    }
+}
+
+/// The token as a caller has it.
+pub(crate) fn verifier_token_of_environment() -> Option<String> {
+    std::env::var(VERIFIER_TOKEN).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// A payer's account: from the file that is named, else from `SALT402_KEY`.

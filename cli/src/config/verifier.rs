@@ -14,8 +14,11 @@ use super::ConfigError;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VerifierConfig {
-    /// Where its API listens. It has no passwords yet: keep it on loopback, or behind a proxy that has.
+    /// Where its API listens. Beyond loopback only with a token.
     pub(crate) listen: SocketAddr,
+    /// A file with the token that callers must send; left out, the environment variable `SALT402_VERIFIER_TOKEN`, or
+    /// none on loopback.
+    pub(crate) token_file: Option<PathBuf>,
     /// A file with at least 32 bytes that authenticate quotes; left out, the environment variable
     /// `SALT402_QUOTE_KEY`, or else one that is made once and kept beside the database.
     pub(crate) quote_key_file: Option<PathBuf>,
@@ -38,6 +41,7 @@ impl Default for VerifierConfig {
         let policy = Policy::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4020)),
+            token_file: None,
             quote_key_file: None,
             quote_lifetime_s: policy.clock.lifetime,
             bare_hashes: policy.bare_hashes,

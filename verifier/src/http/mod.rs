@@ -9,6 +9,7 @@ mod offer;
 mod presented;
 mod routes;
 mod tariff;
+mod token;
 
 pub use answer::{Fault, no_store, problem_response};
 pub use door::{Door, Order, Passage};
@@ -17,5 +18,6 @@ pub use input::{StrictJson, read_json};
 pub use layer::{Paid, PaidLayer, Payer};
 pub use offer::vary;
 pub use presented::Presented;
-pub use routes::{PrometheusHandle, finish, router, watch_router};
+pub use routes::{ApiOptions, PrometheusHandle, finish, router, watch_router};
 pub use tariff::{Rule, Tariff};
+pub use token::Token;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
@@ -20,33 +21,48 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::answer::{Fault, method_not_allowed, not_found, problem_response};
 use super::forward_auth::{self, ForwardAuth};
 use super::input::StrictJson;
+use super::token::{self, Token};
 use crate::Verifier;
 
-/// The whole API of a verifier: `/v1/…` and what [`watch_routes`] has.
-///
-/// With `auth`, a proxy may ask at `/v1/forward-auth`.
-pub fn router(verifier: Verifier, metrics: Option<PrometheusHandle>, auth: Option<ForwardAuth>) -> Router {
-    let proxied = match auth {
+/// What an API is given beside its verifier.
+#[derive(Default)]
+pub struct ApiOptions {
+    /// What renders `/metrics`.
+    pub metrics: Option<PrometheusHandle>,
+    /// What a proxy may ask at `/v1/forward-auth`.
+    pub auth: Option<ForwardAuth>,
+    /// What callers of `/v1/…` must send.
+    pub token: Option<Token>,
+}
+
+/// The whole API of a verifier.
+pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
+    let proxied = match options.auth {
         Some(auth) => Router::new()
             .route(forward_auth::PATH, any(forward_auth::handle))
             .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
             .with_state(Arc::new(auth)),
         None => Router::new(),
     };
-    let routes = Router::new()
+    let guarded = Router::new()
         .route("/v1/quotes", post(quotes))
         .route("/v1/verify", post(verify))
         .route("/v1/payments/{transaction}", get(payments))
         .route("/v1/incidents", get(incidents))
+        .route("/v1/status", get(status))
         .with_state(verifier.clone())
         .merge(proxied)
-        .merge(watch_routes(verifier, metrics));
-    finish(routes)
+        .route_layer(middleware::from_fn_with_state(options.token, token::check));
+    finish(guarded.merge(health(verifier, options.metrics)))
 }
 
 /// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
-pub fn watch_router(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
-    finish(watch_routes(verifier, metrics))
+pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
+    let guarded = Router::new()
+        .route("/v1/status", get(status))
+        .with_state(verifier.clone())
+        .route_layer(middleware::from_fn_with_state(options.token, token::check));
+    finish(guarded.merge(health(verifier, options.metrics)))
 }
 
 /// Gives a router its last words: for what it does not know, and for a panic.
@@ -56,11 +72,10 @@ pub fn finish(routes: Router) -> Router {
     ))
 }
 
-fn watch_routes(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
+fn health(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
     let watched = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/v1/status", get(status))
         .with_state(verifier);
     match metrics {
         Some(handle) => watched.route("/metrics", get(move || async move { handle.render() })),
