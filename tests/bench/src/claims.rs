@@ -15,7 +15,7 @@ const AT_ONCE: usize = 64;
 pub(crate) async fn run() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let store = Store::open(Options::new(folder.path().join("claims.db"))).await?;
-    let payments = fill(&store).await?;
+    let payments = fill(&store, CLAIMS).await?;
     let (next, payments) = (Arc::new(AtomicUsize::new(0)), Arc::new(payments));
     let start = Instant::now();
     let mut tasks = Vec::new();
@@ -54,15 +54,21 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn fill(store: &Store) -> anyhow::Result<Vec<Payment>> {
+/// The transaction of a row that [`fill`] makes.
+pub(crate) fn transaction(row: u64) -> B256 {
+    alloy_primitives::keccak256((row + (1 << 40)).to_be_bytes())
+}
+
+/// Puts so many payments into a store.
+pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payment>> {
     let chain = ChainId::CITRATE;
     store.pin_chain(chain, B256::ZERO).await?;
-    let payments: Vec<_> = (0..CLAIMS as u64)
+    let payments: Vec<_> = (0..rows as u64)
         .map(|index| Payment {
             id: PaymentId(alloy_primitives::keccak256(index.to_be_bytes())),
             chain,
             contract: Address::repeat_byte(1),
-            transaction: alloy_primitives::keccak256((index + (1 << 40)).to_be_bytes()),
+            transaction: transaction(index),
             reference: B256::left_padding_from(&index.to_be_bytes()),
             payer: Address::repeat_byte(2),
             payee: Address::repeat_byte(3),

@@ -4,26 +4,30 @@
 //! B2 <value> <unit> target <target> pass|short  <what>
 //! ```
 //!
-//! `salt402-bench B2 B4` runs these alone. Nothing here fails because it is slow.
+//! `salt402-bench B2 B4` runs these alone; B8 is measured with B1. Nothing here fails because it is slow.
 
 #![allow(clippy::print_stdout, reason = "the figures are what the command is for")]
 #![allow(clippy::float_arithmetic, reason = "figures of a benchmark are no money")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot be set up must end")]
 
+mod backfill;
 mod claims;
 mod figures;
 mod head;
 mod load;
+mod lookup;
 mod verify;
 
 use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 3] = [
+const BENCHES: [(&str, Run); 5] = [
+    ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
     ("B4", || Box::pin(head::run())),
+    ("B5", || Box::pin(backfill::run())),
 ];
 
 #[tokio::main]
