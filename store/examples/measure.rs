@@ -43,7 +43,7 @@ async fn main() {
 }
 
 async fn back_fill(store: &Store, rows: u64) -> Cursor {
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), cpu_seconds());
     let mut expected = None;
     let mut times = Vec::new();
     for from in (0..rows).step_by(usize::try_from(BATCH).unwrap()) {
@@ -68,13 +68,17 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
         expected = Some(cursor);
     }
     let rate = rows as f64 / begun.elapsed().as_secs_f64();
-    println!("back-fill, {rows} rows, {BATCH} a batch  {rate:.0} rows/s   {}", spread(&mut times));
+    let cpu = (cpu_seconds() - cpu) / rows as f64 * 1e6;
+    println!(
+        "back-fill, {rows} rows, {BATCH} a batch  {rate:.0} rows/s   {cpu:.1} µs CPU   {}",
+        spread(&mut times)
+    );
     expected.unwrap()
 }
 
 async fn claims(store: &Store, rows: u64, claims: u64) {
     let next = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), cpu_seconds());
     let mut tasks = Vec::new();
     for _ in 0..AT_ONCE {
         let (store, next) = (store.clone(), next.clone());
@@ -106,11 +110,15 @@ async fn claims(store: &Store, rows: u64, claims: u64) {
         times.extend(task.await.unwrap());
     }
     let rate = claims as f64 / begun.elapsed().as_secs_f64();
-    println!("claims, {AT_ONCE} at once                  {rate:.0}/s   {}", spread(&mut times));
+    let cpu = (cpu_seconds() - cpu) / claims as f64 * 1e6;
+    println!(
+        "claims, {AT_ONCE} at once                  {rate:.0}/s   {cpu:.1} µs CPU   {}",
+        spread(&mut times)
+    );
 }
 
 async fn reads(store: &Store, rows: u64, at_once: u64) {
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), cpu_seconds());
     let each = 40_000 / at_once;
     let mut tasks = Vec::new();
     for task in 0..at_once {
@@ -131,7 +139,11 @@ async fn reads(store: &Store, rows: u64, at_once: u64) {
         times.extend(task.await.unwrap());
     }
     let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
-    println!("payments_in, {at_once:2} at once             {rate:.0}/s   {}", spread(&mut times));
+    let cpu = (cpu_seconds() - cpu) / times.len() as f64 * 1e6;
+    println!(
+        "payments_in, {at_once:2} at once             {rate:.0}/s   {cpu:.1} µs CPU   {}",
+        spread(&mut times)
+    );
 }
 
 async fn follow(store: &Store, rows: u64, mut cursor: Cursor) {
@@ -201,6 +213,15 @@ fn hash(kind: u64, number: u64) -> B256 {
         chunk.copy_from_slice(&(mixed ^ (mixed >> 31)).to_be_bytes());
     }
     B256::new(bytes)
+}
+
+/// Processor time of this process so far; its unit is a hundredth of a second on Linux.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0
 }
 
 fn resident_mib() -> u64 {

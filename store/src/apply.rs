@@ -102,14 +102,12 @@ impl Batch {
             self.keep_through.zip(self.blocks.first()).filter(|(kept, first)| kept + 1 == first.number);
         let own = self.block_hashes();
         let elsewhere = || self.payments.iter().filter(|placed| !own.contains_key(&placed.block_number));
-        let heights = elsewhere().map(|placed| placed.block_number);
-        let (lowest, highest) = match (heights.clone().min(), heights.max(), joins) {
-            (Some(lowest), Some(highest), None) => (lowest, highest),
-            (Some(lowest), Some(highest), Some((kept, _))) => (lowest.min(kept), highest.max(kept)),
-            (_, _, Some((kept, _))) => (kept, kept),
-            _ => return Ok(()),
+        let mut heights: Vec<u64> = elsewhere().map(|placed| placed.block_number).collect();
+        heights.extend(joins.map(|(kept, _)| kept));
+        let (Some(lowest), Some(highest)) = (heights.iter().min(), heights.iter().max()) else {
+            return Ok(());
         };
-        let stored = self.stored_hashes(connection, lowest, highest).await?;
+        let stored = self.stored_hashes(connection, *lowest, *highest).await?;
         let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
         if let Some((kept, first)) = joins
             && stored.get(&kept).is_some_and(|hash| *hash != first.parent_hash)

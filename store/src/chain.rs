@@ -57,12 +57,13 @@ pub struct ChainState {
 impl Store {
     /// What is known of a chain; `None` before it was pinned.
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
+        let mut reader = self.reader().await?;
         let row = sqlx::query(
             "SELECT genesis_hash, cursor_number, cursor_hash, head_number, noted_at_ms FROM chains
              WHERE chain_id = $1",
         )
         .bind(chain_id(chain))
-        .fetch_optional(self.readers())
+        .fetch_optional(reader.connection()?)
         .await?;
         row.map(|row| {
             Ok(ChainState {
@@ -83,13 +84,14 @@ impl Store {
 
     /// The block of the chain at a height, if its header is kept.
     pub async fn canonical_block(&self, chain: ChainId, number: u64) -> Result<Option<Block>, StoreError> {
+        let mut reader = self.reader().await?;
         let row = sqlx::query(
             "SELECT number, hash, parent_hash, timestamp FROM blocks
              WHERE chain_id = $1 AND number = $2 AND canonical",
         )
         .bind(chain_id(chain))
         .bind(bound(number))
-        .fetch_optional(self.readers())
+        .fetch_optional(reader.connection()?)
         .await?;
         row.map(|row| block_of(&row)).transpose()
     }
@@ -100,12 +102,13 @@ impl Store {
         chain: ChainId,
         hash: B256,
     ) -> Result<Option<(Block, bool)>, StoreError> {
+        let mut reader = self.reader().await?;
         let row = sqlx::query(
             "SELECT number, hash, parent_hash, timestamp, canonical FROM blocks WHERE chain_id = $1 AND hash = $2",
         )
         .bind(chain_id(chain))
         .bind(hash.as_slice())
-        .fetch_optional(self.readers())
+        .fetch_optional(reader.connection()?)
         .await?;
         row.map(|row| Ok((block_of(&row)?, row.flag("canonical")?))).transpose()
     }

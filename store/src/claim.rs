@@ -116,10 +116,11 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
             .push_bind(bound(claim.confirmations));
     });
     insert.push(
-        ") AS v
-         JOIN payments p ON p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3
-         JOIN chains c ON c.chain_id = p.chain_id
-         WHERE p.canonical AND c.cursor_number - p.block_number + 1 >= v.column7
+        // CROSS JOIN is also an order: claims first, then the payment of each by its index. Left to choose, SQLite
+        // reads every payment there is and looks for it among the claims.
+        ") AS v CROSS JOIN payments p CROSS JOIN chains c
+         WHERE p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3 AND p.canonical
+           AND c.chain_id = p.chain_id AND c.cursor_number - p.block_number + 1 >= v.column7
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant",
     );
@@ -148,6 +149,39 @@ impl NewClaim {
             Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? })
         } else {
             Ok(ClaimResult::Taken)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+    use crate::{Options, open};
+
+    /// SQLite without statistics likes to begin with the largest table.
+    #[tokio::test]
+    async fn claims_find_their_payments_by_the_index_however_many_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let claim = NewClaim {
+            payment: PaymentId(B256::ZERO),
+            chain: ChainId::CITRATE,
+            transaction: B256::ZERO,
+            request: RequestDigest(B256::ZERO),
+            claimant: String::new(),
+            confirmations: 1,
+            now_ms: 0,
+        };
+        for count in [1, 2, 4, 8, 16, 32, 64] {
+            let sql = insert(&vec![&claim; count]).unwrap().sql();
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.as_str()));
+            let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let by_index =
+                "SEARCH p USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)";
+            assert!(plan.iter().any(|line| line == by_index), "{count} claims: {plan:?}");
         }
     }
 }

@@ -21,12 +21,13 @@ pub struct Counts {
 impl Store {
     /// How much there is. Costs the same however much that is: totals are kept with every write.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut reader = self.reader().await?;
         let rows = sqlx::query(
             "SELECT chain_id, payments, claims,
                     (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS open_incidents
              FROM chains",
         )
-        .fetch_all(self.readers())
+        .fetch_all(reader.connection()?)
         .await?;
         let mut counts = Counts::default();
         for row in &rows {

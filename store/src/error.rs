@@ -96,7 +96,11 @@ pub enum StoreError {
         given: B256,
     },
     /// The index does not stand where the batch was computed from.
-    #[error("the index of chain {chain} stands at {}, not at {}: read the cursor and compute the batch again", Cursor::tell(*stored), Cursor::tell(*expected))]
+    #[error(
+        "the index of chain {chain} stands at {}, not at {}: read the cursor and compute the batch again",
+        Cursor::tell(*stored),
+        Cursor::tell(*expected)
+    )]
     CursorMoved {
         /// The chain.
         chain: ChainId,

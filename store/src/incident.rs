@@ -55,13 +55,14 @@ pub struct Incident {
 impl Store {
     /// Incidents, the newest first, at most `limit`; with `open_only`, those that are still open.
     pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let mut reader = self.reader().await?;
         let rows = sqlx::query(if open_only {
             "SELECT * FROM incidents WHERE resolved_at_ms IS NULL ORDER BY id DESC LIMIT $1"
         } else {
             "SELECT * FROM incidents ORDER BY id DESC LIMIT $1"
         })
         .bind(i64::from(limit))
-        .fetch_all(self.readers())
+        .fetch_all(reader.connection()?)
         .await?;
         rows.iter().map(incident_of).collect()
     }

@@ -31,6 +31,7 @@ mod open;
 mod options;
 mod outcome;
 mod payment;
+mod readers;
 mod store;
 mod transaction;
 mod work;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::{Store, StoreError};
 
 /// The right to index into a database: held by at most one process, given back when this is dropped.
+#[must_use = "the right is given back when this is dropped"]
 #[derive(Debug)]
 pub struct IndexingLock {
     _file: File,

@@ -4,22 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 
 use crate::error::Complaint;
+use crate::readers::Readers;
 use crate::{Options, StoreError, lock};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
 /// Pages that the writer keeps in memory: 16 MiB, enough for a batch of a back-fill.
 const WRITER_CACHE_KIB: u32 = 16 << 10;
-/// How long a checkpoint waits for others. Short, because writers wait while a checkpoint that starts the log anew
-/// waits for readers.
+/// How long the last checkpoint waits for other processes. Short: whoever closes last does it all.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Every connection that a store holds.
@@ -27,7 +24,7 @@ pub(crate) struct Opened {
     pub(crate) writer_options: SqliteConnectOptions,
     pub(crate) writer: SqliteConnection,
     pub(crate) checkpointer: SqliteConnection,
-    pub(crate) readers: SqlitePool,
+    pub(crate) readers: Readers,
     pub(crate) watcher: SqliteConnection,
 }
 
@@ -38,7 +35,6 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
             .map_err(|error| StoreError::File { path: directory.to_owned(), source: Arc::new(error) })?;
     }
     let opening = lock::opening(path).await?;
-    let told = |error: sqlx::Error| explain(path, error);
 
     let plain = SqliteConnectOptions::new()
         .filename(path)
@@ -54,9 +50,13 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         // Checkpoints inside a commit cost it tens of milliseconds; a task of their own does them.
         .pragma("wal_autocheckpoint", "0")
+        // A log that grew beyond this is cut when it is begun anew.
+        .pragma("journal_size_limit", options.wal_limit.to_string())
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
+        // What a statement of many rows keeps to undo itself goes to memory instead of a file.
+        .pragma("temp_store", "MEMORY")
         .thread_name(|_| "salt402-writer".into());
-    let mut writer = writer_options.connect().await.map_err(told)?;
+    let mut writer = writer_options.connect().await.map_err(|error| explain(path, error))?;
     migrate(path, &mut writer).await?;
 
     let checkpointer = plain
@@ -66,19 +66,10 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .thread_name(|_| "salt402-checkpoint".into())
         .connect()
         .await
-        .map_err(told)?;
+        .map_err(|error| explain(path, error))?;
     let reading = plain.read_only(true).thread_name(|_| "salt402-reader".into());
-    let watcher = reading.connect().await.map_err(told)?;
-    let readers = SqlitePoolOptions::new()
-        .min_connections(options.readers.max(1))
-        .max_connections(options.readers.max(1))
-        // A connection to a file does not go stale; testing it would double the cost of a read.
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(reading)
-        .await
-        .map_err(told)?;
+    let watcher = reading.connect().await.map_err(|error| explain(path, error))?;
+    let readers = Readers::open(&reading, options.readers).await.map_err(|error| explain(path, error))?;
     drop(opening);
     Ok(Opened { writer_options, writer, checkpointer, readers, watcher })
 }
@@ -86,22 +77,21 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
 /// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
 /// that a file of another program stays as it is.
 async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let told = |error: sqlx::Error| explain(path, error);
-    let mut connection = options.connect().await.map_err(told)?;
+    let mut connection = options.connect().await.map_err(|error| explain(path, error))?;
     let row = sqlx::query(
         "SELECT application_id, (SELECT COUNT(*) FROM sqlite_schema) AS objects FROM pragma_application_id",
     )
     .fetch_one(&mut connection)
     .await
-    .map_err(told)?;
+    .map_err(|error| explain(path, error))?;
     let (id, objects) = (row.try_get::<i64, _>("application_id")?, row.try_get::<i64, _>("objects")?);
     if id == 0 && objects == 0 {
         let mark = sqlx::AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}"));
-        sqlx::query(mark).execute(&mut connection).await.map_err(told)?;
+        sqlx::query(mark).execute(&mut connection).await.map_err(|error| explain(path, error))?;
     } else if id != i64::from(APPLICATION_ID) {
         return Err(StoreError::ForeignDatabase { path: path.to_owned() });
     }
-    connection.close().await.map_err(told)
+    connection.close().await.map_err(|error| explain(path, error))
 }
 
 /// The steps from an empty database to this program's schema. A released step never changes; a new one is added.
@@ -115,24 +105,32 @@ fn migrations() -> Vec<Migration> {
         .collect()
 }
 
+/// Takes the steps that were not taken yet, each in a transaction.
 async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    const TAKEN: &str = "_sqlx_migrations";
+    let told = |error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
+        other => StoreError::Sql(Arc::new(sqlx::Error::Migrate(Box::new(other)))),
+    };
     let migrations = migrations();
     let known = migrations.last().map_or(0, |step| step.version);
-    let migrator = Migrator::with_migrations(migrations);
-    let path = path.to_owned();
-    match migrator.run(&mut *connection).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(version)) => {
-            let applied = connection.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default();
-            let found = applied.last().map_or(version, |step| step.version);
-            Err(StoreError::NewerDatabase { path, found, known })
-        }
-        Err(MigrateError::VersionMismatch(version)) => Err(StoreError::ChangedSchema { path, version }),
-        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-            Err(explain(&path, error))
-        }
-        Err(other) => Err(StoreError::Sql(Arc::new(sqlx::Error::Migrate(Box::new(other))))),
+    connection.ensure_migrations_table(TAKEN).await.map_err(told)?;
+    let taken = connection.list_applied_migrations(TAKEN).await.map_err(told)?;
+    if let Some(found) = taken.iter().map(|step| step.version).max().filter(|found| *found > known) {
+        return Err(StoreError::NewerDatabase { path: path.to_owned(), found, known });
     }
+    for step in &migrations {
+        match taken.iter().find(|taken| taken.version == step.version) {
+            None => {
+                connection.apply(TAKEN, step).await.map_err(told)?;
+            }
+            Some(taken) if taken.checksum != step.checksum => {
+                return Err(StoreError::ChangedSchema { path: path.to_owned(), version: step.version });
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn explain(path: &Path, error: sqlx::Error) -> StoreError {

@@ -16,20 +16,21 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How often the write-ahead log is moved into the database while there are commits.
     pub checkpoint_every: Duration,
-    /// Bytes of write-ahead log above which a checkpoint may hold writers up for a moment, to start the log anew.
+    /// Bytes of write-ahead log above which a checkpoint holds the writer up, some tenth of a second, so that the log
+    /// can be begun anew. Only reached under steady writing at full speed, as in a back-fill.
     pub wal_limit: u64,
 }
 
 impl Options {
     /// The database at `path` with 4 readers, 10 s of patience with other writers, a checkpoint a second, and a
-    /// write-ahead log of some 64 MiB.
+    /// write-ahead log of some 128 MiB.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             readers: 4,
             busy_timeout: Duration::from_secs(10),
             checkpoint_every: Duration::from_secs(1),
-            wal_limit: 64 << 20,
+            wal_limit: 128 << 20,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Outcomes: what was answered for a payment, so that a retry is an answer and not a second run.
 
 use salt402_protocol::PaymentId;
-use sqlx::QueryBuilder;
 
 use crate::columns::{Columns as _, bound};
 use crate::transaction::WriteTransaction;
@@ -9,7 +8,7 @@ use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
 
 /// Outcomes evicted in one transaction.
-const EVICTED_AT_ONCE: usize = 256;
+const EVICTED_AT_ONCE: u64 = 256;
 
 /// An HTTP response that was given for a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +39,10 @@ impl Store {
 
     /// The response for a payment; `None` if none was given.
     pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
+        let mut reader = self.reader().await?;
         let row = sqlx::query("SELECT status, headers, body, evicted FROM outcomes WHERE payment_id = $1")
             .bind(payment.0.as_slice())
-            .fetch_optional(self.readers())
+            .fetch_optional(reader.connection()?)
             .await?;
         let Some(row) = row else { return Ok(None) };
         if row.flag("evicted")? {
@@ -55,30 +55,44 @@ impl Store {
         Ok(Some(StoredOutcome::Kept(Outcome { status, headers, body: row.bytes("body")? })))
     }
 
-    /// Forgets the contents of outcomes that were stored before `older_than_ms` (milliseconds since 1970 UTC), and of
-    /// the oldest beyond `keep_bytes` in all. That they were given stays known. Returns how many were evicted; writes
-    /// a few hundred at a time, so that claims get in between.
+    /// Forgets the contents of outcomes that were stored before `older_than_ms` (a moment, in milliseconds since 1970
+    /// UTC), and of the oldest while all together are larger than `keep_bytes`. That they were given stays known.
+    /// Returns how many were evicted; writes a few hundred at a time, so that claims get in between.
     pub async fn evict_outcomes(&self, older_than_ms: u64, keep_bytes: u64) -> Result<u64, StoreError> {
-        // The newest that fit are kept; ties in time are broken by id, as in the index that this is read from.
-        let doomed = sqlx::query(
-            "SELECT payment_id FROM (
-                 SELECT payment_id, stored_at_ms,
+        let Some((stored_at_ms, payment)) = self.newest_doomed(older_than_ms, keep_bytes).await? else {
+            return Ok(0);
+        };
+        let mut evicted = 0;
+        loop {
+            let now = send(self.jobs(), Evict { stored_at_ms, payment }).await?;
+            evicted += now;
+            if now < EVICTED_AT_ONCE {
+                return Ok(evicted);
+            }
+        }
+    }
+
+    /// The newest outcome that must go; with it go all that are older, by time and then by id.
+    async fn newest_doomed(
+        &self,
+        older_than_ms: u64,
+        keep_bytes: u64,
+    ) -> Result<Option<(u64, PaymentId)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = sqlx::query(
+            "SELECT stored_at_ms, payment_id FROM (
+                 SELECT stored_at_ms, payment_id,
                         SUM(size) OVER (ORDER BY stored_at_ms DESC, payment_id DESC
                                         ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS total
                  FROM outcomes WHERE NOT evicted) AS kept
-             WHERE stored_at_ms < $1 OR total > $2",
+             WHERE stored_at_ms < $1 OR total > $2
+             ORDER BY stored_at_ms DESC, payment_id DESC LIMIT 1",
         )
         .bind(bound(older_than_ms))
         .bind(bound(keep_bytes))
-        .fetch_all(self.readers())
+        .fetch_optional(reader.connection()?)
         .await?;
-        let doomed: Vec<PaymentId> =
-            doomed.iter().map(|row| row.payment_id("payment_id")).collect::<Result<_, _>>()?;
-        let mut evicted = 0;
-        for payments in doomed.chunks(EVICTED_AT_ONCE) {
-            evicted += send(self.jobs(), Evict(payments.to_vec())).await?;
-        }
-        Ok(evicted)
+        row.map(|row| Ok((row.number("stored_at_ms")?, row.payment_id("payment_id")?))).transpose()
     }
 }
 
@@ -110,25 +124,28 @@ impl Write for Put {
     }
 }
 
-struct Evict(Vec<PaymentId>);
+/// Some of the oldest outcomes, up to and with this one.
+struct Evict {
+    stored_at_ms: u64,
+    payment: PaymentId,
+}
 
 impl Write for Evict {
     type Output = u64;
 
-    fn rows(&self) -> usize {
-        self.0.len()
-    }
-
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
-        let mut update = QueryBuilder::new(
-            "UPDATE outcomes SET headers = '[]', body = '', size = 0, evicted = TRUE WHERE NOT evicted AND payment_id IN (",
-        );
-        let mut ids = update.separated(", ");
-        for payment in &self.0 {
-            ids.push_bind(payment.0.to_vec());
-        }
-        update.push(")");
-        let done = update.build().persistent(false).execute(transaction.connection()).await?;
+        let done = sqlx::query(
+            "UPDATE outcomes SET headers = '[]', body = $4, size = 0, evicted = TRUE
+             WHERE payment_id IN (SELECT payment_id FROM outcomes
+                                  WHERE NOT evicted AND (stored_at_ms, payment_id) <= ($1, $2)
+                                  ORDER BY stored_at_ms, payment_id LIMIT $3)",
+        )
+        .bind(bound(self.stored_at_ms))
+        .bind(self.payment.0.as_slice())
+        .bind(bound(EVICTED_AT_ONCE))
+        .bind(&[][..] as &[u8])
+        .execute(transaction.connection())
+        .await?;
         Ok(done.rows_affected())
     }
 }

@@ -45,6 +45,16 @@ pub struct ClaimRow {
     pub claimed_at_ms: u64,
 }
 
+/// The two halves have an index each; together they would have none.
+const PAYMENTS_IN: &str = "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
+                    p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
+                    c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
+             FROM (SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND canonical
+                   UNION ALL
+                   SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND NOT canonical) AS p
+             JOIN chains c ON c.chain_id = p.chain_id
+             LEFT JOIN claims k ON k.payment_id = p.payment_id";
+
 impl Store {
     /// The payments of a transaction: those on the chain by position, then those of blocks that left it by height and
     /// position. Empty if the index knows none. Confirmations and claims are of the same moment as the rows.
@@ -53,20 +63,12 @@ impl Store {
         chain: ChainId,
         transaction: B256,
     ) -> Result<Vec<IndexedPayment>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
-                    p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
-                    c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
-             FROM (SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND canonical
-                   UNION ALL
-                   SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND NOT canonical) AS p
-             JOIN chains c ON c.chain_id = p.chain_id
-             LEFT JOIN claims k ON k.payment_id = p.payment_id",
-        )
-        .bind(chain_id(chain))
-        .bind(transaction.as_slice())
-        .fetch_all(self.readers())
-        .await?;
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(PAYMENTS_IN)
+            .bind(chain_id(chain))
+            .bind(transaction.as_slice())
+            .fetch_all(reader.connection()?)
+            .await?;
         let mut payments: Vec<IndexedPayment> =
             rows.iter().map(|row| indexed(chain, transaction, row)).collect::<Result<_, _>>()?;
         // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
@@ -119,4 +121,25 @@ fn indexed(chain: ChainId, transaction: B256, row: &SqliteRow) -> Result<Indexed
 /// Blocks that contain or follow a block, when the index stands at `cursor`.
 pub(crate) fn depth(cursor: Option<u64>, block_number: u64) -> u64 {
     cursor.and_then(|cursor| cursor.checked_sub(block_number)).map_or(0, |above| above + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row as _};
+
+    use super::*;
+    use crate::{Options, open};
+
+    #[tokio::test]
+    async fn payments_are_found_by_their_transaction() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {PAYMENTS_IN}"));
+        let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        for index in ["payments_on_chain", "payments_orphaned"] {
+            let by_index = format!("SEARCH payments USING INDEX {index} (chain_id=? AND transaction_hash=?)");
+            assert!(plan.contains(&by_index), "{plan:?}");
+        }
+    }
 }

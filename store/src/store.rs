@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpointer;
 use crate::open::{self, Opened};
+use crate::readers::{Reader, Readers};
 use crate::work::{Jobs, QUEUE};
 use crate::writer::Writer;
 use crate::{Options, StoreError};
@@ -22,7 +23,7 @@ pub struct Store(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     jobs: Jobs,
-    readers: SqlitePool,
+    readers: Readers,
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
@@ -46,14 +47,13 @@ impl Store {
         let (commits, committed) = watch::channel(0);
         let (progressed, progress) = watch::channel(0);
 
-        let writer = Writer::new(writer_options, writer, commits, progressed);
-        let mut wal = options.path.clone().into_os_string();
-        wal.push("-wal");
+        let turn = Arc::default();
+        let writer = Writer::new(writer_options, writer, Arc::clone(&turn), commits, progressed);
         let checkpointer = Checkpointer {
             connection: checkpointer,
-            wal: wal.into(),
             every: options.checkpoint_every,
             limit: options.wal_limit,
+            turn,
         };
         let tasks = Tasks {
             closing,
@@ -110,8 +110,9 @@ impl Store {
         &self.0.jobs
     }
 
-    pub(crate) fn readers(&self) -> &SqlitePool {
-        &self.0.readers
+    /// A connection to read with, when one is free.
+    pub(crate) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        self.0.readers.take().await
     }
 }
 

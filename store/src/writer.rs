@@ -5,10 +5,11 @@
 //! could take back, and a crowd of claims costs one wait for the disk.
 
 use std::slice;
+use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::transaction::WriteTransaction;
 use crate::work::{Group, Job, PendingClaim, Work};
@@ -19,6 +20,8 @@ pub(crate) struct Writer {
     options: SqliteConnectOptions,
     /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
     connection: Option<SqliteConnection>,
+    /// Held while writing, so that a checkpoint can hold the writer up.
+    turn: Arc<Mutex<()>>,
     commits: watch::Sender<u64>,
     progress: watch::Sender<u64>,
 }
@@ -29,10 +32,11 @@ impl Writer {
     pub(crate) fn new(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
+        turn: Arc<Mutex<()>>,
         commits: watch::Sender<u64>,
         progress: watch::Sender<u64>,
     ) -> Self {
-        Self { options, connection: Some(connection), commits, progress }
+        Self { options, connection: Some(connection), turn, commits, progress }
     }
 
     /// Writes until `closing` is sent or every sender is gone, and then what is still queued.
@@ -61,6 +65,8 @@ impl Writer {
     }
 
     async fn write(&mut self, mut group: Group) {
+        let turn = self.turn.clone();
+        let _turn = turn.lock().await;
         // One failing piece must not take its neighbours along: they are tried again, each in a transaction of its
         // own. A transaction that could not even begin says nothing about the pieces, and is not tried for each.
         if let Err(Undone::During) = self.commit(&mut group.claims, &mut group.jobs).await
@@ -161,4 +167,150 @@ async fn transact(
 fn fail(claims: &mut [PendingClaim], jobs: &mut [Box<dyn Job>], error: &StoreError) {
     claims.iter_mut().for_each(|pending| pending.result = Err(error.clone()));
     jobs.iter_mut().for_each(|job| job.fail(error.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::{B256, ChainId};
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::work::{Jobs, QUEUE, Write, send};
+    use crate::{Options, open};
+
+    /// A writer whose connection may hold a few pages more than an empty database.
+    async fn cramped() -> (tempfile::TempDir, Jobs, watch::Receiver<u64>) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("writer.db"))).await.unwrap();
+        let pages: i64 = sqlx::query("PRAGMA page_count").fetch_one(&mut opened.writer).await.unwrap().get(0);
+        // Among the settings, so that a connection that is opened anew has it too.
+        let options = opened.writer_options.pragma("max_page_count", (pages + 8).to_string());
+        let connection = options.connect().await.unwrap();
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (commits, committed) = watch::channel(0);
+        let (progress, _) = watch::channel(0);
+        let writer = Writer::new(options, connection, Arc::default(), commits, progress);
+        tokio::spawn(async move {
+            // Never sent: the writer ends with its senders.
+            let (_closing, closed) = oneshot::channel();
+            writer.run(queue, closed).await;
+        });
+        (directory, jobs, committed)
+    }
+
+    /// Keeps a text of some length under a name.
+    struct Keep(&'static str, usize);
+
+    impl Write for Keep {
+        type Output = ();
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2)")
+                .bind(self.0)
+                .bind("x".repeat(self.1))
+                .execute(transaction.connection())
+                .await?;
+            Ok(())
+        }
+    }
+
+    struct Kept;
+
+    impl Write for Kept {
+        type Output = String;
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
+            let rows = sqlx::query("SELECT name FROM meta ORDER BY name")
+                .fetch_all(transaction.connection())
+                .await?;
+            Ok(rows.iter().map(|row| row.get::<String, _>(0)).collect())
+        }
+    }
+
+    /// Fails when it is committed, and not before.
+    struct FailsAtCommit;
+
+    impl Write for FailsAtCommit {
+        type Output = ();
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            sqlx::query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection()).await?;
+            sqlx::query(
+                "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail)
+                 VALUES (404, 'payment_lost', $1, $1, 0, '')",
+            )
+            .bind(B256::ZERO.as_slice())
+            .execute(transaction.connection())
+            .await?;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_together_is_committed_together() {
+        let (_directory, jobs, commits) = cramped().await;
+        let (one, two, three) =
+            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, Keep("b", 1)), send(&jobs, Keep("c", 1)));
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(*commits.borrow(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+        let (_directory, jobs, commits) = cramped().await;
+        let (before, large, after) = tokio::join!(
+            send(&jobs, Keep("a", 1)),
+            send(&jobs, Keep("b", 1 << 20)),
+            send(&jobs, Keep("c", 1))
+        );
+        assert!(matches!(large, Err(StoreError::DiskFull)), "{large:?}");
+        assert!(before.is_ok() && after.is_ok());
+        assert_eq!(*commits.borrow(), 2, "each of the others on its own");
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
+        assert!(matches!(send(&jobs, Keep("d", 1 << 20)).await, Err(StoreError::DiskFull)));
+        send(&jobs, Keep("e", 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_undoes_its_piece_and_nothing_else() {
+        let (_directory, jobs, _) = cramped().await;
+        let (before, failing, after) =
+            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, FailsAtCommit), send(&jobs, Keep("c", 1)));
+        assert!(matches!(failing, Err(StoreError::Sql(_))), "{failing:?}");
+        assert!(before.is_ok() && after.is_ok());
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
+        send(&jobs, Keep("d", 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_whose_sender_is_gone_is_done_all_the_same() {
+        let (_directory, jobs, _) = cramped().await;
+        let mut gone = Box::pin(send(&jobs, Keep("a", 1)));
+        std::future::poll_fn(|context| {
+            assert!(gone.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(gone);
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "a");
+    }
+
+    #[test]
+    fn every_answer_can_be_awaited_on_any_thread() {
+        fn is_send<T: Send>(_: fn(&'static crate::Store) -> T) {}
+        const CHAIN: ChainId = ChainId::CITRATE;
+        is_send(|store| store.apply(unreachable_batch()));
+        is_send(|store| store.evict_outcomes(0, 0));
+        is_send(|store| store.payments_in(CHAIN, B256::ZERO));
+        is_send(|store| store.pin_chain(CHAIN, B256::ZERO));
+        is_send(|store| store.note_head(CHAIN, 0));
+        is_send(|store| store.outside_change());
+        is_send(|store| store.clone().close());
+        is_send(|store| store.incidents(true, 0));
+        is_send(|store| store.counts());
+    }
+
+    fn unreachable_batch() -> crate::Batch {
+        unreachable!("the closures above are never called")
+    }
 }

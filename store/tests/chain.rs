@@ -1,5 +1,7 @@
 //! Batches: what is on the chain, what left it, and what that opens and resolves.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod support;
 
 use salt402_protocol::B256;
@@ -213,10 +215,12 @@ async fn a_batch_that_does_not_fit_the_chain_is_refused() {
     let before = fixture.cursor().await;
     let three = child(two.block, 1, &[]);
     let stranger = child(child(genesis(), 9, &[]).block, 9, &[]);
+    let strange_four = child(child(stranger.block, 9, &[]).block, 9, &[]);
 
     let good = batch(before, None, std::slice::from_ref(&three));
     let mut cases = vec![
         ("no child of the cursor", batch(before, None, &[child(stranger.block, 9, &[])])),
+        ("no child of the block before it", batch(before, None, &[three.clone(), strange_four])),
         ("no child of the block that is kept", batch(before, Some(1), std::slice::from_ref(&stranger))),
         ("another block at a height", batch(before, None, &[stranger.clone(), child(two.block, 1, &[])])),
         ("descending", batch(before, Some(0), &[two.clone(), one.clone()])),

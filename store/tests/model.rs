@@ -1,0 +1,320 @@
+//! The store against a plain model of it: random blocks, reorganizations, claims and restarts, everything compared after
+//! every step. A failing case prints its seed and shrinks.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use salt402_protocol::B256;
+use salt402_store::{Applied, Block, ClaimResult, Cursor, StoreError};
+use support::{CHAIN, Fixture, TestBlock, batch, genesis, id, new_claim, numbered, placed, transaction};
+
+const PAYMENTS: u64 = 8;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Blocks on top, with the payments of a mask that are not on the chain yet.
+    Extend {
+        blocks: Vec<u8>,
+    },
+    /// Goes back some blocks and on with new ones.
+    Fork {
+        back: usize,
+        blocks: Vec<u8>,
+    },
+    /// Goes to a block that was on the chain once, or is now.
+    Return {
+        to: usize,
+    },
+    /// Applies the blocks from some height on once more.
+    Repeat {
+        back: usize,
+    },
+    Claim {
+        payment: u64,
+        request: u8,
+        confirmations: u64,
+    },
+    /// A batch that puts a payment of the chain into a second block.
+    Twice {
+        pick: usize,
+    },
+    /// A batch computed from a cursor that never was.
+    Stale,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let masks = || prop::collection::vec(any::<u8>(), 1..4);
+    let step = prop_oneof![
+        4 => masks().prop_map(|blocks| Step::Extend { blocks }),
+        3 => (0usize..5, masks()).prop_map(|(back, blocks)| Step::Fork { back, blocks }),
+        3 => any::<usize>().prop_map(|to| Step::Return { to }),
+        1 => (0usize..4).prop_map(|back| Step::Repeat { back }),
+        6 => (0..PAYMENTS, 1u8..3, 0u64..4)
+            .prop_map(|(payment, request, confirmations)| Step::Claim { payment, request, confirmations }),
+        1 => any::<usize>().prop_map(|pick| Step::Twice { pick }),
+        1 => Just(Step::Stale),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..30)
+}
+
+/// What must be so.
+#[derive(Default)]
+struct Model {
+    /// Every block there ever was, by number of its making, with its parent.
+    blocks: Vec<(TestBlock, Option<usize>)>,
+    /// The chain, as indices of `blocks`.
+    chain: Vec<usize>,
+    /// Whether each inclusion is on the chain; the key is the payment and the block's hash.
+    rows: BTreeMap<(u64, B256), bool>,
+    claims: BTreeMap<u64, (u8, u64)>,
+    open: BTreeSet<u64>,
+    resolved: usize,
+}
+
+impl Model {
+    fn tip(&self) -> Block {
+        self.chain.last().map_or_else(genesis, |tip| self.blocks[*tip].0.block)
+    }
+
+    fn cursor(&self) -> Option<Cursor> {
+        self.chain.last().map(|_| Cursor { number: self.tip().number, hash: self.tip().hash })
+    }
+
+    /// New blocks on a chain, not yet part of it.
+    fn mine(&mut self, on: &[usize], masks: &[u8]) -> Vec<usize> {
+        let mut path = on.to_vec();
+        for mask in masks {
+            let parent = path.last().map_or_else(genesis, |parent| self.blocks[*parent].0.block);
+            let paid: BTreeSet<u64> =
+                path.iter().flat_map(|block| self.blocks[*block].0.payments.clone()).collect();
+            let payments = (0..PAYMENTS)
+                .filter(|payment| mask & (1 << payment) != 0 && !paid.contains(payment))
+                .collect();
+            let block = Block {
+                number: parent.number + 1,
+                hash: numbered(0xb0, self.blocks.len() as u64),
+                parent_hash: parent.hash,
+                timestamp: parent.timestamp + 1,
+            };
+            self.blocks.push((TestBlock { block, payments }, path.last().copied()));
+            path.push(self.blocks.len() - 1);
+        }
+        path
+    }
+
+    /// The chain that ends with a block.
+    fn path_to(&self, block: usize) -> Vec<usize> {
+        let mut path = vec![block];
+        while let Some(parent) = self.blocks[path[path.len() - 1]].1 {
+            path.push(parent);
+        }
+        path.reverse();
+        path
+    }
+
+    /// Goes over to another chain, keeping `kept` blocks; returns what must be reported.
+    fn switch(&mut self, path: Vec<usize>, kept: Option<usize>) -> Applied {
+        let mut applied = Applied::default();
+        if let Some(kept) = kept {
+            for block in &self.chain[kept..] {
+                for payment in &self.blocks[*block].0.payments {
+                    self.rows.insert((*payment, self.blocks[*block].0.block.hash), false);
+                    applied.orphaned += 1;
+                }
+            }
+        }
+        for block in &path[kept.unwrap_or(self.chain.len())..] {
+            for payment in &self.blocks[*block].0.payments {
+                match self.rows.insert((*payment, self.blocks[*block].0.block.hash), true) {
+                    None => applied.inserted += 1,
+                    Some(false) => applied.restored += 1,
+                    Some(true) => {}
+                }
+            }
+        }
+        self.chain = path;
+        for payment in self.claims.keys() {
+            if self.height(*payment).is_some() {
+                self.resolved += usize::from(self.open.remove(payment));
+            } else if self.open.insert(*payment) {
+                applied.incidents += 1;
+            }
+        }
+        applied
+    }
+
+    /// The height of a payment on the chain.
+    fn height(&self, payment: u64) -> Option<u64> {
+        let holder = self.chain.iter().find(|block| self.blocks[**block].0.payments.contains(&payment))?;
+        Some(self.blocks[*holder].0.block.number)
+    }
+
+    fn claim(&mut self, payment: u64, request: u8, needed: u64) -> ClaimResult {
+        let Some(height) = self.height(payment) else { return ClaimResult::NotCanonical };
+        if let Some((by, claimed_at_ms)) = self.claims.get(&payment).copied() {
+            return if by == request { ClaimResult::Again { claimed_at_ms } } else { ClaimResult::Taken };
+        }
+        let confirmations = self.tip().number - height + 1;
+        if confirmations < needed {
+            return ClaimResult::TooShallow { confirmations };
+        }
+        let claimed_at_ms = new_claim(payment, request).now_ms;
+        self.claims.insert(payment, (request, claimed_at_ms));
+        ClaimResult::First { claimed_at_ms }
+    }
+}
+
+struct Run {
+    fixture: Fixture,
+    model: Model,
+}
+
+impl Run {
+    async fn step(&mut self, step: &Step) -> TestCaseResult {
+        match step {
+            Step::Extend { blocks } => {
+                let chain = self.model.chain.clone();
+                let path = self.model.mine(&chain, blocks);
+                self.go(path, None).await?;
+            }
+            Step::Fork { back, blocks } => {
+                let kept = self.model.chain.len().saturating_sub(*back);
+                let chain = self.model.chain[..kept].to_vec();
+                let path = self.model.mine(&chain, blocks);
+                self.go(path, Some(kept)).await?;
+            }
+            Step::Return { to } if !self.model.blocks.is_empty() => {
+                let path = self.model.path_to(to % self.model.blocks.len());
+                let common = path.iter().zip(&self.model.chain).take_while(|(new, old)| new == old).count();
+                self.go(path, Some(common)).await?;
+            }
+            Step::Repeat { back } => {
+                let kept = self.model.chain.len().saturating_sub(*back);
+                self.go(self.model.chain.clone(), Some(kept)).await?;
+            }
+            Step::Claim { payment, request, confirmations } => {
+                let mut claim = new_claim(*payment, *request);
+                claim.confirmations = *confirmations;
+                let expected = self.model.claim(*payment, *request, *confirmations);
+                prop_assert_eq!(self.fixture.store.claim(claim).await.unwrap(), expected);
+            }
+            Step::Twice { pick } => {
+                let paid: Vec<u64> =
+                    (0..PAYMENTS).filter(|payment| self.model.height(*payment).is_some()).collect();
+                if !paid.is_empty() {
+                    let block = support::child(self.model.tip(), 0xdd, &[paid[pick % paid.len()]]);
+                    let refused = self.fixture.apply(None, &[block]).await;
+                    prop_assert!(matches!(refused, Err(StoreError::PaymentTwice { .. })), "{:?}", refused);
+                }
+            }
+            Step::Stale => {
+                let nowhere = Some(Cursor { number: 0, hash: B256::repeat_byte(0xcc) });
+                let stale = batch(nowhere, Some(0), &[support::child(genesis(), 0xcc, &[0, 1, 2])]);
+                let refused = self.fixture.store.apply(stale).await;
+                prop_assert!(matches!(refused, Err(StoreError::CursorMoved { .. })), "{:?}", refused);
+            }
+            Step::Reopen => self.fixture.reopen().await,
+            Step::Return { .. } => {}
+        }
+        self.compare().await
+    }
+
+    async fn go(&mut self, path: Vec<usize>, kept: Option<usize>) -> TestCaseResult {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let expected = self.model.cursor();
+        let fresh: Vec<TestBlock> = path[kept.unwrap_or(self.model.chain.len())..]
+            .iter()
+            .map(|block| self.model.blocks[*block].0.clone())
+            .collect();
+        let top = self.model.blocks[path[path.len() - 1]].0.clone();
+        let mut batch = batch(expected, kept.map(|kept| kept as u64), &[top]);
+        batch.blocks = fresh.iter().map(|block| block.block).collect();
+        batch.payments = fresh
+            .iter()
+            .flat_map(|block| block.payments.iter().map(|payment| placed(*payment, block.block)))
+            .collect();
+        let told = self.fixture.store.apply(batch).await.unwrap();
+        prop_assert_eq!(told, self.model.switch(path, kept));
+        Ok(())
+    }
+
+    async fn compare(&self) -> TestCaseResult {
+        let (store, model) = (&self.fixture.store, &self.model);
+        prop_assert_eq!(self.fixture.cursor().await, model.cursor());
+        for (block, _) in &model.blocks {
+            let on_chain = model.chain.iter().any(|index| model.blocks[*index].0.block == block.block);
+            let known = store.block_by_hash(CHAIN, block.block.hash).await.unwrap();
+            prop_assert_eq!(known.filter(|(_, canonical)| *canonical).is_some(), on_chain);
+        }
+        for index in &model.chain {
+            let block = model.blocks[*index].0.block;
+            prop_assert_eq!(store.canonical_block(CHAIN, block.number).await.unwrap(), Some(block));
+        }
+        for payment in 0..PAYMENTS {
+            let rows = store.payments_in(CHAIN, transaction(payment)).await.unwrap();
+            let told: BTreeMap<_, _> =
+                rows.iter().map(|row| ((payment, row.placed.block_hash), row.canonical)).collect();
+            let expected: BTreeMap<_, _> = model
+                .rows
+                .range((payment, B256::ZERO)..(payment + 1, B256::ZERO))
+                .map(|(k, v)| (*k, *v))
+                .collect();
+            prop_assert_eq!(told.len(), rows.len());
+            prop_assert_eq!(told, expected);
+            prop_assert!(rows.iter().filter(|row| row.canonical).count() <= 1);
+            for row in &rows {
+                let depth =
+                    model.height(payment).filter(|_| row.canonical).map_or(0, |h| model.tip().number - h + 1);
+                prop_assert_eq!(row.confirmations, depth);
+                let claim = row.claim.as_ref().map(|claim| (claim.request.0[0], claim.claimed_at_ms));
+                prop_assert_eq!(claim, model.claims.get(&payment).copied());
+            }
+        }
+        let counts = store.counts().await.unwrap();
+        prop_assert_eq!(counts.claims, model.claims.len() as u64);
+        prop_assert_eq!(
+            counts.payments[&CHAIN],
+            model.rows.values().filter(|canonical| **canonical).count() as u64
+        );
+        prop_assert_eq!(counts.open_incidents, model.open.len() as u64);
+        let open: BTreeSet<_> = self.fixture.open_incidents().await.into_iter().collect();
+        prop_assert_eq!(open, model.open.iter().map(|payment| id(*payment)).collect());
+        let all = store.incidents(false, u32::MAX).await.unwrap();
+        prop_assert_eq!(
+            all.iter().filter(|incident| incident.resolved_at_ms.is_some()).count(),
+            model.resolved
+        );
+        Ok(())
+    }
+}
+
+/// 64, or what `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_does_what_the_model_says(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut run = Run { fixture: Fixture::new().await, model: Model::default() };
+            for step in &steps {
+                run.step(step).await?;
+            }
+            run.fixture.store.clone().close().await;
+            Ok::<(), TestCaseError>(())
+        })?;
+    }
+}

@@ -1,0 +1,251 @@
+//! Opening, sharing and closing a database.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+
+use std::time::Duration;
+
+use salt402_store::{Options, Store, StoreError};
+use sqlx::{Connection as _, SqliteConnection};
+use support::{CHAIN, Fixture, child, genesis, new_claim, open, options};
+
+#[tokio::test]
+async fn a_database_is_created_with_its_directory_and_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b/salt402.db");
+    let store = Store::open(Options::new(&path)).await.unwrap();
+    assert_eq!(store.chain_state(CHAIN).await.unwrap(), None);
+    store.pin_chain(CHAIN, genesis().hash).await.unwrap();
+    let identity = store.get_or_create_identity().await.unwrap();
+    assert!(identity.len() == 32 && identity.bytes().all(|digit| digit.is_ascii_hexdigit()), "{identity}");
+    store.close().await;
+
+    let store = Store::open(Options::new(&path)).await.unwrap();
+    let state = store.chain_state(CHAIN).await.unwrap().unwrap();
+    assert_eq!((state.genesis, state.cursor, state.head), (genesis().hash, None, None));
+    assert_eq!(store.get_or_create_identity().await.unwrap(), identity);
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_without_closing_keeps_what_it_answered() {
+    let mut fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1]);
+    fixture.apply(None, std::slice::from_ref(&one)).await.unwrap();
+    fixture.claim(1, 1).await;
+    fixture.store = open(&fixture.directory).await;
+    assert_eq!(fixture.rows(1).await, [(true, one.block.hash, 1)]);
+    assert_eq!(fixture.store.counts().await.unwrap().claims, 1);
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued_and_refuses_the_rest() {
+    let fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
+    let store = fixture.store.clone();
+    let (claimed, ()) = tokio::join!(fixture.store.claim(new_claim(1, 1)), store.close());
+    assert!(claimed.is_ok(), "{claimed:?}");
+    assert!(matches!(fixture.store.claim(new_claim(1, 1)).await, Err(StoreError::Closed)));
+    assert!(matches!(fixture.store.counts().await, Err(StoreError::Closed)));
+    assert!(matches!(fixture.store.outside_change().await, Err(StoreError::Closed)));
+    let wal = fixture.directory.path().join("salt402.db-wal");
+    assert_eq!(std::fs::metadata(wal).map_or(0, |file| file.len()), 0, "the log is in the database");
+    fixture.store.clone().close().await;
+}
+
+#[tokio::test]
+async fn one_indexer_at_a_time() {
+    let fixture = Fixture::new().await;
+    let other = open(&fixture.directory).await;
+    let lock = fixture.store.lock_indexing().unwrap();
+    let refused = other.lock_indexing().unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::IndexingElsewhere { lock } if lock.ends_with("salt402.db.indexer.lock"))
+    );
+    drop(lock);
+    let _lock = other.lock_indexing().unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_of_another_store_is_noticed() {
+    let fixture = Fixture::new().await;
+    let other = open(&fixture.directory).await;
+    let first = other.outside_change().await.unwrap();
+    assert_eq!(other.outside_change().await.unwrap(), first);
+    fixture.store.note_head(CHAIN, 7).await.unwrap();
+    let second = other.outside_change().await.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(other.chain_state(CHAIN).await.unwrap().unwrap().head, Some(7));
+
+    // The same head again is a sign of life, and seen as one.
+    let before = other.chain_state(CHAIN).await.unwrap().unwrap().noted_at_ms;
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    fixture.store.note_head(CHAIN, 7).await.unwrap();
+    assert_ne!(other.outside_change().await.unwrap(), second);
+    assert!(other.chain_state(CHAIN).await.unwrap().unwrap().noted_at_ms > before);
+}
+
+#[tokio::test]
+async fn progress_tells_of_batches_and_of_nothing_else() {
+    let fixture = Fixture::new().await;
+    let mut progress = fixture.store.progress();
+    progress.mark_unchanged();
+    let one = child(genesis(), 1, &[1]);
+    fixture.apply(None, std::slice::from_ref(&one)).await.unwrap();
+    assert!(progress.has_changed().unwrap());
+    progress.mark_unchanged();
+    fixture.claim(1, 1).await;
+    fixture.store.note_head(CHAIN, 9).await.unwrap();
+    assert!(fixture.apply(None, &[child(one.block, 1, &[1])]).await.is_err());
+    assert!(!progress.has_changed().unwrap());
+    fixture.store.clone().close().await;
+    assert!(progress.changed().await.is_err(), "it ends with the store");
+}
+
+#[tokio::test]
+async fn a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
+    let fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
+    let mut options = options(&fixture.directory);
+    options.busy_timeout = Duration::from_millis(100);
+    let impatient = Store::open(options).await.unwrap();
+
+    let mut process = raw(&fixture).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut process).await.unwrap();
+    let refused = impatient.claim(new_claim(1, 1)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Busy) && refused.is_transient(), "{refused}");
+    assert!(impatient.counts().await.is_ok(), "readers go on");
+
+    let patient = fixture.store.clone();
+    let claim = tokio::spawn(async move { patient.claim(new_claim(1, 1)).await });
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(!claim.is_finished());
+    sqlx::query("COMMIT").execute(&mut process).await.unwrap();
+    claim.await.unwrap().unwrap();
+    assert!(impatient.claim(new_claim(1, 1)).await.is_ok(), "and writes again afterwards");
+}
+
+#[tokio::test]
+async fn the_log_does_not_grow_without_end_under_steady_writing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.checkpoint_every = Duration::from_millis(10);
+    options.wal_limit = 256 << 10;
+    let store = Store::open(options).await.unwrap();
+    let mut longest = 0;
+    for number in 0..300 {
+        let outcome = salt402_store::Outcome { status: 200, headers: vec![], body: vec![1; 200_000] };
+        store.put_outcome(support::id(number), outcome).await.unwrap();
+        longest = longest.max(std::fs::metadata(directory.path().join("salt402.db-wal")).unwrap().len());
+    }
+    // Sixty megabytes and more were written.
+    assert!(longest < 24 << 20, "the log grew to {longest} bytes");
+}
+
+#[tokio::test]
+async fn a_commit_never_carries_a_checkpoint() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(&directory);
+    options.checkpoint_every = Duration::from_secs(3600);
+    let store = Store::open(options).await.unwrap();
+    let before = std::fs::metadata(directory.path().join("salt402.db")).unwrap().len();
+    for number in 0..400 {
+        let outcome = salt402_store::Outcome { status: 200, headers: vec![], body: vec![1; 20_000] };
+        store.put_outcome(support::id(number), outcome).await.unwrap();
+    }
+    assert_eq!(std::fs::metadata(directory.path().join("salt402.db")).unwrap().len(), before);
+    store.close().await;
+    assert!(std::fs::metadata(directory.path().join("salt402.db")).unwrap().len() > 400 * 20_000);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let fixture = Fixture::new().await;
+    let mut database = raw(&fixture).await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (99, 'from the future', TRUE, x'00', 0)",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let error = Store::open(options(&fixture.directory)).await.unwrap_err();
+    assert!(matches!(error, StoreError::NewerDatabase { found: 99, known: 1, .. }), "{error}");
+    assert!(!error.is_transient());
+}
+
+#[tokio::test]
+async fn a_database_of_a_development_build_is_refused() {
+    let fixture = Fixture::new().await;
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'")
+        .execute(&mut raw(&fixture).await)
+        .await
+        .unwrap();
+    let error = Store::open(options(&fixture.directory)).await.unwrap_err();
+    assert!(matches!(error, StoreError::ChangedSchema { version: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "this is a text and no database, however long it is. ".repeat(40);
+    let path = options(&directory).path;
+    std::fs::write(&path, &text).unwrap();
+    let error = Store::open(options(&directory)).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotADatabase { .. }), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = options(&directory).path;
+    let address = format!("sqlite:{}?mode=rwc", path.display());
+    let mut theirs = SqliteConnection::connect(&address).await.unwrap();
+    sqlx::query("CREATE TABLE payments (theirs)").execute(&mut theirs).await.unwrap();
+    theirs.close().await.unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::open(options(&directory)).await.unwrap_err();
+    assert!(matches!(error, StoreError::ForeignDatabase { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn an_empty_file_becomes_a_database() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(options(&directory).path, "").unwrap();
+    open(&directory).await.pin_chain(CHAIN, genesis().hash).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_hold_a_database_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let beneath = directory.path().join("file/salt402.db");
+    let error = Store::open(Options::new(&beneath)).await.unwrap_err();
+    assert!(matches!(error, StoreError::File { .. }), "{error}");
+
+    let error = Store::open(Options::new(directory.path())).await.unwrap_err();
+    assert!(matches!(&error, StoreError::CannotOpen { path, .. } if path == directory.path()), "{error}");
+
+    #[cfg(target_os = "linux")]
+    {
+        // Nobody can create a file here, not even root.
+        let error = Store::open(Options::new("/proc/salt402.db")).await.unwrap_err();
+        assert!(matches!(&error, StoreError::File { .. }) && error.to_string().contains("/proc/"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_together_open_one_new_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let starts: Vec<_> = (0..8).map(|_| tokio::spawn(Store::open(options(&directory)))).collect();
+    for start in starts {
+        start.await.unwrap().unwrap().pin_chain(CHAIN, genesis().hash).await.unwrap();
+    }
+}
+
+async fn raw(fixture: &Fixture) -> SqliteConnection {
+    let path = options(&fixture.directory).path;
+    SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+}
