@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salt402_chain::{Node, RpcNode};
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Missing};
-use salt402_store::{IndexingLock, Options, Store};
+use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
     ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
@@ -42,7 +42,8 @@ pub(crate) struct Process {
     tasks: JoinSet<anyhow::Result<()>>,
     stores: Vec<Store>,
     gateway: Option<Gateway>,
-    _indexing: Option<IndexingLock>,
+    /// Held for as long as the process lives.
+    locks: Vec<RoleLock>,
 }
 
 impl Process {
@@ -54,7 +55,8 @@ impl Process {
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
-        let mut process = Self { tasks: JoinSet::new(), stores: Vec::new(), gateway: None, _indexing: None };
+        let mut process =
+            Self { tasks: JoinSet::new(), stores: Vec::new(), gateway: None, locks: Vec::new() };
         let verifier = if parts.index || parts.verify {
             process.index_and_verify(config, parts, metrics.clone(), stop).await?
         } else {
@@ -87,7 +89,7 @@ impl Process {
         self.stores.push(store.clone());
         let mut verified = Vec::with_capacity(chains.len());
         if parts.index {
-            self._indexing = Some(store.lock_indexing()?);
+            self.locks.push(store.lock_indexing()?);
         }
         for chain in &chains {
             let node: Arc<dyn Node> =
@@ -163,6 +165,7 @@ impl Process {
                 )
             }
         };
+        self.locks.push(store.lock_serving()?);
         let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);
         self.tasks.spawn(tidy(store.clone(), keep, bytes, stop.clone()));
         let payment = config.payment()?;

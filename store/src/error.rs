@@ -68,11 +68,13 @@ pub enum StoreError {
         /// The schema that differs.
         version: i64,
     },
-    /// Another indexer follows a chain into the same database.
+    /// Another process has the same part in the same database.
     #[error(
-        "another process already indexes into this database (it holds {lock}): stop it, or run one of them only"
+        "another {role} already works on this database (it holds {lock}): stop it, or run one of them only"
     )]
-    IndexingElsewhere {
+    HeldElsewhere {
+        /// Which part: `indexer` or `gateway`.
+        role: &'static str,
         /// The lock file that it holds.
         lock: PathBuf,
     },
@@ -179,7 +181,7 @@ impl StoreError {
             | Self::ForeignDatabase { .. }
             | Self::NewerDatabase { .. }
             | Self::ChangedSchema { .. }
-            | Self::IndexingElsewhere { .. }
+            | Self::HeldElsewhere { .. }
             | Self::UnknownChain { .. }
             | Self::OtherGenesis { .. }
             | Self::Corrupt { .. }

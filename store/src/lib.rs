@@ -43,7 +43,7 @@ pub use claim::{ClaimResult, NewClaim};
 pub use counts::Counts;
 pub use error::StoreError;
 pub use incident::{Incident, IncidentKind};
-pub use lock::IndexingLock;
+pub use lock::RoleLock;
 pub use options::Options;
 pub use outcome::{Outcome, StoredOutcome};
 pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};

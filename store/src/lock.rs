@@ -6,22 +6,32 @@ use std::sync::Arc;
 
 use crate::{Store, StoreError};
 
-/// The right to index into a database: held by at most one process, given back when this is dropped.
+/// A right to a database that at most one process has, given back when this is dropped.
 #[must_use = "the right is given back when this is dropped"]
 #[derive(Debug)]
-pub struct IndexingLock {
+pub struct RoleLock {
     _file: File,
 }
 
 impl Store {
     /// Takes the right to index into this database, for as long as the result is kept;
-    /// [`StoreError::IndexingElsewhere`] if somebody has it.
-    pub fn lock_indexing(&self) -> Result<IndexingLock, StoreError> {
-        let lock = beside(self.path(), "indexer.lock");
+    /// [`StoreError::HeldElsewhere`] if somebody has it.
+    pub fn lock_indexing(&self) -> Result<RoleLock, StoreError> {
+        self.lock("indexer")
+    }
+
+    /// Takes the right to run requests whose outcomes are kept in this database, likewise. Two that ran them under the
+    /// identity that is stored here could both run one payment's request.
+    pub fn lock_serving(&self) -> Result<RoleLock, StoreError> {
+        self.lock("gateway")
+    }
+
+    fn lock(&self, role: &'static str) -> Result<RoleLock, StoreError> {
+        let lock = beside(self.path(), &format!("{role}.lock"));
         let file = open(&lock)?;
         match file.try_lock() {
-            Ok(()) => Ok(IndexingLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::IndexingElsewhere { lock }),
+            Ok(()) => Ok(RoleLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::HeldElsewhere { role, lock }),
             Err(TryLockError::Error(error)) => Err(StoreError::File { path: lock, source: Arc::new(error) }),
         }
     }

@@ -60,7 +60,7 @@ async fn one_indexer_at_a_time() {
     let lock = fixture.store.lock_indexing().unwrap();
     let refused = other.lock_indexing().unwrap_err();
     assert!(
-        matches!(&refused, StoreError::IndexingElsewhere { lock } if lock.ends_with("salt402.db.indexer.lock"))
+        matches!(&refused, StoreError::HeldElsewhere { role: "indexer", lock } if lock.ends_with("salt402.db.indexer.lock"))
     );
     drop(lock);
     let _lock = other.lock_indexing().unwrap();

@@ -53,6 +53,11 @@ async fn indexer_verifier_and_gateway_work_as_three_processes() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("index"), "{said}");
 
+    // So is a second gateway over the same answers.
+    let second = Salt402::start(stack.binary(), "serve", &stack.config());
+    let said = second.ends();
+    assert!(said.contains("another gateway already works on this database"), "{said}");
+
     // Without its indexer the verifier says that it is not current.
     assert!(index.terminate().success());
     let ready = format!("{}/readyz", stack.verifier);

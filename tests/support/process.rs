@@ -38,6 +38,19 @@ impl Salt402 {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Waits for it to end by itself with a failure, and returns what it logged.
+    pub fn ends(mut self) -> String {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                assert!(!status.success(), "salt402 ended well:\n{}", self.log());
+                return self.log();
+            }
+            assert!(Instant::now() < give_up, "salt402 does not end; its log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// kill -9.
     pub fn kill(mut self) {
         self.child.kill().expect("kill");
