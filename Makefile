@@ -13,6 +13,7 @@ apart = FOUNDRY_OUT=target/$(1)/out FOUNDRY_CACHE_PATH=target/$(1)/cache
 
 CARGO_DENY := 0.20.2
 SLITHER := 0.11.6
+HALMOS := 0.3.3
 
 .PHONY: help
 help: ## List the targets
@@ -66,8 +67,14 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup ## The contracts' long fuzz and invariant runs
+test-long: setup prove ## Long fuzz and invariant runs, proofs, and 10,000 simulated histories
 	FOUNDRY_PROFILE=long forge test
+	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim
+
+.PHONY: prove
+prove: setup .venv/.halmos-$(HALMOS) ## Prove for all inputs that the contracts conserve money (halmos)
+	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out target/halmos/out --contract SaltPayCheck
+	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out target/halmos/out --contract SaltChannelsCheck
 
 .PHONY: bench
 bench: contracts ## Measure what design promises; B=B2 picks one
@@ -103,13 +110,19 @@ lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and c
 audit: ## Check dependencies against RustSec's advisories (needs the network)
 	cargo deny check advisories
 
-.venv/.slither-$(SLITHER):
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "python3 with venv is needed for slither; installing it" && \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
-	python3 -m venv .venv
+.venv/.slither-$(SLITHER): | .venv/bin/python
 	.venv/bin/pip install --quiet slither-analyzer==$(SLITHER)
 	@touch $@
+
+.venv/.halmos-$(HALMOS): | .venv/bin/python
+	.venv/bin/pip install --quiet halmos==$(HALMOS)
+	@touch $@
+
+.venv/bin/python:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "python3 with venv is needed for slither and halmos; installing it" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
+	python3 -m venv .venv
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ISaltPay} from "./interfaces/ISaltPay.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 
 /// @title SaltPay
@@ -16,31 +17,68 @@ contract SaltPay is ISaltPay {
     /// reported, by two payments. A whole word: a bool would have to be read before it is written.
     uint256 private transient transferring;
 
-    /// @dev What every payment needs, whatever it is paid in.
-    modifier onlyComplete(bytes32 paymentReference, address payee, uint256 amount) {
-        if (paymentReference == bytes32(0)) revert ZeroReference();
-        if (amount == 0) revert ZeroAmount();
-        if (payee == address(0) || payee == address(this) || payee == msg.sender) revert InvalidPayee(payee);
-        _;
+    /// @inheritdoc ISaltPay
+    function pay(bytes32 paymentReference, address payee) external payable {
+        payNative(paymentReference, payee, msg.value);
     }
 
     /// @inheritdoc ISaltPay
-    function pay(bytes32 paymentReference, address payee)
-        external
-        payable
-        onlyComplete(paymentReference, payee, msg.value)
-    {
+    function payToken(bytes32 paymentReference, address payee, address asset, uint256 amount) external {
+        payByAllowance(paymentReference, payee, asset, amount);
+    }
+
+    /// @inheritdoc ISaltPay
+    function payWithPermit(
+        bytes32 paymentReference,
+        address payee,
+        address asset,
+        uint256 amount,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        // Whether the token took it does not matter: what counts is the allowance, and the transfer asks for it.
+        if (asset.code.length > 0) {
+            try IERC20Permit(asset).permit(msg.sender, address(this), amount, deadline, v, r, s) {} catch {}
+        }
+
+        payByAllowance(paymentReference, payee, asset, amount);
+    }
+
+    /// @inheritdoc ISaltPay
+    /// @dev While a payee runs, the contract holds what the orders after it will send. Nobody else can have it sent:
+    /// every call sends what came with it, counted down in a variable of its own.
+    function payMany(Order[] calldata orders) external payable {
+        if (orders.length == 0) revert NoOrders();
+
+        uint256 left = msg.value;
+        for (uint256 i = 0; i < orders.length; ++i) {
+            Order calldata order = orders[i];
+            if (order.asset == NATIVE) {
+                if (order.amount > left) revert ValueTooSmall(left, order.amount);
+                left -= order.amount;
+                payNative(order.paymentReference, order.payee, order.amount);
+            } else {
+                payByAllowance(order.paymentReference, order.payee, order.asset, order.amount);
+            }
+        }
+        if (left != 0) revert ValueTooLarge(left);
+    }
+
+    /// @dev Passes on `amount` of what came with the call.
+    function payNative(bytes32 paymentReference, address payee, uint256 amount) private {
+        requireComplete(paymentReference, payee, amount);
+
         // Copies nothing that the payee returns.
-        if (!payee.trySafeTransferETH(msg.value, gasleft())) revert PayeeRefused(payee, msg.value);
+        if (!payee.trySafeTransferETH(amount, gasleft())) revert PayeeRefused(payee, amount);
 
-        emit Payment(paymentReference, msg.sender, payee, NATIVE, msg.value);
+        emit Payment(paymentReference, msg.sender, payee, NATIVE, amount);
     }
 
-    /// @inheritdoc ISaltPay
-    function payToken(bytes32 paymentReference, address payee, address asset, uint256 amount)
-        external
-        onlyComplete(paymentReference, payee, amount)
-    {
+    /// @dev Moves `amount` of a token from the caller, who let this contract do so.
+    function payByAllowance(bytes32 paymentReference, address payee, address asset, uint256 amount) private {
+        requireComplete(paymentReference, payee, amount);
         // An event that names the zero address speaks of the native coin.
         if (asset == NATIVE) revert InvalidAsset(asset);
 
@@ -61,5 +99,12 @@ contract SaltPay is ISaltPay {
         transferring = 0;
 
         emit Payment(paymentReference, msg.sender, payee, asset, amount);
+    }
+
+    /// @dev What every payment needs, whatever it is paid in.
+    function requireComplete(bytes32 paymentReference, address payee, uint256 amount) private view {
+        if (paymentReference == bytes32(0)) revert ZeroReference();
+        if (amount == 0) revert ZeroAmount();
+        if (payee == address(0) || payee == address(this) || payee == msg.sender) revert InvalidPayee(payee);
     }
 }

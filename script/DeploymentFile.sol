@@ -51,6 +51,21 @@ library DeploymentFile {
         return createdFrom > block.number ? 0 : createdFrom;
     }
 
+    /// @notice The address and init code hash that the file has for a contract; zero for what it has not.
+    function recordedContract(string memory directory, string memory name)
+        internal
+        returns (address at, bytes32 initCodeHash)
+    {
+        string memory path = pathOf(directory);
+        if (!vm.exists(path)) return (address(0), bytes32(0));
+
+        string memory json = vm.readFile(path);
+        string memory key = string.concat(".contracts.", name);
+        if (!vm.keyExistsJson(json, key)) return (address(0), bytes32(0));
+        at = vm.parseJsonAddress(json, string.concat(key, ".address"));
+        initCodeHash = vm.parseJsonBytes32(json, string.concat(key, ".initCodeHash"));
+    }
+
     function pathOf(string memory directory) private view returns (string memory) {
         return string.concat(directory, "/", vm.toString(block.chainid), ".json");
     }

@@ -11,7 +11,24 @@ pragma solidity 0.8.30;
 ///
 /// The contract does not remember references: paying one twice makes two payments and two events. What a reference
 /// means, and that it is honoured once, is for the payee's verifier to decide.
+///
+/// Tokens with EIP-3009 need no contract to be paid with for a reference: the payer signs a TransferWithAuthorization
+/// (or ReceiveWithAuthorization) to the payee whose nonce is the reference, anyone submits it to the token, and the
+/// token's AuthorizationUsed(payer, reference) and Transfer(payer, payee, amount), one after the other in one
+/// transaction, are the proof. The token takes a nonce of a payer once.
 interface ISaltPay {
+    /// @notice One of the payments of `payMany`.
+    /// @param paymentReference What is paid for. Not zero.
+    /// @param payee Who is paid. Not the zero address, this contract or the caller.
+    /// @param asset The ERC-20, or the zero address for the native coin.
+    /// @param amount How much, in base units of the asset. Not zero.
+    struct Order {
+        bytes32 paymentReference;
+        address payee;
+        address asset;
+        uint256 amount;
+    }
+
     /// @notice A payee has received a payment. One event is one payment, also when a transaction holds many.
     /// @param paymentReference What was paid for, as quoted by the payee: keccak256 of the secret quote id.
     /// @param payer The account that called and whose money it was.
@@ -58,8 +75,20 @@ interface ISaltPay {
     /// @param balanceAfter The payee's balance after the transfer.
     error InexactTransfer(address asset, uint256 amount, uint256 balanceBefore, uint256 balanceAfter);
 
-    /// @notice A token called back into `payToken` while it was transferring.
+    /// @notice A token called back for a payment in a token while it was transferring.
     error Reentered();
+
+    /// @notice `payMany` was called without orders.
+    error NoOrders();
+
+    /// @notice The value of the call does not cover the orders in the native coin.
+    /// @param left What the orders before left of it, in base units.
+    /// @param amount What the next one asks for, in base units.
+    error ValueTooSmall(uint256 left, uint256 amount);
+
+    /// @notice The value of the call is more than the orders in the native coin ask for.
+    /// @param left What they left of it, in base units.
+    error ValueTooLarge(uint256 left);
 
     /// @notice Pays the whole value of the call to `payee` in the native coin.
     /// @dev The payee gets all the gas that is left (less the 1/64 that the EVM retains), so that contract wallets can
@@ -80,4 +109,35 @@ interface ISaltPay {
     /// @param asset The token. Not the zero address.
     /// @param amount How much, in base units of the token. Not zero.
     function payToken(bytes32 paymentReference, address payee, address asset, uint256 amount) external;
+
+    /// @notice As `payToken`, with an allowance that the caller gives by an EIP-2612 permit
+    /// (https://eips.ethereum.org/EIPS/eip-2612) in the same transaction.
+    /// @dev The permit is for this contract and exactly the amount. One that the token refuses is not the end: somebody
+    /// may have submitted it already, and whether there is an allowance the transfer tells.
+    /// Reverts as `payToken`.
+    /// @param paymentReference What is paid for. Not zero.
+    /// @param payee Who is paid. Not the zero address, this contract or the caller.
+    /// @param asset The token. Not the zero address.
+    /// @param amount How much, in base units of the token. Not zero.
+    /// @param deadline Until when the permit is valid, in seconds since 1970.
+    /// @param v The permit's signature, as are r and s.
+    /// @param r See v.
+    /// @param s See v.
+    function payWithPermit(
+        bytes32 paymentReference,
+        address payee,
+        address asset,
+        uint256 amount,
+        uint256 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice Makes many payments at once, all or none, in the native coin and in tokens.
+    /// @dev The value of the call must be the sum of the orders in the native coin. Each order is one event, in their
+    /// order. A payee that refuses, or a token, reverts all of them: leave it out and call again.
+    /// Reverts with NoOrders, ValueTooSmall, ValueTooLarge, or as `pay` and `payToken` for the first order that fails.
+    /// @param orders What is paid.
+    function payMany(Order[] calldata orders) external payable;
 }

@@ -3,7 +3,12 @@
 
 #![allow(missing_docs, reason = "the NatSpec of the interface files is the documentation")]
 
+#![allow(clippy::too_many_arguments, reason = "an event has as many fields as it has")]
+
 use alloy_sol_types::sol;
 
 sol!("../contracts/interfaces/ISaltPay.sol");
 sol!("../contracts/interfaces/IWrappedSalt.sol");
+sol!("../contracts/interfaces/ISalt.sol");
+sol!("../contracts/interfaces/IX402Permit2Proxies.sol");
+sol!("../contracts/interfaces/ISaltChannels.sol");

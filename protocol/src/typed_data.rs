@@ -60,3 +60,112 @@ pub fn wrapped_salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
         verifying_contract: token,
     }
 }
+
+sol! {
+    /// Gives a spender an allowance ([EIP-2612](https://eips.ethereum.org/EIPS/eip-2612)). The nonce is the owner's
+    /// next one at the token, and counts up.
+    #[derive(Debug)]
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
+    }
+}
+
+/// What a payer signs for x402's scheme `exact` over Permit2: the whole amount to one payee, by the proxy as spender
+/// ([scheme](https://github.com/x402-foundation/x402/blob/main/specs/schemes/exact/scheme_exact_evm.md)). The domain is
+/// [`permit2_domain`].
+pub mod exact {
+    use alloy_sol_types::sol;
+
+    sol! {
+        /// What may be moved, in base units of the token. Permit2's own type.
+        #[derive(Debug)]
+        struct TokenPermissions {
+            address token;
+            uint256 amount;
+        }
+
+        /// What x402 binds beyond Permit2: the payee, and the first second of validity.
+        #[derive(Debug)]
+        struct Witness {
+            address to;
+            uint256 validAfter;
+        }
+
+        /// The message. `deadline` is the last second of validity; `nonce` any number that the payer has not used.
+        #[derive(Debug)]
+        struct PermitWitnessTransferFrom {
+            TokenPermissions permitted;
+            address spender;
+            uint256 nonce;
+            uint256 deadline;
+            Witness witness;
+        }
+    }
+}
+
+/// What a payer signs for x402's scheme `upto` over Permit2: at most the amount, as the named facilitator says
+/// ([scheme](https://github.com/x402-foundation/x402/blob/main/specs/schemes/upto/scheme_upto_evm.md)). The domain is
+/// [`permit2_domain`].
+pub mod upto {
+    use alloy_sol_types::sol;
+
+    sol! {
+        /// What may be moved at most, in base units of the token. Permit2's own type.
+        #[derive(Debug)]
+        struct TokenPermissions {
+            address token;
+            uint256 amount;
+        }
+
+        /// What x402 binds beyond Permit2: the payee, who alone may settle, and the first second of validity.
+        #[derive(Debug)]
+        struct Witness {
+            address to;
+            address facilitator;
+            uint256 validAfter;
+        }
+
+        /// The message. `deadline` is the last second of validity; `nonce` any number that the payer has not used.
+        #[derive(Debug)]
+        struct PermitWitnessTransferFrom {
+            TokenPermissions permitted;
+            address spender;
+            uint256 nonce;
+            uint256 deadline;
+            Witness witness;
+        }
+    }
+}
+
+/// Permit2, which stands at this address on every chain ([its source](https://github.com/Uniswap/permit2)).
+pub const PERMIT2: Address = alloy_primitives::address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
+
+/// Where x402's own proxy for `exact` stands, on chains that have it: the only spender its clients sign for.
+pub const X402_EXACT_PROXY: Address =
+    alloy_primitives::address!("0x402085c248EeA27D92E8b30b2C58ed07f9E20001");
+
+/// Where x402's own proxy for `upto` stands, on chains that have it: the only spender its clients sign for.
+pub const X402_UPTO_PROXY: Address = alloy_primitives::address!("0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002");
+
+/// The EIP-712 domain of Permit2. It has no version.
+pub fn permit2_domain(chain: ChainId) -> Eip712Domain {
+    eip712_domain! {
+        name: "Permit2",
+        chain_id: chain.get(),
+        verifying_contract: PERMIT2,
+    }
+}
+
+/// The EIP-712 domain of Salt, the ERC-20, for its authorizations (EIP-3009) and permits (EIP-2612).
+pub fn salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
+    eip712_domain! {
+        name: "Salt",
+        version: "1",
+        chain_id: chain.get(),
+        verifying_contract: token,
+    }
+}

@@ -1,15 +1,16 @@
 //! An EVM in memory, with Citrate's rules.
 
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256, hex};
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256, address, hex};
 use alloy_sol_types::SolCall;
 use revm::context::result::{ExecutionResult, Output};
 use revm::context::{Context, TxEnv};
 use revm::database::{CacheDB, EmptyDB};
 use revm::handler::{MainContext as _, MainnetContext, MainnetEvm};
 use revm::primitives::hardfork::SpecId;
-use revm::state::AccountInfo;
+use revm::state::{AccountInfo, Bytecode};
 use revm::{ExecuteCommitEvm as _, MainBuilder as _};
 use salt402_protocol::ChainId;
+use salt402_protocol::typed_data::PERMIT2;
 
 /// The time of every block, in seconds since 1970 UTC.
 pub(crate) const TIME: u64 = 1_800_000_000;
@@ -49,11 +50,17 @@ impl Machine {
 
     /// Deploys a contract as forge compiled it.
     pub(crate) fn deploy(&mut self, name: &str) -> Address {
+        self.deploy_with(name, &[])
+    }
+
+    /// Deploys a contract as forge compiled it, with its constructor's arguments as ABI-encoded bytes.
+    pub(crate) fn deploy_with(&mut self, name: &str, arguments: &[u8]) -> Address {
         let path = salt402_tests::root().join(format!("out/{name}.sol/{name}.json"));
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make contracts`", path.display()));
         let artifact: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let code = hex::decode(artifact["bytecode"]["object"].as_str().unwrap()).unwrap();
+        let mut code = hex::decode(artifact["bytecode"]["object"].as_str().unwrap()).unwrap();
+        code.extend_from_slice(arguments);
         let deployer = Address::repeat_byte(0xde);
         match self.run(deployer, TxKind::Create, U256::ZERO, code.into()) {
             ExecutionResult::Success { output: Output::Create(_, Some(address)), .. } => address,
@@ -73,6 +80,25 @@ impl Machine {
             ExecutionResult::Success { output, logs, .. } => Ok(Done { output: output.into_data(), logs }),
             ExecutionResult::Revert { output, .. } => Err(output),
             ExecutionResult::Halt { reason, .. } => panic!("halted: {reason:?}"),
+        }
+    }
+
+    /// Puts Permit2 at its own address, by the factory and the init code that put it there on every chain.
+    pub(crate) fn deploy_permit2(&mut self) {
+        let factory = address!("0x4e59b44847b379578588920cA78FbF26c0B4956C");
+        let code = hex!(
+            "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
+        );
+        let account = AccountInfo::default().with_code(Bytecode::new_raw(code.into()));
+        self.evm.ctx.journaled_state.database.insert_account_info(factory, account);
+        let path = salt402_tests::root().join("script/initcode/Permit2.hex");
+        let mut data = hex!("0000000000000000000000000000000000000000d3af2663da51c10215000000").to_vec();
+        data.extend(hex::decode(std::fs::read_to_string(&path).unwrap().trim()).unwrap());
+        match self.run(Address::repeat_byte(0xde), TxKind::Call(factory), U256::ZERO, data.into()) {
+            ExecutionResult::Success { output, .. } => {
+                assert_eq!(output.into_data().as_ref(), PERMIT2.as_slice());
+            }
+            other => panic!("Permit2 was not deployed: {other:?}"),
         }
     }
 

@@ -2,6 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
+mod channels;
+mod channels_chain;
+mod channels_model;
 mod machine;
 mod payments;
 mod typed_data;
+mod x402;

@@ -69,6 +69,30 @@ proptest! {
 }
 
 #[test]
+fn many_payments_of_one_call_are_each_read_also_when_they_are_equal() {
+    let mut machine = Machine::new();
+    let contract = machine.deploy("SaltPay");
+    machine.fund(payer(), U256::from(10));
+    let order = |payee: u8, amount: u64| ISaltPay::Order {
+        paymentReference: B256::repeat_byte(1),
+        payee: Address::repeat_byte(payee),
+        asset: Address::ZERO,
+        amount: U256::from(amount),
+    };
+    let call = ISaltPay::payManyCall { orders: vec![order(0xbb, 2), order(0xcc, 3), order(0xbb, 2)] };
+    let reason = machine.send(payer(), contract, U256::from(6), &call).unwrap_err();
+    assert!(reason.starts_with(&ISaltPay::ValueTooSmall::SELECTOR));
+    let reason = machine.send(payer(), contract, U256::from(8), &call).unwrap_err();
+    assert!(reason.starts_with(&ISaltPay::ValueTooLarge::SELECTOR));
+    let done = machine.send(payer(), contract, U256::from(7), &call).unwrap();
+    let payments = read(contract, &done.logs);
+    let amounts: Vec<_> = payments.iter().map(|payment| (payment.payee, payment.amount)).collect();
+    let paid = |payee: u8, amount: u64| (Address::repeat_byte(payee), Amount(U256::from(amount)));
+    assert_eq!(amounts, [paid(0xbb, 2), paid(0xcc, 3), paid(0xbb, 2)]);
+    assert_ne!(payments[0].id, payments[2].id, "two payments, though their events are equal");
+}
+
+#[test]
 fn what_is_no_payment_reverts_with_a_reason_that_rust_reads() {
     let mut machine = Machine::new();
     let contract = machine.deploy("SaltPay");

@@ -47,6 +47,12 @@ contract SaltPay_invariants is Test {
             handler.payToken(0, 1, i, keccak256("quote"), 1 ether, 0);
         }
         assertEq(handler.payments(), 5);
+        handler.payWithPermit(0, 1, 1, keccak256("quote"), 1 ether);
+        assertEq(handler.payments(), 6);
+        for (uint256 i = 0; i < 20; ++i) {
+            handler.payMany(0, [i, i + 20, i + 40, i + 60], 2, 1);
+        }
+        assertGt(handler.payments(), 10);
     }
 
     function balanceOf(address asset, address account) private view returns (uint256) {

@@ -15,6 +15,7 @@ contract SaltPay_receive is SaltPayTest {
 
     function testFuzz_fallback_refusesUnknownCalls(bytes4 selector, bytes calldata data, bool withValue) external {
         vm.assume(selector != saltPay.pay.selector && selector != saltPay.payToken.selector);
+        vm.assume(selector != saltPay.payWithPermit.selector && selector != saltPay.payMany.selector);
 
         vm.prank(payer);
         (bool accepted,) = address(saltPay).call{value: withValue ? 1 : 0}(bytes.concat(selector, data));
@@ -24,6 +25,18 @@ contract SaltPay_receive is SaltPayTest {
 
     function test_payToken_refusesCoins() external {
         bytes memory call = abi.encodeCall(saltPay.payToken, (REFERENCE, payee, makeAddr("asset"), 1));
+
+        vm.prank(payer);
+        (bool accepted,) = address(saltPay).call{value: 1}(call);
+
+        assertFalse(accepted);
+        assertEq(address(saltPay).balance, 0);
+    }
+
+    function test_payWithPermit_refusesCoins() external {
+        bytes memory call = abi.encodeCall(
+            saltPay.payWithPermit, (REFERENCE, payee, makeAddr("asset"), 1, 0, 27, bytes32(0), bytes32(0))
+        );
 
         vm.prank(payer);
         (bool accepted,) = address(saltPay).call{value: 1}(call);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
+import {Salt} from "../../../contracts/Salt.sol";
 import {SaltPay} from "../../../contracts/SaltPay.sol";
 import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
-import {Test} from "forge-std/Test.sol";
+import {ISaltPay} from "../../../contracts/interfaces/ISaltPay.sol";
+import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What payments cost, as whole transactions: with the 21,000, the calldata and a reference of 32 random bytes.
 /// The figures are kept in `snapshots/`; a change of one fails here.
@@ -57,6 +59,41 @@ contract SaltPayGas is Test {
     function test_gas_payToken_shortReference() external {
         saltPay.payToken(bytes32(uint256(1)), payee, address(wrappedSalt), AMOUNT);
         vm.snapshotGasLastCall("SaltPay", "payToken wSALT, reference of one byte");
+    }
+
+    function test_gas_payWithPermit() external {
+        Vm.Wallet memory owner = vm.createWallet("payer");
+        Salt salt = new Salt(payer, 1 ether);
+        vm.startPrank(payer);
+        assertTrue(salt.transfer(payee, 0.1 ether));
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
+                payer,
+                address(saltPay),
+                AMOUNT,
+                0,
+                block.timestamp
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) =
+            vm.sign(owner.privateKey, keccak256(abi.encodePacked(hex"1901", salt.DOMAIN_SEPARATOR(), structHash)));
+        saltPay.payWithPermit(REFERENCE, payee, address(salt), AMOUNT, block.timestamp, v, r, s);
+        vm.snapshotGasLastCall("SaltPay", "payWithPermit Salt, first permit");
+    }
+
+    function test_gas_payMany() external {
+        uint256[3] memory counts = [uint256(1), 2, 10];
+        for (uint256 i = 0; i < counts.length; ++i) {
+            ISaltPay.Order[] memory orders = new ISaltPay.Order[](counts[i]);
+            for (uint256 j = 0; j < counts[i]; ++j) {
+                orders[j] = ISaltPay.Order({
+                    paymentReference: keccak256(abi.encode(j)), payee: payee, asset: address(0), amount: AMOUNT
+                });
+            }
+            saltPay.payMany{value: counts[i] * AMOUNT}(orders);
+            vm.snapshotGasLastCall("SaltPay", string.concat("payMany, native to one payee, ", vm.toString(counts[i])));
+        }
     }
 
     /// @dev For comparison: the same transfer without SaltPay, from an allowance.

@@ -77,8 +77,9 @@ contract SaltPayHandler is CommonBase, StdUtils {
 
         vm.recordLogs();
         vm.prank(payer);
-        try saltPay.pay{value: amount}(paymentReference, payee) {} catch {}
-        readPayments();
+        try saltPay.pay{value: amount}(paymentReference, payee) {
+            readPayments();
+        } catch {}
     }
 
     function payToken(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount, int256 rebase)
@@ -91,16 +92,51 @@ contract SaltPayHandler is CommonBase, StdUtils {
 
         vm.recordLogs();
         vm.prank(payer);
-        try saltPay.payToken(paymentReference, payee, asset, amount) {} catch {}
-        readPayments();
+        try saltPay.payToken(paymentReference, payee, asset, amount) {
+            readPayments();
+        } catch {}
+    }
+
+    /// @dev No token here takes a permit, so it is the allowance that pays.
+    function payWithPermit(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount) external {
+        (address payer, address payee) = (accountOf(from), accountOf(to));
+        address asset = assets[bound(which, 1, assets.length - 1)];
+        amount = bound(amount, 0, 2 * FUNDS);
+
+        vm.recordLogs();
+        vm.prank(payer);
+        try saltPay.payWithPermit(paymentReference, payee, asset, amount, 0, 27, 0, 0) {
+            readPayments();
+        } catch {}
+    }
+
+    /// @dev Up to four orders, mixed, mostly with the right value.
+    function payMany(uint256 from, uint256[4] calldata seeds, uint256 count, uint256 error) external {
+        address payer = accountOf(from);
+        ISaltPay.Order[] memory orders = new ISaltPay.Order[](bound(count, 0, 4));
+        uint256 value = error % 8 == 0 ? error % 3 : 0;
+        for (uint256 i = 0; i < orders.length; ++i) {
+            uint256 random = uint256(keccak256(abi.encode(seeds[i])));
+            orders[i] = ISaltPay.Order({
+                paymentReference: bytes32(random),
+                payee: accounts[random % accounts.length],
+                asset: (random >> 16) % 2 == 0 ? address(0) : assets[(random >> 32) % assets.length],
+                amount: (random >> 64) % (FUNDS / 1_000)
+            });
+            if (orders[i].asset == address(0)) value += orders[i].amount;
+        }
+        if (value > payer.balance) return;
+
+        vm.recordLogs();
+        vm.prank(payer);
+        try saltPay.payMany{value: value}(orders) {
+            readPayments();
+        } catch {}
     }
 
     /// @dev Coins and calls that SaltPay has no function for.
     function intrude(uint256 from, bytes calldata data, uint256 amount) external {
-        // forge-lint: disable-next-item(unsafe-typecast)
-        if (data.length > 3 && (bytes4(data) == ISaltPay.pay.selector || bytes4(data) == ISaltPay.payToken.selector)) {
-            return;
-        }
+        if (isFunction(data)) return;
         address payer = accountOf(from);
         amount = bound(amount, 0, payer.balance);
 
@@ -117,6 +153,15 @@ contract SaltPayHandler is CommonBase, StdUtils {
         return assets.length;
     }
 
+    function isFunction(bytes calldata data) private pure returns (bool) {
+        if (data.length < 4) return false;
+        // forge-lint: disable-next-item(unsafe-typecast)
+        bytes4 selector = bytes4(data);
+        return selector == ISaltPay.pay.selector || selector == ISaltPay.payToken.selector
+            || selector == ISaltPay.payWithPermit.selector || selector == ISaltPay.payMany.selector;
+    }
+
+    /// @dev Called after what succeeded alone: the logs of what was reverted are recorded too.
     function readPayments() private {
         Vm.Log[] memory logs = vm.getRecordedLogs();
         for (uint256 i = 0; i < logs.length; ++i) {

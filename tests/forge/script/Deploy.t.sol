@@ -1,56 +1,102 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
+import {Salt} from "../../../contracts/Salt.sol";
+import {SaltChannels} from "../../../contracts/SaltChannels.sol";
 import {SaltPay} from "../../../contracts/SaltPay.sol";
 import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
+import {X402ExactPermit2Proxy} from "../../../contracts/X402ExactPermit2Proxy.sol";
+import {X402UptoPermit2Proxy} from "../../../contracts/X402UptoPermit2Proxy.sol";
 import {Deploy} from "../../../script/Deploy.s.sol";
+import {PublishedCode} from "../../../script/PublicContracts.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
 import {Test} from "forge-std/Test.sol";
 
 /// @notice Addresses and init code hashes are written out here, so that a change of any byte of a contract, its
 /// libraries or the compiler's settings shows: it moves the contract on every chain.
 contract Deploy_deploy is Test {
-    address private constant SALT_PAY = 0x92E2E7Dd42a9FF044c8e4f83c32fC03B17B1643B;
+    address private constant SALT_PAY = 0x5AeD11159a26a997eA797bF36fEecD45f09131AC;
     bytes32 private constant SALT_PAY_INIT_CODE_HASH =
-        0xd433f239069758c13b40915b946929d156b8cbe6d75e5aee835f8eef34226c71;
+        0xefb350e9b97382f3c9bb3ae252cb3a1ea8fdab7b5f9a3a811df03e6e276bf528;
+    address private constant SALT_CHANNELS = 0xF0fAf194c1170fd93837432bDcd27fF12787d53C;
+    bytes32 private constant SALT_CHANNELS_INIT_CODE_HASH =
+        0x40ffee9f75b7369e8c9636a4e5a59a39eb94d8b2247840f9ef64fd263175caa7;
     address private constant WRAPPED_SALT = 0xD4F534E09fC3FdB2D495f47C037CDe5d776fc283;
     bytes32 private constant WRAPPED_SALT_INIT_CODE_HASH =
         0x2dde2b2f90d0dfbc67fe002225124a55ee3241d35232fa1065ea4117a8ca469a;
+    address private constant EXACT = 0x431B3937b057caDFa4dCe3f9dF407f9AEe1E1E67;
+    bytes32 private constant EXACT_INIT_CODE_HASH = 0x254968427c1634c20cab61d18566f8afa0a738adf6d326a1f4b7a16cb69b5cfe;
+    address private constant UPTO = 0x14608407f4Cbdfec3Ec3a7EFb552D9B94427c6Ac;
+    bytes32 private constant UPTO_INIT_CODE_HASH = 0xd4b746396e304578920390248d02f88b0ba607829b899866a98b612c79b62ce0;
 
+    /// @dev Of the creation code alone: holder and supply come after it, and decide the address too.
+    bytes32 private constant SALT_CREATION_CODE_HASH =
+        0xbeaec8974feffe2de724c5ea34bf55027867f2eb3f4633b7b6ac84bcd84614a6;
+
+    address private constant PERMIT2 = 0x000000000022D473030F116dDEE9F6B43aC78BA3;
+    address private constant MULTICALL3 = 0xcA11bde05977b3631167028862bE2a173976CA11;
+    address private constant MULTICALL3_SIGNER = 0x05f32B3cC3888453ff71B01135B34FF8e41263F2;
+    address private constant X402_EXACT = 0x402085c248EeA27D92E8b30b2C58ed07f9E20001;
+    address private constant X402_UPTO = 0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002;
     address private constant CITRATE_WRAPPED_SALT = 0xAa918302B94a4B0E75E01e019cc6b819B4F7c906;
+
     uint256 private constant BLOCK = 6_929;
 
-    Deploy private script;
+    /// @dev SaltPay, SaltChannels, Permit2, the two proxies, and Multicall3 with the coins for it.
+    uint256 private constant ON_EVERY_CHAIN = 7;
+
+    DeployWithOwnX402 private script;
+    address private deployer;
 
     function setUp() external {
-        vm.setEnv("SALT402_DEPLOYER_KEY", vm.toString(bytes32(uint256(keccak256("deployer")))));
+        uint256 key = uint256(keccak256("deployer"));
+        vm.setEnv("SALT402_DEPLOYER_KEY", vm.toString(bytes32(key)));
+        deployer = vm.addr(key);
+        vm.deal(deployer, 1 ether);
         vm.roll(BLOCK);
-        script = new Deploy();
+        script = new DeployWithOwnX402();
     }
 
     function test_addresses_areThoseOfTheCodeAndItsSalt() external pure {
         assertEq(keccak256(type(SaltPay).creationCode), SALT_PAY_INIT_CODE_HASH);
         assertEq(create2("salt402.v1.SaltPay", SALT_PAY_INIT_CODE_HASH), SALT_PAY);
+        assertEq(keccak256(type(SaltChannels).creationCode), SALT_CHANNELS_INIT_CODE_HASH);
+        assertEq(create2("salt402.v1.SaltChannels", SALT_CHANNELS_INIT_CODE_HASH), SALT_CHANNELS);
         assertEq(keccak256(type(WrappedSalt).creationCode), WRAPPED_SALT_INIT_CODE_HASH);
         assertEq(create2("salt402.v1.WrappedSalt", WRAPPED_SALT_INIT_CODE_HASH), WRAPPED_SALT);
+        assertEq(
+            keccak256(bytes.concat(type(X402ExactPermit2Proxy).creationCode, abi.encode(PERMIT2))), EXACT_INIT_CODE_HASH
+        );
+        assertEq(create2("salt402.v1.X402ExactPermit2Proxy", EXACT_INIT_CODE_HASH), EXACT);
+        assertEq(
+            keccak256(bytes.concat(type(X402UptoPermit2Proxy).creationCode, abi.encode(PERMIT2))), UPTO_INIT_CODE_HASH
+        );
+        assertEq(create2("salt402.v1.X402UptoPermit2Proxy", UPTO_INIT_CODE_HASH), UPTO);
+        assertEq(keccak256(type(Salt).creationCode), SALT_CREATION_CODE_HASH);
     }
 
-    function test_deploy_putsBothContractsOnALocalChain() external {
-        deploysBoth(31337, "local");
+    function test_addresses_ofX402sOwnProxies_areThoseOfTheirPublishedHashes() external {
+        Deploy plain = new DeployAsItIs();
+        assertEq(addressOf(DeployAsItIs(address(plain)).published("X402ExactPermit2Proxy")), X402_EXACT);
+        assertEq(addressOf(DeployAsItIs(address(plain)).published("X402UptoPermit2Proxy")), X402_UPTO);
     }
 
-    function test_deploy_putsBothContractsOnAChainWithCitratesIdAndWithoutItsToken() external {
-        deploysBoth(40204, "citrate-local");
+    function test_deploy_putsEverythingOnALocalChain() external {
+        deploysAll(31337, "local");
+    }
+
+    function test_deploy_putsEverythingOnAChainWithCitratesIdAndWithoutItsToken() external {
+        deploysAll(40204, "citrate-local");
     }
 
     function test_deploy_takesCitratesOwnToken() external {
-        string memory directory = fresh("citrate");
+        Deploy.Options memory options = fresh("citrate");
         vm.chainId(40204);
         vm.etch(CITRATE_WRAPPED_SALT, address(new WrappedSalt()).code);
 
-        assertEq(script.deploy(directory), 1);
+        assertEq(script.deploy(options), ON_EVERY_CHAIN);
 
-        string memory json = vm.readFile(string.concat(directory, "/40204.json"));
+        string memory json = vm.readFile(string.concat(options.directory, "/40204.json"));
         assertEq(vm.parseJsonAddress(json, ".contracts.SaltPay.address"), SALT_PAY);
         assertEq(vm.parseJsonAddress(json, ".contracts.WrappedSalt.address"), CITRATE_WRAPPED_SALT);
         assertEq(vm.parseJsonUint(json, ".contracts.WrappedSalt.block"), 0);
@@ -59,130 +105,297 @@ contract Deploy_deploy is Test {
     }
 
     function test_deploy_reverts_whenAnotherContractStandsAtCitratesToken() external {
+        Deploy.Options memory options = fresh("citrate-other");
         vm.chainId(40204);
         vm.etch(CITRATE_WRAPPED_SALT, address(new PlainToken()).code);
 
         vm.expectRevert(abi.encodeWithSelector(Deploy.NotWrappedSalt.selector, CITRATE_WRAPPED_SALT));
-        script.deploy(fresh("citrate-other"));
+        script.deploy(options);
     }
 
     function test_deploy_putsNoWrappedSaltOnBase() external {
-        deploysSaltPayAlone(8453, "base");
+        deploysWithoutWrappedSalt(8453, "base");
     }
 
     function test_deploy_putsNoWrappedSaltOnBaseSepolia() external {
-        deploysSaltPayAlone(84532, "base-sepolia");
+        deploysWithoutWrappedSalt(84532, "base-sepolia");
+    }
+
+    function test_deploy_putsSaltWhereItsHolderIsNamed_andKeepsItInTheFile() external {
+        Deploy.Options memory options = fresh("salt");
+        options.saltHolder = makeAddr("lockbox");
+        options.saltSupply = 1e30;
+        vm.chainId(8453);
+
+        assertEq(script.deploy(options), ON_EVERY_CHAIN + 1);
+
+        string memory path = string.concat(options.directory, "/8453.json");
+        string memory written = vm.readFile(path);
+        address salt = vm.parseJsonAddress(written, ".contracts.Salt.address");
+        assertEq(Salt(salt).balanceOf(options.saltHolder), 1e30);
+        assertEq(
+            salt,
+            create2(
+                "salt402.v1.Salt",
+                keccak256(bytes.concat(type(Salt).creationCode, abi.encode(options.saltHolder, options.saltSupply)))
+            )
+        );
+
+        options.saltHolder = address(0);
+        assertEq(script.deploy(options), 0);
+        assertEq(vm.readFile(path), written);
+    }
+
+    function test_deploy_putsX402sOwnProxiesAtTheirAddresses_whenItHasTheirCode() external {
+        Deploy.Options memory options = fresh("x402");
+        options.x402InitCode = "target/forge-test/x402-code";
+        vm.createDir(options.x402InitCode, true);
+        writeCode(options.x402InitCode, "x402ExactPermit2Proxy.hex", script.exactCode());
+        writeCode(options.x402InitCode, "x402UptoPermit2Proxy.hex", script.uptoCode());
+
+        assertEq(script.deploy(options), ON_EVERY_CHAIN + 1);
+
+        address exact = addressOf(script.published("X402ExactPermit2Proxy"));
+        address upto = addressOf(script.published("X402UptoPermit2Proxy"));
+        assertEq(addressIn(options, "X402ExactPermit2Proxy"), exact);
+        assertEq(addressIn(options, "X402UptoPermit2Proxy"), upto);
+        assertGt(exact.code.length, 0);
+        assertGt(upto.code.length, 0);
+        assertEq(EXACT.code.length, 0);
+
+        // They are found again without their code.
+        options.x402InitCode = "";
+        assertEq(script.deploy(options), 0);
+        assertEq(addressIn(options, "X402ExactPermit2Proxy"), exact);
+    }
+
+    function test_deploy_reverts_whenX402sCodeIsNotWhatWasPublished() external {
+        Deploy.Options memory options = fresh("x402-wrong");
+        options.x402InitCode = "target/forge-test/x402-wrong-code";
+        vm.createDir(options.x402InitCode, true);
+        writeCode(options.x402InitCode, "x402ExactPermit2Proxy.hex", hex"600080");
+
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                Deploy.WrongInitCode.selector,
+                "target/forge-test/x402-wrong-code/x402ExactPermit2Proxy.hex",
+                keccak256(hex"600080"),
+                script.published("X402ExactPermit2Proxy").initCodeHash
+            )
+        );
+        script.deploy(options);
+    }
+
+    function test_deploy_leavesPermit2AndMulticall3WhereTheyAre() external {
+        Deploy.Options memory options = fresh("public");
+        script.deploy(options);
+        vm.etch(SALT_PAY, "");
+        vm.resetNonce(SALT_PAY);
+
+        assertEq(script.deploy(options), 1);
+    }
+
+    function test_deploy_paysMulticall3sSignerOnlyWhatItLacks() external {
+        vm.deal(MULTICALL3_SIGNER, 0.04 ether);
+
+        script.deploy(fresh("multicall3"));
+
+        assertEq(deployer.balance, 0.94 ether);
+        assertEq(MULTICALL3.codehash, 0xd5c15df687b16f2ff992fc8d767b4216323184a2bbc6ee2f9c398c318e770891);
+    }
+
+    function test_deploy_leavesMulticall3Out_whereItIsToldSo() external {
+        Deploy.Options memory options = fresh("no-multicall3");
+        options.multicall3 = false;
+
+        assertEq(script.deploy(options), ON_EVERY_CHAIN - 1);
+
+        assertEq(MULTICALL3.code.length, 0);
+        string memory json = vm.readFile(string.concat(options.directory, "/31337.json"));
+        assertFalse(vm.keyExistsJson(json, ".contracts.Multicall3"));
     }
 
     function test_deploy_sendsNothingTheSecondTime() external {
-        string memory directory = fresh("twice");
-        script.deploy(directory);
-        string memory written = vm.readFile(string.concat(directory, "/31337.json"));
+        Deploy.Options memory options = fresh("twice");
+        script.deploy(options);
+        string memory written = vm.readFile(string.concat(options.directory, "/31337.json"));
         vm.roll(BLOCK + 1_000);
 
-        assertEq(script.deploy(directory), 0);
-        assertEq(vm.readFile(string.concat(directory, "/31337.json")), written);
+        assertEq(script.deploy(options), 0);
+        assertEq(vm.readFile(string.concat(options.directory, "/31337.json")), written);
     }
 
     function test_deploy_sendsOnlyWhatIsMissing() external {
-        string memory directory = fresh("half");
-        script.deploy(directory);
+        Deploy.Options memory options = fresh("half");
+        script.deploy(options);
         vm.etch(WRAPPED_SALT, "");
         vm.resetNonce(WRAPPED_SALT);
         vm.roll(BLOCK + 1_000);
 
-        assertEq(script.deploy(directory), 1);
-        assertEq(blockOf(directory, "SaltPay"), BLOCK);
-        assertEq(blockOf(directory, "WrappedSalt"), BLOCK + 1_000);
+        assertEq(script.deploy(options), 1);
+        assertEq(blockOf(options, "SaltPay"), BLOCK);
+        assertEq(blockOf(options, "WrappedSalt"), BLOCK + 1_000);
     }
 
     /// @dev Something that stands there since nobody knows when could be as old as the chain.
     function test_deploy_startsAtZero_whenTheFileIsLost() external {
         script.deploy(fresh("lost-first"));
-        string memory directory = fresh("lost-second");
+        Deploy.Options memory options = fresh("lost-second");
 
-        assertEq(script.deploy(directory), 0);
-        assertEq(blockOf(directory, "SaltPay"), 0);
+        assertEq(script.deploy(options), 0);
+        assertEq(blockOf(options, "SaltPay"), 0);
     }
 
     function test_deploy_forgetsABlockThatTheChainHasNotReached() external {
-        string memory directory = fresh("reset");
-        script.deploy(directory);
+        Deploy.Options memory options = fresh("reset");
+        script.deploy(options);
         vm.roll(BLOCK - 1);
 
-        assertEq(script.deploy(directory), 0);
-        assertEq(blockOf(directory, "SaltPay"), 0);
+        assertEq(script.deploy(options), 0);
+        assertEq(blockOf(options, "SaltPay"), 0);
     }
 
     function testFuzz_deploy_reverts_onAnyOtherChain(uint64 chainId) external {
         vm.assume(chainId != 0 && chainId != 40204 && chainId != 8453 && chainId != 84532 && chainId != 31337);
+        Deploy.Options memory options;
+        options.directory = "target/forge-test/other";
         vm.chainId(chainId);
 
         vm.expectRevert(abi.encodeWithSelector(Deploy.UnsupportedChain.selector, chainId));
-        script.deploy("target/forge-test/other");
+        script.deploy(options);
     }
 
     function test_deploy_reverts_whenTheFactoryIsMissing() external {
+        Deploy.Options memory options = fresh("no-factory");
         vm.etch(CREATE2_FACTORY, "");
 
         vm.expectRevert(abi.encodeWithSelector(Deploy.FactoryMissing.selector, CREATE2_FACTORY));
-        script.deploy(fresh("no-factory"));
+        script.deploy(options);
     }
 
     function test_deploy_reverts_whenTheFactoryCreatesNothing() external {
+        Deploy.Options memory options = fresh("idle-factory");
         vm.etch(CREATE2_FACTORY, hex"00");
 
         vm.expectRevert(abi.encodeWithSelector(Deploy.NotCreated.selector, "SaltPay", SALT_PAY));
-        script.deploy(fresh("idle-factory"));
+        script.deploy(options);
     }
 
-    function deploysBoth(uint256 chainId, string memory name) private {
-        string memory directory = fresh(name);
+    function deploysAll(uint256 chainId, string memory name) private {
+        Deploy.Options memory options = fresh(name);
         vm.chainId(chainId);
 
-        assertEq(script.deploy(directory), 2);
+        assertEq(script.deploy(options), ON_EVERY_CHAIN + 1);
 
         assertEq(SALT_PAY.code, type(SaltPay).runtimeCode);
+        assertGt(SALT_CHANNELS.code.length, 0);
         assertEq(WrappedSalt(payable(WRAPPED_SALT)).symbol(), "wSALT");
-        assertEq(
-            vm.readFile(string.concat(directory, "/", vm.toString(chainId), ".json")),
-            string.concat(
-                '{\n  "chainId": ',
-                vm.toString(chainId),
-                ',\n  "contracts": {\n    "SaltPay": {\n      "address": "0x92E2E7Dd42a9FF044c8e4f83c32fC03B17B1643B",\n      "initCodeHash": "',
-                vm.toString(SALT_PAY_INIT_CODE_HASH),
-                '",\n      "block": 6929\n    },\n    "WrappedSalt": {\n      "address": "0xD4F534E09fC3FdB2D495f47C037CDe5d776fc283",\n      "initCodeHash": "',
-                vm.toString(WRAPPED_SALT_INIT_CODE_HASH),
-                '",\n      "block": 6929\n    }\n  }\n}\n'
-            )
+        assertEq(X402ExactPermit2Proxy(EXACT).PERMIT2(), PERMIT2);
+        assertEq(X402UptoPermit2Proxy(UPTO).PERMIT2(), PERMIT2);
+        assertGt(PERMIT2.code.length, 0);
+        assertGt(MULTICALL3.code.length, 0);
+
+        string memory expected = string.concat('{\n  "chainId": ', vm.toString(chainId), ',\n  "contracts": {\n');
+        expected = string.concat(expected, entry("SaltPay", SALT_PAY, SALT_PAY_INIT_CODE_HASH), ",\n");
+        expected = string.concat(expected, entry("SaltChannels", SALT_CHANNELS, SALT_CHANNELS_INIT_CODE_HASH), ",\n");
+        expected = string.concat(expected, entry("WrappedSalt", WRAPPED_SALT, WRAPPED_SALT_INIT_CODE_HASH), ",\n");
+        expected = string.concat(
+            expected,
+            entry("Permit2", PERMIT2, 0xe2be1e05eedf35dacd66c65c862f8150ff9ab4b6b24b9bbe62be71b6b16cf0f8),
+            ",\n"
         );
+        expected = string.concat(expected, entry("X402ExactPermit2Proxy", EXACT, EXACT_INIT_CODE_HASH), ",\n");
+        expected = string.concat(expected, entry("X402UptoPermit2Proxy", UPTO, UPTO_INIT_CODE_HASH), ",\n");
+        expected = string.concat(
+            expected,
+            entry("Multicall3", MULTICALL3, 0x0b2046aa018109118d518235014ac2c679dcbdff32c64705fdf50d048cd32d22),
+            "\n  }\n}\n"
+        );
+        assertEq(vm.readFile(string.concat(options.directory, "/", vm.toString(chainId), ".json")), expected);
     }
 
-    function deploysSaltPayAlone(uint256 chainId, string memory name) private {
-        string memory directory = fresh(name);
+    function deploysWithoutWrappedSalt(uint256 chainId, string memory name) private {
+        Deploy.Options memory options = fresh(name);
         vm.chainId(chainId);
 
-        assertEq(script.deploy(directory), 1);
+        assertEq(script.deploy(options), ON_EVERY_CHAIN);
 
-        string memory json = vm.readFile(string.concat(directory, "/", vm.toString(chainId), ".json"));
+        string memory json = vm.readFile(string.concat(options.directory, "/", vm.toString(chainId), ".json"));
         assertEq(vm.parseJsonAddress(json, ".contracts.SaltPay.address"), SALT_PAY);
         assertFalse(vm.keyExistsJson(json, ".contracts.WrappedSalt"));
+        assertFalse(vm.keyExistsJson(json, ".contracts.Salt"));
         assertEq(WRAPPED_SALT.code.length, 0);
     }
 
     /// @dev A directory of its own for each test, without what an earlier run left in it.
-    function fresh(string memory name) private returns (string memory directory) {
-        directory = string.concat("target/forge-test/", name);
-        if (vm.exists(directory)) vm.removeDir(directory, true);
+    function fresh(string memory name) private returns (Deploy.Options memory options) {
+        options.directory = string.concat("target/forge-test/", name);
+        options.multicall3 = true;
+        if (vm.exists(options.directory)) vm.removeDir(options.directory, true);
     }
 
-    function blockOf(string memory directory, string memory name) private view returns (uint256) {
+    function writeCode(string memory directory, string memory file, bytes memory code) private {
+        vm.writeFile(string.concat(directory, "/", file), string.concat(vm.toString(code), "\n"));
+    }
+
+    function blockOf(Deploy.Options memory options, string memory name) private view returns (uint256) {
         return vm.parseJsonUint(
-            vm.readFile(string.concat(directory, "/31337.json")), string.concat(".contracts.", name, ".block")
+            vm.readFile(string.concat(options.directory, "/31337.json")), string.concat(".contracts.", name, ".block")
         );
+    }
+
+    function addressIn(Deploy.Options memory options, string memory name) private view returns (address) {
+        return vm.parseJsonAddress(
+            vm.readFile(string.concat(options.directory, "/31337.json")), string.concat(".contracts.", name, ".address")
+        );
+    }
+
+    function entry(string memory name, address at, bytes32 initCodeHash) private pure returns (string memory) {
+        return string.concat(
+            '    "',
+            name,
+            '": {\n      "address": "',
+            vm.toString(at),
+            '",\n      "initCodeHash": "',
+            vm.toString(initCodeHash),
+            '",\n      "block": 6929\n    }'
+        );
+    }
+
+    function addressOf(PublishedCode memory published) private pure returns (address) {
+        return vm.computeCreate2Address(published.salt, published.initCodeHash);
     }
 
     function create2(string memory salt, bytes32 initCodeHash) private pure returns (address) {
         return vm.computeCreate2Address(keccak256(bytes(salt)), initCodeHash);
+    }
+}
+
+/// @notice Shows what the script takes for x402's own proxies.
+contract DeployAsItIs is Deploy {
+    function published(string memory name) external pure returns (PublishedCode memory) {
+        return publishedProxy(name);
+    }
+}
+
+/// @notice Nobody has the preimages of x402's published hashes in this repository, so the code of x402's proxies is
+/// stood in for: by ours, with another salt.
+contract DeployWithOwnX402 is Deploy {
+    function exactCode() public pure returns (bytes memory) {
+        return bytes.concat(type(X402ExactPermit2Proxy).creationCode, abi.encode(address(1)));
+    }
+
+    function uptoCode() public pure returns (bytes memory) {
+        return bytes.concat(type(X402UptoPermit2Proxy).creationCode, abi.encode(address(1)));
+    }
+
+    function published(string memory name) external pure returns (PublishedCode memory) {
+        return publishedProxy(name);
+    }
+
+    function publishedProxy(string memory name) internal pure override returns (PublishedCode memory code) {
+        code = super.publishedProxy(name);
+        bool isExact = keccak256(bytes(name)) == keccak256("X402ExactPermit2Proxy");
+        code.initCodeHash = keccak256(isExact ? exactCode() : uptoCode());
     }
 }

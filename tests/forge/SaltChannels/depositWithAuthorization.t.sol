@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {Salt} from "../../../contracts/Salt.sol";
+import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
+import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {ContractWallet} from "../mocks/ContractWallet.sol";
+import {QuietAuthorizationToken} from "../mocks/QuietAuthorizationToken.sol";
+import {SaltChannelsTest} from "./SaltChannelsTest.sol";
+
+interface IAuthorizing {
+    function DOMAIN_SEPARATOR() external view returns (bytes32);
+}
+
+/// @notice `depositWithAuthorization` and `depositWithWalletAuthorization`, with Citrate's wSALT, which has v, r, s alone,
+/// and with Salt, which has both overloads.
+contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
+    WrappedSalt private wrappedSalt;
+    Salt private salt;
+
+    function setUp() public override {
+        super.setUp();
+        salt = new Salt(payer.addr, FUNDS);
+        wrappedSalt = new WrappedSalt();
+        vm.prank(payer.addr);
+        wrappedSalt.deposit{value: FUNDS}();
+    }
+
+    function test_depositWithAuthorization_opensForThePayer() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        deposit(channel, DEPOSIT, 0);
+
+        assertState(channel, DEPOSIT, 0, 0, false);
+        assertEq(wrappedSalt.balanceOf(address(channels)), DEPOSIT);
+        assertEq(wrappedSalt.balanceOf(payer.addr), FUNDS - DEPOSIT);
+    }
+
+    function test_depositWithAuthorization_topsUpAndCancelsTheExit() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        deposit(channel, DEPOSIT, 0);
+        requestExit(channel);
+        deposit(channel, 1 ether, DEPOSIT);
+
+        assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
+    }
+
+    function test_depositWithAuthorization_reverts_whenItIsSentAgain() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        bytes memory signature = authorizationOf(channel, DEPOSIT, 0);
+        send(channel, DEPOSIT, 0, signature);
+        vm.expectPartialRevert(ISaltChannels.ChannelUsed.selector);
+        send(channel, DEPOSIT, 0, signature);
+    }
+
+    function test_depositWithAuthorization_reverts_whenDepositIsOutOfOrder() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        bytes memory signature = authorizationOf(channel, DEPOSIT, 1 ether);
+        deposit(channel, 2 ether, 0);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                ISaltChannels.DepositOutOfOrder.selector, channels.channelId(channel), 1 ether, 2 ether
+            )
+        );
+        send(channel, DEPOSIT, 1 ether, signature);
+    }
+
+    /// @dev Its nonce names the channel: for any other, the token finds that nobody signed.
+    function test_depositWithAuthorization_reverts_whenAThiefUsesTheAuthorization() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        bytes memory signature = authorizationOf(channel, DEPOSIT, 0);
+        channel.payee = anyone;
+        vm.expectRevert();
+        send(channel, DEPOSIT, 0, signature);
+        channel.payee = payee.addr;
+        channel.signer = anyone;
+        vm.expectRevert();
+        send(channel, DEPOSIT, 0, signature);
+    }
+
+    /// @dev Only the contract itself can use it: no observer can preempt the deposit.
+    function test_depositWithAuthorization_cannotBePreempted() external {
+        ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
+        (bytes32 r, bytes32 s, uint8 v) = split(authorizationOf(channel, DEPOSIT, 0));
+        bytes32 nonce = channels.authorizationNonce(channels.channelId(channel), 0);
+
+        vm.expectRevert();
+        vm.prank(anyone);
+        wrappedSalt.receiveWithAuthorization(
+            payer.addr, address(channels), DEPOSIT, 0, type(uint256).max, nonce, v, r, s
+        );
+        vm.expectRevert();
+        vm.prank(anyone);
+        wrappedSalt.transferWithAuthorization(
+            payer.addr, address(channels), DEPOSIT, 0, type(uint256).max, nonce, v, r, s
+        );
+    }
+
+    function test_depositWithAuthorization_reverts_whenTheTokenIsQuietOnAUsedNonce() external {
+        QuietAuthorizationToken quiet = new QuietAuthorizationToken();
+        quiet.mint(payer.addr, FUNDS);
+        ISaltChannels.Channel memory channel = channelIn(address(quiet));
+        quiet.spend(payer.addr, channels.authorizationNonce(channels.channelId(channel), 0));
+
+        bytes memory reason =
+            abi.encodeWithSelector(ISaltChannels.InexactTransfer.selector, address(quiet), DEPOSIT, 0, 0);
+        vm.expectRevert(reason);
+        channels.depositWithAuthorization(channel, DEPOSIT, 0, 0, 0, 0, 0, 0);
+        vm.expectRevert(reason);
+        channels.depositWithWalletAuthorization(channel, DEPOSIT, 0, 0, 0, NO_SIGNATURE);
+    }
+
+    function test_depositWithAuthorization_reverts_whenTheTokenHasNoSuchFunction() external {
+        vm.expectRevert();
+        channels.depositWithAuthorization(channelIn(address(token)), DEPOSIT, 0, 0, 0, 0, 0, 0);
+        vm.expectRevert();
+        channels.depositWithWalletAuthorization(channelIn(address(token)), DEPOSIT, 0, 0, 0, NO_SIGNATURE);
+    }
+
+    function test_depositWithAuthorization_reverts_whenAssetIsTheNativeCoin() external {
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidAsset.selector, NATIVE));
+        channels.depositWithAuthorization(channelIn(NATIVE), DEPOSIT, 0, 0, 0, 0, 0, 0);
+    }
+
+    function test_depositWithWalletAuthorization_opensForAWallet() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        channel.payer = address(new ContractWallet(payer.addr));
+        vm.prank(payer.addr);
+        assertTrue(salt.transfer(channel.payer, DEPOSIT));
+
+        sendBytes(channel, DEPOSIT, 0, authorizationOf(channel, DEPOSIT, 0));
+        assertState(channel, DEPOSIT, 0, 0, false);
+    }
+
+    function test_depositWithWalletAuthorization_opensAndTopsUpForAKey() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        sendBytes(channel, DEPOSIT, 0, authorizationOf(channel, DEPOSIT, 0));
+        sendBytes(channel, 1 ether, DEPOSIT, authorizationOf(channel, 1 ether, DEPOSIT));
+        assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
+    }
+
+    function test_depositWithWalletAuthorization_reverts_whenNobodySigned() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        vm.expectRevert();
+        sendBytes(channel, DEPOSIT, 0, NO_SIGNATURE);
+    }
+
+    function deposit(ISaltChannels.Channel memory channel, uint256 amount, uint256 before) private {
+        send(channel, amount, before, authorizationOf(channel, amount, before));
+    }
+
+    function send(ISaltChannels.Channel memory channel, uint256 amount, uint256 before, bytes memory signature)
+        private
+    {
+        (bytes32 r, bytes32 s, uint8 v) = split(signature);
+        vm.prank(anyone);
+        channels.depositWithAuthorization(channel, amount, before, 0, type(uint256).max, v, r, s);
+    }
+
+    function sendBytes(ISaltChannels.Channel memory channel, uint256 amount, uint256 before, bytes memory signature)
+        private
+    {
+        vm.prank(anyone);
+        channels.depositWithWalletAuthorization(channel, amount, before, 0, type(uint256).max, signature);
+    }
+
+    function authorizationOf(ISaltChannels.Channel memory channel, uint256 amount, uint256 before)
+        private
+        returns (bytes memory)
+    {
+        bytes32 structHash = keccak256(
+            abi.encode(
+                keccak256(
+                    "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)"
+                ),
+                channel.payer,
+                address(channels),
+                amount,
+                0,
+                type(uint256).max,
+                keccak256(abi.encode(channels.channelId(channel), before))
+            )
+        );
+        return sign(
+            payer, keccak256(abi.encodePacked("\x19\x01", IAuthorizing(channel.asset).DOMAIN_SEPARATOR(), structHash))
+        );
+    }
+
+    function split(bytes memory signature) private pure returns (bytes32 r, bytes32 s, uint8 v) {
+        assembly ("memory-safe") {
+            r := mload(add(signature, 0x20))
+            s := mload(add(signature, 0x40))
+            v := byte(0, mload(add(signature, 0x60)))
+        }
+    }
+}

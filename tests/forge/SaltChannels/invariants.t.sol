@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {SaltChannels} from "../../../contracts/SaltChannels.sol";
+import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {SaltChannelsHandler} from "../handlers/SaltChannelsHandler.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Test} from "forge-std/Test.sol";
+
+/// @notice For every channel c, with D(c) deposited, C(c) claimed and R(c) refunded; and for every asset a and account x,
+/// with K(a, x) credited and not withdrawn.
+contract SaltChannels_invariants is Test {
+    SaltChannels private channels;
+    SaltChannelsHandler private handler;
+
+    function setUp() external {
+        vm.warp(1_800_000_000);
+        channels = new SaltChannels();
+        handler = new SaltChannelsHandler(channels);
+        targetContract(address(handler));
+
+        // `leave` ends a run; it is no step of one.
+        bytes4[] memory left = new bytes4[](1);
+        left[0] = handler.leave.selector;
+        excludeSelector(FuzzSelector({addr: address(handler), selectors: left}));
+    }
+
+    /// @dev For every a: balance(a) = sum of D - C - R over its channels + sum of K(a, x), as the events told it.
+    function invariant_balancesAreWhatTheEventsSay() external view {
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            address asset = handler.assets(i);
+            assertEq(int256(balanceOf(asset, address(channels))), handler.held(asset));
+        }
+    }
+
+    /// @dev For every a: balance(a) = sum of D - C over its open channels + sum of K(a, x), as the contract holds it.
+    function invariant_everythingHeldIsOwedToSomebody() external view {
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            address asset = handler.assets(i);
+            uint256 owed = 0;
+            for (uint256 j = 0; j < handler.openedCount(); ++j) {
+                ISaltChannels.Channel memory channel = handler.channelAt(j);
+                ISaltChannels.State memory state = channels.stateOf(channels.channelId(channel));
+                if (channel.asset == asset && !state.closed) owed += state.deposit - state.claimed;
+            }
+            for (uint256 j = 0; j < handler.accountCount(); ++j) {
+                owed += channels.creditOf(handler.account(j), asset);
+            }
+            assertEq(balanceOf(asset, address(channels)), owed);
+        }
+    }
+
+    /// @dev For every c: C(c) <= D(c), and C(c) <= the greatest ceiling that was signed for c.
+    function invariant_nobodyGetsMoreThanWasSignedOrDeposited() external view {
+        for (uint256 i = 0; i < handler.openedCount(); ++i) {
+            bytes32 id = channels.channelId(handler.channelAt(i));
+            ISaltChannels.State memory state = channels.stateOf(id);
+            assertLe(state.claimed, state.deposit);
+            assertLe(state.claimed, handler.ghostOf(id).greatestCeiling);
+        }
+    }
+
+    /// @dev For every c: the contract's D, C and end are those of the events, and D(c) = C(c) + R(c) once c is closed.
+    function invariant_statesAreWhatTheEventsSay() external view {
+        for (uint256 i = 0; i < handler.openedCount(); ++i) {
+            bytes32 id = channels.channelId(handler.channelAt(i));
+            ISaltChannels.State memory state = channels.stateOf(id);
+            SaltChannelsHandler.Ghost memory ghost = handler.ghostOf(id);
+            assertTrue(ghost.known);
+            assertEq(state.deposit, ghost.deposited);
+            assertEq(state.claimed, ghost.claimed);
+            assertEq(state.closed, ghost.closed);
+            if (state.closed) assertEq(ghost.claimed + ghost.refunded, ghost.deposited);
+        }
+    }
+
+    /// @dev For every a and x: balance(a, x) = start(a, x) + what the events say that x got - what they say that x gave.
+    function invariant_accountsHaveWhatTheEventsSay() external view {
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            address asset = handler.assets(i);
+            for (uint256 j = 0; j < handler.accountCount(); ++j) {
+                address account = handler.account(j);
+                assertEq(int256(balanceOf(asset, account)), int256(handler.FUNDS()) + handler.net(asset, account));
+            }
+        }
+    }
+
+    /// @dev Every payer gets out and every credit can be withdrawn: at the end of every run, balance(a) = 0 for every a.
+    function afterInvariant() external {
+        handler.leave();
+        for (uint256 i = 0; i < handler.assetCount(); ++i) {
+            assertEq(balanceOf(handler.assets(i), address(channels)), 0);
+        }
+    }
+
+    /// @dev If the handler could do nothing, the invariants would hold of nothing.
+    function test_handler_doesEverything() external {
+        for (uint256 asset = 0; asset < 4; ++asset) {
+            // Of the first to the second account, which refuses nothing, and to the third, which does.
+            handler.open(0, 1, asset, 0, 0, false, 10 ether);
+            handler.open(0, 2, asset, 1, 0, true, 10 ether);
+        }
+        assertEq(handler.counts(ISaltChannels.ChannelOpened.selector), 8);
+        handler.open(0, 1, 0, 0, 0, false, 10 ether);
+        assertEq(handler.counts(ISaltChannels.ChannelOpened.selector), 8);
+
+        for (uint256 i = 0; i < 8; ++i) {
+            handler.signVoucher(i, 1 ether);
+            handler.claim(i, 0);
+        }
+        for (uint256 i = 0; i < 8; ++i) {
+            handler.signVoucher(i, 1 ether);
+        }
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 8);
+        assertEq(handler.counts(ISaltChannels.Credited.selector), 1);
+        handler.abuse(0, 1, 1);
+        handler.abuse(0, 0, 1);
+        handler.claimMany(8, 1, false);
+        handler.claimMany(11, 1, true);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 10);
+
+        handler.topUp(2, 1 ether, true);
+        handler.topUp(0, 1 ether, false);
+        assertEq(handler.counts(ISaltChannels.ChannelToppedUp.selector), 2);
+
+        handler.close(12, false);
+        handler.close(14, true);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
+
+        handler.requestExit(0, false);
+        handler.requestExit(1, true);
+        assertEq(handler.counts(ISaltChannels.ChannelExitRequested.selector), 2);
+        handler.topUp(0, 1 ether, false);
+        assertEq(handler.counts(ISaltChannels.ChannelExitCancelled.selector), 1);
+        handler.wait(15 minutes);
+        handler.exit(1);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 3);
+
+        handler.withdraw(2, 0, 0);
+        assertEq(handler.counts(ISaltChannels.CreditWithdrawn.selector), 1);
+        this.invariant_balancesAreWhatTheEventsSay();
+        this.invariant_everythingHeldIsOwedToSomebody();
+        this.invariant_accountsHaveWhatTheEventsSay();
+        this.invariant_statesAreWhatTheEventsSay();
+        this.afterInvariant();
+    }
+
+    function balanceOf(address asset, address account) private view returns (uint256) {
+        return asset == address(0) ? account.balance : IERC20(asset).balanceOf(account);
+    }
+}

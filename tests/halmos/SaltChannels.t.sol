@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.30;
+
+import {SaltChannels} from "../../contracts/SaltChannels.sol";
+import {ISaltChannels} from "../../contracts/interfaces/ISaltChannels.sol";
+import {ChannelState} from "../../contracts/libraries/ChannelState.sol";
+import {Test} from "forge-std/Test.sol";
+
+/// @notice An account that takes whatever it is sent.
+contract Taker {
+    receive() external payable {}
+}
+
+/// @notice Proofs for all inputs: `FOUNDRY_TEST=tests/halmos halmos --contract SaltChannelsCheck`. The names begin with
+/// `check_`, which forge does not run.
+/// @dev halmos takes ecrecover to be some function: what is shown holds whoever signed.
+contract SaltChannelsCheck is Test {
+    SaltChannels private channels;
+    address private payer;
+    address private payee;
+    address private signer = address(0x5151);
+
+    function setUp() public {
+        channels = new SaltChannels();
+        payer = address(new Taker());
+        payee = address(new Taker());
+    }
+
+    function channel() private view returns (ISaltChannels.Channel memory) {
+        return ISaltChannels.Channel({
+            payer: payer, payee: payee, asset: address(0), signer: signer, exitDelay: 15 minutes, salt: bytes32(0)
+        });
+    }
+
+    /// @dev A deposit is what was sent, and what is recorded.
+    function check_open_conserves(uint104 amount) external {
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+
+        ISaltChannels.State memory state = channels.stateOf(channels.channelId(channel()));
+        assert(address(channels).balance == amount && payer.balance == 0);
+        assert(state.deposit == amount && state.claimed == 0 && state.exitAt == 0 && !state.closed);
+    }
+
+    /// @dev Two claims of any vouchers pay what is recorded, and never more than the ceilings or the deposit.
+    function check_claim_conserves(uint104 amount, uint256 first, uint256 second, bytes32 r, bytes32 s, uint8 v)
+        external
+    {
+        vm.assume(amount != 0);
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+
+        claim(first, r, s, v);
+        claim(second, r, s, v);
+
+        ISaltChannels.State memory state = channels.stateOf(channels.channelId(channel()));
+        assert(state.deposit == amount);
+        assert(payee.balance == state.claimed);
+        assert(address(channels).balance == uint256(amount) - state.claimed);
+        assert(state.claimed <= amount && state.claimed <= (first > second ? first : second));
+    }
+
+    /// @dev However it is closed, everything that was deposited goes to the two, and nothing remains.
+    function check_close_conserves(uint104 amount, uint256 total, bytes32 r, bytes32 s, uint8 v) external {
+        vm.assume(amount != 0);
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+
+        vm.prank(payee);
+        channels.close(channel(), total, total, abi.encodePacked(r, s, v));
+
+        assert(address(channels).balance == 0);
+        assert(payer.balance + payee.balance == amount);
+        assert(payee.balance <= total);
+        assert(channels.stateOf(channels.channelId(channel())).closed);
+    }
+
+    /// @dev The payer gets out once the delay is over, whatever was claimed, and not before.
+    function check_exit_conserves(uint104 amount, uint256 total, uint64 time, bytes32 r, bytes32 s, uint8 v) external {
+        vm.assume(amount != 0);
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+        claim(total, r, s, v);
+        vm.warp(1_800_000_000);
+        vm.prank(payer);
+        channels.requestExit(channel());
+
+        vm.warp(time);
+        try channels.exit(channel()) {
+            assert(time >= 1_800_000_000 + 15 minutes);
+            assert(address(channels).balance == 0);
+            assert(payer.balance + payee.balance == amount);
+        } catch {
+            assert(time < 1_800_000_000 + 15 minutes);
+        }
+    }
+
+    /// @dev The packed state: a claim keeps every other part as it is, and stays below the deposit.
+    function check_state_claims(uint104 deposit, uint104 claimed, uint40 exitAt, bool closed, uint256 total)
+        external
+        pure
+    {
+        vm.assume(claimed <= deposit);
+        ChannelState state = pack(deposit, claimed, exitAt, closed);
+        uint256 amount = state.claimable(total);
+        ChannelState next = state.withClaim(amount);
+
+        assert(next.deposit() == deposit && next.exitAt() == exitAt && next.isClosed() == closed);
+        assert(next.claimed() == uint256(claimed) + amount && next.claimed() <= deposit);
+        assert(amount == 0 || (!closed && next.claimed() <= total));
+        // No more can be claimed to the same total.
+        assert(next.claimable(total) == 0);
+    }
+
+    /// @dev The packed state: each part can be set without the others.
+    function check_state_parts(uint104 deposit, uint104 claimed, uint40 exitAt, bool closed, uint104 more, uint40 time)
+        external
+        pure
+    {
+        ChannelState state = pack(deposit, claimed, exitAt, closed);
+        assert(state.deposit() == deposit && state.claimed() == claimed && state.exitAt() == exitAt);
+        assert(state.isClosed() == closed);
+
+        ChannelState topped = state.withDeposit(more);
+        assert(topped.deposit() == more && topped.claimed() == claimed && topped.exitAt() == exitAt);
+        assert(topped.isClosed() == closed);
+
+        ChannelState leaving = state.withExitAt(time);
+        assert(leaving.deposit() == deposit && leaving.claimed() == claimed && leaving.exitAt() == time);
+        assert(leaving.isClosed() == closed);
+
+        ChannelState over = state.asClosed();
+        assert(over.deposit() == deposit && over.claimed() == claimed && over.exitAt() == 0);
+        assert(over.isClosed() && !over.isOpen());
+        // A channel that was opened is told from one that never was, for ever.
+        assert(deposit == 0 || ChannelState.unwrap(over) != 0);
+    }
+
+    function claim(uint256 total, bytes32 r, bytes32 s, uint8 v) private {
+        vm.prank(payee);
+        try channels.claim(channel(), total, total, abi.encodePacked(r, s, v)) {} catch {}
+    }
+
+    function pack(uint256 deposit, uint256 claimed, uint256 exitAt, bool closed) private pure returns (ChannelState) {
+        return ChannelState.wrap(deposit | (claimed << 104) | (exitAt << 208) | (closed ? 1 << 248 : 0));
+    }
+}

@@ -1,0 +1,385 @@
+//! SaltChannels beside a small model of it: the same random steps, and after each the same states and balances.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, Bytes, U256};
+use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
+use proptest::prelude::*;
+
+use crate::channels::{ISaltChannels, domain, typed};
+use crate::channels_chain::{Chain, Key};
+
+/// What everyone starts with.
+const FUNDS: u128 = 1_000;
+
+/// The shortest and the longest exit delay, in seconds.
+const DELAYS: [u32; 2] = [900, 2_592_000];
+
+/// How many payers, payees and salts there are.
+const PAYERS: u8 = 2;
+const PAYEES: u8 = 2;
+const SALTS: u8 = 2;
+
+/// Names one of the channels that there can be.
+type Name = (u8, u8, u8);
+
+#[derive(Clone, Debug)]
+enum Step {
+    Open {
+        name: Name,
+        amount: u128,
+    },
+    TopUp {
+        name: Name,
+        amount: u128,
+    },
+    Claim {
+        name: Name,
+        ceiling: u128,
+        total: u128,
+    },
+    /// Rows of one payee. What comes of another's, the forge tests say.
+    ClaimMany {
+        payee: u8,
+        rows: Vec<(Name, u128)>,
+        by_signature: bool,
+    },
+    Close {
+        name: Name,
+        total: u128,
+        by_signature: bool,
+    },
+    RequestExit {
+        name: Name,
+        by_signature: bool,
+    },
+    Exit {
+        name: Name,
+    },
+    Wait {
+        seconds: u64,
+    },
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    (0..PAYERS, 0..PAYEES, 0..SALTS)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Amounts often meet: that is where the edges are.
+    let amount = || prop_oneof![0..8u128, 0..FUNDS];
+    prop_oneof![
+        4 => (name(), amount()).prop_map(|(name, amount)| Step::Open { name, amount }),
+        2 => (name(), amount()).prop_map(|(name, amount)| Step::TopUp { name, amount }),
+        4 => (name(), amount(), amount())
+            .prop_map(|(name, ceiling, total)| Step::Claim { name, ceiling, total }),
+        3 => (0..PAYEES, prop::collection::vec((name(), amount()), 0..4), any::<bool>())
+            .prop_map(|(payee, rows, by_signature)| {
+                let own = |((payer, _, salt), total)| ((payer, payee, salt), total);
+                Step::ClaimMany { payee, rows: rows.into_iter().map(own).collect(), by_signature }
+            }),
+        2 => (name(), amount(), any::<bool>())
+            .prop_map(|(name, total, by_signature)| Step::Close { name, total, by_signature }),
+        2 => (name(), any::<bool>()).prop_map(|(name, by_signature)| Step::RequestExit { name, by_signature }),
+        3 => name().prop_map(|name| Step::Exit { name }),
+        2 => (0..2_000_000u64).prop_map(|seconds| Step::Wait { seconds }),
+    ]
+}
+
+/// A channel, as simply as it can be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Channel {
+    deposit: u128,
+    claimed: u128,
+    exit_at: Option<u64>,
+    closed: bool,
+}
+
+impl Channel {
+    fn is_open(&self) -> bool {
+        self.deposit > 0 && !self.closed
+    }
+
+    /// Claims up to a total, and returns what that pays.
+    fn claim(&mut self, total: u128) -> u128 {
+        if !self.is_open() {
+            return 0;
+        }
+        let paid = total.min(self.deposit).saturating_sub(self.claimed);
+        self.claimed += paid;
+        paid
+    }
+
+    /// Closes, and returns what is left.
+    fn close(&mut self) -> u128 {
+        self.closed = true;
+        self.exit_at = None;
+        self.deposit - self.claimed
+    }
+}
+
+#[derive(Default)]
+struct Model {
+    channels: BTreeMap<Name, Channel>,
+    payers: BTreeMap<u8, u128>,
+    payees: BTreeMap<u8, u128>,
+}
+
+impl Model {
+    /// Whether the step is allowed; if so, it is made.
+    fn make(&mut self, step: &Step, time: u64) -> bool {
+        match step {
+            Step::Open { name, amount } => {
+                let fits = *amount > 0 && self.payer(name.0) >= *amount;
+                if !fits || self.channel(*name).deposit > 0 {
+                    return false;
+                }
+                *self.payers.get_mut(&name.0).unwrap() -= amount;
+                self.channel(*name).deposit = *amount;
+            }
+            Step::TopUp { name, amount } => {
+                let fits = *amount > 0 && self.payer(name.0) >= *amount;
+                if !fits || !self.channel(*name).is_open() {
+                    return false;
+                }
+                *self.payers.get_mut(&name.0).unwrap() -= amount;
+                self.channel(*name).deposit += amount;
+                self.channel(*name).exit_at = None;
+            }
+            Step::Claim { name, ceiling, total } => {
+                if total > ceiling {
+                    return false;
+                }
+                let paid = self.channel(*name).claim(*total);
+                *self.payees.entry(name.1).or_default() += paid;
+                return paid > 0;
+            }
+            Step::ClaimMany { payee, rows, .. } => {
+                for (name, total) in rows {
+                    let paid = self.channel(*name).claim(*total);
+                    *self.payees.entry(*payee).or_default() += paid;
+                }
+            }
+            Step::Close { name, total, .. } => {
+                if !self.channel(*name).is_open() {
+                    return false;
+                }
+                let paid = self.channel(*name).claim(*total);
+                let refund = self.channel(*name).close();
+                *self.payees.entry(name.1).or_default() += paid;
+                *self.payers.get_mut(&name.0).unwrap() += refund;
+            }
+            Step::RequestExit { name, .. } => {
+                let channel = self.channel(*name);
+                if !channel.is_open() || channel.exit_at.is_some() {
+                    return false;
+                }
+                channel.exit_at = Some(time + u64::from(delay(*name)));
+            }
+            Step::Exit { name } => {
+                let channel = self.channel(*name);
+                if !channel.is_open() || channel.exit_at.is_none_or(|at| time < at) {
+                    return false;
+                }
+                let refund = channel.close();
+                *self.payers.get_mut(&name.0).unwrap() += refund;
+            }
+            Step::Wait { .. } => {}
+        }
+        true
+    }
+
+    fn channel(&mut self, name: Name) -> &mut Channel {
+        self.channels.entry(name).or_default()
+    }
+
+    fn payer(&mut self, payer: u8) -> u128 {
+        *self.payers.entry(payer).or_insert(FUNDS)
+    }
+}
+
+fn delay(name: Name) -> u32 {
+    DELAYS[usize::from(name.2) % DELAYS.len()]
+}
+
+/// The contract, with keys for everyone.
+struct Real {
+    chain: Chain,
+    contract: Address,
+    domain: Eip712Domain,
+    payers: Vec<Key>,
+    payees: Vec<Key>,
+    session: Key,
+}
+
+impl Real {
+    fn new() -> Self {
+        let mut chain = Chain::new();
+        let contract = chain.deploy("SaltChannels");
+        let keys = |first: u8, count: u8| (0..count).map(|i| Key::new([first + i; 32])).collect::<Vec<_>>();
+        let (payers, payees) = (keys(1, PAYERS), keys(101, PAYEES));
+        for payer in &payers {
+            chain.fund(payer.address, U256::from(FUNDS));
+        }
+        Self { chain, contract, domain: domain(contract), payers, payees, session: Key::new([201; 32]) }
+    }
+
+    /// The first payer's channels have a session key, the other's vouchers it signs itself.
+    fn channel(&self, name: Name) -> ISaltChannels::Channel {
+        ISaltChannels::Channel {
+            payer: self.payers[usize::from(name.0)].address,
+            payee: self.payees[usize::from(name.1)].address,
+            asset: Address::ZERO,
+            signer: if name.0 == 0 { self.session.address } else { Address::ZERO },
+            exitDelay: delay(name),
+            salt: U256::from(name.2).into(),
+        }
+    }
+
+    fn voucher(&self, name: Name, ceiling: u128) -> Bytes {
+        let channel = self.channel(name).eip712_signing_hash(&self.domain);
+        let voucher = typed::Voucher { channel, ceiling: U256::from(ceiling) };
+        let key = if name.0 == 0 { &self.session } else { &self.payers[usize::from(name.0)] };
+        key.sign(voucher.eip712_signing_hash(&self.domain))
+    }
+
+    fn send<C: SolCall>(&mut self, from: Address, value: u128, call: &C) -> bool {
+        if self.chain.balance(from) < U256::from(value) {
+            return false;
+        }
+        self.chain.send(from, self.contract, U256::from(value), call).is_ok()
+    }
+
+    /// Whether the contract allowed the step.
+    fn make(&mut self, step: &Step) -> bool {
+        let anyone = Address::repeat_byte(0x77);
+        match step {
+            Step::Open { name, amount } => {
+                let channel = self.channel(*name);
+                let call = ISaltChannels::openCall { channel, amount: U256::from(*amount) };
+                self.send(call.channel.payer, *amount, &call)
+            }
+            Step::TopUp { name, amount } => {
+                let channel = self.channel(*name);
+                let call = ISaltChannels::topUpCall { channel, amount: U256::from(*amount) };
+                self.send(call.channel.payer, *amount, &call)
+            }
+            Step::Claim { name, ceiling, total } => {
+                let call = ISaltChannels::claimCall {
+                    channel: self.channel(*name),
+                    ceiling: U256::from(*ceiling),
+                    total: U256::from(*total),
+                    voucher: self.voucher(*name, *ceiling),
+                };
+                self.send(call.channel.payee, 0, &call)
+            }
+            Step::ClaimMany { payee, rows, by_signature } => self.claim_many(*payee, rows, *by_signature),
+            Step::Close { name, total, by_signature } => {
+                let (channel, voucher) = (self.channel(*name), self.voucher(*name, *total));
+                let total = U256::from(*total);
+                if !by_signature {
+                    let call = ISaltChannels::closeCall { channel, ceiling: total, total, voucher };
+                    return self.send(call.channel.payee, 0, &call);
+                }
+                let close = typed::Close { channel: channel.eip712_signing_hash(&self.domain), total };
+                let signature =
+                    self.payees[usize::from(name.1)].sign(close.eip712_signing_hash(&self.domain));
+                let call = ISaltChannels::closeForCall { channel, ceiling: total, total, voucher, signature };
+                self.send(anyone, 0, &call)
+            }
+            Step::RequestExit { name, by_signature } => {
+                let channel = self.channel(*name);
+                if !by_signature {
+                    let call = ISaltChannels::requestExitCall { channel };
+                    return self.send(call.channel.payer, 0, &call);
+                }
+                let deposit = U256::from(self.state(*name).deposit);
+                let exit = typed::Exit { channel: channel.eip712_signing_hash(&self.domain), deposit };
+                let signature = self.payers[usize::from(name.0)].sign(exit.eip712_signing_hash(&self.domain));
+                self.send(anyone, 0, &ISaltChannels::requestExitForCall { channel, signature })
+            }
+            Step::Exit { name } => {
+                let channel = self.channel(*name);
+                self.send(anyone, 0, &ISaltChannels::exitCall { channel })
+            }
+            Step::Wait { seconds } => {
+                self.chain.time += seconds;
+                true
+            }
+        }
+    }
+
+    fn claim_many(&mut self, payee: u8, rows: &[(Name, u128)], by_signature: bool) -> bool {
+        let row = |(name, total): &(Name, u128)| {
+            let channel = self.channel(*name);
+            ISaltChannels::Claim {
+                payer: channel.payer,
+                signer: channel.signer,
+                exitDelay: channel.exitDelay,
+                salt: channel.salt,
+                ceiling: U256::from(*total),
+                total: U256::from(*total),
+                voucher: self.voucher(*name, *total),
+            }
+        };
+        let claims: Vec<_> = rows.iter().map(row).collect();
+        let key = &self.payees[usize::from(payee)];
+        let (asset, payee) = (Address::ZERO, key.address);
+        if !by_signature {
+            return self.send(payee, 0, &ISaltChannels::claimManyCall { asset, claims });
+        }
+        let totals = rows.iter().map(|(name, total)| typed::ClaimTotal {
+            channel: self.channel(*name).eip712_signing_hash(&self.domain),
+            total: U256::from(*total),
+        });
+        let signed = typed::Claims { totals: totals.collect() };
+        let signature = key.sign(signed.eip712_signing_hash(&self.domain));
+        let call = ISaltChannels::claimManyForCall { payee, asset, claims, signature };
+        self.send(Address::repeat_byte(0x77), 0, &call)
+    }
+
+    fn state(&mut self, name: Name) -> Channel {
+        let channel = self.channel(name).eip712_signing_hash(&self.domain);
+        let call = ISaltChannels::stateOfCall { channel };
+        let output = self.chain.send(Address::ZERO, self.contract, U256::ZERO, &call).unwrap();
+        let state = ISaltChannels::stateOfCall::abi_decode_returns(&output).unwrap();
+        let exit_at = state.exitAt.to::<u64>();
+        Channel {
+            deposit: state.deposit.to(),
+            claimed: state.claimed.to(),
+            exit_at: (exit_at != 0).then_some(exit_at),
+            closed: state.closed,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_contract_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut real, mut model) = (Real::new(), Model::default());
+        for step in &steps {
+            let allowed = model.make(step, real.chain.time);
+            prop_assert_eq!(real.make(step), allowed, "{:?}", step);
+
+            let names: Vec<Name> = model.channels.keys().copied().collect();
+            let mut held = 0;
+            for name in names {
+                let channel = *model.channel(name);
+                prop_assert_eq!(real.state(name), channel, "{:?} after {:?}", name, step);
+                held += if channel.closed { 0 } else { channel.deposit - channel.claimed };
+            }
+            for payer in 0..PAYERS {
+                let address = real.payers[usize::from(payer)].address;
+                prop_assert_eq!(real.chain.balance(address), U256::from(model.payer(payer)));
+            }
+            for payee in 0..PAYEES {
+                let address = real.payees[usize::from(payee)].address;
+                let paid = model.payees.get(&payee).copied().unwrap_or_default();
+                prop_assert_eq!(real.chain.balance(address), U256::from(paid));
+            }
+            prop_assert_eq!(real.chain.balance(real.contract), U256::from(held));
+        }
+    }
+}
