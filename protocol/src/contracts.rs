@@ -2,7 +2,6 @@
 //! string cannot differ between the two languages.
 
 #![allow(missing_docs, reason = "the NatSpec of the interface files is the documentation")]
-
 #![allow(clippy::too_many_arguments, reason = "an event has as many fields as it has")]
 
 use alloy_sol_types::sol;
