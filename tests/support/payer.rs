@@ -1,10 +1,15 @@
 //! Somebody with money.
 
+use std::time::{Duration, Instant};
+
 use alloy_sol_types::SolCall;
-use salt402_chain::{Account, Call, Prepared, RpcNode};
+use salt402_chain::{Account, Call, Node as _, Prepared, RpcNode};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::details::PaymentDetails;
 use salt402_protocol::{Address, Amount, B256};
+use serde_json::{Value, json};
+
+use crate::Anvil;
 
 /// anvil's second key, known to everybody.
 pub(crate) const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -15,12 +20,16 @@ pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 pub struct TestPayer {
     node: RpcNode,
     account: Account,
+    client: reqwest::Client,
+    anvil: String,
 }
 
 impl TestPayer {
-    /// A payer on a node, with anvil's second key.
-    pub fn new(node: RpcNode) -> Self {
-        Self { node, account: Account::from_key(PAYER_KEY).expect("anvil's key") }
+    /// A payer on an anvil, with its second key.
+    pub fn new(anvil: &Anvil) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let account = Account::from_key(PAYER_KEY).expect("anvil's key");
+        Self { node: anvil.node(), account, client, anvil: anvil.http() }
     }
 
     /// Signs a payment without sending it.
@@ -36,9 +45,25 @@ impl TestPayer {
         self.account.prepare(&self.node, &call).await.expect("a signed payment")
     }
 
-    /// Sends a signed payment.
+    /// Sends a signed payment. Where anvil mines by itself, it is in a block when this returns: anvil answers with the
+    /// hash before it mines.
     pub async fn send(&self, prepared: &Prepared) -> B256 {
-        self.node.broadcast(prepared).await.expect("the node takes the payment")
+        let hash = self.node.broadcast(prepared).await.expect("the node takes the payment");
+        if self.mines_by_itself().await {
+            let give_up = Instant::now() + Duration::from_secs(10);
+            while self.node.receipt(hash).await.expect("a receipt").is_none() {
+                assert!(Instant::now() < give_up, "anvil does not mine {hash}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        hash
+    }
+
+    async fn mines_by_itself(&self) -> bool {
+        let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": "anvil_getAutomine", "params": [] });
+        let answer = self.client.post(&self.anvil).json(&ask).send().await.expect("anvil answers");
+        let answer: Value = answer.json().await.expect("JSON");
+        answer["result"].as_bool().expect("whether anvil mines by itself")
     }
 
     /// Pays what a 402 asks.

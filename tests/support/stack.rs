@@ -220,7 +220,7 @@ max_tokens = 64
 
     /// A payer with money on the chain.
     pub fn payer(&self) -> TestPayer {
-        TestPayer::new(self.anvil.node())
+        TestPayer::new(&self.anvil)
     }
 
     /// Asks for an address until the answer is as wished; fails after half a minute.
