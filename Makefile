@@ -69,7 +69,7 @@ contracts: setup ## Compile the contracts into out/
 .PHONY: test-long
 test-long: setup prove ## Long fuzz and invariant runs, proofs, and 10,000 simulated histories
 	FOUNDRY_PROFILE=long forge test
-	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim
+	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories
 
 .PHONY: prove
 prove: setup .venv/.halmos-$(HALMOS) ## Prove for all inputs that the contracts conserve money (halmos)

@@ -16,42 +16,48 @@ pub(crate) fn payments_of(contract: Address) -> LogQuery {
 }
 
 /// Reads payments out of logs of whole blocks. `time_of` gives a block's time where a log does not bring it.
+///
+/// Block by block, because equal logs are counted within their transaction: an answer that has one transaction in two
+/// blocks contradicts itself, and counted together its logs would be payments that nobody made.
 pub(crate) fn place(
     chain: ChainId,
     contract: Address,
     logs: &[Log],
     time_of: impl Fn(&Log) -> Option<u64>,
 ) -> Vec<PlacedPayment> {
-    let raw = logs.iter().map(|log| RawLog {
-        contract: log.contract,
-        transaction: log.transaction,
-        content: &log.content,
-    });
-    let decoded = decode(chain, contract, raw);
-    if decoded.skipped > 0 {
-        tracing::warn!(%chain, %contract, skipped = decoded.skipped, "logs of the payment contract do not decode");
-        metrics::counter!("salt402_indexer_undecodable_logs_total", "chain" => chain.to_string())
-            .increment(decoded.skipped as u64);
-    }
-    let blocks: HashMap<B256, &Log> = logs.iter().map(|log| (log.transaction, log)).collect();
-    let mut position: HashMap<B256, u32> = HashMap::new();
-    decoded
-        .payments
-        .into_iter()
-        .filter_map(|payment| {
-            let log = *blocks.get(&payment.transaction)?;
+    let mut placed = Vec::new();
+    let mut skipped = 0;
+    for block in logs.chunk_by(|a, b| a.block_hash == b.block_hash) {
+        let raw = block.iter().map(|log| RawLog {
+            contract: log.contract,
+            transaction: log.transaction,
+            content: &log.content,
+        });
+        let decoded = decode(chain, contract, raw);
+        skipped += decoded.skipped;
+        let Some((first, block_timestamp)) = block.first().and_then(|log| Some((log, time_of(log)?))) else {
+            continue;
+        };
+        let mut position: HashMap<B256, u32> = HashMap::new();
+        placed.extend(decoded.payments.into_iter().map(|payment| {
             let next = position.entry(payment.transaction).or_default();
-            let placed = PlacedPayment {
-                position: *next,
-                block_number: log.block_number,
-                block_hash: log.block_hash,
-                block_timestamp: time_of(log)?,
-                payment,
-            };
+            let position = *next;
             *next += 1;
-            Some(placed)
-        })
-        .collect()
+            PlacedPayment {
+                position,
+                block_number: first.block_number,
+                block_hash: first.block_hash,
+                block_timestamp,
+                payment,
+            }
+        }));
+    }
+    if skipped > 0 {
+        tracing::warn!(%chain, %contract, skipped, "logs of the payment contract do not decode");
+        metrics::counter!("salt402_indexer_undecodable_logs_total", "chain" => chain.to_string())
+            .increment(skipped as u64);
+    }
+    placed
 }
 
 pub(crate) fn block(header: &Header) -> Block {

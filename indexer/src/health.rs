@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub enum Phase {
     /// Not connected yet.
     Starting,
-    /// Behind by more than the finality depth, going by ranges.
+    /// Behind, and catching up.
     BackFilling,
     /// At the head.
     Following,

@@ -11,6 +11,9 @@ mod blocks;
 mod follower;
 mod health;
 mod missing;
+mod patience;
+mod report;
+mod ticks;
 
 pub use follower::{Follower, FollowerOptions};
 pub use health::{Health, Phase};

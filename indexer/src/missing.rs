@@ -89,7 +89,16 @@ impl Missing {
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
-        let tip = node.header(At::Hash(cursor.hash)).await?.ok_or(NodeError::Behind)?;
+        let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
+        if tip.hash != cursor.hash {
+            // Receipt and index are of two chains. The follower is about to change to the node's.
+            return Ok(Look::Nothing);
+        }
+        // A block that was replaced since the receipt was given looks like one that stands beside the chain. Of the
+        // second, the node says the same again.
+        if !selected && node.receipt(receipt.transaction).await?.as_ref() != Some(receipt) {
+            return Ok(Look::Nothing);
+        }
         let time = own.unwrap_or(tip).timestamp;
         let mut payments = blocks::place(chain, contract, &receipt.logs, |_| Some(time));
         if payments.is_empty() {

@@ -1,0 +1,51 @@
+//! A node that is not waited for without end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use tokio::time::timeout;
+
+/// Longer than any node is given to answer, so that a node's own limit, which knows more, comes first.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A node whose every answer comes within [`LIMIT`] or is [`NodeError::Timeout`].
+///
+/// A follower has one step under way, and a question that hangs would end it without a word: a connection that is
+/// half open, a body that stalls, an implementation of [`Node`] that has no limit of its own.
+pub(crate) struct Patient(pub(crate) Arc<dyn Node>);
+
+async fn within<T>(answer: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
+    let late = || NodeError::Timeout { node: "the node".to_owned(), after: LIMIT };
+    timeout(LIMIT, answer).await.unwrap_or_else(|_| Err(late()))
+}
+
+#[async_trait]
+impl Node for Patient {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        within(self.0.chain_id()).await
+    }
+
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        within(self.0.header(at)).await
+    }
+
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        within(self.0.logs(query, span)).await
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        within(self.0.receipt(transaction)).await
+    }
+
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        within(self.0.heads()).await
+    }
+
+    fn profile(&self) -> &Profile {
+        self.0.profile()
+    }
+}

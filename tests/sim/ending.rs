@@ -1,0 +1,115 @@
+//! How a history ends: the chain stands still, the node tells the truth, and everything is compared.
+
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use salt402_protocol::payment::{RawLog, decode};
+
+use crate::faults::Mood;
+use crate::history::History;
+use crate::life::{Life, Standing};
+use crate::reader::Refuted;
+use crate::stage::Scene;
+use crate::world::{CHAIN, CONTRACT};
+
+impl History {
+    /// The head in the end. A node whose head is a block below the index on the same chain looks like one that lags,
+    /// and one below the first block of the index shows nothing that could be compared with it, until the chain is as
+    /// high again: so it becomes.
+    fn last_head(&mut self) -> salt402_chain::Header {
+        let mut world = self.shared.world();
+        let head = world.head();
+        let index = self.reader.cursor.map_or(0, |cursor| cursor.number).max(self.start_block);
+        let below = self.reader.cursor.is_some_and(|cursor| world.leads_to(head.hash, cursor.hash));
+        if below || head.number < self.start_block {
+            self.growth.mine(&mut world, &mut self.rng, index.saturating_sub(head.number) + 1);
+        }
+        world.head()
+    }
+
+    /// The chain stands still and the node tells the truth: the index must arrive.
+    pub(crate) async fn quiet(&mut self, life: &mut Life) -> Result<(), Refuted> {
+        self.note("quiet".into());
+        self.mood = Mood::HONEST;
+        let head = self.last_head();
+        let mut asked = 0_u64;
+        let mut passed = Duration::ZERO;
+        let mut calm = 0;
+        while calm < 3 {
+            let standing = life.settle().await;
+            self.reader.follow(&life.store).await?;
+            self.check_halted(life)?;
+            if standing == Standing::Asking {
+                asked += 1;
+                self.answer();
+            } else {
+                let arrived = self.reader.cursor.is_some_and(|cursor| cursor.hash == head.hash);
+                let content = life.health.borrow().complaint(Duration::from_secs(5)).is_none();
+                calm = if (arrived || head.number < self.start_block) && content { calm + 1 } else { 0 };
+                life.advance(Duration::from_secs(1)).await;
+                passed += Duration::from_secs(1);
+            }
+            if asked > 5_000 || passed > Duration::from_secs(300) {
+                let health = life.health.borrow().clone();
+                return Err(format!(
+                    "not at {head:?} after {asked} questions and {passed:?}: at {:?}, {health:?}",
+                    self.reader.cursor
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every transaction, every grant, every total.
+    pub(crate) async fn check_everything(&mut self, life: &Life) -> Result<(), Refuted> {
+        let transactions: Vec<B256> = self.growth.transactions().collect();
+        let mut on_chain = 0;
+        for transaction in transactions {
+            self.reader.read(&life.store, transaction).await?;
+            let rows = life.store.payments_in(CHAIN, transaction).await.map_err(|e| e.to_string())?;
+            on_chain += rows.iter().filter(|row| row.canonical).count() as u64;
+        }
+        let counts = life.store.counts().await.map_err(|error| error.to_string())?;
+        let counted = counts.payments.get(&CHAIN).copied().unwrap_or(0);
+        if counted != on_chain {
+            return Err(format!("{counted} payments are counted, {on_chain} are on the chain"));
+        }
+        if counts.claims != self.reader.granted.len() as u64 {
+            return Err(format!("{} claims are counted, {:?} granted", counts.claims, self.reader.granted));
+        }
+        let all = life.store.incidents(false, 10_000).await.map_err(|error| error.to_string())?;
+        self.tally.incidents = all.len() as u64;
+        Ok(())
+    }
+
+    /// A payment has the same name by its receipt as by the definition, and so as by every range of logs.
+    pub(crate) fn check_names(&self) -> Result<(), Refuted> {
+        let world = self.shared.world();
+        for block in world.chain(world.head().hash) {
+            for inclusion in block.inclusions.iter().chain(block.merged.iter().map(|(_, beside)| beside)) {
+                let receipt = inclusion.events.iter().map(|event| RawLog {
+                    contract: event.contract,
+                    transaction: inclusion.transaction,
+                    content: &event.content,
+                });
+                let names: Vec<_> =
+                    decode(CHAIN, CONTRACT, receipt).payments.iter().map(|payment| payment.id).collect();
+                if names != inclusion.names {
+                    return Err(format!("by receipt {names:?}, by definition {:?}", inclusion.names));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An index that begins when all is over has the same rows.
+    pub(crate) fn index_again(&self) {
+        let mut profile = self.profile.clone();
+        // As much as can be by ranges.
+        (profile.finality_depth, profile.reorg_window) = (1, 1);
+        Scene::before(self.shared.clone(), profile, self.start_block).play(async |stage| {
+            stage.arrive().await;
+            stage.assert_exact().await;
+        });
+    }
+}

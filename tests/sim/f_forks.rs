@@ -1,0 +1,221 @@
+//! Reorganizations: F6, F7, F8, F9.
+
+use alloy_primitives::B256;
+use salt402_indexer::{Look, Phase};
+use salt402_protocol::RequestDigest;
+use salt402_store::{ClaimResult, NewClaim};
+
+use crate::gate::Ask;
+use crate::stage::{Scene, Stage, own, paid, transaction};
+use crate::world::{CHAIN, Inclusion};
+
+async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
+    let rows = stage.life.store.payments_in(CHAIN, transaction(number)).await.unwrap();
+    let claim = NewClaim {
+        payment: rows[0].placed.payment.id,
+        chain: CHAIN,
+        transaction: transaction(number),
+        request: RequestDigest(B256::repeat_byte(1)),
+        claimant: "reader".into(),
+        confirmations: 1,
+        now_ms: 1,
+    };
+    stage.life.store.claim(claim).await.unwrap()
+}
+
+async fn open_incidents(stage: &Stage<'_>) -> usize {
+    stage.life.store.incidents(true, 100).await.unwrap().len()
+}
+
+/// A transaction that no block has of its own.
+const MOVED: u64 = u64::MAX;
+
+#[test]
+fn f6_a_transaction_that_moves_is_on_the_chain_once_at_every_moment() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let before = scene.block(fork, 1, &[MOVED]);
+    scene.shared.world().set_head(before);
+    let empty = scene.block(fork, 2, &[]);
+    let after = scene.block(empty, 2, &[MOVED]);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![before], vec![]));
+        scene.shared.world().set_head(after);
+        let mut seen = vec![before];
+        for _ in 0..200 {
+            stage.life.advance(std::time::Duration::from_millis(50)).await;
+            stage.answer(1).await;
+            let (on_chain, _) = stage.blocks_of(MOVED).await;
+            assert_eq!(on_chain.len(), 1);
+            seen.extend(on_chain);
+        }
+        seen.dedup();
+        assert_eq!(seen, [before, after]);
+        stage.assert_exact().await;
+    });
+}
+
+#[test]
+fn f6_a_grant_is_an_incident_while_its_block_is_gone_and_not_when_it_is_back() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let a = scene.grow(fork, 1, 2);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert!(matches!(claim(stage, own(1, 21)).await, ClaimResult::First { .. }));
+        for _ in 0..3 {
+            let b = scene.block(fork, stage.asked.len() as u8, &[]);
+            scene.shared.world().set_head(b);
+            stage.arrive().await;
+            assert_eq!(open_incidents(stage).await, 1);
+            assert!(stage.blocks_of(own(1, 21)).await.0.is_empty());
+            scene.shared.world().set_head(a);
+            stage.arrive().await;
+            assert_eq!(open_incidents(stage).await, 0);
+            stage.assert_exact().await;
+        }
+    });
+}
+
+#[test]
+fn f7_a_second_reorganization_during_the_first_leaves_the_third_chain_alone() {
+    for by_hash in [true, false] {
+        for moment in 1..14 {
+            let mut scene = Scene::new();
+            scene.profile.logs_by_hash = by_hash;
+            let fork = scene.grow(scene.genesis(), 0, 20);
+            let lower = scene.shared.world().at(fork, 17).unwrap().header.hash;
+            let b = scene.grow(fork, 2, 3);
+            let c = scene.grow(lower, 3, 5);
+            let a = scene.grow(fork, 1, 2);
+            scene.play(async |stage| {
+                stage.arrive().await;
+                assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(a));
+                scene.shared.world().set_head(b);
+                stage.life.advance(std::time::Duration::from_secs(1)).await;
+                stage.answer(moment).await;
+                scene.shared.world().set_head(c);
+                stage.arrive().await;
+                stage.assert_exact().await;
+                assert!(stage.blocks_of(own(1, 21)).await.0.is_empty());
+                assert!(stage.blocks_of(own(0, 18)).await.0.is_empty());
+            });
+        }
+    }
+}
+
+#[test]
+fn f8_deeper_than_the_window_nothing_more_is_confirmed_and_everything_is_still_read() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let a = scene.grow(fork, 1, 13);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        scene.grow(fork, 2, 20);
+        stage.pass(5).await;
+        assert!(matches!(stage.phase(), Phase::Halted(_)), "{:?}", stage.phase());
+        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(a));
+        assert_eq!(stage.blocks_of(own(1, 21)).await.0.len(), 1);
+        let asked = stage.asked.len();
+        stage.pass(60).await;
+        assert_eq!(stage.asked.len(), asked, "a halted follower leaves the node alone");
+    });
+    // Nor does a restart help it, or make it forget.
+    scene.play(async |stage| {
+        stage.pass(5).await;
+        assert!(matches!(stage.phase(), Phase::Halted(_)), "{:?}", stage.phase());
+        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(a));
+    });
+}
+
+#[test]
+fn f8_deeper_than_final_and_within_the_window_is_followed() {
+    // At the head, right after a back-fill, and after being away while the chain went on.
+    for (before, away) in [(0, 0), (30, 0), (30, 40), (3, 30)] {
+        for depth in [5, 11, 12] {
+            let scene = Scene::new();
+            let fork = scene.grow(scene.genesis(), 0, before + 20);
+            let old = scene.grow(fork, 1, depth);
+            scene.play(async |stage| {
+                stage.arrive().await;
+                assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(old));
+            });
+            scene.grow(fork, 2, depth + 1 + away);
+            scene.play(async |stage| {
+                stage.arrive().await;
+                stage.assert_exact().await;
+                let (on_chain, off) = stage.blocks_of(own(1, before + 21)).await;
+                assert_eq!((on_chain.len(), off.len()), (0, 1));
+            });
+        }
+    }
+}
+
+#[test]
+fn f9_until_the_new_blocks_are_read_the_old_ones_stay() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let old = scene.grow(fork, 1, 3);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(old));
+    });
+    // Away while the chain went on by more than is followed block by block.
+    scene.grow(fork, 2, 40);
+    scene.play(async |stage| {
+        stage.script = Box::new(|_, ask| {
+            matches!(ask, Ask::Logs { .. } | Ask::BlockLogs(_)).then_some(crate::faults::Fate::Hung)
+        });
+        stage.pass(60).await;
+        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(old));
+        assert_eq!(stage.blocks_of(own(1, 21)).await.0.len(), 1);
+    });
+}
+
+#[test]
+fn f6_a_receipt_from_before_a_reorganization_is_of_no_merged_block() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let lost = scene.block(fork, 1, &[MOVED]);
+    let kept = scene.grow(fork, 2, 1);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        let mut receipts = 0;
+        stage.script = Box::new(move |world, ask| {
+            // The first receipt is given by the chain that is left right after it.
+            receipts += u32::from(matches!(ask, Ask::Receipt(_)));
+            let first = matches!(ask, Ask::Receipt(_)) && receipts == 1;
+            world.set_head(if first { lost } else { kept });
+            None
+        });
+        stage.life.look(transaction(MOVED));
+        stage.pass(2).await;
+        assert!(matches!(stage.life.looked, Some(Ok(Look::Nothing))), "{:?}", stage.life.looked);
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![]));
+    });
+}
+
+#[test]
+fn f6_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_block_it_was_placed_in() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let merging = {
+        let mut world = scene.shared.world();
+        let beside = Inclusion::new(transaction(MOVED), vec![paid(MOVED)]);
+        let hash = B256::repeat_byte(0x21);
+        world.add(hash, fork, 1, Vec::new(), vec![(B256::repeat_byte(0xbe), beside)]);
+        world.set_head(hash);
+        hash
+    };
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![]), "no logs name it");
+        stage.life.look(transaction(MOVED));
+        stage.pass(1).await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![]));
+        scene.grow(fork, 2, 3);
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![merging]));
+    });
+}

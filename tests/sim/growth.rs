@@ -1,0 +1,165 @@
+//! How a chain grows by chance: blocks, transactions that move, forks.
+
+use alloy_primitives::{Address, B256, LogData, U256};
+use salt402_protocol::contracts::ISaltPay;
+
+use crate::rng::Rng;
+use crate::world::{CONTRACT, Event, Inclusion, World};
+
+/// Grows a world. Keeps what was sent, since a transaction that lost its block may find another.
+pub(crate) struct Growth {
+    sent: Vec<Inclusion>,
+    /// Heads that were left, oldest first: where the chain may go back to.
+    left: Vec<B256>,
+    /// How far below the greatest height a fork may begin.
+    window: u64,
+    /// How far below it the chain may go back to what it had left. Deeper, what was left is gone for good.
+    finality: u64,
+}
+
+impl Growth {
+    pub(crate) fn new(window: u64, finality: u64) -> Self {
+        Self { sent: Vec::new(), left: Vec::new(), window, finality }
+    }
+
+    /// The transactions that were ever sent.
+    pub(crate) fn transactions(&self) -> impl ExactSizeIterator<Item = B256> {
+        self.sent.iter().map(|sent| sent.transaction)
+    }
+
+    pub(crate) fn mine(&mut self, world: &mut World, rng: &mut Rng, blocks: u64) {
+        let mut tip = world.head().hash;
+        for _ in 0..blocks {
+            tip = self.block(world, rng, tip);
+        }
+        world.set_head(tip);
+    }
+
+    /// Replaces the newest blocks by others, more or fewer; or goes back to blocks that were left before. Returns how
+    /// deep, and whether it is a way back.
+    pub(crate) fn reorganize(&mut self, world: &mut World, rng: &mut Rng) -> Option<(u64, bool)> {
+        let old = world.head();
+        if rng.percent(50)
+            && let Some(back) = self.way_back(world, rng)
+        {
+            self.leave(world, back);
+            return Some((old.number - world.fork_height(old.hash, back), true));
+        }
+        let lowest = world.highest().saturating_sub(self.window);
+        let deepest = old.number.checked_sub(lowest).filter(|deepest| *deepest > 0)?;
+        let depth = if rng.percent(70) { rng.between(1, deepest.min(3)) } else { rng.between(1, deepest) };
+        let fork = old.number - depth;
+        let mut tip = world.at(old.hash, fork)?.header.hash;
+        for _ in 0..rng.between(1, depth + 2) {
+            tip = self.block(world, rng, tip);
+        }
+        self.leave(world, tip);
+        Some((depth, false))
+    }
+
+    fn leave(&mut self, world: &mut World, tip: B256) {
+        self.left.push(world.head().hash);
+        world.set_head(tip);
+    }
+
+    /// A head that was left, or a block below one, that the chain may go back to: no block of the present chain, and
+    /// not from before what is final.
+    fn way_back(&self, world: &World, rng: &mut Rng) -> Option<B256> {
+        let head = world.head();
+        let tip = rng.pick(&self.left[self.left.len().saturating_sub(4)..])?;
+        let fork = world.fork_height(tip, head.hash);
+        let top = world.header(tip).number;
+        let number = rng.between(fork + 1, top.max(fork + 1));
+        let shallow = fork >= world.highest().saturating_sub(self.finality) && fork < head.number;
+        (shallow && number <= top).then(|| world.at(tip, number).map(|block| block.header.hash))?
+    }
+
+    fn block(&mut self, world: &mut World, rng: &mut Rng, parent: B256) -> B256 {
+        let before = world.header(parent).timestamp;
+        // Several blocks a second, and producers whose clocks differ.
+        let timestamp = match rng.below(10) {
+            0..6 => before,
+            6..8 => before + 1,
+            8 => before + 2,
+            _ => before - 1,
+        };
+        let mut inclusions = Vec::new();
+        let mut merged = Vec::new();
+        for _ in 0..[0, 0, 1, 1, 2][rng.below(5) as usize] {
+            let sent = match self.lost(world, rng, parent, &inclusions) {
+                Some(sent) => sent,
+                None => self.send(rng),
+            };
+            let inclusion = execute(rng, sent);
+            if rng.percent(5) {
+                merged.push((rng.hash(), inclusion));
+            } else {
+                inclusions.push(inclusion);
+            }
+        }
+        world.add(rng.hash(), parent, timestamp, inclusions, merged)
+    }
+
+    /// A transaction that is not on the chain to `parent`, if chance wants one.
+    fn lost(&self, world: &World, rng: &mut Rng, parent: B256, here: &[Inclusion]) -> Option<Inclusion> {
+        if !rng.percent(60) {
+            return None;
+        }
+        // The newest are those that just lost their block.
+        let recent = self.sent.len().saturating_sub(12);
+        let sent = rng.pick(&self.sent[recent..])?;
+        let elsewhere = here.iter().any(|inclusion| inclusion.transaction == sent.transaction)
+            || world.chain(parent).any(|block| {
+                block.inclusions.iter().any(|inclusion| inclusion.transaction == sent.transaction)
+                    || block.merged.iter().any(|(_, inclusion)| inclusion.transaction == sent.transaction)
+            });
+        (!elsewhere).then_some(sent)
+    }
+
+    fn send(&mut self, rng: &mut Rng) -> Inclusion {
+        let mut events: Vec<Event> = Vec::new();
+        for _ in 0..rng.between(1, 2) {
+            let event = match rng.below(20) {
+                0..8 if !events.is_empty() => events[0].clone(),
+                8 | 9 => Event { contract: rng.address(), ..payment(rng) },
+                10 => Event {
+                    contract: CONTRACT,
+                    content: LogData::new_unchecked(vec![rng.hash()], Vec::new().into()),
+                    payment: None,
+                },
+                11 => undecodable(rng),
+                _ => payment(rng),
+            };
+            events.push(event);
+        }
+        let sent = Inclusion::new(rng.hash(), events);
+        self.sent.push(sent.clone());
+        sent
+    }
+}
+
+/// Most transactions do in every block what they do in the first; some revert there, some pay something else.
+fn execute(rng: &mut Rng, sent: Inclusion) -> Inclusion {
+    match rng.below(20) {
+        0 => Inclusion::new(sent.transaction, Vec::new()),
+        1 => Inclusion::new(sent.transaction, vec![payment(rng)]),
+        _ => sent,
+    }
+}
+
+fn payment(rng: &mut Rng) -> Event {
+    Event::payment(ISaltPay::Payment {
+        paymentReference: rng.hash(),
+        payer: rng.address(),
+        payee: rng.address(),
+        asset: if rng.percent(50) { Address::ZERO } else { rng.address() },
+        amount: U256::from_be_bytes(rng.hash().0),
+    })
+}
+
+/// The payment event's topics with half of its data.
+fn undecodable(rng: &mut Rng) -> Event {
+    let whole = payment(rng).content;
+    let content = LogData::new_unchecked(whole.topics().to_vec(), whole.data.slice(..32));
+    Event { contract: CONTRACT, content, payment: None }
+}

@@ -1,0 +1,28 @@
+//! The indexer in a simulated world: a chain that forks, a node that fails and lies, a process that dies, all of it
+//! from one seed, against the real follower and the real store.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "these are tests"
+)]
+
+mod ending;
+mod f_answers;
+mod f_forks;
+mod f_heads;
+mod f_lives;
+mod faults;
+mod gate;
+mod growth;
+mod history;
+mod life;
+mod node;
+mod races;
+mod reader;
+mod rng;
+mod seeds;
+mod stage;
+mod world;

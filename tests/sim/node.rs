@@ -1,0 +1,222 @@
+//! The node that the follower sees: raw answers held against their questions, as the node over JSON-RPC holds them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::B256;
+use alloy_sol_types::SolEvent;
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_protocol::contracts::ISaltPay;
+
+use crate::gate::{Ask, Gate, IndexedLog, Said};
+use crate::world::{Block, CONTRACT, World};
+
+/// Chain, node and what is known of them, shared by the driver and the node that the follower holds.
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    pub(crate) gate: Gate,
+    /// Blocks of which a good answer left payments out. Nobody can notice that from the answer alone.
+    omitted: Mutex<BTreeSet<B256>>,
+}
+
+impl Shared {
+    pub(crate) fn new(world: World) -> Arc<Self> {
+        Arc::new(Self {
+            world: Mutex::new(world),
+            gate: Gate::default(),
+            omitted: Mutex::new(BTreeSet::new()),
+        })
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn omitted(&self) -> MutexGuard<'_, BTreeSet<B256>> {
+        self.omitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the blocks whose logs are fewer in an answer than they are.
+    fn compare(&self, tip: B256, from: u64, logs: &[Log]) {
+        let world = self.world();
+        for block in world.chain(tip).take_while(|block| block.header.number >= from) {
+            let given = logs.iter().filter(|log| log.block_hash == block.header.hash).count();
+            if given < indexed_logs(block).len() {
+                self.omitted().insert(block.header.hash);
+            }
+        }
+    }
+}
+
+/// The logs of a block that the question for payments matches, by their place in the block.
+pub(crate) fn indexed_logs(block: &Block) -> Vec<IndexedLog> {
+    let topic = ISaltPay::Payment::SIGNATURE_HASH;
+    block
+        .inclusions
+        .iter()
+        .flat_map(|inclusion| inclusion.events.iter().map(move |event| (inclusion.transaction, event)))
+        .enumerate()
+        .filter(|(_, (_, event))| {
+            event.contract == CONTRACT && event.content.topics().first() == Some(&topic)
+        })
+        .map(|(index, (transaction, event))| IndexedLog {
+            index: index as u64,
+            log: Log {
+                contract: event.contract,
+                content: event.content.clone(),
+                transaction,
+                block_number: block.header.number,
+                block_hash: block.header.hash,
+                block_timestamp: None,
+            },
+        })
+        .collect()
+}
+
+/// The node in the follower's hands.
+pub(crate) struct SimNode {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) profile: Profile,
+}
+
+impl SimNode {
+    async fn raw_header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let Said::Header(header) = self.shared.gate.ask(Ask::Header(at)).await? else { return Err(odd()) };
+        let right = |header: &Header| match at {
+            At::Latest => true,
+            At::Number(number) => number == header.number,
+            At::Hash(hash) => hash == header.hash,
+        };
+        match header {
+            Some(header) if !right(&header) => Err(lied("a header of another block")),
+            header => Ok(header),
+        }
+    }
+
+    async fn logs_of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        let Said::Logs(header, logs) = self.shared.gate.ask(Ask::BlockLogs(hash)).await? else {
+            return Err(odd());
+        };
+        let header = header.ok_or(NodeError::Behind)?;
+        if header.hash != hash {
+            return Err(lied("a header of another block"));
+        }
+        check(query, logs, |log| log.block_hash == hash && log.block_number == header.number)
+    }
+
+    async fn logs_of_height(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        let header = self.raw_header(At::Hash(hash)).await?.ok_or(NodeError::Behind)?;
+        let ask = Ask::Logs { from: header.number, to: header.number };
+        let Said::Logs(_, logs) = self.shared.gate.ask(ask).await? else { return Err(odd()) };
+        let now = self.raw_header(At::Number(header.number)).await?.ok_or(NodeError::Behind)?;
+        if now.hash != hash {
+            return Err(NodeError::Moved);
+        }
+        check(query, logs, |log| log.block_hash == hash && log.block_number == header.number)
+    }
+
+    async fn logs_of_range(&self, query: &LogQuery, from: u64, to: u64) -> Result<Vec<Log>, NodeError> {
+        if from > to {
+            return Ok(Vec::new());
+        }
+        let (blocks, limit) = ((to - from).saturating_add(1), self.profile.logs_range);
+        if blocks > limit {
+            return Err(NodeError::RangeTooLarge { blocks, limit: Some(limit) });
+        }
+        let Said::Logs(header, logs) = self.shared.gate.ask(Ask::Logs { from, to }).await? else {
+            return Err(odd());
+        };
+        let last = header.ok_or(NodeError::Behind)?;
+        if last.number != to {
+            return Err(lied("a header of another block"));
+        }
+        let logs = check(query, logs, |log| (from..=to).contains(&log.block_number))?;
+        if logs.last().is_some_and(|log| log.block_number == to && log.block_hash != last.hash) {
+            return Err(NodeError::Moved);
+        }
+        self.shared.compare(last.hash, from, &logs);
+        Ok(logs)
+    }
+}
+
+/// The logs in the order of the chain, if they can be true.
+fn check(
+    query: &LogQuery,
+    mut answer: Vec<IndexedLog>,
+    inside: impl Fn(&Log) -> bool,
+) -> Result<Vec<Log>, NodeError> {
+    let fits =
+        |log: &Log| log.contract == query.contract && log.content.topics().first() == Some(&query.topic);
+    if !answer.iter().all(|IndexedLog { log, .. }| fits(log) && inside(log)) {
+        return Err(lied("a log that was not asked for"));
+    }
+    answer.sort_by_key(|IndexedLog { index, log }| (log.block_number, *index));
+    for pair in answer.windows(2) {
+        if pair[0].log.block_number == pair[1].log.block_number {
+            if pair[0].log.block_hash != pair[1].log.block_hash {
+                return Err(NodeError::Moved);
+            }
+            if pair[0].index == pair[1].index {
+                return Err(lied("two logs with one index"));
+            }
+        }
+    }
+    Ok(answer.into_iter().map(|indexed| indexed.log).collect())
+}
+
+#[async_trait]
+impl Node for SimNode {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        match self.shared.gate.ask(Ask::ChainId).await? {
+            Said::ChainId(id) => Ok(id),
+            _ => Err(odd()),
+        }
+    }
+
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        self.raw_header(at).await
+    }
+
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        let (hash, logs) = match span {
+            Span::Blocks { from, to } => return self.logs_of_range(query, from, to).await,
+            Span::Block(hash) if self.profile.logs_by_hash => (hash, self.logs_of_block(query, hash).await?),
+            Span::Block(hash) => (hash, self.logs_of_height(query, hash).await?),
+        };
+        let number = self.shared.world().header(hash).number;
+        self.shared.compare(hash, number, &logs);
+        Ok(logs)
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        match self.shared.gate.ask(Ask::Receipt(transaction)).await? {
+            Said::Receipt(receipt) => Ok(receipt),
+            _ => Err(odd()),
+        }
+    }
+
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        if !self.profile.new_heads {
+            return Ok(None);
+        }
+        match self.shared.gate.ask(Ask::Heads).await? {
+            Said::Heads(ticks) => Ok(ticks.map(StreamExt::boxed)),
+            _ => Err(odd()),
+        }
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+pub(crate) fn lied(what: &str) -> NodeError {
+    NodeError::Lied { what: what.into() }
+}
+
+fn odd() -> NodeError {
+    NodeError::Malformed { what: "an answer of another kind".into() }
+}

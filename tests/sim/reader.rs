@@ -1,0 +1,265 @@
+//! Somebody who reads and claims all the while, and knows what may be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use salt402_protocol::{PaymentId, RequestDigest};
+use salt402_store::{ClaimResult, Cursor, IndexedPayment, NewClaim, PlacedPayment, Store};
+
+use crate::node::Shared;
+use crate::rng::Rng;
+use crate::world::CHAIN;
+
+/// Why a history is refuted.
+pub(crate) type Refuted = String;
+
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    start_block: u64,
+    /// Where the index stood when it was last looked at.
+    pub(crate) cursor: Option<Cursor>,
+    /// Every block that a node has shown as its head, or as the block of its chain at a height.
+    pub(crate) shown: BTreeSet<B256>,
+    /// What was granted, and for which transaction and request.
+    pub(crate) granted: BTreeMap<PaymentId, (B256, RequestDigest)>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, start_block: u64) -> Self {
+        Self { shared, start_block, cursor: None, shown: BTreeSet::new(), granted: BTreeMap::new() }
+    }
+
+    /// What the index must say of a transaction when it stands at `cursor`.
+    fn expected(&self, transaction: B256, cursor: Option<Cursor>) -> Vec<PlacedPayment> {
+        let world = self.shared.world();
+        let Some(cursor) = cursor else { return Vec::new() };
+        let blocks = world.chain(cursor.hash).take_while(|block| block.header.number >= self.start_block);
+        blocks
+            .flat_map(|block| block.payments.iter())
+            .filter(|placed| placed.payment.transaction == transaction)
+            .cloned()
+            .collect()
+    }
+
+    /// Looks at where the index stands now. It may only stand on a chain that a node has shown, and never goes back
+    /// along its own chain: that would be the gap between undo and insert.
+    pub(crate) async fn follow(&mut self, store: &Store) -> Result<(), Refuted> {
+        let state = store.chain_state(CHAIN).await.map_err(|error| error.to_string())?;
+        let now = state.and_then(|state| state.cursor);
+        if now == self.cursor {
+            return Ok(());
+        }
+        let Some(to) = now else { return Err(format!("the cursor {:?} is gone", self.cursor)) };
+        {
+            let world = self.shared.world();
+            let block = world.get(to.hash).ok_or(format!("the index stands at {to:?}, no block"))?;
+            if block.header.number != to.number {
+                return Err(format!("the index stands at {to:?}, which is block {}", block.header.number));
+            }
+            if !self.shown.iter().rev().any(|head| world.leads_to(to.hash, *head)) {
+                return Err(format!("the index stands at {to:?}, on no chain that was shown"));
+            }
+            if let Some(from) = self.cursor {
+                if world.leads_to(to.hash, from.hash) {
+                    return Err(format!("the index went back along its chain, from {from:?} to {to:?}"));
+                }
+                let forked = !world.leads_to(from.hash, to.hash);
+                if forked && to.number < from.number && !self.shown.contains(&to.hash) {
+                    return Err(format!(
+                        "from {from:?} to {to:?} the index lost blocks that have a successor"
+                    ));
+                }
+            }
+        }
+        self.cursor = now;
+        self.check_incidents(store).await
+    }
+
+    /// Every grant whose payment is not on the chain has an open incident, and no other has.
+    async fn check_incidents(&self, store: &Store) -> Result<(), Refuted> {
+        if self.granted.is_empty() {
+            return Ok(());
+        }
+        let open = store.incidents(true, 10_000).await.map_err(|error| error.to_string())?;
+        let open: BTreeSet<_> = open.iter().map(|incident| incident.payment).collect();
+        let mut lost = BTreeSet::new();
+        for (payment, (transaction, _)) in &self.granted {
+            let rows = store.payments_in(CHAIN, *transaction).await.map_err(|error| error.to_string())?;
+            if !rows.iter().any(|row| row.canonical && row.placed.payment.id == *payment) {
+                lost.insert(*payment);
+            }
+        }
+        if open == lost { Ok(()) } else { Err(format!("incidents are open for {open:?}, lost are {lost:?}")) }
+    }
+
+    /// Reads a transaction while the index stands still.
+    pub(crate) async fn read(&self, store: &Store, transaction: B256) -> Result<(), Refuted> {
+        let rows = store.payments_in(CHAIN, transaction).await.map_err(|error| error.to_string())?;
+        self.check(transaction, &rows, self.cursor)
+    }
+
+    /// Whether rows are what an index at `cursor` holds.
+    pub(crate) fn check(
+        &self,
+        transaction: B256,
+        rows: &[IndexedPayment],
+        cursor: Option<Cursor>,
+    ) -> Result<(), Refuted> {
+        let expected = self.expected(transaction, cursor);
+        let omitted = self.shared.omitted().clone();
+        let (on_chain, orphaned): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.canonical);
+        for row in &on_chain {
+            let twin = expected.iter().find(|placed| {
+                placed.payment.id == row.placed.payment.id && placed.block_hash == row.placed.block_hash
+            });
+            let Some(twin) = twin else {
+                if self.is_merged(row, cursor) {
+                    continue;
+                }
+                return Err(format!("at {cursor:?} no such payment is on the chain: {row:?}"));
+            };
+            // Where logs were left out, a payment's place among them is the place among those that were given.
+            let place = PlacedPayment { position: twin.position, ..row.placed.clone() };
+            let same = if omitted.contains(&twin.block_hash) { place == *twin } else { row.placed == *twin };
+            if !same {
+                return Err(format!("{:?} is not {twin:?}", row.placed));
+            }
+            let depth = cursor.map_or(0, |cursor| cursor.number - row.placed.block_number + 1);
+            if row.confirmations != depth {
+                return Err(format!("{} confirmations instead of {depth}", row.confirmations));
+            }
+        }
+        let mut ids: Vec<_> = on_chain.iter().map(|row| row.placed.payment.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.len() != on_chain.len() {
+            return Err(format!("a payment is on the chain twice: {on_chain:?}"));
+        }
+        let missing = expected.iter().find(|placed| {
+            ids.binary_search(&placed.payment.id).is_err() && !omitted.contains(&placed.block_hash)
+        });
+        if let Some(missing) = missing {
+            return Err(format!("at {cursor:?} this payment is missing: {missing:?}"));
+        }
+        self.check_orphaned(&orphaned, cursor)?;
+        self.check_claims(rows)
+    }
+
+    /// Whether a row is of a payment that was found by its receipt alone: in a block merged by one of the chain, and
+    /// placed no deeper than that.
+    fn is_merged(&self, row: &IndexedPayment, cursor: Option<Cursor>) -> bool {
+        let world = self.shared.world();
+        let (hash, name) = (row.placed.block_hash, row.placed.payment.id);
+        let on_chain =
+            cursor.is_some_and(|cursor| world.get(hash).is_some() && world.leads_to(hash, cursor.hash));
+        on_chain
+            && world
+                .chain(hash)
+                .flat_map(|block| &block.merged)
+                .any(|(_, beside)| beside.names.contains(&name))
+    }
+
+    /// Rows off the chain are of blocks that were on a chain once, and are not now.
+    fn check_orphaned(&self, rows: &[&IndexedPayment], cursor: Option<Cursor>) -> Result<(), Refuted> {
+        let omitted = self.shared.omitted();
+        for row in rows {
+            let world = self.shared.world();
+            let hash = row.placed.block_hash;
+            let name = row.placed.payment.id;
+            let was = world.get(hash).is_some_and(|block| {
+                block.payments.iter().any(|placed| placed.payment.id == name)
+                    || world
+                        .chain(hash)
+                        .flat_map(|b| &b.merged)
+                        .any(|(_, beside)| beside.names.contains(&name))
+            });
+            if !was {
+                return Err(format!("never was on any chain: {row:?}"));
+            }
+            let is = cursor.is_some_and(|cursor| world.leads_to(hash, cursor.hash));
+            drop(world);
+            // What was found by its receipt is in no logs that could bring it back with its block.
+            if is && !omitted.contains(&hash) && !self.is_merged(row, cursor) {
+                return Err(format!("left the chain although its block did not: {row:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_claims(&self, rows: &[IndexedPayment]) -> Result<(), Refuted> {
+        for row in rows {
+            let claimed = row.claim.as_ref().map(|claim| claim.request);
+            let granted = self.granted.get(&row.placed.payment.id).map(|(_, request)| *request);
+            if claimed != granted {
+                return Err(format!("claimed for {claimed:?}, granted for {granted:?}: {row:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A claim on some payment, a young one more often, of the chain or of the index as it stands.
+    pub(crate) fn draw_claim(&self, rng: &mut Rng) -> Option<NewClaim> {
+        let world = self.shared.world();
+        let head = world.head().hash;
+        let tip = if rng.percent(80) { self.cursor.map_or(head, |cursor| cursor.hash) } else { head };
+        let recent = if rng.percent(70) { 3 } else { 40 };
+        let known: Vec<_> = world
+            .chain(tip)
+            .take(recent)
+            .flat_map(|block| block.payments.iter())
+            .map(|placed| (placed.payment.id, placed.payment.transaction))
+            .collect();
+        let (payment, transaction) = rng.pick(&known)?;
+        Some(NewClaim {
+            payment,
+            chain: CHAIN,
+            transaction,
+            request: RequestDigest(B256::repeat_byte(rng.between(1, 3) as u8)),
+            claimant: "reader".into(),
+            confirmations: [1, 1, 1, 2, 3][rng.below(5) as usize],
+            now_ms: 1,
+        })
+    }
+
+    /// Notes the answer to a claim. It must follow from one of the places where the index stood meanwhile.
+    pub(crate) fn note_claim(
+        &mut self,
+        claim: &NewClaim,
+        result: ClaimResult,
+        stood: &[Option<Cursor>],
+    ) -> Result<(), Refuted> {
+        let possible: Vec<_> = stood.iter().flat_map(|cursor| self.judge(claim, *cursor)).collect();
+        let plain = match result {
+            ClaimResult::First { .. } => "first",
+            ClaimResult::Again { .. } => "again",
+            ClaimResult::Taken => "taken",
+            ClaimResult::NotCanonical => "gone",
+            ClaimResult::TooShallow { .. } => "shallow",
+        };
+        if !possible.contains(&plain) {
+            return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));
+        }
+        if matches!(result, ClaimResult::First { .. }) {
+            self.granted.insert(claim.payment, (claim.transaction, claim.request));
+        }
+        Ok(())
+    }
+
+    /// What a claim may be answered when the index stands at `cursor`.
+    fn judge(&self, claim: &NewClaim, cursor: Option<Cursor>) -> Vec<&'static str> {
+        let here = self.expected(claim.transaction, cursor);
+        let Some(placed) = here.iter().find(|placed| placed.payment.id == claim.payment) else {
+            return vec!["gone"];
+        };
+        let depth = cursor.map_or(0, |cursor| cursor.number - placed.block_number + 1);
+        let said = match self.granted.get(&claim.payment) {
+            Some((_, request)) if *request == claim.request => "again",
+            Some(_) => "taken",
+            None if depth >= claim.confirmations => "first",
+            None => "shallow",
+        };
+        // Where a node left the payment out, it may be refused, and still not be granted too early or twice.
+        if self.shared.omitted().contains(&placed.block_hash) { vec![said, "gone"] } else { vec![said] }
+    }
+}

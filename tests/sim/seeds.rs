@@ -1,0 +1,105 @@
+//! Many histories.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::history::{History, Tally};
+
+const SEEDS: u64 = 500;
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}
+
+/// Runs a history. What refutes it, whether found by a check or a panic, comes with the events that led there.
+fn run(seed: u64, whole: bool) -> Result<Tally, String> {
+    let mut history = History::new(seed);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| history.run()));
+    let why = match result {
+        Ok(Ok(())) => return Ok(history.tally),
+        Ok(Err(refuted)) => refuted,
+        Err(panic) => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".into()),
+    };
+    let told = if whole { history.trace.len() } else { 12 };
+    let events: Vec<_> = history.trace.iter().rev().take(told).rev().map(String::as_str).collect();
+    Err(format!(
+        "seed {seed}: {why}\n  {}\n  replay: SIM_SEED={seed} cargo test -p salt402-tests --test sim histories",
+        events.join("\n  ")
+    ))
+}
+
+#[test]
+fn histories_of_all_seeds_end_with_the_rows_of_the_final_chain() {
+    if let Some(seed) = variable("SIM_SEED") {
+        match run(seed, true) {
+            Ok(tally) => println!("seed {seed}: {tally:?}"),
+            Err(refuted) => panic!("{refuted}"),
+        }
+        return;
+    }
+    let seeds = variable("SIM_SEEDS").unwrap_or(SEEDS);
+    let first = variable("SIM_FIRST").unwrap_or(0);
+    let began = Instant::now();
+    let next = AtomicU64::new(first);
+    let failures = Mutex::new(Vec::new());
+    let total = Mutex::new(Tally::default());
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(8));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds
+                        || failures.lock().expect("no panic while it is held").len() >= 40
+                    {
+                        return;
+                    }
+                    match run(seed, false) {
+                        Ok(tally) => total.lock().expect("no panic while it is held").add(tally),
+                        Err(refuted) => failures.lock().expect("no panic while it is held").push(refuted),
+                    }
+                }
+            });
+        }
+    });
+    let total = total.into_inner().expect("no panic while it is held");
+    println!("{seeds} seeds in {:?}: {total:?}", began.elapsed());
+    let failures = failures.into_inner().expect("no panic while it is held");
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    if seeds >= SEEDS {
+        total.assert_rich();
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.reorganizations += other.reorganizations;
+        self.ways_back += other.ways_back;
+        self.kills += other.kills;
+        self.restarts += other.restarts;
+        self.grants += other.grants;
+        self.incidents += other.incidents;
+        self.omitted += other.omitted;
+        self.looked_up += other.looked_up;
+    }
+
+    /// Histories in which nothing happens prove nothing.
+    fn assert_rich(&self) {
+        let parts = [
+            self.blocks,
+            self.reorganizations,
+            self.ways_back,
+            self.kills,
+            self.restarts,
+            self.grants,
+            self.incidents,
+            self.omitted,
+            self.looked_up,
+        ];
+        assert!(parts.iter().all(|part| *part > 20), "the histories are poor: {self:?}");
+    }
+}

@@ -1,0 +1,209 @@
+//! The chain itself: every block that ever was, and which of them is the head.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
+use alloy_sol_types::SolEvent;
+use salt402_chain::Header;
+use salt402_protocol::contracts::ISaltPay;
+use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId};
+use salt402_store::PlacedPayment;
+
+/// The chain that is followed.
+pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
+/// Its payment contract.
+pub(crate) const CONTRACT: Address = Address::repeat_byte(0x5a);
+
+/// One event as a transaction emits it.
+#[derive(Clone)]
+pub(crate) struct Event {
+    pub(crate) contract: Address,
+    pub(crate) content: LogData,
+    /// What it says, if it is a payment.
+    pub(crate) payment: Option<ISaltPay::Payment>,
+}
+
+impl Event {
+    pub(crate) fn payment(payment: ISaltPay::Payment) -> Self {
+        Self { contract: CONTRACT, content: payment.encode_log_data(), payment: Some(payment) }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.contract == CONTRACT && self.payment.is_some()
+    }
+}
+
+/// A transaction in a block. What it emits may differ from block to block, as execution does.
+#[derive(Clone)]
+pub(crate) struct Inclusion {
+    pub(crate) transaction: B256,
+    pub(crate) events: Vec<Event>,
+    /// The names of its payments, in the order of their events: the same in every block.
+    pub(crate) names: Vec<PaymentId>,
+}
+
+impl Inclusion {
+    pub(crate) fn new(transaction: B256, events: Vec<Event>) -> Self {
+        let mut seen: Vec<&LogData> = Vec::new();
+        let mut names = Vec::new();
+        for event in events.iter().filter(|event| event.is_ours()) {
+            let equal_before = seen.iter().filter(|before| ***before == event.content).count();
+            seen.push(&event.content);
+            names.push(identity(transaction, &event.content, equal_before as u32));
+        }
+        Self { transaction, events, names }
+    }
+}
+
+pub(crate) struct Block {
+    pub(crate) header: Header,
+    pub(crate) inclusions: Vec<Inclusion>,
+    /// Transactions of blocks merged beside this one: they have receipts in a block of their own, and are in no answer
+    /// about logs.
+    pub(crate) merged: Vec<(B256, Inclusion)>,
+    /// The payments in it: what an index must hold of it, computed from the definition and not by the code under test.
+    pub(crate) payments: Vec<PlacedPayment>,
+}
+
+/// Every block by its hash. Blocks are only ever added.
+pub(crate) struct World {
+    blocks: BTreeMap<B256, Arc<Block>>,
+    genesis: B256,
+    head: B256,
+    /// The greatest height that a head ever had.
+    highest: u64,
+}
+
+impl World {
+    pub(crate) fn new(genesis: B256, timestamp: u64) -> Self {
+        let header = Header { number: 0, hash: genesis, parent_hash: B256::ZERO, timestamp };
+        let block = Block { header, inclusions: Vec::new(), merged: Vec::new(), payments: Vec::new() };
+        Self { blocks: [(genesis, Arc::new(block))].into(), genesis, head: genesis, highest: 0 }
+    }
+
+    pub(crate) fn genesis(&self) -> B256 {
+        self.genesis
+    }
+
+    pub(crate) fn head(&self) -> Header {
+        self.header(self.head)
+    }
+
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    pub(crate) fn get(&self, hash: B256) -> Option<&Arc<Block>> {
+        self.blocks.get(&hash)
+    }
+
+    /// The header of a block that exists.
+    pub(crate) fn header(&self, hash: B256) -> Header {
+        self.blocks[&hash].header
+    }
+
+    /// The block at a height of the chain that ends in `tip`; `None` above it.
+    pub(crate) fn at(&self, tip: B256, number: u64) -> Option<&Arc<Block>> {
+        self.chain(tip).find(|block| block.header.number <= number).filter(|b| b.header.number == number)
+    }
+
+    /// The chain that ends in `tip`, from there down to block 0.
+    pub(crate) fn chain(&self, tip: B256) -> impl Iterator<Item = &Arc<Block>> {
+        let mut next = Some(tip);
+        std::iter::from_fn(move || {
+            let block = self.blocks.get(&next?)?;
+            next = (block.header.number > 0).then_some(block.header.parent_hash);
+            Some(block)
+        })
+    }
+
+    /// Whether `below` is `tip` or on the chain that leads to it.
+    pub(crate) fn leads_to(&self, below: B256, tip: B256) -> bool {
+        self.at(tip, self.header(below).number).is_some_and(|block| block.header.hash == below)
+    }
+
+    /// The height up to which two chains are one.
+    pub(crate) fn fork_height(&self, one: B256, other: B256) -> u64 {
+        let mut height = self.header(one).number.min(self.header(other).number);
+        let below = |tip| self.at(tip, height).map_or(self.genesis, |block| block.header.hash);
+        let (mut a, mut b) = (below(one), below(other));
+        while a != b {
+            (a, b) = (self.header(a).parent_hash, self.header(b).parent_hash);
+            height -= 1;
+        }
+        height
+    }
+
+    /// Adds a block; the head stays.
+    pub(crate) fn add(
+        &mut self,
+        hash: B256,
+        parent: B256,
+        timestamp: u64,
+        inclusions: Vec<Inclusion>,
+        merged: Vec<(B256, Inclusion)>,
+    ) -> B256 {
+        let header = Header { number: self.header(parent).number + 1, hash, parent_hash: parent, timestamp };
+        let payments = inclusions.iter().flat_map(|inclusion| payments(&header, inclusion)).collect();
+        let block = Block { header, inclusions, merged, payments };
+        assert!(self.blocks.insert(hash, Arc::new(block)).is_none(), "two blocks with one hash");
+        hash
+    }
+
+    pub(crate) fn set_head(&mut self, head: B256) {
+        self.highest = self.highest.max(self.header(head).number);
+        self.head = head;
+    }
+}
+
+/// The payments of one transaction in one block.
+pub(crate) fn payments(header: &Header, inclusion: &Inclusion) -> Vec<PlacedPayment> {
+    let ours = inclusion.events.iter().filter(|event| event.is_ours()).filter_map(|e| e.payment.as_ref());
+    ours.zip(&inclusion.names)
+        .enumerate()
+        .map(|(position, (payment, name))| PlacedPayment {
+            payment: Payment {
+                id: *name,
+                chain: CHAIN,
+                contract: CONTRACT,
+                transaction: inclusion.transaction,
+                reference: payment.paymentReference,
+                payer: payment.payer,
+                payee: payment.payee,
+                asset: Asset::from_address(payment.asset),
+                amount: Amount(payment.amount),
+            },
+            position: position as u32,
+            block_number: header.number,
+            block_hash: header.hash,
+            block_timestamp: header.timestamp,
+        })
+        .collect()
+}
+
+/// A payment's name, from its definition.
+fn identity(transaction: B256, content: &LogData, equal_before: u32) -> PaymentId {
+    let mut log = Keccak256::new();
+    content.topics().iter().for_each(|topic| log.update(topic));
+    log.update(&content.data);
+    let mut name = Keccak256::new();
+    name.update(b"salt402-payment-v1");
+    name.update(CHAIN.get().to_be_bytes());
+    name.update(CONTRACT);
+    name.update(transaction);
+    name.update(log.finalize());
+    name.update(equal_before.to_be_bytes());
+    PaymentId(name.finalize())
+}
+
+/// A payment of one unit, told apart by its reference.
+pub(crate) fn simple_payment(reference: B256) -> ISaltPay::Payment {
+    ISaltPay::Payment {
+        paymentReference: reference,
+        payer: Address::repeat_byte(1),
+        payee: Address::repeat_byte(2),
+        asset: Address::ZERO,
+        amount: U256::ONE,
+    }
+}
