@@ -35,11 +35,11 @@ build: setup ## Build the salt402 command (target/debug/salt402)
 	cargo build --locked --package salt402-cli
 
 .PHONY: demo
-demo: build ## One paid request on a real chain, shown step by step
+demo: build curl ## One paid request on a real chain, shown step by step
 	@tools/local.sh demo
 
 .PHONY: up
-up: build ## A chain, the contracts and salt402 on this machine, until Ctrl-C
+up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl-C
 	@tools/local.sh up
 
 .PHONY: test
@@ -50,13 +50,22 @@ test: lint test-contracts test-rust ## Lint and run every test that ends within 
 test-contracts: setup ## Test the contracts, their gas against snapshots/
 	forge test
 
-# The proxies that the tests put before a server. Elsewhere than on Debian they must be there already.
-.PHONY: proxies
-proxies: ## Install the proxies that tests use (Caddy, nginx, HAProxy), where that is Debian's business
-	@missing=$$(for tool in caddy nginx haproxy python3 curl; do command -v $$tool >/dev/null || echo $$tool; done); \
+# Installs Debian packages for the commands named, where they are missing. Elsewhere than on Debian they must be there.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+define need
+	@missing=$$(for tool in $(1); do command -v $$tool >/dev/null || echo $$tool; done); \
 	if [ -n "$$missing" ]; then \
-		echo "installing $$missing" && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/' <<<"$$missing"); fi
+		echo "installing" $$missing && $(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/' <<<$$missing); fi
+endef
+
+.PHONY: curl
+curl:
+	$(call need,curl)
+
+.PHONY: proxies
+proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HAProxy)
+	$(call need,caddy nginx haproxy python3)
 
 .PHONY: test-rust
 test-rust: contracts proxies ## Test the crates, and the whole stack on a real anvil
@@ -120,8 +129,8 @@ audit: ## Check dependencies against RustSec's advisories (needs the network)
 
 .venv/bin/python:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "python3 with venv is needed for slither and halmos; installing it" && \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
+		echo "python3 with venv is needed for slither and halmos; installing it" && $(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
 	python3 -m venv .venv
 
 .PHONY: clean
