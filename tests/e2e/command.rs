@@ -78,3 +78,27 @@ async fn status_tells_people_and_machines_and_its_exit_code_tells_scripts() {
     let (_, out, _) = salt402(&stack, &[&ask[..], &["--json"]].concat(), None).await;
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["ready"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pay_pays_in_a_token_where_that_is_asked() {
+    let payment = "asset = \"WRAPPED_SALT\"\nasset_symbol = \"wSALT\"\nasset_decimals = 18".to_owned();
+    let stack = Stack::start_with(SALT402, StackOptions { payment, ..Default::default() }).await;
+    let token = stack.deployment.wrapped_salt;
+    stack.payer().wrap(token, "5000".parse().unwrap()).await;
+    let details = stack.quote(&inference("in tokens")).await;
+    assert_eq!((details.asset.to_string(), details.symbol.as_str()), (token.to_string(), "wSALT"));
+
+    let url = format!("{}/v1/inference", stack.gateway);
+    let (body, token) = (inference("in tokens").to_string(), token.to_string());
+    let pay = ["pay", &url, "--network", "local", "--max", "1016", "--data", &body];
+    let (output, _, err) = salt402(&stack, &pay, Some(KEY)).await;
+    assert!(!output.status.success() && err.contains("the limit is in native: not paid"), "{err}");
+    let (output, out, err) = salt402(&stack, &[&pay[..], &["--token", &token]].concat(), Some(KEY)).await;
+    assert!(output.status.success(), "{err}");
+    assert!(out.contains("answer 1") && err.contains(&format!("cost 1016 base units of {token}")), "{err}");
+    assert_eq!((stack.upstream.asked(), stack.status().await["claims"].clone()), (1, Value::from(1)));
+    // A payment in the native coin for the same reference is not what was asked.
+    let native = stack.quote(&inference("in coins")).await;
+    let proof = stack.payer().pay(&native).await;
+    assert_eq!(stack.infer_with(&inference("in coins"), proof).await.code(), "wrong_asset");
+}

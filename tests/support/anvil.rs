@@ -30,6 +30,8 @@ pub struct Deployment {
     pub folder: PathBuf,
     /// The payment contract.
     pub salt_pay: Address,
+    /// Wrapped SALT.
+    pub wrapped_salt: Address,
 }
 
 impl Anvil {
@@ -146,8 +148,11 @@ impl Anvil {
         std::fs::create_dir_all(folder).expect("the deployments folder");
         std::fs::write(folder.join("40204.json"), &text).expect("the deployment's file");
         let deployed: Value = serde_json::from_str(&text).expect("JSON");
-        let salt_pay = deployed["contracts"]["SaltPay"]["address"].as_str().expect("an address");
-        Deployment { folder: folder.to_owned(), salt_pay: salt_pay.parse().expect("an address") }
+        let address = |name: &str| {
+            deployed["contracts"][name]["address"].as_str().expect("an address").parse().expect("an address")
+        };
+        let (salt_pay, wrapped_salt) = (address("SaltPay"), address("WrappedSalt"));
+        Deployment { folder: folder.to_owned(), salt_pay, wrapped_salt }
     }
 
     /// Ends it.

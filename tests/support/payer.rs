@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use alloy_sol_types::SolCall;
 use salt402_chain::{Account, Call, Node as _, Prepared, RpcNode};
-use salt402_protocol::contracts::ISaltPay;
+use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
 use salt402_protocol::details::PaymentDetails;
 use salt402_protocol::{Address, Amount, B256};
 use serde_json::{Value, json};
@@ -43,6 +43,14 @@ impl TestPayer {
         let data = ISaltPay::payCall { paymentReference: reference, payee }.abi_encode();
         let call = Call { to: contract, value: amount.0, data: data.into(), gas_limit: Some(200_000) };
         self.account.prepare(&self.node, &call).await.expect("a signed payment")
+    }
+
+    /// Turns native coins into wrapped ones.
+    pub async fn wrap(&self, token: Address, amount: Amount) {
+        let data = IWrappedSalt::depositCall {}.abi_encode();
+        let call = Call { to: token, value: amount.0, data: data.into(), gas_limit: Some(100_000) };
+        let prepared = self.account.prepare(&self.node, &call).await.expect("a signed deposit");
+        self.send(&prepared).await;
     }
 
     /// Sends a signed payment. Where anvil mines by itself, it is in a block when this returns: anvil answers with the

@@ -21,6 +21,8 @@ pub struct StackOptions {
     pub verifier: String,
     /// Lines for `[gateway]`.
     pub gateway: String,
+    /// Lines for `[payment]`; `WRAPPED_SALT` in them stands for the token's address.
+    pub payment: String,
     /// Sections of their own.
     pub sections: String,
     /// Whether to leave `salt402` unstarted.
@@ -148,6 +150,7 @@ listen = "{verifier}"
 [payment]
 chain = "local"
 payee = "{PAYEE}"
+{payment}
 
 {sections}
 
@@ -165,7 +168,7 @@ max_tokens = 4096
 
 [gateway.models.demo]
 upstream = "demo"
-price_per_request = "0.001 SALT"
+price_per_request = "1000000000000000"
 default_tokens = 64
 max_tokens = 64
 "#,
@@ -175,6 +178,7 @@ max_tokens = 64
             gateway = self.gateway.trim_start_matches("http://"),
             gateway_lines = options.gateway,
             sections = options.sections,
+            payment = options.payment.replace("WRAPPED_SALT", &self.deployment.wrapped_salt.to_string()),
             upstream = self.upstream.url(),
         );
         std::fs::write(self.config(), config).expect("the configuration");
