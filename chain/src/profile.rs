@@ -35,6 +35,10 @@ pub struct Profile {
     /// Whether the nodes answer `eth_getLogs` for a single block named by its hash. Where not, the block is asked for
     /// by height, between two looks at its hash.
     pub logs_by_hash: bool,
+    /// Whether blocks form a graph: a transaction in a block that was merged from beside the selected chain counts, though
+    /// no question by height reaches it. Where not, a receipt of a block that is not at its height is of a block that
+    /// left the chain, as a replica that lags may still show it.
+    pub merges_blocks: bool,
     /// Whether the nodes tell of new heads over WebSocket.
     pub new_heads: bool,
     /// How often to look for a new head, in milliseconds. Heads that are told of come on top of it.
@@ -122,6 +126,7 @@ impl Profile {
             block_time_ms,
             logs_range,
             logs_by_hash,
+            merges_blocks,
             new_heads,
             poll_ms,
             finality_depth,
@@ -146,6 +151,7 @@ impl Profile {
         replace(&mut self.block_time_ms, block_time_ms);
         replace(&mut self.logs_range, logs_range);
         replace(&mut self.logs_by_hash, logs_by_hash);
+        replace(&mut self.merges_blocks, merges_blocks);
         replace(&mut self.new_heads, new_heads);
         replace(&mut self.poll_ms, poll_ms);
         replace(&mut self.finality_depth, finality_depth);
@@ -212,6 +218,7 @@ pub struct ProfileOverrides {
     pub block_time_ms: Option<u64>,
     pub logs_range: Option<u64>,
     pub logs_by_hash: Option<bool>,
+    pub merges_blocks: Option<bool>,
     pub new_heads: Option<bool>,
     pub poll_ms: Option<u64>,
     pub finality_depth: Option<u64>,

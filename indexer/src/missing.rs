@@ -88,6 +88,10 @@ impl Missing {
         let node = &*self.0.node;
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
+        if !selected && !node.profile().merges_blocks {
+            // The block left the chain: a payment in it is none, until its transaction is mined anew.
+            return Ok(Look::Nothing);
+        }
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
         let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
         if tip.hash != cursor.hash {

@@ -219,3 +219,23 @@ fn f6_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_bloc
         assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![merging]));
     });
 }
+
+#[test]
+fn f6_where_blocks_are_not_merged_a_receipt_of_a_block_beside_the_chain_pays_nothing() {
+    let mut scene = Scene::new();
+    scene.profile.merges_blocks = false;
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    {
+        let mut world = scene.shared.world();
+        let beside = Inclusion::new(transaction(MOVED), vec![paid(MOVED)]);
+        let hash = B256::repeat_byte(0x21);
+        world.add(hash, fork, 1, Vec::new(), vec![(B256::repeat_byte(0xbe), beside)]);
+        world.set_head(hash);
+    }
+    scene.play(async |stage| {
+        stage.arrive().await;
+        stage.life.look(transaction(MOVED));
+        stage.pass(1).await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![]), "as a replica on an old fork shows it");
+    });
+}

@@ -68,6 +68,7 @@ impl History {
         let profile = Profile {
             chain_id: CHAIN,
             logs_by_hash: rng.percent(50),
+            merges_blocks: true,
             new_heads: rng.percent(60),
             finality_depth: finality,
             reorg_window: finality + rng.between(0, 10),

@@ -49,6 +49,7 @@ impl Scene {
         let profile = Profile {
             chain_id: CHAIN,
             logs_by_hash: true,
+            merges_blocks: true,
             new_heads: false,
             finality_depth: 4,
             reorg_window: 12,
