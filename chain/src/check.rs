@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alloy_primitives::{B256, LogData};
 
-use crate::{At, Header, Log, LogQuery, NodeError, Receipt, wire};
+use crate::{At, Header, Log, LogQuery, NodeError, Receipt, Transaction, wire};
 
 /// Where the logs of an answer may come from.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,8 @@ pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> 
         if log.contract != query.contract {
             return Err(lied(format!("a log of {} came for {}", log.contract, query.contract)));
         }
-        if log.content.topics().first() != Some(&query.topic) {
-            return Err(lied(format!("a log of {} with another first topic came", log.transaction)));
+        if !query.matches(log.contract, &log.content) {
+            return Err(lied(format!("a log of {} with other topics came", log.transaction)));
         }
         let inside = match bounds {
             Bounds::Heights(from, to) => (from..=to).contains(&log.block_number),
@@ -104,6 +104,13 @@ pub(crate) fn receipt(receipt: wire::Receipt, transaction: B256) -> Result<Optio
         // What a reverted transaction logged never happened.
         logs: if success { logs } else { Vec::new() },
     }))
+}
+
+pub(crate) fn transaction(answer: wire::Transaction, hash: B256) -> Result<Transaction, NodeError> {
+    if answer.hash != hash {
+        return Err(lied(format!("the transaction {} came for {hash}", answer.hash)));
+    }
+    Ok(Transaction { hash, to: answer.to, input: answer.input })
 }
 
 /// A log with everything that a mined one has.

@@ -27,7 +27,7 @@ mod wire;
 pub use account::{Account, Call, KeyError, Prepared};
 pub use endpoint::Endpoint;
 pub use error::NodeError;
-pub use node::{At, Header, Log, LogQuery, Node, Receipt, Span};
+pub use node::{At, Header, Log, LogQuery, Node, Receipt, Span, Transaction};
 pub use profile::{Profile, ProfileError, ProfileOverrides};
 pub use rpc_node::RpcNode;
 pub use url::Url;

@@ -1,6 +1,6 @@
 //! What the rest of the system asks of a chain, and the shape of the answers.
 
-use alloy_primitives::{Address, B256, LogData};
+use alloy_primitives::{Address, B256, Bytes, LogData};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -69,13 +69,40 @@ pub enum At {
     Hash(B256),
 }
 
-/// Which events: those of one kind from one contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A mined transaction, as far as every node tells it truly: some give no signature, no type and no block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The transaction.
+    pub hash: B256,
+    /// What it called; `None` where it created a contract.
+    pub to: Option<Address>,
+    /// Its calldata.
+    pub input: Bytes,
+}
+
+/// Which events: those of one contract with certain topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogQuery {
     /// The contract that emits them.
     pub contract: Address,
-    /// Their first topic, the hash of the event's signature.
-    pub topic: B256,
+    /// For each place of the topics, the values that are asked for; none stands for any. At most four places; the
+    /// first is the hash of the event's signature.
+    pub topics: Vec<Vec<B256>>,
+}
+
+impl LogQuery {
+    /// The events of some signatures.
+    pub fn new(contract: Address, signatures: Vec<B256>) -> Self {
+        Self { contract, topics: vec![signatures] }
+    }
+
+    /// Whether an event is one of those.
+    pub fn matches(&self, contract: Address, content: &LogData) -> bool {
+        self.contract == contract
+            && self.topics.iter().enumerate().all(|(place, values)| {
+                values.is_empty() || content.topics().get(place).is_some_and(|topic| values.contains(topic))
+            })
+    }
 }
 
 /// Events of which blocks.
@@ -119,6 +146,9 @@ pub trait Node: Send + Sync + 'static {
     /// A node that cannot read its own database may answer the same, and a receipt may belong to a block that was
     /// since replaced: look its block up.
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError>;
+
+    /// A transaction; `None` where the node does not know it.
+    async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError>;
 
     /// A tick for each new head, or for several at once. `None` where the profile or the endpoint has no subscription.
     ///

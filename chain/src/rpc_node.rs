@@ -13,7 +13,7 @@ use crate::check::{self, Bounds};
 use crate::endpoint::{Endpoint, shown};
 use crate::rpc::{Http, Question};
 use crate::wire::{self, Quantity};
-use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, heads};
+use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, heads};
 
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
 const CALL_GAS: u64 = 10_000_000;
@@ -97,7 +97,8 @@ impl RpcNode {
     }
 
     async fn logs_of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
-        let filter = json!({ "address": query.contract, "topics": [query.topic], "blockHash": hash });
+        let filter =
+            json!({ "address": query.contract, "topics": questions::topics(query), "blockHash": hash });
         let questions = [questions::header(At::Hash(hash)), Question::new("eth_getLogs", json!([filter]))];
         let answers = self.http.ask_together(&questions).await?;
         let [header, logs] = two(answers.open(&self.http)?)?;
@@ -175,6 +176,12 @@ impl Node for RpcNode {
         }
     }
 
+    async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
+        let question = Question::new("eth_getTransactionByHash", json!([hash]));
+        let answer: Option<wire::Transaction> = self.http.ask(&question).await?;
+        answer.map(|answer| check::transaction(answer, hash)).transpose()
+    }
+
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         match &self.ws {
             Some(ws) if self.profile.new_heads => heads::subscribe(&self.http, ws).await.map(Some),
@@ -223,9 +230,19 @@ pub(crate) mod questions {
 
     pub(crate) fn logs(query: &LogQuery, from: u64, to: u64) -> Question {
         let filter = json!({
-            "address": query.contract, "topics": [query.topic], "fromBlock": hex(from), "toBlock": hex(to),
+            "address": query.contract, "topics": topics(query), "fromBlock": hex(from), "toBlock": hex(to),
         });
         Question::new("eth_getLogs", json!([filter]))
+    }
+
+    /// A single value stands alone and not in a list, as the simplest clients write it.
+    pub(crate) fn topics(query: &LogQuery) -> Value {
+        let place = |values: &Vec<B256>| match values.as_slice() {
+            [] => Value::Null,
+            [value] => json!(value),
+            values => json!(values),
+        };
+        query.topics.iter().map(place).collect()
     }
 
     /// A call with its data under both names: some nodes read only `data`, others prefer `input`.

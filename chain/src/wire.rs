@@ -47,6 +47,13 @@ pub(crate) struct Receipt {
     pub(crate) logs: Vec<Log>,
 }
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct Transaction {
+    pub(crate) hash: B256,
+    pub(crate) to: Option<Address>,
+    pub(crate) input: Bytes,
+}
+
 /// A number as JSON-RPC writes it, `0x` and hexadecimal digits. Leading zeros and plain JSON numbers pass too: both
 /// are seen in the field, and neither is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

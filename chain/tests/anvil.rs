@@ -109,7 +109,7 @@ async fn the_same_logs_come_by_hash_by_height_by_range_and_by_receipt() {
             logs.iter().map(facts).collect::<Vec<_>>()
         );
     }
-    let other = salt402_chain::LogQuery { topic: B256::repeat_byte(1), ..QUERY };
+    let other = salt402_chain::LogQuery::new(CONTRACT, vec![B256::repeat_byte(1)]);
     assert_eq!(node.logs(&other, Span::Blocks { from: 0, to: 3 }).await, Ok(vec![]));
 }
 

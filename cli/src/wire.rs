@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use salt402_chain::{Node, RpcNode};
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Missing};
+use salt402_protocol::{Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
@@ -254,8 +255,11 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
 fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
     FollowerOptions {
         chain: chain.profile.chain_id,
-        contract: chain.contract,
-        start_block: chain.start_block,
+        sources: vec![Source {
+            contract: chain.contract,
+            kind: SourceKind::SaltPay,
+            start_block: chain.start_block,
+        }],
     }
 }
 

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Log, Node, NodeError, Span};
 use salt402_store::{Batch, Block, Cursor};
 
-use crate::{Follower, FollowerOptions, IndexError, blocks};
+use crate::{Follower, IndexError, blocks};
 
 /// Headers asked for at once.
 const HEADERS_IN_FLIGHT: usize = 8;
@@ -51,7 +51,7 @@ impl Follower {
         // A chain that was reset is another chain, and nothing of it may take the place of what is stored.
         self.identify().await?;
         let base = self.fork(cursor).await?;
-        let from = base.map_or(self.options.start_block, |base| base.number + 1);
+        let from = base.map_or(self.options.start_block(), |base| base.number + 1);
         // What is replaced is replaced at once, and at least as high as it was: a reader must not find the old blocks
         // gone and the new ones not there yet.
         let to = cursor.number.max(settled.min(from.saturating_add(self.span - 1)));
@@ -87,7 +87,7 @@ impl Follower {
     /// before: a reorganization after that look would leave blocks of the old chain below those of the new, for good.
     async fn fill_with(&self, range: Range) -> Result<Option<u64>, IndexError> {
         let Range { cursor, base, keep_through, from, to, head } = range;
-        let FollowerOptions { chain, contract, .. } = self.options;
+        let chain = self.options.chain;
         let node = &self.node;
         let end = header_at(node, to).await?;
         if let Some(base) = base
@@ -103,8 +103,10 @@ impl Follower {
         let mut next = from;
         while next <= to {
             let last = to.min(next.saturating_add(self.span - 1));
-            let span = Span::Blocks { from: next, to: last };
-            logs.extend(node.logs(&blocks::payments_of(contract), span).await?);
+            for source in self.options.sources.iter().filter(|source| source.start_block <= last) {
+                let span = Span::Blocks { from: next.max(source.start_block), to: last };
+                logs.extend(node.logs(&blocks::events_of(source), span).await?);
+            }
             next = last + 1;
         }
         let times = times(node, &logs, &headers).await?;
@@ -112,7 +114,7 @@ impl Follower {
             return Err(NodeError::Moved.into());
         }
         let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
-        let payments = blocks::place(chain, contract, &logs, time_of);
+        let payments = blocks::place(chain, &self.options.sources, &logs, time_of);
         let found = payments.len() as u64;
         self.commit(Batch {
             chain,
@@ -130,7 +132,7 @@ impl Follower {
 
     /// The newest stored block that is on the node's chain too; `None` where the whole index is younger than that.
     async fn fork(&self, cursor: Cursor) -> Result<Option<Cursor>, IndexError> {
-        let start = self.options.start_block;
+        let start = self.options.start_block();
         let window = self.node.profile().reorg_window;
         let floor = cursor.number.saturating_sub(window).max(start);
         for height in (floor..cursor.number).rev() {

@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::{Address, B256};
-use alloy_sol_types::SolEvent;
+use alloy_primitives::B256;
 use salt402_chain::{Header, Log, LogQuery};
-use salt402_protocol::ChainId;
-use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Block, PlacedPayment};
 
-/// The question whose answer holds every payment of a contract.
-pub(crate) fn payments_of(contract: Address) -> LogQuery {
-    LogQuery { contract, topic: ISaltPay::Payment::SIGNATURE_HASH }
+/// The question whose answer holds every event of a contract that counts.
+pub(crate) fn events_of(source: &Source) -> LogQuery {
+    LogQuery::new(source.contract, source.events())
 }
 
 /// Reads payments out of logs of whole blocks. `time_of` gives a block's time where a log does not bring it.
@@ -21,7 +19,7 @@ pub(crate) fn payments_of(contract: Address) -> LogQuery {
 /// blocks contradicts itself, and counted together its logs would be payments that nobody made.
 pub(crate) fn place(
     chain: ChainId,
-    contract: Address,
+    sources: &[Source],
     logs: &[Log],
     time_of: impl Fn(&Log) -> Option<u64>,
 ) -> Vec<PlacedPayment> {
@@ -33,7 +31,7 @@ pub(crate) fn place(
             transaction: log.transaction,
             content: &log.content,
         });
-        let decoded = decode(chain, contract, raw);
+        let decoded = decode(chain, sources, raw);
         skipped += decoded.skipped;
         let Some((first, block_timestamp)) = block.first().and_then(|log| Some((log, time_of(log)?))) else {
             continue;
@@ -53,7 +51,7 @@ pub(crate) fn place(
         }));
     }
     if skipped > 0 {
-        tracing::warn!(%chain, %contract, skipped, "logs of the payment contract do not decode");
+        tracing::warn!(%chain, skipped, "logs of a followed contract do not decode");
         metrics::counter!("salt402_indexer_undecodable_logs_total", "chain" => chain.to_string())
             .increment(skipped as u64);
     }

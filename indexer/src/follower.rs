@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::Address;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Node, NodeError, Span};
-use salt402_protocol::ChainId;
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Cursor, PlacedPayment, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,10 +28,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 pub struct FollowerOptions {
     /// The chain.
     pub chain: ChainId,
-    /// The payment contract.
-    pub contract: Address,
-    /// The first block that may hold a payment.
-    pub start_block: u64,
+    /// The contracts whose events count; each once.
+    pub sources: Vec<Source>,
+}
+
+impl FollowerOptions {
+    /// The first block that may hold anything to find.
+    pub fn start_block(&self) -> u64 {
+        self.sources.iter().map(|source| source.start_block).min().unwrap_or(0)
+    }
 }
 
 /// Follows one chain into the store. See the crate's page for how.
@@ -93,7 +97,7 @@ impl Follower {
                 Ok(step) => {
                     if !connected {
                         connected = true;
-                        tracing::info!(chain = %self.options.chain, contract = %self.options.contract, "following");
+                        tracing::info!(chain = %self.options.chain, contracts = self.options.sources.len(), "following");
                     }
                     pause = PAUSES.0;
                     if step == Step::AtHead {
@@ -139,7 +143,7 @@ impl Follower {
         let (finality_depth, window) = (profile.finality_depth, profile.reorg_window);
         let cursor = self.store.chain_state(chain).await?.and_then(|state| state.cursor);
         let head = self.node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
-        let start = self.options.start_block;
+        let start = self.options.start_block();
         let next = cursor.map_or(start, |cursor| cursor.number + 1);
         let settled = head.number.saturating_sub(finality_depth);
 
@@ -207,14 +211,16 @@ impl Follower {
         tip: Cursor,
         head: u64,
     ) -> Result<(), IndexError> {
-        let query = blocks::payments_of(self.options.contract);
         let payments: Vec<Vec<PlacedPayment>> = stream::iter(path.fresh.clone())
             .map(|header| {
-                let (node, options, query) = (&self.node, &self.options, &query);
+                let (node, options) = (&self.node, &self.options);
                 async move {
-                    let logs = node.logs(query, Span::Block(header.hash)).await?;
+                    let mut logs = Vec::new();
+                    for source in options.sources.iter().filter(|s| s.start_block <= header.number) {
+                        logs.extend(node.logs(&blocks::events_of(source), Span::Block(header.hash)).await?);
+                    }
                     let time = |_: &salt402_chain::Log| Some(header.timestamp);
-                    Ok::<_, IndexError>(blocks::place(options.chain, options.contract, &logs, time))
+                    Ok::<_, IndexError>(blocks::place(options.chain, &options.sources, &logs, time))
                 }
             })
             .buffered(BLOCKS_IN_FLIGHT)

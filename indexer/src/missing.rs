@@ -76,7 +76,7 @@ impl Missing {
         if !receipt.success {
             return Ok(Look::Reverted);
         }
-        if receipt.block_number < self.0.options.start_block {
+        if receipt.block_number < self.0.options.start_block() {
             return Ok(Look::NoPayment);
         }
         self.add(&receipt, cursor).await
@@ -84,7 +84,8 @@ impl Missing {
 
     /// Puts the payments of a receipt into the index, if the index still stands where it stood.
     async fn add(&self, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
-        let FollowerOptions { chain, contract, .. } = self.0.options;
+        let FollowerOptions { chain, sources } = &self.0.options;
+        let chain = *chain;
         let node = &*self.0.node;
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
@@ -104,7 +105,7 @@ impl Missing {
             return Ok(Look::Nothing);
         }
         let time = own.unwrap_or(tip).timestamp;
-        let mut payments = blocks::place(chain, contract, &receipt.logs, |_| Some(time));
+        let mut payments = blocks::place(chain, sources, &receipt.logs, |_| Some(time));
         if payments.is_empty() {
             return Ok(Look::NoPayment);
         }

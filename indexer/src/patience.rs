@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use tokio::time::timeout;
 
 /// Longer than any node is given to answer, so that a node's own limit, which knows more, comes first.
@@ -39,6 +39,10 @@ impl Node for Patient {
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         within(self.0.receipt(transaction)).await
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
+        within(self.0.transaction(hash)).await
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod proof;
 pub mod quote;
 pub mod request;
+pub mod source;
 pub mod typed_data;
 
 pub use alloy_primitives::{Address, B256, U256};
@@ -28,3 +29,4 @@ pub use problem::Problem;
 pub use proof::Proof;
 pub use quote::{Quote, QuoteId, QuoteKey, Terms};
 pub use request::RequestDigest;
+pub use source::{Source, SourceKind};

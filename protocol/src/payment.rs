@@ -8,7 +8,7 @@ use alloy_sol_types::SolEvent;
 use serde::{Deserialize, Serialize};
 
 use crate::contracts::ISaltPay;
-use crate::{Amount, Asset, ChainId};
+use crate::{Amount, Asset, ChainId, Source, SourceKind};
 
 /// The name of a payment: a function of what is on chain and never of how it was asked for.
 ///
@@ -68,27 +68,29 @@ pub struct RawLog<'a> {
 /// Reads the payments out of logs, in the order of the logs.
 ///
 /// `logs` must hold whole transactions, as every answer of `eth_getLogs` and every receipt does: equal logs are
-/// counted within their transaction. Logs of another contract than `contract`, with another event, or that do not
-/// decode are passed over and counted in [`Decoded::skipped`].
-pub fn decode<'a>(chain: ChainId, contract: Address, logs: impl IntoIterator<Item = RawLog<'a>>) -> Decoded {
-    let mut seen: HashMap<(B256, B256), u32> = HashMap::new();
+/// counted within their transaction. Logs of contracts that are in none of `sources`, with another event, or that do
+/// not decode are passed over and counted in [`Decoded::skipped`].
+pub fn decode<'a>(chain: ChainId, sources: &[Source], logs: impl IntoIterator<Item = RawLog<'a>>) -> Decoded {
+    let mut seen: HashMap<(Address, B256, B256), u32> = HashMap::new();
     let mut decoded = Decoded::default();
     for log in logs {
-        let event = (log.contract == contract)
-            .then(|| ISaltPay::Payment::decode_log_data_validate(log.content).ok())
-            .flatten();
+        let source = sources.iter().find(|source| source.contract == log.contract);
+        let event = match source.map(|source| &source.kind) {
+            Some(SourceKind::SaltPay) => ISaltPay::Payment::decode_log_data_validate(log.content).ok(),
+            None => None,
+        };
         let Some(event) = event else {
             decoded.skipped += 1;
             continue;
         };
         let content = content_hash(log.content);
-        let equal_before = seen.entry((log.transaction, content)).or_default();
-        let id = identity(chain, contract, log.transaction, content, *equal_before);
+        let equal_before = seen.entry((log.contract, log.transaction, content)).or_default();
+        let id = identity(chain, log.contract, log.transaction, content, *equal_before);
         *equal_before += 1;
         decoded.payments.push(Payment {
             id,
             chain,
-            contract,
+            contract: log.contract,
             transaction: log.transaction,
             reference: event.paymentReference,
             payer: event.payer,
@@ -105,7 +107,7 @@ pub fn decode<'a>(chain: ChainId, contract: Address, logs: impl IntoIterator<Ite
 pub struct Decoded {
     /// The payments, in the order of their logs.
     pub payments: Vec<Payment>,
-    /// Logs that are no payment of this contract.
+    /// Logs that are no payment of these contracts.
     pub skipped: usize,
 }
 
@@ -153,13 +155,17 @@ mod tests {
         .encode_log_data()
     }
 
+    fn source() -> Source {
+        Source { contract: Address::repeat_byte(9), kind: SourceKind::SaltPay, start_block: 0 }
+    }
+
     fn ids(logs: &[(B256, LogData)]) -> Vec<PaymentId> {
         let raw = logs.iter().map(|(transaction, content)| RawLog {
             contract: Address::repeat_byte(9),
             transaction: *transaction,
             content,
         });
-        decode(ChainId::CITRATE, Address::repeat_byte(9), raw).payments.iter().map(|p| p.id).collect()
+        decode(ChainId::CITRATE, &[source()], raw).payments.iter().map(|p| p.id).collect()
     }
 
     #[test]
@@ -177,7 +183,7 @@ mod tests {
             content,
         };
         let logs = [raw(9, &good), raw(8, &good), raw(9, &short), raw(9, &dirty)];
-        let decoded = decode(ChainId::CITRATE, Address::repeat_byte(9), logs);
+        let decoded = decode(ChainId::CITRATE, &[source()], logs);
         assert_eq!((decoded.payments.len(), decoded.skipped), (1, 3));
         assert_eq!(decoded.payments[0].asset, Asset::Native);
     }

@@ -5,7 +5,7 @@ use alloy_sol_types::SolError as _;
 use proptest::prelude::*;
 use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
 use salt402_protocol::payment::{RawLog, decode};
-use salt402_protocol::{Amount, Asset, ChainId, Payment};
+use salt402_protocol::{Amount, Asset, ChainId, Payment, Source, SourceKind};
 
 use crate::machine::Machine;
 
@@ -16,7 +16,8 @@ fn payer() -> Address {
 fn read(contract: Address, logs: &[Log]) -> Vec<Payment> {
     let transaction = B256::repeat_byte(7);
     let raw = logs.iter().map(|log| RawLog { contract: log.address, transaction, content: &log.data });
-    decode(ChainId::CITRATE, contract, raw).payments
+    let source = Source { contract, kind: SourceKind::SaltPay, start_block: 0 };
+    decode(ChainId::CITRATE, &[source], raw).payments
 }
 
 proptest! {

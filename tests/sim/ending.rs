@@ -10,7 +10,7 @@ use crate::history::History;
 use crate::life::{Life, Standing};
 use crate::reader::Refuted;
 use crate::stage::Scene;
-use crate::world::{CHAIN, CONTRACT};
+use crate::world::CHAIN;
 
 impl History {
     /// The head in the end. A node whose head is a block below the index on the same chain looks like one that lags,
@@ -92,8 +92,11 @@ impl History {
                     transaction: inclusion.transaction,
                     content: &event.content,
                 });
-                let names: Vec<_> =
-                    decode(CHAIN, CONTRACT, receipt).payments.iter().map(|payment| payment.id).collect();
+                let names: Vec<_> = decode(CHAIN, &[crate::world::source(0)], receipt)
+                    .payments
+                    .iter()
+                    .map(|payment| payment.id)
+                    .collect();
                 if names != inclusion.names {
                     return Err(format!("by receipt {names:?}, by definition {:?}", inclusion.names));
                 }

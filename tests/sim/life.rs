@@ -92,7 +92,7 @@ impl Life {
     }
 
     pub(crate) fn start(store: Store, node: SimNode, start_block: u64) -> Self {
-        let options = FollowerOptions { chain: CHAIN, contract: crate::world::CONTRACT, start_block };
+        let options = FollowerOptions { chain: CHAIN, sources: vec![crate::world::source(start_block)] };
         let shared = node.shared.clone();
         let node = Arc::new(node);
         let missing = Missing::new(node.clone(), store.clone(), options.clone());

@@ -8,7 +8,7 @@ use alloy_sol_types::SolEvent;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_protocol::contracts::ISaltPay;
 
 use crate::gate::{Ask, Gate, IndexedLog, Said};
@@ -148,8 +148,7 @@ fn check(
     mut answer: Vec<IndexedLog>,
     inside: impl Fn(&Log) -> bool,
 ) -> Result<Vec<Log>, NodeError> {
-    let fits =
-        |log: &Log| log.contract == query.contract && log.content.topics().first() == Some(&query.topic);
+    let fits = |log: &Log| query.matches(log.contract, &log.content);
     if !answer.iter().all(|IndexedLog { log, .. }| fits(log) && inside(log)) {
         return Err(lied("a log that was not asked for"));
     }
@@ -196,6 +195,11 @@ impl Node for SimNode {
             Said::Receipt(receipt) => Ok(receipt),
             _ => Err(odd()),
         }
+    }
+
+    /// Nothing that is simulated needs its calldata read.
+    async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
+        Ok(None)
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

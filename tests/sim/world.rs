@@ -7,13 +7,18 @@ use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
 use alloy_sol_types::SolEvent;
 use salt402_chain::Header;
 use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId};
+use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, Source, SourceKind};
 use salt402_store::PlacedPayment;
 
 /// The chain that is followed.
 pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
 /// Its payment contract.
 pub(crate) const CONTRACT: Address = Address::repeat_byte(0x5a);
+
+/// It as a follower follows it.
+pub(crate) fn source(start_block: u64) -> Source {
+    Source { contract: CONTRACT, kind: SourceKind::SaltPay, start_block }
+}
 
 /// One event as a transaction emits it.
 #[derive(Clone)]

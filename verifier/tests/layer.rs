@@ -12,7 +12,7 @@ use axum::http::{Request, Response, StatusCode};
 use axum::routing::post;
 use axum::{Extension, Router};
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_indexer::{FollowerOptions, Missing};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
@@ -41,6 +41,9 @@ impl Node for Silent {
     async fn receipt(&self, _transaction: B256) -> Result<Option<Receipt>, NodeError> {
         Ok(None)
     }
+    async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
+        Ok(None)
+    }
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         Ok(None)
     }
@@ -62,7 +65,7 @@ async fn door(store: &Store) -> Door {
         block_time: Duration::from_secs(1),
         patience: Duration::from_secs(10),
     };
-    let options = FollowerOptions { chain: CHAIN, contract: CONTRACT, start_block: 0 };
+    let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
     let missing = Missing::new(Arc::new(Silent(profile)), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(store),

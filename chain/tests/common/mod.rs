@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, address, b256};
@@ -25,7 +25,7 @@ pub const TOPIC: B256 = b256!("0x5a174020000000000000000000000000000000000000000
 /// The first account of every development node.
 pub const KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
-pub const QUERY: LogQuery = LogQuery { contract: CONTRACT, topic: TOPIC };
+pub static QUERY: LazyLock<LogQuery> = LazyLock::new(|| LogQuery::new(CONTRACT, vec![TOPIC]));
 
 pub fn profile(name: &str, change: impl FnOnce(&mut ProfileOverrides)) -> Profile {
     let mut overrides = ProfileOverrides::default();
