@@ -139,6 +139,7 @@ impl Missing {
                 payments,
                 cursor,
                 head: cursor.number,
+                undecoded: Vec::new(),
                 prune_below: None,
             })
             .await?;

@@ -60,6 +60,7 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
             payments,
             cursor,
             head,
+            undecoded: Vec::new(),
             prune_below: None,
         };
         let one = Instant::now();
@@ -162,6 +163,7 @@ async fn follow(store: &Store, rows: u64, mut cursor: Cursor) {
             payments,
             cursor: to,
             head: to.number,
+            undecoded: Vec::new(),
             prune_below: to.number.checked_sub(1_000),
         };
         let one = Instant::now();

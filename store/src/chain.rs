@@ -1,10 +1,11 @@
 //! Chains: which one it is, where the index stands, and the headers it remembers.
 
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use salt402_protocol::{B256, ChainId};
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
@@ -170,16 +171,16 @@ impl Write for NoteHead {
     }
 }
 
-/// Where the index stands, inside a transaction.
-pub(crate) async fn cursor(
-    connection: &mut SqliteConnection,
-    chain: ChainId,
-) -> Result<Option<Cursor>, StoreError> {
-    let row = sqlx::query("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = $1")
-        .bind(chain_id(chain))
-        .fetch_optional(connection)
-        .await?;
-    cursor_of(&row.ok_or(StoreError::UnknownChain { chain })?)
+/// Where the index stands, inside of a step.
+pub(crate) fn cursor(connection: &Connection, chain: ChainId) -> Result<Option<Cursor>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = ?1")?;
+    let mut rows = select.query([chain_id(chain)])?;
+    let row = rows.next()?.ok_or(StoreError::UnknownChain { chain })?;
+    if row.get_ref(0)? == ValueRef::Null || row.get_ref(1)? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Cursor { number: row.natural(0, "cursor_number")?, hash: row.hash_at(1, "cursor_hash")? }))
 }
 
 fn cursor_of(row: &SqliteRow) -> Result<Option<Cursor>, StoreError> {

@@ -114,6 +114,7 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
         payments: vec![placed],
         cursor,
         head: 1,
+        undecoded: Vec::new(),
         prune_below: None,
     };
     store.apply(batch).await.unwrap();

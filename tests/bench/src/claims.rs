@@ -101,6 +101,7 @@ pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payme
             payments: placed,
             cursor,
             head: number,
+            undecoded: Vec::new(),
             prune_below: None,
         };
         store.apply(batch).await?;
