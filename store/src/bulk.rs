@@ -75,7 +75,9 @@ fn refuse_rival(connection: &Connection, chain: ChainId, placed: &PlacedPayment)
     let (transaction, id) = (&placed.payment.transaction, placed.payment.id);
     let row = params![chain_id(chain), transaction.as_slice(), id.0.as_slice(), placed.block_hash.as_slice()];
     match select.query_row(row, |row| Ok(row.hash_at(0, "block_hash"))).optional()? {
-        Some(other) => Err(StoreError::PaymentTwice { chain, payment: id, block: placed.block_hash, other: other? }),
+        Some(other) => {
+            Err(StoreError::PaymentTwice { chain, payment: id, block: placed.block_hash, other: other? })
+        }
         None => Ok(()),
     }
 }

@@ -48,6 +48,9 @@ pub struct ChainState {
     pub genesis: B256,
     /// Where the index stands; `None` before the first batch.
     pub cursor: Option<Cursor>,
+    /// The first block of the index; `None` before anything was followed. Nothing below it can be compared with a
+    /// header, and a contract's past may reach below it.
+    pub first_block: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
@@ -60,7 +63,8 @@ impl Store {
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT genesis_hash, cursor_number, cursor_hash, head_number, noted_at_ms FROM chains
+            "SELECT genesis_hash, cursor_number, cursor_hash, first_block, head_number, noted_at_ms
+             FROM chains
              WHERE chain_id = $1",
         )
         .bind(chain_id(chain))
@@ -70,6 +74,7 @@ impl Store {
             Ok(ChainState {
                 genesis: row.hash("genesis_hash")?,
                 cursor: cursor_of(&row)?,
+                first_block: row.maybe_number("first_block")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
             })

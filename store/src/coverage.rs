@@ -182,9 +182,11 @@ impl Follow {
     fn adopt(&self, connection: &Connection, cursor: u64, lowest: u64) -> Result<u64, StoreError> {
         let chain = self.chain;
         let known = connection
-            .query_row("SELECT contract FROM payments WHERE chain_id = ?1 LIMIT 1", [chain_id(chain)], |row| {
-                row.get::<_, Vec<u8>>(0)
-            })
+            .query_row(
+                "SELECT contract FROM payments WHERE chain_id = ?1 LIMIT 1",
+                [chain_id(chain)],
+                |row| row.get::<_, Vec<u8>>(0),
+            )
             .optional()?;
         let mut first = lowest;
         for (key, start) in &self.sources {
@@ -264,11 +266,14 @@ pub(crate) fn cut(connection: &Connection, chain: ChainId, height: u64) -> Resul
 }
 
 fn first_block(connection: &Connection, chain: ChainId) -> Result<Option<u64>, StoreError> {
-    let first: Option<i64> =
-        connection.query_row("SELECT first_block FROM chains WHERE chain_id = ?1", [chain_id(chain)], |row| {
-            row.get(0)
-        })?;
-    first.map(|first| u64::try_from(first).map_err(|_| StoreError::Corrupt { column: "first_block" })).transpose()
+    let first: Option<i64> = connection.query_row(
+        "SELECT first_block FROM chains WHERE chain_id = ?1",
+        [chain_id(chain)],
+        |row| row.get(0),
+    )?;
+    first
+        .map(|first| u64::try_from(first).map_err(|_| StoreError::Corrupt { column: "first_block" }))
+        .transpose()
 }
 
 fn set_first(connection: &Connection, chain: ChainId, first: u64) -> Result<(), StoreError> {
@@ -310,7 +315,10 @@ fn live(connection: &Connection, chain: ChainId) -> Result<Vec<(SourceKey, u64)>
     while let Some(row) = rows.next()? {
         let contract = row.get_ref(0)?.as_blob().ok().and_then(|bytes| Address::try_from(bytes).ok());
         let contract = contract.ok_or(StoreError::Corrupt { column: "contract" })?;
-        live.push((SourceKey { contract, question: row.hash_at(1, "question")? }, row.natural(2, "live_from")?));
+        live.push((
+            SourceKey { contract, question: row.hash_at(1, "question")? },
+            row.natural(2, "live_from")?,
+        ));
     }
     Ok(live)
 }

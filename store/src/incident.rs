@@ -70,11 +70,7 @@ impl Store {
 
 /// Opens an incident for every claimed payment above a height that is in no block of the chain and has none open.
 /// Run after the new blocks are in, it finds those that did not come back.
-pub(crate) fn open_lost(
-    connection: &Connection,
-    chain: ChainId,
-    height: u64,
-) -> Result<u64, StoreError> {
+pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) -> Result<u64, StoreError> {
     let kind = IncidentKind::PaymentLost.name();
     let mut select = connection.prepare_cached(
         "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash
@@ -117,10 +113,7 @@ pub(crate) fn open_lost(
 }
 
 /// Resolves the open incidents whose payment is in a block of the chain again. Costs a look-up for each open one.
-pub(crate) fn resolve_found(
-    connection: &Connection,
-    chain: ChainId,
-) -> Result<(), StoreError> {
+pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "UPDATE incidents SET resolved_at_ms = ?3

@@ -136,7 +136,11 @@ impl StepSettings {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        connection.pragma_update(None, "journal_size_limit", i64::try_from(self.wal_limit).unwrap_or(i64::MAX))?;
+        connection.pragma_update(
+            None,
+            "journal_size_limit",
+            i64::try_from(self.wal_limit).unwrap_or(i64::MAX),
+        )?;
         connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
