@@ -11,13 +11,14 @@
 //! last header of the range before. While one transaction is written the next ranges are read. All of that is in
 //! memory: where anything does not fit or fails, it is dropped, and begun again from what is stored.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use salt402_chain::{Node as _, NodeError};
-use salt402_protocol::ChainId;
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Block, Cursor};
 
+use crate::patience::Patient;
 use crate::reading::{Read, Wanted, header_at, read};
 use crate::sizing::Sizing;
 use crate::{Follower, IndexError, blocks};
@@ -116,30 +117,28 @@ impl Follower {
         sizing: &Mutex<Sizing>,
     ) -> Result<Ended, IndexError> {
         let window_from = head.saturating_sub(self.node.profile().reorg_window);
-        let (node, sources, chain) = (self.node.clone(), self.options.sources.clone(), self.options.chain);
+        let (node, chain) = (self.node.clone(), self.options.chain);
+        let sources: Arc<[Source]> = self.options.sources.as_slice().into();
         let at_once = lock(sizing).in_flight();
+        let mut next = from;
         // The next range is decided when there is room for it, by what was learned until then.
-        let wanted = stream::unfold(from, |next| async move {
-            if next > settled {
+        let wanted = std::iter::from_fn(|| {
+            let from_block = next;
+            if from_block > settled {
                 return None;
             }
             let span = lock(sizing).span();
-            let to = settled.min(next.saturating_add(span - 1)).min(if next < window_from {
+            let to = settled.min(from_block.saturating_add(span - 1)).min(if from_block < window_from {
                 window_from - 1
             } else {
-                next.saturating_add(HEADERS - 1)
+                from_block.saturating_add(HEADERS - 1)
             });
-            let between = (next > from || cursor.is_some()).then(|| next.saturating_sub(1));
-            Some((Wanted { from: next, to, headers_from: window_from, between, span }, to + 1))
+            next = to + 1;
+            let between = (from_block > from || cursor.is_some()).then(|| from_block.saturating_sub(1));
+            Some(Wanted { from: from_block, to, headers_from: window_from, between, span })
         });
-        let mut reads = std::pin::pin!(
-            wanted
-                .map(|wanted| {
-                    let (node, sources) = (&node, &sources);
-                    async move { (wanted, read(node, chain, sources, wanted).await) }
-                })
-                .buffered(at_once)
-        );
+        let reads = wanted.map(|wanted| one(node.clone(), chain, Arc::clone(&sources), wanted).boxed());
+        let mut reads = std::pin::pin!(stream::iter(reads).buffered(at_once));
         let mut stored = cursor;
         let mut staging = Staging { last: cursor, first: true, at_once, sizing };
         let mut staged = Staged::default();
@@ -225,6 +224,17 @@ impl Follower {
         }
         Err(IndexError::TooDeep { floor, window })
     }
+}
+
+/// Reads one range, and says which it was.
+async fn one(
+    node: Patient,
+    chain: ChainId,
+    sources: Arc<[Source]>,
+    wanted: Wanted,
+) -> (Wanted, Result<Read, IndexError>) {
+    let found = read(&node, chain, &sources, wanted).await;
+    (wanted, found)
 }
 
 /// Puts ranges together as they come, and learns from how they came.

@@ -93,12 +93,12 @@ impl Follower {
         let past = Past::new(&self, connected.clone());
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.follow(&connected) => {}
+            () = self.follow(connected) => {}
             () = past.run() => {}
         }
     }
 
-    async fn follow(&mut self, begun: &CancellationToken) {
+    async fn follow(&mut self, begun: CancellationToken) {
         let mut pause = PAUSES.0;
         let mut connected = false;
         let mut ticks = Ticks::default();
@@ -289,3 +289,9 @@ impl Follower {
         Ok(())
     }
 }
+
+/// A follower is spawned as a task: found out here, and not where it is.
+const _: fn(Follower, CancellationToken) = |follower, stop| {
+    fn is_send<T: Send>(_: T) {}
+    is_send(follower.run(stop));
+};

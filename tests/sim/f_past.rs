@@ -65,7 +65,7 @@ fn log_ranges(stage: &Stage<'_>) -> Vec<(u64, u64)> {
 
 #[test]
 fn f23_the_past_of_a_contract_that_is_added_is_read_beside_the_head_whenever_it_is_killed() {
-    for moment in (0..60).chain([90, 120]) {
+    for moment in (0..40).step_by(2).chain([60, 90]) {
         let mut scene = Scene::new();
         let tip = grow_both(&scene, scene.genesis(), 0, 60);
         scene.play(async |stage| stage.arrive().await);
@@ -116,6 +116,10 @@ fn f23_the_head_is_followed_while_the_past_cannot_be_read() {
         );
         stage.script = Box::new(|_, _| None);
         stage.pass(130).await;
+        // Block 60 was not final when the contract was added.
+        assert_eq!(unread(stage, &second(0)).await, [Stretch { from: 60, to: 60 }]);
+        grow_both(&scene, scene.shared.world().head().hash, 0, 1);
+        stage.arrive().await;
         read_all(stage).await;
         stage.assert_exact().await;
     });
@@ -123,8 +127,8 @@ fn f23_the_head_is_followed_while_the_past_cannot_be_read() {
 
 #[test]
 fn f23_a_reorganization_while_the_past_is_read_neither_loses_nor_doubles() {
-    for depth in [1, 3, 5, 8, 12] {
-        for moment in 0..30 {
+    for depth in [1, 5, 12] {
+        for moment in (0..30).step_by(3) {
             let mut scene = Scene::new();
             let fork = grow_both(&scene, scene.genesis(), 0, 40);
             grow_both(&scene, fork, 1, depth);
@@ -140,7 +144,7 @@ fn f23_a_reorganization_while_the_past_is_read_neither_loses_nor_doubles() {
                 read_all(stage).await;
                 stage.assert_exact().await;
                 let (on_chain, _) = stage.blocks_of(by_second(1, 41)).await;
-                assert_eq!(on_chain, [], "depth {depth}, moment {moment}");
+                assert!(on_chain.is_empty(), "depth {depth}, moment {moment}");
             });
         }
     }
@@ -279,15 +283,16 @@ fn f24_what_does_not_decode_is_kept_as_it_came_and_counted_once() {
         whole.content.data.slice(..32),
     );
     let poison = Event { payment: None, content: half.clone(), ..whole.clone() };
+    let inclusion = |n| Inclusion::new(transaction(n), vec![poison.clone(), paid(n), poison.clone()]);
     let (early, late) = {
         let mut world = scene.shared.world();
         let genesis = world.genesis();
-        let inclusion = |n| Inclusion::new(transaction(n), vec![poison.clone(), paid(n), poison.clone()]);
-        let early = world.add(B256::repeat_byte(1), genesis, 1, vec![inclusion(1)], Vec::new());
+        let early = world.add(B256::repeat_byte(1), genesis, 1, vec![inclusion(1 << 51)], Vec::new());
         world.set_head(early);
         drop(world);
         let below = scene.grow(early, 0, 10);
-        let late = scene.shared.world().add(B256::repeat_byte(2), below, 1, vec![inclusion(2)], Vec::new());
+        let other = vec![inclusion(1 << 50)];
+        let late = scene.shared.world().add(B256::repeat_byte(2), below, 1, other, Vec::new());
         scene.shared.world().set_head(late);
         (early, late)
     };
