@@ -12,11 +12,13 @@
 //! memory: where anything does not fit or fails, it is dropped, and begun again from what is stored.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use salt402_chain::{Node as _, NodeError};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Block, Cursor};
+use tokio::time::Instant;
 
 use crate::patience::Patient;
 use crate::reading::{Read, Wanted, header_at, read};
@@ -31,11 +33,16 @@ const HEADERS: u64 = 64;
 const ROWS: usize = 20_000;
 /// Ranges that are worth a transaction, however few rows they have: where nothing is, the cursor moves all the same.
 const RANGES: usize = 256;
+/// How long what was read waits for more, where a node is slow.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long a run goes on by the head that it began with.
+const RUN: Duration = Duration::from_secs(10);
 
 /// Ranges that were read one after the other and join, to be stored in one transaction.
 #[derive(Default)]
 struct Staged {
     ranges: Vec<Read>,
+    since: Option<Instant>,
     rows: usize,
     bytes: u64,
 }
@@ -44,11 +51,13 @@ impl Staged {
     fn push(&mut self, read: Read) {
         self.rows += read.payments.len() + read.headers.len();
         self.bytes += read.bytes;
+        self.since.get_or_insert_with(Instant::now);
         self.ranges.push(read);
     }
 
     fn is_worth_it(&self) -> bool {
-        self.rows >= ROWS || self.ranges.len() >= RANGES || self.is_full()
+        let waited = self.since.is_some_and(|since| since.elapsed() >= WAIT);
+        self.rows >= ROWS || self.ranges.len() >= RANGES || self.is_full() || waited
     }
 
     fn is_full(&self) -> bool {
@@ -80,7 +89,7 @@ impl Staged {
 
 /// How a run over the past ended.
 enum Ended {
-    /// At its end, or where ranges must be smaller; what was read is stored.
+    /// At its end, or where it is better begun anew: by a newer head, with other widths. What was read is stored.
     Stored,
     /// The node's chain does not hold the block that the index stands at.
     Forked,
@@ -120,11 +129,12 @@ impl Follower {
         let (node, chain) = (self.node.clone(), self.options.chain);
         let sources: Arc<[Source]> = self.options.sources.as_slice().into();
         let at_once = lock(sizing).in_flight();
+        let began = Instant::now();
         let mut next = from;
         // The next range is decided when there is room for it, by what was learned until then.
         let wanted = std::iter::from_fn(|| {
             let from_block = next;
-            if from_block > settled {
+            if from_block > settled || began.elapsed() >= RUN {
                 return None;
             }
             let span = lock(sizing).span();

@@ -1,6 +1,6 @@
 //! kill -9 between any two lines.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use salt402_protocol::B256;
@@ -24,17 +24,25 @@ async fn a_back_fill_that_is_killed_goes_on_and_ends_with_exact_rows() {
         let prepared = payer.prepare(stack.deployment.salt_pay, reference, payee, amount).await;
         transactions.push(payer.send(&prepared).await);
     }
-    let mut kills = 0;
-    for pause in [60, 90, 110, 130, 150, 170, 200, 250] {
+    // Anywhere between a start that has opened nothing and an index that is nearly done.
+    let seed: u64 = match std::env::var("CRASH_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
+    };
+    println!("CRASH_SEED={seed}");
+    const KILLS: u64 = 20;
+    let mut drawn = seed;
+    for _ in 0..KILLS {
+        drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let pause = 40 + (drawn >> 33) % 260;
         let process = stack.role("up");
         tokio::time::sleep(Duration::from_millis(pause)).await;
         process.kill();
-        kills += 1;
     }
     stack.up().await;
     stack.indexed(stack.anvil.height().await).await;
     let status = stack.status().await;
-    assert_eq!(status["chains"][0]["payments"], PAYMENTS, "after {kills} kills: {status}");
+    assert_eq!(status["chains"][0]["payments"], PAYMENTS, "after {KILLS} kills, seed {seed}: {status}");
     for (index, transaction) in transactions.iter().enumerate() {
         let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
         let known = stack.get(&url).await.json();
