@@ -118,7 +118,8 @@ fn f23_the_head_is_followed_while_the_past_cannot_be_read() {
         stage.pass(130).await;
         // Block 60 was not final when the contract was added.
         assert_eq!(unread(stage, &second(0)).await, [Stretch { from: 60, to: 60 }]);
-        grow_both(&scene, scene.shared.world().head().hash, 0, 1);
+        let head = scene.shared.world().head().hash;
+        grow_both(&scene, head, 0, 1);
         stage.arrive().await;
         read_all(stage).await;
         stage.assert_exact().await;
@@ -139,7 +140,8 @@ fn f23_a_reorganization_while_the_past_is_read_neither_loses_nor_doubles() {
                 // Deeper than what is final, at times, and never deeper than the window.
                 grow_both(&scene, fork, 2, depth + 1);
                 stage.arrive().await;
-                grow_both(&scene, scene.shared.world().head().hash, 2, 6);
+                let head = scene.shared.world().head().hash;
+                grow_both(&scene, head, 2, 6);
                 stage.arrive().await;
                 read_all(stage).await;
                 stage.assert_exact().await;
