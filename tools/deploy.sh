@@ -18,5 +18,5 @@ if [ -z "${SALT402_DEPLOYER_KEY:-}${ETH_KEYSTORE_ACCOUNT:-}" ]; then
 	echo "Neither SALT402_DEPLOYER_KEY nor ETH_KEYSTORE_ACCOUNT is set: this can find out what is there, and send nothing." >&2
 fi
 
-tools/forge script script/Deploy.s.sol --broadcast "$@"
+tools/forge script script/Deploy.s.sol --rpc-url deployment --broadcast "$@"
 node tools/transactions.mjs "${SALT402_DEPLOYMENTS:-deployments}" "${FOUNDRY_BROADCAST:-broadcast}"

@@ -3,23 +3,24 @@
 // take of it, and why, is said in docs/contracts.md and docs/channels.md.
 import { readFileSync } from "node:fs";
 
-// Of each contract: the operations in the order of reading; a floor where one is known, which is the same transaction
-// without one instruction of our own (docs/contracts.md, docs/channels.md); and x402's own figure for the like.
-const floors = JSON.parse(readFileSync(new URL("../docs/gas-floors.json", import.meta.url)));
+// What is known of some operations: a floor, which is the same transaction without one instruction of our own; what is
+// aimed at; and x402's own figure for the like.
+const known = JSON.parse(readFileSync(new URL("gas-floors.json", import.meta.url)));
 
 const figure = (number) => (number === undefined ? "" : String(number).replace(/\B(?=(\d{3})+$)/g, ","));
 
 function table(name) {
   const path = new URL(`../snapshots/${name}.json`, import.meta.url);
   const gas = JSON.parse(readFileSync(path));
-  for (const operation of Object.keys(floors[name] ?? {})) {
-    if (!(operation in gas)) throw new Error(`docs/gas-floors.json names "${operation}", which ${name} has not`);
+  for (const operation of Object.keys(known[name] ?? {})) {
+    if (!(operation in gas)) throw new Error(`tools/gas-floors.json names "${operation}", which ${name} has not`);
   }
   const rows = Object.entries(gas).map(([operation, spent]) => {
-    const { floor, x402 } = floors[name]?.[operation] ?? {};
-    return [operation, figure(spent), figure(floor), floor === undefined ? "" : figure(spent - floor), x402 ?? ""];
+    const { floor, target, x402 } = known[name]?.[operation] ?? {};
+    const over = target !== undefined && spent > target ? `+${figure(spent - target)}` : "";
+    return [operation, figure(Number(spent)), figure(floor), figure(target), over, x402 ?? ""];
   });
-  print([[name, "gas", "floor", "above", "x402"], ...rows]);
+  print([[name, "gas", "floor", "aimed at", "over", "x402"], ...rows]);
 }
 
 function print(rows) {

@@ -2,7 +2,9 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {SaltChannelsDepositor} from "../handlers/SaltChannelsDepositor.sol";
 import {SaltChannelsHandler} from "../handlers/SaltChannelsHandler.sol";
+import {SaltChannelsLedger} from "../handlers/SaltChannelsLedger.sol";
 import {SaltChannels, newSaltChannels} from "../support/Contracts.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
@@ -65,7 +67,7 @@ contract SaltChannels_invariants is Test {
         for (uint256 i = 0; i < handler.openedCount(); ++i) {
             bytes32 id = channels.channelId(handler.channelAt(i));
             ISaltChannels.State memory state = channels.stateOf(id);
-            SaltChannelsHandler.Ghost memory ghost = handler.ghostOf(id);
+            SaltChannelsLedger.Ghost memory ghost = handler.ghostOf(id);
             assertTrue(ghost.known);
             assertEq(state.deposit, ghost.deposited);
             assertEq(state.claimed, ghost.claimed);
@@ -149,7 +151,7 @@ contract SaltChannels_invariants is Test {
         for (uint256 way = 0; way < 5; ++way) {
             handler.openFor(0, 1, 4, way % 4, way, way < 4, 10 ether, way == 1);
             handler.topUpFor(way, way, 1 ether, false);
-            assertEq(handler.deposits(SaltChannelsHandler.Way(way)), 2);
+            assertEq(handler.deposits(SaltChannelsDepositor.Way(way)), 2);
         }
         assertEq(handler.openedCount(), 5);
         // Native coins cannot be pulled, and a plain token knows neither permits nor authorizations.

@@ -37,6 +37,14 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
         Permit2
     }
 
+    struct Deposit {
+        ISaltChannels.Channel channel;
+        uint256 amount;
+        uint256 before;
+        uint256 deadline;
+        bool overtaken;
+    }
+
     /// @notice How many deposits were made in each way.
     mapping(Way way => uint256 count) public deposits;
 
@@ -71,103 +79,132 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
         uint256 amount,
         bool overtaken
     ) external {
-        ISaltChannels.Channel memory channel = ISaltChannels.Channel({
-            payer: accountOf(from),
-            payee: accountOf(to),
-            asset: assetOf(which),
-            signer: keyless ? address(0) : session.addr,
-            exitDelay: salt % 2 == 0 ? 15 minutes : 30 days,
-            salt: bytes32(bound(salt, 0, 3))
-        });
-        depositSigned(channel, wayOf(way), bound(amount, 0, FUNDS / 100), 0, overtaken);
+        ISaltChannels.Channel memory channel;
+        channel.payer = accountOf(from);
+        channel.payee = accountOf(to);
+        channel.asset = assetOf(which);
+        if (!keyless) channel.signer = session.addr;
+        channel.exitDelay = salt % 2 == 0 ? 15 minutes : 30 days;
+        channel.salt = bytes32(bound(salt, 0, 3));
+        depositSigned(wayOf(way), depositOf(channel, amount, 0, overtaken));
     }
 
     function topUpFor(uint256 which, uint256 way, uint256 amount, bool overtaken) external {
         if (opened.length == 0) return;
         ISaltChannels.Channel memory channel = channelOf(which);
         uint256 before = channels.stateOf(channels.channelId(channel)).deposit;
-        depositSigned(channel, wayOf(way), bound(amount, 0, FUNDS / 100), before, overtaken);
+        depositSigned(wayOf(way), depositOf(channel, amount, before, overtaken));
+    }
+
+    function depositOf(ISaltChannels.Channel memory channel, uint256 amount, uint256 before, bool overtaken)
+        private
+        view
+        returns (Deposit memory)
+    {
+        return Deposit({
+            channel: channel,
+            amount: bound(amount, 0, FUNDS / 100),
+            before: before,
+            deadline: vm.getBlockTimestamp() + 60,
+            overtaken: overtaken
+        });
     }
 
     /// @dev Makes a deposit that the payer signed for, and tries to make it once more.
-    function depositSigned(
-        ISaltChannels.Channel memory channel,
-        Way way,
-        uint256 amount,
-        uint256 before,
-        bool overtaken
-    ) private {
-        bytes memory data = signedDeposit(channel, way, amount, before, overtaken);
-        if (data.length == 0) return;
+    function depositSigned(Way way, Deposit memory deposit) private {
+        // A token without permits and authorizations has two ways alone.
+        if (deposit.channel.asset != assets[4] && way != Way.Allowance && way != Way.Permit2) return;
+        bytes memory data = signedDeposit(way, deposit);
 
         start();
         (bool done,) = address(channels).call(data);
         if (done) {
             ++deposits[way];
-            if (before == 0) opened.push(channel);
+            if (deposit.before == 0) opened.push(deposit.channel);
         } else {
             start();
         }
         read();
-        if (way == Way.Permit) approveAll(channel.payer, channel.asset);
+        if (way == Way.Permit) approveAll(deposit.channel.payer, deposit.channel.asset);
         if (!done) return;
 
         (bool again,) = address(channels).call(data);
         require(!again, "a deposit was made twice");
     }
 
-    /// @dev The call that makes the deposit; nothing if the asset has no such way.
-    function signedDeposit(
-        ISaltChannels.Channel memory channel,
-        Way way,
-        uint256 amount,
-        uint256 before,
-        bool overtaken
-    ) private returns (bytes memory) {
-        Vm.Wallet memory payer = walletOf(channel.payer);
-        bytes32 id = channels.channelId(channel);
-        uint256 deadline = vm.getBlockTimestamp() + 60;
-        bytes memory signature = sign(payer, channels.depositDigest(id, amount, before, deadline));
+    function signedDeposit(Way way, Deposit memory deposit) private returns (bytes memory) {
         if (way == Way.Allowance) {
-            return abi.encodeCall(channels.depositFor, (channel, amount, before, deadline, signature));
-        }
-        if (way == Way.Permit2) {
-            uint256 nonce = ++permit2Nonces;
-            bytes32 digest = DepositSignatures.permit2Digest(channel, channels, amount, before, nonce, deadline);
             return abi.encodeCall(
-                channels.depositWithPermit2, (channel, amount, before, nonce, deadline, sign(payer, digest))
+                channels.depositFor,
+                (deposit.channel, deposit.amount, deposit.before, deposit.deadline, signatureOf(deposit))
             );
         }
-        if (channel.asset != assets[4]) return "";
+        if (way == Way.Permit2) return permit2Deposit(deposit);
+        if (way == Way.Permit) return permitDeposit(deposit);
 
-        if (way == Way.Permit) {
-            // With no allowance beside the permit's.
-            vm.prank(payer.addr);
-            Salt(channel.asset).approve(address(channels), 0);
-            bytes32 digest = DepositSignatures.permitDigest(
-                Salt(channel.asset), payer.addr, address(channels), amount, deadline
-            );
-            (uint8 v, bytes32 r, bytes32 s) = vm.sign(payer, digest);
-            // Anybody can use the permit that is in the mempool. The deposit shall not fail of it.
-            if (overtaken) Salt(channel.asset).permit(payer.addr, address(channels), amount, deadline, v, r, s);
-            return abi.encodeCall(
-                channels.depositWithPermit, (channel, amount, before, deadline, signature, v, r, s)
-            );
-        }
-
-        bytes32 authorization = DepositSignatures.authorizationDigest(
-            channel.asset, payer.addr, address(channels), amount, deadline, channels.authorizationNonce(id, before)
-        );
+        Vm.Wallet memory payer = walletOf(deposit.channel.payer);
+        bytes32 digest = authorizationDigestOf(deposit);
         if (way == Way.WalletAuthorization) {
             return abi.encodeCall(
                 channels.depositWithWalletAuthorization,
-                (channel, amount, before, 0, deadline, sign(payer, authorization))
+                (deposit.channel, deposit.amount, deposit.before, 0, deposit.deadline, sign(payer, digest))
             );
         }
-        (uint8 v3009, bytes32 r3009, bytes32 s3009) = vm.sign(payer, authorization);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(payer, digest);
         return abi.encodeCall(
-            channels.depositWithAuthorization, (channel, amount, before, 0, deadline, v3009, r3009, s3009)
+            channels.depositWithAuthorization,
+            (deposit.channel, deposit.amount, deposit.before, 0, deposit.deadline, v, r, s)
         );
+    }
+
+    function permit2Deposit(Deposit memory deposit) private returns (bytes memory) {
+        uint256 nonce = ++permit2Nonces;
+        bytes32 digest = DepositSignatures.permit2Digest(
+            deposit.channel, channels, deposit.amount, deposit.before, nonce, deposit.deadline
+        );
+        bytes memory signature = sign(walletOf(deposit.channel.payer), digest);
+        return abi.encodeCall(
+            channels.depositWithPermit2,
+            (deposit.channel, deposit.amount, deposit.before, nonce, deposit.deadline, signature)
+        );
+    }
+
+    /// @dev There is no allowance beside the permit's.
+    function permitDeposit(Deposit memory deposit) private returns (bytes memory) {
+        Vm.Wallet memory payer = walletOf(deposit.channel.payer);
+        Salt token = Salt(deposit.channel.asset);
+        vm.prank(payer.addr);
+        token.approve(address(channels), 0);
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(
+            payer,
+            DepositSignatures.permitDigest(token, payer.addr, address(channels), deposit.amount, deposit.deadline)
+        );
+        // Anybody can use the permit that is in the mempool. The deposit shall not fail of it.
+        if (deposit.overtaken) {
+            token.permit(payer.addr, address(channels), deposit.amount, deposit.deadline, v, r, s);
+        }
+        return abi.encodeCall(
+            channels.depositWithPermit,
+            (deposit.channel, deposit.amount, deposit.before, deposit.deadline, signatureOf(deposit), v, r, s)
+        );
+    }
+
+    function authorizationDigestOf(Deposit memory deposit) private view returns (bytes32) {
+        return DepositSignatures.authorizationDigest(
+            deposit.channel.asset,
+            deposit.channel.payer,
+            address(channels),
+            deposit.amount,
+            deposit.deadline,
+            channels.authorizationNonce(channels.channelId(deposit.channel), deposit.before)
+        );
+    }
+
+    function signatureOf(Deposit memory deposit) private returns (bytes memory) {
+        bytes32 digest = channels.depositDigest(
+            channels.channelId(deposit.channel), deposit.amount, deposit.before, deposit.deadline
+        );
+        return sign(walletOf(deposit.channel.payer), digest);
     }
 
     function assetCount() external view returns (uint256) {

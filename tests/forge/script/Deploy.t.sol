@@ -237,6 +237,25 @@ contract Deploy_deploy is Test {
         assertEq(blockOf(options, "WrappedSalt"), BLOCK + 1_000);
     }
 
+    /// @dev forge knows no transaction while the script runs; who adds it afterwards shall not have to do it again.
+    function test_deploy_keepsTheTransactionThatTheFileHas() external {
+        Deploy.Options memory options = fresh("transaction");
+        script.deploy(options);
+        string memory path = string.concat(options.directory, "/31337.json");
+        bytes32 transaction = keccak256("transaction");
+        vm.writeJson(vm.toString(transaction), path, ".contracts.SaltPay.transaction");
+        vm.etch(WRAPPED_SALT, "");
+        vm.resetNonce(WRAPPED_SALT);
+
+        assertEq(script.deploy(options), 1);
+        assertEq(vm.parseJsonBytes32(vm.readFile(path), ".contracts.SaltPay.transaction"), transaction);
+        assertEq(vm.parseJson(vm.readFile(path), ".contracts.WrappedSalt.transaction"), abi.encode(bytes32(0)));
+
+        vm.roll(BLOCK - 1);
+        assertEq(script.deploy(options), 0);
+        assertEq(vm.parseJson(vm.readFile(path), ".contracts.SaltPay.transaction"), abi.encode(bytes32(0)));
+    }
+
     /// @dev Something that stands there since nobody knows when could be as old as the chain.
     function test_deploy_startsAtZero_whenTheFileIsLost() external {
         script.deploy(fresh("lost-first"));
