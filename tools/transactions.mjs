@@ -9,8 +9,6 @@
 import { readFileSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const FACTORY = "0x4e59b44847b379578588920ca78fbf26c0b4956c";
-
 class Failure extends Error {}
 
 async function ask(url, method, params) {
@@ -48,16 +46,14 @@ function creations(directory) {
     .filter((sent) => sent.hash && sent.contractAddress && sent.transactionType.startsWith("CREATE"));
 }
 
-/** Whether a receipt is of a transaction that created the contract: by the factory, or by itself. */
-function created(receipt, address) {
-  if (receipt?.status !== "0x1") return false;
-  return receipt.to?.toLowerCase() === FACTORY || receipt.contractAddress?.toLowerCase() === address;
-}
-
+/**
+ * The receipt of the transaction that created a contract. What a transaction does follows from its hash; that it did it,
+ * and where, the node says. The factory reverts when it creates nothing.
+ */
 async function creationOf(url, address, sent) {
   for (const { hash } of sent.filter((one) => one.contractAddress.toLowerCase() === address)) {
     const receipt = await ask(url, "eth_getTransactionReceipt", [hash]);
-    if (created(receipt, address)) return receipt;
+    if (receipt?.status === "0x1" && receipt.transactionHash === hash) return receipt;
   }
   return null;
 }
