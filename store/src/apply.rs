@@ -11,7 +11,7 @@ use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
 use crate::error::Complaint;
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
-use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, incident};
+use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, exposure, incident};
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
@@ -55,6 +55,9 @@ impl Write for Batch {
         };
         if inserted + restored > 0 {
             incident::resolve_found(connection, self.chain).await?;
+        }
+        if self.keep_through.is_some() || inserted + restored > 0 {
+            exposure::follow(connection, self.chain, self.keep_through).await?;
         }
         self.prune(connection).await?;
         let applied = Applied { inserted, orphaned, restored, incidents };

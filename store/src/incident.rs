@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use salt402_protocol::{B256, ChainId, PaymentId};
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{Columns as _, bound, chain_id};
+use crate::transaction::WriteTransaction;
+use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
 
 /// What kind of thing went wrong.
@@ -44,12 +46,16 @@ pub struct Incident {
     pub chain: ChainId,
     /// The payment's transaction.
     pub transaction: B256,
+    /// Who paid; `None` where a database from before this was kept does not know.
+    pub payer: Option<Address>,
     /// When it began, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
     /// When it came right, in milliseconds since 1970 UTC; `None` while it is open.
     pub resolved_at_ms: Option<u64>,
     /// What happened, for people.
     pub detail: String,
+    /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
+    pub settled: Option<String>,
 }
 
 impl Store {
@@ -66,10 +72,40 @@ impl Store {
         .await?;
         rows.iter().map(incident_of).collect()
     }
+
+    /// Resolves an incident although its payment did not come back, because an operator says that it was made good.
+    /// Says whether it was open. The same payment opens no further one. Durable when this returns.
+    pub async fn settle_incident(&self, id: u64, note: String) -> Result<bool, StoreError> {
+        send(self.jobs(), Settle { id, note }).await
+    }
 }
 
-/// Opens an incident for every claimed payment above a height that is in no block of the chain and has none open.
-/// Run after the new blocks are in, it finds those that did not come back.
+struct Settle {
+    id: u64,
+    note: String,
+}
+
+impl Write for Settle {
+    type Output = bool;
+
+    /// Requests may wait for it.
+    const CHANGES_CHAIN: bool = true;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE incidents SET resolved_at_ms = $2, settled = $3 WHERE id = $1 AND resolved_at_ms IS NULL",
+        )
+        .bind(bound(self.id))
+        .bind(clock::now_ms())
+        .bind(&self.note)
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+/// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
+/// not settled. Run after the new blocks are in, it finds those that did not come back.
 pub(crate) async fn open_lost(
     connection: &mut SqliteConnection,
     chain: ChainId,
@@ -77,7 +113,8 @@ pub(crate) async fn open_lost(
 ) -> Result<u64, StoreError> {
     let kind = IncidentKind::PaymentLost.name();
     let lost = sqlx::query(
-        "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash
+        "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash,
+                         p.payer
          FROM payments p JOIN claims k ON k.payment_id = p.payment_id
          WHERE p.chain_id = $1 AND p.block_number > $2 AND NOT p.canonical
            AND NOT EXISTS (SELECT 1 FROM payments q
@@ -85,7 +122,9 @@ pub(crate) async fn open_lost(
                              AND q.payment_id = p.payment_id AND q.canonical)
            AND NOT EXISTS (SELECT 1 FROM incidents i
                            WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = $3
-                             AND i.resolved_at_ms IS NULL)",
+                             AND i.resolved_at_ms IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM incidents i
+                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.settled IS NOT NULL)",
     )
     .bind(chain_id(chain))
     .bind(bound(height))
@@ -101,8 +140,8 @@ pub(crate) async fn open_lost(
             row.hash("block_hash")?,
         );
         sqlx::query(
-            "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail, payer)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(chain_id(chain))
         .bind(kind)
@@ -110,6 +149,7 @@ pub(crate) async fn open_lost(
         .bind(row.bytes("transaction_hash")?)
         .bind(clock::now_ms())
         .bind(detail)
+        .bind(row.bytes("payer")?)
         .execute(&mut *connection)
         .await?;
     }
@@ -150,5 +190,7 @@ fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
         opened_at_ms: row.number("opened_at_ms")?,
         resolved_at_ms: row.maybe_number("resolved_at_ms")?,
         detail: row.text("detail")?,
+        payer: row.maybe_address("payer")?,
+        settled: row.maybe_text("settled")?,
     })
 }
