@@ -5,10 +5,13 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use axum::body::Body;
 use axum::http::Response;
-use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::api::{
+    ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
+};
 use salt402_protocol::details::Resource;
 use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, RequestDigest};
 
+use super::address::too_soon;
 use super::offer;
 use super::presented::Presented;
 use crate::Desk;
@@ -39,8 +42,10 @@ pub struct Order {
     pub method: String,
     /// Its target.
     pub path: String,
-    /// The digest that a quote is bound to.
+    /// The digest that a quote is bound to: the request's, or what several requests have in common.
     pub digest: RequestDigest,
+    /// Which of several requests this is that one payment pays for; `None` where it pays for one.
+    pub usage: Option<Usage>,
     /// What it costs, in base units.
     pub amount: Amount,
     /// What will be done, in words.
@@ -72,17 +77,18 @@ impl Door {
             );
             return self.refuse(order, presented, &problem).await.map(Passage::Refused);
         };
-        match self.verify(order, presented, proof).await? {
-            Verdict::Accepted { payment, claim: Some(claim) } => Ok(Passage::Granted { payment, claim }),
-            Verdict::Accepted { claim: None, .. } => Err(Problem::new(
+        match (self.verify(order, presented, proof).await?, presented.too_soon) {
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Passage::Granted { payment, claim }),
+            (_, Some(wait)) => Err(too_soon(wait)),
+            (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
                 "the verifier accepted without the claim it was asked for",
             )),
             // No details: whoever has paid must not be led to pay again.
-            Verdict::Pending { code, detail, retry_after_ms } => {
+            (Verdict::Pending { code, detail, retry_after_ms }, None) => {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
             }
-            Verdict::Rejected { code, detail } => {
+            (Verdict::Rejected { code, detail }, None) => {
                 self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
             }
         }
@@ -101,7 +107,8 @@ impl Door {
             asset: self.asset,
             amount: order.amount,
             request_digest: order.digest,
-            secret: presented.secret || presented.quote.is_some(),
+            // Of several requests not one is told apart by the payment's hash, so the quote id must be secret.
+            secret: presented.secret || presented.quote.is_some() || order.usage.is_some(),
         };
         let mut quote = self.desk.quote(&asked).await?;
         if let Some((symbol, decimals)) = &self.token_names {
@@ -133,6 +140,9 @@ impl Door {
             claim: true,
             claimant: self.claimant.clone(),
             wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+            usage: order.usage,
+            // Whoever asks too often is still given what it was granted.
+            again_only: presented.too_soon.is_some(),
         };
         self.desk.verify(&request).await
     }
