@@ -324,6 +324,15 @@ trusted_proxies = ["10.0.0.0/8"]
     ] {
         assert!(said.contains(sentence), "{sentence}\nis not in: {said}");
     }
+    // What the page on policy shows is what is said.
+    let page = std::fs::read_to_string(salt402_tests::root().join("docs/policy.md")).unwrap();
+    let block = |kind: &str| page.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+    let contract = "contract = \"0x1111111111111111111111111111111111111111\"";
+    let (ok, said) = check(&block("toml").replace("deployments = \"deployments\"", contract), &[]);
+    assert!(ok, "{said}");
+    for line in block("text").lines() {
+        assert!(said.contains(line), "{line}\nis not in: {said}");
+    }
     let example =
         String::from_utf8(Command::new(SALT402).args(["config", "example"]).output().unwrap().stdout)
             .unwrap();

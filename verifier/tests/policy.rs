@@ -2,257 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod shop;
 
-use async_trait::async_trait;
-use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
-use salt402_indexer::{FollowerOptions, Missing};
-use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Usage, Verdict, VerifyRequest};
-use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteKey, QuoteKeys,
-    RequestDigest, U256,
-};
-use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
-use salt402_verifier::{
-    AccountLimits, AfterLoss, ChainPolicy, ExposureCap, Policy, Rate, Verifier, VerifierChain,
-    VerifierOptions, Waker, Watch,
-};
-use tempfile::TempDir;
+use std::time::Duration;
 
-const CHAIN: ChainId = ChainId::CITRATE;
-const CONTRACT: Address = Address::repeat_byte(0xc0);
-const PAYEE: Address = Address::repeat_byte(0xaa);
-
-/// A node that knows headers as the index does, and one receipt.
-#[derive(Default)]
-struct Told {
-    receipt: Mutex<Option<Receipt>>,
-    headers: Mutex<Vec<Header>>,
-}
-
-struct Fake(Arc<Told>, Profile);
-
-#[async_trait]
-impl Node for Fake {
-    async fn chain_id(&self) -> Result<u64, NodeError> {
-        Ok(CHAIN.get())
-    }
-    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
-        let headers = self.0.headers.lock().unwrap();
-        Ok(headers.iter().copied().find(|header| match at {
-            At::Number(number) => header.number == number,
-            At::Hash(hash) => header.hash == hash,
-            At::Latest => false,
-        }))
-    }
-    async fn logs(&self, _query: &LogQuery, _span: Span) -> Result<Vec<Log>, NodeError> {
-        Ok(Vec::new())
-    }
-    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
-        Ok(self.0.receipt.lock().unwrap().clone().filter(|receipt| receipt.transaction == transaction))
-    }
-    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
-        Ok(None)
-    }
-    fn profile(&self) -> &Profile {
-        &self.1
-    }
-}
-
-/// What an operator has written.
-#[derive(Clone)]
-struct Operator {
-    chain: ChainPolicy,
-    accounts: AccountLimits,
-    keys: QuoteKeys,
-}
-
-fn key(byte: u8) -> QuoteKey {
-    QuoteKey::new(&[byte; 32]).unwrap()
-}
-
-fn operator() -> Operator {
-    let chain = ChainPolicy {
-        chain: CHAIN,
-        network: "local".into(),
-        contract: CONTRACT,
-        confirmations: 1,
-        depths: Vec::new(),
-        final_at: 3,
-        max_age: None,
-        assets: None,
-        payees: None,
-        exposure: Vec::new(),
-        after_loss: AfterLoss::default(),
-        symbol: "SALT".into(),
-        decimals: 18,
-        block_time: Duration::from_secs(1),
-        patience: Duration::from_secs(10),
-    };
-    Operator { chain, accounts: AccountLimits::default(), keys: key(1).into() }
-}
-
-/// A verifier, its database, and a chain to put payments on.
-struct Shop {
-    folder: TempDir,
-    store: Store,
-    verifier: Verifier,
-    told: Arc<Told>,
-}
-
-impl Shop {
-    async fn open(operator: &Operator) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(folder.path().join("shop.db"))).await.unwrap();
-        store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
-        let told = Arc::new(Told::default());
-        let verifier = verifier(operator, &store, &told).await;
-        Self { folder, store, verifier, told }
-    }
-
-    /// The process ends and another begins, with what the operator has written meanwhile.
-    async fn restart(&mut self, operator: &Operator) {
-        self.store.clone().close().await;
-        self.store = Store::open(Options::new(self.folder.path().join("shop.db"))).await.unwrap();
-        self.verifier = verifier(operator, &self.store, &self.told).await;
-    }
-
-    fn quote(&self, request: u8, amount: u64, secret: bool) -> QuoteResponse {
-        self.verifier.quote(&question(request, amount, secret)).unwrap()
-    }
-
-    /// One block upon the chain, with payments in it.
-    async fn mine(&self, payments: &[Payment]) {
-        let expected = self.store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
-        self.put(expected, None, 1, payments).await;
-    }
-
-    /// The newest block is replaced by another.
-    async fn replace(&self, payments: &[Payment]) {
-        let expected = self.store.chain_state(CHAIN).await.unwrap().unwrap().cursor.unwrap();
-        self.put(Some(expected), Some(expected.number - 1), 2, payments).await;
-    }
-
-    async fn put(&self, expected: Option<Cursor>, keep: Option<u64>, branch: u8, payments: &[Payment]) {
-        let parent = match (keep, expected) {
-            (Some(kept), _) => kept,
-            (None, at) => at.map_or(0, |at| at.number),
-        };
-        let on = self.store.canonical_block(CHAIN, parent).await.unwrap();
-        let (number, timestamp) = (parent + 1, now());
-        let hash = B256::from(U256::from(number * 256 + u64::from(branch)));
-        let block = Block { number, hash, parent_hash: on.map_or(B256::ZERO, |on| on.hash), timestamp };
-        let placed = |payment: &Payment| PlacedPayment {
-            payment: payment.clone(),
-            position: 0,
-            block_number: number,
-            block_hash: hash,
-            block_timestamp: timestamp,
-        };
-        let batch = Batch {
-            chain: CHAIN,
-            expected,
-            keep_through: keep,
-            blocks: vec![block],
-            payments: payments.iter().map(placed).collect(),
-            cursor: Cursor { number, hash },
-            head: number,
-            prune_below: None,
-        };
-        self.store.apply(batch).await.unwrap();
-        let mut headers = self.told.headers.lock().unwrap();
-        headers.retain(|header| header.number != number);
-        headers.push(Header { number, hash, parent_hash: block.parent_hash, timestamp });
-    }
-
-    /// Shows a proof with a bare hash, to claim it.
-    async fn show(&self, transaction: u8, request: u8, amount: u64) -> Result<Verdict, Problem> {
-        self.verifier.verify(&proof(transaction, request, amount)).await
-    }
-}
-
-async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
-    let Operator { chain, accounts, keys } = operator.clone();
-    let options = FollowerOptions { chain: CHAIN, contract: CONTRACT, start_block: 0 };
-    let node = Fake(Arc::clone(told), Profile::named("local").unwrap());
-    let missing = Missing::new(Arc::new(node), store.clone(), options);
-    let verifier = Verifier::new(VerifierOptions {
-        waker: Waker::inside(store),
-        store: store.clone(),
-        keys,
-        policy: Policy::default(),
-        accounts,
-        chains: vec![VerifierChain { policy: chain, watch: Watch::Store, missing }],
-        version: "test".into(),
-    });
-    verifier.prepare().await.unwrap();
-    verifier
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn units(amount: u64) -> Amount {
-    Amount(U256::from(amount))
-}
-
-fn question(request: u8, amount: u64, secret: bool) -> QuoteRequest {
-    QuoteRequest {
-        chain: CHAIN,
-        payee: PAYEE,
-        asset: Asset::Native,
-        amount: units(amount),
-        request_digest: RequestDigest(B256::repeat_byte(request)),
-        secret,
-    }
-}
-
-fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest {
-    VerifyRequest {
-        proof: Proof { transaction: B256::repeat_byte(transaction) },
-        quote_id: None,
-        requirement: Requirement {
-            chain: CHAIN,
-            payee: PAYEE,
-            asset: Asset::Native,
-            amount: units(amount),
-            request_digest: RequestDigest(B256::repeat_byte(request)),
-            confirmations: None,
-        },
-        claim: true,
-        claimant: "shop".into(),
-        wait_ms: 0,
-        usage: None,
-        again_only: false,
-    }
-}
-
-/// A payment of a quote, in the transaction of a number, by the payer of a number.
-fn paid(transaction: u8, payer: u8, amount: u64, quote: &QuoteResponse) -> Payment {
-    Payment {
-        id: PaymentId(B256::repeat_byte(transaction)),
-        chain: CHAIN,
-        contract: CONTRACT,
-        transaction: B256::repeat_byte(transaction),
-        reference: quote.reference,
-        payer: Address::repeat_byte(payer),
-        payee: PAYEE,
-        asset: Asset::Native,
-        amount: units(amount),
-    }
-}
-
-/// Whether it was granted for the first time; a code otherwise.
-fn granted(verdict: Result<Verdict, Problem>) -> Result<bool, Code> {
-    match verdict {
-        Ok(Verdict::Accepted { claim, .. }) => Ok(claim.expect("a claim").first),
-        Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => Err(code),
-        Err(problem) => Err(problem.code),
-    }
-}
+use salt402_chain::Receipt;
+use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
+use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
+use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Rate};
+use shop::{Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
 
 #[tokio::test]
 async fn another_asset_or_payee_is_refused_before_anything_is_looked_up() {
@@ -486,11 +244,11 @@ async fn one_payment_for_several_requests_grants_each_once_and_no_more() {
 }
 
 /// A receipt of a transaction that paid nothing.
-fn receipt(number: u64, branch: u8, success: bool) -> Receipt {
+fn receipt(number: u64, made_before: u64, success: bool) -> Receipt {
     Receipt {
         transaction: B256::repeat_byte(1),
         block_number: number,
-        block_hash: B256::from(U256::from(number * 256 + u64::from(branch))),
+        block_hash: hash(number, made_before),
         success,
         from: Address::ZERO,
         to: None,
@@ -505,7 +263,7 @@ async fn a_receipt_that_shows_no_payment_is_a_refusal_only_once_it_is_deep() {
         operator.chain.confirmations = 2;
         let shop = Shop::open(&operator).await;
         shop.mine(&[]).await;
-        *shop.told.receipt.lock().unwrap() = Some(receipt(1, 1, success));
+        *shop.told.receipt.lock().unwrap() = Some(receipt(1, 0, success));
         let verdict = shop.show(1, 1, 5).await.unwrap();
         let Verdict::Pending { code: Code::AwaitingConfirmations, detail, .. } = &verdict else {
             panic!("{verdict:?}");
@@ -524,12 +282,12 @@ async fn a_receipt_of_another_fork_than_the_index_is_on_shows_nothing() {
     for _ in 0..5 {
         shop.mine(&[]).await;
     }
-    *shop.told.receipt.lock().unwrap() = Some(receipt(2, 2, false));
+    *shop.told.receipt.lock().unwrap() = Some(receipt(2, 77, false));
     assert_eq!(granted(shop.show(1, 1, 5).await), Err(Code::PaymentNotSeen));
     // Nor where the whole node is on that fork.
     tokio::time::sleep(Duration::from_secs(1)).await;
     for header in shop.told.headers.lock().unwrap().iter_mut() {
-        header.hash = B256::from(U256::from(header.number * 256 + 2));
+        header.hash = hash(header.number, 77);
     }
     assert_eq!(granted(shop.show(1, 1, 5).await), Err(Code::PaymentNotSeen));
 }
