@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span};
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_indexer::{FollowerOptions, Missing};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{
@@ -59,6 +59,9 @@ impl Node for Fake {
     }
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         Ok(self.0.receipt.lock().unwrap().clone().filter(|receipt| receipt.transaction == transaction))
+    }
+    async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
+        Ok(None)
     }
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         Ok(None)
@@ -180,7 +183,7 @@ impl Shop {
 
 pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
     let Operator { chain, accounts, keys } = operator.clone();
-    let options = FollowerOptions { chain: CHAIN, contract: CONTRACT, start_block: 0 };
+    let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
     let node = Fake(Arc::clone(told), Profile::named("local").unwrap());
     let missing = Missing::new(Arc::new(node), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
