@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, Problem, RequestDigest};
-use salt402_verifier::http::{Fault, Order, Passage, Presented, no_store, read_json, vary};
+use salt402_verifier::http::{Fault, Order, Passage, Presented, Sold, no_store, read_json, vary};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     };
     let description = format!("one answer of {} with up to {tokens} tokens", request.model);
     Ok(Bid {
-        order: Order { method, path, digest, usage: None, amount, description },
+        order: Order { method, path, sold: Sold::one(digest), before: None, amount, description },
         request,
         model,
         tokens,

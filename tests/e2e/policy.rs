@@ -215,6 +215,30 @@ uses = 3
         assert_eq!(ask(&stack, path, &payment).await.status, before.status, "{path}");
     }
     assert_eq!(stack.status().await["claims"], 1);
+
+    // Payments under way are good after the operator changed how many requests one pays for, either way.
+    let several = payment_details(&ask(&stack, "/paid/e", &[]).await);
+    let several = (stack.payer().pay(&several).await.to_string(), several.quote_id);
+    let change = async |stack: &mut Stack, from: &str, to: &str| {
+        assert!(stack.process.take().unwrap().terminate().success());
+        let text = std::fs::read_to_string(stack.config()).unwrap();
+        std::fs::write(stack.config(), text.replace(from, to)).unwrap();
+        stack.up().await;
+        stack.indexed(stack.anvil.height().await).await;
+    };
+    change(&mut stack, "uses = 3", "uses = 1").await;
+    let payment = [("x-payment-proof", several.0.as_str()), ("x-payment-quote", several.1.as_str())];
+    assert_eq!(ask(&stack, "/paid/e", &payment).await.status, StatusCode::OK);
+    let single = payment_details(&ask(&stack, "/paid/f", &[]).await);
+    let single = stack.payer().pay(&single).await.to_string();
+    change(&mut stack, "uses = 1", "uses = 3").await;
+    let payment = [("x-payment-proof", single.as_str())];
+    assert_eq!(
+        ask(&stack, "/paid/g", &payment).await.code(),
+        "quote_required",
+        "it was paid for another request"
+    );
+    assert_eq!(ask(&stack, "/paid/f", &payment).await.status, StatusCode::OK);
 }
 
 /// Writes the configuration anew with another price for a request, and starts again.

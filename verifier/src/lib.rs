@@ -9,6 +9,7 @@ pub mod http;
 pub mod judge;
 mod limits;
 pub mod policy;
+mod tending;
 mod verifier;
 mod waker;
 mod watch;

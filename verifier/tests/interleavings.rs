@@ -99,7 +99,7 @@ impl Run {
             }
             Step::Mine { mask, late } => self.mine(0, mask, late).await,
             Step::Replace { back, mask } if self.chain.len() as u64 > back => {
-                self.mine(back, mask, false).await
+                self.mine(back, mask, false).await;
             }
             Step::Show { pick, other, present, claimant } if !self.known.is_empty() => {
                 let pick = pick % self.known.len();

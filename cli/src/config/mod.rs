@@ -144,7 +144,7 @@ impl Config {
             let chain = chain.resolve(name, &self.folder)?;
             match &self.payment {
                 Some(payment) if payment.chain(self)? == chain.profile.chain_id => {
-                    payment.accepted(&chain.policy)?
+                    payment.accepted(&chain.policy)?;
                 }
                 _ => {}
             }

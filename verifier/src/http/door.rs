@@ -42,14 +42,31 @@ pub struct Order {
     pub method: String,
     /// Its target.
     pub path: String,
-    /// The digest that a quote is bound to: the request's, or what several requests have in common.
-    pub digest: RequestDigest,
-    /// Which of several requests this is that one payment pays for; `None` where it pays for one.
-    pub usage: Option<Usage>,
+    /// As what it is sold.
+    pub sold: Sold,
+    /// As what it may have been sold before the operator changed how many requests a payment pays for; whoever paid for
+    /// that is served too.
+    pub before: Option<Sold>,
     /// What it costs, in base units.
     pub amount: Amount,
     /// What will be done, in words.
     pub description: String,
+}
+
+/// What a payment pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sold {
+    /// The digest that a quote is bound to: the request's, or what several requests have in common.
+    pub digest: RequestDigest,
+    /// Which of several requests this is that one payment pays for; `None` where it pays for one.
+    pub usage: Option<Usage>,
+}
+
+impl Sold {
+    /// One request for one payment.
+    pub fn one(digest: RequestDigest) -> Self {
+        Self { digest, usage: None }
+    }
 }
 
 /// What became of a request at a door.
@@ -106,9 +123,9 @@ impl Door {
             payee: self.payee,
             asset: self.asset,
             amount: order.amount,
-            request_digest: order.digest,
+            request_digest: order.sold.digest,
             // Of several requests not one is told apart by the payment's hash, so the quote id must be secret.
-            secret: presented.secret || presented.quote.is_some() || order.usage.is_some(),
+            secret: presented.secret || presented.quote.is_some() || order.sold.usage.is_some(),
         };
         let mut quote = self.desk.quote(&asked).await?;
         if let Some((symbol, decimals)) = &self.token_names {
@@ -119,13 +136,35 @@ impl Door {
             method: order.method.clone(),
             path: order.path.clone(),
             description: order.description.clone(),
-            request_digest: order.digest,
+            request_digest: order.sold.digest,
         };
         metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
         Ok(offer::response(problem, &offer::details(&asked, quote, resource)))
     }
 
     async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
+        let verdict = self.ask(order, order.sold, self.wait, presented, proof).await?;
+        let Some(before) = order.before else { return Ok(verdict) };
+        if !matches!(verdict, Verdict::Rejected { code: Code::QuoteMismatch | Code::QuoteRequired, .. }) {
+            return Ok(verdict);
+        }
+        let otherwise = self.ask(order, before, Duration::ZERO, presented, proof).await?;
+        Ok(match &otherwise {
+            Verdict::Accepted { .. } => otherwise,
+            Verdict::Pending { code, .. } if *code != Code::PaymentNotSeen => otherwise,
+            Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. } => otherwise,
+            _ => verdict,
+        })
+    }
+
+    async fn ask(
+        &self,
+        order: &Order,
+        sold: Sold,
+        wait: Duration,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<Verdict, Problem> {
         let request = VerifyRequest {
             proof,
             quote_id: presented.quote.clone(),
@@ -134,13 +173,13 @@ impl Door {
                 payee: self.payee,
                 asset: self.asset,
                 amount: order.amount,
-                request_digest: order.digest,
+                request_digest: sold.digest,
                 confirmations: None,
             },
             claim: true,
             claimant: self.claimant.clone(),
-            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
-            usage: order.usage,
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            usage: sold.usage,
             // Whoever asks too often is still given what it was granted.
             again_only: presented.too_soon.is_some(),
         };

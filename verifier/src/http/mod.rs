@@ -14,7 +14,7 @@ mod token;
 
 pub use address::{AddressLimits, limit as limit_addresses};
 pub use answer::{Fault, no_store, problem_response};
-pub use door::{Door, Order, Passage};
+pub use door::{Door, Order, Passage, Sold};
 pub use forward_auth::ForwardAuth;
 pub use input::{StrictJson, read_json};
 pub use layer::{Paid, PaidLayer, Payer};

@@ -3,7 +3,7 @@
 use salt402_protocol::api::Usage;
 use salt402_protocol::{Amount, Code, Problem, RequestDigest};
 
-use super::door::Order;
+use super::door::{Order, Sold};
 
 /// Prices by method and path; the first rule that matches counts.
 #[derive(Clone, Debug, Default)]
@@ -40,21 +40,24 @@ impl Rule {
 }
 
 impl Rule {
-    /// What the requests have in common that one payment pays for: this rule. `None` where it pays for one.
+    /// What the requests have in common where one payment pays for several: this rule.
     ///
     /// A quote for several is bound to this digest instead of a request's. No request has it: a method has no space.
-    pub(crate) fn several(&self) -> Option<RequestDigest> {
+    pub(crate) fn several(&self) -> RequestDigest {
         let methods = if self.methods.is_empty() { "*".to_owned() } else { self.methods.join(",") };
-        (self.uses > 1).then(|| RequestDigest::of(&format!("several of {methods}"), &self.path, b""))
+        RequestDigest::of(&format!("several of {methods}"), &self.path, b"")
     }
 
     /// The order of a request of this rule.
     pub(crate) fn order(&self, method: String, target: String, body: &[u8]) -> Order {
         let request = RequestDigest::of(&method, &target, body);
-        let several = self.several();
+        let one = Sold { digest: request, usage: None };
+        let usage = Some(Usage { request_digest: request, most: self.uses.max(1) });
+        let several = Sold { digest: self.several(), usage };
+        let (sold, before) = if self.uses > 1 { (several, one) } else { (one, several) };
         Order {
-            digest: several.unwrap_or(request),
-            usage: several.map(|_| Usage { request_digest: request, most: self.uses }),
+            sold,
+            before: Some(before),
             amount: self.amount,
             description: self.description.clone(),
             method,
@@ -138,19 +141,19 @@ mod tests {
     #[test]
     fn rules_for_several_requests_are_told_apart_from_each_other_and_from_any_request() {
         let several = |path, methods: &[&str], uses| Rule { uses, ..rule(path, methods, 5) }.several();
-        let one = several("/paid/*", &["GET"], 3).unwrap();
-        assert_eq!(several("/paid/*", &["GET"], 1), None);
-        assert_eq!(several("/paid/*", &["GET"], 9), Some(one), "how many is written down with the first use");
+        let one = several("/paid/*", &["GET"], 3);
+        assert_eq!(several("/paid/*", &["GET"], 9), one, "how many is written down with the first use");
         for (path, methods) in [("/paid/*", vec!["GET", "HEAD"]), ("/paid/*", vec![]), ("/paid", vec!["GET"])]
         {
-            assert_ne!(several(path, &methods, 3), Some(one), "{path} {methods:?}");
+            assert_ne!(several(path, &methods, 3), one, "{path} {methods:?}");
         }
         let order =
-            Rule { uses: 3, ..rule("/paid/*", &["GET"], 5) }.order("GET".into(), "/paid/x".into(), b"");
-        let request = RequestDigest::of("GET", "/paid/x", b"");
-        assert_eq!((order.digest, order.usage), (one, Some(Usage { request_digest: request, most: 3 })));
-        let order = rule("/paid/*", &["GET"], 5).order("GET".into(), "/paid/x".into(), b"");
-        assert_eq!((order.digest, order.usage), (request, None));
+            |uses| Rule { uses, ..rule("/paid/*", &["GET"], 5) }.order("GET".into(), "/paid/x".into(), b"");
+        let request_digest = RequestDigest::of("GET", "/paid/x", b"");
+        let single = Sold { digest: request_digest, usage: None };
+        let of = |most| Sold { digest: one, usage: Some(Usage { request_digest, most }) };
+        assert_eq!((order(3).sold, order(3).before), (of(3), Some(single)));
+        assert_eq!((order(1).sold, order(1).before), (single, Some(of(1))));
     }
 
     #[test]
