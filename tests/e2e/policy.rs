@@ -136,6 +136,43 @@ async fn an_address_that_asks_too_often_is_held_back_and_what_it_was_granted_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_clients_of_a_proxy_have_limits_of_their_own() {
+    let sections = "[limits]\nper_address = { per_minute = 1, burst = 1 }\n\
+                    [forward_auth]\n[[forward_auth.routes]]\npath = \"/free\"\nprice = \"0\"\n\
+                    [[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"777\"";
+    let stack =
+        Stack::start_with(SALT402, StackOptions { sections: sections.into(), ..Default::default() }).await;
+    let ask = async |path: &str, client: &str, query: &str| {
+        let url = format!("{}/v1/forward-auth{query}", stack.verifier);
+        let named = [("x-forwarded-method", "GET"), ("x-forwarded-uri", path), ("x-forwarded-for", client)];
+        let mut request = stack.client.get(url);
+        for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.headers().clone())
+    };
+    assert_eq!(ask("/paid/x", "203.0.113.7", "").await.0, StatusCode::PAYMENT_REQUIRED);
+    let (status, headers) = ask("/paid/x", "203.0.113.7", "").await;
+    assert_eq!(
+        (status, &headers["x-payment-code"]),
+        (StatusCode::TOO_MANY_REQUESTS, &"address_limited".parse().unwrap())
+    );
+    // nginx hands on 401 and no 429.
+    let (status, headers) = ask("/paid/x", "203.0.113.7", "?refuse_as=401").await;
+    assert_eq!((status, headers.contains_key("retry-after")), (StatusCode::UNAUTHORIZED, true));
+    assert_eq!(
+        ask("/free", "203.0.113.7", "").await.0,
+        StatusCode::OK,
+        "what costs nothing is not counted against"
+    );
+    assert_eq!(ask("/paid/x", "203.0.113.8", "").await.0, StatusCode::PAYMENT_REQUIRED, "another client");
+    for _ in 0..3 {
+        assert_eq!(ask("/paid/x", "", "").await.0, StatusCode::PAYMENT_REQUIRED, "a proxy that does not say");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn between_two_payments_of_an_account_passes_the_cool_down() {
     let options = StackOptions { sections: "[limits]\ncool_down_s = 2".into(), ..Default::default() };
     let mut stack = Stack::start_with(SALT402, options).await;
