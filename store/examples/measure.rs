@@ -98,6 +98,8 @@ async fn claims(store: &Store, rows: u64, claims: u64) {
                     request: RequestDigest(hash(5, number)),
                     claimant: "gateway-0123456789abcdef".into(),
                     confirmations: 1,
+                    limits: Default::default(),
+                    usage: None,
                     now_ms: number,
                 };
                 let one = Instant::now();

@@ -9,7 +9,9 @@ use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Places as _, bound, chain_id};
 use crate::error::Complaint;
 use crate::steps::{Step, send_step};
-use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, incident};
+use crate::{
+    Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, incident,
+};
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
@@ -49,6 +51,9 @@ impl Step for Batch {
         };
         if inserted + restored > 0 {
             incident::resolve_found(connection, self.chain)?;
+        }
+        if self.keep_through.is_some() || inserted + restored > 0 {
+            exposure::follow(connection, self.chain, self.keep_through)?;
         }
         self.prune(connection)?;
         let applied = Applied { inserted, orphaned, restored, incidents };

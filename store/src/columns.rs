@@ -51,7 +51,9 @@ pub(crate) trait Columns {
     fn hash(&self, column: &'static str) -> Result<B256, StoreError>;
     fn maybe_hash(&self, column: &'static str) -> Result<Option<B256>, StoreError>;
     fn address(&self, column: &'static str) -> Result<Address, StoreError>;
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError>;
     fn text(&self, column: &'static str) -> Result<String, StoreError>;
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError>;
     fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError>;
 
     fn chain(&self, column: &'static str) -> Result<ChainId, StoreError> {
@@ -95,6 +97,15 @@ impl Columns for SqliteRow {
 
     fn address(&self, column: &'static str) -> Result<Address, StoreError> {
         Address::try_from(self.try_get::<&[u8], _>(column)?).map_err(|_| StoreError::Corrupt { column })
+    }
+
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError> {
+        let bytes = self.try_get::<Option<&[u8]>, _>(column)?;
+        bytes.map(|bytes| Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(self.try_get(column)?)
     }
 
     fn text(&self, column: &'static str) -> Result<String, StoreError> {

@@ -105,6 +105,7 @@ async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), S
 fn migrations() -> Vec<Migration> {
     let steps = [
         (1, "first", include_str!("../migrations/0001_first.sql")),
+        (2, "policy", include_str!("../migrations/0002_policy.sql")),
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
     ];
     steps

@@ -7,6 +7,7 @@ mod citrate;
 mod command;
 mod crash;
 mod paid;
+mod policy;
 mod proxies;
 mod refusals;
 mod reorganization;

@@ -242,6 +242,8 @@ fn f22_claims_are_made_on_what_is_read_while_the_rest_of_the_past_is_read() {
                 request: RequestDigest(B256::repeat_byte(turn as u8)),
                 claimant: "reader".into(),
                 confirmations: 1,
+                limits: Default::default(),
+                usage: None,
                 now_ms: 1,
             };
             match stage.life.store.claim(claim).await.unwrap() {

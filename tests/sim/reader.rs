@@ -269,6 +269,8 @@ impl Reader {
             request: RequestDigest(B256::repeat_byte(rng.between(1, 3) as u8)),
             claimant: "reader".into(),
             confirmations: [1, 1, 1, 2, 3][rng.below(5) as usize],
+            limits: Default::default(),
+            usage: None,
             now_ms: 1,
         })
     }
@@ -287,6 +289,9 @@ impl Reader {
             ClaimResult::Taken => "taken",
             ClaimResult::NotCanonical => "gone",
             ClaimResult::TooShallow { .. } => "shallow",
+            ClaimResult::UsedUp { .. } | ClaimResult::AfterLoss { .. } | ClaimResult::Exposed { .. } => {
+                "limited"
+            }
         };
         if !possible.contains(&plain) {
             return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));

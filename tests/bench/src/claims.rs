@@ -32,6 +32,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                     request: RequestDigest(payment.transaction),
                     claimant: "bench".into(),
                     confirmations: 1,
+                    limits: Default::default(),
+                    usage: None,
                     now_ms: 1,
                 };
                 let claimed = store.claim(claim).await?;
