@@ -4,6 +4,7 @@ mod chain;
 mod forward_auth;
 mod gateway;
 mod limits;
+mod nodes;
 mod payment;
 mod policy;
 mod secret;
