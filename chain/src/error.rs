@@ -211,6 +211,11 @@ impl NodeError {
         }
     }
 
+    /// Whether the node is on another chain.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::WrongChain { .. } | Self::WrongGenesis { .. })
+    }
+
     /// Whether the call was executed and reverted: the node is well, the call is not.
     pub fn is_revert(&self) -> bool {
         matches!(self, Self::Rpc { code, message } if *code == 3 || message.contains("execution reverted"))

@@ -176,14 +176,18 @@ impl Inner {
         let order = self.order();
         // With all of them put out, they may be right again, and if not, this says what is wrong.
         let order = if order.is_empty() { (0..self.members.len()).collect() } else { order };
-        let mut first_error = None;
+        let mut first_error: Option<NodeError> = None;
         for index in order {
             match self.admit(index).await {
                 Ok(()) => {
                     self.lead_by(index);
                     return Ok(Pinned { pool: Arc::clone(self), lead: index, work });
                 }
-                Err(error) => first_error = first_error.or(Some(error)),
+                // That one is on another chain says nothing of one that merely failed, and may be right.
+                Err(error) => {
+                    let keep = first_error.as_ref().is_some_and(|first| !first.is_elsewhere() || error.is_elsewhere());
+                    first_error = if keep { first_error } else { Some(error) };
+                }
             }
         }
         Err(first_error.unwrap_or(NodeError::Behind))

@@ -276,8 +276,9 @@ async fn with_all_nodes_on_another_chain_the_error_is_that() {
     one.set(|shown| shown.genesis = 1);
     pool.expect_genesis(two.shown.lock().unwrap().hash(0));
     two.set(|shown| shown.error = Some(gone()));
-    assert!(pin(&pool).await.is_err());
-    assert_eq!(pin(&pool).await.err(), Some(gone()));
+    for _ in 0..2 {
+        assert_eq!(pin(&pool).await.err(), Some(gone()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@
     reason = "these are tests"
 )]
 
+mod characters;
 mod ending;
 mod f_answers;
 mod f_forks;
