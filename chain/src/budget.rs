@@ -175,8 +175,9 @@ impl State {
         (self.refused, self.grown) = (Some(now), now);
         let was = self.rate.unwrap_or(self.spent.1);
         let least = limit.map_or(UNIT, |limit| (limit / GROWTH).max(UNIT));
-        self.rate = Some((was / 2).max(least));
-        (self.level, self.filled) = (0, now);
+        let rate = (was / 2).max(least);
+        // Half a second of nothing, so that the node's own count runs down before the next question.
+        (self.rate, self.level, self.filled) = (Some(rate), -inflow(rate) / 2, now);
     }
 }
 

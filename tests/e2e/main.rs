@@ -6,6 +6,7 @@ mod bad_input;
 mod citrate;
 mod command;
 mod crash;
+mod nodes;
 mod paid;
 mod policy;
 mod proxies;
