@@ -114,6 +114,7 @@ async fn nodes_that_contradict_themselves_are_refused_by_name() {
         ("", format!("{node}timeout_ms = 0"), "nodes[0].timeout_ms"),
         ("", format!("{node}bearer_env = \"SALT402_TEST_UNSET\""), "nodes[0].bearer_env"),
         ("", format!("{node}bearer_file = \"no-such-file\""), "nodes[0].bearer_file"),
+        ("", format!("{node}bearer = \"an-inline-secret\""), "nodes[0].bearer"),
         ("", format!("{node}role = \"spare\""), "spare"),
     ] {
         stack.configure(&StackOptions { chain: chain.into(), nodes, ..Default::default() });
@@ -124,5 +125,6 @@ async fn nodes_that_contradict_themselves_are_refused_by_name() {
             .unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && told.contains(about), "{about}: {told}");
+        assert!(!told.contains("an-inline-secret"), "a secret is repeated: {told}");
     }
 }

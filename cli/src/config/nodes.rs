@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use salt402_chain::{Allowance, Endpoint, Pool, PoolOptions, Profile, Role};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use url::Url;
 
 use super::{ConfigError, secret};
@@ -24,6 +25,9 @@ pub(crate) struct NodeConfig {
     /// Whether it is asked first, or only while no primary is ready.
     #[serde(default)]
     role: Role,
+    /// Refused, and known only so that the refusal does not repeat it.
+    #[serde(default)]
+    bearer: Option<IgnoredAny>,
     /// The environment variable with its bearer token.
     #[serde(default)]
     bearer_env: Option<String>,
@@ -55,6 +59,10 @@ impl NodeConfig {
     /// The node's address with its token, from the environment or its file.
     pub(crate) fn resolve(&self, key: &str, folder: &Path) -> Result<(Endpoint, Role), ConfigError> {
         let value = |field: &str, what: String| ConfigError::value(format!("{key}.{field}"), what);
+        if self.bearer.is_some() {
+            let what = "expected the token in an environment variable (bearer_env) or a file (bearer_file), not here";
+            return Err(value("bearer", what.to_owned()));
+        }
         let mut endpoint = Endpoint::new(self.rpc.clone());
         endpoint.ws.clone_from(&self.ws);
         endpoint.bearer = secret::bearer(key, self.bearer_env.as_deref(), self.bearer_file.as_deref(), folder)?;
@@ -119,5 +127,48 @@ impl Nodes {
     pub(crate) fn connect(&self, profile: &Profile) -> anyhow::Result<Pool> {
         let options = PoolOptions { agree: self.agree, ..PoolOptions::of(profile) };
         Ok(Pool::connect(self.endpoints.clone(), profile, options)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// The blocks of TOML in a page.
+    fn examples(page: &str) -> Vec<String> {
+        page.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_the_page_about_nodes_shows_can_be_loaded() {
+        let examples = examples(include_str!("../../../docs/nodes.md"));
+        assert_eq!(examples.len(), 2);
+        for text in &examples {
+            toml::from_str::<Config>(text).unwrap_or_else(|error| panic!("{error}"));
+        }
+        // A variable that is set wherever a test runs.
+        let several: Config = toml::from_str(&examples[1].replace("NODE_TOKEN", "PATH")).unwrap();
+        let chain = several.chains().unwrap().remove(0);
+        let nodes = &chain.nodes;
+        assert_eq!((nodes.endpoints.len(), nodes.agree), (3, 2));
+        assert_eq!(nodes.endpoints[2].1, Role::Fallback);
+        let second = &nodes.endpoints[1].0;
+        assert_eq!(second.allowance, Some(Allowance::Units(500)));
+        assert_eq!(second.bearer.as_deref(), std::env::var("PATH").ok().as_deref());
+        assert_eq!((second.timeout, second.longest_rest), (Duration::from_secs(5), Duration::from_secs(60)));
+        assert_eq!(chain.profile.completeness, salt402_chain::Completeness::Receipts);
+        nodes.connect(&chain.profile).unwrap();
+    }
+
+    #[test]
+    fn a_nodes_secrets_are_in_no_debug_output() {
+        let text = "rpc = \"https://user:sesame@node.example/topsecret\"\nbearer_env = \"PATH\"";
+        let node: NodeConfig = toml::from_str(text).unwrap();
+        let (endpoint, _) = node.resolve("chains.x.nodes[0]", Path::new(".")).unwrap();
+        let nodes = Nodes { endpoints: vec![(endpoint, Role::Primary)], agree: 1 };
+        let shown = format!("{node:?} {nodes:?}");
+        let path = std::env::var("PATH").unwrap();
+        assert!(!shown.contains("sesame") && !shown.contains("topsecret") && !shown.contains(&path), "{shown}");
     }
 }
