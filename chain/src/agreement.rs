@@ -86,7 +86,8 @@ impl Pinned {
             return Ok(());
         }
         let name = &self.pool.members[self.lead].name;
-        let error = NodeError::Lied { what: format!("{name} gives {what}, and {needed} nodes contradict it") };
+        let error =
+            NodeError::Lied { what: format!("{name} gives {what}, and {needed} nodes contradict it") };
         self.pool.members[self.lead].meter.disagreed();
         self.pool.blame(self.lead, &error);
         Err(error)
@@ -126,7 +127,8 @@ pub(crate) fn same_logs(one: &[Log], other: &[Log]) -> bool {
 
 /// Whether two receipts say the same.
 pub(crate) fn same_receipt(one: &Receipt, other: &Receipt) -> bool {
-    let timeless = |receipt: &Receipt| Receipt { logs: receipt.logs.iter().map(timeless).collect(), ..receipt.clone() };
+    let timeless =
+        |receipt: &Receipt| Receipt { logs: receipt.logs.iter().map(timeless).collect(), ..receipt.clone() };
     timeless(one) == timeless(other)
 }
 

@@ -144,7 +144,8 @@ impl State {
             return;
         };
         let nanos = now.duration_since(self.filled).as_nanos();
-        let come = i128::try_from(nanos).unwrap_or(i128::MAX).saturating_mul(inflow(rate).into()) / 1_000_000_000;
+        let come =
+            i128::try_from(nanos).unwrap_or(i128::MAX).saturating_mul(inflow(rate).into()) / 1_000_000_000;
         if come > 0 {
             let level = i128::from(self.level).saturating_add(come).min(capacity(rate).into());
             self.level = i64::try_from(level).unwrap_or(0);

@@ -74,7 +74,9 @@ pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> 
 pub(crate) fn logs_of(answer: Vec<wire::Log>, block: &Header) -> Result<Vec<Log>, NodeError> {
     let logs: Vec<Log> = answer.into_iter().map(mined).collect::<Result<_, _>>()?;
     match logs.iter().find(|log| log.block_hash != block.hash || log.block_number != block.number) {
-        Some(log) => Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash))),
+        Some(log) => {
+            Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
+        }
         None => Ok(logs),
     }
 }

@@ -50,9 +50,12 @@ impl Verified {
         if self.unsupported.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(|(kept, logs)| {
-            (*kept == hash).then(|| Arc::clone(logs))
-        });
+        let known = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find_map(|(kept, logs)| (*kept == hash).then(|| Arc::clone(logs)));
         let logs = match known {
             Some(logs) => logs,
             None => match fetch(http, hash).await {
@@ -99,7 +102,10 @@ async fn fetch(http: &Http, hash: B256) -> Result<Vec<Log>, NodeError> {
     if root != header.receipts_root {
         let (count, named) = (receipts.len(), header.receipts_root);
         return Err(NodeError::Lied {
-            what: format!("the {count} receipts of block {} have the root {root}, its header says {named}", block.number),
+            what: format!(
+                "the {count} receipts of block {} have the root {root}, its header says {named}",
+                block.number
+            ),
         });
     }
     // The root does not cover whose receipt is whose, and a payment's name holds its transaction.
@@ -129,7 +135,10 @@ fn encode(receipt: &wire::BlockReceipt) -> Result<Vec<u8>, NodeError> {
         (None, Some(root)) => Eip658Value::PostState(root),
         _ => return Err(malformed("has neither status 0x0 nor 0x1")),
     };
-    let kind = receipt.kind.map_or(Ok(0), |kind| u8::try_from(kind.0)).map_err(|_| malformed("has no type of a byte"))?;
+    let kind = receipt
+        .kind
+        .map_or(Ok(0), |kind| u8::try_from(kind.0))
+        .map_err(|_| malformed("has no type of a byte"))?;
     let logs = receipt.logs.iter().map(check::bare).collect::<Result<Vec<_>, _>>()?;
     let inner = Receipt { status, cumulative_gas_used: receipt.cumulative_gas_used.0, logs };
     let mut out = Vec::new();

@@ -15,6 +15,7 @@
 //! * **A node is not trusted with money.** What an account may be made to pay for gas is bounded by the profile.
 
 mod account;
+mod admission;
 mod agreement;
 mod budget;
 mod check;

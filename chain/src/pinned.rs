@@ -35,9 +35,8 @@ impl Pinned {
 
     /// Whether enough others show this very block, at its height or by its hash.
     async fn is_shown(&self, header: &Header, at: At) -> Result<bool, NodeError> {
-        let witnesses = self
-            .witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header)
-            .await;
+        let witnesses =
+            self.witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
         let enough = witnesses.enough;
         if !enough && matches!(at, At::Hash(_)) {
             // A hash names one block: who shows another parent or time under it is wrong for good.
@@ -55,7 +54,8 @@ impl Pinned {
         heights.push(head.number);
         heights.sort_unstable_by(|a, b| b.cmp(a));
         let common = heights.get(self.pool.options.agree - 1).copied();
-        let Some(common) = common.filter(|common| head.number - common.min(&head.number) <= self.pool.options.max_lag)
+        let Some(common) =
+            common.filter(|common| head.number - common.min(&head.number) <= self.pool.options.max_lag)
         else {
             return Err(self.disagreed(format!("too few of them have block {}", head.number)));
         };
@@ -66,7 +66,11 @@ impl Pinned {
                 return Ok(Some(block));
             }
         }
-        Err(self.disagreed(format!("too few of them show the blocks below {} that {} shows", head.number, self.name())))
+        Err(self.disagreed(format!(
+            "too few of them show the blocks below {} that {} shows",
+            head.number,
+            self.name()
+        )))
     }
 
     fn name(&self) -> &str {
@@ -127,7 +131,11 @@ impl Node for Pinned {
         if matches!(span, Span::Block(_)) {
             self.blame_if_outvoted(&witnesses, "other logs of a block")?;
         }
-        Err(self.disagreed(format!("{} finds {} logs in {span:?}, and others do not", self.name(), logs.len())))
+        Err(self.disagreed(format!(
+            "{} finds {} logs in {span:?}, and others do not",
+            self.name(),
+            logs.len()
+        )))
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {

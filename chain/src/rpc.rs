@@ -125,8 +125,11 @@ impl Http {
     /// Asks several questions in one request, so that one node answers all of them.
     pub(crate) async fn ask_together(&self, questions: &[Question]) -> Result<Answers, NodeError> {
         if questions.len() > self.max_batch {
-            let what =
-                format!("a batch of {} questions is more than max_batch = {}", questions.len(), self.max_batch);
+            let what = format!(
+                "a batch of {} questions is more than max_batch = {}",
+                questions.len(),
+                self.max_batch
+            );
             return Err(NodeError::Endpoint { what });
         }
         self.afford(questions).await?;

@@ -16,7 +16,8 @@ use crate::endpoint::{Endpoint, shown};
 use crate::rpc::{Http, Question};
 use crate::wire::{self, Quantity};
 use crate::{
-    At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work, heads,
+    At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
+    heads,
 };
 
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.

@@ -65,7 +65,8 @@ impl Inner {
             let standing = member.standing();
             standing.head().filter(|_| standing.ejected.is_none())
         });
-        let Some(height) = heads.max().and_then(|head| head.checked_sub(self.profile().finality_depth)) else {
+        let Some(height) = heads.max().and_then(|head| head.checked_sub(self.profile().finality_depth))
+        else {
             return;
         };
         let asked = (0..self.members.len()).filter(|index| {

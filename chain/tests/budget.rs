@@ -61,7 +61,8 @@ async fn limited(limit: u64) -> (FakeNode, Arc<Mutex<Ledger>>) {
                 }
             }
         };
-        let answers = body.as_array().map_or_else(|| answer(&body), |calls| calls.iter().map(answer).collect());
+        let answers =
+            body.as_array().map_or_else(|| answer(&body), |calls| calls.iter().map(answer).collect());
         answers.to_string().into_response()
     };
     (FakeNode::serve(Arc::default(), respond).await, ledger)

@@ -31,10 +31,12 @@ fn receipts() -> Vec<Value> {
     let mut receipts = Vec::new();
     for (place, (kind, status)) in (0xa0_u8..).zip(kinds) {
         let count = if status == 1 { place % 3 } else { 0 };
-        let logs: Vec<Value> = (0..count).map(|_| {
-            index += 1;
-            log(place, index)
-        }).collect();
+        let logs: Vec<Value> = (0..count)
+            .map(|_| {
+                index += 1;
+                log(place, index)
+            })
+            .collect();
         let mut receipt = json!({
             "transactionHash": hash(place), "blockHash": hash(5), "blockNumber": "0x5", "status": format!("{status:#x}"),
             "type": format!("{kind:#x}"), "cumulativeGasUsed": format!("{:#x}", 21_000 * u64::from(place)), "logs": logs,
@@ -225,7 +227,8 @@ async fn the_deposits_of_an_op_stack_node_are_encoded_as_it_encodes_them() {
         "type": "0x7e", "from": from, "to": CONTRACT, "value": "0x0", "gas": "0x186a0", "sourceHash": hash(7),
         "mint": "0x0", "isSystemTx": false, "input": data,
     });
-    let transaction: B256 = anvil.dev("eth_sendTransaction", json!([deposit])).await.as_str().unwrap().parse().unwrap();
+    let transaction: B256 =
+        anvil.dev("eth_sendTransaction", json!([deposit])).await.as_str().unwrap().parse().unwrap();
     let receipt = loop {
         if let Some(receipt) = node.receipt(transaction).await.unwrap() {
             break receipt;

@@ -168,12 +168,12 @@ async fn a_payment_in_a_block_that_the_node_cannot_read_counts_once_its_receipt_
 
     // What the node does not find may be there all the same: nobody is led to pay again.
     stack.citrate.as_ref().unwrap().lose_receipts(1_000_000);
-    let answer = stack.infer_with(&body, proof.clone()).await;
+    let answer = stack.infer_with(&body, proof).await;
     assert_ne!(answer.status, StatusCode::OK, "{}", answer.body);
     assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
     stack.citrate.as_ref().unwrap().lose_receipts(0);
     for _ in 0..40 {
-        let answer = stack.infer_with(&body, proof.clone()).await;
+        let answer = stack.infer_with(&body, proof).await;
         if answer.status == StatusCode::OK {
             assert_eq!(stack.upstream.asked(), 1);
             return;

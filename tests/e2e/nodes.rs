@@ -64,7 +64,10 @@ async fn a_node_of_another_chain_is_put_out_and_the_other_serves() {
     assert_eq!((&nodes[0]["state"], &nodes[1]["serving"]), (&Value::from("ejected"), &Value::from(true)));
     assert!(nodes[0]["reason"].as_str().is_some_and(|why| why.contains("block 0")), "{nodes:?}");
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
-    assert!(metrics.lines().any(|line| line.starts_with("salt402_node_ejected") && line.ends_with(" 1")), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with("salt402_node_ejected") && line.ends_with(" 1")),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +76,8 @@ async fn where_two_must_agree_a_log_that_one_leaves_out_is_waited_for_and_not_lo
     let options = StackOptions {
         citrate: true,
         nodes: nodes.into(),
-        chain: "profile = \"citrate\"\nagree = 2\nconfirmations = 1\n[chains.local.overrides]\npoll_ms = 100".into(),
+        chain: "profile = \"citrate\"\nagree = 2\nconfirmations = 1\n[chains.local.overrides]\npoll_ms = 100"
+            .into(),
         ..Default::default()
     };
     let mut stack = Stack::start_with(SALT402, options).await;

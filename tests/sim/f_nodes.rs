@@ -9,9 +9,7 @@ use crate::stage::{Scene, Script};
 
 /// A node whose history is pruned: it has no block 0.
 fn pruned() -> Script {
-    Box::new(|_, ask| {
-        (ask == Ask::Header(At::Number(0))).then(|| Fate::Answered(Ok(Said::Header(None))))
-    })
+    Box::new(|_, ask| (ask == Ask::Header(At::Number(0))).then(|| Fate::Answered(Ok(Said::Header(None)))))
 }
 
 #[test]

@@ -102,7 +102,9 @@ impl SimNode {
     }
 
     async fn raw_header(&self, at: At) -> Result<Option<Header>, NodeError> {
-        let Said::Header(header) = self.shared.gate.ask(self.index, Ask::Header(at)).await? else { return Err(odd()) };
+        let Said::Header(header) = self.shared.gate.ask(self.index, Ask::Header(at)).await? else {
+            return Err(odd());
+        };
         let right = |header: &Header| match at {
             At::Latest => true,
             At::Number(number) => number == header.number,

@@ -159,7 +159,11 @@ impl Proxy {
     async fn one(&self, mut call: Value) -> Value {
         let method = call["method"].as_str().unwrap_or_default().to_owned();
         if !self.charge(&method) {
-            return refusal(&call["id"], -32005, "Method budget exceeded. Reduce call frequency for expensive methods.");
+            return refusal(
+                &call["id"],
+                -32005,
+                "Method budget exceeded. Reduce call frequency for expensive methods.",
+            );
         }
         if method.starts_with("eth_get") && self.is_stale_state(&method, &call["params"]) {
             return refusal(&call["id"], -32000, "only the latest state is served");

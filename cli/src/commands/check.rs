@@ -28,7 +28,8 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             println!("    {line}");
         }
         for (endpoint, role) in &chain.nodes.endpoints {
-            let heads = if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
+            let heads =
+                if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
             println!("    {role:?} node {endpoint:?}, {heads}polled every {} ms", profile.poll_ms);
         }
         println!(

@@ -65,7 +65,8 @@ impl NodeConfig {
         }
         let mut endpoint = Endpoint::new(self.rpc.clone());
         endpoint.ws.clone_from(&self.ws);
-        endpoint.bearer = secret::bearer(key, self.bearer_env.as_deref(), self.bearer_file.as_deref(), folder)?;
+        endpoint.bearer =
+            secret::bearer(key, self.bearer_env.as_deref(), self.bearer_file.as_deref(), folder)?;
         endpoint.allowance = match (self.units_per_second, self.requests_per_second) {
             (Some(_), Some(_)) => {
                 let what = "expected either this or units_per_second".to_owned();
@@ -169,6 +170,9 @@ mod tests {
         let nodes = Nodes { endpoints: vec![(endpoint, Role::Primary)], agree: 1 };
         let shown = format!("{node:?} {nodes:?}");
         let path = std::env::var("PATH").unwrap();
-        assert!(!shown.contains("sesame") && !shown.contains("topsecret") && !shown.contains(&path), "{shown}");
+        assert!(
+            !shown.contains("sesame") && !shown.contains("topsecret") && !shown.contains(&path),
+            "{shown}"
+        );
     }
 }
