@@ -83,8 +83,17 @@ impl Follower {
         let sizing = Sizing::new(node.profile().logs_range);
         let first = options.start_block();
         let nodes = Patient(node);
-        let follower =
-            Self { node: nodes.clone(), nodes, store, options, health, reported: None, sizing, first, noted: None };
+        let follower = Self {
+            node: nodes.clone(),
+            nodes,
+            store,
+            options,
+            health,
+            reported: None,
+            sizing,
+            first,
+            noted: None,
+        };
         (follower, watcher)
     }
 

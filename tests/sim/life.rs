@@ -99,7 +99,12 @@ impl Life {
     }
 
     /// A process before one node.
-    pub(crate) fn start(store: Store, shared: Arc<Shared>, node: Arc<dyn Node>, sources: Vec<Source>) -> Self {
+    pub(crate) fn start(
+        store: Store,
+        shared: Arc<Shared>,
+        node: Arc<dyn Node>,
+        sources: Vec<Source>,
+    ) -> Self {
         let options = FollowerOptions { chain: CHAIN, sources };
         let missing = Missing::new(node.clone(), store.clone(), options.clone());
         let (follower, health) = Follower::new(node, store.clone(), options);
