@@ -17,8 +17,9 @@ use salt402_verifier::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, verifier_token};
-use crate::listen;
+use crate::config::{
+    Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, unix_path, verifier_token,
+};
 
 /// Which parts a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ impl Parts {
     pub(crate) const SERVE: Self = Self { index: false, verify: false, serve: true };
 }
 
+/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
 
@@ -109,19 +112,19 @@ impl Process {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
         let token = verifier_token(config)?.map(|token| Token::new(&token));
-        let listener = listen::bind("verifier", config.verifier.listen).await?;
-        let address = listener.local_addr()?;
-        let router = if parts.verify {
-            tracing::info!(%address, "verifier listens");
-            let auth = forward_auth(config, &verifier)?;
-            let options = ApiOptions { metrics: Some(metrics), auth, token };
-            salt402_verifier::http::router(verifier.clone(), options)
-        } else {
-            tracing::info!(%address, "status and metrics listen");
-            let options = ApiOptions { metrics: Some(metrics), auth: None, token };
-            salt402_verifier::http::watch_router(verifier.clone(), options)
+        let bound = config.verifier.place(config).bind().await?;
+        let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
+        let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
+        let router = |inside: bool| {
+            let token = if inside { socket_token.clone() } else { token.clone() };
+            let options = ApiOptions { metrics: Some(metrics.clone()), auth: auth.clone(), token };
+            if parts.verify {
+                salt402_verifier::http::router(verifier.clone(), options)
+            } else {
+                salt402_verifier::http::watch_router(verifier.clone(), options)
+            }
         };
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        bound.serve(&mut self.tasks, router, stop);
         Ok(Some(verifier))
     }
 
@@ -160,10 +163,12 @@ impl Process {
                 })?;
                 let store = open(config.gateway_database()).await?;
                 self.stores.push(store.clone());
-                (
-                    Desk::There(RemoteVerifier::new(url, verifier_token(config)?, Duration::from_secs(10))?),
-                    store,
-                )
+                let token = verifier_token(config)?;
+                let remote = match unix_path(&url) {
+                    Some(path) => RemoteVerifier::at_socket(&config.path(&path), token, PATIENCE)?,
+                    None => RemoteVerifier::new(url, token, PATIENCE)?,
+                };
+                (Desk::There(remote), store)
             }
         };
         self.locks.push(store.lock_serving()?);
@@ -186,10 +191,8 @@ impl Process {
             body_limit: gateway.max_body_bytes,
         };
         let gateway_part = Gateway::new(options);
-        let listener = listen::bind("gateway", gateway.listen).await?;
-        tracing::info!(address = %listener.local_addr()?, "gateway listens");
-        let router = salt402_gateway::router(gateway_part.clone(), Some(metrics));
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        let router = |_| salt402_gateway::router(gateway_part.clone(), Some(metrics.clone()));
+        gateway.place(config).bind().await?.serve(&mut self.tasks, router, stop);
         self.gateway = Some(gateway_part);
         Ok(())
     }

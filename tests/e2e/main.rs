@@ -5,6 +5,7 @@
 mod bad_input;
 mod citrate;
 mod command;
+mod connections;
 mod crash;
 mod paid;
 mod proxies;

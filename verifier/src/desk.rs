@@ -1,5 +1,6 @@
 //! Where payments are asked about: a verifier in this process, or one behind HTTP.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -64,14 +65,39 @@ pub struct RemoteVerifier {
     timeout: Duration,
 }
 
+/// Why a verifier elsewhere can never be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The HTTP client could not be made.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// Its address is none.
+    #[error(transparent)]
+    Address(#[from] url::ParseError),
+}
+
 impl RemoteVerifier {
     /// The verifier at `base`, which may want a token. `timeout` bounds one question, beyond what the question itself may wait.
-    pub fn new(mut base: Url, token: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(base: Url, token: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Ok(Self::over(Self::client().build()?, base, token, timeout))
+    }
+
+    /// The verifier behind a socket in the file system, which may want a token all the same.
+    pub fn at_socket(path: &Path, token: Option<String>, timeout: Duration) -> Result<Self, RemoteError> {
+        let client = Self::client().unix_socket(path).build()?;
+        // Nobody resolves the name: it is what the `Host` header says.
+        Ok(Self::over(client, Url::parse("http://localhost/")?, token, timeout))
+    }
+
+    fn client() -> reqwest::ClientBuilder {
+        reqwest::Client::builder().redirect(Policy::none()).no_proxy()
+    }
+
+    fn over(client: reqwest::Client, mut base: Url, token: Option<String>, timeout: Duration) -> Self {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { client, base, token, timeout })
+        Self { client, base, token, timeout }
     }
 
     async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(

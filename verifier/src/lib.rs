@@ -11,7 +11,7 @@ mod verifier;
 mod waker;
 mod watch;
 
-pub use desk::{Desk, RemoteVerifier};
+pub use desk::{Desk, RemoteError, RemoteVerifier};
 pub use policy::{ChainPolicy, Depth, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;

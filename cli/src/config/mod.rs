@@ -1,10 +1,12 @@
 //! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
 
 mod chain;
+mod connections;
 mod forward_auth;
 mod gateway;
 mod payment;
 mod secret;
+mod socket;
 mod text;
 mod verifier;
 
@@ -16,10 +18,12 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 pub(crate) use chain::{ChainConfig, ResolvedChain};
+pub(crate) use connections::ConnectionsConfig;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use payment::PaymentConfig;
 pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment};
+pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{Extensions, header};
 use bytes::Bytes;
 use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
 
-use super::Fault;
+use super::{BodyPatience, Fault};
 
-/// How long a body may take to arrive.
+/// How long a body may take to arrive, where its listener does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Largest body of the verifier's API, in bytes. The largest request it knows has under 1 KiB.
@@ -32,7 +32,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     }
 }
 
-/// Reads a body that declares itself JSON, up to `limit` bytes, within ten seconds.
+/// Reads a body that declares itself JSON, up to `limit` bytes, within its listener's [`BodyPatience`].
 pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
     let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
     let json = match (kinds.next(), kinds.next()) {
@@ -43,13 +43,19 @@ pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fa
         let detail = "send one header Content-Type: application/json";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
-    Ok(read_body(request.into_body(), limit).await?)
+    let patience = patience(request.extensions());
+    Ok(read_body(request.into_body(), limit, patience).await?)
 }
 
-/// Reads a body up to `limit` bytes, within ten seconds.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let Ok(read) = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await else {
-        let detail = format!("the body did not arrive within {} s", PATIENCE.as_secs());
+/// How long the body of a request may take to arrive.
+pub(crate) fn patience(extensions: &Extensions) -> Duration {
+    extensions.get::<BodyPatience>().map_or(PATIENCE, |patience| patience.0)
+}
+
+/// Reads a body up to `limit` bytes, within `patience`.
+pub(crate) async fn read_body(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
+    let Ok(read) = tokio::time::timeout(patience, axum::body::to_bytes(body, limit)).await else {
+        let detail = format!("the body did not arrive within {} ms", patience.as_millis());
         return Err(Problem::new(Code::RequestTimeout, detail));
     };
     read.map_err(|error| {

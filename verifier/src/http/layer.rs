@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::answer::{no_store, problem_response};
 use super::door::{Door, Order, Passage};
-use super::input::read_body;
+use super::input::{patience, read_body};
 use super::offer;
 use super::presented::Presented;
 use super::tariff::Tariff;
@@ -116,7 +116,7 @@ impl Terms {
         };
         let presented = Presented::read(request.headers()).map_err(refuse)?;
         let (mut parts, body) = request.into_parts();
-        let body = read_body(body, self.body_limit).await.map_err(refuse)?;
+        let body = read_body(body, self.body_limit, patience(&parts.extensions)).await.map_err(refuse)?;
         let order = Order {
             digest: RequestDigest::of(&method, &target, &body),
             amount: rule.amount,

@@ -8,6 +8,7 @@ mod layer;
 mod offer;
 mod presented;
 mod routes;
+mod serve;
 mod tariff;
 mod token;
 
@@ -19,5 +20,6 @@ pub use layer::{Paid, PaidLayer, Payer};
 pub use offer::vary;
 pub use presented::Presented;
 pub use routes::{ApiOptions, PrometheusHandle, finish, router, watch_router};
+pub use serve::{BodyPatience, Limits, Listener, UnixSocket, UnixSocketError, serve};
 pub use tariff::{Rule, Tariff};
 pub use token::Token;
