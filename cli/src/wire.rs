@@ -12,13 +12,13 @@ use salt402_protocol::{Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
-    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch, Webhook,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{
-    Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, unix_path, verifier_token,
+    Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, unix_path, verifier_token, webhook_key,
 };
 
 /// Which parts a process runs.
@@ -103,6 +103,7 @@ impl Process {
             let missing = Missing::new(node, store.clone(), follower_options(chain));
             verified.push(VerifierChain { policy: policy(chain), watch, missing });
         }
+        self.watch_incidents(config, parts, &store, stop)?;
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
@@ -126,6 +127,30 @@ impl Process {
         };
         bound.serve(&mut self.tasks, router, stop);
         Ok(Some(verifier))
+    }
+
+    /// Incidents are counted by every process over the database, and told by the one that indexes.
+    fn watch_incidents(
+        &mut self,
+        config: &Config,
+        parts: Parts,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let counting = salt402_verifier::count_incidents(store.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            counting.await;
+            Ok(())
+        });
+        if let (Some(webhook), true) = (&config.webhook, parts.index) {
+            let key = webhook_key(config, webhook)?;
+            let telling = Webhook::new(webhook.url.clone(), key, store.clone())?.run(stop.clone());
+            self.tasks.spawn(async move {
+                telling.await;
+                Ok(())
+            });
+        }
+        Ok(())
     }
 
     fn follow(

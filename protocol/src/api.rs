@@ -7,12 +7,14 @@ use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDige
 
 /// `POST /v1/quotes`: ask for a quote.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
     /// The chain to be paid on.
     pub chain: ChainId,
     /// Who is to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What is to be paid.
     pub asset: Asset,
@@ -28,13 +30,16 @@ pub struct QuoteRequest {
 
 /// The answer to a [`QuoteRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QuoteResponse {
     /// The quote's id.
     pub quote_id: QuoteId,
     /// The payment's reference: keccak256 of the id.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// The contract to pay through.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// The network's name, for people.
     pub network: String,
@@ -50,6 +55,7 @@ pub struct QuoteResponse {
 
 /// `POST /v1/verify`: was this paid?
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
     /// The transaction that is said to have paid.
@@ -74,12 +80,14 @@ pub struct VerifyRequest {
 
 /// What had to be paid, by whom it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {
     /// The chain.
     pub chain: ChainId,
     /// Who had to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What had to be paid.
     pub asset: Asset,
@@ -95,6 +103,7 @@ pub struct Requirement {
 
 /// The answer to a [`VerifyRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Verdict {
     /// It was paid. With `claim`, it is now used up, and that is on disk.
@@ -125,23 +134,29 @@ pub enum Verdict {
 
 /// A payment as the verifier tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
     /// The payment's name.
     pub payment_id: PaymentId,
     /// The chain.
     pub chain: ChainId,
     /// The transaction.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// The payment contract.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub contract: Address,
     /// The reference it was paid for.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// Who paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payer: Address,
     /// Who was paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What was paid.
     pub asset: Asset,
@@ -150,6 +165,7 @@ pub struct PaymentView {
     /// The block it is in.
     pub block_number: u64,
     /// That block's hash.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub block_hash: B256,
     /// That block's time, in seconds since 1970 UTC.
     pub block_timestamp: u64,
@@ -163,6 +179,7 @@ pub struct PaymentView {
 
 /// A claim: the one thing that grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimView {
     /// True once for a payment; false when the same request shows the same proof again.
     pub first: bool,
@@ -172,42 +189,61 @@ pub struct ClaimView {
 
 /// `GET /v1/payments/{tx}`: what the index knows of a transaction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentsResponse {
     /// Its payments, in the order of their logs; blocks that left the chain last.
     pub payments: Vec<PaymentView>,
 }
 
-/// `GET /v1/incidents`: grants whose payment left the chain, newest first.
+/// `GET /v1/incidents`: what an operator must know of, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentsResponse {
     /// The incidents.
     pub incidents: Vec<IncidentView>,
+    /// If there may be more: what to give as `cursor` to be told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
-/// A grant whose payment left the chain.
+/// Something that an operator must know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentView {
     /// Its number, ascending.
     pub id: u64,
-    /// What happened: `payment_lost`.
+    /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
+    /// shown for another request), `omitted_log` (the node left a payment out of its logs).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment that was granted on.
+    /// The payment it is about.
     pub payment_id: PaymentId,
     /// Its transaction.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// When it was noticed, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When the payment was on the chain again, in milliseconds since 1970 UTC.
+    /// When it came right, in milliseconds since 1970 UTC; left out while it is open. What does not last is never open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at_ms: Option<u64>,
+    /// How often it happened.
+    #[serde(default = "once")]
+    pub occurrences: u64,
+    /// When it last happened or came right, in milliseconds since 1970 UTC.
+    #[serde(default)]
+    pub changed_at_ms: u64,
     /// More, for people.
     pub detail: String,
 }
 
+fn once() -> u64 {
+    1
+}
+
 /// `GET /v1/status`: how things are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatusResponse {
     /// The version that answers.
     pub version: String,
@@ -225,6 +261,7 @@ pub struct StatusResponse {
 
 /// How one chain is followed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainStatus {
     /// The chain.
     pub chain: ChainId,
@@ -232,6 +269,7 @@ pub struct ChainStatus {
     pub network: String,
     /// The contract whose payments are followed.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// The newest block whose payments are in the index.
     pub indexed: Option<u64>,

@@ -16,6 +16,7 @@ pub const BINDING_QUOTE: &str = "quote";
 
 /// Everything a payer needs to pay, and to know what it pays for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDetails {
     /// Version of this object: 1.
@@ -36,11 +37,14 @@ pub struct PaymentDetails {
     pub chain: ChainId,
     /// Who is to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub recipient: Address,
     /// The contract to pay through.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// What to give the contract as the payment's reference.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// The quote's id, to be presented as `X-Payment-Quote` beside the proof, and to be told to nobody else.
     pub quote_id: QuoteId,
@@ -52,6 +56,7 @@ pub struct PaymentDetails {
 
 /// What a payment is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// The request's method.

@@ -11,7 +11,7 @@ use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
 use crate::error::Complaint;
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
-use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, incident};
+use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, lost};
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
@@ -50,11 +50,11 @@ impl Write for Batch {
         let inserted = self.insert_payments(connection, &restored).await?;
         let restored = restored.len() as u64;
         let incidents = match self.keep_through {
-            Some(height) => incident::open_lost(connection, self.chain, height).await?,
+            Some(height) => lost::open_lost(connection, self.chain, height).await?,
             None => 0,
         };
         if inserted + restored > 0 {
-            incident::resolve_found(connection, self.chain).await?;
+            lost::resolve_found(connection, self.chain).await?;
         }
         self.prune(connection).await?;
         let applied = Applied { inserted, orphaned, restored, incidents };

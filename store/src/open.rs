@@ -96,7 +96,10 @@ async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), S
 
 /// The steps from an empty database to this program's schema. A released step never changes; a new one is added.
 fn migrations() -> Vec<Migration> {
-    let steps = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+    let steps = [
+        (1, "first", include_str!("../migrations/0001_first.sql")),
+        (3, "incidents", include_str!("../migrations/0003_incidents.sql")),
+    ];
     steps
         .into_iter()
         .map(|(version, name, sql)| {

@@ -7,6 +7,7 @@ mod citrate;
 mod command;
 mod connections;
 mod crash;
+mod incidents;
 mod paid;
 mod proxies;
 mod refusals;

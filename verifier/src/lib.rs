@@ -5,14 +5,18 @@
 
 mod desk;
 pub mod http;
+mod incidents;
 pub mod judge;
 pub mod policy;
 mod verifier;
 mod waker;
 mod watch;
+mod webhook;
 
 pub use desk::{Desk, RemoteError, RemoteVerifier};
+pub use incidents::count_incidents;
 pub use policy::{ChainPolicy, Depth, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;
+pub use webhook::{Webhook, WebhookError};

@@ -7,14 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    ChainStatus, ClaimView, IncidentView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest,
-    QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    ChainStatus, ClaimView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
+    StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, Quote, QuoteKey, Terms};
-use salt402_store::{ClaimResult, Incident, IndexedPayment, NewClaim, Store, StoreError};
+use salt402_store::{ClaimResult, IncidentFilter, IndexedPayment, NewClaim, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::incidents::ReplayLog;
 use crate::judge::{self, Judgement, Question};
 use crate::{ChainPolicy, Policy, Waker, Watch};
 
@@ -61,6 +62,7 @@ struct Inner {
     waker: Waker,
     /// One permit for each request that may wait.
     seats: Semaphore,
+    replays: ReplayLog,
     version: String,
 }
 
@@ -70,6 +72,7 @@ impl Verifier {
         let seats = Semaphore::new(options.policy.max_waiting);
         let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
         Self(Arc::new(Inner {
+            replays: ReplayLog::new(options.store.clone()),
             store: options.store,
             key: options.key,
             policy: options.policy,
@@ -138,6 +141,9 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
+        if outcome == Code::AlreadyClaimed.as_str() {
+            self.0.replays.note(request.requirement.chain, request.proof.transaction);
+        }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
         metrics::histogram!("salt402_verify_seconds").record(started.elapsed().as_secs_f64());
         verdict
@@ -281,20 +287,15 @@ impl Verifier {
         Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
     }
 
-    /// Grants whose payment left the chain, newest first; with `open_only`, those whose payment is not back.
-    pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<IncidentsResponse, Problem> {
-        let incidents = self.0.store.incidents(open_only, limit).await.map_err(internal)?;
-        let view = |incident: Incident| IncidentView {
-            id: incident.id,
-            kind: incident.kind.to_string(),
-            chain: incident.chain,
-            payment_id: incident.payment,
-            transaction: incident.transaction,
-            opened_at_ms: incident.opened_at_ms,
-            resolved_at_ms: incident.resolved_at_ms,
-            detail: incident.detail,
-        };
-        Ok(IncidentsResponse { incidents: incidents.into_iter().map(view).collect() })
+    /// What an operator must know of, newest first, at most `limit`.
+    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
+        let incidents = self.0.store.incidents_where(filter, limit).await.map_err(internal)?;
+        let full = incidents.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next_cursor = incidents.last().filter(|_| full).map(|incident| incident.id.to_string());
+        Ok(IncidentsResponse {
+            incidents: incidents.into_iter().map(crate::incidents::view).collect(),
+            next_cursor,
+        })
     }
 
     /// How things are.

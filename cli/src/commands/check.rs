@@ -59,6 +59,10 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             println!("    {} ({methods}): {} base units", rule.path, rule.amount);
         }
     }
+    if let Some(webhook) = &config.webhook {
+        // The rest of an address may hold a secret.
+        println!("  tell of incidents at {}", webhook.url.origin().ascii_serialization());
+    }
     match &config.gateway {
         None => println!("  no gateway"),
         Some(gateway) => {

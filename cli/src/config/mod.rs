@@ -9,6 +9,7 @@ mod secret;
 mod socket;
 mod text;
 mod verifier;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,11 @@ pub(crate) use connections::ConnectionsConfig;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use payment::PaymentConfig;
-pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment};
+pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment, webhook_key};
 pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
+pub(crate) use webhook::WebhookConfig;
 
 /// What the name of every environment variable of the configuration begins with.
 const PREFIX: &str = "SALT402__";
@@ -48,6 +50,9 @@ pub(crate) struct Config {
     /// What a proxy may ask the verifier; left out, nothing.
     #[serde(default)]
     pub(crate) forward_auth: Option<ForwardAuthConfig>,
+    /// Who is told of incidents; left out, nobody.
+    #[serde(default)]
+    pub(crate) webhook: Option<WebhookConfig>,
     /// The gateway; left out, none runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
@@ -162,6 +167,9 @@ impl Config {
             }
         }
         self.verifier.check()?;
+        if let Some(webhook) = &self.webhook {
+            webhook.check()?;
+        }
         if let Some(payment) = &self.payment {
             payment.check(self)?;
         }

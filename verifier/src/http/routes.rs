@@ -15,6 +15,7 @@ use salt402_protocol::api::{
     IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{ChainId, Code, Problem, Proof};
+use salt402_store::{IncidentFilter, IncidentKind};
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -121,11 +122,19 @@ async fn payments(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IncidentsQuery {
-    /// Only those whose payment is not back.
-    #[serde(default)]
-    open: bool,
+    /// `true`: those that are open; `false`: those that are not.
+    open: Option<bool>,
+    /// Those of a kind: `payment_lost`, `replay_attempt` or `omitted_log`.
+    kind: Option<String>,
+    /// Those of a chain.
+    chain: Option<ChainId>,
+    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
+    since: Option<u64>,
+    /// At most so many, from 1 to 1000.
     #[serde(default = "incidents_at_once")]
     limit: u32,
+    /// The `next_cursor` of the page before.
+    cursor: Option<u64>,
 }
 
 fn incidents_at_once() -> u32 {
@@ -136,11 +145,28 @@ async fn incidents(
     State(verifier): State<Verifier>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
 ) -> Result<Json<IncidentsResponse>, Fault> {
-    let Query(IncidentsQuery { open, limit }) = query.map_err(|error| {
-        let detail = format!("as in ?open=true&limit=100 ({})", error.body_text());
-        Fault(Problem::new(Code::MalformedParameter, detail))
-    })?;
-    Ok(Json(verifier.incidents(open, limit.clamp(1, 1000)).await?))
+    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
+    let Query(query) =
+        query.map_err(|error| malformed(format!("as in ?open=true&limit=100 ({})", error.body_text())))?;
+    let kind = match query.kind.as_deref() {
+        None => None,
+        Some(name) => {
+            let known: Vec<_> = IncidentKind::ALL.iter().map(|kind| kind.name()).collect();
+            let unknown = || malformed(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
+            Some(IncidentKind::named(name).ok_or_else(unknown)?)
+        }
+    };
+    if !(1..=1000).contains(&query.limit) {
+        return Err(malformed("limit: from 1 to 1000".into()));
+    }
+    let filter = IncidentFilter {
+        open: query.open,
+        kind,
+        chain: query.chain,
+        since_ms: query.since,
+        before: query.cursor,
+    };
+    Ok(Json(verifier.incidents(&filter, query.limit).await?))
 }
 
 async fn status(State(verifier): State<Verifier>) -> Result<Json<StatusResponse>, Fault> {
