@@ -11,7 +11,6 @@ macro_rules! codes {
         ///
         /// The text of a code is stable from its first release; titles may be reworded.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Code {
             $($(#[$doc])+ #[serde(rename = $text)] $variant,)+
         }

@@ -7,7 +7,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::{Amount, Asset, ChainId, PaymentId, Proof, QuoteId, RequestDigest};
+use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDigest};
 
 /// An address: forty hexadecimal digits, with an EIP-55 checksum where they are in mixed case.
 #[derive(Debug)]
@@ -56,4 +56,20 @@ text! {
         "An address, with the right EIP-55 checksum where it is in mixed case.";
     Hash: "^0x[0-9a-fA-F]{64}$", "0xc8fd000000000000000000000000000000000000000000000000000000000000",
         "Thirty-two bytes.";
+}
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Why something was refused, or not granted yet. Stable."))
+            .enum_values(Some(Code::ALL.iter().map(|code| code.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for Code {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Code")
+    }
 }

@@ -81,8 +81,9 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     }
 }
 
-/// The request that the proxy asks about. Named in two ways it has two readings, and one of them may be a client's.
-fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
+/// The method and target of the request that a proxy asks about. Named in two ways it has two readings, and one of them
+/// may be a client's.
+pub fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
     let headers = &request.headers;
     let forwarded = (one(headers, "x-forwarded-method")?, one(headers, "x-forwarded-uri")?);
     let original = (one(headers, "x-original-method")?, one(headers, "x-original-uri")?);
