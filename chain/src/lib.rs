@@ -20,6 +20,8 @@ mod error;
 mod heads;
 mod node;
 mod profile;
+#[cfg(feature = "reading")]
+pub mod reading;
 mod rpc;
 mod rpc_node;
 mod wire;
