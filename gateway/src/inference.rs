@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
+use salt402_protocol::object::Object;
 use salt402_protocol::{Code, Problem, Proof, QuoteId, RequestDigest};
 use salt402_verifier::http::{Fault, Order, Passage, Presented, no_store, read_json, vary};
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
     let digest = RequestDigest::of(&method, &path, &body);
-    let request: InferenceRequest = serde_json::from_slice(&body).map_err(|error| {
+    let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(&body).map_err(|error| {
         Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
     })?;
     let model = gateway.catalogue.get(&request.model).cloned().ok_or_else(|| {

@@ -64,6 +64,7 @@ pub struct VerifyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote_id: Option<QuoteId>,
     /// What had to be paid.
+    #[serde(deserialize_with = "crate::object::deserialize")]
     pub requirement: Requirement,
     /// Whether the payment is to be used up for this request.
     #[serde(default)]

@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
+use crate::object::Object;
 use crate::{Amount, Asset, ChainId, Quote, QuoteId, RequestDigest};
 
 /// The response header that carries [`PaymentDetails`] as one line of ASCII JSON.
@@ -51,6 +52,7 @@ pub struct PaymentDetails {
     /// The last second in which the payment may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
     /// What is paid for.
+    #[serde(deserialize_with = "crate::object::deserialize")]
     pub resource: Resource,
 }
 
@@ -121,7 +123,7 @@ impl PaymentDetails {
     /// Reads the header, and checks what a payer relies on: that both names of the chain are one chain and that the
     /// reference is the hash of the quote id.
     pub fn from_header(text: &str) -> Result<Self, DetailsError> {
-        let details: Self = serde_json::from_str(text)?;
+        let Object(details) = serde_json::from_str::<Object<Self>>(text)?;
         if details.version != 1 {
             return Err(DetailsError::Version(details.version));
         }

@@ -11,6 +11,7 @@ pub mod contracts;
 pub mod details;
 pub mod money;
 pub mod network;
+pub mod object;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod payment;

@@ -12,6 +12,9 @@ use url::Url;
 
 use crate::Verifier;
 
+/// Longest answer of a verifier to a question of ours, in bytes. The longest there is has under 4 KiB.
+const ANSWER: usize = 64 * 1024;
+
 /// A verifier, near or far.
 #[derive(Clone)]
 pub enum Desk {
@@ -119,7 +122,7 @@ impl RemoteVerifier {
             unavailable("it could not be reached")
         })?;
         let good = response.status().is_success();
-        let body = response.bytes().await.map_err(|_| unavailable("its answer broke off"))?;
+        let body = bounded(response).await?;
         if good {
             return serde_json::from_slice(&body).map_err(|_| unavailable("its answer was not understood"));
         }
@@ -130,13 +133,28 @@ impl RemoteVerifier {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
         match self.client.get(url).timeout(self.timeout).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
-            Ok(response) => Err(match response.json::<Problem>().await {
-                Ok(problem) => problem.detail,
-                Err(_) => "the verifier is not ready".into(),
-            }),
+            Ok(response) => {
+                let problem = bounded(response)
+                    .await
+                    .ok()
+                    .and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
+                Err(problem.map_or_else(|| "the verifier is not ready".into(), |problem| problem.detail))
+            }
             Err(_) => Err("the verifier could not be reached".into()),
         }
     }
+}
+
+/// An answer, read to its end unless it is longer than any answer of a verifier.
+async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| unavailable("its answer broke off"))? {
+        if body.len() + chunk.len() > ANSWER {
+            return Err(unavailable("its answer is longer than a verifier's"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn unavailable(what: &str) -> Problem {

@@ -2,11 +2,12 @@
 
 use salt402_protocol::api::{QuoteRequest, VerifyRequest};
 use salt402_protocol::details::PaymentDetails;
+use salt402_protocol::object::Object;
 use serde_json::Value;
 
 /// A body that is understood says the same when it is written again, and holds nothing that was passed over.
 pub(crate) fn verify(data: &[u8]) {
-    let Ok(request) = serde_json::from_slice::<VerifyRequest>(data) else { return };
+    let Ok(Object(request)) = serde_json::from_slice::<Object<VerifyRequest>>(data) else { return };
     let written = serde_json::to_vec(&request).unwrap();
     let again: VerifyRequest = serde_json::from_slice(&written).unwrap();
     assert_eq!(serde_json::to_vec(&again).unwrap(), written);
@@ -15,7 +16,7 @@ pub(crate) fn verify(data: &[u8]) {
 
 /// The same of a request for a quote.
 pub(crate) fn quote(data: &[u8]) {
-    let Ok(request) = serde_json::from_slice::<QuoteRequest>(data) else { return };
+    let Ok(Object(request)) = serde_json::from_slice::<Object<QuoteRequest>>(data) else { return };
     let written = serde_json::to_vec(&request).unwrap();
     let again: QuoteRequest = serde_json::from_slice(&written).unwrap();
     assert_eq!(serde_json::to_vec(&again).unwrap(), written);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::{Extensions, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, header};
 use bytes::Bytes;
+use salt402_protocol::object::Object;
 use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
 
@@ -26,7 +27,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
         let bytes = read_json(request, LIMIT).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+        serde_json::from_slice(&bytes).map(|Object(value)| Self(value)).map_err(|error| {
             Problem::new(Code::MalformedJson, format!("the body was not understood: {error}")).into()
         })
     }
@@ -34,13 +35,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
 
 /// Reads a body that declares itself JSON, up to `limit` bytes, within its listener's [`BodyPatience`].
 pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
-    let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
-    let json = match (kinds.next(), kinds.next()) {
-        (Some(kind), None) => kind.to_str().is_ok_and(is_json),
-        _ => false,
-    };
+    let headers = request.headers();
+    let json = sole(headers, header::CONTENT_TYPE).is_ok_and(|kind| kind.is_some_and(is_json));
     if !json {
-        let detail = "send one header Content-Type: application/json";
+        let detail = "send one header Content-Type: application/json; the text is UTF-8 and no other";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let detail = "send the body as it is, without Content-Encoding";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
     let patience = patience(request.extensions());
@@ -68,7 +70,50 @@ pub(crate) async fn read_body(body: Body, limit: usize, patience: Duration) -> R
     })
 }
 
+/// The one value of a header, if it has one; more than one, or one that is no text, is an error.
+fn sole(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+/// JSON is UTF-8 (RFC 8259). A charset that says so is superfluous, and one that says otherwise is another reading.
 fn is_json(kind: &str) -> bool {
-    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let mut parts = kind.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| {
+            let charset = parameter.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+            charset.is_none_or(|(_, value)| value.trim_matches('"').eq_ignore_ascii_case("utf-8"))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_declared_one_way() {
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+        ] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "",
+            "text/json",
+            "application/json, text/plain",
+            "application/jsonl",
+            "application/json; charset=utf-16",
+            "application/json; charset=utf-8; charset=latin1",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
 }
