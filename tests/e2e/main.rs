@@ -14,7 +14,9 @@ mod proxies;
 mod refusals;
 mod reorganization;
 mod roles;
+mod secrets;
 mod waiting;
+mod ways;
 
 /// The command under test.
 const SALT402: &str = env!("CARGO_BIN_EXE_salt402");

@@ -49,6 +49,9 @@ impl Document {
         let schema =
             &content.get(kind).unwrap_or_else(|| panic!("{what}: {kind} is not in the document"))["schema"];
         let instance = if kind.ends_with("json") { answer.json() } else { json!(answer.body) };
+        if answer.status == StatusCode::PAYMENT_REQUIRED {
+            uncached(answer);
+        }
         if answer.status == StatusCode::PAYMENT_REQUIRED && !answer.headers.contains_key("x-payment-details")
         {
             // Only time is missing: nobody is told how to pay.
@@ -61,6 +64,12 @@ impl Document {
             assert!(described.contains(&format!("`{code}`:")), "{what}: {code} is not in the document");
         }
     }
+}
+
+/// An answer that no cache may give to anybody else (attack T11).
+fn uncached(answer: &Answer) {
+    assert_eq!(answer.headers["cache-control"], "no-store, private");
+    assert_eq!(answer.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
 }
 
 /// OpenAPI's own schema of documents, from npm.
@@ -144,6 +153,7 @@ async fn answers_of_the_gateway(stack: &mut Stack, document: &Document) {
     let proof = stack.payer().pay(&details).await;
     let paid = stack.infer_with(&body, proof).await;
     assert_eq!(paid.status, StatusCode::OK);
+    uncached(&paid);
     document.check("post", path, &paid);
     let receipt: Value = serde_json::from_str(paid.headers["x-payment-receipt"].to_str().unwrap()).unwrap();
     document.holds(&json!({ "$ref": "#/components/schemas/PaymentView" }), &receipt, "X-Payment-Receipt");

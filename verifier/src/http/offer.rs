@@ -56,9 +56,9 @@ pub(crate) fn response(problem: &Problem, details: &PaymentDetails) -> Response<
     response
 }
 
-/// The headers that the answer depends on, for caches that do not heed `no-store`.
+/// The headers that the answer depends on, for caches that do not heed `no-store`. What else it depends on stays said.
 pub fn vary(headers: &mut axum::http::HeaderMap) {
-    headers.insert(
+    headers.append(
         header::VARY,
         HeaderValue::from_static("X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"),
     );
