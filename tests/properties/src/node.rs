@@ -11,7 +11,7 @@ const TRANSACTION: B256 = B256::repeat_byte(0x11);
 
 /// Logs that pass are of the contract and event that were asked about, in the span, in order, and of one block a height.
 pub(crate) fn logs(data: &[u8]) {
-    let query = LogQuery { contract: CONTRACT, topic: TOPIC };
+    let query = LogQuery::new(CONTRACT, vec![TOPIC]);
     let Ok(logs) = reading::logs(data, &query, 5, 9) else { return };
     let mut hashes = HashMap::new();
     for log in &logs {
