@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, Command, ConfigCommand};
+use crate::args::{Args, Command, ConfigCommand, IncidentsCommand};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -31,6 +31,8 @@ fn main() -> ExitCode {
             Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
             Command::Status(status) => commands::status(&status).await,
             Command::Pay(pay) => commands::pay(&pay).await,
+            Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
+            Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,
             Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
             Command::Config(ConfigCommand::Example) => commands::example(),
         }

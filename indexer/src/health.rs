@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use salt402_store::Coverage;
 use tokio::time::Instant;
 
 /// What a follower is doing.
@@ -30,11 +31,27 @@ pub struct Health {
     pub head: Option<u64>,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
+    /// How much was read of each contract: what is not read of one that was added later is read beside the head.
+    /// Empty until the follower has begun.
+    pub coverage: Vec<Coverage>,
 }
 
 impl Health {
     pub(crate) fn starting() -> Self {
-        Self { phase: Phase::Starting, indexed: None, head: None, current_at: None }
+        Self { phase: Phase::Starting, indexed: None, head: None, current_at: None, coverage: Vec::new() }
+    }
+
+    /// What of the past was not read yet, of whichever contract; `None` if all was. A payment there is not known to the
+    /// index, and is no less a payment.
+    pub fn unread(&self) -> Option<String> {
+        let unread =
+            self.coverage.iter().find_map(|known| Some((known.source.contract, known.unread.first()?)));
+        unread.map(|(contract, stretch)| {
+            format!(
+                "the past of the contract {contract} is still being read, blocks {} to {} next",
+                stretch.from, stretch.to
+            )
+        })
     }
 
     /// Why the index is not current, or `None` if it is: following, and at the node's head within `patience`.

@@ -37,6 +37,13 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer:
     deserializer.deserialize_map(Fields(PhantomData))
 }
 
+/// [`deserialize`] for a field that may be left out or null.
+pub fn optional<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::api::VerifyRequest;
@@ -54,6 +61,12 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Object<VerifyRequest>>(text).is_ok();
         assert!(read(&format!("{{\"proof\":\"0x{hash}\",\"requirement\":{{{named}}}}}")));
         assert!(!read(&format!("{{\"proof\":\"0x{hash}\",\"requirement\":[{terms},null]}}")));
+        let uses =
+            |usage: &str| format!("{{\"proof\":\"0x{hash}\",\"requirement\":{{{named}}},\"usage\":{usage}}}");
+        assert!(
+            read(&uses(&format!("{{\"request_digest\":\"0x{hash}\",\"most\":3}}"))) && read(&uses("null"))
+        );
+        assert!(!read(&uses(&format!("[\"0x{hash}\",3]"))));
         assert!(!read(&format!("[\"0x{hash}\",null,{{{named}}},false,\"\",0]")));
     }
 }

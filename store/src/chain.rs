@@ -1,10 +1,11 @@
 //! Chains: which one it is, where the index stands, and the headers it remembers.
 
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use salt402_protocol::{B256, ChainId};
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
@@ -47,6 +48,9 @@ pub struct ChainState {
     pub genesis: B256,
     /// Where the index stands; `None` before the first batch.
     pub cursor: Option<Cursor>,
+    /// The first block of the index; `None` before anything was followed. Nothing below it can be compared with a
+    /// header, and a contract's past may reach below it.
+    pub first_block: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
@@ -59,7 +63,8 @@ impl Store {
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT genesis_hash, cursor_number, cursor_hash, head_number, noted_at_ms FROM chains
+            "SELECT genesis_hash, cursor_number, cursor_hash, first_block, head_number, noted_at_ms
+             FROM chains
              WHERE chain_id = $1",
         )
         .bind(chain_id(chain))
@@ -69,6 +74,7 @@ impl Store {
             Ok(ChainState {
                 genesis: row.hash("genesis_hash")?,
                 cursor: cursor_of(&row)?,
+                first_block: row.maybe_number("first_block")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
             })
@@ -170,16 +176,16 @@ impl Write for NoteHead {
     }
 }
 
-/// Where the index stands, inside a transaction.
-pub(crate) async fn cursor(
-    connection: &mut SqliteConnection,
-    chain: ChainId,
-) -> Result<Option<Cursor>, StoreError> {
-    let row = sqlx::query("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = $1")
-        .bind(chain_id(chain))
-        .fetch_optional(connection)
-        .await?;
-    cursor_of(&row.ok_or(StoreError::UnknownChain { chain })?)
+/// Where the index stands, inside of a step.
+pub(crate) fn cursor(connection: &Connection, chain: ChainId) -> Result<Option<Cursor>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = ?1")?;
+    let mut rows = select.query([chain_id(chain)])?;
+    let row = rows.next()?.ok_or(StoreError::UnknownChain { chain })?;
+    if row.get_ref(0)? == ValueRef::Null || row.get_ref(1)? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Cursor { number: row.natural(0, "cursor_number")?, hash: row.hash_at(1, "cursor_hash")? }))
 }
 
 fn cursor_of(row: &SqliteRow) -> Result<Option<Cursor>, StoreError> {

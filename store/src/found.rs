@@ -1,8 +1,9 @@
 //! Payments that the node left out of its logs, and that were found by their receipt.
 
+use rusqlite::Connection;
+
 use crate::incident::{self, IncidentKind, NewIncident};
-use crate::transaction::WriteTransaction;
-use crate::work::{Write, send};
+use crate::steps::{Step, send_step};
 use crate::{Applied, Batch, Store, StoreError};
 
 impl Store {
@@ -10,23 +11,17 @@ impl Store {
     /// transaction.
     pub async fn apply_omitted(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
-        send(self.jobs(), Omitted(batch)).await
+        send_step(self.jobs(), Omitted(batch)).await
     }
 }
 
 struct Omitted(Batch);
 
-impl Write for Omitted {
+impl Step for Omitted {
     type Output = Applied;
 
-    const CHANGES_CHAIN: bool = true;
-
-    fn rows(&self) -> usize {
-        self.0.rows()
-    }
-
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Applied, StoreError> {
-        let applied = self.0.write(transaction).await?;
+    fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
+        let applied = self.0.write(connection)?;
         // Somebody else may have found them in the meantime: then nothing was missing any more.
         if applied.inserted + applied.restored > 0 {
             for placed in &self.0.payments {
@@ -42,7 +37,7 @@ impl Write for Omitted {
                     occurrences: 1,
                     detail: &detail,
                 };
-                incident::record(transaction.connection(), &new).await?;
+                incident::record(connection, &new)?;
             }
         }
         Ok(applied)

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use salt402_protocol::{B256, ChainId, PaymentId};
+use rusqlite::{Connection, params};
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
+use sqlx::QueryBuilder;
 use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::columns::{Columns as _, bound, chain_id};
 use crate::notice::{self, NoticeEvent};
+use crate::steps::{Step, send_step};
 use crate::{Store, StoreError, clock};
 
 /// What kind of thing happened.
@@ -67,6 +69,8 @@ pub struct Incident {
     pub chain: ChainId,
     /// The payment's transaction.
     pub transaction: B256,
+    /// Who paid; `None` where a database from before this was kept does not know.
+    pub payer: Option<Address>,
     /// When it began, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
     /// When it came right, in milliseconds since 1970 UTC; `None` while it is open. What does not last was never open.
@@ -77,6 +81,8 @@ pub struct Incident {
     pub changed_at_ms: u64,
     /// What happened, for people.
     pub detail: String,
+    /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
+    pub settled: Option<String>,
 }
 
 /// Which incidents are asked for.
@@ -142,6 +148,12 @@ impl Store {
         rows.iter().map(incident_of).collect()
     }
 
+    /// Resolves an incident although its payment did not come back, because an operator says that it was made good.
+    /// Says whether it was open. The same payment opens no further one. Durable when this returns.
+    pub async fn settle_incident(&self, id: u64, note: String) -> Result<bool, StoreError> {
+        send_step(self.jobs(), Settle { id, note }).await
+    }
+
     /// How many incidents there are, for every kind.
     pub async fn incident_counts(&self) -> Result<Vec<IncidentCount>, StoreError> {
         let mut reader = self.reader().await?;
@@ -175,35 +187,62 @@ pub(crate) struct NewIncident<'a> {
 
 /// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
 /// already is counted, and not told again.
-pub(crate) async fn record(
-    connection: &mut SqliteConnection,
-    incident: &NewIncident<'_>,
-) -> Result<(), StoreError> {
+pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Result<(), StoreError> {
     let now = clock::now_ms();
     let resolved = (!incident.kind.lasts()).then_some(now);
-    let row = sqlx::query(
-        "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, resolved_at_ms,
-                                occurrences, changed_at_ms, detail)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $5, $8)
-         ON CONFLICT (chain_id, payment_id, kind) WHERE kind IN ('replay_attempt', 'omitted_log')
-         DO UPDATE SET occurrences = occurrences + excluded.occurrences, changed_at_ms = excluded.changed_at_ms
-         RETURNING id, occurrences",
-    )
-    .bind(chain_id(incident.chain))
-    .bind(incident.kind.name())
-    .bind(incident.payment.0.as_slice())
-    .bind(incident.transaction.as_slice())
-    .bind(now)
-    .bind(resolved)
-    .bind(bound(incident.occurrences.max(1)))
-    .bind(incident.detail)
-    .fetch_one(&mut *connection)
-    .await?;
-    if row.number("occurrences")? > incident.occurrences.max(1) {
+    let occurrences = bound(incident.occurrences.max(1));
+    let (id, recorded): (i64, i64) = connection
+        .prepare_cached(
+            "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, resolved_at_ms,
+                                    occurrences, changed_at_ms, detail, payer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8,
+                     (SELECT p.payer FROM payments p
+                      WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3 LIMIT 1))
+             ON CONFLICT (chain_id, payment_id, kind) WHERE kind IN ('replay_attempt', 'omitted_log')
+             DO UPDATE SET occurrences = occurrences + excluded.occurrences, changed_at_ms = excluded.changed_at_ms
+             RETURNING id, occurrences",
+        )?
+        .query_row(
+            params![
+                chain_id(incident.chain),
+                incident.kind.name(),
+                incident.payment.0.as_slice(),
+                incident.transaction.as_slice(),
+                now,
+                resolved,
+                occurrences,
+                incident.detail,
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    if recorded > occurrences {
         return Ok(());
     }
     let event = if incident.kind.lasts() { NoticeEvent::Opened } else { NoticeEvent::Noted };
-    notice::write(connection, row.number("id")?, event, now).await
+    notice::write(connection, id, event, now)
+}
+
+struct Settle {
+    id: u64,
+    note: String,
+}
+
+/// A step, because requests may wait for it as they do for payments.
+impl Step for Settle {
+    type Output = bool;
+
+    fn write(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let now = clock::now_ms();
+        let settled = connection.execute(
+            "UPDATE incidents SET resolved_at_ms = ?2, changed_at_ms = ?2, settled = ?3
+             WHERE id = ?1 AND resolved_at_ms IS NULL",
+            params![bound(self.id), now, self.note],
+        )?;
+        if settled == 1 {
+            notice::write(connection, bound(self.id), NoticeEvent::Resolved, now)?;
+        }
+        Ok(settled == 1)
+    }
 }
 
 pub(crate) fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
@@ -218,6 +257,8 @@ pub(crate) fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
         occurrences: row.number("occurrences")?,
         changed_at_ms: row.number("changed_at_ms")?,
         detail: row.text("detail")?,
+        payer: row.maybe_address("payer")?,
+        settled: row.maybe_text("settled")?,
     })
 }
 

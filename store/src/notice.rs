@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sqlx::SqliteConnection;
+use rusqlite::{Connection, params};
 
 use crate::columns::{Columns as _, bound};
 use crate::incident::incident_of;
@@ -115,18 +115,15 @@ impl Store {
 }
 
 /// Writes a notice in the transaction of what it tells.
-pub(crate) async fn write(
-    connection: &mut SqliteConnection,
-    incident: u64,
+pub(crate) fn write(
+    connection: &Connection,
+    incident: i64,
     event: NoticeEvent,
     at_ms: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO notices (incident_id, event, at_ms) VALUES ($1, $2, $3)")
-        .bind(bound(incident))
-        .bind(event.name())
-        .bind(at_ms)
-        .execute(connection)
-        .await?;
+    connection
+        .prepare_cached("INSERT INTO notices (incident_id, event, at_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![incident, event.name(), at_ms])?;
     Ok(())
 }
 

@@ -10,12 +10,13 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 
 use crate::error::Complaint;
 use crate::readers::Readers;
+use crate::steps::StepSettings;
 use crate::{Options, StoreError, lock};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
-/// Pages that the writer keeps in memory: 16 MiB, enough for a batch of a back-fill.
-const WRITER_CACHE_KIB: u32 = 16 << 10;
+/// Pages that the writer keeps in memory.
+const WRITER_CACHE_KIB: u32 = 8 << 10;
 /// How long the last checkpoint waits for other processes. Short: whoever closes last does it all.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -23,6 +24,7 @@ const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Opened {
     pub(crate) writer_options: SqliteConnectOptions,
     pub(crate) writer: SqliteConnection,
+    pub(crate) steps: StepSettings,
     pub(crate) checkpointer: SqliteConnection,
     pub(crate) readers: Readers,
     pub(crate) watcher: SqliteConnection,
@@ -71,7 +73,12 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
     let watcher = reading.connect().await.map_err(|error| explain(path, error))?;
     let readers = Readers::open(&reading, options.readers).await.map_err(|error| explain(path, error))?;
     drop(opening);
-    Ok(Opened { writer_options, writer, checkpointer, readers, watcher })
+    let steps = StepSettings {
+        path: path.to_owned(),
+        busy_timeout: options.busy_timeout,
+        wal_limit: options.wal_limit,
+    };
+    Ok(Opened { writer_options, writer, steps, checkpointer, readers, watcher })
 }
 
 /// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
@@ -98,7 +105,9 @@ async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), S
 fn migrations() -> Vec<Migration> {
     let steps = [
         (1, "first", include_str!("../migrations/0001_first.sql")),
+        (2, "policy", include_str!("../migrations/0002_policy.sql")),
         (3, "incidents", include_str!("../migrations/0003_incidents.sql")),
+        (4, "sources", include_str!("../migrations/0004_sources.sql")),
     ];
     steps
         .into_iter()

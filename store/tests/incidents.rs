@@ -53,6 +53,7 @@ async fn a_payment_that_was_left_out_of_the_logs_is_noted_with_its_row_or_not_at
         payments: vec![support::placed(2, one.block)],
         cursor,
         head: cursor.number,
+        undecoded: Vec::new(),
         prune_below: None,
     };
     // Computed from a place where the index stands no more: neither row nor incident.

@@ -10,6 +10,7 @@ mod crash;
 mod incidents;
 mod openapi;
 mod paid;
+mod policy;
 mod proxies;
 mod refusals;
 mod reorganization;

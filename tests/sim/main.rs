@@ -14,6 +14,7 @@ mod f_answers;
 mod f_forks;
 mod f_heads;
 mod f_lives;
+mod f_past;
 mod faults;
 mod gate;
 mod growth;

@@ -4,10 +4,13 @@
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 
 mod desk;
+mod grant;
 pub mod http;
 mod incidents;
 pub mod judge;
+mod limits;
 pub mod policy;
+mod tending;
 mod verifier;
 mod waker;
 mod watch;
@@ -15,7 +18,8 @@ mod webhook;
 
 pub use desk::{Desk, RemoteError, RemoteVerifier};
 pub use incidents::count_incidents;
-pub use policy::{ChainPolicy, Depth, Policy};
+pub use limits::{AccountLimits, Rate};
+pub use policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;

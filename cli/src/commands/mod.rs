@@ -1,11 +1,14 @@
 //! What each command does.
 
 mod check;
+mod explain;
+mod incidents;
 mod pay;
 mod run;
 mod status;
 
 pub(crate) use check::{check, example};
+pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;
 pub(crate) use run::run;
 pub(crate) use status::status;

@@ -4,7 +4,9 @@ mod chain;
 mod connections;
 mod forward_auth;
 mod gateway;
+mod limits;
 mod payment;
+mod policy;
 mod secret;
 mod socket;
 mod text;
@@ -22,8 +24,10 @@ pub(crate) use chain::{ChainConfig, ResolvedChain};
 pub(crate) use connections::ConnectionsConfig;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
+pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
-pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment, webhook_key};
+pub(crate) use policy::ResolvedPolicy;
+pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
 pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
@@ -44,6 +48,9 @@ pub(crate) struct Config {
     /// The verifier; left out, its defaults.
     #[serde(default)]
     pub(crate) verifier: VerifierConfig,
+    /// How often; left out, without limit.
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
     /// On which chain, to whom and in what to be paid; needed where something is sold.
     #[serde(default)]
     payment: Option<PaymentConfig>,
@@ -142,7 +149,17 @@ impl Config {
 
     /// The chains, with their profiles, contracts and nodes.
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
-        self.chains.iter().map(|(name, chain)| chain.resolve(name, &self.folder)).collect()
+        let resolve = |(name, chain): (&String, &ChainConfig)| {
+            let chain = chain.resolve(name, &self.folder)?;
+            match &self.payment {
+                Some(payment) if payment.chain(self)? == chain.profile.chain_id => {
+                    payment.accepted(&chain.policy)?;
+                }
+                _ => {}
+            }
+            Ok(chain)
+        };
+        self.chains.iter().map(resolve).collect()
     }
 
     /// On which chain, to whom and in what to be paid.
@@ -170,6 +187,7 @@ impl Config {
         if let Some(webhook) = &self.webhook {
             webhook.check()?;
         }
+        self.limits.check()?;
         if let Some(payment) = &self.payment {
             payment.check(self)?;
         }

@@ -11,7 +11,11 @@ pub(crate) fn verify(data: &[u8]) {
     let written = serde_json::to_vec(&request).unwrap();
     let again: VerifyRequest = serde_json::from_slice(&written).unwrap();
     assert_eq!(serde_json::to_vec(&again).unwrap(), written);
-    same(data, &written, &["quote_id", "claim", "claimant", "wait_ms", "confirmations"]);
+    same(
+        data,
+        &written,
+        &["quote_id", "claim", "claimant", "wait_ms", "usage", "again_only", "confirmations"],
+    );
 }
 
 /// The same of a request for a quote.

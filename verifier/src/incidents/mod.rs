@@ -21,6 +21,8 @@ pub(crate) fn view(incident: Incident) -> IncidentView {
         chain: incident.chain,
         payment_id: incident.payment,
         transaction: incident.transaction,
+        payer: incident.payer,
+        settled: incident.settled,
         opened_at_ms: incident.opened_at_ms,
         resolved_at_ms: incident.resolved_at_ms,
         occurrences: incident.occurrences,

@@ -48,6 +48,15 @@ pub const PAID: &[Code] = &[
     Code::AwaitingConfirmations,
     Code::PaymentOrphaned,
     Code::VerifierUnavailable,
+    Code::AddressLimited,
+    Code::AccountLimited,
+    Code::CoolDown,
+    Code::UsesExhausted,
+    Code::ExposureExceeded,
+    Code::PayerHasLoss,
+    Code::PayerRefused,
+    Code::AssetNotAccepted,
+    Code::PayeeNotAccepted,
 ];
 
 const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
@@ -83,7 +92,12 @@ struct Verifier;
 /// The verifier's document.
 pub(crate) fn document() -> Document {
     let mut document = Verifier::openapi();
-    let bodied = [GUARDED, WITH_BODY, &[Code::UnknownChain, Code::InvalidRequest]].concat();
+    let bodied = [
+        GUARDED,
+        WITH_BODY,
+        &[Code::UnknownChain, Code::InvalidRequest, Code::AssetNotAccepted, Code::PayeeNotAccepted],
+    ]
+    .concat();
     refuse(&mut document, "/v1/quotes", "post", &Refusals { codes: &bodied, ..Refusals::default() });
     refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &bodied, ..Refusals::default() });
     let asked = [GUARDED, &[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]].concat();

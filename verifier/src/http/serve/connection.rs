@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -28,6 +30,8 @@ const SLACK: usize = 64 * 1024;
 /// How connections are served.
 pub(super) struct Connection {
     pub(super) name: &'static str,
+    /// Who asks; a socket in the file system does not say.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) router: Router,
     pub(super) limits: Limits,
 }
@@ -35,7 +39,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Serves until the client or we have had enough, or until `stop` and the end of the request under way.
     pub(super) async fn run(self, stream: Stream, stop: CancellationToken) {
-        let Self { name, router, limits } = self;
+        let Self { name, peer, router, limits } = self;
         let limits = Arc::new(limits);
         let watch = Watch::new();
         let mut stream = TimeoutWriter::new(stream);
@@ -43,8 +47,12 @@ impl Connection {
         let io = TokioIo::new(Heard { stream: Box::pin(stream), watch: watch.clone() });
         let service = {
             let (limits, watch) = (Arc::clone(&limits), watch.clone());
-            hyper::service::service_fn(move |request| {
+            hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 watch.serve();
+                // Limits by address ask for it.
+                if let Some(peer) = peer {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                }
                 Box::pin(answer(router.clone(), request, Arc::clone(&limits), Served(watch.clone())))
             })
         };

@@ -65,7 +65,7 @@ impl Listener {
         UnixSocket::bind(path, mode).map(Self::Unix)
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Option<std::net::IpAddr>)> {
+    async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -73,7 +73,7 @@ impl Listener {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY could not be set");
                 }
-                Ok((Either::Left(stream), Some(peer.ip().to_canonical())))
+                Ok((Either::Left(stream), Some(peer)))
             }
             Self::Unix(socket) => Ok((Either::Right(socket.accept().await?), None)),
         }
@@ -106,9 +106,9 @@ pub async fn serve(
                 continue;
             }
         };
-        match gate.enter(peer) {
+        match gate.enter(peer.map(|peer| peer.ip().to_canonical())) {
             Ok(pass) => {
-                let connection = Connection { name, router: router.clone(), limits: limits.clone() };
+                let connection = Connection { name, peer, router: router.clone(), limits: limits.clone() };
                 let (stop, cut) = (stop.clone(), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
