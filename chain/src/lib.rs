@@ -28,6 +28,8 @@ mod node;
 mod pinned;
 mod pool;
 mod profile;
+#[cfg(feature = "reading")]
+pub mod reading;
 mod rpc;
 mod rpc_node;
 mod standing;

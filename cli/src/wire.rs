@@ -12,13 +12,14 @@ use salt402_protocol::{Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
-    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch, Webhook,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, verifier_token};
-use crate::listen;
+use crate::config::{
+    Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, unix_path, verifier_token, webhook_key,
+};
 
 /// Which parts a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ impl Parts {
     pub(crate) const SERVE: Self = Self { index: false, verify: false, serve: true };
 }
 
+/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often grants that became final are forgotten.
@@ -101,6 +104,7 @@ impl Process {
             let missing = Missing::new(node, store.clone(), follower_options(chain));
             verified.push(VerifierChain { policy: policy(chain), watch, missing });
         }
+        self.watch_incidents(config, parts, &store, stop)?;
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
@@ -113,20 +117,21 @@ impl Process {
         verifier.prepare().await?;
         self.tasks.spawn(tend(verifier.clone(), stop.clone()));
         let token = verifier_token(config)?.map(|token| Token::new(&token));
-        let listener = listen::bind("verifier", config.verifier.listen).await?;
-        let address = listener.local_addr()?;
-        let router = if parts.verify {
-            tracing::info!(%address, "verifier listens");
-            let auth = forward_auth(config, &verifier)?;
-            let options =
-                ApiOptions { metrics: Some(metrics), auth, token, addresses: config.limits.addresses()? };
-            salt402_verifier::http::router(verifier.clone(), options)
-        } else {
-            tracing::info!(%address, "status and metrics listen");
-            let options = ApiOptions { metrics: Some(metrics), token, ..ApiOptions::default() };
-            salt402_verifier::http::watch_router(verifier.clone(), options)
+        let bound = config.verifier.place(config).bind().await?;
+        let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
+        let addresses = if parts.verify { config.limits.addresses()? } else { None };
+        let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
+        let router = |inside: bool| {
+            let token = if inside { socket_token.clone() } else { token.clone() };
+            let (auth, addresses) = (auth.clone(), addresses.clone());
+            let options = ApiOptions { metrics: Some(metrics.clone()), auth, token, addresses };
+            if parts.verify {
+                salt402_verifier::http::router(verifier.clone(), options)
+            } else {
+                salt402_verifier::http::watch_router(verifier.clone(), options)
+            }
         };
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        bound.serve(&mut self.tasks, router, stop);
         Ok(Some(verifier))
     }
 
@@ -150,6 +155,30 @@ impl Process {
             Ok(())
         });
         Ok(Arc::new(pool))
+    }
+
+    /// Incidents are counted by every process over the database, and told by the one that indexes.
+    fn watch_incidents(
+        &mut self,
+        config: &Config,
+        parts: Parts,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let counting = salt402_verifier::count_incidents(store.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            counting.await;
+            Ok(())
+        });
+        if let (Some(webhook), true) = (&config.webhook, parts.index) {
+            let key = webhook_key(config, webhook)?;
+            let telling = Webhook::new(webhook.url.clone(), key, store.clone())?.run(stop.clone());
+            self.tasks.spawn(async move {
+                telling.await;
+                Ok(())
+            });
+        }
+        Ok(())
     }
 
     fn follow(
@@ -187,10 +216,12 @@ impl Process {
                 })?;
                 let store = open(config.gateway_database()).await?;
                 self.stores.push(store.clone());
-                (
-                    Desk::There(RemoteVerifier::new(url, verifier_token(config)?, Duration::from_secs(10))?),
-                    store,
-                )
+                let token = verifier_token(config)?;
+                let remote = match unix_path(&url) {
+                    Some(path) => RemoteVerifier::at_socket(&config.path(&path), token, PATIENCE)?,
+                    None => RemoteVerifier::new(url, token, PATIENCE)?,
+                };
+                (Desk::There(remote), store)
             }
         };
         self.locks.push(store.lock_serving()?);
@@ -214,10 +245,8 @@ impl Process {
             addresses: config.limits.addresses()?,
         };
         let gateway_part = Gateway::new(options);
-        let listener = listen::bind("gateway", gateway.listen).await?;
-        tracing::info!(address = %listener.local_addr()?, "gateway listens");
-        let router = salt402_gateway::router(gateway_part.clone(), Some(metrics));
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        let router = |_| salt402_gateway::router(gateway_part.clone(), Some(metrics.clone()));
+        gateway.place(config).bind().await?.serve(&mut self.tasks, router, stop);
         self.gateway = Some(gateway_part);
         Ok(())
     }

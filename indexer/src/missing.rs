@@ -158,20 +158,23 @@ impl Missing {
     ) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
         let found = payments.len() as u64;
-        self.0
-            .store
-            .apply(Batch {
-                chain,
-                expected: Some(cursor),
-                keep_through: None,
-                blocks: Vec::new(),
-                payments,
-                cursor,
-                head: cursor.number,
-                undecoded: Vec::new(),
-                prune_below: None,
-            })
-            .await?;
+        let batch = Batch {
+            chain,
+            expected: Some(cursor),
+            keep_through: None,
+            blocks: Vec::new(),
+            payments,
+            cursor,
+            head: cursor.number,
+            undecoded: Vec::new(),
+            prune_below: None,
+        };
+        // A payment beside the chain is in no logs by the chain's own rules; one on it was left out by the node.
+        if selected {
+            self.0.store.apply_omitted(batch).await?;
+        } else {
+            self.0.store.apply(batch).await?;
+        }
         let reason = if selected { "omitted" } else { "merged" };
         tracing::warn!(%chain, found, reason, "payments were in no logs and were found by their receipt");
         metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)

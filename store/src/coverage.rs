@@ -12,7 +12,7 @@ use salt402_protocol::{Address, B256, ChainId};
 use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::steps::{Step, send_step};
-use crate::{Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, incident};
+use crate::{Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, lost};
 
 /// A contract that is followed, as the store tells it from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -240,7 +240,7 @@ impl Step for Past {
             .prepare_cached("UPDATE chains SET payments = payments + ?2 WHERE chain_id = ?1")?
             .execute(params![chain_id(chain), bound(inserted)])?;
         if inserted > 0 {
-            incident::resolve_found(connection, chain)?;
+            lost::resolve_found(connection, chain)?;
         }
         Ok(Applied { inserted, ..Applied::default() })
     }

@@ -120,6 +120,10 @@ async fn a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
     assert_ne!(known["payments"][0]["block_hash"], beside.to_string(), "it is as deep as it is known to be");
     assert_eq!(known["payments"][0]["confirmations"], 1, "{known}");
     assert_eq!(stack.upstream.asked(), 2);
+    // The node's omission is an incident; that a block was merged is none.
+    let incidents = stack.get(&format!("{}/v1/incidents?kind=omitted_log", stack.verifier)).await.json();
+    assert_eq!(incidents["incidents"].as_array().unwrap().len(), 1, "{incidents}");
+    assert_eq!(incidents["incidents"][0]["transaction"], first.to_string());
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
     for reason in ["omitted", "merged"] {
         assert!(metrics.contains(&format!("reason=\"{reason}\"}} 1")), "{metrics}");

@@ -44,7 +44,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    println!("  verify on {}{token}", config.verifier.listen);
+    println!("  verify on {}{token}", config.verifier.place(&config));
     println!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
@@ -67,10 +67,14 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             println!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
         }
     }
+    if let Some(webhook) = &config.webhook {
+        // The rest of an address may hold a secret.
+        println!("  tell of incidents at {}", webhook.url.origin().ascii_serialization());
+    }
     match &config.gateway {
         None => println!("  no gateway"),
         Some(gateway) => {
-            println!("  serve on {}", gateway.listen);
+            println!("  serve on {}", gateway.place(&config));
             for (name, model) in gateway.catalogue(&config)?.0 {
                 println!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

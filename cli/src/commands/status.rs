@@ -8,14 +8,19 @@ use salt402_protocol::Problem;
 use salt402_protocol::api::StatusResponse;
 
 use crate::args::StatusArgs;
-use crate::config::verifier_token_of_environment;
+use crate::config::{behind_socket, unix_path, verifier_token_of_environment};
 
 /// Asks and prints, once or every second. Succeeds while everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-    let url = args.url.join("v1/status")?;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
+    let (client, base) = match unix_path(&args.url) {
+        Some(path) => (client.unix_socket(path), behind_socket()?),
+        None => (client, args.url.clone()),
+    };
+    let client = client.build()?;
+    let url = base.join("v1/status")?;
     loop {
-        let status = ask(&client, &url).await;
+        let status = ask(&client, &url, &args.url).await;
         match &status {
             Ok(status) => print(status, args.json)?,
             Err(error) if args.watch => tracing::warn!("{error:#}"),
@@ -31,13 +36,13 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<StatusResponse> {
+async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<StatusResponse> {
     let mut request = client.get(url.clone());
     if let Some(token) = verifier_token_of_environment() {
         request = request.bearer_auth(token);
     }
     let response = request.send().await.with_context(|| {
-        format!("no salt402 answers at {url}: is `salt402 up` running there? --url names another address")
+        format!("no salt402 answers at {at}: is `salt402 up` running there? --url names another address")
     })?;
     if !response.status().is_success() {
         let problem: Problem = response.json().await.context("the answer is no salt402's")?;
