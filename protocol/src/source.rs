@@ -83,10 +83,7 @@ impl Source {
     /// Whether its events say all that there is to know. Those of the others only tell in which transactions to look,
     /// and the transaction is completed by its receipt.
     pub fn is_direct(&self) -> bool {
-        matches!(
-            self.kind,
-            SourceKind::SaltPay | SourceKind::SaltChannels | SourceKind::X402BatchSettlement
-        )
+        matches!(self.kind, SourceKind::SaltPay | SourceKind::SaltChannels | SourceKind::X402BatchSettlement)
     }
 
     /// The questions whose answers hold every event that counts, or one of every transaction that holds something.
@@ -107,7 +104,18 @@ impl Source {
                 Vec::new(),
                 payees.iter().map(|payee| payee.into_word()).collect(),
             ]),
-            SourceKind::CitratePaywall { .. } => own(vec![vec![ICitratePaywall::AccessGranted::SIGNATURE_HASH]]),
+            SourceKind::CitratePaywall { .. } => {
+                own(vec![vec![ICitratePaywall::AccessGranted::SIGNATURE_HASH]])
+            }
+        }
+    }
+
+    /// The tokens and payees that it names, where its questions do not.
+    pub fn chosen(&self) -> Vec<Address> {
+        match &self.kind {
+            SourceKind::CitrateFacilitator { tokens, .. } => tokens.clone(),
+            SourceKind::CitratePaywall { tokens, payees } => [tokens.as_slice(), payees].concat(),
+            _ => Vec::new(),
         }
     }
 
@@ -167,7 +175,8 @@ mod tests {
     #[test]
     fn a_token_and_the_proxies_that_settle_in_it_ask_one_question() {
         let (token, payee) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        let source = |contract: u8, kind| Source { contract: Address::repeat_byte(contract), kind, start_block: 0 };
+        let source =
+            |contract: u8, kind| Source { contract: Address::repeat_byte(contract), kind, start_block: 0 };
         let of_token = source(1, SourceKind::Eip3009Token { payees: vec![payee] });
         let of_proxy = source(
             3,

@@ -67,7 +67,8 @@ pub struct Whole<'a> {
 /// say what.
 pub fn needs_call(sources: &[Source], logs: &[(Address, &LogData)]) -> bool {
     sources.iter().any(|source| {
-        matches!(source.kind, SourceKind::X402Proxy { .. }) && !silent_settlements(source.contract, logs).is_empty()
+        matches!(source.kind, SourceKind::X402Proxy { .. })
+            && !silent_settlements(source.contract, logs).is_empty()
     })
 }
 
@@ -111,7 +112,10 @@ fn undecodable(sources: &[Source], logs: &[(Address, &LogData)], decoded: &Decod
         let direct = sources.iter().filter(|source| source.is_direct() && source.contract == *contract);
         direct.flat_map(Source::questions).any(|question| {
             let signatures = question.topics.first();
-            content.topics().first().is_some_and(|topic| signatures.is_some_and(|known| known.contains(topic)))
+            content
+                .topics()
+                .first()
+                .is_some_and(|topic| signatures.is_some_and(|known| known.contains(topic)))
         })
     });
     followed.count().saturating_sub(decoded.payments.len() + decoded.channels.len())
@@ -146,7 +150,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(chain: ChainId, sources: &'a [Source], whole: Whole<'a>) -> Self {
-        let transfers = whole.logs.iter().enumerate().filter(|(_, (_, content))| is::<IToken::Transfer>(content));
+        let transfers =
+            whole.logs.iter().enumerate().filter(|(_, (_, content))| is::<IToken::Transfer>(content));
         let transfers = transfers
             .map(|(place, (token, content))| {
                 let event = IToken::Transfer::decode_log_data_validate(content).ok();
@@ -174,7 +179,8 @@ impl<'a> Reader<'a> {
     /// The transfer that stands nearest before a log: whoever logs right after it moved money means this one. A
     /// transfer of another contract in between means that it was not.
     fn transfer_before(&self, place: usize) -> Option<(usize, Transfer)> {
-        let (before, transfer) = (0..place).rev().find_map(|before| Some((before, self.transfers.get(&before)?)))?;
+        let (before, transfer) =
+            (0..place).rev().find_map(|before| Some((before, self.transfers.get(&before)?)))?;
         transfer.filter(|_| !self.used.contains(&before)).map(|transfer| (before, transfer))
     }
 
@@ -229,7 +235,8 @@ impl<'a> Reader<'a> {
     fn proxies(&mut self) {
         for source in self.sources {
             if let SourceKind::X402Proxy { scheme, tokens, payees } = &source.kind {
-                let counts = |token: Address, payee: Address| tokens.contains(&token) && payees.contains(&payee);
+                let counts =
+                    |token: Address, payee: Address| tokens.contains(&token) && payees.contains(&payee);
                 self.telling_proxy(source.contract, &counts);
                 self.silent_proxy(source.contract, *scheme, &counts);
             }
@@ -242,7 +249,9 @@ impl<'a> Reader<'a> {
             if *contract != proxy {
                 continue;
             }
-            let Ok(event) = IX402Permit2Proxy::PaymentSettled::decode_log_data_validate(content) else { continue };
+            let Ok(event) = IX402Permit2Proxy::PaymentSettled::decode_log_data_validate(content) else {
+                continue;
+            };
             let paid = (event.owner, event.payee, event.amount);
             let moved = self.use_transfer_before(place, event.token, paid);
             if !counts(event.token, event.payee) {
@@ -253,7 +262,10 @@ impl<'a> Reader<'a> {
                     let payment = self.permit2_payment(proxy, event.token, paid, event.nonce);
                     self.add(place, transfer, payment);
                 }
-                None => self.doubt(place, "the proxy says that a payment was settled, the token moved something else"),
+                None => self.doubt(
+                    place,
+                    "the proxy says that a payment was settled, the token moved something else",
+                ),
             }
         }
     }
@@ -273,7 +285,8 @@ impl<'a> Reader<'a> {
         let harmless = |target: Address| {
             target == PERMIT2
                 || sources.iter().any(|source| {
-                    source.contract == target || tokens_of(&source.kind).is_some_and(|own| own.contains(&target))
+                    source.contract == target
+                        || tokens_of(&source.kind).is_some_and(|own| own.contains(&target))
                 })
         };
         let asked = self.whole.call.and_then(|call| permit2::asked(call, proxy, scheme, harmless));
@@ -291,13 +304,10 @@ impl<'a> Reader<'a> {
         for (place, with_permit, before, transfer) in &moved {
             let paid = (transfer.from, transfer.to, transfer.value);
             let key = (transfer.token, transfer.from, transfer.to, transfer.value, *with_permit);
-            let fits = |one: &&permit2::Asked| {
-                (one.token, one.owner, one.payee, one.amount, one.with_permit) == key
-            };
-            let settlements = moved
-                .iter()
-                .filter(|(_, p, _, t)| (t.token, t.from, t.to, t.value, *p) == key)
-                .count();
+            let fits =
+                |one: &&permit2::Asked| (one.token, one.owner, one.payee, one.amount, one.with_permit) == key;
+            let settlements =
+                moved.iter().filter(|(_, p, _, t)| (t.token, t.from, t.to, t.value, *p) == key).count();
             let candidates: Vec<_> = asked.iter().flatten().filter(fits).collect();
             let next = matched.entry(key).or_default();
             let nth = *next;
@@ -305,16 +315,18 @@ impl<'a> Reader<'a> {
             // As many were asked for as were settled: then these are those, in this order.
             let identified = (candidates.len() == settlements).then(|| candidates.get(nth)).flatten();
             match identified {
-                Some(one) if self.used.insert(*before) => {
+                Some(one) => {
+                    // Its own: no other settlement stands between the two.
+                    self.used.insert(*before);
                     if counts(transfer.token, transfer.to) {
                         let payment = self.permit2_payment(proxy, transfer.token, paid, one.nonce);
                         self.add(*place, *before, payment);
                     }
                 }
-                _ if counts(transfer.token, transfer.to) => {
+                None if counts(transfer.token, transfer.to) => {
                     self.doubt(*place, "the proxy settled a payment, and it cannot be told which");
                 }
-                _ => {}
+                None => {}
             }
         }
     }
@@ -395,7 +407,8 @@ impl<'a> Reader<'a> {
             match &source.kind {
                 SourceKind::Eip3009Token { payees } => {
                     for (index, (_, _, payment)) in moved.iter().enumerate() {
-                        admitted[index] |= payment.contract == source.contract && payees.contains(&payment.payee);
+                        admitted[index] |=
+                            payment.contract == source.contract && payees.contains(&payment.payee);
                     }
                 }
                 SourceKind::CitrateFacilitator { tokens, payees } => {
@@ -422,12 +435,14 @@ impl<'a> Reader<'a> {
 
     /// Whether a facilitator says that it settled an authorization.
     fn facilitated(&self, facilitator: Address, place: usize, payment: &Payment) -> bool {
-        self.whole.logs[place..].iter().filter(|(contract, _)| *contract == facilitator).any(|(_, content)| {
-            ICitrateFacilitator::PaymentSettled::decode_log_data_validate(content).is_ok_and(|event| {
-                (event.from, event.to, event.value, event.nonce)
-                    == (payment.payer, payment.payee, payment.amount.0, payment.reference)
-            })
-        })
+        self.whole.logs[place..].iter().filter(|(contract, _)| *contract == facilitator).any(
+            |(_, content)| {
+                ICitrateFacilitator::PaymentSettled::decode_log_data_validate(content).is_ok_and(|event| {
+                    (event.from, event.to, event.value, event.nonce)
+                        == (payment.payer, payment.payee, payment.amount.0, payment.reference)
+                })
+            },
+        )
     }
 
     /// Access that a paywall gave. Its event names payer and amount and no nonce: with as many authorizations as there

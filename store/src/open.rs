@@ -107,6 +107,7 @@ fn migrations() -> Vec<Migration> {
         (1, "first", include_str!("../migrations/0001_first.sql")),
         (2, "policy", include_str!("../migrations/0002_policy.sql")),
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
+        (5, "channels", include_str!("../migrations/0005_channels.sql")),
     ];
     steps
         .into_iter()

@@ -13,6 +13,7 @@ mod proxies;
 mod refusals;
 mod reorganization;
 mod roles;
+mod sources;
 mod waiting;
 
 /// The command under test.

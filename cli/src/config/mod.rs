@@ -1,6 +1,7 @@
 //! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
 
 mod chain;
+mod deployment;
 mod forward_auth;
 mod gateway;
 mod limits;
@@ -8,6 +9,7 @@ mod nodes;
 mod payment;
 mod policy;
 mod secret;
+mod source;
 mod text;
 mod verifier;
 
@@ -25,6 +27,7 @@ pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
 pub(crate) use policy::ResolvedPolicy;
 pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment};
+pub(crate) use source::explain as explain_source;
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 
@@ -142,12 +145,11 @@ impl Config {
     /// The chains, with their profiles, contracts and nodes.
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
         let resolve = |(name, chain): (&String, &ChainConfig)| {
-            let chain = chain.resolve(name, &self.folder)?;
-            match &self.payment {
-                Some(payment) if payment.chain(self)? == chain.profile.chain_id => {
-                    payment.accepted(&chain.policy)?;
-                }
-                _ => {}
+            let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
+            let paid = payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?;
+            let chain = chain.resolve(name, &self.folder, paid)?;
+            if let Some(payment) = payment {
+                payment.accepted(&chain.policy)?;
             }
             Ok(chain)
         };
