@@ -160,6 +160,30 @@ async fn an_authorization_that_is_mined_again_in_another_transaction_is_the_same
     assert_eq!(stack.status().await["open_incidents"], 0);
 }
 
+/// The past of a token that is followed later is read, and its payments are those that would have been found then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_followed_later_brings_its_past() {
+    let mut stack = Stack::start_with(SALT402, paid_in("WRAPPED_SALT", &[])).await;
+    let token = stack.deployment.wrapped_salt;
+    stack.payer().wrap(token, Amount(U256::from(1_000_000))).await;
+    let body = inference("later");
+    let details = stack.quote(&body).await;
+    let submitter = TestPayer::submitter(&stack.anvil);
+    let proof = submitter.call(token, wrapped_salt_call(&details, token), Amount::ZERO).await;
+    stack.anvil.mine(70).await;
+    let height = stack.anvil.height().await;
+    stack.indexed(height).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 0);
+
+    assert!(stack.process.take().unwrap().terminate().success());
+    stack.configure(&paid_in("WRAPPED_SALT", &["eip3009-token", "x402-exact-proxy"]));
+    stack.up().await;
+    let url = format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier);
+    let known = stack.until(&url, |answer| answer.json()["payments"][0]["canonical"] == true).await.json();
+    assert_eq!(known["payments"].as_array().map(Vec::len), Some(1), "{known}");
+    served_once(&stack, "later", proof, token, &details).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_of_the_deployment_are_followed_without_being_named() {
     let mut stack = Stack::start(SALT402).await;
