@@ -16,8 +16,11 @@
 
 mod apply;
 mod batch;
+mod beside;
 mod bulk;
 mod chain;
+mod channel;
+mod channel_rows;
 mod checkpoint;
 mod claim;
 mod clock;
@@ -47,7 +50,9 @@ mod work;
 mod writer;
 
 pub use batch::{Applied, Batch};
+pub use beside::{AmbiguityRow, Beside, Placed};
 pub use chain::{Block, ChainState, Cursor};
+pub use channel::{ChannelRow, ChannelsOf};
 pub use claim::{ClaimLimits, ClaimResult, NewClaim};
 pub use counts::Counts;
 pub use coverage::{Coverage, Past, SourceKey, Stretch};
