@@ -56,6 +56,7 @@ impl Follower {
         // gone and the new ones not there yet.
         let to = cursor.number.max(settled.min(from.saturating_add(self.span - 1)));
         let keep_through = Some(from.saturating_sub(1));
+        self.within_finality(Some(cursor), keep_through)?;
         if self.fill(Range { cursor: Some(cursor), base, keep_through, from, to, head }).await? {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::patience::Patient;
 use crate::ticks::Ticks;
-use crate::{Health, IndexError, Phase, ancestry, blocks};
+use crate::{Health, IndexError, ancestry, blocks};
 
 /// Blocks whose logs are asked for at once, at the head.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -75,8 +75,8 @@ impl Follower {
     }
 
     /// Follows until `stop`. Failures of the node or the store are retried with growing pauses; what only the operator
-    /// can mend (another chain, a reset chain, a reorganization deeper than what is kept) halts the follower, which
-    /// goes on saying so, while what is indexed can still be read.
+    /// can mend (another chain, a reset chain, a reorganization deeper than what is final) halts the follower, which
+    /// goes on saying so until the operator has decided, while what is indexed can still be read.
     ///
     /// It stops wherever it stands, also while a node lets it wait: a step is one transaction or nothing.
     pub async fn run(mut self, stop: CancellationToken) {
@@ -115,9 +115,8 @@ impl Follower {
                     pause = (pause * 2).min(PAUSES.1);
                 }
                 Err(error) => {
-                    tracing::error!(chain = %self.options.chain, %error, "halted: the operator must act");
-                    self.health.send_modify(|health| health.phase = Phase::Halted(error.to_string()));
-                    return std::future::pending().await;
+                    self.halted(&error).await;
+                    connected = false;
                 }
             }
         }
@@ -141,7 +140,12 @@ impl Follower {
         let chain = self.options.chain;
         let profile = self.node.profile();
         let (finality_depth, window) = (profile.finality_depth, profile.reorg_window);
-        let cursor = self.store.chain_state(chain).await?.and_then(|state| state.cursor);
+        let state = self.store.chain_state(chain).await?;
+        let cursor = state.and_then(|state| state.cursor);
+        if let Some(halt) = state.and_then(|state| state.halt) {
+            self.resume(cursor, halt).await?;
+            return Ok(Step::Advanced);
+        }
         let head = self.node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
         let start = self.options.start_block();
         let next = cursor.map_or(start, |cursor| cursor.number + 1);
@@ -173,6 +177,7 @@ impl Follower {
             self.identify().await?;
         }
         let path = path?;
+        self.within_finality(cursor, path.keep_through)?;
         if let Some(tip) = path.fresh.last() {
             let tip = Cursor { number: tip.number, hash: tip.hash };
             self.extend(cursor, path, tip, head.number).await?;

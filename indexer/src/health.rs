@@ -19,6 +19,22 @@ pub enum Phase {
     Halted(String),
 }
 
+impl Phase {
+    /// Every phase's name.
+    pub const NAMES: [&str; 5] = ["starting", "back_filling", "following", "failing", "halted"];
+
+    /// Its name, one of [`Phase::NAMES`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => Self::NAMES[0],
+            Self::BackFilling => Self::NAMES[1],
+            Self::Following => Self::NAMES[2],
+            Self::Failing(_) => Self::NAMES[3],
+            Self::Halted(_) => Self::NAMES[4],
+        }
+    }
+}
+
 /// A follower's state, pushed at every change.
 #[derive(Clone, Debug)]
 pub struct Health {

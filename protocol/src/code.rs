@@ -105,6 +105,13 @@ codes! {
     /// The payment's block left the chain; it may come back in another.
     PaymentOrphaned = "payment_orphaned", 402, "The payment's block was reorganized away";
 
+    /// The payment's chain was reorganized deeper than what is final, or reset: the operator must decide first.
+    ChainHalted = "chain_halted", 503, "Nothing is granted on this chain until its operator acts";
+    /// The payment was mined before the server was restored from a backup, and may have been used before.
+    PaymentBeforeRestore = "payment_before_restore", 402, "The payment was made before the server was restored";
+    /// The database cannot be written now: its disk is full, or another process holds it.
+    StorageUnavailable = "storage_unavailable", 503, "Nothing can be stored now";
+
     /// The outcome of this request was given and is no longer kept.
     OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
     /// The upstream model server failed.
@@ -120,7 +127,10 @@ codes! {
 impl Code {
     /// Whether time alone may turn this into a grant: the proof should be shown again, and nothing paid again.
     pub const fn is_pending(self) -> bool {
-        matches!(self, Self::PaymentNotSeen | Self::AwaitingConfirmations | Self::PaymentOrphaned)
+        matches!(
+            self,
+            Self::PaymentNotSeen | Self::AwaitingConfirmations | Self::PaymentOrphaned | Self::ChainHalted
+        )
     }
 }
 

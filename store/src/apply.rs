@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, SqliteConnection};
 use crate::bulk::chunks;
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
 use crate::error::Complaint;
+use crate::halt::{self, HaltKind};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, incident};
@@ -40,6 +41,7 @@ impl Write for Batch {
         if stored != self.expected {
             return Err(StoreError::CursorMoved { chain: self.chain, expected: self.expected, stored });
         }
+        let ends_halt = halt::permit(connection, self.chain, self.keep_through).await?;
         let orphaned = match self.keep_through {
             Some(height) => self.undo(connection, height).await?,
             None => 0,
@@ -57,6 +59,9 @@ impl Write for Batch {
             incident::resolve_found(connection, self.chain).await?;
         }
         self.prune(connection).await?;
+        if ends_halt {
+            halt::close(connection, self.chain, HaltKind::Fork).await?;
+        }
         let applied = Applied { inserted, orphaned, restored, incidents };
         self.move_cursor(connection, applied).await?;
         Ok(applied)

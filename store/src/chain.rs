@@ -5,6 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::halt::{self, Halt, HaltKind};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
@@ -52,6 +53,8 @@ pub struct ChainState {
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
     /// index tells by it whether one does.
     pub noted_at_ms: Option<u64>,
+    /// Why it is not followed further before the operator acts; `None` while nothing hinders.
+    pub halt: Option<Halt>,
 }
 
 impl Store {
@@ -59,8 +62,10 @@ impl Store {
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT genesis_hash, cursor_number, cursor_hash, head_number, noted_at_ms FROM chains
-             WHERE chain_id = $1",
+            "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.head_number, c.noted_at_ms,
+                    h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
+             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             WHERE c.chain_id = $1",
         )
         .bind(chain_id(chain))
         .fetch_optional(reader.connection()?)
@@ -71,6 +76,7 @@ impl Store {
                 cursor: cursor_of(&row)?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
+                halt: halt::of(&row)?,
             })
         })
         .transpose()
@@ -143,6 +149,8 @@ impl Write for Pin {
             .await?;
         let stored = row.hash("genesis_hash")?;
         if stored == genesis {
+            // The right chain is back.
+            halt::close(transaction.connection(), chain, HaltKind::Genesis).await?;
             Ok(())
         } else {
             Err(StoreError::OtherGenesis { chain, stored, given: genesis })

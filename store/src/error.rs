@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::Cursor;
+use crate::{Cursor, HaltKind};
 
 /// Why the store did not do what was asked. Nothing of the failed command was stored.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,6 +78,37 @@ pub enum StoreError {
         /// The lock file that it holds.
         lock: PathBuf,
     },
+    /// The database is a backup, which is not to be opened as it is.
+    #[error(
+        "{path} is a backup: claims that were made after it was taken are not in it, and payments could be used twice; \
+         move it away and put it back by `salt402 restore`"
+    )]
+    IsBackup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is to be restored is no backup.
+    #[error(
+        "{path} was not made by `salt402 backup`: when it was copied is not known, nor what was claimed since"
+    )]
+    NoBackup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file stands where one is to be made.
+    #[error("{path} is there already and is left alone: name another place, or move it away")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database that is damaged.
+    #[error("{path} is damaged ({said}): use another backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        said: String,
+    },
     /// The chain was never pinned.
     #[error("chain {chain} is not in the store: pin its genesis block first")]
     UnknownChain {
@@ -96,6 +127,17 @@ pub enum StoreError {
         stored: B256,
         /// The one that was given.
         given: B256,
+    },
+    /// The chain is halted, and this is not what the operator accepted.
+    #[error(
+        "chain {chain} is halted ({kind}): nothing is added to it until the operator acts; `salt402 chain resume` says \
+         what happened and what can be done"
+    )]
+    Halted {
+        /// The chain.
+        chain: ChainId,
+        /// Why it is halted.
+        kind: HaltKind,
     },
     /// The index does not stand where the batch was computed from.
     #[error(
@@ -182,8 +224,13 @@ impl StoreError {
             | Self::NewerDatabase { .. }
             | Self::ChangedSchema { .. }
             | Self::HeldElsewhere { .. }
+            | Self::IsBackup { .. }
+            | Self::NoBackup { .. }
+            | Self::Exists { .. }
+            | Self::Damaged { .. }
             | Self::UnknownChain { .. }
             | Self::OtherGenesis { .. }
+            | Self::Halted { .. }
             | Self::Corrupt { .. }
             | Self::Closed => false,
         }

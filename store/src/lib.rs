@@ -15,6 +15,7 @@
 //! - What the store does not know: what a payment is worth, who may claim it, how the chain was read.
 
 mod apply;
+mod backup;
 mod batch;
 mod bulk;
 mod chain;
@@ -24,6 +25,7 @@ mod clock;
 mod columns;
 mod counts;
 mod error;
+mod halt;
 mod identity;
 mod incident;
 mod lock;
@@ -37,11 +39,13 @@ mod transaction;
 mod work;
 mod writer;
 
+pub use backup::{Backup, Restored, backup, restore};
 pub use batch::{Applied, Batch};
 pub use chain::{Block, ChainState, Cursor};
 pub use claim::{ClaimResult, NewClaim};
 pub use counts::Counts;
 pub use error::StoreError;
+pub use halt::{Above, AcceptedFork, GrantAbove, Halt, HaltKind};
 pub use incident::{Incident, IncidentKind};
 pub use lock::RoleLock;
 pub use options::Options;

@@ -27,6 +27,7 @@ struct Shared {
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
+    refuse_before: u64,
     /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
     tasks: Mutex<Option<Tasks>>,
 }
@@ -41,7 +42,8 @@ impl Store {
     /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
     /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let Opened { writer_options, writer, checkpointer, readers, watcher } = open::open(&options).await?;
+        let Opened { writer_options, writer, checkpointer, readers, watcher, refuse_before } =
+            open::open(&options).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
         let (commits, committed) = watch::channel(0);
@@ -66,6 +68,7 @@ impl Store {
             readers,
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
+            refuse_before,
             tasks: Mutex::new(Some(tasks)),
         })))
     }
@@ -100,6 +103,13 @@ impl Store {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
         Ok(sqlx::query("PRAGMA data_version").fetch_one(watcher).await?.try_get(0)?)
+    }
+
+    /// The time of the oldest block, in seconds since 1970 UTC, whose payments can still be claimed if they have no
+    /// claim: this database was put back from a backup, and what was claimed before that may be forgotten. 0 where it
+    /// never was.
+    pub fn refuse_before(&self) -> u64 {
+        self.0.refuse_before
     }
 
     pub(crate) fn path(&self) -> &Path {

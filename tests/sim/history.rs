@@ -78,7 +78,7 @@ impl History {
             ..Profile::named("local").expect("there is a local profile")
         };
         let mut world = World::new(rng.hash(), 1_700_000_000);
-        let mut growth = Growth::new(profile.reorg_window, finality);
+        let mut growth = Growth::new(finality);
         let first = rng.below(50);
         growth.mine(&mut world, &mut rng, first);
         let start_block = if rng.percent(50) { 0 } else { rng.below(8) };
@@ -304,7 +304,7 @@ impl History {
 
     pub(crate) fn check_halted(&self, life: &Life) -> Result<(), Refuted> {
         match &life.health.borrow().phase {
-            Phase::Halted(why) => Err(format!("halted although every fork is within the window: {why}")),
+            Phase::Halted(why) => Err(format!("halted although no fork is deeper than what is final: {why}")),
             _ => Ok(()),
         }
     }

@@ -195,6 +195,7 @@ impl Life {
             cursor: None,
             head: None,
             noted_at_ms: None,
+            halt: None,
         })
     }
 

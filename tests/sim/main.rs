@@ -11,6 +11,8 @@
 
 mod ending;
 mod f_answers;
+mod f_clocks;
+mod f_deep;
 mod f_forks;
 mod f_heads;
 mod f_lives;

@@ -236,6 +236,8 @@ impl Reader {
             ClaimResult::Taken => "taken",
             ClaimResult::NotCanonical => "gone",
             ClaimResult::TooShallow { .. } => "shallow",
+            ClaimResult::Halted => "halted",
+            ClaimResult::BeforeRestore => "before restore",
         };
         if !possible.contains(&plain) {
             return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));

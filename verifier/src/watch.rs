@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use salt402_indexer::Health;
-use salt402_store::{Store, StoreError};
+use salt402_indexer::{Health, Phase};
+use salt402_protocol::ChainId;
+use salt402_store::{HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::ChainPolicy;
@@ -25,6 +26,8 @@ pub enum Watch {
 pub(crate) struct Seen {
     pub(crate) indexed: Option<u64>,
     pub(crate) head: Option<u64>,
+    /// What the follower is doing, where that is known.
+    pub(crate) phase: Option<&'static str>,
     /// Why the index is not current; `None` if it is.
     pub(crate) complaint: Option<String>,
 }
@@ -35,17 +38,20 @@ impl Watch {
             Self::Follower(health) => {
                 let health = health.borrow().clone();
                 let complaint = health.complaint(policy.patience);
-                Ok(Seen { indexed: health.indexed, head: health.head, complaint })
+                let phase = Some(health.phase.name());
+                Ok(Seen { indexed: health.indexed, head: health.head, phase, complaint })
             }
             Self::Store => {
                 let Some(state) = store.chain_state(policy.chain).await? else {
                     let complaint = Some("nothing is indexed yet: is `salt402 index` running?".into());
-                    return Ok(Seen { indexed: None, head: None, complaint });
+                    return Ok(Seen { indexed: None, head: None, phase: None, complaint });
                 };
                 let indexed = state.cursor.map(|cursor| cursor.number);
                 let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
                 let silence = since(state.noted_at_ms.unwrap_or(0));
-                let complaint = if silence > policy.patience {
+                let complaint = if let Some(halt) = state.halt {
+                    Some(halted(halt.kind))
+                } else if silence > policy.patience {
                     Some(format!(
                         "the indexer last wrote {} s ago: is `salt402 index` running?",
                         silence.as_secs()
@@ -55,8 +61,38 @@ impl Watch {
                 } else {
                     None
                 };
-                Ok(Seen { indexed, head: state.head, complaint })
+                let phase = state.halt.map(|_| "halted");
+                Ok(Seen { indexed, head: state.head, phase, complaint })
             }
+        }
+    }
+
+    /// Why nothing may be granted on a chain before its operator acts; `None` where nothing hinders.
+    pub(crate) async fn halted(&self, store: &Store, chain: ChainId) -> Result<Option<String>, StoreError> {
+        if let Self::Follower(health) = self {
+            match &health.borrow().phase {
+                Phase::Halted(reason) => return Ok(Some(reason.clone())),
+                // It may have halted in its last life, and not have looked yet.
+                Phase::Starting => {}
+                _ => return Ok(None),
+            }
+        }
+        let state = store.chain_state(chain).await?;
+        Ok(state.and_then(|state| state.halt).map(|halt| halted(halt.kind)))
+    }
+}
+
+fn halted(kind: HaltKind) -> String {
+    match kind {
+        HaltKind::Fork => {
+            "the chain was reorganized deeper than what counts as final; `salt402 chain resume` shows \
+                           what would leave it, and accepts it"
+                .into()
+        }
+        HaltKind::Genesis => {
+            "the node is on another chain than the stored one, or the chain was reset; `salt402 chain \
+                              resume` says what to do"
+                .into()
         }
     }
 }

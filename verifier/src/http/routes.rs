@@ -87,7 +87,7 @@ async fn quotes(
     State(verifier): State<Verifier>,
     StrictJson(request): StrictJson<QuoteRequest>,
 ) -> Result<Json<QuoteResponse>, Fault> {
-    Ok(Json(verifier.quote(&request)?))
+    Ok(Json(verifier.offer(&request).await?))
 }
 
 async fn verify(

@@ -1,0 +1,252 @@
+//! Where a follower stops, and how it goes on once the operator has decided.
+//!
+//! A reorganization deeper than what counts as final takes payments back that were taken for settled. Nothing in this
+//! program may decide that: the follower halts, the halt is stored, and nothing is granted on the chain until an
+//! operator accepts the very fork that was looked at, named by its first block.
+
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use salt402_chain::{At, Header, Log, Node, NodeError, Span};
+use salt402_protocol::ChainId;
+use salt402_store::{AcceptedFork, Batch, Cursor, Halt, HaltKind, Store, StoreError};
+use tokio::time::Instant;
+
+use crate::{Follower, IndexError, Phase, blocks};
+
+/// How often a halted follower looks whether the operator has decided.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it says again that it is halted.
+const REMINDER: Duration = Duration::from_secs(60);
+/// Headers asked for at once.
+const HEADERS_IN_FLIGHT: usize = 8;
+
+/// How the node's chain stands to the stored one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where the index stands.
+    pub cursor: Cursor,
+    /// The node's newest block.
+    pub head: Header,
+    /// The highest height up to which both are known to be one chain; the cursor's where the node has its block.
+    pub keep_through: u64,
+    /// The node's block right above that, if it has one.
+    pub next: Option<Header>,
+}
+
+impl Comparison {
+    /// Stored blocks that are not on the node's chain.
+    pub fn depth(&self) -> u64 {
+        self.cursor.number.saturating_sub(self.keep_through)
+    }
+
+    /// What an operator accepts who accepts the node's chain; `None` where nothing of it replaces stored blocks yet.
+    pub fn fork(&self) -> Option<AcceptedFork> {
+        let next = self.next.filter(|_| self.depth() > 0)?;
+        Some(AcceptedFork { keep_through: self.keep_through, block: next.hash })
+    }
+}
+
+/// Compares the node's chain with the stored one, however deep they part: by the headers that are kept, and below them
+/// by the blocks of payments. `None` where nothing is stored. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::OtherGenesis`] where the node is on another chain.
+pub async fn compare(
+    node: &dyn Node,
+    store: &Store,
+    chain: ChainId,
+    start_block: u64,
+) -> Result<Option<Comparison>, IndexError> {
+    let given = node.chain_id().await?;
+    if given != chain.get() {
+        return Err(IndexError::WrongChain { expected: chain.get(), given });
+    }
+    let Some(state) = store.chain_state(chain).await? else { return Ok(None) };
+    let genesis = header_at(node, 0).await?.hash;
+    if genesis != state.genesis {
+        return Err(StoreError::OtherGenesis { chain, stored: state.genesis, given: genesis }.into());
+    }
+    let Some(cursor) = state.cursor else { return Ok(None) };
+    let head = node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
+    let shows = async |block: Cursor| -> Result<bool, IndexError> {
+        let shown = node.header(At::Number(block.number)).await?;
+        Ok(shown.is_some_and(|shown| shown.hash == block.hash))
+    };
+    let (keep_through, base) = if shows(cursor).await? {
+        (cursor.number, Some(cursor.hash))
+    } else {
+        // Two chains that are one at a height are one below it, so halving finds where they part.
+        let (mut low, mut high, mut base) = (start_block.saturating_sub(1), cursor.number, None);
+        let mut keep_through = low;
+        while high.saturating_sub(low) > 1 {
+            let middle = low + (high - low) / 2;
+            match store.known_at_or_below(chain, middle).await?.filter(|known| known.number > low) {
+                None => low = middle,
+                Some(known) if shows(known).await? => {
+                    (keep_through, base, low) = (known.number, Some(known.hash), middle);
+                }
+                Some(known) => high = known.number,
+            }
+        }
+        (keep_through, base)
+    };
+    let next = node.header(At::Number(keep_through + 1)).await?;
+    if let (Some(next), Some(base)) = (&next, base)
+        && next.parent_hash != base
+    {
+        return Err(NodeError::Moved.into());
+    }
+    Ok(Some(Comparison { cursor, head, keep_through, next }))
+}
+
+impl Follower {
+    /// Refuses to take blocks off the chain that count as final.
+    pub(crate) fn within_finality(
+        &self,
+        cursor: Option<Cursor>,
+        keep_through: Option<u64>,
+    ) -> Result<(), IndexError> {
+        let finality = self.node.profile().finality_depth;
+        let depth = cursor.zip(keep_through).map_or(0, |(cursor, kept)| cursor.number.saturating_sub(kept));
+        if depth > finality { Err(IndexError::PastFinal { depth, finality }) } else { Ok(()) }
+    }
+
+    /// Stores that the chain is halted, says so, and waits until the operator has decided.
+    pub(crate) async fn halted(&mut self, error: &IndexError) {
+        let chain = self.options.chain;
+        self.health.send_modify(|health| health.phase = Phase::Halted(error.to_string()));
+        let mut unstored = self.halt_of(error);
+        let mut said: Option<Instant> = None;
+        loop {
+            if said.is_none_or(|at| at.elapsed() >= REMINDER) {
+                said = Some(Instant::now());
+                tracing::error!(%chain, %error, "halted: nothing is granted on this chain until the operator acts");
+            }
+            match unstored {
+                Some((kind, depth)) => match self.store.halt(chain, kind, depth).await {
+                    Ok(()) => unstored = None,
+                    Err(error) => {
+                        tracing::error!(%chain, %error, "the halt could not be stored; tried again")
+                    }
+                },
+                None => match self.store.chain_state(chain).await {
+                    Ok(Some(state)) if state.halt.is_none_or(|halt| halt.accepted.is_some()) => return,
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%chain, %error, "the halt could not be read; tried again"),
+                },
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The halt that an error is the beginning of; `None` where it is stored already.
+    fn halt_of(&self, error: &IndexError) -> Option<(HaltKind, u64)> {
+        match error {
+            IndexError::TooDeep { window, .. } => Some((HaltKind::Fork, *window)),
+            IndexError::PastFinal { depth, .. } | IndexError::OtherFork { depth } => {
+                Some((HaltKind::Fork, *depth))
+            }
+            IndexError::WrongGenesis { .. } | IndexError::Store(StoreError::OtherGenesis { .. }) => {
+                Some((HaltKind::Genesis, 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Replaces what the operator agreed to give up by the node's chain, in one transaction.
+    ///
+    /// The fork must still be the one that was looked at. Its first block is read between two looks at the last block
+    /// that is taken over, so that both are of one chain.
+    pub(crate) async fn resume(&mut self, cursor: Option<Cursor>, halt: Halt) -> Result<(), IndexError> {
+        let chain = self.options.chain;
+        let stopped = IndexError::Halted { kind: halt.kind, depth: halt.depth };
+        let (Some(fork), Some(cursor)) = (halt.accepted, cursor) else { return Err(stopped) };
+        self.identify().await?;
+        let head = self.node.header(At::Latest).await?.ok_or(NodeError::Behind)?.number;
+        let from = fork.keep_through + 1;
+        let to = head.min(cursor.number.max(from));
+        if to < from {
+            return Err(NodeError::Behind.into());
+        }
+        let end = header_at(&self.node, to).await?;
+        if header_at(&self.node, from).await?.hash != fork.block {
+            return Err(IndexError::OtherFork { depth: cursor.number.saturating_sub(fork.keep_through) });
+        }
+        let headers = self.headers(from, &end).await?;
+        let logs = self.logs(from, to).await?;
+        if header_at(&self.node, to).await?.hash != end.hash {
+            return Err(NodeError::Moved.into());
+        }
+        let header_of = |log: &Log| headers.get(log.block_number.checked_sub(from)? as usize);
+        if logs.iter().any(|log| header_of(log).is_none_or(|header| header.hash != log.block_hash)) {
+            return Err(NodeError::Moved.into());
+        }
+        let time_of = |log: &Log| header_of(log).map(|header| header.timestamp);
+        let payments = blocks::place(chain, &self.options.sources, &logs, time_of);
+        let found = payments.len() as u64;
+        let tip = Cursor { number: end.number, hash: end.hash };
+        tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
+        self.commit(Batch {
+            chain,
+            expected: Some(cursor),
+            keep_through: Some(fork.keep_through),
+            blocks: headers.iter().map(blocks::block).collect(),
+            payments,
+            cursor: tip,
+            head,
+            prune_below: None,
+        })
+        .await?;
+        self.count(found, to, head);
+        Ok(())
+    }
+
+    /// The headers from a height to `end`, which they must lead to.
+    async fn headers(&self, from: u64, end: &Header) -> Result<Vec<Header>, IndexError> {
+        let node = &self.node;
+        let mut headers: Vec<Header> = stream::iter(from..end.number)
+            .map(|number| header_at(node, number))
+            .buffered(HEADERS_IN_FLIGHT)
+            .try_collect()
+            .await?;
+        headers.push(*end);
+        let chained = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
+        if chained { Ok(headers) } else { Err(NodeError::Moved.into()) }
+    }
+
+    /// The events of a range, asked for in as many parts as the node wants.
+    async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, IndexError> {
+        let mut span = self.node.profile().logs_range.max(1);
+        let (mut logs, mut next) = (Vec::new(), from);
+        while next <= to {
+            let last = to.min(next.saturating_add(span - 1));
+            match self.logs_of(next, last).await {
+                Ok(part) => {
+                    logs.extend(part);
+                    next = last + 1;
+                }
+                Err(error) if error.asked_too_much() && span > 1 => {
+                    span = (span.min(last - next + 1) / 2).max(1)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(logs)
+    }
+
+    async fn logs_of(&self, from: u64, to: u64) -> Result<Vec<Log>, IndexError> {
+        let mut logs = Vec::new();
+        for source in self.options.sources.iter().filter(|source| source.start_block <= to) {
+            let span = Span::Blocks { from: from.max(source.start_block), to };
+            logs.extend(self.node.logs(&blocks::events_of(source), span).await?);
+        }
+        // Read source by source; a block's logs belong together.
+        logs.sort_by_key(|log| log.block_number);
+        Ok(logs)
+    }
+}
+
+async fn header_at(node: &dyn Node, number: u64) -> Result<Header, IndexError> {
+    Ok(node.header(At::Number(number)).await?.ok_or(NodeError::Behind)?)
+}

@@ -1,0 +1,1 @@
+//! Blooms that say nothing and clocks that jump: F16, F26.
