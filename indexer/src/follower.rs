@@ -260,6 +260,9 @@ impl Follower {
             tracing::warn!(%chain, depth, kept_through = kept, "reorganization");
             metrics::counter!("salt402_indexer_reorganizations_total", "chain" => chain.to_string())
                 .increment(1);
+            self.health.send_modify(|health| health.reorganizations += 1);
+            metrics::histogram!("salt402_indexer_reorganization_depth", "chain" => chain.to_string())
+                .record(depth as f64);
         }
         if applied.incidents > 0 {
             tracing::error!(%chain, incidents = applied.incidents, "payments that had been granted on left the chain");

@@ -127,7 +127,7 @@ impl Follower {
                 Some((kind, depth)) => match self.store.halt(chain, kind, depth).await {
                     Ok(()) => unstored = None,
                     Err(error) => {
-                        tracing::error!(%chain, %error, "the halt could not be stored; tried again")
+                        tracing::error!(%chain, %error, "the halt could not be stored; tried again");
                     }
                 },
                 None => match self.store.chain_state(chain).await {
@@ -227,7 +227,7 @@ impl Follower {
                     next = last + 1;
                 }
                 Err(error) if error.asked_too_much() && span > 1 => {
-                    span = (span.min(last - next + 1) / 2).max(1)
+                    span = (span.min(last - next + 1) / 2).max(1);
                 }
                 Err(error) => return Err(error),
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use salt402_protocol::ChainId;
 use tokio::time::Instant;
 
 /// What a follower is doing.
@@ -44,13 +45,38 @@ pub struct Health {
     pub indexed: Option<u64>,
     /// The node's newest block.
     pub head: Option<u64>,
+    /// Payments found since the follower started.
+    pub found: u64,
+    /// Reorganizations since the follower started.
+    pub reorganizations: u64,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
 }
 
 impl Health {
     pub(crate) fn starting() -> Self {
-        Self { phase: Phase::Starting, indexed: None, head: None, current_at: None }
+        Self {
+            phase: Phase::Starting,
+            indexed: None,
+            head: None,
+            found: 0,
+            reorganizations: 0,
+            current_at: None,
+        }
+    }
+
+    /// Sets the gauges of a chain that change with time alone, and with the phase. Meant to be called every second or so:
+    /// a follower that hangs sets nothing.
+    pub fn measure(&self, chain: ChainId, since: Instant) {
+        let chain = chain.to_string();
+        for name in Phase::NAMES {
+            let now = if self.phase.name() == name { 1.0 } else { 0.0 };
+            metrics::gauge!("salt402_indexer_phase", "chain" => chain.clone(), "phase" => name).set(now);
+        }
+        let lag = self.head.unwrap_or(0).saturating_sub(self.indexed.unwrap_or(0));
+        metrics::gauge!("salt402_indexer_lag_blocks", "chain" => chain.clone()).set(lag as f64);
+        let stale = self.current_at.unwrap_or(since).elapsed();
+        metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());
     }
 
     /// Why the index is not current, or `None` if it is: following, and at the node's head within `patience`.

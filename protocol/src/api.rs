@@ -241,6 +241,9 @@ pub struct ChainStatus {
     /// follower is in another process and has not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// Reorganizations since its follower started; left out where that is another process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorganizations: Option<u64>,
     /// Payments on the chain, in the index.
     pub payments: u64,
     /// Whether it is followed and current.

@@ -58,6 +58,9 @@ pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Resu
     let mut source =
         plain(database).read_only(true).connect().await.map_err(|e| open::explain(database, e))?;
     open::check_ours(database, &mut source).await?;
+    if self::taken_at_ms(&mut source).await?.is_some() {
+        return Err(StoreError::IsBackup { path: database.to_owned() });
+    }
     let row = sqlx::query("SELECT page_count * page_size AS size FROM pragma_page_count, pragma_page_size")
         .fetch_one(&mut source)
         .await?;

@@ -195,6 +195,17 @@ pub enum StoreError {
     /// Another process holds the write lock.
     #[error("another process writes to the database and did not finish in time: try again")]
     Busy,
+    /// A read took too long and was broken off.
+    #[error(
+        "a read took too long and was broken off, so that the write-ahead log can be begun anew: try again; if it lasts, \
+         the disk is too slow for what is asked of it"
+    )]
+    ReadTooLong,
+    /// The file system or the file cannot be written.
+    #[error(
+        "the database cannot be written ({0}): make its disk and its files writable, writing then goes on by itself"
+    )]
+    ReadOnly(Arc<sqlx::Error>),
     /// No space is left.
     #[error("the disk that holds the database is full: free some space, writing then goes on by itself")]
     DiskFull,
@@ -216,6 +227,8 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Busy
             | Self::DiskFull
+            | Self::ReadOnly(_)
+            | Self::ReadTooLong
             | Self::Sql(_) => true,
             Self::File { .. }
             | Self::CannotOpen { .. }
@@ -243,6 +256,7 @@ pub(crate) enum Complaint {
     Busy,
     Full,
     Unwritable,
+    Interrupted,
     NotADatabase,
     Unique,
     Other,
@@ -258,6 +272,7 @@ impl Complaint {
         match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy,
             Some(8 | 14) => Self::Unwritable,
+            Some(9) => Self::Interrupted,
             Some(13) => Self::Full,
             Some(26) => Self::NotADatabase,
             _ => Self::Other,
@@ -270,6 +285,8 @@ impl From<sqlx::Error> for StoreError {
         match (Complaint::of(&error), error) {
             (Complaint::Busy, _) => Self::Busy,
             (Complaint::Full, _) => Self::DiskFull,
+            (Complaint::Interrupted, _) => Self::ReadTooLong,
+            (Complaint::Unwritable, error) => Self::ReadOnly(Arc::new(error)),
             (_, sqlx::Error::PoolClosed) => Self::Closed,
             (_, error) => Self::Sql(Arc::new(error)),
         }

@@ -76,7 +76,9 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .map_err(|error| explain(path, error))?;
     let reading = plain.read_only(true).thread_name(|_| "salt402-reader".into());
     let watcher = reading.connect().await.map_err(|error| explain(path, error))?;
-    let readers = Readers::open(&reading, options.readers).await.map_err(|error| explain(path, error))?;
+    let readers = Readers::open(&reading, options.readers, options.read_limit)
+        .await
+        .map_err(|error| explain(path, error))?;
     drop(opening);
     Ok(Opened { writer_options, writer, checkpointer, readers, watcher, refuse_before })
 }

@@ -53,8 +53,14 @@ impl Store {
         let writer = Writer::new(writer_options, writer, Arc::clone(&turn), commits, progressed);
         let checkpointer = Checkpointer {
             connection: checkpointer,
+            log: {
+                let mut log = options.path.as_os_str().to_owned();
+                log.push("-wal");
+                log.into()
+            },
             every: options.checkpoint_every,
             limit: options.wal_limit,
+            idle_length: options.idle_wal_length,
             turn,
         };
         let tasks = Tasks {
@@ -118,6 +124,11 @@ impl Store {
 
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.0.jobs
+    }
+
+    /// Reading connections that are lent out.
+    pub(crate) fn readers_busy(&self) -> u32 {
+        self.0.readers.busy()
     }
 
     /// A connection to read with, when one is free.

@@ -358,6 +358,7 @@ impl Verifier {
                 payment_contract: policy.contract,
                 indexed: seen.indexed,
                 head: seen.head,
+                reorganizations: seen.reorganizations,
                 phase: seen.phase.map(ToOwned::to_owned),
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
@@ -436,7 +437,7 @@ fn no_payment(chain: &ChainPolicy) -> Verdict {
 }
 
 fn internal(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Busy | StoreError::DiskFull) {
+    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::ReadOnly(_)) {
         tracing::error!(%error, "the store cannot be written");
         let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
         return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);

@@ -28,6 +28,7 @@ pub(crate) struct Seen {
     pub(crate) head: Option<u64>,
     /// What the follower is doing, where that is known.
     pub(crate) phase: Option<&'static str>,
+    pub(crate) reorganizations: Option<u64>,
     /// Why the index is not current; `None` if it is.
     pub(crate) complaint: Option<String>,
 }
@@ -39,12 +40,19 @@ impl Watch {
                 let health = health.borrow().clone();
                 let complaint = health.complaint(policy.patience);
                 let phase = Some(health.phase.name());
-                Ok(Seen { indexed: health.indexed, head: health.head, phase, complaint })
+                let reorganizations = Some(health.reorganizations);
+                Ok(Seen { indexed: health.indexed, head: health.head, phase, reorganizations, complaint })
             }
             Self::Store => {
                 let Some(state) = store.chain_state(policy.chain).await? else {
                     let complaint = Some("nothing is indexed yet: is `salt402 index` running?".into());
-                    return Ok(Seen { indexed: None, head: None, phase: None, complaint });
+                    return Ok(Seen {
+                        indexed: None,
+                        head: None,
+                        phase: None,
+                        reorganizations: None,
+                        complaint,
+                    });
                 };
                 let indexed = state.cursor.map(|cursor| cursor.number);
                 let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
@@ -62,7 +70,7 @@ impl Watch {
                     None
                 };
                 let phase = state.halt.map(|_| "halted");
-                Ok(Seen { indexed, head: state.head, phase, complaint })
+                Ok(Seen { indexed, head: state.head, phase, reorganizations: None, complaint })
             }
         }
     }

@@ -1,10 +1,15 @@
 //! What each command does.
 
+mod backup;
+mod chain;
 mod check;
 mod pay;
 mod run;
 mod status;
+mod watching;
 
+pub(crate) use backup::{backup, restore};
+pub(crate) use chain::resume;
 pub(crate) use check::{check, example};
 pub(crate) use pay::pay;
 pub(crate) use run::run;
