@@ -20,7 +20,10 @@ pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
     if progress::shown() && std::env::var_os(LEVELS).is_none() {
         filter = filter.add_directive("salt402_indexer::back_fill=warn".parse()?);
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| AboveBars);
+    let builder = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(|| AboveBars);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

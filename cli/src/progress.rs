@@ -27,19 +27,21 @@ pub(crate) fn shown() -> bool {
     bars().is_some()
 }
 
-/// Standard error, above the bars.
+/// Standard error, above the bars. Never fails: where the log goes to a disk that is full, the service goes on without.
 pub(crate) struct AboveBars;
 
 impl Write for AboveBars {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        match bars() {
-            Some(bars) => bars.suspend(|| io::stderr().write(text)),
-            None => io::stderr().write(text),
-        }
+        let _ = match bars() {
+            Some(bars) => bars.suspend(|| io::stderr().write_all(text)),
+            None => io::stderr().write_all(text),
+        };
+        Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

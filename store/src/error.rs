@@ -201,11 +201,12 @@ pub enum StoreError {
          the disk is too slow for what is asked of it"
     )]
     ReadTooLong,
-    /// The file system or the file cannot be written.
+    /// The disk or the file system did not do what was asked.
     #[error(
-        "the database cannot be written ({0}): make its disk and its files writable, writing then goes on by itself"
+        "the disk that holds the database failed ({0}): is it read-only, are the files this user's, is there a limit on \
+         their size? Mend it, work then goes on by itself"
     )]
-    ReadOnly(Arc<sqlx::Error>),
+    DiskFailed(Arc<sqlx::Error>),
     /// No space is left.
     #[error("the disk that holds the database is full: free some space, writing then goes on by itself")]
     DiskFull,
@@ -227,7 +228,7 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Busy
             | Self::DiskFull
-            | Self::ReadOnly(_)
+            | Self::DiskFailed(_)
             | Self::ReadTooLong
             | Self::Sql(_) => true,
             Self::File { .. }
@@ -256,6 +257,7 @@ pub(crate) enum Complaint {
     Busy,
     Full,
     Unwritable,
+    Io,
     Interrupted,
     NotADatabase,
     Unique,
@@ -272,6 +274,7 @@ impl Complaint {
         match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
             Some(5 | 6) => Self::Busy,
             Some(8 | 14) => Self::Unwritable,
+            Some(10) => Self::Io,
             Some(9) => Self::Interrupted,
             Some(13) => Self::Full,
             Some(26) => Self::NotADatabase,
@@ -286,7 +289,7 @@ impl From<sqlx::Error> for StoreError {
             (Complaint::Busy, _) => Self::Busy,
             (Complaint::Full, _) => Self::DiskFull,
             (Complaint::Interrupted, _) => Self::ReadTooLong,
-            (Complaint::Unwritable, error) => Self::ReadOnly(Arc::new(error)),
+            (Complaint::Unwritable | Complaint::Io, error) => Self::DiskFailed(Arc::new(error)),
             (_, sqlx::Error::PoolClosed) => Self::Closed,
             (_, error) => Self::Sql(Arc::new(error)),
         }

@@ -58,7 +58,7 @@ fn count_failure<T>(result: &Result<T, StoreError>) {
     let reason = match result {
         Err(StoreError::Busy) => "busy",
         Err(StoreError::DiskFull) => "disk_full",
-        Err(StoreError::ReadOnly(_)) => "read_only",
+        Err(StoreError::DiskFailed(_)) => "disk_failed",
         Err(StoreError::Sql(_)) => "other",
         _ => return,
     };

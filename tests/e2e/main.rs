@@ -2,10 +2,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
+mod backup;
 mod bad_input;
 mod citrate;
 mod command;
 mod crash;
+mod deep;
+mod faults;
+mod metrics;
 mod paid;
 mod proxies;
 mod refusals;

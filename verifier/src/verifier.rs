@@ -437,7 +437,7 @@ fn no_payment(chain: &ChainPolicy) -> Verdict {
 }
 
 fn internal(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::ReadOnly(_)) {
+    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
         tracing::error!(%error, "the store cannot be written");
         let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
         return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);

@@ -1,17 +1,12 @@
 //! `salt402 backup` and `salt402 restore`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use salt402_store::Store;
 
 use crate::args::{BackupArgs, RestoreArgs};
 use crate::config::Config;
 use crate::progress;
-
-/// By how much a chain's clock may be ahead of ours, at most. A block that claims to be later than it is must not make
-/// a payment look as if it were made after a restore.
-const AHEAD: Duration = Duration::from_secs(60);
 
 /// Copies the database of a configuration.
 #[expect(clippy::print_stdout, reason = "the result is what the command is for")]
@@ -39,8 +34,7 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let database = config.database();
     // A service that runs on a database whose file was taken from under it would go on writing to the old one.
     let _alone = Store::reserve_indexing(&database)?;
-    let restored =
-        salt402_store::restore(&args.file, &database, AHEAD + config.verifier.policy().clock_skew).await?;
+    let restored = salt402_store::restore(&args.file, &database, config.verifier.policy().clock_skew).await?;
     println!("{}: restored", database.display());
     println!(
         "  payments in blocks before {} (seconds since 1970 UTC) that have no claim are refused as \
