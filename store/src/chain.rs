@@ -122,7 +122,13 @@ impl Store {
     /// Notes the node's newest block, and that the indexer is alive. Always a commit that other processes see, also
     /// when the head is the same.
     pub async fn note_head(&self, chain: ChainId, head: u64) -> Result<(), StoreError> {
-        send(self.jobs(), NoteHead { chain, head }).await
+        let at_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
+        self.note_head_at(chain, head, at_ms).await
+    }
+
+    /// [`Store::note_head`] at a moment of the caller's, in milliseconds since 1970 UTC.
+    pub async fn note_head_at(&self, chain: ChainId, head: u64, at_ms: u64) -> Result<(), StoreError> {
+        send(self.jobs(), NoteHead { chain, head, at_ms }).await
     }
 }
 
@@ -161,6 +167,7 @@ impl Write for Pin {
 struct NoteHead {
     chain: ChainId,
     head: u64,
+    at_ms: u64,
 }
 
 impl Write for NoteHead {
@@ -171,7 +178,7 @@ impl Write for NoteHead {
         let done = sqlx::query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")
             .bind(chain_id(self.chain))
             .bind(integer("the node's head", self.head)?)
-            .bind(clock::now_ms())
+            .bind(bound(self.at_ms))
             .execute(transaction.connection())
             .await?;
         if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }

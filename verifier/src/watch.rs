@@ -12,6 +12,9 @@ use crate::ChainPolicy;
 /// Blocks that an index in another process may be behind its node's head and still be called current.
 const TOLERATED_LAG: u64 = 3;
 
+/// By how much a sign of life may be ahead of the clock.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+
 /// Where a chain's state is seen.
 #[derive(Clone, Debug)]
 pub enum Watch {
@@ -57,8 +60,16 @@ impl Watch {
                 let indexed = state.cursor.map(|cursor| cursor.number);
                 let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
                 let silence = since(state.noted_at_ms.unwrap_or(0));
+                // An indexer that lives writes every two seconds. A sign of life that is still to come was left before
+                // the clock was set back, and would make one that is dead look alive.
+                let ahead = state.noted_at_ms.is_some_and(|at| since(at).is_zero() && until(at) > CLOCK_STEP);
                 let complaint = if let Some(halt) = state.halt {
                     Some(halted(halt.kind))
+                } else if ahead {
+                    Some(
+                        "the clock was set back since the indexer last wrote: is `salt402 index` running?"
+                            .into(),
+                    )
                 } else if silence > policy.patience {
                     Some(format!(
                         "the indexer last wrote {} s ago: is `salt402 index` running?",
@@ -108,4 +119,50 @@ fn halted(kind: HaltKind) -> String {
 fn since(milliseconds: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(milliseconds))
+}
+
+fn until(milliseconds: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(milliseconds).saturating_sub(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::{Address, B256};
+    use salt402_store::Options;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn f26_an_indexer_that_died_before_the_clock_was_set_back_is_not_taken_for_alive() {
+        let chain = ChainId::CITRATE;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(directory.path().join("watch.db"))).await.unwrap();
+        store.pin_chain(chain, B256::ZERO).await.unwrap();
+        store.note_head(chain, 0).await.unwrap();
+        let policy = ChainPolicy {
+            chain,
+            network: "local".into(),
+            contract: Address::ZERO,
+            confirmations: 1,
+            depths: Vec::new(),
+            symbol: "SALT".into(),
+            decimals: 18,
+            block_time: Duration::from_secs(1),
+            patience: Duration::from_secs(10),
+        };
+        assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());
+        let now = store.chain_state(chain).await.unwrap().unwrap().noted_at_ms.unwrap();
+        for (noted_at_ms, wanted) in
+            [(now + 3_600_000, Some("set back")), (now - 3_600_000, Some("last wrote 36")), (now, None)]
+        {
+            store.note_head_at(chain, 0, noted_at_ms).await.unwrap();
+            let complaint = Watch::Store.look(&store, &policy).await.unwrap().complaint;
+            let fits = match wanted {
+                Some(words) => complaint.as_ref().is_some_and(|told| told.contains(words)),
+                None => complaint.is_none(),
+            };
+            assert!(fits, "{noted_at_ms}: {complaint:?}");
+        }
+    }
 }
