@@ -92,4 +92,12 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
     stack.indexed(stack.anvil.height().await).await;
     let answer = stack.infer_with(&body, proof).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+
+    // Stopped, it can be copied too, and says how it stands.
+    assert!(stack.process.take().unwrap().terminate().success());
+    let second = stack.folder().join("second.db");
+    let (done, said) = run(&stack, &["backup", second.to_str().unwrap()]).await;
+    assert!(done, "{said}");
+    let (_, said) = run(&stack, &["status", "--url", &stack.verifier]).await;
+    assert!(said.contains("no verifier answers") && said.contains("3 payments claimed"), "{said}");
 }
