@@ -42,6 +42,10 @@ demo: build curl ## One paid request on a real chain, shown step by step
 up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl-C
 	@tools/local.sh up
 
+.PHONY: deploy
+deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/
+	@tools/deploy.sh --slow
+
 .PHONY: test
 test: lint test-contracts test-rust ## Lint and run every test that ends within minutes
 	@echo "all checks and tests passed"
@@ -98,7 +102,7 @@ coverage: setup ## The share of the contracts' lines and branches that tests run
 .PHONY: gas
 gas: setup ## Print the gas of whole transactions
 	@forge test --match-path 'tests/forge/gas/*' --summary >/dev/null
-	@for file in snapshots/*.json; do echo "$$(basename $$file .json)"; cat $$file; echo; done
+	@node tools/gas.mjs
 
 .PHONY: fmt
 fmt: setup ## Format Rust and Solidity

@@ -231,10 +231,14 @@ contract SaltChannels is ISaltChannels, EIP712 {
         returns (uint256 amount)
     {
         bytes32 id = channelId(channel);
-        ChannelState state = openStateOf(id);
+        ChannelState state = states[id];
 
+        // Nothing is claimable of a channel that is not open either.
         amount = state.claimable(total);
-        if (amount == 0) revert NothingToClaim(id, total, state.claimed());
+        if (amount == 0) {
+            requireOpen(id, state);
+            revert NothingToClaim(id, total, state.claimed());
+        }
         requireVoucher(id, channel, ceiling, total, voucher);
 
         states[id] = recordClaim(id, state, amount);
@@ -552,6 +556,10 @@ contract SaltChannels is ISaltChannels, EIP712 {
 
     function openStateOf(bytes32 id) private view returns (ChannelState state) {
         state = states[id];
+        requireOpen(id, state);
+    }
+
+    function requireOpen(bytes32 id, ChannelState state) private pure {
         if (!state.isOpen()) revert ChannelNotOpen(id);
     }
 

@@ -92,7 +92,7 @@ contract SaltPay is ISaltPay {
 
         // A balance that can no longer be read counts as zero here, and so is refused.
         uint256 balanceAfter = asset.balanceOf(payee);
-        if (balanceAfter < balanceBefore || balanceAfter - balanceBefore != amount) {
+        if (!hasGrown(balanceBefore, balanceAfter, amount)) {
             revert InexactTransfer(asset, amount, balanceBefore, balanceAfter);
         }
 
@@ -101,10 +101,28 @@ contract SaltPay is ISaltPay {
         emit Payment(paymentReference, msg.sender, payee, asset, amount);
     }
 
-    /// @dev What every payment needs, whatever it is paid in.
+    /// @dev What every payment needs, whatever it is paid in. All of it is asked at once, and what is missing is looked
+    /// for only if something is: a jump for each question would cost more than the question.
     function requireComplete(bytes32 paymentReference, address payee, uint256 amount) private view {
+        bool incomplete;
+        assembly ("memory-safe") {
+            let to := shl(96, payee)
+            incomplete := or(
+                or(iszero(paymentReference), iszero(amount)),
+                or(iszero(to), or(eq(to, shl(96, caller())), eq(to, shl(96, address()))))
+            )
+        }
+        if (!incomplete) return;
+
         if (paymentReference == bytes32(0)) revert ZeroReference();
         if (amount == 0) revert ZeroAmount();
-        if (payee == address(0) || payee == address(this) || payee == msg.sender) revert InvalidPayee(payee);
+        revert InvalidPayee(payee);
+    }
+
+    /// @dev Whether after = before + amount, without an overflow. In one expression, as above.
+    function hasGrown(uint256 balanceBefore, uint256 balanceAfter, uint256 amount) private pure returns (bool exactly) {
+        assembly ("memory-safe") {
+            exactly := iszero(or(lt(balanceAfter, amount), xor(sub(balanceAfter, amount), balanceBefore)))
+        }
     }
 }

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {X402Permit2Proxy} from "./X402Permit2Proxy.sol";
 import {IX402ExactPermit2Proxy, IX402Permit2Proxy} from "./interfaces/IX402Permit2Proxies.sol";
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
 
 /// @title X402ExactPermit2Proxy
 /// @notice Settles x402 payments of an exact amount. {IX402ExactPermit2Proxy} is the documentation.
@@ -46,16 +47,19 @@ contract X402ExactPermit2Proxy is X402Permit2Proxy, IX402ExactPermit2Proxy {
         Witness calldata witness,
         bytes calldata signature
     ) private {
-        bytes32 witnessHash = keccak256(abi.encode(WITNESS_TYPEHASH, witness.to, witness.validAfter));
-        settlePayment(
-            permit,
-            permit.permitted.amount,
-            owner,
-            witness.to,
-            witness.validAfter,
-            witnessHash,
-            WITNESS_TYPE_STRING,
-            signature
+        bytes32 witnessHash = EfficientHashLib.hash(
+            WITNESS_TYPEHASH, bytes32(uint256(uint160(witness.to))), bytes32(witness.validAfter)
         );
+        settlePayment(permit, permit.permitted.amount, owner, witness.to, witness.validAfter, witnessHash, signature);
+    }
+
+    function writeWitnessType(uint256 at) internal pure override {
+        assembly ("memory-safe") {
+            mstore(at, 100)
+            mstore(add(at, 0x20), "Witness witness)TokenPermissions")
+            mstore(add(at, 0x40), "(address token,uint256 amount)Wi")
+            mstore(add(at, 0x60), "tness(address to,uint256 validAf")
+            mstore(add(at, 0x80), "ter)")
+        }
     }
 }

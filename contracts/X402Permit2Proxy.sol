@@ -5,26 +5,6 @@ import {IX402Permit2Proxy} from "./interfaces/IX402Permit2Proxies.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
-/// @notice The one function of Permit2 that is called, with its structs as {IX402Permit2Proxy} has them, so that what
-/// the caller sent is passed on as it came.
-interface IPermit2 {
-    /// @param to Who is paid.
-    /// @param requestedAmount How much.
-    struct SignatureTransferDetails {
-        address to;
-        uint256 requestedAmount;
-    }
-
-    function permitWitnessTransferFrom(
-        IX402Permit2Proxy.PermitTransferFrom calldata permit,
-        SignatureTransferDetails calldata transferDetails,
-        address owner,
-        bytes32 witness,
-        string calldata witnessTypeString,
-        bytes calldata signature
-    ) external;
-}
-
 /// @title X402Permit2Proxy
 /// @notice What settling is, whichever witness was signed. {IX402Permit2Proxy} is the documentation.
 abstract contract X402Permit2Proxy is IX402Permit2Proxy, ReentrancyGuardTransient {
@@ -45,7 +25,6 @@ abstract contract X402Permit2Proxy is IX402Permit2Proxy, ReentrancyGuardTransien
         address to,
         uint256 validAfter,
         bytes32 witnessHash,
-        string memory witnessTypeString,
         bytes calldata signature
     ) internal {
         if (amount == 0) revert InvalidAmount();
@@ -53,11 +32,62 @@ abstract contract X402Permit2Proxy is IX402Permit2Proxy, ReentrancyGuardTransien
         if (to == address(0)) revert InvalidDestination();
         requireStarted(validAfter);
 
-        IPermit2.SignatureTransferDetails memory details =
-            IPermit2.SignatureTransferDetails({to: to, requestedAmount: amount});
-        IPermit2(PERMIT2).permitWitnessTransferFrom(permit, details, owner, witnessHash, witnessTypeString, signature);
+        transferByPermit2(permit, amount, owner, to, witnessHash, signature);
 
         emit PaymentSettled(owner, to, permit.permitted.token, amount, permit.nonce);
+    }
+
+    /// @dev Writes what WITNESS_TYPE_STRING is to memory as ABI-encoded bytes: its length, and four words of it. It has
+    /// more than 96 bytes and at most 128.
+    /// @param at Where to. Nothing behind it is in use.
+    function writeWitnessType(uint256 at) internal pure virtual;
+
+    /// @dev `permitWitnessTransferFrom(((address,uint256),uint256,uint256),(address,uint256),address,bytes32,string,bytes)`
+    /// of Permit2, which returns nothing. Solidity would copy permit, type and signature twice, for 1,000 gas.
+    /// What Permit2 is given is read from calldata by Solidity or copied as it came; Permit2 refuses dirty addresses.
+    function transferByPermit2(
+        PermitTransferFrom calldata permit,
+        uint256 amount,
+        address owner,
+        address to,
+        bytes32 witnessHash,
+        bytes calldata signature
+    ) private {
+        // The request is built behind all that is in use, and no memory is reserved while it is there. Its first word
+        // ends with the selector, so that all others are words of the ABI.
+        uint256 request;
+        uint256 typeAt;
+        assembly ("memory-safe") {
+            request := mload(0x40)
+            mstore(request, 0x137c29fe)
+            calldatacopy(add(request, 0x20), permit, 0x80)
+            mstore(add(request, 0xa0), to)
+            mstore(add(request, 0xc0), amount)
+            mstore(add(request, 0xe0), owner)
+            mstore(add(request, 0x100), witnessHash)
+            // Where the type and the signature begin, from the first word on.
+            mstore(add(request, 0x120), 0x140)
+            mstore(add(request, 0x140), 0x1e0)
+            typeAt := add(request, 0x160)
+        }
+        writeWitnessType(typeAt);
+
+        address permit2 = PERMIT2;
+        assembly ("memory-safe") {
+            mstore(add(request, 0x200), signature.length)
+            let end := add(add(request, 0x220), signature.length)
+            calldatacopy(add(request, 0x220), signature.offset, signature.length)
+            // Filled up to a whole word.
+            mstore(end, 0)
+            let size := sub(and(add(end, 0x1f), not(0x1f)), add(request, 0x1c))
+
+            // A call of an address without code would succeed.
+            if iszero(extcodesize(permit2)) { revert(0x00, 0x00) }
+            if iszero(call(gas(), permit2, 0, add(request, 0x1c), size, 0x00, 0x00)) {
+                returndatacopy(request, 0x00, returndatasize())
+                revert(request, returndatasize())
+            }
+        }
     }
 
     /// @dev Gives the token the payer's EIP-2612 permit. Anybody can see a permit and submit it first, and then it

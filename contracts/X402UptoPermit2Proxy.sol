@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {X402Permit2Proxy} from "./X402Permit2Proxy.sol";
 import {IX402Permit2Proxy, IX402UptoPermit2Proxy} from "./interfaces/IX402Permit2Proxies.sol";
+import {EfficientHashLib} from "solady/utils/EfficientHashLib.sol";
 
 /// @title X402UptoPermit2Proxy
 /// @notice Settles x402 payments of what was used, up to an amount. {IX402UptoPermit2Proxy} is the documentation.
@@ -51,12 +52,23 @@ contract X402UptoPermit2Proxy is X402Permit2Proxy, IX402UptoPermit2Proxy {
         Witness calldata witness,
         bytes calldata signature
     ) private {
-        bytes32 witnessHash = keccak256(
-            abi.encode(WITNESS_TYPEHASH, witness.to, witness.facilitator, witness.validAfter)
+        bytes32 witnessHash = EfficientHashLib.hash(
+            WITNESS_TYPEHASH,
+            bytes32(uint256(uint160(witness.to))),
+            bytes32(uint256(uint160(witness.facilitator))),
+            bytes32(witness.validAfter)
         );
-        settlePayment(
-            permit, amount, owner, witness.to, witness.validAfter, witnessHash, WITNESS_TYPE_STRING, signature
-        );
+        settlePayment(permit, amount, owner, witness.to, witness.validAfter, witnessHash, signature);
+    }
+
+    function writeWitnessType(uint256 at) internal pure override {
+        assembly ("memory-safe") {
+            mstore(at, 120)
+            mstore(add(at, 0x20), "Witness witness)TokenPermissions")
+            mstore(add(at, 0x40), "(address token,uint256 amount)Wi")
+            mstore(add(at, 0x60), "tness(address to,address facilit")
+            mstore(add(at, 0x80), "ator,uint256 validAfter)")
+        }
     }
 
     /// @dev The amount is the facilitator's choice, up to what the payer permitted.

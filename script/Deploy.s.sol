@@ -22,7 +22,7 @@ interface RawBroadcast {
 /// @title Deploy
 /// @notice Brings one chain to the state in which salt402 can be used on it, and writes down what stands where.
 ///
-///     SALT402_DEPLOYER_KEY=0x… forge script script/Deploy.s.sol --rpc-url URL --broadcast
+///     ETH_RPC_URL=… SALT402_DEPLOYER_KEY=0x… make deploy
 ///
 /// @dev Everything is created by CREATE2 through the factory that stands at the same address on every chain, so that
 /// the same code has the same address everywhere, and gets it back after a chain was reset. What is there already is
@@ -31,6 +31,7 @@ interface RawBroadcast {
 ///
 /// The environment decides the rest:
 ///
+/// - SALT402_DEPLOYER_KEY: who pays. Without it the account that forge was given, as `--account NAME` of its keystore.
 /// - SALT402_DEPLOYMENTS: the directory of the file that is written, `<chain id>.json`; `deployments` if not given.
 /// - SALT402_SALT_HOLDER, SALT402_SALT_SUPPLY: who gets how much of Salt, the ERC-20, in base units. Without them none is
 ///   deployed. Its address depends on both.
@@ -39,8 +40,8 @@ interface RawBroadcast {
 ///   addresses; without it, and where they do not stand yet, ours are deployed.
 /// - SALT402_MULTICALL3: `false` for a chain that takes no transaction without a chain id.
 ///
-/// The file is written when the transactions are known and before they are sent; if one then fails, forge says so, and
-/// the next run completes it.
+/// The file is written when it is known what is sent, and before anything is; if a transaction then fails, forge says so,
+/// and the next run completes it. `make deploy` adds the transactions' hashes and blocks.
 contract Deploy is Script {
     /// @notice No profile exists for this chain. Check the URL.
     error UnsupportedChain(uint256 chainId);
@@ -197,7 +198,7 @@ contract Deploy is Script {
         }
 
         address payable signer = payable(PublicContracts.MULTICALL3_SIGNER);
-        vm.startBroadcast(deployerKey());
+        startBroadcast();
         if (signer.balance < PublicContracts.MULTICALL3_COST) {
             signer.transfer(PublicContracts.MULTICALL3_COST - signer.balance);
             ++sent;
@@ -220,7 +221,7 @@ contract Deploy is Script {
             return;
         }
 
-        vm.startBroadcast(deployerKey());
+        startBroadcast();
         (bool created,) = CREATE2_FACTORY.call(bytes.concat(salt, initCode));
         vm.stopBroadcast();
         ++sent;
@@ -231,8 +232,13 @@ contract Deploy is Script {
 
     /// @dev Notes where a contract belongs, and since when it is there if it is.
     function record(string memory name, address at, bytes32 initCodeHash, string memory directory) private {
-        uint256 createdFrom = at.code.length == 0 ? block.number : DeploymentFile.recordedBlock(directory, name, at);
-        deployments.push(Deployment({name: name, at: at, initCodeHash: initCodeHash, createdFrom: createdFrom}));
+        (uint256 createdFrom, bytes32 transaction) =
+            at.code.length == 0 ? (block.number, bytes32(0)) : DeploymentFile.recordedCreation(directory, name, at);
+        deployments.push(
+            Deployment({
+                name: name, at: at, initCodeHash: initCodeHash, createdFrom: createdFrom, transaction: transaction
+            })
+        );
     }
 
     /// @dev Citrate's own token stands at an address that depends on its deployer's nonce. After a reset another
@@ -256,8 +262,10 @@ contract Deploy is Script {
         return vm.parseBytes(vm.trim(vm.readFile(path)));
     }
 
-    function deployerKey() private view returns (uint256) {
-        return vm.envUint("SALT402_DEPLOYER_KEY");
+    function startBroadcast() private {
+        uint256 key = vm.envOr("SALT402_DEPLOYER_KEY", uint256(0));
+        if (key == 0) vm.startBroadcast();
+        else vm.startBroadcast(key);
     }
 
     function addressOf(PublishedCode memory published) private pure returns (address) {

@@ -8,11 +8,14 @@ import {Vm} from "forge-std/Vm.sol";
 /// @param at Where it stands.
 /// @param initCodeHash keccak256 of the code that created it, or zero if it was not deployed from here.
 /// @param createdFrom A block that is not later than its creation: where an indexer may start. Zero if none is known.
+/// @param transaction The transaction that created it, or zero as long as it is not known. forge does not know it while
+/// the script runs; `tools/transactions.mjs` adds it afterwards.
 struct Deployment {
     string name;
     address at;
     bytes32 initCodeHash;
     uint256 createdFrom;
+    bytes32 transaction;
 }
 
 /// @title DeploymentFile
@@ -36,19 +39,29 @@ library DeploymentFile {
         );
     }
 
-    /// @notice The block that the file has for a contract that stands on the chain; zero if it has none that can be
-    /// right: another address, no entry, no file, or a block of a chain that was reset since.
-    function recordedBlock(string memory directory, string memory name, address at) internal returns (uint256) {
+    /// @notice The block and the transaction that the file has for a contract that stands on the chain; zero if it has
+    /// none that can be right: another address, no entry, no file, or a block of a chain that was reset since.
+    function recordedCreation(string memory directory, string memory name, address at)
+        internal
+        returns (uint256 createdFrom, bytes32 transaction)
+    {
         string memory path = pathOf(directory);
-        if (!vm.exists(path)) return 0;
+        if (!vm.exists(path)) return (0, 0);
 
         string memory json = vm.readFile(path);
         string memory key = string.concat(".contracts.", name);
-        if (!vm.keyExistsJson(json, key)) return 0;
-        if (vm.parseJsonAddress(json, string.concat(key, ".address")) != at) return 0;
+        if (!vm.keyExistsJson(json, key)) return (0, 0);
+        if (vm.parseJsonAddress(json, string.concat(key, ".address")) != at) return (0, 0);
 
-        uint256 createdFrom = vm.parseJsonUint(json, string.concat(key, ".block"));
-        return createdFrom > block.number ? 0 : createdFrom;
+        createdFrom = vm.parseJsonUint(json, string.concat(key, ".block"));
+        if (createdFrom > block.number) return (0, 0);
+
+        // Files that were written before there were transactions have no such key; others may have null.
+        string memory transactionKey = string.concat(key, ".transaction");
+        if (vm.keyExistsJson(json, transactionKey)) {
+            bytes memory value = vm.parseJson(json, transactionKey);
+            if (value.length == 32) transaction = abi.decode(value, (bytes32));
+        }
     }
 
     /// @notice The address and init code hash that the file has for a contract; zero for what it has not.
@@ -71,19 +84,22 @@ library DeploymentFile {
     }
 
     function entry(Deployment memory deployment) private pure returns (string memory) {
-        string memory initCodeHash = deployment.initCodeHash == bytes32(0)
-            ? "null"
-            : string.concat("\"", vm.toString(deployment.initCodeHash), "\"");
         return string.concat(
             "    \"",
             deployment.name,
             "\": {\n      \"address\": \"",
             vm.toString(deployment.at),
             "\",\n      \"initCodeHash\": ",
-            initCodeHash,
+            hashOrNull(deployment.initCodeHash),
             ",\n      \"block\": ",
             vm.toString(deployment.createdFrom),
+            ",\n      \"transaction\": ",
+            hashOrNull(deployment.transaction),
             "\n    }"
         );
+    }
+
+    function hashOrNull(bytes32 hash) private pure returns (string memory) {
+        return hash == bytes32(0) ? "null" : string.concat("\"", vm.toString(hash), "\"");
     }
 }

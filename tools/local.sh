@@ -78,8 +78,8 @@ done
 echo "$rpc" | show
 
 step "the contracts: deployed by the forge script through the CREATE2 factory"
-SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
-	tools/forge script script/Deploy.s.sol --rpc-url "$rpc" --broadcast >"$home/deploy.log" 2>&1 ||
+ETH_RPC_URL=$rpc SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
+	FOUNDRY_BROADCAST=$home/broadcast tools/deploy.sh >"$home/deploy.log" 2>&1 ||
 	{ cat "$home/deploy.log" >&2; exit 1; }
 show <"$home/deployments/40204.json"
 

@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// The payer's private key comes from SALT402_KEY or from --key-file, never from an argument. The answer goes to
     /// standard output, what happens and what it cost to standard error.
     Pay(Box<PayArgs>),
+    /// See grants whose payment left the chain, and say that one was made good
+    #[command(subcommand)]
+    Incidents(IncidentsCommand),
     /// Check a configuration, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -95,6 +98,37 @@ pub(crate) struct RestoreArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IncidentsCommand {
+    /// List those that are open, the newest first
+    List(IncidentsArgs),
+    /// Say that one was made good although its payment did not come back: its payer is treated as any other again
+    Settle(SettleArgs),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct IncidentsArgs {
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+    /// List those that are resolved too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The most to list
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct SettleArgs {
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+    /// The incident's number
+    pub(crate) id: u64,
+    /// How it was made good, for the record
+    #[arg(long)]
+    pub(crate) note: String,
 }
 
 #[derive(Debug, Subcommand)]

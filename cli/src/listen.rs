@@ -32,8 +32,10 @@ pub(crate) async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
+    // Who asks is told to limits by address.
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let serving =
-        axum::serve(listener, router).with_graceful_shutdown(async move { ending.cancelled().await });
+        axum::serve(listener, service).with_graceful_shutdown(async move { ending.cancelled().await });
     tokio::select! {
         served = serving.into_future() => Ok(served?),
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, ChainCommand, Command, ConfigCommand};
+use crate::args::{Args, ChainCommand, Command, ConfigCommand, IncidentsCommand};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -35,6 +35,8 @@ fn main() -> ExitCode {
             Command::Backup(backup) => commands::backup(&backup).await,
             Command::Restore(restore) => commands::restore(&restore).await,
             Command::Pay(pay) => commands::pay(&pay).await,
+            Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
+            Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,
             Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
             Command::Config(ConfigCommand::Example) => commands::example(),
         }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_key, verifier_token};
+use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, verifier_token};
 use crate::{listen, progress};
 
 /// Which parts a process runs.
@@ -41,6 +41,8 @@ impl Parts {
 const MEASURE: Duration = Duration::from_secs(1);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
+/// How often grants that became final are forgotten.
+const TEND: Duration = Duration::from_secs(5);
 
 /// A process at work.
 pub(crate) struct Process {
@@ -114,22 +116,26 @@ impl Process {
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
-            key: quote_key(config)?,
+            keys: quote_keys(config)?,
+            accounts: config.limits.accounts()?,
             policy: config.verifier.policy(),
             chains: verified,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
+        verifier.prepare().await?;
+        self.tasks.spawn(tend(verifier.clone(), stop.clone()));
         let token = verifier_token(config)?.map(|token| Token::new(&token));
         let listener = listen::bind("verifier", config.verifier.listen).await?;
         let address = listener.local_addr()?;
         let router = if parts.verify {
             tracing::info!(%address, "verifier listens");
             let auth = forward_auth(config, &verifier)?;
-            let options = ApiOptions { metrics: Some(metrics), auth, token };
+            let options =
+                ApiOptions { metrics: Some(metrics), auth, token, addresses: config.limits.addresses()? };
             salt402_verifier::http::router(verifier.clone(), options)
         } else {
             tracing::info!(%address, "status and metrics listen");
-            let options = ApiOptions { metrics: Some(metrics), auth: None, token };
+            let options = ApiOptions { metrics: Some(metrics), token, ..ApiOptions::default() };
             salt402_verifier::http::watch_router(verifier.clone(), options)
         };
         self.tasks.spawn(listen::serve(listener, router, stop.clone()));
@@ -198,6 +204,7 @@ impl Process {
             store,
             catalogue: gateway.catalogue(config)?,
             body_limit: gateway.max_body_bytes,
+            addresses: config.limits.addresses()?,
         };
         let gateway_part = Gateway::new(options);
         let listener = listen::bind("gateway", gateway.listen).await?;
@@ -306,19 +313,38 @@ async fn open(path: std::path::PathBuf) -> anyhow::Result<Store> {
 }
 
 fn policy(chain: &ResolvedChain) -> ChainPolicy {
-    let profile = &chain.profile;
+    let (profile, rules) = (&chain.profile, &chain.policy);
     let block_time = Duration::from_millis(profile.block_time_ms);
     let poll = Duration::from_millis(profile.poll_ms);
     ChainPolicy {
         chain: profile.chain_id,
         network: profile.name.clone(),
         contract: chain.contract,
-        confirmations: chain.confirmations,
-        depths: chain.depths.clone(),
+        confirmations: rules.confirmations,
+        depths: rules.depths.clone(),
+        final_at: rules.final_at,
+        max_age: rules.max_age,
+        assets: rules.assets.clone(),
+        payees: rules.payees.clone(),
+        exposure: rules.exposure.clone(),
+        after_loss: rules.after_loss,
         symbol: profile.native_symbol.clone(),
         decimals: profile.native_decimals,
         block_time,
         patience: Duration::from_secs(10).max(5 * poll).max(3 * block_time),
+    }
+}
+
+/// Keeps the record of what is not final small, and the metrics of it true.
+async fn tend(verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = verifier.tend().await {
+            tracing::warn!(%error, "grants that are final could not be forgotten");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TEND) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
     }
 }
 

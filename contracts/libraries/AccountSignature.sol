@@ -21,14 +21,19 @@ library AccountSignature {
 
     /// @notice Whether the key of `signer` signed `digest`.
     function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        uint256 s;
+        if (signature.length != 65) return false;
+        uint8 v;
+        bytes32 r;
+        bytes32 s;
         assembly ("memory-safe") {
+            r := calldataload(signature.offset)
             s := calldataload(add(signature.offset, 0x20))
+            v := byte(0, calldataload(add(signature.offset, 0x40)))
         }
-        if (signature.length != 65 || s > GREATEST_S) return false;
+        if (uint256(s) > GREATEST_S) return false;
 
         // Zero if the signature is none.
-        address recovered = ECDSA.tryRecoverCalldata(digest, signature);
+        address recovered = ECDSA.tryRecover(digest, v, r, s);
         return recovered == signer && recovered != address(0);
     }
 

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../interfaces/ISaltChannels.sol";
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
 /// @dev ISaltChannels.State in one word, from the lowest bit: deposit (104), claimed (104), exitAt (40), closed (1).
 /// Solidity would write a struct in storage field by field.
@@ -50,11 +51,8 @@ function isOpen(ChannelState state) pure returns (bool) {
 
 /// @dev What a claim up to `total` pays: never more than what is left, and nothing of a channel that is not open.
 function claimable(ChannelState state, uint256 total) pure returns (uint256) {
-    (uint256 reached, uint256 before) = (deposit(state), claimed(state));
-    if (total < reached) reached = total;
-    unchecked {
-        return reached > before && !isClosed(state) ? reached - before : 0;
-    }
+    uint256 reached = FixedPointMathLib.min(total, deposit(state));
+    return isClosed(state) ? 0 : FixedPointMathLib.zeroFloorSub(reached, claimed(state));
 }
 
 /// @dev With a new deposit, which is not more than MOST.

@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../interfaces/ISaltChannels.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 
 /// @title ExactTransfer
@@ -53,9 +52,13 @@ library ExactTransfer {
     /// @return success Whether it did not revert.
     /// @return plain Whether it has code and returned true or nothing.
     function transfer(address asset, address to, uint256 amount) private returns (bool success, bool plain) {
-        bytes memory request = abi.encodeCall(IERC20.transfer, (to, amount));
         assembly ("memory-safe") {
-            success := call(gas(), asset, 0, add(request, 0x20), mload(request), 0x00, 0x20)
+            // In the scratch space and the upper bytes of the free memory pointer, which are zero, and are again after.
+            mstore(0x14, to)
+            mstore(0x34, amount)
+            mstore(0x00, 0xa9059cbb000000000000000000000000)
+            success := call(gas(), asset, 0, 0x10, 0x44, 0x00, 0x20)
+            mstore(0x34, 0)
             switch returndatasize()
             case 0 { plain := and(success, gt(extcodesize(asset), 0)) }
             default { plain := and(success, and(gt(returndatasize(), 0x1f), eq(mload(0x00), 1))) }

@@ -4,6 +4,7 @@ core.register_action("forward_auth", { "http-req" }, function(txn, address)
 	local headers = {
 		["x-original-method"] = { txn.sf:method() },
 		["x-original-uri"] = { txn.sf:pathq() },
+		["x-forwarded-for"] = { txn.sf:src() },
 	}
 	-- A header that came twice is sent on twice, and refused: it has two readings.
 	for _, name in ipairs({ "x-payment-proof", "x-payment-quote", "x-payment-binding" }) do
@@ -27,5 +28,6 @@ core.register_action("forward_auth", { "http-req" }, function(txn, address)
 	txn:set_var("txn.payment_type", first("content-type"))
 	txn:set_var("txn.payment_details", first("x-payment-details"))
 	txn:set_var("txn.payment_code", first("x-payment-code"))
+	txn:set_var("txn.payment_retry", first("retry-after"))
 	txn:set_var("txn.payment_payer", first("x-payment-payer"))
 end, 1)

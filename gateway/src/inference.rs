@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, Problem, RequestDigest};
-use salt402_verifier::http::{Fault, Order, Passage, Presented, no_store, read_json, vary};
+use salt402_verifier::http::{Fault, Order, Passage, Presented, Sold, no_store, read_json, vary};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -58,7 +58,9 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response<Body>, Fault> {
     let gateway = &gateway.0;
-    let presented = Presented::read(request.headers())?;
+    let (parts, body) = request.into_parts();
+    let presented = Presented::of(&parts)?;
+    let request = Request::from_parts(parts, body);
     let bid = Arc::new(read(gateway, request).await?);
     let started = Instant::now();
     let payment = match gateway.door.pass(&bid.order, &presented).await? {
@@ -97,7 +99,12 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
         return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
     };
     let description = format!("one answer of {} with up to {tokens} tokens", request.model);
-    Ok(Bid { order: Order { method, path, digest, amount, description }, request, model, tokens })
+    Ok(Bid {
+        order: Order { method, path, sold: Sold::one(digest), before: None, amount, description },
+        request,
+        model,
+        tokens,
+    })
 }
 
 /// Asks the model. What it returns is kept for the payer.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use salt402_protocol::{Code, Problem};
 use salt402_store::Store;
-use salt402_verifier::http::{Door, Fault, PrometheusHandle, finish};
+use salt402_verifier::http::{AddressLimits, Door, Fault, PrometheusHandle, finish, limit_addresses};
 use serde_json::json;
 
 use crate::{Catalogue, Executions, inference};
@@ -23,6 +24,8 @@ pub struct GatewayOptions {
     pub catalogue: Catalogue,
     /// Largest request body, in bytes.
     pub body_limit: usize,
+    /// How often one address may ask; `None` for any number of times.
+    pub addresses: Option<AddressLimits>,
 }
 
 /// The paid front of an inference server. Cheap to clone; all clones are one.
@@ -34,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) executions: Executions,
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
+    addresses: Option<AddressLimits>,
 }
 
 impl Gateway {
@@ -45,6 +49,7 @@ impl Gateway {
             executions: Executions::new(options.store),
             catalogue: options.catalogue,
             body_limit: options.body_limit,
+            addresses: options.addresses,
         }))
     }
 
@@ -56,8 +61,12 @@ impl Gateway {
 
 /// The gateway's API. `metrics` renders `/metrics`.
 pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
-    let routes = Router::new()
-        .route("/v1/inference", post(inference::handle))
+    let paid = Router::new().route("/v1/inference", post(inference::handle));
+    let paid = match gateway.0.addresses.clone() {
+        Some(limits) => paid.route_layer(middleware::from_fn_with_state(limits, limit_addresses)),
+        None => paid,
+    };
+    let routes = paid
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

@@ -1,35 +1,102 @@
 //! The past, by ranges: blocks so deep that they no longer change.
+//!
+//! ```text
+//!   asked, several at once      read, in order        one transaction
+//!  ┌────┐┌────┐┌────┐┌────┐       ┌────┐┌────┐          ┌──────────┐
+//!  │ 40 ││ 30 ││ 20 ││ 10 │  ──▶  │ 9  ││ 8  │   ──▶    │ 7 … 1    │
+//!  └────┘└────┘└────┘└────┘       └────┘└────┘          └──────────┘
+//! ```
+//!
+//! Every range is read by itself, with the header of the block before it, and they are put together when that is the
+//! last header of the range before. While one transaction is written the next ranges are read. All of that is in
+//! memory: where anything does not fit or fails, it is dropped, and begun again from what is stored.
 
-use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use alloy_primitives::B256;
-use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Log, Node, NodeError, Span};
+use futures::{FutureExt as _, StreamExt as _, stream};
+use salt402_chain::{Node as _, NodeError};
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Block, Cursor};
+use tokio::time::Instant;
 
+use crate::patience::Patient;
+use crate::reading::{Read, Wanted, header_at, read};
+use crate::sizing::Sizing;
 use crate::{Follower, IndexError, blocks};
 
-/// Headers asked for at once.
-const HEADERS_IN_FLIGHT: usize = 8;
 /// Headers that a range may need. A range that fails is asked for again from its beginning: with a whole window of
 /// headers in one, a node that fails now and then would never let it end.
 const HEADERS: u64 = 64;
+/// Rows that are worth a transaction, while there is more to read. Many at once meet on the pages of the index, whose
+/// keys are random, and share one wait for the disk.
+const ROWS: usize = 20_000;
+/// Ranges that are worth a transaction, however few rows they have: where nothing is, the cursor moves all the same.
+const RANGES: usize = 256;
+/// How long what was read waits for more, where a node is slow.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long a run goes on by the head that it began with.
+const RUN: Duration = Duration::from_secs(10);
 
-/// A range of blocks to index in one transaction.
-#[derive(Clone, Copy)]
-struct Range {
-    cursor: Option<Cursor>,
-    /// The stored block that the range goes on from; `None` at the first block of the index.
-    base: Option<Cursor>,
-    /// Where blocks above it are to be replaced: their last height that stays.
-    keep_through: Option<u64>,
-    from: u64,
-    to: u64,
-    head: u64,
+/// Ranges that were read one after the other and join, to be stored in one transaction.
+#[derive(Default)]
+struct Staged {
+    ranges: Vec<Read>,
+    since: Option<Instant>,
+    rows: usize,
+    bytes: u64,
+}
+
+impl Staged {
+    fn push(&mut self, read: Read) {
+        self.rows += read.payments.len() + read.headers.len();
+        self.bytes += read.bytes;
+        self.since.get_or_insert_with(Instant::now);
+        self.ranges.push(read);
+    }
+
+    fn is_worth_it(&self) -> bool {
+        let waited = self.since.is_some_and(|since| since.elapsed() >= WAIT);
+        self.rows >= ROWS || self.ranges.len() >= RANGES || self.is_full() || waited
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= Sizing::budget()
+    }
+
+    /// One batch of all of it, and what counts of it; `None` where there is nothing.
+    fn into_batch(self, chain: ChainId, expected: Option<Cursor>, head: u64) -> Option<Batch> {
+        let end = self.ranges.last()?.end;
+        let mut batch = Batch {
+            chain,
+            expected,
+            keep_through: None,
+            blocks: Vec::new(),
+            payments: Vec::with_capacity(self.rows),
+            undecoded: Vec::new(),
+            cursor: Cursor { number: end.number, hash: end.hash },
+            head,
+            prune_below: None,
+        };
+        for read in self.ranges {
+            batch.blocks.extend(read.headers.values().map(blocks::block));
+            batch.payments.extend(read.payments);
+            batch.undecoded.extend(read.undecoded);
+        }
+        Some(batch)
+    }
+}
+
+/// How a run over the past ended.
+enum Ended {
+    /// At its end, or where it is better begun anew: by a newer head, with other widths. What was read is stored.
+    Stored,
+    /// The node's chain does not hold the block that the index stands at.
+    Forked,
 }
 
 impl Follower {
-    /// One range of settled blocks, from where the node's chain and the stored one are still the same.
+    /// The settled blocks from `from` on, from where the node's chain and the stored one are still the same.
     pub(crate) async fn back_fill(
         &mut self,
         cursor: Option<Cursor>,
@@ -37,105 +104,125 @@ impl Follower {
         settled: u64,
         head: u64,
     ) -> Result<(), IndexError> {
-        let window_from = head.saturating_sub(self.node.profile().reorg_window);
-        let to = settled.min(from.saturating_add(self.span - 1)).min(if from < window_from {
-            window_from - 1
-        } else {
-            from.saturating_add(HEADERS - 1)
-        });
-        let range = Range { cursor, base: cursor, keep_through: None, from, to, head };
-        if self.fill(range).await? {
-            return Ok(());
+        let sizing = Mutex::new(self.sizing.clone());
+        let ended = self.run_over(cursor, from, settled, head, &sizing).await;
+        self.sizing = sizing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match ended? {
+            Ended::Stored => Ok(()),
+            Ended::Forked => match cursor {
+                Some(cursor) => self.replace(cursor, settled, head).await,
+                None => Err(NodeError::Moved.into()),
+            },
         }
-        let Some(cursor) = cursor else { return Err(NodeError::Moved.into()) };
+    }
+
+    /// Reads ranges ahead and stores them in order, until the end or until something is in the way.
+    async fn run_over(
+        &mut self,
+        cursor: Option<Cursor>,
+        from: u64,
+        settled: u64,
+        head: u64,
+        sizing: &Mutex<Sizing>,
+    ) -> Result<Ended, IndexError> {
+        let window_from = head.saturating_sub(self.node.profile().reorg_window);
+        let (node, chain) = (self.node.clone(), self.options.chain);
+        let sources: Arc<[Source]> = self.options.sources.as_slice().into();
+        let at_once = lock(sizing).in_flight();
+        let began = Instant::now();
+        let mut next = from;
+        // The next range is decided when there is room for it, by what was learned until then.
+        let wanted = std::iter::from_fn(|| {
+            let from_block = next;
+            if from_block > settled || began.elapsed() >= RUN {
+                return None;
+            }
+            let span = lock(sizing).span();
+            let to = settled.min(from_block.saturating_add(span - 1)).min(if from_block < window_from {
+                window_from - 1
+            } else {
+                from_block.saturating_add(HEADERS - 1)
+            });
+            next = to + 1;
+            let between = (from_block > from || cursor.is_some()).then(|| from_block.saturating_sub(1));
+            Some(Wanted { from: from_block, to, headers_from: window_from, between, span })
+        });
+        let reads = wanted.map(|wanted| one(node.clone(), chain, Arc::clone(&sources), wanted).boxed());
+        let mut reads = std::pin::pin!(stream::iter(reads).buffered(at_once));
+        let mut stored = cursor;
+        let mut staging = Staging { last: cursor, first: true, at_once, sizing };
+        let mut staged = Staged::default();
+        let mut stop: Option<Result<Ended, IndexError>> = None;
+        loop {
+            while stop.is_none() && !staged.is_worth_it() {
+                match reads.next().await {
+                    Some(found) => stop = staging.add(&mut staged, found),
+                    None => stop = Some(Ok(Ended::Stored)),
+                }
+            }
+            let Some(batch) = std::mem::take(&mut staged).into_batch(chain, stored, head) else {
+                return stop.unwrap_or(Ok(Ended::Stored));
+            };
+            let (found, to) = (batch.payments.len() as u64, batch.cursor);
+            {
+                let mut commit = std::pin::pin!(self.commit(batch));
+                loop {
+                    tokio::select! {
+                        biased;
+                        done = &mut commit => { done?; break }
+                        next = reads.next(), if stop.is_none() && !staged.is_full() => match next {
+                            Some(found) => stop = staging.add(&mut staged, found),
+                            None => stop = Some(Ok(Ended::Stored)),
+                        }
+                    }
+                }
+            }
+            stored = Some(to);
+            self.count(found, to.number, head);
+            self.catching_up(to.number, head);
+        }
+    }
+
+    /// Puts the node's chain in the place of the stored one, from the newest block that both have.
+    async fn replace(&mut self, cursor: Cursor, settled: u64, head: u64) -> Result<(), IndexError> {
         // A chain that was reset is another chain, and nothing of it may take the place of what is stored.
         self.identify().await?;
         let base = self.fork(cursor).await?;
-        let from = base.map_or(self.options.start_block(), |base| base.number + 1);
+        let from = base.map_or(self.first, |base| base.number + 1);
+        self.within_finality(Some(cursor), Some(from.saturating_sub(1)))?;
+        let span = self.sizing.span();
         // What is replaced is replaced at once, and at least as high as it was: a reader must not find the old blocks
         // gone and the new ones not there yet.
-        let to = cursor.number.max(settled.min(from.saturating_add(self.span - 1)));
-        let keep_through = Some(from.saturating_sub(1));
-        self.within_finality(Some(cursor), keep_through)?;
-        if self.fill(Range { cursor: Some(cursor), base, keep_through, from, to, head }).await? {
-            return Ok(());
-        }
-        Err(NodeError::Moved.into())
-    }
-
-    /// Indexes a range, and learns from how it went how many blocks to ask for. `false` if the block that it goes on
-    /// from is not on the node's chain.
-    async fn fill(&mut self, range: Range) -> Result<bool, IndexError> {
-        let Range { from, to, head, .. } = range;
-        let filled = self.fill_with(range).await;
-        let most = self.node.profile().logs_range.max(1);
-        self.span = match &filled {
-            // Half of what was asked for, which may have been less than might have been.
-            Err(error) if error.asked_too_much() => (self.span.min(to - from + 1) / 2).max(1),
-            Ok(Some(_)) => (self.span + most.div_ceil(16)).min(most),
-            _ => self.span,
-        };
-        let Some(found) = filled? else { return Ok(false) };
-        self.count(found, to, head);
-        self.catching_up(to, head);
-        Ok(true)
-    }
-
-    /// The payments in a range are returned once it is stored; `None` if it does not join the node's chain.
-    ///
-    /// The last header is read before and after everything else: if it stayed, no block below it changed in between,
-    /// and the header is what the next range joins. The block that this range joins is looked at in between, and not
-    /// before: a reorganization after that look would leave blocks of the old chain below those of the new, for good.
-    async fn fill_with(&self, range: Range) -> Result<Option<u64>, IndexError> {
-        let Range { cursor, base, keep_through, from, to, head } = range;
-        let chain = self.options.chain;
-        let node = &self.node;
-        let end = header_at(node, to).await?;
-        if let Some(base) = base
-            && header_at(node, base.number).await?.hash != base.hash
-        {
-            return Ok(None);
-        }
-        // The headers of the window are stored: a reorganization may be deeper than what counts as final, and finds
-        // its way back by them alone.
-        let window_from = head.saturating_sub(node.profile().reorg_window);
-        let headers = headers(node, from.max(window_from), &end, base).await?;
-        let mut logs = Vec::new();
-        let mut next = from;
-        while next <= to {
-            let last = to.min(next.saturating_add(self.span - 1));
-            for source in self.options.sources.iter().filter(|source| source.start_block <= last) {
-                let span = Span::Blocks { from: next.max(source.start_block), to: last };
-                logs.extend(node.logs(&blocks::events_of(source), span).await?);
+        let to = cursor.number.max(settled.min(from.saturating_add(span - 1)));
+        let headers_from = head.saturating_sub(self.node.profile().reorg_window);
+        let wanted = Wanted { from, to, headers_from, between: base.map(|base| base.number), span };
+        let found = match read(&self.node, self.options.chain, &self.options.sources, wanted).await {
+            Err(error) if error.asked_too_much() => {
+                self.sizing.refused(span.min(to - from + 1), error.limit());
+                return Err(error);
             }
-            next = last + 1;
-        }
-        let times = times(node, &logs, &headers).await?;
-        if header_at(node, to).await?.hash != end.hash {
+            found => found?,
+        };
+        if !joins(base, &found) {
             return Err(NodeError::Moved.into());
         }
-        let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
-        let payments = blocks::place(chain, &self.options.sources, &logs, time_of);
-        let found = payments.len() as u64;
-        self.commit(Batch {
-            chain,
-            expected: cursor,
-            keep_through,
-            blocks: headers.values().map(blocks::block).collect(),
-            payments,
-            cursor: Cursor { number: end.number, hash: end.hash },
-            head,
-            prune_below: None,
-        })
-        .await?;
-        Ok(Some(found))
+        let mut staged = Staged::default();
+        staged.push(found);
+        let Some(mut batch) = staged.into_batch(self.options.chain, Some(cursor), head) else {
+            return Ok(());
+        };
+        batch.keep_through = Some(from.saturating_sub(1));
+        let found = batch.payments.len() as u64;
+        self.commit(batch).await?;
+        self.count(found, to, head);
+        self.catching_up(to, head);
+        Ok(())
     }
 
     /// The newest stored block that is on the node's chain too; `None` where the whole index is younger than that.
     async fn fork(&self, cursor: Cursor) -> Result<Option<Cursor>, IndexError> {
-        let start = self.options.start_block();
         let window = self.node.profile().reorg_window;
-        let floor = cursor.number.saturating_sub(window).max(start);
+        let floor = cursor.number.saturating_sub(window).max(self.first);
         for height in (floor..cursor.number).rev() {
             let stored = self.store.canonical_block(self.options.chain, height).await?;
             let Some(Block { number, hash, .. }) = stored else { continue };
@@ -143,68 +230,77 @@ impl Follower {
                 return Ok(Some(Cursor { number, hash }));
             }
         }
-        if cursor.number - start.min(cursor.number) < window {
+        if cursor.number - self.first.min(cursor.number) < window {
             return Ok(None);
         }
         Err(IndexError::TooDeep { floor, window })
     }
 }
 
-async fn header_at(node: &dyn Node, number: u64) -> Result<Header, IndexError> {
-    Ok(node.header(At::Number(number)).await?.ok_or(NodeError::Behind)?)
+/// Reads one range, and says which it was.
+async fn one(
+    node: Patient,
+    chain: ChainId,
+    sources: Arc<[Source]>,
+    wanted: Wanted,
+) -> (Wanted, Result<Read, IndexError>) {
+    let found = read(&node, chain, &sources, wanted).await;
+    (wanted, found)
 }
 
-/// The headers from a height to `end`, which they must lead to: they are asked for by height, and answers from two
-/// chains would make a third.
-async fn headers(
-    node: &dyn Node,
-    from: u64,
-    end: &Header,
-    base: Option<Cursor>,
-) -> Result<BTreeMap<u64, Header>, IndexError> {
-    let mut headers: BTreeMap<u64, Header> = stream::iter(from..end.number)
-        .map(|number| async move { header_at(node, number).await.map(|header| (number, header)) })
-        .buffered(HEADERS_IN_FLIGHT)
-        .try_collect()
-        .await?;
-    headers.insert(end.number, *end);
-    let chained = headers.values().zip(headers.values().skip(1)).all(|(a, b)| b.parent_hash == a.hash);
-    let joined = base.is_none_or(|base| {
-        base.number
-            .checked_add(1)
-            .and_then(|next| headers.get(&next))
-            .is_none_or(|h| h.parent_hash == base.hash)
-    });
-    if chained && joined { Ok(headers) } else { Err(NodeError::Moved.into()) }
+/// Puts ranges together as they come, and learns from how they came.
+struct Staging<'s> {
+    /// The block that the next range goes on from; `None` at the first block of the index.
+    last: Option<Cursor>,
+    /// Whether the next range is the first, which goes on from what is stored.
+    first: bool,
+    at_once: usize,
+    sizing: &'s Mutex<Sizing>,
 }
 
-/// The times of the blocks that have logs, as far as the logs do not say them. A log must be of the block that a
-/// header at its height shows, where one is at hand.
-async fn times(
-    node: &dyn Node,
-    logs: &[Log],
-    headers: &BTreeMap<u64, Header>,
-) -> Result<BTreeMap<u64, u64>, IndexError> {
-    let mut silent: BTreeMap<u64, B256> = BTreeMap::new();
-    let mut times = BTreeMap::new();
-    for log in logs {
-        match headers.get(&log.block_number) {
-            Some(header) if header.hash != log.block_hash => return Err(NodeError::Moved.into()),
-            Some(header) => {
-                times.insert(header.number, header.timestamp);
+impl Staging<'_> {
+    /// Adds a range; or says why this is the end of the run.
+    fn add(
+        &mut self,
+        staged: &mut Staged,
+        (wanted, found): (Wanted, Result<Read, IndexError>),
+    ) -> Option<Result<Ended, IndexError>> {
+        let blocks = wanted.to - wanted.from + 1;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.asked_too_much() => {
+                lock(self.sizing).refused(blocks, error.limit());
+                // That fewer blocks must be asked for is known now, and no failure. A node that does not answer in time
+                // may be a node that does not answer.
+                let again = blocks > 1 && !matches!(error, IndexError::Node(NodeError::Timeout { .. }));
+                return Some(if again { Ok(Ended::Stored) } else { Err(error) });
             }
-            None if log.block_timestamp.is_none() => {
-                silent.insert(log.block_number, log.block_hash);
+            Err(error) => {
+                lock(self.sizing).failed();
+                return Some(Err(error));
             }
-            None => {}
+        };
+        if !joins(self.last, &found) {
+            let forked =
+                self.first && found.between.map(|block| block.hash) != self.last.map(|last| last.hash);
+            return Some(if forked { Ok(Ended::Forked) } else { Err(NodeError::Moved.into()) });
         }
+        lock(self.sizing).answered(blocks, found.bytes);
+        self.first = false;
+        self.last = Some(Cursor { number: found.end.number, hash: found.end.hash });
+        staged.push(found);
+        // More or fewer questions at once: that is decided where a run begins.
+        (lock(self.sizing).in_flight() != self.at_once).then_some(Ok(Ended::Stored))
     }
-    let asked = silent.into_iter().map(|(number, hash)| async move {
-        let header = header_at(node, number).await?;
-        if header.hash == hash { Ok((number, header.timestamp)) } else { Err(NodeError::Moved.into()) }
-    });
-    let asked: Result<Vec<_>, IndexError> =
-        stream::iter(asked).buffered(HEADERS_IN_FLIGHT).try_collect().await;
-    times.extend(asked?);
-    Ok(times)
+}
+
+/// Whether a range goes on from a block.
+fn joins(last: Option<Cursor>, found: &Read) -> bool {
+    let Some(last) = last else { return true };
+    found.between.is_some_and(|block| block.hash == last.hash)
+        && found.headers.get(&(last.number + 1)).is_none_or(|header| header.parent_hash == last.hash)
+}
+
+fn lock(sizing: &Mutex<Sizing>) -> MutexGuard<'_, Sizing> {
+    sizing.lock().unwrap_or_else(PoisonError::into_inner)
 }

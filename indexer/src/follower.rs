@@ -6,14 +6,16 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Node, NodeError, Span};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Cursor, PlacedPayment, Store};
+use salt402_store::{Batch, Cursor, PlacedPayment, Store, UndecodedLog};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::past::{self, Past};
 use crate::patience::Patient;
+use crate::sizing::Sizing;
 use crate::ticks::Ticks;
-use crate::{Health, IndexError, ancestry, blocks};
+use crate::{Health, IndexError, ancestry, blocks, undecoded};
 
 /// Blocks whose logs are asked for at once, at the head.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -47,11 +49,16 @@ pub struct Follower {
     pub(crate) health: watch::Sender<Health>,
     /// When a back-fill last reported itself.
     pub(crate) reported: Option<Instant>,
-    /// Blocks that the next range may span: shrinks when the node cannot answer for so many, grows back slowly.
-    pub(crate) span: u64,
+    /// How many blocks a question about a range spans.
+    pub(crate) sizing: Sizing,
+    /// The first block of the index: nothing below it can be compared with a header.
+    pub(crate) first: u64,
     /// The head that the store knows, and since when.
     pub(crate) noted: Option<(u64, Instant)>,
 }
+
+/// What was found in a block.
+type Found = (Vec<PlacedPayment>, Vec<UndecodedLog>);
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +77,10 @@ impl Follower {
         options: FollowerOptions,
     ) -> (Self, watch::Receiver<Health>) {
         let (health, watcher) = watch::channel(Health::starting());
-        let span = node.profile().logs_range.max(1);
-        (Self { node: Patient(node), store, options, health, reported: None, span, noted: None }, watcher)
+        let sizing = Sizing::new(node.profile().logs_range);
+        let first = options.start_block();
+        let node = Patient(node);
+        (Self { node, store, options, health, reported: None, sizing, first, noted: None }, watcher)
     }
 
     /// Follows until `stop`. Failures of the node or the store are retried with growing pauses; what only the operator
@@ -80,23 +89,27 @@ impl Follower {
     ///
     /// It stops wherever it stands, also while a node lets it wait: a step is one transaction or nothing.
     pub async fn run(mut self, stop: CancellationToken) {
+        let connected = CancellationToken::new();
+        let past = Past::new(&self, connected.clone());
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.follow() => {}
+            () = self.follow(connected) => {}
+            () = past.run() => {}
         }
     }
 
-    async fn follow(&mut self) {
+    async fn follow(&mut self, begun: CancellationToken) {
         let mut pause = PAUSES.0;
         let mut connected = false;
         let mut ticks = Ticks::default();
         loop {
             let step =
-                if connected { self.step().await } else { self.identify().await.map(|()| Step::Advanced) };
+                if connected { self.step().await } else { self.connect().await.map(|()| Step::Advanced) };
             match step {
                 Ok(step) => {
                     if !connected {
                         connected = true;
+                        begun.cancel();
                         tracing::info!(chain = %self.options.chain, contracts = self.options.sources.len(), "following");
                     }
                     pause = PAUSES.0;
@@ -120,6 +133,15 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// First contact: whether this is the chain, and what is followed on it from now on.
+    async fn connect(&mut self) -> Result<(), IndexError> {
+        self.identify().await?;
+        let sources =
+            self.options.sources.iter().map(|source| (past::key(source), source.start_block)).collect();
+        self.first = self.store.follow_sources(self.options.chain, sources).await?;
+        Ok(())
     }
 
     /// Makes sure that the node is on the chain that is configured and, since the first contact, stored.
@@ -147,7 +169,7 @@ impl Follower {
             return Ok(Step::Advanced);
         }
         let head = self.node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
-        let start = self.options.start_block();
+        let start = self.first;
         let next = cursor.map_or(start, |cursor| cursor.number + 1);
         let settled = head.number.saturating_sub(finality_depth);
 
@@ -216,7 +238,7 @@ impl Follower {
         tip: Cursor,
         head: u64,
     ) -> Result<(), IndexError> {
-        let payments: Vec<Vec<PlacedPayment>> = stream::iter(path.fresh.clone())
+        let found: Vec<Found> = stream::iter(path.fresh.clone())
             .map(|header| {
                 let (node, options) = (&self.node, &self.options);
                 async move {
@@ -225,13 +247,17 @@ impl Follower {
                         logs.extend(node.logs(&blocks::events_of(source), Span::Block(header.hash)).await?);
                     }
                     let time = |_: &salt402_chain::Log| Some(header.timestamp);
-                    Ok::<_, IndexError>(blocks::place(options.chain, &options.sources, &logs, time))
+                    let payments = blocks::place(options.chain, &options.sources, &logs, time);
+                    let undecoded = undecoded::among(options.chain, &options.sources, &logs, payments.len());
+                    Ok::<_, IndexError>((payments, undecoded))
                 }
             })
             .buffered(BLOCKS_IN_FLIGHT)
             .try_collect()
             .await?;
-        let payments: Vec<_> = payments.into_iter().flatten().collect();
+        let (payments, undecoded): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let payments: Vec<PlacedPayment> = payments.into_iter().flatten().collect();
+        let undecoded = undecoded.into_iter().flatten().collect();
         let found = payments.len() as u64;
         let chain = self.options.chain;
         // Twice the window, so that a reorganization of the full window still finds its ancestor.
@@ -242,6 +268,7 @@ impl Follower {
             keep_through: path.keep_through,
             blocks: path.fresh.iter().map(blocks::block).collect(),
             payments,
+            undecoded,
             cursor: tip,
             head,
             prune_below,
@@ -270,3 +297,9 @@ impl Follower {
         Ok(())
     }
 }
+
+/// A follower is spawned as a task: found out here, and not where it is.
+const _: fn(Follower, CancellationToken) = |follower, stop| {
+    fn is_send<T: Send>(_: T) {}
+    is_send(follower.run(stop));
+};

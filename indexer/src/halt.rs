@@ -12,7 +12,7 @@ use salt402_protocol::ChainId;
 use salt402_store::{AcceptedFork, Batch, Cursor, Halt, HaltKind, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::{Follower, IndexError, Phase, blocks};
+use crate::{Follower, IndexError, Phase, blocks, undecoded};
 
 /// How often a halted follower looks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,6 +68,7 @@ pub async fn compare(
         return Err(StoreError::OtherGenesis { chain, stored: state.genesis, given: genesis }.into());
     }
     let Some(cursor) = state.cursor else { return Ok(None) };
+    let start = state.first_block.map_or(start_block, |first| first.min(start_block));
     let head = node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
     let shows = async |block: Cursor| -> Result<bool, IndexError> {
         let shown = node.header(At::Number(block.number)).await?;
@@ -77,7 +78,7 @@ pub async fn compare(
         (cursor.number, Some(cursor.hash))
     } else {
         // Two chains that are one at a height are one below it, so halving finds where they part.
-        let (mut low, mut high, mut base) = (start_block.saturating_sub(1), cursor.number, None);
+        let (mut low, mut high, mut base) = (start.saturating_sub(1), cursor.number, None);
         let mut keep_through = low;
         while high.saturating_sub(low) > 1 {
             let middle = low + (high - low) / 2;
@@ -184,6 +185,7 @@ impl Follower {
         }
         let time_of = |log: &Log| header_of(log).map(|header| header.timestamp);
         let payments = blocks::place(chain, &self.options.sources, &logs, time_of);
+        let undecoded = undecoded::among(chain, &self.options.sources, &logs, payments.len());
         let found = payments.len() as u64;
         let tip = Cursor { number: end.number, hash: end.hash };
         tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
@@ -193,6 +195,7 @@ impl Follower {
             keep_through: Some(fork.keep_through),
             blocks: headers.iter().map(blocks::block).collect(),
             payments,
+            undecoded,
             cursor: tip,
             head,
             prune_below: None,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use salt402_protocol::ChainId;
+use salt402_store::Coverage;
 use tokio::time::Instant;
 
 /// What a follower is doing.
@@ -51,6 +52,9 @@ pub struct Health {
     pub reorganizations: u64,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
+    /// How much was read of each contract: what is not read of one that was added later is read beside the head.
+    /// Empty until the follower has begun.
+    pub coverage: Vec<Coverage>,
 }
 
 impl Health {
@@ -62,6 +66,7 @@ impl Health {
             found: 0,
             reorganizations: 0,
             current_at: None,
+            coverage: Vec::new(),
         }
     }
 
@@ -77,6 +82,19 @@ impl Health {
         metrics::gauge!("salt402_indexer_lag_blocks", "chain" => chain.clone()).set(lag as f64);
         let stale = self.current_at.unwrap_or(since).elapsed();
         metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());
+    }
+
+    /// What of the past was not read yet, of whichever contract; `None` if all was. A payment there is not known to the
+    /// index, and is no less a payment.
+    pub fn unread(&self) -> Option<String> {
+        let unread =
+            self.coverage.iter().find_map(|known| Some((known.source.contract, known.unread.first()?)));
+        unread.map(|(contract, stretch)| {
+            format!(
+                "the past of the contract {contract} is still being read, blocks {} to {} next",
+                stretch.from, stretch.to
+            )
+        })
     }
 
     /// Why the index is not current, or `None` if it is: following, and at the node's head within `patience`.

@@ -2,8 +2,8 @@
 //!
 //! A [`Follower`] takes one chain: a head tick makes it fetch headers by hash until they join what is stored, then the
 //! logs of exactly those blocks, and commit undo, payments and cursor in one transaction. Far behind the head it goes
-//! by ranges instead. Nothing is kept in memory between two steps, so a step that fails, or a process that is killed,
-//! starts again from what the store holds.
+//! by ranges instead. The past of a contract that was added later is read beside it. Nothing is kept in memory between
+//! two steps, so a step that fails, or a process that is killed, starts again from what the store holds.
 
 mod ancestry;
 mod backfill;
@@ -12,9 +12,13 @@ mod follower;
 mod halt;
 mod health;
 mod missing;
+mod past;
 mod patience;
+mod reading;
 mod report;
+mod sizing;
 mod ticks;
+mod undecoded;
 
 pub use follower::{Follower, FollowerOptions};
 pub use halt::{Comparison, compare};
@@ -122,6 +126,14 @@ impl IndexError {
     pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Node(NodeError::RateLimited { retry_after }) => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// How many blocks the node says that it answers for.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        match self {
+            Self::Node(NodeError::RangeTooLarge { limit, .. }) => *limit,
             _ => None,
         }
     }

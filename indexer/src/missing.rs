@@ -31,10 +31,16 @@ pub enum Look {
     Found,
     /// Nothing is known of the transaction, or its block is still to be indexed, or it was looked up a moment ago.
     Nothing,
-    /// The transaction is in a block and was reverted: it paid nothing.
-    Reverted,
-    /// The transaction is in a block and holds no payment through the payment contract.
-    NoPayment,
+    /// The transaction is in a block of the chain that is indexed and was reverted: it paid nothing there.
+    Reverted {
+        /// Blocks that contain or follow it, as far as they are indexed.
+        confirmations: u64,
+    },
+    /// The transaction is in a block of the chain that is indexed and holds no payment through the payment contract.
+    NoPayment {
+        /// Blocks that contain or follow it, as far as they are indexed.
+        confirmations: u64,
+    },
 }
 
 /// Looks for payments that the index has missed, on one chain. Cheap to clone; all clones are one.
@@ -73,17 +79,12 @@ impl Missing {
         if receipt.block_number > cursor.number {
             return Ok(Look::Nothing);
         }
-        if !receipt.success {
-            return Ok(Look::Reverted);
-        }
-        if receipt.block_number < self.0.options.start_block() {
-            return Ok(Look::NoPayment);
-        }
-        self.add(&receipt, cursor).await
+        self.read(&receipt, cursor).await
     }
 
-    /// Puts the payments of a receipt into the index, if the index still stands where it stood.
-    async fn add(&self, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
+    /// Says what a receipt shows, once it is certain that it is of the chain that is indexed. Its payments are put into
+    /// the index, if the index still stands where it stood.
+    async fn read(&self, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
         let FollowerOptions { chain, sources } = &self.0.options;
         let chain = *chain;
         let node = &*self.0.node;
@@ -105,9 +106,13 @@ impl Missing {
             return Ok(Look::Nothing);
         }
         let time = own.unwrap_or(tip).timestamp;
+        let confirmations = self.depth(receipt, cursor, selected);
+        if !receipt.success {
+            return Ok(Look::Reverted { confirmations });
+        }
         let mut payments = blocks::place(chain, sources, &receipt.logs, |_| Some(time));
-        if payments.is_empty() {
-            return Ok(Look::NoPayment);
+        if payments.is_empty() || receipt.block_number < self.0.options.start_block() {
+            return Ok(Look::NoPayment { confirmations });
         }
         if !selected {
             // A block beside the selected chain stands and falls with the selected block that merged it, which no
@@ -119,6 +124,14 @@ impl Missing {
         }
         self.commit(payments, cursor, selected).await?;
         Ok(Look::Found)
+    }
+
+    /// How deep a receipt's block is known to be. Of a block beside the selected chain it is not known which block
+    /// merged it; it counts from where no reorganization reaches any more.
+    fn depth(&self, receipt: &Receipt, cursor: Cursor, selected: bool) -> u64 {
+        let depth = cursor.number - receipt.block_number + 1;
+        let unknown = if selected { 0 } else { self.0.node.profile().finality_depth };
+        depth.saturating_sub(unknown)
     }
 
     async fn commit(
@@ -139,6 +152,7 @@ impl Missing {
                 payments,
                 cursor,
                 head: cursor.number,
+                undecoded: Vec::new(),
                 prune_below: None,
             })
             .await?;

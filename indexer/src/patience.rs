@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// A follower has one step under way, and a question that hangs would end it without a word: a connection that is
 /// half open, a body that stalls, an implementation of [`Node`] that has no limit of its own.
+#[derive(Clone)]
 pub(crate) struct Patient(pub(crate) Arc<dyn Node>);
 
 async fn within<T>(answer: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {

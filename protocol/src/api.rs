@@ -70,6 +70,24 @@ pub struct VerifyRequest {
     /// operator's limit.
     #[serde(default)]
     pub wait_ms: u64,
+    /// Which of the requests this is that the payment pays for, where it pays for several; then `requirement` has what
+    /// they have in common, and the quote id must be presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Whether only a claim that was made before is to be given again: a payment that is not claimed stays unclaimed,
+    /// and nothing is waited or looked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again_only: bool,
+}
+
+/// One of several requests that one payment pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// The request that is to be served. The same request is one use, however often it comes.
+    pub request_digest: RequestDigest,
+    /// How many different requests one payment pays for. What was written down with the first of them counts.
+    pub most: u32,
 }
 
 /// What had to be paid, by whom it is asked.
@@ -197,13 +215,19 @@ pub struct IncidentView {
     pub payment_id: PaymentId,
     /// Its transaction.
     pub transaction: B256,
+    /// Who paid, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Address>,
     /// When it was noticed, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When the payment was on the chain again, in milliseconds since 1970 UTC.
+    /// When the payment was on the chain again, or an operator settled it, in milliseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at_ms: Option<u64>,
     /// More, for people.
     pub detail: String,
+    /// What the operator wrote who settled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<String>,
 }
 
 /// `GET /v1/status`: how things are.

@@ -54,6 +54,10 @@ codes! {
     InvalidRequest = "invalid_request", 422, "The request asks for something that cannot be";
     /// A chain that is not configured here.
     UnknownChain = "unknown_chain", 400, "This chain is not followed here";
+    /// An asset that the operator's allow-list does not have.
+    AssetNotAccepted = "asset_not_accepted", 403, "This asset is not accepted here";
+    /// A payee that the operator's allow-list does not have.
+    PayeeNotAccepted = "payee_not_accepted", 403, "Payments to this payee are not accepted here";
     /// A model that is not served here.
     UnknownModel = "unknown_model", 404, "This model is not served here";
     /// The verifier's token is missing or wrong.
@@ -68,6 +72,12 @@ codes! {
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// A body of another media type.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body is not application/json";
+    /// More requests from one address than the operator allows.
+    AddressLimited = "address_limited", 429, "Too many requests from this address";
+    /// More payments of one account than the operator allows. The payment stays good.
+    AccountLimited = "account_limited", 429, "Too many payments of this account";
+    /// A payment of an account whose last one was granted a moment ago. The payment stays good.
+    CoolDown = "cool_down", 429, "The account's last payment was a moment ago";
     /// The client was too slow.
     RequestTimeout = "request_timeout", 408, "The request took too long to arrive";
 
@@ -93,6 +103,8 @@ codes! {
     PaymentExpired = "payment_expired", 402, "The payment is too old or was made too late";
     /// The payment was used, for another request or by another server.
     AlreadyClaimed = "already_claimed", 402, "The payment was used before";
+    /// The payment pays for several requests and was used for as many others.
+    UsesExhausted = "uses_exhausted", 402, "The payment was used for as many requests as it pays for";
     /// The transaction was reverted.
     TransactionReverted = "transaction_reverted", 402, "The transaction was reverted and paid nothing";
     /// The transaction pays nobody through the payment contract.
@@ -105,6 +117,12 @@ codes! {
     /// The payment's block left the chain; it may come back in another.
     PaymentOrphaned = "payment_orphaned", 402, "The payment's block was reorganized away";
 
+    /// Too much was granted to the payer on payments that are not final: this one must be final.
+    ExposureExceeded = "exposure_exceeded", 402, "The payment must be final, as the payer's others are not yet";
+    /// A payment of this payer was granted on and lost: this one must be final.
+    PayerHasLoss = "payer_has_loss", 402, "The payment must be final, as another of its payer was lost";
+    /// A payment of this payer was granted on and lost, and nothing of it is granted until that is made good.
+    PayerRefused = "payer_refused", 402, "Another payment of its payer was lost and is not made good";
     /// The payment's chain was reorganized deeper than what is final, or reset: the operator must decide first.
     ChainHalted = "chain_halted", 503, "Nothing is granted on this chain until its operator acts";
     /// The payment was mined before the server was restored from a backup, and may have been used before.
@@ -129,7 +147,16 @@ impl Code {
     pub const fn is_pending(self) -> bool {
         matches!(
             self,
-            Self::PaymentNotSeen | Self::AwaitingConfirmations | Self::PaymentOrphaned | Self::ChainHalted
+            Self::PaymentNotSeen
+                | Self::AwaitingConfirmations
+                | Self::PaymentOrphaned
+                | Self::ChainHalted
+                | Self::ExposureExceeded
+                | Self::PayerHasLoss
+                | Self::PayerRefused
+                | Self::AddressLimited
+                | Self::AccountLimited
+                | Self::CoolDown
         )
     }
 }

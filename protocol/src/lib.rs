@@ -27,6 +27,6 @@ pub use network::ChainId;
 pub use payment::{Payment, PaymentId};
 pub use problem::Problem;
 pub use proof::Proof;
-pub use quote::{Quote, QuoteId, QuoteKey, Terms};
+pub use quote::{Quote, QuoteId, QuoteKey, QuoteKeys, Terms};
 pub use request::RequestDigest;
 pub use source::{Source, SourceKind};

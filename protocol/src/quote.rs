@@ -113,6 +113,48 @@ impl QuoteKey {
     }
 }
 
+/// The key that quotes are made with, and older ones whose quotes are still accepted.
+///
+/// With it a key is replaced and nobody is refused: the new one becomes the current, the old one stays until everything
+/// that was quoted with it is paid, shown and over.
+#[derive(Clone, Debug)]
+pub struct QuoteKeys {
+    current: QuoteKey,
+    old: Vec<QuoteKey>,
+}
+
+impl QuoteKeys {
+    /// A key for new quotes, and those of older ones, the newest first.
+    pub fn new(current: QuoteKey, old: Vec<QuoteKey>) -> Self {
+        Self { current, old }
+    }
+
+    /// The id of a new quote.
+    pub fn seal(&self, quote: &Quote) -> QuoteId {
+        self.current.seal(quote)
+    }
+
+    /// The quote of an id, if one of the keys made it.
+    pub fn open(&self, id: &QuoteId) -> Result<Quote, QuoteError> {
+        let opened = self.current.open(id);
+        if opened != Err(QuoteError::Forged) {
+            return opened;
+        }
+        self.old.iter().find_map(|key| key.open(id).ok()).ok_or(QuoteError::Forged)
+    }
+
+    /// Whether a reference is that of a quote, by whichever of the keys it was made.
+    pub fn made(&self, quote: &Quote, reference: B256) -> bool {
+        std::iter::once(&self.current).chain(&self.old).any(|key| key.seal(quote).reference() == reference)
+    }
+}
+
+impl From<QuoteKey> for QuoteKeys {
+    fn from(current: QuoteKey) -> Self {
+        Self::new(current, Vec::new())
+    }
+}
+
 impl fmt::Debug for QuoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("QuoteKey(secret)")
@@ -295,6 +337,27 @@ mod tests {
         let id = key(1).seal(&quote(7, None));
         assert_eq!(key(1).open(&id), Ok(quote(7, None)));
         assert_eq!(key(2).open(&id), Err(QuoteError::Forged));
+    }
+
+    #[test]
+    fn a_key_can_be_replaced_without_refusing_what_was_quoted() {
+        let (before, after) = (QuoteKeys::from(key(1)), QuoteKeys::new(key(2), vec![key(1)]));
+        for nonce in [None, Some([5; 16])] {
+            let quote = quote(7, nonce);
+            let old = before.seal(&quote);
+            assert_eq!(after.open(&old), Ok(quote));
+            assert!(after.made(&quote, old.reference()) && before.made(&quote, old.reference()));
+            let new = after.seal(&quote);
+            assert_eq!((new == key(2).seal(&quote), new == old), (true, false));
+            assert!(after.made(&quote, new.reference()) && !before.made(&quote, new.reference()));
+            assert_eq!(before.open(&new), Err(QuoteError::Forged));
+            assert_eq!(
+                QuoteKeys::from(key(2)).open(&old),
+                Err(QuoteError::Forged),
+                "once the old one is gone"
+            );
+        }
+        assert_eq!(after.open(&key(3).seal(&quote(7, None))), Err(QuoteError::Forged));
     }
 
     #[test]

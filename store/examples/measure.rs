@@ -60,6 +60,7 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
             payments,
             cursor,
             head,
+            undecoded: Vec::new(),
             prune_below: None,
         };
         let one = Instant::now();
@@ -97,6 +98,8 @@ async fn claims(store: &Store, rows: u64, claims: u64) {
                     request: RequestDigest(hash(5, number)),
                     claimant: "gateway-0123456789abcdef".into(),
                     confirmations: 1,
+                    limits: Default::default(),
+                    usage: None,
                     now_ms: number,
                 };
                 let one = Instant::now();
@@ -162,6 +165,7 @@ async fn follow(store: &Store, rows: u64, mut cursor: Cursor) {
             payments,
             cursor: to,
             head: to.number,
+            undecoded: Vec::new(),
             prune_below: to.number.checked_sub(1_000),
         };
         let one = Instant::now();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use salt402_protocol::{B256, ChainId};
 
 use crate::columns::integer;
-use crate::{Block, Cursor, PlacedPayment, StoreError};
+use crate::{Block, Cursor, PlacedPayment, StoreError, UndecodedLog};
 
 /// One step of a follower: what to undo, what to add, and where the index stands then. It is applied in one
 /// transaction, so that a reader sees the chain before it or after it and never between.
@@ -21,6 +21,8 @@ pub struct Batch {
     pub blocks: Vec<Block>,
     /// Payments that are on the chain now, in any blocks up to the cursor.
     pub payments: Vec<PlacedPayment>,
+    /// Logs of followed contracts that are no payment that can be read, to be looked at by people.
+    pub undecoded: Vec<UndecodedLog>,
     /// Where the index stands afterwards.
     pub cursor: Cursor,
     /// The node's newest block.
@@ -87,13 +89,9 @@ impl Batch {
     fn check_payments(&self) -> Result<(), StoreError> {
         let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
         let blocks = self.block_hashes();
-        let mut seen = HashMap::with_capacity(self.payments.len());
+        check_payments(self.chain, &self.payments)?;
         for placed in &self.payments {
-            let PlacedPayment { payment, block_number, block_hash, block_timestamp, .. } = placed;
-            integer("a block's time", *block_timestamp)?;
-            if payment.chain != self.chain {
-                return bad(format!("payment {} is of chain {}", payment.id, payment.chain));
-            }
+            let PlacedPayment { payment, block_number, block_hash, .. } = placed;
             if *block_number > self.cursor.number {
                 return bad(format!("payment {} is in block {block_number}, above its end", payment.id));
             }
@@ -102,9 +100,6 @@ impl Batch {
                     "payment {} is in another block {block_number} than its own",
                     payment.id
                 ));
-            }
-            if let Some(other) = seen.insert(payment.id, *block_hash).filter(|other| other != block_hash) {
-                return Err(self.twice(placed, other));
             }
         }
         Ok(())
@@ -115,13 +110,20 @@ impl Batch {
         let own = self.blocks.iter().map(|block| (block.number, block.hash));
         own.chain([(self.cursor.number, self.cursor.hash)]).collect()
     }
+}
 
-    pub(crate) fn twice(&self, placed: &PlacedPayment, other: B256) -> StoreError {
-        StoreError::PaymentTwice {
-            chain: self.chain,
-            payment: placed.payment.id,
-            block: placed.block_hash,
-            other,
+/// Checks payments that are to be on a chain together.
+pub(crate) fn check_payments(chain: ChainId, payments: &[PlacedPayment]) -> Result<(), StoreError> {
+    let mut seen = HashMap::with_capacity(payments.len());
+    for PlacedPayment { payment, block_hash, block_timestamp, .. } in payments {
+        integer("a block's time", *block_timestamp)?;
+        if payment.chain != chain {
+            let reason = format!("payment {} is of chain {}", payment.id, payment.chain);
+            return Err(StoreError::BadBatch { chain, reason });
+        }
+        if let Some(other) = seen.insert(payment.id, *block_hash).filter(|other| other != block_hash) {
+            return Err(StoreError::PaymentTwice { chain, payment: payment.id, block: *block_hash, other });
         }
     }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Chains: which one it is, where the index stands, and the headers it remembers.
 
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use salt402_protocol::{B256, ChainId};
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::halt::{self, Halt, HaltKind};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
@@ -48,6 +49,9 @@ pub struct ChainState {
     pub genesis: B256,
     /// Where the index stands; `None` before the first batch.
     pub cursor: Option<Cursor>,
+    /// The first block of the index; `None` before anything was followed. Nothing below it can be compared with a
+    /// header, and a contract's past may reach below it.
+    pub first_block: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
@@ -62,7 +66,7 @@ impl Store {
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.head_number, c.noted_at_ms,
+            "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.first_block, c.head_number, c.noted_at_ms,
                     h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
              FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
              WHERE c.chain_id = $1",
@@ -74,6 +78,7 @@ impl Store {
             Ok(ChainState {
                 genesis: row.hash("genesis_hash")?,
                 cursor: cursor_of(&row)?,
+                first_block: row.maybe_number("first_block")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
                 halt: halt::of(&row)?,
@@ -185,16 +190,16 @@ impl Write for NoteHead {
     }
 }
 
-/// Where the index stands, inside a transaction.
-pub(crate) async fn cursor(
-    connection: &mut SqliteConnection,
-    chain: ChainId,
-) -> Result<Option<Cursor>, StoreError> {
-    let row = sqlx::query("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = $1")
-        .bind(chain_id(chain))
-        .fetch_optional(connection)
-        .await?;
-    cursor_of(&row.ok_or(StoreError::UnknownChain { chain })?)
+/// Where the index stands, inside of a step.
+pub(crate) fn cursor(connection: &Connection, chain: ChainId) -> Result<Option<Cursor>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = ?1")?;
+    let mut rows = select.query([chain_id(chain)])?;
+    let row = rows.next()?.ok_or(StoreError::UnknownChain { chain })?;
+    if row.get_ref(0)? == ValueRef::Null || row.get_ref(1)? == ValueRef::Null {
+        return Ok(None);
+    }
+    Ok(Some(Cursor { number: row.natural(0, "cursor_number")?, hash: row.hash_at(1, "cursor_hash")? }))
 }
 
 fn cursor_of(row: &SqliteRow) -> Result<Option<Cursor>, StoreError> {

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
+use salt402_protocol::{Amount, B256, ChainId, PaymentId, RequestDigest};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::Sqlite;
 
 use crate::bulk::chunks;
 use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::exposure::{Open, Sums};
 use crate::payment::depth;
 use crate::transaction::WriteTransaction;
 use crate::work::send_claim;
-use crate::{Store, StoreError};
+use crate::{ExposureLimit, NewUse, Store, StoreError, usage};
 
 /// A payment that is to be used up for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +23,29 @@ pub struct NewClaim {
     pub chain: ChainId,
     /// Its transaction.
     pub transaction: B256,
-    /// The request that is to be granted.
+    /// The request that is to be granted; with `usage`, what its requests have in common.
     pub request: RequestDigest,
     /// Who claims: the same name and the same request get the same claim again.
     pub claimant: String,
     /// Blocks that must contain or follow the payment; 1 is its own block, and less is the same. Checked in the
     /// transaction that claims, against the chain as it is then.
     pub confirmations: u64,
+    /// What else must hold of the payer. Checked in the same transaction.
+    pub limits: ClaimLimits,
+    /// Which of several requests this is; `None` where a payment pays for one.
+    pub usage: Option<NewUse>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
+}
+
+/// What must hold of a payer before a payment of its is granted. The default asks for nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClaimLimits {
+    /// Blocks that must contain or follow the payment while the payer has an open incident on its chain; 0 makes no
+    /// difference, `u64::MAX` is never.
+    pub after_loss: u64,
+    /// How much may be granted to the payer on payments that are not final.
+    pub exposure: Option<ExposureLimit>,
 }
 
 /// What became of a [`NewClaim`].
@@ -48,6 +63,11 @@ pub enum ClaimResult {
     },
     /// Another request, or another claimant, had claimed it.
     Taken,
+    /// The same claimant had claimed it, for as many other requests as it pays for.
+    UsedUp {
+        /// How many those are.
+        uses: u64,
+    },
     /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
     /// again on a payment that is gone.
     NotCanonical,
@@ -61,6 +81,18 @@ pub enum ClaimResult {
         /// Its depth: 1 when the index stands at its block.
         confirmations: u64,
     },
+    /// It is unclaimed and deep enough for others, but not while its payer has an open incident.
+    AfterLoss {
+        /// Its depth.
+        confirmations: u64,
+    },
+    /// It is unclaimed and deep enough, but too much was granted to its payer on payments that are not final.
+    Exposed {
+        /// Its depth.
+        confirmations: u64,
+        /// How much was granted, in base units.
+        granted: Amount,
+    },
 }
 
 impl Store {
@@ -71,9 +103,28 @@ impl Store {
     }
 }
 
-/// Makes claims, as many at once as there are: the statement costs a turn of the connection's thread, which a crowd
-/// then shares. The results are in the order of the claims; of rivals in one call, one is first.
+/// Makes claims. The results are in the order of the claims; of rivals in one call, one is first.
 pub(crate) async fn write(
+    transaction: &mut WriteTransaction<'_>,
+    claims: &[&NewClaim],
+) -> Result<Vec<ClaimResult>, StoreError> {
+    let plain: Vec<&NewClaim> = claims.iter().copied().filter(|claim| claim.is_plain()).collect();
+    let mut plain = write_plain(transaction, &plain).await?.into_iter();
+    let mut sums = Sums::default();
+    let mut results = Vec::with_capacity(claims.len());
+    for claim in claims {
+        let result = if claim.is_plain() { plain.next() } else { None };
+        results.push(match result {
+            Some(result) => result,
+            None => claim.write_alone(transaction, &mut sums).await?,
+        });
+    }
+    Ok(results)
+}
+
+/// Makes claims of which everything can be checked in one statement, as many at once as there are: the statement costs
+/// a turn of the connection's thread, which a crowd then shares.
+async fn write_plain(
     transaction: &mut WriteTransaction<'_>,
     claims: &[&NewClaim],
 ) -> Result<Vec<ClaimResult>, StoreError> {
@@ -104,9 +155,9 @@ pub(crate) async fn write(
 fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
-                             claimed_at_ms, block_number, block_hash)
+                             claimed_at_ms, block_number, block_hash, uses)
          SELECT p.payment_id, p.chain_id, p.transaction_hash, v.column4, p.reference, v.column5,
-                v.column6, p.block_number, p.block_hash
+                v.column6, p.block_number, p.block_hash, v.column9
          FROM (",
     );
     let times: Vec<i64> =
@@ -118,7 +169,9 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
             .push_bind(claim.request.0.to_vec())
             .push_bind(claim.claimant.clone())
             .push_bind(now_ms)
-            .push_bind(bound(claim.confirmations));
+            .push_bind(bound(claim.confirmations))
+            .push_bind(bound(claim.limits.after_loss))
+            .push_bind(NewUse::most(claim.usage));
     });
     insert.push(
         // CROSS JOIN is also an order: claims first, then the payment of each by its index. Left to choose, SQLite
@@ -126,6 +179,9 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
         ") AS v CROSS JOIN payments p CROSS JOIN chains c
          WHERE p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3 AND p.canonical
            AND c.chain_id = p.chain_id AND c.cursor_number - p.block_number + 1 >= v.column7
+           AND (c.cursor_number - p.block_number + 1 >= v.column8
+                OR NOT EXISTS (SELECT 1 FROM incidents i
+                               WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
            AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
            AND p.block_timestamp >= (SELECT COALESCE(MAX(refuse_before), 0) FROM restores)
          ON CONFLICT (payment_id) DO NOTHING
@@ -135,9 +191,39 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
 }
 
 impl NewClaim {
+    /// Whether one statement checks all of it.
+    fn is_plain(&self) -> bool {
+        self.limits.exposure.is_none() && self.usage.is_none()
+    }
+
+    /// Makes the claim in steps. No other claim comes between them: there is one writer at a time.
+    async fn write_alone(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+        sums: &mut Sums,
+    ) -> Result<ClaimResult, StoreError> {
+        let open = Open::of(self, sums, transaction.connection()).await?;
+        if let (Some(limit), Some(open)) = (self.limits.exposure, &open)
+            && !open.fits(limit)
+        {
+            let Open { confirmations, granted, .. } = *open;
+            return Ok(ClaimResult::Exposed { confirmations, granted });
+        }
+        if insert(&[self])?.build().fetch_optional(transaction.connection()).await?.is_none() {
+            return self.why_not(transaction).await;
+        }
+        if let Some(open) = open {
+            open.note(self, sums, transaction.connection()).await?;
+        }
+        usage::note(self, transaction.connection()).await?;
+        transaction.count_claim(self.chain);
+        Ok(ClaimResult::First { claimed_at_ms: self.now_ms })
+    }
+
+    /// Why there is no new claim. A further use of a claim that was made before is made here.
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = sqlx::query(
-            "SELECT p.block_number, c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms,
+            "SELECT p.block_number, c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
                         AS halted,
                     p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore
@@ -159,12 +245,27 @@ impl NewClaim {
                 return Ok(ClaimResult::Halted);
             }
             let confirmations = depth(row.maybe_number("cursor_number")?, row.number("block_number")?);
-            return Ok(ClaimResult::TooShallow { confirmations });
+            return Ok(if confirmations < self.confirmations {
+                ClaimResult::TooShallow { confirmations }
+            } else {
+                ClaimResult::AfterLoss { confirmations }
+            });
         };
-        if request == self.request.0 && row.text("claimant")? == self.claimant {
-            Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? })
-        } else {
-            Ok(ClaimResult::Taken)
+        if request != self.request.0 || row.text("claimant")? != self.claimant {
+            return Ok(ClaimResult::Taken);
+        }
+        match self.usage {
+            None => Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? }),
+            Some(usage) => {
+                // Of further uses, too, some may be forgotten, or be of a payment that does not stay.
+                let withheld = match (row.flag("before_restore")?, row.flag("halted")?) {
+                    (true, _) => Some(ClaimResult::BeforeRestore),
+                    (_, true) => Some(ClaimResult::Halted),
+                    _ => None,
+                };
+                let uses = row.number("uses")?;
+                usage::further(self, usage, uses, withheld, transaction.connection()).await
+            }
         }
     }
 }
@@ -188,6 +289,8 @@ mod tests {
             request: RequestDigest(B256::ZERO),
             claimant: String::new(),
             confirmations: 1,
+            limits: ClaimLimits::default(),
+            usage: None,
             now_ms: 0,
         };
         for count in [1, 2, 4, 8, 16, 32, 64] {
@@ -198,6 +301,8 @@ mod tests {
             let by_index =
                 "SEARCH p USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)";
             assert!(plan.iter().any(|line| line == by_index), "{count} claims: {plan:?}");
+            let by_payer = "SEARCH i USING INDEX incidents_open_by_payer (chain_id=? AND payer=?)";
+            assert!(plan.iter().any(|line| line == by_payer), "{count} claims: {plan:?}");
         }
     }
 }

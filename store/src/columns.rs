@@ -1,6 +1,6 @@
 //! Values of the protocol as values of a database, and back.
 
-use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId, RequestDigest, U256};
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId, U256};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -22,8 +22,25 @@ pub(crate) fn chain_id(chain: ChainId) -> i64 {
 }
 
 /// An amount: 32 bytes, most significant first, so that blobs sort as amounts do.
-pub(crate) fn amount_bytes(amount: Amount) -> Vec<u8> {
-    amount.0.to_be_bytes::<32>().to_vec()
+pub(crate) fn amount_bytes(amount: Amount) -> [u8; 32] {
+    amount.0.to_be_bytes()
+}
+
+/// Columns of a row of the connection that steps are written on, by their places.
+pub(crate) trait Places {
+    fn natural(&self, place: usize, column: &'static str) -> Result<u64, StoreError>;
+    fn hash_at(&self, place: usize, column: &'static str) -> Result<B256, StoreError>;
+}
+
+impl Places for rusqlite::Row<'_> {
+    fn natural(&self, place: usize, column: &'static str) -> Result<u64, StoreError> {
+        natural(column, self.get(place)?)
+    }
+
+    fn hash_at(&self, place: usize, column: &'static str) -> Result<B256, StoreError> {
+        let bytes = self.get_ref(place)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
+    }
 }
 
 /// Reads the columns of a row; a value that this program never writes is [`StoreError::Corrupt`].
@@ -34,7 +51,9 @@ pub(crate) trait Columns {
     fn hash(&self, column: &'static str) -> Result<B256, StoreError>;
     fn maybe_hash(&self, column: &'static str) -> Result<Option<B256>, StoreError>;
     fn address(&self, column: &'static str) -> Result<Address, StoreError>;
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError>;
     fn text(&self, column: &'static str) -> Result<String, StoreError>;
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError>;
     fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError>;
 
     fn chain(&self, column: &'static str) -> Result<ChainId, StoreError> {
@@ -51,10 +70,6 @@ pub(crate) trait Columns {
 
     fn payment_id(&self, column: &'static str) -> Result<PaymentId, StoreError> {
         self.hash(column).map(PaymentId)
-    }
-
-    fn digest(&self, column: &'static str) -> Result<RequestDigest, StoreError> {
-        self.hash(column).map(RequestDigest)
     }
 }
 
@@ -82,6 +97,15 @@ impl Columns for SqliteRow {
 
     fn address(&self, column: &'static str) -> Result<Address, StoreError> {
         Address::try_from(self.try_get::<&[u8], _>(column)?).map_err(|_| StoreError::Corrupt { column })
+    }
+
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError> {
+        let bytes = self.try_get::<Option<&[u8]>, _>(column)?;
+        bytes.map(|bytes| Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(self.try_get(column)?)
     }
 
     fn text(&self, column: &'static str) -> Result<String, StoreError> {

@@ -16,6 +16,8 @@ pub struct Counts {
     pub open_incidents: u64,
     /// Payments on each pinned chain.
     pub payments: BTreeMap<ChainId, u64>,
+    /// Logs of followed contracts that did not decode, so far, on all chains.
+    pub undecoded: u64,
 }
 
 impl Store {
@@ -23,7 +25,7 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
-            "SELECT chain_id, payments, claims,
+            "SELECT chain_id, payments, claims, undecoded,
                     (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS open_incidents
              FROM chains",
         )
@@ -32,6 +34,7 @@ impl Store {
         let mut counts = Counts::default();
         for row in &rows {
             counts.payments.insert(row.chain("chain_id")?, row.number("payments")?);
+            counts.undecoded += row.number("undecoded")?;
             counts.claims += row.number("claims")?;
             counts.open_incidents = row.number("open_incidents")?;
         }

@@ -206,7 +206,7 @@ pub enum StoreError {
         "the disk that holds the database failed ({0}): is it read-only, are the files this user's, is there a limit on \
          their size? Mend it, work then goes on by itself"
     )]
-    DiskFailed(Arc<sqlx::Error>),
+    DiskFailed(Arc<dyn std::error::Error + Send + Sync>),
     /// No space is left.
     #[error("the disk that holds the database is full: free some space, writing then goes on by itself")]
     DiskFull,
@@ -215,7 +215,7 @@ pub enum StoreError {
     Closed,
     /// Anything else that the database says.
     #[error("the database failed: {0}")]
-    Sql(Arc<sqlx::Error>),
+    Sql(Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
@@ -270,15 +270,36 @@ impl Complaint {
         if database.is_unique_violation() {
             return Self::Unique;
         }
+        database.code().and_then(|code| code.parse().ok()).map_or(Self::Other, Self::of_code)
+    }
+
+    /// [`Complaint::of`] for an error of the connection that steps are written on.
+    pub(crate) fn of_step(error: &rusqlite::Error) -> Self {
+        error.sqlite_error().map_or(Self::Other, |error| Self::of_code(error.extended_code))
+    }
+
+    fn of_code(code: i32) -> Self {
         // The low byte is the primary code, the rest says more.
-        match database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
-            Some(5 | 6) => Self::Busy,
-            Some(8 | 14) => Self::Unwritable,
-            Some(10) => Self::Io,
-            Some(9) => Self::Interrupted,
-            Some(13) => Self::Full,
-            Some(26) => Self::NotADatabase,
+        match (code, code & 0xff) {
+            (1555 | 2067, _) => Self::Unique,
+            (_, 5 | 6) => Self::Busy,
+            (_, 8 | 14) => Self::Unwritable,
+            (_, 9) => Self::Interrupted,
+            (_, 10) => Self::Io,
+            (_, 13) => Self::Full,
+            (_, 26) => Self::NotADatabase,
             _ => Self::Other,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match Complaint::of_step(&error) {
+            Complaint::Busy => Self::Busy,
+            Complaint::Full => Self::DiskFull,
+            Complaint::Unwritable | Complaint::Io => Self::DiskFailed(Arc::new(error)),
+            _ => Self::Sql(Arc::new(error)),
         }
     }
 }

@@ -6,11 +6,12 @@
 
 use std::fmt;
 
+use rusqlite::{Connection, params};
 use salt402_protocol::{Amount, Asset, B256, ChainId, PaymentId};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::columns::{Columns as _, bound, chain_id, integer};
+use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Cursor, Store, StoreError, clock};
@@ -182,22 +183,44 @@ impl Store {
 
 /// Whether a batch may be applied: no halt is open, or it replaces just what the operator accepted. Returns whether it
 /// ends a halt.
-pub(crate) async fn permit(
-    connection: &mut SqliteConnection,
+pub(crate) fn permit(
+    connection: &Connection,
     chain: ChainId,
     keep_through: Option<u64>,
 ) -> Result<bool, StoreError> {
-    let row = sqlx::query(
-        "SELECT kind AS halt_kind, depth AS halt_depth, halted_at_ms, keep_through, accepted_hash FROM halts
-         WHERE chain_id = $1 AND resolved_at_ms IS NULL",
-    )
-    .bind(chain_id(chain))
-    .fetch_optional(connection)
-    .await?;
-    let Some(halt) = row.map(|row| of(&row)).transpose()?.flatten() else { return Ok(false) };
-    match halt.accepted {
-        Some(fork) if keep_through == Some(fork.keep_through) => Ok(true),
-        _ => Err(StoreError::Halted { chain, kind: halt.kind }),
+    let mut select = connection.prepare_cached(
+        "SELECT kind, accepted_hash IS NOT NULL, COALESCE(keep_through, 0) FROM halts
+         WHERE chain_id = ?1 AND resolved_at_ms IS NULL",
+    )?;
+    let mut rows = select.query([chain_id(chain)])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    let kind = kind_of(&row.get::<_, String>(0)?)?;
+    if row.get::<_, bool>(1)? && keep_through == Some(row.natural(2, "keep_through")?) {
+        Ok(true)
+    } else {
+        Err(StoreError::Halted { chain, kind })
+    }
+}
+
+/// [`close`] on the connection that steps are written on.
+pub(crate) fn close_in_step(
+    connection: &Connection,
+    chain: ChainId,
+    kind: HaltKind,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE halts SET resolved_at_ms = ?3 WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL",
+        )?
+        .execute(params![chain_id(chain), kind.name(), clock::now_ms()])?;
+    Ok(())
+}
+
+fn kind_of(name: &str) -> Result<HaltKind, StoreError> {
+    match name {
+        "fork" => Ok(HaltKind::Fork),
+        "genesis" => Ok(HaltKind::Genesis),
+        _ => Err(StoreError::Corrupt { column: "kind" }),
     }
 }
 
@@ -221,11 +244,7 @@ pub(crate) async fn close(
 /// The halt in a row that was joined with the open halts; `None` where there was none.
 pub(crate) fn of(row: &SqliteRow) -> Result<Option<Halt>, StoreError> {
     let Some(at_ms) = row.maybe_number("halted_at_ms")? else { return Ok(None) };
-    let kind = match row.text("halt_kind")?.as_str() {
-        "fork" => HaltKind::Fork,
-        "genesis" => HaltKind::Genesis,
-        _ => return Err(StoreError::Corrupt { column: "kind" }),
-    };
+    let kind = kind_of(&row.text("halt_kind")?)?;
     let accepted = row.maybe_number("keep_through")?.zip(row.maybe_hash("accepted_hash")?);
     Ok(Some(Halt {
         kind,
@@ -243,8 +262,6 @@ struct Open {
 
 impl Write for Open {
     type Output = ();
-
-    const CHANGES_CHAIN: bool = true;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         // A chain of which nothing is stored has nothing to protect.
@@ -275,18 +292,17 @@ impl Write for Accept {
     type Output = bool;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
-        if crate::chain::cursor(transaction.connection(), self.chain).await? != self.seen {
-            return Ok(false);
-        }
         let done = sqlx::query(
             "UPDATE halts SET accepted_at_ms = $3, keep_through = $4, accepted_hash = $5
-             WHERE chain_id = $1 AND kind = $2 AND resolved_at_ms IS NULL",
+             WHERE chain_id = $1 AND kind = $2 AND resolved_at_ms IS NULL
+               AND EXISTS (SELECT 1 FROM chains c WHERE c.chain_id = $1 AND c.cursor_hash IS $6)",
         )
         .bind(chain_id(self.chain))
         .bind(HaltKind::Fork.name())
         .bind(clock::now_ms())
         .bind(bound(self.fork.keep_through))
         .bind(self.fork.block.as_slice())
+        .bind(self.seen.map(|seen| seen.hash.to_vec()))
         .execute(transaction.connection())
         .await?;
         Ok(done.rows_affected() > 0)
@@ -300,8 +316,6 @@ struct End {
 
 impl Write for End {
     type Output = bool;
-
-    const CHANGES_CHAIN: bool = true;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         close(transaction.connection(), self.chain, self.kind).await

@@ -11,12 +11,13 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 use crate::columns::Columns as _;
 use crate::error::Complaint;
 use crate::readers::Readers;
+use crate::steps::StepSettings;
 use crate::{Options, StoreError, backup, lock};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
-/// Pages that the writer keeps in memory: 16 MiB, enough for a batch of a back-fill.
-const WRITER_CACHE_KIB: u32 = 16 << 10;
+/// Pages that the writer keeps in memory.
+const WRITER_CACHE_KIB: u32 = 8 << 10;
 /// How long the last checkpoint waits for other processes. Short: whoever closes last does it all.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -24,6 +25,7 @@ const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Opened {
     pub(crate) writer_options: SqliteConnectOptions,
     pub(crate) writer: SqliteConnection,
+    pub(crate) steps: StepSettings,
     pub(crate) checkpointer: SqliteConnection,
     pub(crate) readers: Readers,
     pub(crate) watcher: SqliteConnection,
@@ -80,7 +82,12 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .await
         .map_err(|error| explain(path, error))?;
     drop(opening);
-    Ok(Opened { writer_options, writer, checkpointer, readers, watcher, refuse_before })
+    let steps = StepSettings {
+        path: path.to_owned(),
+        busy_timeout: options.busy_timeout,
+        wal_limit: options.wal_limit,
+    };
+    Ok(Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before })
 }
 
 /// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
@@ -122,6 +129,8 @@ pub(crate) async fn check_ours(path: &Path, connection: &mut SqliteConnection) -
 fn migrations() -> Vec<Migration> {
     let steps = [
         (1, "first", include_str!("../migrations/0001_first.sql")),
+        (2, "policy", include_str!("../migrations/0002_policy.sql")),
+        (4, "sources", include_str!("../migrations/0004_sources.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
     ];
     steps

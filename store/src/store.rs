@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::checkpoint::Checkpointer;
 use crate::open::{self, Opened};
 use crate::readers::{Reader, Readers};
+use crate::steps::Stepper;
 use crate::work::{Jobs, QUEUE};
 use crate::writer::Writer;
 use crate::{Options, StoreError};
@@ -42,7 +43,7 @@ impl Store {
     /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
     /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let Opened { writer_options, writer, checkpointer, readers, watcher, refuse_before } =
+        let Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before } =
             open::open(&options).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
@@ -50,7 +51,8 @@ impl Store {
         let (progressed, progress) = watch::channel(0);
 
         let turn = Arc::default();
-        let writer = Writer::new(writer_options, writer, Arc::clone(&turn), commits, progressed);
+        let stepper = Stepper::new(steps);
+        let writer = Writer::new(writer_options, writer, stepper, Arc::clone(&turn), commits, progressed);
         let checkpointer = Checkpointer {
             connection: checkpointer,
             log: {

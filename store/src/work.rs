@@ -5,12 +5,13 @@ use std::pin::Pin;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::steps::StepJob;
 use crate::transaction::WriteTransaction;
 use crate::{ClaimResult, NewClaim, StoreError};
 
 /// Pieces of work that may wait; more wait at their senders.
 pub(crate) const QUEUE: usize = 1024;
-/// Rows after which a group is closed. One batch of a back-fill may hold more and is then a group of its own.
+/// Rows after which a group is closed.
 const GROUP_ROWS: usize = 512;
 
 /// Where work is sent.
@@ -20,9 +21,6 @@ pub(crate) type Jobs = mpsc::Sender<Work>;
 pub(crate) trait Write: Send + Sync + 'static {
     /// What its sender is answered.
     type Output: Send + 'static;
-
-    /// Whether readers of the chain have something new to see afterwards.
-    const CHANGES_CHAIN: bool = false;
 
     /// Rows it writes, about.
     fn rows(&self) -> usize {
@@ -54,7 +52,7 @@ pub(crate) async fn send_claim(jobs: &Jobs, claim: NewClaim) -> Result<ClaimResu
 }
 
 /// Counts work that the disk or another process kept from being done, under what an operator would do about it.
-fn count_failure<T>(result: &Result<T, StoreError>) {
+pub(crate) fn count_failure<T>(result: &Result<T, StoreError>) {
     let reason = match result {
         Err(StoreError::Busy) => "busy",
         Err(StoreError::DiskFull) => "disk_full",
@@ -68,6 +66,8 @@ fn count_failure<T>(result: &Result<T, StoreError>) {
 /// What waits. Claims come in crowds and are told apart, because a group makes all of its claims in one statement.
 pub(crate) enum Work {
     Claim(Box<PendingClaim>),
+    /// A follower's step: a transaction of its own, on a connection of its own.
+    Step(Box<dyn StepJob>),
     Other(Box<dyn Job>),
 }
 
@@ -96,8 +96,6 @@ pub(crate) trait Job: Send {
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
     /// Puts an error in the place of the result.
     fn fail(&mut self, error: StoreError);
-    /// Whether it went well and changed what readers of the chain see.
-    fn changed_chain(&self) -> bool;
     fn answer(self: Box<Self>);
 }
 
@@ -126,10 +124,6 @@ impl<W: Write> Job for Pending<W> {
         self.result = Err(error);
     }
 
-    fn changed_chain(&self) -> bool {
-        W::CHANGES_CHAIN && self.result.is_ok()
-    }
-
     fn answer(self: Box<Self>) {
         count_failure(&self.result);
         let _ = self.reply.send(self.result);
@@ -145,23 +139,25 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn of(first: Work) -> Self {
-        let mut group = Self::default();
-        group.add(first);
-        group
-    }
-
-    pub(crate) fn add(&mut self, work: Work) {
+    /// Adds work to the group; gives a step back, which is in no group.
+    pub(crate) fn add(&mut self, work: Work) -> Option<Box<dyn StepJob>> {
         match work {
             Work::Claim(claim) => {
                 self.rows += 1;
                 self.claims.push(*claim);
+                None
             }
             Work::Other(job) => {
                 self.rows += job.rows();
                 self.jobs.push(job);
+                None
             }
+            Work::Step(step) => Some(step),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.jobs.is_empty()
     }
 
     pub(crate) fn is_full(&self) -> bool {

@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::steps::{StepJob, Stepper};
 use crate::transaction::WriteTransaction;
 use crate::work::{Group, Job, PendingClaim, Work};
 use crate::{StoreError, claim};
@@ -21,6 +22,7 @@ pub(crate) struct Writer {
     options: SqliteConnectOptions,
     /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
     connection: Option<SqliteConnection>,
+    stepper: Stepper,
     /// Held while writing, so that a checkpoint can hold the writer up.
     turn: Arc<Mutex<()>>,
     commits: watch::Sender<u64>,
@@ -33,11 +35,12 @@ impl Writer {
     pub(crate) fn new(
         options: SqliteConnectOptions,
         connection: SqliteConnection,
+        stepper: Stepper,
         turn: Arc<Mutex<()>>,
         commits: watch::Sender<u64>,
         progress: watch::Sender<u64>,
     ) -> Self {
-        Self { options, connection: Some(connection), turn, commits, progress }
+        Self { options, connection: Some(connection), stepper, turn, commits, progress }
     }
 
     /// Writes until `closing` is sent or every sender is gone, and then what is still queued.
@@ -53,16 +56,35 @@ impl Writer {
                 }
             };
             let Some(first) = first else { break };
-            let mut group = Group::of(first);
-            while !group.is_full() {
+            let mut group = Group::default();
+            let mut step = group.add(first);
+            while step.is_none() && !group.is_full() {
                 let Ok(next) = queue.try_recv() else { break };
-                group.add(next);
+                step = group.add(next);
             }
-            self.write(group).await;
+            if !group.is_empty() {
+                self.write(group).await;
+            }
+            if let Some(step) = step {
+                self.step(step).await;
+            }
         }
+        self.stepper.close().await;
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;
         }
+    }
+
+    /// A follower's step, in a transaction of its own.
+    async fn step(&mut self, step: Box<dyn StepJob>) {
+        let turn = self.turn.clone();
+        let _turn = turn.lock().await;
+        let Some((step, committed)) = self.stepper.write(step).await else { return };
+        if committed {
+            self.progress.send_modify(|count| *count += 1);
+            self.commits.send_modify(|count| *count += 1);
+        }
+        step.answer();
     }
 
     async fn write(&mut self, mut group: Group) {
@@ -102,9 +124,6 @@ impl Writer {
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
         result?;
-        if jobs.iter().any(|job| job.changed_chain()) {
-            self.progress.send_modify(|count| *count += 1);
-        }
         self.commits.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -192,7 +211,8 @@ mod tests {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (commits, committed) = watch::channel(0);
         let (progress, _) = watch::channel(0);
-        let writer = Writer::new(options, connection, Arc::default(), commits, progress);
+        let stepper = Stepper::new(opened.steps);
+        let writer = Writer::new(options, connection, stepper, Arc::default(), commits, progress);
         tokio::spawn(async move {
             // Never sent: the writer ends with its senders.
             let (_closing, closed) = oneshot::channel();

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use salt402_protocol::B256;
-use salt402_store::{Applied, Block, ClaimResult, Cursor, StoreError};
+use salt402_protocol::{Address, Amount, Asset, B256, RequestDigest, U256};
+use salt402_store::{Applied, Block, ClaimResult, Cursor, ExposureLimit, NewUse, StoreError};
 use support::{CHAIN, Fixture, TestBlock, batch, genesis, id, new_claim, numbered, placed, transaction};
 
 const PAYMENTS: u64 = 8;
@@ -38,7 +38,16 @@ enum Step {
         payment: u64,
         request: u8,
         confirmations: u64,
+        rules: Rules,
     },
+    /// An operator says that an incident was made good.
+    Settle {
+        pick: usize,
+    },
+    /// Grants that are final are forgotten.
+    Sweep,
+    /// A limit is set for the first time: what was granted without one is noted.
+    Note,
     /// A batch that puts a payment of the chain into a second block.
     Twice {
         pick: usize,
@@ -48,6 +57,26 @@ enum Step {
     Reopen,
 }
 
+/// What a claim asks of its payer, and whether it is one of several.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// The most that may be granted on payments that are not final, in units.
+    most: Option<u64>,
+    after_loss: u64,
+    /// Which of how many requests.
+    usage: Option<(u8, u32)>,
+}
+
+/// Blocks after which a payment is final.
+const FINAL_AT: u64 = 4;
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let most = prop::option::of(0u64..20);
+    let after_loss = prop_oneof![Just(0), Just(FINAL_AT), Just(u64::MAX)];
+    let usage = prop::option::of((0u8..4, 1u32..4));
+    (most, after_loss, usage).prop_map(|(most, after_loss, usage)| Rules { most, after_loss, usage })
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let masks = || prop::collection::vec(any::<u8>(), 1..4);
     let step = prop_oneof![
@@ -55,8 +84,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0usize..5, masks()).prop_map(|(back, blocks)| Step::Fork { back, blocks }),
         3 => any::<usize>().prop_map(|to| Step::Return { to }),
         1 => (0usize..4).prop_map(|back| Step::Repeat { back }),
-        6 => (0..PAYMENTS, 1u8..3, 0u64..4)
-            .prop_map(|(payment, request, confirmations)| Step::Claim { payment, request, confirmations }),
+        9 => (0..PAYMENTS, 1u8..3, 0u64..4, rules()).prop_map(|(payment, request, confirmations, rules)| {
+            Step::Claim { payment, request, confirmations, rules }
+        }),
+        1 => any::<usize>().prop_map(|pick| Step::Settle { pick }),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Note),
         1 => any::<usize>().prop_map(|pick| Step::Twice { pick }),
         1 => Just(Step::Stale),
         1 => Just(Step::Reopen),
@@ -73,9 +106,22 @@ struct Model {
     chain: Vec<usize>,
     /// Whether each inclusion is on the chain; the key is the payment and the block's hash.
     rows: BTreeMap<(u64, B256), bool>,
-    claims: BTreeMap<u64, (u8, u64)>,
+    claims: BTreeMap<u64, Claimed>,
     open: BTreeSet<u64>,
+    /// Payments of which an incident was settled by hand.
+    settled: BTreeSet<u64>,
+    /// Payments that count against a limit while they are on the chain and not final.
+    noted: BTreeSet<u64>,
     resolved: usize,
+}
+
+/// A claim: for which request, when, for how many requests, and which of them were served.
+#[derive(Clone, Debug)]
+struct Claimed {
+    by: u8,
+    at_ms: u64,
+    uses: u32,
+    used: BTreeMap<u8, u64>,
 }
 
 impl Model {
@@ -143,7 +189,7 @@ impl Model {
         for payment in self.claims.keys() {
             if self.height(*payment).is_some() {
                 self.resolved += usize::from(self.open.remove(payment));
-            } else if self.open.insert(*payment) {
+            } else if !self.settled.contains(payment) && self.open.insert(*payment) {
                 applied.incidents += 1;
             }
         }
@@ -156,18 +202,63 @@ impl Model {
         Some(self.blocks[*holder].0.block.number)
     }
 
-    fn claim(&mut self, payment: u64, request: u8, needed: u64) -> ClaimResult {
-        let Some(height) = self.height(payment) else { return ClaimResult::NotCanonical };
-        if let Some((by, claimed_at_ms)) = self.claims.get(&payment).copied() {
-            return if by == request { ClaimResult::Again { claimed_at_ms } } else { ClaimResult::Taken };
+    /// How deep a payment is; `None` where it is not on the chain.
+    fn depth(&self, payment: u64) -> Option<u64> {
+        self.height(payment).map(|height| self.tip().number - height + 1)
+    }
+
+    /// What counts against a limit of a payer in an asset.
+    fn granted(&self, payer: Address, asset: Asset) -> Amount {
+        let counts = |payment: &&u64| {
+            support::payer(**payment) == payer
+                && support::payment(**payment).asset == asset
+                && self.depth(**payment).is_some_and(|depth| depth < FINAL_AT)
+        };
+        let amounts = self.noted.iter().filter(counts).map(|payment| support::amount(*payment).0);
+        Amount(amounts.fold(U256::ZERO, |sum, amount| sum + amount))
+    }
+
+    fn claim(&mut self, payment: u64, request: u8, needed: u64, rules: Rules) -> ClaimResult {
+        let Some(confirmations) = self.depth(payment) else { return ClaimResult::NotCanonical };
+        let now_ms = new_claim(payment, request).now_ms;
+        if let Some(claimed) = self.claims.get_mut(&payment) {
+            if claimed.by != request {
+                return ClaimResult::Taken;
+            }
+            let Some((which, _)) = rules.usage else {
+                return ClaimResult::Again { claimed_at_ms: claimed.at_ms };
+            };
+            if let Some(at_ms) = claimed.used.get(&which) {
+                return ClaimResult::Again { claimed_at_ms: *at_ms };
+            }
+            if claimed.used.len().max(1) as u32 >= claimed.uses {
+                return ClaimResult::UsedUp { uses: claimed.uses.into() };
+            }
+            claimed.used.insert(which, now_ms);
+            return ClaimResult::First { claimed_at_ms: now_ms };
         }
-        let confirmations = self.tip().number - height + 1;
         if confirmations < needed {
             return ClaimResult::TooShallow { confirmations };
         }
-        let claimed_at_ms = new_claim(payment, request).now_ms;
-        self.claims.insert(payment, (request, claimed_at_ms));
-        ClaimResult::First { claimed_at_ms }
+        let (payer, asset) = (support::payer(payment), support::payment(payment).asset);
+        let exposed = rules.most.is_some() && confirmations < FINAL_AT;
+        if let Some(most) = rules.most.filter(|_| exposed) {
+            let granted = self.granted(payer, asset);
+            if granted.0 + support::amount(payment).0 > support::unit() * U256::from(most) {
+                return ClaimResult::Exposed { confirmations, granted };
+            }
+        }
+        let lost = self.open.iter().any(|open| support::payer(*open) == payer);
+        if lost && confirmations < rules.after_loss {
+            return ClaimResult::AfterLoss { confirmations };
+        }
+        if exposed {
+            self.noted.insert(payment);
+        }
+        let used = rules.usage.map(|(which, _)| (which, now_ms)).into_iter().collect();
+        let uses = rules.usage.map_or(1, |(_, most)| most);
+        self.claims.insert(payment, Claimed { by: request, at_ms: now_ms, uses, used });
+        ClaimResult::First { claimed_at_ms: now_ms }
     }
 }
 
@@ -199,11 +290,57 @@ impl Run {
                 let kept = self.model.chain.len().saturating_sub(*back);
                 self.go(self.model.chain.clone(), Some(kept)).await?;
             }
-            Step::Claim { payment, request, confirmations } => {
+            Step::Claim { payment, request, confirmations, rules } => {
                 let mut claim = new_claim(*payment, *request);
                 claim.confirmations = *confirmations;
-                let expected = self.model.claim(*payment, *request, *confirmations);
+                claim.limits.after_loss = rules.after_loss;
+                claim.limits.exposure = rules.most.map(|most| ExposureLimit {
+                    most: Amount(support::unit() * U256::from(most)),
+                    final_at: FINAL_AT,
+                });
+                let of = |(which, most)| NewUse { request: RequestDigest(B256::repeat_byte(which)), most };
+                claim.usage = rules.usage.map(of);
+                let expected = self.model.claim(*payment, *request, *confirmations, *rules);
                 prop_assert_eq!(self.fixture.store.claim(claim).await.unwrap(), expected);
+            }
+            Step::Settle { pick } => {
+                let open = self.fixture.store.incidents(true, 100).await.unwrap();
+                if !open.is_empty() {
+                    let incident = &open[pick % open.len()];
+                    let settle = || self.fixture.store.settle_incident(incident.id, "by invoice".into());
+                    prop_assert!(settle().await.unwrap());
+                    prop_assert!(!settle().await.unwrap(), "once");
+                    let payment = (0..PAYMENTS).find(|payment| id(*payment) == incident.payment).unwrap();
+                    prop_assert_eq!(incident.payer, Some(support::payer(payment)));
+                    self.model.open.remove(&payment);
+                    self.model.settled.insert(payment);
+                    self.model.resolved += 1;
+                }
+            }
+            Step::Sweep => {
+                self.fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap();
+                let model = &mut self.model;
+                let gone: Vec<u64> = model
+                    .noted
+                    .iter()
+                    .copied()
+                    .filter(|payment| model.depth(*payment).is_some_and(|depth| depth >= FINAL_AT))
+                    .collect();
+                gone.iter().for_each(|payment| _ = model.noted.remove(payment));
+            }
+            Step::Note => {
+                self.fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap();
+                let model = &mut self.model;
+                let open: Vec<u64> = model
+                    .claims
+                    .keys()
+                    .copied()
+                    .filter(|payment| match model.depth(*payment) {
+                        Some(depth) => depth < FINAL_AT,
+                        None => model.open.contains(payment),
+                    })
+                    .collect();
+                model.noted.extend(open);
             }
             Step::Twice { pick } => {
                 let paid: Vec<u64> =
@@ -276,7 +413,7 @@ impl Run {
                     model.height(payment).filter(|_| row.canonical).map_or(0, |h| model.tip().number - h + 1);
                 prop_assert_eq!(row.confirmations, depth);
                 let claim = row.claim.as_ref().map(|claim| (claim.request.0[0], claim.claimed_at_ms));
-                prop_assert_eq!(claim, model.claims.get(&payment).copied());
+                prop_assert_eq!(claim, model.claims.get(&payment).map(|claim| (claim.by, claim.at_ms)));
             }
         }
         let counts = store.counts().await.unwrap();
@@ -288,6 +425,14 @@ impl Run {
         prop_assert_eq!(counts.open_incidents, model.open.len() as u64);
         let open: BTreeSet<_> = self.fixture.open_incidents().await.into_iter().collect();
         prop_assert_eq!(open, model.open.iter().map(|payment| id(*payment)).collect());
+        for exposure in store.exposures(CHAIN, FINAL_AT).await.unwrap() {
+            let payers: BTreeSet<_> = (0..PAYMENTS).map(support::payer).collect();
+            let granted = payers.iter().map(|payer| model.granted(*payer, exposure.asset));
+            let granted: Vec<_> = granted.filter(|granted| !granted.is_zero()).collect();
+            prop_assert_eq!(exposure.payers, granted.len() as u64);
+            let sum = granted.iter().fold(U256::ZERO, |sum, granted| sum + granted.0);
+            prop_assert_eq!(exposure.amount, Amount(sum));
+        }
         let all = store.incidents(false, u32::MAX).await.unwrap();
         prop_assert_eq!(
             all.iter().filter(|incident| incident.resolved_at_ms.is_some()).count(),

@@ -249,3 +249,31 @@ async fn raw(fixture: &Fixture) -> SqliteConnection {
     let path = options(&fixture.directory).path;
     SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
 }
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1, 2])]).await.unwrap();
+    fixture.claim(1, 1).await;
+    fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
+    fixture.store.clone().close().await;
+    let mut first = raw(&fixture).await;
+    for undo in [
+        "DROP INDEX incidents_open_by_payer",
+        "DROP INDEX incidents_settled",
+        "ALTER TABLE incidents DROP COLUMN payer",
+        "ALTER TABLE incidents DROP COLUMN settled",
+        "ALTER TABLE claims DROP COLUMN uses",
+        "DROP TABLE uses",
+        "DROP TABLE exposures",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        sqlx::query(undo).execute(&mut first).await.unwrap();
+    }
+    drop(first);
+    fixture.reopen().await;
+    let incidents = fixture.store.incidents(true, 10).await.unwrap();
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].payer, Some(support::payer(1)));
+    assert!(matches!(fixture.claim(1, 1).await, salt402_store::ClaimResult::NotCanonical));
+}

@@ -211,6 +211,51 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
             "chains.local.contract: expected a 0x address",
         ),
         (format!("{chain}confirmations = 0\n"), "chains.local.confirmations: expected at least 1"),
+        (
+            format!("{chain}confirmations = 0\n"),
+            "has paid nothing: its sender can still replace it, let it be dropped or let it revert",
+        ),
+        (format!("{chain}confirmations = \"safe\"\n"), "expected a number of blocks, or \"final\""),
+        (
+            format!("{chain}confirmations = 1\n[chains.local.policy]\nconfirmations = 2\n"),
+            "chains.local.confirmations: is said in chains.local.policy.confirmations too",
+        ),
+        (
+            format!("{chain}[chains.local.policy]\ndepths = [{{ from = \"1\", confirmations = 0 }}]\n"),
+            "chains.local.policy.depths[0].confirmations: expected at least 1",
+        ),
+        (
+            format!("{chain}[chains.local.policy]\nexposure = [{{ most = \"1 ETH\" }}]\n"),
+            "chains.local.policy.exposure[0].most: expected an amount",
+        ),
+        (
+            format!("{chain}[chains.local.policy]\nexposure = [{{ most = \"1\" }}, {{ most = \"2\" }}]\n"),
+            "chains.local.policy.exposure[1]: native is limited twice",
+        ),
+        (format!("{chain}[chains.local.policy]\nassets = []\n"), "chains.local.policy.assets: an empty list"),
+        (
+            format!("{chain}[chains.local.policy]\npayees = [\"0x22\"]\n"),
+            "chains.local.policy.payees: expected 0x",
+        ),
+        (format!("{chain}[chains.local.policy]\nafter_loss = \"hope\"\n"), "unknown variant `hope`"),
+        (
+            format!(
+                "{good}[chains.local.policy]\npayees = [\"0x3333333333333333333333333333333333333333\"]\n"
+            ),
+            "payment.payee: 0x2222222222222222222222222222222222222222 is not in chains.local.policy.payees",
+        ),
+        (
+            format!("{chain}[limits]\nper_address = {{ per_minute = 0 }}\n"),
+            "limits.per_address.per_minute: expected 1 to",
+        ),
+        (
+            format!("{chain}[limits]\ntrusted_proxies = [\"localhost\"]\n"),
+            "limits.trusted_proxies: expected addresses",
+        ),
+        (
+            format!("{good}[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"1\"\nuses = 0\n"),
+            "forward_auth.routes[0].uses: expected 1 to",
+        ),
         ("[chains.local]\nrpc = \"http://127.0.0.1:1\"\n".into(), "either `contract` or `deployments`"),
         (format!("{chain}[verifier]\nmax_wait_ms = 999999\n"), "verifier.max_wait_ms: expected 0 to 120000"),
         (format!("{chain}[verifier]\nlisten = \"nowhere\"\n"), "line 5"),
@@ -245,6 +290,49 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
     assert!(said.contains("expected u64"), "{said}");
     let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "1234")]);
     assert!(ok && said.contains("up to 1234 ms"), "{said}");
+    let policy = r#"
+[chains.local.policy]
+confirmations = 2
+depths = [{ from = "10 SALT", confirmations = 5 }, { from = "100 SALT", confirmations = "final" }]
+exposure = [{ most = "50 SALT" }]
+assets = ["native"]
+payees = ["0x2222222222222222222222222222222222222222"]
+max_age_s = 60
+after_loss = "refuse"
+
+[limits]
+cool_down_s = 3
+per_account = { per_minute = 60, burst = 20 }
+per_address = { per_minute = 600 }
+trusted_proxies = ["10.0.0.0/8"]
+"#;
+    let (ok, said) = check(&format!("{good}{policy}"), &[]);
+    assert!(ok, "{said}");
+    for sentence in [
+        "blocks are final with 9 confirmations",
+        "less than 10 SALT counts with 2 confirmations, about 1 s after its block",
+        "10 SALT and more counts with 5 confirmations, about 4 s after its block",
+        "100 SALT and more counts with 9 confirmations, about 8 s after its block, which is final",
+        "paid in nothing but SALT",
+        "paid to nobody but 0x2222222222222222222222222222222222222222",
+        "a payment is accepted up to 60 s after its block",
+        "a payer may be granted 50 SALT on payments that are not final; beyond it a payment must be final",
+        "a payer whose granted payment left the chain is granted nothing until that is resolved",
+        "payments of one account: 60 a minute, 20 at once",
+        "between two payments of one account pass 3 s",
+        "requests of one address: 600 a minute, 600 at once; X-Forwarded-For is believed of 10.0.0.0/8",
+    ] {
+        assert!(said.contains(sentence), "{sentence}\nis not in: {said}");
+    }
+    // What the page on policy shows is what is said.
+    let page = std::fs::read_to_string(salt402_tests::root().join("docs/policy.md")).unwrap();
+    let block = |kind: &str| page.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
+    let contract = "contract = \"0x1111111111111111111111111111111111111111\"";
+    let (ok, said) = check(&block("toml").replace("deployments = \"deployments\"", contract), &[]);
+    assert!(ok, "{said}");
+    for line in block("text").lines() {
+        assert!(said.contains(line), "{line}\nis not in: {said}");
+    }
     let example =
         String::from_utf8(Command::new(SALT402).args(["config", "example"]).output().unwrap().stdout)
             .unwrap();

@@ -17,6 +17,7 @@ mod deep;
 mod faults;
 mod metrics;
 mod paid;
+mod policy;
 mod proxies;
 mod refusals;
 mod reorganization;

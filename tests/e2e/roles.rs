@@ -95,3 +95,38 @@ async fn a_node_that_is_not_there_is_waited_for() {
     let known = stack.get(&format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier)).await.json();
     assert_eq!(known["payments"].as_array().unwrap().len(), 1, "what was indexed can still be read");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_that_race_for_one_proof_run_it_once() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    // A gateway is one over its answers: the second has a folder and an address of its own.
+    let text = std::fs::read_to_string(stack.config()).unwrap();
+    let other = format!("http://127.0.0.1:{}", salt402_tests::free_port());
+    let text = text
+        .replace("data = \"data\"", "data = \"other\"")
+        .replace(&format!("listen = \"{}\"", stack.gateway.trim_start_matches("http://")), &{
+            format!("listen = \"{}\"", other.trim_start_matches("http://"))
+        });
+    let second = stack.folder().join("second.toml");
+    std::fs::write(&second, text).unwrap();
+    stack.process = Some(stack.role("up"));
+    stack.ready().await;
+    let _second = Salt402::start(stack.binary(), "serve", &second);
+    stack.until(&format!("{other}/readyz"), |answer| answer.status == StatusCode::OK).await;
+
+    for round in 0..6 {
+        let body = inference(&format!("raced {round}"));
+        let details = stack.quote(&body).await;
+        let proof = stack.payer().pay(&details).await.to_string();
+        let headers = [("x-payment-proof", proof.as_str())];
+        let ask = async |gateway: &str| stack.post(&format!("{gateway}/v1/inference"), &body, &headers).await;
+        let (a, b, c, d) = tokio::join!(ask(&stack.gateway), ask(&other), ask(&stack.gateway), ask(&other));
+        assert_eq!(stack.upstream.asked(), round + 1, "one execution");
+        // Both copies at the gateway that claimed are answered, both at the other are refused.
+        assert_eq!((a.status, b.status), (c.status, d.status));
+        let (won, lost) = if a.status == StatusCode::OK { (a, b) } else { (b, a) };
+        assert_eq!(won.status, StatusCode::OK, "{}", won.body);
+        assert_eq!((lost.status, lost.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "already_claimed"));
+        assert_eq!(stack.status().await["claims"], round + 1);
+    }
+}

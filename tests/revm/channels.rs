@@ -5,7 +5,7 @@ use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
 use proptest::prelude::*;
 use salt402_protocol::ChainId;
 
-use crate::channels_chain::{Chain, Key};
+use crate::machine::{Key, Machine, bytes};
 
 mod interface {
     #![allow(clippy::too_many_arguments, reason = "generated: an event has as many as it has parts")]
@@ -58,14 +58,14 @@ fn any_word() -> impl Strategy<Value = U256> {
     any::<[u8; 32]>().prop_map(U256::from_be_bytes)
 }
 
-fn ask<C: SolCall>(chain: &mut Chain, contract: Address, call: &C) -> C::Return {
-    let output = chain.send(Address::ZERO, contract, U256::ZERO, call).unwrap();
+fn ask<C: SolCall>(chain: &mut Machine, contract: Address, call: &C) -> C::Return {
+    let output = chain.send(Address::ZERO, contract, U256::ZERO, call).unwrap().output;
     C::abi_decode_returns(&output).unwrap()
 }
 
 #[test]
 fn domain_and_type_hashes_are_equal() {
-    let mut chain = Chain::new();
+    let mut chain = Machine::new();
     let contract = chain.deploy("SaltChannels");
     assert_eq!(
         ask(&mut chain, contract, &ISaltChannels::DOMAIN_SEPARATORCall {}),
@@ -94,7 +94,7 @@ proptest! {
 
     #[test]
     fn identifiers_and_digests_are_equal(channel in any_channel(), words in prop::array::uniform3(any_word())) {
-        let mut chain = Chain::new();
+        let mut chain = Machine::new();
         let contract = chain.deploy("SaltChannels");
         let domain = domain(contract);
         let id = channel.eip712_signing_hash(&domain);
@@ -130,7 +130,7 @@ proptest! {
         payee in any::<[u8; 20]>(), asset in any::<[u8; 20]>(),
         rows in prop::collection::vec((any_channel(), any_word(), any_word()), 0..4),
     ) {
-        let mut chain = Chain::new();
+        let mut chain = Machine::new();
         let contract = chain.deploy("SaltChannels");
         let domain = domain(contract);
         let (payee, asset) = (Address::from(payee), Address::from(asset));
@@ -157,7 +157,7 @@ proptest! {
         seed in any::<[u8; 32]>(), deposit in 1u128.., ceiling in 1u128.., salt in any::<[u8; 32]>(),
     ) {
         let session = Key::new(seed);
-        let mut chain = Chain::new();
+        let mut chain = Machine::new();
         let contract = chain.deploy("SaltChannels");
         let (payer, payee) = (Address::repeat_byte(0xaa), Address::repeat_byte(0xbb));
         // What one slot holds.
@@ -172,7 +172,7 @@ proptest! {
 
         let domain = domain(contract);
         let voucher = typed::Voucher { channel: channel.eip712_signing_hash(&domain), ceiling };
-        let voucher = session.sign(voucher.eip712_signing_hash(&domain));
+        let voucher = bytes(session.sign(voucher.eip712_signing_hash(&domain)));
         let claim = ISaltChannels::claimCall { channel, ceiling, total: ceiling, voucher };
         chain.send(payee, contract, U256::ZERO, &claim).unwrap();
         prop_assert_eq!(chain.balance(payee), ceiling.min(deposit));

@@ -7,7 +7,7 @@ use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
 use proptest::prelude::*;
 
 use crate::channels::{ISaltChannels, domain, typed};
-use crate::channels_chain::{Chain, Key};
+use crate::machine::{Key, Machine, bytes};
 
 /// What everyone starts with.
 const FUNDS: u128 = 1_000;
@@ -204,7 +204,7 @@ fn delay(name: Name) -> u32 {
 
 /// The contract, with keys for everyone.
 struct Real {
-    chain: Chain,
+    chain: Machine,
     contract: Address,
     domain: Eip712Domain,
     payers: Vec<Key>,
@@ -214,7 +214,7 @@ struct Real {
 
 impl Real {
     fn new() -> Self {
-        let mut chain = Chain::new();
+        let mut chain = Machine::new();
         let contract = chain.deploy("SaltChannels");
         let keys = |first: u8, count: u8| (0..count).map(|i| Key::new([first + i; 32])).collect::<Vec<_>>();
         let (payers, payees) = (keys(1, PAYERS), keys(101, PAYEES));
@@ -240,7 +240,7 @@ impl Real {
         let channel = self.channel(name).eip712_signing_hash(&self.domain);
         let voucher = typed::Voucher { channel, ceiling: U256::from(ceiling) };
         let key = if name.0 == 0 { &self.session } else { &self.payers[usize::from(name.0)] };
-        key.sign(voucher.eip712_signing_hash(&self.domain))
+        bytes(key.sign(voucher.eip712_signing_hash(&self.domain)))
     }
 
     fn send<C: SolCall>(&mut self, from: Address, value: u128, call: &C) -> bool {
@@ -283,7 +283,7 @@ impl Real {
                 }
                 let close = typed::Close { channel: channel.eip712_signing_hash(&self.domain), total };
                 let signature =
-                    self.payees[usize::from(name.1)].sign(close.eip712_signing_hash(&self.domain));
+                    bytes(self.payees[usize::from(name.1)].sign(close.eip712_signing_hash(&self.domain)));
                 let call = ISaltChannels::closeForCall { channel, ceiling: total, total, voucher, signature };
                 self.send(anyone, 0, &call)
             }
@@ -295,7 +295,8 @@ impl Real {
                 }
                 let deposit = U256::from(self.state(*name).deposit);
                 let exit = typed::Exit { channel: channel.eip712_signing_hash(&self.domain), deposit };
-                let signature = self.payers[usize::from(name.0)].sign(exit.eip712_signing_hash(&self.domain));
+                let signature =
+                    bytes(self.payers[usize::from(name.0)].sign(exit.eip712_signing_hash(&self.domain)));
                 self.send(anyone, 0, &ISaltChannels::requestExitForCall { channel, signature })
             }
             Step::Exit { name } => {
@@ -333,7 +334,7 @@ impl Real {
             total: U256::from(*total),
         });
         let signed = typed::Claims { totals: totals.collect() };
-        let signature = key.sign(signed.eip712_signing_hash(&self.domain));
+        let signature = bytes(key.sign(signed.eip712_signing_hash(&self.domain)));
         let call = ISaltChannels::claimManyForCall { payee, asset, claims, signature };
         self.send(Address::repeat_byte(0x77), 0, &call)
     }
@@ -341,7 +342,7 @@ impl Real {
     fn state(&mut self, name: Name) -> Channel {
         let channel = self.channel(name).eip712_signing_hash(&self.domain);
         let call = ISaltChannels::stateOfCall { channel };
-        let output = self.chain.send(Address::ZERO, self.contract, U256::ZERO, &call).unwrap();
+        let output = self.chain.send(Address::ZERO, self.contract, U256::ZERO, &call).unwrap().output;
         let state = ISaltChannels::stateOfCall::abi_decode_returns(&output).unwrap();
         let exit_at = state.exitAt.to::<u64>();
         Channel {

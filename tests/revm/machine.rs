@@ -1,6 +1,6 @@
-//! An EVM in memory, with Citrate's rules.
+//! An EVM in memory, with Citrate's rules, and keys that sign on it.
 
-use alloy_primitives::{Address, Bytes, Log, TxKind, U256, address, hex};
+use alloy_primitives::{Address, B256, Bytes, Log, Signature, TxKind, U256, address, hex, keccak256};
 use alloy_sol_types::SolCall;
 use revm::context::result::{ExecutionResult, Output};
 use revm::context::{Context, TxEnv};
@@ -8,16 +8,18 @@ use revm::database::{CacheDB, EmptyDB};
 use revm::handler::{MainContext as _, MainnetContext, MainnetEvm};
 use revm::primitives::hardfork::SpecId;
 use revm::state::{AccountInfo, Bytecode};
-use revm::{ExecuteCommitEvm as _, MainBuilder as _};
+use revm::{Database as _, ExecuteCommitEvm as _, MainBuilder as _};
 use salt402_protocol::ChainId;
 use salt402_protocol::typed_data::PERMIT2;
 
-/// The time of every block, in seconds since 1970 UTC.
+/// The time of the first block, in seconds since 1970 UTC.
 pub(crate) const TIME: u64 = 1_800_000_000;
 
 /// A chain in memory with Citrate's id and hard fork (Cancun).
 pub(crate) struct Machine {
     evm: MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>,
+    /// The time of the next block, in seconds since 1970 UTC.
+    pub(crate) time: u64,
 }
 
 /// What a call did.
@@ -35,17 +37,19 @@ impl Machine {
                 cfg.chain_id = ChainId::CITRATE.get();
                 cfg.set_spec_and_mainnet_gas_params(SpecId::CANCUN);
             })
-            .modify_block_chained(|block| {
-                block.timestamp = U256::from(TIME);
-                block.basefee = 0;
-            })
+            .modify_block_chained(|block| block.basefee = 0)
             .build_mainnet();
-        Self { evm }
+        Self { evm, time: TIME }
     }
 
     /// Gives an account native coins.
     pub(crate) fn fund(&mut self, account: Address, amount: U256) {
         self.evm.ctx.journaled_state.database.insert_account_info(account, AccountInfo::from_balance(amount));
+    }
+
+    /// What an account has in native coins.
+    pub(crate) fn balance(&mut self, account: Address) -> U256 {
+        self.account(account).balance
     }
 
     /// Deploys a contract as forge compiled it.
@@ -102,20 +106,52 @@ impl Machine {
         }
     }
 
+    fn account(&mut self, address: Address) -> AccountInfo {
+        self.evm.ctx.journaled_state.database.basic(address).unwrap().unwrap_or_default()
+    }
+
     fn run(&mut self, from: Address, kind: TxKind, value: U256, data: Bytes) -> ExecutionResult {
-        use revm::Database as _;
-        let account = self.evm.ctx.journaled_state.database.basic(from).unwrap().unwrap_or_default();
+        let nonce = self.account(from).nonce;
+        self.evm.ctx.block.timestamp = U256::from(self.time);
         let transaction = TxEnv::builder()
             .caller(from)
             .kind(kind)
             .value(value)
             .data(data)
-            .gas_limit(5_000_000)
+            .gas_limit(10_000_000)
             .gas_price(0)
-            .nonce(account.nonce)
+            .nonce(nonce)
             .chain_id(Some(ChainId::CITRATE.get()))
             .build()
             .unwrap();
         self.evm.transact_commit(transaction).unwrap()
     }
+}
+
+/// A key drawn from a seed, and its address.
+pub(crate) struct Key {
+    key: k256::ecdsa::SigningKey,
+    pub(crate) address: Address,
+}
+
+impl Key {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
+        let key = k256::ecdsa::SigningKey::from_slice(keccak256(seed).as_slice()).unwrap();
+        let address = Address::from_public_key(key.verifying_key());
+        Self { key, address }
+    }
+
+    pub(crate) fn sign(&self, digest: B256) -> Signature {
+        self.key.sign_prehash_recoverable(digest.as_slice()).unwrap().into()
+    }
+}
+
+/// A signature in 65 bytes: r, s, v.
+pub(crate) fn bytes(signature: Signature) -> Bytes {
+    signature.as_bytes().into()
+}
+
+/// A signature as functions take it that have a parameter for each part: v, r, s.
+pub(crate) fn parts(signature: Signature) -> (u8, B256, B256) {
+    (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
 }

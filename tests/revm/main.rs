@@ -3,7 +3,6 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
 mod channels;
-mod channels_chain;
 mod channels_model;
 mod machine;
 mod payments;

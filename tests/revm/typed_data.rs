@@ -1,6 +1,6 @@
 //! What Rust signs, Solidity accepts.
 
-use alloy_primitives::{Address, B256, Signature, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolCall as _, SolStruct};
 use proptest::prelude::*;
 use salt402_protocol::ChainId;
@@ -10,30 +10,10 @@ use salt402_protocol::typed_data::{
     wrapped_salt_domain,
 };
 
-use crate::machine::{Machine, TIME};
+use crate::machine::{Key, Machine, TIME, parts};
 use crate::payments::balanceOfCall;
 
-/// A key drawn by proptest, its address, and wrapped coins on a machine.
-struct Signer {
-    key: k256::ecdsa::SigningKey,
-    address: Address,
-}
-
-impl Signer {
-    fn new(seed: [u8; 32]) -> Self {
-        let key = k256::ecdsa::SigningKey::from_slice(keccak256(seed).as_slice()).unwrap();
-        let address = Address::from_public_key(key.verifying_key());
-        Self { key, address }
-    }
-
-    fn sign(&self, digest: B256) -> (u8, B256, B256) {
-        let (signature, recovery) = self.key.sign_prehash_recoverable(digest.as_slice()).unwrap();
-        let signature = Signature::from((signature, recovery));
-        (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
-    }
-}
-
-fn machine_with(signer: &Signer, amount: U256) -> (Machine, Address) {
+fn machine_with(signer: &Key, amount: U256) -> (Machine, Address) {
     let mut machine = Machine::new();
     let token = machine.deploy("WrappedSalt");
     machine.fund(signer.address, amount);
@@ -48,7 +28,7 @@ fn balance(machine: &mut Machine, token: Address, account: Address) -> U256 {
 
 #[test]
 fn domain_and_type_hashes_are_equal() {
-    let signer = Signer::new([1; 32]);
+    let signer = Key::new([1; 32]);
     let (mut machine, token) = machine_with(&signer, U256::from(1));
     let domain = wrapped_salt_domain(ChainId::CITRATE, token);
     macro_rules! ask {
@@ -86,7 +66,7 @@ proptest! {
         seed in any::<[u8; 32]>(), to in any::<[u8; 20]>(), value in 1u128.., nonce in any::<[u8; 32]>(),
         since in 0..TIME, until in TIME + 1..,
     ) {
-        let (signer, to) = (Signer::new(seed), Address::from(to));
+        let (signer, to) = (Key::new(seed), Address::from(to));
         prop_assume!(!to.is_zero() && to != signer.address);
         let value = U256::from(value);
         let (mut machine, token) = machine_with(&signer, value);
@@ -98,7 +78,8 @@ proptest! {
             validBefore: U256::from(until),
             nonce: nonce.into(),
         };
-        let (v, r, s) = signer.sign(message.eip712_signing_hash(&wrapped_salt_domain(ChainId::CITRATE, token)));
+        let (v, r, s) =
+            parts(signer.sign(message.eip712_signing_hash(&wrapped_salt_domain(ChainId::CITRATE, token))));
         let call = IWrappedSalt::transferWithAuthorizationCall {
             from: message.from,
             to,

@@ -10,7 +10,7 @@ use salt402_protocol::typed_data::{
     permit2_domain, salt_domain, upto,
 };
 
-use crate::machine::{Done, Machine, TIME};
+use crate::machine::{Done, Key, Machine, TIME, bytes, parts};
 use crate::payments::balanceOfCall;
 
 const FACILITATOR: Address = Address::repeat_byte(0xfa);
@@ -28,7 +28,7 @@ alloy_sol_types::sol! {
 /// A payer with a key and all Salt there is, who lets Permit2 move it; and both proxies.
 struct Scene {
     machine: Machine,
-    key: k256::ecdsa::SigningKey,
+    key: Key,
     payer: Address,
     token: Address,
     exact: Address,
@@ -37,8 +37,8 @@ struct Scene {
 
 impl Scene {
     fn new(seed: [u8; 32]) -> Self {
-        let key = k256::ecdsa::SigningKey::from_slice(keccak256(seed).as_slice()).unwrap();
-        let payer = Address::from_public_key(key.verifying_key());
+        let key = Key::new(seed);
+        let payer = key.address;
         let mut machine = Machine::new();
         machine.deploy_permit2();
         let token = machine.deploy_with("Salt", &(payer, SUPPLY).abi_encode());
@@ -50,7 +50,7 @@ impl Scene {
     }
 
     fn sign(&self, digest: B256) -> Signature {
-        self.key.sign_prehash_recoverable(digest.as_slice()).unwrap().into()
+        self.key.sign(digest)
     }
 
     fn balance(&mut self, account: Address) -> U256 {
@@ -65,14 +65,6 @@ impl Scene {
     fn submit<C: alloy_sol_types::SolCall>(&mut self, contract: Address, call: &C) -> Result<Done, Bytes> {
         self.machine.send(FACILITATOR, contract, U256::ZERO, call)
     }
-}
-
-fn bytes(signature: Signature) -> Bytes {
-    signature.as_bytes().into()
-}
-
-fn parts(signature: Signature) -> (u8, B256, B256) {
-    (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
 }
 
 /// The one event that says what was settled, if it is there.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use salt402_protocol::payment::{RawLog, decode};
+use salt402_store::IndexedPayment;
 
 use crate::faults::Mood;
 use crate::history::History;
 use crate::life::{Life, Standing};
 use crate::reader::Refuted;
 use crate::stage::Scene;
-use crate::world::CHAIN;
+use crate::world::{CHAIN, SECOND, second, source};
 
 impl History {
     /// The head in the end. A node whose head is a block below the index on the same chain looks like one that lags,
@@ -43,9 +44,14 @@ impl History {
                 asked += 1;
                 self.answer();
             } else {
-                let arrived = self.reader.cursor.is_some_and(|cursor| cursor.hash == head.hash);
+                let past = self.fillable(life).await?;
+                let arrived = !past && self.reader.cursor.is_some_and(|cursor| cursor.hash == head.hash);
                 let content = life.health.borrow().complaint(Duration::from_secs(5)).is_none();
-                calm = if (arrived || head.number < self.start_block) && content { calm + 1 } else { 0 };
+                calm = if (arrived || head.number < self.start_block && !past) && content {
+                    calm + 1
+                } else {
+                    0
+                };
                 life.advance(Duration::from_secs(1)).await;
                 passed += Duration::from_secs(1);
             }
@@ -60,6 +66,19 @@ impl History {
         Ok(())
     }
 
+    /// Whether there is something of a contract's past that is not read and could be.
+    async fn fillable(&self, life: &Life) -> Result<bool, Refuted> {
+        let state = life.state().await;
+        let (Some(cursor), Some(first)) = (state.cursor, state.first_block) else { return Ok(false) };
+        let coverage = life.store.coverage(CHAIN).await.map_err(|error| error.to_string())?;
+        Ok(coverage.iter().filter_map(|known| known.unread.first()).any(|stretch| {
+            // Below the first header of the index, what may still be reorganized is waited for.
+            let below_index = stretch.from < first;
+            let depth = if below_index { self.profile.reorg_window + 1 } else { self.profile.finality_depth };
+            stretch.from + depth <= cursor.number
+        }))
+    }
+
     /// Every transaction, every grant, every total.
     pub(crate) async fn check_everything(&mut self, life: &Life) -> Result<(), Refuted> {
         let transactions: Vec<B256> = self.growth.transactions().collect();
@@ -67,6 +86,8 @@ impl History {
         for transaction in transactions {
             self.reader.read(&life.store, transaction).await?;
             let rows = life.store.payments_in(CHAIN, transaction).await.map_err(|e| e.to_string())?;
+            let second = |row: &&IndexedPayment| row.canonical && row.placed.payment.contract == SECOND;
+            self.tally.second += rows.iter().filter(second).count() as u64;
             on_chain += rows.iter().filter(|row| row.canonical).count() as u64;
         }
         let counts = life.store.counts().await.map_err(|error| error.to_string())?;
@@ -92,11 +113,12 @@ impl History {
                     transaction: inclusion.transaction,
                     content: &event.content,
                 });
-                let names: Vec<_> = decode(CHAIN, &[crate::world::source(0)], receipt)
-                    .payments
-                    .iter()
-                    .map(|payment| payment.id)
-                    .collect();
+                let names: Vec<_> =
+                    decode(CHAIN, &[crate::world::source(0), crate::world::second(0)], receipt)
+                        .payments
+                        .iter()
+                        .map(|payment| payment.id)
+                        .collect();
                 if names != inclusion.names {
                     return Err(format!("by receipt {names:?}, by definition {:?}", inclusion.names));
                 }
@@ -110,7 +132,8 @@ impl History {
         let mut profile = self.profile.clone();
         // As much as can be by ranges.
         (profile.finality_depth, profile.reorg_window) = (1, 1);
-        Scene::before(self.shared.clone(), profile, self.start_block).play(async |stage| {
+        let sources = vec![source(self.start_block), second(0)];
+        Scene::before(self.shared.clone(), profile, sources).play(async |stage| {
             stage.arrive().await;
             stage.assert_exact().await;
         });

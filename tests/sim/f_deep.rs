@@ -17,7 +17,7 @@ const FINALITY: u64 = 4;
 async fn look(stage: &mut Stage<'_>) -> Comparison {
     let node = stage.scene.node();
     let store = stage.life.store.clone();
-    let looking = compare(&node, &store, CHAIN, stage.scene.start_block);
+    let looking = compare(&node, &store, CHAIN, 0);
     tokio::pin!(looking);
     loop {
         tokio::select! {

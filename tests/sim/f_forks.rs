@@ -18,6 +18,8 @@ pub(crate) async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
         request: RequestDigest(B256::repeat_byte(1)),
         claimant: "reader".into(),
         confirmations: 1,
+        limits: Default::default(),
+        usage: None,
         now_ms: 1,
     };
     stage.life.store.claim(claim).await.unwrap()

@@ -73,6 +73,11 @@ impl Gate {
         waiting.len()
     }
 
+    /// What somebody still waits for.
+    pub(crate) fn waiting(&self) -> Vec<Ask> {
+        self.lock().iter().filter(|waiting| !waiting.reply.is_canceled()).map(|waiting| waiting.ask).collect()
+    }
+
     /// Takes a question out, to be answered or not.
     pub(crate) fn take(&self, index: usize) -> Option<Waiting> {
         let mut waiting = self.lock();

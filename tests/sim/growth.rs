@@ -131,6 +131,10 @@ impl Growth {
             };
             events.push(event);
         }
+        // A transaction pays through one of the two contracts.
+        if rng.percent(25) {
+            events = events.into_iter().map(Event::of_second).collect();
+        }
         let sent = Inclusion::new(rng.hash(), events);
         self.sent.push(sent.clone());
         sent

@@ -17,7 +17,7 @@ use crate::life::{Life, Standing, live};
 use crate::node::{Shared, SimNode};
 use crate::reader::{Reader, Refuted};
 use crate::rng::Rng;
-use crate::world::{CHAIN, World};
+use crate::world::{CHAIN, World, second, source};
 
 /// What a history did, to see that histories do anything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +33,10 @@ pub(crate) struct Tally {
     pub(crate) omitted: u64,
     /// Payments found by their receipt alone.
     pub(crate) looked_up: u64,
+    /// Reads while the past of the second contract was not read whole.
+    pub(crate) unread: u64,
+    /// Payments of the second contract on the chain in the end.
+    pub(crate) second: u64,
 }
 
 pub(crate) struct History {
@@ -41,6 +45,8 @@ pub(crate) struct History {
     pub(crate) growth: Growth,
     pub(crate) profile: Profile,
     pub(crate) start_block: u64,
+    /// The first block of the second contract, while it is followed.
+    second: Option<u64>,
     pub(crate) mood: Mood,
     pub(crate) reader: Reader,
     directory: tempfile::TempDir,
@@ -97,6 +103,7 @@ impl History {
             growth,
             profile,
             start_block,
+            second: None,
         }
     }
 
@@ -117,6 +124,7 @@ impl History {
         }
         let world = self.shared.world();
         self.tally.blocks = world.head().number;
+        self.tally.unread = self.reader.unread.get();
         self.tally.grants = self.reader.granted.len() as u64;
         self.tally.omitted = self.shared.omitted().len() as u64;
         Ok(())
@@ -177,7 +185,14 @@ impl History {
         self.ticks.clear();
         self.hung.clear();
         let node = SimNode { shared: self.shared.clone(), profile: self.profile.clone() };
-        Life::start(store.clone(), node, self.start_block)
+        // The operator changes the configuration.
+        if self.rng.percent(40) {
+            self.second = self.rng.percent(80).then(|| self.rng.below(60));
+            self.note(format!("the second contract is followed from {:?}", self.second));
+        }
+        let mut sources = vec![source(self.start_block)];
+        sources.extend(self.second.map(second));
+        Life::start(store.clone(), node, sources)
     }
 
     /// One thing happens.
@@ -196,13 +211,13 @@ impl History {
                 self.ticks.retain(|tick| tick.unbounded_send(()).is_ok());
             }
             84 => self.ticks.clear(),
-            85 | 86 => {
+            85..88 => {
                 if let Some(transaction) = self.transaction() {
                     self.note(format!("looks for {transaction}"));
                     life.look(transaction);
                 }
             }
-            87..91 => {
+            88..91 => {
                 if let Some(transaction) = self.transaction() {
                     self.reader.read(&life.store, transaction).await?;
                 }

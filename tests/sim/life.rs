@@ -13,6 +13,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use futures::task::AtomicWaker;
 use salt402_indexer::{Follower, FollowerOptions, Health, IndexError, Look, Missing};
+use salt402_protocol::Source;
 use salt402_store::{ChainState, Options, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -91,8 +92,8 @@ impl Life {
         }
     }
 
-    pub(crate) fn start(store: Store, node: SimNode, start_block: u64) -> Self {
-        let options = FollowerOptions { chain: CHAIN, sources: vec![crate::world::source(start_block)] };
+    pub(crate) fn start(store: Store, node: SimNode, sources: Vec<Source>) -> Self {
+        let options = FollowerOptions { chain: CHAIN, sources };
         let shared = node.shared.clone();
         let node = Arc::new(node);
         let missing = Missing::new(node.clone(), store.clone(), options.clone());
@@ -148,11 +149,9 @@ impl Life {
     /// Polls the follower until it moves no more by itself, and says where it stands then.
     pub(crate) async fn settle(&mut self) -> Standing {
         loop {
-            let standing = self.poll();
-            // With two of them, one may wait for the node and the other for the store.
-            if standing == Standing::Asking && self.look.is_none() {
-                return standing;
-            }
+            // The follower asks ahead while it stores, and a look is beside it: that somebody asks does not mean that
+            // nobody waits for the store.
+            self.poll();
             let polls = self.polls;
             let store = self.store.clone();
             let mut behind = Box::pin(async move {
@@ -170,7 +169,7 @@ impl Life {
             // What the store answered last may only be on its way.
             tokio::task::yield_now().await;
             let still = self.polls == polls && !self.woken.follower.load(Ordering::SeqCst);
-            if self.shared.gate.len() > 0 && (still || self.look.is_none()) {
+            if self.shared.gate.len() > 0 && still {
                 return Standing::Asking;
             }
             if still {
@@ -193,6 +192,7 @@ impl Life {
         state.unwrap_or(ChainState {
             genesis: Default::default(),
             cursor: None,
+            first_block: None,
             head: None,
             noted_at_ms: None,
             halt: None,

@@ -16,6 +16,7 @@ mod f_deep;
 mod f_forks;
 mod f_heads;
 mod f_lives;
+mod f_past;
 mod faults;
 mod gate;
 mod growth;

@@ -12,7 +12,7 @@ use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt
 use salt402_protocol::contracts::ISaltPay;
 
 use crate::gate::{Ask, Gate, IndexedLog, Said};
-use crate::world::{Block, CONTRACT, World};
+use crate::world::{Block, CONTRACT, SECOND, World};
 
 /// Chain, node and what is known of them, shared by the driver and the node that the follower holds.
 pub(crate) struct Shared {
@@ -40,18 +40,19 @@ impl Shared {
     }
 
     /// Notes the blocks whose logs are fewer in an answer than they are.
-    fn compare(&self, tip: B256, from: u64, logs: &[Log]) {
+    fn compare(&self, tip: B256, from: u64, query: &LogQuery, logs: &[Log]) {
         let world = self.world();
         for block in world.chain(tip).take_while(|block| block.header.number >= from) {
             let given = logs.iter().filter(|log| log.block_hash == block.header.hash).count();
-            if given < indexed_logs(block).len() {
+            let due = indexed_logs(block).iter().filter(|due| due.log.contract == query.contract).count();
+            if given < due {
                 self.omitted().insert(block.header.hash);
             }
         }
     }
 }
 
-/// The logs of a block that the question for payments matches, by their place in the block.
+/// The logs of a block that the questions for payments match, of either contract, by their place in the block.
 pub(crate) fn indexed_logs(block: &Block) -> Vec<IndexedLog> {
     let topic = ISaltPay::Payment::SIGNATURE_HASH;
     block
@@ -60,7 +61,7 @@ pub(crate) fn indexed_logs(block: &Block) -> Vec<IndexedLog> {
         .flat_map(|inclusion| inclusion.events.iter().map(move |event| (inclusion.transaction, event)))
         .enumerate()
         .filter(|(_, (_, event))| {
-            event.contract == CONTRACT && event.content.topics().first() == Some(&topic)
+            [CONTRACT, SECOND].contains(&event.contract) && event.content.topics().first() == Some(&topic)
         })
         .map(|(index, (transaction, event))| IndexedLog {
             index: index as u64,
@@ -137,17 +138,19 @@ impl SimNode {
         if logs.last().is_some_and(|log| log.block_number == to && log.block_hash != last.hash) {
             return Err(NodeError::Moved);
         }
-        self.shared.compare(last.hash, from, &logs);
+        self.shared.compare(last.hash, from, query, &logs);
         Ok(logs)
     }
 }
 
-/// The logs in the order of the chain, if they can be true.
+/// The logs in the order of the chain, if they can be true. The gate knows no contracts: the node answers for both, and
+/// each question gets its own.
 fn check(
     query: &LogQuery,
     mut answer: Vec<IndexedLog>,
     inside: impl Fn(&Log) -> bool,
 ) -> Result<Vec<Log>, NodeError> {
+    answer.retain(|indexed| indexed.log.contract == query.contract);
     let fits = |log: &Log| query.matches(log.contract, &log.content);
     if !answer.iter().all(|IndexedLog { log, .. }| fits(log) && inside(log)) {
         return Err(lied("a log that was not asked for"));
@@ -186,7 +189,7 @@ impl Node for SimNode {
             Span::Block(hash) => (hash, self.logs_of_height(query, hash).await?),
         };
         let number = self.shared.world().header(hash).number;
-        self.shared.compare(hash, number, &logs);
+        self.shared.compare(hash, number, query, &logs);
         Ok(logs)
     }
 

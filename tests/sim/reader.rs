@@ -1,5 +1,6 @@
 //! Somebody who reads and claims all the while, and knows what may be read.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use salt402_store::{ClaimResult, Cursor, IndexedPayment, NewClaim, PlacedPayment
 
 use crate::node::Shared;
 use crate::rng::Rng;
-use crate::world::CHAIN;
+use crate::world::{CHAIN, SECOND};
 
 /// Why a history is refuted.
 pub(crate) type Refuted = String;
@@ -21,25 +22,40 @@ pub(crate) struct Reader {
     pub(crate) cursor: Option<Cursor>,
     /// Every block that a node has shown as its head, or as the block of its chain at a height.
     pub(crate) shown: BTreeSet<B256>,
+    /// Reads while something was not read.
+    pub(crate) unread: Cell<u64>,
     /// What was granted, and for which transaction and request.
     pub(crate) granted: BTreeMap<PaymentId, (B256, RequestDigest)>,
 }
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, start_block: u64) -> Self {
-        Self { shared, start_block, cursor: None, shown: BTreeSet::new(), granted: BTreeMap::new() }
+        Self {
+            shared,
+            start_block,
+            cursor: None,
+            shown: BTreeSet::new(),
+            unread: Cell::new(0),
+            granted: BTreeMap::new(),
+        }
     }
 
-    /// What the index must say of a transaction when it stands at `cursor`.
+    /// What the index may say of a transaction when it stands at `cursor`, and of the one contract must.
     fn expected(&self, transaction: B256, cursor: Option<Cursor>) -> Vec<PlacedPayment> {
         let world = self.shared.world();
         let Some(cursor) = cursor else { return Vec::new() };
-        let blocks = world.chain(cursor.hash).take_while(|block| block.header.number >= self.start_block);
-        blocks
+        world
+            .chain(cursor.hash)
             .flat_map(|block| block.payments.iter())
             .filter(|placed| placed.payment.transaction == transaction)
+            .filter(|placed| placed.payment.contract == SECOND || placed.block_number >= self.start_block)
             .cloned()
             .collect()
+    }
+
+    /// What of it is of the second contract, whose past may not have been read: that the index need not say.
+    fn may_be_unread(placed: &PlacedPayment) -> bool {
+        placed.payment.contract == SECOND
     }
 
     /// Looks at where the index stands now. It may only stand on a chain that a node has shown, and never goes back
@@ -96,7 +112,35 @@ impl Reader {
     /// Reads a transaction while the index stands still.
     pub(crate) async fn read(&self, store: &Store, transaction: B256) -> Result<(), Refuted> {
         let rows = store.payments_in(CHAIN, transaction).await.map_err(|error| error.to_string())?;
-        self.check(transaction, &rows, self.cursor)
+        self.check(transaction, &rows, self.cursor)?;
+        self.check_read(store, transaction, &rows).await
+    }
+
+    /// Whether everything is there that the index says it has read. While it stands still.
+    async fn check_read(
+        &self,
+        store: &Store,
+        transaction: B256,
+        rows: &[IndexedPayment],
+    ) -> Result<(), Refuted> {
+        let coverage = store.coverage(CHAIN).await.map_err(|error| error.to_string())?;
+        if coverage.iter().any(|known| !known.unread.is_empty()) {
+            self.unread.set(self.unread.get() + 1);
+        }
+        let omitted = self.shared.omitted().clone();
+        for placed in self.expected(transaction, self.cursor) {
+            let height = placed.block_number;
+            let read = coverage.iter().any(|known| {
+                known.source.contract == placed.payment.contract
+                    && known.start_block <= height
+                    && !known.unread.iter().any(|stretch| (stretch.from..=stretch.to).contains(&height))
+            });
+            let there = rows.iter().any(|row| row.canonical && row.placed.payment.id == placed.payment.id);
+            if read && !there && !omitted.contains(&placed.block_hash) {
+                return Err(format!("at {:?} said to be read and missing: {placed:?}", self.cursor));
+            }
+        }
+        Ok(())
     }
 
     /// Whether rows are what an index at `cursor` holds.
@@ -137,12 +181,14 @@ impl Reader {
             return Err(format!("a payment is on the chain twice: {on_chain:?}"));
         }
         let missing = expected.iter().find(|placed| {
-            ids.binary_search(&placed.payment.id).is_err() && !omitted.contains(&placed.block_hash)
+            ids.binary_search(&placed.payment.id).is_err()
+                && !Self::may_be_unread(placed)
+                && !omitted.contains(&placed.block_hash)
         });
         if let Some(missing) = missing {
             return Err(format!("at {cursor:?} this payment is missing: {missing:?}"));
         }
-        self.check_orphaned(&orphaned, cursor)?;
+        self.check_orphaned(&orphaned, &ids, cursor)?;
         self.check_claims(rows)
     }
 
@@ -161,8 +207,12 @@ impl Reader {
     }
 
     /// Rows off the chain are of blocks that were on a chain once, and are not now.
-    fn check_orphaned(&self, rows: &[&IndexedPayment], cursor: Option<Cursor>) -> Result<(), Refuted> {
-        let omitted = self.shared.omitted();
+    fn check_orphaned(
+        &self,
+        rows: &[&IndexedPayment],
+        on_chain: &[PaymentId],
+        cursor: Option<Cursor>,
+    ) -> Result<(), Refuted> {
         for row in rows {
             let world = self.shared.world();
             let hash = row.placed.block_hash;
@@ -179,8 +229,9 @@ impl Reader {
             }
             let is = cursor.is_some_and(|cursor| world.leads_to(hash, cursor.hash));
             drop(world);
-            // What was found by its receipt is in no logs that could bring it back with its block.
-            if is && !omitted.contains(&hash) && !self.is_merged(row, cursor) {
+            // A block that comes back brings back what was seen in it, also what no logs name this time. Found by its
+            // receipt, a payment of a merged block may stand in another block meanwhile.
+            if is && !on_chain.contains(&name) {
                 return Err(format!("left the chain although its block did not: {row:?}"));
             }
         }
@@ -218,6 +269,8 @@ impl Reader {
             request: RequestDigest(B256::repeat_byte(rng.between(1, 3) as u8)),
             claimant: "reader".into(),
             confirmations: [1, 1, 1, 2, 3][rng.below(5) as usize],
+            limits: Default::default(),
+            usage: None,
             now_ms: 1,
         })
     }
@@ -238,6 +291,9 @@ impl Reader {
             ClaimResult::TooShallow { .. } => "shallow",
             ClaimResult::Halted => "halted",
             ClaimResult::BeforeRestore => "before restore",
+            ClaimResult::UsedUp { .. } | ClaimResult::AfterLoss { .. } | ClaimResult::Exposed { .. } => {
+                "limited"
+            }
         };
         if !possible.contains(&plain) {
             return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));
@@ -262,6 +318,7 @@ impl Reader {
             None => "shallow",
         };
         // Where a node left the payment out, it may be refused, and still not be granted too early or twice.
-        if self.shared.omitted().contains(&placed.block_hash) { vec![said, "gone"] } else { vec![said] }
+        let may_be_gone = self.shared.omitted().contains(&placed.block_hash) || Self::may_be_unread(placed);
+        if may_be_gone { vec![said, "gone"] } else { vec![said] }
     }
 }

@@ -85,6 +85,8 @@ impl Tally {
         self.incidents += other.incidents;
         self.omitted += other.omitted;
         self.looked_up += other.looked_up;
+        self.unread += other.unread;
+        self.second += other.second;
     }
 
     /// Histories in which nothing happens prove nothing.
@@ -99,6 +101,8 @@ impl Tally {
             self.incidents,
             self.omitted,
             self.looked_up,
+            self.unread,
+            self.second,
         ];
         assert!(parts.iter().all(|part| *part > 20), "the histories are poor: {self:?}");
     }

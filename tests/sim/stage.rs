@@ -9,7 +9,8 @@ use alloy_primitives::B256;
 use futures::channel::mpsc;
 use salt402_chain::Profile;
 use salt402_indexer::Phase;
-use salt402_store::{Cursor, Store};
+use salt402_protocol::Source;
+use salt402_store::{Cursor, PlacedPayment, Store};
 use tempfile::TempDir;
 
 use crate::faults::{self, Fate, Mood};
@@ -18,13 +19,13 @@ use crate::history::in_memory;
 use crate::life::{Life, Standing, live};
 use crate::node::{Shared, SimNode};
 use crate::rng::Rng;
-use crate::world::{CHAIN, Event, Inclusion, World, simple_payment};
+use crate::world::{CHAIN, Event, Inclusion, World, simple_payment, source};
 
 /// What outlives a process: the chain, its node's settings, the files.
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) profile: Profile,
-    pub(crate) start_block: u64,
+    pub(crate) sources: Vec<Source>,
     directory: TempDir,
 }
 
@@ -58,12 +59,12 @@ impl Scene {
             ..Profile::named("local").expect("there is a local profile")
         };
         let world = World::new(B256::repeat_byte(0xee), 1_700_000_000);
-        Self::before(Shared::new(world), profile, 0)
+        Self::before(Shared::new(world), profile, vec![source(0)])
     }
 
     /// An empty index before a chain that is there already.
-    pub(crate) fn before(shared: Arc<Shared>, profile: Profile, start_block: u64) -> Self {
-        Self { shared, profile, start_block, directory: in_memory() }
+    pub(crate) fn before(shared: Arc<Shared>, profile: Profile, sources: Vec<Source>) -> Self {
+        Self { shared, profile, sources, directory: in_memory() }
     }
 
     pub(crate) fn database(&self) -> PathBuf {
@@ -74,7 +75,7 @@ impl Scene {
     pub(crate) fn play<T>(&self, act: impl AsyncFnOnce(&mut Stage<'_>) -> T) -> T {
         live(async {
             let store = Store::open(Life::options(&self.directory)).await.expect("the database opens");
-            let life = Life::start(store, self.node(), self.start_block);
+            let life = Life::start(store, self.node(), self.sources.clone());
             let mut stage = Stage {
                 scene: self,
                 life,
@@ -116,6 +117,13 @@ impl Scene {
     pub(crate) fn genesis(&self) -> B256 {
         self.shared.world().genesis()
     }
+}
+
+/// Whether a payment is of a contract that is followed, and of a block from its first on.
+fn followed(sources: &[Source], placed: &PlacedPayment) -> bool {
+    sources
+        .iter()
+        .any(|source| source.contract == placed.payment.contract && source.start_block <= placed.block_number)
 }
 
 /// The number of the transaction that [`Scene::grow`] puts into a block.
@@ -211,8 +219,8 @@ impl Stage<'_> {
             let world = self.scene.shared.world();
             let blocks = world
                 .chain(cursor.hash)
-                .take_while(|block| block.header.number >= self.scene.start_block)
-                .flat_map(|block| block.payments.clone());
+                .flat_map(|block| block.payments.clone())
+                .filter(|placed| followed(&self.scene.sources, placed));
             blocks.collect()
         };
         let transactions: BTreeSet<_> = expected.iter().map(|placed| placed.payment.transaction).collect();

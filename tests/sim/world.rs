@@ -15,9 +15,17 @@ pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
 /// Its payment contract.
 pub(crate) const CONTRACT: Address = Address::repeat_byte(0x5a);
 
-/// It as a follower follows it.
+/// Another payment contract on it, which is followed at times and at times not.
+pub(crate) const SECOND: Address = Address::repeat_byte(0x5b);
+
+/// The payment contract as a follower follows it.
 pub(crate) fn source(start_block: u64) -> Source {
     Source { contract: CONTRACT, kind: SourceKind::SaltPay, start_block }
+}
+
+/// The other one.
+pub(crate) fn second(start_block: u64) -> Source {
+    Source { contract: SECOND, ..source(start_block) }
 }
 
 /// One event as a transaction emits it.
@@ -34,8 +42,13 @@ impl Event {
         Self { contract: CONTRACT, content: payment.encode_log_data(), payment: Some(payment) }
     }
 
+    /// The same by the other contract.
+    pub(crate) fn of_second(self) -> Self {
+        Self { contract: SECOND, ..self }
+    }
+
     fn is_ours(&self) -> bool {
-        self.contract == CONTRACT && self.payment.is_some()
+        [CONTRACT, SECOND].contains(&self.contract) && self.payment.is_some()
     }
 }
 
@@ -50,13 +63,23 @@ pub(crate) struct Inclusion {
 
 impl Inclusion {
     pub(crate) fn new(transaction: B256, events: Vec<Event>) -> Self {
-        let mut seen: Vec<&LogData> = Vec::new();
+        let mut seen: Vec<(Address, &LogData)> = Vec::new();
         let mut names = Vec::new();
         for event in events.iter().filter(|event| event.is_ours()) {
-            let equal_before = seen.iter().filter(|before| ***before == event.content).count();
-            seen.push(&event.content);
-            names.push(identity(transaction, &event.content, equal_before as u32));
+            let log = (event.contract, &event.content);
+            let equal_before = seen.iter().filter(|before| **before == log).count();
+            seen.push(log);
+            names.push(identity(event.contract, transaction, &event.content, equal_before as u32));
         }
+        Self { transaction, events, names }
+    }
+}
+
+impl Inclusion {
+    /// One whose events are all payments, and no two of them equal: what is told apart needs no comparing.
+    pub(crate) fn distinct(transaction: B256, events: Vec<Event>) -> Self {
+        let names =
+            events.iter().map(|event| identity(event.contract, transaction, &event.content, 0)).collect();
         Self { transaction, events, names }
     }
 }
@@ -164,14 +187,15 @@ impl World {
 
 /// The payments of one transaction in one block.
 pub(crate) fn payments(header: &Header, inclusion: &Inclusion) -> Vec<PlacedPayment> {
-    let ours = inclusion.events.iter().filter(|event| event.is_ours()).filter_map(|e| e.payment.as_ref());
+    let ours = inclusion.events.iter().filter(|event| event.is_ours());
+    let ours = ours.filter_map(|event| Some((event.contract, event.payment.as_ref()?)));
     ours.zip(&inclusion.names)
         .enumerate()
-        .map(|(position, (payment, name))| PlacedPayment {
+        .map(|(position, ((contract, payment), name))| PlacedPayment {
             payment: Payment {
                 id: *name,
                 chain: CHAIN,
-                contract: CONTRACT,
+                contract,
                 transaction: inclusion.transaction,
                 reference: payment.paymentReference,
                 payer: payment.payer,
@@ -188,14 +212,14 @@ pub(crate) fn payments(header: &Header, inclusion: &Inclusion) -> Vec<PlacedPaym
 }
 
 /// A payment's name, from its definition.
-fn identity(transaction: B256, content: &LogData, equal_before: u32) -> PaymentId {
+fn identity(contract: Address, transaction: B256, content: &LogData, equal_before: u32) -> PaymentId {
     let mut log = Keccak256::new();
     content.topics().iter().for_each(|topic| log.update(topic));
     log.update(&content.data);
     let mut name = Keccak256::new();
     name.update(b"salt402-payment-v1");
     name.update(CHAIN.get().to_be_bytes());
-    name.update(CONTRACT);
+    name.update(contract);
     name.update(transaction);
     name.update(log.finalize());
     name.update(equal_before.to_be_bytes());

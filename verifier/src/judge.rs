@@ -4,7 +4,7 @@
 //! every case can be written down as a test.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Code, Payment, Quote, QuoteId, QuoteKey, Terms};
+use salt402_protocol::{Amount, Asset, Code, Payment, Quote, QuoteId, QuoteKeys, Terms};
 use salt402_store::IndexedPayment;
 
 use crate::policy::{ChainPolicy, Policy};
@@ -37,7 +37,17 @@ pub enum Judgement {
 /// Blocks that must contain or follow a payment that is offered for this requirement. The amount that was paid counts: it
 /// is never less than what was asked.
 pub fn confirmations(requirement: &Requirement, chain: &ChainPolicy, payment: &Payment) -> u64 {
-    chain.confirmations_for(payment.asset, payment.amount).max(requirement.confirmations.unwrap_or(0))
+    depth(requirement, chain, payment.asset, payment.amount)
+}
+
+/// Blocks that must contain or follow a transaction before it is believed that it paid nothing. A replica on an old fork
+/// may say so of a transaction that paid, and its payer would be led to pay again.
+pub fn confirmations_of_nothing(requirement: &Requirement, chain: &ChainPolicy) -> u64 {
+    depth(requirement, chain, requirement.asset, requirement.amount)
+}
+
+fn depth(requirement: &Requirement, chain: &ChainPolicy, asset: Asset, amount: Amount) -> u64 {
+    chain.confirmations_for(asset, amount).max(requirement.confirmations.unwrap_or(0))
 }
 
 /// Decides. `payments` are those of the transaction that is shown as proof, on the chain of the requirement.
@@ -45,7 +55,7 @@ pub fn judge(
     question: &Question<'_>,
     policy: &Policy,
     chain: &ChainPolicy,
-    key: &QuoteKey,
+    keys: &QuoteKeys,
     payments: &[IndexedPayment],
 ) -> Judgement {
     let terms = match terms(question, policy, chain) {
@@ -58,7 +68,7 @@ pub fn judge(
     let mut nearest: Option<Misfit> = None;
     let mut best: Option<(Standing, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
-        match misfit(question, policy, key, &terms, payment) {
+        match misfit(question, policy, chain, keys, &terms, payment) {
             Some(misfit) => {
                 if nearest.as_ref().is_none_or(|known| known.step < misfit.step) {
                     nearest = Some(misfit);
@@ -157,7 +167,8 @@ struct Misfit {
 fn misfit(
     question: &Question<'_>,
     policy: &Policy,
-    key: &QuoteKey,
+    chain: &ChainPolicy,
+    keys: &QuoteKeys,
     terms: &Terms,
     indexed: &IndexedPayment,
 ) -> Option<Misfit> {
@@ -178,25 +189,20 @@ fn misfit(
     if payment.asset != terms.asset {
         return miss(2, Code::WrongAsset, format!("{} was paid, not {}", payment.asset, terms.asset));
     }
-    if payment.amount < terms.amount {
-        return miss(
-            3,
-            Code::InsufficientPayment,
-            format!("{} base units were paid, {} were asked", payment.amount, terms.amount),
-        );
-    }
     let in_time = match question.quote {
+        Some(_) if payment.amount < terms.amount => None,
         Some((id, quote)) => {
             (payment.reference == id.reference()).then(|| quote.pays_in_time(mined_at, skew))
         }
         // Only quotes that lived when the payment was mined are tried, so a match is always in time.
-        None => policy
-            .clock
-            .derived_for(*terms, mined_at, skew)
-            .any(|quote| key.seal(&quote).reference() == payment.reference)
-            .then_some(true),
+        None => derived(policy, keys, terms, payment, mined_at).then_some(true),
     };
     match in_time {
+        None if payment.amount < terms.amount => miss(
+            3,
+            Code::InsufficientPayment,
+            format!("{} base units were paid, {} were asked", payment.amount, terms.amount),
+        ),
         None => miss(
             4,
             Code::ReferenceMismatch,
@@ -205,15 +211,42 @@ fn misfit(
                 .into(),
         ),
         Some(false) => miss(5, Code::PaymentExpired, "the payment was mined after its quote had ended".into()),
+        // What was granted may be asked for again, however old it is.
+        Some(true) if ours(question, indexed) == Some(true) => None,
         Some(true) => {
             let age = question.now.saturating_sub(mined_at);
-            (age > policy.max_age.as_secs()).then(|| Misfit {
+            let most = chain.max_age.unwrap_or(policy.max_age).as_secs();
+            (age > most).then(|| Misfit {
                 step: 6,
                 code: Code::PaymentExpired,
-                detail: format!("the payment is {age} s old, {} s are accepted", policy.max_age.as_secs()),
+                detail: format!("the payment is {age} s old, {most} s are accepted"),
             })
         }
     }
+}
+
+/// Whether a payment was made for a quote that can be derived from the request.
+///
+/// The price of the moment may be another than the one that was quoted, so what was paid is tried as the price too. Only
+/// this server can make a quote's id, and the reference proves that it did: for this request, at this price, within its
+/// time. Nothing need be remembered of old prices, and a restart forgets none.
+fn derived(policy: &Policy, keys: &QuoteKeys, terms: &Terms, payment: &Payment, mined_at: u64) -> bool {
+    let exact = (!payment.amount.is_zero()).then_some(payment.amount);
+    let overpaid = (payment.amount > terms.amount).then_some(terms.amount);
+    exact.into_iter().chain(overpaid).any(|amount| {
+        let terms = Terms { amount, ..*terms };
+        policy
+            .clock
+            .derived_for(terms, mined_at, policy.clock_skew.as_secs())
+            .any(|quote| keys.made(&quote, payment.reference))
+    })
+}
+
+/// Whether the claim of a payment is that of this request and claimant; `None` where it is not claimed.
+fn ours(question: &Question<'_>, indexed: &IndexedPayment) -> Option<bool> {
+    indexed.claim.as_ref().map(|claim| {
+        claim.request == question.requirement.request_digest && claim.claimant == question.claimant
+    })
 }
 
 /// How a payment that fits stands; the smaller, the better it serves the question.
@@ -228,10 +261,7 @@ enum Standing {
 }
 
 fn standing(question: &Question<'_>, chain: &ChainPolicy, indexed: &IndexedPayment) -> Standing {
-    let ours = indexed.claim.as_ref().map(|claim| {
-        claim.request == question.requirement.request_digest && claim.claimant == question.claimant
-    });
-    match ours {
+    match ours(question, indexed) {
         Some(false) => Standing::Taken,
         _ if !indexed.canonical => Standing::Orphaned,
         Some(true) => Standing::Ours,

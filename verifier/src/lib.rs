@@ -4,15 +4,19 @@
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 
 mod desk;
+mod grant;
 pub mod http;
 pub mod judge;
+mod limits;
 pub mod policy;
+mod tending;
 mod verifier;
 mod waker;
 mod watch;
 
 pub use desk::{Desk, RemoteVerifier};
-pub use policy::{ChainPolicy, Depth, Policy};
+pub use limits::{AccountLimits, Rate};
+pub use policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use alloy_primitives::Address;
 use salt402_protocol::quote::QuoteClock;
-use salt402_protocol::{Amount, Asset, ChainId};
+use salt402_protocol::{Amount, Asset, ChainId, Code, Problem};
+use salt402_store::{ClaimLimits, ExposureLimit};
 
 /// What holds on every chain.
 #[derive(Clone, Debug)]
@@ -48,11 +49,62 @@ pub struct Depth {
     pub confirmations: u64,
 }
 
+/// The most that may be granted to one payer on payments that are not final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExposureCap {
+    /// In which asset.
+    pub asset: Asset,
+    /// How much, in base units.
+    pub most: Amount,
+}
+
+/// What becomes of a payer's payments while one that was granted on is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterLoss {
+    /// They count once they are final.
+    #[default]
+    RequireFinal,
+    /// They do not count.
+    Refuse,
+    /// They count as any others do.
+    Ignore,
+}
+
 impl ChainPolicy {
     /// Blocks that must contain or follow a payment of so much; at least 1.
     pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
         let deeper = self.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
         deeper.map(|depth| depth.confirmations).fold(self.confirmations.max(1), u64::max)
+    }
+
+    /// Whether anything is limited by what is not final.
+    pub(crate) fn caps(&self) -> bool {
+        !self.exposure.is_empty()
+    }
+
+    /// Refuses an asset or a payee that is not on the operator's list.
+    pub fn accepts(&self, asset: Asset, payee: Address) -> Result<(), Problem> {
+        if self.assets.as_ref().is_some_and(|assets| !assets.contains(&asset)) {
+            let detail = format!("payments in {asset} on {} are not accepted here", self.chain);
+            return Err(Problem::new(Code::AssetNotAccepted, detail));
+        }
+        if self.payees.as_ref().is_some_and(|payees| !payees.contains(&payee)) {
+            let detail = format!("payments to {payee} on {} are not accepted here", self.chain);
+            return Err(Problem::new(Code::PayeeNotAccepted, detail));
+        }
+        Ok(())
+    }
+
+    /// What must hold of the payer of a payment in an asset.
+    pub fn claim_limits(&self, asset: Asset) -> ClaimLimits {
+        let after_loss = match self.after_loss {
+            AfterLoss::RequireFinal => self.final_at,
+            AfterLoss::Refuse => u64::MAX,
+            AfterLoss::Ignore => 0,
+        };
+        let cap = self.exposure.iter().find(|cap| cap.asset == asset);
+        let exposure = cap.map(|cap| ExposureLimit { most: cap.most, final_at: self.final_at });
+        ClaimLimits { after_loss, exposure }
     }
 }
 
@@ -70,6 +122,18 @@ pub struct ChainPolicy {
     pub confirmations: u64,
     /// More confirmations for larger amounts; the largest number that applies counts.
     pub depths: Vec<Depth>,
+    /// Blocks that must contain or follow a payment for it to be final.
+    pub final_at: u64,
+    /// The oldest payment that is accepted on this chain; `None` for what holds everywhere.
+    pub max_age: Option<Duration>,
+    /// What may be paid with; `None` for anything that a requirement asks for.
+    pub assets: Option<Vec<Asset>>,
+    /// Who may be paid; `None` for anybody that a requirement names.
+    pub payees: Option<Vec<Address>>,
+    /// How much may be granted to one payer before it is final, by asset; without limit where none is named.
+    pub exposure: Vec<ExposureCap>,
+    /// What becomes of a payer's payments while one that was granted on is lost.
+    pub after_loss: AfterLoss,
     /// The native coin's symbol, for people.
     pub symbol: String,
     /// The native coin's decimal places, for people.

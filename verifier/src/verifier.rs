@@ -7,34 +7,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    ChainStatus, ClaimView, IncidentView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest,
-    QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    ChainStatus, IncidentView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
+    StatusResponse, Verdict, VerifyRequest,
 };
-use salt402_protocol::{Asset, ChainId, Code, Problem, Quote, QuoteKey, Terms};
-use salt402_store::{ClaimResult, Incident, IndexedPayment, NewClaim, Store, StoreError};
+use salt402_protocol::{Asset, ChainId, Code, Problem, QuoteKeys, Terms};
+use salt402_store::{Incident, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::judge::{self, Judgement, Question};
+use crate::grant::pending;
+use crate::judge;
+use crate::limits::{AccountLimits, Accounts};
 use crate::{ChainPolicy, Policy, Waker, Watch};
 
 /// Longest name of a claimant, in characters.
 const CLAIMANT_LENGTH: usize = 128;
 /// When to ask again about a chain that is halted, in milliseconds.
 const HALTED_RETRY_MS: u64 = 30_000;
-/// The least pause that a client is asked to keep before it shows a proof again.
-const LEAST_RETRY: Duration = Duration::from_millis(250);
 
 /// What a verifier is made of.
 pub struct VerifierOptions {
     /// Where payments and claims are.
     pub store: Store,
     /// What authenticates quotes.
-    pub key: QuoteKey,
+    pub keys: QuoteKeys,
     /// What is accepted everywhere.
     pub policy: Policy,
     /// The chains that are verified on.
     pub chains: Vec<VerifierChain>,
+    /// How often payments of one account are granted.
+    pub accounts: AccountLimits,
     /// What wakes requests that wait.
     pub waker: Waker,
     /// The version told by `/v1/status`.
@@ -57,7 +59,8 @@ pub struct Verifier(Arc<Inner>);
 
 struct Inner {
     store: Store,
-    key: QuoteKey,
+    keys: QuoteKeys,
+    accounts: Accounts,
     policy: Policy,
     chains: BTreeMap<ChainId, VerifierChain>,
     waker: Waker,
@@ -73,7 +76,8 @@ impl Verifier {
         let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
         Self(Arc::new(Inner {
             store: options.store,
-            key: options.key,
+            keys: options.keys,
+            accounts: Accounts::new(options.accounts),
             policy: options.policy,
             chains,
             waker: options.waker,
@@ -110,6 +114,7 @@ impl Verifier {
         if request.payee.is_zero() {
             return Err(Problem::new(Code::InvalidRequest, "payee: the zero address cannot be paid"));
         }
+        chain.accepts(request.asset, request.payee)?;
         let terms = Terms {
             chain: request.chain,
             contract: chain.contract,
@@ -124,7 +129,7 @@ impl Verifier {
         } else {
             clock.derived(terms, now_ms() / 1000)
         };
-        let id = self.0.key.seal(&quote);
+        let id = self.0.keys.seal(&quote);
         let (symbol, decimals) = match request.asset {
             Asset::Native => (chain.symbol.clone(), chain.decimals),
             // What a token calls itself is for people only, and is not worth a call to the chain.
@@ -169,15 +174,21 @@ impl Verifier {
                 "requirement.amount: what costs nothing needs no proof",
             ));
         }
+        if request.usage.is_some_and(|usage| usage.most == 0) {
+            let detail = "usage.most: a payment pays for at least 1 request";
+            return Err(Problem::new(Code::InvalidRequest, detail));
+        }
         if request.claimant.chars().count() > CLAIMANT_LENGTH {
             return Err(Problem::new(
                 Code::InvalidRequest,
                 format!("claimant: at most {CLAIMANT_LENGTH} characters"),
             ));
         }
+        chain.policy.accepts(request.requirement.asset, request.requirement.payee)?;
         let quote = match &request.quote_id {
+            None if request.usage.is_some() => return Ok(quote_required()),
             None => None,
-            Some(id) => match self.0.key.open(id) {
+            Some(id) => match self.0.keys.open(id) {
                 Ok(quote) => Some(quote),
                 Err(error) => {
                     return Ok(Verdict::Rejected { code: Code::QuoteForged, detail: error.to_string() });
@@ -191,6 +202,9 @@ impl Verifier {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
             let mut verdict = self.attempt(request, quote.as_ref(), &chain.policy).await?;
+            if request.again_only {
+                return Ok(verdict);
+            }
             if let Verdict::Pending {
                 code: Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired,
                 ..
@@ -198,13 +212,17 @@ impl Verifier {
             {
                 verdict = match self.look(request, chain).await {
                     Look::Found => self.attempt(request, quote.as_ref(), &chain.policy).await?,
-                    Look::Reverted => return Ok(reverted()),
-                    Look::NoPayment => return Ok(no_payment(&chain.policy)),
+                    Look::Reverted { confirmations } => {
+                        paid_nothing(request, &chain.policy, confirmations, reverted())
+                    }
+                    Look::NoPayment { confirmations } => {
+                        paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
+                    }
                     Look::Nothing => verdict,
                 };
             }
             if let Verdict::Accepted { payment, claim: None } = &verdict {
-                verdict = match self.withheld(chain, payment).await? {
+                verdict = match self.withheld(request, chain, payment).await? {
                     Some(withheld) => withheld,
                     None => return Ok(verdict),
                 };
@@ -233,10 +251,11 @@ impl Verifier {
     /// the store would refuse.
     async fn withheld(
         &self,
+        request: &VerifyRequest,
         chain: &VerifierChain,
         payment: &PaymentView,
     ) -> Result<Option<Verdict>, Problem> {
-        if payment.claimed {
+        if payment.claimed && request.usage.is_none() {
             return Ok(None);
         }
         if payment.block_timestamp < self.0.store.refuse_before() {
@@ -254,73 +273,25 @@ impl Verifier {
         })
     }
 
-    /// One look at the index, and the claim if it is to be.
-    async fn attempt(
-        &self,
-        request: &VerifyRequest,
-        quote: Option<&Quote>,
-        chain: &ChainPolicy,
-    ) -> Result<Verdict, Problem> {
-        let transaction = request.proof.transaction;
-        let payments = self.0.store.payments_in(chain.chain, transaction).await.map_err(internal)?;
-        let now_ms = now_ms();
-        let question = Question {
-            requirement: &request.requirement,
-            quote: request.quote_id.as_ref().zip(quote),
-            claimant: &request.claimant,
-            now: now_ms / 1000,
-        };
-        let pending = |code, detail| Verdict::Pending {
-            code,
-            detail,
-            retry_after_ms: u64::try_from(chain.block_time.max(LEAST_RETRY).as_millis()).unwrap_or(u64::MAX),
-        };
-        let paid = match judge::judge(&question, &self.0.policy, chain, &self.0.key, &payments) {
-            Judgement::Paid(index) => &payments[index],
-            Judgement::Pending(code, detail) => return Ok(pending(code, detail)),
-            Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
-        };
-        if !request.claim {
-            return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
-        }
-        let claim = NewClaim {
-            payment: paid.placed.payment.id,
-            chain: chain.chain,
-            transaction,
-            request: request.requirement.request_digest,
-            claimant: request.claimant.clone(),
-            confirmations: judge::confirmations(&request.requirement, chain, &paid.placed.payment),
-            now_ms,
-        };
-        let claimed = |first, claimed_at_ms| {
-            let mut payment = view(paid);
-            payment.claimed = true;
-            Verdict::Accepted { payment: Box::new(payment), claim: Some(ClaimView { first, claimed_at_ms }) }
-        };
-        Ok(match self.0.store.claim(claim).await.map_err(internal)? {
-            ClaimResult::First { claimed_at_ms } => {
-                metrics::counter!("salt402_claims_total").increment(1);
-                claimed(true, claimed_at_ms)
-            }
-            ClaimResult::Again { claimed_at_ms } => claimed(false, claimed_at_ms),
-            ClaimResult::Taken => Verdict::Rejected {
-                code: Code::AlreadyClaimed,
-                detail: "the payment was used a moment ago by another request: pay for this one".into(),
-            },
-            ClaimResult::Halted => {
-                chain_halted("it was reorganized deeper than what counts as final, or reset")
-            }
-            ClaimResult::BeforeRestore => before_restore(),
-            ClaimResult::NotCanonical => {
-                pending(Code::PaymentOrphaned, "the block of the payment left the chain a moment ago".into())
-            }
-            ClaimResult::TooShallow { confirmations } => pending(
-                Code::AwaitingConfirmations,
-                format!(
-                    "the chain was reorganized a moment ago, the payment has {confirmations} confirmations"
-                ),
-            ),
-        })
+    /// The policies of the chains.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &ChainPolicy> {
+        self.0.chains.values().map(|chain| &chain.policy)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    pub(crate) fn keys(&self) -> &QuoteKeys {
+        &self.0.keys
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     /// What the index knows of a transaction.
@@ -339,6 +310,8 @@ impl Verifier {
             chain: incident.chain,
             payment_id: incident.payment,
             transaction: incident.transaction,
+            payer: incident.payer,
+            settled: incident.settled,
             opened_at_ms: incident.opened_at_ms,
             resolved_at_ms: incident.resolved_at_ms,
             detail: incident.detail,
@@ -387,7 +360,7 @@ impl Verifier {
     }
 }
 
-fn view(indexed: &IndexedPayment) -> PaymentView {
+pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {
     let placed = &indexed.placed;
     let payment = &placed.payment;
     PaymentView {
@@ -409,7 +382,36 @@ fn view(indexed: &IndexedPayment) -> PaymentView {
     }
 }
 
-fn chain_halted(why: &str) -> Verdict {
+fn quote_required() -> Verdict {
+    let detail =
+        "a payment for several requests is shown together with its quote id: send the quoteId of the 402 in \
+                  the header X-Payment-Quote"
+            .into();
+    Verdict::Rejected { code: Code::QuoteRequired, detail }
+}
+
+/// A receipt says that nothing was paid. Until its block is as deep as one that pays must be, that is no refusal: on
+/// another fork, the transaction may yet pay.
+fn paid_nothing(
+    request: &VerifyRequest,
+    chain: &ChainPolicy,
+    confirmations: u64,
+    refusal: Verdict,
+) -> Verdict {
+    let needed = judge::confirmations_of_nothing(&request.requirement, chain);
+    match refusal {
+        Verdict::Rejected { detail, .. } if confirmations < needed => {
+            let detail = format!(
+                "so far, {detail}; that counts with {needed} confirmations and has {confirmations}: do not pay again \
+                 before"
+            );
+            pending(chain, needed - confirmations, Code::AwaitingConfirmations, detail)
+        }
+        refusal => refusal,
+    }
+}
+
+pub(crate) fn chain_halted(why: &str) -> Verdict {
     Verdict::Pending {
         code: Code::ChainHalted,
         detail: format!(
@@ -419,7 +421,7 @@ fn chain_halted(why: &str) -> Verdict {
     }
 }
 
-fn before_restore() -> Verdict {
+pub(crate) fn before_restore() -> Verdict {
     let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
                   before then is not known: its operator has the record and can refund it"
         .into();
@@ -427,7 +429,7 @@ fn before_restore() -> Verdict {
 }
 
 fn reverted() -> Verdict {
-    let detail = "the transaction is in a block and was reverted: it paid nothing, so pay again".into();
+    let detail = "the transaction is in a block and was reverted: it paid nothing".into();
     Verdict::Rejected { code: Code::TransactionReverted, detail }
 }
 
@@ -436,7 +438,7 @@ fn no_payment(chain: &ChainPolicy) -> Verdict {
     Verdict::Rejected { code: Code::NoPayment, detail }
 }
 
-fn internal(error: StoreError) -> Problem {
+pub(crate) fn internal(error: StoreError) -> Problem {
     if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
         tracing::error!(%error, "the store cannot be written");
         let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
@@ -447,7 +449,7 @@ fn internal(error: StoreError) -> Problem {
         .retry_after(1000)
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     // A clock before 1970 makes every quote expired, which refuses and never grants.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

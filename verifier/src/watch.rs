@@ -141,14 +141,20 @@ mod tests {
         store.pin_chain(chain, B256::ZERO).await.unwrap();
         store.note_head(chain, 0).await.unwrap();
         let policy = ChainPolicy {
-            chain,
-            network: "local".into(),
-            contract: Address::ZERO,
+            chain: ChainId::CITRATE,
+            network: "citrate".into(),
+            contract: Address::repeat_byte(0xc0),
             confirmations: 1,
             depths: Vec::new(),
+            final_at: 101,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            after_loss: AfterLoss::default(),
             symbol: "SALT".into(),
             decimals: 18,
-            block_time: Duration::from_secs(1),
+            block_time: Duration::from_secs(2),
             patience: Duration::from_secs(10),
         };
         assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());

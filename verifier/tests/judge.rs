@@ -7,12 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use salt402_protocol::api::Requirement;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, RequestDigest,
-    Terms, U256,
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, QuoteKeys,
+    RequestDigest, Terms, U256,
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
 use salt402_verifier::judge::{Judgement, Question, judge};
-use salt402_verifier::{ChainPolicy, Depth, Policy};
+use salt402_verifier::{AfterLoss, ChainPolicy, Depth, Policy};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -27,6 +27,12 @@ fn chain() -> ChainPolicy {
         contract: Address::repeat_byte(0xc0),
         confirmations: 1,
         depths: Vec::new(),
+        final_at: 101,
+        max_age: None,
+        assets: None,
+        payees: None,
+        exposure: Vec::new(),
+        after_loss: AfterLoss::default(),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),
@@ -103,7 +109,7 @@ fn decide_at(
     payments: &[IndexedPayment],
 ) -> Judgement {
     let question = Question { requirement, quote, claimant: "me", now };
-    judge(&question, policy, &chain(), &key(), payments)
+    judge(&question, policy, &chain(), &key().into(), payments)
 }
 
 fn code(judgement: &Judgement) -> Option<Code> {
@@ -210,7 +216,7 @@ fn a_larger_amount_must_be_deeper() {
     let (requirement, mut payment) = bare();
     let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
     let decide = |payment: &IndexedPayment| {
-        judge(&question, &Policy::default(), &policy, &key(), std::slice::from_ref(payment))
+        judge(&question, &Policy::default(), &policy, &key().into(), std::slice::from_ref(payment))
     };
     payment.confirmations = 2;
     assert_eq!(code(&decide(&payment)), Some(Code::AwaitingConfirmations));
@@ -224,6 +230,64 @@ fn an_old_payment_is_refused() {
     let late = NOW + Policy::default().max_age.as_secs() + 1;
     let judgement = decide_at(late, &Policy::default(), &requirement, None, &[payment]);
     assert_eq!(code(&judgement), Some(Code::PaymentExpired));
+}
+
+#[test]
+fn a_chain_may_take_younger_payments_than_others() {
+    let (requirement, payment) = bare();
+    let strict = ChainPolicy { max_age: Some(Duration::from_secs(60)), ..chain() };
+    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW + 61 };
+    let judgement =
+        judge(&question, &Policy::default(), &strict, &key().into(), std::slice::from_ref(&payment));
+    assert_eq!(code(&judgement), Some(Code::PaymentExpired));
+    assert_eq!(decide_at(NOW + 61, &Policy::default(), &requirement, None, &[payment]), Judgement::Paid(0));
+}
+
+#[test]
+fn what_was_granted_is_answered_however_old_it_is() {
+    let (requirement, mut payment) = bare();
+    let late = NOW + 10 * Policy::default().max_age.as_secs();
+    payment.claim = claimed_by(requirement.request_digest, "me");
+    let decide = |payment: &IndexedPayment| {
+        decide_at(late, &Policy::default(), &requirement, None, std::slice::from_ref(payment))
+    };
+    assert_eq!(decide(&payment), Judgement::Paid(0));
+    payment.claim = claimed_by(requirement.request_digest, "another");
+    assert_eq!(code(&decide(&payment)), Some(Code::PaymentExpired));
+}
+
+#[test]
+fn a_bare_payment_at_the_price_that_was_quoted_is_good_after_the_price_changed() {
+    let (requirement, payment) = bare();
+    for price in [1, 999, 1001, 500_000] {
+        let changed = Requirement { amount: Amount(U256::from(price)), ..requirement };
+        assert_eq!(decide(&changed, None, std::slice::from_ref(&payment)), Judgement::Paid(0), "{price}");
+        // Another amount was not quoted, and proves nothing.
+        let mut other = payment.clone();
+        other.placed.payment.amount = Amount(U256::from(998));
+        let expected = if price <= 998 { Code::ReferenceMismatch } else { Code::InsufficientPayment };
+        assert_eq!(code(&decide(&changed, None, &[other])), Some(expected), "{price}");
+    }
+    // A quote that had ended before the payment was mined is no price any more.
+    let mut late = payment;
+    late.placed.block_timestamp = NOW + 1000;
+    let changed = Requirement { amount: Amount(U256::from(999)), ..requirement };
+    assert_eq!(
+        code(&decide_at(NOW + 1000, &Policy::default(), &changed, None, &[late])),
+        Some(Code::ReferenceMismatch)
+    );
+}
+
+#[test]
+fn a_bare_payment_for_a_quote_of_an_older_key_is_found() {
+    let (requirement, payment) = bare();
+    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+    let new = QuoteKey::new(&[7; 32]).unwrap();
+    let decide = |keys: QuoteKeys| {
+        judge(&question, &Policy::default(), &chain(), &keys, std::slice::from_ref(&payment))
+    };
+    assert_eq!(decide(QuoteKeys::new(new.clone(), vec![key()])), Judgement::Paid(0));
+    assert_eq!(code(&decide(new.into())), Some(Code::ReferenceMismatch));
 }
 
 #[test]

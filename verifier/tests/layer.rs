@@ -18,7 +18,10 @@ use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
 use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
 use salt402_verifier::http::{Door, PaidLayer, Payer, Rule, Tariff};
-use salt402_verifier::{ChainPolicy, Desk, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch};
+use salt402_verifier::{
+    AccountLimits, AfterLoss, ChainPolicy, Desk, Policy, Verifier, VerifierChain, VerifierOptions, Waker,
+    Watch,
+};
 use tower::ServiceExt as _;
 
 const CHAIN: ChainId = ChainId::CITRATE;
@@ -60,6 +63,12 @@ async fn door(store: &Store) -> Door {
         contract: CONTRACT,
         confirmations: 1,
         depths: Vec::new(),
+        final_at: 9,
+        max_age: None,
+        assets: None,
+        payees: None,
+        exposure: Vec::new(),
+        after_loss: AfterLoss::default(),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
@@ -70,7 +79,8 @@ async fn door(store: &Store) -> Door {
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(store),
         store: store.clone(),
-        key: QuoteKey::new(&[1; 32]).unwrap(),
+        keys: QuoteKey::new(&[1; 32]).unwrap().into(),
+        accounts: AccountLimits::default(),
         policy: Policy::default(),
         chains: vec![VerifierChain { policy, watch: Watch::Store, missing }],
         version: "test".into(),
@@ -114,6 +124,7 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
         payments: vec![placed],
         cursor,
         head: 1,
+        undecoded: Vec::new(),
         prune_below: None,
     };
     store.apply(batch).await.unwrap();
@@ -148,6 +159,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
         methods: vec!["POST".into()],
         amount: Amount(U256::from(5)),
         description: "a question".into(),
+        uses: 1,
     };
     let tariff = Tariff { rules: vec![rule], others_pass: false };
     let layer = PaidLayer::new(door(&store).await, tariff).body_limit(64);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::explain;
 use crate::config::{Config, verifier_token};
 
 /// A commented configuration; a test reads it.
@@ -18,21 +19,11 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     for chain in &chains {
         let profile = &chain.profile;
         println!(
-            "  follow {} ({}) for payments through {} from block {}; a payment counts with {} confirmation{}, blocks \
-             are final after {}",
-            profile.name,
-            profile.chain_id,
-            chain.contract,
-            chain.start_block,
-            chain.confirmations,
-            if chain.confirmations == 1 { "" } else { "s" },
-            profile.finality_depth,
+            "  follow {} ({}) for payments through {} from block {}",
+            profile.name, profile.chain_id, chain.contract, chain.start_block,
         );
-        for depth in &chain.depths {
-            println!(
-                "    {} base units of {} and more need {}",
-                depth.from, depth.asset, depth.confirmations
-            );
+        for line in explain::policy(chain) {
+            println!("    {line}");
         }
         let heads =
             if chain.endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
@@ -48,6 +39,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         policy.max_age.as_secs(),
         policy.max_wait.as_millis(),
     );
+    for line in explain::limits(&config.limits)? {
+        println!("    {line}");
+    }
     if let Ok(payment) = config.payment() {
         println!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
     }
@@ -56,7 +50,8 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         for rule in auth.tariff(&config)?.rules {
             let methods =
                 if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
-            println!("    {} ({methods}): {} base units", rule.path, rule.amount);
+            let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
+            println!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
         }
     }
     match &config.gateway {

@@ -3,6 +3,8 @@
 mod backup;
 mod chain;
 mod check;
+mod explain;
+mod incidents;
 mod pay;
 mod run;
 mod status;
@@ -11,6 +13,7 @@ mod watching;
 pub(crate) use backup::{backup, restore};
 pub(crate) use chain::resume;
 pub(crate) use check::{check, example};
+pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;
 pub(crate) use run::run;
 pub(crate) use status::status;

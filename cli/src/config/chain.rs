@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use salt402_chain::{Endpoint, Profile, ProfileOverrides};
+use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
-use salt402_protocol::{Address, Asset};
-use salt402_verifier::Depth;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, parse_price};
+use super::ConfigError;
+use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
 
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,48 +33,18 @@ pub(crate) struct ChainConfig {
     /// The folder with `<chain id>.json`, as the deployment script writes it; relative to the file.
     #[serde(default)]
     deployments: Option<PathBuf>,
-    /// Blocks that must contain or follow a payment; left out, the profile's.
+    /// What is accepted; left out, the profile's depth for any amount.
     #[serde(default)]
-    confirmations: Option<u64>,
-    /// More confirmations for larger amounts.
+    policy: PolicyConfig,
+    /// `policy.confirmations`, where nothing else of the policy is said.
+    #[serde(default)]
+    confirmations: Option<Confirmations>,
+    /// `policy.depths`, likewise.
     #[serde(default)]
     depths: Vec<DepthConfig>,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
-}
-
-/// `[[chains.NAME.depths]]`: amounts from which a payment must be deeper.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DepthConfig {
-    /// The least amount that this is for, such as `1 SALT`, or a whole number of base units.
-    from: String,
-    /// Blocks that must contain or follow the payment.
-    confirmations: u64,
-    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
-    #[serde(default = "native")]
-    asset: Asset,
-}
-
-fn native() -> Asset {
-    Asset::Native
-}
-
-impl DepthConfig {
-    fn resolve(&self, key: &str, profile: &Profile) -> Result<Depth, ConfigError> {
-        let (symbol, decimals) = match self.asset {
-            Asset::Native => (profile.native_symbol.as_str(), profile.native_decimals),
-            Asset::Token(_) => ("units", 0),
-        };
-        let from = parse_price(&self.from, symbol, decimals)
-            .map_err(|what| ConfigError::value(format!("{key}.from"), what))?;
-        if !(1..=1_000_000).contains(&self.confirmations) {
-            let what = format!("expected 1 to 1000000, found {}", self.confirmations);
-            return Err(ConfigError::value(format!("{key}.confirmations"), what));
-        }
-        Ok(Depth { asset: self.asset, from, confirmations: self.confirmations })
-    }
 }
 
 /// A chain with everything found out that is needed to follow it.
@@ -84,8 +54,7 @@ pub(crate) struct ResolvedChain {
     pub(crate) endpoint: Endpoint,
     pub(crate) contract: Address,
     pub(crate) start_block: u64,
-    pub(crate) confirmations: u64,
-    pub(crate) depths: Vec<Depth>,
+    pub(crate) policy: ResolvedPolicy,
 }
 
 /// What the deployment script leaves behind, as far as it is needed here.
@@ -129,19 +98,9 @@ impl ChainConfig {
         if self.ws.is_some() {
             endpoint.ws.clone_from(&self.ws);
         }
-        let confirmations = self.confirmations.unwrap_or(profile.confirmations);
-        if confirmations == 0 {
-            return Err(ConfigError::value(
-                format!("chains.{name}.confirmations"),
-                "expected at least 1, which accepts a payment as soon as its block is there",
-            ));
-        }
+        let policy = self.policy.resolve(name, &profile, self.confirmations, &self.depths)?;
         let (contract, start_block) = self.contract(name, folder, &profile)?;
-        let depth = |(index, depth): (usize, &DepthConfig)| {
-            depth.resolve(&format!("chains.{name}.depths[{index}]"), &profile)
-        };
-        let depths = self.depths.iter().enumerate().map(depth).collect::<Result<_, _>>()?;
-        Ok(ResolvedChain { profile, endpoint, contract, start_block, confirmations, depths })
+        Ok(ResolvedChain { profile, endpoint, contract, start_block, policy })
     }
 
     fn contract(&self, name: &str, folder: &Path, profile: &Profile) -> Result<(Address, u64), ConfigError> {

@@ -36,6 +36,13 @@ struct RouteConfig {
     /// What is paid for, in words.
     #[serde(default)]
     description: Option<String>,
+    /// How many different requests of this route one payment pays for.
+    #[serde(default = "one")]
+    uses: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn wait() -> u64 {
@@ -73,9 +80,16 @@ impl ForwardAuthConfig {
             }
             let amount = parse_price(&route.price, &symbol, decimals)
                 .map_err(|what| ConfigError::value(key("price"), what))?;
-            let description =
-                route.description.clone().unwrap_or_else(|| format!("one request of {}", route.path));
-            Ok(Rule { path: route.path.clone(), methods: route.methods.clone(), amount, description })
+            if !(1..=1_000_000).contains(&route.uses) {
+                let what = format!("expected 1 to 1000000, found {}", route.uses);
+                return Err(ConfigError::value(key("uses"), what));
+            }
+            let uses = route.uses;
+            let description = route.description.clone().unwrap_or_else(|| match uses {
+                1 => format!("one request of {}", route.path),
+                uses => format!("{uses} requests of {}", route.path),
+            });
+            Ok(Rule { path: route.path.clone(), methods: route.methods.clone(), amount, description, uses })
         };
         let rules = self.routes.iter().enumerate().map(rule).collect::<Result<_, _>>()?;
         Ok(Tariff { rules, others_pass: self.others_pass })

@@ -3,7 +3,9 @@
 mod chain;
 mod forward_auth;
 mod gateway;
+mod limits;
 mod payment;
+mod policy;
 mod secret;
 mod text;
 mod verifier;
@@ -18,8 +20,10 @@ use serde::Deserialize;
 pub(crate) use chain::{ChainConfig, ResolvedChain};
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
+pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
-pub(crate) use secret::{payer_key, quote_key, verifier_token, verifier_token_of_environment};
+pub(crate) use policy::ResolvedPolicy;
+pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 
@@ -38,6 +42,9 @@ pub(crate) struct Config {
     /// The verifier; left out, its defaults.
     #[serde(default)]
     pub(crate) verifier: VerifierConfig,
+    /// How often; left out, without limit.
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
     /// On which chain, to whom and in what to be paid; needed where something is sold.
     #[serde(default)]
     payment: Option<PaymentConfig>,
@@ -133,7 +140,17 @@ impl Config {
 
     /// The chains, with their profiles, contracts and nodes.
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
-        self.chains.iter().map(|(name, chain)| chain.resolve(name, &self.folder)).collect()
+        let resolve = |(name, chain): (&String, &ChainConfig)| {
+            let chain = chain.resolve(name, &self.folder)?;
+            match &self.payment {
+                Some(payment) if payment.chain(self)? == chain.profile.chain_id => {
+                    payment.accepted(&chain.policy)?;
+                }
+                _ => {}
+            }
+            Ok(chain)
+        };
+        self.chains.iter().map(resolve).collect()
     }
 
     /// On which chain, to whom and in what to be paid.
@@ -158,6 +175,7 @@ impl Config {
             }
         }
         self.verifier.check()?;
+        self.limits.check()?;
         if let Some(payment) = &self.payment {
             payment.check(self)?;
         }

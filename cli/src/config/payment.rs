@@ -5,7 +5,7 @@ use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset, ChainId};
 use serde::Deserialize;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, ResolvedPolicy};
 
 /// On which chain, to whom and in what to be paid.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +77,21 @@ impl PaymentConfig {
         if !token && (self.asset_symbol.is_some() || self.asset_decimals.is_some()) {
             let what = "is for tokens; the native coin's symbol and decimals are the network's";
             return Err(ConfigError::value(key, what));
+        }
+        Ok(())
+    }
+
+    /// Whether the chain's own policy accepts what is to be paid; else nothing could be sold.
+    pub(crate) fn accepted(&self, policy: &ResolvedPolicy) -> Result<(), ConfigError> {
+        let listed = format!("chains.{}.policy", self.chain);
+        if policy.assets.as_ref().is_some_and(|assets| !assets.contains(&self.asset)) {
+            let what = format!("{} is not in {listed}.assets: add it there", self.asset);
+            return Err(ConfigError::value("payment.asset", what));
+        }
+        let payee = self.payee()?;
+        if policy.payees.as_ref().is_some_and(|payees| !payees.contains(&payee)) {
+            let what = format!("{payee} is not in {listed}.payees: add it there");
+            return Err(ConfigError::value("payment.payee", what));
         }
         Ok(())
     }

@@ -6,20 +6,39 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use salt402_chain::Account;
-use salt402_protocol::QuoteKey;
+use salt402_protocol::{QuoteKey, QuoteKeys};
 
 use super::{Config, ConfigError};
 
 /// The environment variable with the secret that authenticates quotes.
 const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
+/// The environment variable with secrets that authenticated quotes before, with white space between them.
+const OLD_QUOTE_KEYS: &str = "SALT402_OLD_QUOTE_KEYS";
 /// The environment variable with the token of the verifier's callers.
 const VERIFIER_TOKEN: &str = "SALT402_VERIFIER_TOKEN";
 /// The environment variable with a payer's private key.
 pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
 
+/// The key that authenticates quotes, and those that did before: from `verifier.old_quote_key_files`, and from
+/// `SALT402_OLD_QUOTE_KEYS`.
+pub(crate) fn quote_keys(config: &Config) -> Result<QuoteKeys, ConfigError> {
+    let mut old = Vec::new();
+    for (index, path) in config.verifier.old_quote_key_files.iter().enumerate() {
+        let key = format!("verifier.old_quote_key_files[{index}]");
+        let secret = read(&config.path(path)).map_err(|what| ConfigError::value(&key, what))?;
+        old.push(make(&key, &secret)?);
+    }
+    if let Some(secrets) = std::env::var_os(OLD_QUOTE_KEYS) {
+        for secret in secrets.to_string_lossy().split_whitespace() {
+            old.push(make(OLD_QUOTE_KEYS, secret.as_bytes())?);
+        }
+    }
+    Ok(QuoteKeys::new(quote_key(config)?, old))
+}
+
 /// The key that authenticates quotes: from `verifier.quote_key_file`, else from `SALT402_QUOTE_KEY`, else from
 /// `quote.key` beside the database, which is made with random bytes the first time.
-pub(crate) fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
+fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
     if let Some(path) = &config.verifier.quote_key_file {
         let path = config.path(path);
         let secret = read(&path).map_err(|what| ConfigError::value("verifier.quote_key_file", what))?;

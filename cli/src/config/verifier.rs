@@ -22,6 +22,8 @@ pub(crate) struct VerifierConfig {
     /// A file with at least 32 bytes that authenticate quotes; left out, the environment variable
     /// `SALT402_QUOTE_KEY`, or else one that is made once and kept beside the database.
     pub(crate) quote_key_file: Option<PathBuf>,
+    /// Files with keys that quotes were made with before, the newest first: what was quoted with them is accepted.
+    pub(crate) old_quote_key_files: Vec<PathBuf>,
     /// How long a client has to pay, in seconds.
     quote_lifetime_s: u64,
     /// Whether a transaction hash alone is a proof, bound to the request by its derived quote.
@@ -43,6 +45,7 @@ impl Default for VerifierConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 4020)),
             token_file: None,
             quote_key_file: None,
+            old_quote_key_files: Vec::new(),
             quote_lifetime_s: policy.clock.lifetime,
             bare_hashes: policy.bare_hashes,
             max_payment_age_s: policy.max_age.as_secs(),

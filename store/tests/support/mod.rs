@@ -4,8 +4,8 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, RequestDigest, U256};
 use salt402_store::{
-    Applied, Batch, Block, ClaimResult, Cursor, IndexedPayment, NewClaim, Options, PlacedPayment, Store,
-    StoreError,
+    Applied, Batch, Block, ClaimLimits, ClaimResult, Cursor, IndexedPayment, NewClaim, Options,
+    PlacedPayment, Store, StoreError,
 };
 use tempfile::TempDir;
 
@@ -110,6 +110,7 @@ pub(crate) fn batch(expected: Option<Cursor>, keep_through: Option<u64>, blocks:
             .collect(),
         cursor: Cursor { number: top.number, hash: top.hash },
         head: top.number,
+        undecoded: Vec::new(),
         prune_below: None,
     }
 }
@@ -138,7 +139,13 @@ pub(crate) fn id(payment: u64) -> PaymentId {
     PaymentId(numbered(2, payment))
 }
 
-/// The payment of a number, alone in its transaction.
+/// Who made a payment: one of three.
+pub(crate) fn payer(payment: u64) -> Address {
+    Address::repeat_byte(0x50 + (payment % 3) as u8)
+}
+
+/// The payment of a number, alone in its transaction. Its amount is large, so that no 64 bits hold it, and its number
+/// makes it unlike others.
 pub(crate) fn payment(number: u64) -> Payment {
     Payment {
         id: id(number),
@@ -146,11 +153,21 @@ pub(crate) fn payment(number: u64) -> Payment {
         contract: Address::repeat_byte(3),
         transaction: transaction(number),
         reference: numbered(4, number),
-        payer: Address::repeat_byte(5),
+        payer: payer(number),
         payee: Address::repeat_byte(6),
         asset: if number.is_multiple_of(2) { Asset::Native } else { Asset::Token(Address::repeat_byte(7)) },
-        amount: Amount(U256::MAX - U256::from(number)),
+        amount: amount(number),
     }
+}
+
+/// What a payment pays.
+pub(crate) fn amount(payment: u64) -> Amount {
+    Amount(unit() * U256::from(payment + 1))
+}
+
+/// The least that is paid.
+pub(crate) fn unit() -> U256 {
+    U256::ONE << 200
 }
 
 pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
@@ -161,6 +178,8 @@ pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
         request: RequestDigest(B256::repeat_byte(request)),
         claimant: "gateway".into(),
         confirmations: 1,
+        limits: ClaimLimits::default(),
+        usage: None,
         now_ms: 1_700_000_000_000 + u64::from(request),
     }
 }

@@ -32,6 +32,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
                     request: RequestDigest(payment.transaction),
                     claimant: "bench".into(),
                     confirmations: 1,
+                    limits: Default::default(),
+                    usage: None,
                     now_ms: 1,
                 };
                 let claimed = store.claim(claim).await?;
@@ -101,6 +103,7 @@ pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payme
             payments: placed,
             cursor,
             head: number,
+            undecoded: Vec::new(),
             prune_below: None,
         };
         store.apply(batch).await?;

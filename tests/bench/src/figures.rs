@@ -47,6 +47,11 @@ pub(crate) fn at_least(name: &str, value: f64, unit: &str, target: f64, what: &s
     print(name, value, unit, &format!(">={target}"), value >= target, what);
 }
 
+/// A number without a target, beside one that has.
+pub(crate) fn told(name: &str, value: f64, unit: &str, what: &str) {
+    println!("{name} {value:.2} {unit}  {what}");
+}
+
 fn print(name: &str, value: f64, unit: &str, target: &str, good: bool, what: &str) {
     let verdict = if good { "pass" } else { "short" };
     let value = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! B2 <value> <unit> target <target> pass|short  <what>
+//! B5 <value> <unit>  <what, beside a number with a target>
 //! ```
 //!
 //! `salt402-bench B2 B4` runs these alone; B8 is measured with B1. Nothing here fails because it is slow.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
+import {Salt, WrappedSalt, newSalt, newWrappedSalt} from "../support/Contracts.sol";
 import {IUsdc, UsdcCode} from "../support/UsdcCode.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test, Vm} from "forge-std/Test.sol";
@@ -25,8 +24,8 @@ contract EIP3009_reference is Test {
     function setUp() external {
         vm.warp(NOW);
         payer = vm.createWallet("payer");
-        wrappedSalt = new WrappedSalt();
-        salt = new Salt(payer.addr, 10 * AMOUNT);
+        wrappedSalt = newWrappedSalt();
+        salt = newSalt(payer.addr, 10 * AMOUNT);
         usdc = UsdcCode.deploy(address(this));
         usdc.mint(payer.addr, 10 * AMOUNT);
         vm.deal(payer.addr, 10 * AMOUNT);

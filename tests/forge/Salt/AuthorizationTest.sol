@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
 import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {WalletReceiver} from "../mocks/WalletReceiver.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
 import {SaltTest} from "./SaltTest.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Vm} from "forge-std/Vm.sol";
@@ -135,7 +135,7 @@ abstract contract AuthorizationTest is SaltTest {
 
     function test_authorization_reverts_whenSignedForAnotherToken() external {
         Authorization memory authorization = authorize(10 ether);
-        Salt other = new Salt(holder.addr, FUNDS);
+        Salt other = newSalt(holder.addr, FUNDS);
         bytes memory signature =
             sign(holder.privateKey, domainSeparator(address(other), block.chainid), structHashOf(authorization));
 

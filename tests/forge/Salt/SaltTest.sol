@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
 import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What all tests of Salt stand on: the token, a holder with a key, a payee; and EIP-712 written out a second
@@ -19,7 +19,7 @@ abstract contract SaltTest is Test {
     function setUp() public virtual {
         vm.warp(NOW);
         holder = vm.createWallet("holder");
-        token = new Salt(holder.addr, FUNDS);
+        token = newSalt(holder.addr, FUNDS);
     }
 
     function domainSeparator(address verifyingContract, uint256 chainId) internal pure returns (bytes32) {

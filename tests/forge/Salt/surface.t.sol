@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
 import {SaltTest} from "./SaltTest.sol";
 
 /// @notice What x402's clients and facilitators count on; and a payment that its JavaScript client (npm x402 evm
@@ -15,7 +15,7 @@ contract Salt_surface is SaltTest {
 
     function testFuzz_constructor_givesTheWholeSupplyToTheHolder(address account, uint256 supply) external {
         vm.assume(account != address(0));
-        Salt salt = new Salt(account, supply);
+        Salt salt = newSalt(account, supply);
 
         assertEq(salt.totalSupply(), supply);
         assertEq(salt.balanceOf(account), supply);

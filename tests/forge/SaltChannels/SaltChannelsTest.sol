@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {SaltChannels} from "../../../contracts/SaltChannels.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
+import {SaltChannels, newSaltChannels} from "../support/Contracts.sol";
 import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What all tests of SaltChannels stand on: the contract, a payer with coins and tokens, a payee, a session key.
@@ -23,7 +23,7 @@ abstract contract SaltChannelsTest is Test {
 
     function setUp() public virtual {
         vm.warp(1_800_000_000);
-        channels = new SaltChannels();
+        channels = newSaltChannels();
         payer = vm.createWallet("payer");
         payee = vm.createWallet("payee");
         session = vm.createWallet("session");

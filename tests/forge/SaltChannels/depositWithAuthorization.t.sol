@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {QuietAuthorizationToken} from "../mocks/QuietAuthorizationToken.sol";
+import {Salt, WrappedSalt, newSalt, newWrappedSalt} from "../support/Contracts.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 interface IAuthorizing {
@@ -20,8 +19,8 @@ contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
 
     function setUp() public override {
         super.setUp();
-        salt = new Salt(payer.addr, FUNDS);
-        wrappedSalt = new WrappedSalt();
+        salt = newSalt(payer.addr, FUNDS);
+        wrappedSalt = newWrappedSalt();
         vm.prank(payer.addr);
         wrappedSalt.deposit{value: FUNDS}();
     }

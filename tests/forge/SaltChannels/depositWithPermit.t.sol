@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {PermitRefusingToken} from "../mocks/PermitRefusingToken.sol";
 import {ReenteringToken} from "../mocks/ReenteringToken.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 contract SaltChannels_depositWithPermit is SaltChannelsTest {
@@ -19,7 +19,7 @@ contract SaltChannels_depositWithPermit is SaltChannelsTest {
 
     function setUp() public override {
         super.setUp();
-        salt = new Salt(payer.addr, FUNDS);
+        salt = newSalt(payer.addr, FUNDS);
         deadline = block.timestamp + 60;
     }
 

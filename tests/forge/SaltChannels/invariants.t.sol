@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {SaltChannels} from "../../../contracts/SaltChannels.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {SaltChannelsDepositor} from "../handlers/SaltChannelsDepositor.sol";
 import {SaltChannelsHandler} from "../handlers/SaltChannelsHandler.sol";
+import {SaltChannelsLedger} from "../handlers/SaltChannelsLedger.sol";
+import {SaltChannels, newSaltChannels} from "../support/Contracts.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
 
@@ -15,7 +17,7 @@ contract SaltChannels_invariants is Test {
 
     function setUp() external {
         vm.warp(1_800_000_000);
-        channels = new SaltChannels();
+        channels = newSaltChannels();
         handler = new SaltChannelsHandler(channels);
         targetContract(address(handler));
 
@@ -65,7 +67,7 @@ contract SaltChannels_invariants is Test {
         for (uint256 i = 0; i < handler.openedCount(); ++i) {
             bytes32 id = channels.channelId(handler.channelAt(i));
             ISaltChannels.State memory state = channels.stateOf(id);
-            SaltChannelsHandler.Ghost memory ghost = handler.ghostOf(id);
+            SaltChannelsLedger.Ghost memory ghost = handler.ghostOf(id);
             assertTrue(ghost.known);
             assertEq(state.deposit, ghost.deposited);
             assertEq(state.claimed, ghost.claimed);
@@ -119,8 +121,8 @@ contract SaltChannels_invariants is Test {
         handler.claimMany(11, 1, true);
         assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 10);
 
-        handler.topUp(2, 1 ether, true);
-        handler.topUp(0, 1 ether, false);
+        handler.topUpFor(2, 0, 1 ether, false);
+        handler.topUp(0, 1 ether);
         assertEq(handler.counts(ISaltChannels.ChannelToppedUp.selector), 2);
 
         handler.close(12, false);
@@ -130,7 +132,7 @@ contract SaltChannels_invariants is Test {
         handler.requestExit(0, false);
         handler.requestExit(1, true);
         assertEq(handler.counts(ISaltChannels.ChannelExitRequested.selector), 2);
-        handler.topUp(0, 1 ether, false);
+        handler.topUp(0, 1 ether);
         assertEq(handler.counts(ISaltChannels.ChannelExitCancelled.selector), 1);
         handler.wait(15 minutes);
         handler.exit(1);
@@ -138,6 +140,26 @@ contract SaltChannels_invariants is Test {
 
         handler.withdraw(2, 0, 0);
         assertEq(handler.counts(ISaltChannels.CreditWithdrawn.selector), 1);
+        this.invariant_balancesAreWhatTheEventsSay();
+        this.invariant_everythingHeldIsOwedToSomebody();
+        this.invariant_accountsHaveWhatTheEventsSay();
+        this.invariant_statesAreWhatTheEventsSay();
+        this.afterInvariant();
+    }
+
+    function test_handler_depositsInEveryWay() external {
+        for (uint256 way = 0; way < 5; ++way) {
+            handler.openFor(0, 1, 4, way % 4, way, way < 4, 10 ether, way == 1);
+            handler.topUpFor(way, way, 1 ether, false);
+            assertEq(handler.deposits(SaltChannelsDepositor.Way(way)), 2);
+        }
+        assertEq(handler.openedCount(), 5);
+        // Native coins cannot be pulled, and a plain token knows neither permits nor authorizations.
+        for (uint256 way = 0; way < 5; ++way) {
+            handler.openFor(0, 1, 0, 0, way, true, 10 ether, false);
+            handler.openFor(0, 1, 1, 0, way, true, 10 ether, false);
+        }
+        assertEq(handler.openedCount(), 6);
         this.invariant_balancesAreWhatTheEventsSay();
         this.invariant_everythingHeldIsOwedToSomebody();
         this.invariant_accountsHaveWhatTheEventsSay();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {SaltChannels} from "../../../contracts/SaltChannels.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {SaltChannels, newSaltChannels} from "../support/Contracts.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 /// @notice Digests and identifiers, against EIP-712 written out in the plainest way.
@@ -28,11 +28,11 @@ contract SaltChannels_views is SaltChannelsTest {
     function test_channelId_isAnotherOnAnotherContractAndOnAnotherChain() external {
         bytes32 id = channels.channelId(channelIn(NATIVE));
         uint256 before = vm.snapshotState();
-        SaltChannels other = new SaltChannels();
+        SaltChannels other = newSaltChannels();
         bytes32 otherId = other.channelId(channelIn(NATIVE));
         vm.revertToState(before);
         vm.chainId(block.chainid + 1);
-        SaltChannels elsewhere = new SaltChannels();
+        SaltChannels elsewhere = newSaltChannels();
         bytes32 idElsewhere = elsewhere.channelId(channelIn(NATIVE));
 
         assertEq(address(elsewhere), address(other));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {SaltPay} from "../../../contracts/SaltPay.sol";
 import {ISaltPay} from "../../../contracts/interfaces/ISaltPay.sol";
+import {SaltPay, newSaltPay} from "../support/Contracts.sol";
 import {Test} from "forge-std/Test.sol";
 
 /// @notice What all tests of SaltPay stand on: the contract, a payer with coins, a payee, a reference.
@@ -16,7 +16,7 @@ abstract contract SaltPayTest is Test {
     address internal payee = makeAddr("payee");
 
     function setUp() public virtual {
-        saltPay = new SaltPay();
+        saltPay = newSaltPay();
         vm.deal(payer, 100 ether);
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {SaltPay} from "../../../contracts/SaltPay.sol";
 import {SaltPayHandler} from "../handlers/SaltPayHandler.sol";
+import {SaltPay, newSaltPay} from "../support/Contracts.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test} from "forge-std/Test.sol";
 
@@ -11,7 +11,7 @@ contract SaltPay_invariants is Test {
     SaltPayHandler private handler;
 
     function setUp() external {
-        saltPay = new SaltPay();
+        saltPay = newSaltPay();
         handler = new SaltPayHandler(saltPay);
         targetContract(address(handler));
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
 import {ISaltPay} from "../../../contracts/interfaces/ISaltPay.sol";
 import {FeeOnTransferToken} from "../mocks/FeeOnTransferToken.sol";
 import {PermitRefusingToken} from "../mocks/PermitRefusingToken.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
 import {ReenteringToken} from "../mocks/ReenteringToken.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
 import {IUsdc, UsdcCode} from "../support/UsdcCode.sol";
 import {SaltPayTest} from "./SaltPayTest.sol";
 import {Vm} from "forge-std/Vm.sol";
@@ -30,7 +30,7 @@ contract SaltPay_payWithPermit is SaltPayTest {
         vm.warp(DEADLINE);
         owner = vm.createWallet("payer");
         assertEq(owner.addr, payer);
-        token = new Salt(payer, FUNDS);
+        token = newSalt(payer, FUNDS);
     }
 
     function test_payWithPermit_needsNoAllowanceBefore_andLeavesNone() external {

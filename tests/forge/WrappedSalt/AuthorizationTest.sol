@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {IWrappedSalt} from "../../../contracts/interfaces/IWrappedSalt.sol";
+import {WrappedSalt, newWrappedSalt} from "../support/Contracts.sol";
 import {WrappedSaltTest} from "./WrappedSaltTest.sol";
 import {IERC20Errors} from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 
@@ -155,7 +155,7 @@ abstract contract AuthorizationTest is WrappedSaltTest {
     function test_authorization_reverts_whenSignedForAnotherToken() external {
         Authorization memory authorization = authorize(10 ether);
         Signature memory signature = signed(authorization);
-        WrappedSalt another = new WrappedSalt();
+        WrappedSalt another = newWrappedSalt();
 
         vm.expectRevert(invalidSignature(holder.addr));
         submit(another, authorization, signature);

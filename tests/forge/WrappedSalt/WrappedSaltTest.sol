@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
+import {WrappedSalt, newWrappedSalt} from "../support/Contracts.sol";
 import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What all tests of WrappedSalt stand on: the token, an account with a key and wSALT, a payee; and EIP-712
@@ -25,7 +25,7 @@ abstract contract WrappedSaltTest is Test {
 
     function setUp() public virtual {
         vm.warp(NOW);
-        token = new WrappedSalt();
+        token = newWrappedSalt();
         holder = vm.createWallet("holder");
         vm.deal(holder.addr, FUNDS);
         vm.prank(holder.addr);

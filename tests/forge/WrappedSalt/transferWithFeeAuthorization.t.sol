@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {IWrappedSalt} from "../../../contracts/interfaces/IWrappedSalt.sol";
+import {WrappedSalt} from "../support/Contracts.sol";
 import {AuthorizationTest} from "./AuthorizationTest.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Vm} from "forge-std/Vm.sol";

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
-import {X402ExactPermit2Proxy} from "../../../contracts/X402ExactPermit2Proxy.sol";
-import {X402UptoPermit2Proxy} from "../../../contracts/X402UptoPermit2Proxy.sol";
 import {
     IX402ExactPermit2Proxy,
     IX402Permit2Proxy,
     IX402UptoPermit2Proxy
 } from "../../../contracts/interfaces/IX402Permit2Proxies.sol";
+import {Salt, X402ExactPermit2Proxy, X402UptoPermit2Proxy, newSalt} from "../support/Contracts.sol";
 import {Permit2Code} from "../support/Permit2Code.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test, Vm} from "forge-std/Test.sol";
@@ -45,7 +43,7 @@ abstract contract X402Test is Test {
         vm.warp(NOW);
         permit2 = Permit2Code.deploy();
         payer = vm.createWallet("payer");
-        token = new Salt(payer.addr, FUNDS);
+        token = newSalt(payer.addr, FUNDS);
         vm.prank(payer.addr);
         token.approve(permit2, type(uint256).max);
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {X402ExactPermit2Proxy} from "../../../contracts/X402ExactPermit2Proxy.sol";
 import {IX402ExactPermit2Proxy} from "../../../contracts/interfaces/IX402Permit2Proxies.sol";
+import {X402ExactPermit2Proxy, newX402ExactPermit2Proxy} from "../support/Contracts.sol";
 import {SettleTest} from "./SettleTest.sol";
 
 contract X402ExactPermit2Proxy_settle is SettleTest {
@@ -10,7 +10,7 @@ contract X402ExactPermit2Proxy_settle is SettleTest {
 
     function setUp() public override {
         super.setUp();
-        exact = new X402ExactPermit2Proxy(permit2);
+        exact = newX402ExactPermit2Proxy(permit2);
     }
 
     function testFuzz_settle_isOpenToAnyone(address caller) external {

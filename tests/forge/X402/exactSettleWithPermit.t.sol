@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {X402ExactPermit2Proxy} from "../../../contracts/X402ExactPermit2Proxy.sol";
 import {IX402ExactPermit2Proxy, IX402Permit2Proxy} from "../../../contracts/interfaces/IX402Permit2Proxies.sol";
+import {X402ExactPermit2Proxy, newX402ExactPermit2Proxy} from "../support/Contracts.sol";
 import {SettleWithPermitTest} from "./SettleWithPermitTest.sol";
 
 contract X402ExactPermit2Proxy_settleWithPermit is SettleWithPermitTest {
@@ -10,7 +10,7 @@ contract X402ExactPermit2Proxy_settleWithPermit is SettleWithPermitTest {
 
     function setUp() public override {
         super.setUp();
-        exact = new X402ExactPermit2Proxy(permit2);
+        exact = newX402ExactPermit2Proxy(permit2);
     }
 
     function proxy() internal view override returns (address) {

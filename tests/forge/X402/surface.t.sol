@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
-import {X402ExactPermit2Proxy} from "../../../contracts/X402ExactPermit2Proxy.sol";
-import {X402UptoPermit2Proxy} from "../../../contracts/X402UptoPermit2Proxy.sol";
 import {
     IX402ExactPermit2Proxy,
     IX402Permit2Proxy,
     IX402UptoPermit2Proxy
 } from "../../../contracts/interfaces/IX402Permit2Proxies.sol";
+import {
+    Salt,
+    X402ExactPermit2Proxy,
+    X402UptoPermit2Proxy,
+    newX402ExactPermit2Proxy,
+    newX402UptoPermit2Proxy
+} from "../support/Contracts.sol";
 import {X402Test} from "./X402Test.sol";
 
 /// @notice What x402's clients and facilitators count on: selectors, type hashes, topics; and payments that its
@@ -36,8 +40,8 @@ contract X402_surface is X402Test {
     }
 
     function test_surface_hasX402sTypes() external {
-        X402ExactPermit2Proxy exact = new X402ExactPermit2Proxy(permit2);
-        X402UptoPermit2Proxy upto = new X402UptoPermit2Proxy(permit2);
+        X402ExactPermit2Proxy exact = newX402ExactPermit2Proxy(permit2);
+        X402UptoPermit2Proxy upto = newX402UptoPermit2Proxy(permit2);
 
         assertEq(exact.PERMIT2(), 0x000000000022D473030F116dDEE9F6B43aC78BA3);
         assertEq(exact.WITNESS_TYPEHASH(), 0xd97b3239a7f32295517bd14cb074edfdd188dfe5eb42f802bb26d4fd1eb12c37);
@@ -63,9 +67,9 @@ contract X402_surface is X402Test {
 
     function test_constructor_reverts_whenPermit2IsZero() external {
         vm.expectRevert(IX402Permit2Proxy.InvalidPermit2Address.selector);
-        new X402ExactPermit2Proxy(address(0));
+        newX402ExactPermit2Proxy(address(0));
         vm.expectRevert(IX402Permit2Proxy.InvalidPermit2Address.selector);
-        new X402UptoPermit2Proxy(address(0));
+        newX402UptoPermit2Proxy(address(0));
     }
 
     function test_settle_takesWhatAnX402ClientSigned_exact() external {

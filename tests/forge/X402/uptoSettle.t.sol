@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {X402UptoPermit2Proxy} from "../../../contracts/X402UptoPermit2Proxy.sol";
 import {IX402Permit2Proxy, IX402UptoPermit2Proxy} from "../../../contracts/interfaces/IX402Permit2Proxies.sol";
+import {X402UptoPermit2Proxy, newX402UptoPermit2Proxy} from "../support/Contracts.sol";
 import {SettleTest} from "./SettleTest.sol";
 
 contract X402UptoPermit2Proxy_settle is SettleTest {
@@ -10,7 +10,7 @@ contract X402UptoPermit2Proxy_settle is SettleTest {
 
     function setUp() public override {
         super.setUp();
-        upto = new X402UptoPermit2Proxy(permit2);
+        upto = newX402UptoPermit2Proxy(permit2);
     }
 
     function testFuzz_settle_movesAnyAmountUpToThePermittedOne_once(uint256 permitted, uint256 amount) external {

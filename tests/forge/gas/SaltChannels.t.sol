@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {SaltChannelsTest} from "../SaltChannels/SaltChannelsTest.sol";
+import {OpenZeppelinToken} from "../mocks/OpenZeppelinToken.sol";
+import {SoladyToken} from "../mocks/SoladyToken.sol";
+import {WrappedSalt, newWrappedSalt} from "../support/Contracts.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 /// @notice What channels cost, as whole transactions, with a session key, in an honest token, between accounts that hold
 /// it already. Salts are counted, as a client would; one of 32 random bytes costs 372 more. The figures are kept in `snapshots/`.
@@ -15,7 +18,7 @@ contract SaltChannelsGas is SaltChannelsTest {
 
     function setUp() public override {
         super.setUp();
-        wrappedSalt = new WrappedSalt();
+        wrappedSalt = newWrappedSalt();
         vm.deal(payee.addr, FUNDS);
         vm.prank(payee.addr);
         wrappedSalt.deposit{value: 1 ether}();
@@ -109,6 +112,12 @@ contract SaltChannelsGas is SaltChannelsTest {
         snapshot("claim, wSALT");
     }
 
+    /// @dev As others measure: with a token of a library, that does nothing else.
+    function test_gas_token_ofLibraries() external {
+        useTokenOf("OpenZeppelin", address(new OpenZeppelinToken(payer.addr, FUNDS)));
+        useTokenOf("Solady", address(new SoladyToken(payer.addr, FUNDS)));
+    }
+
     function test_gas_claimMany() external {
         uint256 one = claimMany(1);
         snapshot("claimMany, wSALT, 1");
@@ -142,6 +151,18 @@ contract SaltChannelsGas is SaltChannelsTest {
         vm.warp(block.timestamp + DELAY);
         channels.exit(channel);
         snapshot("exit, wSALT");
+    }
+
+    function useTokenOf(string memory library_, address token) private {
+        vm.startPrank(payer.addr);
+        assertTrue(IERC20(token).transfer(payee.addr, 1 ether));
+        IERC20(token).approve(address(channels), type(uint256).max);
+        vm.stopPrank();
+        openNext(token);
+        ISaltChannels.Channel memory channel = openNext(token);
+        snapshot(string.concat("open, token of ", library_));
+        claim(channel, PRICE);
+        snapshot(string.concat("claim, token of ", library_));
     }
 
     function exit(ISaltChannels.Channel memory channel) private {

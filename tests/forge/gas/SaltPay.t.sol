@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {Salt} from "../../../contracts/Salt.sol";
-import {SaltPay} from "../../../contracts/SaltPay.sol";
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
 import {ISaltPay} from "../../../contracts/interfaces/ISaltPay.sol";
+import {OpenZeppelinToken} from "../mocks/OpenZeppelinToken.sol";
+import {SoladyToken} from "../mocks/SoladyToken.sol";
+import {Salt, SaltPay, WrappedSalt, newSalt, newSaltPay, newWrappedSalt} from "../support/Contracts.sol";
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What payments cost, as whole transactions: with the 21,000, the calldata and a reference of 32 random bytes.
@@ -19,8 +20,8 @@ contract SaltPayGas is Test {
     address private payee = makeAddr("payee");
 
     function setUp() external {
-        saltPay = new SaltPay();
-        wrappedSalt = new WrappedSalt();
+        saltPay = newSaltPay();
+        wrappedSalt = newWrappedSalt();
 
         vm.deal(payer, 10 ether);
         vm.deal(payee, 10 ether);
@@ -61,9 +62,15 @@ contract SaltPayGas is Test {
         vm.snapshotGasLastCall("SaltPay", "payToken wSALT, reference of one byte");
     }
 
+    /// @dev As others measure: with a token of a library, that does nothing else.
+    function test_gas_payToken_ofLibraries() external {
+        payTokenOf("OpenZeppelin", address(new OpenZeppelinToken(payer, 1 ether)));
+        payTokenOf("Solady", address(new SoladyToken(payer, 1 ether)));
+    }
+
     function test_gas_payWithPermit() external {
         Vm.Wallet memory owner = vm.createWallet("payer");
-        Salt salt = new Salt(payer, 1 ether);
+        Salt salt = newSalt(payer, 1 ether);
         vm.startPrank(payer);
         assertTrue(salt.transfer(payee, 0.1 ether));
         bytes32 structHash = keccak256(
@@ -103,5 +110,20 @@ contract SaltPayGas is Test {
         vm.startPrank(spender);
         assertTrue(wrappedSalt.transferFrom(payer, payee, AMOUNT));
         vm.snapshotGasLastCall("SaltPay", "wSALT transferFrom, for comparison");
+    }
+
+    function payTokenOf(string memory library_, address token) private {
+        assertTrue(IERC20(token).transfer(payee, 0.1 ether));
+        IERC20(token).approve(address(saltPay), type(uint256).max);
+        saltPay.payToken(REFERENCE, payee, token, AMOUNT);
+        vm.snapshotGasLastCall("SaltPay", string.concat("payToken, token of ", library_));
+
+        address spender = makeAddr("spender");
+        IERC20(token).approve(spender, type(uint256).max);
+        vm.stopPrank();
+        vm.prank(spender);
+        assertTrue(IERC20(token).transferFrom(payer, payee, AMOUNT));
+        vm.snapshotGasLastCall("SaltPay", string.concat("transferFrom, token of ", library_, ", for comparison"));
+        vm.startPrank(payer);
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {WrappedSalt} from "../../../contracts/WrappedSalt.sol";
+import {WrappedSalt, newWrappedSalt} from "../support/Contracts.sol";
 import {Test, Vm} from "forge-std/Test.sol";
 
 /// @notice What wrapped SALT costs, as whole transactions. The figures are kept in `snapshots/`.
@@ -16,7 +16,7 @@ contract WrappedSaltGas is Test {
 
     function setUp() external {
         vm.warp(1_800_000_000);
-        wrappedSalt = new WrappedSalt();
+        wrappedSalt = newWrappedSalt();
         payer = vm.createWallet("payer");
 
         address[3] memory accounts = [payer.addr, payee, treasury];

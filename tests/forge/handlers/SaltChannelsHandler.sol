@@ -3,36 +3,14 @@ pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
-import {GasBurningReceiver} from "../mocks/GasBurningReceiver.sol";
 import {MoodyToken} from "../mocks/MoodyToken.sol";
-import {PlainToken} from "../mocks/PlainToken.sol";
 import {ReenteringReceiver} from "../mocks/ReenteringReceiver.sol";
-import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
-import {ReturnBombReceiver} from "../mocks/ReturnBombReceiver.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {CommonBase} from "forge-std/Base.sol";
-import {StdUtils} from "forge-std/StdUtils.sol";
+import {SaltChannelsDepositor} from "./SaltChannelsDepositor.sol";
 import {Vm} from "forge-std/Vm.sol";
 
-/// @notice Uses SaltChannels at random: opens, opens again, tops up, signs, claims old and new vouchers on right and wrong
-/// channels, closes, leaves, waits, reenters, and lets accounts and tokens refuse. It keeps what the events said and what
-/// was signed, to be held against the contract.
-/// @dev Every account has a key, and most of them have code as well, as EIP-7702 allows.
-contract SaltChannelsHandler is CommonBase, StdUtils {
-    using SafeCast for uint256;
-
-    uint256 public constant FUNDS = 1_000_000 ether;
-
-    ISaltChannels private immutable channels;
-
-    Vm.Wallet[] private wallets;
-    Vm.Wallet private session;
-
-    /// @notice The native coin as the zero address, then the tokens.
-    address[] public assets;
-
-    ISaltChannels.Channel[] private opened;
-
+/// @notice Uses SaltChannels at random: opens and tops up in every way, opens again, signs, claims old and new vouchers
+/// on right and wrong channels, closes, leaves, waits, reenters, and lets accounts and tokens refuse.
+contract SaltChannelsHandler is SaltChannelsDepositor {
     struct Voucher {
         uint256 channel;
         uint256 ceiling;
@@ -41,42 +19,7 @@ contract SaltChannelsHandler is CommonBase, StdUtils {
 
     Voucher[] private vouchers;
 
-    /// @notice What an event told of a channel, and what was signed for it.
-    struct Ghost {
-        uint256 deposited;
-        uint256 claimed;
-        uint256 refunded;
-        uint256 greatestCeiling;
-        bool closed;
-        bool known;
-    }
-
-    mapping(bytes32 channel => Ghost ghost) private ghosts;
-
-    /// @notice Deposits less claims, refunds and withdrawals, with credits added, as the events told.
-    mapping(address asset => int256 amount) public held;
-
-    /// @notice What an account got less what it gave, as the events told.
-    mapping(address asset => mapping(address account => int256 amount)) public net;
-
-    /// @notice How often the functions did what they are for.
-    mapping(bytes32 topic => uint256 count) public counts;
-
-    constructor(ISaltChannels channels_) {
-        channels = channels_;
-        session = vm.createWallet("session key");
-        assets.push(address(0));
-        assets.push(address(new PlainToken()));
-        assets.push(address(new BlacklistingToken()));
-        assets.push(address(new MoodyToken()));
-
-        addWallet("first", "");
-        addWallet("second", "");
-        addWallet("refusing", address(new RefusingReceiver()).code);
-        addWallet("burning", address(new GasBurningReceiver()).code);
-        addWallet("bombing", address(new ReturnBombReceiver(true)).code);
-        addWallet("reentering", address(new ReenteringReceiver()).code);
-    }
+    constructor(ISaltChannels channels_) SaltChannelsDepositor(channels_) {}
 
     function open(uint256 from, uint256 to, uint256 which, uint256 salt, uint256 delay, bool keyless, uint256 amount)
         external
@@ -101,36 +44,18 @@ contract SaltChannelsHandler is CommonBase, StdUtils {
         read();
     }
 
-    function topUp(uint256 which, uint256 amount, bool bySignature) external {
+    function topUp(uint256 which, uint256 amount) external {
         if (opened.length == 0) return;
         ISaltChannels.Channel memory channel = channelOf(which);
         amount = bound(amount, 0, FUNDS / 100);
 
         start();
-        if (bySignature && channel.asset != address(0)) {
-            bytes32 id = channels.channelId(channel);
-            uint256 before = channels.stateOf(id).deposit;
-            bytes32 digest = channels.depositDigest(id, amount, before, block.timestamp);
-            bytes memory signature = sign(walletOf(channel.payer), digest);
-            try channels.depositFor(channel, amount, before, block.timestamp, signature) {}
-            catch {
-                start();
-            }
-            read();
-            // Nor once more.
-            try channels.depositFor(channel, amount, before, block.timestamp, signature) {
-                revert("a deposit was made twice");
-            } catch {
-                start();
-            }
-        } else {
-            vm.prank(channel.payer);
-            try channels.topUp{value: channel.asset == address(0) ? amount : 0}(channel, amount) {}
-            catch {
-                start();
-            }
-            read();
+        vm.prank(channel.payer);
+        try channels.topUp{value: channel.asset == address(0) ? amount : 0}(channel, amount) {}
+        catch {
+            start();
         }
+        read();
     }
 
     /// @dev The payer, or its session key, allows so much more.
@@ -340,148 +265,7 @@ contract SaltChannelsHandler is CommonBase, StdUtils {
         }
     }
 
-    function assetCount() external view returns (uint256) {
-        return assets.length;
-    }
-
-    function accountCount() external view returns (uint256) {
-        return wallets.length;
-    }
-
-    function account(uint256 index) external view returns (address) {
-        return wallets[index].addr;
-    }
-
-    function openedCount() external view returns (uint256) {
-        return opened.length;
-    }
-
-    function channelAt(uint256 index) external view returns (ISaltChannels.Channel memory) {
-        return opened[index];
-    }
-
-    function ghostOf(bytes32 id) external view returns (Ghost memory) {
-        return ghosts[id];
-    }
-
-    function addWallet(string memory name, bytes memory code) private {
-        Vm.Wallet memory wallet = vm.createWallet(name);
-        wallets.push(wallet);
-        vm.deal(wallet.addr, FUNDS);
-        if (code.length != 0) vm.etch(wallet.addr, code);
-        // The bomb's flag is in storage, which etching does not bring along.
-        vm.store(wallet.addr, bytes32(0), code.length != 0 && wallets.length == 5 ? bytes32(uint256(1)) : bytes32(0));
-        for (uint256 i = 1; i < assets.length; ++i) {
-            PlainToken(assets[i]).mint(wallet.addr, FUNDS);
-            vm.prank(wallet.addr);
-            PlainToken(assets[i]).approve(address(channels), type(uint256).max);
-        }
-    }
-
-    /// @dev Also after a call that reverted: its events are recorded, and never were.
-    function start() private {
-        vm.recordLogs();
-        vm.getRecordedLogs();
-    }
-
-    function read() private {
-        Vm.Log[] memory logs = vm.getRecordedLogs();
-        for (uint256 i = 0; i < logs.length; ++i) {
-            if (logs[i].emitter == address(channels)) readOne(logs[i]);
-        }
-    }
-
-    function readOne(Vm.Log memory log) private {
-        bytes32 topic = log.topics[0];
-        ++counts[topic];
-        if (topic == ISaltChannels.Credited.selector || topic == ISaltChannels.CreditWithdrawn.selector) {
-            readCredit(log);
-            return;
-        }
-
-        Ghost storage ghost = ghosts[log.topics[1]];
-        if (topic == ISaltChannels.ChannelOpened.selector) {
-            require(!ghost.known, "a channel was opened twice");
-            (address asset,,,, uint256 deposit) = abi.decode(log.data, (address, address, uint32, bytes32, uint256));
-            ghost.known = true;
-            ghost.deposited = deposit;
-            note(asset, addressOf(log.topics[2]), -deposit.toInt256());
-        } else {
-            require(ghost.known && !ghost.closed, "something came of a channel that is not open");
-            ISaltChannels.Channel memory channel = channelWith(log.topics[1]);
-            if (topic == ISaltChannels.ChannelToppedUp.selector) {
-                (uint256 amount, uint256 deposit) = abi.decode(log.data, (uint256, uint256));
-                ghost.deposited += amount;
-                require(ghost.deposited == deposit, "a top-up does not add up");
-                note(channel.asset, channel.payer, -amount.toInt256());
-            } else if (topic == ISaltChannels.ChannelClaimed.selector) {
-                (uint256 amount, uint256 claimed) = abi.decode(log.data, (uint256, uint256));
-                require(amount != 0, "an empty claim");
-                ghost.claimed += amount;
-                require(ghost.claimed == claimed, "a claim does not add up");
-                note(channel.asset, channel.payee, amount.toInt256());
-            } else if (topic == ISaltChannels.ChannelClosed.selector) {
-                (uint256 claimed, uint256 refund) = abi.decode(log.data, (uint256, uint256));
-                require(claimed + refund == ghost.deposited, "a close does not add up");
-                ghost.refunded = refund;
-                ghost.closed = true;
-                note(channel.asset, channel.payer, refund.toInt256());
-            }
-        }
-    }
-
-    function readCredit(Vm.Log memory log) private {
-        (address owner, address asset) = (addressOf(log.topics[1]), addressOf(log.topics[2]));
-        uint256 amount = abi.decode(log.data, (uint256));
-        if (log.topics[0] == ISaltChannels.Credited.selector) {
-            note(asset, owner, -amount.toInt256());
-        } else {
-            note(asset, addressOf(log.topics[3]), amount.toInt256());
-        }
-    }
-
-    /// @dev An account got so much from the contract, or gave it.
-    function note(address asset, address to, int256 amount) private {
-        net[asset][to] += amount;
-        held[asset] -= amount;
-    }
-
-    function channelWith(bytes32 id) private view returns (ISaltChannels.Channel memory channel) {
-        for (uint256 i = 0; i < opened.length; ++i) {
-            if (channels.channelId(opened[i]) == id) return opened[i];
-        }
-        revert("an event of an unknown channel");
-    }
-
-    function sign(Vm.Wallet memory wallet, bytes32 digest) private returns (bytes memory) {
-        (uint8 v, bytes32 r, bytes32 s) = vm.sign(wallet, digest);
-        return abi.encodePacked(r, s, v);
-    }
-
-    function walletOf(address owner) private view returns (Vm.Wallet memory) {
-        for (uint256 i = 0; i < wallets.length; ++i) {
-            if (wallets[i].addr == owner) return wallets[i];
-        }
-        revert("no such wallet");
-    }
-
-    function accountOf(uint256 index) private view returns (address) {
-        return wallets[bound(index, 0, wallets.length - 1)].addr;
-    }
-
-    function assetOf(uint256 index) private view returns (address) {
-        return assets[bound(index, 0, assets.length - 1)];
-    }
-
-    function channelOf(uint256 index) private view returns (ISaltChannels.Channel memory) {
-        return opened[bound(index, 0, opened.length - 1)];
-    }
-
     function voucherOf(uint256 index) private view returns (Voucher memory) {
         return vouchers[bound(index, 0, vouchers.length - 1)];
-    }
-
-    function addressOf(bytes32 topic) private pure returns (address) {
-        return address(uint160(uint256(topic)));
     }
 }

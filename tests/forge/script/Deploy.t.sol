@@ -15,23 +15,23 @@ import {Test} from "forge-std/Test.sol";
 /// @notice Addresses and init code hashes are written out here, so that a change of any byte of a contract, its
 /// libraries or the compiler's settings shows: it moves the contract on every chain.
 contract Deploy_deploy is Test {
-    address private constant SALT_PAY = 0x5AeD11159a26a997eA797bF36fEecD45f09131AC;
+    address private constant SALT_PAY = 0xB4D66571203f94060b7798591D3aBeC608bB8F45;
     bytes32 private constant SALT_PAY_INIT_CODE_HASH =
-        0xefb350e9b97382f3c9bb3ae252cb3a1ea8fdab7b5f9a3a811df03e6e276bf528;
-    address private constant SALT_CHANNELS = 0xF0fAf194c1170fd93837432bDcd27fF12787d53C;
+        0x89b42ceb09994d2bcbbe9073db564e03ab187634413d3cdfeb1aceb88a0a8062;
+    address private constant SALT_CHANNELS = 0xcCccbBBCB0e6087D5D38FA0d360baD8C5043B45e;
     bytes32 private constant SALT_CHANNELS_INIT_CODE_HASH =
-        0x40ffee9f75b7369e8c9636a4e5a59a39eb94d8b2247840f9ef64fd263175caa7;
-    address private constant WRAPPED_SALT = 0xD4F534E09fC3FdB2D495f47C037CDe5d776fc283;
+        0xb5e110ac16f80b68ea79e7ebb5bbb3f93ca5e041b9e013d976a6630f9b5334ec;
+    address private constant WRAPPED_SALT = 0x0E34b0048baF879f4e7f41f3014746CE1317e763;
     bytes32 private constant WRAPPED_SALT_INIT_CODE_HASH =
-        0x2dde2b2f90d0dfbc67fe002225124a55ee3241d35232fa1065ea4117a8ca469a;
-    address private constant EXACT = 0x431B3937b057caDFa4dCe3f9dF407f9AEe1E1E67;
-    bytes32 private constant EXACT_INIT_CODE_HASH = 0x254968427c1634c20cab61d18566f8afa0a738adf6d326a1f4b7a16cb69b5cfe;
-    address private constant UPTO = 0x14608407f4Cbdfec3Ec3a7EFb552D9B94427c6Ac;
-    bytes32 private constant UPTO_INIT_CODE_HASH = 0xd4b746396e304578920390248d02f88b0ba607829b899866a98b612c79b62ce0;
+        0xc3baa9c063511604bf32d39a017f678af3d97b7b17953ef8cb59e1d318579ba0;
+    address private constant EXACT = 0x0326f0b6dD694f4927d5f76e9B2904Db36c9E5f5;
+    bytes32 private constant EXACT_INIT_CODE_HASH = 0x1911163295d4812ba5ddb315a1cdc8b9166a76939d161c5722f80eabed3df2de;
+    address private constant UPTO = 0x5bDD93A858646C46B33C2CBc7A9F1eeAeecD675e;
+    bytes32 private constant UPTO_INIT_CODE_HASH = 0xef299ef515d70c90fd63f6d64a15771991e9df2cc01bdbec8c95a37ac4e5aa83;
 
     /// @dev Of the creation code alone: holder and supply come after it, and decide the address too.
     bytes32 private constant SALT_CREATION_CODE_HASH =
-        0xbeaec8974feffe2de724c5ea34bf55027867f2eb3f4633b7b6ac84bcd84614a6;
+        0xcc038beed0f690de84cf39c371c471e8c5b6fab5010bc2120b13aeb78d17437f;
 
     address private constant PERMIT2 = 0x000000000022D473030F116dDEE9F6B43aC78BA3;
     address private constant MULTICALL3 = 0xcA11bde05977b3631167028862bE2a173976CA11;
@@ -237,6 +237,25 @@ contract Deploy_deploy is Test {
         assertEq(blockOf(options, "WrappedSalt"), BLOCK + 1_000);
     }
 
+    /// @dev forge knows no transaction while the script runs; who adds it afterwards shall not have to do it again.
+    function test_deploy_keepsTheTransactionThatTheFileHas() external {
+        Deploy.Options memory options = fresh("transaction");
+        script.deploy(options);
+        string memory path = string.concat(options.directory, "/31337.json");
+        bytes32 transaction = keccak256("transaction");
+        vm.writeJson(vm.toString(transaction), path, ".contracts.SaltPay.transaction");
+        vm.etch(WRAPPED_SALT, "");
+        vm.resetNonce(WRAPPED_SALT);
+
+        assertEq(script.deploy(options), 1);
+        assertEq(vm.parseJsonBytes32(vm.readFile(path), ".contracts.SaltPay.transaction"), transaction);
+        assertEq(vm.parseJson(vm.readFile(path), ".contracts.WrappedSalt.transaction"), abi.encode(bytes32(0)));
+
+        vm.roll(BLOCK - 1);
+        assertEq(script.deploy(options), 0);
+        assertEq(vm.parseJson(vm.readFile(path), ".contracts.SaltPay.transaction"), abi.encode(bytes32(0)));
+    }
+
     /// @dev Something that stands there since nobody knows when could be as old as the chain.
     function test_deploy_startsAtZero_whenTheFileIsLost() external {
         script.deploy(fresh("lost-first"));
@@ -358,7 +377,7 @@ contract Deploy_deploy is Test {
             vm.toString(at),
             '",\n      "initCodeHash": "',
             vm.toString(initCodeHash),
-            '",\n      "block": 6929\n    }'
+            '",\n      "block": 6929,\n      "transaction": null\n    }'
         );
     }
 

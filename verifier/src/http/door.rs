@@ -5,10 +5,13 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use axum::body::Body;
 use axum::http::Response;
-use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::api::{
+    ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
+};
 use salt402_protocol::details::Resource;
 use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, RequestDigest};
 
+use super::address::too_soon;
 use super::offer;
 use super::presented::Presented;
 use crate::Desk;
@@ -39,12 +42,31 @@ pub struct Order {
     pub method: String,
     /// Its target.
     pub path: String,
-    /// The digest that a quote is bound to.
-    pub digest: RequestDigest,
+    /// As what it is sold.
+    pub sold: Sold,
+    /// As what it may have been sold before the operator changed how many requests a payment pays for; whoever paid for
+    /// that is served too.
+    pub before: Option<Sold>,
     /// What it costs, in base units.
     pub amount: Amount,
     /// What will be done, in words.
     pub description: String,
+}
+
+/// What a payment pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sold {
+    /// The digest that a quote is bound to: the request's, or what several requests have in common.
+    pub digest: RequestDigest,
+    /// Which of several requests this is that one payment pays for; `None` where it pays for one.
+    pub usage: Option<Usage>,
+}
+
+impl Sold {
+    /// One request for one payment.
+    pub fn one(digest: RequestDigest) -> Self {
+        Self { digest, usage: None }
+    }
 }
 
 /// What became of a request at a door.
@@ -72,17 +94,18 @@ impl Door {
             );
             return self.refuse(order, presented, &problem).await.map(Passage::Refused);
         };
-        match self.verify(order, presented, proof).await? {
-            Verdict::Accepted { payment, claim: Some(claim) } => Ok(Passage::Granted { payment, claim }),
-            Verdict::Accepted { claim: None, .. } => Err(Problem::new(
+        match (self.verify(order, presented, proof).await?, presented.too_soon) {
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Passage::Granted { payment, claim }),
+            (_, Some(wait)) => Err(too_soon(wait)),
+            (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
                 "the verifier accepted without the claim it was asked for",
             )),
             // No details: whoever has paid must not be led to pay again.
-            Verdict::Pending { code, detail, retry_after_ms } => {
+            (Verdict::Pending { code, detail, retry_after_ms }, None) => {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
             }
-            Verdict::Rejected { code, detail } => {
+            (Verdict::Rejected { code, detail }, None) => {
                 self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
             }
         }
@@ -100,8 +123,9 @@ impl Door {
             payee: self.payee,
             asset: self.asset,
             amount: order.amount,
-            request_digest: order.digest,
-            secret: presented.secret || presented.quote.is_some(),
+            request_digest: order.sold.digest,
+            // Of several requests not one is told apart by the payment's hash, so the quote id must be secret.
+            secret: presented.secret || presented.quote.is_some() || order.sold.usage.is_some(),
         };
         let mut quote = self.desk.quote(&asked).await?;
         if let Some((symbol, decimals)) = &self.token_names {
@@ -112,13 +136,35 @@ impl Door {
             method: order.method.clone(),
             path: order.path.clone(),
             description: order.description.clone(),
-            request_digest: order.digest,
+            request_digest: order.sold.digest,
         };
         metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
         Ok(offer::response(problem, &offer::details(&asked, quote, resource)))
     }
 
     async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
+        let verdict = self.ask(order, order.sold, self.wait, presented, proof).await?;
+        let Some(before) = order.before else { return Ok(verdict) };
+        if !matches!(verdict, Verdict::Rejected { code: Code::QuoteMismatch | Code::QuoteRequired, .. }) {
+            return Ok(verdict);
+        }
+        let otherwise = self.ask(order, before, Duration::ZERO, presented, proof).await?;
+        Ok(match &otherwise {
+            Verdict::Accepted { .. } => otherwise,
+            Verdict::Pending { code, .. } if *code != Code::PaymentNotSeen => otherwise,
+            Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. } => otherwise,
+            _ => verdict,
+        })
+    }
+
+    async fn ask(
+        &self,
+        order: &Order,
+        sold: Sold,
+        wait: Duration,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<Verdict, Problem> {
         let request = VerifyRequest {
             proof,
             quote_id: presented.quote.clone(),
@@ -127,12 +173,15 @@ impl Door {
                 payee: self.payee,
                 asset: self.asset,
                 amount: order.amount,
-                request_digest: order.digest,
+                request_digest: sold.digest,
                 confirmations: None,
             },
             claim: true,
             claimant: self.claimant.clone(),
-            wait_ms: u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            usage: sold.usage,
+            // Whoever asks too often is still given what it was granted.
+            again_only: presented.too_soon.is_some(),
         };
         self.desk.verify(&request).await
     }

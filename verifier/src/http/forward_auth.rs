@@ -13,10 +13,10 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use salt402_protocol::api::{ClaimView, PaymentView};
-use salt402_protocol::{Code, Problem, RequestDigest};
+use salt402_protocol::{Code, Problem};
 
 use super::answer::{Fault, no_store, problem_response};
-use super::door::{Door, Order, Passage};
+use super::door::{Door, Passage};
 use super::offer;
 use super::presented::{Presented, one};
 use super::tariff::Tariff;
@@ -46,7 +46,9 @@ pub(crate) async fn handle(
     let status = refusal_status(&request)?;
     let answered = answer(&auth, &request).await.unwrap_or_else(|problem| with_code(&problem));
     Ok(match status {
-        Some(status) if answered.status() == StatusCode::PAYMENT_REQUIRED => {
+        Some(status)
+            if matches!(answered.status(), StatusCode::PAYMENT_REQUIRED | StatusCode::TOO_MANY_REQUESTS) =>
+        {
             let mut answered = answered;
             *answered.status_mut() = status;
             answered
@@ -58,14 +60,8 @@ pub(crate) async fn handle(
 async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, Problem> {
     let (method, target) = asked_for(request)?;
     let Some(rule) = auth.tariff.rule(&method, &target)? else { return Ok(pass(None)) };
-    let presented = Presented::read(&request.headers)?;
-    let order = Order {
-        digest: RequestDigest::of(&method, &target, b""),
-        amount: rule.amount,
-        description: rule.description.clone(),
-        method,
-        path: target,
-    };
+    let presented = Presented::of(request)?;
+    let order = rule.order(method, target, b"");
     match auth.door.pass(&order, &presented).await? {
         Passage::Granted { payment, claim } if claim.first || recent(&claim, auth.again_within) => {
             Ok(pass(Some(&payment)))

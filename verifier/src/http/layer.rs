@@ -14,11 +14,11 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::http::{Request, Response};
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Code, Problem, RequestDigest};
+use salt402_protocol::{Code, Problem};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::answer::{no_store, problem_response};
-use super::door::{Door, Order, Passage};
+use super::door::{Door, Passage};
 use super::input::read_body;
 use super::offer;
 use super::presented::Presented;
@@ -114,16 +114,10 @@ impl Terms {
         let Some(rule) = self.tariff.rule(&method, &target).map_err(refuse)? else {
             return Ok(Admitted { request, paid: false });
         };
-        let presented = Presented::read(request.headers()).map_err(refuse)?;
         let (mut parts, body) = request.into_parts();
+        let presented = Presented::of(&parts).map_err(refuse)?;
         let body = read_body(body, self.body_limit).await.map_err(refuse)?;
-        let order = Order {
-            digest: RequestDigest::of(&method, &target, &body),
-            amount: rule.amount,
-            description: rule.description.clone(),
-            method,
-            path: target,
-        };
+        let order = rule.order(method, target, &body);
         match self.door.pass(&order, &presented).await.map_err(refuse)? {
             Passage::Granted { payment, claim } if claim.first => {
                 parts.extensions.insert(Payer(*payment));

@@ -1,5 +1,6 @@
 //! The verifier's HTTP API. Every refusal is a problem document (RFC 9457) with a stable `code`.
 
+mod address;
 mod answer;
 mod door;
 mod forward_auth;
@@ -11,8 +12,9 @@ mod routes;
 mod tariff;
 mod token;
 
+pub use address::{AddressLimits, limit as limit_addresses};
 pub use answer::{Fault, no_store, problem_response};
-pub use door::{Door, Order, Passage};
+pub use door::{Door, Order, Passage, Sold};
 pub use forward_auth::ForwardAuth;
 pub use input::{StrictJson, read_json};
 pub use layer::{Paid, PaidLayer, Payer};

@@ -1,10 +1,15 @@
 //! What a request brings along to pay with. One reading or none.
 
+use std::time::Duration;
+
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
+
+use super::address::{self, too_soon};
 
 /// The payment headers of a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,9 +20,21 @@ pub struct Presented {
     pub quote: Option<QuoteId>,
     /// Whether the client asks for a quote that nobody else can be given.
     pub secret: bool,
+    /// For how long the client's address has asked too often; `None` where it has not.
+    pub too_soon: Option<Duration>,
 }
 
 impl Presented {
+    /// Reads them from a request; a header with more than one reading is refused, and so is a request without a proof
+    /// that comes too soon.
+    pub fn of(request: &Parts) -> Result<Self, Problem> {
+        let presented = Self::read(&request.headers)?;
+        match address::wait(&request.extensions) {
+            Some(wait) if presented.proof.is_none() => Err(too_soon(wait)),
+            too_soon => Ok(Self { too_soon, ..presented }),
+        }
+    }
+
     /// Reads them; a header with more than one reading is refused.
     pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let proof = one(headers, PROOF_HEADER)?
@@ -37,7 +54,7 @@ impl Presented {
                 return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
             }
         };
-        Ok(Self { proof, quote, secret })
+        Ok(Self { proof, quote, secret, too_soon: None })
     }
 }
 

@@ -18,6 +18,7 @@ use salt402_protocol::{ChainId, Code, Problem, Proof};
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::address::{self, AddressLimits};
 use super::answer::{Fault, method_not_allowed, not_found, problem_response};
 use super::forward_auth::{self, ForwardAuth};
 use super::input::StrictJson;
@@ -33,6 +34,8 @@ pub struct ApiOptions {
     pub auth: Option<ForwardAuth>,
     /// What callers of `/v1/…` must send.
     pub token: Option<Token>,
+    /// How often the clients of a proxy may be asked about, by address.
+    pub addresses: Option<AddressLimits>,
 }
 
 /// The whole API of a verifier.
@@ -43,6 +46,10 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
             .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
             .with_state(Arc::new(auth)),
         None => Router::new(),
+    };
+    let proxied = match options.addresses {
+        Some(limits) => proxied.layer(middleware::from_fn_with_state(limits, address::limit)),
+        None => proxied,
     };
     let guarded = Router::new()
         .route("/v1/quotes", post(quotes))

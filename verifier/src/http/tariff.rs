@@ -1,6 +1,9 @@
 //! Which path costs what.
 
-use salt402_protocol::{Amount, Code, Problem};
+use salt402_protocol::api::Usage;
+use salt402_protocol::{Amount, Code, Problem, RequestDigest};
+
+use super::door::{Order, Sold};
 
 /// Prices by method and path; the first rule that matches counts.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,8 @@ pub struct Rule {
     pub amount: Amount,
     /// What is paid for, in words.
     pub description: String,
+    /// How many different requests of this rule one payment pays for; 1 is one, and less is the same.
+    pub uses: u32,
 }
 
 impl Rule {
@@ -31,6 +36,33 @@ impl Rule {
             None => path == self.path,
         };
         path_matches && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+    }
+}
+
+impl Rule {
+    /// What the requests have in common where one payment pays for several: this rule.
+    ///
+    /// A quote for several is bound to this digest instead of a request's. No request has it: a method has no space.
+    pub(crate) fn several(&self) -> RequestDigest {
+        let methods = if self.methods.is_empty() { "*".to_owned() } else { self.methods.join(",") };
+        RequestDigest::of(&format!("several of {methods}"), &self.path, b"")
+    }
+
+    /// The order of a request of this rule.
+    pub(crate) fn order(&self, method: String, target: String, body: &[u8]) -> Order {
+        let request = RequestDigest::of(&method, &target, body);
+        let one = Sold { digest: request, usage: None };
+        let usage = Some(Usage { request_digest: request, most: self.uses.max(1) });
+        let several = Sold { digest: self.several(), usage };
+        let (sold, before) = if self.uses > 1 { (several, one) } else { (one, several) };
+        Order {
+            sold,
+            before: Some(before),
+            amount: self.amount,
+            description: self.description.clone(),
+            method,
+            path: target,
+        }
     }
 }
 
@@ -79,6 +111,7 @@ mod tests {
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             amount: Amount(U256::from(amount)),
             description: String::new(),
+            uses: 1,
         }
     }
 
@@ -103,6 +136,24 @@ mod tests {
         assert_eq!(price("GET", "/other").unwrap_err().code, Code::NoPrice);
         let open = Tariff { others_pass: true, ..tariff.clone() };
         assert!(open.rule("GET", "/other").unwrap().is_none());
+    }
+
+    #[test]
+    fn rules_for_several_requests_are_told_apart_from_each_other_and_from_any_request() {
+        let several = |path, methods: &[&str], uses| Rule { uses, ..rule(path, methods, 5) }.several();
+        let one = several("/paid/*", &["GET"], 3);
+        assert_eq!(several("/paid/*", &["GET"], 9), one, "how many is written down with the first use");
+        for (path, methods) in [("/paid/*", vec!["GET", "HEAD"]), ("/paid/*", vec![]), ("/paid", vec!["GET"])]
+        {
+            assert_ne!(several(path, &methods, 3), one, "{path} {methods:?}");
+        }
+        let order =
+            |uses| Rule { uses, ..rule("/paid/*", &["GET"], 5) }.order("GET".into(), "/paid/x".into(), b"");
+        let request_digest = RequestDigest::of("GET", "/paid/x", b"");
+        let single = Sold { digest: request_digest, usage: None };
+        let of = |most| Sold { digest: one, usage: Some(Usage { request_digest, most }) };
+        assert_eq!((order(3).sold, order(3).before), (of(3), Some(single)));
+        assert_eq!((order(1).sold, order(1).before), (single, Some(of(1))));
     }
 
     #[test]

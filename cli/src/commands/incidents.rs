@@ -1,0 +1,62 @@
+//! `salt402 incidents`: grants whose payment left the chain, and that they were made good.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use salt402_store::{Incident, Options, Store};
+
+use crate::args::{IncidentsArgs, SettleArgs};
+use crate::config::Config;
+
+/// Prints incidents, the newest first. The database may be in use.
+#[expect(clippy::print_stdout, reason = "the incidents are what the command is for")]
+pub(crate) async fn list(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
+    let store = open(&Config::load(&args.at.config)?).await?;
+    let incidents = store.incidents(!args.all, args.limit).await?;
+    store.close().await;
+    if incidents.is_empty() {
+        println!("no {}incidents", if args.all { "" } else { "open " });
+    }
+    for incident in &incidents {
+        println!("{}", line(incident));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settles an incident.
+#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
+pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
+    let note = args.note.trim();
+    if note.is_empty() {
+        bail!("--note: say how it was made good, as in --note \"paid again, 0x…\"");
+    }
+    let store = open(&Config::load(&args.at.config)?).await?;
+    let settled = store.settle_incident(args.id, note.to_owned()).await?;
+    store.close().await;
+    if !settled {
+        bail!("there is no open incident {}; `salt402 incidents list` names those that are open", args.id);
+    }
+    println!("incident {} is settled: its payer is treated as any other again", args.id);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    let path = config.database();
+    if !path.exists() {
+        bail!("{}: there is no database here yet; name the configuration by --config", path.display());
+    }
+    Store::open(Options::new(path)).await.context("the database cannot be opened")
+}
+
+fn line(incident: &Incident) -> String {
+    let payer = incident.payer.map_or_else(|| "unknown".to_owned(), |payer| payer.to_string());
+    let state = match (&incident.settled, incident.resolved_at_ms) {
+        (Some(note), _) => format!("settled: {note}"),
+        (None, Some(_)) => "resolved: the payment is back".to_owned(),
+        (None, None) => "open".to_owned(),
+    };
+    format!(
+        "{} {} on {} by {payer} in {}: {}; {state}",
+        incident.id, incident.kind, incident.chain, incident.transaction, incident.detail
+    )
+}

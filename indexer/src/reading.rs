@@ -1,0 +1,153 @@
+//! A range of settled blocks, read so that what comes out of it is of one chain.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::B256;
+use futures::{StreamExt, TryStreamExt, stream};
+use salt402_chain::{At, Header, Log, Node, NodeError, Span};
+use salt402_protocol::{ChainId, Source};
+use salt402_store::{PlacedPayment, UndecodedLog};
+
+use crate::{IndexError, blocks, undecoded};
+
+/// Headers asked for at once.
+const HEADERS_IN_FLIGHT: usize = 8;
+/// Bytes of a log in an answer besides its topics and data, about: names, hashes and numbers as text.
+const LOG_BYTES: usize = 420;
+
+/// Which blocks to read, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// The height from which on every header is wanted.
+    pub(crate) headers_from: u64,
+    /// A height whose header is looked at in between: what the range is held against.
+    pub(crate) between: Option<u64>,
+    /// Blocks that one question may span.
+    pub(crate) span: u64,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// The last block.
+    pub(crate) end: Header,
+    /// The header that was looked at in between.
+    pub(crate) between: Option<Header>,
+    /// The headers that were wanted, and the last one.
+    pub(crate) headers: BTreeMap<u64, Header>,
+    pub(crate) payments: Vec<PlacedPayment>,
+    pub(crate) undecoded: Vec<UndecodedLog>,
+    /// Bytes of the answers, about.
+    pub(crate) bytes: u64,
+}
+
+/// Reads a range for some sources.
+///
+/// The last header is read before and after everything else: if it stayed, no block below it changed in between, and
+/// the header is what the next range joins. The block that this range joins is looked at in between, and not before:
+/// a reorganization after that look would leave blocks of the old chain below those of the new, for good.
+pub(crate) async fn read(
+    node: &dyn Node,
+    chain: ChainId,
+    sources: &[Source],
+    wanted: Wanted,
+) -> Result<Read, IndexError> {
+    let Wanted { from, to, headers_from, between, span } = wanted;
+    let end = header_at(node, to).await?;
+    let joined = async {
+        match between {
+            Some(number) => header_at(node, number).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (between, headers, logs) = futures::try_join!(
+        joined,
+        headers(node, from.max(headers_from), &end),
+        logs(node, sources, from, to, span)
+    )?;
+    let times = times(node, &logs, &headers).await?;
+    if header_at(node, to).await?.hash != end.hash {
+        return Err(NodeError::Moved.into());
+    }
+    let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
+    let payments = blocks::place(chain, sources, &logs, time_of);
+    let undecoded = undecoded::among(chain, sources, &logs, payments.len());
+    let bytes = logs.iter().map(weight).sum();
+    Ok(Read { end, between, headers, payments, undecoded, bytes })
+}
+
+/// Bytes of a log as a node writes it, about.
+fn weight(log: &Log) -> u64 {
+    let content = log.content.topics().len() * 69 + log.content.data.len() * 2;
+    u64::try_from(LOG_BYTES + content).unwrap_or(u64::MAX)
+}
+
+async fn logs(
+    node: &dyn Node,
+    sources: &[Source],
+    from: u64,
+    to: u64,
+    span: u64,
+) -> Result<Vec<Log>, IndexError> {
+    let mut logs = Vec::new();
+    let mut next = from;
+    while next <= to {
+        let last = to.min(next.saturating_add(span - 1));
+        for source in sources.iter().filter(|source| source.start_block <= last) {
+            let span = Span::Blocks { from: next.max(source.start_block), to: last };
+            logs.extend(node.logs(&blocks::events_of(source), span).await?);
+        }
+        next = last + 1;
+    }
+    Ok(logs)
+}
+
+pub(crate) async fn header_at(node: &dyn Node, number: u64) -> Result<Header, IndexError> {
+    Ok(node.header(At::Number(number)).await?.ok_or(NodeError::Behind)?)
+}
+
+/// The headers from a height to `end`, which they must lead to: they are asked for by height, and answers from two
+/// chains would make a third.
+async fn headers(node: &dyn Node, from: u64, end: &Header) -> Result<BTreeMap<u64, Header>, IndexError> {
+    let mut headers: BTreeMap<u64, Header> = stream::iter(from..end.number)
+        .map(|number| async move { header_at(node, number).await.map(|header| (number, header)) })
+        .buffered(HEADERS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    headers.insert(end.number, *end);
+    let chained = headers.values().zip(headers.values().skip(1)).all(|(a, b)| b.parent_hash == a.hash);
+    if chained { Ok(headers) } else { Err(NodeError::Moved.into()) }
+}
+
+/// The times of the blocks that have logs, as far as the logs do not say them. A log must be of the block that a
+/// header at its height shows, where one is at hand.
+async fn times(
+    node: &dyn Node,
+    logs: &[Log],
+    headers: &BTreeMap<u64, Header>,
+) -> Result<BTreeMap<u64, u64>, IndexError> {
+    let mut silent: BTreeMap<u64, B256> = BTreeMap::new();
+    let mut times = BTreeMap::new();
+    for log in logs {
+        match headers.get(&log.block_number) {
+            Some(header) if header.hash != log.block_hash => return Err(NodeError::Moved.into()),
+            Some(header) => {
+                times.insert(header.number, header.timestamp);
+            }
+            None if log.block_timestamp.is_none() => {
+                silent.insert(log.block_number, log.block_hash);
+            }
+            None => {}
+        }
+    }
+    let asked = silent.into_iter().map(|(number, hash)| async move {
+        let header = header_at(node, number).await?;
+        if header.hash == hash { Ok((number, header.timestamp)) } else { Err(NodeError::Moved.into()) }
+    });
+    let asked: Result<Vec<_>, IndexError> =
+        stream::iter(asked).buffered(HEADERS_IN_FLIGHT).try_collect().await;
+    times.extend(asked?);
+    Ok(times)
+}

@@ -1,0 +1,172 @@
+//! How many blocks a question about logs spans.
+
+/// Bytes of an answer that are aimed at. Below it the question costs more than the answer, above it memory grows and
+/// nothing is gained.
+const AIM: u64 = 640 << 10;
+/// Blocks of the first question: little is lost where they are full, and little time where they are empty.
+const FIRST: u64 = 16;
+/// Answers in a row after which a width that was refused is doubted.
+const DOUBT: u32 = 64;
+/// Bytes of all answers that may be under way or wait to be stored.
+const BUDGET: u64 = 16 << 20;
+/// Answers in a row after a failure until several are asked for at once again.
+const CALM: u32 = 4;
+/// Questions under way at once, where their answers are no larger than they should be.
+const IN_FLIGHT: u64 = 4;
+
+/// How many blocks the next question spans: as many as make an answer of the size that is aimed at, and fewer than
+/// what a node refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Sizing {
+    span: u64,
+    /// The most that the node is ever asked for.
+    most: u64,
+    /// A width that was refused.
+    refused: Option<u64>,
+    /// Answers in a row since then.
+    answered: u32,
+    /// Bytes of the largest of the latest answers.
+    weight: u64,
+    /// Answers that are waited for before several are asked for at once.
+    caution: u32,
+}
+
+impl Sizing {
+    pub(crate) fn new(most: u64) -> Self {
+        let most = most.max(1);
+        Self { span: FIRST.min(most), most, refused: None, answered: 0, weight: AIM, caution: 0 }
+    }
+
+    /// Blocks of the next question.
+    pub(crate) fn span(&self) -> u64 {
+        self.span
+    }
+
+    /// Questions that may be under way at once. One, after an answer that alone fills the budget: a block may hold a
+    /// hundred thousand logs.
+    ///
+    /// One also for a while after a failure: what was asked ahead of an answer that failed is lost with it, and a node
+    /// that fails now and then would fail nearly always.
+    pub(crate) fn in_flight(&self) -> usize {
+        if self.caution > 0 {
+            return 1;
+        }
+        usize::try_from((BUDGET / 2 / self.weight.max(1)).clamp(1, IN_FLIGHT)).unwrap_or(1)
+    }
+
+    /// Bytes that may wait to be stored, before no more is asked for.
+    pub(crate) const fn budget() -> u64 {
+        BUDGET
+    }
+
+    /// Learns that a question failed, for whatever reason.
+    pub(crate) fn failed(&mut self) {
+        self.caution = CALM;
+    }
+
+    /// Learns from an answer of so many bytes about so many blocks.
+    pub(crate) fn answered(&mut self, blocks: u64, bytes: u64) {
+        self.weight = bytes.max(self.weight - self.weight / 4);
+        self.answered = self.answered.saturating_add(1);
+        self.caution = self.caution.saturating_sub(1);
+        if self.answered >= DOUBT {
+            // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
+            self.refused =
+                self.refused.map(|width| width.saturating_mul(2)).filter(|width| *width <= self.most);
+            self.answered = 0;
+        }
+        let fitting = blocks.saturating_mul(AIM).checked_div(bytes).map_or(self.most, |blocks| blocks.max(1));
+        let grown = match self.refused {
+            None => self.span.saturating_mul(2),
+            Some(_) => self.span.saturating_add((self.most / 64).max(1)),
+        };
+        let ceiling = self.refused.map_or(self.most, |width| (width - 1).max(1)).min(self.most);
+        // An answer about fewer blocks than might have been says nothing of more; one that is too large always counts.
+        self.span = if blocks < self.span { self.span.min(fitting) } else { grown.min(fitting) };
+        self.span = self.span.clamp(1, ceiling);
+    }
+
+    /// Learns that so many blocks are too many; `limit` where the node says how many are not. What it says may be as
+    /// much as it refused, so the next question is smaller in any case.
+    pub(crate) fn refused(&mut self, blocks: u64, limit: Option<u64>) {
+        self.refused = Some(self.refused.map_or(blocks, |width| width.min(blocks)).max(2));
+        self.answered = 0;
+        let half = self.span.min(blocks) / 2;
+        self.span = limit.filter(|limit| *limit < blocks).map_or(half, |limit| limit.min(self.span)).max(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_blocks_are_asked_for_by_ever_more_and_full_ones_by_few() {
+        let mut sizing = Sizing::new(10_000);
+        for _ in 0..12 {
+            sizing.answered(sizing.span(), 100);
+        }
+        assert_eq!(sizing.span(), 10_000);
+        sizing.answered(10_000, 100 * AIM);
+        assert_eq!(sizing.span(), 100);
+        sizing.answered(100, AIM);
+        assert_eq!(sizing.span(), 100);
+    }
+
+    #[test]
+    fn a_refused_width_is_not_asked_for_again_soon_and_not_avoided_for_ever() {
+        let mut sizing = Sizing::new(2000);
+        for _ in 0..12 {
+            sizing.answered(sizing.span(), 0);
+        }
+        // The suggestion is what was refused.
+        sizing.refused(2000, Some(2000));
+        assert_eq!(sizing.span(), 1000);
+        sizing.refused(1000, Some(500));
+        assert_eq!(sizing.span(), 500);
+        for _ in 0..DOUBT - 1 {
+            sizing.answered(sizing.span(), 0);
+            assert!(sizing.span() < 1000);
+        }
+        for _ in 0..10 * DOUBT {
+            sizing.answered(sizing.span(), 0);
+        }
+        assert_eq!(sizing.span(), 2000);
+    }
+
+    #[test]
+    fn it_shrinks_to_one_block_and_never_to_none() {
+        let mut sizing = Sizing::new(8);
+        for _ in 0..10 {
+            let before = sizing.span();
+            sizing.refused(before, None);
+            assert!(sizing.span() < before || before == 1);
+        }
+        assert_eq!(sizing.span(), 1);
+        sizing.answered(1, 0);
+        assert_eq!(sizing.span(), 1, "two were refused");
+    }
+
+    #[test]
+    fn answers_that_fill_the_budget_come_one_at_a_time() {
+        let mut sizing = Sizing::new(8);
+        assert_eq!(sizing.in_flight(), 4);
+        sizing.answered(1, 60 << 20);
+        assert_eq!(sizing.in_flight(), 1);
+        for _ in 0..40 {
+            sizing.answered(1, 1000);
+        }
+        assert_eq!(sizing.in_flight(), 4);
+    }
+
+    #[test]
+    fn after_a_failure_questions_are_asked_one_by_one_for_a_while() {
+        let mut sizing = Sizing::new(8);
+        sizing.failed();
+        for _ in 0..CALM {
+            assert_eq!(sizing.in_flight(), 1);
+            sizing.answered(1, 1000);
+        }
+        assert_eq!(sizing.in_flight(), 4);
+    }
+}

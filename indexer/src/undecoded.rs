@@ -1,0 +1,39 @@
+//! Logs of followed contracts that are no payments that can be read.
+
+use std::collections::HashMap;
+
+use alloy_primitives::B256;
+use salt402_chain::Log;
+use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::{ChainId, Source};
+use salt402_store::UndecodedLog;
+
+/// Logs of one answer that are kept; the store keeps the newest of all.
+const KEPT: usize = 256;
+
+/// Those of some logs that do not decode, where fewer payments than logs came out of them.
+pub(crate) fn among(chain: ChainId, sources: &[Source], logs: &[Log], payments: usize) -> Vec<UndecodedLog> {
+    if payments >= logs.len() {
+        return Vec::new();
+    }
+    let mut places: HashMap<(B256, B256), u32> = HashMap::new();
+    let poison = logs.iter().filter(|log| {
+        let raw = RawLog { contract: log.contract, transaction: log.transaction, content: &log.content };
+        decode(chain, sources, [raw]).skipped > 0
+    });
+    let kept = poison.take(KEPT).map(|log| {
+        let next = places.entry((log.transaction, log.block_hash)).or_default();
+        let place = *next;
+        *next += 1;
+        UndecodedLog {
+            contract: log.contract,
+            transaction: log.transaction,
+            block_hash: log.block_hash,
+            block_number: log.block_number,
+            place,
+            topics: log.content.topics().to_vec(),
+            data: log.content.data.to_vec(),
+        }
+    });
+    kept.collect()
+}

@@ -1,0 +1,412 @@
+//! Which heights were read for which contract.
+//!
+//! The head reads for every contract that is followed, so of these heights it is enough to know where they begin. A
+//! contract that is added later has a past that was not read for it; that is read beside the head, stretch by stretch,
+//! and every stretch is stored together with the fact that it was read.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use salt402_protocol::{Address, B256, ChainId};
+
+use crate::bulk::{insert_payments, insert_undecoded};
+use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
+use crate::steps::{Step, send_step};
+use crate::{
+    Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, incident,
+};
+
+/// A contract that is followed, as the store tells it from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceKey {
+    /// The contract.
+    pub contract: Address,
+    /// A digest of what is asked about it. Where more of its events count than before, they were not asked for.
+    pub question: B256,
+}
+
+/// Heights, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stretch {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+}
+
+/// How much was read for a contract that is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    /// The contract.
+    pub source: SourceKey,
+    /// The first block that may hold anything of it.
+    pub start_block: u64,
+    /// What was not read for it yet, up to the index's newest block, ascending. Empty: all was.
+    pub unread: Vec<Stretch>,
+}
+
+/// A stretch of the past of one contract, to be stored with the fact that it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The chain.
+    pub chain: ChainId,
+    /// The contract.
+    pub source: SourceKey,
+    /// What was read.
+    pub stretch: Stretch,
+    /// A block of the index, at or above the stretch, that was on the node's chain after the stretch was asked for and
+    /// before its last answers were compared. If it has left the chain, nothing is stored.
+    pub anchor: Cursor,
+    /// The payments of the contract in these heights.
+    pub payments: Vec<PlacedPayment>,
+    /// Its logs that do not decode.
+    pub undecoded: Vec<UndecodedLog>,
+}
+
+impl Store {
+    /// Says which contracts are followed from now on, with the first block that may hold anything of each. What was
+    /// read of those that are no longer followed stays stored. Returns the height at which the chain's index begins.
+    ///
+    /// A database from before coverage was kept holds one contract: it counts as read for the one of `sources` that a
+    /// stored payment is of, or for the only one.
+    pub async fn follow_sources(
+        &self,
+        chain: ChainId,
+        sources: Vec<(SourceKey, u64)>,
+    ) -> Result<u64, StoreError> {
+        send_step(self.jobs(), Follow { chain, sources }).await
+    }
+
+    /// How much was read of each contract that is followed.
+    pub async fn coverage(&self, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
+        let mut reader = self.reader().await?;
+        // One statement, and so one moment.
+        let rows = sqlx::query(
+            "SELECT s.contract, s.question, s.start_block, s.live_from, k.cursor_number, c.from_block, c.to_block
+             FROM sources s JOIN chains k ON k.chain_id = s.chain_id
+             LEFT JOIN covered c
+                    ON c.chain_id = s.chain_id AND c.contract = s.contract AND c.question = s.question
+             WHERE s.chain_id = $1
+             ORDER BY s.contract, s.question, c.from_block",
+        )
+        .bind(chain_id(chain))
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut known: BTreeMap<SourceKey, (u64, u64, Option<u64>, Vec<Stretch>)> = BTreeMap::new();
+        for row in &rows {
+            let key = SourceKey { contract: row.address("contract")?, question: row.hash("question")? };
+            let bounds =
+                (row.number("start_block")?, row.number("live_from")?, row.maybe_number("cursor_number")?);
+            let entry = known.entry(key).or_insert((bounds.0, bounds.1, bounds.2, Vec::new()));
+            let stretch = row.maybe_number("from_block")?.zip(row.maybe_number("to_block")?);
+            entry.3.extend(stretch.map(|(from, to)| Stretch { from, to }));
+        }
+        let told = known.into_iter().map(|(source, (start_block, live_from, cursor, covered))| Coverage {
+            source,
+            start_block,
+            unread: unread(start_block, live_from, cursor, &covered),
+        });
+        Ok(told.collect())
+    }
+
+    /// Stores a stretch of the past of a contract: its payments, and that it was read. The cursor stays where it is.
+    ///
+    /// # Errors
+    /// [`StoreError::CursorMoved`] where the anchor has left the chain meanwhile: what was read may be of another.
+    pub async fn apply_past(&self, past: Past) -> Result<Applied, StoreError> {
+        past.check()?;
+        send_step(self.jobs(), past).await
+    }
+}
+
+/// What is not covered of the heights from `start` up to where the index stands; `covered` is ascending.
+fn unread(start: u64, live_from: u64, cursor: Option<u64>, covered: &[Stretch]) -> Vec<Stretch> {
+    let Some(cursor) = cursor else { return Vec::new() };
+    let mut unread = Vec::new();
+    let mut next = start;
+    let live = Stretch { from: live_from, to: u64::MAX };
+    for Stretch { from, to } in covered.iter().chain([&live]) {
+        if *from > next {
+            unread.push(Stretch { from: next, to: (from - 1).min(cursor) });
+        }
+        next = next.max(to.saturating_add(1));
+    }
+    unread.retain(|stretch| stretch.from <= stretch.to);
+    unread
+}
+
+struct Follow {
+    chain: ChainId,
+    sources: Vec<(SourceKey, u64)>,
+}
+
+impl Step for Follow {
+    type Output = u64;
+
+    fn write(&self, connection: &Connection) -> Result<u64, StoreError> {
+        let chain = self.chain;
+        for (_, start) in &self.sources {
+            integer("a start block", *start)?;
+        }
+        let cursor = chain::cursor(connection, chain)?;
+        let lowest = self.sources.iter().map(|(_, start)| *start).min().unwrap_or(0);
+        let Some(cursor) = cursor else {
+            // Nothing was read of anything.
+            connection.execute("DELETE FROM sources WHERE chain_id = ?1", [chain_id(chain)])?;
+            for (key, start) in &self.sources {
+                insert_source(connection, chain, key, *start, *start)?;
+            }
+            set_first(connection, chain, lowest)?;
+            return Ok(lowest);
+        };
+        let first = match first_block(connection, chain)? {
+            Some(first) => first,
+            None => self.adopt(connection, cursor.number, lowest)?,
+        };
+        // What was read at the head so far is read; of those who are still followed it goes on from there.
+        for (key, live_from) in live(connection, chain)? {
+            if live_from <= cursor.number {
+                cover(connection, chain, &key, Stretch { from: live_from, to: cursor.number })?;
+            }
+        }
+        connection.execute("DELETE FROM sources WHERE chain_id = ?1", [chain_id(chain)])?;
+        let next = cursor.number.saturating_add(1);
+        for (key, start) in &self.sources {
+            insert_source(connection, chain, key, *start, next.max(*start))?;
+        }
+        fold(connection, chain)?;
+        Ok(first)
+    }
+}
+
+impl Follow {
+    /// Takes over a database that did not say what it was read for.
+    fn adopt(&self, connection: &Connection, cursor: u64, lowest: u64) -> Result<u64, StoreError> {
+        let chain = self.chain;
+        let known = connection
+            .query_row(
+                "SELECT contract FROM payments WHERE chain_id = ?1 LIMIT 1",
+                [chain_id(chain)],
+                |row| row.get::<_, Vec<u8>>(0),
+            )
+            .optional()?;
+        let mut first = lowest;
+        for (key, start) in &self.sources {
+            let read = match &known {
+                Some(contract) => key.contract.as_slice() == contract.as_slice(),
+                None => self.sources.len() == 1,
+            };
+            if read && *start <= cursor {
+                first = *start;
+                cover(connection, chain, key, Stretch { from: *start, to: cursor })?;
+            }
+        }
+        set_first(connection, chain, first)?;
+        Ok(first)
+    }
+}
+
+impl Past {
+    fn check(&self) -> Result<(), StoreError> {
+        let bad = |reason: String| Err(StoreError::BadBatch { chain: self.chain, reason });
+        let Stretch { from, to } = self.stretch;
+        integer("a block's height", to)?;
+        if from > to || to > self.anchor.number {
+            return bad(format!("blocks {from} to {to} are no past below block {}", self.anchor.number));
+        }
+        for placed in &self.payments {
+            if !(from..=to).contains(&placed.block_number) || placed.payment.contract != self.source.contract
+            {
+                return bad(format!("payment {} is of another contract or height", placed.payment.id));
+            }
+        }
+        batch::check_payments(self.chain, &self.payments)
+    }
+}
+
+impl Step for Past {
+    type Output = Applied;
+
+    fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
+        let chain = self.chain;
+        halt::permit(connection, chain, None)?;
+        if !apply::is_canonical(connection, chain, self.anchor.number, self.anchor.hash)? {
+            let stored = chain::cursor(connection, chain)?;
+            return Err(StoreError::CursorMoved { chain, expected: Some(self.anchor), stored });
+        }
+        apply::check_blocks(connection, chain, self.payments.iter())?;
+        let inserted = insert_payments(connection, chain, self.payments.iter().collect())?;
+        insert_undecoded(connection, chain, &self.undecoded)?;
+        cover(connection, chain, &self.source, self.stretch)?;
+        fold(connection, chain)?;
+        connection
+            .prepare_cached("UPDATE chains SET payments = payments + ?2 WHERE chain_id = ?1")?
+            .execute(params![chain_id(chain), bound(inserted)])?;
+        if inserted > 0 {
+            incident::resolve_found(connection, chain)?;
+        }
+        Ok(Applied { inserted, ..Applied::default() })
+    }
+}
+
+/// After everything above a height left the chain: what was read there is read no more, except by the head, which
+/// reads the new blocks for every contract that it follows.
+pub(crate) fn cut(connection: &Connection, chain: ChainId, height: u64) -> Result<(), StoreError> {
+    let (chain_id, height) = (chain_id(chain), bound(height));
+    connection
+        .prepare_cached("DELETE FROM covered WHERE chain_id = ?1 AND from_block > ?2")?
+        .execute(params![chain_id, height])?;
+    connection
+        .prepare_cached("UPDATE covered SET to_block = ?2 WHERE chain_id = ?1 AND to_block > ?2")?
+        .execute(params![chain_id, height])?;
+    connection
+        .prepare_cached(
+            "UPDATE sources SET live_from = MAX(?2 + 1, start_block)
+             WHERE chain_id = ?1 AND live_from > MAX(?2 + 1, start_block)",
+        )?
+        .execute(params![chain_id, height])?;
+    fold(connection, chain)
+}
+
+fn first_block(connection: &Connection, chain: ChainId) -> Result<Option<u64>, StoreError> {
+    let first: Option<i64> = connection.query_row(
+        "SELECT first_block FROM chains WHERE chain_id = ?1",
+        [chain_id(chain)],
+        |row| row.get(0),
+    )?;
+    first
+        .map(|first| u64::try_from(first).map_err(|_| StoreError::Corrupt { column: "first_block" }))
+        .transpose()
+}
+
+fn set_first(connection: &Connection, chain: ChainId, first: u64) -> Result<(), StoreError> {
+    connection.execute(
+        "UPDATE chains SET first_block = ?2 WHERE chain_id = ?1",
+        params![chain_id(chain), bound(first)],
+    )?;
+    Ok(())
+}
+
+fn insert_source(
+    connection: &Connection,
+    chain: ChainId,
+    key: &SourceKey,
+    start: u64,
+    live_from: u64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO sources (chain_id, contract, question, start_block, live_from)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            chain_id(chain),
+            key.contract.as_slice(),
+            key.question.as_slice(),
+            bound(start),
+            bound(live_from)
+        ])?;
+    Ok(())
+}
+
+/// Since when the head reads for which contract.
+fn live(connection: &Connection, chain: ChainId) -> Result<Vec<(SourceKey, u64)>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT contract, question, live_from FROM sources WHERE chain_id = ?1")?;
+    let mut rows = select.query([chain_id(chain)])?;
+    let mut live = Vec::new();
+    while let Some(row) = rows.next()? {
+        let contract = row.get_ref(0)?.as_blob().ok().and_then(|bytes| Address::try_from(bytes).ok());
+        let contract = contract.ok_or(StoreError::Corrupt { column: "contract" })?;
+        live.push((
+            SourceKey { contract, question: row.hash_at(1, "question")? },
+            row.natural(2, "live_from")?,
+        ));
+    }
+    Ok(live)
+}
+
+/// Adds a stretch to what was read, together with those that it touches.
+fn cover(
+    connection: &Connection,
+    chain: ChainId,
+    key: &SourceKey,
+    stretch: Stretch,
+) -> Result<(), StoreError> {
+    let place = (chain_id(chain), key.contract.as_slice(), key.question.as_slice());
+    let touching = params![place.0, place.1, place.2, bound(stretch.from), bound(stretch.to)];
+    let (from, to): (Option<i64>, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT MIN(from_block), MAX(to_block) FROM covered
+             WHERE chain_id = ?1 AND contract = ?2 AND question = ?3
+               AND to_block >= ?4 - 1 AND from_block - 1 <= ?5",
+        )?
+        .query_row(touching, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    connection
+        .prepare_cached(
+            "DELETE FROM covered
+             WHERE chain_id = ?1 AND contract = ?2 AND question = ?3
+               AND to_block >= ?4 - 1 AND from_block - 1 <= ?5",
+        )?
+        .execute(touching)?;
+    let from = from.unwrap_or(i64::MAX).min(bound(stretch.from));
+    let to = to.unwrap_or(0).max(bound(stretch.to));
+    connection
+        .prepare_cached(
+            "INSERT INTO covered (chain_id, contract, question, from_block, to_block)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![place.0, place.1, place.2, from, to])?;
+    Ok(())
+}
+
+/// Where what was read meets what the head reads, the two are one.
+fn fold(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
+    for (key, live_from) in live(connection, chain)? {
+        let place = (chain_id(chain), key.contract.as_slice(), key.question.as_slice());
+        // Stretches do not touch, so that there is one at most.
+        let meets = connection
+            .prepare_cached(
+                "SELECT from_block FROM covered
+                 WHERE chain_id = ?1 AND contract = ?2 AND question = ?3
+                   AND from_block < ?4 AND to_block >= ?4 - 1",
+            )?
+            .query_row(params![place.0, place.1, place.2, bound(live_from)], |row| row.get::<_, i64>(0))
+            .optional()?;
+        let Some(from) = meets else { continue };
+        connection
+            .prepare_cached(
+                "UPDATE sources SET live_from = ?4 WHERE chain_id = ?1 AND contract = ?2 AND question = ?3",
+            )?
+            .execute(params![place.0, place.1, place.2, from])?;
+        connection
+            .prepare_cached(
+                "DELETE FROM covered
+                 WHERE chain_id = ?1 AND contract = ?2 AND question = ?3 AND from_block >= ?4",
+            )?
+            .execute(params![place.0, place.1, place.2, from])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretches(pairs: &[(u64, u64)]) -> Vec<Stretch> {
+        pairs.iter().map(|(from, to)| Stretch { from: *from, to: *to }).collect()
+    }
+
+    #[test]
+    fn what_was_not_read_is_what_lies_between() {
+        let covered = stretches(&[(5, 9), (20, 29)]);
+        let told = |start, live_from, cursor| unread(start, live_from, Some(cursor), &covered);
+        assert_eq!(told(0, 40, 50), stretches(&[(0, 4), (10, 19), (30, 39)]));
+        assert_eq!(told(5, 30, 50), stretches(&[(10, 19)]));
+        assert_eq!(told(7, 40, 24), stretches(&[(10, 19)]));
+        assert_eq!(told(7, 40, 14), stretches(&[(10, 14)]));
+        assert_eq!(told(60, 60, 50), stretches(&[]));
+        assert_eq!(unread(0, 8, None, &[]), stretches(&[]));
+        assert_eq!(unread(0, 8, Some(u64::MAX), &[]), stretches(&[(0, 7)]));
+    }
+}

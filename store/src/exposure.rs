@@ -1,0 +1,261 @@
+//! Exposure: what was granted to a payer on payments that a reorganization may still take back.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use salt402_protocol::{Address, Amount, Asset, ChainId};
+use sqlx::SqliteConnection;
+
+use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::transaction::WriteTransaction;
+use crate::work::{Write, send};
+use crate::{NewClaim, Store, StoreError};
+
+/// How much may be granted to one payer, in one asset of one chain, on payments that are not final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExposureLimit {
+    /// The most, in base units, the payment that is to be claimed among it.
+    pub most: Amount,
+    /// Blocks that must contain or follow a payment for it to be final; it is no exposure then.
+    pub final_at: u64,
+}
+
+/// What is granted now on payments that are not final, of one asset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// The asset.
+    pub asset: Asset,
+    /// How much, in base units, of all payers together.
+    pub amount: Amount,
+    /// How many payers.
+    pub payers: u64,
+}
+
+impl Store {
+    /// Notes the grants of a chain that are not final and were made when no limit was set, so that a limit counts
+    /// them too. For the start of whoever sets a limit; doing it again changes nothing.
+    pub async fn note_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
+        send(self.jobs(), Note { chain, final_at }).await
+    }
+
+    /// Forgets the grants of a chain whose payments are final. They did not count any more; this keeps the table small.
+    pub async fn sweep_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
+        send(self.jobs(), Sweep { chain, final_at }).await
+    }
+
+    /// What is granted now on a chain's payments that are not final, as far as limits made it be noted, by asset.
+    pub async fn exposures(&self, chain: ChainId, final_at: u64) -> Result<Vec<Exposure>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(
+            "SELECT e.asset, e.payer, e.amount
+             FROM exposures e JOIN chains c ON c.chain_id = e.chain_id
+             WHERE e.chain_id = $1 AND c.cursor_number - e.block_number + 1 < $2
+             ORDER BY e.asset, e.payer",
+        )
+        .bind(chain_id(chain))
+        .bind(bound(final_at))
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut sums: Vec<(Exposure, Address)> = Vec::new();
+        for row in &rows {
+            let (asset, payer, amount) = (row.asset("asset")?, row.address("payer")?, row.amount("amount")?);
+            match sums.last_mut().filter(|(known, _)| known.asset == asset) {
+                Some((known, last)) => {
+                    known.amount = add(known.amount, amount);
+                    known.payers += u64::from(*last != payer);
+                    *last = payer;
+                }
+                None => sums.push((Exposure { asset, amount, payers: 1 }, payer)),
+            }
+        }
+        Ok(sums.into_iter().map(|(exposure, _)| exposure).collect())
+    }
+}
+
+/// Sums that were read in a transaction, so that a crowd of one payer's claims is added up once.
+#[derive(Default)]
+pub(crate) struct Sums(HashMap<(ChainId, Address, Asset), Amount>);
+
+/// A payment that would be an exposure if it was granted.
+pub(crate) struct Open {
+    chain: ChainId,
+    payer: Address,
+    asset: Asset,
+    amount: Amount,
+    block_number: u64,
+    /// Blocks that contain or follow it.
+    pub(crate) confirmations: u64,
+    /// What is granted already, in base units.
+    pub(crate) granted: Amount,
+}
+
+impl Open {
+    /// The exposure that a claim would add to; `None` where it adds none: it is limited by nothing, or its payment is
+    /// final, claimed, not deep enough to be claimed, or not on the chain.
+    pub(crate) async fn of(
+        claim: &NewClaim,
+        sums: &mut Sums,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(limit) = claim.limits.exposure else { return Ok(None) };
+        let row = sqlx::query(
+            "SELECT p.payer, p.asset, p.amount, p.block_number, c.cursor_number - p.block_number + 1 AS confirmations
+             FROM payments p JOIN chains c ON c.chain_id = p.chain_id
+             WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical
+               AND c.cursor_number - p.block_number + 1 >= $4 AND c.cursor_number - p.block_number + 1 < $5
+               AND NOT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = p.payment_id)",
+        )
+        .bind(chain_id(claim.chain))
+        .bind(claim.transaction.as_slice())
+        .bind(claim.payment.0.as_slice())
+        .bind(bound(claim.confirmations))
+        .bind(bound(limit.final_at))
+        .fetch_optional(&mut *connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let (payer, asset) = (row.address("payer")?, row.asset("asset")?);
+        let key = (claim.chain, payer, asset);
+        let granted = match sums.0.get(&key) {
+            Some(known) => *known,
+            None => granted(connection, key, limit.final_at).await?,
+        };
+        sums.0.insert(key, granted);
+        Ok(Some(Self {
+            chain: claim.chain,
+            payer,
+            asset,
+            amount: row.amount("amount")?,
+            block_number: row.number("block_number")?,
+            confirmations: row.number("confirmations")?,
+            granted,
+        }))
+    }
+
+    /// Whether it may be granted too.
+    pub(crate) fn fits(&self, limit: ExposureLimit) -> bool {
+        add(self.granted, self.amount) <= limit.most
+    }
+
+    /// Notes it, in the transaction that grants.
+    pub(crate) async fn note(
+        &self,
+        claim: &NewClaim,
+        sums: &mut Sums,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(chain_id(self.chain))
+        .bind(self.payer.as_slice())
+        .bind(self.asset.address().as_slice())
+        .bind(claim.payment.0.as_slice())
+        .bind(claim.transaction.as_slice())
+        .bind(amount_bytes(self.amount).to_vec())
+        .bind(bound(self.block_number))
+        .execute(connection)
+        .await?;
+        sums.0.insert((self.chain, self.payer, self.asset), add(self.granted, self.amount));
+        Ok(())
+    }
+}
+
+/// Added up here, because SQL has no numbers of this size.
+async fn granted(
+    connection: &mut SqliteConnection,
+    (chain, payer, asset): (ChainId, Address, Asset),
+    final_at: u64,
+) -> Result<Amount, StoreError> {
+    let rows = sqlx::query(
+        "SELECT e.amount FROM exposures e JOIN chains c ON c.chain_id = e.chain_id
+         WHERE e.chain_id = $1 AND e.payer = $2 AND e.asset = $3
+           AND c.cursor_number - e.block_number + 1 < $4",
+    )
+    .bind(chain_id(chain))
+    .bind(payer.as_slice())
+    .bind(asset.address().as_slice())
+    .bind(bound(final_at))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().try_fold(Amount::ZERO, |sum, row| Ok(add(sum, row.amount("amount")?)))
+}
+
+/// Beyond the largest amount there is no more: the sum then exceeds every limit but the largest.
+fn add(one: Amount, other: Amount) -> Amount {
+    Amount(one.0.saturating_add(other.0))
+}
+
+/// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
+/// after payments came that may be lost ones.
+pub(crate) fn follow(connection: &Connection, chain: ChainId, above: Option<u64>) -> Result<(), StoreError> {
+    const TO: &str = "SET block_number = (SELECT p.block_number FROM payments p
+                                          WHERE p.chain_id = exposures.chain_id
+                                            AND p.transaction_hash = exposures.transaction_hash
+                                            AND p.payment_id = exposures.payment_id AND p.canonical)";
+    let lost = format!("UPDATE exposures {TO} WHERE chain_id = ?1 AND block_number IS NULL");
+    connection.prepare_cached(&lost)?.execute([chain_id(chain)])?;
+    if let Some(height) = above {
+        let moved = format!("UPDATE exposures {TO} WHERE chain_id = ?1 AND block_number > ?2");
+        connection.prepare_cached(&moved)?.execute([chain_id(chain), bound(height)])?;
+    }
+    Ok(())
+}
+
+struct Note {
+    chain: ChainId,
+    final_at: u64,
+}
+
+impl Write for Note {
+    type Output = u64;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let on_chain = sqlx::query(
+            "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
+             SELECT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, p.block_number
+             FROM chains c JOIN payments p ON p.chain_id = c.chain_id JOIN claims k ON k.payment_id = p.payment_id
+             WHERE c.chain_id = $1 AND p.canonical AND p.block_number > c.cursor_number + 1 - $2
+             ON CONFLICT (chain_id, payer, asset, payment_id) DO NOTHING",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(self.final_at))
+        .execute(transaction.connection())
+        .await?;
+        let lost = sqlx::query(
+            "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
+             SELECT DISTINCT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, NULL
+             FROM incidents i
+             JOIN payments p ON p.chain_id = i.chain_id AND p.transaction_hash = i.transaction_hash
+                            AND p.payment_id = i.payment_id AND NOT p.canonical
+             WHERE i.chain_id = $1 AND i.resolved_at_ms IS NULL
+             ON CONFLICT (chain_id, payer, asset, payment_id) DO NOTHING",
+        )
+        .bind(chain_id(self.chain))
+        .execute(transaction.connection())
+        .await?;
+        Ok(on_chain.rows_affected() + lost.rows_affected())
+    }
+}
+
+struct Sweep {
+    chain: ChainId,
+    final_at: u64,
+}
+
+impl Write for Sweep {
+    type Output = u64;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM exposures
+             WHERE chain_id = $1
+               AND block_number <= (SELECT c.cursor_number + 1 - $2 FROM chains c WHERE c.chain_id = $1)",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(self.final_at))
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,164 @@
+//! What a payer may be granted before its payments are final, and what a payment for several requests pays for.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+
+use salt402_protocol::{Amount, B256, RequestDigest, U256};
+use salt402_store::{ClaimLimits, ClaimResult, ExposureLimit, NewClaim, NewUse};
+use support::{CHAIN, Fixture, TestBlock, amount, child, genesis, new_claim};
+
+const FINAL_AT: u64 = 3;
+
+/// A claim under a limit of so many payments' worth, all of one payer and one asset: 0, 6, 12, 18 and so on.
+fn limited(payment: u64, most: U256) -> NewClaim {
+    let exposure = Some(ExposureLimit { most: Amount(most), final_at: FINAL_AT });
+    NewClaim { limits: ClaimLimits { exposure, ..Default::default() }, ..new_claim(payment, 1) }
+}
+
+fn used(payment: u64, request: u8, most: u32) -> NewClaim {
+    let usage = Some(NewUse { request: RequestDigest(B256::repeat_byte(request)), most });
+    NewClaim { usage, now_ms: 1000 + u64::from(request), ..new_claim(payment, 77) }
+}
+
+fn sum(payments: &[u64]) -> U256 {
+    payments.iter().map(|payment| amount(*payment).0).sum()
+}
+
+fn first(result: ClaimResult) -> bool {
+    matches!(result, ClaimResult::First { .. })
+}
+
+/// A chain of blocks, the first of which holds payments.
+async fn chain(fixture: &Fixture, payments: &[u64], blocks: u64) -> Vec<TestBlock> {
+    let mut chain = vec![child(genesis(), 1, payments)];
+    for _ in 1..blocks {
+        chain.push(child(chain[chain.len() - 1].block, 1, &[]));
+    }
+    fixture.apply(None, &chain).await.unwrap();
+    chain
+}
+
+#[tokio::test]
+async fn two_requests_at_once_do_not_both_slip_under_a_limit() {
+    let fixture = Fixture::new().await;
+    let payments = [0, 6, 12, 18, 24, 30];
+    chain(&fixture, &payments, 1).await;
+    let store = &fixture.store;
+    // Room for the smallest three, whichever come first.
+    let most = sum(&[0, 6, 12]);
+    let claim = async |payment| store.claim(limited(payment, most)).await.unwrap();
+    let (a, b, c, d, e, f) = tokio::join!(claim(0), claim(6), claim(12), claim(18), claim(24), claim(30));
+    let results = [a, b, c, d, e, f];
+    let granted: Vec<u64> = payments
+        .iter()
+        .zip(results)
+        .filter(|(_, result)| first(*result))
+        .map(|(payment, _)| *payment)
+        .collect();
+    assert!(!granted.is_empty() && sum(&granted) <= most, "{granted:?}");
+    for (payment, result) in payments.iter().zip(results).filter(|(_, result)| !first(*result)) {
+        let ClaimResult::Exposed { confirmations: 1, granted: told } = result else {
+            panic!("payment {payment}: {result:?}");
+        };
+        assert!(told.0 + amount(*payment).0 > most, "payment {payment} would have fitted");
+    }
+    let exposures = store.exposures(CHAIN, FINAL_AT).await.unwrap();
+    assert_eq!((exposures.len(), exposures[0].payers, exposures[0].amount.0), (1, 1, sum(&granted)));
+    // Other payers and other assets have limits of their own.
+    assert!(!first(claim(0).await) && !granted.contains(&30));
+}
+
+#[tokio::test]
+async fn a_limit_counts_after_a_restart_and_no_longer_when_payments_are_final() {
+    let mut fixture = Fixture::new().await;
+    let chain = chain(&fixture, &[0, 6, 12, 18], 1).await;
+    let most = sum(&[0, 6]);
+    assert!(first(fixture.store.claim(limited(0, most)).await.unwrap()));
+    assert!(first(fixture.store.claim(limited(6, most)).await.unwrap()));
+    fixture.reopen().await;
+    let exposed = fixture.store.claim(limited(12, most)).await.unwrap();
+    assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: Amount(most) });
+    // The same request finds its grant, whatever the limit.
+    assert!(matches!(fixture.store.claim(limited(0, U256::ZERO)).await.unwrap(), ClaimResult::Again { .. }));
+    let two = child(chain[0].block, 1, &[24]);
+    let three = child(two.block, 1, &[]);
+    fixture.apply(None, &[two]).await.unwrap();
+    assert!(!first(fixture.store.claim(limited(12, most)).await.unwrap()));
+    fixture.apply(None, &[three]).await.unwrap();
+    // Final themselves, they are no exposure, and those before are none any more.
+    assert!(first(fixture.store.claim(limited(12, U256::ZERO)).await.unwrap()));
+    assert!(first(fixture.store.claim(limited(24, amount(24).0)).await.unwrap()));
+    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 2);
+    assert_eq!(fixture.store.exposures(CHAIN, FINAL_AT).await.unwrap()[0].amount, amount(24));
+}
+
+#[tokio::test]
+async fn grants_from_before_a_limit_was_set_count_once_they_are_noted() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[0, 6], 1).await;
+    assert!(first(fixture.claim(0, 1).await));
+    assert_eq!(fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap(), 1);
+    assert_eq!(fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap(), 0);
+    let exposed = fixture.store.claim(limited(6, sum(&[6]))).await.unwrap();
+    assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: amount(0) });
+}
+
+#[tokio::test]
+async fn a_payer_with_an_open_incident_is_granted_by_depth_until_it_is_resolved() {
+    let fixture = Fixture::new().await;
+    let lost = child(genesis(), 1, &[0]);
+    fixture.apply(None, std::slice::from_ref(&lost)).await.unwrap();
+    assert!(first(fixture.claim(0, 1).await));
+    let after_loss = |payment, depth| NewClaim {
+        limits: ClaimLimits { after_loss: depth, exposure: None },
+        ..new_claim(payment, 1)
+    };
+    let replaced = child(genesis(), 2, &[3, 1]);
+    fixture.apply(Some(0), std::slice::from_ref(&replaced)).await.unwrap();
+    let refused = ClaimResult::AfterLoss { confirmations: 1 };
+    assert_eq!(fixture.store.claim(after_loss(3, 2)).await.unwrap(), refused);
+    assert_eq!(fixture.store.claim(after_loss(3, u64::MAX)).await.unwrap(), refused);
+    assert!(first(fixture.store.claim(after_loss(1, u64::MAX)).await.unwrap()), "another payer's");
+    let two = child(replaced.block, 2, &[6]);
+    fixture.apply(None, &[two]).await.unwrap();
+    assert!(first(fixture.store.claim(after_loss(3, 2)).await.unwrap()), "deep enough");
+    assert_eq!(fixture.store.claim(after_loss(6, 2)).await.unwrap(), refused);
+    let incident = fixture.store.incidents(true, 1).await.unwrap()[0].clone();
+    assert!(fixture.store.settle_incident(incident.id, "paid again".into()).await.unwrap());
+    assert!(first(fixture.store.claim(after_loss(6, u64::MAX)).await.unwrap()));
+    let settled = fixture.store.incidents(false, 1).await.unwrap()[0].clone();
+    assert_eq!(settled.settled.as_deref(), Some("paid again"));
+    assert!(settled.resolved_at_ms.is_some());
+}
+
+#[tokio::test]
+async fn a_payment_for_several_requests_serves_each_once_and_no_more_of_them() {
+    let mut fixture = Fixture::new().await;
+    chain(&fixture, &[1], 1).await;
+    let store = &fixture.store;
+    let claim = async |request| store.claim(used(1, request, 3)).await.unwrap();
+    let (a, b, c, d, again) = tokio::join!(claim(1), claim(2), claim(3), claim(4), claim(1));
+    let firsts = [a, b, c, d].into_iter().filter(|result| first(*result)).count();
+    assert_eq!((firsts, a), (3, ClaimResult::First { claimed_at_ms: 1001 }));
+    assert_eq!(d, ClaimResult::UsedUp { uses: 3 });
+    assert_eq!(again, ClaimResult::Again { claimed_at_ms: 1001 });
+    fixture.reopen().await;
+    // What was sold counts, whatever is asked later.
+    assert_eq!(fixture.store.claim(used(1, 5, 100)).await.unwrap(), ClaimResult::UsedUp { uses: 3 });
+    assert_eq!(fixture.store.claim(used(1, 2, 1)).await.unwrap(), ClaimResult::Again { claimed_at_ms: 1002 });
+    let other = NewClaim { claimant: "another".into(), ..used(1, 1, 3) };
+    assert_eq!(fixture.store.claim(other).await.unwrap(), ClaimResult::Taken);
+    assert_eq!(fixture.store.counts().await.unwrap().claims, 1);
+}
+
+#[tokio::test]
+async fn a_payment_that_left_the_chain_serves_no_further_request() {
+    let fixture = Fixture::new().await;
+    let one = chain(&fixture, &[1], 1).await;
+    assert!(first(fixture.store.claim(used(1, 1, 3)).await.unwrap()));
+    fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
+    assert_eq!(fixture.store.claim(used(1, 2, 3)).await.unwrap(), ClaimResult::NotCanonical);
+    fixture.apply(Some(0), &one).await.unwrap();
+    assert!(first(fixture.store.claim(used(1, 2, 3)).await.unwrap()));
+}

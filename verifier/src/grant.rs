@@ -1,0 +1,189 @@
+//! One look at the index, and the grant if there is to be one.
+
+use std::time::Duration;
+
+use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
+use salt402_protocol::{Code, Problem, Quote};
+use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
+use tokio::time::Instant;
+
+use crate::judge::{self, Judgement, Question};
+use crate::limits::Admission;
+use crate::verifier::{before_restore, chain_halted, internal, now_ms, view};
+use crate::{AfterLoss, ChainPolicy, Verifier};
+
+/// The least pause that a client is asked to keep before it shows a proof again.
+const LEAST_RETRY: Duration = Duration::from_millis(250);
+/// The longest, where many blocks must pass.
+const MOST_RETRY: Duration = Duration::from_secs(30);
+
+/// Not yet, on one chain.
+pub(crate) fn pending(chain: &ChainPolicy, blocks: u64, code: Code, detail: String) -> Verdict {
+    let blocks = u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
+    let wait = chain.block_time.saturating_mul(blocks).min(MOST_RETRY).max(LEAST_RETRY).max(chain.block_time);
+    Verdict::Pending { code, detail, retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
+}
+
+impl Verifier {
+    /// One look at the index, and the claim if it is to be.
+    pub(crate) async fn attempt(
+        &self,
+        request: &VerifyRequest,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+    ) -> Result<Verdict, Problem> {
+        let transaction = request.proof.transaction;
+        let payments = self.store().payments_in(chain.chain, transaction).await.map_err(internal)?;
+        let question = Question {
+            requirement: &request.requirement,
+            quote: request.quote_id.as_ref().zip(quote),
+            claimant: &request.claimant,
+            now: now_ms() / 1000,
+        };
+        let paid = match judge::judge(&question, self.policy(), chain, self.keys(), &payments) {
+            Judgement::Paid(index) => &payments[index],
+            Judgement::Pending(code, detail) => return Ok(pending(chain, 1, code, detail)),
+            Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
+        };
+        if request.again_only && paid.claim.is_none() {
+            let detail = "the payment was not used for this request yet, and is not now".into();
+            return Ok(pending(chain, 1, Code::AddressLimited, detail));
+        }
+        if !request.claim {
+            return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
+        }
+        self.grant(request, paid, chain).await
+    }
+
+    /// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the
+    /// same request is always answered.
+    async fn grant(
+        &self,
+        request: &VerifyRequest,
+        paid: &IndexedPayment,
+        chain: &ChainPolicy,
+    ) -> Result<Verdict, Problem> {
+        let payment = &paid.placed.payment;
+        let admission = match paid.claim {
+            Some(_) => None,
+            None => self
+                .accounts()
+                .admit((chain.chain, payment.payer), payment.id, Instant::now())
+                .map_err(|(code, wait)| limited(code, wait))?,
+        };
+        let claim = NewClaim {
+            payment: payment.id,
+            chain: chain.chain,
+            transaction: request.proof.transaction,
+            request: request.requirement.request_digest,
+            claimant: request.claimant.clone(),
+            confirmations: judge::confirmations(&request.requirement, chain, payment),
+            limits: chain.claim_limits(payment.asset),
+            usage: request.usage.map(|usage| NewUse { request: usage.request_digest, most: usage.most }),
+            now_ms: now_ms(),
+        };
+        let result = self.store().claim(claim).await;
+        if !matches!(result, Ok(ClaimResult::First { .. })) {
+            self.withdraw(admission);
+        }
+        let result = result.map_err(internal)?;
+        metrics::counter!("salt402_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(result))
+            .increment(1);
+        Ok(said(result, paid, chain))
+    }
+
+    fn withdraw(&self, admission: Option<Admission>) {
+        if let Some(admission) = admission {
+            self.accounts().withdraw(admission);
+        }
+    }
+}
+
+/// What came of a claim, in words.
+fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verdict {
+    let claimed = |first, claimed_at_ms| {
+        let mut payment = view(paid);
+        payment.claimed = true;
+        Verdict::Accepted { payment: Box::new(payment), claim: Some(ClaimView { first, claimed_at_ms }) }
+    };
+    let must_be_final = |confirmations: u64, code, why: String| {
+        let needed = chain.final_at;
+        let detail = format!("{why}: it has {confirmations} of {needed} confirmations; do not pay again");
+        pending(chain, needed.saturating_sub(confirmations), code, detail)
+    };
+    match result {
+        ClaimResult::First { claimed_at_ms } => {
+            metrics::counter!("salt402_claims_total").increment(1);
+            claimed(true, claimed_at_ms)
+        }
+        ClaimResult::Again { claimed_at_ms } => claimed(false, claimed_at_ms),
+        ClaimResult::Taken => Verdict::Rejected {
+            code: Code::AlreadyClaimed,
+            detail: "the payment was used a moment ago by another request: pay for this one".into(),
+        },
+        ClaimResult::UsedUp { uses } => Verdict::Rejected {
+            code: Code::UsesExhausted,
+            detail: format!(
+                "the payment pays for {uses} requests and was used for as many: pay for this one"
+            ),
+        },
+        ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
+        ClaimResult::BeforeRestore => before_restore(),
+        ClaimResult::NotCanonical => {
+            let detail = "the block of the payment left the chain a moment ago".into();
+            pending(chain, 1, Code::PaymentOrphaned, detail)
+        }
+        ClaimResult::TooShallow { confirmations } => {
+            let detail = format!(
+                "the chain was reorganized a moment ago, the payment has {confirmations} confirmations"
+            );
+            pending(chain, 1, Code::AwaitingConfirmations, detail)
+        }
+        ClaimResult::AfterLoss { .. } if chain.after_loss == AfterLoss::Refuse => {
+            let detail =
+                "a payment of this payer was granted on and left the chain; nothing of it is granted until \
+                          it is back, or the operator has settled it; do not pay again"
+                    .into();
+            pending(chain, u64::MAX, Code::PayerRefused, detail)
+        }
+        ClaimResult::AfterLoss { confirmations } => {
+            let why = "a payment of this payer was granted on and left the chain, so this one must be final";
+            must_be_final(confirmations, Code::PayerHasLoss, why.into())
+        }
+        ClaimResult::Exposed { confirmations, granted } => {
+            let why = format!(
+                "{granted} base units were granted to this payer on payments that are not final, so this one must \
+                 be final, or wait for those"
+            );
+            must_be_final(confirmations, Code::ExposureExceeded, why)
+        }
+    }
+}
+
+/// A claim's result as a label: few, and always the same.
+fn outcome(result: ClaimResult) -> &'static str {
+    match result {
+        ClaimResult::First { .. } => "first",
+        ClaimResult::Again { .. } => "again",
+        ClaimResult::Taken => "taken",
+        ClaimResult::UsedUp { .. } => "used_up",
+        ClaimResult::Halted => "halted",
+        ClaimResult::BeforeRestore => "before_restore",
+        ClaimResult::NotCanonical => "not_on_chain",
+        ClaimResult::TooShallow { .. } => "too_shallow",
+        ClaimResult::AfterLoss { .. } => "after_loss",
+        ClaimResult::Exposed { .. } => "exposed",
+    }
+}
+
+/// Too often. Nothing is used up.
+fn limited(code: Code, wait: Duration) -> Problem {
+    metrics::counter!("salt402_limited_total", "limit" => code.as_str()).increment(1);
+    let detail = match code {
+        Code::CoolDown => "the last payment of this account was granted a moment ago",
+        _ => "payments of this account come faster than is allowed",
+    };
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let detail = format!("{detail}: the payment stays good, show the same proof again in {wait_ms} ms");
+    Problem::new(code, detail).retry_after(wait_ms)
+}

@@ -1,0 +1,34 @@
+//! What is not final yet: counted at the start, forgotten when it is final, told to the metrics.
+
+use salt402_store::StoreError;
+
+use crate::Verifier;
+
+impl Verifier {
+    /// Counts what was granted before limits were set. For the start, before anything is verified.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        for policy in self.policies().filter(|policy| policy.caps()) {
+            self.store().note_exposures(policy.chain, policy.final_at).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
+    pub async fn tend(&self) -> Result<(), StoreError> {
+        for policy in self.policies().filter(|policy| policy.caps()) {
+            self.store().sweep_exposures(policy.chain, policy.final_at).await?;
+            let exposures = self.store().exposures(policy.chain, policy.final_at).await?;
+            // As many series as there are limits, whatever is paid with.
+            for cap in &policy.exposure {
+                let known = exposures.iter().find(|exposure| exposure.asset == cap.asset);
+                let labels = [("chain", policy.chain.to_string()), ("asset", cap.asset.to_string())];
+                // For people to look at: what is decided by is the whole number in the store.
+                let units = known.map_or(0.0, |known| f64::from(known.amount.0));
+                metrics::gauge!("salt402_exposure", &labels).set(units);
+                metrics::gauge!("salt402_exposed_payers", &labels)
+                    .set(known.map_or(0.0, |known| known.payers as f64));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! A verifier over a real store, a chain to put payments on, and a node that says what it is told.
+
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
+use salt402_indexer::{FollowerOptions, Missing};
+use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteKey, QuoteKeys,
+    RequestDigest, U256,
+};
+use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
+use salt402_verifier::{
+    AccountLimits, AfterLoss, ChainPolicy, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+};
+use tempfile::TempDir;
+
+pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
+pub(crate) const CONTRACT: Address = Address::repeat_byte(0xc0);
+pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
+
+/// A node that knows headers as the index does, and one receipt.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) receipt: Mutex<Option<Receipt>>,
+    pub(crate) headers: Mutex<Vec<Header>>,
+    /// How many blocks there ever were.
+    pub(crate) blocks: AtomicU64,
+}
+
+/// The hash of a block: that many were made before it.
+pub(crate) fn hash(number: u64, made_before: u64) -> B256 {
+    B256::from(U256::from(number << 32 | made_before))
+}
+
+pub(crate) struct Fake(Arc<Told>, Profile);
+
+#[async_trait]
+impl Node for Fake {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        Ok(CHAIN.get())
+    }
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let headers = self.0.headers.lock().unwrap();
+        Ok(headers.iter().copied().find(|header| match at {
+            At::Number(number) => header.number == number,
+            At::Hash(hash) => header.hash == hash,
+            At::Latest => false,
+        }))
+    }
+    async fn logs(&self, _query: &LogQuery, _span: Span) -> Result<Vec<Log>, NodeError> {
+        Ok(Vec::new())
+    }
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        Ok(self.0.receipt.lock().unwrap().clone().filter(|receipt| receipt.transaction == transaction))
+    }
+    async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
+        Ok(None)
+    }
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        Ok(None)
+    }
+    fn profile(&self) -> &Profile {
+        &self.1
+    }
+}
+
+/// What an operator has written.
+#[derive(Clone)]
+pub(crate) struct Operator {
+    pub(crate) chain: ChainPolicy,
+    pub(crate) accounts: AccountLimits,
+    pub(crate) keys: QuoteKeys,
+}
+
+pub(crate) fn key(byte: u8) -> QuoteKey {
+    QuoteKey::new(&[byte; 32]).unwrap()
+}
+
+pub(crate) fn operator() -> Operator {
+    let chain = ChainPolicy {
+        chain: CHAIN,
+        network: "local".into(),
+        contract: CONTRACT,
+        confirmations: 1,
+        depths: Vec::new(),
+        final_at: 3,
+        max_age: None,
+        assets: None,
+        payees: None,
+        exposure: Vec::new(),
+        after_loss: AfterLoss::default(),
+        symbol: "SALT".into(),
+        decimals: 18,
+        block_time: Duration::from_secs(1),
+        patience: Duration::from_secs(10),
+    };
+    Operator { chain, accounts: AccountLimits::default(), keys: key(1).into() }
+}
+
+/// A verifier, its database, and a chain to put payments on.
+pub(crate) struct Shop {
+    pub(crate) folder: TempDir,
+    pub(crate) store: Store,
+    pub(crate) verifier: Verifier,
+    pub(crate) told: Arc<Told>,
+}
+
+impl Shop {
+    pub(crate) async fn open(operator: &Operator) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("shop.db"))).await.unwrap();
+        store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
+        let told = Arc::new(Told::default());
+        let verifier = verifier(operator, &store, &told).await;
+        Self { folder, store, verifier, told }
+    }
+
+    /// The process ends and another begins, with what the operator has written meanwhile.
+    pub(crate) async fn restart(&mut self, operator: &Operator) {
+        self.store.clone().close().await;
+        self.store = Store::open(Options::new(self.folder.path().join("shop.db"))).await.unwrap();
+        self.verifier = verifier(operator, &self.store, &self.told).await;
+    }
+
+    pub(crate) fn quote(&self, request: u8, amount: u64, secret: bool) -> QuoteResponse {
+        self.verifier.quote(&question(request, amount, secret)).unwrap()
+    }
+
+    /// One block upon the chain, with payments in it.
+    pub(crate) async fn mine(&self, payments: &[Payment]) {
+        self.put(0, now(), payments).await;
+    }
+
+    /// The newest block is replaced by another.
+    pub(crate) async fn replace(&self, payments: &[Payment]) {
+        self.put(1, now(), payments).await;
+    }
+
+    /// Takes so many blocks off the chain, and puts one upon the rest, of a time.
+    pub(crate) async fn put(&self, back: u64, timestamp: u64, payments: &[Payment]) {
+        let expected = self.store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+        let parent = expected.map_or(0, |at| at.number) - back;
+        let on = self.store.canonical_block(CHAIN, parent).await.unwrap();
+        let number = parent + 1;
+        let branch = self.told.blocks.fetch_add(1, Ordering::SeqCst);
+        let hash = hash(number, branch);
+        let block = Block { number, hash, parent_hash: on.map_or(B256::ZERO, |on| on.hash), timestamp };
+        let placed = |payment: &Payment| PlacedPayment {
+            payment: payment.clone(),
+            position: 0,
+            block_number: number,
+            block_hash: hash,
+            block_timestamp: timestamp,
+        };
+        let batch = Batch {
+            chain: CHAIN,
+            expected,
+            keep_through: (back > 0).then_some(parent),
+            blocks: vec![block],
+            payments: payments.iter().map(placed).collect(),
+            cursor: Cursor { number, hash },
+            head: number,
+            prune_below: None,
+        };
+        self.store.apply(batch).await.unwrap();
+        let mut headers = self.told.headers.lock().unwrap();
+        headers.retain(|header| header.number < number);
+        headers.push(Header { number, hash, parent_hash: block.parent_hash, timestamp });
+    }
+
+    /// Shows a proof with a bare hash, to claim it.
+    pub(crate) async fn show(&self, transaction: u8, request: u8, amount: u64) -> Result<Verdict, Problem> {
+        self.verifier.verify(&proof(transaction, request, amount)).await
+    }
+}
+
+pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
+    let Operator { chain, accounts, keys } = operator.clone();
+    let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
+    let node = Fake(Arc::clone(told), Profile::named("local").unwrap());
+    let missing = Missing::new(Arc::new(node), store.clone(), options);
+    let verifier = Verifier::new(VerifierOptions {
+        waker: Waker::inside(store),
+        store: store.clone(),
+        keys,
+        policy: Policy::default(),
+        accounts,
+        chains: vec![VerifierChain { policy: chain, watch: Watch::Store, missing }],
+        version: "test".into(),
+    });
+    verifier.prepare().await.unwrap();
+    verifier
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+pub(crate) fn units(amount: u64) -> Amount {
+    Amount(U256::from(amount))
+}
+
+pub(crate) fn question(request: u8, amount: u64, secret: bool) -> QuoteRequest {
+    QuoteRequest {
+        chain: CHAIN,
+        payee: PAYEE,
+        asset: Asset::Native,
+        amount: units(amount),
+        request_digest: RequestDigest(B256::repeat_byte(request)),
+        secret,
+    }
+}
+
+pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest {
+    VerifyRequest {
+        proof: Proof { transaction: B256::repeat_byte(transaction) },
+        quote_id: None,
+        requirement: Requirement {
+            chain: CHAIN,
+            payee: PAYEE,
+            asset: Asset::Native,
+            amount: units(amount),
+            request_digest: RequestDigest(B256::repeat_byte(request)),
+            confirmations: None,
+        },
+        claim: true,
+        claimant: "shop".into(),
+        wait_ms: 0,
+        usage: None,
+        again_only: false,
+    }
+}
+
+/// A payment of a quote, in the transaction of a number, by the payer of a number.
+pub(crate) fn paid(transaction: u8, payer: u8, amount: u64, quote: &QuoteResponse) -> Payment {
+    Payment {
+        id: PaymentId(B256::repeat_byte(transaction)),
+        chain: CHAIN,
+        contract: CONTRACT,
+        transaction: B256::repeat_byte(transaction),
+        reference: quote.reference,
+        payer: Address::repeat_byte(payer),
+        payee: PAYEE,
+        asset: Asset::Native,
+        amount: units(amount),
+    }
+}
+
+/// Whether it was granted for the first time; a code otherwise.
+pub(crate) fn granted(verdict: Result<Verdict, Problem>) -> Result<bool, Code> {
+    match verdict {
+        Ok(Verdict::Accepted { claim, .. }) => Ok(claim.expect("a claim").first),
+        Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => Err(code),
+        Err(problem) => Err(problem.code),
+    }
+}
