@@ -286,7 +286,7 @@ fn f24_what_does_not_decode_is_kept_as_it_came_and_counted_once() {
         whole.content.topics().to_vec(),
         whole.content.data.slice(..32),
     );
-    let poison = Event { payment: None, content: half.clone(), ..whole.clone() };
+    let poison = Event { payment: None, content: half.clone(), ..whole };
     let inclusion = |n| Inclusion::new(transaction(n), vec![poison.clone(), paid(n), poison.clone()]);
     let (early, late) = {
         let mut world = scene.shared.world();

@@ -151,7 +151,7 @@ mod tests {
             assets: None,
             payees: None,
             exposure: Vec::new(),
-            after_loss: AfterLoss::default(),
+            after_loss: crate::AfterLoss::default(),
             symbol: "SALT".into(),
             decimals: 18,
             block_time: Duration::from_secs(2),

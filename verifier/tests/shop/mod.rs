@@ -168,6 +168,7 @@ impl Shop {
             cursor: Cursor { number, hash },
             head: number,
             prune_below: None,
+            undecoded: Vec::new(),
         };
         self.store.apply(batch).await.unwrap();
         let mut headers = self.told.headers.lock().unwrap();
