@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use salt402_protocol::B256;
-use salt402_store::{ClaimResult, Options, Outcome, Store, StoreError, StoredOutcome, backup, restore};
+use salt402_protocol::{B256, RequestDigest};
+use salt402_store::{
+    ClaimResult, NewUse, Options, Outcome, Store, StoreError, StoredOutcome, backup, restore,
+};
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
 fn quiet(_: u64, _: u64) {}
@@ -214,4 +216,27 @@ async fn a_halt_survives_a_restore() {
     let store = restored(&copy, &folder).await;
     assert!(store.chain_state(CHAIN).await.unwrap().unwrap().halt.is_some());
     assert_ne!(store.chain_state(CHAIN).await.unwrap().unwrap().genesis, B256::ZERO);
+}
+
+#[tokio::test]
+async fn a_further_use_of_a_payment_is_refused_where_others_may_be_forgotten_or_the_chain_is_halted() {
+    let (fixture, _) = filled(2).await;
+    let using = |payment, request: u8| {
+        let usage = NewUse { request: RequestDigest(B256::repeat_byte(request)), most: 3 };
+        salt402_store::NewClaim { usage: Some(usage), ..new_claim(payment, 1) }
+    };
+    assert!(matches!(fixture.store.claim(using(1, 1)).await.unwrap(), ClaimResult::First { .. }));
+    let copy = fixture.directory.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    assert!(matches!(fixture.store.claim(using(1, 2)).await.unwrap(), ClaimResult::First { .. }));
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = restored(&copy, &folder).await;
+    assert!(matches!(store.claim(using(1, 1)).await.unwrap(), ClaimResult::Again { .. }));
+    assert_eq!(store.claim(using(1, 2)).await.unwrap(), ClaimResult::BeforeRestore, "this use is forgotten");
+    assert_eq!(store.claim(using(1, 3)).await.unwrap(), ClaimResult::BeforeRestore);
+
+    fixture.store.halt(CHAIN, salt402_store::HaltKind::Fork, 9).await.unwrap();
+    assert!(matches!(fixture.store.claim(using(1, 2)).await.unwrap(), ClaimResult::Again { .. }));
+    assert_eq!(fixture.store.claim(using(1, 3)).await.unwrap(), ClaimResult::Halted);
 }

@@ -99,5 +99,7 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
     let (done, said) = run(&stack, &["backup", second.to_str().unwrap()]).await;
     assert!(done, "{said}");
     let (_, said) = run(&stack, &["status", "--url", &stack.verifier]).await;
-    assert!(said.contains("no verifier answers") && said.contains("3 payments claimed"), "{said}");
+    // The claim that was made while the first copy was taken is in it or not.
+    let claimed = said.contains("2 payments claimed") || said.contains("3 payments claimed");
+    assert!(said.contains("no verifier answers") && claimed, "{said}");
 }

@@ -106,7 +106,9 @@ async fn canonical(stack: &Stack, proof: salt402_protocol::B256) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn f06_at_depths_of_1_2_and_10_a_payment_moves_another_is_dropped_and_claims_follow_them() {
     let mut options = impatient();
-    options.chain = "[chains.local.overrides]\nfinality_depth = 12\nreorg_window = 24".into();
+    // Every loss is of one payer, who would have to wait after the first.
+    options.chain =
+        "after_loss = \"ignore\"\n[chains.local.overrides]\nfinality_depth = 12\nreorg_window = 24".into();
     let mut stack = Stack::start_with(SALT402, options).await;
     let payer = stack.payer();
     let (mut lost, mut asked) = (0, 0);

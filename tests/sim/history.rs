@@ -70,7 +70,7 @@ enum End {
 impl History {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let finality = if rng.percent(85) { rng.between(2, 6) } else { rng.between(36, 48) };
+        let finality = if rng.percent(85) { rng.between(4, 12) } else { rng.between(36, 48) };
         let profile = Profile {
             chain_id: CHAIN,
             logs_by_hash: rng.percent(50),
