@@ -10,7 +10,7 @@ use url::Url;
 #[command(name = "salt402", version, propagate_version = true)]
 pub(crate) struct Args {
     /// How to write the log, which goes to standard error. SALT402_LOG sets the levels, such as `info,salt402=debug`.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, visible_alias = "log-format", global = true, value_enum, env = "SALT402_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -36,6 +36,19 @@ pub(crate) enum Command {
     Serve(ConfigPath),
     /// Show how a running salt402 is doing
     Status(StatusArgs),
+    /// Look at a chain that is halted, and let it go on
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Copy the database into a new file, while the service runs or not
+    ///
+    /// The copy is one moment's, checked, on disk at the end, and cannot be opened as a database before `salt402
+    /// restore` puts it back.
+    Backup(BackupArgs),
+    /// Put a backup in the place of a database that is lost
+    ///
+    /// Claims that were made after the backup was taken are not in it. So a payment that was mined before now and has
+    /// no claim in the backup is not granted on any more, and an answer that is not in the backup is not made again.
+    Restore(RestoreArgs),
     /// Send a request, pay for it within a limit, and print the answer
     ///
     /// The payer's private key comes from SALT402_KEY or from --key-file, never from an argument. The answer goes to
@@ -47,6 +60,44 @@ pub(crate) enum Command {
     /// Check a configuration, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChainCommand {
+    /// Show why a chain is halted and what would leave it, and with --yes accept the node's chain
+    ///
+    /// Works while the service runs and while it does not. Nothing is deleted: rows that leave the chain are marked,
+    /// and a grant on one is an incident. The exit code is 0 when nothing hinders the chain or when the fork was
+    /// accepted, 2 when a decision is open.
+    Resume(ResumeArgs),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ResumeArgs {
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
+    /// Accept the node's chain as it was shown
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct BackupArgs {
+    /// Where to put the copy; there must be no such file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct RestoreArgs {
+    /// A copy that `salt402 backup` made
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,12 +151,17 @@ pub(crate) struct StatusArgs {
     /// The verifier to ask; unix:/path names its socket
     #[arg(long, env = "SALT402_VERIFIER_URL", default_value = "http://127.0.0.1:4020", value_name = "URL")]
     pub(crate) url: Url,
-    /// Print JSON
+    /// Print JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
-    /// Ask again every second until interrupted
+    /// Ask again and again until interrupted, with rates; on a terminal in place
     #[arg(long)]
     pub(crate) watch: bool,
+    /// How often to ask, in milliseconds
+    #[arg(long, default_value_t = 1000, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(100..=3_600_000), requires = "watch")]
+    pub(crate) interval: u64,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
 }
 
 #[derive(Debug, Group)]

@@ -5,6 +5,7 @@ mod commands;
 mod config;
 mod listen;
 mod logging;
+mod progress;
 mod stop;
 mod wire;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, Command, ConfigCommand, IncidentsCommand};
+use crate::args::{Args, ChainCommand, Command, ConfigCommand, IncidentsCommand};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
             Command::Verify(at) => commands::run(&at.config, wire::Parts::VERIFY).await,
             Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
             Command::Status(status) => commands::status(&status).await,
+            Command::Chain(ChainCommand::Resume(resume)) => commands::resume(&resume).await,
+            Command::Backup(backup) => commands::backup(&backup).await,
+            Command::Restore(restore) => commands::restore(&restore).await,
             Command::Pay(pay) => commands::pay(&pay).await,
             Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
             Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,

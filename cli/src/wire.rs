@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
-use salt402_indexer::{Follower, FollowerOptions, Missing};
-use salt402_protocol::Source;
+use salt402_indexer::{Follower, FollowerOptions, Health, Missing};
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
     ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch, Webhook,
 };
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{
     Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, unix_path, verifier_token, webhook_key,
 };
+use crate::progress;
 
 /// Which parts a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,8 @@ impl Parts {
 
 /// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often gauges are set.
+const MEASURE: Duration = Duration::from_secs(1);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often grants that became final are forgotten.
@@ -48,6 +53,8 @@ pub(crate) struct Process {
     tasks: JoinSet<anyhow::Result<()>>,
     stores: Vec<Store>,
     gateway: Option<Gateway>,
+    /// The followers, for gauges and progress bars.
+    followers: Vec<(ChainId, watch::Receiver<Health>)>,
     /// Held for as long as the process lives.
     locks: Vec<RoleLock>,
 }
@@ -60,9 +67,14 @@ impl Process {
         parts: Parts,
         stop: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let metrics = PrometheusBuilder::new().install_recorder().context("metrics cannot be recorded")?;
-        let mut process =
-            Self { tasks: JoinSet::new(), stores: Vec::new(), gateway: None, locks: Vec::new() };
+        let metrics = metrics()?.install_recorder().context("metrics cannot be recorded")?;
+        let mut process = Self {
+            tasks: JoinSet::new(),
+            stores: Vec::new(),
+            gateway: None,
+            followers: Vec::new(),
+            locks: Vec::new(),
+        };
         let verifier = if parts.index || parts.verify {
             process.index_and_verify(config, parts, metrics.clone(), stop).await?
         } else {
@@ -190,10 +202,13 @@ impl Process {
     ) -> Watch {
         let (follower, health) = Follower::new(node, store.clone(), follower_options(chain));
         let stop = stop.clone();
+        self.followers.push((chain.profile.chain_id, health.clone()));
+        let bars = progress::back_fill(chain.profile.name.clone(), health.clone(), stop.clone());
         self.tasks.spawn(async move {
             follower.run(stop).await;
             Ok(())
         });
+        tokio::spawn(bars);
         Watch::Follower(health)
     }
 
@@ -251,15 +266,27 @@ impl Process {
         Ok(())
     }
 
-    /// Metrics' histograms are drained from time to time, whether they are asked for or not.
+    /// Metrics' histograms are drained from time to time, whether they are asked for or not, and gauges that nobody sets
+    /// by what they do are set.
     fn keep_up(&mut self, metrics: PrometheusHandle, stop: CancellationToken) {
+        let (stores, followers) = (self.stores.clone(), self.followers.clone());
+        let since = Instant::now();
         self.tasks.spawn(async move {
-            let mut every = tokio::time::interval(Duration::from_secs(5));
+            let mut every = tokio::time::interval(MEASURE);
             loop {
                 tokio::select! {
-                    _ = every.tick() => metrics.run_upkeep(),
+                    _ = every.tick() => {}
                     () = stop.cancelled() => return Ok(()),
                 }
+                for (chain, health) in &followers {
+                    health.borrow().measure(*chain, since);
+                }
+                for store in &stores {
+                    if let Err(error) = store.measure().await {
+                        tracing::debug!(%error, "the store could not be measured");
+                    }
+                }
+                metrics.run_upkeep();
             }
         });
     }
@@ -311,6 +338,18 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
 
 fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
     FollowerOptions { chain: chain.profile.chain_id, sources: chain.sources.clone() }
+}
+
+/// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
+fn metrics() -> anyhow::Result<PrometheusBuilder> {
+    const SECONDS: &[f64] = &[
+        0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+        10.0, 30.0, 60.0,
+    ];
+    const BLOCKS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
+    Ok(PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_depth".into()), BLOCKS)?)
 }
 
 async fn open(path: std::path::PathBuf) -> anyhow::Result<Store> {

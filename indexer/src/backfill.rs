@@ -190,6 +190,7 @@ impl Follower {
         self.identify().await?;
         let base = self.fork(cursor).await?;
         let from = base.map_or(self.first, |base| base.number + 1);
+        self.within_finality(Some(cursor), Some(from.saturating_sub(1)))?;
         let span = self.sizing.span();
         // What is replaced is replaced at once, and at least as high as it was: a reader must not find the old blocks
         // gone and the new ones not there yet.

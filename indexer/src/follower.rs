@@ -16,7 +16,7 @@ use crate::past::{self, Past};
 use crate::patience::Patient;
 use crate::sizing::Sizing;
 use crate::ticks::Ticks;
-use crate::{Health, IndexError, Phase, ancestry, blocks, undecoded};
+use crate::{Health, IndexError, ancestry, blocks, undecoded};
 
 /// Blocks whose logs are asked for at once, at the head.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -96,8 +96,8 @@ impl Follower {
     }
 
     /// Follows until `stop`. Failures of the node or the store are retried with growing pauses; what only the operator
-    /// can mend (another chain, a reset chain, a reorganization deeper than what is kept) halts the follower, which
-    /// goes on saying so, while what is indexed can still be read.
+    /// can mend (another chain, a reset chain, a reorganization deeper than what is final) halts the follower, which
+    /// goes on saying so until the operator has decided, while what is indexed can still be read.
     ///
     /// It stops wherever it stands, also while a node lets it wait: a step is one transaction or nothing.
     pub async fn run(mut self, stop: CancellationToken) {
@@ -146,9 +146,8 @@ impl Follower {
                     pause = (pause * 2).min(PAUSES.1);
                 }
                 Err(error) => {
-                    tracing::error!(chain = %self.options.chain, %error, "halted: the operator must act");
-                    self.health.send_modify(|health| health.phase = Phase::Halted(error.to_string()));
-                    return std::future::pending().await;
+                    self.halted(&error).await;
+                    connected = false;
                 }
             }
         }
@@ -167,7 +166,12 @@ impl Follower {
         let chain = self.options.chain;
         let profile = self.node.profile();
         let (finality_depth, window) = (profile.finality_depth, profile.reorg_window);
-        let cursor = self.store.chain_state(chain).await?.and_then(|state| state.cursor);
+        let state = self.store.chain_state(chain).await?;
+        let cursor = state.and_then(|state| state.cursor);
+        if let Some(halt) = state.and_then(|state| state.halt) {
+            self.resume(cursor, halt).await?;
+            return Ok(Step::Advanced);
+        }
         let head = self.node.header(At::Latest).await?.ok_or(NodeError::Behind)?;
         let start = self.first;
         let next = cursor.map_or(start, |cursor| cursor.number + 1);
@@ -200,6 +204,7 @@ impl Follower {
             self.identify().await?;
         }
         let path = path?;
+        self.within_finality(cursor, path.keep_through)?;
         if let Some(tip) = path.fresh.last() {
             let tip = Cursor { number: tip.number, hash: tip.hash };
             self.extend(cursor, path, tip, head.number).await?;
@@ -293,6 +298,9 @@ impl Follower {
             tracing::warn!(%chain, depth, kept_through = kept, "reorganization");
             metrics::counter!("salt402_indexer_reorganizations_total", "chain" => chain.to_string())
                 .increment(1);
+            self.health.send_modify(|health| health.reorganizations += 1);
+            metrics::histogram!("salt402_indexer_reorganization_depth", "chain" => chain.to_string())
+                .record(depth as f64);
         }
         if applied.incidents > 0 {
             tracing::error!(%chain, incidents = applied.incidents, "payments that had been granted on left the chain");

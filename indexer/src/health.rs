@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use salt402_protocol::ChainId;
 use salt402_store::Coverage;
 use tokio::time::Instant;
 
@@ -20,6 +21,22 @@ pub enum Phase {
     Halted(String),
 }
 
+impl Phase {
+    /// Every phase's name.
+    pub const NAMES: [&str; 5] = ["starting", "back_filling", "following", "failing", "halted"];
+
+    /// Its name, one of [`Phase::NAMES`].
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => Self::NAMES[0],
+            Self::BackFilling => Self::NAMES[1],
+            Self::Following => Self::NAMES[2],
+            Self::Failing(_) => Self::NAMES[3],
+            Self::Halted(_) => Self::NAMES[4],
+        }
+    }
+}
+
 /// A follower's state, pushed at every change.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -29,6 +46,10 @@ pub struct Health {
     pub indexed: Option<u64>,
     /// The node's newest block.
     pub head: Option<u64>,
+    /// Payments found since the follower started.
+    pub found: u64,
+    /// Reorganizations since the follower started.
+    pub reorganizations: u64,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
     /// How much was read of each contract: what is not read of one that was added later is read beside the head.
@@ -38,7 +59,29 @@ pub struct Health {
 
 impl Health {
     pub(crate) fn starting() -> Self {
-        Self { phase: Phase::Starting, indexed: None, head: None, current_at: None, coverage: Vec::new() }
+        Self {
+            phase: Phase::Starting,
+            indexed: None,
+            head: None,
+            found: 0,
+            reorganizations: 0,
+            current_at: None,
+            coverage: Vec::new(),
+        }
+    }
+
+    /// Sets the gauges of a chain that change with time alone, and with the phase. Meant to be called every second or so:
+    /// a follower that hangs sets nothing.
+    pub fn measure(&self, chain: ChainId, since: Instant) {
+        let chain = chain.to_string();
+        for name in Phase::NAMES {
+            let now = if self.phase.name() == name { 1.0 } else { 0.0 };
+            metrics::gauge!("salt402_indexer_phase", "chain" => chain.clone(), "phase" => name).set(now);
+        }
+        let lag = self.head.unwrap_or(0).saturating_sub(self.indexed.unwrap_or(0));
+        metrics::gauge!("salt402_indexer_lag_blocks", "chain" => chain.clone()).set(lag as f64);
+        let stale = self.current_at.unwrap_or(since).elapsed();
+        metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());
     }
 
     /// What of the past was not read yet, of whichever contract; `None` if all was. A payment there is not known to the

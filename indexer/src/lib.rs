@@ -9,6 +9,7 @@ mod ancestry;
 mod backfill;
 mod blocks;
 mod follower;
+mod halt;
 mod health;
 mod identity;
 mod missing;
@@ -21,11 +22,12 @@ mod ticks;
 mod undecoded;
 
 pub use follower::{Follower, FollowerOptions};
+pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use missing::{Look, Missing};
 
 use salt402_chain::NodeError;
-use salt402_store::StoreError;
+use salt402_store::{HaltKind, StoreError};
 
 /// Why a step did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -79,13 +81,41 @@ pub enum IndexError {
     /// A reorganization goes deeper than the stored headers.
     #[error(
         "the chain was reorganized below block {floor}, deeper than the {window} headers that are kept: nothing more \
-         is confirmed; check the node, and index again into a new database if the chain really changed"
+         is granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
     )]
     TooDeep {
         /// The lowest height that was tried.
         floor: u64,
         /// Headers kept.
         window: u64,
+    },
+    /// A reorganization takes blocks off the chain that count as final.
+    #[error(
+        "the chain was reorganized {depth} blocks deep, and blocks count as final after {finality}: nothing more is \
+         granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
+    )]
+    PastFinal {
+        /// Blocks that would leave the chain.
+        depth: u64,
+        /// Blocks after which one counts as final.
+        finality: u64,
+    },
+    /// The operator accepted a fork, and the node is on another one by now.
+    #[error(
+        "the node is no longer on the fork that was accepted, {depth} blocks deep: nothing was changed; \
+         `salt402 chain resume` shows what there is now"
+    )]
+    OtherFork {
+        /// Blocks that the accepted fork would have taken off the chain.
+        depth: u64,
+    },
+    /// The chain was halted before, and nobody decided yet.
+    #[error("{}", halted(*kind, *depth))]
+    Halted {
+        /// Why.
+        kind: HaltKind,
+        /// Blocks that would leave the chain, at least.
+        depth: u64,
     },
     /// Headers that do not form a chain.
     #[error("the node's headers do not join: block {number} names a parent at another height")]
@@ -106,8 +136,14 @@ impl IndexError {
             | Self::BrokenChain { .. }
             | Self::NoGenesis
             | Self::WrongAnchor { .. } => false,
-            Self::Store(error) => matches!(error, StoreError::OtherGenesis { .. }),
-            Self::WrongGenesis { .. } | Self::TooDeep { .. } => true,
+            Self::Store(error) => {
+                matches!(error, StoreError::OtherGenesis { .. } | StoreError::Halted { .. })
+            }
+            Self::WrongGenesis { .. }
+            | Self::TooDeep { .. }
+            | Self::PastFinal { .. }
+            | Self::OtherFork { .. }
+            | Self::Halted { .. } => true,
         }
     }
 
@@ -135,5 +171,19 @@ impl IndexError {
                 NodeError::RangeTooLarge { .. } | NodeError::AnswerTooLong { .. } | NodeError::Timeout { .. }
             )
         )
+    }
+}
+
+fn halted(kind: HaltKind, depth: u64) -> String {
+    match kind {
+        HaltKind::Fork => format!(
+            "the chain was reorganized at least {depth} blocks deep, deeper than what counts as final: nothing more is \
+             granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
+        ),
+        HaltKind::Genesis => {
+            "the node's chain begins with another block than the stored one: nothing more is granted \
+                              on it; `salt402 chain resume` says what to do"
+                .into()
+        }
     }
 }

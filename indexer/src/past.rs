@@ -136,6 +136,10 @@ impl Past {
     /// what is deeper than any reorganization is settled.
     async fn next(&self, coverage: &[Coverage]) -> Result<Option<Next>, IndexError> {
         let Some(state) = self.store.chain_state(self.chain).await? else { return Ok(None) };
+        // Nothing is added to a chain that is halted.
+        if state.halt.is_some() {
+            return Ok(None);
+        }
         let Some((anchor, first)) = state.cursor.zip(state.first_block) else { return Ok(None) };
         let profile = self.node.profile();
         for known in coverage {

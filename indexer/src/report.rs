@@ -48,11 +48,18 @@ impl Follower {
         });
         if self.reported.is_none_or(|at| at.elapsed() >= BACK_FILL_REPORT) {
             self.reported = Some(Instant::now());
-            tracing::info!(chain = %self.options.chain, block = indexed, head, "back-filling");
+            tracing::info!(
+                target: "salt402_indexer::back_fill",
+                chain = %self.options.chain,
+                block = indexed,
+                head,
+                "back-filling"
+            );
         }
     }
 
     pub(crate) fn count(&self, found: u64, indexed: u64, head: u64) {
+        self.health.send_modify(|health| health.found += found);
         let chain = self.options.chain.to_string();
         metrics::counter!("salt402_indexer_payments_total", "chain" => chain.clone()).increment(found);
         metrics::gauge!("salt402_indexer_block", "chain" => chain.clone()).set(indexed as f64);

@@ -303,6 +303,13 @@ pub struct ChainStatus {
     pub indexed: Option<u64>,
     /// The node's newest block, as far as known.
     pub head: Option<u64>,
+    /// What its follower is doing: `starting`, `back_filling`, `following`, `failing` or `halted`; left out where the
+    /// follower is in another process and has not halted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// Reorganizations since its follower started; left out where that is another process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorganizations: Option<u64>,
     /// Payments on the chain, in the index.
     pub payments: u64,
     /// Whether it is followed and current.

@@ -130,6 +130,12 @@ codes! {
     PayerHasLoss = "payer_has_loss", 402, "The payment must be final, as another of its payer was lost";
     /// A payment of this payer was granted on and lost, and nothing of it is granted until that is made good.
     PayerRefused = "payer_refused", 402, "Another payment of its payer was lost and is not made good";
+    /// The payment's chain was reorganized deeper than what is final, or reset: the operator must decide first.
+    ChainHalted = "chain_halted", 503, "Nothing is granted on this chain until its operator acts";
+    /// The payment was mined before the server was restored from a backup, and may have been used before.
+    PaymentBeforeRestore = "payment_before_restore", 402, "The payment was made before the server was restored";
+    /// The database cannot be written now: its disk is full, or another process holds it.
+    StorageUnavailable = "storage_unavailable", 503, "Nothing can be stored now";
 
     /// The outcome of this request was given and is no longer kept.
     OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
@@ -151,6 +157,7 @@ impl Code {
             Self::PaymentNotSeen
                 | Self::AwaitingConfirmations
                 | Self::PaymentOrphaned
+                | Self::ChainHalted
                 | Self::ExposureExceeded
                 | Self::PayerHasLoss
                 | Self::PayerRefused

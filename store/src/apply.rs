@@ -8,6 +8,7 @@ use salt402_protocol::{B256, ChainId, PaymentId};
 use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Places as _, bound, chain_id};
 use crate::error::Complaint;
+use crate::halt::{self, HaltKind};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
@@ -34,6 +35,7 @@ impl Step for Batch {
         if stored != self.expected {
             return Err(StoreError::CursorMoved { chain: self.chain, expected: self.expected, stored });
         }
+        let ends_halt = halt::permit(connection, self.chain, self.keep_through)?;
         let orphaned = match self.keep_through {
             Some(height) => self.undo(connection, height)?,
             None => 0,
@@ -64,6 +66,9 @@ impl Step for Batch {
             exposure::follow(connection, self.chain, self.keep_through)?;
         }
         self.prune(connection)?;
+        if ends_halt {
+            halt::close_in_step(connection, self.chain, HaltKind::Fork)?;
+        }
         let applied = Applied { inserted, orphaned, restored, incidents };
         self.move_cursor(connection, applied)?;
         Ok(applied)

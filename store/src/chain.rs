@@ -6,6 +6,7 @@ use salt402_protocol::{B256, ChainId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
+use crate::halt::{self, Halt, HaltKind};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
@@ -56,6 +57,8 @@ pub struct ChainState {
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
     /// index tells by it whether one does.
     pub noted_at_ms: Option<u64>,
+    /// Why it is not followed further before the operator acts; `None` while nothing hinders.
+    pub halt: Option<Halt>,
 }
 
 impl Store {
@@ -63,9 +66,10 @@ impl Store {
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT genesis_hash, cursor_number, cursor_hash, first_block, head_number, noted_at_ms
-             FROM chains
-             WHERE chain_id = $1",
+            "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.first_block, c.head_number, c.noted_at_ms,
+                    h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
+             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             WHERE c.chain_id = $1",
         )
         .bind(chain_id(chain))
         .fetch_optional(reader.connection()?)
@@ -77,6 +81,7 @@ impl Store {
                 first_block: row.maybe_number("first_block")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
+                halt: halt::of(&row)?,
             })
         })
         .transpose()
@@ -122,7 +127,13 @@ impl Store {
     /// Notes the node's newest block, and that the indexer is alive. Always a commit that other processes see, also
     /// when the head is the same.
     pub async fn note_head(&self, chain: ChainId, head: u64) -> Result<(), StoreError> {
-        send(self.jobs(), NoteHead { chain, head }).await
+        let at_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
+        self.note_head_at(chain, head, at_ms).await
+    }
+
+    /// [`Store::note_head`] at a moment of the caller's, in milliseconds since 1970 UTC.
+    pub async fn note_head_at(&self, chain: ChainId, head: u64, at_ms: u64) -> Result<(), StoreError> {
+        send(self.jobs(), NoteHead { chain, head, at_ms }).await
     }
 }
 
@@ -149,6 +160,8 @@ impl Write for Pin {
             .await?;
         let stored = row.hash("genesis_hash")?;
         if stored == genesis {
+            // The right chain is back.
+            halt::close(transaction.connection(), chain, HaltKind::Genesis).await?;
             Ok(())
         } else {
             Err(StoreError::OtherGenesis { chain, stored, given: genesis })
@@ -159,6 +172,7 @@ impl Write for Pin {
 struct NoteHead {
     chain: ChainId,
     head: u64,
+    at_ms: u64,
 }
 
 impl Write for NoteHead {
@@ -169,7 +183,7 @@ impl Write for NoteHead {
         let done = sqlx::query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")
             .bind(chain_id(self.chain))
             .bind(integer("the node's head", self.head)?)
-            .bind(clock::now_ms())
+            .bind(bound(self.at_ms))
             .execute(transaction.connection())
             .await?;
         if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }

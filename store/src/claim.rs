@@ -71,6 +71,11 @@ pub enum ClaimResult {
     /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
     /// again on a payment that is gone.
     NotCanonical,
+    /// It is unclaimed, and its chain is halted until the operator acts: whether the payment stays is not known.
+    Halted,
+    /// It has no claim in this database, but the database was put back from a backup and the payment was mined before
+    /// that: a claim made in between would be forgotten.
+    BeforeRestore,
     /// It is unclaimed and on the chain, but not deep enough.
     TooShallow {
         /// Its depth: 1 when the index stands at its block.
@@ -177,6 +182,8 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
            AND (c.cursor_number - p.block_number + 1 >= v.column8
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
+           AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
+           AND p.block_timestamp >= (SELECT COALESCE(MAX(refuse_before), 0) FROM restores)
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant",
     );
@@ -216,7 +223,10 @@ impl NewClaim {
     /// Why there is no new claim. A further use of a claim that was made before is made here.
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = sqlx::query(
-            "SELECT p.block_number, c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, k.uses
+            "SELECT p.block_number, c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
+                    EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
+                        AS halted,
+                    p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
              WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical",
@@ -228,6 +238,12 @@ impl NewClaim {
         .await?;
         let Some(row) = row else { return Ok(ClaimResult::NotCanonical) };
         let Some(request) = row.maybe_hash("request_digest")? else {
+            if row.flag("before_restore")? {
+                return Ok(ClaimResult::BeforeRestore);
+            }
+            if row.flag("halted")? {
+                return Ok(ClaimResult::Halted);
+            }
             let confirmations = depth(row.maybe_number("cursor_number")?, row.number("block_number")?);
             return Ok(if confirmations < self.confirmations {
                 ClaimResult::TooShallow { confirmations }
@@ -240,7 +256,16 @@ impl NewClaim {
         }
         match self.usage {
             None => Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? }),
-            Some(usage) => usage::further(self, usage, row.number("uses")?, transaction.connection()).await,
+            Some(usage) => {
+                // Of further uses, too, some may be forgotten, or be of a payment that does not stay.
+                let withheld = match (row.flag("before_restore")?, row.flag("halted")?) {
+                    (true, _) => Some(ClaimResult::BeforeRestore),
+                    (_, true) => Some(ClaimResult::Halted),
+                    _ => None,
+                };
+                let uses = row.number("uses")?;
+                usage::further(self, usage, uses, withheld, transaction.connection()).await
+            }
         }
     }
 }

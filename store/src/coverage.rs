@@ -13,7 +13,7 @@ use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, lost,
+    Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -233,6 +233,7 @@ impl Step for Past {
 
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let chain = self.chain;
+        halt::permit(connection, chain, None)?;
         if !apply::is_canonical(connection, chain, self.anchor.number, self.anchor.hash)? {
             let stored = chain::cursor(connection, chain)?;
             return Err(StoreError::CursorMoved { chain, expected: Some(self.anchor), stored });

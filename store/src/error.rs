@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::Cursor;
+use crate::{Cursor, HaltKind};
 
 /// Why the store did not do what was asked. Nothing of the failed command was stored.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,6 +78,37 @@ pub enum StoreError {
         /// The lock file that it holds.
         lock: PathBuf,
     },
+    /// The database is a backup, which is not to be opened as it is.
+    #[error(
+        "{path} is a backup: claims that were made after it was taken are not in it, and payments could be used twice; \
+         move it away and put it back by `salt402 restore`"
+    )]
+    IsBackup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is to be restored is no backup.
+    #[error(
+        "{path} was not made by `salt402 backup`: when it was copied is not known, nor what was claimed since"
+    )]
+    NoBackup {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file stands where one is to be made.
+    #[error("{path} is there already and is left alone: name another place, or move it away")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database that is damaged.
+    #[error("{path} is damaged ({said}): use another backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        said: String,
+    },
     /// The chain was never pinned.
     #[error("chain {chain} is not in the store: pin its genesis block first")]
     UnknownChain {
@@ -96,6 +127,17 @@ pub enum StoreError {
         stored: B256,
         /// The one that was given.
         given: B256,
+    },
+    /// The chain is halted, and this is not what the operator accepted.
+    #[error(
+        "chain {chain} is halted ({kind}): nothing is added to it until the operator acts; `salt402 chain resume` says \
+         what happened and what can be done"
+    )]
+    Halted {
+        /// The chain.
+        chain: ChainId,
+        /// Why it is halted.
+        kind: HaltKind,
     },
     /// The index does not stand where the batch was computed from.
     #[error(
@@ -153,6 +195,18 @@ pub enum StoreError {
     /// Another process holds the write lock.
     #[error("another process writes to the database and did not finish in time: try again")]
     Busy,
+    /// A read took too long and was broken off.
+    #[error(
+        "a read took too long and was broken off, so that the write-ahead log can be begun anew: try again; if it lasts, \
+         the disk is too slow for what is asked of it"
+    )]
+    ReadTooLong,
+    /// The disk or the file system did not do what was asked.
+    #[error(
+        "the disk that holds the database failed ({0}): is it read-only, are the files this user's, is there a limit on \
+         their size? Mend it, work then goes on by itself"
+    )]
+    DiskFailed(Arc<dyn std::error::Error + Send + Sync>),
     /// No space is left.
     #[error("the disk that holds the database is full: free some space, writing then goes on by itself")]
     DiskFull,
@@ -174,6 +228,8 @@ impl StoreError {
             | Self::TooLarge { .. }
             | Self::Busy
             | Self::DiskFull
+            | Self::DiskFailed(_)
+            | Self::ReadTooLong
             | Self::Sql(_) => true,
             Self::File { .. }
             | Self::CannotOpen { .. }
@@ -182,8 +238,13 @@ impl StoreError {
             | Self::NewerDatabase { .. }
             | Self::ChangedSchema { .. }
             | Self::HeldElsewhere { .. }
+            | Self::IsBackup { .. }
+            | Self::NoBackup { .. }
+            | Self::Exists { .. }
+            | Self::Damaged { .. }
             | Self::UnknownChain { .. }
             | Self::OtherGenesis { .. }
+            | Self::Halted { .. }
             | Self::Corrupt { .. }
             | Self::Closed => false,
         }
@@ -196,6 +257,8 @@ pub(crate) enum Complaint {
     Busy,
     Full,
     Unwritable,
+    Io,
+    Interrupted,
     NotADatabase,
     Unique,
     Other,
@@ -221,6 +284,8 @@ impl Complaint {
             (1555 | 2067, _) => Self::Unique,
             (_, 5 | 6) => Self::Busy,
             (_, 8 | 14) => Self::Unwritable,
+            (_, 9) => Self::Interrupted,
+            (_, 10) => Self::Io,
             (_, 13) => Self::Full,
             (_, 26) => Self::NotADatabase,
             _ => Self::Other,
@@ -233,6 +298,7 @@ impl From<rusqlite::Error> for StoreError {
         match Complaint::of_step(&error) {
             Complaint::Busy => Self::Busy,
             Complaint::Full => Self::DiskFull,
+            Complaint::Unwritable | Complaint::Io => Self::DiskFailed(Arc::new(error)),
             _ => Self::Sql(Arc::new(error)),
         }
     }
@@ -243,6 +309,8 @@ impl From<sqlx::Error> for StoreError {
         match (Complaint::of(&error), error) {
             (Complaint::Busy, _) => Self::Busy,
             (Complaint::Full, _) => Self::DiskFull,
+            (Complaint::Interrupted, _) => Self::ReadTooLong,
+            (Complaint::Unwritable | Complaint::Io, error) => Self::DiskFailed(Arc::new(error)),
             (_, sqlx::Error::PoolClosed) => Self::Closed,
             (_, error) => Self::Sql(Arc::new(error)),
         }

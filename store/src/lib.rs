@@ -15,6 +15,7 @@
 //! - What the store does not know: what a payment is worth, who may claim it, how the chain was read.
 
 mod apply;
+mod backup;
 mod batch;
 mod beside;
 mod bulk;
@@ -30,14 +31,17 @@ mod coverage;
 mod error;
 mod exposure;
 mod found;
+mod halt;
 mod identity;
 mod incident;
 mod lock;
 mod lost;
+mod measure;
 mod notice;
 mod open;
 mod options;
 mod outcome;
+mod overview;
 mod payment;
 mod readers;
 mod replay;
@@ -49,6 +53,7 @@ mod usage;
 mod work;
 mod writer;
 
+pub use backup::{Backup, Restored, backup, restore};
 pub use batch::{Applied, Batch};
 pub use beside::{AmbiguityRow, Beside, Placed};
 pub use chain::{Block, ChainState, Cursor};
@@ -58,11 +63,13 @@ pub use counts::Counts;
 pub use coverage::{Coverage, Past, SourceKey, Stretch};
 pub use error::StoreError;
 pub use exposure::{Exposure, ExposureLimit};
+pub use halt::{Above, AcceptedFork, GrantAbove, Halt, HaltKind};
 pub use incident::{Incident, IncidentCount, IncidentFilter, IncidentKind};
 pub use lock::RoleLock;
 pub use notice::{Notice, NoticeEvent};
 pub use options::Options;
 pub use outcome::{Outcome, StoredOutcome};
+pub use overview::{ChainOverview, Overview};
 pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use replay::Replays;
 pub use store::Store;

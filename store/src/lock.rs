@@ -26,14 +26,27 @@ impl Store {
         self.lock("gateway")
     }
 
-    fn lock(&self, role: &'static str) -> Result<RoleLock, StoreError> {
-        let lock = beside(self.path(), &format!("{role}.lock"));
-        let file = open(&lock)?;
-        match file.try_lock() {
-            Ok(()) => Ok(RoleLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::HeldElsewhere { role, lock }),
-            Err(TryLockError::Error(error)) => Err(StoreError::File { path: lock, source: Arc::new(error) }),
+    /// The right to index into a database that need not be there.
+    pub fn reserve_indexing(database: &Path) -> Result<RoleLock, StoreError> {
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| StoreError::File { path: folder.to_owned(), source: Arc::new(error) })?;
         }
+        take(database, "indexer")
+    }
+
+    fn lock(&self, role: &'static str) -> Result<RoleLock, StoreError> {
+        take(self.path(), role)
+    }
+}
+
+fn take(database: &Path, role: &'static str) -> Result<RoleLock, StoreError> {
+    let lock = beside(database, &format!("{role}.lock"));
+    let file = open(&lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(RoleLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::HeldElsewhere { role, lock }),
+        Err(TryLockError::Error(error)) => Err(StoreError::File { path: lock, source: Arc::new(error) }),
     }
 }
 

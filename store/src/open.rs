@@ -8,10 +8,11 @@ use sqlx::migrate::{Migrate as _, MigrateError, Migration, MigrationType};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 
+use crate::columns::Columns as _;
 use crate::error::Complaint;
 use crate::readers::Readers;
 use crate::steps::StepSettings;
-use crate::{Options, StoreError, lock};
+use crate::{Options, StoreError, backup, lock};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
@@ -28,6 +29,8 @@ pub(crate) struct Opened {
     pub(crate) checkpointer: SqliteConnection,
     pub(crate) readers: Readers,
     pub(crate) watcher: SqliteConnection,
+    /// See [`crate::Store::refuse_before`].
+    pub(crate) refuse_before: u64,
 }
 
 pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
@@ -60,6 +63,10 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .thread_name(|_| "salt402-writer".into());
     let mut writer = writer_options.connect().await.map_err(|error| explain(path, error))?;
     migrate(path, &mut writer).await?;
+    let refuse_before = sqlx::query("SELECT COALESCE(MAX(refuse_before), 0) AS refuse_before FROM restores")
+        .fetch_one(&mut writer)
+        .await?
+        .number("refuse_before")?;
 
     let checkpointer = plain
         .clone()
@@ -71,14 +78,16 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .map_err(|error| explain(path, error))?;
     let reading = plain.read_only(true).thread_name(|_| "salt402-reader".into());
     let watcher = reading.connect().await.map_err(|error| explain(path, error))?;
-    let readers = Readers::open(&reading, options.readers).await.map_err(|error| explain(path, error))?;
+    let readers = Readers::open(&reading, options.readers, options.read_limit)
+        .await
+        .map_err(|error| explain(path, error))?;
     drop(opening);
     let steps = StepSettings {
         path: path.to_owned(),
         busy_timeout: options.busy_timeout,
         wal_limit: options.wal_limit,
     };
-    Ok(Opened { writer_options, writer, steps, checkpointer, readers, watcher })
+    Ok(Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before })
 }
 
 /// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
@@ -97,8 +106,23 @@ async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), S
         sqlx::query(mark).execute(&mut connection).await.map_err(|error| explain(path, error))?;
     } else if id != i64::from(APPLICATION_ID) {
         return Err(StoreError::ForeignDatabase { path: path.to_owned() });
+    } else if backup::taken_at_ms(&mut connection).await?.is_some() {
+        return Err(StoreError::IsBackup { path: path.to_owned() });
     }
     connection.close().await.map_err(|error| explain(path, error))
+}
+
+/// Makes sure that an open database is one of ours.
+pub(crate) async fn check_ours(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT application_id FROM pragma_application_id")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| explain(path, error))?;
+    if row.try_get::<i64, _>(0)? == i64::from(APPLICATION_ID) {
+        Ok(())
+    } else {
+        Err(StoreError::ForeignDatabase { path: path.to_owned() })
+    }
 }
 
 /// The steps from an empty database to this program's schema. A released step never changes; a new one is added.
@@ -109,6 +133,7 @@ fn migrations() -> Vec<Migration> {
         (3, "incidents", include_str!("../migrations/0003_incidents.sql")),
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
         (5, "channels", include_str!("../migrations/0005_channels.sql")),
+        (6, "halts", include_str!("../migrations/0006_halts.sql")),
     ];
     steps
         .into_iter()
@@ -119,7 +144,7 @@ fn migrations() -> Vec<Migration> {
 }
 
 /// Takes the steps that were not taken yet, each in a transaction.
-async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     const TAKEN: &str = "_sqlx_migrations";
     let told = |error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(path, error),
@@ -146,7 +171,7 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), S
     Ok(())
 }
 
-fn explain(path: &Path, error: sqlx::Error) -> StoreError {
+pub(crate) fn explain(path: &Path, error: sqlx::Error) -> StoreError {
     let path = path.to_owned();
     match Complaint::of(&error) {
         Complaint::NotADatabase => StoreError::NotADatabase { path },

@@ -19,11 +19,16 @@ pub struct Options {
     /// Bytes of write-ahead log above which a checkpoint holds the writer up, some tenth of a second, so that the log
     /// can be begun anew. Only reached under steady writing at full speed, as in a back-fill.
     pub wal_limit: u64,
+    /// Bytes that the file of the write-ahead log may keep once nothing is written and all of it is in the database;
+    /// a longer one is cut.
+    pub idle_wal_length: u64,
+    /// The longest that a read may take. A read that never ends would keep the log from being begun anew.
+    pub read_limit: Duration,
 }
 
 impl Options {
     /// The database at `path` with 4 readers, 10 s of patience with other writers, a checkpoint a second, and a
-    /// write-ahead log of some 128 MiB.
+    /// write-ahead log of some 128 MiB, 16 at rest, and 10 s for a read.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -31,6 +36,8 @@ impl Options {
             busy_timeout: Duration::from_secs(10),
             checkpoint_every: Duration::from_secs(1),
             wal_limit: 128 << 20,
+            idle_wal_length: 16 << 20,
+            read_limit: Duration::from_secs(10),
         }
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
-use crate::work::{Jobs, Work};
+use crate::work::{Jobs, Work, count_failure};
 
 /// Memory for the pages of a step.
 const CACHE_KIB: u32 = 16 << 10;
@@ -62,6 +62,7 @@ impl<S: Step> StepJob for PendingStep<S> {
     }
 
     fn answer(self: Box<Self>) {
+        count_failure(&self.result);
         // Whoever asked may have gone; the step is made all the same.
         let _ = self.reply.send(self.result);
     }

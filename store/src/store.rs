@@ -28,6 +28,7 @@ struct Shared {
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
+    refuse_before: u64,
     /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
     tasks: Mutex<Option<Tasks>>,
 }
@@ -42,7 +43,7 @@ impl Store {
     /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
     /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let Opened { writer_options, writer, steps, checkpointer, readers, watcher } =
+        let Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before } =
             open::open(&options).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
@@ -54,8 +55,14 @@ impl Store {
         let writer = Writer::new(writer_options, writer, stepper, Arc::clone(&turn), commits, progressed);
         let checkpointer = Checkpointer {
             connection: checkpointer,
+            log: {
+                let mut log = options.path.as_os_str().to_owned();
+                log.push("-wal");
+                log.into()
+            },
             every: options.checkpoint_every,
             limit: options.wal_limit,
+            idle_length: options.idle_wal_length,
             turn,
         };
         let tasks = Tasks {
@@ -69,6 +76,7 @@ impl Store {
             readers,
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
+            refuse_before,
             tasks: Mutex::new(Some(tasks)),
         })))
     }
@@ -105,12 +113,24 @@ impl Store {
         Ok(sqlx::query("PRAGMA data_version").fetch_one(watcher).await?.try_get(0)?)
     }
 
+    /// The time of the oldest block, in seconds since 1970 UTC, whose payments can still be claimed if they have no
+    /// claim: this database was put back from a backup, and what was claimed before that may be forgotten. 0 where it
+    /// never was.
+    pub fn refuse_before(&self) -> u64 {
+        self.0.refuse_before
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0.path
     }
 
     pub(crate) fn jobs(&self) -> &Jobs {
         &self.0.jobs
+    }
+
+    /// Reading connections that are lent out.
+    pub(crate) fn readers_busy(&self) -> u32 {
+        self.0.readers.busy()
     }
 
     /// A connection to read with, when one is free.

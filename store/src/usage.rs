@@ -23,11 +23,13 @@ pub(crate) async fn note(claim: &NewClaim, connection: &mut SqliteConnection) ->
     insert(claim.payment, usage.request, claim.now_ms, connection).await
 }
 
-/// A further use of a payment that the same claimant has claimed for `uses` requests.
+/// A further use of a payment that the same claimant has claimed for `uses` requests; `withheld` is why there is to be
+/// none now.
 pub(crate) async fn further(
     claim: &NewClaim,
     usage: NewUse,
     uses: u64,
+    withheld: Option<ClaimResult>,
     connection: &mut SqliteConnection,
 ) -> Result<ClaimResult, StoreError> {
     let known = sqlx::query("SELECT used_at_ms FROM uses WHERE payment_id = $1 AND request_digest = $2")
@@ -46,6 +48,9 @@ pub(crate) async fn further(
     // A claim that was made for one request has no row here, and is used up all the same.
     if used.max(1) >= uses {
         return Ok(ClaimResult::UsedUp { uses });
+    }
+    if let Some(withheld) = withheld {
+        return Ok(withheld);
     }
     insert(claim.payment, usage.request, claim.now_ms, connection).await?;
     Ok(ClaimResult::First { claimed_at_ms: claim.now_ms })

@@ -51,6 +51,18 @@ pub(crate) async fn send_claim(jobs: &Jobs, claim: NewClaim) -> Result<ClaimResu
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
+/// Counts work that the disk or another process kept from being done, under what an operator would do about it.
+pub(crate) fn count_failure<T>(result: &Result<T, StoreError>) {
+    let reason = match result {
+        Err(StoreError::Busy) => "busy",
+        Err(StoreError::DiskFull) => "disk_full",
+        Err(StoreError::DiskFailed(_)) => "disk_failed",
+        Err(StoreError::Sql(_)) => "other",
+        _ => return,
+    };
+    metrics::counter!("salt402_store_failures_total", "reason" => reason).increment(1);
+}
+
 /// What waits. Claims come in crowds and are told apart, because a group makes all of its claims in one statement.
 pub(crate) enum Work {
     Claim(Box<PendingClaim>),
@@ -68,6 +80,7 @@ pub(crate) struct PendingClaim {
 
 impl PendingClaim {
     pub(crate) fn answer(self) {
+        count_failure(&self.result);
         // Whoever asked may have gone; the claim is made all the same.
         let _ = self.reply.send(self.result);
     }
@@ -112,6 +125,7 @@ impl<W: Write> Job for Pending<W> {
     }
 
     fn answer(self: Box<Self>) {
+        count_failure(&self.result);
         let _ = self.reply.send(self.result);
     }
 }

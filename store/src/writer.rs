@@ -6,6 +6,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -117,7 +118,9 @@ impl Writer {
                 return Err(Undone::Before);
             }
         };
+        let begun = Instant::now();
         let (result, sound) = transact(&mut connection, claims, jobs).await;
+        metrics::histogram!("salt402_store_commit_seconds").record(begun.elapsed().as_secs_f64());
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
         result?;
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    async fn f20_a_full_disk_fails_what_does_not_fit_and_nothing_else() {
         let (_directory, jobs, commits) = cramped().await;
         let (before, large, after) = tokio::join!(
             send(&jobs, Keep("a", 1)),

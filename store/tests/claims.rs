@@ -220,3 +220,19 @@ async fn what_was_answered_survives_a_crash() {
     assert_eq!(claimed.len(), 40);
     assert_eq!(store.counts().await.unwrap().claims, 40);
 }
+
+#[tokio::test]
+async fn f26_a_claim_is_one_claim_whatever_the_clock_says() {
+    let fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
+    let at = |now_ms| NewClaim { now_ms, ..new_claim(1, 1) };
+    let first = fixture.store.claim(at(1_700_000_000_000)).await.unwrap();
+    assert_eq!(first, ClaimResult::First { claimed_at_ms: 1_700_000_000_000 });
+    // Set back to 1970, an hour ahead, and to the end of time.
+    for now_ms in [0, 1_700_003_600_000, i64::MAX as u64] {
+        let again = fixture.store.claim(at(now_ms)).await.unwrap();
+        assert_eq!(again, ClaimResult::Again { claimed_at_ms: 1_700_000_000_000 });
+        let rival = NewClaim { now_ms, ..new_claim(1, 2) };
+        assert_eq!(fixture.store.claim(rival).await.unwrap(), ClaimResult::Taken);
+    }
+}

@@ -54,7 +54,7 @@ async fn closing_writes_what_is_queued_and_refuses_the_rest() {
 }
 
 #[tokio::test]
-async fn one_indexer_at_a_time() {
+async fn f21_one_indexer_at_a_time() {
     let fixture = Fixture::new().await;
     let other = open(&fixture.directory).await;
     let lock = fixture.store.lock_indexing().unwrap();
@@ -103,7 +103,7 @@ async fn progress_tells_of_batches_and_of_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
+async fn f21_a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
     let fixture = Fixture::new().await;
     fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
     let mut options = options(&fixture.directory);
@@ -126,7 +126,7 @@ async fn a_write_lock_of_another_process_is_waited_for_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn the_log_does_not_grow_without_end_under_steady_writing() {
+async fn f20_the_log_does_not_grow_without_end_under_steady_writing() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = options(&directory);
     options.checkpoint_every = Duration::from_millis(10);

@@ -186,3 +186,37 @@ async fn a_payment_in_a_block_that_the_node_cannot_read_counts_once_its_receipt_
     }
     panic!("the payment was never found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f16_a_bloom_that_says_there_is_nothing_is_not_believed() {
+    let mut options = beside_citrate(1);
+    // So that the first blocks are taken by ranges.
+    options.chain.push_str("\nfinality_depth = 4\nreorg_window = 8");
+    options.idle = true;
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let payer = stack.payer();
+    let pay = async |stack: &Stack, number: u64| {
+        let reference = B256::left_padding_from(&number.to_be_bytes());
+        let (contract, payee) = (stack.deployment.salt_pay, PAYEE.parse().unwrap());
+        payer
+            .send(&payer.prepare(contract, reference, payee, number.to_string().parse().unwrap()).await)
+            .await
+    };
+    let mut paid = Vec::new();
+    for number in 1..=5 {
+        paid.push(pay(&stack, number).await);
+    }
+    stack.anvil.mine(12).await;
+    stack.up().await;
+    for number in 6..=8 {
+        paid.push(pay(&stack, number).await);
+    }
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], paid.len());
+    for proof in &paid {
+        let url = format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier);
+        assert_eq!(stack.get(&url).await.json()["payments"][0]["canonical"], true);
+    }
+    let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+    assert!(!metrics.contains("salt402_indexer_omitted_total{"), "they were in the logs: {metrics}");
+}

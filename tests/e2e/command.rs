@@ -102,3 +102,95 @@ async fn pay_pays_in_a_token_where_that_is_asked() {
     let proof = stack.payer().pay(&native).await;
     assert_eq!(stack.infer_with(&inference("in coins"), proof).await.code(), "wrong_asset");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_watched_tells_rates_line_by_line_and_without_a_verifier_what_the_database_says() {
+    use std::io::{BufRead as _, BufReader};
+    let mut stack = Stack::start(SALT402).await;
+    let watch = |stack: &Stack| {
+        let mut child = Command::new(SALT402)
+            .args(["status", "--watch", "--json", "--interval", "100", "--url", &stack.verifier, "--config"])
+            .arg(stack.config())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).expect("an object a line")))
+    };
+    let (mut child, mut lines) = watch(&stack);
+    let first = lines.next().unwrap();
+    assert_eq!(
+        (&first["ready"], &first["chains"][0]["phase"]),
+        (&Value::from(true), &Value::from("following"))
+    );
+    stack.anvil.mine(20).await;
+    let moving =
+        lines.by_ref().take(60).find(|status| status["chains"][0]["blocks_per_s"].as_u64() > Some(0));
+    assert!(moving.is_some_and(|status| status["chains"][0]["reorganizations"] == 0));
+    stack.kill();
+    let alone =
+        lines.by_ref().take(60).find(|status| status["source"] == "database").expect("the database's word");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(alone["ready"], false);
+    assert_eq!(alone["chains"][0]["network"], "local");
+    assert!(alone["chains"][0]["reason"].as_str().unwrap().contains("the indexer last wrote"), "{alone}");
+
+    let config = stack.config();
+    let ask = ["status", "--url", &stack.verifier, "--config", config.to_str().unwrap()];
+    let (output, out, _) = salt402(&stack, &ask, None).await;
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert!(out.contains("not ready") && out.contains("no verifier answers"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_a_status_is_drawn_in_place_and_a_back_fill_has_a_bar_and_elsewhere_there_is_a_log() {
+    let terminal = |command: String| {
+        let output = Command::new("timeout")
+            .args(["--kill-after=1", "--signal=INT", "6", "script", "-qec", &command, "/dev/null"])
+            .output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let mut options = StackOptions { idle: true, ..Default::default() };
+    // Slow enough to be seen.
+    options.chain = "[chains.local.overrides]\nlogs_range = 1".into();
+    let mut stack = Stack::start_with(SALT402, options).await;
+    stack.anvil.ask("anvil_mine", serde_json::json!(["0x1770"])).await;
+    let Ok(shown) = terminal(format!("{SALT402} up --config {}", stack.config().display())) else {
+        return eprintln!("skipped: there is no `script` here to make a terminal with");
+    };
+    assert!(shown.contains("local [") && shown.contains("payments/s"), "{shown}");
+    assert!(!shown.contains("back-filling"), "the bar says it: {shown}");
+
+    stack.process = Some(stack.role("up"));
+    stack.until(&format!("{}/healthz", stack.verifier), |answer| answer.body == "ok\n").await;
+    let watched =
+        terminal(format!("{SALT402} status --watch --interval 200 --url {}", stack.verifier)).unwrap();
+    assert!(watched.contains("blocks/s") && watched.contains("\u{1b}["), "{watched}");
+
+    // JSON, and no bar, where nobody looks.
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        std::fs::read_to_string(stack.config()).unwrap().replace("data = \"data\"", "data = \"other\"");
+    let path = stack.config().with_file_name("other.toml");
+    std::fs::write(&path, config.replace(stack.verifier.trim_start_matches("http://"), "127.0.0.1:0"))
+        .unwrap();
+    let log = folder.path().join("log");
+    let mut child = Command::new(SALT402)
+        .args(["index", "--config"])
+        .arg(&path)
+        .env("SALT402_LOG_FORMAT", "json")
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !std::fs::read_to_string(&log).unwrap().contains("back-filling") {
+        assert!(std::time::Instant::now() < give_up, "{}", std::fs::read_to_string(&log).unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for line in std::fs::read_to_string(&log).unwrap().lines() {
+        assert!(serde_json::from_str::<Value>(line).unwrap()["level"].is_string(), "{line}");
+    }
+}

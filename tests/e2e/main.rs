@@ -1,13 +1,23 @@
 //! The whole stack on a real anvil: contracts deployed by the real script, the real binary, real HTTP.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "these are tests"
+)]
 
+mod backup;
 mod bad_input;
 mod citrate;
 mod command;
 mod connections;
 mod crash;
+mod deep;
+mod faults;
 mod incidents;
+mod metrics;
 mod nodes;
 mod openapi;
 mod paid;

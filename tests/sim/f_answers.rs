@@ -14,7 +14,7 @@ use crate::stage::{Scene, own, transaction};
 use crate::world::CHAIN;
 
 #[test]
-fn f3_a_block_that_the_node_denies_is_asked_for_again_and_never_passed_over() {
+fn f03_a_block_that_the_node_denies_is_asked_for_again_and_never_passed_over() {
     for by_hash in [true, false] {
         let mut scene = Scene::new();
         scene.profile.logs_by_hash = by_hash;
@@ -40,7 +40,7 @@ fn f3_a_block_that_the_node_denies_is_asked_for_again_and_never_passed_over() {
 }
 
 #[test]
-fn f4_logs_of_another_block_are_refused_whole() {
+fn f04_logs_of_another_block_are_refused_whole() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 1);
     let other = scene.block(fork, 9, &[999]);
@@ -63,7 +63,7 @@ fn f4_logs_of_another_block_are_refused_whole() {
 }
 
 #[test]
-fn f4_one_transaction_in_two_blocks_of_an_answer_is_no_second_payment() {
+fn f04_one_transaction_in_two_blocks_of_an_answer_is_no_second_payment() {
     let scene = Scene::new();
     scene.grow(scene.genesis(), 0, 30);
     scene.play(async |stage| {

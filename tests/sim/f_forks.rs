@@ -1,7 +1,7 @@
-//! Reorganizations: F6, F7, F8, F9.
+//! Reorganizations: F6, F7, F9.
 
 use alloy_primitives::B256;
-use salt402_indexer::{Look, Phase};
+use salt402_indexer::Look;
 use salt402_protocol::RequestDigest;
 use salt402_store::{ClaimResult, NewClaim};
 
@@ -9,7 +9,7 @@ use crate::gate::Ask;
 use crate::stage::{Scene, Stage, own, paid, transaction};
 use crate::world::{CHAIN, Inclusion};
 
-async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
+pub(crate) async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
     let rows = stage.life.store.payments_in(CHAIN, transaction(number)).await.unwrap();
     let claim = NewClaim {
         payment: rows[0].placed.payment.id,
@@ -25,7 +25,7 @@ async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
     stage.life.store.claim(claim).await.unwrap()
 }
 
-async fn open_incidents(stage: &Stage<'_>) -> usize {
+pub(crate) async fn open_incidents(stage: &Stage<'_>) -> usize {
     stage.life.store.incidents(true, 100).await.unwrap().len()
 }
 
@@ -33,7 +33,7 @@ async fn open_incidents(stage: &Stage<'_>) -> usize {
 const MOVED: u64 = u64::MAX;
 
 #[test]
-fn f6_a_transaction_that_moves_is_on_the_chain_once_at_every_moment() {
+fn f06_a_transaction_that_moves_is_on_the_chain_once_at_every_moment() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let before = scene.block(fork, 1, &[MOVED]);
@@ -59,7 +59,7 @@ fn f6_a_transaction_that_moves_is_on_the_chain_once_at_every_moment() {
 }
 
 #[test]
-fn f6_a_grant_is_an_incident_while_its_block_is_gone_and_not_when_it_is_back() {
+fn f06_a_grant_is_an_incident_while_its_block_is_gone_and_not_when_it_is_back() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let a = scene.grow(fork, 1, 2);
@@ -81,11 +81,12 @@ fn f6_a_grant_is_an_incident_while_its_block_is_gone_and_not_when_it_is_back() {
 }
 
 #[test]
-fn f7_a_second_reorganization_during_the_first_leaves_the_third_chain_alone() {
+fn f07_a_second_reorganization_during_the_first_leaves_the_third_chain_alone() {
     for by_hash in [true, false] {
         for moment in 1..14 {
             let mut scene = Scene::new();
             scene.profile.logs_by_hash = by_hash;
+            scene.profile.finality_depth = 6;
             let fork = scene.grow(scene.genesis(), 0, 20);
             let lower = scene.shared.world().at(fork, 17).unwrap().header.hash;
             let b = scene.grow(fork, 2, 3);
@@ -108,54 +109,7 @@ fn f7_a_second_reorganization_during_the_first_leaves_the_third_chain_alone() {
 }
 
 #[test]
-fn f8_deeper_than_the_window_nothing_more_is_confirmed_and_everything_is_still_read() {
-    let scene = Scene::new();
-    let fork = scene.grow(scene.genesis(), 0, 20);
-    let a = scene.grow(fork, 1, 13);
-    scene.play(async |stage| {
-        stage.arrive().await;
-        scene.grow(fork, 2, 20);
-        stage.pass(5).await;
-        assert!(matches!(stage.phase(), Phase::Halted(_)), "{:?}", stage.phase());
-        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(a));
-        assert_eq!(stage.blocks_of(own(1, 21)).await.0.len(), 1);
-        let asked = stage.asked.len();
-        stage.pass(60).await;
-        assert_eq!(stage.asked.len(), asked, "a halted follower leaves the node alone");
-    });
-    // Nor does a restart help it, or make it forget.
-    scene.play(async |stage| {
-        stage.pass(5).await;
-        assert!(matches!(stage.phase(), Phase::Halted(_)), "{:?}", stage.phase());
-        assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(a));
-    });
-}
-
-#[test]
-fn f8_deeper_than_final_and_within_the_window_is_followed() {
-    // At the head, right after a back-fill, and after being away while the chain went on.
-    for (before, away) in [(0, 0), (30, 0), (30, 40), (3, 30)] {
-        for depth in [5, 11, 12] {
-            let scene = Scene::new();
-            let fork = scene.grow(scene.genesis(), 0, before + 20);
-            let old = scene.grow(fork, 1, depth);
-            scene.play(async |stage| {
-                stage.arrive().await;
-                assert_eq!(stage.cursor().await.map(|cursor| cursor.hash), Some(old));
-            });
-            scene.grow(fork, 2, depth + 1 + away);
-            scene.play(async |stage| {
-                stage.arrive().await;
-                stage.assert_exact().await;
-                let (on_chain, off) = stage.blocks_of(own(1, before + 21)).await;
-                assert_eq!((on_chain.len(), off.len()), (0, 1));
-            });
-        }
-    }
-}
-
-#[test]
-fn f9_until_the_new_blocks_are_read_the_old_ones_stay() {
+fn f09_until_the_new_blocks_are_read_the_old_ones_stay() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let old = scene.grow(fork, 1, 3);
@@ -176,7 +130,7 @@ fn f9_until_the_new_blocks_are_read_the_old_ones_stay() {
 }
 
 #[test]
-fn f6_a_receipt_from_before_a_reorganization_is_of_no_merged_block() {
+fn f06_a_receipt_from_before_a_reorganization_is_of_no_merged_block() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let lost = scene.block(fork, 1, &[MOVED]);
@@ -199,7 +153,7 @@ fn f6_a_receipt_from_before_a_reorganization_is_of_no_merged_block() {
 }
 
 #[test]
-fn f6_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_block_it_was_placed_in() {
+fn f06_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_block_it_was_placed_in() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let merging = {
@@ -223,7 +177,7 @@ fn f6_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_bloc
 }
 
 #[test]
-fn f6_where_blocks_are_not_merged_a_receipt_of_a_block_beside_the_chain_pays_nothing() {
+fn f06_where_blocks_are_not_merged_a_receipt_of_a_block_beside_the_chain_pays_nothing() {
     let mut scene = Scene::new();
     scene.profile.merges_blocks = false;
     let fork = scene.grow(scene.genesis(), 0, 20);

@@ -21,7 +21,7 @@ fn shows(height: u64) -> impl FnMut(&mut World, Ask) -> Option<Fate> {
 }
 
 #[test]
-fn f5_a_lower_head_alone_is_no_reorganization_and_no_sign_of_being_current() {
+fn f05_a_lower_head_alone_is_no_reorganization_and_no_sign_of_being_current() {
     let scene = Scene::new();
     scene.grow(scene.genesis(), 0, 60);
     scene.play(async |stage| {
@@ -45,7 +45,7 @@ fn f5_a_lower_head_alone_is_no_reorganization_and_no_sign_of_being_current() {
 }
 
 #[test]
-fn f5_heads_that_repeat_go_back_and_jump_lead_to_the_same_rows() {
+fn f05_heads_that_repeat_go_back_and_jump_lead_to_the_same_rows() {
     let scene = Scene::new();
     scene.grow(scene.genesis(), 0, 90);
     scene.play(async |stage| {

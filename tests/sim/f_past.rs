@@ -128,16 +128,17 @@ fn f23_the_head_is_followed_while_the_past_cannot_be_read() {
 
 #[test]
 fn f23_a_reorganization_while_the_past_is_read_neither_loses_nor_doubles() {
-    for depth in [1, 5, 12] {
+    for (depth, final_after) in [(1, 4), (4, 4), (12, 12)] {
         for moment in (0..30).step_by(3) {
             let mut scene = Scene::new();
+            scene.profile.finality_depth = final_after;
             let fork = grow_both(&scene, scene.genesis(), 0, 40);
             grow_both(&scene, fork, 1, depth);
             scene.play(async |stage| stage.arrive().await);
             scene.sources.push(second(30));
             scene.play(async |stage| {
                 stage.answer(moment).await;
-                // Deeper than what is final, at times, and never deeper than the window.
+                // Never deeper than what is final: what is deeper is not followed.
                 grow_both(&scene, fork, 2, depth + 1);
                 stage.arrive().await;
                 let head = scene.shared.world().head().hash;

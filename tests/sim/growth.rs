@@ -16,15 +16,14 @@ pub(crate) struct Growth {
     sent: Vec<Inclusion>,
     /// Heads that were left, oldest first: where the chain may go back to.
     left: Vec<B256>,
-    /// How far below the greatest height a fork may begin.
-    window: u64,
-    /// How far below it the chain may go back to what it had left. Deeper, what was left is gone for good.
+    /// How far below the greatest height a fork may begin, and the chain may go back to what it had left. Deeper, a
+    /// follower halts, as its own tests show.
     finality: u64,
 }
 
 impl Growth {
-    pub(crate) fn new(window: u64, finality: u64) -> Self {
-        Self { sent: Vec::new(), left: Vec::new(), window, finality }
+    pub(crate) fn new(finality: u64) -> Self {
+        Self { sent: Vec::new(), left: Vec::new(), finality }
     }
 
     /// The transactions that were ever sent.
@@ -50,7 +49,7 @@ impl Growth {
             self.leave(world, back);
             return Some((old.number - world.fork_height(old.hash, back), true));
         }
-        let lowest = world.highest().saturating_sub(self.window);
+        let lowest = world.highest().saturating_sub(self.finality);
         let deepest = old.number.checked_sub(lowest).filter(|deepest| *deepest > 0)?;
         let depth = if rng.percent(70) { rng.between(1, deepest.min(3)) } else { rng.between(1, deepest) };
         let fork = old.number - depth;

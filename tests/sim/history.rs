@@ -82,7 +82,7 @@ enum End {
 impl History {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let finality = if rng.percent(85) { rng.between(2, 6) } else { rng.between(36, 48) };
+        let finality = if rng.percent(85) { rng.between(4, 12) } else { rng.between(36, 48) };
         let profile = Profile {
             chain_id: CHAIN,
             logs_by_hash: rng.percent(50),
@@ -96,7 +96,7 @@ impl History {
             ..Profile::named("local").expect("there is a local profile")
         };
         let mut world = World::new(rng.hash(), 1_700_000_000);
-        let mut growth = Growth::new(profile.reorg_window, finality);
+        let mut growth = Growth::new(finality);
         let first = rng.below(50);
         growth.mine(&mut world, &mut rng, first);
         let start_block = if rng.percent(50) { 0 } else { rng.below(8) };
@@ -391,7 +391,7 @@ impl History {
 
     pub(crate) fn check_halted(&self, life: &Life) -> Result<(), Refuted> {
         match &life.health.borrow().phase {
-            Phase::Halted(why) => Err(format!("halted although every fork is within the window: {why}")),
+            Phase::Halted(why) => Err(format!("halted although no fork is deeper than what is final: {why}")),
             _ => Ok(()),
         }
     }

@@ -12,6 +12,8 @@
 mod characters;
 mod ending;
 mod f_answers;
+mod f_clocks;
+mod f_deep;
 mod f_forks;
 mod f_heads;
 mod f_lives;

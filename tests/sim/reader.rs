@@ -321,6 +321,8 @@ impl Reader {
             ClaimResult::Taken => "taken",
             ClaimResult::NotCanonical => "gone",
             ClaimResult::TooShallow { .. } => "shallow",
+            ClaimResult::Halted => "halted",
+            ClaimResult::BeforeRestore => "before restore",
             ClaimResult::UsedUp { .. } | ClaimResult::AfterLoss { .. } | ClaimResult::Exposed { .. } => {
                 "limited"
             }

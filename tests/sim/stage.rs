@@ -90,7 +90,7 @@ impl Scene {
         })
     }
 
-    fn node(&self) -> SimNode {
+    pub(crate) fn node(&self) -> SimNode {
         SimNode::alone(self.shared.clone(), self.profile.clone())
     }
 
@@ -145,24 +145,32 @@ impl Stage<'_> {
     pub(crate) async fn answer(&mut self, at_most: usize) -> usize {
         let mut given = 0;
         while given < at_most && self.life.settle().await == Standing::Asking {
-            let Some(waiting) = self.scene.shared.gate.take(0) else { break };
-            self.asked.push(waiting.ask);
             given += 1;
-            assert!(self.asked.len() < 20_000, "asks without end");
-            let mut world = self.scene.shared.world();
-            let fate = match (self.script)(&mut world, waiting.ask) {
-                Some(fate) => fate,
-                None => faults::answer(&Mood::HONEST, &mut self.rng, &world, waiting.ask, &mut self.ticks),
-            };
-            drop(world);
-            match fate {
-                Fate::Answered(answer) => {
-                    let _ = waiting.reply.send(answer);
-                }
-                Fate::Hung => self.hung.push(waiting),
+            if !self.answer_waiting() {
+                break;
             }
         }
         given
+    }
+
+    /// Answers one question, if one waits.
+    pub(crate) fn answer_waiting(&mut self) -> bool {
+        let Some(waiting) = self.scene.shared.gate.take(0) else { return false };
+        self.asked.push(waiting.ask);
+        assert!(self.asked.len() < 20_000, "asks without end");
+        let mut world = self.scene.shared.world();
+        let fate = match (self.script)(&mut world, waiting.ask) {
+            Some(fate) => fate,
+            None => faults::answer(&Mood::HONEST, &mut self.rng, &world, waiting.ask, &mut self.ticks),
+        };
+        drop(world);
+        match fate {
+            Fate::Answered(answer) => {
+                let _ = waiting.reply.send(answer);
+            }
+            Fate::Hung => self.hung.push(waiting),
+        }
+        true
     }
 
     /// Lets so many seconds pass, a tenth at a time, and answers what is asked meanwhile.

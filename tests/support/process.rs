@@ -34,6 +34,35 @@ impl Salt402 {
         Self { child, log }
     }
 
+    /// Starts it so that a write beyond a limit on file sizes is an error and not its end, as on a full disk; see
+    /// [`Salt402::limit_files`].
+    pub fn start_limitable(binary: &Path, role: &str, config: &Path) -> Self {
+        let log = config.with_extension(format!("{role}.log"));
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
+        let child = Command::new("sh")
+            // What is ignored stays ignored in the program that takes the shell's place.
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(binary)
+            .args([role, "--config"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("a shell");
+        Self { child, log }
+    }
+
+    /// Lets no file of the process grow beyond so many bytes; `None` lifts the limit. `false` where the system has no
+    /// `prlimit`.
+    pub fn limit_files(&self, bytes: Option<u64>) -> bool {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let done = Command::new("prlimit")
+            .args(["--pid", &self.child.id().to_string(), &format!("--fsize={limit}:unlimited")])
+            .status();
+        done.is_ok_and(|status| status.success())
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

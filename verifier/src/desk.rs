@@ -28,7 +28,7 @@ impl Desk {
     /// Asks for a quote.
     pub async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
         match self {
-            Self::Here(verifier) => verifier.quote(request),
+            Self::Here(verifier) => verifier.offer(request).await,
             Self::There(remote) => remote.ask("v1/quotes", request, Duration::ZERO).await,
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::judge::{self, Judgement, Question};
 use crate::limits::Admission;
-use crate::verifier::{internal, now_ms, view};
+use crate::verifier::{before_restore, chain_halted, internal, now_ms, view};
 use crate::{AfterLoss, ChainPolicy, Verifier};
 
 /// The least pause that a client is asked to keep before it shows a proof again.
@@ -127,6 +127,8 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
                 "the payment pays for {uses} requests and was used for as many: pay for this one"
             ),
         },
+        ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
+        ClaimResult::BeforeRestore => before_restore(),
         ClaimResult::NotCanonical => {
             let detail = "the block of the payment left the chain a moment ago".into();
             pending(chain, 1, Code::PaymentOrphaned, detail)
@@ -165,6 +167,8 @@ fn outcome(result: ClaimResult) -> &'static str {
         ClaimResult::Again { .. } => "again",
         ClaimResult::Taken => "taken",
         ClaimResult::UsedUp { .. } => "used_up",
+        ClaimResult::Halted => "halted",
+        ClaimResult::BeforeRestore => "before_restore",
         ClaimResult::NotCanonical => "not_on_chain",
         ClaimResult::TooShallow { .. } => "too_shallow",
         ClaimResult::AfterLoss { .. } => "after_loss",

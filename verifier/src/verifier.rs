@@ -23,6 +23,8 @@ use crate::{ChainPolicy, Policy, Waker, Watch};
 
 /// Longest name of a claimant, in characters.
 const CLAIMANT_LENGTH: usize = 128;
+/// When to ask again about a chain that is halted, in milliseconds.
+const HALTED_RETRY_MS: u64 = 30_000;
 
 /// What a verifier is made of.
 pub struct VerifierOptions {
@@ -85,6 +87,22 @@ impl Verifier {
             seats,
             version: options.version,
         }))
+    }
+
+    /// Gives a quote, unless what is paid for it could not be granted on: a chain that is halted, or a moment before
+    /// which payments are refused because the server was restored.
+    pub async fn offer(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
+        let chain = self.chain(request.chain)?;
+        if let Some(why) = chain.watch.halted(&self.0.store, request.chain).await.map_err(internal)? {
+            return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
+                .retry_after(HALTED_RETRY_MS));
+        }
+        let wait = self.0.store.refuse_before().saturating_sub(now_ms() / 1000);
+        if wait > 0 {
+            let detail = format!("the server was restored from a backup and takes payments in {wait} s");
+            return Err(Problem::new(Code::NotReady, detail).retry_after(wait * 1000));
+        }
+        self.quote(request)
     }
 
     /// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
@@ -210,6 +228,16 @@ impl Verifier {
                     Look::Nothing => verdict,
                 };
             }
+            if let Verdict::Accepted { payment, claim: None } = &verdict {
+                verdict = match self.withheld(request, chain, payment).await? {
+                    Some(withheld) => withheld,
+                    None => return Ok(verdict),
+                };
+            }
+            // A halt lasts until somebody acts: nobody waits for that.
+            if matches!(verdict, Verdict::Pending { code: Code::ChainHalted, .. }) {
+                return Ok(verdict);
+            }
             if !matches!(verdict, Verdict::Pending { .. }) || Instant::now() >= deadline {
                 return Ok(verdict);
             }
@@ -224,6 +252,24 @@ impl Verifier {
                 () = tokio::time::sleep_until(deadline) => return Ok(verdict),
             }
         }
+    }
+
+    /// Why a payment that pays for a request is not to be granted on all the same, where nobody asked for a claim, which
+    /// the store would refuse.
+    async fn withheld(
+        &self,
+        request: &VerifyRequest,
+        chain: &VerifierChain,
+        payment: &PaymentView,
+    ) -> Result<Option<Verdict>, Problem> {
+        if payment.claimed && request.usage.is_none() {
+            return Ok(None);
+        }
+        if payment.block_timestamp < self.0.store.refuse_before() {
+            return Ok(Some(before_restore()));
+        }
+        let halted = chain.watch.halted(&self.0.store, chain.policy.chain).await.map_err(internal)?;
+        Ok(halted.map(|why| chain_halted(&why)))
     }
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
@@ -285,6 +331,8 @@ impl Verifier {
                 payment_contract: policy.contract,
                 indexed: seen.indexed,
                 head: seen.head,
+                reorganizations: seen.reorganizations,
+                phase: seen.phase.map(ToOwned::to_owned),
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
@@ -364,6 +412,23 @@ fn paid_nothing(
     }
 }
 
+pub(crate) fn chain_halted(why: &str) -> Verdict {
+    Verdict::Pending {
+        code: Code::ChainHalted,
+        detail: format!(
+            "do not pay again, show the same proof later: nothing is granted on this chain now: {why}"
+        ),
+        retry_after_ms: HALTED_RETRY_MS,
+    }
+}
+
+pub(crate) fn before_restore() -> Verdict {
+    let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
+                  before then is not known: its operator has the record and can refund it"
+        .into();
+    Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
+}
+
 fn reverted() -> Verdict {
     let detail = "the transaction is in a block and was reverted: it paid nothing".into();
     Verdict::Rejected { code: Code::TransactionReverted, detail }
@@ -384,6 +449,11 @@ fn no_payment(chain: &ChainPolicy) -> Verdict {
 }
 
 pub(crate) fn internal(error: StoreError) -> Problem {
+    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
+        tracing::error!(%error, "the store cannot be written");
+        let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
+        return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);
+    }
     tracing::error!(%error, "the store failed");
     Problem::new(Code::Internal, "the index could not be read or written; nothing was granted; try again")
         .retry_after(1000)

@@ -2,14 +2,18 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use salt402_indexer::Health;
-use salt402_store::{Store, StoreError};
+use salt402_indexer::{Health, Phase};
+use salt402_protocol::ChainId;
+use salt402_store::{HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::ChainPolicy;
 
 /// Blocks that an index in another process may be behind its node's head and still be called current.
 const TOLERATED_LAG: u64 = 3;
+
+/// By how much a sign of life may be ahead of the clock.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// Where a chain's state is seen.
 #[derive(Clone, Debug)]
@@ -25,6 +29,9 @@ pub enum Watch {
 pub(crate) struct Seen {
     pub(crate) indexed: Option<u64>,
     pub(crate) head: Option<u64>,
+    /// What the follower is doing, where that is known.
+    pub(crate) phase: Option<&'static str>,
+    pub(crate) reorganizations: Option<u64>,
     /// Why the index is not current; `None` if it is.
     pub(crate) complaint: Option<String>,
 }
@@ -35,17 +42,35 @@ impl Watch {
             Self::Follower(health) => {
                 let health = health.borrow().clone();
                 let complaint = health.complaint(policy.patience);
-                Ok(Seen { indexed: health.indexed, head: health.head, complaint })
+                let phase = Some(health.phase.name());
+                let reorganizations = Some(health.reorganizations);
+                Ok(Seen { indexed: health.indexed, head: health.head, phase, reorganizations, complaint })
             }
             Self::Store => {
                 let Some(state) = store.chain_state(policy.chain).await? else {
                     let complaint = Some("nothing is indexed yet: is `salt402 index` running?".into());
-                    return Ok(Seen { indexed: None, head: None, complaint });
+                    return Ok(Seen {
+                        indexed: None,
+                        head: None,
+                        phase: None,
+                        reorganizations: None,
+                        complaint,
+                    });
                 };
                 let indexed = state.cursor.map(|cursor| cursor.number);
                 let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
                 let silence = since(state.noted_at_ms.unwrap_or(0));
-                let complaint = if silence > policy.patience {
+                // An indexer that lives writes every two seconds. A sign of life that is still to come was left before
+                // the clock was set back, and would make one that is dead look alive.
+                let ahead = state.noted_at_ms.is_some_and(|at| since(at).is_zero() && until(at) > CLOCK_STEP);
+                let complaint = if let Some(halt) = state.halt {
+                    Some(halted(halt.kind))
+                } else if ahead {
+                    Some(
+                        "the clock was set back since the indexer last wrote: is `salt402 index` running?"
+                            .into(),
+                    )
+                } else if silence > policy.patience {
                     Some(format!(
                         "the indexer last wrote {} s ago: is `salt402 index` running?",
                         silence.as_secs()
@@ -55,8 +80,38 @@ impl Watch {
                 } else {
                     None
                 };
-                Ok(Seen { indexed, head: state.head, complaint })
+                let phase = state.halt.map(|_| "halted");
+                Ok(Seen { indexed, head: state.head, phase, reorganizations: None, complaint })
             }
+        }
+    }
+
+    /// Why nothing may be granted on a chain before its operator acts; `None` where nothing hinders.
+    pub(crate) async fn halted(&self, store: &Store, chain: ChainId) -> Result<Option<String>, StoreError> {
+        if let Self::Follower(health) = self {
+            match &health.borrow().phase {
+                Phase::Halted(reason) => return Ok(Some(reason.clone())),
+                // It may have halted in its last life, and not have looked yet.
+                Phase::Starting => {}
+                _ => return Ok(None),
+            }
+        }
+        let state = store.chain_state(chain).await?;
+        Ok(state.and_then(|state| state.halt).map(|halt| halted(halt.kind)))
+    }
+}
+
+fn halted(kind: HaltKind) -> String {
+    match kind {
+        HaltKind::Fork => {
+            "the chain was reorganized deeper than what counts as final; `salt402 chain resume` shows \
+                           what would leave it, and accepts it"
+                .into()
+        }
+        HaltKind::Genesis => {
+            "the node is on another chain than the stored one, or the chain was reset; `salt402 chain \
+                              resume` says what to do"
+                .into()
         }
     }
 }
@@ -64,4 +119,56 @@ impl Watch {
 fn since(milliseconds: u64) -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(milliseconds))
+}
+
+fn until(milliseconds: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(milliseconds).saturating_sub(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::{Address, B256};
+    use salt402_store::Options;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn f26_an_indexer_that_died_before_the_clock_was_set_back_is_not_taken_for_alive() {
+        let chain = ChainId::CITRATE;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(directory.path().join("watch.db"))).await.unwrap();
+        store.pin_chain(chain, B256::ZERO).await.unwrap();
+        store.note_head(chain, 0).await.unwrap();
+        let policy = ChainPolicy {
+            chain: ChainId::CITRATE,
+            network: "citrate".into(),
+            contract: Address::repeat_byte(0xc0),
+            confirmations: 1,
+            depths: Vec::new(),
+            final_at: 101,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            after_loss: crate::AfterLoss::default(),
+            symbol: "SALT".into(),
+            decimals: 18,
+            block_time: Duration::from_secs(2),
+            patience: Duration::from_secs(10),
+        };
+        assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());
+        let now = store.chain_state(chain).await.unwrap().unwrap().noted_at_ms.unwrap();
+        for (noted_at_ms, wanted) in
+            [(now + 3_600_000, Some("set back")), (now - 3_600_000, Some("last wrote 36")), (now, None)]
+        {
+            store.note_head_at(chain, 0, noted_at_ms).await.unwrap();
+            let complaint = Watch::Store.look(&store, &policy).await.unwrap().complaint;
+            let fits = match wanted {
+                Some(words) => complaint.as_ref().is_some_and(|told| told.contains(words)),
+                None => complaint.is_none(),
+            };
+            assert!(fits, "{noted_at_ms}: {complaint:?}");
+        }
+    }
 }

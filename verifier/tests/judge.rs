@@ -375,3 +375,32 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     other.placed.payment.asset = Asset::Token(token);
     assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongAsset));
 }
+
+#[test]
+fn f26_a_clock_that_is_set_back_or_forward_takes_no_payment_away_and_grants_none_twice() {
+    let (requirement, payment) = bare();
+    let policy = Policy::default();
+    let at = |now, payment: &IndexedPayment| {
+        decide_at(now, &policy, &requirement, None, std::slice::from_ref(payment))
+    };
+    // What was paid in its quote's time stays paid, whatever our clock says meanwhile: the block's time decides. Only
+    // a jump beyond the oldest payment that is accepted refuses.
+    for now in [0, NOW - 86_400, NOW - 3600, NOW - 1, NOW, NOW + 3600, NOW + policy.max_age.as_secs()] {
+        assert_eq!(at(now, &payment), Judgement::Paid(0), "at {now}");
+        let mine = IndexedPayment { claim: claimed_by(requirement.request_digest, "me"), ..payment.clone() };
+        assert_eq!(at(now, &mine), Judgement::Paid(0), "a claim is found again at {now}");
+        let other =
+            IndexedPayment { claim: claimed_by(requirement.request_digest, "other"), ..payment.clone() };
+        assert_eq!(code(&at(now, &other)), Some(Code::AlreadyClaimed), "at {now}");
+    }
+    assert_eq!(code(&at(NOW + policy.max_age.as_secs() + 1, &payment)), Some(Code::PaymentExpired));
+    // A quote that is presented binds alike.
+    let quote = policy.clock.random(terms(&requirement), NOW, [7; 16]);
+    let id = key().seal(&quote);
+    let payment = paid(id.reference());
+    for now in [0, NOW - 3600, NOW, NOW + 3600] {
+        let judged =
+            decide_at(now, &policy, &requirement, Some((&id, &quote)), std::slice::from_ref(&payment));
+        assert_eq!(judged, Judgement::Paid(0), "at {now}");
+    }
+}

@@ -1,12 +1,17 @@
 //! What each command does.
 
+mod backup;
+mod chain;
 mod check;
 mod explain;
 mod incidents;
 mod pay;
 mod run;
 mod status;
+mod watching;
 
+pub(crate) use backup::{backup, restore};
+pub(crate) use chain::resume;
 pub(crate) use check::{check, example};
 pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;

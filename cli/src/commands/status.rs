@@ -1,16 +1,19 @@
-//! `salt402 status`: how a running salt402 is doing.
+//! `salt402 status`: how a running salt402 is doing, or what its database says when none runs.
 
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use salt402_protocol::Problem;
-use salt402_protocol::api::StatusResponse;
+use salt402_store::{ChainOverview, HaltKind, Overview};
+use serde_json::{Value, json};
 
+use super::watching::Watching;
 use crate::args::StatusArgs;
-use crate::config::{behind_socket, unix_path, verifier_token_of_environment};
+use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environment};
 
-/// Asks and prints, once or every second. Succeeds while everything is ready.
+/// Asks and prints, once or again and again. Succeeds while everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
     let (client, base) = match unix_path(&args.url) {
@@ -19,24 +22,28 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     };
     let client = client.build()?;
     let url = base.join("v1/status")?;
+    let mut watching = Watching::new(args.json);
     loop {
-        let status = ask(&client, &url, &args.url).await;
-        match &status {
-            Ok(status) => print(status, args.json)?,
-            Err(error) if args.watch => tracing::warn!("{error:#}"),
-            Err(_) => {}
-        }
+        let status = match ask(&client, &url, &args.url).await {
+            Ok(status) => Ok(status),
+            Err(error) => read(&args.at.config).await.ok_or(error),
+        };
         if !args.watch {
-            return status.map(|status| if status.ready { ExitCode::SUCCESS } else { ExitCode::from(2) });
+            let status = status?;
+            print(&status, args.json)?;
+            let ready = status["ready"] == true;
+            return Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(2) });
         }
+        watching.show(status)?;
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(Duration::from_millis(args.interval)) => {}
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
         }
     }
 }
 
-async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<StatusResponse> {
+/// The verifier's status. Not read into a type, so that what a newer verifier says is shown too.
+async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<Value> {
     let mut request = client.get(url.clone());
     if let Some(token) = verifier_token_of_environment() {
         request = request.bearer_auth(token);
@@ -48,32 +55,73 @@ async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow:
         let problem: Problem = response.json().await.context("the answer is no salt402's")?;
         bail!("{}: {}", problem.title, problem.detail);
     }
-    response.json().await.context("the answer is no salt402's")
+    let status: Value = response.json().await.context("the answer is no salt402's")?;
+    if status["chains"].is_array() { Ok(status) } else { bail!("the answer is no salt402's") }
+}
+
+/// The same from the database of a configuration, where no verifier answers; `None` where there is none to be read.
+async fn read(config: &Path) -> Option<Value> {
+    let config = Config::load(config).ok()?;
+    let overview = Overview::read(&config.database()).await.ok()?;
+    let name = |chain: &ChainOverview| {
+        let named = config
+            .chains
+            .iter()
+            .find(|(name, known)| known.profile(name).is_ok_and(|profile| profile.chain_id == chain.chain));
+        named.map_or_else(|| "not configured".to_owned(), |(name, _)| name.clone())
+    };
+    let chains: Vec<Value> = overview
+        .chains
+        .iter()
+        .map(|chain| {
+            json!({
+                "chain": chain.chain,
+                "network": name(chain),
+                "indexed": chain.indexed,
+                "head": chain.head,
+                "phase": chain.halt.map(|_| "halted"),
+                "payments": chain.payments,
+                "ready": false,
+                "reason": reason(chain),
+            })
+        })
+        .collect();
+    Some(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "source": "database",
+        "ready": false,
+        "chains": chains,
+        "open_incidents": overview.open_incidents,
+        "claims": overview.claims,
+    }))
+}
+
+fn reason(chain: &ChainOverview) -> String {
+    let silence = match chain.noted_at_ms {
+        Some(at) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let silence = now.saturating_sub(Duration::from_millis(at)).as_secs();
+            format!("no verifier answers; the indexer last wrote {silence} s ago")
+        }
+        None => "no verifier answers, and the indexer never wrote".to_owned(),
+    };
+    match chain.halt.map(|halt| halt.kind) {
+        None => silence,
+        Some(HaltKind::Fork) => {
+            format!("{silence}; the chain is halted by a deep reorganization: see `salt402 chain resume`")
+        }
+        Some(HaltKind::Genesis) => {
+            format!("{silence}; the chain is halted, as the node is on another: see `salt402 chain resume`")
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the status is what the command is for")]
-fn print(status: &StatusResponse, json: bool) -> anyhow::Result<()> {
+fn print(status: &Value, json: bool) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string(status)?);
-        return Ok(());
+    } else {
+        super::watching::lines(status, None).iter().for_each(|line| println!("{line}"));
     }
-    let known = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    println!("salt402 {}: {}", status.version, if status.ready { "ready" } else { "not ready" });
-    for chain in &status.chains {
-        println!(
-            "  {} ({}): block {} of {}, {} payments through {}{}",
-            chain.network,
-            chain.chain,
-            known(chain.indexed),
-            known(chain.head),
-            chain.payments,
-            chain.payment_contract,
-            chain.reason.as_ref().map(|reason| format!("\n    not current: {reason}")).unwrap_or_default(),
-        );
-    }
-    println!(
-        "  {} payments claimed, {} requests waiting, {} open incidents",
-        status.claims, status.waiting, status.open_incidents
-    );
     Ok(())
 }

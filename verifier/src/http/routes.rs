@@ -101,7 +101,7 @@ pub(super) async fn quotes(
     State(verifier): State<Verifier>,
     StrictJson(request): StrictJson<QuoteRequest>,
 ) -> Result<Json<QuoteResponse>, Fault> {
-    Ok(Json(verifier.quote(&request)?))
+    Ok(Json(verifier.offer(&request).await?))
 }
 
 /// Was this paid? With `claim`, use it up; with `wait_ms`, wait for it

@@ -1,0 +1,47 @@
+//! `salt402 backup` and `salt402 restore`.
+
+use std::process::ExitCode;
+
+use salt402_store::Store;
+
+use crate::args::{BackupArgs, RestoreArgs};
+use crate::config::Config;
+use crate::progress;
+
+/// Copies the database of a configuration.
+#[expect(clippy::print_stdout, reason = "the result is what the command is for")]
+pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let bar = progress::bytes("backup");
+    let told = |done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+        if !progress::shown() {
+            tracing::info!(bytes = done, of, "copying");
+        }
+    };
+    let made = salt402_store::backup(&config.database(), &args.file, told).await?;
+    bar.finish_and_clear();
+    println!("{}: {} bytes, checked and on disk", args.file.display(), made.bytes);
+    println!("  keep the quote key too: it is not in it");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a copy in the place of the database of a configuration.
+#[expect(clippy::print_stdout, reason = "the result is what the command is for")]
+pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let database = config.database();
+    // A service that runs on a database whose file was taken from under it would go on writing to the old one.
+    let _alone = Store::reserve_indexing(&database)?;
+    let restored = salt402_store::restore(&args.file, &database, config.verifier.policy().clock_skew).await?;
+    println!("{}: restored", database.display());
+    println!(
+        "  payments in blocks before {} (seconds since 1970 UTC) that have no claim are refused as \
+         payment_before_restore, as they may have been used after the backup was taken",
+        restored.refuse_before
+    );
+    println!("  {} claims had no answer in the backup and count as answered", restored.closed);
+    println!("  quotes are given again from that moment on; start salt402");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,82 @@
+//! A look into a database from outside: by a command beside the service, or when there is no service.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use salt402_protocol::ChainId;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::columns::Columns as _;
+use crate::halt::{self, Halt};
+use crate::{StoreError, open};
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// Its chains.
+    pub chains: Vec<ChainOverview>,
+    /// Payments claimed so far, on all chains.
+    pub claims: u64,
+    /// Incidents that are open.
+    pub open_incidents: u64,
+}
+
+/// What it holds of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainOverview {
+    /// The chain.
+    pub chain: ChainId,
+    /// The newest block whose payments are stored.
+    pub indexed: Option<u64>,
+    /// The node's newest block when the indexer last said so.
+    pub head: Option<u64>,
+    /// When the indexer last said anything, in milliseconds since 1970 UTC.
+    pub noted_at_ms: Option<u64>,
+    /// Why it is not followed further before the operator acts.
+    pub halt: Option<Halt>,
+    /// Payments on the chain.
+    pub payments: u64,
+}
+
+impl Overview {
+    /// Reads a database that is there, in use or not, and changes nothing: neither is it made, nor brought to this
+    /// program's schema.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignDatabase`] where it is another program's; [`StoreError::Sql`] where its schema is older
+    /// than this program's, until the service was started once.
+    pub async fn read(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            let source = Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound));
+            return Err(StoreError::File { path: path.to_owned(), source });
+        }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+        let mut connection = options.connect().await.map_err(|error| open::explain(path, error))?;
+        open::check_ours(path, &mut connection).await?;
+        let rows = sqlx::query(
+            "SELECT c.chain_id, c.cursor_number, c.head_number, c.noted_at_ms, c.payments, c.claims,
+                    h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash,
+                    (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS open_incidents
+             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             ORDER BY c.chain_id",
+        )
+        .fetch_all(&mut connection)
+        .await?;
+        let _ = connection.close().await;
+        let mut overview = Self { chains: Vec::with_capacity(rows.len()), claims: 0, open_incidents: 0 };
+        for row in &rows {
+            overview.claims += row.number("claims")?;
+            overview.open_incidents = row.number("open_incidents")?;
+            overview.chains.push(ChainOverview {
+                chain: row.chain("chain_id")?,
+                indexed: row.maybe_number("cursor_number")?,
+                head: row.maybe_number("head_number")?,
+                noted_at_ms: row.maybe_number("noted_at_ms")?,
+                halt: halt::of(row)?,
+                payments: row.number("payments")?,
+            });
+        }
+        Ok(overview)
+    }
+}

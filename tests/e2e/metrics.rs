@@ -1,0 +1,181 @@
+//! The page of metrics says what the program says, and the alerts use nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use reqwest::StatusCode;
+use salt402_tests::{Stack, StackOptions, inference, root};
+
+use crate::SALT402;
+
+/// A metric as the page has it.
+struct Documented {
+    kind: String,
+    labels: BTreeSet<String>,
+}
+
+fn page() -> BTreeMap<String, Documented> {
+    let text = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let mut metrics = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| `salt402_")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, kind, labels, meaning] = cells[..] else { panic!("four cells: {line}") };
+        assert!(meaning.len() > 10, "{line}");
+        let labels = labels.split(',').map(str::trim).filter(|label| !label.is_empty());
+        let documented =
+            Documented { kind: kind.to_owned(), labels: labels.map(ToOwned::to_owned).collect() };
+        assert!(metrics.insert(name.trim_matches('`').to_owned(), documented).is_none(), "twice: {line}");
+    }
+    assert!(metrics.len() > 20);
+    metrics
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names of metrics in a text: whatever begins so and goes on with small letters, digits and underscores.
+fn names(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (start, _) in text.match_indices("salt402_") {
+        let name: String = text[start..]
+            .chars()
+            .take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_')
+            .collect();
+        found.insert(name);
+    }
+    found
+}
+
+#[test]
+fn every_metric_of_the_sources_is_on_the_page_and_every_one_on_the_page_is_in_the_sources() {
+    let mut used = BTreeSet::new();
+    for floor in ["chain", "store", "indexer", "verifier", "gateway", "cli"] {
+        let mut files = Vec::new();
+        sources(&root().join(floor).join("src"), &mut files);
+        for file in files {
+            let text = std::fs::read_to_string(file).unwrap();
+            for macro_name in ["counter!(", "gauge!(", "histogram!("] {
+                for (at, _) in text.match_indices(macro_name) {
+                    let argument = text[at + macro_name.len()..].trim_start();
+                    let name = argument.strip_prefix('"').and_then(|rest| rest.split('"').next());
+                    used.insert(
+                        name.unwrap_or_else(|| panic!("a metric without a plain name: {argument:.60}"))
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+    }
+    let documented: BTreeSet<String> = page().into_keys().collect();
+    assert_eq!(used, documented);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_running_service_says_is_what_the_page_says() {
+    let mut stack =
+        Stack::start_with(SALT402, StackOptions { gateway: "wait_ms = 0".into(), ..Default::default() })
+            .await;
+    let body = inference("measured");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.infer_with(&body, proof).await.status, StatusCode::OK);
+    stack.infer_with(&inference("not paid"), proof).await;
+    stack.infer_with(&inference("nobody"), salt402_protocol::B256::repeat_byte(9)).await;
+    stack.anvil.reorg(1).await;
+    let metrics = format!("{}/metrics", stack.verifier);
+    stack
+        .until(&metrics, |answer| answer.body.contains("salt402_incidents_open{database=\"salt402.db\"} 1"))
+        .await;
+    let scraped = stack.get(&metrics).await.body;
+
+    let page = page();
+    let mut seen = BTreeSet::new();
+    for line in scraped.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            let documented = page.get(name).unwrap_or_else(|| panic!("{name} is not on the page"));
+            assert_eq!(documented.kind, kind, "{name}");
+            seen.insert(name.to_owned());
+        } else if !line.starts_with('#') && !line.is_empty() {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
+                name.strip_suffix(end)
+                    .filter(|base| page.get(*base).is_some_and(|metric| metric.kind == "histogram"))
+            });
+            let documented = page.get(base.unwrap_or(name)).unwrap_or_else(|| panic!("{line}"));
+            let labels = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
+            let labels: BTreeSet<String> = labels
+                .split(',')
+                .filter_map(|label| label.split_once('=').map(|(name, _)| name.to_owned()))
+                .filter(|label| label != "le")
+                .collect();
+            assert_eq!(labels, documented.labels, "{line}");
+        }
+    }
+    for wanted in [
+        "salt402_indexer_lag_seconds",
+        "salt402_indexer_phase",
+        "salt402_indexer_reorganization_depth",
+        "salt402_store_commit_seconds",
+        "salt402_store_wal_bytes",
+        "salt402_store_queue",
+        "salt402_store_disk_free_bytes",
+        "salt402_verdicts_total",
+        "salt402_gateway_executions_total",
+        "salt402_402_total",
+        "salt402_incidents_open",
+    ] {
+        assert!(seen.contains(wanted), "{wanted} is missing:\n{scraped}");
+    }
+    assert!(
+        scraped.contains("salt402_indexer_phase{chain=\"eip155:40204\",phase=\"following\"} 1"),
+        "{scraped}"
+    );
+    assert!(
+        scraped.contains("salt402_indexer_reorganization_depth_bucket{chain=\"eip155:40204\",le=\"1\"} 1"),
+        "{scraped}"
+    );
+}
+
+#[test]
+fn alerts_are_sound_use_documented_metrics_and_are_all_explained() {
+    let (page, text) = (page(), std::fs::read_to_string(root().join("docs/alerts.yml")).unwrap());
+    let told = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let rules: serde_json::Value = serde_yaml_ng::from_str(&text).expect("YAML");
+    let rules = rules["groups"][0]["rules"].as_array().expect("rules");
+    assert!(rules.len() > 10);
+    for rule in rules {
+        let name = rule["alert"].as_str().expect("a name");
+        assert!(told.contains(&format!("| `{name}` |")), "{name} is not explained in docs/metrics.md");
+        assert!(
+            rule["labels"]["severity"].is_string() && rule["annotations"]["summary"].is_string(),
+            "{name}"
+        );
+        let expression = rule["expr"].as_str().expect("an expression");
+        for metric in names(expression) {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| metric.strip_suffix(end));
+            let known = page.contains_key(&metric)
+                || base.and_then(|base| page.get(base)).is_some_and(|metric| metric.kind == "histogram");
+            assert!(known, "{name} uses {metric}, which nobody sets");
+        }
+    }
+    let explained = told.lines().filter(|line| line.starts_with("| `Salt402")).count();
+    assert_eq!(explained, rules.len(), "an alert is explained that is not in the file");
+    // Where Prometheus is at hand, it has the last word.
+    if let Ok(checked) = std::process::Command::new("promtool")
+        .args(["check", "rules"])
+        .arg(root().join("docs/alerts.yml"))
+        .output()
+    {
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
