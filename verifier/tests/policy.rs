@@ -9,6 +9,7 @@ use std::time::Duration;
 use salt402_chain::Receipt;
 use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
 use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
+use salt402_store::IncidentFilter;
 use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Rate};
 use shop::{Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
 
@@ -106,14 +107,20 @@ async fn an_operator_may_settle_a_loss_or_ignore_it() {
     operator.chain.after_loss = AfterLoss::Refuse;
     let shop = after_a_loss(&operator).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::PayerRefused));
-    let incident = shop.verifier.incidents(true, 1).await.unwrap().incidents.remove(0);
+    let incident = shop
+        .verifier
+        .incidents(&IncidentFilter { open: Some(true), ..IncidentFilter::default() }, 1)
+        .await
+        .unwrap()
+        .incidents
+        .remove(0);
     assert_eq!(incident.payer, Some(Address::repeat_byte(7)));
     // Somebody who waits is granted when it is settled.
     let patient = VerifyRequest { wait_ms: 20_000, ..proof(2, 2, 5) };
     let settle = async { shop.store.settle_incident(incident.id, "paid by hand".into()).await.unwrap() };
     let (verdict, settled) = tokio::join!(shop.verifier.verify(&patient), settle);
     assert_eq!((granted(verdict), settled), (Ok(true), true));
-    let incident = shop.verifier.incidents(false, 1).await.unwrap().incidents.remove(0);
+    let incident = shop.verifier.incidents(&IncidentFilter::default(), 1).await.unwrap().incidents.remove(0);
     assert_eq!(incident.settled.as_deref(), Some("paid by hand"));
 
     operator.chain.after_loss = AfterLoss::Ignore;

@@ -76,6 +76,7 @@ pub(crate) fn tariff(data: &[u8]) {
         methods: Vec::new(),
         amount: Amount(U256::from(amount)),
         description: String::new(),
+        uses: 1,
     };
     let tariff = Tariff { rules: vec![rule(0), rule(5)], others_pass: false };
     let target = lines.next().unwrap_or_default();
