@@ -109,7 +109,7 @@ bench: contracts ## Measure what design promises; B=B2 picks one
 
 .PHONY: coverage
 coverage: setup ## The share of the contracts' lines and branches that tests run
-	FORGE_SNAPSHOT_CHECK=false $(call apart,coverage) forge coverage --report summary \
+	FOUNDRY_PROFILE=coverage FORGE_SNAPSHOT_CHECK=false $(call apart,coverage) forge coverage --report summary \
 		--no-match-path 'tests/forge/{gas,script}/*' --no-match-coverage '(tests|script|node_modules)'
 
 .PHONY: gas

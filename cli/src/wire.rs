@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use salt402_chain::{Node, RpcNode};
+use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Missing};
 use salt402_protocol::{Source, SourceKind};
@@ -98,8 +98,7 @@ impl Process {
             self.locks.push(store.lock_indexing()?);
         }
         for chain in &chains {
-            let node: Arc<dyn Node> =
-                Arc::new(RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?);
+            let node = self.nodes(chain, &store, stop).await?;
             let watch =
                 if parts.index { self.follow(chain, Arc::clone(&node), &store, stop) } else { Watch::Store };
             let missing = Missing::new(node, store.clone(), follower_options(chain));
@@ -134,6 +133,28 @@ impl Process {
         };
         bound.serve(&mut self.tasks, router, stop);
         Ok(Some(verifier))
+    }
+
+    /// The nodes of a chain as one, and a task that looks after them.
+    async fn nodes(
+        &mut self,
+        chain: &ResolvedChain,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Arc<dyn Node>> {
+        let pool = chain.nodes.connect(&chain.profile)?;
+        if let Some(known) = store.chain_state(chain.profile.chain_id).await? {
+            pool.expect_genesis(known.genesis);
+        }
+        let (watched, stop) = (pool.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = watched.watch() => {}
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+        Ok(Arc::new(pool))
     }
 
     /// Incidents are counted by every process over the database, and told by the one that indexes.

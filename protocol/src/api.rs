@@ -310,4 +310,29 @@ pub struct ChainStatus {
     /// If not, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The nodes that are asked, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// How one node of a chain is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeStatus {
+    /// Its host and port; nothing else of its address is told.
+    pub host: String,
+    /// `ready`, `suspect` (fails often, or stands still), `lagging`, `resting` (failed a moment ago) or `ejected`
+    /// (on another chain).
+    pub state: String,
+    /// Whether it is asked only while no other is ready.
+    #[serde(default)]
+    pub fallback: bool,
+    /// Whether the newest unit of work was its own.
+    #[serde(default)]
+    pub serving: bool,
+    /// The newest block that it has shown.
+    pub head: Option<u64>,
+    /// Why it is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

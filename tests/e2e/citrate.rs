@@ -80,6 +80,7 @@ async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
     stack.indexed(stack.anvil.height().await).await;
     assert_eq!(stack.status().await["chains"][0]["payments"], 9);
     assert!(stack.citrate.as_ref().unwrap().widest() <= 1000);
+    assert_eq!(stack.citrate.as_ref().unwrap().refused(), 0, "more was asked than the node allows");
     for transaction in transactions {
         let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
         let known = stack.get(&url).await.json();
@@ -155,4 +156,33 @@ async fn a_transaction_that_reverted_or_paid_nobody_is_refused_at_once() {
         assert!(answer.headers.contains_key("x-payment-details"));
     }
     assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_a_block_that_the_node_cannot_read_counts_once_its_receipt_is_found() {
+    let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let citrate = stack.citrate.as_ref().unwrap();
+    let body = inference("unreadable");
+    let details = stack.quote(&body).await;
+    citrate.lose_block(stack.anvil.height().await + 1);
+    let proof = stack.payer().pay(&details).await;
+    stack.anvil.mine(2).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 0);
+
+    // What the node does not find may be there all the same: nobody is led to pay again.
+    stack.citrate.as_ref().unwrap().lose_receipts(1_000_000);
+    let answer = stack.infer_with(&body, proof).await;
+    assert_ne!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
+    stack.citrate.as_ref().unwrap().lose_receipts(0);
+    for _ in 0..40 {
+        let answer = stack.infer_with(&body, proof).await;
+        if answer.status == StatusCode::OK {
+            assert_eq!(stack.upstream.asked(), 1);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the payment was never found");
 }

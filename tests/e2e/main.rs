@@ -8,6 +8,7 @@ mod command;
 mod connections;
 mod crash;
 mod incidents;
+mod nodes;
 mod openapi;
 mod paid;
 mod policy;

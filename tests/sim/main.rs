@@ -9,11 +9,13 @@
     reason = "these are tests"
 )]
 
+mod characters;
 mod ending;
 mod f_answers;
 mod f_forks;
 mod f_heads;
 mod f_lives;
+mod f_nodes;
 mod f_past;
 mod faults;
 mod gate;

@@ -276,7 +276,7 @@ impl Verifier {
     pub async fn status(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
-        for VerifierChain { policy, watch, .. } in self.0.chains.values() {
+        for VerifierChain { policy, watch, missing } in self.0.chains.values() {
             let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
             chains.push(ChainStatus {
                 chain: policy.chain,
@@ -287,6 +287,7 @@ impl Verifier {
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
+                nodes: missing.nodes(),
             });
         }
         let waiting = self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits());

@@ -5,6 +5,7 @@ mod connections;
 mod forward_auth;
 mod gateway;
 mod limits;
+mod nodes;
 mod payment;
 mod policy;
 mod secret;

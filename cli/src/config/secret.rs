@@ -151,6 +151,31 @@ pub(crate) fn api_key(
     }
 }
 
+/// A node's bearer token, if one is configured.
+pub(crate) fn bearer(
+    key: &str,
+    variable: Option<&str>,
+    file: Option<&Path>,
+    folder: &Path,
+) -> Result<Option<String>, ConfigError> {
+    if let Some(variable) = variable {
+        return match std::env::var(variable) {
+            Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
+            _ => {
+                let what = format!("the environment variable {variable} is not set");
+                Err(ConfigError::value(format!("{key}.bearer_env"), what))
+            }
+        };
+    }
+    let Some(file) = file else { return Ok(None) };
+    let value = |what: String| ConfigError::value(format!("{key}.bearer_file"), what);
+    let secret = String::from_utf8(read(&folder.join(file)).map_err(value)?);
+    match secret {
+        Ok(secret) if !secret.is_empty() => Ok(Some(secret)),
+        _ => Err(value("expected a token in one line of text".to_owned())),
+    }
+}
+
 fn make(source: &str, secret: &[u8]) -> Result<QuoteKey, ConfigError> {
     QuoteKey::new(secret).map_err(|error| ConfigError::value(source, error.to_string()))
 }
