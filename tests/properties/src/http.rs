@@ -75,7 +75,6 @@ pub(crate) fn tariff(data: &[u8]) {
         path: lines.next().unwrap_or_default().to_owned(),
         methods: Vec::new(),
         amount: Amount(U256::from(amount)),
-        uses: 1,
         description: String::new(),
         uses: 1,
     };
