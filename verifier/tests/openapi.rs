@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use salt402_protocol::{Address, Asset, ChainId, Code, QuoteKey};
 use salt402_store::{Options, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Tariff, router};
-use salt402_verifier::{Desk, Policy, Verifier, VerifierOptions, Waker};
+use salt402_verifier::{AccountLimits, Desk, Policy, Verifier, VerifierOptions, Waker};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -21,7 +21,8 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(&store),
         store,
-        key: QuoteKey::new(&[1; 32]).unwrap(),
+        keys: QuoteKey::new(&[1; 32]).unwrap().into(),
+        accounts: AccountLimits::default(),
         policy: Policy::default(),
         chains: Vec::new(),
         version: "test".into(),
@@ -37,7 +38,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     };
     let auth = ForwardAuth { door, tariff: Tariff::default(), again_within: Duration::ZERO };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    router(verifier, ApiOptions { metrics: Some(metrics), auth: Some(auth), token: None })
+    router(verifier, ApiOptions { metrics: Some(metrics), auth: Some(auth), ..ApiOptions::default() })
 }
 
 async fn ask(api: &Router, method: &str, path: &str) -> (StatusCode, Value) {

@@ -75,8 +75,8 @@ pub(crate) fn tariff(data: &[u8]) {
         path: lines.next().unwrap_or_default().to_owned(),
         methods: Vec::new(),
         amount: Amount(U256::from(amount)),
-        uses: 1,
         description: String::new(),
+        uses: 1,
     };
     let tariff = Tariff { rules: vec![rule(0), rule(5)], others_pass: false };
     let target = lines.next().unwrap_or_default();
