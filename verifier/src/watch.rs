@@ -144,6 +144,7 @@ mod tests {
             chain: ChainId::CITRATE,
             network: "citrate".into(),
             contract: Address::repeat_byte(0xc0),
+            other_contracts: Vec::new(),
             confirmations: 1,
             depths: Vec::new(),
             final_at: 101,
