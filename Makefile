@@ -80,9 +80,22 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs, proofs, and 10,000 simulated histories
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, and 10,000 simulated histories
 	FOUNDRY_PROFILE=long forge test
+	$(MAKE) fuzz FUZZ=277
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories
+
+CARGO_FUZZ := 0.13.2
+# Seconds for each parser.
+FUZZ ?= 10
+
+.PHONY: fuzz
+fuzz: ## Fuzz every parser at the edge; FUZZ=60 is the seconds for each
+	@cargo fuzz --version 2>/dev/null | grep -q ' $(CARGO_FUZZ)$$' || cargo install --locked cargo-fuzz@$(CARGO_FUZZ)
+	@# libFuzzer's instrumentation is a flag of nightly compilers; the stable one has it too. No sanitizer: the code is safe Rust.
+	@set -e; for target in $$(cargo fuzz list --fuzz-dir fuzz); do \
+		echo "fuzzing $$target for $(FUZZ) s"; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir fuzz -s none $$target -- -max_total_time=$(FUZZ) -max_len=4096 -timeout=5 -verbosity=0; done
 
 .PHONY: prove
 prove: setup .venv/.halmos-$(HALMOS) ## Prove for all inputs that the contracts conserve money (halmos)
@@ -96,7 +109,7 @@ bench: contracts ## Measure what design promises; B=B2 picks one
 
 .PHONY: coverage
 coverage: setup ## The share of the contracts' lines and branches that tests run
-	FORGE_SNAPSHOT_CHECK=false $(call apart,coverage) forge coverage --report summary \
+	FOUNDRY_PROFILE=coverage FORGE_SNAPSHOT_CHECK=false $(call apart,coverage) forge coverage --report summary \
 		--no-match-path 'tests/forge/{gas,script}/*' --no-match-coverage '(tests|script|node_modules)'
 
 .PHONY: gas

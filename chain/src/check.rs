@@ -70,6 +70,23 @@ pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> 
     Ok(logs.into_iter().map(|(_, log)| log).collect())
 }
 
+/// All logs of a block's receipts, in their order, each of that block.
+pub(crate) fn logs_of(answer: Vec<wire::Log>, block: &Header) -> Result<Vec<Log>, NodeError> {
+    let logs: Vec<Log> = answer.into_iter().map(mined).collect::<Result<_, _>>()?;
+    match logs.iter().find(|log| log.block_hash != block.hash || log.block_number != block.number) {
+        Some(log) => {
+            Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
+        }
+        None => Ok(logs),
+    }
+}
+
+/// A log as it stands in a receipt's encoding.
+pub(crate) fn bare(log: &wire::Log) -> Result<alloy_primitives::Log, NodeError> {
+    alloy_primitives::Log::new(log.address, log.topics.clone(), log.data.clone())
+        .ok_or_else(|| NodeError::Malformed { what: "a log has more than four topics".to_owned() })
+}
+
 /// The receipt; `None` for a transaction that is known and not mined.
 pub(crate) fn receipt(receipt: wire::Receipt, transaction: B256) -> Result<Option<Receipt>, NodeError> {
     if receipt.transaction_hash != transaction {

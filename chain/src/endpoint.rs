@@ -23,6 +23,21 @@ pub struct Endpoint {
     pub timeout: Duration,
     /// The longest answer that is read, in bytes.
     pub max_answer_bytes: usize,
+    /// What the node may be asked; `None`: what the profile says of the network's nodes.
+    pub allowance: Option<Allowance>,
+    /// The longest rest that the node can make us take when it says that it is asked too often.
+    pub longest_rest: Duration,
+    /// What metrics and status call the node; `None`: its host, and its port where it is unusual.
+    pub name: Option<String>,
+}
+
+/// What a node may be asked in any one second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// So many units, as the profile prices methods.
+    Units(u64),
+    /// So many requests, whatever they ask; each call of a batch is one.
+    Requests(u64),
 }
 
 impl Endpoint {
@@ -32,6 +47,9 @@ impl Endpoint {
     /// The longest answer unless the operator says otherwise. Citrate's node stops at 25 MiB.
     pub const MAX_ANSWER_BYTES: usize = 32 << 20;
 
+    /// The longest rest unless the operator says otherwise.
+    pub const LONGEST_REST: Duration = Duration::from_secs(300);
+
     /// A node that is asked over HTTP alone.
     pub fn new(http: Url) -> Self {
         Self {
@@ -40,6 +58,9 @@ impl Endpoint {
             bearer: None,
             timeout: Self::TIMEOUT,
             max_answer_bytes: Self::MAX_ANSWER_BYTES,
+            allowance: None,
+            longest_rest: Self::LONGEST_REST,
+            name: None,
         }
     }
 
@@ -59,6 +80,25 @@ impl Endpoint {
             what: format!("the profile {:?} has no rpc: give the URL of a node", profile.name),
         })?;
         Ok(Self { ws: profile.ws.clone(), ..Self::new(http) })
+    }
+
+    /// What metrics and status call the node: nothing of its address that may be a key.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let shown = shown(&self.http);
+            shown.split_once("://").map_or_else(|| shown.clone(), |(_, host)| host.to_owned())
+        })
+    }
+
+    /// What the node may be asked in a second, and whether methods differ in price.
+    pub(crate) fn allowed(&self, profile: &Profile) -> (Option<u64>, bool) {
+        let public = profile.rpc.as_ref().is_some_and(|rpc| rpc.host() == self.http.host());
+        match self.allowance {
+            Some(Allowance::Units(units)) => (Some(units), true),
+            Some(Allowance::Requests(requests)) => (Some(requests), false),
+            None if public => (profile.public_units_per_second.or(profile.units_per_second), true),
+            None => (profile.units_per_second, true),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), NodeError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::U256;
+use alloy_primitives::{B256, U256};
 use salt402_protocol::ChainId;
 
 /// Why a node gave no answer, or one that cannot be used.
@@ -119,6 +119,36 @@ pub enum NodeError {
         found: u64,
     },
 
+    /// The node's block 0 is another than that of the chain that is followed.
+    #[error(
+        "block 0 is {found} at {node} and {expected} on the chain that is followed: it is on another chain with the \
+         same id; correct its address"
+    )]
+    WrongGenesis {
+        /// Scheme, host and port.
+        node: String,
+        /// The hash that was pinned.
+        expected: B256,
+        /// The node's.
+        found: B256,
+    },
+
+    /// Too few nodes say the same. Which of them is right cannot be told, so nothing was taken from any.
+    #[error("the nodes do not agree: {what}")]
+    Disagreed {
+        /// About what, and who says which.
+        what: String,
+    },
+
+    /// The node does not have a method at all.
+    #[error("the node has no method {method} ({message}): use another node, or switch off what needs it")]
+    Unsupported {
+        /// The method.
+        method: String,
+        /// The node's own words, cut to a readable length.
+        message: String,
+    },
+
     /// The account cannot pay for the transaction.
     #[error("the account holds {held} base units and needs up to {needed}, gas included: send it more")]
     Unaffordable {
@@ -165,6 +195,7 @@ impl NodeError {
             | Self::Lied { .. }
             | Self::Moved
             | Self::Behind
+            | Self::Disagreed { .. }
             | Self::FeeTooHigh { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 408,
             Self::Rpc { code, message } => is_hiccup(*code, message),
@@ -173,14 +204,34 @@ impl NodeError {
             | Self::RangeTooLarge { .. }
             | Self::AnswerTooLong { .. }
             | Self::WrongChain { .. }
+            | Self::WrongGenesis { .. }
+            | Self::Unsupported { .. }
             | Self::Unaffordable { .. }
             | Self::GasTooHigh { .. } => false,
         }
     }
 
+    /// Whether the node is on another chain.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::WrongChain { .. } | Self::WrongGenesis { .. })
+    }
+
     /// Whether the call was executed and reverted: the node is well, the call is not.
     pub fn is_revert(&self) -> bool {
         matches!(self, Self::Rpc { code, message } if *code == 3 || message.contains("execution reverted"))
+    }
+
+    /// What became of a request, in one of a few words.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } | Self::Endpoint { .. } => "unreachable",
+            Self::Timeout { .. } => "timeout",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Denied { .. } => "denied",
+            Self::Malformed { .. } | Self::Status { .. } => "malformed",
+            Self::Lied { .. } => "lied",
+            _ => "error",
+        }
     }
 
     /// What a JSON-RPC error means, by its code and its words. There is no standard for either, so this is a list of
@@ -194,6 +245,9 @@ impl NodeError {
         }
         if code == 3 || words.contains("execution reverted") {
             return Self::Rpc { code, message };
+        }
+        if code == -32601 || (code == -32004 && says(&["method", "support"])) || says(UNSUPPORTED_WORDS) {
+            return Self::Unsupported { method: method.to_owned(), message };
         }
         if RATE_CODES.contains(&code) || says(RATE_WORDS) {
             return Self::RateLimited { retry_after: None };
@@ -235,6 +289,10 @@ const LENGTH_WORDS: &[&str] = &[
     "result is too",
     "max results",
 ];
+
+/// What is said of a method that is not there, under codes that also mean other things.
+const UNSUPPORTED_WORDS: &[&str] =
+    &["method not found", "method not supported", "unsupported method", "does not exist/is not available"];
 
 const BEHIND_WORDS: &[&str] = &[
     "header not found",
@@ -314,6 +372,7 @@ mod tests {
         let slow =
             NodeError::from_rpc("eth_call", -32000, "call exceeded the 5s execution deadline".to_owned());
         assert!(slow.is_transient() && !slow.is_revert());
-        assert!(!logs_error(-32601, "the method does not exist").is_transient());
+        let absent = logs_error(-32601, "the method does not exist");
+        assert!(!absent.is_transient() && matches!(absent, NodeError::Unsupported { .. }), "{absent:?}");
     }
 }

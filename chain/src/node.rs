@@ -1,10 +1,12 @@
 //! What the rest of the system asks of a chain, and the shape of the answers.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, Bytes, LogData};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::{NodeError, Profile};
+use crate::{NodeError, NodeReport, Profile};
 
 /// As much of a block's header as it takes to follow a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +124,18 @@ pub enum Span {
     Block(B256),
 }
 
-/// A node of one chain.
+/// What a node is asked for: each kind has its share of what the node may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// New blocks. Whatever else is going on, there is room for them.
+    Head,
+    /// One transaction that somebody waits for.
+    LookUp,
+    /// The past, which takes what the others leave.
+    BackFill,
+}
+
+/// A node of one chain, or several that stand in for each other ([`Pool`](crate::Pool)).
 ///
 /// The answers are true to the question or an error: see [`NodeError`].
 #[async_trait]
@@ -158,6 +171,33 @@ pub trait Node: Send + Sync + 'static {
 
     /// The network that the node is said to be on.
     fn profile(&self) -> &Profile;
+
+    /// One node for a unit of work, so that what is said of headers and of logs is not put together from two nodes.
+    /// `None` where this is one node already, and knows no kinds of work.
+    ///
+    /// # Errors
+    /// Why none of several nodes can be asked.
+    async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
+        let _ = work;
+        Ok(None)
+    }
+
+    /// Says that this node's chain cannot be the one that is followed. It is asked no more until it shows the chain of
+    /// the others. `false` where there are no others that are not rejected too.
+    fn reject(&self, why: &str) -> bool {
+        let _ = why;
+        false
+    }
+
+    /// Says what block 0 is from now on: a node that shows another is on another chain.
+    fn expect_genesis(&self, genesis: B256) {
+        let _ = genesis;
+    }
+
+    /// How the nodes are that stand behind this one; none where it keeps no account of them.
+    fn reports(&self) -> Vec<NodeReport> {
+        Vec::new()
+    }
 
     /// Asks the node for its chain and compares it with the profile's.
     ///

@@ -41,6 +41,21 @@ pub struct Profile {
     pub merges_blocks: bool,
     /// Whether the nodes tell of new heads over WebSocket.
     pub new_heads: bool,
+    /// Whether new blocks' logs are taken from all their receipts, which must have the root that the header names.
+    #[serde(default)]
+    pub completeness: Completeness,
+    /// What every node of the network allows each client in a second, in units. `None`: nothing is said of it.
+    #[serde(default)]
+    pub units_per_second: Option<u64>,
+    /// The same of the public node at `rpc`, where that allows less.
+    #[serde(default)]
+    pub public_units_per_second: Option<u64>,
+    /// What methods cost, in units; those that are not listed cost 1. Each call of a batch is charged.
+    #[serde(default)]
+    pub costs: BTreeMap<String, u64>,
+    /// The most calls that a node takes in one batch.
+    #[serde(default = "batch")]
+    pub max_batch: usize,
     /// How often to look for a new head, in milliseconds. Heads that are told of come on top of it.
     pub poll_ms: u64,
     /// How many blocks must follow a block until it counts as final. Depth and nothing else decides: what the tags
@@ -67,6 +82,24 @@ pub struct Profile {
     /// The contract that wraps the native coin as an ERC-20 token, where the chain's own books name one.
     #[serde(default)]
     pub wrapped_native: Option<Address>,
+}
+
+fn batch() -> usize {
+    100
+}
+
+/// The largest batch that is sent anywhere.
+const LARGEST_BATCH: usize = 6;
+
+/// How it is made sure that a node leaves no log of a new block out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// The node is believed.
+    #[default]
+    Off,
+    /// All receipts of the block are asked for, and their root must be the one in the block's header.
+    Receipts,
 }
 
 /// Why there is no such network, or not with these values.
@@ -128,6 +161,11 @@ impl Profile {
             logs_by_hash,
             merges_blocks,
             new_heads,
+            completeness,
+            units_per_second,
+            public_units_per_second,
+            costs,
+            max_batch,
             poll_ms,
             finality_depth,
             confirmations,
@@ -143,7 +181,7 @@ impl Profile {
             (self.genesis_hash, self.rpc, self.ws, self.wrapped_native) = (None, None, None, None);
         }
         if rpc.is_some() && rpc != self.rpc {
-            self.ws = None;
+            (self.ws, self.public_units_per_second) = (None, None);
         }
         replace(&mut self.chain_id, chain_id);
         replace(&mut self.native_symbol, native_symbol);
@@ -153,6 +191,12 @@ impl Profile {
         replace(&mut self.logs_by_hash, logs_by_hash);
         replace(&mut self.merges_blocks, merges_blocks);
         replace(&mut self.new_heads, new_heads);
+        replace(&mut self.completeness, completeness);
+        replace(&mut self.max_batch, max_batch);
+        // Prices are changed one by one.
+        self.costs.extend(costs.unwrap_or_default());
+        self.units_per_second = units_per_second.or(self.units_per_second);
+        self.public_units_per_second = public_units_per_second.or(self.public_units_per_second);
         replace(&mut self.poll_ms, poll_ms);
         replace(&mut self.finality_depth, finality_depth);
         replace(&mut self.confirmations, confirmations);
@@ -183,6 +227,13 @@ impl Profile {
         if let Some((field, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(self.invalid(format!("{field} = 0: it must be at least 1")));
         }
+        if self.units_per_second == Some(0) || self.public_units_per_second == Some(0) {
+            return Err(self.invalid("units_per_second = 0: nothing could be asked".to_owned()));
+        }
+        if self.max_batch < LARGEST_BATCH {
+            let batch = self.max_batch;
+            return Err(self.invalid(format!("max_batch = {batch}: {LARGEST_BATCH} questions go together")));
+        }
         if self.reorg_window < self.finality_depth {
             let (window, depth) = (self.reorg_window, self.finality_depth);
             return Err(self.invalid(format!("reorg_window = {window}, less than finality_depth = {depth}")));
@@ -198,6 +249,11 @@ impl Profile {
             return Err(self.invalid(format!("native_decimals = {decimals}: no coin has more than 36")));
         }
         Ok(())
+    }
+
+    /// What a method costs, in units.
+    pub fn cost(&self, method: &str) -> u64 {
+        self.costs.get(method).copied().unwrap_or(1)
     }
 
     fn invalid(&self, what: String) -> ProfileError {
@@ -220,6 +276,11 @@ pub struct ProfileOverrides {
     pub logs_by_hash: Option<bool>,
     pub merges_blocks: Option<bool>,
     pub new_heads: Option<bool>,
+    pub completeness: Option<Completeness>,
+    pub units_per_second: Option<u64>,
+    pub public_units_per_second: Option<u64>,
+    pub costs: Option<BTreeMap<String, u64>>,
+    pub max_batch: Option<usize>,
     pub poll_ms: Option<u64>,
     pub finality_depth: Option<u64>,
     pub confirmations: Option<u64>,
@@ -259,6 +320,10 @@ mod tests {
         assert_eq!(citrate.chain_id, ChainId::CITRATE);
         assert_eq!((citrate.logs_range, citrate.logs_by_hash, citrate.finality_depth), (1000, false, 100));
         assert_eq!((citrate.native_symbol.as_str(), citrate.native_decimals), ("SALT", 18));
+        assert_eq!((citrate.units_per_second, citrate.max_batch), (Some(1000), 100));
+        let costs = ["eth_getLogs", "eth_call", "eth_getBlockByNumber"].map(|method| citrate.cost(method));
+        assert_eq!(costs, [10, 10, 1]);
+        assert_eq!(citrate.completeness, Completeness::Off);
         assert!(citrate.new_heads && citrate.genesis_hash.is_none() && citrate.wrapped_native.is_some());
     }
 
@@ -303,6 +368,8 @@ mod tests {
             ("logs_range = 0", "logs_range"),
             ("confirmations = 0", "confirmations"),
             ("max_gas_limit = 20000", "max_gas_limit"),
+            ("units_per_second = 0", "units_per_second"),
+            ("max_batch = 2", "max_batch"),
         ] {
             let overrides: ProfileOverrides = toml::from_str(text).unwrap();
             let message = Profile::named("citrate").unwrap().apply(overrides).unwrap_err().to_string();

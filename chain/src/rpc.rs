@@ -1,6 +1,8 @@
 //! JSON-RPC over HTTP: one question or several at once, bounded in time and size.
 
+use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -9,13 +11,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use url::Url;
 
-use crate::NodeError;
+use crate::budget::Budget;
 use crate::endpoint::{Endpoint, is_loopback, shown};
-
-/// The longest rest that a node can make us take.
-const LONGEST_REST: Duration = Duration::from_secs(300);
+use crate::meter::Meter;
+use crate::{NodeError, Profile, Work};
 
 /// How much of a node's own words is kept.
 const MESSAGE_CHARS: usize = 300;
@@ -37,7 +39,8 @@ impl Question {
     }
 }
 
-/// The way to one node.
+/// The way to one node, for one kind of work. Clones are one way, with one budget.
+#[derive(Clone)]
 pub(crate) struct Http {
     pub(crate) client: Client,
     pub(crate) timeout: Duration,
@@ -45,12 +48,19 @@ pub(crate) struct Http {
     pub(crate) node: String,
     url: Url,
     max_answer_bytes: usize,
-    secrets: Vec<String>,
+    longest_rest: Duration,
+    secrets: Arc<[String]>,
+    budget: Arc<Budget>,
+    meter: Meter,
+    /// Prices by method; none where all cost the same.
+    costs: Arc<BTreeMap<String, u64>>,
+    max_batch: usize,
+    pub(crate) work: Work,
 }
 
 impl Http {
     /// Opens no connection: that is left to the first question.
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, NodeError> {
+    pub(crate) fn new(endpoint: &Endpoint, profile: &Profile) -> Result<Self, NodeError> {
         let bad = |what: String| NodeError::Endpoint { what };
         let mut headers = HeaderMap::new();
         if let Some(bearer) = &endpoint.bearer {
@@ -78,18 +88,34 @@ impl Http {
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| bad(deepest(&error)))?;
+        let (allowed, priced) = endpoint.allowed(profile);
+        let costs = if priced { profile.costs.clone() } else { BTreeMap::new() };
         Ok(Self {
             client,
             timeout: endpoint.timeout,
             node: shown(&endpoint.http),
             url: endpoint.http.clone(),
             max_answer_bytes: endpoint.max_answer_bytes,
-            secrets: endpoint.secrets(),
+            longest_rest: endpoint.longest_rest,
+            secrets: endpoint.secrets().into(),
+            budget: Arc::new(Budget::new(allowed, endpoint.longest_rest, Instant::now())),
+            meter: Meter::new(profile, endpoint.label()),
+            costs: Arc::new(costs),
+            max_batch: profile.max_batch,
+            work: Work::Head,
         })
     }
 
     /// Asks one question. A `null` answer is read like any other: ask for an `Option` where it means something.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
+        self.afford(std::slice::from_ref(question)).await?;
+        let asked = Instant::now();
+        let answer = self.ask_now(question).await;
+        self.note(asked, answer.as_ref().err());
+        answer
+    }
+
+    async fn ask_now<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
         let body = self.post(question.method, &question.body(1)).await?;
         let envelope = Envelope::read(&body)?;
         envelope.expect_id(1)?;
@@ -98,6 +124,22 @@ impl Http {
 
     /// Asks several questions in one request, so that one node answers all of them.
     pub(crate) async fn ask_together(&self, questions: &[Question]) -> Result<Answers, NodeError> {
+        if questions.len() > self.max_batch {
+            let what = format!(
+                "a batch of {} questions is more than max_batch = {}",
+                questions.len(),
+                self.max_batch
+            );
+            return Err(NodeError::Endpoint { what });
+        }
+        self.afford(questions).await?;
+        let asked = Instant::now();
+        let answers = self.ask_together_now(questions).await;
+        self.note(asked, answers.as_ref().err());
+        answers
+    }
+
+    async fn ask_together_now(&self, questions: &[Question]) -> Result<Answers, NodeError> {
         let batch = questions.iter().enumerate().map(|(place, question)| question.body(place + 1)).collect();
         let body = self.post("batch", &Value::Array(batch)).await?;
         let answers = Answers { body, methods: questions.iter().map(|question| question.method).collect() };
@@ -108,17 +150,29 @@ impl Http {
         Ok(answers)
     }
 
+    /// Waits until the budget has room for these questions.
+    async fn afford(&self, questions: &[Question]) -> Result<(), NodeError> {
+        let cost = |question: &Question| self.costs.get(question.method).copied().unwrap_or(1);
+        let taken = self.budget.take(self.work, questions.iter().map(cost).sum()).await;
+        self.meter.budget(self.budget.left());
+        taken
+    }
+
+    fn note(&self, asked: Instant, error: Option<&NodeError>) {
+        self.meter.request(asked.elapsed(), error.map_or("ok", NodeError::outcome));
+    }
+
     async fn post(&self, method: &'static str, question: &Value) -> Result<Vec<u8>, NodeError> {
         let request = self.client.post(self.url.clone()).timeout(self.timeout);
         let request = request.header(CONTENT_TYPE, "application/json").body(question.to_string());
         let mut response = request.send().await.map_err(|error| self.failed(&error))?;
         let status = response.status().as_u16();
-        let retry_after = rest(&response);
+        let retry_after = rest(&response).map(|time| time.min(self.longest_rest));
         let body = self.body(&mut response).await?;
         match status {
             200..=299 => Ok(body),
-            429 => Err(NodeError::RateLimited { retry_after }),
-            503 if retry_after.is_some() => Err(NodeError::RateLimited { retry_after }),
+            429 => Err(self.refused(retry_after)),
+            503 if retry_after.is_some() => Err(self.refused(retry_after)),
             401 | 403 => Err(NodeError::Denied { node: self.node.clone(), status }),
             // Some nodes put an ordinary JSON-RPC error under a status of their choice.
             _ => match Envelope::read(&body).map(|envelope| envelope.error) {
@@ -126,6 +180,11 @@ impl Http {
                 _ => Err(NodeError::Status { node: self.node.clone(), status }),
             },
         }
+    }
+
+    fn refused(&self, retry_after: Option<Duration>) -> NodeError {
+        self.budget.refused(retry_after);
+        NodeError::RateLimited { retry_after }
     }
 
     async fn body(&self, response: &mut Response) -> Result<Vec<u8>, NodeError> {
@@ -154,7 +213,7 @@ impl Http {
     /// A foreign text as it may be shown: without our keys, in one line, of a readable length.
     pub(crate) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in &self.secrets {
+        for secret in &*self.secrets {
             text = text.replace(secret, "…");
         }
         cut(&text)
@@ -264,7 +323,11 @@ impl<'a> Envelope<'a> {
 
 impl RpcError {
     fn meaning(self, method: &str, http: &Http) -> NodeError {
-        NodeError::from_rpc(method, self.code, http.clean(&self.message))
+        let error = NodeError::from_rpc(method, self.code, http.clean(&self.message));
+        if error == (NodeError::RateLimited { retry_after: None }) {
+            http.budget.refused(None);
+        }
+        error
     }
 }
 
@@ -289,7 +352,7 @@ fn cut(text: &str) -> String {
 
 fn rest(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_REST))
+    Some(Duration::from_secs(seconds))
 }
 
 /// The innermost cause: those around it repeat that a request failed, and name its URL.

@@ -1,6 +1,7 @@
 //! A node that is asked over HTTP, and that may tell of new heads over WebSocket.
 
 use std::fmt;
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
@@ -10,22 +11,28 @@ use url::Url;
 
 use crate::account::{Call, Prepared};
 use crate::check::{self, Bounds};
+use crate::complete::Verified;
 use crate::endpoint::{Endpoint, shown};
 use crate::rpc::{Http, Question};
 use crate::wire::{self, Quantity};
-use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, heads};
+use crate::{
+    At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
+    heads,
+};
 
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
 const CALL_GAS: u64 = 10_000_000;
 
 /// [`Node`] over JSON-RPC.
 ///
-/// It keeps no state but its connections, and asks again only what it is asked again: retries, pauses and the choice
-/// of another node are the caller's.
+/// It keeps no state but its connections, its budget and a few blocks' logs, and asks again only what it is asked again:
+/// retries and the choice of another node are the caller's. It waits where its budget is spent. Clones are one node.
+#[derive(Clone)]
 pub struct RpcNode {
     http: Http,
     ws: Option<Url>,
-    profile: Profile,
+    profile: Arc<Profile>,
+    verified: Arc<Verified>,
 }
 
 impl RpcNode {
@@ -36,7 +43,8 @@ impl RpcNode {
     pub fn connect(endpoint: Endpoint, profile: Profile) -> Result<Self, NodeError> {
         endpoint.check()?;
         profile.check().map_err(|error| NodeError::Endpoint { what: error.to_string() })?;
-        Ok(Self { http: Http::new(&endpoint)?, ws: endpoint.ws, profile })
+        let http = Http::new(&endpoint, &profile)?;
+        Ok(Self { http, ws: endpoint.ws, profile: Arc::new(profile), verified: Arc::default() })
     }
 
     /// Scheme, host and port of the node: what of its address may be shown.
@@ -94,6 +102,15 @@ impl RpcNode {
 
     pub(crate) fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// The logs of one block, as far as the node tells them.
+    async fn unverified(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        if self.profile.logs_by_hash {
+            self.logs_of_block(query, hash).await
+        } else {
+            self.logs_of_height(query, hash).await
+        }
     }
 
     async fn logs_of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
@@ -163,8 +180,13 @@ impl Node for RpcNode {
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         match span {
             Span::Blocks { from, to } => self.logs_of_range(query, from, to).await,
-            Span::Block(hash) if self.profile.logs_by_hash => self.logs_of_block(query, hash).await,
-            Span::Block(hash) => self.logs_of_height(query, hash).await,
+            Span::Block(hash) if self.profile.completeness == Completeness::Receipts => {
+                match self.verified.logs(&self.http, query, hash).await? {
+                    Some(logs) => Ok(logs),
+                    None => self.unverified(query, hash).await,
+                }
+            }
+            Span::Block(hash) => self.unverified(query, hash).await,
         }
     }
 
@@ -191,6 +213,12 @@ impl Node for RpcNode {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
+        let mut node = self.clone();
+        node.http.work = work;
+        Ok(Some(Arc::new(node)))
     }
 }
 
@@ -260,7 +288,7 @@ fn too_large(error: NodeError, blocks: u64) -> NodeError {
     }
 }
 
-fn two<T>(answers: Vec<T>) -> Result<[T; 2], NodeError> {
+pub(crate) fn two<T>(answers: Vec<T>) -> Result<[T; 2], NodeError> {
     answers
         .try_into()
         .map_err(|_| NodeError::Malformed { what: "a batch of two had another number".to_owned() })

@@ -19,6 +19,34 @@ pub(crate) struct Header {
     pub(crate) base_fee_per_gas: Option<Quantity>,
 }
 
+/// A header where the root of its receipts is wanted too.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RootedHeader {
+    #[serde(flatten)]
+    pub(crate) header: Header,
+    pub(crate) receipts_root: B256,
+    /// The hashes of the block's transactions.
+    pub(crate) transactions: Vec<B256>,
+}
+
+/// A receipt among those of its block, with all that its encoding holds but the bloom.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BlockReceipt {
+    pub(crate) transaction_hash: B256,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<Quantity>,
+    pub(crate) status: Option<Quantity>,
+    /// In place of a status, in the blocks of the first years.
+    pub(crate) root: Option<B256>,
+    pub(crate) cumulative_gas_used: Quantity,
+    pub(crate) logs: Vec<Log>,
+    /// These two are in the receipts of an OP-stack chain's deposits.
+    pub(crate) deposit_nonce: Option<Quantity>,
+    pub(crate) deposit_receipt_version: Option<Quantity>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Log {

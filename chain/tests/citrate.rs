@@ -303,6 +303,26 @@ async fn refusals_are_understood() {
 }
 
 #[tokio::test]
+async fn an_answer_beyond_25_mebibytes_asks_for_fewer_blocks() {
+    let fake = FakeNode::start(|method, params| match method {
+        "eth_getLogs" => Err(json!({ "code": -32008, "message": "Response is too big" })),
+        _ => answer(method, params),
+    })
+    .await;
+    let node = fake.node(Profile::named("citrate").unwrap());
+    let answer = node.logs(&QUERY, Span::Blocks { from: 0, to: 999 }).await;
+    assert_eq!(answer, Err(NodeError::RangeTooLarge { blocks: 1000, limit: None }));
+}
+
+#[tokio::test]
+async fn one_contract_and_one_event_are_asked_for_as_plain_values() {
+    let (fake, node) = citrate().await;
+    node.logs(&QUERY, Span::Blocks { from: 0, to: 9 }).await.unwrap();
+    let filter = &fake.params("eth_getLogs")[0];
+    assert_eq!((&filter["address"], &filter["topics"]), (&json!(CONTRACT), &json!([TOPIC])));
+}
+
+#[tokio::test]
 async fn nothing_is_asked_that_the_node_cannot_answer() {
     let (fake, node) = citrate().await;
     let account = Account::from_key(KEY).unwrap();

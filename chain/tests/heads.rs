@@ -101,7 +101,7 @@ async fn a_refused_subscription_is_an_error_with_the_nodes_words() {
     .await;
     let error = node.heads().await.err().unwrap();
     assert!(
-        matches!(&error, NodeError::Rpc { code: -32601, message } if message.contains("here")),
+        matches!(&error, NodeError::Unsupported { message, .. } if message.contains("here")),
         "{error:?}"
     );
 }

@@ -10,15 +10,16 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use axum::response::IntoResponse;
 use common::{CONTRACT, FakeNode, QUERY, TOPIC, hash, profile};
-use salt402_chain::{At, Endpoint, Header, Node, NodeError, Profile, RpcNode, Span};
+use salt402_chain::{At, Completeness, Endpoint, Header, Node, NodeError, Profile, RpcNode, Span};
 use serde_json::{Value, json};
 
+/// Logs are asked for by `eth_getLogs`, and nothing proves them complete.
 fn local() -> Profile {
-    profile("local", |_| {})
+    profile("local", |changes| changes.completeness = Some(Completeness::Off))
 }
 
 fn by_height() -> Profile {
-    profile("local", |changes| changes.logs_by_hash = Some(false))
+    Profile { logs_by_hash: false, ..local() }
 }
 
 /// Block `number` of the true chain, whose hash is its number over and over.
@@ -264,7 +265,7 @@ async fn what_a_proxy_says_in_a_nodes_place_is_understood() {
             400,
             &[],
             r#"{"error":{"code":-32601,"message":"no"}}"#,
-            |e| matches!(e, NodeError::Rpc { .. }),
+            |e| matches!(e, NodeError::Unsupported { .. }),
             false,
         ),
         (

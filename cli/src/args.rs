@@ -148,7 +148,7 @@ pub(crate) struct ConfigPath {
 
 #[derive(Debug, Group)]
 pub(crate) struct StatusArgs {
-    /// The verifier to ask
+    /// The verifier to ask; unix:/path names its socket
     #[arg(long, env = "SALT402_VERIFIER_URL", default_value = "http://127.0.0.1:4020", value_name = "URL")]
     pub(crate) url: Url,
     /// Print JSON, one object a line

@@ -1,46 +1,82 @@
-//! A router on a socket, until the end.
+//! A router on its sockets, until the end.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
+use salt402_verifier::http::{Limits, Listener};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long connections may go on after the end was announced.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// Binds `address`; the error says which part wanted it.
-pub(crate) async fn bind(part: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{part} cannot listen on {address}: choose another address in [{part}]"))
+/// Where a part listens.
+pub(crate) struct Place {
+    /// Its name, in messages and metrics, and the table of the configuration that says where.
+    pub(crate) part: &'static str,
+    /// Its port.
+    pub(crate) address: SocketAddr,
+    /// Its socket in the file system and the permissions of that, if it has one.
+    pub(crate) socket: Option<(PathBuf, u32)>,
+    /// What its clients may take.
+    pub(crate) limits: Limits,
 }
 
-/// Serves until `stop`, then lets open requests end.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let ending = stop.clone();
-    // Answers are small and written whole: waiting to fill a packet only costs time.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
+/// A part's listeners, bound.
+pub(crate) struct Bound {
+    part: &'static str,
+    tcp: Listener,
+    unix: Option<Listener>,
+    limits: Limits,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        match &self.socket {
+            Some((path, mode)) => write!(f, " and {} (mode {mode:04o})", path.display()),
+            None => Ok(()),
         }
-    });
-    // Who asks is told to limits by address.
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(async move { ending.cancelled().await });
-    tokio::select! {
-        served = serving.into_future() => Ok(served?),
-        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {
-            tracing::warn!("connections were still open after {} s and are cut", GRACE.as_secs());
-            Ok(())
+    }
+}
+
+impl Place {
+    /// Binds; an error says which part wanted what.
+    pub(crate) async fn bind(self) -> anyhow::Result<Bound> {
+        let Self { part, address, socket, limits } = self;
+        let tcp = Listener::tcp(address).await.with_context(|| {
+            format!("{part} cannot listen on {address}: choose another address in [{part}]")
+        })?;
+        let unix = match &socket {
+            Some((path, mode)) => {
+                let unix = Listener::unix(path, *mode);
+                Some(unix.with_context(|| format!("{part} cannot listen on its socket, [{part}] socket"))?)
+            }
+            None => None,
+        };
+        let socket = socket.map(|(path, _)| path.display().to_string());
+        tracing::info!(%address, socket, "{part} listens");
+        Ok(Bound { part, tcp, unix, limits })
+    }
+}
+
+impl Bound {
+    /// Serves in tasks of their own, until `stop`. `router` is made for each listener; it is told whether that is the
+    /// socket in the file system.
+    pub(crate) fn serve(
+        self,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        router: impl Fn(bool) -> Router,
+        stop: &CancellationToken,
+    ) {
+        let Self { part, tcp, unix, limits } = self;
+        for (listener, inside) in [(Some(tcp), false), (unix, true)] {
+            let Some(listener) = listener else { continue };
+            let (router, limits, stop) = (router(inside), limits.clone(), stop.clone());
+            tasks.spawn(async move {
+                salt402_verifier::http::serve(part, listener, router, limits, stop).await;
+                Ok(())
+            });
         }
     }
 }

@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use salt402_chain::{Node, RpcNode};
+use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Health, Missing};
 use salt402_protocol::{ChainId, Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
-    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch, Webhook,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, verifier_token};
-use crate::{listen, progress};
+use crate::config::{
+    Config, ConfigError, GatewayConfig, ResolvedChain, quote_keys, unix_path, verifier_token, webhook_key,
+};
+use crate::progress;
 
 /// Which parts a process runs.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ impl Parts {
 
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(1);
+/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often grants that became final are forgotten.
@@ -106,13 +110,13 @@ impl Process {
             self.locks.push(store.lock_indexing()?);
         }
         for chain in &chains {
-            let node: Arc<dyn Node> =
-                Arc::new(RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?);
+            let node = self.nodes(chain, &store, stop).await?;
             let watch =
                 if parts.index { self.follow(chain, Arc::clone(&node), &store, stop) } else { Watch::Store };
             let missing = Missing::new(node, store.clone(), follower_options(chain));
             verified.push(VerifierChain { policy: policy(chain), watch, missing });
         }
+        self.watch_incidents(config, parts, &store, stop)?;
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
@@ -125,21 +129,68 @@ impl Process {
         verifier.prepare().await?;
         self.tasks.spawn(tend(verifier.clone(), stop.clone()));
         let token = verifier_token(config)?.map(|token| Token::new(&token));
-        let listener = listen::bind("verifier", config.verifier.listen).await?;
-        let address = listener.local_addr()?;
-        let router = if parts.verify {
-            tracing::info!(%address, "verifier listens");
-            let auth = forward_auth(config, &verifier)?;
-            let options =
-                ApiOptions { metrics: Some(metrics), auth, token, addresses: config.limits.addresses()? };
-            salt402_verifier::http::router(verifier.clone(), options)
-        } else {
-            tracing::info!(%address, "status and metrics listen");
-            let options = ApiOptions { metrics: Some(metrics), token, ..ApiOptions::default() };
-            salt402_verifier::http::watch_router(verifier.clone(), options)
+        let bound = config.verifier.place(config).bind().await?;
+        let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
+        let addresses = if parts.verify { config.limits.addresses()? } else { None };
+        let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
+        let router = |inside: bool| {
+            let token = if inside { socket_token.clone() } else { token.clone() };
+            let (auth, addresses) = (auth.clone(), addresses.clone());
+            let options = ApiOptions { metrics: Some(metrics.clone()), auth, token, addresses };
+            if parts.verify {
+                salt402_verifier::http::router(verifier.clone(), options)
+            } else {
+                salt402_verifier::http::watch_router(verifier.clone(), options)
+            }
         };
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        bound.serve(&mut self.tasks, router, stop);
         Ok(Some(verifier))
+    }
+
+    /// The nodes of a chain as one, and a task that looks after them.
+    async fn nodes(
+        &mut self,
+        chain: &ResolvedChain,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Arc<dyn Node>> {
+        let pool = chain.nodes.connect(&chain.profile)?;
+        if let Some(known) = store.chain_state(chain.profile.chain_id).await? {
+            pool.expect_genesis(known.genesis);
+        }
+        let (watched, stop) = (pool.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = watched.watch() => {}
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+        Ok(Arc::new(pool))
+    }
+
+    /// Incidents are counted by every process over the database, and told by the one that indexes.
+    fn watch_incidents(
+        &mut self,
+        config: &Config,
+        parts: Parts,
+        store: &Store,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let counting = salt402_verifier::count_incidents(store.clone(), stop.clone());
+        self.tasks.spawn(async move {
+            counting.await;
+            Ok(())
+        });
+        if let (Some(webhook), true) = (&config.webhook, parts.index) {
+            let key = webhook_key(config, webhook)?;
+            let telling = Webhook::new(webhook.url.clone(), key, store.clone())?.run(stop.clone());
+            self.tasks.spawn(async move {
+                telling.await;
+                Ok(())
+            });
+        }
+        Ok(())
     }
 
     fn follow(
@@ -180,10 +231,12 @@ impl Process {
                 })?;
                 let store = open(config.gateway_database()).await?;
                 self.stores.push(store.clone());
-                (
-                    Desk::There(RemoteVerifier::new(url, verifier_token(config)?, Duration::from_secs(10))?),
-                    store,
-                )
+                let token = verifier_token(config)?;
+                let remote = match unix_path(&url) {
+                    Some(path) => RemoteVerifier::at_socket(&config.path(&path), token, PATIENCE)?,
+                    None => RemoteVerifier::new(url, token, PATIENCE)?,
+                };
+                (Desk::There(remote), store)
             }
         };
         self.locks.push(store.lock_serving()?);
@@ -207,10 +260,8 @@ impl Process {
             addresses: config.limits.addresses()?,
         };
         let gateway_part = Gateway::new(options);
-        let listener = listen::bind("gateway", gateway.listen).await?;
-        tracing::info!(address = %listener.local_addr()?, "gateway listens");
-        let router = salt402_gateway::router(gateway_part.clone(), Some(metrics));
-        self.tasks.spawn(listen::serve(listener, router, stop.clone()));
+        let router = |_| salt402_gateway::router(gateway_part.clone(), Some(metrics.clone()));
+        gateway.place(config).bind().await?.serve(&mut self.tasks, router, stop);
         self.gateway = Some(gateway_part);
         Ok(())
     }

@@ -8,10 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Code, Problem, RequestDigest};
+use salt402_protocol::object::Object;
+use salt402_protocol::{Code, Problem, Proof, QuoteId, RequestDigest};
 use salt402_verifier::http::{Fault, Order, Passage, Presented, Sold, no_store, read_json, vary};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::Model;
 use crate::routes::{Gateway, Inner};
@@ -21,7 +23,7 @@ use crate::upstream::{Completion, Task, Usage};
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
 
 /// What a client asks.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InferenceRequest {
     /// Which model.
@@ -37,11 +39,15 @@ struct InferenceRequest {
 }
 
 /// What a client is answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct InferenceResponse<'a> {
+    /// The model that answers.
     model: &'a str,
+    /// What it says.
     output: &'a str,
+    /// Why it stopped: `stop`, or `length` at `max_tokens`.
     finish_reason: &'a str,
+    /// Tokens read and written.
     usage: Usage,
 }
 
@@ -53,6 +59,19 @@ struct Bid {
     order: Order,
 }
 
+/// An answer of a model, for a payment
+#[utoipa::path(post, path = "/v1/inference", tag = "inference", request_body = InferenceRequest,
+    params(
+        ("X-Payment-Proof" = Option<Proof>, Header, description = "The hash of the transaction that paid. Left out, the answer is a 402 that says how to pay."),
+        ("X-Payment-Quote" = Option<QuoteId>, Header, description = "The id of the quote that was paid."),
+        ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
+    responses((status = 200, description = "The answer. The same request with the same proof gets it again.",
+        body = InferenceResponse<'_>,
+        headers(
+            ("X-Payment-Receipt" = String, description = "PaymentView as one line of JSON."),
+            ("Server-Timing" = String, description = "What verification and the model took."),
+            ("Cache-Control" = String, description = "`no-store, private`"),
+            ("Vary" = String, description = "The payment headers.")))))]
 pub(crate) async fn handle(
     State(gateway): State<Gateway>,
     request: Request,
@@ -77,7 +96,7 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
     let digest = RequestDigest::of(&method, &path, &body);
-    let request: InferenceRequest = serde_json::from_slice(&body).map_err(|error| {
+    let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(&body).map_err(|error| {
         Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
     })?;
     let model = gateway.catalogue.get(&request.model).cloned().ok_or_else(|| {

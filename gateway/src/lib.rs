@@ -6,6 +6,7 @@ mod demo;
 mod execution;
 mod inference;
 mod openai;
+mod openapi;
 mod routes;
 mod upstream;
 

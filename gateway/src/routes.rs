@@ -7,12 +7,14 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Address, Amount, Asset, ChainId, Code, Problem};
 use salt402_store::Store;
+use salt402_verifier::http::openapi::{PATH, serve};
 use salt402_verifier::http::{AddressLimits, Door, Fault, PrometheusHandle, finish, limit_addresses};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{Catalogue, Executions, inference};
+use crate::{Catalogue, Executions, Model, inference, openapi};
 
 /// What a gateway is made of.
 pub struct GatewayOptions {
@@ -70,6 +72,7 @@ pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
         .route("/v1/models", get(models))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route(PATH, get(serve(&openapi::document())))
         .with_state(gateway);
     let routes = match metrics {
         Some(handle) => routes.route("/metrics", get(move || async move { handle.render() })),
@@ -80,33 +83,77 @@ pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
 }
 
 /// The models in OpenAI's shape, with what they cost.
-async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
-    let Inner { catalogue, door: Door { chain, asset, payee, .. }, .. } = &*gateway.0;
-    let models: Vec<_> = catalogue
-        .0
-        .iter()
-        .map(|(name, model)| {
-            json!({
-                "id": name,
-                "object": "model",
-                "owned_by": "salt402",
-                "description": model.description,
-                "default_tokens": model.default_tokens,
-                "max_tokens": model.max_tokens,
-                "pricing": {
-                    "per_request": model.price.per_request,
-                    "per_token": model.price.per_token,
-                    "asset": asset,
-                    "chain": chain,
-                    "payee": payee,
-                },
-            })
-        })
-        .collect();
-    axum::Json(json!({ "object": "list", "data": models }))
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelList {
+    /// `list`
+    object: &'static str,
+    /// The models.
+    data: Vec<ModelView>,
 }
 
-async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
+/// A model.
+#[derive(Serialize, ToSchema)]
+struct ModelView {
+    /// What to name in a request.
+    id: String,
+    /// `model`
+    object: &'static str,
+    /// `salt402`
+    owned_by: &'static str,
+    /// What it is, in words.
+    description: String,
+    /// Tokens generated where a request does not say.
+    default_tokens: u32,
+    /// The most tokens that a request may ask for.
+    max_tokens: u32,
+    /// What it costs.
+    pricing: Pricing,
+}
+
+/// What a model costs: `per_request` and, for each token that a request may generate, `per_token`.
+#[derive(Serialize, ToSchema)]
+struct Pricing {
+    /// For any request, in base units.
+    per_request: Amount,
+    /// For each token that the request may generate, in base units.
+    per_token: Amount,
+    /// What is paid.
+    asset: Asset,
+    /// Where it is paid.
+    chain: ChainId,
+    /// Who is paid.
+    #[serde(with = "salt402_protocol::asset::checked_address")]
+    #[schema(value_type = salt402_protocol::openapi::Address)]
+    payee: Address,
+}
+
+/// Which models there are, and what they cost
+#[utoipa::path(get, path = "/v1/models", tag = "inference",
+    responses((status = 200, description = "The models.", body = ModelList)))]
+pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
+    let Inner { catalogue, door: Door { chain, asset, payee, .. }, .. } = &*gateway.0;
+    let view = |(name, model): (&String, &Model)| ModelView {
+        id: name.clone(),
+        object: "model",
+        owned_by: "salt402",
+        description: model.description.clone(),
+        default_tokens: model.default_tokens,
+        max_tokens: model.max_tokens,
+        pricing: Pricing {
+            per_request: model.price.per_request,
+            per_token: model.price.per_token,
+            asset: *asset,
+            chain: *chain,
+            payee: *payee,
+        },
+    };
+    axum::Json(ModelList { object: "list", data: catalogue.0.iter().map(view).collect() })
+}
+
+/// Whether paid requests can be served
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, description = "They can.", body = String, content_type = "text/plain")))]
+pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
     gateway
         .0
         .door

@@ -1,6 +1,7 @@
 //! Who runs a model.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{demo, openai::OpenAi};
 
@@ -30,10 +31,13 @@ pub(crate) struct Completion {
 }
 
 /// Tokens read and written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Usage {
+    /// Tokens read.
     pub(crate) prompt_tokens: u64,
+    /// Tokens written.
     pub(crate) completion_tokens: u64,
+    /// Both.
     pub(crate) total_tokens: u64,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Node, NodeError, Span};
+use salt402_chain::{At, Header, Node, NodeError, Span, Work};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Cursor, PlacedPayment, Store, UndecodedLog};
 use tokio::sync::watch;
@@ -43,6 +43,9 @@ impl FollowerOptions {
 
 /// Follows one chain into the store. See the crate's page for how.
 pub struct Follower {
+    /// The node, or all that stand in for each other.
+    pub(crate) nodes: Patient,
+    /// The one node of the step that is under way.
     pub(crate) node: Patient,
     pub(crate) store: Store,
     pub(crate) options: FollowerOptions,
@@ -79,8 +82,19 @@ impl Follower {
         let (health, watcher) = watch::channel(Health::starting());
         let sizing = Sizing::new(node.profile().logs_range);
         let first = options.start_block();
-        let node = Patient(node);
-        (Self { node, store, options, health, reported: None, sizing, first, noted: None }, watcher)
+        let nodes = Patient(node);
+        let follower = Self {
+            node: nodes.clone(),
+            nodes,
+            store,
+            options,
+            health,
+            reported: None,
+            sizing,
+            first,
+            noted: None,
+        };
+        (follower, watcher)
     }
 
     /// Follows until `stop`. Failures of the node or the store are retried with growing pauses; what only the operator
@@ -103,8 +117,13 @@ impl Follower {
         let mut connected = false;
         let mut ticks = Ticks::default();
         loop {
-            let step =
-                if connected { self.step().await } else { self.connect().await.map(|()| Step::Advanced) };
+            let step = match self.nodes.pinned(Work::Head).await {
+                Ok(node) => {
+                    self.node = node;
+                    if connected { self.step().await } else { self.connect().await.map(|()| Step::Advanced) }
+                }
+                Err(error) => Err(error.into()),
+            };
             match step {
                 Ok(step) => {
                     if !connected {
@@ -114,10 +133,13 @@ impl Follower {
                     }
                     pause = PAUSES.0;
                     if step == Step::AtHead {
-                        ticks.next(&self.node).await;
+                        ticks.next(&self.nodes).await;
                     }
                 }
-                Err(error) if !error.is_fatal() => {
+                // What one of several nodes shows is no reason to halt while there is another to ask.
+                Err(error)
+                    if !error.is_fatal() || (!error.is_stored() && self.node.reject(&error.to_string())) =>
+                {
                     self.complain(&error);
                     // After a failure the node may be another one behind the same address.
                     connected =
@@ -144,20 +166,6 @@ impl Follower {
         Ok(())
     }
 
-    /// Makes sure that the node is on the chain that is configured and, since the first contact, stored.
-    pub(crate) async fn identify(&self) -> Result<(), IndexError> {
-        let given = self.node.chain_id().await?;
-        let expected = self.options.chain.get();
-        if given != expected {
-            return Err(IndexError::WrongChain { expected, given });
-        }
-        let genesis = self.node.header(At::Number(0)).await?.ok_or(NodeError::Behind)?.hash;
-        if let Some(pinned) = self.node.profile().genesis_hash.filter(|pinned| *pinned != genesis) {
-            return Err(IndexError::WrongGenesis { expected: pinned, given: genesis });
-        }
-        Ok(self.store.pin_chain(self.options.chain, genesis).await?)
-    }
-
     async fn step(&mut self) -> Result<Step, IndexError> {
         let chain = self.options.chain;
         let profile = self.node.profile();
@@ -174,6 +182,7 @@ impl Follower {
         let settled = head.number.saturating_sub(finality_depth);
 
         if next <= settled {
+            self.node = self.node.pinned(Work::BackFill).await?;
             self.back_fill(cursor, next, settled, head.number).await?;
             return Ok(Step::Advanced);
         }

@@ -63,7 +63,8 @@ pub async fn compare(
         return Err(IndexError::WrongChain { expected: chain.get(), given });
     }
     let Some(state) = store.chain_state(chain).await? else { return Ok(None) };
-    let genesis = header_at(node, 0).await?.hash;
+    // A node that keeps no old blocks is held against those that are stored, below.
+    let genesis = node.header(At::Number(0)).await?.map_or(state.genesis, |block| block.hash);
     if genesis != state.genesis {
         return Err(StoreError::OtherGenesis { chain, stored: state.genesis, given: genesis }.into());
     }
@@ -148,9 +149,9 @@ impl Follower {
             IndexError::PastFinal { depth, .. } | IndexError::OtherFork { depth } => {
                 Some((HaltKind::Fork, *depth))
             }
-            IndexError::WrongGenesis { .. } | IndexError::Store(StoreError::OtherGenesis { .. }) => {
-                Some((HaltKind::Genesis, 0))
-            }
+            IndexError::WrongGenesis { .. }
+            | IndexError::Node(NodeError::WrongGenesis { .. })
+            | IndexError::Store(StoreError::OtherGenesis { .. }) => Some((HaltKind::Genesis, 0)),
             _ => None,
         }
     }

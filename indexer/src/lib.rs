@@ -11,6 +11,7 @@ mod blocks;
 mod follower;
 mod halt;
 mod health;
+mod identity;
 mod missing;
 mod past;
 mod patience;
@@ -54,6 +55,25 @@ pub enum IndexError {
     )]
     WrongGenesis {
         /// The hash in the profile.
+        expected: alloy_primitives::B256,
+        /// The hash at the node.
+        given: alloy_primitives::B256,
+    },
+    /// Block 0 is not to be had, and nothing says what it should be.
+    #[error(
+        "the node does not have block 0, as its history is pruned, and no genesis is pinned: set genesis_hash under \
+         [chains.NAME.overrides], or let a node with block 0 make the first contact"
+    )]
+    NoGenesis,
+    /// The node has no block 0 and another block than the stored one where no reorganization reaches.
+    #[error(
+        "block {number} is {given} at the node and {expected} in the index, and the node has no block 0 to tell whether \
+         it is the same chain: nothing is undone for it; check the node"
+    )]
+    WrongAnchor {
+        /// The height of the oldest stored header.
+        number: u64,
+        /// The stored hash.
         expected: alloy_primitives::B256,
         /// The hash at the node.
         given: alloy_primitives::B256,
@@ -110,7 +130,12 @@ impl IndexError {
     /// may come back, be given another address, or be allowed in again.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Node(_) | Self::WrongChain { .. } | Self::BrokenChain { .. } => false,
+            // Only where all nodes are of another genesis is a node's word final.
+            Self::Node(error) => matches!(error, NodeError::WrongGenesis { .. }),
+            Self::WrongChain { .. }
+            | Self::BrokenChain { .. }
+            | Self::NoGenesis
+            | Self::WrongAnchor { .. } => false,
             Self::Store(error) => {
                 matches!(error, StoreError::OtherGenesis { .. } | StoreError::Halted { .. })
             }
@@ -120,6 +145,11 @@ impl IndexError {
             | Self::OtherFork { .. }
             | Self::Halted { .. } => true,
         }
+    }
+
+    /// Whether it tells of a halt that is stored, and of no answer of a node.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self, Self::Halted { .. } | Self::Store(StoreError::Halted { .. }))
     }
 
     /// How long the node wants to be left alone, if it says so.

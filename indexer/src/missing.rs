@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use salt402_chain::{At, Node, NodeError, Receipt};
+use salt402_chain::{At, Node, NodeError, NodeReport, Receipt, Role, Work};
+use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, PlacedPayment, Store};
 use tokio::time::Instant;
 
@@ -62,6 +63,19 @@ impl Missing {
         Self(Arc::new(Inner { node, store, options, limits }))
     }
 
+    /// How the nodes are that are asked.
+    pub fn nodes(&self) -> Vec<NodeStatus> {
+        let status = |node: NodeReport| NodeStatus {
+            host: node.host,
+            state: node.state.as_str().to_owned(),
+            fallback: node.role == Role::Fallback,
+            serving: node.serving,
+            head: node.head,
+            reason: node.reason,
+        };
+        self.0.node.reports().into_iter().map(status).collect()
+    }
+
     /// Looks at a transaction's receipt, if the limits allow it now.
     pub async fn look(&self, transaction: B256) -> Result<Look, IndexError> {
         let chain = self.0.options.chain;
@@ -71,7 +85,10 @@ impl Missing {
             return Ok(Look::Nothing);
         }
         metrics::counter!("salt402_indexer_lookups_total", "chain" => chain.to_string()).increment(1);
-        let Some(receipt) = self.0.node.receipt(transaction).await? else { return Ok(Look::Nothing) };
+        // Receipt and headers are of one node.
+        let pinned = self.0.node.pin(Work::LookUp).await?;
+        let node = pinned.as_deref().unwrap_or(&*self.0.node);
+        let Some(receipt) = node.receipt(transaction).await? else { return Ok(Look::Nothing) };
         let Some(cursor) = self.0.store.chain_state(chain).await?.and_then(|state| state.cursor) else {
             return Ok(Look::Nothing);
         };
@@ -79,15 +96,14 @@ impl Missing {
         if receipt.block_number > cursor.number {
             return Ok(Look::Nothing);
         }
-        self.read(&receipt, cursor).await
+        self.read(node, &receipt, cursor).await
     }
 
     /// Says what a receipt shows, once it is certain that it is of the chain that is indexed. Its payments are put into
     /// the index, if the index still stands where it stood.
-    async fn read(&self, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
+    async fn read(&self, node: &dyn Node, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
         let FollowerOptions { chain, sources } = &self.0.options;
         let chain = *chain;
-        let node = &*self.0.node;
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
         if !selected && !node.profile().merges_blocks {
@@ -142,20 +158,23 @@ impl Missing {
     ) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
         let found = payments.len() as u64;
-        self.0
-            .store
-            .apply(Batch {
-                chain,
-                expected: Some(cursor),
-                keep_through: None,
-                blocks: Vec::new(),
-                payments,
-                cursor,
-                head: cursor.number,
-                undecoded: Vec::new(),
-                prune_below: None,
-            })
-            .await?;
+        let batch = Batch {
+            chain,
+            expected: Some(cursor),
+            keep_through: None,
+            blocks: Vec::new(),
+            payments,
+            cursor,
+            head: cursor.number,
+            undecoded: Vec::new(),
+            prune_below: None,
+        };
+        // A payment beside the chain is in no logs by the chain's own rules; one on it was left out by the node.
+        if selected {
+            self.0.store.apply_omitted(batch).await?;
+        } else {
+            self.0.store.apply(batch).await?;
+        }
         let reason = if selected { "omitted" } else { "merged" };
         tracing::warn!(%chain, found, reason, "payments were in no logs and were found by their receipt");
         metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)

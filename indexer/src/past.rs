@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use alloy_primitives::Keccak256;
-use salt402_chain::{Node as _, NodeError};
+use salt402_chain::{Node as _, NodeError, Work};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Coverage, Cursor, SourceKey, Store, Stretch};
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ impl Past {
     /// Of what a follower follows. It waits for `begun`.
     pub(crate) fn new(follower: &Follower, begun: CancellationToken) -> Self {
         Self {
-            node: follower.node.clone(),
+            node: follower.nodes.clone(),
             store: follower.store.clone(),
             chain: follower.options.chain,
             sources: follower.options.sources.clone(),
@@ -161,7 +161,9 @@ impl Past {
             between: Some(anchor.number),
             span: blocks,
         };
-        let read = match read(&self.node, self.chain, std::slice::from_ref(&source), wanted).await {
+        // What is read of a stretch, and the anchor that makes it the index's own, are of one node.
+        let node = self.node.pinned(Work::BackFill).await?;
+        let read = match read(&node, self.chain, std::slice::from_ref(&source), wanted).await {
             Ok(read) => read,
             Err(error) => {
                 if error.asked_too_much() {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
+use salt402_chain::{
+    At, Header, Log, LogQuery, Node, NodeError, NodeReport, Profile, Receipt, Span, Transaction, Work,
+};
 use tokio::time::timeout;
 
 /// Longer than any node is given to answer, so that a node's own limit, which knows more, comes first.
@@ -18,6 +20,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// half open, a body that stalls, an implementation of [`Node`] that has no limit of its own.
 #[derive(Clone)]
 pub(crate) struct Patient(pub(crate) Arc<dyn Node>);
+
+impl Patient {
+    /// One node for a unit of work, where there are several.
+    pub(crate) async fn pinned(&self, work: Work) -> Result<Self, NodeError> {
+        let pinned = within(self.0.pin(work)).await?;
+        Ok(pinned.map_or_else(|| self.clone(), Self))
+    }
+}
 
 async fn within<T>(answer: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
     let late = || NodeError::Timeout { node: "the node".to_owned(), after: LIMIT };
@@ -52,5 +62,21 @@ impl Node for Patient {
 
     fn profile(&self) -> &Profile {
         self.0.profile()
+    }
+
+    async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
+        within(self.0.pin(work)).await
+    }
+
+    fn reject(&self, why: &str) -> bool {
+        self.0.reject(why)
+    }
+
+    fn expect_genesis(&self, genesis: B256) {
+        self.0.expect_genesis(genesis);
+    }
+
+    fn reports(&self) -> Vec<NodeReport> {
+        self.0.reports()
     }
 }

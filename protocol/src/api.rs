@@ -7,12 +7,14 @@ use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDige
 
 /// `POST /v1/quotes`: ask for a quote.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
     /// The chain to be paid on.
     pub chain: ChainId,
     /// Who is to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What is to be paid.
     pub asset: Asset,
@@ -28,13 +30,16 @@ pub struct QuoteRequest {
 
 /// The answer to a [`QuoteRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QuoteResponse {
     /// The quote's id.
     pub quote_id: QuoteId,
     /// The payment's reference: keccak256 of the id.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// The contract to pay through.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// The network's name, for people.
     pub network: String,
@@ -50,6 +55,7 @@ pub struct QuoteResponse {
 
 /// `POST /v1/verify`: was this paid?
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
     /// The transaction that is said to have paid.
@@ -58,6 +64,7 @@ pub struct VerifyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote_id: Option<QuoteId>,
     /// What had to be paid.
+    #[serde(deserialize_with = "crate::object::deserialize")]
     pub requirement: Requirement,
     /// Whether the payment is to be used up for this request.
     #[serde(default)]
@@ -72,7 +79,7 @@ pub struct VerifyRequest {
     pub wait_ms: u64,
     /// Which of the requests this is that the payment pays for, where it pays for several; then `requirement` has what
     /// they have in common, and the quote id must be presented.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::object::optional")]
     pub usage: Option<Usage>,
     /// Whether only a claim that was made before is to be given again: a payment that is not claimed stays unclaimed,
     /// and nothing is waited or looked for.
@@ -82,6 +89,7 @@ pub struct VerifyRequest {
 
 /// One of several requests that one payment pays for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
     /// The request that is to be served. The same request is one use, however often it comes.
@@ -92,12 +100,14 @@ pub struct Usage {
 
 /// What had to be paid, by whom it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {
     /// The chain.
     pub chain: ChainId,
     /// Who had to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What had to be paid.
     pub asset: Asset,
@@ -113,6 +123,7 @@ pub struct Requirement {
 
 /// The answer to a [`VerifyRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Verdict {
     /// It was paid. With `claim`, it is now used up, and that is on disk.
@@ -143,23 +154,29 @@ pub enum Verdict {
 
 /// A payment as the verifier tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
     /// The payment's name.
     pub payment_id: PaymentId,
     /// The chain.
     pub chain: ChainId,
     /// The transaction.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// The payment contract.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub contract: Address,
     /// The reference it was paid for.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// Who paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payer: Address,
     /// Who was paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payee: Address,
     /// What was paid.
     pub asset: Asset,
@@ -168,6 +185,7 @@ pub struct PaymentView {
     /// The block it is in.
     pub block_number: u64,
     /// That block's hash.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub block_hash: B256,
     /// That block's time, in seconds since 1970 UTC.
     pub block_timestamp: u64,
@@ -181,6 +199,7 @@ pub struct PaymentView {
 
 /// A claim: the one thing that grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimView {
     /// True once for a payment; false when the same request shows the same proof again.
     pub first: bool,
@@ -190,39 +209,55 @@ pub struct ClaimView {
 
 /// `GET /v1/payments/{tx}`: what the index knows of a transaction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentsResponse {
     /// Its payments, in the order of their logs; blocks that left the chain last.
     pub payments: Vec<PaymentView>,
 }
 
-/// `GET /v1/incidents`: grants whose payment left the chain, newest first.
+/// `GET /v1/incidents`: what an operator must know of, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentsResponse {
     /// The incidents.
     pub incidents: Vec<IncidentView>,
+    /// If there may be more: what to give as `cursor` to be told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
-/// A grant whose payment left the chain.
+/// Something that an operator must know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentView {
     /// Its number, ascending.
     pub id: u64,
-    /// What happened: `payment_lost`.
+    /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
+    /// shown for another request), `omitted_log` (the node left a payment out of its logs).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment that was granted on.
+    /// The payment it is about.
     pub payment_id: PaymentId,
     /// Its transaction.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// Who paid, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
     pub payer: Option<Address>,
     /// When it was noticed, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When the payment was on the chain again, or an operator settled it, in milliseconds since 1970 UTC.
+    /// When it came right, or an operator settled it, in milliseconds since 1970 UTC; left out while it is open. What does
+    /// not last is never open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at_ms: Option<u64>,
+    /// How often it happened.
+    #[serde(default = "once")]
+    pub occurrences: u64,
+    /// When it last happened or came right, in milliseconds since 1970 UTC.
+    #[serde(default)]
+    pub changed_at_ms: u64,
     /// More, for people.
     pub detail: String,
     /// What the operator wrote who settled it.
@@ -230,8 +265,13 @@ pub struct IncidentView {
     pub settled: Option<String>,
 }
 
+fn once() -> u64 {
+    1
+}
+
 /// `GET /v1/status`: how things are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatusResponse {
     /// The version that answers.
     pub version: String,
@@ -249,6 +289,7 @@ pub struct StatusResponse {
 
 /// How one chain is followed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainStatus {
     /// The chain.
     pub chain: ChainId,
@@ -256,6 +297,7 @@ pub struct ChainStatus {
     pub network: String,
     /// The contract whose payments are followed.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// The newest block whose payments are in the index.
     pub indexed: Option<u64>,
@@ -273,6 +315,31 @@ pub struct ChainStatus {
     /// Whether it is followed and current.
     pub ready: bool,
     /// If not, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The nodes that are asked, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// How one node of a chain is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodeStatus {
+    /// Its host and port; nothing else of its address is told.
+    pub host: String,
+    /// `ready`, `suspect` (fails often, or stands still), `lagging`, `resting` (failed a moment ago) or `ejected`
+    /// (on another chain).
+    pub state: String,
+    /// Whether it is asked only while no other is ready.
+    #[serde(default)]
+    pub fallback: bool,
+    /// Whether the newest unit of work was its own.
+    #[serde(default)]
+    pub serving: bool,
+    /// The newest block that it has shown.
+    pub head: Option<u64>,
+    /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

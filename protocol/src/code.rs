@@ -80,6 +80,10 @@ codes! {
     CoolDown = "cool_down", 429, "The account's last payment was a moment ago";
     /// The client was too slow.
     RequestTimeout = "request_timeout", 408, "The request took too long to arrive";
+    /// More header lines, or more bytes of them, than are taken.
+    HeadTooLarge = "head_too_large", 431, "The request's headers are too many or too long";
+    /// All connections, or all of one address, are taken.
+    TooManyConnections = "too_many_connections", 503, "There are too many connections";
 
     /// The quote was not made with this server's key.
     QuoteForged = "quote_forged", 402, "The quote is not one of this server's";

@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 
+use crate::object::Object;
 use crate::{Amount, Asset, ChainId, Quote, QuoteId, RequestDigest};
 
 /// The response header that carries [`PaymentDetails`] as one line of ASCII JSON.
@@ -16,6 +17,7 @@ pub const BINDING_QUOTE: &str = "quote";
 
 /// Everything a payer needs to pay, and to know what it pays for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDetails {
     /// Version of this object: 1.
@@ -36,22 +38,27 @@ pub struct PaymentDetails {
     pub chain: ChainId,
     /// Who is to be paid.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub recipient: Address,
     /// The contract to pay through.
     #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
     /// What to give the contract as the payment's reference.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
     /// The quote's id, to be presented as `X-Payment-Quote` beside the proof, and to be told to nobody else.
     pub quote_id: QuoteId,
     /// The last second in which the payment may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
     /// What is paid for.
+    #[serde(deserialize_with = "crate::object::deserialize")]
     pub resource: Resource,
 }
 
 /// What a payment is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Resource {
     /// The request's method.
@@ -116,7 +123,7 @@ impl PaymentDetails {
     /// Reads the header, and checks what a payer relies on: that both names of the chain are one chain and that the
     /// reference is the hash of the quote id.
     pub fn from_header(text: &str) -> Result<Self, DetailsError> {
-        let details: Self = serde_json::from_str(text)?;
+        let Object(details) = serde_json::from_str::<Object<Self>>(text)?;
         if details.version != 1 {
             return Err(DetailsError::Version(details.version));
         }

@@ -11,6 +11,9 @@ pub mod contracts;
 pub mod details;
 pub mod money;
 pub mod network;
+pub mod object;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod payment;
 pub mod problem;
 pub mod proof;
@@ -18,6 +21,7 @@ pub mod quote;
 pub mod request;
 pub mod source;
 pub mod typed_data;
+pub mod webhook;
 
 pub use alloy_primitives::{Address, B256, U256};
 pub use asset::Asset;

@@ -11,7 +11,7 @@ use crate::error::Complaint;
 use crate::halt::{self, HaltKind};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, incident,
+    Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
 };
 
 impl Store {
@@ -48,11 +48,11 @@ impl Step for Batch {
         insert_undecoded(connection, self.chain, &self.undecoded)?;
         let restored = restored.len() as u64;
         let incidents = match self.keep_through {
-            Some(height) => incident::open_lost(connection, self.chain, height)?,
+            Some(height) => lost::open_lost(connection, self.chain, height)?,
             None => 0,
         };
         if inserted + restored > 0 {
-            incident::resolve_found(connection, self.chain)?;
+            lost::resolve_found(connection, self.chain)?;
         }
         if self.keep_through.is_some() || inserted + restored > 0 {
             exposure::follow(connection, self.chain, self.keep_through)?;

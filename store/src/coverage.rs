@@ -13,7 +13,7 @@ use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, incident,
+    Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -243,7 +243,7 @@ impl Step for Past {
             .prepare_cached("UPDATE chains SET payments = payments + ?2 WHERE chain_id = ?1")?
             .execute(params![chain_id(chain), bound(inserted)])?;
         if inserted > 0 {
-            incident::resolve_found(connection, chain)?;
+            lost::resolve_found(connection, chain)?;
         }
         Ok(Applied { inserted, ..Applied::default() })
     }

@@ -1,27 +1,51 @@
-//! Incidents: what went wrong although nobody did, and an operator must know.
+//! Incidents: what an operator must know of.
 
 use std::fmt;
 
 use rusqlite::{Connection, params};
-use salt402_protocol::{Address, B256, ChainId, PaymentId, RequestDigest};
-use sqlx::sqlite::SqliteRow;
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::{Sqlite, SqliteRow};
 
-use crate::columns::{Columns as _, Places as _, bound, chain_id};
+use crate::columns::{Columns as _, bound, chain_id};
+use crate::notice::{self, NoticeEvent};
 use crate::steps::{Step, send_step};
 use crate::{Store, StoreError, clock};
 
-/// What kind of thing went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IncidentKind {
-    /// A payment was granted on, and then its block left the chain.
+    /// A payment was granted on, and then its block left the chain. Open until it is on the chain again.
     PaymentLost,
+    /// The proof of a payment that was used up was shown for another request. One for a payment, however often.
+    ReplayAttempt,
+    /// The node left a payment out of its logs, and it was found by its receipt.
+    OmittedLog,
 }
 
 impl IncidentKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog];
+
     /// Its name in the database and in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::PaymentLost => "payment_lost",
+            Self::ReplayAttempt => "replay_attempt",
+            Self::OmittedLog => "omitted_log",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it is a state that lasts until it comes right, and not something that is over when it is noticed.
+    pub const fn lasts(self) -> bool {
+        match self {
+            Self::PaymentLost => true,
+            Self::ReplayAttempt | Self::OmittedLog => false,
         }
     }
 }
@@ -32,7 +56,7 @@ impl fmt::Display for IncidentKind {
     }
 }
 
-/// Something that an operator must know of. It is open until what went wrong came right.
+/// Something that an operator must know of. One that lasts is open until what went wrong came right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
     /// Its number, ascending in time.
@@ -49,26 +73,78 @@ pub struct Incident {
     pub payer: Option<Address>,
     /// When it began, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When it came right, in milliseconds since 1970 UTC; `None` while it is open.
+    /// When it came right, in milliseconds since 1970 UTC; `None` while it is open. What does not last was never open.
     pub resolved_at_ms: Option<u64>,
+    /// How often it happened.
+    pub occurrences: u64,
+    /// When it last happened, or came right, in milliseconds since 1970 UTC.
+    pub changed_at_ms: u64,
     /// What happened, for people.
     pub detail: String,
     /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
     pub settled: Option<String>,
 }
 
+/// Which incidents are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IncidentFilter {
+    /// Those that are open, or those that are not.
+    pub open: Option<bool>,
+    /// Those of a kind.
+    pub kind: Option<IncidentKind>,
+    /// Those of a chain.
+    pub chain: Option<ChainId>,
+    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
+    pub since_ms: Option<u64>,
+    /// Those with a smaller number: what follows a page that ended with it.
+    pub before: Option<u64>,
+}
+
+/// How many incidents there are of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncidentCount {
+    /// The kind.
+    pub kind: IncidentKind,
+    /// Those that are open.
+    pub open: u64,
+    /// All.
+    pub all: u64,
+}
+
 impl Store {
     /// Incidents, the newest first, at most `limit`; with `open_only`, those that are still open.
     pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let filter = IncidentFilter { open: open_only.then_some(true), ..IncidentFilter::default() };
+        self.incidents_where(&filter, limit).await
+    }
+
+    /// The incidents that are asked for, the newest first, at most `limit`.
+    pub async fn incidents_where(
+        &self,
+        filter: &IncidentFilter,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM incidents WHERE TRUE");
+        match filter.open {
+            Some(true) => query.push(" AND resolved_at_ms IS NULL"),
+            Some(false) => query.push(" AND resolved_at_ms IS NOT NULL"),
+            None => &mut query,
+        };
+        if let Some(kind) = filter.kind {
+            query.push(" AND kind = ").push_bind(kind.name());
+        }
+        if let Some(chain) = filter.chain {
+            query.push(" AND chain_id = ").push_bind(chain_id(chain));
+        }
+        if let Some(since) = filter.since_ms {
+            query.push(" AND changed_at_ms >= ").push_bind(bound(since));
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND id < ").push_bind(bound(before));
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
         let mut reader = self.reader().await?;
-        let rows = sqlx::query(if open_only {
-            "SELECT * FROM incidents WHERE resolved_at_ms IS NULL ORDER BY id DESC LIMIT $1"
-        } else {
-            "SELECT * FROM incidents ORDER BY id DESC LIMIT $1"
-        })
-        .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        let rows = query.build().fetch_all(reader.connection()?).await?;
         rows.iter().map(incident_of).collect()
     }
 
@@ -77,6 +153,73 @@ impl Store {
     pub async fn settle_incident(&self, id: u64, note: String) -> Result<bool, StoreError> {
         send_step(self.jobs(), Settle { id, note }).await
     }
+
+    /// How many incidents there are, for every kind.
+    pub async fn incident_counts(&self) -> Result<Vec<IncidentCount>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(
+            "SELECT kind, COUNT(*) AS number, COUNT(*) - COUNT(resolved_at_ms) AS open FROM incidents GROUP BY kind",
+        )
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut counts: Vec<_> =
+            IncidentKind::ALL.iter().map(|kind| IncidentCount { kind: *kind, open: 0, all: 0 }).collect();
+        for row in &rows {
+            let kind = kind_of(row)?;
+            if let Some(count) = counts.iter_mut().find(|count| count.kind == kind) {
+                (count.open, count.all) = (row.number("open")?, row.number("number")?);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// An incident that is about to be recorded.
+pub(crate) struct NewIncident<'a> {
+    pub(crate) kind: IncidentKind,
+    pub(crate) chain: ChainId,
+    pub(crate) payment: PaymentId,
+    pub(crate) transaction: B256,
+    /// How often it happened, since it was last recorded.
+    pub(crate) occurrences: u64,
+    pub(crate) detail: &'a str,
+}
+
+/// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
+/// already is counted, and not told again.
+pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Result<(), StoreError> {
+    let now = clock::now_ms();
+    let resolved = (!incident.kind.lasts()).then_some(now);
+    let occurrences = bound(incident.occurrences.max(1));
+    let (id, recorded): (i64, i64) = connection
+        .prepare_cached(
+            "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, resolved_at_ms,
+                                    occurrences, changed_at_ms, detail, payer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8,
+                     (SELECT p.payer FROM payments p
+                      WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3 LIMIT 1))
+             ON CONFLICT (chain_id, payment_id, kind) WHERE kind IN ('replay_attempt', 'omitted_log')
+             DO UPDATE SET occurrences = occurrences + excluded.occurrences, changed_at_ms = excluded.changed_at_ms
+             RETURNING id, occurrences",
+        )?
+        .query_row(
+            params![
+                chain_id(incident.chain),
+                incident.kind.name(),
+                incident.payment.0.as_slice(),
+                incident.transaction.as_slice(),
+                now,
+                resolved,
+                occurrences,
+                incident.detail,
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    if recorded > occurrences {
+        return Ok(());
+    }
+    let event = if incident.kind.lasts() { NoticeEvent::Opened } else { NoticeEvent::Noted };
+    notice::write(connection, id, event, now)
 }
 
 struct Settle {
@@ -89,93 +232,36 @@ impl Step for Settle {
     type Output = bool;
 
     fn write(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let now = clock::now_ms();
         let settled = connection.execute(
-            "UPDATE incidents SET resolved_at_ms = ?2, settled = ?3 WHERE id = ?1 AND resolved_at_ms IS NULL",
-            params![bound(self.id), clock::now_ms(), self.note],
+            "UPDATE incidents SET resolved_at_ms = ?2, changed_at_ms = ?2, settled = ?3
+             WHERE id = ?1 AND resolved_at_ms IS NULL",
+            params![bound(self.id), now, self.note],
         )?;
+        if settled == 1 {
+            notice::write(connection, bound(self.id), NoticeEvent::Resolved, now)?;
+        }
         Ok(settled == 1)
     }
 }
 
-/// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
-/// not settled. Run after the new blocks are in, it finds those that did not come back.
-pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) -> Result<u64, StoreError> {
-    let kind = IncidentKind::PaymentLost.name();
-    let mut select = connection.prepare_cached(
-        "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash,
-                         p.payer
-         FROM payments p JOIN claims k ON k.payment_id = p.payment_id
-         WHERE p.chain_id = ?1 AND p.block_number > ?2 AND NOT p.canonical
-           AND NOT EXISTS (SELECT 1 FROM payments q
-                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
-                             AND q.payment_id = p.payment_id AND q.canonical)
-           AND NOT EXISTS (SELECT 1 FROM incidents i
-                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = ?3
-                             AND i.resolved_at_ms IS NULL)
-           AND NOT EXISTS (SELECT 1 FROM incidents i
-                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.settled IS NOT NULL)",
-    )?;
-    let mut rows = select.query(params![chain_id(chain), bound(height), kind])?;
-    let mut lost = Vec::new();
-    while let Some(row) = rows.next()? {
-        let detail = format!(
-            "granted to {:?} for request {} when the payment was in block {} ({}), which is no longer on the chain",
-            row.get::<_, String>(2)?,
-            RequestDigest(row.hash_at(3, "request_digest")?),
-            row.natural(4, "block_number")?,
-            row.hash_at(5, "block_hash")?,
-        );
-        let payer: Vec<u8> = row.get(6)?;
-        lost.push((row.hash_at(0, "payment_id")?, row.hash_at(1, "transaction_hash")?, detail, payer));
-    }
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail, payer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
-    for (payment, transaction, detail, payer) in &lost {
-        insert.execute(params![
-            chain_id(chain),
-            kind,
-            payment.as_slice(),
-            transaction.as_slice(),
-            clock::now_ms(),
-            detail,
-            payer
-        ])?;
-    }
-    Ok(lost.len() as u64)
-}
-
-/// Resolves the open incidents whose payment is in a block of the chain again. Costs a look-up for each open one.
-pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE incidents SET resolved_at_ms = ?3
-             WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL
-               AND EXISTS (SELECT 1 FROM payments p
-                           WHERE p.chain_id = incidents.chain_id
-                             AND p.transaction_hash = incidents.transaction_hash
-                             AND p.payment_id = incidents.payment_id AND p.canonical)",
-        )?
-        .execute(params![chain_id(chain), IncidentKind::PaymentLost.name(), clock::now_ms()])?;
-    Ok(())
-}
-
-fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
-    let kind = match row.text("kind")?.as_str() {
-        "payment_lost" => IncidentKind::PaymentLost,
-        _ => return Err(StoreError::Corrupt { column: "kind" }),
-    };
+pub(crate) fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
     Ok(Incident {
         id: row.number("id")?,
-        kind,
+        kind: kind_of(row)?,
         payment: row.payment_id("payment_id")?,
         chain: row.chain("chain_id")?,
         transaction: row.hash("transaction_hash")?,
         opened_at_ms: row.number("opened_at_ms")?,
         resolved_at_ms: row.maybe_number("resolved_at_ms")?,
+        occurrences: row.number("occurrences")?,
+        changed_at_ms: row.number("changed_at_ms")?,
         detail: row.text("detail")?,
         payer: row.maybe_address("payer")?,
         settled: row.maybe_text("settled")?,
     })
+}
+
+fn kind_of(row: &SqliteRow) -> Result<IncidentKind, StoreError> {
+    IncidentKind::named(&row.text("kind")?).ok_or(StoreError::Corrupt { column: "kind" })
 }

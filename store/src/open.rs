@@ -130,6 +130,7 @@ fn migrations() -> Vec<Migration> {
     let steps = [
         (1, "first", include_str!("../migrations/0001_first.sql")),
         (2, "policy", include_str!("../migrations/0002_policy.sql")),
+        (3, "incidents", include_str!("../migrations/0003_incidents.sql")),
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
     ];

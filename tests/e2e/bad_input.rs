@@ -179,6 +179,179 @@ async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
     }
 }
 
+/// Bytes as they are, and everything that comes back.
+async fn bytes(address: &str, request: Vec<u8>) -> String {
+    use std::io::{Read as _, Write as _};
+    let host = address.trim_start_matches("http://").to_owned();
+    let said = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        let _ = stream.write_all(&request);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    said.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_with_two_readings_have_none() {
+    let stack = Stack::start(SALT402).await;
+    let good = inference("bytes").to_string();
+    let ask = async |headers: &str, body: &[u8]| {
+        let head = format!(
+            "POST /v1/inference HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
+            body.len()
+        );
+        bytes(&stack.gateway, [head.as_bytes(), body].concat()).await
+    };
+    let json = "content-type: application/json\r\n";
+    assert!(ask(json, good.as_bytes()).await.starts_with("HTTP/1.1 402 "));
+
+    // Bodies: a key twice, half a character, more than one value, another encoding of text, numbers beyond any.
+    let deep = format!("{{\"model\":\"counted\",\"prompt\":{}{}}}", "[".repeat(400), "]".repeat(400));
+    for body in [
+        "{\"model\":\"counted\",\"prompt\":\"a\",\"prompt\":\"b\"}".as_bytes(),
+        "{\"model\":\"counted\",\"prompt\":\"a\",\"prom\\u0070t\":\"b\"}".as_bytes(),
+        b"{\"model\":\"counted\",\"prompt\":\"\\ud800\"}",
+        b"{\"model\":\"counted\",\"prompt\":\"\\udc00\\ud800\"}",
+        b"{\"model\":\"counted\",\"prompt\":\"\xff\"}",
+        b"\xef\xbb\xbf{\"model\":\"counted\",\"prompt\":\"a\"}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\"}{}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\"}\0",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"max_tokens\":1e1}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"max_tokens\":5.0}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"max_tokens\":-0}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"max_tokens\":99999999999999999999999999}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"temperature\":1e999}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",\"temperature\":NaN}",
+        b"{\"model\":\"counted\",\"prompt\":\"a\",}",
+        b"{'model':'counted','prompt':'a'}",
+        b"[\"counted\",\"a\"]",
+        deep.as_bytes(),
+    ] {
+        let said = ask(json, body).await;
+        let shown = String::from_utf8_lossy(body);
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("malformed_json"), "{shown}\n{said}");
+    }
+    // What kind of body: declared twice, in another alphabet, or packed.
+    for kind in [
+        "content-type: application/json\r\ncontent-type: text/plain\r\n",
+        "content-type: application/json\r\ncontent-type: application/json\r\n",
+        "content-type: application/json, text/plain\r\n",
+        "content-type: application/json; charset=utf-16\r\n",
+        "content-type: application/json\r\ncontent-encoding: gzip\r\n",
+        "",
+    ] {
+        let said = ask(kind, good.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 415 "), "{kind}\n{said}");
+    }
+    // Payment headers: doubled under two spellings, joined, folded, not ASCII, with a space or a null inside.
+    let hash = format!("0x{}", "12".repeat(32));
+    for (headers, code) in [
+        (format!("X-Payment-Proof: {hash}\r\nx-payment-PROOF: {hash}\r\n"), "malformed_header"),
+        (format!("X-Payment-Quote: {0}\r\nX-Payment-Quote: {0}\r\n", "A".repeat(264)), "malformed_header"),
+        ("X-Payment-Binding: quote\r\nX-Payment-Binding: quote\r\n".to_owned(), "malformed_header"),
+        ("X-Payment-Binding: Quote\r\n".to_owned(), "malformed_header"),
+        (format!("X-Payment-Proof: {hash}, {hash}\r\n"), "malformed_proof"),
+        (format!("X-Payment-Proof: {} {}\r\n", &hash[..30], &hash[30..]), "malformed_proof"),
+        (format!("X-Payment-Proof: \"{hash}\"\r\n"), "malformed_proof"),
+        (format!("X-Payment-Proof: {}\r\n", hash.replacen("0x", "0X", 1)), "malformed_proof"),
+        (format!("X-Payment-Proof: {}\u{e9}\r\n", &hash[..64]), "malformed_header"),
+        (format!("X-Payment-Quote: {}==\r\n", "A".repeat(262)), "malformed_quote"),
+        (format!("X-Payment-Quote: {}+/\r\n", "A".repeat(262)), "malformed_quote"),
+        (format!("X-Payment-Quote: {}\r\n", "A".repeat(265)), "malformed_quote"),
+    ] {
+        let said = ask(&format!("{json}{headers}"), good.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(code), "{headers}\n{said}");
+    }
+    // What the parser of HTTP itself refuses is refused before us, with the status alone.
+    for headers in [
+        format!("X-Payment-Proof: {hash}\r\n folded\r\n"),
+        format!("X-Payment-Proof: {}\0\r\n", &hash[..64]),
+        format!("X-Payment-Proof : {hash}\r\n"),
+        "content-length: 5\r\n".to_owned(),
+    ] {
+        let said = ask(&format!("{json}{headers}"), good.as_bytes()).await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{headers:?}\n{said}");
+    }
+    // A length and chunks are two lengths. The parser goes by the chunks, as RFC 9112 has it, and takes no second request
+    // from such a connection: bytes behind the last chunk are nobody's.
+    let both = format!(
+        "POST /v1/inference HTTP/1.1\r\nhost: x\r\n{json}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        good.len()
+    );
+    let said = bytes(&stack.gateway, both.into_bytes()).await;
+    assert!(!said.contains("ok\n") && said.matches("HTTP/1.1 ").count() == 1, "{said}");
+    assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_and_tokens_with_two_readings_have_none() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    std::fs::write(stack.folder().join("token"), "a token for the verifier\n").unwrap();
+    let sections = "[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"5\"\n".to_owned();
+    let verifier = "token_file = \"token\"".to_owned();
+    stack.configure(&StackOptions { verifier, sections, ..Default::default() });
+    stack.up().await;
+    let ask = async |target: &str, headers: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        bytes(&stack.verifier, request.into_bytes()).await
+    };
+    let token = "authorization: Bearer a token for the verifier\r\n";
+    assert!(ask("/v1/status", token).await.starts_with("HTTP/1.1 200 "));
+    for (headers, status) in [
+        ("authorization: Bearer a token for the verifier\r\nauthorization: Bearer x\r\n", 400),
+        ("x-salt402-token: a token for the verifier\r\nx-salt402-token: a token for the verifier\r\n", 400),
+        ("authorization: Bearer a token for the verifier, Bearer x\r\n", 401),
+        ("authorization: Bearer  a token for the verifier\r\n", 401),
+        ("authorization: Bearer\r\n", 401),
+        ("authorization: a token for the verifier\r\n", 401),
+        ("x-salt402-token: wrong\r\nauthorization: Bearer a token for the verifier\r\n", 401),
+    ] {
+        let said = ask("/v1/status", headers).await;
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}\n{said}");
+    }
+    let payment = format!("/v1/payments/0x{}", "12".repeat(32));
+    for target in [
+        format!("{payment}?chain=eip155:40204&chain=eip155:40204"),
+        format!("{payment}?chain=eip155:40204&chain=eip155:1"),
+        format!("{payment}?chain=eip155:040204"),
+        format!("{payment}?chain=eip155:40204&x=1"),
+        format!("{payment}?chain=%ff"),
+        "/v1/incidents?limit=1&limit=2".into(),
+        "/v1/incidents?limit=1.0".into(),
+        "/v1/forward-auth?refuse_as=402".into(),
+        "/v1/forward-auth?refuse_as=401&refuse_as=401".into(),
+    ] {
+        let said = ask(&target, token).await;
+        assert!(
+            said.starts_with("HTTP/1.1 400 ") && said.contains("malformed_parameter"),
+            "{target}\n{said}"
+        );
+    }
+    let about = |method: &str, uri: &str| {
+        format!("{token}x-forwarded-method: {method}\r\nx-forwarded-uri: {uri}\r\n")
+    };
+    assert!(ask("/v1/forward-auth", &about("GET", "/paid/x")).await.starts_with("HTTP/1.1 402 "));
+    for (headers, code) in [
+        (about("get", "/paid/x"), "malformed_header"),
+        (about("GET, POST", "/paid/x"), "malformed_header"),
+        (about("", "/paid/x"), "malformed_header"),
+        (format!("{}x-forwarded-uri: /free/x\r\n", about("GET", "/paid/x")), "malformed_header"),
+        (format!("{}x-forwarded-method: POST\r\n", about("GET", "/paid/x")), "malformed_header"),
+        (format!("{token}x-forwarded-uri: /paid/x\r\nx-original-method: GET\r\n"), "malformed_header"),
+        (about("GET", "http://h/paid/x"), "malformed_parameter"),
+        (about("GET", "/paid/x y"), "malformed_parameter"),
+        (about("GET", "/paid/\u{e9}"), "malformed_header"),
+    ] {
+        let said = ask("/v1/forward-auth", &headers).await;
+        assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(code), "{headers}\n{said}");
+    }
+    // Behind the path the query is the request's own.
+    assert!(ask("/v1/forward-auth/paid/x?refuse_as=401", token).await.starts_with("HTTP/1.1 402 "));
+}
+
 #[test]
 fn a_bad_configuration_names_the_key_and_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
@@ -281,6 +454,23 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
             "forward_auth.routes[0].path: expected",
         ),
         (good.replace("\"demo\"", "\"ftp://x\""), "gateway.models.m.upstream: expected"),
+        (
+            good.replace("[gateway]\n", "[gateway]\nverifier = \"ftp://x\"\n"),
+            "gateway.verifier: expected an http(s) address, or unix:/path",
+        ),
+        (format!("{chain}[verifier]\nsocket_mode = \"0999\"\n"), "expected permissions in octal"),
+        (
+            format!("{chain}[verifier.connections]\nmax_head_bytes = 5\n"),
+            "verifier.connections.max_head_bytes: expected 2048 to 131072, found 5",
+        ),
+        (
+            format!("{chain}[verifier.connections]\ntrusted = [\"10.0.0\"]\n"),
+            "expected an address or a network",
+        ),
+        (
+            format!("{chain}[webhook]\nurl = \"http://example.com/hook\"\n"),
+            "webhook.url: expected an https address, or http on loopback",
+        ),
     ] {
         let (ok, said) = check(&text, &[]);
         assert!(!ok && said.contains(expected), "{text}\ngave: {said}\nexpected: {expected}");

@@ -80,6 +80,7 @@ async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
     stack.indexed(stack.anvil.height().await).await;
     assert_eq!(stack.status().await["chains"][0]["payments"], 9);
     assert!(stack.citrate.as_ref().unwrap().widest() <= 1000);
+    assert_eq!(stack.citrate.as_ref().unwrap().refused(), 0, "more was asked than the node allows");
     for transaction in transactions {
         let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
         let known = stack.get(&url).await.json();
@@ -119,6 +120,10 @@ async fn a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
     assert_ne!(known["payments"][0]["block_hash"], beside.to_string(), "it is as deep as it is known to be");
     assert_eq!(known["payments"][0]["confirmations"], 1, "{known}");
     assert_eq!(stack.upstream.asked(), 2);
+    // The node's omission is an incident; that a block was merged is none.
+    let incidents = stack.get(&format!("{}/v1/incidents?kind=omitted_log", stack.verifier)).await.json();
+    assert_eq!(incidents["incidents"].as_array().unwrap().len(), 1, "{incidents}");
+    assert_eq!(incidents["incidents"][0]["transaction"], first.to_string());
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
     for reason in ["omitted", "merged"] {
         assert!(metrics.contains(&format!("reason=\"{reason}\"}} 1")), "{metrics}");
@@ -185,4 +190,33 @@ async fn f16_a_bloom_that_says_there_is_nothing_is_not_believed() {
     }
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
     assert!(!metrics.contains("salt402_indexer_omitted_total{"), "they were in the logs: {metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_a_block_that_the_node_cannot_read_counts_once_its_receipt_is_found() {
+    let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let citrate = stack.citrate.as_ref().unwrap();
+    let body = inference("unreadable");
+    let details = stack.quote(&body).await;
+    citrate.lose_block(stack.anvil.height().await + 1);
+    let proof = stack.payer().pay(&details).await;
+    stack.anvil.mine(2).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 0);
+
+    // What the node does not find may be there all the same: nobody is led to pay again.
+    stack.citrate.as_ref().unwrap().lose_receipts(1_000_000);
+    let answer = stack.infer_with(&body, proof).await;
+    assert_ne!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
+    stack.citrate.as_ref().unwrap().lose_receipts(0);
+    for _ in 0..40 {
+        let answer = stack.infer_with(&body, proof).await;
+        if answer.status == StatusCode::OK {
+            assert_eq!(stack.upstream.asked(), 1);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+    }
+    panic!("the payment was never found");
 }

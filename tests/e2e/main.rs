@@ -12,17 +12,23 @@ mod backup;
 mod bad_input;
 mod citrate;
 mod command;
+mod connections;
 mod crash;
 mod deep;
 mod faults;
+mod incidents;
 mod metrics;
+mod nodes;
+mod openapi;
 mod paid;
 mod policy;
 mod proxies;
 mod refusals;
 mod reorganization;
 mod roles;
+mod secrets;
 mod waiting;
+mod ways;
 
 /// The command under test.
 const SALT402: &str = env!("CARGO_BIN_EXE_salt402");

@@ -92,6 +92,7 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     assert_eq!(details.amount.to_string(), "777");
     assert_eq!(details.resource.path, "/paid/file.txt");
     assert!(unpaid.headers["cache-control"].to_str().unwrap().contains("no-store"));
+    assert!(unpaid.headers["vary"].to_str().unwrap().contains("X-Payment-Proof"), "{:?}", unpaid.headers);
     let proof = stack.payer().pay(&details).await.to_string();
     let show = |path: &str, extra: Option<(&'static str, &'static str)>| {
         let mut request = stack.client.get(path).header("x-payment-proof", &proof);
@@ -111,7 +112,12 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     assert_eq!(files.served(), 0);
     let (status, headers, body) = show(&paid, None).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "a paid file\n"));
+    // What the file server allowed a cache before is allowed no more.
     assert!(headers["cache-control"].to_str().unwrap().contains("no-store"));
+    assert!(
+        headers.get_all("vary").iter().any(|value| value.to_str().unwrap().contains("X-Payment-Proof")),
+        "{headers:?}"
+    );
     let (status, headers, _) = show(&paid, None).await;
     assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "one payment is one request");
     assert!(headers.contains_key("x-payment-details"));
@@ -200,6 +206,8 @@ async fn traefik_and_envoy_ask_in_their_own_ways() {
     let proof = stack.payer().pay(&details).await.to_string();
     let passed = ask(&envoy, &[("x-payment-proof", &proof)]).await;
     assert_eq!(passed.status, StatusCode::OK, "{}", passed.body);
+    assert_eq!(passed.headers["cache-control"], "no-store, private");
+    assert_eq!(passed.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
     assert_eq!(passed.headers["x-payment-payer"], "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
     assert_eq!(passed.headers["x-payment-amount"], "777");
     let again = ask(&auth, &[&traefik[..], &[("x-payment-proof", &proof)]].concat()).await;

@@ -31,7 +31,9 @@ impl History {
     /// The chain stands still and the node tells the truth: the index must arrive.
     pub(crate) async fn quiet(&mut self, life: &mut Life) -> Result<(), Refuted> {
         self.note("quiet".into());
-        self.mood = Mood::HONEST;
+        // Those that are bad stay so; the rest become better than nodes are.
+        self.nodes.iter_mut().filter(|node| node.is_good()).for_each(|node| node.mood = Mood::HONEST);
+        let several = self.nodes.len() > 1;
         let head = self.last_head();
         let mut asked = 0_u64;
         let mut passed = Duration::ZERO;
@@ -55,7 +57,9 @@ impl History {
                 life.advance(Duration::from_secs(1)).await;
                 passed += Duration::from_secs(1);
             }
-            if asked > 5_000 || passed > Duration::from_secs(300) {
+            // A node that hangs is waited for, again and again, before another has its turn.
+            let (most, longest) = if several { (20_000, 1800) } else { (5_000, 300) };
+            if asked > most || passed > Duration::from_secs(longest) {
                 let health = life.health.borrow().clone();
                 return Err(format!(
                     "not at {head:?} after {asked} questions and {passed:?}: at {:?}, {health:?}",

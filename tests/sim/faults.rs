@@ -30,9 +30,33 @@ pub(crate) struct Mood {
     deaf: u64,
 }
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    Errors,
+    Lags,
+    Omissions,
+    Hangs,
+}
+
 impl Mood {
     pub(crate) const HONEST: Self =
         Self { errors: 0, nulls: 0, lags: 0, lies: 0, omissions: 0, hangs: 0, deaf: 0 };
+
+    /// As nodes are that are well looked after: they fail and lag, and say nothing untrue.
+    pub(crate) const DECENT: Self =
+        Self { errors: 2, nulls: 1, lags: 4, lies: 0, omissions: 0, hangs: 0, deaf: 10 };
+
+    /// This one, with so many faults of one kind in a hundred answers.
+    pub(crate) fn with(mut self, fault: Fault, percent: u64) -> Self {
+        match fault {
+            Fault::Errors => self.errors = percent,
+            Fault::Lags => self.lags = percent,
+            Fault::Omissions => self.omissions = percent,
+            Fault::Hangs => self.hangs = percent,
+        }
+        self
+    }
 
     /// One of several temperaments. Omissions are in some only, so that the others prove exact rows.
     pub(crate) fn draw(rng: &mut Rng) -> Self {

@@ -44,6 +44,8 @@ pub(crate) type Answer = Result<Said, NodeError>;
 /// A question that waits.
 #[derive(Debug)]
 pub(crate) struct Waiting {
+    /// Which of several nodes is asked.
+    pub(crate) node: usize,
     pub(crate) ask: Ask,
     pub(crate) reply: oneshot::Sender<Answer>,
 }
@@ -60,9 +62,9 @@ impl Gate {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
+    pub(crate) async fn ask(&self, node: usize, ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
-        self.lock().push(Waiting { ask, reply });
+        self.lock().push(Waiting { node, ask, reply });
         answer.await.unwrap_or_else(|_| Err(unreachable("the connection was closed")))
     }
 

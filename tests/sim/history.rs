@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::channel::mpsc;
-use salt402_chain::{At, Profile};
+use salt402_chain::{At, Node, Pool, PoolOptions, Profile, Role};
 use salt402_indexer::{Look, Phase};
 use salt402_store::Store;
 
-use crate::faults::{self, Fate, Mood};
+use crate::characters::{Character, characters};
+use crate::faults::{Fate, Mood};
 use crate::gate::{Ask, Said, Waiting};
 use crate::growth::Growth;
 use crate::life::{Life, Standing, live};
@@ -37,6 +38,9 @@ pub(crate) struct Tally {
     pub(crate) unread: u64,
     /// Payments of the second contract on the chain in the end.
     pub(crate) second: u64,
+    /// Of several nodes: those that were put out in the end, and how often another was asked.
+    pub(crate) ejected: u64,
+    pub(crate) changes: u64,
 }
 
 pub(crate) struct History {
@@ -47,7 +51,11 @@ pub(crate) struct History {
     pub(crate) start_block: u64,
     /// The first block of the second contract, while it is followed.
     second: Option<u64>,
-    pub(crate) mood: Mood,
+    /// The nodes; mostly one.
+    pub(crate) nodes: Vec<Character>,
+    /// How many of several nodes must agree, and whether blocks' logs are proven complete.
+    agree: usize,
+    complete: bool,
     pub(crate) reader: Reader,
     directory: tempfile::TempDir,
     ticks: Vec<mpsc::UnboundedSender<()>>,
@@ -90,7 +98,9 @@ impl History {
         let start_block = if rng.percent(50) { 0 } else { rng.below(8) };
         let shared = Shared::new(world);
         Self {
-            mood: Mood::draw(&mut rng),
+            nodes: vec![Character::honest(Mood::draw(&mut rng))],
+            agree: 1,
+            complete: false,
             turns_left: rng.between(50, 200),
             reader: Reader::new(shared.clone(), start_block),
             directory: in_memory(),
@@ -107,9 +117,20 @@ impl History {
         }
     }
 
+    /// A history with two or three nodes, of which some are worse than others.
+    pub(crate) fn several(seed: u64) -> Self {
+        let mut history = Self::new(seed);
+        let rng = &mut history.rng;
+        (history.nodes, history.agree) = characters(rng);
+        history.complete = rng.percent(50);
+        // Where a node may be on another chain from the first, the operator says which chain is meant.
+        history.profile.genesis_hash = Some(history.shared.world().genesis());
+        history
+    }
+
     /// Runs the history; an error says what refutes it.
     pub(crate) fn run(&mut self) -> Result<(), Refuted> {
-        self.note(format!("{:?} {:?}", self.profile, self.mood));
+        self.note(format!("{:?} {:?}, {} must agree", self.profile, self.nodes, self.agree));
         loop {
             let end = live(self.life())?;
             match end {
@@ -166,6 +187,7 @@ impl History {
                 _ => {}
             }
             standing = life.settle().await;
+            self.tally.changes += u64::from(life.changed_node());
             if let Some(found) = life.looked.take() {
                 self.tally.looked_up += u64::from(matches!(found, Ok(Look::Found)));
                 self.note(format!("looked: {found:?}"));
@@ -173,6 +195,7 @@ impl History {
             self.check_halted(&life)?;
         }
         self.quiet(&mut life).await?;
+        self.tally.ejected += life.nodes().iter().filter(|node| node.state == "ejected").count() as u64;
         self.check_everything(&life).await?;
         life.kill();
         drop(life);
@@ -184,7 +207,6 @@ impl History {
         // Nothing of what the last process asked, or was promised, is of use to this one.
         self.ticks.clear();
         self.hung.clear();
-        let node = SimNode { shared: self.shared.clone(), profile: self.profile.clone() };
         // The operator changes the configuration.
         if self.rng.percent(40) {
             self.second = self.rng.percent(80).then(|| self.rng.below(60));
@@ -192,7 +214,28 @@ impl History {
         }
         let mut sources = vec![source(self.start_block)];
         sources.extend(self.second.map(second));
-        Life::start(store.clone(), node, sources)
+        let shared = self.shared.clone();
+        let node = |index| SimNode {
+            shared: shared.clone(),
+            profile: self.profile.clone(),
+            index,
+            complete: self.complete,
+            excused: self.agree == 1,
+        };
+        if self.nodes.len() == 1 {
+            return Life::start(store.clone(), shared.clone(), Arc::new(node(0)), sources);
+        }
+        let named = |index| -> (String, Role, Arc<dyn Node>) {
+            (format!("node-{index}"), Role::Primary, Arc::new(node(index)))
+        };
+        let options = PoolOptions {
+            agree: self.agree,
+            limit: Duration::from_secs(15),
+            max_lag: 3,
+            ..PoolOptions::of(&self.profile)
+        };
+        let pool = Pool::new((0..self.nodes.len()).map(named).collect(), options).expect("nodes");
+        Life::start_before(store.clone(), shared.clone(), pool, sources)
     }
 
     /// One thing happens.
@@ -239,20 +282,22 @@ impl History {
         let index = self.rng.below(waiting) as usize;
         let Some(asked) = self.shared.gate.take(index) else { return };
         let world = self.shared.world();
-        let fate = faults::answer(&self.mood, &mut self.rng, &world, asked.ask, &mut self.ticks);
+        let character = &self.nodes[asked.node];
+        let fate = character.answer(&mut self.rng, &world, asked.ask, &mut self.ticks);
         drop(world);
         match fate {
             Fate::Hung => {
-                self.note(format!("{:?} hangs", asked.ask));
+                self.note(format!("{}: {:?} hangs", asked.node, asked.ask));
                 self.hung.push(asked);
             }
             Fate::Answered(answer) => {
                 if let (Ask::Header(At::Latest | At::Number(_)), Ok(Said::Header(Some(block)))) =
                     (asked.ask, &answer)
+                    && self.shared.world().get(block.hash).is_some()
                 {
                     self.reader.shown.insert(block.hash);
                 }
-                self.note(match &answer {
+                let told = match &answer {
                     Ok(Said::Header(header)) => {
                         format!("{:?} -> {:?}", asked.ask, header.map(|header| (header.number, header.hash)))
                     }
@@ -261,7 +306,8 @@ impl History {
                     }
                     Ok(_) => format!("{:?} answered", asked.ask),
                     Err(error) => format!("{:?} -> {error:?}", asked.ask),
-                });
+                };
+                self.note(format!("{}: {told}", asked.node));
                 let _ = asked.reply.send(answer);
             }
         }

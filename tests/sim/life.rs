@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::task::AtomicWaker;
+use salt402_chain::{Node, Pool};
 use salt402_indexer::{Follower, FollowerOptions, Health, IndexError, Look, Missing};
 use salt402_protocol::Source;
+use salt402_protocol::api::NodeStatus;
 use salt402_store::{ChainState, Options, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::{Shared, SimNode};
+use crate::node::Shared;
 use crate::world::CHAIN;
 
 /// Runs one life to its end in a runtime whose clock stands still unless [`Life::advance`] moves it. When this returns,
@@ -60,9 +62,13 @@ pub(crate) struct Life {
     pub(crate) stop: CancellationToken,
     shared: Arc<Shared>,
     follower: Option<Running<()>>,
+    /// What looks after several nodes, beside the follower.
+    watch: Option<Running<()>>,
     /// A look at a receipt, beside the follower.
     look: Option<Running<Result<Look, IndexError>>>,
     missing: Missing,
+    /// Which of several nodes was asked last.
+    serving: Option<usize>,
     /// What the last look that ended found.
     pub(crate) looked: Option<Result<Look, IndexError>>,
     woken: Arc<Woken>,
@@ -92,10 +98,14 @@ impl Life {
         }
     }
 
-    pub(crate) fn start(store: Store, node: SimNode, sources: Vec<Source>) -> Self {
+    /// A process before one node.
+    pub(crate) fn start(
+        store: Store,
+        shared: Arc<Shared>,
+        node: Arc<dyn Node>,
+        sources: Vec<Source>,
+    ) -> Self {
         let options = FollowerOptions { chain: CHAIN, sources };
-        let shared = node.shared.clone();
-        let node = Arc::new(node);
         let missing = Missing::new(node.clone(), store.clone(), options.clone());
         let (follower, health) = Follower::new(node, store.clone(), options);
         let stop = CancellationToken::new();
@@ -107,11 +117,30 @@ impl Life {
             shared,
             follower,
             look: None,
+            watch: None,
             missing,
+            serving: None,
             looked: None,
             woken: Arc::new(Woken::default()),
             polls: 0,
         }
+    }
+
+    /// A process before several nodes.
+    pub(crate) fn start_before(store: Store, shared: Arc<Shared>, pool: Pool, sources: Vec<Source>) -> Self {
+        let mut life = Self::start(store, shared, Arc::new(pool.clone()), sources);
+        life.watch = Some(Box::pin(async move { pool.watch().await }));
+        life
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeStatus> {
+        self.missing.nodes()
+    }
+
+    /// Whether another node is asked than when this was last called.
+    pub(crate) fn changed_node(&mut self) -> bool {
+        let now = self.nodes().iter().position(|node| node.serving);
+        std::mem::replace(&mut self.serving, now).is_some_and(|before| Some(before) != now)
     }
 
     /// Looks a transaction up by its receipt, unless a look is under way.
@@ -124,7 +153,7 @@ impl Life {
 
     /// Drops the follower wherever it stands, as a task that is killed. What it gave to the store is still done.
     pub(crate) fn kill(&mut self) {
-        (self.follower, self.look) = (None, None);
+        (self.follower, self.look, self.watch) = (None, None, None);
     }
 
     /// Polls the follower once, and the look beside it.
@@ -137,6 +166,10 @@ impl Life {
             && let Poll::Ready(found) = look.as_mut().poll(&mut context)
         {
             (self.look, self.looked) = (None, Some(found));
+        }
+        if let Some(watch) = self.watch.as_mut() {
+            // It never ends.
+            let _ = watch.as_mut().poll(&mut context);
         }
         let Some(follower) = self.follower.as_mut() else { return Standing::Ended };
         if follower.as_mut().poll(&mut context).is_ready() {

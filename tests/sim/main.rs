@@ -9,6 +9,7 @@
     reason = "these are tests"
 )]
 
+mod characters;
 mod ending;
 mod f_answers;
 mod f_clocks;
@@ -16,6 +17,7 @@ mod f_deep;
 mod f_forks;
 mod f_heads;
 mod f_lives;
+mod f_nodes;
 mod f_past;
 mod faults;
 mod gate;

@@ -7,6 +7,10 @@ use std::time::Instant;
 use crate::history::{History, Tally};
 
 const SEEDS: u64 = 500;
+/// Of histories with several nodes, which take longer.
+const SEEDS_OF_SEVERAL: u64 = 100;
+
+type Begin = fn(u64) -> History;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name)
@@ -15,8 +19,8 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Runs a history. What refutes it, whether found by a check or a panic, comes with the events that led there.
-fn run(seed: u64, whole: bool) -> Result<Tally, String> {
-    let mut history = History::new(seed);
+fn run(begin: Begin, seed: u64, whole: bool) -> Result<Tally, String> {
+    let mut history = begin(seed);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| history.run()));
     let why = match result {
         Ok(Ok(())) => return Ok(history.tally),
@@ -33,14 +37,23 @@ fn run(seed: u64, whole: bool) -> Result<Tally, String> {
 
 #[test]
 fn histories_of_all_seeds_end_with_the_rows_of_the_final_chain() {
+    run_all(History::new, SEEDS, Tally::assert_rich);
+}
+
+#[test]
+fn histories_with_several_nodes_end_with_the_rows_of_the_final_chain() {
+    run_all(History::several, SEEDS_OF_SEVERAL, Tally::assert_rich_in_nodes);
+}
+
+fn run_all(begin: Begin, usual: u64, check: fn(&Tally)) {
     if let Some(seed) = variable("SIM_SEED") {
-        match run(seed, true) {
+        match run(begin, seed, true) {
             Ok(tally) => println!("seed {seed}: {tally:?}"),
             Err(refuted) => panic!("{refuted}"),
         }
         return;
     }
-    let seeds = variable("SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = variable("SIM_SEEDS").unwrap_or(usual);
     let first = variable("SIM_FIRST").unwrap_or(0);
     let began = Instant::now();
     let next = AtomicU64::new(first);
@@ -57,7 +70,7 @@ fn histories_of_all_seeds_end_with_the_rows_of_the_final_chain() {
                     {
                         return;
                     }
-                    match run(seed, false) {
+                    match run(begin, seed, false) {
                         Ok(tally) => total.lock().expect("no panic while it is held").add(tally),
                         Err(refuted) => failures.lock().expect("no panic while it is held").push(refuted),
                     }
@@ -69,8 +82,8 @@ fn histories_of_all_seeds_end_with_the_rows_of_the_final_chain() {
     println!("{seeds} seeds in {:?}: {total:?}", began.elapsed());
     let failures = failures.into_inner().expect("no panic while it is held");
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    if seeds >= SEEDS {
-        total.assert_rich();
+    if seeds >= usual {
+        check(&total);
     }
 }
 
@@ -87,6 +100,13 @@ impl Tally {
         self.looked_up += other.looked_up;
         self.unread += other.unread;
         self.second += other.second;
+        self.ejected += other.ejected;
+        self.changes += other.changes;
+    }
+
+    fn assert_rich_in_nodes(&self) {
+        let parts = [self.blocks, self.reorganizations, self.kills, self.grants, self.ejected, self.changes];
+        assert!(parts.iter().all(|part| *part > 10), "the histories are poor: {self:?}");
     }
 
     /// Histories in which nothing happens prove nothing.

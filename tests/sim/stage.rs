@@ -75,7 +75,7 @@ impl Scene {
     pub(crate) fn play<T>(&self, act: impl AsyncFnOnce(&mut Stage<'_>) -> T) -> T {
         live(async {
             let store = Store::open(Life::options(&self.directory)).await.expect("the database opens");
-            let life = Life::start(store, self.node(), self.sources.clone());
+            let life = Life::start(store, self.shared.clone(), Arc::new(self.node()), self.sources.clone());
             let mut stage = Stage {
                 scene: self,
                 life,
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     pub(crate) fn node(&self) -> SimNode {
-        SimNode { shared: self.shared.clone(), profile: self.profile.clone() }
+        SimNode::alone(self.shared.clone(), self.profile.clone())
     }
 
     /// A block with transactions of one payment each, named by numbers. The head stays.

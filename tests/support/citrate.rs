@@ -2,11 +2,14 @@
 //!
 //! What it spoils: log and transaction indexes and blooms mean nothing; `eth_getLogs` does not know `blockHash` and
 //! cuts its range in silence; `eth_call` and `eth_estimateGas` read `data` alone; the tags `finalized` and `safe` are
-//! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls.
+//! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls; each
+//! client has 1,000 units a second, and an answer 25 MiB; a call that reverts says so without data; estimates are
+//! doubled. On request it leaves logs out, cannot read a block, cannot find receipts, or shows a transaction as merged.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::routing::post;
@@ -17,6 +20,12 @@ use tokio::task::JoinHandle;
 
 /// Blocks after the first that `eth_getLogs` looks at, whatever it was asked.
 const LOGS_SPAN: u64 = 1000;
+/// What each client may spend in a second.
+const UNITS_PER_SECOND: u64 = 1000;
+const MAX_ANSWER_BYTES: usize = 25 << 20;
+/// What the methods are called, or begin with, that it does not have.
+const ABSENT: [&str; 6] =
+    ["eth_getBlockReceipts", "debug_", "eth_getProof", "anvil_", "eth_newFilter", "eth_getFilterChanges"];
 const ZERO_HASH: &str = "0x0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A proxy before an anvil.
@@ -37,6 +46,14 @@ struct Proxy {
     hidden: Mutex<HashSet<String>>,
     /// Blocks beside the selected chain by their hashes, with the selected block that each was mined as.
     merged: Mutex<HashMap<String, String>>,
+    /// Heights that it cannot read: skipped in silence.
+    unreadable: Mutex<HashSet<u64>>,
+    /// How many receipts it does not find, as when its database fails.
+    blind: AtomicU32,
+    /// What was asked for within the last second, in units.
+    spent: Mutex<Vec<(Instant, u64)>>,
+    /// Questions that were refused for their cost.
+    refused: AtomicU32,
 }
 
 impl CitrateNode {
@@ -49,6 +66,10 @@ impl CitrateNode {
             widest: AtomicU32::default(),
             hidden: Mutex::default(),
             merged: Mutex::default(),
+            unreadable: Mutex::default(),
+            blind: AtomicU32::default(),
+            spent: Mutex::default(),
+            refused: AtomicU32::default(),
         });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
@@ -73,6 +94,26 @@ impl CitrateNode {
         self.proxy.hidden.lock().expect("the hidden").insert(transaction.to_string());
     }
 
+    /// Gives the logs of a transaction again that [`CitrateNode::omit`] left out.
+    pub fn reveal(&self, transaction: B256) {
+        self.proxy.hidden.lock().expect("the hidden").remove(&transaction.to_string());
+    }
+
+    /// Skips a block in every range of logs, as the node does with one that it cannot read.
+    pub fn lose_block(&self, number: u64) {
+        self.proxy.unreadable.lock().expect("the unreadable").insert(number);
+    }
+
+    /// Finds no receipt for so many questions: an unknown transaction and a failing database are answered alike.
+    pub fn lose_receipts(&self, questions: u32) {
+        self.proxy.blind.store(questions, Ordering::SeqCst);
+    }
+
+    /// Questions that were refused because they cost more than is allowed.
+    pub fn refused(&self) -> u32 {
+        self.proxy.refused.load(Ordering::SeqCst)
+    }
+
     /// Shows a transaction, which is in a block already, as one of a block that was merged from beside the selected
     /// chain: its receipt names that block, no answer by height does.
     pub async fn merge(&self, transaction: B256) -> B256 {
@@ -93,26 +134,46 @@ impl Drop for CitrateNode {
 }
 
 async fn answer(State(proxy): State<Arc<Proxy>>, Json(asked): Json<Value>) -> Json<Value> {
-    let Value::Array(calls) = asked else { return Json(proxy.one(asked).await) };
+    let Value::Array(calls) = asked else { return Json(fitting(proxy.one(asked).await)) };
     if calls.len() > 100 {
-        return Json(
-            json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32005, "message": "batch too large" } }),
-        );
+        return Json(refusal(&Value::Null, -32005, "batch too large"));
     }
     let mut answers = Vec::new();
     for call in calls {
         answers.push(proxy.one(call).await);
     }
-    Json(Value::Array(answers))
+    Json(fitting(Value::Array(answers)))
+}
+
+fn refusal(id: &Value, code: i64, message: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
+}
+
+/// An answer as long as the node gives one.
+fn fitting(answer: Value) -> Value {
+    let too_long = answer.to_string().len() > MAX_ANSWER_BYTES;
+    if too_long { refusal(&Value::Null, -32008, "Response is too big") } else { answer }
 }
 
 impl Proxy {
     async fn one(&self, mut call: Value) -> Value {
         let method = call["method"].as_str().unwrap_or_default().to_owned();
+        if !self.charge(&method) {
+            return refusal(
+                &call["id"],
+                -32005,
+                "Method budget exceeded. Reduce call frequency for expensive methods.",
+            );
+        }
+        if method.starts_with("eth_get") && self.is_stale_state(&method, &call["params"]) {
+            return refusal(&call["id"], -32000, "only the latest state is served");
+        }
         match method.as_str() {
-            "eth_getBlockReceipts" | "debug_traceTransaction" | "eth_getProof" => {
-                let error = json!({ "code": -32601, "message": "Method not found" });
-                return json!({ "jsonrpc": "2.0", "id": call["id"], "error": error });
+            absent if ABSENT.iter().any(|name| absent.starts_with(name)) => {
+                return refusal(&call["id"], -32601, "Method not found");
+            }
+            "eth_getTransactionReceipt" if self.is_blind() => {
+                return json!({ "jsonrpc": "2.0", "id": call["id"], "result": null });
             }
             "eth_gasPrice" | "eth_maxPriorityFeePerGas" => {
                 return json!({ "jsonrpc": "2.0", "id": call["id"], "result": "0x3b9aca00" });
@@ -134,8 +195,10 @@ impl Proxy {
         match method.as_str() {
             "eth_getLogs" => {
                 let hidden = self.hidden.lock().expect("the hidden").clone();
+                let unreadable = self.unreadable.lock().expect("the unreadable").clone();
                 if let Some(logs) = result.as_array_mut() {
                     logs.retain(|log| !hidden.contains(log["transactionHash"].as_str().unwrap_or_default()));
+                    logs.retain(|log| quantity(&log["blockNumber"]).is_none_or(|n| !unreadable.contains(&n)));
                 }
                 for (position, log) in result.as_array_mut().into_iter().flatten().enumerate() {
                     spoil_log(log, &format!("{position:#x}"));
@@ -147,9 +210,41 @@ impl Proxy {
             }
             "eth_getBlockByNumber" => spoil_block(result),
             "eth_getTransactionByHash" => spoil_transaction(result),
+            "eth_estimateGas" => {
+                if let Some(gas) = quantity(result) {
+                    *result = json!(format!("{:#x}", gas * 2));
+                }
+            }
             _ => {}
         }
+        spoil_error(&method, &mut answer);
         answer
+    }
+
+    /// Whether there is room for a question within what each client is allowed.
+    fn charge(&self, method: &str) -> bool {
+        let cost = if matches!(method, "eth_getLogs" | "eth_call" | "eth_estimateGas") { 10 } else { 1 };
+        let (mut spent, now) = (self.spent.lock().expect("the spent"), Instant::now());
+        spent.retain(|(at, _)| now.duration_since(*at) < Duration::from_secs(1));
+        if spent.iter().map(|(_, units)| units).sum::<u64>() + cost > UNITS_PER_SECOND {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return false;
+        }
+        spent.push((now, cost));
+        true
+    }
+
+    fn is_blind(&self) -> bool {
+        self.blind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// Whether state is asked for that is not the latest.
+    fn is_stale_state(&self, method: &str, params: &Value) -> bool {
+        let tag = match method {
+            "eth_getBalance" | "eth_getCode" | "eth_getTransactionCount" => &params[1],
+            _ => return false,
+        };
+        tag.as_str().is_some_and(|tag| !matches!(tag, "latest" | "pending"))
     }
 
     async fn forward(&self, call: &Value) -> Value {
@@ -200,6 +295,24 @@ impl Proxy {
         self.widest.fetch_max(blocks, Ordering::SeqCst);
         filter.insert("fromBlock".into(), json!(format!("{from:#x}")));
         filter.insert("toBlock".into(), json!(format!("{:#x}", to.min(from + LOGS_SPAN))));
+    }
+}
+
+/// A call that reverts says so in words alone; a transaction that is refused is one with wrong parameters.
+fn spoil_error(method: &str, answer: &mut Value) {
+    let Some(error) = answer.get_mut("error").and_then(Value::as_object_mut) else { return };
+    match method {
+        "eth_call" | "eth_estimateGas" => {
+            error.remove("data");
+            error.insert("code".into(), json!(-32000));
+            error.insert("message".into(), json!("execution reverted: 0x"));
+        }
+        "eth_sendRawTransaction" => {
+            let told = error.get("message").cloned().unwrap_or_default();
+            error.insert("code".into(), json!(-32602));
+            error.insert("message".into(), json!(format!("Failed to submit transaction: {told:?}")));
+        }
+        _ => {}
     }
 }
 

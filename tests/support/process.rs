@@ -14,12 +14,18 @@ pub struct Salt402 {
 impl Salt402 {
     /// Starts `salt402 <role> --config <config>`.
     pub fn start(binary: &Path, role: &str, config: &Path) -> Self {
+        Self::start_with(binary, role, config, &[])
+    }
+
+    /// The same, with variables in its environment and everything logged that can be.
+    pub fn start_with(binary: &Path, role: &str, config: &Path, variables: &[(&str, &str)]) -> Self {
         let log = config.with_extension(format!("{role}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
         let child = Command::new(binary)
             .args([role, "--config"])
             .arg(config)
-            .env("SALT402_LOG", "info,salt402_indexer=debug")
+            .env("SALT402_LOG", if variables.is_empty() { "info,salt402_indexer=debug" } else { "trace" })
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -60,6 +66,11 @@ impl Salt402 {
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it still runs.

@@ -17,6 +17,9 @@ use crate::{Anvil, CitrateNode, CountingUpstream, Deployment, PAYEE, Salt402, Te
 pub struct StackOptions {
     /// Lines for `[chains.local]`.
     pub chain: String,
+    /// Lines in place of the node's addresses; `ANVIL` in them stands for the chain's, `CITRATE` for that of the node with
+    /// Citrate's habits.
+    pub nodes: String,
     /// Lines for `[verifier]`.
     pub verifier: String,
     /// Lines for `[gateway]`.
@@ -134,6 +137,9 @@ impl Stack {
             Some(citrate) => format!("profile = \"citrate\"\nrpc = \"{}\"", citrate.http()),
             None => format!("rpc = \"{}\"\nws = \"ws://127.0.0.1:{}\"", self.anvil.http(), self.anvil.port),
         };
+        let node = if options.nodes.is_empty() { node } else { String::new() };
+        let beside = self.citrate.as_ref().map(CitrateNode::http).unwrap_or_default();
+        let nodes = options.nodes.replace("ANVIL", &self.anvil.http()).replace("CITRATE", &beside);
         let config = format!(
             r#"
 data = "data"
@@ -142,6 +148,7 @@ data = "data"
 {node}
 deployments = "deployments"
 {chain}
+{nodes}
 
 [verifier]
 listen = "{verifier}"

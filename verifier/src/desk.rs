@@ -1,5 +1,6 @@
 //! Where payments are asked about: a verifier in this process, or one behind HTTP.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -10,6 +11,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::Verifier;
+
+/// Longest answer of a verifier to a question of ours, in bytes. The longest there is has under 4 KiB.
+const ANSWER: usize = 64 * 1024;
 
 /// A verifier, near or far.
 #[derive(Clone)]
@@ -64,14 +68,39 @@ pub struct RemoteVerifier {
     timeout: Duration,
 }
 
+/// Why a verifier elsewhere can never be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The HTTP client could not be made.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+    /// Its address is none.
+    #[error(transparent)]
+    Address(#[from] url::ParseError),
+}
+
 impl RemoteVerifier {
     /// The verifier at `base`, which may want a token. `timeout` bounds one question, beyond what the question itself may wait.
-    pub fn new(mut base: Url, token: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
+    pub fn new(base: Url, token: Option<String>, timeout: Duration) -> Result<Self, reqwest::Error> {
+        Ok(Self::over(Self::client().build()?, base, token, timeout))
+    }
+
+    /// The verifier behind a socket in the file system, which may want a token all the same.
+    pub fn at_socket(path: &Path, token: Option<String>, timeout: Duration) -> Result<Self, RemoteError> {
+        let client = Self::client().unix_socket(path).build()?;
+        // Nobody resolves the name: it is what the `Host` header says.
+        Ok(Self::over(client, Url::parse("http://localhost/")?, token, timeout))
+    }
+
+    fn client() -> reqwest::ClientBuilder {
+        reqwest::Client::builder().redirect(Policy::none()).no_proxy()
+    }
+
+    fn over(client: reqwest::Client, mut base: Url, token: Option<String>, timeout: Duration) -> Self {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
-        Ok(Self { client, base, token, timeout })
+        Self { client, base, token, timeout }
     }
 
     async fn ask<Q: Serialize + Sync, A: DeserializeOwned>(
@@ -93,7 +122,7 @@ impl RemoteVerifier {
             unavailable("it could not be reached")
         })?;
         let good = response.status().is_success();
-        let body = response.bytes().await.map_err(|_| unavailable("its answer broke off"))?;
+        let body = bounded(response).await?;
         if good {
             return serde_json::from_slice(&body).map_err(|_| unavailable("its answer was not understood"));
         }
@@ -104,13 +133,28 @@ impl RemoteVerifier {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
         match self.client.get(url).timeout(self.timeout).send().await {
             Ok(response) if response.status().is_success() => Ok(()),
-            Ok(response) => Err(match response.json::<Problem>().await {
-                Ok(problem) => problem.detail,
-                Err(_) => "the verifier is not ready".into(),
-            }),
+            Ok(response) => {
+                let problem = bounded(response)
+                    .await
+                    .ok()
+                    .and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
+                Err(problem.map_or_else(|| "the verifier is not ready".into(), |problem| problem.detail))
+            }
             Err(_) => Err("the verifier could not be reached".into()),
         }
     }
+}
+
+/// An answer, read to its end unless it is longer than any answer of a verifier.
+async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| unavailable("its answer broke off"))? {
+        if body.len() + chunk.len() > ANSWER {
+            return Err(unavailable("its answer is longer than a verifier's"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn unavailable(what: &str) -> Problem {

@@ -6,6 +6,7 @@
 mod desk;
 mod grant;
 pub mod http;
+mod incidents;
 pub mod judge;
 mod limits;
 pub mod policy;
@@ -13,10 +14,13 @@ mod tending;
 mod verifier;
 mod waker;
 mod watch;
+mod webhook;
 
-pub use desk::{Desk, RemoteVerifier};
+pub use desk::{Desk, RemoteError, RemoteVerifier};
+pub use incidents::count_incidents;
 pub use limits::{AccountLimits, Rate};
 pub use policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, Policy};
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;
+pub use webhook::{Webhook, WebhookError};

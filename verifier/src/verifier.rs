@@ -7,15 +7,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    ChainStatus, IncidentView, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
+    ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
     StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, QuoteKeys, Terms};
-use salt402_store::{Incident, IndexedPayment, Store, StoreError};
+use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::grant::pending;
+use crate::incidents::ReplayLog;
 use crate::judge;
 use crate::limits::{AccountLimits, Accounts};
 use crate::{ChainPolicy, Policy, Waker, Watch};
@@ -66,6 +67,7 @@ struct Inner {
     waker: Waker,
     /// One permit for each request that may wait.
     seats: Semaphore,
+    replays: ReplayLog,
     version: String,
 }
 
@@ -75,6 +77,7 @@ impl Verifier {
         let seats = Semaphore::new(options.policy.max_waiting);
         let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
         Self(Arc::new(Inner {
+            replays: ReplayLog::new(options.store.clone()),
             store: options.store,
             keys: options.keys,
             accounts: Accounts::new(options.accounts),
@@ -161,6 +164,9 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
+        if outcome == Code::AlreadyClaimed.as_str() {
+            self.0.replays.note(request.requirement.chain, request.proof.transaction);
+        }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
         metrics::histogram!("salt402_verify_seconds").record(started.elapsed().as_secs_f64());
         verdict
@@ -301,29 +307,22 @@ impl Verifier {
         Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
     }
 
-    /// Grants whose payment left the chain, newest first; with `open_only`, those whose payment is not back.
-    pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<IncidentsResponse, Problem> {
-        let incidents = self.0.store.incidents(open_only, limit).await.map_err(internal)?;
-        let view = |incident: Incident| IncidentView {
-            id: incident.id,
-            kind: incident.kind.to_string(),
-            chain: incident.chain,
-            payment_id: incident.payment,
-            transaction: incident.transaction,
-            payer: incident.payer,
-            settled: incident.settled,
-            opened_at_ms: incident.opened_at_ms,
-            resolved_at_ms: incident.resolved_at_ms,
-            detail: incident.detail,
-        };
-        Ok(IncidentsResponse { incidents: incidents.into_iter().map(view).collect() })
+    /// What an operator must know of, newest first, at most `limit`.
+    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
+        let incidents = self.0.store.incidents_where(filter, limit).await.map_err(internal)?;
+        let full = incidents.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next_cursor = incidents.last().filter(|_| full).map(|incident| incident.id.to_string());
+        Ok(IncidentsResponse {
+            incidents: incidents.into_iter().map(crate::incidents::view).collect(),
+            next_cursor,
+        })
     }
 
     /// How things are.
     pub async fn status(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
-        for VerifierChain { policy, watch, .. } in self.0.chains.values() {
+        for VerifierChain { policy, watch, missing } in self.0.chains.values() {
             let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
             chains.push(ChainStatus {
                 chain: policy.chain,
@@ -336,6 +335,7 @@ impl Verifier {
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
+                nodes: missing.nodes(),
             });
         }
         let waiting = self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits());

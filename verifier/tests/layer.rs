@@ -152,7 +152,8 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     let count = Arc::clone(&served);
     let handler = move |Extension(Payer(payment)): Extension<Payer>, body: String| async move {
         count.fetch_add(1, Ordering::SeqCst);
-        format!("{body} from {}", payment.payer)
+        let own = [("cache-control", "public, max-age=600"), ("vary", "Accept-Encoding")];
+        (own, format!("{body} from {}", payment.payer))
     };
     let rule = Rule {
         path: "/ask".into(),
@@ -168,12 +169,20 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     let (status, unpaid) = ask(&app, "hello", None).await;
     assert_eq!(status, StatusCode::PAYMENT_REQUIRED);
     assert_eq!(unpaid.headers()["cache-control"], "no-store, private");
+    let varies = |response: &Response<Body>| {
+        let values =
+            response.headers().get_all("vary").iter().map(|value| value.to_str().unwrap().to_owned());
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(varies(&unpaid), ["X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
     pay(&store, &details(&unpaid), 7).await;
     // Another body is another request.
     assert_eq!(ask(&app, "other", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
     let (status, answer) = ask(&app, "hello", Some(7)).await;
     assert_eq!(status, StatusCode::OK);
+    // Whatever the service thinks of caches.
     assert_eq!(answer.headers()["cache-control"], "no-store, private");
+    assert_eq!(varies(&answer), ["Accept-Encoding", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
     let text = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
     assert!(text.starts_with(b"hello from 0xbBbB"), "{text:?}");
     assert_eq!(ask(&app, "hello", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);

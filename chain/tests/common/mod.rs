@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)] // Each test binary uses its own part.
 
+pub mod shown;
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -53,10 +55,15 @@ impl Anvil {
     }
 
     pub async fn start_on(port: u16) -> Self {
+        Self::start_with(port, &[]).await
+    }
+
+    pub async fn start_with(port: u16, more: &[&str]) -> Self {
         let binary = binary();
         assert!(binary.is_file(), "there is no anvil at {}: run make setup", binary.display());
         let mut process = Command::new(&binary)
             .args(["--chain-id", "40204", "--port", &port.to_string()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

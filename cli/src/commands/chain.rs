@@ -1,10 +1,11 @@
 //! `salt402 chain resume`: the operator's decision about a chain that is halted.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use salt402_chain::{Node, RpcNode};
+use salt402_chain::{Node, Work};
 use salt402_indexer::{Comparison, IndexError, compare};
 use salt402_protocol::ChainId;
 use salt402_store::{Above, HaltKind, Options, Store, StoreError};
@@ -31,8 +32,10 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
         bail!("{}: there is no database yet, so nothing is halted", database.display());
     }
     let store = Store::open(Options::new(&database)).await?;
-    let node = RpcNode::connect(chain.endpoint.clone(), chain.profile.clone())?;
-    let compared = compare(&node, &store, id, chain.start_block).await;
+    let nodes: Arc<dyn Node> = Arc::new(chain.nodes.connect(&chain.profile)?);
+    // One of them, and the same for all that is asked.
+    let node = nodes.pin(Work::LookUp).await?.unwrap_or(nodes);
+    let compared = compare(&*node, &store, id, chain.start_block).await;
     if let Err(IndexError::Store(StoreError::OtherGenesis { stored, given, .. })) = &compared {
         println!("{name} ({id}): the node is on another chain than the stored one, or the chain was reset");
         println!("  stored: block 0 is {stored}\n  node:   block 0 is {given}");
@@ -55,7 +58,7 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
             println!("{name} ({id}): the node is on the stored chain again; it goes on");
             ExitCode::SUCCESS
         }
-        Some(HaltKind::Fork) => decide(&name, id, &store, &node, seen, args.yes).await?,
+        Some(HaltKind::Fork) => decide(&name, id, &store, &*node, seen, args.yes).await?,
     };
     store.close().await;
     Ok(code)

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use salt402_chain::Completeness;
+
 use super::explain;
 use crate::config::{Config, verifier_token};
 
@@ -25,13 +27,24 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         for line in explain::policy(chain) {
             println!("    {line}");
         }
-        let heads =
-            if chain.endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
-        println!("    node {:?}, {heads}polled every {} ms", chain.endpoint, profile.poll_ms);
+        for (endpoint, role) in &chain.nodes.endpoints {
+            let heads =
+                if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
+            println!("    {role:?} node {endpoint:?}, {heads}polled every {} ms", profile.poll_ms);
+        }
+        println!(
+            "    {} of {} nodes must say the same; logs of new blocks are {}",
+            chain.nodes.agree,
+            chain.nodes.endpoints.len(),
+            match profile.completeness {
+                Completeness::Receipts => "checked against the root of all receipts",
+                Completeness::Off => "taken as the node gives them",
+            }
+        );
     }
     let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    println!("  verify on {}{token}", config.verifier.listen);
+    println!("  verify on {}{token}", config.verifier.place(&config));
     println!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
@@ -54,10 +67,14 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             println!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
         }
     }
+    if let Some(webhook) = &config.webhook {
+        // The rest of an address may hold a secret.
+        println!("  tell of incidents at {}", webhook.url.origin().ascii_serialization());
+    }
     match &config.gateway {
         None => println!("  no gateway"),
         Some(gateway) => {
-            println!("  serve on {}", gateway.listen);
+            println!("  serve on {}", gateway.place(&config));
             for (name, model) in gateway.catalogue(&config)?.0 {
                 println!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

@@ -11,15 +11,20 @@ use serde_json::{Value, json};
 
 use super::watching::Watching;
 use crate::args::StatusArgs;
-use crate::config::{Config, verifier_token_of_environment};
+use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environment};
 
 /// Asks and prints, once or again and again. Succeeds while everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-    let url = args.url.join("v1/status")?;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
+    let (client, base) = match unix_path(&args.url) {
+        Some(path) => (client.unix_socket(path), behind_socket()?),
+        None => (client, args.url.clone()),
+    };
+    let client = client.build()?;
+    let url = base.join("v1/status")?;
     let mut watching = Watching::new(args.json);
     loop {
-        let status = match ask(&client, &url).await {
+        let status = match ask(&client, &url, &args.url).await {
             Ok(status) => Ok(status),
             Err(error) => read(&args.at.config).await.ok_or(error),
         };
@@ -38,13 +43,13 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The verifier's status. Not read into a type, so that what a newer verifier says is shown too.
-async fn ask(client: &reqwest::Client, url: &url::Url) -> anyhow::Result<Value> {
+async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<Value> {
     let mut request = client.get(url.clone());
     if let Some(token) = verifier_token_of_environment() {
         request = request.bearer_auth(token);
     }
     let response = request.send().await.with_context(|| {
-        format!("no salt402 answers at {url}: is `salt402 up` running there? --url names another address")
+        format!("no salt402 answers at {at}: is `salt402 up` running there? --url names another address")
     })?;
     if !response.status().is_success() {
         let problem: Problem = response.json().await.context("the answer is no salt402's")?;

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use salt402_chain::{Endpoint, Profile, ProfileOverrides};
+use salt402_chain::{Completeness, Endpoint, Profile, ProfileOverrides};
 use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
 use serde::Deserialize;
 use url::Url;
 
 use super::ConfigError;
+use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
 
 /// A chain to follow.
@@ -24,6 +25,15 @@ pub(crate) struct ChainConfig {
     /// The node's WebSocket address, for new heads; left out with `rpc`, the profile's; else none.
     #[serde(default)]
     ws: Option<Url>,
+    /// Several nodes, in place of `rpc` and `ws`.
+    #[serde(default)]
+    nodes: Vec<NodeConfig>,
+    /// How many nodes must say the same before it is believed; left out, 1.
+    #[serde(default)]
+    agree: Option<usize>,
+    /// Whether new blocks' logs are proven complete by their receipts; left out, the profile's.
+    #[serde(default)]
+    completeness: Option<Completeness>,
     /// The payment contract; left out, the one in `deployments`.
     #[serde(default)]
     contract: Option<String>,
@@ -51,7 +61,7 @@ pub(crate) struct ChainConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedChain {
     pub(crate) profile: Profile,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) nodes: Nodes,
     pub(crate) contract: Address,
     pub(crate) start_block: u64,
     pub(crate) policy: ResolvedPolicy,
@@ -83,24 +93,37 @@ impl ChainConfig {
             if self.profile.is_some() { format!("chains.{name}.profile") } else { format!("chains.{name}") };
         let profile = Profile::named(self.profile.as_deref().unwrap_or(name))
             .map_err(|error| ConfigError::value(key, error.to_string()))?;
+        let mut overrides = self.overrides.clone();
+        overrides.completeness = self.completeness.or(overrides.completeness);
         profile
-            .apply(self.overrides.clone())
+            .apply(overrides)
             .map_err(|error| ConfigError::value(format!("chains.{name}.overrides"), error.to_string()))
     }
 
     pub(crate) fn resolve(&self, name: &str, folder: &Path) -> Result<ResolvedChain, ConfigError> {
         let profile = self.profile(name)?;
+        if !self.nodes.is_empty() && (self.rpc.is_some() || self.ws.is_some()) {
+            let what = "expected the nodes either here or in rpc and ws: make these the first of the nodes";
+            return Err(ConfigError::value(format!("chains.{name}.nodes"), what));
+        }
+        let single = || self.single(name, &profile);
+        let nodes = Nodes::resolve(name, &self.nodes, single, self.agree, folder)?;
+        let policy = self.policy.resolve(name, &profile, self.confirmations, &self.depths)?;
+        let (contract, start_block) = self.contract(name, folder, &profile)?;
+        Ok(ResolvedChain { profile, nodes, contract, start_block, policy })
+    }
+
+    /// The node of `rpc` and `ws`, or the profile's.
+    fn single(&self, name: &str, profile: &Profile) -> Result<Endpoint, ConfigError> {
         let mut endpoint = match &self.rpc {
             Some(rpc) => Endpoint::new(rpc.clone()),
-            None => Endpoint::of(&profile)
+            None => Endpoint::of(profile)
                 .map_err(|error| ConfigError::value(format!("chains.{name}.rpc"), error.to_string()))?,
         };
         if self.ws.is_some() {
             endpoint.ws.clone_from(&self.ws);
         }
-        let policy = self.policy.resolve(name, &profile, self.confirmations, &self.depths)?;
-        let (contract, start_block) = self.contract(name, folder, &profile)?;
-        Ok(ResolvedChain { profile, endpoint, contract, start_block, policy })
+        Ok(endpoint)
     }
 
     fn contract(&self, name: &str, folder: &Path, profile: &Profile) -> Result<(Address, u64), ConfigError> {

@@ -11,7 +11,8 @@ use salt402_protocol::Amount;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Config, ConfigError, parse_price, secret};
+use super::{Config, ConfigError, ConnectionsConfig, Mode, is_verifier, parse_price, secret};
+use crate::listen::Place;
 
 /// The gateway.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +21,16 @@ pub(crate) struct GatewayConfig {
     /// Where it listens.
     #[serde(default = "listen")]
     pub(crate) listen: SocketAddr,
-    /// The verifier to ask when the gateway runs alone (`salt402 serve`).
+    /// A socket in the file system beside the port, relative to the file of the configuration; left out, none.
+    #[serde(default)]
+    socket: Option<PathBuf>,
+    /// The socket's permissions.
+    #[serde(default)]
+    socket_mode: Mode,
+    /// How much clients may take, of time and of room.
+    #[serde(default)]
+    connections: ConnectionsConfig,
+    /// The verifier to ask when the gateway runs alone (`salt402 serve`): `http://…`, or `unix:/path` for its socket.
     #[serde(default)]
     pub(crate) verifier: Option<Url>,
     /// Largest request body, in bytes.
@@ -100,8 +110,25 @@ fn timeout() -> u64 {
 }
 
 impl GatewayConfig {
+    /// Where it listens.
+    pub(crate) fn place(&self, config: &Config) -> Place {
+        Place {
+            part: "gateway",
+            address: self.listen,
+            socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
+            limits: self.connections.limits(),
+        }
+    }
+
     pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
         let unit = config.payment()?.unit(config)?;
+        self.connections.check("gateway")?;
+        if let Some(verifier) = &self.verifier
+            && !is_verifier(verifier)
+        {
+            let what = "expected an http(s) address, or unix:/path for the verifier's socket";
+            return Err(ConfigError::value("gateway.verifier", what));
+        }
         if self.models.is_empty() {
             return Err(ConfigError::value(
                 "gateway.models",

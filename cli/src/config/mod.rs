@@ -1,14 +1,18 @@
 //! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
 
 mod chain;
+mod connections;
 mod forward_auth;
 mod gateway;
 mod limits;
+mod nodes;
 mod payment;
 mod policy;
 mod secret;
+mod socket;
 mod text;
 mod verifier;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,14 +22,17 @@ use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
 
 pub(crate) use chain::{ChainConfig, ResolvedChain};
+pub(crate) use connections::ConnectionsConfig;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
 pub(crate) use policy::ResolvedPolicy;
-pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment};
+pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
+pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
+pub(crate) use webhook::WebhookConfig;
 
 /// What the name of every environment variable of the configuration begins with.
 const PREFIX: &str = "SALT402__";
@@ -51,6 +58,9 @@ pub(crate) struct Config {
     /// What a proxy may ask the verifier; left out, nothing.
     #[serde(default)]
     pub(crate) forward_auth: Option<ForwardAuthConfig>,
+    /// Who is told of incidents; left out, nobody.
+    #[serde(default)]
+    pub(crate) webhook: Option<WebhookConfig>,
     /// The gateway; left out, none runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
@@ -175,6 +185,9 @@ impl Config {
             }
         }
         self.verifier.check()?;
+        if let Some(webhook) = &self.webhook {
+            webhook.check()?;
+        }
         self.limits.check()?;
         if let Some(payment) = &self.payment {
             payment.check(self)?;

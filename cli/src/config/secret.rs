@@ -6,9 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use salt402_chain::Account;
+use salt402_protocol::webhook::WebhookKey;
 use salt402_protocol::{QuoteKey, QuoteKeys};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, WebhookConfig};
 
 /// The environment variable with the secret that authenticates quotes.
 const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
@@ -16,6 +17,8 @@ const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
 const OLD_QUOTE_KEYS: &str = "SALT402_OLD_QUOTE_KEYS";
 /// The environment variable with the token of the verifier's callers.
 const VERIFIER_TOKEN: &str = "SALT402_VERIFIER_TOKEN";
+/// The environment variable with the secret that signs what a webhook is told.
+const WEBHOOK_KEY: &str = "SALT402_WEBHOOK_KEY";
 /// The environment variable with a payer's private key.
 pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
 
@@ -55,6 +58,25 @@ fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
         Err(what) => return Err(ConfigError::value("data", what)),
     };
     make("data", &secret)
+}
+
+/// The key that signs what a webhook is told: from `webhook.key_file`, else from `SALT402_WEBHOOK_KEY`.
+pub(crate) fn webhook_key(config: &Config, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
+    let (source, secret) = match &webhook.key_file {
+        Some(path) => {
+            let key = "webhook.key_file";
+            (key, read(&config.path(path)).map_err(|what| ConfigError::value(key, what))?)
+        }
+        None => match std::env::var_os(WEBHOOK_KEY) {
+            Some(secret) => (WEBHOOK_KEY, secret.to_string_lossy().trim().as_bytes().to_vec()),
+            None => {
+                let what =
+                    format!("expected key_file, or the environment variable {WEBHOOK_KEY}: what signs?");
+                return Err(ConfigError::value("webhook", what));
+            }
+        },
+    };
+    WebhookKey::new(&secret).map_err(|error| ConfigError::value(source, error.to_string()))
 }
 
 /// The token that callers of the verifier must send, if one is set: from `verifier.token_file`, else from
@@ -126,6 +148,31 @@ pub(crate) fn api_key(
     match String::from_utf8(bytes) {
         Ok(secret) => Ok(Some(secret.trim().to_owned())),
         Err(_) => Err(ConfigError::value(key("api_key_file"), "expected text")),
+    }
+}
+
+/// A node's bearer token, if one is configured.
+pub(crate) fn bearer(
+    key: &str,
+    variable: Option<&str>,
+    file: Option<&Path>,
+    folder: &Path,
+) -> Result<Option<String>, ConfigError> {
+    if let Some(variable) = variable {
+        return match std::env::var(variable) {
+            Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
+            _ => {
+                let what = format!("the environment variable {variable} is not set");
+                Err(ConfigError::value(format!("{key}.bearer_env"), what))
+            }
+        };
+    }
+    let Some(file) = file else { return Ok(None) };
+    let value = |what: String| ConfigError::value(format!("{key}.bearer_file"), what);
+    let secret = String::from_utf8(read(&folder.join(file)).map_err(value)?);
+    match secret {
+        Ok(secret) if !secret.is_empty() => Ok(Some(secret)),
+        _ => Err(value("expected a token in one line of text".to_owned())),
     }
 }
 

@@ -8,7 +8,8 @@ use salt402_protocol::quote::QuoteClock;
 use salt402_verifier::Policy;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{Config, ConfigError, ConnectionsConfig, Mode};
+use crate::listen::Place;
 
 /// The verifier.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +17,14 @@ use super::ConfigError;
 pub(crate) struct VerifierConfig {
     /// Where its API listens. Beyond loopback only with a token.
     pub(crate) listen: SocketAddr,
+    /// A socket in the file system beside the port, relative to the file of the configuration; left out, none.
+    socket: Option<PathBuf>,
+    /// The socket's permissions: whoever may write to it may ask.
+    socket_mode: Mode,
+    /// Whether callers by the socket must send the token too, where there is one.
+    pub(crate) socket_needs_token: bool,
+    /// How much clients may take, of time and of room.
+    connections: ConnectionsConfig,
     /// A file with the token that callers must send; left out, the environment variable `SALT402_VERIFIER_TOKEN`, or
     /// none on loopback.
     pub(crate) token_file: Option<PathBuf>,
@@ -43,6 +52,10 @@ impl Default for VerifierConfig {
         let policy = Policy::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4020)),
+            socket: None,
+            socket_mode: Mode::default(),
+            socket_needs_token: true,
+            connections: ConnectionsConfig::default(),
             token_file: None,
             quote_key_file: None,
             old_quote_key_files: Vec::new(),
@@ -68,6 +81,16 @@ impl VerifierConfig {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn place(&self, config: &Config) -> Place {
+        Place {
+            part: "verifier",
+            address: self.listen,
+            socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
+            limits: self.connections.limits(),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
             if (least..=most).contains(&value) {
@@ -81,6 +104,7 @@ impl VerifierConfig {
         within("max_payment_age_s", self.max_payment_age_s, 1, 365 * 24 * 3600)?;
         within("clock_skew_s", self.clock_skew_s, 0, 600)?;
         within("max_wait_ms", self.max_wait_ms, 0, 120_000)?;
-        within("max_waiting", self.max_waiting as u64, 0, 100_000)
+        within("max_waiting", self.max_waiting as u64, 0, 100_000)?;
+        self.connections.check("verifier")
     }
 }

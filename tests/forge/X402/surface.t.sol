@@ -128,4 +128,18 @@ contract X402_surface is X402Test {
             )
         );
     }
+
+    /// @dev A call of an address without code succeeds, and would be taken for a payment.
+    function test_settle_reverts_wherePermit2IsNot() external {
+        address nowhere = makeAddr("nowhere");
+        Payment memory payment = paymentOf(address(token), AMOUNT);
+        X402ExactPermit2Proxy exact = newX402ExactPermit2Proxy(nowhere);
+        vm.expectRevert(bytes(""));
+        exact.settle(permitOf(payment), payer.addr, exactWitnessOf(payment), "");
+
+        X402UptoPermit2Proxy upto = newX402UptoPermit2Proxy(nowhere);
+        vm.prank(facilitator);
+        vm.expectRevert(bytes(""));
+        upto.settle(permitOf(payment), AMOUNT, payer.addr, uptoWitnessOf(payment), "");
+    }
 }

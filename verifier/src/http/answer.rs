@@ -34,6 +34,9 @@ pub fn problem_response(problem: &Problem) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
     }
     no_store(headers);
+    if problem.status == StatusCode::PAYMENT_REQUIRED.as_u16() {
+        super::vary(headers);
+    }
     response
 }
 

@@ -77,14 +77,21 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     }
 }
 
-/// The request that the proxy asks about. Named in two ways it has two readings, and one of them may be a client's.
-fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
+/// The method and target of the request that a proxy asks about. Named in two ways it has two readings, and one of them
+/// may be a client's.
+pub fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
     let headers = &request.headers;
     let forwarded = (one(headers, "x-forwarded-method")?, one(headers, "x-forwarded-uri")?);
     let original = (one(headers, "x-original-method")?, one(headers, "x-original-uri")?);
     let behind = request.uri.path_and_query().and_then(|path| path.as_str().strip_prefix(PATH));
     let behind = behind.filter(|rest| rest.starts_with('/'));
-    let named = |method: &str, target: &str| Ok((method.to_ascii_uppercase(), target.to_owned()));
+    let named = |method: &str, target: &str| {
+        if !is_method(method) {
+            let detail = "the method that is asked about is none: it is written in capital letters";
+            return Err(Problem::new(Code::MalformedHeader, detail));
+        }
+        Ok((method.to_owned(), target.to_owned()))
+    };
     match (forwarded, original, behind) {
         ((Some(method), Some(target)), (None, None), None) => named(method, target),
         ((None, None), (Some(method), Some(target)), None) => named(method, target),
@@ -97,12 +104,22 @@ fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
     }
 }
 
-/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns it back.
+/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns it back. Behind the path the query is
+/// the request's own, and means nothing here.
 fn refusal_status(request: &Parts) -> Result<Option<StatusCode>, Problem> {
     match request.uri.query() {
-        Some("refuse_as=401") => Ok(Some(StatusCode::UNAUTHORIZED)),
+        Some("refuse_as=401") if request.uri.path() == PATH => Ok(Some(StatusCode::UNAUTHORIZED)),
+        Some(_) if request.uri.path() == PATH => Err(Problem::new(
+            Code::MalformedParameter,
+            "there is one parameter, and it has one value: ?refuse_as=401",
+        )),
         _ => Ok(None),
     }
+}
+
+/// A method as HTTP has them: `get` is another than `GET`, and a server behind may or may not see it so.
+fn is_method(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
 }
 
 fn recent(claim: &ClaimView, within: Duration) -> bool {

@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::answer::{no_store, problem_response};
 use super::door::{Door, Passage};
-use super::input::read_body;
+use super::input::{patience, read_body};
 use super::offer;
 use super::presented::Presented;
 use super::tariff::Tariff;
@@ -116,7 +116,7 @@ impl Terms {
         };
         let (mut parts, body) = request.into_parts();
         let presented = Presented::of(&parts).map_err(refuse)?;
-        let body = read_body(body, self.body_limit).await.map_err(refuse)?;
+        let body = read_body(body, self.body_limit, patience(&parts.extensions)).await.map_err(refuse)?;
         let order = rule.order(method, target, &body);
         match self.door.pass(&order, &presented).await.map_err(refuse)? {
             Passage::Granted { payment, claim } if claim.first => {

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::answer::{no_store, problem_response};
 
 /// A problem document that carries the payment's details beside its own members.
-#[derive(Serialize)]
-struct Body402<'a> {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PaymentProblem<'a> {
     #[serde(flatten)]
     problem: &'a Problem,
     #[serde(flatten)]
@@ -42,7 +42,7 @@ pub(crate) fn details(asked: &QuoteRequest, quote: QuoteResponse, resource: Reso
 /// 402 with the details in the header and in the body, and why it is a 402.
 pub(crate) fn response(problem: &Problem, details: &PaymentDetails) -> Response<Body> {
     let header_value = details.to_header().ok().and_then(|text| HeaderValue::from_str(&text).ok());
-    let body = serde_json::to_vec(&Body402 { problem, details }).ok();
+    let body = serde_json::to_vec(&PaymentProblem { problem, details }).ok();
     let (Some(value), Some(body)) = (header_value, body) else {
         return problem_response(&Problem::new(Code::Internal, "the payment details could not be written"));
     };
@@ -56,9 +56,9 @@ pub(crate) fn response(problem: &Problem, details: &PaymentDetails) -> Response<
     response
 }
 
-/// The headers that the answer depends on, for caches that do not heed `no-store`.
+/// The headers that the answer depends on, for caches that do not heed `no-store`. What else it depends on stays said.
 pub fn vary(headers: &mut axum::http::HeaderMap) {
-    headers.insert(
+    headers.append(
         header::VARY,
         HeaderValue::from_static("X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"),
     );

@@ -15,13 +15,16 @@ use salt402_protocol::api::{
     IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{ChainId, Code, Problem, Proof};
+use salt402_store::{IncidentFilter, IncidentKind};
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::IntoParams;
 
 use super::address::{self, AddressLimits};
 use super::answer::{Fault, method_not_allowed, not_found, problem_response};
 use super::forward_auth::{self, ForwardAuth};
 use super::input::StrictJson;
+use super::openapi;
 use super::token::{self, Token};
 use crate::Verifier;
 
@@ -60,7 +63,8 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .with_state(verifier.clone())
         .merge(proxied)
         .route_layer(middleware::from_fn_with_state(options.token, token::check));
-    finish(guarded.merge(health(verifier, options.metrics)))
+    let document = get(openapi::serve(&openapi::document()));
+    finish(guarded.merge(health(verifier, options.metrics)).route(openapi::PATH, document))
 }
 
 /// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
@@ -90,27 +94,39 @@ fn health(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
     }
 }
 
-async fn quotes(
+/// A quote for a request
+#[utoipa::path(post, path = "/v1/quotes", tag = "payments", request_body = QuoteRequest,
+    responses((status = 200, description = "The quote. Nothing is stored of it.", body = QuoteResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn quotes(
     State(verifier): State<Verifier>,
     StrictJson(request): StrictJson<QuoteRequest>,
 ) -> Result<Json<QuoteResponse>, Fault> {
     Ok(Json(verifier.offer(&request).await?))
 }
 
-async fn verify(
+/// Was this paid? With `claim`, use it up; with `wait_ms`, wait for it
+#[utoipa::path(post, path = "/v1/verify", tag = "payments", request_body = VerifyRequest,
+    responses((status = 200, description = "The verdict. A claim is on disk before it is told.", body = Verdict)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn verify(
     State(verifier): State<Verifier>,
     StrictJson(request): StrictJson<VerifyRequest>,
 ) -> Result<Json<Verdict>, Fault> {
     Ok(Json(verifier.verify(&request).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct PaymentsQuery {
+#[into_params(parameter_in = Query)]
+pub(super) struct PaymentsQuery {
+    /// The chain.
     chain: ChainId,
 }
 
-async fn payments(
+/// What the index knows of a transaction
+#[utoipa::path(get, path = "/v1/payments/{transaction}", tag = "payments",
+    params(("transaction" = Proof, Path, description = "The transaction's hash."), PaymentsQuery),
+    responses((status = 200, description = "Its payments; none if none are known.", body = PaymentsResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn payments(
     State(verifier): State<Verifier>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<PaymentsQuery>, QueryRejection>,
@@ -125,37 +141,72 @@ async fn payments(
     Ok(Json(verifier.payments(query.chain, proof.transaction).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
-struct IncidentsQuery {
-    /// Only those whose payment is not back.
-    #[serde(default)]
-    open: bool,
+#[into_params(parameter_in = Query)]
+pub(super) struct IncidentsQuery {
+    /// `true`: those that are open; `false`: those that are not.
+    open: Option<bool>,
+    /// Those of a kind: `payment_lost`, `replay_attempt` or `omitted_log`.
+    kind: Option<String>,
+    /// Those of a chain.
+    chain: Option<ChainId>,
+    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
+    since: Option<u64>,
+    /// At most so many, from 1 to 1000.
     #[serde(default = "incidents_at_once")]
+    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
     limit: u32,
+    /// The `next_cursor` of the page before.
+    cursor: Option<u64>,
 }
 
 fn incidents_at_once() -> u32 {
     100
 }
 
-async fn incidents(
+/// What an operator must know of, newest first
+#[utoipa::path(get, path = "/v1/incidents", tag = "operation", params(IncidentsQuery),
+    responses((status = 200, description = "The incidents, and where they go on.", body = IncidentsResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn incidents(
     State(verifier): State<Verifier>,
     query: Result<Query<IncidentsQuery>, QueryRejection>,
 ) -> Result<Json<IncidentsResponse>, Fault> {
-    let Query(IncidentsQuery { open, limit }) = query.map_err(|error| {
-        let detail = format!("as in ?open=true&limit=100 ({})", error.body_text());
-        Fault(Problem::new(Code::MalformedParameter, detail))
-    })?;
-    Ok(Json(verifier.incidents(open, limit.clamp(1, 1000)).await?))
+    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
+    let Query(query) =
+        query.map_err(|error| malformed(format!("as in ?open=true&limit=100 ({})", error.body_text())))?;
+    let kind = match query.kind.as_deref() {
+        None => None,
+        Some(name) => {
+            let known: Vec<_> = IncidentKind::ALL.iter().map(|kind| kind.name()).collect();
+            let unknown = || malformed(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
+            Some(IncidentKind::named(name).ok_or_else(unknown)?)
+        }
+    };
+    if !(1..=1000).contains(&query.limit) {
+        return Err(malformed("limit: from 1 to 1000".into()));
+    }
+    let filter = IncidentFilter {
+        open: query.open,
+        kind,
+        chain: query.chain,
+        since_ms: query.since,
+        before: query.cursor,
+    };
+    Ok(Json(verifier.incidents(&filter, query.limit).await?))
 }
 
-async fn status(State(verifier): State<Verifier>) -> Result<Json<StatusResponse>, Fault> {
+/// How things are
+#[utoipa::path(get, path = "/v1/status", tag = "operation",
+    responses((status = 200, description = "Chains, payments, claims, incidents.", body = StatusResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn status(State(verifier): State<Verifier>) -> Result<Json<StatusResponse>, Fault> {
     Ok(Json(verifier.status().await?))
 }
 
 /// 200 while every chain's index is current, else 503 with the reasons.
-async fn ready(State(verifier): State<Verifier>) -> Result<impl IntoResponse, Fault> {
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, description = "Payments can be verified.", body = String, content_type = "text/plain")))]
+pub(super) async fn ready(State(verifier): State<Verifier>) -> Result<impl IntoResponse, Fault> {
     let status = verifier.status().await?;
     if status.ready {
         return Ok((StatusCode::OK, "ready\n"));

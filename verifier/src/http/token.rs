@@ -38,7 +38,7 @@ impl Token {
             return Ok(self.is(text));
         }
         let bearer = one(headers, header::AUTHORIZATION.as_str())?.and_then(|text| text.split_once(' '));
-        Ok(bearer.is_some_and(|(scheme, text)| scheme.eq_ignore_ascii_case("bearer") && self.is(text.trim())))
+        Ok(bearer.is_some_and(|(scheme, text)| scheme.eq_ignore_ascii_case("bearer") && self.is(text)))
     }
 }
 
@@ -82,7 +82,9 @@ mod tests {
         assert_eq!(admits(&[("authorization", "Bearer open sesame")]), Ok(true));
         assert_eq!(admits(&[("authorization", "bearer open sesame")]), Ok(true));
         assert_eq!(admits(&[("x-salt402-token", "open sesame"), ("authorization", "Basic x")]), Ok(true));
-        for bad in ["Bearer open", "Bearer", "open sesame", "Basic open sesame", "Bearer  "] {
+        for bad in
+            ["Bearer open", "Bearer", "open sesame", "Basic open sesame", "Bearer  ", "Bearer  open sesame"]
+        {
             assert_eq!(admits(&[("authorization", bad)]), Ok(false), "{bad}");
         }
         assert_eq!(admits(&[]), Ok(false));

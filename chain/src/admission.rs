@@ -1,0 +1,124 @@
+//! Who is let in among several nodes, and who is put out.
+
+use alloy_primitives::B256;
+use futures::future::join_all;
+
+use crate::pool::{Inner, Member, lock};
+use crate::standing::Ejection;
+use crate::{At, NodeError};
+
+impl Inner {
+    /// Makes sure that a node is on the chain, before anything that it says is used.
+    ///
+    /// A node that stands alone is identified by whoever asks it, who knows more.
+    pub(crate) async fn admit(&self, index: usize) -> Result<(), NodeError> {
+        let member = &self.members[index];
+        if self.members.len() == 1 || member.standing().admitted {
+            return Ok(());
+        }
+        let found = self.ask(index, member.node.chain_id()).await?;
+        let expected = self.profile().chain_id;
+        if found != expected.get() {
+            return Err(self.put_out(index, NodeError::WrongChain { expected, found }));
+        }
+        let block = self.ask(index, member.node.header(At::Number(0))).await?;
+        let expected = *lock(&self.genesis);
+        match (block.map(|block| block.hash), expected) {
+            (Some(found), Some(expected)) if found != expected => {
+                let node = member.name.clone();
+                return Err(self.put_out(index, NodeError::WrongGenesis { node, expected, found }));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(found), None) => self.first_contact(index, found).await?,
+            (None, _) => self.admit_without_genesis(index).await?,
+        }
+        let mut standing = member.standing();
+        standing.admitted = true;
+        if matches!(standing.ejected, Some(Ejection::Chain(_))) {
+            standing.ejected = None;
+            tracing::info!(chain = %self.profile().chain_id, node = member.name, "is on the chain again");
+        }
+        Ok(())
+    }
+
+    /// Nobody knows what block 0 should be. Whatever is indexed first decides, so the nodes must not disagree.
+    async fn first_contact(&self, index: usize, found: B256) -> Result<(), NodeError> {
+        let others = (0..self.members.len()).filter(|other| *other != index);
+        let asked = others.map(|other| async move {
+            let block = self.ask(other, self.members[other].node.header(At::Number(0))).await;
+            (other, block)
+        });
+        let mut same = 1;
+        for (other, block) in join_all(asked).await {
+            match block {
+                Ok(Some(block)) if block.hash == found => same += 1,
+                Ok(Some(block)) => {
+                    let (one, two) = (&self.members[index].name, &self.members[other].name);
+                    let what = format!(
+                        "block 0 is {found} at {one} and {} at {two}; correct the address of the wrong one, or set \
+                         genesis_hash",
+                        block.hash
+                    );
+                    return Err(NodeError::Disagreed { what });
+                }
+                Ok(None) | Err(_) => {}
+            }
+        }
+        if same < self.options.agree {
+            let what = format!("{same} of {} nodes have shown block 0", self.options.agree);
+            return Err(NodeError::Disagreed { what });
+        }
+        Ok(())
+    }
+
+    /// A node that was pruned may not have block 0. Then its id must do, and a later block that others have shown.
+    async fn admit_without_genesis(&self, index: usize) -> Result<(), NodeError> {
+        let member = &self.members[index];
+        let anchor = *lock(&self.anchor);
+        let Some((number, expected)) = anchor else {
+            tracing::warn!(
+                chain = %self.profile().chain_id, node = member.name,
+                "gives no block 0: only its chain id was checked"
+            );
+            return Ok(());
+        };
+        match self.ask(index, member.node.header(At::Number(number))).await? {
+            Some(block) if block.hash == expected => Ok(()),
+            Some(block) => {
+                let why = format!("block {number} is {} there and {expected} at the others", block.hash);
+                self.eject(index, Ejection::Fork(why.clone()));
+                Err(NodeError::Disagreed { what: why })
+            }
+            None => Err(NodeError::Behind),
+        }
+    }
+
+    fn put_out(&self, index: usize, error: NodeError) -> NodeError {
+        self.eject(index, Ejection::Chain(error.clone()));
+        error
+    }
+
+    /// Asks a node no more. Said once, until it is let in again.
+    pub(crate) fn eject(&self, index: usize, why: Ejection) {
+        let member = &self.members[index];
+        let mut standing = member.standing();
+        standing.admitted = false;
+        if standing.ejected.is_none() {
+            let reason = why.reason();
+            tracing::error!(chain = %self.profile().chain_id, node = member.name, reason, "the node is put out");
+        }
+        standing.ejected = Some(why);
+        drop(standing);
+        member.meter.state(false, true);
+    }
+
+    /// Puts a node out whose chain cannot be the right one; `false`, and nothing done, where no other is left.
+    pub(crate) fn reject(&self, index: usize, why: &str) -> bool {
+        let left = |(other, member): (usize, &Member)| other != index && member.standing().ejected.is_none();
+        if !self.members.iter().enumerate().any(left) {
+            return false;
+        }
+        self.eject(index, Ejection::Fork(why.to_owned()));
+        true
+    }
+}

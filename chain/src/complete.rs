@@ -1,0 +1,161 @@
+//! Whether a block's logs are all of its logs: from all its receipts, whose root must be the one in its header.
+//!
+//! `eth_getLogs` can leave a log out and look like any other answer. The receipts of a block cannot: one that is left
+//! out, cut short or changed gives another root. The header comes from the same node in the same request, so a node that
+//! makes header and receipts up together is still believed; against that, nodes are compared (`agree`).
+//!
+//! No bloom that a node gives is used: the one that is part of a receipt's encoding is computed from its logs.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_consensus::{Eip658Value, Receipt, ReceiptWithBloom, TxReceipt as _};
+use alloy_primitives::B256;
+use alloy_rlp::{BufMut as _, Encodable as _};
+use op_alloy_consensus::OpDepositReceipt;
+use serde_json::json;
+
+use crate::rpc::{Http, Question};
+use crate::rpc_node::{questions, two};
+use crate::{At, Log, LogQuery, NodeError, check, wire};
+
+/// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
+const DEPOSIT: u8 = 0x7e;
+/// Logs of blocks that are kept, so that a block is asked for once although several contracts are followed.
+const KEPT_LOGS: usize = 50_000;
+/// And blocks.
+const KEPT_BLOCKS: usize = 16;
+
+type Kept = VecDeque<(B256, Arc<Vec<Log>>)>;
+
+/// The blocks whose receipts were asked for, newest last.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    // A std mutex, because nothing is awaited while it is held.
+    kept: Mutex<Kept>,
+    /// The node does not have the method, and that was said.
+    unsupported: AtomicBool,
+}
+
+impl Verified {
+    /// The logs of a block that match, if its receipts have the root that its header names; `None` where the node gives
+    /// no receipts of blocks.
+    pub(crate) async fn logs(
+        &self,
+        http: &Http,
+        query: &LogQuery,
+        hash: B256,
+    ) -> Result<Option<Vec<Log>>, NodeError> {
+        if self.unsupported.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let known = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .find_map(|(kept, logs)| (*kept == hash).then(|| Arc::clone(logs)));
+        let logs = match known {
+            Some(logs) => logs,
+            None => match fetch(http, hash).await {
+                Err(NodeError::Unsupported { .. }) => {
+                    if !self.unsupported.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(
+                            node = http.node,
+                            "has no eth_getBlockReceipts: its logs are taken as complete without proof"
+                        );
+                    }
+                    return Ok(None);
+                }
+                logs => self.keep(hash, logs?),
+            },
+        };
+        Ok(Some(logs.iter().filter(|log| query.matches(log.contract, &log.content)).cloned().collect()))
+    }
+
+    fn keep(&self, hash: B256, logs: Vec<Log>) -> Arc<Vec<Log>> {
+        let logs = Arc::new(logs);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back((hash, Arc::clone(&logs)));
+        while kept.len() > KEPT_BLOCKS || kept.iter().map(|(_, logs)| logs.len()).sum::<usize>() > KEPT_LOGS {
+            kept.pop_front();
+        }
+        logs
+    }
+}
+
+/// All logs of a block, in order.
+async fn fetch(http: &Http, hash: B256) -> Result<Vec<Log>, NodeError> {
+    let asked = [questions::header(At::Hash(hash)), Question::new("eth_getBlockReceipts", json!([hash]))];
+    let answers = http.ask_together(&asked).await?;
+    let [header, receipts] = two(answers.open(http)?)?;
+    let receipts = receipts.read::<Option<Vec<wire::BlockReceipt>>>();
+    if let Err(absent @ NodeError::Unsupported { .. }) = receipts {
+        return Err(absent);
+    }
+    // Nodes that do not have the block say so in many ways; a header that is not there is plain.
+    let header = header.read::<Option<wire::RootedHeader>>()?.ok_or(NodeError::Behind)?;
+    let block = check::header(&header.header, At::Hash(hash))?;
+    let receipts = receipts?.ok_or(NodeError::Behind)?;
+    let root = root(&receipts)?;
+    if root != header.receipts_root {
+        let (count, named) = (receipts.len(), header.receipts_root);
+        return Err(NodeError::Lied {
+            what: format!(
+                "the {count} receipts of block {} have the root {root}, its header says {named}",
+                block.number
+            ),
+        });
+    }
+    // The root does not cover whose receipt is whose, and a payment's name holds its transaction.
+    let own = |receipt: &wire::BlockReceipt| {
+        receipt.logs.iter().all(|log| log.transaction_hash == Some(receipt.transaction_hash))
+    };
+    let of: Vec<B256> = receipts.iter().map(|receipt| receipt.transaction_hash).collect();
+    if of != header.transactions || !receipts.iter().all(own) {
+        let what = format!("the receipts of block {} are of other transactions than it holds", block.number);
+        return Err(NodeError::Lied { what });
+    }
+    let logs = receipts.into_iter().flat_map(|receipt| receipt.logs).collect();
+    check::logs_of(logs, &block)
+}
+
+/// The root of receipts, as their block's producer computed it.
+fn root(receipts: &[wire::BlockReceipt]) -> Result<B256, NodeError> {
+    let encoded: Vec<Vec<u8>> = receipts.iter().map(encode).collect::<Result<_, _>>()?;
+    Ok(alloy_trie::root::ordered_trie_root_with_encoder(&encoded, |receipt, out| out.put_slice(receipt)))
+}
+
+fn encode(receipt: &wire::BlockReceipt) -> Result<Vec<u8>, NodeError> {
+    let malformed = |what: &str| NodeError::Malformed { what: format!("a receipt of a block {what}") };
+    let status = match (receipt.status, receipt.root) {
+        (Some(wire::Quantity(0)), _) => Eip658Value::Eip658(false),
+        (Some(wire::Quantity(1)), _) => Eip658Value::Eip658(true),
+        (None, Some(root)) => Eip658Value::PostState(root),
+        _ => return Err(malformed("has neither status 0x0 nor 0x1")),
+    };
+    let kind = receipt
+        .kind
+        .map_or(Ok(0), |kind| u8::try_from(kind.0))
+        .map_err(|_| malformed("has no type of a byte"))?;
+    let logs = receipt.logs.iter().map(check::bare).collect::<Result<Vec<_>, _>>()?;
+    let inner = Receipt { status, cumulative_gas_used: receipt.cumulative_gas_used.0, logs };
+    let mut out = Vec::new();
+    if kind > 0 {
+        out.push(kind);
+    }
+    if kind == DEPOSIT {
+        let deposit = OpDepositReceipt {
+            inner,
+            deposit_nonce: receipt.deposit_nonce.map(|nonce| nonce.0),
+            deposit_receipt_version: receipt.deposit_receipt_version.map(|version| version.0),
+        };
+        let logs_bloom = deposit.bloom();
+        ReceiptWithBloom { receipt: deposit, logs_bloom }.encode(&mut out);
+    } else {
+        let logs_bloom = inner.bloom();
+        ReceiptWithBloom { receipt: inner, logs_bloom }.encode(&mut out);
+    }
+    Ok(out)
+}

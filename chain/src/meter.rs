@@ -1,0 +1,55 @@
+//! What is measured of a node. Labels are its name and its chain, and no part of an address that may be a key.
+
+use std::time::Duration;
+
+use crate::Profile;
+
+/// The metrics of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Meter {
+    chain: String,
+    node: String,
+}
+
+impl Meter {
+    pub(crate) fn new(profile: &Profile, node: String) -> Self {
+        Self { chain: profile.chain_id.to_string(), node }
+    }
+
+    /// A request and what became of it.
+    pub(crate) fn request(&self, took: Duration, outcome: &'static str) {
+        let (chain, node) = (self.chain.clone(), self.node.clone());
+        metrics::counter!("salt402_node_requests_total", "chain" => chain.clone(), "node" => node.clone(), "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("salt402_node_request_seconds", "chain" => chain, "node" => node)
+            .record(took.as_secs_f64());
+    }
+
+    /// Units that may be spent now, where there is a limit.
+    pub(crate) fn budget(&self, left: Option<u64>) {
+        if let Some(left) = left {
+            self.gauge("salt402_node_budget_units", left);
+        }
+    }
+
+    /// Whether the node may be asked, and whether it was put out for good reason.
+    pub(crate) fn state(&self, up: bool, ejected: bool) {
+        self.gauge("salt402_node_up", up.into());
+        self.gauge("salt402_node_ejected", ejected.into());
+    }
+
+    /// The newest block that the node has shown.
+    pub(crate) fn head(&self, number: u64) {
+        self.gauge("salt402_node_head_block", number);
+    }
+
+    /// Answers of this node that others did not confirm.
+    pub(crate) fn disagreed(&self) {
+        metrics::counter!("salt402_node_disagreements_total", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .increment(1);
+    }
+
+    fn gauge(&self, name: &'static str, value: u64) {
+        metrics::gauge!(name, "chain" => self.chain.clone(), "node" => self.node.clone()).set(value as f64);
+    }
+}

@@ -1,0 +1,192 @@
+//! One node of several for a unit of work; where several must agree, with the others as its witnesses.
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use tokio::time::Instant;
+
+use crate::agreement::{same_logs, same_receipt};
+use crate::pool::Inner;
+use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work};
+
+/// How far below the head it is looked for a block that enough nodes show.
+const STEPS_DOWN: u64 = 3;
+
+/// A node that was picked out of several. Every answer is that node's, and where more must agree, theirs too.
+pub(crate) struct Pinned {
+    pub(crate) pool: Arc<Inner>,
+    pub(crate) lead: usize,
+    pub(crate) work: Work,
+}
+
+impl Pinned {
+    pub(crate) async fn own(&self) -> Arc<dyn Node> {
+        self.pool.node(self.lead, self.work).await
+    }
+
+    pub(crate) async fn own_header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let node = self.own().await;
+        let header = self.pool.ask(self.lead, node.header(at)).await?;
+        self.pool.members[self.lead].standing().saw(at, header.as_ref(), Instant::now());
+        Ok(header)
+    }
+
+    /// Whether enough others show this very block, at its height or by its hash.
+    async fn is_shown(&self, header: &Header, at: At) -> Result<bool, NodeError> {
+        let witnesses =
+            self.witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
+        let enough = witnesses.enough;
+        if !enough && matches!(at, At::Hash(_)) {
+            // A hash names one block: who shows another parent or time under it is wrong for good.
+            self.blame_if_outvoted(&witnesses, "a header")?;
+        }
+        Ok(enough)
+    }
+
+    /// The newest block that enough nodes show: the head, or one just below it while the others are a little behind.
+    async fn agreed_head(&self, head: Header) -> Result<Option<Header>, NodeError> {
+        if self.is_shown(&head, At::Number(head.number)).await? {
+            return Ok(Some(head));
+        }
+        let mut heights = self.heads_of_others().await;
+        heights.push(head.number);
+        heights.sort_unstable_by(|a, b| b.cmp(a));
+        let common = heights.get(self.pool.options.agree - 1).copied();
+        let Some(common) =
+            common.filter(|common| head.number - common.min(&head.number) <= self.pool.options.max_lag)
+        else {
+            return Err(self.disagreed(format!("too few of them have block {}", head.number)));
+        };
+        let top = common.min(head.number.saturating_sub(1));
+        for number in (top.saturating_sub(STEPS_DOWN)..=top).rev() {
+            let block = self.own_header(At::Number(number)).await?.ok_or(NodeError::Behind)?;
+            if self.is_shown(&block, At::Number(number)).await? {
+                return Ok(Some(block));
+            }
+        }
+        Err(self.disagreed(format!(
+            "too few of them show the blocks below {} that {} shows",
+            head.number,
+            self.name()
+        )))
+    }
+
+    fn name(&self) -> &str {
+        &self.pool.members[self.lead].name
+    }
+
+    /// Says that too few agree. The node in the lead is left alone for a moment, so that another may be right.
+    pub(crate) fn disagreed(&self, what: String) -> NodeError {
+        let needed = self.pool.options.agree;
+        let error = NodeError::Disagreed { what: format!("{what} ({needed} must agree)") };
+        self.pool.blame(self.lead, &error);
+        error
+    }
+
+    fn alone(&self) -> bool {
+        self.pool.options.agree < 2
+    }
+}
+
+#[async_trait]
+impl Node for Pinned {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        let node = self.own().await;
+        self.pool.ask(self.lead, node.chain_id()).await
+    }
+
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let header = match self.own_header(at).await? {
+            Some(header) if !self.alone() => header,
+            other => return Ok(other),
+        };
+        if at == At::Latest {
+            return self.agreed_head(header).await;
+        }
+        if self.is_shown(&header, at).await? {
+            return Ok(Some(header));
+        }
+        Err(self.disagreed(format!("block {} is {} at {}", header.number, header.hash, self.name())))
+    }
+
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        let node = self.own().await;
+        let logs = self.pool.ask(self.lead, node.logs(query, span)).await?;
+        if self.alone() {
+            return Ok(logs);
+        }
+        let ask = |node: Arc<dyn Node>| {
+            let query = query.clone();
+            async move { node.logs(&query, span).await.map(Some) }
+        };
+        let witnesses = self.witnesses(ask, |theirs| same_logs(theirs, &logs)).await;
+        if witnesses.enough {
+            if matches!(span, Span::Block(_)) {
+                self.blame_dissenters(&witnesses, "other logs of a block");
+            }
+            return Ok(logs);
+        }
+        if matches!(span, Span::Block(_)) {
+            self.blame_if_outvoted(&witnesses, "other logs of a block")?;
+        }
+        Err(self.disagreed(format!(
+            "{} finds {} logs in {span:?}, and others do not",
+            self.name(),
+            logs.len()
+        )))
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        let node = self.own().await;
+        let receipt = match self.pool.ask(self.lead, node.receipt(transaction)).await? {
+            Some(receipt) if !self.alone() => receipt,
+            other => return Ok(other),
+        };
+        let ask = |node: Arc<dyn Node>| async move { node.receipt(transaction).await };
+        let witnesses = self.witnesses(ask, |theirs| same_receipt(theirs, &receipt)).await;
+        if witnesses.enough {
+            return Ok(Some(receipt));
+        }
+        if witnesses.others.is_empty() {
+            // Nobody contradicts: the others do not know it yet, and so it is not known.
+            return Ok(None);
+        }
+        Err(self.disagreed(format!("what became of {transaction}")))
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
+        let node = self.own().await;
+        let transaction = match self.pool.ask(self.lead, node.transaction(hash)).await? {
+            Some(transaction) if !self.alone() => transaction,
+            other => return Ok(other),
+        };
+        let ask = |node: Arc<dyn Node>| async move { node.transaction(hash).await };
+        let witnesses = self.witnesses(ask, |theirs| *theirs == transaction).await;
+        if witnesses.enough {
+            return Ok(Some(transaction));
+        }
+        if witnesses.others.is_empty() {
+            return Ok(None);
+        }
+        Err(self.disagreed(format!("what the transaction {hash} calls")))
+    }
+
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        self.own().await.heads().await
+    }
+
+    fn profile(&self) -> &Profile {
+        self.pool.profile()
+    }
+
+    /// The same node for another kind of work.
+    async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
+        Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work })))
+    }
+
+    fn reject(&self, why: &str) -> bool {
+        self.pool.reject(self.lead, why)
+    }
+}

@@ -1,0 +1,25 @@
+//! Answers of a node read from bytes and held against their questions, without a node: for fuzzing alone.
+
+use alloy_primitives::B256;
+
+use crate::check::{self, Bounds};
+use crate::{At, Header, Log, LogQuery, NodeError, Receipt, wire};
+
+/// The result of `eth_getBlockBy…`.
+pub fn header(json: &[u8], at: At) -> Result<Header, NodeError> {
+    check::header(&read::<wire::Header>(json)?, at)
+}
+
+/// The result of `eth_getLogs` over a span of heights.
+pub fn logs(json: &[u8], query: &LogQuery, from: u64, to: u64) -> Result<Vec<Log>, NodeError> {
+    check::logs(read(json)?, query, Bounds::Heights(from, to))
+}
+
+/// The result of `eth_getTransactionReceipt`.
+pub fn receipt(json: &[u8], transaction: B256) -> Result<Option<Receipt>, NodeError> {
+    check::receipt(read(json)?, transaction)
+}
+
+fn read<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, NodeError> {
+    serde_json::from_slice(json).map_err(|error| NodeError::Malformed { what: error.to_string() })
+}

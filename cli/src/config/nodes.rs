@@ -1,0 +1,178 @@
+//! `[[chains.NAME.nodes]]`: the nodes of a chain, where `rpc` and `ws` are not enough.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use salt402_chain::{Allowance, Endpoint, Pool, PoolOptions, Profile, Role};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use url::Url;
+
+use super::{ConfigError, secret};
+
+/// The longest time that one request to a node may be given.
+const LONGEST_TIMEOUT_MS: u64 = 100_000;
+
+/// One of several nodes.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    /// Its HTTP address.
+    rpc: Url,
+    /// Its WebSocket address, for new heads; left out, none.
+    #[serde(default)]
+    ws: Option<Url>,
+    /// Whether it is asked first, or only while no primary is ready.
+    #[serde(default)]
+    role: Role,
+    /// Refused, and known only so that the refusal does not repeat it.
+    #[serde(default)]
+    bearer: Option<IgnoredAny>,
+    /// The environment variable with its bearer token.
+    #[serde(default)]
+    bearer_env: Option<String>,
+    /// The file with its bearer token; relative to the configuration.
+    #[serde(default)]
+    bearer_file: Option<PathBuf>,
+    /// Requests that it allows in a second, whatever they ask.
+    #[serde(default)]
+    requests_per_second: Option<u64>,
+    /// Units that it allows in a second, as the profile prices methods; left out, what the profile says.
+    #[serde(default)]
+    units_per_second: Option<u64>,
+    /// How long one request may take.
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+    /// The longest rest that it can make us take.
+    #[serde(default)]
+    longest_rest_s: Option<u64>,
+}
+
+/// The address may hold a key.
+impl std::fmt::Debug for NodeConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeConfig").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl NodeConfig {
+    /// The node's address with its token, from the environment or its file.
+    pub(crate) fn resolve(&self, key: &str, folder: &Path) -> Result<(Endpoint, Role), ConfigError> {
+        let value = |field: &str, what: String| ConfigError::value(format!("{key}.{field}"), what);
+        if self.bearer.is_some() {
+            let what = "expected the token in an environment variable (bearer_env) or a file (bearer_file), not here";
+            return Err(value("bearer", what.to_owned()));
+        }
+        let mut endpoint = Endpoint::new(self.rpc.clone());
+        endpoint.ws.clone_from(&self.ws);
+        endpoint.bearer =
+            secret::bearer(key, self.bearer_env.as_deref(), self.bearer_file.as_deref(), folder)?;
+        endpoint.allowance = match (self.units_per_second, self.requests_per_second) {
+            (Some(_), Some(_)) => {
+                let what = "expected either this or units_per_second".to_owned();
+                return Err(value("requests_per_second", what));
+            }
+            (Some(0), None) => return Err(value("units_per_second", "expected at least 1".to_owned())),
+            (None, Some(0)) => return Err(value("requests_per_second", "expected at least 1".to_owned())),
+            (Some(units), None) => Some(Allowance::Units(units)),
+            (None, Some(requests)) => Some(Allowance::Requests(requests)),
+            (None, None) => None,
+        };
+        if let Some(timeout) = self.timeout_ms {
+            if !(1..=LONGEST_TIMEOUT_MS).contains(&timeout) {
+                let what = format!("expected 1 to {LONGEST_TIMEOUT_MS}, found {timeout}");
+                return Err(value("timeout_ms", what));
+            }
+            endpoint.timeout = Duration::from_millis(timeout);
+        }
+        if let Some(rest) = self.longest_rest_s {
+            endpoint.longest_rest = Duration::from_secs(rest);
+        }
+        Ok((endpoint, self.role))
+    }
+}
+
+/// The nodes of a chain, and how many of them must say the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Nodes {
+    pub(crate) endpoints: Vec<(Endpoint, Role)>,
+    pub(crate) agree: usize,
+}
+
+impl Nodes {
+    /// All of them, resolved. `single` is the node of `rpc` and `ws`, or the profile's.
+    pub(crate) fn resolve(
+        name: &str,
+        nodes: &[NodeConfig],
+        single: impl FnOnce() -> Result<Endpoint, ConfigError>,
+        agree: Option<usize>,
+        folder: &Path,
+    ) -> Result<Self, ConfigError> {
+        let resolve = |(index, node): (usize, &NodeConfig)| {
+            node.resolve(&format!("chains.{name}.nodes[{index}]"), folder)
+        };
+        let endpoints = if nodes.is_empty() {
+            vec![(single()?, Role::Primary)]
+        } else {
+            nodes.iter().enumerate().map(resolve).collect::<Result<Vec<_>, _>>()?
+        };
+        let (agree, count) = (agree.unwrap_or(1), endpoints.len());
+        if agree == 0 || agree > count {
+            let what = format!("expected 1 to {count}, as there are {count} nodes, found {agree}");
+            return Err(ConfigError::value(format!("chains.{name}.agree"), what));
+        }
+        Ok(Self { endpoints, agree })
+    }
+
+    /// The nodes as one.
+    pub(crate) fn connect(&self, profile: &Profile) -> anyhow::Result<Pool> {
+        let options = PoolOptions { agree: self.agree, ..PoolOptions::of(profile) };
+        Ok(Pool::connect(self.endpoints.clone(), profile, options)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// The blocks of TOML in a page.
+    fn examples(page: &str) -> Vec<String> {
+        page.split("```toml").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_the_page_about_nodes_shows_can_be_loaded() {
+        let examples = examples(include_str!("../../../docs/nodes.md"));
+        assert_eq!(examples.len(), 2);
+        for text in &examples {
+            toml::from_str::<Config>(text).unwrap_or_else(|error| panic!("{error}"));
+        }
+        // A variable that is set wherever a test runs.
+        let several: Config = toml::from_str(&examples[1].replace("NODE_TOKEN", "PATH")).unwrap();
+        let chain = several.chains().unwrap().remove(0);
+        let nodes = &chain.nodes;
+        assert_eq!((nodes.endpoints.len(), nodes.agree), (3, 2));
+        assert_eq!(nodes.endpoints[2].1, Role::Fallback);
+        let second = &nodes.endpoints[1].0;
+        assert_eq!(second.allowance, Some(Allowance::Units(500)));
+        assert_eq!(second.bearer.as_deref(), std::env::var("PATH").ok().as_deref());
+        assert_eq!((second.timeout, second.longest_rest), (Duration::from_secs(5), Duration::from_secs(60)));
+        assert_eq!(chain.profile.completeness, salt402_chain::Completeness::Receipts);
+        nodes.connect(&chain.profile).unwrap();
+    }
+
+    #[test]
+    fn a_nodes_secrets_are_in_no_debug_output() {
+        let text = "rpc = \"https://user:sesame@node.example/topsecret\"\nbearer_env = \"PATH\"";
+        let node: NodeConfig = toml::from_str(text).unwrap();
+        let (endpoint, _) = node.resolve("chains.x.nodes[0]", Path::new(".")).unwrap();
+        let nodes = Nodes { endpoints: vec![(endpoint, Role::Primary)], agree: 1 };
+        let shown = format!("{node:?} {nodes:?}");
+        let path = std::env::var("PATH").unwrap();
+        assert!(
+            !shown.contains("sesame") && !shown.contains("topsecret") && !shown.contains(&path),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! `[webhook]`: who is told of incidents.
+
+use std::path::PathBuf;
+
+use salt402_verifier::Webhook;
+use serde::Deserialize;
+use url::Url;
+
+use super::ConfigError;
+
+/// A server that is told of incidents, by the process that indexes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WebhookConfig {
+    /// Its address: https, or http on loopback.
+    pub(crate) url: Url,
+    /// A file with at least 32 bytes that sign what it is told; left out, the environment variable
+    /// `SALT402_WEBHOOK_KEY`.
+    #[serde(default)]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+impl WebhookConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        Webhook::check(&self.url).map_err(|error| ConfigError::value("webhook.url", error.to_string()))
+    }
+}

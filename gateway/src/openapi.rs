@@ -1,0 +1,65 @@
+//! `GET /openapi.json`: the gateway's API as an OpenAPI 3.1 document.
+
+use salt402_protocol::Code;
+use salt402_verifier::http::openapi::{PAID, PATH, Refusals, WITH_BODY, refuse};
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+
+use crate::{inference, routes};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "salt402 gateway",
+        description = "Inference that is paid per request. Every refusal is a problem document (RFC 9457) with a stable `code`; a 402 says how to pay."
+    ),
+    paths(inference::handle, routes::models, routes::ready, plain::healthz, plain::metrics, plain::openapi),
+    components(schemas(
+        salt402_protocol::Problem,
+        salt402_protocol::details::PaymentDetails,
+        salt402_protocol::api::PaymentView,
+        salt402_verifier::http::PaymentProblem<'_>
+    ))
+)]
+struct Gateway;
+
+/// The gateway's document.
+pub(crate) fn document() -> Document {
+    let mut document = Gateway::openapi();
+    let own = [
+        Code::InvalidRequest,
+        Code::UnknownModel,
+        Code::UnknownChain,
+        Code::OutcomeGone,
+        Code::UpstreamFailed,
+        Code::NotReady,
+    ];
+    let codes = [PAID, WITH_BODY, &own].concat();
+    let paid = Refusals { codes: &codes, paid: true, proxied: false };
+    refuse(&mut document, "/v1/inference", "post", &paid);
+    let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
+    refuse(&mut document, "/readyz", "get", &ready);
+    for path in ["/v1/models", "/healthz", "/metrics", PATH] {
+        refuse(&mut document, path, "get", &Refusals::default());
+    }
+    document
+}
+
+/// Routes that are closures, described.
+#[allow(dead_code, reason = "the attribute describes what the routes are")]
+mod plain {
+    /// Whether the process answers
+    #[utoipa::path(get, path = "/healthz", tag = "health", responses(
+        (status = 200, description = "It does.", body = String, content_type = "text/plain")))]
+    pub(super) fn healthz() {}
+
+    /// What Prometheus asks
+    #[utoipa::path(get, path = "/metrics", tag = "health", responses(
+        (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")))]
+    pub(super) fn metrics() {}
+
+    /// This document
+    #[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
+        (status = 200, description = "OpenAPI 3.1.", body = serde_json::Value, content_type = "application/json")))]
+    pub(super) fn openapi() {}
+}

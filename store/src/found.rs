@@ -1,0 +1,45 @@
+//! Payments that the node left out of its logs, and that were found by their receipt.
+
+use rusqlite::Connection;
+
+use crate::incident::{self, IncidentKind, NewIncident};
+use crate::steps::{Step, send_step};
+use crate::{Applied, Batch, Store, StoreError};
+
+impl Store {
+    /// [`Store::apply`] for payments that should have been in logs and were not: each is an incident, in the same
+    /// transaction.
+    pub async fn apply_omitted(&self, batch: Batch) -> Result<Applied, StoreError> {
+        batch.check()?;
+        send_step(self.jobs(), Omitted(batch)).await
+    }
+}
+
+struct Omitted(Batch);
+
+impl Step for Omitted {
+    type Output = Applied;
+
+    fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
+        let applied = self.0.write(connection)?;
+        // Somebody else may have found them in the meantime: then nothing was missing any more.
+        if applied.inserted + applied.restored > 0 {
+            for placed in &self.0.payments {
+                let detail = format!(
+                    "the payment is in block {} ({}), and was in none of the logs that the node gave of it",
+                    placed.block_number, placed.block_hash
+                );
+                let new = NewIncident {
+                    kind: IncidentKind::OmittedLog,
+                    chain: self.0.chain,
+                    payment: placed.payment.id,
+                    transaction: placed.payment.transaction,
+                    occurrences: 1,
+                    detail: &detail,
+                };
+                incident::record(connection, &new)?;
+            }
+        }
+        Ok(applied)
+    }
+}

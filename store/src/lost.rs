@@ -1,0 +1,74 @@
+//! Payments that were granted on and left the chain.
+
+use rusqlite::{Connection, params};
+use salt402_protocol::{ChainId, PaymentId, RequestDigest};
+
+use crate::columns::{Places as _, bound, chain_id};
+use crate::incident::{self, IncidentKind, NewIncident};
+use crate::notice::{self, NoticeEvent};
+use crate::{StoreError, clock};
+
+/// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
+/// not settled. Run after the new blocks are in, it finds those that did not come back.
+pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) -> Result<u64, StoreError> {
+    let kind = IncidentKind::PaymentLost;
+    let mut select = connection.prepare_cached(
+        "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash
+         FROM payments p JOIN claims k ON k.payment_id = p.payment_id
+         WHERE p.chain_id = ?1 AND p.block_number > ?2 AND NOT p.canonical
+           AND NOT EXISTS (SELECT 1 FROM payments q
+                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                             AND q.payment_id = p.payment_id AND q.canonical)
+           AND NOT EXISTS (SELECT 1 FROM incidents i
+                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = ?3
+                             AND i.resolved_at_ms IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM incidents i
+                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.settled IS NOT NULL)",
+    )?;
+    let mut rows = select.query(params![chain_id(chain), bound(height), kind.name()])?;
+    let mut lost = Vec::new();
+    while let Some(row) = rows.next()? {
+        let detail = format!(
+            "granted to {:?} for request {} when the payment was in block {} ({}), which is no longer on the chain",
+            row.get::<_, String>(2)?,
+            RequestDigest(row.hash_at(3, "request_digest")?),
+            row.natural(4, "block_number")?,
+            row.hash_at(5, "block_hash")?,
+        );
+        lost.push((row.hash_at(0, "payment_id")?, row.hash_at(1, "transaction_hash")?, detail));
+    }
+    for (payment, transaction, detail) in &lost {
+        let new = NewIncident {
+            kind,
+            chain,
+            payment: PaymentId(*payment),
+            transaction: *transaction,
+            occurrences: 1,
+            detail,
+        };
+        incident::record(connection, &new)?;
+    }
+    Ok(lost.len() as u64)
+}
+
+/// Resolves the open incidents whose payment is in a block of the chain again. Costs a look-up for each open one.
+pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
+    let now = clock::now_ms();
+    let mut update = connection.prepare_cached(
+        "UPDATE incidents SET resolved_at_ms = ?3, changed_at_ms = ?3
+         WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL
+           AND EXISTS (SELECT 1 FROM payments p
+                       WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
+                         AND p.payment_id = incidents.payment_id AND p.canonical)
+         RETURNING id",
+    )?;
+    let resolved = update
+        .query_map(params![chain_id(chain), IncidentKind::PaymentLost.name(), now], |row| {
+            row.get::<_, i64>(0)
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for id in resolved {
+        notice::write(connection, id, NoticeEvent::Resolved, now)?;
+    }
+    Ok(())
+}

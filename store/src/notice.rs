@@ -1,0 +1,172 @@
+//! Notices: what is to be told of incidents. An outbox: written with the incident, kept until it was told.
+
+use std::fmt;
+
+use rusqlite::{Connection, params};
+
+use crate::columns::{Columns as _, bound};
+use crate::incident::incident_of;
+use crate::transaction::WriteTransaction;
+use crate::work::{Write, send};
+use crate::{Incident, Store, StoreError};
+
+/// What happened to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoticeEvent {
+    /// It began, and lasts.
+    Opened,
+    /// It came right.
+    Resolved,
+    /// It happened, and does not last.
+    Noted,
+}
+
+impl NoticeEvent {
+    /// Its name in the database and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Resolved => "resolved",
+            Self::Noted => "noted",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Opened, Self::Resolved, Self::Noted].into_iter().find(|event| event.name() == name)
+    }
+}
+
+impl fmt::Display for NoticeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its number, ascending in time; the same however often it is told.
+    pub id: u64,
+    /// What happened.
+    pub event: NoticeEvent,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_ms: u64,
+    /// How often it was tried to be told.
+    pub attempts: u32,
+    /// The incident, as it is now.
+    pub incident: Incident,
+}
+
+impl Store {
+    /// Notices that are due at `now_ms` (milliseconds since 1970 UTC), the oldest first, at most `limit`. Of an incident
+    /// there is only the first that was not told: the next is due when that one is delivered.
+    pub async fn due_notices(&self, now_ms: u64, limit: u32) -> Result<Vec<Notice>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(
+            "SELECT i.*, n.id AS notice_id, n.event, n.at_ms, n.attempts
+             FROM notices n JOIN incidents i ON i.id = n.incident_id
+             WHERE n.delivered_at_ms IS NULL AND n.due_at_ms <= $1
+               AND NOT EXISTS (SELECT 1 FROM notices earlier
+                               WHERE earlier.incident_id = n.incident_id AND earlier.id < n.id
+                                 AND earlier.delivered_at_ms IS NULL)
+             ORDER BY n.id LIMIT $2",
+        )
+        .bind(bound(now_ms))
+        .bind(i64::from(limit))
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Notice {
+                    id: row.number("notice_id")?,
+                    event: NoticeEvent::named(&row.text("event")?)
+                        .ok_or(StoreError::Corrupt { column: "event" })?,
+                    at_ms: row.number("at_ms")?,
+                    attempts: u32::try_from(row.number("attempts")?).unwrap_or(u32::MAX),
+                    incident: incident_of(row)?,
+                })
+            })
+            .collect()
+    }
+
+    /// How many notices were not told yet.
+    pub async fn waiting_notices(&self) -> Result<u64, StoreError> {
+        let mut reader = self.reader().await?;
+        sqlx::query("SELECT COUNT(*) AS number FROM notices WHERE delivered_at_ms IS NULL")
+            .fetch_one(reader.connection()?)
+            .await?
+            .number("number")
+    }
+
+    /// Notes that a notice was told at `now_ms`.
+    pub async fn notice_delivered(&self, id: u64, now_ms: u64) -> Result<(), StoreError> {
+        send(self.jobs(), Told { id, ending: Ending::Delivered(now_ms) }).await
+    }
+
+    /// Notes that a notice could not be told, and is to be tried again at `due_at_ms`.
+    pub async fn notice_failed(&self, id: u64, due_at_ms: u64) -> Result<(), StoreError> {
+        send(self.jobs(), Told { id, ending: Ending::Failed(due_at_ms) }).await
+    }
+
+    /// Forgets notices that were told before `before_ms`, some at a time; returns how many.
+    pub async fn evict_notices(&self, before_ms: u64) -> Result<u64, StoreError> {
+        send(self.jobs(), Evict(before_ms)).await
+    }
+}
+
+/// Writes a notice in the transaction of what it tells.
+pub(crate) fn write(
+    connection: &Connection,
+    incident: i64,
+    event: NoticeEvent,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO notices (incident_id, event, at_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![incident, event.name(), at_ms])?;
+    Ok(())
+}
+
+struct Told {
+    id: u64,
+    ending: Ending,
+}
+
+enum Ending {
+    Delivered(u64),
+    Failed(u64),
+}
+
+impl Write for Told {
+    type Output = ();
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let (sql, moment) = match self.ending {
+            Ending::Delivered(now) => {
+                ("UPDATE notices SET attempts = attempts + 1, delivered_at_ms = $2 WHERE id = $1", now)
+            }
+            Ending::Failed(due) => {
+                ("UPDATE notices SET attempts = attempts + 1, due_at_ms = $2 WHERE id = $1", due)
+            }
+        };
+        sqlx::query(sql).bind(bound(self.id)).bind(bound(moment)).execute(transaction.connection()).await?;
+        Ok(())
+    }
+}
+
+struct Evict(u64);
+
+impl Write for Evict {
+    type Output = u64;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM notices WHERE id IN (SELECT id FROM notices WHERE delivered_at_ms < $1
+                                              ORDER BY delivered_at_ms LIMIT 256)",
+        )
+        .bind(bound(self.0))
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,42 @@
+//! What must hold of every parser at the edge, for any bytes.
+//!
+//! Each function panics when it does not hold. `fuzz/` runs them with libFuzzer, `tests/corpus.rs` over the committed
+//! corpus.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a property that does not hold must fail"
+)]
+
+mod http;
+mod json;
+mod node;
+mod text;
+
+/// A property and its name, which is that of its fuzz target and of its folder in the corpus.
+pub type Property = (&'static str, fn(&[u8]));
+
+/// Every property.
+pub const ALL: &[Property] = &[
+    ("proof", text::proof),
+    ("quote_id", text::quote_id),
+    ("amount", text::amount),
+    ("signature", text::signature),
+    ("presented", http::presented),
+    ("forward_auth", http::forward_auth),
+    ("tariff", http::tariff),
+    ("verify_json", json::verify),
+    ("quote_json", json::quote),
+    ("details", json::details),
+    ("node_logs", node::logs),
+    ("node_receipt", node::receipt),
+    ("node_header", node::header),
+];
+
+/// Runs a property by its name; there must be one.
+pub fn run(name: &str, data: &[u8]) {
+    let (_, property) = ALL.iter().find(|(known, _)| *known == name).expect("a property of this name");
+    property(data);
+}

@@ -1,0 +1,209 @@
+//! `GET /openapi.json`: the API as an OpenAPI 3.1 document, made from the types that are read and written.
+//!
+//! Paths, parameters and bodies come from the handlers; which refusals a route knows is said here, by their codes.
+
+mod refusals;
+mod webhooks;
+
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use salt402_protocol::Code;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi as Document};
+use utoipa::{Modify, OpenApi};
+
+pub use self::refusals::{Refusals, refuse};
+use super::routes;
+use super::{forward_auth, offer};
+
+/// Where the document is.
+pub const PATH: &str = "/openapi.json";
+
+/// What any route may answer beside its own refusals.
+pub const ANYWHERE: &[Code] = &[Code::HeadTooLarge, Code::TooManyConnections, Code::Internal];
+/// What any route with a body may answer.
+pub const WITH_BODY: &[Code] =
+    &[Code::MalformedJson, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType];
+/// What a route that is paid for may answer with 402, and how its headers may be wrong.
+pub const PAID: &[Code] = &[
+    Code::PaymentRequired,
+    Code::MalformedHeader,
+    Code::MalformedProof,
+    Code::MalformedQuote,
+    Code::QuoteForged,
+    Code::QuoteExpired,
+    Code::QuoteMismatch,
+    Code::QuoteRequired,
+    Code::ReferenceMismatch,
+    Code::WrongNetwork,
+    Code::WrongAsset,
+    Code::WrongPayee,
+    Code::InsufficientPayment,
+    Code::PaymentExpired,
+    Code::AlreadyClaimed,
+    Code::TransactionReverted,
+    Code::NoPayment,
+    Code::PaymentNotSeen,
+    Code::AwaitingConfirmations,
+    Code::PaymentOrphaned,
+    Code::VerifierUnavailable,
+    Code::AddressLimited,
+    Code::AccountLimited,
+    Code::CoolDown,
+    Code::UsesExhausted,
+    Code::ExposureExceeded,
+    Code::PayerHasLoss,
+    Code::PayerRefused,
+    Code::AssetNotAccepted,
+    Code::PayeeNotAccepted,
+];
+
+const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "salt402 verifier",
+        description = "Was this request paid for, and may it be served now? Every refusal is a problem document (RFC 9457) with a stable `code`."
+    ),
+    paths(
+        routes::quotes,
+        routes::verify,
+        routes::payments,
+        routes::incidents,
+        routes::status,
+        routes::ready,
+        health_paths::healthz,
+        health_paths::metrics,
+        health_paths::openapi,
+        forward_auth_paths::forward_auth,
+        forward_auth_paths::forward_auth_behind
+    ),
+    components(schemas(
+        salt402_protocol::Problem,
+        salt402_protocol::details::PaymentDetails,
+        offer::PaymentProblem<'_>
+    )),
+    modifiers(&Schemes)
+)]
+struct Verifier;
+
+/// The verifier's document.
+pub(crate) fn document() -> Document {
+    let mut document = Verifier::openapi();
+    let bodied = [
+        GUARDED,
+        WITH_BODY,
+        &[Code::UnknownChain, Code::InvalidRequest, Code::AssetNotAccepted, Code::PayeeNotAccepted],
+    ]
+    .concat();
+    refuse(&mut document, "/v1/quotes", "post", &Refusals { codes: &bodied, ..Refusals::default() });
+    refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &bodied, ..Refusals::default() });
+    let asked = [GUARDED, &[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]].concat();
+    let payments = "/v1/payments/{transaction}";
+    refuse(&mut document, payments, "get", &Refusals { codes: &asked, ..Refusals::default() });
+    let asked = [GUARDED, &[Code::MalformedParameter]].concat();
+    refuse(&mut document, "/v1/incidents", "get", &Refusals { codes: &asked, ..Refusals::default() });
+    refuse(&mut document, "/v1/status", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
+    let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
+    refuse(&mut document, "/readyz", "get", &ready);
+    for path in ["/healthz", "/metrics", PATH] {
+        refuse(&mut document, path, "get", &Refusals::default());
+    }
+    let paid = [GUARDED, PAID, &[Code::MalformedParameter, Code::NoPrice, Code::NotFound]].concat();
+    let paid = Refusals { codes: &paid, paid: true, proxied: true };
+    refuse(&mut document, forward_auth::PATH, "get", &paid);
+    refuse(&mut document, &format!("{}/{{target}}", forward_auth::PATH), "get", &paid);
+    webhooks::describe(&mut document);
+    document
+}
+
+/// Serves a document. It is written once and for all.
+pub fn serve(
+    document: &Document,
+) -> impl Fn() -> std::future::Ready<axum::response::Response> + Clone + use<> {
+    let text = Bytes::from(describe(document));
+    move || {
+        let kind = HeaderValue::from_static("application/json");
+        std::future::ready(([(header::CONTENT_TYPE, kind)], text.clone()).into_response())
+    }
+}
+
+fn describe(document: &Document) -> Vec<u8> {
+    serde_json::to_vec(document).unwrap_or_else(|error| {
+        tracing::error!(%error, "the OpenAPI document could not be written");
+        Vec::new()
+    })
+}
+
+/// The two ways to send the token.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Components::new);
+        let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Salt402-Token")));
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("token", header);
+    }
+}
+
+/// Routes that are closures, described.
+#[allow(dead_code, reason = "the attribute describes what the routes are")]
+mod health_paths {
+    /// Whether the process answers
+    #[utoipa::path(get, path = "/healthz", tag = "health", responses(
+        (status = 200, description = "It does.", body = String, content_type = "text/plain")))]
+    pub(super) fn healthz() {}
+
+    /// What Prometheus asks
+    #[utoipa::path(get, path = "/metrics", tag = "health", responses(
+        (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")))]
+    pub(super) fn metrics() {}
+
+    /// This document
+    #[utoipa::path(get, path = "/openapi.json", tag = "health", responses(
+        (status = 200, description = "OpenAPI 3.1.", body = serde_json::Value, content_type = "application/json")))]
+    pub(super) fn openapi() {}
+}
+
+/// Forward-auth takes any method; proxies ask with GET.
+#[allow(dead_code, reason = "the attribute describes what the routes are")]
+mod forward_auth_paths {
+    /// May this request pass?
+    ///
+    /// Asked by a proxy before each request, with the request named in `X-Forwarded-Method` and `X-Forwarded-Uri`, or in
+    /// `X-Original-Method` and `X-Original-URI`. Any method is taken.
+    #[utoipa::path(get, path = "/v1/forward-auth", tag = "proxies",
+        params(
+            ("X-Forwarded-Method" = Option<String>, Header, description = "The request's method (Caddy, Traefik)."),
+            ("X-Forwarded-Uri" = Option<String>, Header, description = "The request's target (Caddy, Traefik)."),
+            ("X-Original-Method" = Option<String>, Header, description = "The request's method (nginx, HAProxy)."),
+            ("X-Original-URI" = Option<String>, Header, description = "The request's target (nginx, HAProxy)."),
+            ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
+            ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
+            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given."),
+            ("refuse_as" = Option<u16>, Query, description = "401 for nginx, which hands on no 402.")),
+        responses((status = 200, description = "It may: it was paid for, or costs nothing.",
+            headers(
+                ("X-Payment-Payer" = String, description = "Who paid, where it was paid for."),
+                ("X-Payment-Id" = String, description = "The payment's name."),
+                ("X-Payment-Amount" = String, description = "How much, in base units."),
+                ("Cache-Control" = String, description = "`no-store, private`"),
+                ("Vary" = String, description = "The payment headers.")))),
+        security((), ("bearer" = []), ("token" = [])))]
+    pub(super) fn forward_auth() {}
+
+    /// May this request pass? As Envoy asks: the request's target stands behind the path
+    #[utoipa::path(get, path = "/v1/forward-auth/{target}", tag = "proxies",
+        params(
+            ("target" = String, Path, description = "The request's target, slashes as they are."),
+            ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
+            ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
+            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
+        responses((status = 200, description = "It may.")),
+        security((), ("bearer" = []), ("token" = [])))]
+    pub(super) fn forward_auth_behind() {}
+}

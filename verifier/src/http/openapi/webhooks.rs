@@ -1,0 +1,31 @@
+//! The webhook, in the document: what this service sends and does not take.
+
+use salt402_protocol::webhook::WebhookEvent;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+
+#[derive(OpenApi)]
+#[openapi(paths(incident), components(schemas(WebhookEvent)))]
+struct Webhooks;
+
+/// An incident opened, came right, or was noted
+#[allow(dead_code, reason = "the attribute describes what is sent")]
+#[utoipa::path(post, path = "/incident", tag = "webhooks", request_body = WebhookEvent,
+    params(
+        ("X-Salt402-Signature" = String, Header, description = "`t=<seconds>,v1=<HMAC-SHA256 over \"<t>.<body>\" in hexadecimal digits>`"),
+        ("X-Salt402-Event" = String, Header, description = "The event's name."),
+        ("X-Salt402-Delivery" = u64, Header, description = "The event's id.")),
+    responses((status = "2XX", description = "It was told; with any other status it is told again.")))]
+fn incident() {}
+
+pub(super) fn describe(document: &mut Document) {
+    let mut webhooks = Webhooks::openapi();
+    let items = std::mem::take(&mut webhooks.paths.paths);
+    let mut named = utoipa::openapi::path::Paths::new();
+    named.paths =
+        items.into_iter().map(|(path, item)| (path.trim_start_matches('/').to_owned(), item)).collect();
+    document.webhooks = Some(named);
+    if let (Some(ours), Some(theirs)) = (&mut document.components, webhooks.components) {
+        ours.schemas.extend(theirs.schemas);
+    }
+}
