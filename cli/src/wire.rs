@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Health, Missing};
-use salt402_protocol::{ChainId, Source, SourceKind};
+use salt402_protocol::{ChainId, Source};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
@@ -337,14 +337,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
 }
 
 fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
-    FollowerOptions {
-        chain: chain.profile.chain_id,
-        sources: vec![Source {
-            contract: chain.contract,
-            kind: SourceKind::SaltPay,
-            start_block: chain.start_block,
-        }],
-    }
+    FollowerOptions { chain: chain.profile.chain_id, sources: chain.sources.clone() }
 }
 
 /// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
@@ -367,10 +360,15 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
     let (profile, rules) = (&chain.profile, &chain.policy);
     let block_time = Duration::from_millis(profile.block_time_ms);
     let poll = Duration::from_millis(profile.poll_ms);
+    let mut other_contracts: Vec<_> = chain.sources.iter().flat_map(Source::paid_through).collect();
+    other_contracts.retain(|other| *other != chain.contract);
+    other_contracts.sort_unstable();
+    other_contracts.dedup();
     ChainPolicy {
         chain: profile.chain_id,
         network: profile.name.clone(),
         contract: chain.contract,
+        other_contracts,
         confirmations: rules.confirmations,
         depths: rules.depths.clone(),
         final_at: rules.final_at,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use salt402_chain::{Node as _, NodeError};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Block, Cursor};
+use salt402_store::{Batch, Beside, Block, Cursor};
 use tokio::time::Instant;
 
 use crate::patience::Patient;
@@ -49,7 +49,7 @@ struct Staged {
 
 impl Staged {
     fn push(&mut self, read: Read) {
-        self.rows += read.payments.len() + read.headers.len();
+        self.rows += read.found.rows() + read.headers.len();
         self.bytes += read.bytes;
         self.since.get_or_insert_with(Instant::now);
         self.ranges.push(read);
@@ -73,6 +73,7 @@ impl Staged {
             keep_through: None,
             blocks: Vec::new(),
             payments: Vec::with_capacity(self.rows),
+            beside: Beside::default(),
             undecoded: Vec::new(),
             cursor: Cursor { number: end.number, hash: end.hash },
             head,
@@ -80,7 +81,7 @@ impl Staged {
         };
         for read in self.ranges {
             batch.blocks.extend(read.headers.values().map(blocks::block));
-            batch.payments.extend(read.payments);
+            read.found.into_batch(&mut batch);
             batch.undecoded.extend(read.undecoded);
         }
         Some(batch)
@@ -196,13 +197,16 @@ impl Follower {
         let to = cursor.number.max(settled.min(from.saturating_add(span - 1)));
         let headers_from = head.saturating_sub(self.node.profile().reorg_window);
         let wanted = Wanted { from, to, headers_from, between: base.map(|base| base.number), span };
-        let found = match read(&self.node, self.options.chain, &self.options.sources, wanted).await {
-            Err(error) if error.asked_too_much() => {
-                self.sizing.refused(span.min(to - from + 1), error.limit());
-                return Err(error);
-            }
-            found => found?,
-        };
+        let found =
+            match read(&self.node, self.options.chain, &self.options.sources, &self.options.sources, wanted)
+                .await
+            {
+                Err(error) if error.asked_too_much() => {
+                    self.sizing.refused(span.min(to - from + 1), error.limit());
+                    return Err(error);
+                }
+                found => found?,
+            };
         if !joins(base, &found) {
             return Err(NodeError::Moved.into());
         }
@@ -244,7 +248,7 @@ async fn one(
     sources: Arc<[Source]>,
     wanted: Wanted,
 ) -> (Wanted, Result<Read, IndexError>) {
-    let found = read(&node, chain, &sources, wanted).await;
+    let found = read(&node, chain, &sources, &sources, wanted).await;
     (wanted, found)
 }
 

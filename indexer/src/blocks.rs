@@ -1,61 +1,298 @@
-//! Logs of known blocks into placed payments.
+//! Logs of known blocks into what they hold, each thing with its block.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy_primitives::B256;
-use salt402_chain::{Header, Log, LogQuery};
-use salt402_protocol::payment::{RawLog, decode};
+use futures::{StreamExt, TryStreamExt, stream};
+use salt402_chain::{Header, Log, LogQuery, Node, NodeError, Receipt};
+use salt402_protocol::payment::{Decoded, RawLog, decode};
+use salt402_protocol::permit2::Call;
+use salt402_protocol::transaction::{Whole, decode_whole, needs_call};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Block, PlacedPayment};
+use salt402_store::{Batch, Beside, Block, Placed, PlacedPayment};
 
-/// The question whose answer holds every event of a contract that counts.
-pub(crate) fn events_of(source: &Source) -> LogQuery {
-    LogQuery::new(source.contract, source.events())
+use crate::IndexError;
+
+/// Transactions that are completed at once, by their receipts.
+const RECEIPTS_IN_FLIGHT: usize = 8;
+
+/// A question to a node, and the first block that may hold an answer.
+pub(crate) struct Asked {
+    pub(crate) query: LogQuery,
+    pub(crate) start_block: u64,
 }
 
-/// Reads payments out of logs of whole blocks. `time_of` gives a block's time where a log does not bring it.
+/// The questions whose answers hold every event of the sources, or one of every transaction that holds something. What
+/// two sources ask is asked once.
+pub(crate) fn questions<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Vec<Asked> {
+    let mut asked: Vec<Asked> = Vec::new();
+    for source in sources {
+        for question in source.questions() {
+            let query = LogQuery { contract: question.contract, topics: question.topics };
+            match asked.iter_mut().find(|known| known.query == query) {
+                Some(known) => known.start_block = known.start_block.min(source.start_block),
+                None => asked.push(Asked { query, start_block: source.start_block }),
+            }
+        }
+    }
+    asked
+}
+
+/// What was found in blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) payments: Vec<PlacedPayment>,
+    pub(crate) beside: Beside,
+    /// Logs that should tell something and do not decode.
+    pub(crate) skipped: usize,
+}
+
+impl Found {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.payments.extend(other.payments);
+        self.skipped += other.skipped;
+        self.beside.channels.extend(other.beside.channels);
+        self.beside.settlements.extend(other.beside.settlements);
+        self.beside.ambiguities.extend(other.beside.ambiguities);
+    }
+
+    /// How many rows it is.
+    pub(crate) fn rows(&self) -> usize {
+        self.payments.len() + self.beside.channels.len()
+    }
+
+    /// Puts it into a batch.
+    pub(crate) fn into_batch(self, batch: &mut Batch) {
+        let mut all = Self {
+            payments: std::mem::take(&mut batch.payments),
+            beside: std::mem::take(&mut batch.beside),
+            skipped: 0,
+        };
+        all.extend(self);
+        (batch.payments, batch.beside) = (all.payments, all.beside);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payments.is_empty() && self.beside.channels.is_empty() && self.beside.ambiguities.is_empty()
+    }
+
+    /// Leaves only what is of a source. Whole transactions tell of others too, which are read at other times.
+    pub(crate) fn retain_of(&mut self, source: &Source) {
+        let own = source.paid_through();
+        self.payments.retain(|placed| own.contains(&placed.payment.contract));
+        let kept: std::collections::HashSet<_> =
+            self.payments.iter().map(|placed| placed.payment.id).collect();
+        self.beside.settlements.retain(|settlement| kept.contains(&settlement.payment));
+        self.beside.channels.retain(|placed| placed.what.contract == source.contract);
+        self.beside.ambiguities.retain(|placed| placed.what.contract == source.contract);
+    }
+
+    /// Puts all of it into a block.
+    pub(crate) fn move_to(&mut self, block_number: u64, block_hash: B256) {
+        for placed in &mut self.payments {
+            (placed.block_number, placed.block_hash) = (block_number, block_hash);
+        }
+        for placed in &mut self.beside.channels {
+            (placed.block_number, placed.block_hash) = (block_number, block_hash);
+        }
+        for placed in &mut self.beside.ambiguities {
+            (placed.block_number, placed.block_hash) = (block_number, block_hash);
+        }
+    }
+}
+
+/// A block, as far as what is found in it has to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    number: u64,
+    hash: B256,
+    timestamp: u64,
+}
+
+/// A transaction of which some logs are known, and of which the rest has to be asked for.
+struct Open {
+    place: Place,
+    transaction: B256,
+    known: Vec<Log>,
+}
+
+/// What logs of whole blocks tell by themselves, and of which transactions they tell only that there is something.
+pub(crate) struct Told {
+    found: Found,
+    open: Vec<Open>,
+}
+
+/// Reads what logs of whole blocks tell. `time_of` gives a block's time where a log does not bring it.
 ///
-/// Block by block, because equal logs are counted within their transaction: an answer that has one transaction in two
-/// blocks contradicts itself, and counted together its logs would be payments that nobody made.
-pub(crate) fn place(
+/// Transaction by transaction in each block, because equal logs are counted within their transaction: an answer that
+/// has one transaction in two blocks contradicts itself, and counted together its logs would be payments that nobody
+/// made.
+pub(crate) fn read(
     chain: ChainId,
     sources: &[Source],
     logs: &[Log],
     time_of: impl Fn(&Log) -> Option<u64>,
-) -> Vec<PlacedPayment> {
-    let mut placed = Vec::new();
-    let mut skipped = 0;
-    for block in logs.chunk_by(|a, b| a.block_hash == b.block_hash) {
-        let raw = block.iter().map(|log| RawLog {
-            contract: log.contract,
-            transaction: log.transaction,
-            content: &log.content,
-        });
-        let decoded = decode(chain, sources, raw);
-        skipped += decoded.skipped;
-        let Some((first, block_timestamp)) = block.first().and_then(|log| Some((log, time_of(log)?))) else {
-            continue;
+) -> Told {
+    let mut blocks: BTreeMap<(u64, B256), Vec<&Log>> = BTreeMap::new();
+    for log in logs {
+        blocks.entry((log.block_number, log.block_hash)).or_default().push(log);
+    }
+    let mut told = Told { found: Found::default(), open: Vec::new() };
+    for ((number, hash), logs) in blocks {
+        let Some(timestamp) = logs.iter().find_map(|log| time_of(log)) else { continue };
+        let place = Place { number, hash, timestamp };
+        let sources = since(sources, number);
+        let (direct, open) = split(&sources, logs);
+        told.found.extend(placed(chain, place, decode(chain, &sources, raw(direct))));
+        told.open.extend(open.into_iter().map(|(transaction, known)| Open { place, transaction, known }));
+    }
+    told
+}
+
+impl Told {
+    /// Completes the transactions of which only that is known, by their receipts.
+    pub(crate) async fn complete(
+        self,
+        node: &dyn Node,
+        chain: ChainId,
+        sources: &[Source],
+    ) -> Result<Found, IndexError> {
+        let mut found = self.found;
+        let completed = self.open.into_iter().map(|open| open.complete(node, chain, sources));
+        let mut completed = stream::iter(completed).buffered(RECEIPTS_IN_FLIGHT);
+        while let Some(more) = completed.try_next().await? {
+            found.extend(more);
+        }
+        report(chain, &found);
+        Ok(found)
+    }
+}
+
+impl Open {
+    async fn complete(
+        self,
+        node: &dyn Node,
+        chain: ChainId,
+        sources: &[Source],
+    ) -> Result<Found, IndexError> {
+        let Self { place, transaction, known } = self;
+        let receipt = node.receipt(transaction).await?.ok_or(NodeError::Behind)?;
+        if receipt.block_hash != place.hash || receipt.block_number != place.number {
+            return Err(NodeError::Moved.into());
+        }
+        // A receipt that lacks what was shown before is of something else. The same log may have been shown for
+        // several questions, so each is looked for by itself.
+        let holds = |known: &Log| {
+            receipt.logs.iter().any(|log| log.contract == known.contract && log.content == known.content)
         };
-        let mut position: HashMap<B256, u32> = HashMap::new();
-        placed.extend(decoded.payments.into_iter().map(|payment| {
-            let next = position.entry(payment.transaction).or_default();
-            let position = *next;
-            *next += 1;
-            PlacedPayment {
-                position,
-                block_number: first.block_number,
-                block_hash: first.block_hash,
-                block_timestamp,
-                payment,
-            }
-        }));
+        if !known.iter().all(holds) {
+            let what = format!("the receipt of {transaction} lacks a log that the node showed before");
+            return Err(NodeError::Lied { what }.into());
+        }
+        whole(node, chain, sources, &receipt, place.timestamp).await
     }
-    if skipped > 0 {
-        tracing::warn!(%chain, skipped, "logs of a followed contract do not decode");
+}
+
+/// Logs that tell all by themselves, and by transaction those of the transactions that have to be completed.
+fn split<'l>(sources: &[Source], logs: Vec<&'l Log>) -> (Vec<&'l Log>, Vec<(B256, Vec<Log>)>) {
+    let direct =
+        |log: &Log| sources.iter().any(|source| source.is_direct() && source.contract == log.contract);
+    let mut told_of: Vec<(B256, Vec<Log>)> = Vec::new();
+    let mut places: HashMap<B256, usize> = HashMap::new();
+    for log in logs.iter().filter(|log| !direct(log)) {
+        places.entry(log.transaction).or_insert_with(|| {
+            told_of.push((log.transaction, Vec::new()));
+            told_of.len() - 1
+        });
+    }
+    let mut told = Vec::new();
+    for log in logs {
+        match places.get(&log.transaction) {
+            Some(place) => told_of[*place].1.push(log.clone()),
+            None => told.push(log),
+        }
+    }
+    (told, told_of)
+}
+
+/// The sources that may have something at a height.
+fn since(sources: &[Source], height: u64) -> Cow<'_, [Source]> {
+    if sources.iter().all(|source| source.start_block <= height) {
+        return Cow::Borrowed(sources);
+    }
+    sources.iter().filter(|source| source.start_block <= height).cloned().collect()
+}
+
+fn raw<'l>(logs: impl IntoIterator<Item = &'l Log>) -> impl Iterator<Item = RawLog<'l>> {
+    logs.into_iter().map(|log| RawLog {
+        contract: log.contract,
+        transaction: log.transaction,
+        content: &log.content,
+    })
+}
+
+/// Everything that a receipt tells, in the block that it names. The calldata is asked for where it is needed.
+pub(crate) async fn whole(
+    node: &dyn Node,
+    chain: ChainId,
+    sources: &[Source],
+    receipt: &Receipt,
+    timestamp: u64,
+) -> Result<Found, IndexError> {
+    let place = Place { number: receipt.block_number, hash: receipt.block_hash, timestamp };
+    let sources = since(sources, place.number);
+    let logs: Vec<_> = receipt.logs.iter().map(|log| (log.contract, &log.content)).collect();
+    let called = if needs_call(&sources, &logs) {
+        Some(node.transaction(receipt.transaction).await?.ok_or(NodeError::Behind)?)
+    } else {
+        None
+    };
+    let call = called.as_ref().map(|called| Call { to: called.to, input: &called.input });
+    let transaction = receipt.transaction;
+    let decoded = decode_whole(chain, &sources, Whole { transaction, logs: &logs, call });
+    Ok(placed(chain, place, decoded))
+}
+
+/// What was decoded, with its block. Payments are counted through within their transaction.
+fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
+    let Place { number: block_number, hash: block_hash, timestamp: block_timestamp } = place;
+    let mut position: HashMap<B256, u32> = HashMap::new();
+    let payments = decoded.payments.into_iter().map(|payment| {
+        let next = position.entry(payment.transaction).or_default();
+        let position = *next;
+        *next += 1;
+        PlacedPayment { position, block_number, block_hash, block_timestamp, payment }
+    });
+    let payments = payments.collect();
+    if decoded.skipped > 0 {
+        tracing::warn!(%chain, skipped = decoded.skipped, "logs of a followed contract do not decode");
         metrics::counter!("salt402_indexer_undecodable_logs_total", "chain" => chain.to_string())
-            .increment(skipped as u64);
+            .increment(decoded.skipped as u64);
     }
-    placed
+    let channels = decoded.channels.into_iter().map(|what| Placed { what, block_number, block_hash });
+    let ambiguities = decoded.ambiguities.into_iter().map(|what| Placed { what, block_number, block_hash });
+    let beside = Beside {
+        channels: channels.collect(),
+        settlements: decoded.settlements,
+        ambiguities: ambiguities.collect(),
+    };
+    Found { payments, beside, skipped: decoded.skipped }
+}
+
+/// Tells of what a person must look at.
+fn report(chain: ChainId, found: &Found) {
+    for Placed { what, block_number, .. } in &found.beside.ambiguities {
+        tracing::warn!(
+            %chain,
+            transaction = %what.transaction,
+            contract = %what.contract,
+            block = block_number,
+            reason = what.reason,
+            "something that may be a payment was not counted"
+        );
+        metrics::counter!("salt402_indexer_ambiguous_total", "chain" => chain.to_string()).increment(1);
+    }
 }
 
 pub(crate) fn block(header: &Header) -> Block {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Node, NodeError, Span, Work};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Cursor, PlacedPayment, Store, UndecodedLog};
+use salt402_store::{Batch, Cursor, Store, UndecodedLog};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocks::Found;
 use crate::past::{self, Past};
 use crate::patience::Patient;
 use crate::sizing::Sizing;
@@ -59,9 +60,6 @@ pub struct Follower {
     /// The head that the store knows, and since when.
     pub(crate) noted: Option<(u64, Instant)>,
 }
-
-/// What was found in a block.
-type Found = (Vec<PlacedPayment>, Vec<UndecodedLog>);
 
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,27 +245,32 @@ impl Follower {
         tip: Cursor,
         head: u64,
     ) -> Result<(), IndexError> {
-        let found: Vec<Found> = stream::iter(path.fresh.clone())
+        let questions = blocks::questions(&self.options.sources);
+        let each: Vec<(Found, Vec<UndecodedLog>)> = stream::iter(path.fresh.clone())
             .map(|header| {
-                let (node, options) = (&self.node, &self.options);
+                let (node, questions) = (&self.node, &questions);
+                let FollowerOptions { chain, sources } = &self.options;
                 async move {
                     let mut logs = Vec::new();
-                    for source in options.sources.iter().filter(|s| s.start_block <= header.number) {
-                        logs.extend(node.logs(&blocks::events_of(source), Span::Block(header.hash)).await?);
+                    for asked in questions.iter().filter(|asked| asked.start_block <= header.number) {
+                        logs.extend(node.logs(&asked.query, Span::Block(header.hash)).await?);
                     }
                     let time = |_: &salt402_chain::Log| Some(header.timestamp);
-                    let payments = blocks::place(options.chain, &options.sources, &logs, time);
-                    let undecoded = undecoded::among(options.chain, &options.sources, &logs, payments.len());
-                    Ok::<_, IndexError>((payments, undecoded))
+                    let found =
+                        blocks::read(*chain, sources, &logs, time).complete(node, *chain, sources).await?;
+                    let undecoded = undecoded::among(*chain, sources, &logs, found.skipped);
+                    Ok::<_, IndexError>((found, undecoded))
                 }
             })
             .buffered(BLOCKS_IN_FLIGHT)
             .try_collect()
             .await?;
-        let (payments, undecoded): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let payments: Vec<PlacedPayment> = payments.into_iter().flatten().collect();
-        let undecoded = undecoded.into_iter().flatten().collect();
-        let found = payments.len() as u64;
+        let (mut all, mut undecoded) = (Found::default(), Vec::new());
+        for (found, poison) in each {
+            all.extend(found);
+            undecoded.extend(poison);
+        }
+        let found = all.payments.len() as u64;
         let chain = self.options.chain;
         // Twice the window, so that a reorganization of the full window still finds its ancestor.
         let prune_below = tip.number.checked_sub(self.node.profile().reorg_window.saturating_mul(2));
@@ -276,7 +279,8 @@ impl Follower {
             expected: cursor,
             keep_through: path.keep_through,
             blocks: path.fresh.iter().map(blocks::block).collect(),
-            payments,
+            payments: all.payments,
+            beside: all.beside,
             undecoded,
             cursor: tip,
             head,

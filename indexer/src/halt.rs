@@ -6,20 +6,18 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Log, Node, NodeError, Span};
+use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
-use salt402_store::{AcceptedFork, Batch, Cursor, Halt, HaltKind, Store, StoreError};
+use salt402_store::{AcceptedFork, Batch, Beside, Cursor, Halt, HaltKind, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::{Follower, IndexError, Phase, blocks, undecoded};
+use crate::reading::{Read, Wanted, read};
+use crate::{Follower, FollowerOptions, IndexError, Phase, blocks};
 
 /// How often a halted follower looks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it says again that it is halted.
 const REMINDER: Duration = Duration::from_secs(60);
-/// Headers asked for at once.
-const HEADERS_IN_FLIGHT: usize = 8;
 
 /// How the node's chain stands to the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +156,7 @@ impl Follower {
 
     /// Replaces what the operator agreed to give up by the node's chain, in one transaction.
     ///
-    /// The fork must still be the one that was looked at. Its first block is read between two looks at the last block
-    /// that is taken over, so that both are of one chain.
+    /// The fork must still be the one that was looked at, by its first block.
     pub(crate) async fn resume(&mut self, cursor: Option<Cursor>, halt: Halt) -> Result<(), IndexError> {
         let chain = self.options.chain;
         let stopped = IndexError::Halted { kind: halt.kind, depth: halt.depth };
@@ -171,86 +168,43 @@ impl Follower {
         if to < from {
             return Err(NodeError::Behind.into());
         }
-        let end = header_at(&self.node, to).await?;
-        if header_at(&self.node, from).await?.hash != fork.block {
+        let read = self.read_all(from, to, (fork.keep_through > 0).then_some(fork.keep_through)).await?;
+        // All of the headers lead to the last one, which stayed while they were read.
+        if read.headers.get(&from).is_none_or(|first| first.hash != fork.block) {
             return Err(IndexError::OtherFork { depth: cursor.number.saturating_sub(fork.keep_through) });
         }
-        let headers = self.headers(from, &end).await?;
-        let logs = self.logs(from, to).await?;
-        if header_at(&self.node, to).await?.hash != end.hash {
-            return Err(NodeError::Moved.into());
-        }
-        let header_of = |log: &Log| headers.get(log.block_number.checked_sub(from)? as usize);
-        if logs.iter().any(|log| header_of(log).is_none_or(|header| header.hash != log.block_hash)) {
-            return Err(NodeError::Moved.into());
-        }
-        let time_of = |log: &Log| header_of(log).map(|header| header.timestamp);
-        let payments = blocks::place(chain, &self.options.sources, &logs, time_of);
-        let undecoded = undecoded::among(chain, &self.options.sources, &logs, payments.len());
-        let found = payments.len() as u64;
-        let tip = Cursor { number: end.number, hash: end.hash };
-        tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
-        self.commit(Batch {
+        let mut batch = Batch {
             chain,
             expected: Some(cursor),
             keep_through: Some(fork.keep_through),
-            blocks: headers.iter().map(blocks::block).collect(),
-            payments,
-            undecoded,
-            cursor: tip,
+            blocks: read.headers.values().map(blocks::block).collect(),
+            payments: Vec::new(),
+            beside: Beside::default(),
+            undecoded: read.undecoded,
+            cursor: Cursor { number: read.end.number, hash: read.end.hash },
             head,
             prune_below: None,
-        })
-        .await?;
+        };
+        read.found.into_batch(&mut batch);
+        let found = batch.payments.len() as u64;
+        tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
+        self.commit(batch).await?;
         self.count(found, to, head);
         Ok(())
     }
 
-    /// The headers from a height to `end`, which they must lead to.
-    async fn headers(&self, from: u64, end: &Header) -> Result<Vec<Header>, IndexError> {
-        let node = &self.node;
-        let mut headers: Vec<Header> = stream::iter(from..end.number)
-            .map(|number| header_at(node, number))
-            .buffered(HEADERS_IN_FLIGHT)
-            .try_collect()
-            .await?;
-        headers.push(*end);
-        let chained = headers.windows(2).all(|pair| pair[1].parent_hash == pair[0].hash);
-        if chained { Ok(headers) } else { Err(NodeError::Moved.into()) }
-    }
-
-    /// The events of a range, asked for in as many parts as the node wants.
-    async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, IndexError> {
+    /// A range with all of its headers, asked for in as many parts as the node wants.
+    async fn read_all(&self, from: u64, to: u64, between: Option<u64>) -> Result<Read, IndexError> {
+        let FollowerOptions { chain, sources } = &self.options;
         let mut span = self.node.profile().logs_range.max(1);
-        let (mut logs, mut next) = (Vec::new(), from);
-        while next <= to {
-            let last = to.min(next.saturating_add(span - 1));
-            match self.logs_of(next, last).await {
-                Ok(part) => {
-                    logs.extend(part);
-                    next = last + 1;
-                }
+        loop {
+            let wanted = Wanted { from, to, headers_from: from, between, span };
+            match read(&self.node, *chain, sources, sources, wanted).await {
                 Err(error) if error.asked_too_much() && span > 1 => {
-                    span = (span.min(last - next + 1) / 2).max(1);
+                    span = (span.min(to - from + 1) / 2).max(1);
                 }
-                Err(error) => return Err(error),
+                read => return read,
             }
         }
-        Ok(logs)
     }
-
-    async fn logs_of(&self, from: u64, to: u64) -> Result<Vec<Log>, IndexError> {
-        let mut logs = Vec::new();
-        for source in self.options.sources.iter().filter(|source| source.start_block <= to) {
-            let span = Span::Blocks { from: from.max(source.start_block), to };
-            logs.extend(self.node.logs(&blocks::events_of(source), span).await?);
-        }
-        // Read source by source; a block's logs belong together.
-        logs.sort_by_key(|log| log.block_number);
-        Ok(logs)
-    }
-}
-
-async fn header_at(node: &dyn Node, number: u64) -> Result<Header, IndexError> {
-    Ok(node.header(At::Number(number)).await?.ok_or(NodeError::Behind)?)
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use salt402_chain::{At, Node, NodeError, NodeReport, Receipt, Role, Work};
 use salt402_protocol::api::NodeStatus;
-use salt402_store::{Batch, Cursor, PlacedPayment, Store};
+use salt402_store::{Batch, Cursor, Store};
 use tokio::time::Instant;
 
 use crate::{FollowerOptions, IndexError, blocks};
@@ -37,7 +37,10 @@ pub enum Look {
         /// Blocks that contain or follow it, as far as they are indexed.
         confirmations: u64,
     },
-    /// The transaction is in a block of the chain that is indexed and holds no payment through the payment contract.
+    /// The transaction is in a block of the chain that is indexed and may hold a payment, and can be read in two ways.
+    Ambiguous,
+    /// The transaction is in a block of the chain that is indexed and holds no payment through a contract that is
+    /// followed.
     NoPayment {
         /// Blocks that contain or follow it, as far as they are indexed.
         confirmations: u64,
@@ -126,20 +129,27 @@ impl Missing {
         if !receipt.success {
             return Ok(Look::Reverted { confirmations });
         }
-        let mut payments = blocks::place(chain, sources, &receipt.logs, |_| Some(time));
-        if payments.is_empty() || receipt.block_number < self.0.options.start_block() {
+        if receipt.block_number < self.0.options.start_block() {
             return Ok(Look::NoPayment { confirmations });
+        }
+        let mut found = blocks::whole(node, chain, sources, receipt, time).await?;
+        let look = match (found.payments.is_empty(), found.beside.ambiguities.is_empty()) {
+            (false, _) => Look::Found,
+            (true, false) => Look::Ambiguous,
+            (true, true) => Look::NoPayment { confirmations },
+        };
+        self.leave_out_known(&mut found).await?;
+        if found.is_empty() {
+            return Ok(look);
         }
         if !selected {
             // A block beside the selected chain stands and falls with the selected block that merged it, which no
             // answer names. The newest one is not below it: placed there, the payment is as deep as it is known to be,
             // and a reorganization takes it away no later than it should.
-            for placed in &mut payments {
-                (placed.block_number, placed.block_hash) = (cursor.number, cursor.hash);
-            }
+            found.move_to(cursor.number, cursor.hash);
         }
-        self.commit(payments, cursor, selected).await?;
-        Ok(Look::Found)
+        self.commit(found, cursor, selected).await?;
+        Ok(look)
     }
 
     /// How deep a receipt's block is known to be. Of a block beside the selected chain it is not known which block
@@ -150,20 +160,36 @@ impl Missing {
         depth.saturating_sub(unknown)
     }
 
-    async fn commit(
-        &self,
-        payments: Vec<PlacedPayment>,
-        cursor: Cursor,
-        selected: bool,
-    ) -> Result<(), IndexError> {
+    /// Channel events that are on the chain already stay where they are: a look at a payment's receipt is no reason to
+    /// move them. Ambiguities are told of where blocks are followed, and not for every look.
+    async fn leave_out_known(&self, found: &mut blocks::Found) -> Result<(), IndexError> {
+        found.beside.ambiguities.clear();
+        let mut unknown = Vec::new();
+        for placed in found.beside.channels.drain(..) {
+            let event = &placed.what;
+            let known = self
+                .0
+                .store
+                .channel_events_in(event.chain, event.contract, event.channel, event.transaction)
+                .await?;
+            if !known.iter().any(|known| known.what.id == event.id) {
+                unknown.push(placed);
+            }
+        }
+        found.beside.channels = unknown;
+        Ok(())
+    }
+
+    async fn commit(&self, all: blocks::Found, cursor: Cursor, selected: bool) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
-        let found = payments.len() as u64;
+        let (found, channels) = (all.payments.len() as u64, all.beside.channels.len());
         let batch = Batch {
             chain,
             expected: Some(cursor),
             keep_through: None,
             blocks: Vec::new(),
-            payments,
+            payments: all.payments,
+            beside: all.beside,
             cursor,
             head: cursor.number,
             undecoded: Vec::new(),
@@ -176,7 +202,7 @@ impl Missing {
             self.0.store.apply(batch).await?;
         }
         let reason = if selected { "omitted" } else { "merged" };
-        tracing::warn!(%chain, found, reason, "payments were in no logs and were found by their receipt");
+        tracing::warn!(%chain, found, channels, reason, "payments were in no logs and were found by their receipt");
         metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)
             .increment(found);
         Ok(())

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use alloy_primitives::Keccak256;
 use salt402_chain::{Node as _, NodeError, Work};
+use salt402_protocol::source::Question;
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Coverage, Cursor, SourceKey, Store, Stretch};
 use tokio::sync::watch;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::patience::Patient;
 use crate::reading::{Read, Wanted, read};
 use crate::sizing::Sizing;
-use crate::{Follower, Health, IndexError, blocks};
+use crate::{Follower, Health, IndexError};
 
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -27,15 +28,22 @@ const REPORT: Duration = Duration::from_secs(5);
 
 /// How the store knows a contract: with a digest of the question whose answer holds every event of it that counts.
 pub(crate) fn key(source: &Source) -> SourceKey {
-    let query = blocks::events_of(source);
     let mut digest = Keccak256::new();
-    for place in &query.topics {
-        let mut values = place.clone();
-        values.sort_unstable();
-        digest.update((values.len() as u64).to_be_bytes());
-        values.iter().for_each(|value| digest.update(value));
+    for Question { contract, topics } in source.questions() {
+        if contract != source.contract {
+            digest.update(contract);
+        }
+        for mut values in topics {
+            values.sort_unstable();
+            digest.update((values.len() as u64).to_be_bytes());
+            values.iter().for_each(|value| digest.update(value));
+        }
     }
-    SourceKey { contract: query.contract, question: digest.finalize() }
+    // With other tokens or payees, other payments come of the same question.
+    for chosen in source.chosen() {
+        digest.update(chosen);
+    }
+    SourceKey { contract: source.contract, question: digest.finalize() }
 }
 
 /// Fills what was not read of the contracts that are followed.
@@ -163,7 +171,7 @@ impl Past {
         };
         // What is read of a stretch, and the anchor that makes it the index's own, are of one node.
         let node = self.node.pinned(Work::BackFill).await?;
-        let read = match read(&node, self.chain, std::slice::from_ref(&source), wanted).await {
+        let read = match read(&node, self.chain, &self.sources, std::slice::from_ref(&source), wanted).await {
             Ok(read) => read,
             Err(error) => {
                 if error.asked_too_much() {
@@ -173,7 +181,8 @@ impl Past {
             }
         };
         self.sizing.answered(blocks, read.bytes);
-        let Read { between, payments, undecoded, .. } = read;
+        let Read { between, mut found, undecoded, .. } = read;
+        found.retain_of(&source);
         if between.map(|block| block.hash) != Some(anchor.hash) {
             // The node is about to change over, or the follower is.
             return Err(NodeError::Moved.into());
@@ -183,7 +192,8 @@ impl Past {
             source: key(&source),
             stretch,
             anchor,
-            payments,
+            payments: found.payments,
+            beside: found.beside,
             undecoded,
         };
         let applied = self.store.apply_past(past).await?;

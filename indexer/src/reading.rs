@@ -6,8 +6,9 @@ use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Log, Node, NodeError, Span};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{PlacedPayment, UndecodedLog};
+use salt402_store::UndecodedLog;
 
+use crate::blocks::Found;
 use crate::{IndexError, blocks, undecoded};
 
 /// Headers asked for at once.
@@ -37,13 +38,14 @@ pub(crate) struct Read {
     pub(crate) between: Option<Header>,
     /// The headers that were wanted, and the last one.
     pub(crate) headers: BTreeMap<u64, Header>,
-    pub(crate) payments: Vec<PlacedPayment>,
+    pub(crate) found: Found,
     pub(crate) undecoded: Vec<UndecodedLog>,
     /// Bytes of the answers, about.
     pub(crate) bytes: u64,
 }
 
-/// Reads a range for some sources.
+/// Reads a range for some sources, `asked`. All that are `followed` have a say in what a transaction is that has to be
+/// read as a whole.
 ///
 /// The last header is read before and after everything else: if it stayed, no block below it changed in between, and
 /// the header is what the next range joins. The block that this range joins is looked at in between, and not before:
@@ -51,7 +53,8 @@ pub(crate) struct Read {
 pub(crate) async fn read(
     node: &dyn Node,
     chain: ChainId,
-    sources: &[Source],
+    followed: &[Source],
+    asked: &[Source],
     wanted: Wanted,
 ) -> Result<Read, IndexError> {
     let Wanted { from, to, headers_from, between, span } = wanted;
@@ -65,17 +68,18 @@ pub(crate) async fn read(
     let (between, headers, logs) = futures::try_join!(
         joined,
         headers(node, from.max(headers_from), &end),
-        logs(node, sources, from, to, span)
+        logs(node, asked, from, to, span)
     )?;
     let times = times(node, &logs, &headers).await?;
+    let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
+    let told = blocks::read(chain, followed, &logs, time_of);
+    let found = told.complete(node, chain, followed).await?;
     if header_at(node, to).await?.hash != end.hash {
         return Err(NodeError::Moved.into());
     }
-    let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
-    let payments = blocks::place(chain, sources, &logs, time_of);
-    let undecoded = undecoded::among(chain, sources, &logs, payments.len());
+    let undecoded = undecoded::among(chain, followed, &logs, found.skipped);
     let bytes = logs.iter().map(weight).sum();
-    Ok(Read { end, between, headers, payments, undecoded, bytes })
+    Ok(Read { end, between, headers, found, undecoded, bytes })
 }
 
 /// Bytes of a log as a node writes it, about.
@@ -92,12 +96,13 @@ async fn logs(
     span: u64,
 ) -> Result<Vec<Log>, IndexError> {
     let mut logs = Vec::new();
+    let questions = blocks::questions(sources);
     let mut next = from;
     while next <= to {
         let last = to.min(next.saturating_add(span - 1));
-        for source in sources.iter().filter(|source| source.start_block <= last) {
-            let span = Span::Blocks { from: next.max(source.start_block), to: last };
-            logs.extend(node.logs(&blocks::events_of(source), span).await?);
+        for asked in questions.iter().filter(|asked| asked.start_block <= last) {
+            let span = Span::Blocks { from: next.max(asked.start_block), to: last };
+            logs.extend(node.logs(&asked.query, span).await?);
         }
         next = last + 1;
     }

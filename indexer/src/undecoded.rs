@@ -11,13 +11,15 @@ use salt402_store::UndecodedLog;
 /// Logs of one answer that are kept; the store keeps the newest of all.
 const KEPT: usize = 256;
 
-/// Those of some logs that do not decode, where fewer payments than logs came out of them.
-pub(crate) fn among(chain: ChainId, sources: &[Source], logs: &[Log], payments: usize) -> Vec<UndecodedLog> {
-    if payments >= logs.len() {
+/// Those of some logs that do not decode, of the contracts whose logs tell all by themselves.
+pub(crate) fn among(chain: ChainId, sources: &[Source], logs: &[Log], skipped: usize) -> Vec<UndecodedLog> {
+    if skipped == 0 {
         return Vec::new();
     }
+    let direct =
+        |log: &Log| sources.iter().any(|source| source.is_direct() && source.contract == log.contract);
     let mut places: HashMap<(B256, B256), u32> = HashMap::new();
-    let poison = logs.iter().filter(|log| {
+    let poison = logs.iter().filter(|log| direct(log)).filter(|log| {
         let raw = RawLog { contract: log.contract, transaction: log.transaction, content: &log.content };
         decode(chain, sources, [raw]).skipped > 0
     });

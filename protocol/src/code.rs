@@ -114,6 +114,9 @@ codes! {
     /// The transaction pays nobody through the payment contract.
     NoPayment = "no_payment", 402, "The transaction holds no payment";
 
+    /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
+    AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
+
     /// The payment is not in the index yet.
     PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";
     /// The payment needs more blocks above it.

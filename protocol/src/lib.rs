@@ -6,25 +6,30 @@
 
 pub mod api;
 pub mod asset;
+pub mod channel;
 pub mod code;
 pub mod contracts;
 pub mod details;
+pub mod foreign;
 pub mod money;
 pub mod network;
 pub mod object;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod payment;
+pub mod permit2;
 pub mod problem;
 pub mod proof;
 pub mod quote;
 pub mod request;
 pub mod source;
+pub mod transaction;
 pub mod typed_data;
 pub mod webhook;
 
 pub use alloy_primitives::{Address, B256, U256};
 pub use asset::Asset;
+pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor};
 pub use code::Code;
 pub use money::Amount;
 pub use network::ChainId;
@@ -34,3 +39,4 @@ pub use proof::Proof;
 pub use quote::{Quote, QuoteId, QuoteKey, QuoteKeys, Terms};
 pub use request::RequestDigest;
 pub use source::{Source, SourceKind};
+pub use transaction::{Ambiguity, Settlement};

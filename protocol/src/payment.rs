@@ -7,10 +7,15 @@ use alloy_primitives::{Address, B256, Keccak256, LogData};
 use alloy_sol_types::SolEvent;
 use serde::{Deserialize, Serialize};
 
+use crate::channel::{self, ChannelChange, ChannelEvent};
 use crate::contracts::ISaltPay;
+use crate::transaction::{Ambiguity, Settlement};
 use crate::{Amount, Asset, ChainId, Source, SourceKind};
 
 /// The name of a payment: a function of what is on chain and never of how it was asked for.
+///
+/// A payment that its payer signed with a nonce is named by the nonce, since the chain takes it once
+/// ([`crate::transaction`]). One of `SaltPay` is one log, and is named by it:
 ///
 /// ```text
 /// keccak256( "salt402-payment-v1" ‖ chain id (8 bytes) ‖ contract (20) ‖ transaction hash (32)
@@ -31,18 +36,18 @@ impl fmt::Display for PaymentId {
     }
 }
 
-/// One payment: one log of one payment contract.
+/// One payment: one movement of money from a payer to a payee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
     /// Its name.
     pub id: PaymentId,
     /// The chain it is on.
     pub chain: ChainId,
-    /// The contract whose event it is.
+    /// The contract whose event it is: `SaltPay`, the token that an authorization moved, or the proxy that settled it.
     pub contract: Address,
     /// The transaction that holds it; one transaction may hold many.
     pub transaction: B256,
-    /// What it was paid for: the hash of a quote's id.
+    /// What it was paid for: the hash of a quote's id. Of a payment by a signature, its nonce.
     pub reference: B256,
     /// Who paid.
     pub payer: Address,
@@ -65,53 +70,105 @@ pub struct RawLog<'a> {
     pub content: &'a LogData,
 }
 
-/// Reads the payments out of logs, in the order of the logs.
+/// Reads what logs tell by themselves, in the order of the logs: the payments of `SaltPay` and the events of channels.
+/// Of other sources only whole transactions tell ([`crate::transaction::decode_whole`]).
 ///
 /// `logs` must hold whole transactions, as every answer of `eth_getLogs` and every receipt does: equal logs are
 /// counted within their transaction. Logs of contracts that are in none of `sources`, with another event, or that do
 /// not decode are passed over and counted in [`Decoded::skipped`].
 pub fn decode<'a>(chain: ChainId, sources: &[Source], logs: impl IntoIterator<Item = RawLog<'a>>) -> Decoded {
+    decode_places(chain, sources, logs).0
+}
+
+/// As [`decode`], with the place of each payment among the logs.
+pub(crate) fn decode_places<'a>(
+    chain: ChainId,
+    sources: &[Source],
+    logs: impl IntoIterator<Item = RawLog<'a>>,
+) -> (Decoded, Vec<usize>) {
     let mut seen: HashMap<(Address, B256, B256), u32> = HashMap::new();
-    let mut decoded = Decoded::default();
-    for log in logs {
-        let source = sources.iter().find(|source| source.contract == log.contract);
-        let event = match source.map(|source| &source.kind) {
-            Some(SourceKind::SaltPay) => ISaltPay::Payment::decode_log_data_validate(log.content).ok(),
-            None => None,
-        };
+    let (mut decoded, mut places) = (Decoded::default(), Vec::new());
+    for (place, log) in logs.into_iter().enumerate() {
+        let source = sources.iter().find(|source| source.contract == log.contract && source.is_direct());
+        let event = source.and_then(|source| Event::read(&source.kind, log.content));
         let Some(event) = event else {
             decoded.skipped += 1;
             continue;
         };
         let content = content_hash(log.content);
-        let equal_before = seen.entry((log.contract, log.transaction, content)).or_default();
-        let id = identity(chain, log.contract, log.transaction, content, *equal_before);
-        *equal_before += 1;
-        decoded.payments.push(Payment {
-            id,
-            chain,
-            contract: log.contract,
-            transaction: log.transaction,
-            reference: event.paymentReference,
-            payer: event.payer,
-            payee: event.payee,
-            asset: Asset::from_address(event.asset),
-            amount: Amount(event.amount),
-        });
+        let before = seen.entry((log.contract, log.transaction, content)).or_default();
+        let equal_before = *before;
+        *before += 1;
+        match event {
+            Event::Payment(event) => {
+                places.push(place);
+                decoded.payments.push(Payment {
+                    id: identity(chain, log.contract, log.transaction, content, equal_before),
+                    chain,
+                    contract: log.contract,
+                    transaction: log.transaction,
+                    reference: event.paymentReference,
+                    payer: event.payer,
+                    payee: event.payee,
+                    asset: Asset::from_address(event.asset),
+                    amount: Amount(event.amount),
+                });
+            }
+            Event::Channel(channel, change) => decoded.channels.push(ChannelEvent {
+                id: channel::identity(chain, log.contract, log.transaction, content, equal_before),
+                chain,
+                contract: log.contract,
+                transaction: log.transaction,
+                channel,
+                change,
+            }),
+        }
     }
-    decoded
+    (decoded, places)
 }
 
-/// What [`decode`] found.
+/// What a log says by itself.
+enum Event {
+    Payment(ISaltPay::Payment),
+    Channel(B256, ChannelChange),
+}
+
+impl Event {
+    fn read(kind: &SourceKind, content: &LogData) -> Option<Self> {
+        match kind {
+            SourceKind::SaltPay => {
+                ISaltPay::Payment::decode_log_data_validate(content).ok().map(Self::Payment)
+            }
+            SourceKind::SaltChannels => {
+                channel::salt_channels(content).map(|(channel, change)| Self::Channel(channel, change))
+            }
+            SourceKind::X402BatchSettlement => {
+                channel::batch_settlement(content).map(|(channel, change)| Self::Channel(channel, change))
+            }
+            SourceKind::X402Proxy { .. }
+            | SourceKind::Eip3009Token { .. }
+            | SourceKind::CitrateFacilitator { .. }
+            | SourceKind::CitratePaywall { .. } => None,
+        }
+    }
+}
+
+/// What was found in logs or in a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// The payments, in the order of their logs.
     pub payments: Vec<Payment>,
-    /// Logs that are no payment of these contracts.
+    /// What happened to channels.
+    pub channels: Vec<ChannelEvent>,
+    /// Which movement of money each payment is that is more than one log.
+    pub settlements: Vec<Settlement>,
+    /// What may be a payment, and can be read in two ways.
+    pub ambiguities: Vec<Ambiguity>,
+    /// Logs that are neither.
     pub skipped: usize,
 }
 
-fn content_hash(content: &LogData) -> B256 {
+pub(crate) fn content_hash(content: &LogData) -> B256 {
     let mut hasher = Keccak256::new();
     for topic in content.topics() {
         hasher.update(topic);

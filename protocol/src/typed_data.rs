@@ -151,6 +151,10 @@ pub const X402_EXACT_PROXY: Address =
 /// Where x402's own proxy for `upto` stands, on chains that have it: the only spender its clients sign for.
 pub const X402_UPTO_PROXY: Address = alloy_primitives::address!("0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002");
 
+/// Where x402's batch settlement stands, on every chain that has it.
+pub const X402_BATCH_SETTLEMENT: Address =
+    alloy_primitives::address!("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
+
 /// The EIP-712 domain of Permit2. It has no version.
 pub fn permit2_domain(chain: ChainId) -> Eip712Domain {
     eip712_domain! {

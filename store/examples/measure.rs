@@ -60,6 +60,7 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
             payments,
             cursor,
             head,
+            beside: Default::default(),
             undecoded: Vec::new(),
             prune_below: None,
         };
@@ -165,6 +166,7 @@ async fn follow(store: &Store, rows: u64, mut cursor: Cursor) {
             payments,
             cursor: to,
             head: to.number,
+            beside: Default::default(),
             undecoded: Vec::new(),
             prune_below: to.number.checked_sub(1_000),
         };

@@ -11,7 +11,7 @@ use crate::error::Complaint;
 use crate::halt::{self, HaltKind};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Batch, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
+    Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
 };
 
 impl Store {
@@ -42,8 +42,16 @@ impl Step for Batch {
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
+        let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
+        Beside::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
+        self.beside.insert(connection, self.chain)?;
         let restored = self.restore(connection)?;
-        let fresh = self.payments.iter().filter(|placed| !restored.contains(&inclusion(placed))).collect();
+        let doubles = self.beside.settle(connection, self.chain)?;
+        let fresh = self
+            .payments
+            .iter()
+            .filter(|placed| !restored.contains(&inclusion(placed)) && !doubles.contains(&placed.payment.id))
+            .collect();
         let inserted = insert_payments(connection, self.chain, fresh)?;
         insert_undecoded(connection, self.chain, &self.undecoded)?;
         let restored = restored.len() as u64;
@@ -80,6 +88,7 @@ impl Batch {
                 "UPDATE payments SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
             )?
             .execute(params![chain_id(self.chain), bound(height)])?;
+        Beside::undo(connection, self.chain, height)?;
         // What the batch puts there is read for every contract that is followed, and for no other.
         coverage::cut(connection, self.chain, height)?;
         Ok(rows as u64)
@@ -123,7 +132,9 @@ impl Batch {
         }
         let own = self.block_hashes();
         let elsewhere = self.payments.iter().filter(|placed| !own.contains_key(&placed.block_number));
-        check_blocks(connection, self.chain, elsewhere)
+        check_blocks(connection, self.chain, elsewhere)?;
+        let elsewhere = self.beside.places().filter(|(number, _)| !own.contains_key(number)).collect();
+        check_places(connection, self.chain, elsewhere)
     }
 
     /// Puts the rows back on the chain that had left it: those of the batch's blocks, and those that the batch names.
@@ -218,6 +229,24 @@ pub(crate) fn check_blocks<'a>(
         Some(stray) => Err(StoreError::BadBatch {
             chain,
             reason: format!("payment {} is in a block that is not on the chain", stray.payment.id),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The same for what is no payment.
+pub(crate) fn check_places(
+    connection: &Connection,
+    chain: ChainId,
+    places: Vec<(u64, B256)>,
+) -> Result<(), StoreError> {
+    let heights = || places.iter().map(|(number, _)| *number);
+    let (Some(lowest), Some(highest)) = (heights().min(), heights().max()) else { return Ok(()) };
+    let stored = stored_hashes(connection, chain, lowest, highest)?;
+    match places.iter().find(|(number, hash)| stored.get(number).is_some_and(|own| own != hash)) {
+        Some((number, _)) => Err(StoreError::BadBatch {
+            chain,
+            reason: format!("an event is in a block {number} that is not on the chain"),
         }),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use salt402_protocol::{B256, ChainId};
 
 use crate::columns::integer;
-use crate::{Block, Cursor, PlacedPayment, StoreError, UndecodedLog};
+use crate::{Beside, Block, Cursor, PlacedPayment, StoreError, UndecodedLog};
 
 /// One step of a follower: what to undo, what to add, and where the index stands then. It is applied in one
 /// transaction, so that a reader sees the chain before it or after it and never between.
@@ -21,6 +21,8 @@ pub struct Batch {
     pub blocks: Vec<Block>,
     /// Payments that are on the chain now, in any blocks up to the cursor.
     pub payments: Vec<PlacedPayment>,
+    /// What else is on the chain now, in any blocks up to the cursor.
+    pub beside: Beside,
     /// Logs of followed contracts that are no payment that can be read, to be looked at by people.
     pub undecoded: Vec<UndecodedLog>,
     /// Where the index stands afterwards.
@@ -83,6 +85,7 @@ impl Batch {
                 return bad(format!("block {} ({}) is not at or below its end", block.number, block.hash));
             }
         }
+        self.beside.check(self)?;
         self.check_payments()
     }
 

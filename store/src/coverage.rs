@@ -13,7 +13,7 @@ use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
+    Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -59,6 +59,8 @@ pub struct Past {
     pub anchor: Cursor,
     /// The payments of the contract in these heights.
     pub payments: Vec<PlacedPayment>,
+    /// What else of it is in these heights.
+    pub beside: Beside,
     /// Its logs that do not decode.
     pub undecoded: Vec<UndecodedLog>,
 }
@@ -215,10 +217,12 @@ impl Past {
             return bad(format!("blocks {from} to {to} are no past below block {}", self.anchor.number));
         }
         for placed in &self.payments {
-            if !(from..=to).contains(&placed.block_number) || placed.payment.contract != self.source.contract
-            {
-                return bad(format!("payment {} is of another contract or height", placed.payment.id));
+            if !(from..=to).contains(&placed.block_number) {
+                return bad(format!("payment {} is of another height", placed.payment.id));
             }
+        }
+        if let Some((number, _)) = self.beside.places().find(|(number, _)| !(from..=to).contains(number)) {
+            return bad(format!("an event is of block {number}"));
         }
         batch::check_payments(self.chain, &self.payments)
     }
@@ -235,7 +239,11 @@ impl Step for Past {
             return Err(StoreError::CursorMoved { chain, expected: Some(self.anchor), stored });
         }
         apply::check_blocks(connection, chain, self.payments.iter())?;
-        let inserted = insert_payments(connection, chain, self.payments.iter().collect())?;
+        apply::check_places(connection, chain, self.beside.places().collect())?;
+        self.beside.insert(connection, chain)?;
+        let doubles = self.beside.settle(connection, chain)?;
+        let fresh = self.payments.iter().filter(|placed| !doubles.contains(&placed.payment.id)).collect();
+        let inserted = insert_payments(connection, chain, fresh)?;
         insert_undecoded(connection, chain, &self.undecoded)?;
         cover(connection, chain, &self.source, self.stretch)?;
         fold(connection, chain)?;

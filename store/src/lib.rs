@@ -17,8 +17,11 @@
 mod apply;
 mod backup;
 mod batch;
+mod beside;
 mod bulk;
 mod chain;
+mod channel;
+mod channel_rows;
 mod checkpoint;
 mod claim;
 mod clock;
@@ -52,7 +55,9 @@ mod writer;
 
 pub use backup::{Backup, Restored, backup, restore};
 pub use batch::{Applied, Batch};
+pub use beside::{AmbiguityRow, Beside, Placed};
 pub use chain::{Block, ChainState, Cursor};
+pub use channel::{ChannelRow, ChannelsOf};
 pub use claim::{ClaimLimits, ClaimResult, NewClaim};
 pub use counts::Counts;
 pub use coverage::{Coverage, Past, SourceKey, Stretch};

@@ -9,7 +9,7 @@ use crate::notice::{self, NoticeEvent};
 use crate::{StoreError, clock};
 
 /// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
-/// not settled. Run after the new blocks are in, it finds those that did not come back.
+/// not settled. A payment that is named by its payer's nonce may be back in another transaction. Run after the new blocks are in, it finds those that did not come back.
 pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) -> Result<u64, StoreError> {
     let kind = IncidentKind::PaymentLost;
     let mut select = connection.prepare_cached(
@@ -19,6 +19,10 @@ pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) ->
            AND NOT EXISTS (SELECT 1 FROM payments q
                            WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
                              AND q.payment_id = p.payment_id AND q.canonical)
+           AND NOT EXISTS (SELECT 1 FROM settlements s JOIN payments q
+                             ON q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                            AND q.payment_id = s.payment_id AND q.canonical
+                           WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id)
            AND NOT EXISTS (SELECT 1 FROM incidents i
                            WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = ?3
                              AND i.resolved_at_ms IS NULL)
@@ -57,9 +61,13 @@ pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(
     let mut update = connection.prepare_cached(
         "UPDATE incidents SET resolved_at_ms = ?3, changed_at_ms = ?3
          WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL
-           AND EXISTS (SELECT 1 FROM payments p
-                       WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
-                         AND p.payment_id = incidents.payment_id AND p.canonical)
+           AND (EXISTS (SELECT 1 FROM payments p
+                        WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
+                          AND p.payment_id = incidents.payment_id AND p.canonical)
+             OR EXISTS (SELECT 1 FROM settlements s JOIN payments p
+                          ON p.chain_id = s.chain_id AND p.transaction_hash = s.transaction_hash
+                         AND p.payment_id = s.payment_id AND p.canonical
+                        WHERE s.chain_id = incidents.chain_id AND s.payment_id = incidents.payment_id))
          RETURNING id",
     )?;
     let resolved = update

@@ -132,6 +132,7 @@ fn migrations() -> Vec<Migration> {
         (2, "policy", include_str!("../migrations/0002_policy.sql")),
         (3, "incidents", include_str!("../migrations/0003_incidents.sql")),
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
+        (5, "channels", include_str!("../migrations/0005_channels.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
     ];
     steps

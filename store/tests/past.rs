@@ -40,6 +40,7 @@ async fn past(fixture: &Fixture, from: u64, to: u64, payments: &[(u64, TestBlock
         stretch: Stretch { from, to },
         anchor: fixture.cursor().await.unwrap(),
         payments: payments.iter().map(|(number, block)| placed(*number, block.block)).collect(),
+        beside: Default::default(),
         undecoded: Vec::new(),
     }
 }

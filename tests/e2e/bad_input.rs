@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::SALT402;
 
+/// A token's address.
+const TOKEN: &str = "0x3333333333333333333333333333333333333333";
+
 fn problem(answer: &Answer, status: u16, code: &str) {
     let problem = answer.json();
     assert_eq!(answer.status.as_u16(), status, "{problem}");
@@ -471,9 +474,56 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
             format!("{chain}[webhook]\nurl = \"http://example.com/hook\"\n"),
             "webhook.url: expected an https address, or http on loopback",
         ),
+        (format!("{chain}[[chains.local.sources]]\nkind = \"bank\"\n"), "unknown variant `bank`"),
+        (
+            format!("{chain}[[chains.local.sources]]\nkind = \"salt-channels\"\n"),
+            "chains.local.sources[0].contract: expected the 0x address",
+        ),
+        (
+            format!("{chain}[[chains.local.sources]]\nkind = \"eip3009-token\"\ncontract = \"{TOKEN}\"\n"),
+            "chains.local.sources[0].payees: expected the 0x addresses",
+        ),
+        (
+            format!("{good}[[chains.local.sources]]\nkind = \"x402-exact-proxy\"\n"),
+            "chains.local.sources[0].tokens: expected the 0x addresses",
+        ),
+        (
+            format!("{good}[[chains.local.sources]]\nkind = \"citrate-paywall\"\ntokens = [\"{TOKEN}\"]\n"),
+            "chains.local.sources[0].contract: expected",
+        ),
+        (
+            format!(
+                "{good}[[chains.local.sources]]\nkind = \"salt-channels\"\ncontract = \"{TOKEN}\"\npayees = []\n"
+            ),
+            "chains.local.sources[0].payees: is not for channels",
+        ),
+        (
+            format!(
+                "{good}[[chains.local.sources]]\nkind = \"salt-channels\"\ncontract = \
+                 \"0x1111111111111111111111111111111111111111\"\n"
+            ),
+            "is followed twice",
+        ),
     ] {
         let (ok, said) = check(&text, &[]);
         assert!(!ok && said.contains(expected), "{text}\ngave: {said}\nexpected: {expected}");
+    }
+    let (ok, said) = check(
+        &format!(
+            "{good}[[chains.local.sources]]\nkind = \"eip3009-token\"\ncontract = \"{TOKEN}\"\nstart_block = 7\n\
+             [[chains.local.sources]]\nkind = \"x402-upto-proxy\"\ntokens = [\"{TOKEN}\"]\n\
+             [[chains.local.sources]]\nkind = \"x402-batch-settlement\"\n"
+        ),
+        &[],
+    );
+    assert!(ok, "{said}");
+    for expected in [
+        format!("in the token {TOKEN} by EIP-3009 authorization, from block 7"),
+        "the upto proxy 0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002 settled over Permit2".to_owned(),
+        "channels in x402's batch settlement 0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003".to_owned(),
+        "payments through SaltPay 0x1111111111111111111111111111111111111111".to_owned(),
+    ] {
+        assert!(said.contains(&expected), "{said}\nexpected: {expected}");
     }
     let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "soon")]);
     assert!(!ok && said.contains("SALT402__VERIFIER__MAX_WAIT_MS: invalid type"), "{said}");

@@ -27,6 +27,7 @@ mod refusals;
 mod reorganization;
 mod roles;
 mod secrets;
+mod sources;
 mod waiting;
 mod ways;
 

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, Log, U256};
 use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
 use proptest::prelude::*;
+use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::{ChainId, ChannelState, Source, SourceKind};
 
 use crate::channels::{ISaltChannels, domain, typed};
 use crate::machine::{Key, Machine, bytes};
@@ -210,6 +212,8 @@ struct Real {
     payers: Vec<Key>,
     payees: Vec<Key>,
     session: Key,
+    /// Everything that was logged, with the time of its block.
+    logs: Vec<(u64, Log)>,
 }
 
 impl Real {
@@ -221,7 +225,15 @@ impl Real {
         for payer in &payers {
             chain.fund(payer.address, U256::from(FUNDS));
         }
-        Self { chain, contract, domain: domain(contract), payers, payees, session: Key::new([201; 32]) }
+        Self {
+            chain,
+            contract,
+            domain: domain(contract),
+            payers,
+            payees,
+            session: Key::new([201; 32]),
+            logs: Vec::new(),
+        }
     }
 
     /// The first payer's channels have a session key, the other's vouchers it signs itself.
@@ -247,7 +259,10 @@ impl Real {
         if self.chain.balance(from) < U256::from(value) {
             return false;
         }
-        self.chain.send(from, self.contract, U256::from(value), call).is_ok()
+        let done = self.chain.send(from, self.contract, U256::from(value), call);
+        let time = self.chain.time;
+        self.logs.extend(done.iter().flat_map(|done| &done.logs).map(|log| (time, log.clone())));
+        done.is_ok()
     }
 
     /// Whether the contract allowed the step.
@@ -354,8 +369,70 @@ impl Real {
     }
 }
 
+impl Real {
+    /// Where each channel stands by the events alone, given in any order.
+    fn folded(&self, seed: u64) -> BTreeMap<B256, ChannelState> {
+        let source = Source { contract: self.contract, kind: SourceKind::SaltChannels, start_block: 0 };
+        let mut logs: Vec<_> = self.logs.iter().enumerate().collect();
+        let mut random = seed;
+        for last in (1..logs.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            logs.swap(last, (random >> 33) as usize % (last + 1));
+        }
+        let mut events: BTreeMap<B256, Vec<_>> = BTreeMap::new();
+        for (index, (time, log)) in logs {
+            let transaction = B256::from(U256::from(index));
+            let raw = RawLog { contract: log.address, transaction, content: &log.data };
+            let decoded = decode(ChainId::CITRATE, std::slice::from_ref(&source), [raw]);
+            assert_eq!(decoded.skipped, 0, "{log:?}");
+            for event in decoded.channels {
+                // Steps between which no time passes are in one block.
+                events.entry(event.channel).or_default().push((*time, event.change));
+            }
+        }
+        events.into_iter().filter_map(|(id, events)| Some((id, ChannelState::fold(events)?))).collect()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_events_fold_to_what_the_contract_says(
+        steps in prop::collection::vec(step(), 1..60), seed in any::<u64>(),
+    ) {
+        let mut real = Real::new();
+        for (index, step) in steps.iter().enumerate() {
+            real.make(step);
+            if index % 5 != 0 && index + 1 != steps.len() {
+                continue;
+            }
+            let folded = real.folded(seed);
+            for name in (0..PAYERS).flat_map(|a| (0..PAYEES).flat_map(move |b| (0..SALTS).map(move |c| (a, b, c)))) {
+                let (channel, says) = (real.channel(name), real.state(name));
+                let id = channel.eip712_signing_hash(&real.domain);
+                let Some(state) = folded.get(&id) else {
+                    prop_assert_eq!(says, Channel::default());
+                    continue;
+                };
+                let known = Channel {
+                    deposit: state.deposit.0.to(),
+                    claimed: state.claimed.0.to(),
+                    exit_at: state.exit_at,
+                    closed: state.closed,
+                };
+                prop_assert_eq!(known, says, "{:?} after {:?}", name, step);
+                let descriptor = state.descriptor.unwrap();
+                prop_assert_eq!(
+                    (descriptor.payer, descriptor.payee, descriptor.exit_delay, descriptor.salt),
+                    (channel.payer, channel.payee, u64::from(channel.exitDelay), channel.salt)
+                );
+                prop_assert_eq!(descriptor.signer.unwrap_or_default(), channel.signer);
+                let left = if says.closed { 0 } else { says.deposit - says.claimed };
+                prop_assert_eq!(state.available().0, U256::from(left));
+            }
+        }
+    }
 
     #[test]
     fn the_contract_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {

@@ -6,5 +6,6 @@ mod channels;
 mod channels_model;
 mod machine;
 mod payments;
+mod sources;
 mod typed_data;
 mod x402;

@@ -12,6 +12,7 @@ use salt402_protocol::typed_data::{
 
 use crate::machine::{Key, Machine, TIME, parts};
 use crate::payments::balanceOfCall;
+use crate::sources::{assert_paid, followed, read};
 
 fn machine_with(signer: &Key, amount: U256) -> (Machine, Address) {
     let mut machine = Machine::new();
@@ -95,8 +96,54 @@ proptest! {
         let mut stolen = call.clone();
         stolen.to = anyone;
         prop_assert!(machine.send(anyone, token, U256::ZERO, &stolen).is_err());
-        machine.send(anyone, token, U256::ZERO, &call).unwrap();
+        let done = machine.send(anyone, token, U256::ZERO, &call).unwrap();
+        let payments = read(&followed(token, &[], to), &done, None, false);
+        assert_paid(&payments, token, (signer.address, to), (token, value), message.nonce);
         prop_assert_eq!(balance(&mut machine, token, to), value);
         prop_assert!(machine.send(anyone, token, U256::ZERO, &call).is_err());
+    }
+
+    /// What arrives is the payment; the fee is none of the payee's, and over nothing there is none.
+    #[test]
+    fn an_authorization_with_a_fee_pays_what_arrives(
+        seed in any::<[u8; 32]>(), value in 0u64..4, fee in 0u64..4, nonce in any::<[u8; 32]>(),
+    ) {
+        prop_assume!(fee <= value);
+        let signer = Key::new(seed);
+        let (to, treasury) = (Address::repeat_byte(0x11), Address::repeat_byte(0x22));
+        let (value, fee) = (U256::from(value), U256::from(fee));
+        let (mut machine, token) = machine_with(&signer, U256::from(9));
+        let message = TransferWithFeeAuthorization {
+            from: signer.address,
+            to,
+            value,
+            treasury,
+            fee,
+            validAfter: U256::ZERO,
+            validBefore: U256::MAX,
+            nonce: nonce.into(),
+        };
+        let (v, r, s) =
+            parts(signer.sign(message.eip712_signing_hash(&wrapped_salt_domain(ChainId::CITRATE, token))));
+        let call = IWrappedSalt::transferWithFeeAuthorizationCall {
+            from: message.from,
+            to,
+            treasury,
+            value,
+            fee,
+            validAfter: message.validAfter,
+            validBefore: message.validBefore,
+            nonce: message.nonce,
+            v,
+            r,
+            s,
+        };
+        let done = machine.send(Address::repeat_byte(0x77), token, U256::ZERO, &call).unwrap();
+        let payments = read(&followed(token, &[], to), &done, None, false);
+        if value > fee {
+            assert_paid(&payments, token, (signer.address, to), (token, value - fee), message.nonce);
+        } else {
+            prop_assert_eq!(payments, []);
+        }
     }
 }

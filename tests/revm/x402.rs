@@ -5,6 +5,8 @@ use alloy_sol_types::{SolCall as _, SolError as _, SolEvent as _, SolStruct as _
 use proptest::prelude::*;
 use salt402_protocol::ChainId;
 use salt402_protocol::contracts::{ISalt, IX402ExactPermit2Proxy, IX402Permit2Proxy, IX402UptoPermit2Proxy};
+use salt402_protocol::permit2::Call;
+use salt402_protocol::source::ProxyScheme;
 use salt402_protocol::typed_data::{
     CancelAuthorization, PERMIT2, Permit, ReceiveWithAuthorization, TransferWithAuthorization, exact,
     permit2_domain, salt_domain, upto,
@@ -12,6 +14,7 @@ use salt402_protocol::typed_data::{
 
 use crate::machine::{Done, Key, Machine, TIME, bytes, parts};
 use crate::payments::balanceOfCall;
+use crate::sources::{assert_paid, followed, read};
 
 const FACILITATOR: Address = Address::repeat_byte(0xfa);
 const SUPPLY: U256 = U256::MAX;
@@ -180,6 +183,14 @@ proptest! {
             (event.owner, event.payee, event.token, event.amount, event.nonce),
             (scene.payer, to, scene.token, amount, nonce)
         );
+        let sources = followed(scene.token, &[(proxy, ProxyScheme::Exact)], to);
+        let paid = ((scene.payer, to), (scene.token, amount), B256::from(nonce));
+        let ours = read(&sources, &done, None, false);
+        assert_paid(&ours, proxy, paid.0, paid.1, paid.2);
+        // As x402's own proxy logs it, with a mark behind its calldata.
+        let input = [call.abi_encode(), b"mark".to_vec()].concat();
+        let theirs = read(&sources, &done, Some(Call { to: Some(proxy), input: &input }), true);
+        prop_assert_eq!(theirs, ours);
         prop_assert_eq!(scene.balance(to), amount);
         prop_assert!(scene.submit(proxy, &call).is_err());
     }
@@ -225,6 +236,12 @@ proptest! {
             (event.owner, event.payee, event.token, event.amount, event.nonce),
             (scene.payer, to, scene.token, amount, nonce)
         );
+        let sources = followed(scene.token, &[(proxy, ProxyScheme::Upto)], to);
+        let ours = read(&sources, &done, None, false);
+        assert_paid(&ours, proxy, (scene.payer, to), (scene.token, amount), B256::from(nonce));
+        let input = call.abi_encode();
+        let theirs = read(&sources, &done, Some(Call { to: Some(proxy), input: &input }), true);
+        prop_assert_eq!(theirs, ours);
         prop_assert_eq!(scene.balance(to), amount);
         prop_assert!(scene.submit(proxy, &call).is_err());
     }
@@ -280,6 +297,12 @@ proptest! {
         let done = scene.submit(token, &call).unwrap();
         let used = ISalt::AuthorizationUsed::decode_log_data(&done.logs[0].data).unwrap();
         prop_assert_eq!((used.authorizer, used.nonce), (message.from, message.nonce));
+        let payments = read(&followed(token, &[], to), &done, None, false);
+        if value.is_zero() {
+            prop_assert_eq!(payments, []);
+        } else {
+            assert_paid(&payments, token, (scene.payer, to), (token, value), message.nonce);
+        }
         prop_assert_eq!(scene.balance(to), value);
         let reason = scene.submit(token, &call).unwrap_err();
         let text = alloy_sol_types::Revert::abi_decode(&reason).unwrap();

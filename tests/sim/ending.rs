@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::transaction::{Whole, decode_whole};
 use salt402_store::IndexedPayment;
 
 use crate::faults::Mood;
@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::life::{Life, Standing};
 use crate::reader::Refuted;
 use crate::stage::Scene;
-use crate::world::{CHAIN, SECOND, second, source};
+use crate::world::{CHAIN, SECOND, TOKEN, second, sources};
 
 impl History {
     /// The head in the end. A node whose head is a block below the index on the same chain looks like one that lags,
@@ -93,6 +93,8 @@ impl History {
             let second = |row: &&IndexedPayment| row.canonical && row.placed.payment.contract == SECOND;
             self.tally.second += rows.iter().filter(second).count() as u64;
             on_chain += rows.iter().filter(|row| row.canonical).count() as u64;
+            let signed = rows.iter().filter(|row| row.canonical && row.placed.payment.contract == TOKEN);
+            self.tally.signed += signed.count() as u64;
         }
         let counts = life.store.counts().await.map_err(|error| error.to_string())?;
         let counted = counts.payments.get(&CHAIN).copied().unwrap_or(0);
@@ -112,17 +114,12 @@ impl History {
         let world = self.shared.world();
         for block in world.chain(world.head().hash) {
             for inclusion in block.inclusions.iter().chain(block.merged.iter().map(|(_, beside)| beside)) {
-                let receipt = inclusion.events.iter().map(|event| RawLog {
-                    contract: event.contract,
-                    transaction: inclusion.transaction,
-                    content: &event.content,
-                });
+                let logs: Vec<_> =
+                    inclusion.events.iter().map(|event| (event.contract, &event.content)).collect();
+                let whole = Whole { transaction: inclusion.transaction, logs: &logs, call: None };
+                let followed = [sources(0), vec![second(0)]].concat();
                 let names: Vec<_> =
-                    decode(CHAIN, &[crate::world::source(0), crate::world::second(0)], receipt)
-                        .payments
-                        .iter()
-                        .map(|payment| payment.id)
-                        .collect();
+                    decode_whole(CHAIN, &followed, whole).payments.iter().map(|payment| payment.id).collect();
                 if names != inclusion.names {
                     return Err(format!("by receipt {names:?}, by definition {:?}", inclusion.names));
                 }
@@ -136,10 +133,14 @@ impl History {
         let mut profile = self.profile.clone();
         // As much as can be by ranges.
         (profile.finality_depth, profile.reorg_window) = (1, 1);
-        let sources = vec![source(self.start_block), second(0)];
+        let sources = [sources(self.start_block), vec![second(0)]].concat();
         Scene::before(self.shared.clone(), profile, sources).play(async |stage| {
             stage.arrive().await;
             stage.assert_exact().await;
+            self.reader
+                .check_channels_at(&stage.life.store, stage.cursor().await)
+                .await
+                .expect("the same channels");
         });
     }
 }

@@ -167,7 +167,7 @@ fn f24_what_does_not_decode_is_passed_over_and_the_rest_is_kept() {
             whole.content.topics().to_vec(),
             whole.content.data.slice(..32),
         );
-        let poison = Event { contract: CONTRACT, content: half, payment: None };
+        let poison = Event { contract: CONTRACT, content: half, ..Event::default() };
         let mut world = scene.shared.world();
         let genesis = world.genesis();
         let inclusion = Inclusion::new(transaction(1), vec![poison, whole]);

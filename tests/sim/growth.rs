@@ -1,10 +1,15 @@
 //! How a chain grows by chance: blocks, transactions that move, forks.
 
 use alloy_primitives::{Address, B256, LogData, U256};
+use alloy_sol_types::SolEvent;
+use salt402_protocol::contracts::ISaltChannels as C;
 use salt402_protocol::contracts::ISaltPay;
+use salt402_protocol::payment::{RawLog, decode};
 
 use crate::rng::Rng;
-use crate::world::{CONTRACT, Event, Inclusion, World};
+use crate::world::{
+    Authorization, CHAIN, CHANNELS, CONTRACT, Event, Inclusion, PAYEE, TOKEN, World, sources,
+};
 
 /// Grows a world. Keeps what was sent, since a transaction that lost its block may find another.
 pub(crate) struct Growth {
@@ -90,7 +95,9 @@ impl Growth {
                 None => self.send(rng),
             };
             let inclusion = execute(rng, sent);
-            if rng.percent(5) {
+            // What happens to a channel beside the chain is found only when somebody looks.
+            let channels = inclusion.events.iter().any(|event| event.channel.is_some());
+            if rng.percent(5) && !channels {
                 merged.push((rng.hash(), inclusion));
             } else {
                 inclusions.push(inclusion);
@@ -118,15 +125,26 @@ impl Growth {
     fn send(&mut self, rng: &mut Rng) -> Inclusion {
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..rng.between(1, 2) {
-            let event = match rng.below(20) {
-                0..8 if !events.is_empty() => events[0].clone(),
+            let event = match rng.below(30) {
+                0..8 if events.first().is_some_and(|first| first.authorization.is_none()) => {
+                    events[0].clone()
+                }
                 8 | 9 => Event { contract: rng.address(), ..payment(rng) },
                 10 => Event {
                     contract: CONTRACT,
                     content: LogData::new_unchecked(vec![rng.hash()], Vec::new().into()),
-                    payment: None,
+                    ..Event::default()
                 },
                 11 => undecodable(rng),
+                20..24 => {
+                    events.extend(Event::authorization(TOKEN, authorization(rng)));
+                    continue;
+                }
+                24 => {
+                    events.extend(Event::authorization(rng.address(), authorization(rng)));
+                    continue;
+                }
+                25..30 => channel_event(rng),
                 _ => payment(rng),
             };
             events.push(event);
@@ -160,9 +178,48 @@ fn payment(rng: &mut Rng) -> Event {
     })
 }
 
+/// To the payee mostly, and to somebody else.
+fn authorization(rng: &mut Rng) -> Authorization {
+    let to = if rng.percent(75) { PAYEE } else { rng.address() };
+    Authorization { from: rng.address(), to, value: U256::from(rng.between(1, 3)), nonce: rng.hash() }
+}
+
+/// Anything that can happen to one of two channels, whether or not the contract would let it.
+pub(crate) fn channel_event(rng: &mut Rng) -> Event {
+    let channel = channel(rng.below(2) as u8);
+    let (payer, payee) = (Address::repeat_byte(1), Address::repeat_byte(2));
+    let units = U256::from(rng.between(1, 9));
+    let content = match rng.below(8) {
+        0..2 => C::ChannelOpened {
+            channel,
+            payer,
+            payee,
+            asset: Address::ZERO,
+            signer: Address::ZERO,
+            exitDelay: 900,
+            salt: B256::ZERO,
+            deposit: units,
+        }
+        .encode_log_data(),
+        2 => C::ChannelToppedUp { channel, payer, payee, amount: units, deposit: units }.encode_log_data(),
+        3..5 => C::ChannelClaimed { channel, amount: units, claimed: units }.encode_log_data(),
+        5 => C::ChannelExitRequested { channel, payer, payee, exitAt: units }.encode_log_data(),
+        6 => C::ChannelExitCancelled { channel, payer, payee }.encode_log_data(),
+        _ => C::ChannelClosed { channel, payer, payee, claimed: units, refund: units }.encode_log_data(),
+    };
+    let raw = RawLog { contract: CHANNELS, transaction: B256::ZERO, content: &content };
+    let said = decode(CHAIN, &sources(0), [raw]).channels.remove(0);
+    Event { contract: CHANNELS, content, channel: Some((said.channel, said.change)), ..Event::default() }
+}
+
+/// One of the channels that there are.
+pub(crate) fn channel(number: u8) -> B256 {
+    B256::repeat_byte(0xc0 + number)
+}
+
 /// The payment event's topics with half of its data.
 fn undecodable(rng: &mut Rng) -> Event {
     let whole = payment(rng).content;
     let content = LogData::new_unchecked(whole.topics().to_vec(), whole.data.slice(..32));
-    Event { contract: CONTRACT, content, payment: None }
+    Event { contract: CONTRACT, content, ..Event::default() }
 }

@@ -8,7 +8,7 @@ use alloy_primitives::B256;
 use futures::channel::mpsc;
 use salt402_chain::{At, Node, Pool, PoolOptions, Profile, Role};
 use salt402_indexer::{Look, Phase};
-use salt402_store::Store;
+use salt402_store::{ClaimResult, Store};
 
 use crate::characters::{Character, characters};
 use crate::faults::{Fate, Mood};
@@ -18,7 +18,7 @@ use crate::life::{Life, Standing, live};
 use crate::node::{Shared, SimNode};
 use crate::reader::{Reader, Refuted};
 use crate::rng::Rng;
-use crate::world::{CHAIN, World, second, source};
+use crate::world::{CHAIN, World, second, sources};
 
 /// What a history did, to see that histories do anything.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +41,10 @@ pub(crate) struct Tally {
     /// Of several nodes: those that were put out in the end, and how often another was asked.
     pub(crate) ejected: u64,
     pub(crate) changes: u64,
+    /// Payments by an authorization that are on the chain in the end.
+    pub(crate) signed: u64,
+    /// States of channels that were compared.
+    pub(crate) channels: u64,
 }
 
 pub(crate) struct History {
@@ -147,6 +151,7 @@ impl History {
         self.tally.blocks = world.head().number;
         self.tally.unread = self.reader.unread.get();
         self.tally.grants = self.reader.granted.len() as u64;
+        self.tally.channels = self.reader.channels;
         self.tally.omitted = self.shared.omitted().len() as u64;
         Ok(())
     }
@@ -212,7 +217,7 @@ impl History {
             self.second = self.rng.percent(80).then(|| self.rng.below(60));
             self.note(format!("the second contract is followed from {:?}", self.second));
         }
-        let mut sources = vec![source(self.start_block)];
+        let mut sources = sources(self.start_block);
         sources.extend(self.second.map(second));
         let shared = self.shared.clone();
         let node = |index| SimNode {
@@ -242,7 +247,17 @@ impl History {
     async fn act(&mut self, life: &mut Life, standing: Standing) -> Result<(), Refuted> {
         let asking = standing == Standing::Asking;
         match self.rng.below(100) {
-            0..55 if asking => self.answer(),
+            // A block is three questions at least, one after another.
+            0..55 if asking => {
+                for _ in 0..self.rng.between(1, 5) {
+                    self.answer();
+                    let standing = life.settle().await;
+                    self.reader.follow(&life.store).await?;
+                    if standing != Standing::Asking {
+                        break;
+                    }
+                }
+            }
             0..40 | 55..65 => {
                 let by = [10, 50, 200, 1000, 5000, 11_000][self.rng.below(6) as usize];
                 let by = if self.hung.is_empty() { by } else { by * 6 };
@@ -336,7 +351,18 @@ impl History {
         let Some(claim) = self.reader.draw_claim(&mut self.rng) else { return Ok(()) };
         let result = life.store.claim(claim.clone()).await.map_err(|error| error.to_string())?;
         let stood = [self.reader.cursor];
-        self.reader.note_claim(&claim, result, &stood)
+        self.reader.note_claim(&claim, result, &stood)?;
+        // What was just granted on is what somebody would like to take back.
+        if matches!(result, ClaimResult::First { .. }) && self.rng.percent(25) {
+            let mut world = self.shared.world();
+            if let Some((depth, back)) = self.growth.reorganize(&mut world, &mut self.rng) {
+                self.tally.reorganizations += 1;
+                self.tally.ways_back += u64::from(back);
+                drop(world);
+                self.note(format!("reorganized after a grant, {depth} deep, back: {back}"));
+            }
+        }
+        Ok(())
     }
 
     /// Reads and claims while a commit of the follower is under way.

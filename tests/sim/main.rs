@@ -24,6 +24,7 @@ mod gate;
 mod growth;
 mod history;
 mod life;
+mod names;
 mod node;
 mod races;
 mod reader;

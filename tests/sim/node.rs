@@ -4,15 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::B256;
-use alloy_sol_types::SolEvent;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
-use salt402_protocol::contracts::ISaltPay;
 
 use crate::gate::{Ask, Gate, IndexedLog, Said};
-use crate::world::{Block, CONTRACT, SECOND, World};
+use crate::world::{Block, World};
 
 /// Chain, node and what is known of them, shared by the driver and the node that the follower holds.
 pub(crate) struct Shared {
@@ -40,29 +38,27 @@ impl Shared {
     }
 
     /// Notes the blocks whose logs are fewer in an answer than they are.
-    fn compare(&self, tip: B256, from: u64, query: &LogQuery, logs: &[Log]) {
+    fn compare(&self, query: &LogQuery, tip: B256, from: u64, logs: &[Log]) {
         let world = self.world();
         for block in world.chain(tip).take_while(|block| block.header.number >= from) {
             let given = logs.iter().filter(|log| log.block_hash == block.header.hash).count();
-            let due = indexed_logs(block).iter().filter(|due| due.log.contract == query.contract).count();
-            if given < due {
+            let all = indexed_logs(block);
+            let asked =
+                all.iter().filter(|indexed| query.matches(indexed.log.contract, &indexed.log.content));
+            if given < asked.count() {
                 self.omitted().insert(block.header.hash);
             }
         }
     }
 }
 
-/// The logs of a block that the questions for payments match, of either contract, by their place in the block.
+/// The logs of a block by their place in it. Which of them an answer holds, the question says.
 pub(crate) fn indexed_logs(block: &Block) -> Vec<IndexedLog> {
-    let topic = ISaltPay::Payment::SIGNATURE_HASH;
     block
         .inclusions
         .iter()
         .flat_map(|inclusion| inclusion.events.iter().map(move |event| (inclusion.transaction, event)))
         .enumerate()
-        .filter(|(_, (_, event))| {
-            [CONTRACT, SECOND].contains(&event.contract) && event.content.topics().first() == Some(&topic)
-        })
         .map(|(index, (transaction, event))| IndexedLog {
             index: index as u64,
             log: Log {
@@ -158,7 +154,7 @@ impl SimNode {
             return Err(NodeError::Moved);
         }
         if self.excused {
-            self.shared.compare(last.hash, from, query, &logs);
+            self.shared.compare(query, last.hash, from, &logs);
         }
         Ok(logs)
     }
@@ -171,9 +167,8 @@ fn check(
     mut answer: Vec<IndexedLog>,
     inside: impl Fn(&Log) -> bool,
 ) -> Result<Vec<Log>, NodeError> {
-    answer.retain(|indexed| indexed.log.contract == query.contract);
-    let fits = |log: &Log| query.matches(log.contract, &log.content);
-    if !answer.iter().all(|IndexedLog { log, .. }| fits(log) && inside(log)) {
+    answer.retain(|IndexedLog { log, .. }| query.matches(log.contract, &log.content));
+    if !answer.iter().all(|IndexedLog { log, .. }| inside(log)) {
         return Err(lied("a log that was not asked for"));
     }
     answer.sort_by_key(|IndexedLog { index, log }| (log.block_number, *index));
@@ -214,7 +209,7 @@ impl Node for SimNode {
         }
         let number = self.shared.world().get(hash).map(|block| block.header.number);
         if let Some(number) = number.filter(|_| self.excused) {
-            self.shared.compare(hash, number, query, &logs);
+            self.shared.compare(query, hash, number, &logs);
         }
         Ok(logs)
     }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use salt402_protocol::{PaymentId, RequestDigest};
+use salt402_protocol::{ChannelState, PaymentId, RequestDigest};
 use salt402_store::{ClaimResult, Cursor, IndexedPayment, NewClaim, PlacedPayment, Store};
 
+use crate::growth::channel;
 use crate::node::Shared;
 use crate::rng::Rng;
-use crate::world::{CHAIN, SECOND};
+use crate::world::{CHAIN, CHANNELS, SECOND, channel_events};
 
 /// Why a history is refuted.
 pub(crate) type Refuted = String;
@@ -26,6 +27,8 @@ pub(crate) struct Reader {
     pub(crate) unread: Cell<u64>,
     /// What was granted, and for which transaction and request.
     pub(crate) granted: BTreeMap<PaymentId, (B256, RequestDigest)>,
+    /// How many states of channels were compared with what the chain says.
+    pub(crate) channels: u64,
 }
 
 impl Reader {
@@ -37,6 +40,7 @@ impl Reader {
             shown: BTreeSet::new(),
             unread: Cell::new(0),
             granted: BTreeMap::new(),
+            channels: 0,
         }
     }
 
@@ -89,7 +93,35 @@ impl Reader {
             }
         }
         self.cursor = now;
+        self.channels += self.check_channels_at(store, now).await?;
         self.check_incidents(store).await
+    }
+
+    /// Every channel is what the chain up to a cursor says, unless a node left some of that out. Returns how many
+    /// there are.
+    pub(crate) async fn check_channels_at(
+        &self,
+        store: &Store,
+        cursor: Option<Cursor>,
+    ) -> Result<u64, Refuted> {
+        let Some(cursor) = cursor.filter(|_| self.shared.omitted().is_empty()) else { return Ok(0) };
+        let mut compared = 0;
+        for channel in [channel(0), channel(1)] {
+            let expected = {
+                let world = self.shared.world();
+                let blocks =
+                    world.chain(cursor.hash).take_while(|block| block.header.number >= self.start_block);
+                let events = blocks.flat_map(|block| channel_events(block));
+                let events = events.filter(|(_, of, _)| *of == channel);
+                ChannelState::fold(events.map(|(height, _, change)| (height, change)))
+            };
+            let said = store.channel(CHAIN, CHANNELS, channel).await.map_err(|error| error.to_string())?;
+            if said != expected {
+                return Err(format!("at {cursor:?} {channel} is {said:?}, the chain says {expected:?}"));
+            }
+            compared += u64::from(said.is_some());
+        }
+        Ok(compared)
     }
 
     /// Every grant whose payment is not on the chain has an open incident, and no other has.

@@ -102,6 +102,8 @@ impl Tally {
         self.second += other.second;
         self.ejected += other.ejected;
         self.changes += other.changes;
+        self.signed += other.signed;
+        self.channels += other.channels;
     }
 
     fn assert_rich_in_nodes(&self) {
@@ -123,6 +125,8 @@ impl Tally {
             self.looked_up,
             self.unread,
             self.second,
+            self.signed,
+            self.channels,
         ];
         assert!(parts.iter().all(|part| *part > 20), "the histories are poor: {self:?}");
     }

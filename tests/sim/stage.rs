@@ -25,6 +25,7 @@ use crate::world::{CHAIN, Event, Inclusion, World, simple_payment, source};
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) profile: Profile,
+    /// What is followed.
     pub(crate) sources: Vec<Source>,
     directory: TempDir,
 }

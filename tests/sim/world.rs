@@ -7,7 +7,8 @@ use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
 use alloy_sol_types::SolEvent;
 use salt402_chain::Header;
 use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, Source, SourceKind};
+use salt402_protocol::foreign::IToken;
+use salt402_protocol::{Amount, Asset, ChainId, ChannelChange, Payment, PaymentId, Source, SourceKind};
 use salt402_store::PlacedPayment;
 
 /// The chain that is followed.
@@ -17,6 +18,12 @@ pub(crate) const CONTRACT: Address = Address::repeat_byte(0x5a);
 
 /// Another payment contract on it, which is followed at times and at times not.
 pub(crate) const SECOND: Address = Address::repeat_byte(0x5b);
+/// Its channels.
+pub(crate) const CHANNELS: Address = Address::repeat_byte(0x5c);
+/// A token with EIP-3009 on it.
+pub(crate) const TOKEN: Address = Address::repeat_byte(0x5d);
+/// Whose payments in the token count.
+pub(crate) const PAYEE: Address = Address::repeat_byte(0x5e);
 
 /// The payment contract as a follower follows it.
 pub(crate) fn source(start_block: u64) -> Source {
@@ -28,18 +35,41 @@ pub(crate) fn second(start_block: u64) -> Source {
     Source { contract: SECOND, ..source(start_block) }
 }
 
+/// Everything that is followed in a history.
+pub(crate) fn sources(start_block: u64) -> Vec<Source> {
+    vec![
+        source(start_block),
+        Source { contract: CHANNELS, kind: SourceKind::SaltChannels, start_block },
+        Source { contract: TOKEN, kind: SourceKind::Eip3009Token { payees: vec![PAYEE] }, start_block },
+    ]
+}
+
+/// What a used authorization moved, by the transfer that follows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Authorization {
+    pub(crate) from: Address,
+    pub(crate) to: Address,
+    pub(crate) value: U256,
+    pub(crate) nonce: B256,
+}
+
 /// One event as a transaction emits it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Event {
     pub(crate) contract: Address,
     pub(crate) content: LogData,
     /// What it says, if it is a payment.
     pub(crate) payment: Option<ISaltPay::Payment>,
+    /// What it says, if it is the use of an authorization.
+    pub(crate) authorization: Option<Authorization>,
+    /// What it says, if it is of a channel.
+    pub(crate) channel: Option<(B256, ChannelChange)>,
 }
 
 impl Event {
     pub(crate) fn payment(payment: ISaltPay::Payment) -> Self {
-        Self { contract: CONTRACT, content: payment.encode_log_data(), payment: Some(payment) }
+        let content = payment.encode_log_data();
+        Self { contract: CONTRACT, content, payment: Some(payment), ..Self::default() }
     }
 
     /// The same by the other contract.
@@ -47,8 +77,36 @@ impl Event {
         Self { contract: SECOND, ..self }
     }
 
-    fn is_ours(&self) -> bool {
-        [CONTRACT, SECOND].contains(&self.contract) && self.payment.is_some()
+    /// The two events of a used authorization.
+    pub(crate) fn authorization(token: Address, used: Authorization) -> [Self; 2] {
+        let Authorization { from, to, value, nonce } = used;
+        let content = IToken::AuthorizationUsed { authorizer: from, nonce }.encode_log_data();
+        let transfer = IToken::Transfer { from, to, value }.encode_log_data();
+        [
+            Self { contract: token, content, authorization: Some(used), ..Self::default() },
+            Self { contract: token, content: transfer, ..Self::default() },
+        ]
+    }
+
+    /// The payment that it is, but for its name, if it is one.
+    fn paid(&self, transaction: B256) -> Option<Payment> {
+        let blank = |contract, reference, payer, payee, asset, amount| Payment {
+            id: PaymentId(B256::ZERO),
+            chain: CHAIN,
+            contract,
+            transaction,
+            reference,
+            payer,
+            payee,
+            asset,
+            amount: Amount(amount),
+        };
+        if let (CONTRACT | SECOND, Some(p)) = (self.contract, &self.payment) {
+            let asset = Asset::from_address(p.asset);
+            return Some(blank(self.contract, p.paymentReference, p.payer, p.payee, asset, p.amount));
+        }
+        let used = self.authorization.filter(|used| self.contract == TOKEN && used.to == PAYEE)?;
+        Some(blank(TOKEN, used.nonce, used.from, used.to, Asset::Token(TOKEN), used.value))
     }
 }
 
@@ -65,7 +123,11 @@ impl Inclusion {
     pub(crate) fn new(transaction: B256, events: Vec<Event>) -> Self {
         let mut seen: Vec<(Address, &LogData)> = Vec::new();
         let mut names = Vec::new();
-        for event in events.iter().filter(|event| event.is_ours()) {
+        for event in events.iter().filter(|event| event.paid(transaction).is_some()) {
+            if let Some(used) = event.authorization {
+                names.push(signed(used));
+                continue;
+            }
             let log = (event.contract, &event.content);
             let equal_before = seen.iter().filter(|before| **before == log).count();
             seen.push(log);
@@ -187,28 +249,35 @@ impl World {
 
 /// The payments of one transaction in one block.
 pub(crate) fn payments(header: &Header, inclusion: &Inclusion) -> Vec<PlacedPayment> {
-    let ours = inclusion.events.iter().filter(|event| event.is_ours());
-    let ours = ours.filter_map(|event| Some((event.contract, event.payment.as_ref()?)));
+    let ours = inclusion.events.iter().filter_map(|event| event.paid(inclusion.transaction));
     ours.zip(&inclusion.names)
         .enumerate()
-        .map(|(position, ((contract, payment), name))| PlacedPayment {
-            payment: Payment {
-                id: *name,
-                chain: CHAIN,
-                contract,
-                transaction: inclusion.transaction,
-                reference: payment.paymentReference,
-                payer: payment.payer,
-                payee: payment.payee,
-                asset: Asset::from_address(payment.asset),
-                amount: Amount(payment.amount),
-            },
+        .map(|(position, (payment, name))| PlacedPayment {
+            payment: Payment { id: *name, ..payment },
             position: position as u32,
             block_number: header.number,
             block_hash: header.hash,
             block_timestamp: header.timestamp,
         })
         .collect()
+}
+
+/// What happened to channels in a block.
+pub(crate) fn channel_events(block: &Block) -> impl Iterator<Item = (u64, B256, ChannelChange)> {
+    let events = block.inclusions.iter().flat_map(|inclusion| &inclusion.events);
+    let events = events.filter(|event| event.contract == CHANNELS).filter_map(|event| event.channel);
+    events.map(|(channel, change)| (block.header.number, channel, change))
+}
+
+/// The name of a payment by an authorization, from its definition.
+fn signed(used: Authorization) -> PaymentId {
+    let mut name = Keccak256::new();
+    name.update(b"salt402-eip3009-v1");
+    name.update(CHAIN.get().to_be_bytes());
+    name.update(TOKEN);
+    name.update(used.from);
+    name.update(used.nonce);
+    PaymentId(name.finalize())
 }
 
 /// A payment's name, from its definition.

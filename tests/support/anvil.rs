@@ -32,6 +32,12 @@ pub struct Deployment {
     pub salt_pay: Address,
     /// Wrapped SALT.
     pub wrapped_salt: Address,
+    /// Salt, all of it the payer's.
+    pub salt: Address,
+    /// The channels.
+    pub salt_channels: Address,
+    /// The proxy for x402's scheme `exact`.
+    pub exact_proxy: Address,
 }
 
 impl Anvil {
@@ -134,6 +140,8 @@ impl Anvil {
             .current_dir(&root)
             .env("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)
             .env("SALT402_DEPLOYMENTS", &scratch)
+            .env("SALT402_SALT_HOLDER", crate::signing::PAYER)
+            .env("SALT402_SALT_SUPPLY", "1000000000000000000000000")
             .output()
             .expect("forge; run `make setup`");
         drop(lock);
@@ -151,8 +159,14 @@ impl Anvil {
         let address = |name: &str| {
             deployed["contracts"][name]["address"].as_str().expect("an address").parse().expect("an address")
         };
-        let (salt_pay, wrapped_salt) = (address("SaltPay"), address("WrappedSalt"));
-        Deployment { folder: folder.to_owned(), salt_pay, wrapped_salt }
+        Deployment {
+            folder: folder.to_owned(),
+            salt_pay: address("SaltPay"),
+            wrapped_salt: address("WrappedSalt"),
+            salt: address("Salt"),
+            salt_channels: address("SaltChannels"),
+            exact_proxy: address("X402ExactPermit2Proxy"),
+        }
     }
 
     /// Ends it.

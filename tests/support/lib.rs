@@ -13,6 +13,7 @@ mod anvil;
 mod citrate;
 mod payer;
 mod process;
+pub mod signing;
 mod stack;
 mod upstream;
 

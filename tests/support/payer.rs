@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::Bytes;
 use alloy_sol_types::SolCall;
 use salt402_chain::{Account, Call, Node as _, Prepared, RpcNode};
 use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
@@ -13,6 +14,8 @@ use crate::Anvil;
 
 /// anvil's second key, known to everybody.
 pub(crate) const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+/// anvil's fourth key, known to everybody.
+const SUBMITTER_KEY: &str = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6";
 /// Who is paid: anvil's third account.
 pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
@@ -30,6 +33,25 @@ impl TestPayer {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let account = Account::from_key(PAYER_KEY).expect("anvil's key");
         Self { node: anvil.node(), account, client, anvil: anvil.http() }
+    }
+
+    /// Somebody else: anvil's fourth account, who submits what payers sign.
+    pub fn submitter(anvil: &Anvil) -> Self {
+        let mut somebody = Self::new(anvil);
+        somebody.account = Account::from_key(SUBMITTER_KEY).expect("anvil's key");
+        somebody
+    }
+
+    /// Sends a call with a value.
+    pub async fn call(&self, to: Address, data: Bytes, value: Amount) -> B256 {
+        let prepared = self.prepare_call(to, data, value).await;
+        self.send(&prepared).await
+    }
+
+    /// Signs a call without sending it.
+    pub async fn prepare_call(&self, to: Address, data: Bytes, value: Amount) -> Prepared {
+        let call = Call { to, value: value.0, data, gas_limit: Some(300_000) };
+        self.account.prepare(&self.node, &call).await.expect("a signed call")
     }
 
     /// Signs a payment without sending it.

@@ -15,7 +15,7 @@ use crate::{Anvil, CitrateNode, CountingUpstream, Deployment, PAYEE, Salt402, Te
 /// What a stack may be given beside its defaults.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
-    /// Lines for `[chains.local]`.
+    /// Lines for `[chains.local]`; `WRAPPED_SALT`, `SALT_TOKEN` and `EXACT_PROXY` in them stand for addresses.
     pub chain: String,
     /// Lines in place of the node's addresses; `ANVIL` in them stands for the chain's, `CITRATE` for that of the node with
     /// Citrate's habits.
@@ -24,7 +24,7 @@ pub struct StackOptions {
     pub verifier: String,
     /// Lines for `[gateway]`.
     pub gateway: String,
-    /// Lines for `[payment]`; `WRAPPED_SALT` in them stands for the token's address.
+    /// Lines for `[payment]`, with the same names.
     pub payment: String,
     /// Sections of their own.
     pub sections: String,
@@ -179,16 +179,25 @@ price_per_request = "1000000000000000"
 default_tokens = 64
 max_tokens = 64
 "#,
-            chain = options.chain,
+            chain = self.named(&options.chain),
             verifier = self.verifier.trim_start_matches("http://"),
             verifier_lines = options.verifier,
             gateway = self.gateway.trim_start_matches("http://"),
             gateway_lines = options.gateway,
             sections = options.sections,
-            payment = options.payment.replace("WRAPPED_SALT", &self.deployment.wrapped_salt.to_string()),
+            payment = self.named(&options.payment),
             upstream = self.upstream.url(),
         );
         std::fs::write(self.config(), config).expect("the configuration");
+    }
+
+    /// Lines with the addresses of the contracts in place of their names.
+    fn named(&self, lines: &str) -> String {
+        let Deployment { wrapped_salt, salt, exact_proxy, .. } = &self.deployment;
+        lines
+            .replace("WRAPPED_SALT", &wrapped_salt.to_string())
+            .replace("SALT_TOKEN", &salt.to_string())
+            .replace("EXACT_PROXY", &exact_proxy.to_string())
     }
 
     /// The configuration.

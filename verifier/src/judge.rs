@@ -176,7 +176,7 @@ fn misfit(
     let mined_at = indexed.placed.block_timestamp;
     let skew = policy.clock_skew.as_secs();
     let miss = |step, code, detail| Some(Misfit { step, code, detail });
-    if payment.chain != terms.chain || payment.contract != terms.contract {
+    if payment.chain != terms.chain || !chain.counts(payment.contract, terms.contract) {
         return miss(
             0,
             Code::WrongNetwork,

@@ -71,6 +71,11 @@ pub enum AfterLoss {
 }
 
 impl ChainPolicy {
+    /// Whether payments through a contract count, for a quote that names `quoted`.
+    pub fn counts(&self, contract: Address, quoted: Address) -> bool {
+        contract == quoted || self.other_contracts.contains(&contract)
+    }
+
     /// Blocks that must contain or follow a payment of so much; at least 1.
     pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
         let deeper = self.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
@@ -115,8 +120,11 @@ pub struct ChainPolicy {
     pub chain: ChainId,
     /// Its name, for people.
     pub network: String,
-    /// The payment contract whose events count.
+    /// The payment contract, which quotes name.
     pub contract: Address,
+    /// Through which others a quote may be paid too, where the payment's reference is the quote's: tokens whose
+    /// authorizations carry it as their nonce, proxies that settle it over Permit2. Those that are followed.
+    pub other_contracts: Vec<Address>,
     /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
     /// nothing on some chains.
     pub confirmations: u64,

@@ -224,6 +224,7 @@ impl Verifier {
                     Look::NoPayment { confirmations } => {
                         paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
                     }
+                    Look::Ambiguous => return Err(ambiguous()),
                     Look::Nothing => verdict,
                 };
             }
@@ -433,8 +434,17 @@ fn reverted() -> Verdict {
     Verdict::Rejected { code: Code::TransactionReverted, detail }
 }
 
+fn ambiguous() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "the transaction may have paid, and its events can be read in two ways: do not pay again, ask the operator, who \
+         finds it in the log",
+    )
+}
+
 fn no_payment(chain: &ChainPolicy) -> Verdict {
-    let detail = format!("the transaction holds no payment through the contract {}", chain.contract);
+    let others: String = chain.other_contracts.iter().map(|other| format!(" or {other}")).collect();
+    let detail = format!("the transaction holds no payment through the contract {}{others}", chain.contract);
     Verdict::Rejected { code: Code::NoPayment, detail }
 }
 

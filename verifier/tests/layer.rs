@@ -61,6 +61,7 @@ async fn door(store: &Store) -> Door {
         chain: CHAIN,
         network: "local".into(),
         contract: CONTRACT,
+        other_contracts: Vec::new(),
         confirmations: 1,
         depths: Vec::new(),
         final_at: 9,
@@ -124,6 +125,7 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
         payments: vec![placed],
         cursor,
         head: 1,
+        beside: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     };

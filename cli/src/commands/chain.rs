@@ -27,6 +27,7 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let (name, chain) = choose(&config, args.chain.as_deref())?;
     let id = chain.profile.chain_id;
+    let start_block = chain.sources.iter().map(|source| source.start_block).min().unwrap_or(0);
     let database = config.database();
     if !database.exists() {
         bail!("{}: there is no database yet, so nothing is halted", database.display());
@@ -35,7 +36,7 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let nodes: Arc<dyn Node> = Arc::new(chain.nodes.connect(&chain.profile)?);
     // One of them, and the same for all that is asked.
     let node = nodes.pin(Work::LookUp).await?.unwrap_or(nodes);
-    let compared = compare(&*node, &store, id, chain.start_block).await;
+    let compared = compare(&*node, &store, id, start_block).await;
     if let Err(IndexError::Store(StoreError::OtherGenesis { stored, given, .. })) = &compared {
         println!("{name} ({id}): the node is on another chain than the stored one, or the chain was reset");
         println!("  stored: block 0 is {stored}\n  node:   block 0 is {given}");
@@ -171,11 +172,10 @@ fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(String, Resolv
         (None, [only]) => only,
         (None, _) => bail!("--chain says which one; there are {}", names.join(", ")),
     };
-    let chain = config
-        .chains
-        .get(name)
-        .ok_or_else(|| anyhow!("--chain: there is no chain {name:?}; there are {}", names.join(", ")))?;
-    Ok((name.to_owned(), chain.resolve(name, &config.folder)?))
+    let unknown = || anyhow!("--chain: there is no chain {name:?}; there are {}", names.join(", "));
+    let index = names.iter().position(|known| *known == name).ok_or_else(unknown)?;
+    let chain = config.chains()?.into_iter().nth(index).ok_or_else(unknown)?;
+    Ok((name.to_owned(), chain))
 }
 
 /// What to do where the chain is another one. Nothing of it can take the place of what is stored.

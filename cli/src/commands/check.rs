@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use salt402_chain::Completeness;
 
 use super::explain;
-use crate::config::{Config, verifier_token};
+use crate::config::{Config, explain_source, verifier_token};
 
 /// A commented configuration; a test reads it.
 const EXAMPLE: &str = include_str!("../../example.toml");
@@ -20,10 +20,10 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     println!("  database {}", config.database().display());
     for chain in &chains {
         let profile = &chain.profile;
-        println!(
-            "  follow {} ({}) for payments through {} from block {}",
-            profile.name, profile.chain_id, chain.contract, chain.start_block,
-        );
+        println!("  follow {} ({})", profile.name, profile.chain_id,);
+        for source in &chain.sources {
+            println!("    {}", explain_source(source));
+        }
         for line in explain::policy(chain) {
             println!("    {line}");
         }

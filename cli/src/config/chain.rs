@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use salt402_chain::{Completeness, Endpoint, Profile, ProfileOverrides};
 use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
+use salt402_protocol::{Asset, Source, SourceKind};
 use serde::Deserialize;
 use url::Url;
 
 use super::ConfigError;
+use super::deployment::Deployment;
 use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
+use super::source::{self, Defaults, SourceConfig};
 
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,9 +55,19 @@ pub(crate) struct ChainConfig {
     /// `policy.depths`, likewise.
     #[serde(default)]
     depths: Vec<DepthConfig>,
+    /// What is followed beside the payment contract.
+    #[serde(default)]
+    sources: Vec<SourceConfig>,
+    /// Whether the channels of the deployment are followed without being named in `sources`.
+    #[serde(default = "yes")]
+    channels: bool,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A chain with everything found out that is needed to follow it.
@@ -63,28 +76,9 @@ pub(crate) struct ResolvedChain {
     pub(crate) profile: Profile,
     pub(crate) nodes: Nodes,
     pub(crate) contract: Address,
-    pub(crate) start_block: u64,
+    /// Everything that is followed, the payment contract first.
+    pub(crate) sources: Vec<Source>,
     pub(crate) policy: ResolvedPolicy,
-}
-
-/// What the deployment script leaves behind, as far as it is needed here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Deployment {
-    chain_id: u64,
-    contracts: DeployedContracts,
-}
-
-#[derive(Deserialize)]
-struct DeployedContracts {
-    #[serde(rename = "SaltPay")]
-    salt_pay: Deployed,
-}
-
-#[derive(Deserialize)]
-struct Deployed {
-    address: String,
-    block: u64,
 }
 
 impl ChainConfig {
@@ -100,7 +94,12 @@ impl ChainConfig {
             .map_err(|error| ConfigError::value(format!("chains.{name}.overrides"), error.to_string()))
     }
 
-    pub(crate) fn resolve(&self, name: &str, folder: &Path) -> Result<ResolvedChain, ConfigError> {
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        folder: &Path,
+        payment: Option<(Address, Asset)>,
+    ) -> Result<ResolvedChain, ConfigError> {
         let profile = self.profile(name)?;
         if !self.nodes.is_empty() && (self.rpc.is_some() || self.ws.is_some()) {
             let what = "expected the nodes either here or in rpc and ws: make these the first of the nodes";
@@ -109,8 +108,11 @@ impl ChainConfig {
         let single = || self.single(name, &profile);
         let nodes = Nodes::resolve(name, &self.nodes, single, self.agree, folder)?;
         let policy = self.policy.resolve(name, &profile, self.confirmations, &self.depths)?;
-        let (contract, start_block) = self.contract(name, folder, &profile)?;
-        Ok(ResolvedChain { profile, nodes, contract, start_block, policy })
+        let deployment = self.deployment(name, folder, &profile)?;
+        let (contract, start_block) = self.contract(name, deployment.as_ref())?;
+        let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
+        let sources = self.sources(name, (contract, start_block), &defaults)?;
+        Ok(ResolvedChain { profile, nodes, contract, sources, policy })
     }
 
     /// The node of `rpc` and `ws`, or the profile's.
@@ -126,7 +128,8 @@ impl ChainConfig {
         Ok(endpoint)
     }
 
-    fn contract(&self, name: &str, folder: &Path, profile: &Profile) -> Result<(Address, u64), ConfigError> {
+    /// The payment contract and its first block.
+    fn contract(&self, name: &str, deployment: Option<&Deployment>) -> Result<(Address, u64), ConfigError> {
         if let Some(text) = &self.contract {
             let contract = parse_address(text).filter(|address| !address.is_zero()).ok_or_else(|| {
                 ConfigError::value(
@@ -136,26 +139,49 @@ impl ChainConfig {
             })?;
             return Ok((contract, self.start_block.unwrap_or(0)));
         }
-        let key = format!("chains.{name}.deployments");
-        let Some(deployments) = &self.deployments else {
+        let Some(deployment) = deployment else {
             let what =
                 "expected either `contract` or `deployments`: which payment contract is to be followed?";
             return Err(ConfigError::value(format!("chains.{name}"), what));
         };
-        let path = folder.join(deployments).join(format!("{}.json", profile.chain_id.get()));
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let what =
-                format!("{}: {error}; deploy the contracts first, or name the contract", path.display());
-            ConfigError::value(&key, what)
-        })?;
-        let deployment: Deployment = serde_json::from_str(&text)
-            .map_err(|error| ConfigError::value(&key, format!("{}: {error}", path.display())))?;
-        if deployment.chain_id != profile.chain_id.get() {
-            let what = format!("{} is of chain {}", path.display(), deployment.chain_id);
-            return Err(ConfigError::value(&key, what));
+        let (contract, block) = deployment.needed("SaltPay")?;
+        Ok((contract, self.start_block.unwrap_or(block)))
+    }
+
+    fn deployment(
+        &self,
+        name: &str,
+        folder: &Path,
+        profile: &Profile,
+    ) -> Result<Option<Deployment>, ConfigError> {
+        let key = format!("chains.{name}.deployments");
+        let read =
+            |deployments: &PathBuf| Deployment::read(key, &folder.join(deployments), profile.chain_id.get());
+        self.deployments.as_ref().map(read).transpose()
+    }
+
+    /// Everything that is followed, the payment contract first.
+    fn sources(
+        &self,
+        name: &str,
+        payment_contract: (Address, u64),
+        defaults: &Defaults<'_>,
+    ) -> Result<Vec<Source>, ConfigError> {
+        let (contract, start_block) = payment_contract;
+        let mut sources = vec![Source { contract, kind: SourceKind::SaltPay, start_block }];
+        for (index, source) in self.sources.iter().enumerate() {
+            sources.push(source.resolve(&format!("chains.{name}.sources[{index}]"), defaults)?);
         }
-        let contract = parse_address(&deployment.contracts.salt_pay.address)
-            .ok_or_else(|| ConfigError::value(&key, format!("{}: SaltPay has no address", path.display())))?;
-        Ok((contract, self.start_block.unwrap_or(deployment.contracts.salt_pay.block)))
+        let named = sources.iter().any(|source| source.kind == SourceKind::SaltChannels);
+        if self.channels
+            && !named
+            && let Some((contract, block)) =
+                defaults.deployment.and_then(|deployment| deployment.contract("SaltChannels")).transpose()?
+        {
+            let start_block = self.start_block.unwrap_or(block);
+            sources.push(Source { contract, kind: SourceKind::SaltChannels, start_block });
+        }
+        source::check(name, &sources)?;
+        Ok(sources)
     }
 }

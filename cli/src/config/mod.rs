@@ -2,6 +2,7 @@
 
 mod chain;
 mod connections;
+mod deployment;
 mod forward_auth;
 mod gateway;
 mod limits;
@@ -10,6 +11,7 @@ mod payment;
 mod policy;
 mod secret;
 mod socket;
+mod source;
 mod text;
 mod verifier;
 mod webhook;
@@ -30,6 +32,7 @@ pub(crate) use payment::PaymentConfig;
 pub(crate) use policy::ResolvedPolicy;
 pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
 pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
+pub(crate) use source::explain as explain_source;
 pub(crate) use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 pub(crate) use webhook::WebhookConfig;
@@ -151,12 +154,11 @@ impl Config {
     /// The chains, with their profiles, contracts and nodes.
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
         let resolve = |(name, chain): (&String, &ChainConfig)| {
-            let chain = chain.resolve(name, &self.folder)?;
-            match &self.payment {
-                Some(payment) if payment.chain(self)? == chain.profile.chain_id => {
-                    payment.accepted(&chain.policy)?;
-                }
-                _ => {}
+            let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
+            let paid = payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?;
+            let chain = chain.resolve(name, &self.folder, paid)?;
+            if let Some(payment) = payment {
+                payment.accepted(&chain.policy)?;
             }
             Ok(chain)
         };

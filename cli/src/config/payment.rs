@@ -41,6 +41,11 @@ impl PaymentConfig {
         })
     }
 
+    /// Whether it is on the chain of the table `[chains.NAME]`.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.chain == name
+    }
+
     pub(crate) fn asset(&self) -> Asset {
         self.asset
     }

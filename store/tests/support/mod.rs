@@ -110,6 +110,7 @@ pub(crate) fn batch(expected: Option<Cursor>, keep_through: Option<u64>, blocks:
             .collect(),
         cursor: Cursor { number: top.number, hash: top.hash },
         head: top.number,
+        beside: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     }

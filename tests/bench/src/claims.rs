@@ -103,6 +103,7 @@ pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payme
             payments: placed,
             cursor,
             head: number,
+            beside: Default::default(),
             undecoded: Vec::new(),
             prune_below: None,
         };

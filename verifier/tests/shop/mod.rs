@@ -88,6 +88,7 @@ pub(crate) fn operator() -> Operator {
         chain: CHAIN,
         network: "local".into(),
         contract: CONTRACT,
+        other_contracts: Vec::new(),
         confirmations: 1,
         depths: Vec::new(),
         final_at: 3,
@@ -168,6 +169,7 @@ impl Shop {
             cursor: Cursor { number, hash },
             head: number,
             prune_below: None,
+            beside: Default::default(),
             undecoded: Vec::new(),
         };
         self.store.apply(batch).await.unwrap();

@@ -1,0 +1,405 @@
+//! Payment channels as the chain tells them: events, and the state that follows from them.
+
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
+use alloy_sol_types::SolEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::contracts::ISaltChannels;
+use crate::foreign::IX402BatchSettlement;
+use crate::{Amount, Asset, ChainId};
+
+/// The name of a channel's event: a function of what is on chain, made as a payment's name is, of chain, contract,
+/// transaction, content, and how many equal logs stand before it in the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChannelEventId(pub B256);
+
+impl fmt::Display for ChannelEventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One event of a channels contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelEvent {
+    /// Its name.
+    pub id: ChannelEventId,
+    /// The chain it is on.
+    pub chain: ChainId,
+    /// The contract whose event it is.
+    pub contract: Address,
+    /// The transaction that holds it.
+    pub transaction: B256,
+    /// The channel; zero where it is of none, as credits and sweeps are.
+    pub channel: B256,
+    /// What happened.
+    pub change: ChannelChange,
+}
+
+/// What a channel is, for as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Whose money it is.
+    pub payer: Address,
+    /// Who can claim.
+    pub payee: Address,
+    /// What is paid.
+    pub asset: Asset,
+    /// The key that signs vouchers; `None` where the payer itself does.
+    pub signer: Option<Address>,
+    /// Who may claim besides the payee; `SaltChannels` has nobody.
+    pub claimer: Option<Address>,
+    /// How long the payer's exit waits, in seconds.
+    pub exit_delay: u64,
+    /// Tells channels apart that are equal otherwise.
+    pub salt: B256,
+}
+
+/// What happened. Amounts in base units, times in seconds since 1970 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelChange {
+    /// A channel of `SaltChannels` was opened. With all that was deposited until then.
+    Opened {
+        /// What it is.
+        descriptor: Descriptor,
+        /// What was deposited.
+        deposit: Amount,
+    },
+    /// More was deposited.
+    ToppedUp {
+        /// What was added.
+        amount: Amount,
+        /// All that was ever deposited.
+        deposit: Amount,
+    },
+    /// The payee claimed.
+    Claimed {
+        /// What was claimed now.
+        amount: Amount,
+        /// All that was ever claimed.
+        claimed: Amount,
+    },
+    /// The payer asked for its exit, or for some of its money.
+    ExitRequested {
+        /// From when it can be executed.
+        exit_at: u64,
+        /// How much it asked for; `None` for all of it.
+        amount: Option<Amount>,
+    },
+    /// The exit that was asked for is void.
+    ExitCancelled,
+    /// The channel was closed, for ever.
+    Closed {
+        /// All that was ever claimed.
+        claimed: Amount,
+        /// What went back to the payer.
+        refund: Amount,
+    },
+    /// An account could not be sent what is its own, and can withdraw it.
+    Credited {
+        /// Whose it is.
+        account: Address,
+        /// In what.
+        asset: Asset,
+        /// What was added to its credit.
+        amount: Amount,
+    },
+    /// An account withdrew its credit.
+    CreditWithdrawn {
+        /// Whose it was.
+        account: Address,
+        /// In what.
+        asset: Asset,
+        /// All that it had.
+        amount: Amount,
+    },
+    /// A channel of x402's batch settlement exists. May be said again, after it was drained.
+    Created {
+        /// What it is.
+        descriptor: Descriptor,
+    },
+    /// A deposit into such a channel, which may hold less than was ever deposited.
+    Deposited {
+        /// What was added.
+        amount: Amount,
+    },
+    /// The payee gave something back.
+    Refunded {
+        /// How much.
+        amount: Amount,
+    },
+    /// The payer took out what it had asked for.
+    Withdrawn {
+        /// How much.
+        amount: Amount,
+    },
+    /// Nothing is left in a channel that was never claimed from. Another deposit brings it back.
+    Drained {
+        /// What it is.
+        descriptor: Descriptor,
+    },
+    /// What was claimed from all channels of a payee in an asset was sent to it.
+    Swept {
+        /// Who was paid.
+        payee: Address,
+        /// In what.
+        asset: Asset,
+        /// How much.
+        amount: Amount,
+    },
+}
+
+/// Where a channel stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelState {
+    /// What it is; `None` where the event that says so is older than what was indexed.
+    pub descriptor: Option<Descriptor>,
+    /// All that was ever deposited.
+    pub deposit: Amount,
+    /// All that was ever claimed.
+    pub claimed: Amount,
+    /// What went back to the payer.
+    pub refunded: Amount,
+    /// From when the payer can leave, in seconds since 1970 UTC; `None` while it has not asked.
+    pub exit_at: Option<u64>,
+    /// Whether it is closed for ever.
+    pub closed: bool,
+}
+
+impl ChannelState {
+    /// What can still be claimed, in base units.
+    pub fn available(&self) -> Amount {
+        if self.closed {
+            return Amount::ZERO;
+        }
+        Amount(self.deposit.0.saturating_sub(self.claimed.0).saturating_sub(self.refunded.0))
+    }
+
+    /// Folds a channel's events, each with the height of its block, in whatever order they come. `None` of none.
+    ///
+    /// The order of events within a block is not known, since nodes count logs as they please. It is not needed:
+    ///
+    /// - What `SaltChannels` has taken in and paid out only grows, and each event carries the total: the greatest
+    ///   counts. So it does when an event is missing or told twice.
+    /// - What x402's batch settlement took in and gave back is told by differences, which are added up. A sum has no
+    ///   order; events are told apart by their names, so none counts twice.
+    /// - Nothing happens to a channel after it is closed.
+    /// - Asking for the exit and voiding it take turns, because the contract refuses a second in a row. So in the
+    ///   newest block that has more of one than of the other, the last was the one of which there are more; a block
+    ///   with as many of both leaves things as they were. The times that were asked for in one block are equal, being
+    ///   the block's time and the channel's delay.
+    pub fn fold(events: impl IntoIterator<Item = (u64, ChannelChange)>) -> Option<Self> {
+        let mut fold = Fold::default();
+        let mut any = false;
+        for (height, change) in events {
+            any = true;
+            fold.add(height, change);
+        }
+        any.then(|| fold.finish())
+    }
+}
+
+/// What is kept while folding.
+#[derive(Default)]
+struct Fold {
+    descriptor: Option<Descriptor>,
+    total: U256,
+    added: U256,
+    claimed: U256,
+    refunded: U256,
+    closed: bool,
+    /// By height: how many more exits were asked for than voided, and the time.
+    exits: std::collections::BTreeMap<u64, (i64, u64)>,
+}
+
+impl Fold {
+    fn add(&mut self, height: u64, change: ChannelChange) {
+        match change {
+            ChannelChange::Opened { descriptor, deposit } => {
+                self.descriptor = Some(descriptor);
+                self.total = self.total.max(deposit.0);
+            }
+            ChannelChange::ToppedUp { deposit, .. } => self.total = self.total.max(deposit.0),
+            ChannelChange::Claimed { claimed, .. } => self.claimed = self.claimed.max(claimed.0),
+            ChannelChange::ExitRequested { exit_at, .. } => {
+                let exits = self.exits.entry(height).or_default();
+                exits.0 += 1;
+                exits.1 = exits.1.max(exit_at);
+            }
+            ChannelChange::ExitCancelled => self.exits.entry(height).or_default().0 -= 1,
+            ChannelChange::Closed { claimed, refund } => {
+                self.closed = true;
+                self.claimed = self.claimed.max(claimed.0);
+                self.refunded = self.refunded.max(refund.0);
+            }
+            ChannelChange::Created { descriptor } | ChannelChange::Drained { descriptor } => {
+                self.descriptor = Some(descriptor);
+            }
+            ChannelChange::Deposited { amount } => self.added = self.added.saturating_add(amount.0),
+            ChannelChange::Refunded { amount } => self.refunded = self.refunded.saturating_add(amount.0),
+            ChannelChange::Withdrawn { amount } => {
+                self.refunded = self.refunded.saturating_add(amount.0);
+                self.exits.entry(height).or_default().0 -= 1;
+            }
+            ChannelChange::Credited { .. }
+            | ChannelChange::CreditWithdrawn { .. }
+            | ChannelChange::Swept { .. } => {}
+        }
+    }
+
+    fn finish(self) -> ChannelState {
+        let newest = self.exits.iter().rev().find(|(_, (more, _))| *more != 0);
+        let pending = newest.is_some_and(|(_, (more, _))| *more > 0);
+        // A block that voids and asks again asks for a later time than the one that decides.
+        let time = self.exits.values().rev().map(|(_, at)| *at).find(|at| *at != 0);
+        ChannelState {
+            descriptor: self.descriptor,
+            deposit: Amount(self.total.saturating_add(self.added)),
+            claimed: Amount(self.claimed),
+            refunded: Amount(self.refunded),
+            exit_at: if self.closed || !pending { None } else { time },
+            closed: self.closed,
+        }
+    }
+}
+
+/// Reads a log of `SaltChannels`: the channel, or zero, and what happened.
+pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
+    use ISaltChannels as C;
+    let signature = log.topics().first()?;
+    Some(match *signature {
+        C::ChannelOpened::SIGNATURE_HASH => {
+            let event = C::ChannelOpened::decode_log_data_validate(log).ok()?;
+            let descriptor = Descriptor {
+                payer: event.payer,
+                payee: event.payee,
+                asset: Asset::from_address(event.asset),
+                signer: given(event.signer),
+                claimer: None,
+                exit_delay: u64::from(event.exitDelay),
+                salt: event.salt,
+            };
+            (event.channel, ChannelChange::Opened { descriptor, deposit: Amount(event.deposit) })
+        }
+        C::ChannelToppedUp::SIGNATURE_HASH => {
+            let event = C::ChannelToppedUp::decode_log_data_validate(log).ok()?;
+            let (amount, deposit) = (Amount(event.amount), Amount(event.deposit));
+            (event.channel, ChannelChange::ToppedUp { amount, deposit })
+        }
+        C::ChannelClaimed::SIGNATURE_HASH => {
+            let event = C::ChannelClaimed::decode_log_data_validate(log).ok()?;
+            let (amount, claimed) = (Amount(event.amount), Amount(event.claimed));
+            (event.channel, ChannelChange::Claimed { amount, claimed })
+        }
+        C::ChannelExitRequested::SIGNATURE_HASH => {
+            let event = C::ChannelExitRequested::decode_log_data_validate(log).ok()?;
+            let exit_at = u64::try_from(event.exitAt).ok()?;
+            (event.channel, ChannelChange::ExitRequested { exit_at, amount: None })
+        }
+        C::ChannelExitCancelled::SIGNATURE_HASH => {
+            let event = C::ChannelExitCancelled::decode_log_data_validate(log).ok()?;
+            (event.channel, ChannelChange::ExitCancelled)
+        }
+        C::ChannelClosed::SIGNATURE_HASH => {
+            let event = C::ChannelClosed::decode_log_data_validate(log).ok()?;
+            let (claimed, refund) = (Amount(event.claimed), Amount(event.refund));
+            (event.channel, ChannelChange::Closed { claimed, refund })
+        }
+        C::Credited::SIGNATURE_HASH => {
+            let event = C::Credited::decode_log_data_validate(log).ok()?;
+            let (account, asset) = (event.account, Asset::from_address(event.asset));
+            (B256::ZERO, ChannelChange::Credited { account, asset, amount: Amount(event.amount) })
+        }
+        C::CreditWithdrawn::SIGNATURE_HASH => {
+            let event = C::CreditWithdrawn::decode_log_data_validate(log).ok()?;
+            let (account, asset) = (event.account, Asset::from_address(event.asset));
+            (B256::ZERO, ChannelChange::CreditWithdrawn { account, asset, amount: Amount(event.amount) })
+        }
+        _ => return None,
+    })
+}
+
+/// Reads a log of x402's batch settlement.
+pub(crate) fn batch_settlement(log: &LogData) -> Option<(B256, ChannelChange)> {
+    use IX402BatchSettlement as C;
+    let signature = log.topics().first()?;
+    Some(match *signature {
+        C::ChannelCreated::SIGNATURE_HASH => {
+            let event = C::ChannelCreated::decode_log_data_validate(log).ok()?;
+            (event.channelId, ChannelChange::Created { descriptor: described(&event.config) })
+        }
+        C::ChannelClosed::SIGNATURE_HASH => {
+            let event = C::ChannelClosed::decode_log_data_validate(log).ok()?;
+            (event.channelId, ChannelChange::Drained { descriptor: described(&event.config) })
+        }
+        C::Deposited::SIGNATURE_HASH => {
+            let event = C::Deposited::decode_log_data_validate(log).ok()?;
+            (event.channelId, ChannelChange::Deposited { amount: small(event.amount) })
+        }
+        C::Claimed::SIGNATURE_HASH => {
+            let event = C::Claimed::decode_log_data_validate(log).ok()?;
+            let (amount, claimed) = (small(event.claimAmount), small(event.newTotalClaimed));
+            (event.channelId, ChannelChange::Claimed { amount, claimed })
+        }
+        C::Settled::SIGNATURE_HASH => {
+            let event = C::Settled::decode_log_data_validate(log).ok()?;
+            let (payee, asset) = (event.receiver, Asset::from_address(event.token));
+            (B256::ZERO, ChannelChange::Swept { payee, asset, amount: small(event.amount) })
+        }
+        C::Refunded::SIGNATURE_HASH => {
+            let event = C::Refunded::decode_log_data_validate(log).ok()?;
+            (event.channelId, ChannelChange::Refunded { amount: small(event.amount) })
+        }
+        C::WithdrawInitiated::SIGNATURE_HASH => {
+            let event = C::WithdrawInitiated::decode_log_data_validate(log).ok()?;
+            let exit_at = event.finalizeAfter.to::<u64>();
+            (event.channelId, ChannelChange::ExitRequested { exit_at, amount: Some(small(event.amount)) })
+        }
+        C::WithdrawFinalized::SIGNATURE_HASH => {
+            let event = C::WithdrawFinalized::decode_log_data_validate(log).ok()?;
+            (event.channelId, ChannelChange::Withdrawn { amount: small(event.amount) })
+        }
+        _ => return None,
+    })
+}
+
+fn described(config: &IX402BatchSettlement::ChannelConfig) -> Descriptor {
+    Descriptor {
+        payer: config.payer,
+        payee: config.receiver,
+        asset: Asset::from_address(config.token),
+        signer: given(config.payerAuthorizer),
+        claimer: given(config.receiverAuthorizer),
+        exit_delay: config.withdrawDelay.to::<u64>(),
+        salt: config.salt,
+    }
+}
+
+fn given(address: Address) -> Option<Address> {
+    (!address.is_zero()).then_some(address)
+}
+
+fn small(amount: u128) -> Amount {
+    Amount(U256::from(amount))
+}
+
+/// The name of an event, from its place and content.
+pub(crate) fn identity(
+    chain: ChainId,
+    contract: Address,
+    transaction: B256,
+    content: B256,
+    equal_before: u32,
+) -> ChannelEventId {
+    let mut hasher = Keccak256::new();
+    hasher.update(b"salt402-channel-event-v1");
+    hasher.update(chain.get().to_be_bytes());
+    hasher.update(contract);
+    hasher.update(transaction);
+    hasher.update(content);
+    hasher.update(equal_before.to_be_bytes());
+    ChannelEventId(hasher.finalize())
+}
