@@ -39,10 +39,10 @@ impl Parts {
     pub(crate) const SERVE: Self = Self { index: false, verify: false, serve: true };
 }
 
-/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(1);
+/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often kept answers are looked through for old ones.
 const TIDY: Duration = Duration::from_secs(60);
 /// How often grants that became final are forgotten.

@@ -135,7 +135,9 @@ impl Follower {
                     }
                 }
                 // What one of several nodes shows is no reason to halt while there is another to ask.
-                Err(error) if !error.is_fatal() || self.node.reject(&error.to_string()) => {
+                Err(error)
+                    if !error.is_fatal() || (!error.is_stored() && self.node.reject(&error.to_string())) =>
+                {
                     self.complain(&error);
                     // After a failure the node may be another one behind the same address.
                     connected =

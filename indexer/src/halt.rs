@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use alloy_primitives::B256;
 use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
-use salt402_store::{AcceptedFork, Batch, Cursor, Halt, HaltKind, Store, StoreError};
+use salt402_store::{AcceptedFork, Batch, Beside, Cursor, Halt, HaltKind, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::reading::{self, Read, Wanted, header_at};
-use crate::{Follower, IndexError, Phase, blocks};
+use crate::reading::{Read, Wanted, read};
+use crate::{Follower, FollowerOptions, IndexError, Phase, blocks};
 
 /// How often a halted follower looks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,7 +61,8 @@ pub async fn compare(
         return Err(IndexError::WrongChain { expected: chain.get(), given });
     }
     let Some(state) = store.chain_state(chain).await? else { return Ok(None) };
-    let genesis = header_at(node, 0).await?.hash;
+    // A node that keeps no old blocks is held against those that are stored, below.
+    let genesis = node.header(At::Number(0)).await?.map_or(state.genesis, |block| block.hash);
     if genesis != state.genesis {
         return Err(StoreError::OtherGenesis { chain, stored: state.genesis, given: genesis }.into());
     }
@@ -147,17 +147,16 @@ impl Follower {
             IndexError::PastFinal { depth, .. } | IndexError::OtherFork { depth } => {
                 Some((HaltKind::Fork, *depth))
             }
-            IndexError::WrongGenesis { .. } | IndexError::Store(StoreError::OtherGenesis { .. }) => {
-                Some((HaltKind::Genesis, 0))
-            }
+            IndexError::WrongGenesis { .. }
+            | IndexError::Node(NodeError::WrongGenesis { .. })
+            | IndexError::Store(StoreError::OtherGenesis { .. }) => Some((HaltKind::Genesis, 0)),
             _ => None,
         }
     }
 
     /// Replaces what the operator agreed to give up by the node's chain, in one transaction.
     ///
-    /// The fork must still be the one that was looked at. Its first block is read between two looks at the last block
-    /// that is taken over, so that both are of one chain.
+    /// The fork must still be the one that was looked at, by its first block.
     pub(crate) async fn resume(&mut self, cursor: Option<Cursor>, halt: Halt) -> Result<(), IndexError> {
         let chain = self.options.chain;
         let stopped = IndexError::Halted { kind: halt.kind, depth: halt.depth };
@@ -169,43 +168,42 @@ impl Follower {
         if to < from {
             return Err(NodeError::Behind.into());
         }
-        let end = header_at(&self.node, to).await?;
-        if header_at(&self.node, from).await?.hash != fork.block {
+        let read = self.read_all(from, to, (fork.keep_through > 0).then_some(fork.keep_through)).await?;
+        // All of the headers lead to the last one, which stayed while they were read.
+        if read.headers.get(&from).is_none_or(|first| first.hash != fork.block) {
             return Err(IndexError::OtherFork { depth: cursor.number.saturating_sub(fork.keep_through) });
         }
-        let Read { headers, found, undecoded, .. } = self.read_fork(from, to, end.hash).await?;
-        let (payments, beside) = (found.payments, found.beside);
-        let found = payments.len() as u64;
-        let tip = Cursor { number: end.number, hash: end.hash };
-        tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
-        self.commit(Batch {
+        let mut batch = Batch {
             chain,
             expected: Some(cursor),
             keep_through: Some(fork.keep_through),
-            blocks: headers.values().map(blocks::block).collect(),
-            payments,
-            beside,
-            undecoded,
-            cursor: tip,
+            blocks: read.headers.values().map(blocks::block).collect(),
+            payments: Vec::new(),
+            beside: Beside::default(),
+            undecoded: read.undecoded,
+            cursor: Cursor { number: read.end.number, hash: read.end.hash },
             head,
             prune_below: None,
-        })
-        .await?;
+        };
+        read.found.into_batch(&mut batch);
+        let found = batch.payments.len() as u64;
+        tracing::warn!(%chain, kept_through = fork.keep_through, %found, "the operator accepted the node's chain");
+        self.commit(batch).await?;
         self.count(found, to, head);
         Ok(())
     }
 
-    /// The blocks from one height to another, read as one chain, in questions as wide as the node answers.
-    async fn read_fork(&self, from: u64, to: u64, end: B256) -> Result<Read, IndexError> {
-        let sources = &self.options.sources;
-        let mut span = self.node.profile().logs_range.max(1).min(to - from + 1);
+    /// A range with all of its headers, asked for in as many parts as the node wants.
+    async fn read_all(&self, from: u64, to: u64, between: Option<u64>) -> Result<Read, IndexError> {
+        let FollowerOptions { chain, sources } = &self.options;
+        let mut span = self.node.profile().logs_range.max(1);
         loop {
-            let wanted = Wanted { from, to, headers_from: from, between: None, span };
-            match reading::read(&self.node, self.options.chain, sources, sources, wanted).await {
-                Ok(read) if read.end.hash == end => return Ok(read),
-                Ok(_) => return Err(NodeError::Moved.into()),
-                Err(error) if error.asked_too_much() && span > 1 => span /= 2,
-                Err(error) => return Err(error),
+            let wanted = Wanted { from, to, headers_from: from, between, span };
+            match read(&self.node, *chain, sources, sources, wanted).await {
+                Err(error) if error.asked_too_much() && span > 1 => {
+                    span = (span.min(to - from + 1) / 2).max(1);
+                }
+                read => return read,
             }
         }
     }

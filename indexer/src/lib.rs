@@ -147,6 +147,11 @@ impl IndexError {
         }
     }
 
+    /// Whether it tells of a halt that is stored, and of no answer of a node.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self, Self::Halted { .. } | Self::Store(StoreError::Halted { .. }))
+    }
+
     /// How long the node wants to be left alone, if it says so.
     pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
         match self {

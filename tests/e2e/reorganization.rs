@@ -108,7 +108,7 @@ async fn f06_at_depths_of_1_2_and_10_a_payment_moves_another_is_dropped_and_clai
     let mut options = impatient();
     // Every loss is of one payer, who would have to wait after the first.
     options.chain =
-        "after_loss = \"ignore\"\n[chains.local.overrides]\nfinality_depth = 12\nreorg_window = 24".into();
+        "[chains.local.policy]\nafter_loss = \"ignore\"\n[chains.local.overrides]\nfinality_depth = 12\nreorg_window = 24".into();
     let mut stack = Stack::start_with(SALT402, options).await;
     let payer = stack.payer();
     let (mut lost, mut asked) = (0, 0);

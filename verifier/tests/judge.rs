@@ -350,32 +350,6 @@ proptest! {
     }
 }
 
-/// A payment through another contract counts where the operator follows it, and there as strictly as any.
-#[test]
-fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
-    let (requirement, mut payment) = bare();
-    let token = Address::repeat_byte(0xc1);
-    payment.placed.payment.contract = token;
-    let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
-        let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
-        judge(&question, &Policy::default(), chain, &key().into(), std::slice::from_ref(payment))
-    };
-    assert_eq!(code(&decide(&chain(), &payment)), Some(Code::WrongNetwork));
-    let followed = ChainPolicy { other_contracts: vec![token], ..chain() };
-    assert_eq!(decide(&followed, &payment), Judgement::Paid(0));
-    // The payment contract counts as before, and what does not fit does not.
-    assert_eq!(decide(&followed, &bare().1), Judgement::Paid(0));
-    let mut other = payment.clone();
-    other.placed.payment.reference = B256::repeat_byte(0x99);
-    assert_eq!(code(&decide(&followed, &other)), Some(Code::ReferenceMismatch));
-    let mut other = payment.clone();
-    other.placed.payment.payee = Address::repeat_byte(0x99);
-    assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongPayee));
-    let mut other = payment;
-    other.placed.payment.asset = Asset::Token(token);
-    assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongAsset));
-}
-
 #[test]
 fn f26_a_clock_that_is_set_back_or_forward_takes_no_payment_away_and_grants_none_twice() {
     let (requirement, payment) = bare();
@@ -403,4 +377,30 @@ fn f26_a_clock_that_is_set_back_or_forward_takes_no_payment_away_and_grants_none
             decide_at(now, &policy, &requirement, Some((&id, &quote)), std::slice::from_ref(&payment));
         assert_eq!(judged, Judgement::Paid(0), "at {now}");
     }
+}
+
+/// A payment through another contract counts where the operator follows it, and there as strictly as any.
+#[test]
+fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
+    let (requirement, mut payment) = bare();
+    let token = Address::repeat_byte(0xc1);
+    payment.placed.payment.contract = token;
+    let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
+        let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+        judge(&question, &Policy::default(), chain, &key().into(), std::slice::from_ref(payment))
+    };
+    assert_eq!(code(&decide(&chain(), &payment)), Some(Code::WrongNetwork));
+    let followed = ChainPolicy { other_contracts: vec![token], ..chain() };
+    assert_eq!(decide(&followed, &payment), Judgement::Paid(0));
+    // The payment contract counts as before, and what does not fit does not.
+    assert_eq!(decide(&followed, &bare().1), Judgement::Paid(0));
+    let mut other = payment.clone();
+    other.placed.payment.reference = B256::repeat_byte(0x99);
+    assert_eq!(code(&decide(&followed, &other)), Some(Code::ReferenceMismatch));
+    let mut other = payment.clone();
+    other.placed.payment.payee = Address::repeat_byte(0x99);
+    assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongPayee));
+    let mut other = payment;
+    other.placed.payment.asset = Asset::Token(token);
+    assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongAsset));
 }

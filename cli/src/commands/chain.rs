@@ -1,10 +1,11 @@
 //! `salt402 chain resume`: the operator's decision about a chain that is halted.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use salt402_chain::Node;
+use salt402_chain::{Node, Work};
 use salt402_indexer::{Comparison, IndexError, compare};
 use salt402_protocol::ChainId;
 use salt402_store::{Above, HaltKind, Options, Store, StoreError};
@@ -26,14 +27,16 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let (name, chain) = choose(&config, args.chain.as_deref())?;
     let id = chain.profile.chain_id;
+    let start_block = chain.sources.iter().map(|source| source.start_block).min().unwrap_or(0);
     let database = config.database();
     if !database.exists() {
         bail!("{}: there is no database yet, so nothing is halted", database.display());
     }
     let store = Store::open(Options::new(&database)).await?;
-    let node = chain.nodes.connect(&chain.profile)?;
-    let start = chain.sources.iter().map(|source| source.start_block).min().unwrap_or(0);
-    let compared = compare(&node, &store, id, start).await;
+    let nodes: Arc<dyn Node> = Arc::new(chain.nodes.connect(&chain.profile)?);
+    // One of them, and the same for all that is asked.
+    let node = nodes.pin(Work::LookUp).await?.unwrap_or(nodes);
+    let compared = compare(&*node, &store, id, start_block).await;
     if let Err(IndexError::Store(StoreError::OtherGenesis { stored, given, .. })) = &compared {
         println!("{name} ({id}): the node is on another chain than the stored one, or the chain was reset");
         println!("  stored: block 0 is {stored}\n  node:   block 0 is {given}");
@@ -56,7 +59,7 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
             println!("{name} ({id}): the node is on the stored chain again; it goes on");
             ExitCode::SUCCESS
         }
-        Some(HaltKind::Fork) => decide(&name, id, &store, &node, seen, args.yes).await?,
+        Some(HaltKind::Fork) => decide(&name, id, &store, &*node, seen, args.yes).await?,
     };
     store.close().await;
     Ok(code)
@@ -169,9 +172,9 @@ fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(String, Resolv
         (None, [only]) => only,
         (None, _) => bail!("--chain says which one; there are {}", names.join(", ")),
     };
-    let chain = config
-        .chain(name)
-        .ok_or_else(|| anyhow!("--chain: there is no chain {name:?}; there are {}", names.join(", ")))??;
+    let unknown = || anyhow!("--chain: there is no chain {name:?}; there are {}", names.join(", "));
+    let index = names.iter().position(|known| *known == name).ok_or_else(unknown)?;
+    let chain = config.chains()?.into_iter().nth(index).ok_or_else(unknown)?;
     Ok((name.to_owned(), chain))
 }
 

@@ -153,22 +153,16 @@ impl Config {
 
     /// The chains, with their profiles, contracts and nodes.
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
-        self.chains.iter().map(|(name, chain)| self.resolve(name, chain)).collect()
-    }
-
-    /// One chain by its name in the file; `None` where there is no such table.
-    pub(crate) fn chain(&self, name: &str) -> Option<Result<ResolvedChain, ConfigError>> {
-        self.chains.get(name).map(|chain| self.resolve(name, chain))
-    }
-
-    fn resolve(&self, name: &str, chain: &ChainConfig) -> Result<ResolvedChain, ConfigError> {
-        let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
-        let paid = payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?;
-        let chain = chain.resolve(name, &self.folder, paid)?;
-        if let Some(payment) = payment {
-            payment.accepted(&chain.policy)?;
-        }
-        Ok(chain)
+        let resolve = |(name, chain): (&String, &ChainConfig)| {
+            let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
+            let paid = payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?;
+            let chain = chain.resolve(name, &self.folder, paid)?;
+            if let Some(payment) = payment {
+                payment.accepted(&chain.policy)?;
+            }
+            Ok(chain)
+        };
+        self.chains.iter().map(resolve).collect()
     }
 
     /// On which chain, to whom and in what to be paid.
