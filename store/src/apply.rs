@@ -9,10 +9,15 @@ use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Places as _, bound, chain_id};
 use crate::error::Complaint;
 use crate::halt::{self, HaltKind};
+use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
+    payment,
 };
+
+/// Payments of a step up to which they are in memory as soon as they are stored.
+const PUSHED: usize = 1024;
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
@@ -72,6 +77,22 @@ impl Step for Batch {
         let applied = Applied { inserted, orphaned, restored, incidents };
         self.move_cursor(connection, applied)?;
         Ok(applied)
+    }
+
+    fn changes(&self, applied: &Applied, connection: &Connection) -> Changes {
+        // A reorganization is rare, and what it changes is in blocks that the batch does not name.
+        let forget = if self.keep_through.is_some() || applied.restored > 0 {
+            Forget::Everything
+        } else {
+            Forget::These(payment::keys(&self.payments))
+        };
+        let cursor = Some((self.chain, self.cursor.number));
+        // Those of a back-fill are many, and nobody waits for them.
+        let fresh = if self.payments.len() <= PUSHED { self.payments.as_slice() } else { &[] };
+        match payment::read_all(connection, fresh) {
+            Ok(fresh) => Changes { forget, cursor, fresh, ..Changes::default() },
+            Err(_) => Changes::everything(),
+        }
     }
 }
 

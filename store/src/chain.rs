@@ -178,6 +178,10 @@ struct NoteHead {
 impl Write for NoteHead {
     type Output = ();
 
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         // The time is what makes every note a change: SQLite does not write a page whose content stays the same.
         let done = sqlx::query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")

@@ -26,10 +26,12 @@ pub(crate) fn amount_bytes(amount: Amount) -> [u8; 32] {
     amount.0.to_be_bytes()
 }
 
-/// Columns of a row of the connection that steps are written on, by their places.
+/// Columns of a row of rusqlite's, by their places.
 pub(crate) trait Places {
     fn natural(&self, place: usize, column: &'static str) -> Result<u64, StoreError>;
+    fn maybe_natural(&self, place: usize, column: &'static str) -> Result<Option<u64>, StoreError>;
     fn hash_at(&self, place: usize, column: &'static str) -> Result<B256, StoreError>;
+    fn address_at(&self, place: usize, column: &'static str) -> Result<Address, StoreError>;
 }
 
 impl Places for rusqlite::Row<'_> {
@@ -37,9 +39,18 @@ impl Places for rusqlite::Row<'_> {
         natural(column, self.get(place)?)
     }
 
+    fn maybe_natural(&self, place: usize, column: &'static str) -> Result<Option<u64>, StoreError> {
+        self.get::<_, Option<i64>>(place)?.map(|value| natural(column, value)).transpose()
+    }
+
     fn hash_at(&self, place: usize, column: &'static str) -> Result<B256, StoreError> {
         let bytes = self.get_ref(place)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
         B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
+    }
+
+    fn address_at(&self, place: usize, column: &'static str) -> Result<Address, StoreError> {
+        let bytes = self.get_ref(place)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
     }
 }
 

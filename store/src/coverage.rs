@@ -11,9 +11,11 @@ use salt402_protocol::{Address, B256, ChainId};
 
 use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
+use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
+    payment,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -179,6 +181,10 @@ impl Step for Follow {
         fold(connection, chain)?;
         Ok(first)
     }
+
+    fn changes(&self, _first: &u64, _connection: &Connection) -> Changes {
+        Changes::default()
+    }
 }
 
 impl Follow {
@@ -254,6 +260,10 @@ impl Step for Past {
             lost::resolve_found(connection, chain)?;
         }
         Ok(Applied { inserted, ..Applied::default() })
+    }
+
+    fn changes(&self, _applied: &Applied, _connection: &Connection) -> Changes {
+        Changes { forget: Forget::These(payment::keys(&self.payments)), ..Changes::default() }
     }
 }
 

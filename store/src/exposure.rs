@@ -210,6 +210,10 @@ struct Note {
 impl Write for Note {
     type Output = u64;
 
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let on_chain = sqlx::query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
@@ -245,6 +249,10 @@ struct Sweep {
 
 impl Write for Sweep {
     type Output = u64;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = sqlx::query(

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use crate::incident::{self, IncidentKind, NewIncident};
+use crate::recent::Changes;
 use crate::steps::{Step, send_step};
 use crate::{Applied, Batch, Store, StoreError};
 
@@ -41,5 +42,9 @@ impl Step for Omitted {
             }
         }
         Ok(applied)
+    }
+
+    fn changes(&self, applied: &Applied, connection: &Connection) -> Changes {
+        self.0.changes(applied, connection)
     }
 }

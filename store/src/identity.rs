@@ -21,6 +21,10 @@ struct Identity(String);
 impl Write for Identity {
     type Output = String;
 
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
         sqlx::query("INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING")
             .bind(self.0.as_str())

@@ -9,6 +9,7 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 
 use crate::columns::{Columns as _, bound, chain_id};
 use crate::notice::{self, NoticeEvent};
+use crate::recent::Changes;
 use crate::steps::{Step, send_step};
 use crate::{Store, StoreError, clock};
 
@@ -242,6 +243,10 @@ impl Step for Settle {
             notice::write(connection, bound(self.id), NoticeEvent::Resolved, now)?;
         }
         Ok(settled == 1)
+    }
+
+    fn changes(&self, _settled: &bool, _connection: &Connection) -> Changes {
+        Changes::default()
     }
 }
 

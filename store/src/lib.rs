@@ -4,11 +4,14 @@
 //!                      bounded channel                    one transaction a group
 //!  apply, claim, … ──────────────────────▶ writer task ─────────────────────────────▶ write-ahead log ─┐
 //!                  ◀──── answered after the commit ────                                                │ copied
-//!  payments_in, … ───────────────────────▶ reading connections ◀── database file ◀── checkpoint task ◀─┘
+//!  counts, … ────────────────────────────▶ reading connections ◀── database file ◀── checkpoint task ◀─┘
+//!  payments_in ──▶ memory, or on the caller's thread ──────────────────▲
 //! ```
 //!
 //! - **One writer** a process, and one write at a time among processes: every transaction takes the lock as it begins.
 //! - **Nothing is answered before it is on disk.** Commands that wait together are committed together.
+//! - **Memory is never older than the database**: recent payments are kept in memory, and believed only while nobody
+//!   has committed since they were true, or has said what the commit changed.
 //! - **A follower's step is one transaction**: undo, insert, move the cursor. Readers see it whole or not at all.
 //! - **Rows of blocks that left the chain stay**, marked. At most one row of a payment is on the chain: an index
 //!   refuses a second, and so does another the second claim of a payment, whatever the code does.
@@ -28,6 +31,7 @@ mod clock;
 mod columns;
 mod counts;
 mod coverage;
+mod direct;
 mod error;
 mod exposure;
 mod found;
@@ -44,6 +48,7 @@ mod outcome;
 mod overview;
 mod payment;
 mod readers;
+mod recent;
 mod replay;
 mod steps;
 mod store;
@@ -71,6 +76,7 @@ pub use options::Options;
 pub use outcome::{Outcome, StoredOutcome};
 pub use overview::{ChainOverview, Overview};
 pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
+pub use recent::MemoryUse;
 pub use replay::Replays;
 pub use store::Store;
 pub use undecoded::UndecodedLog;

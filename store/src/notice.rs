@@ -140,6 +140,10 @@ enum Ending {
 impl Write for Told {
     type Output = ();
 
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let (sql, moment) = match self.ending {
             Ending::Delivered(now) => {
@@ -158,6 +162,10 @@ struct Evict(u64);
 
 impl Write for Evict {
     type Output = u64;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = sqlx::query(

@@ -9,8 +9,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 
 use crate::columns::Columns as _;
+use crate::direct::Direct;
 use crate::error::Complaint;
 use crate::readers::Readers;
+use crate::recent::Recent;
 use crate::steps::StepSettings;
 use crate::{Options, StoreError, backup, lock};
 
@@ -31,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) watcher: SqliteConnection,
     /// See [`crate::Store::refuse_before`].
     pub(crate) refuse_before: u64,
+    pub(crate) direct: Direct,
+    pub(crate) recent: Arc<Recent>,
 }
 
 pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
@@ -81,13 +85,25 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
     let readers = Readers::open(&reading, options.readers, options.read_limit)
         .await
         .map_err(|error| explain(path, error))?;
+    let direct = Direct::open(path, options.readers, options.busy_timeout)?;
+    let recent = Arc::new(Recent::open(path, options.memory)?);
     drop(opening);
     let steps = StepSettings {
         path: path.to_owned(),
         busy_timeout: options.busy_timeout,
         wal_limit: options.wal_limit,
     };
-    Ok(Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before })
+    Ok(Opened {
+        writer_options,
+        writer,
+        steps,
+        checkpointer,
+        readers,
+        watcher,
+        refuse_before,
+        direct,
+        recent,
+    })
 }
 
 /// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so

@@ -10,7 +10,8 @@ pub struct Options {
     /// `.indexer.lock`, `.open.lock`) belong to it. It must be on a local disk: the shared memory that processes meet
     /// in does not work over a network.
     pub path: PathBuf,
-    /// Reading connections, each with a thread of its own; at least 1.
+    /// Reading connections, each with a thread of its own; at least 1. As many are kept beside them that read on the
+    /// caller's thread.
     pub readers: u32,
     /// How long to wait while another process writes, before [`StoreError::Busy`](crate::StoreError::Busy).
     pub busy_timeout: Duration,
@@ -24,11 +25,14 @@ pub struct Options {
     pub idle_wal_length: u64,
     /// The longest that a read may take. A read that never ends would keep the log from being begun anew.
     pub read_limit: Duration,
+    /// Bytes of memory for recent payments; some 600 are one payment. 0 keeps none, and then every look-up reads the
+    /// database.
+    pub memory: usize,
 }
 
 impl Options {
-    /// The database at `path` with 4 readers, 10 s of patience with other writers, a checkpoint a second, and a
-    /// write-ahead log of some 128 MiB, 16 at rest, and 10 s for a read.
+    /// The database at `path` with 4 readers, 10 s of patience with other writers, a checkpoint a second, a write-ahead
+    /// log of some 128 MiB, 16 at rest, 10 s for a read, and 16 MiB of recent payments in memory.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -38,6 +42,7 @@ impl Options {
             wal_limit: 128 << 20,
             idle_wal_length: 16 << 20,
             read_limit: Duration::from_secs(10),
+            memory: 16 << 20,
         }
     }
 }

@@ -104,6 +104,10 @@ struct Put {
 impl Write for Put {
     type Output = ();
 
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
         let headers =
@@ -132,6 +136,10 @@ struct Evict {
 
 impl Write for Evict {
     type Output = u64;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = sqlx::query(

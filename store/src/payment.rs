@@ -1,10 +1,12 @@
 //! Payments as they are read: what a transaction paid, where, and whether it was used.
 
-use salt402_protocol::{B256, ChainId, Payment, RequestDigest};
-use sqlx::sqlite::SqliteRow;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params};
+use salt402_protocol::{Amount, Asset, B256, ChainId, Payment, PaymentId, RequestDigest, U256};
 
-use crate::columns::{Columns as _, chain_id};
-use crate::{Store, StoreError};
+use crate::columns::{Places as _, chain_id};
+use crate::recent::{Key, Look};
+use crate::{MemoryUse, Store, StoreError};
 
 /// A payment and the block it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,73 +51,121 @@ pub struct ClaimRow {
 const PAYMENTS_IN: &str = "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
                     c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
-             FROM (SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND canonical
+             FROM (SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
                    UNION ALL
-                   SELECT * FROM payments WHERE chain_id = $1 AND transaction_hash = $2 AND NOT canonical) AS p
+                   SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical) AS p
              JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id";
+
+/// The payments of a transaction, and where the index stood when they were read; `None` also where there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) payments: Vec<IndexedPayment>,
+    pub(crate) cursor: Option<u64>,
+}
 
 impl Store {
     /// The payments of a transaction: those on the chain by position, then those of blocks that left it by height and
     /// position. Empty if the index knows none. Confirmations and claims are of the same moment as the rows.
+    ///
+    /// From memory where that is certainly what the database says, else from the database, on the caller's thread:
+    /// it takes microseconds.
     pub async fn payments_in(
         &self,
         chain: ChainId,
         transaction: B256,
     ) -> Result<Vec<IndexedPayment>, StoreError> {
-        let mut reader = self.reader().await?;
-        let rows = sqlx::query(PAYMENTS_IN)
-            .bind(chain_id(chain))
-            .bind(transaction.as_slice())
-            .fetch_all(reader.connection()?)
-            .await?;
-        let mut payments: Vec<IndexedPayment> =
-            rows.iter().map(|row| indexed(chain, transaction, row)).collect::<Result<_, _>>()?;
-        // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
-        payments.sort_by_key(|row| {
-            let height = if row.canonical { 0 } else { row.placed.block_number };
-            (!row.canonical, height, row.placed.position)
-        });
-        Ok(payments)
+        let key = (chain, transaction);
+        let ticket = match self.recent().look(&key) {
+            Look::Known(payments) => return Ok(payments),
+            Look::Unknown(ticket) => ticket,
+        };
+        let found = self.direct().read(|connection| read(connection, &key)).await?;
+        if let Some(ticket) = ticket {
+            self.recent().keep(ticket, key, &found);
+        }
+        Ok(found.payments)
+    }
+
+    /// What the memory of recent payments holds and what it was good for.
+    pub fn memory_use(&self) -> MemoryUse {
+        self.recent().usage()
     }
 }
 
-fn indexed(chain: ChainId, transaction: B256, row: &SqliteRow) -> Result<IndexedPayment, StoreError> {
-    let canonical = row.flag("canonical")?;
-    let block_number = row.number("block_number")?;
-    let cursor = row.maybe_number("cursor_number")?;
-    let claim = match row.maybe_hash("request_digest")? {
-        None => None,
-        Some(digest) => Some(ClaimRow {
-            request: RequestDigest(digest),
-            claimant: row.text("claimant")?,
-            claimed_at_ms: row.number("claimed_at_ms")?,
+/// Reads what [`Store::payments_in`] answers.
+pub(crate) fn read(connection: &Connection, key: &Key) -> Result<Found, StoreError> {
+    let (chain, transaction) = *key;
+    let mut select = connection.prepare_cached(PAYMENTS_IN)?;
+    let mut rows = select.query(params![chain_id(chain), transaction.as_slice()])?;
+    let mut found = Found::default();
+    while let Some(row) = rows.next()? {
+        found.cursor = row.maybe_natural(12, "cursor_number")?;
+        found.payments.push(indexed(chain, transaction, found.cursor, row)?);
+    }
+    // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
+    found.payments.sort_by_key(|row| {
+        let height = if row.canonical { 0 } else { row.placed.block_number };
+        (!row.canonical, height, row.placed.position)
+    });
+    Ok(found)
+}
+
+/// The transactions of some payments, each once.
+pub(crate) fn keys(payments: &[PlacedPayment]) -> Vec<Key> {
+    let mut keys: Vec<Key> =
+        payments.iter().map(|placed| (placed.payment.chain, placed.payment.transaction)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// [`read`] for the transactions of some payments.
+pub(crate) fn read_all(
+    connection: &Connection,
+    payments: &[PlacedPayment],
+) -> Result<Vec<(Key, Found)>, StoreError> {
+    keys(payments).into_iter().map(|key| Ok((key, read(connection, &key)?))).collect()
+}
+
+/// A row of [`PAYMENTS_IN`].
+fn indexed(
+    chain: ChainId,
+    transaction: B256,
+    cursor: Option<u64>,
+    row: &Row<'_>,
+) -> Result<IndexedPayment, StoreError> {
+    let payment = Payment {
+        id: PaymentId(row.hash_at(0, "payment_id")?),
+        chain,
+        contract: row.address_at(5, "contract")?,
+        transaction,
+        reference: row.hash_at(6, "reference")?,
+        payer: row.address_at(7, "payer")?,
+        payee: row.address_at(8, "payee")?,
+        asset: Asset::from_address(row.address_at(9, "asset")?),
+        amount: Amount(U256::from_be_bytes(row.hash_at(10, "amount")?.0)),
+    };
+    let placed = PlacedPayment {
+        payment,
+        position: row.natural(1, "position").and_then(|position| {
+            u32::try_from(position).map_err(|_| StoreError::Corrupt { column: "position" })
+        })?,
+        block_number: row.natural(2, "block_number")?,
+        block_hash: row.hash_at(3, "block_hash")?,
+        block_timestamp: row.natural(4, "block_timestamp")?,
+    };
+    let canonical: bool = row.get(11)?;
+    let claim = match row.get_ref(13)? {
+        ValueRef::Null => None,
+        _ => Some(ClaimRow {
+            request: RequestDigest(row.hash_at(13, "request_digest")?),
+            claimant: row.get(14)?,
+            claimed_at_ms: row.natural(15, "claimed_at_ms")?,
         }),
     };
-    let payment = Payment {
-        id: row.payment_id("payment_id")?,
-        chain,
-        contract: row.address("contract")?,
-        transaction,
-        reference: row.hash("reference")?,
-        payer: row.address("payer")?,
-        payee: row.address("payee")?,
-        asset: row.asset("asset")?,
-        amount: row.amount("amount")?,
-    };
-    let position = row.number("position")?;
-    Ok(IndexedPayment {
-        placed: PlacedPayment {
-            payment,
-            position: u32::try_from(position).map_err(|_| StoreError::Corrupt { column: "position" })?,
-            block_number,
-            block_hash: row.hash("block_hash")?,
-            block_timestamp: row.number("block_timestamp")?,
-        },
-        canonical,
-        confirmations: if canonical { depth(cursor, block_number) } else { 0 },
-        claim,
-    })
+    let confirmations = if canonical { depth(cursor, placed.block_number) } else { 0 };
+    Ok(IndexedPayment { placed, canonical, confirmations, claim })
 }
 
 /// Blocks that contain or follow a block, when the index stands at `cursor`.

@@ -5,6 +5,7 @@ use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
 
 use crate::columns::{Places as _, chain_id};
 use crate::incident::{self, IncidentKind, NewIncident};
+use crate::recent::Changes;
 use crate::steps::{Step, send_step};
 use crate::{Store, StoreError};
 
@@ -47,6 +48,10 @@ impl Step for Noted {
             }
         }
         Ok(())
+    }
+
+    fn changes(&self, _noted: &(), _connection: &Connection) -> Changes {
+        Changes::default()
     }
 }
 

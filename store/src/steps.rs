@@ -6,12 +6,14 @@
 //! a time: two connections never contend for the lock.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
+use crate::recent::{Changes, Recent, data_version};
 use crate::work::{Jobs, Work, count_failure};
 
 /// Memory for the pages of a step.
@@ -26,6 +28,12 @@ pub(crate) trait Step: Send + 'static {
 
     /// Writes it, inside of a transaction. An error undoes the transaction.
     fn write(&self, connection: &Connection) -> Result<Self::Output, StoreError>;
+
+    /// What it changed of what [`Store::payments_in`](crate::Store::payments_in) answers. Asked after it was written,
+    /// on the same connection, before the commit.
+    fn changes(&self, _output: &Self::Output, _connection: &Connection) -> Changes {
+        Changes::everything()
+    }
 }
 
 /// Sends a step and waits until it is committed. When the waiting ends early, the step may still be done.
@@ -40,6 +48,8 @@ pub(crate) async fn send_step<S: Step>(jobs: &Jobs, step: S) -> Result<S::Output
 pub(crate) trait StepJob: Send {
     /// Writes it and keeps its result; `false` if it failed.
     fn run(&mut self, connection: &Connection) -> bool;
+    /// What it changed, once it is written.
+    fn changes(&self, connection: &Connection) -> Changes;
     /// Puts an error in the place of the result.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>);
@@ -55,6 +65,13 @@ impl<S: Step> StepJob for PendingStep<S> {
     fn run(&mut self, connection: &Connection) -> bool {
         self.result = self.step.write(connection);
         self.result.is_ok()
+    }
+
+    fn changes(&self, connection: &Connection) -> Changes {
+        match &self.result {
+            Ok(output) => self.step.changes(output, connection),
+            Err(_) => Changes::everything(),
+        }
     }
 
     fn fail(&mut self, error: StoreError) {
@@ -79,24 +96,26 @@ pub(crate) struct StepSettings {
 /// The connection that steps are written on. Opened by the first of them: a process that does not index has none.
 pub(crate) struct Stepper {
     settings: StepSettings,
+    recent: Arc<Recent>,
     /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
     connection: Option<Connection>,
 }
 
 impl Stepper {
-    pub(crate) fn new(settings: StepSettings) -> Self {
-        Self { settings, connection: None }
+    pub(crate) fn new(settings: StepSettings, recent: Arc<Recent>) -> Self {
+        Self { settings, recent, connection: None }
     }
 
     /// Writes a step in one transaction. Returns it, to be answered, and whether it was committed; `None` where its
     /// thread was lost, and then whoever waits is told that the store is closed.
     pub(crate) async fn write(&mut self, mut job: Box<dyn StepJob>) -> Option<(Box<dyn StepJob>, bool)> {
-        let (settings, connection) = (self.settings.clone(), self.connection.take());
+        let (settings, recent) = (self.settings.clone(), Arc::clone(&self.recent));
+        let connection = self.connection.take();
         let done = tokio::task::spawn_blocking(move || {
             let opened = connection.map_or_else(|| settings.open(), Ok);
             match opened {
                 Ok(mut connection) => {
-                    let (committed, sound) = transact(&mut connection, &mut *job);
+                    let (committed, sound) = transact(&mut connection, &recent, &mut *job);
                     // One that is not certainly outside of a transaction is dropped, which undoes what it had open.
                     (job, committed, sound.then_some(connection))
                 }
@@ -149,7 +168,7 @@ impl StepSettings {
 }
 
 /// One transaction; whether it was committed, and whether the connection is in a known state after it.
-fn transact(connection: &mut Connection, job: &mut dyn StepJob) -> (bool, bool) {
+fn transact(connection: &mut Connection, recent: &Arc<Recent>, job: &mut dyn StepJob) -> (bool, bool) {
     // The write lock is taken at once: one that is only taken at the first write fails without waiting when somebody
     // wrote since the transaction began to read.
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
@@ -161,14 +180,19 @@ fn transact(connection: &mut Connection, job: &mut dyn StepJob) -> (bool, bool) 
             return (false, sound);
         }
     };
+    // Dropped on every way out that does not publish: then memory forgets all it has.
+    let publication = recent.is_on().then(|| recent.begin(data_version(&transaction)));
     if !job.run(&transaction) {
         return (false, transaction.rollback().is_ok());
     }
-    match transaction.commit() {
-        Ok(()) => (true, true),
-        Err(error) => {
-            job.fail(error.into());
-            (false, false)
-        }
+    let publication = publication.map(|publication| (publication, job.changes(&transaction)));
+    if let Err(error) = transaction.commit() {
+        job.fail(error.into());
+        return (false, false);
     }
+    if let Some((publication, changes)) = publication {
+        let seen = publication.seen();
+        publication.publish(seen, data_version(connection), changes);
+    }
+    (true, true)
 }

@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpointer;
+use crate::direct::Direct;
 use crate::open::{self, Opened};
 use crate::readers::{Reader, Readers};
+use crate::recent::Recent;
 use crate::steps::Stepper;
 use crate::work::{Jobs, QUEUE};
 use crate::writer::Writer;
@@ -25,6 +27,8 @@ struct Shared {
     path: PathBuf,
     jobs: Jobs,
     readers: Readers,
+    direct: Direct,
+    recent: Arc<Recent>,
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
@@ -43,16 +47,33 @@ impl Store {
     /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
     /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let Opened { writer_options, writer, steps, checkpointer, readers, watcher, refuse_before } =
-            open::open(&options).await?;
+        let Opened {
+            writer_options,
+            writer,
+            steps,
+            checkpointer,
+            readers,
+            watcher,
+            refuse_before,
+            direct,
+            recent,
+        } = open::open(&options).await?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
         let (commits, committed) = watch::channel(0);
         let (progressed, progress) = watch::channel(0);
 
         let turn = Arc::default();
-        let stepper = Stepper::new(steps);
-        let writer = Writer::new(writer_options, writer, stepper, Arc::clone(&turn), commits, progressed);
+        let stepper = Stepper::new(steps, Arc::clone(&recent));
+        let writer = Writer {
+            options: writer_options,
+            connection: Some(writer),
+            stepper,
+            recent: Arc::clone(&recent),
+            turn: Arc::clone(&turn),
+            commits,
+            progress: progressed,
+        };
         let checkpointer = Checkpointer {
             connection: checkpointer,
             log: {
@@ -74,6 +95,8 @@ impl Store {
             path: options.path,
             jobs,
             readers,
+            direct,
+            recent,
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
             refuse_before,
@@ -91,6 +114,8 @@ impl Store {
             tracing::error!(%error, "the writer ended badly; what it had answered is stored");
         }
         // Readers go before the last checkpoint, which then has the log to itself.
+        self.0.recent.close();
+        self.0.direct.close();
         self.0.readers.close().await;
         if let Some(watcher) = self.0.watcher.lock().await.take() {
             let _ = watcher.close().await;
@@ -131,6 +156,16 @@ impl Store {
     /// Reading connections that are lent out.
     pub(crate) fn readers_busy(&self) -> u32 {
         self.0.readers.busy()
+    }
+
+    /// The memory of recent payments.
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    /// The connections to read with on the caller's thread.
+    pub(crate) fn direct(&self) -> &Direct {
+        &self.0.direct
     }
 
     /// A connection to read with, when one is free.

@@ -27,6 +27,12 @@ pub(crate) trait Write: Send + Sync + 'static {
         1
     }
 
+    /// Whether it changes what [`Store::payments_in`](crate::Store::payments_in) answers: payments, claims, or where an
+    /// index stands. If it may, memory forgets what it has.
+    fn changes_payments(&self) -> bool {
+        true
+    }
+
     /// Does it. It may be done twice, when its group is undone because of another piece: it must not change itself.
     /// An error undoes the transaction, so that nothing of a failed piece is left.
     fn write(
@@ -89,6 +95,7 @@ impl PendingClaim {
 /// Work of any other kind.
 pub(crate) trait Job: Send {
     fn rows(&self) -> usize;
+    fn changes_payments(&self) -> bool;
     /// Runs the work and keeps its result; `false` if it failed.
     fn run<'a>(
         &'a mut self,
@@ -108,6 +115,10 @@ struct Pending<W: Write> {
 impl<W: Write> Job for Pending<W> {
     fn rows(&self) -> usize {
         self.work.rows()
+    }
+
+    fn changes_payments(&self) -> bool {
+        self.work.changes_payments()
     }
 
     fn run<'a>(

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::recent::{Changes, Recent};
 use crate::steps::{StepJob, Stepper};
 use crate::transaction::WriteTransaction;
 use crate::work::{Group, Job, PendingClaim, Work};
@@ -19,30 +20,21 @@ use crate::{StoreError, claim};
 
 /// The writer's end of things.
 pub(crate) struct Writer {
-    options: SqliteConnectOptions,
+    pub(crate) options: SqliteConnectOptions,
     /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
-    connection: Option<SqliteConnection>,
-    stepper: Stepper,
+    pub(crate) connection: Option<SqliteConnection>,
+    pub(crate) stepper: Stepper,
+    /// Told what was changed, after the commit and before anybody is answered.
+    pub(crate) recent: Arc<Recent>,
     /// Held while writing, so that a checkpoint can hold the writer up.
-    turn: Arc<Mutex<()>>,
-    commits: watch::Sender<u64>,
-    progress: watch::Sender<u64>,
+    pub(crate) turn: Arc<Mutex<()>>,
+    /// Counts transactions, and ends with the writer.
+    pub(crate) commits: watch::Sender<u64>,
+    /// Counts those that changed a chain.
+    pub(crate) progress: watch::Sender<u64>,
 }
 
 impl Writer {
-    /// A writer on an open connection. `commits` counts transactions and ends with the writer; `progress` counts
-    /// those that changed a chain.
-    pub(crate) fn new(
-        options: SqliteConnectOptions,
-        connection: SqliteConnection,
-        stepper: Stepper,
-        turn: Arc<Mutex<()>>,
-        commits: watch::Sender<u64>,
-        progress: watch::Sender<u64>,
-    ) -> Self {
-        Self { options, connection: Some(connection), stepper, turn, commits, progress }
-    }
-
     /// Writes until `closing` is sent or every sender is gone, and then what is still queued.
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Work>, mut closing: oneshot::Receiver<()>) {
         let mut open = true;
@@ -119,7 +111,7 @@ impl Writer {
             }
         };
         let begun = Instant::now();
-        let (result, sound) = transact(&mut connection, claims, jobs).await;
+        let (result, sound) = transact(&mut connection, &self.recent, claims, jobs).await;
         metrics::histogram!("salt402_store_commit_seconds").record(begun.elapsed().as_secs_f64());
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
@@ -148,6 +140,7 @@ enum Undone {
 /// One transaction; and whether the connection is in a known state after it.
 async fn transact(
     connection: &mut SqliteConnection,
+    recent: &Arc<Recent>,
     claims: &mut [PendingClaim],
     jobs: &mut [Box<dyn Job>],
 ) -> (Result<(), Undone>, bool) {
@@ -157,6 +150,11 @@ async fn transact(
             fail(claims, jobs, &error);
             return (Err(Undone::Before), matches!(error, StoreError::Busy));
         }
+    };
+    // Dropped on every way out that does not publish: then memory forgets all it has.
+    let publication = match recent.is_on() {
+        true => Some(recent.begin(data_version(transaction.connection()).await)),
+        false => None,
     };
     let mut all_well = true;
     for job in jobs.iter_mut() {
@@ -177,13 +175,30 @@ async fn transact(
     if !all_well {
         return (Err(Undone::During), transaction.rollback().await.is_ok());
     }
-    match transaction.commit().await {
-        Ok(()) => (Ok(()), true),
-        Err(error) => {
-            fail(claims, jobs, &error);
-            (Err(Undone::During), false)
-        }
+    if let Err(error) = transaction.commit().await {
+        fail(claims, jobs, &error);
+        return (Err(Undone::During), false);
     }
+    if let Some(publication) = publication {
+        let seen = publication.seen();
+        publication.publish(seen, data_version(connection).await, changes(claims, jobs));
+    }
+    (Ok(()), true)
+}
+
+/// What a group changed of what look-ups find. A claimed payment is seldom asked for again, so that it is forgotten
+/// and not changed in its place.
+fn changes(claims: &[PendingClaim], jobs: &[Box<dyn Job>]) -> Changes {
+    if jobs.iter().any(|job| job.changes_payments()) {
+        return Changes::everything();
+    }
+    let claimed = claims.iter().map(|pending| pending.claim.payment).collect();
+    Changes { claimed, ..Changes::default() }
+}
+
+/// The `data_version` that a connection sees: it changes with the commits of others. `None` where it cannot be asked.
+async fn data_version(connection: &mut SqliteConnection) -> Option<i64> {
+    sqlx::query("PRAGMA data_version").fetch_one(connection).await.and_then(|row| row.try_get(0)).ok()
 }
 
 fn fail(claims: &mut [PendingClaim], jobs: &mut [Box<dyn Job>], error: &StoreError) {
@@ -194,7 +209,6 @@ fn fail(claims: &mut [PendingClaim], jobs: &mut [Box<dyn Job>], error: &StoreErr
 #[cfg(test)]
 mod tests {
     use salt402_protocol::{B256, ChainId};
-    use sqlx::Row as _;
 
     use super::*;
     use crate::work::{Jobs, QUEUE, Write, send};
@@ -211,8 +225,15 @@ mod tests {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (commits, committed) = watch::channel(0);
         let (progress, _) = watch::channel(0);
-        let stepper = Stepper::new(opened.steps);
-        let writer = Writer::new(options, connection, stepper, Arc::default(), commits, progress);
+        let writer = Writer {
+            options,
+            connection: Some(connection),
+            stepper: Stepper::new(opened.steps, Arc::clone(&opened.recent)),
+            recent: opened.recent,
+            turn: Arc::default(),
+            commits,
+            progress,
+        };
         tokio::spawn(async move {
             // Never sent: the writer ends with its senders.
             let (_closing, closed) = oneshot::channel();
