@@ -103,7 +103,7 @@ impl Process {
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Verifier>> {
         let chains = config.chains()?;
-        let store = open(config.database()).await?;
+        let store = Store::open(config.verifier.store(config.database())).await?;
         self.stores.push(store.clone());
         let mut verified = Vec::with_capacity(chains.len());
         if parts.index {
@@ -229,7 +229,7 @@ impl Process {
                         "expected the verifier's address, as the gateway runs alone",
                     )
                 })?;
-                let store = open(config.gateway_database()).await?;
+                let store = Store::open(without_memory(config.gateway_database())).await?;
                 self.stores.push(store.clone());
                 let token = verifier_token(config)?;
                 let remote = match unix_path(&url) {
@@ -352,8 +352,9 @@ fn metrics() -> anyhow::Result<PrometheusBuilder> {
         .set_buckets_for_metric(Matcher::Suffix("_depth".into()), BLOCKS)?)
 }
 
-async fn open(path: std::path::PathBuf) -> anyhow::Result<Store> {
-    Ok(Store::open(Options::new(path)).await?)
+/// A database that no payment is looked up in.
+fn without_memory(path: std::path::PathBuf) -> Options {
+    Options { memory: 0, ..Options::new(path) }
 }
 
 fn policy(chain: &ResolvedChain) -> ChainPolicy {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::object::Object;
 use salt402_protocol::{Code, Problem, Proof, QuoteId, RequestDigest};
-use salt402_verifier::http::{Fault, Order, Passage, Presented, Sold, no_store, read_json, vary};
+use salt402_verifier::http::{
+    Fault, Order, PAYMENT, Passage, Presented, Sold, no_store, read_json, server_timing, vary,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -157,18 +159,6 @@ fn answer(payment: &PaymentView, body: Bytes, verified: Duration, served: Durati
     if let Some(receipt) = receipt {
         headers.insert(RECEIPT_HEADER, receipt);
     }
-    let timing = format!(
-        "payment;desc=\"verify and claim\";dur={}, model;dur={}",
-        milliseconds(verified),
-        milliseconds(served)
-    );
-    if let Ok(timing) = HeaderValue::from_str(&timing) {
-        headers.insert("server-timing", timing);
-    }
+    server_timing(headers, &[(PAYMENT, verified), ("model", served)]);
     response
-}
-
-/// Milliseconds with three decimal places, as `Server-Timing` has them.
-fn milliseconds(time: Duration) -> String {
-    format!("{}.{:03}", time.as_millis(), time.subsec_micros() % 1000)
 }

@@ -210,6 +210,8 @@ async fn traefik_and_envoy_ask_in_their_own_ways() {
     assert_eq!(passed.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
     assert_eq!(passed.headers["x-payment-payer"], "0x70997970C51812dc3A010C7d01b50e0d17dc79C8");
     assert_eq!(passed.headers["x-payment-amount"], "777");
+    let timing = passed.headers["server-timing"].to_str().unwrap();
+    assert!(timing.starts_with("payment;desc=\"verify and claim\";dur="), "{timing}");
     let again = ask(&auth, &[&traefik[..], &[("x-payment-proof", &proof)]].concat()).await;
     assert_eq!((again.status, again.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "already_claimed"));
 

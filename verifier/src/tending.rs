@@ -29,6 +29,10 @@ impl Verifier {
                     .set(known.map_or(0.0, |known| known.payers as f64));
             }
         }
+        let memory = self.store().memory_use();
+        metrics::counter!("salt402_lookups_total", "from" => "memory").absolute(memory.hits);
+        metrics::counter!("salt402_lookups_total", "from" => "database").absolute(memory.misses);
+        metrics::gauge!("salt402_memory_bytes").set(memory.bytes as f64);
         Ok(())
     }
 }

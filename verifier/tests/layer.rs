@@ -177,6 +177,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
         values.collect::<Vec<_>>()
     };
     assert_eq!(varies(&unpaid), ["X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
+    assert!(!unpaid.headers().contains_key("server-timing"));
     pay(&store, &details(&unpaid), 7).await;
     // Another body is another request.
     assert_eq!(ask(&app, "other", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
@@ -185,6 +186,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     // Whatever the service thinks of caches.
     assert_eq!(answer.headers()["cache-control"], "no-store, private");
     assert_eq!(varies(&answer), ["Accept-Encoding", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
+    assert!(answer.headers()["server-timing"].to_str().unwrap().starts_with("payment;"));
     let text = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
     assert!(text.starts_with(b"hello from 0xbBbB"), "{text:?}");
     assert_eq!(ask(&app, "hello", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);

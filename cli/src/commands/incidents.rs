@@ -45,7 +45,7 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
     if !path.exists() {
         bail!("{}: there is no database here yet; name the configuration by --config", path.display());
     }
-    Store::open(Options::new(path)).await.context("the database cannot be opened")
+    Store::open(Options { memory: 0, ..Options::new(path) }).await.context("the database cannot be opened")
 }
 
 fn line(incident: &Incident) -> String {

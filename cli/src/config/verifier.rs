@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use salt402_protocol::quote::QuoteClock;
+use salt402_store::Options;
 use salt402_verifier::Policy;
 use serde::Deserialize;
 
@@ -45,6 +46,8 @@ pub(crate) struct VerifierConfig {
     max_wait_ms: u64,
     /// How many requests may wait at once.
     max_waiting: usize,
+    /// How much memory recent payments may take, in MiB; 0 keeps none.
+    memory_mib: usize,
 }
 
 impl Default for VerifierConfig {
@@ -65,6 +68,7 @@ impl Default for VerifierConfig {
             clock_skew_s: policy.clock_skew.as_secs(),
             max_wait_ms: policy.max_wait.as_millis() as u64,
             max_waiting: policy.max_waiting,
+            memory_mib: Options::new("").memory >> 20,
         }
     }
 }
@@ -105,6 +109,12 @@ impl VerifierConfig {
         within("clock_skew_s", self.clock_skew_s, 0, 600)?;
         within("max_wait_ms", self.max_wait_ms, 0, 120_000)?;
         within("max_waiting", self.max_waiting as u64, 0, 100_000)?;
+        within("memory_mib", self.memory_mib as u64, 0, 16 * 1024)?;
         self.connections.check("verifier")
+    }
+
+    /// How the database at a path is opened.
+    pub(crate) fn store(&self, path: PathBuf) -> Options {
+        Options { memory: self.memory_mib << 20, ..Options::new(path) }
     }
 }

@@ -167,7 +167,7 @@ impl Drop for Process {
 }
 
 /// User and system time of a process, in seconds, from its `stat`: fields 14 and 15, in hundredths.
-fn cpu_seconds(pid: &str) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: &str) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = stat.rsplit(") ").next().context("fields of stat")?.split(' ').collect();
     let ticks =

@@ -52,6 +52,23 @@ pub(crate) fn told(name: &str, value: f64, unit: &str, what: &str) {
     println!("{name} {value:.2} {unit}  {what}");
 }
 
+/// What could be had instead, measured in the same run: indented, without a target.
+pub(crate) fn beside(value: f64, unit: &str, what: &str) {
+    let value = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+    println!("    {value} {unit}  {what}");
+}
+
+/// Processor time of this process so far, of all its threads that still run. Unlike a duration, it does not depend on
+/// who else wants the processor.
+pub(crate) fn processor() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(threads.filter_map(nanoseconds).sum())
+}
+
 fn print(name: &str, value: f64, unit: &str, target: &str, good: bool, what: &str) {
     let verdict = if good { "pass" } else { "short" };
     let value = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };

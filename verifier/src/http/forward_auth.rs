@@ -6,7 +6,7 @@
 //! bound to method and target alone: put what costs by its body behind the gateway or the layer instead.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -20,6 +20,7 @@ use super::door::{Door, Passage};
 use super::offer;
 use super::presented::{Presented, one};
 use super::tariff::Tariff;
+use super::timing::{PAYMENT, server_timing};
 
 /// Where it is asked.
 pub(crate) const PATH: &str = "/v1/forward-auth";
@@ -59,12 +60,13 @@ pub(crate) async fn handle(
 
 async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, Problem> {
     let (method, target) = asked_for(request)?;
-    let Some(rule) = auth.tariff.rule(&method, &target)? else { return Ok(pass(None)) };
+    let Some(rule) = auth.tariff.rule(&method, &target)? else { return Ok(pass()) };
     let presented = Presented::of(request)?;
     let order = rule.order(method, target, b"");
+    let asked = Instant::now();
     match auth.door.pass(&order, &presented).await? {
         Passage::Granted { payment, claim } if claim.first || recent(&claim, auth.again_within) => {
-            Ok(pass(Some(&payment)))
+            Ok(pass_paid(&payment, asked.elapsed()))
         }
         Passage::Granted { .. } => {
             let problem = Problem::new(
@@ -127,17 +129,23 @@ fn recent(claim: &ClaimView, within: Duration) -> bool {
     now.saturating_sub(Duration::from_millis(claim.claimed_at_ms)) < within
 }
 
-/// 200, and who paid, for the proxy to hand on to what is behind it.
-fn pass(payment: Option<&PaymentView>) -> Response<Body> {
+/// 200.
+fn pass() -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     no_store(headers);
     offer::vary(headers);
-    if let Some(payment) = payment {
-        insert(headers, "x-payment-payer", &payment.payer.to_string());
-        insert(headers, "x-payment-id", &payment.payment_id.to_string());
-        insert(headers, "x-payment-amount", &payment.amount.to_string());
-    }
+    response
+}
+
+/// 200, who paid, and how long it took to find out, for the proxy to hand on.
+fn pass_paid(payment: &PaymentView, took: Duration) -> Response<Body> {
+    let mut response = pass();
+    let headers = response.headers_mut();
+    insert(headers, "x-payment-payer", &payment.payer.to_string());
+    insert(headers, "x-payment-id", &payment.payment_id.to_string());
+    insert(headers, "x-payment-amount", &payment.amount.to_string());
+    server_timing(headers, &[(PAYMENT, took)]);
     response
 }
 

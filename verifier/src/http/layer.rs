@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -23,6 +24,7 @@ use super::input::{patience, read_body};
 use super::offer;
 use super::presented::Presented;
 use super::tariff::Tariff;
+use super::timing::{PAYMENT, server_timing};
 
 /// Largest body of a paid request unless [`PaidLayer::body_limit`] says otherwise, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -89,9 +91,10 @@ where
             match terms.admit(request).await {
                 Ok(Admitted { request, paid }) => {
                     let mut response = inner.oneshot(request).await?;
-                    if paid {
+                    if let Some(took) = paid {
                         no_store(response.headers_mut());
                         offer::vary(response.headers_mut());
+                        server_timing(response.headers_mut(), &[(PAYMENT, took)]);
                     }
                     Ok(response)
                 }
@@ -103,7 +106,8 @@ where
 
 struct Admitted {
     request: Request<Body>,
-    paid: bool,
+    /// How long verification and claim took; `None` for what is free.
+    paid: Option<Duration>,
 }
 
 impl Terms {
@@ -112,16 +116,18 @@ impl Terms {
         let method = request.method().as_str().to_owned();
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let Some(rule) = self.tariff.rule(&method, &target).map_err(refuse)? else {
-            return Ok(Admitted { request, paid: false });
+            return Ok(Admitted { request, paid: None });
         };
         let (mut parts, body) = request.into_parts();
         let presented = Presented::of(&parts).map_err(refuse)?;
         let body = read_body(body, self.body_limit, patience(&parts.extensions)).await.map_err(refuse)?;
         let order = rule.order(method, target, &body);
+        let asked = Instant::now();
         match self.door.pass(&order, &presented).await.map_err(refuse)? {
             Passage::Granted { payment, claim } if claim.first => {
+                let paid = Some(asked.elapsed());
                 parts.extensions.insert(Payer(*payment));
-                Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), paid: true })
+                Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), paid })
             }
             Passage::Granted { .. } => {
                 let problem = Problem::new(

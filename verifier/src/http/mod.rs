@@ -12,6 +12,7 @@ mod presented;
 mod routes;
 mod serve;
 mod tariff;
+mod timing;
 mod token;
 
 pub use address::{AddressLimits, limit as limit_addresses};
@@ -25,4 +26,5 @@ pub use presented::Presented;
 pub use routes::{ApiOptions, PrometheusHandle, finish, router, watch_router};
 pub use serve::{BodyPatience, Limits, Listener, UnixSocket, UnixSocketError, serve};
 pub use tariff::{Rule, Tariff};
+pub use timing::{PAYMENT, server_timing};
 pub use token::Token;
