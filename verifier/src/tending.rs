@@ -30,9 +30,9 @@ impl Verifier {
             }
         }
         let memory = self.store().memory_use();
-        metrics::counter!("salt402_lookups_total", "from" => "memory").absolute(memory.hits);
-        metrics::counter!("salt402_lookups_total", "from" => "database").absolute(memory.misses);
-        metrics::gauge!("salt402_memory_bytes").set(memory.bytes as f64);
+        metrics::counter!("salt402_store_lookups_total", "from" => "memory").absolute(memory.hits);
+        metrics::counter!("salt402_store_lookups_total", "from" => "database").absolute(memory.misses);
+        metrics::gauge!("salt402_store_memory_bytes").set(memory.bytes as f64);
         Ok(())
     }
 }
