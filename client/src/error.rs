@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use salt402_chain::NodeError;
 use salt402_protocol::details::DetailsError;
-use salt402_protocol::{Amount, Asset, ChainId};
+use salt402_protocol::{Amount, Asset, ChainId, Proof};
 
 /// Why a request was not paid or not answered.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +82,11 @@ pub enum PayError {
     },
     /// Paid, and not answered.
     #[error(
-        "paid with {transaction}, but not answered: {reason}; the payment stays good: show the same proof again"
+        "paid with {proof}, but not answered: {reason}; the payment stays good: show the same proof again"
     )]
     Unanswered {
-        /// The transaction that paid.
-        transaction: B256,
+        /// What shows the payment.
+        proof: Proof,
         /// What the server said last.
         reason: String,
     },

@@ -9,7 +9,7 @@ use reqwest::{Method, Response, StatusCode};
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE, DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
-use salt402_protocol::{B256, Problem, QuoteId};
+use salt402_protocol::{Problem, Proof, QuoteId};
 use tokio::time::Instant;
 use url::Url;
 
@@ -32,9 +32,9 @@ pub struct Request {
 /// A payment that was made, and what shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentProof {
-    /// The transaction.
-    pub transaction: B256,
-    /// The quote that was paid; without it the hash is shown bare.
+    /// What is shown.
+    pub proof: Proof,
+    /// The quote that was paid; without it the proof is shown bare.
     pub quote: Option<QuoteId>,
 }
 
@@ -106,9 +106,14 @@ impl<W: Wallet> Payer<W> {
             return Err(PayError::EndsTooSoon { left });
         }
         let quote = Some(details.quote_id.clone());
-        let sent = |transaction| watch(Step::Paying(&PaymentProof { transaction, quote: quote.clone() }));
+        let sent = |transaction| {
+            watch(Step::Paying(&PaymentProof {
+                proof: Proof::transaction(transaction),
+                quote: quote.clone(),
+            }));
+        };
         let transaction = self.wallet.pay(&details, &sent).await?;
-        let proof = PaymentProof { transaction, quote };
+        let proof = PaymentProof { proof: Proof::transaction(transaction), quote };
         watch(Step::Sent(&proof));
         self.show(request, proof, Some(details), watch).await
     }
@@ -141,7 +146,7 @@ impl<W: Wallet> Payer<W> {
             };
             let pause = Duration::from_millis(pause.clamp(100, 10_000));
             if Instant::now() + pause >= give_up {
-                return Err(PayError::Unanswered { transaction: proof.transaction, reason });
+                return Err(PayError::Unanswered { proof: proof.proof, reason });
             }
             watch(Step::Waiting(&reason));
             tokio::time::sleep(pause).await;
@@ -157,7 +162,7 @@ impl<W: Wallet> Payer<W> {
             // Ours alone: the quote id is shown with the proof, so nobody else can use the payment.
             None => builder = builder.header(BINDING_HEADER, BINDING_QUOTE),
             Some(proof) => {
-                builder = builder.header(PROOF_HEADER, proof.transaction.to_string());
+                builder = builder.header(PROOF_HEADER, proof.proof.to_string());
                 if let Some(quote) = &proof.quote {
                     builder = builder.header(QUOTE_HEADER, quote.as_str());
                 }

@@ -44,7 +44,7 @@ codes! {
     MalformedJson = "malformed_json", 400, "The body is not the JSON this route takes";
     /// A header is doubled, not visible ASCII, or too long.
     MalformedHeader = "malformed_header", 400, "A header has more than one reading";
-    /// The proof is no transaction hash.
+    /// The proof is of no kind that there is.
     MalformedProof = "malformed_proof", 400, "The payment proof is malformed";
     /// The quote id is not of our layout.
     MalformedQuote = "malformed_quote", 400, "The quote id is malformed";

@@ -94,7 +94,7 @@ struct Paid {
 impl Paid {
     fn claim(&self, claimant: &str) -> VerifyRequest {
         VerifyRequest {
-            proof: Proof { transaction: self.transaction },
+            proof: Proof::transaction(self.transaction),
             quote_id: None,
             requirement: self.requirement,
             claim: true,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
-use salt402_protocol::{Code, Problem, Quote};
+use salt402_protocol::{Code, Problem, Proof, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
@@ -32,11 +32,12 @@ impl Verifier {
         quote: Option<&Quote>,
         chain: &ChainPolicy,
     ) -> Result<Verdict, Problem> {
-        let transaction = request.proof.transaction;
+        let Proof::Transaction { hash: transaction, ordinal } = request.proof;
         let payments = self.store().payments_in(chain.chain, transaction).await.map_err(internal)?;
         let question = Question {
             requirement: &request.requirement,
             quote: request.quote_id.as_ref().zip(quote),
+            ordinal,
             claimant: &request.claimant,
             now: now_ms() / 1000,
         };
@@ -74,7 +75,7 @@ impl Verifier {
         let claim = NewClaim {
             payment: payment.id,
             chain: chain.chain,
-            transaction: request.proof.transaction,
+            transaction: payment.transaction,
             request: request.requirement.request_digest,
             claimant: request.claimant.clone(),
             confirmations: judge::confirmations(&request.requirement, chain, payment),

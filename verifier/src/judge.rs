@@ -16,6 +16,8 @@ pub struct Question<'a> {
     pub requirement: &'a Requirement,
     /// The quote that the client presents, opened with our key, with its id.
     pub quote: Option<(&'a QuoteId, &'a Quote)>,
+    /// Which of the transaction's payments is meant; `None` for the one that fits.
+    pub ordinal: Option<u32>,
     /// Who would claim.
     pub claimant: &'a str,
     /// Seconds since 1970 UTC.
@@ -68,6 +70,9 @@ pub fn judge(
     let mut nearest: Option<Misfit> = None;
     let mut best: Option<(Standing, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
+        if question.ordinal.is_some_and(|ordinal| ordinal != payment.placed.position) {
+            continue;
+        }
         match misfit(question, policy, chain, keys, &terms, payment) {
             Some(misfit) => {
                 if nearest.as_ref().is_none_or(|known| known.step < misfit.step) {
@@ -85,7 +90,12 @@ pub fn judge(
     match (best, nearest) {
         (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
         (None, Some(misfit)) => Judgement::Rejected(misfit.code, misfit.detail),
-        (None, None) => unseen(question, policy),
+        (None, None) => Judgement::Rejected(
+            Code::NoPayment,
+            "the transaction holds payments, and none at the place that the proof names: places are counted from 0; \
+             leave the place away, and the payment that fits is taken"
+                .into(),
+        ),
     }
 }
 

@@ -10,7 +10,7 @@ use salt402_protocol::api::{
     ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
     StatusResponse, Verdict, VerifyRequest,
 };
-use salt402_protocol::{Asset, ChainId, Code, Problem, QuoteKeys, Terms};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
 use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -165,7 +165,8 @@ impl Verifier {
             Err(problem) => problem.code.as_str(),
         };
         if outcome == Code::AlreadyClaimed.as_str() {
-            self.0.replays.note(request.requirement.chain, request.proof.transaction);
+            let Proof::Transaction { hash, .. } = request.proof;
+            self.0.replays.note(request.requirement.chain, hash);
         }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
         metrics::histogram!("salt402_verify_seconds").record(started.elapsed().as_secs_f64());
@@ -274,7 +275,8 @@ impl Verifier {
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
-        chain.missing.look(request.proof.transaction).await.unwrap_or_else(|error| {
+        let Proof::Transaction { hash, .. } = request.proof;
+        chain.missing.look(hash).await.unwrap_or_else(|error| {
             tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
             Look::Nothing
         })

@@ -109,7 +109,7 @@ fn decide_at(
     quote: Option<(&QuoteId, &Quote)>,
     payments: &[IndexedPayment],
 ) -> Judgement {
-    let question = Question { requirement, quote, claimant: "me", now };
+    let question = Question { requirement, quote, ordinal: None, claimant: "me", now };
     judge(&question, policy, &chain(), &key().into(), payments)
 }
 
@@ -215,7 +215,8 @@ fn a_larger_amount_must_be_deeper() {
         assert_eq!(policy.confirmations_for(Asset::Native, Amount(U256::from(amount))), depth);
     }
     let (requirement, mut payment) = bare();
-    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+    let question =
+        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
     let decide = |payment: &IndexedPayment| {
         judge(&question, &Policy::default(), &policy, &key().into(), std::slice::from_ref(payment))
     };
@@ -237,7 +238,8 @@ fn an_old_payment_is_refused() {
 fn a_chain_may_take_younger_payments_than_others() {
     let (requirement, payment) = bare();
     let strict = ChainPolicy { max_age: Some(Duration::from_secs(60)), ..chain() };
-    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW + 61 };
+    let question =
+        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW + 61 };
     let judgement =
         judge(&question, &Policy::default(), &strict, &key().into(), std::slice::from_ref(&payment));
     assert_eq!(code(&judgement), Some(Code::PaymentExpired));
@@ -282,7 +284,8 @@ fn a_bare_payment_at_the_price_that_was_quoted_is_good_after_the_price_changed()
 #[test]
 fn a_bare_payment_for_a_quote_of_an_older_key_is_found() {
     let (requirement, payment) = bare();
-    let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+    let question =
+        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
     let new = QuoteKey::new(&[7; 32]).unwrap();
     let decide = |keys: QuoteKeys| {
         judge(&question, &Policy::default(), &chain(), &keys, std::slice::from_ref(&payment))
@@ -386,7 +389,8 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     let token = Address::repeat_byte(0xc1);
     payment.placed.payment.contract = token;
     let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
-        let question = Question { requirement: &requirement, quote: None, claimant: "me", now: NOW };
+        let question =
+            Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
         judge(&question, &Policy::default(), chain, &key().into(), std::slice::from_ref(payment))
     };
     assert_eq!(code(&decide(&chain(), &payment)), Some(Code::WrongNetwork));
@@ -403,4 +407,27 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     let mut other = payment;
     other.placed.payment.asset = Asset::Token(token);
     assert_eq!(code(&decide(&followed, &other)), Some(Code::WrongAsset));
+}
+
+#[test]
+fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
+    let (requirement, first) = bare();
+    let mut other = first.clone();
+    (other.placed.position, other.placed.payment.payee) = (1, Address::repeat_byte(0x77));
+    let mut last = first.clone();
+    last.placed.position = 2;
+    let payments = [first, other, last];
+    let named = |ordinal| {
+        let question = Question { requirement: &requirement, quote: None, ordinal, claimant: "me", now: NOW };
+        judge(&question, &Policy::default(), &chain(), &key().into(), &payments)
+    };
+    assert_eq!(named(None), Judgement::Paid(0));
+    assert_eq!(named(Some(0)), Judgement::Paid(0));
+    assert_eq!(code(&named(Some(1))), Some(Code::WrongPayee));
+    assert_eq!(named(Some(2)), Judgement::Paid(2));
+    assert_eq!(code(&named(Some(3))), Some(Code::NoPayment));
+    let nothing =
+        Question { requirement: &requirement, quote: None, ordinal: Some(1), claimant: "me", now: NOW };
+    let nothing = judge(&nothing, &Policy::default(), &chain(), &key().into(), &[]);
+    assert_eq!(code(&nothing), Some(Code::PaymentNotSeen));
 }

@@ -36,7 +36,7 @@ pub(crate) async fn pay(args: &PayArgs) -> anyhow::Result<ExitCode> {
         (Some(proof), Some(quote)) => {
             let proof: Proof = proof.parse().context("--proof")?;
             let quote = Some(quote.parse().context("--quote")?);
-            payer.show(&request, PaymentProof { transaction: proof.transaction, quote }, None, &watch).await
+            payer.show(&request, PaymentProof { proof, quote }, None, &watch).await
         }
         _ => payer.fetch(&request, &watch).await,
     };
@@ -129,7 +129,7 @@ impl StepLog {
                     details.payment_contract,
                 ),
             ),
-            Step::Paying(proof) => ("paying", format!("paying with transaction {}", proof.transaction)),
+            Step::Paying(proof) => ("paying", format!("paying with transaction {}", proof.proof)),
             Step::Sent(_) => ("sent", "the node has taken the transaction; showing the proof".to_owned()),
             Step::Waiting(reason) => ("waiting", format!("not yet: {reason}")),
         };
@@ -157,7 +157,7 @@ impl StepLog {
                 "status": paid.status.as_u16(),
                 "cost": cost,
                 "amount": paid.details.as_ref().map(|details| details.amount),
-                "transaction": paid.proof.as_ref().map(|proof| proof.transaction),
+                "transaction": paid.proof.as_ref().and_then(|proof| proof.proof.hash()),
                 "quote_id": paid.proof.as_ref().and_then(|proof| proof.quote.as_ref()).map(|quote| quote.as_str()),
                 "server_timing": timing,
                 "steps": steps,
@@ -184,11 +184,11 @@ impl StepLog {
     /// After a failure that may have cost money: how to get what was paid for.
     fn how_to_resume(&self, args: &PayArgs) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(PaymentProof { transaction, quote: Some(quote) }) = &seen.proof {
+        if let Some(PaymentProof { proof, quote: Some(quote) }) = &seen.proof {
             let quote = quote.as_str();
             self.print(&format!(
                 "the payment may have been made; to show it again with the same request: salt402 pay {} --max '{}' \
-                 --proof {transaction} --quote {quote} …",
+                 --proof {proof} --quote {quote} …",
                 args.url, args.max
             ));
         }

@@ -6,12 +6,15 @@ use salt402_protocol::{
     Address, Amount, Asset, ChainId, Proof, QuoteId, QuoteKey, RequestDigest, Terms, U256,
 };
 
-/// A proof is `0x` and 64 digits, and reads back from what it is written as.
+/// A proof is `0x`, 64 digits and perhaps an ordinal, and reads back from what it is written as.
 pub(crate) fn proof(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(proof) = text.parse::<Proof>() else { return };
-    assert!(text.len() == 66 && text.starts_with("0x"));
-    assert!(text[2..].bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let (hash, ordinal) = text.split_once(':').unwrap_or((text, "0"));
+    assert!(hash.len() == 66 && hash.starts_with("0x"));
+    assert!(hash[2..].bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert!(ordinal == "0" || !ordinal.starts_with('0'));
+    assert!(ordinal.bytes().all(|byte| byte.is_ascii_digit()));
     assert_eq!(proof.to_string(), text.to_ascii_lowercase());
     assert_eq!(proof.to_string().parse(), Ok(proof));
 }

@@ -14,7 +14,8 @@ pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
     IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
-use salt402_protocol::{ChainId, Code, Problem, Proof};
+use salt402_protocol::request::parse_hash;
+use salt402_protocol::{ChainId, Code, Problem};
 use salt402_store::{IncidentFilter, IncidentKind};
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -124,7 +125,7 @@ pub(super) struct PaymentsQuery {
 
 /// What the index knows of a transaction
 #[utoipa::path(get, path = "/v1/payments/{transaction}", tag = "payments",
-    params(("transaction" = Proof, Path, description = "The transaction's hash."), PaymentsQuery),
+    params(("transaction" = salt402_protocol::openapi::Hash, Path, description = "The transaction's hash."), PaymentsQuery),
     responses((status = 200, description = "Its payments; none if none are known.", body = PaymentsResponse)), security((), ("bearer" = []), ("token" = [])))]
 pub(super) async fn payments(
     State(verifier): State<Verifier>,
@@ -133,12 +134,14 @@ pub(super) async fn payments(
 ) -> Result<Json<PaymentsResponse>, Fault> {
     let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
     let Path(transaction) = path.map_err(|error| malformed(error.body_text()))?;
-    let proof: Proof =
-        transaction.parse().map_err(|error| Fault(Problem::new(Code::MalformedProof, format!("{error}"))))?;
+    let hash = parse_hash(&transaction).ok_or_else(|| {
+        let detail = "a transaction's hash is \"0x\" and 64 hexadecimal digits";
+        Fault(Problem::new(Code::MalformedProof, detail))
+    })?;
     let Query(query) = query.map_err(|error| {
         malformed(format!("say which chain, as in ?chain=eip155:40204 ({})", error.body_text()))
     })?;
-    Ok(Json(verifier.payments(query.chain, proof.transaction).await?))
+    Ok(Json(verifier.payments(query.chain, hash).await?))
 }
 
 #[derive(Deserialize, IntoParams)]

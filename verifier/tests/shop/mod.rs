@@ -223,7 +223,7 @@ pub(crate) fn question(request: u8, amount: u64, secret: bool) -> QuoteRequest {
 
 pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest {
     VerifyRequest {
-        proof: Proof { transaction: B256::repeat_byte(transaction) },
+        proof: Proof::transaction(B256::repeat_byte(transaction)),
         quote_id: None,
         requirement: Requirement {
             chain: CHAIN,
