@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Health, Missing};
-use salt402_protocol::{ChainId, Source};
+use salt402_protocol::{ChainId, Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
@@ -370,6 +370,11 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         network: profile.name.clone(),
         contract: chain.contract,
         other_contracts,
+        channels: chain
+            .sources
+            .iter()
+            .find(|source| chain.vouchers && source.kind == SourceKind::SaltChannels)
+            .map(|source| source.contract),
         confirmations: rules.confirmations,
         depths: rules.depths.clone(),
         final_at: rules.final_at,

@@ -86,7 +86,7 @@ pub enum PayError {
     )]
     Unanswered {
         /// What shows the payment.
-        proof: Proof,
+        proof: Box<Proof>,
         /// What the server said last.
         reason: String,
     },

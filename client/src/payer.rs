@@ -146,7 +146,7 @@ impl<W: Wallet> Payer<W> {
             };
             let pause = Duration::from_millis(pause.clamp(100, 10_000));
             if Instant::now() + pause >= give_up {
-                return Err(PayError::Unanswered { proof: proof.proof, reason });
+                return Err(PayError::Unanswered { proof: Box::new(proof.proof), reason });
             }
             watch(Step::Waiting(&reason));
             tokio::time::sleep(pause).await;

@@ -58,7 +58,7 @@ pub struct QuoteResponse {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
-    /// The transaction that is said to have paid.
+    /// The transaction that is said to have paid, or a channel's voucher.
     pub proof: Proof,
     /// The id of the quote that was paid; its price counts, not that of `requirement`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,8 @@ pub enum Verdict {
     },
 }
 
-/// A payment as the verifier tells it.
+/// A payment as the verifier tells it. One by a voucher is in the transaction that opened its channel, and has the
+/// channel as its reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
@@ -187,7 +188,7 @@ pub struct PaymentView {
     /// That block's hash.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub block_hash: B256,
-    /// That block's time, in seconds since 1970 UTC.
+    /// That block's time, in seconds since 1970 UTC; 0 where it is no longer kept, as of a channel's opening.
     pub block_timestamp: u64,
     /// Blocks that contain or follow it, 1 when it is in the newest; 0 when its block left the chain.
     pub confirmations: u64,

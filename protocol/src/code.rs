@@ -117,6 +117,25 @@ codes! {
     /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
     AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
 
+    /// Vouchers are not taken: the operator has not asked for them, or this is not sold for them.
+    VoucherNotAccepted = "voucher_not_accepted", 402, "Vouchers are not accepted for this";
+    /// The voucher's signature is none that the contract takes from the channel's signer.
+    VoucherInvalid = "voucher_invalid", 402, "The voucher's signature is not the channel's";
+    /// The channel names no key that signs.
+    SignerRequired = "signer_required", 402, "The channel names no key that signs";
+    /// The channel is closed.
+    ChannelClosed = "channel_closed", 402, "The channel is closed";
+    /// The channel's payer has asked to leave.
+    ChannelExiting = "channel_exiting", 402, "The channel's payer is leaving";
+    /// More is signed than was deposited.
+    VoucherAboveDeposit = "voucher_above_deposit", 402, "More is signed than was deposited";
+    /// The voucher's ceiling does not cover this request, or is not above the last one. The detail says what to sign.
+    VoucherTooLow = "voucher_too_low", 402, "The voucher does not cover this request";
+    /// The voucher was used for another request. The detail says what to sign.
+    VoucherUsed = "voucher_used", 402, "The voucher was used before";
+
+    /// The channel's opening is not in the index yet, or left the chain.
+    ChannelNotSeen = "channel_not_seen", 402, "The channel has not been seen yet";
     /// The payment is not in the index yet.
     PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";
     /// The payment needs more blocks above it.
@@ -156,6 +175,7 @@ impl Code {
             self,
             Self::PaymentNotSeen
                 | Self::AwaitingConfirmations
+                | Self::ChannelNotSeen
                 | Self::PaymentOrphaned
                 | Self::ChainHalted
                 | Self::ExposureExceeded

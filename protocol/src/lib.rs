@@ -25,6 +25,7 @@ pub mod request;
 pub mod source;
 pub mod transaction;
 pub mod typed_data;
+pub mod voucher;
 pub mod webhook;
 
 pub use alloy_primitives::{Address, B256, U256};
@@ -40,3 +41,4 @@ pub use quote::{Quote, QuoteId, QuoteKey, QuoteKeys, Terms};
 pub use request::RequestDigest;
 pub use source::{Source, SourceKind};
 pub use transaction::{Ambiguity, Settlement};
+pub use voucher::Voucher;

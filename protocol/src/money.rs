@@ -39,6 +39,8 @@ pub enum AmountError {
 impl Amount {
     /// No money.
     pub const ZERO: Self = Self(U256::ZERO);
+    /// One base unit.
+    pub const ONE: Self = Self(U256::ONE);
 
     /// Reads a whole number of base units: digits only, at most 2²⁵⁶ − 1. Leading zeros are refused, so that an amount
     /// has exactly one spelling.

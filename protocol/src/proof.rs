@@ -7,7 +7,9 @@ use alloy_primitives::{B256, hex};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Voucher;
 use crate::request::parse_hash;
+use crate::voucher::PREFIX;
 
 /// The request header that carries a [`Proof`].
 pub const PROOF_HEADER: &str = "x-payment-proof";
@@ -23,6 +25,8 @@ pub enum Proof {
         /// pays for the request.
         ordinal: Option<u32>,
     },
+    /// A channel's voucher: `voucher:0x<channel>:<ceiling>:0x<signature>`.
+    Voucher(Voucher),
 }
 
 impl Proof {
@@ -33,8 +37,10 @@ impl Proof {
 
     /// The hash of the transaction, where it names one.
     pub const fn hash(&self) -> Option<B256> {
-        let Self::Transaction { hash, .. } = self;
-        Some(*hash)
+        match self {
+            Self::Transaction { hash, .. } => Some(*hash),
+            Self::Voucher(_) => None,
+        }
     }
 }
 
@@ -42,17 +48,18 @@ impl Proof {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a payment proof is \"0x\" and the 64 hexadecimal digits of a transaction hash, or that, \":\" and the place of the \
-     payment in the transaction, from 0; this one has {0} characters"
+     payment in the transaction, from 0, or \"voucher:0x<channel>:<ceiling>:0x<signature>\"; this one has {0} characters"
 )]
 pub struct ProofError(pub usize);
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Transaction { hash, ordinal } = self;
-        f.write_str(&hex::encode_prefixed(hash))?;
-        match ordinal {
-            Some(ordinal) => write!(f, ":{ordinal}"),
-            None => Ok(()),
+        match self {
+            Self::Transaction { hash, ordinal: None } => f.write_str(&hex::encode_prefixed(hash)),
+            Self::Transaction { hash, ordinal: Some(ordinal) } => {
+                write!(f, "{}:{ordinal}", hex::encode_prefixed(hash))
+            }
+            Self::Voucher(voucher) => voucher.fmt(f),
         }
     }
 }
@@ -61,7 +68,12 @@ impl FromStr for Proof {
     type Err = ProofError;
 
     fn from_str(text: &str) -> Result<Self, ProofError> {
-        transaction(text).ok_or(ProofError(text.len()))
+        let proof = if text.starts_with(PREFIX) {
+            Voucher::parse(text).map(Self::Voucher)
+        } else {
+            transaction(text)
+        };
+        proof.ok_or(ProofError(text.len()))
     }
 }
 
@@ -132,7 +144,44 @@ mod tests {
         assert!(hash.replacen("0x", "0X", 1).parse::<Proof>().is_err());
     }
 
+    #[test]
+    fn a_voucher_has_one_spelling() {
+        let (channel, signature) = (format!("0x{}", "ab".repeat(32)), format!("0x{}", "Cd".repeat(65)));
+        let text = format!("voucher:{channel}:250:{signature}");
+        assert_eq!(text.parse::<Proof>().unwrap().to_string(), text.to_lowercase());
+        let bad = [
+            "voucher:".to_owned(),
+            format!("voucher:{channel}:250"),
+            format!("voucher:{channel}:250:{}", &signature[..130]),
+            format!("voucher:{channel}:250:{signature}00"),
+            format!("voucher:{channel}:250:{signature}:"),
+            format!("voucher:{channel}:0250:{signature}"),
+            format!("voucher:{channel}:0xfa:{signature}"),
+            format!("voucher:{channel}:-1:{signature}"),
+            format!("voucher:{channel}::{signature}"),
+            format!("voucher:{channel}:2{}:{signature}", "0".repeat(78)),
+            format!("voucher:{}:250:{signature}", &channel[2..]),
+            format!("Voucher:{channel}:250:{signature}"),
+            format!(" {text}"),
+            format!("{text} "),
+        ];
+        for text in bad {
+            assert!(text.parse::<Proof>().is_err(), "{text:?} was accepted");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_voucher_that_is_written_reads_back(
+            channel in any::<[u8; 32]>(), ceiling in any::<[u8; 32]>(), start in any::<[u8; 32]>(), v in any::<u8>(),
+        ) {
+            let mut signature = [v; 65];
+            signature[..32].copy_from_slice(&start);
+            let ceiling = crate::Amount(alloy_primitives::U256::from_be_bytes(ceiling));
+            let proof = Proof::Voucher(Voucher { channel: channel.into(), ceiling, signature });
+            prop_assert_eq!(proof.to_string().parse(), Ok(proof));
+        }
+
         #[test]
         fn what_is_written_reads_back(hash in any::<[u8; 32]>(), ordinal in any::<Option<u32>>()) {
             let proof = Proof::Transaction { hash: hash.into(), ordinal };

@@ -177,7 +177,7 @@ impl Store {
     }
 }
 
-async fn state(
+pub(crate) async fn state(
     connection: &mut SqliteConnection,
     chain: ChainId,
     contract: Address,

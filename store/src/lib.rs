@@ -55,6 +55,7 @@ mod store;
 mod transaction;
 mod undecoded;
 mod usage;
+mod voucher;
 mod work;
 mod writer;
 
@@ -81,3 +82,4 @@ pub use replay::Replays;
 pub use store::Store;
 pub use undecoded::UndecodedLog;
 pub use usage::NewUse;
+pub use voucher::{NewVoucher, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow};

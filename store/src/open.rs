@@ -150,6 +150,7 @@ fn migrations() -> Vec<Migration> {
         (4, "sources", include_str!("../migrations/0004_sources.sql")),
         (5, "channels", include_str!("../migrations/0005_channels.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
+        (7, "vouchers", include_str!("../migrations/0007_vouchers.sql")),
     ];
     steps
         .into_iter()

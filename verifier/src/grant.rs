@@ -32,7 +32,10 @@ impl Verifier {
         quote: Option<&Quote>,
         chain: &ChainPolicy,
     ) -> Result<Verdict, Problem> {
-        let Proof::Transaction { hash: transaction, ordinal } = request.proof;
+        let (transaction, ordinal) = match &request.proof {
+            Proof::Transaction { hash, ordinal } => (*hash, *ordinal),
+            Proof::Voucher(voucher) => return self.attempt_voucher(request, voucher, quote, chain).await,
+        };
         let payments = self.store().payments_in(chain.chain, transaction).await.map_err(internal)?;
         let question = Question {
             requirement: &request.requirement,
@@ -93,7 +96,7 @@ impl Verifier {
         Ok(said(result, paid, chain))
     }
 
-    fn withdraw(&self, admission: Option<Admission>) {
+    pub(crate) fn withdraw(&self, admission: Option<Admission>) {
         if let Some(admission) = admission {
             self.accounts().withdraw(admission);
         }
@@ -178,7 +181,7 @@ fn outcome(result: ClaimResult) -> &'static str {
 }
 
 /// Too often. Nothing is used up.
-fn limited(code: Code, wait: Duration) -> Problem {
+pub(crate) fn limited(code: Code, wait: Duration) -> Problem {
     metrics::counter!("salt402_limited_total", "limit" => code.as_str()).increment(1);
     let detail = match code {
         Code::CoolDown => "the last payment of this account was granted a moment ago",

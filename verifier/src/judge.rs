@@ -120,6 +120,15 @@ fn terms(question: &Question<'_>, policy: &Policy, chain: &ChainPolicy) -> Resul
             request: asked.request_digest,
         });
     };
+    quoted(asked, quote, chain)
+}
+
+/// The terms of a quote, if it was given for what is asked.
+pub(crate) fn quoted(
+    asked: &Requirement,
+    quote: &Quote,
+    chain: &ChainPolicy,
+) -> Result<Terms, (Code, String)> {
     let terms = quote.terms;
     let difference = if terms.request != asked.request_digest {
         Some("another method, path or body")

@@ -12,6 +12,7 @@ mod limits;
 pub mod policy;
 mod tending;
 mod verifier;
+mod voucher;
 mod waker;
 mod watch;
 mod webhook;

@@ -125,6 +125,8 @@ pub struct ChainPolicy {
     /// Through which others a quote may be paid too, where the payment's reference is the quote's: tokens whose
     /// authorizations carry it as their nonce, proxies that settle it over Permit2. Those that are followed.
     pub other_contracts: Vec<Address>,
+    /// The `SaltChannels` whose vouchers are taken; `None` where none is followed.
+    pub channels: Option<Address>,
     /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
     /// nothing on some chains.
     pub confirmations: u64,

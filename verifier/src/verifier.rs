@@ -10,7 +10,7 @@ use salt402_protocol::api::{
     ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
     StatusResponse, Verdict, VerifyRequest,
 };
-use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
+use salt402_protocol::{Asset, ChainId, Code, Problem, QuoteKeys, Terms};
 use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -164,8 +164,9 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
-        if outcome == Code::AlreadyClaimed.as_str() {
-            let Proof::Transaction { hash, .. } = request.proof;
+        if let Some(hash) = request.proof.hash()
+            && outcome == Code::AlreadyClaimed.as_str()
+        {
             self.0.replays.note(request.requirement.chain, hash);
         }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
@@ -275,7 +276,7 @@ impl Verifier {
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
-        let Proof::Transaction { hash, .. } = request.proof;
+        let Some(hash) = request.proof.hash() else { return Look::Nothing };
         chain.missing.look(hash).await.unwrap_or_else(|error| {
             tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
             Look::Nothing

@@ -62,6 +62,7 @@ async fn door(store: &Store) -> Door {
         network: "local".into(),
         contract: CONTRACT,
         other_contracts: Vec::new(),
+        channels: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 9,

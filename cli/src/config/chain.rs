@@ -61,6 +61,9 @@ pub(crate) struct ChainConfig {
     /// Whether the channels of the deployment are followed without being named in `sources`.
     #[serde(default = "yes")]
     channels: bool,
+    /// Whether vouchers of the channels are taken. Off by default: whoever takes them must claim before a payer leaves.
+    #[serde(default)]
+    vouchers: bool,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
@@ -78,6 +81,8 @@ pub(crate) struct ResolvedChain {
     pub(crate) contract: Address,
     /// Everything that is followed, the payment contract first.
     pub(crate) sources: Vec<Source>,
+    /// Whether vouchers are taken.
+    pub(crate) vouchers: bool,
     pub(crate) policy: ResolvedPolicy,
 }
 
@@ -112,7 +117,7 @@ impl ChainConfig {
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
         let sources = self.sources(name, (contract, start_block), &defaults)?;
-        Ok(ResolvedChain { profile, nodes, contract, sources, policy })
+        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers: self.vouchers, policy })
     }
 
     /// The node of `rpc` and `ws`, or the profile's.

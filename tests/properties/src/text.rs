@@ -6,10 +6,15 @@ use salt402_protocol::{
     Address, Amount, Asset, ChainId, Proof, QuoteId, QuoteKey, RequestDigest, Terms, U256,
 };
 
-/// A proof is `0x`, 64 digits and perhaps an ordinal, and reads back from what it is written as.
+/// A proof is `0x`, 64 digits and perhaps an ordinal, or a voucher, and reads back from what it is written as.
 pub(crate) fn proof(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(proof) = text.parse::<Proof>() else { return };
+    if let Proof::Voucher(voucher) = proof {
+        assert_eq!(voucher.to_string(), text.to_ascii_lowercase());
+        assert_eq!(proof.to_string().parse(), Ok(proof));
+        return;
+    }
     let (hash, ordinal) = text.split_once(':').unwrap_or((text, "0"));
     assert!(hash.len() == 66 && hash.starts_with("0x"));
     assert!(hash[2..].bytes().all(|byte| byte.is_ascii_hexdigit()));

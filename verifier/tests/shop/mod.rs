@@ -89,6 +89,7 @@ pub(crate) fn operator() -> Operator {
         network: "local".into(),
         contract: CONTRACT,
         other_contracts: Vec::new(),
+        channels: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 3,

@@ -1,0 +1,296 @@
+//! Vouchers: never more spent than signed, each ceiling above the last, and nothing lost that was acknowledged.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by it")]
+
+mod support;
+
+use proptest::prelude::*;
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Descriptor, RequestDigest,
+    U256, Voucher,
+};
+use salt402_store::{NewVoucher, Placed, VoucherAccount, VoucherResult};
+use support::{CHAIN, Fixture, child, genesis, numbered};
+
+const CONTRACT: Address = Address::repeat_byte(0xcc);
+const CHANNEL: B256 = B256::repeat_byte(0xc1);
+const SIGNER: Address = Address::repeat_byte(3);
+const PAYEE: Address = Address::repeat_byte(2);
+
+fn amount(value: u64) -> Amount {
+    Amount(U256::from(value))
+}
+
+fn opened(signer: Option<Address>, deposit: u64) -> ChannelChange {
+    let descriptor = Descriptor {
+        payer: Address::repeat_byte(1),
+        payee: PAYEE,
+        asset: Asset::Native,
+        signer,
+        claimer: None,
+        exit_delay: 900,
+        salt: B256::ZERO,
+    };
+    ChannelChange::Opened { descriptor, deposit: amount(deposit) }
+}
+
+/// Puts a block with events of the channel upon the chain, or in place of what is above `keep_through`.
+async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes: &[ChannelChange]) {
+    let parent = match keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)) {
+        None | Some(0) => genesis(),
+        Some(height) => fixture.store.canonical_block(CHAIN, height).await.unwrap().unwrap(),
+    };
+    let next = child(parent, branch, &[]);
+    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
+    for (place, change) in changes.iter().enumerate() {
+        let number = next.block.number * 1000 + u64::from(branch) * 100 + place as u64;
+        let what = ChannelEvent {
+            id: ChannelEventId(numbered(0x0e, number)),
+            chain: CHAIN,
+            contract: CONTRACT,
+            transaction: numbered(0x0f, number),
+            channel: CHANNEL,
+            change: *change,
+        };
+        let (block_number, block_hash) = (next.block.number, next.block.hash);
+        batch.beside.channels.push(Placed { what, block_number, block_hash });
+    }
+    fixture.store.apply(batch).await.unwrap();
+}
+
+async fn open(deposit: u64) -> Fixture {
+    let fixture = Fixture::new().await;
+    block(&fixture, None, 1, &[opened(Some(SIGNER), deposit)]).await;
+    fixture
+}
+
+fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
+    NewVoucher {
+        chain: CHAIN,
+        contract: CONTRACT,
+        voucher: Voucher { channel: CHANNEL, ceiling: amount(ceiling), signature: [request; 65] },
+        signer: SIGNER,
+        payee: PAYEE,
+        asset: Asset::Native,
+        price: amount(price),
+        request: RequestDigest(B256::repeat_byte(request)),
+        claimant: "shop".into(),
+        confirmations: 1,
+        after_loss: 0,
+        now_ms: 5,
+    }
+}
+
+/// Whether it was granted for the first time, or what else was said.
+async fn show(fixture: &Fixture, voucher: NewVoucher) -> Result<bool, VoucherResult> {
+    match fixture.store.accept_voucher(voucher).await.unwrap() {
+        VoucherResult::Granted(grant) => Ok(grant.first),
+        other => Err(other),
+    }
+}
+
+fn account(ceiling: u64, spent: u64) -> VoucherAccount {
+    VoucherAccount { ceiling: amount(ceiling), spent: amount(spent) }
+}
+
+#[tokio::test]
+async fn a_voucher_pays_once_and_what_is_signed_beyond_the_price_stays_to_credit() {
+    let mut fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(false), "the same request is answered again");
+    assert_eq!(show(&fixture, voucher(30, 10, 2)).await, Err(VoucherResult::Used(account(30, 10))));
+    let other = NewVoucher { claimant: "another".into(), ..voucher(30, 10, 1) };
+    assert_eq!(show(&fixture, other).await, Err(VoucherResult::Used(account(30, 10))));
+    assert_eq!(show(&fixture, voucher(29, 10, 3)).await, Err(VoucherResult::TooLow(account(30, 10))));
+    fixture.reopen().await;
+    // 20 are to credit: the next unit signed pays for a request of 21.
+    assert_eq!(show(&fixture, voucher(31, 22, 3)).await, Err(VoucherResult::TooLow(account(30, 10))));
+    assert_eq!(show(&fixture, voucher(31, 21, 3)).await, Ok(true));
+    assert_eq!(show(&fixture, voucher(100, 1, 4)).await, Ok(true));
+    assert_eq!(show(&fixture, voucher(101, 1, 5)).await, Err(VoucherResult::AboveDeposit(amount(100))));
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(false), "and so is an older one");
+    let rows = fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap();
+    assert_eq!((rows.len(), rows[0].account, rows[0].voucher.signature), (1, account(100, 32), [4; 65]));
+    assert_eq!(fixture.store.counts().await.unwrap().claims, 3);
+}
+
+#[tokio::test]
+async fn a_look_writes_nothing() {
+    let fixture = open(100).await;
+    let seen = fixture.store.look_at_voucher(&voucher(30, 10, 1)).await.unwrap();
+    assert!(matches!(seen, VoucherResult::Granted(grant) if grant.first && grant.claimed_at_ms.is_none()));
+    assert!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap().is_empty());
+    assert_eq!(show(&fixture, voucher(30, 10, 2)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_strange_channel_pays_for_nothing() {
+    let fixture = Fixture::new().await;
+    assert_eq!(show(&fixture, voucher(1, 1, 1)).await, Err(VoucherResult::UnknownChannel));
+    block(&fixture, None, 1, &[opened(None, 100)]).await;
+    assert_eq!(show(&fixture, voucher(1, 1, 1)).await, Err(VoucherResult::NoSigner));
+    let fixture = open(100).await;
+    let strange = Address::repeat_byte(9);
+    let wrong = |change: fn(&mut NewVoucher)| {
+        let mut voucher = voucher(1, 1, 1);
+        change(&mut voucher);
+        voucher
+    };
+    let signer = wrong(|voucher| voucher.signer = Address::repeat_byte(9));
+    assert_eq!(show(&fixture, signer).await, Err(VoucherResult::WrongSigner(SIGNER)));
+    let payee = wrong(|voucher| voucher.payee = Address::repeat_byte(9));
+    assert_eq!(show(&fixture, payee).await, Err(VoucherResult::WrongPayee(PAYEE)));
+    let asset = wrong(|voucher| voucher.asset = Asset::Token(Address::repeat_byte(9)));
+    assert_eq!(show(&fixture, asset).await, Err(VoucherResult::WrongAsset(Asset::Native)));
+    let contract = NewVoucher { contract: strange, ..voucher(1, 1, 1) };
+    assert_eq!(show(&fixture, contract).await, Err(VoucherResult::UnknownChannel));
+}
+
+#[tokio::test]
+async fn an_exit_stops_new_grants_until_it_is_cancelled_and_a_close_for_ever() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    block(&fixture, None, 1, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false), "what was granted is answered");
+    block(&fixture, None, 1, &[ChannelChange::ExitCancelled]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true));
+    let closed = ChannelChange::Closed { claimed: amount(20), refund: amount(80) };
+    block(&fixture, None, 1, &[closed]).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 3)).await, Err(VoucherResult::Closed));
+}
+
+#[tokio::test]
+async fn deposits_count_when_they_are_deep_enough_and_while_they_are_on_the_chain() {
+    let fixture = open(10).await;
+    let deep = |ceiling, request| NewVoucher { confirmations: 2, ..voucher(ceiling, 5, request) };
+    let shallow = VoucherResult::TooShallow { confirmations: 1, needed: 2 };
+    assert_eq!(show(&fixture, deep(10, 1)).await, Err(shallow));
+    block(&fixture, None, 1, &[ChannelChange::ToppedUp { amount: amount(90), deposit: amount(100) }]).await;
+    assert_eq!(show(&fixture, deep(10, 1)).await, Ok(true));
+    let shallow = VoucherResult::TooShallow { confirmations: 2, needed: 2 };
+    assert_eq!(show(&fixture, deep(11, 2)).await, Err(shallow), "the top-up is one block deep");
+    block(&fixture, None, 1, &[]).await;
+    assert_eq!(show(&fixture, deep(20, 2)).await, Ok(true));
+    // The top-up leaves the chain, and then the channel.
+    block(&fixture, Some(1), 2, &[]).await;
+    assert_eq!(show(&fixture, deep(30, 3)).await, Err(VoucherResult::AboveDeposit(amount(10))));
+    block(&fixture, Some(0), 3, &[]).await;
+    assert_eq!(show(&fixture, deep(20, 2)).await, Err(VoucherResult::UnknownChannel), "not even again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_equal_vouchers_at_once_one_wins() {
+    let fixture = open(1000).await;
+    for round in 1..=8_u64 {
+        let shown = (1..=16).map(|request| {
+            let store = fixture.store.clone();
+            tokio::spawn(async move { store.accept_voucher(voucher(round * 10, 10, request)).await.unwrap() })
+        });
+        let mut first = 0;
+        for task in shown.collect::<Vec<_>>() {
+            match task.await.unwrap() {
+                VoucherResult::Granted(grant) => first += u64::from(grant.first),
+                VoucherResult::Used(account) => assert_eq!(account, self::account(round * 10, round * 10)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(first, 1);
+    }
+}
+
+/// What a channel's account must be, step by step.
+#[derive(Default)]
+struct Model {
+    ceiling: u64,
+    spent: u64,
+    granted: std::collections::BTreeMap<u64, u8>,
+}
+
+#[derive(Clone, Debug)]
+enum Move {
+    Show { ceiling: u64, price: u64, request: u8 },
+    Together { ceiling: u64, prices: Vec<u64> },
+    Restart,
+}
+
+fn any_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        6 => (1..60_u64, 1..12_u64, 0..4_u8)
+            .prop_map(|(ceiling, price, request)| Move::Show { ceiling, price, request }),
+        2 => (1..60_u64, prop::collection::vec(1..12_u64, 2..5))
+            .prop_map(|(ceiling, prices)| Move::Together { ceiling, prices }),
+        1 => Just(Move::Restart),
+    ]
+}
+
+impl Model {
+    fn show(&mut self, ceiling: u64, price: u64, request: u8, said: &VoucherResult) {
+        let account = account(self.ceiling, self.spent);
+        if let Some(known) = self.granted.get(&ceiling) {
+            match said {
+                VoucherResult::Granted(grant) => assert!(*known == request && !grant.first),
+                other => assert!(*known != request && *other == VoucherResult::Used(account), "{other:?}"),
+            }
+        } else if ceiling > 50 {
+            assert_eq!(*said, VoucherResult::AboveDeposit(amount(50)));
+        } else if ceiling > self.ceiling && ceiling >= self.spent + price {
+            assert!(matches!(said, VoucherResult::Granted(grant) if grant.first), "{said:?}");
+            (self.ceiling, self.spent) = (ceiling, self.spent + price);
+            self.granted.insert(ceiling, request);
+        } else {
+            assert_eq!(*said, VoucherResult::TooLow(account));
+        }
+        assert!(self.spent <= self.ceiling);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn accounts_are_right_under_interleavings_and_restarts(moves in prop::collection::vec(any_move(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut fixture = open(50).await;
+            let mut model = Model::default();
+            for step in moves {
+                match step {
+                    Move::Show { ceiling, price, request } => {
+                        let said = fixture.store.accept_voucher(voucher(ceiling, price, request)).await.unwrap();
+                        model.show(ceiling, price, request, &said);
+                    }
+                    Move::Together { ceiling, prices } => {
+                        let tasks: Vec<_> = prices
+                            .iter()
+                            .zip(100_u8..)
+                            .map(|(price, request)| {
+                                let (store, new) = (fixture.store.clone(), voucher(ceiling, *price, request));
+                                tokio::spawn(async move { store.accept_voucher(new).await.unwrap() })
+                            })
+                            .collect();
+                        let mut said = Vec::new();
+                        for (task, (price, request)) in tasks.into_iter().zip(prices.into_iter().zip(100_u8..)) {
+                            said.push((price, request, task.await.unwrap()));
+                        }
+                        // Whoever won came first; a refusal for want of money may have come before it.
+                        let won = |said: &VoucherResult| matches!(said, VoucherResult::Granted(grant) if grant.first);
+                        assert!(said.iter().filter(|(_, _, said)| won(said)).count() <= 1);
+                        said.sort_by_key(|(_, _, said)| match said {
+                            VoucherResult::TooLow(_) => 0,
+                            other if won(other) => 1,
+                            _ => 2,
+                        });
+                        for (price, request, said) in &said {
+                            model.show(ceiling, *price, *request, said);
+                        }
+                    }
+                    Move::Restart => fixture.reopen().await,
+                }
+                let rows = fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap();
+                let known = rows.first().map(|row| row.account).unwrap_or_default();
+                assert_eq!(known, account(model.ceiling, model.spent));
+            }
+        });
+    }
+}

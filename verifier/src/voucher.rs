@@ -1,0 +1,225 @@
+//! Channels' vouchers as proofs: what one look at the index says of one, and the grant.
+
+use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
+use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
+use salt402_store::{NewVoucher, VoucherAccount, VoucherGrant, VoucherResult};
+use tokio::time::Instant;
+
+use crate::grant::{limited, pending};
+use crate::judge;
+use crate::verifier::{internal, now_ms};
+use crate::{ChainPolicy, Verifier};
+
+impl Verifier {
+    /// One look at a voucher, and the grant if it is to be.
+    pub(crate) async fn attempt_voucher(
+        &self,
+        request: &VerifyRequest,
+        voucher: &Voucher,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+    ) -> Result<Verdict, Problem> {
+        let new = match self.new_voucher(request, voucher, quote, chain) {
+            Ok(new) => new,
+            Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
+        };
+        let seen = self.store().look_at_voucher(&new).await.map_err(internal)?;
+        let VoucherResult::Granted(grant) = seen else { return Ok(refused(&seen, &new, chain)) };
+        if request.again_only && grant.first {
+            let detail = "the voucher was not used for this request yet, and is not now".into();
+            return Ok(pending(chain, 1, Code::AddressLimited, detail));
+        }
+        if !request.claim {
+            return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });
+        }
+        // The same request is always answered, whatever the limits.
+        let account = (chain.chain, grant.descriptor.payer);
+        let admission = if grant.first {
+            let admitted = self.accounts().admit(account, grant.payment, Instant::now());
+            admitted.map_err(|(code, wait)| limited(code, wait))?
+        } else {
+            None
+        };
+        let result = self.store().accept_voucher(new.clone()).await;
+        if !matches!(&result, Ok(VoucherResult::Granted(grant)) if grant.first) {
+            self.withdraw(admission);
+        }
+        let result = result.map_err(internal)?;
+        metrics::counter!("salt402_voucher_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(&result))
+            .increment(1);
+        let VoucherResult::Granted(grant) = result else { return Ok(refused(&result, &new, chain)) };
+        if grant.first {
+            metrics::counter!("salt402_claims_total").increment(1);
+        }
+        let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms });
+        Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
+    }
+
+    /// What is asked of the store, or what is wrong with the voucher whatever stands there.
+    fn new_voucher(
+        &self,
+        request: &VerifyRequest,
+        voucher: &Voucher,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+    ) -> Result<NewVoucher, (Code, String)> {
+        let Some(contract) = chain.channels else {
+            return Err((
+                Code::VoucherNotAccepted,
+                format!("no vouchers are taken on {}: pay on chain", chain.chain),
+            ));
+        };
+        if request.usage.is_some() {
+            let detail =
+                "one payment pays for several requests here, and a voucher for one: pay on chain".into();
+            return Err((Code::VoucherNotAccepted, detail));
+        }
+        let Some(signer) = voucher.signer(chain.chain, contract) else {
+            let detail = format!(
+                "this is no signature that {contract} takes: r, s and v in 65 bytes, with a low s and v of 27 or 28"
+            );
+            return Err((Code::VoucherInvalid, detail));
+        };
+        let asked = &request.requirement;
+        let now = now_ms();
+        let limits = chain.claim_limits(asked.asset);
+        let depth = chain.confirmations_for(asked.asset, voucher.ceiling);
+        // Where it is limited how much may be granted before it is final, the deposit must be.
+        let capped = if limits.exposure.is_some() { chain.final_at } else { 0 };
+        Ok(NewVoucher {
+            chain: chain.chain,
+            contract,
+            voucher: *voucher,
+            signer,
+            payee: asked.payee,
+            asset: asked.asset,
+            price: self.price(request, quote, chain, now / 1000)?,
+            request: asked.request_digest,
+            claimant: request.claimant.clone(),
+            confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
+            after_loss: limits.after_loss,
+            now_ms: now,
+        })
+    }
+
+    /// The quote's price while it lives, else that of the moment.
+    fn price(
+        &self,
+        request: &VerifyRequest,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+        now: u64,
+    ) -> Result<Amount, (Code, String)> {
+        let Some(quote) = quote else { return Ok(request.requirement.amount) };
+        let terms = judge::quoted(&request.requirement, quote, chain)?;
+        let lives = now <= quote.expires_at.saturating_add(self.policy().clock_skew.as_secs());
+        Ok(if lives { terms.amount } else { request.requirement.amount })
+    }
+}
+
+/// Why not, in words.
+fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
+    let no = |code, detail: String| Verdict::Rejected { code, detail };
+    match result {
+        VoucherResult::Granted(_) | VoucherResult::UnknownChannel => pending(
+            chain,
+            1,
+            Code::ChannelNotSeen,
+            format!("no channel {} of {} has been seen on {} yet", new.voucher.channel, new.contract, chain.chain),
+        ),
+        VoucherResult::NoSigner => no(
+            Code::SignerRequired,
+            "the channel names no key that signs its vouchers, and a payer can be a contract that changes its mind: open \
+             one with a signer"
+                .into(),
+        ),
+        VoucherResult::WrongSigner(signer) => no(
+            Code::VoucherInvalid,
+            format!("the voucher was signed by {}, the channel's vouchers are signed by {signer}", new.signer),
+        ),
+        VoucherResult::WrongPayee(payee) => {
+            no(Code::WrongPayee, format!("the channel pays {payee}, not {}", new.payee))
+        }
+        VoucherResult::WrongAsset(asset) => {
+            no(Code::WrongAsset, format!("the channel is in {asset}, not {}", new.asset))
+        }
+        VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),
+        VoucherResult::Exiting(exit_at) => no(
+            Code::ChannelExiting,
+            format!("the channel's payer leaves at {exit_at}: top it up, which cancels the exit, or open another"),
+        ),
+        VoucherResult::AboveDeposit(deposit) => no(
+            Code::VoucherAboveDeposit,
+            format!("{} is signed and {deposit} was deposited: top the channel up", new.voucher.ceiling),
+        ),
+        VoucherResult::TooShallow { needed, .. } if *needed == u64::MAX => {
+            let detail = "a payment of this payer was granted on and left the chain; nothing of it is granted until it \
+                          is back, or the operator has settled it; do not sign again"
+                .into();
+            pending(chain, u64::MAX, Code::PayerRefused, detail)
+        }
+        VoucherResult::TooShallow { confirmations, needed } => pending(
+            chain,
+            needed.saturating_sub(*confirmations),
+            Code::AwaitingConfirmations,
+            format!(
+                "the deposits that cover the voucher need {needed} confirmations, the channel's opening has \
+                 {confirmations}: do not sign again, show the same voucher"
+            ),
+        ),
+        VoucherResult::Used(account) => {
+            no(Code::VoucherUsed, format!("the voucher was used for another request; {}", next(account, new)))
+        }
+        VoucherResult::TooLow(account) => {
+            no(Code::VoucherTooLow, format!("{} is signed; {}", new.voucher.ceiling, next(account, new)))
+        }
+    }
+}
+
+/// What to sign next. Clients read it, so its form stays.
+fn next(account: &VoucherAccount, new: &NewVoucher) -> String {
+    let VoucherAccount { ceiling, spent } = account;
+    let above = ceiling.checked_add(Amount::ONE);
+    let least = spent.checked_add(new.price).max(above);
+    let least = least.map_or_else(|| "more than there is".to_owned(), |least| least.to_string());
+    format!("highest={ceiling} spent={spent} price={} next={least}", new.price)
+}
+
+fn outcome(result: &VoucherResult) -> &'static str {
+    match result {
+        VoucherResult::Granted(grant) if grant.first => "first",
+        VoucherResult::Granted(_) => "again",
+        VoucherResult::UnknownChannel => "not_on_chain",
+        VoucherResult::NoSigner
+        | VoucherResult::WrongSigner(_)
+        | VoucherResult::WrongPayee(_)
+        | VoucherResult::WrongAsset(_) => "stranger",
+        VoucherResult::Closed => "closed",
+        VoucherResult::Exiting(_) => "exiting",
+        VoucherResult::AboveDeposit(_) => "above_deposit",
+        VoucherResult::TooShallow { .. } => "too_shallow",
+        VoucherResult::Used(_) => "used",
+        VoucherResult::TooLow(_) => "too_low",
+    }
+}
+
+/// A grant as a payment: through the channels contract, for the channel as its reference, in the block of its opening.
+fn view(new: &NewVoucher, grant: &VoucherGrant) -> PaymentView {
+    PaymentView {
+        payment_id: grant.payment,
+        chain: new.chain,
+        transaction: grant.opening.transaction,
+        contract: new.contract,
+        reference: new.voucher.channel,
+        payer: grant.descriptor.payer,
+        payee: grant.descriptor.payee,
+        asset: grant.descriptor.asset,
+        amount: grant.price,
+        block_number: grant.opening.block_number,
+        block_hash: grant.opening.block_hash,
+        block_timestamp: grant.opening.block_timestamp,
+        confirmations: grant.opening.confirmations,
+        canonical: true,
+        claimed: grant.claimed_at_ms.is_some(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Vouchers by a verifier over a real store: signed by another program, accepted once, refused with what to sign next.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+mod shop;
+
+use alloy_primitives::address;
+use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_protocol::{
+    Address, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Code, Descriptor, Proof,
+};
+use salt402_store::{Batch, Block, Cursor, Placed};
+use shop::{CHAIN, Operator, PAYEE, Shop, granted, operator, proof, units};
+
+const CHANNELS: Address = Address::repeat_byte(0x11);
+const CHANNEL: B256 = B256::repeat_byte(0x22);
+/// Anvil's first account, whose key signed what is below by `cast wallet sign --data`.
+const SIGNER: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+
+const SIGNED_200: &str = "0x425228fcbaebfaa7bd775b425d3fe1abe4ec106758bdaaf291a65249a978010b0994df843a924fc7652d727d16dbae0ba395bf4f074cecc6069fbecfcf88ef821c";
+const SIGNED_300: &str = "0x12d37fe1e5839f002e7c7451d20db6f4e292bc26c516159f57eb1e26787a1e4331f8bc6c5536b553a00eaa92b50789372bee97ac99ae5244a36a650f5845b0251b";
+const SIGNED_2000: &str = "0x0e5760647ef9925fae5e38be85a2251fe223737b9a22306e210f69454c1673201278be4275e078e5650d582ed630186235fd76d0c46a19cd614bf443d8b8634a1b";
+/// A ceiling of 300 by anvil's second account.
+const SIGNED_BY_ANOTHER: &str = "0xffce1891ad8b721f584a6c159eda49ecb7234651e35f29567f7964d30607fdae4a34f072ab8dcfdbe8ea15966d5f52568550ab60e22bd238f3cd4958eb298e271b";
+
+fn followed() -> Operator {
+    let mut operator = operator();
+    operator.chain.channels = Some(CHANNELS);
+    operator
+}
+
+/// A channel with 1,000 in it, in block 1.
+async fn open(shop: &Shop, signer: Option<Address>) {
+    let descriptor = Descriptor {
+        payer: Address::repeat_byte(1),
+        payee: PAYEE,
+        asset: Asset::Native,
+        signer,
+        claimer: None,
+        exit_delay: 900,
+        salt: B256::ZERO,
+    };
+    happen(shop, ChannelChange::Opened { descriptor, deposit: units(1000) }).await;
+}
+
+/// A block upon the chain in which something happens to the channel.
+async fn happen(shop: &Shop, change: ChannelChange) {
+    let expected = shop.store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    let (parent_number, parent_hash) = expected.map_or((0, B256::ZERO), |at| (at.number, at.hash));
+    let (number, hash) = (parent_number + 1, B256::repeat_byte(0x80 + parent_number as u8));
+    let event = ChannelEvent {
+        id: ChannelEventId(hash),
+        chain: CHAIN,
+        contract: CHANNELS,
+        transaction: hash,
+        channel: CHANNEL,
+        change,
+    };
+    let mut batch = Batch {
+        chain: CHAIN,
+        expected,
+        keep_through: None,
+        blocks: vec![Block { number, hash, parent_hash, timestamp: 1_700_000_000 }],
+        payments: Vec::new(),
+        cursor: Cursor { number, hash },
+        head: number,
+        prune_below: None,
+        beside: Default::default(),
+        undecoded: Vec::new(),
+    };
+    batch.beside.channels.push(Placed { what: event, block_number: number, block_hash: hash });
+    shop.store.apply(batch).await.unwrap();
+}
+
+fn voucher(ceiling: u64, signature: &str, request: u8, price: u64) -> VerifyRequest {
+    let proof_text = format!("voucher:{CHANNEL}:{ceiling}:{signature}");
+    VerifyRequest { proof: proof_text.parse::<Proof>().unwrap(), ..proof(1, request, price) }
+}
+
+async fn show(shop: &Shop, request: &VerifyRequest) -> Result<bool, Code> {
+    granted(shop.verifier.verify(request).await)
+}
+
+#[tokio::test]
+async fn a_voucher_pays_for_one_request_and_the_next_is_told_what_to_sign() {
+    let operator = followed();
+    let mut shop = Shop::open(&operator).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    assert_eq!(show(&shop, &first).await, Err(Code::ChannelNotSeen));
+    open(&shop, Some(SIGNER)).await;
+    let unclaimed = VerifyRequest { claim: false, ..first.clone() };
+    let seen = shop.verifier.verify(&unclaimed).await.unwrap();
+    assert!(matches!(seen, Verdict::Accepted { claim: None, .. }), "{seen:?}");
+    let again_only = VerifyRequest { again_only: true, ..first.clone() };
+    assert_eq!(show(&shop, &again_only).await, Err(Code::AddressLimited));
+
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    shop.restart(&operator).await;
+    assert_eq!(show(&shop, &first).await, Ok(false));
+    assert_eq!(show(&shop, &again_only).await, Ok(false));
+    assert_eq!(show(&shop, &voucher(200, SIGNED_200, 2, 150)).await, Err(Code::VoucherUsed));
+    let refused = shop.verifier.verify(&voucher(300, SIGNED_300, 2, 151)).await.unwrap();
+    let Verdict::Rejected { code: Code::VoucherTooLow, detail } = refused else { panic!("{refused:?}") };
+    assert!(detail.ends_with("highest=200 spent=150 price=151 next=301"), "{detail}");
+    assert_eq!(show(&shop, &voucher(300, SIGNED_300, 2, 150)).await, Ok(true));
+    assert_eq!(show(&shop, &voucher(2000, SIGNED_2000, 3, 1)).await, Err(Code::VoucherAboveDeposit));
+
+    let Verdict::Accepted { payment, .. } = shop.verifier.verify(&first).await.unwrap() else { panic!() };
+    assert_eq!((payment.contract, payment.reference, payment.amount), (CHANNELS, CHANNEL, units(150)));
+    assert_eq!((payment.payer, payment.payee, payment.block_number), (Address::repeat_byte(1), PAYEE, 1));
+    happen(&shop, ChannelChange::ExitRequested { exit_at: 1_700_001_000, amount: None }).await;
+    assert_eq!(show(&shop, &voucher(2000, SIGNED_2000, 3, 1)).await, Err(Code::ChannelExiting));
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+}
+
+#[tokio::test]
+async fn what_the_channel_s_key_did_not_sign_for_this_server_is_refused() {
+    let shop = Shop::open(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    let wrong = [
+        voucher(300, SIGNED_BY_ANOTHER, 1, 10),
+        voucher(301, SIGNED_300, 1, 10),
+        voucher(300, &format!("{}01", &SIGNED_300[..130]), 1, 10),
+    ];
+    for request in &wrong {
+        assert_eq!(show(&shop, request).await, Err(Code::VoucherInvalid), "{}", request.proof);
+    }
+    let mut other = voucher(300, SIGNED_300, 1, 10);
+    other.requirement.payee = Address::repeat_byte(9);
+    assert_eq!(show(&shop, &other).await, Err(Code::WrongPayee));
+    let mut other = voucher(300, SIGNED_300, 1, 10);
+    other.requirement.asset = Asset::Token(Address::repeat_byte(9));
+    assert_eq!(show(&shop, &other).await, Err(Code::WrongAsset));
+    let mut deep = voucher(300, SIGNED_300, 1, 10);
+    deep.requirement.confirmations = Some(2);
+    assert_eq!(show(&shop, &deep).await, Err(Code::AwaitingConfirmations));
+    assert!(shop.store.vouchers(CHAIN, CHANNELS).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_channel_without_a_key_and_a_chain_without_channels_are_refused() {
+    let shop = Shop::open(&followed()).await;
+    open(&shop, None).await;
+    assert_eq!(show(&shop, &voucher(300, SIGNED_300, 1, 10)).await, Err(Code::SignerRequired));
+    let shop = Shop::open(&operator()).await;
+    open(&shop, Some(SIGNER)).await;
+    assert_eq!(show(&shop, &voucher(300, SIGNED_300, 1, 10)).await, Err(Code::VoucherNotAccepted));
+}
