@@ -56,6 +56,11 @@ pub enum VoucherResult {
     WrongPayee(Address),
     /// The channel is in another asset.
     WrongAsset(Asset),
+    /// The chain is halted until the operator acts.
+    Halted,
+    /// The channel was opened before the database was restored from a backup: what was used of it since the backup was
+    /// taken is not known.
+    BeforeRestore,
     /// The channel is closed.
     Closed,
     /// The payer leaves at this time, in seconds since 1970 UTC, or later.
@@ -247,6 +252,9 @@ impl NewVoucher {
         opening: &Opening,
         connection: &mut SqliteConnection,
     ) -> Result<Option<VoucherResult>, StoreError> {
+        if let Some(refusal) = self.withheld(opening, connection).await? {
+            return Ok(Some(refusal));
+        }
         if state.closed {
             return Ok(Some(VoucherResult::Closed));
         }
@@ -276,6 +284,26 @@ impl NewVoucher {
         };
         let shallow = VoucherResult::TooShallow { confirmations: opening.confirmations, needed };
         Ok((self.voucher.ceiling > deep).then_some(shallow))
+    }
+
+    /// What keeps every new grant back, whatever the channel is.
+    async fn withheld(
+        &self,
+        opening: &Opening,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<VoucherResult>, StoreError> {
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = $1 AND h.resolved_at_ms IS NULL) AS halted,
+                    $2 < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore",
+        )
+        .bind(chain_id(self.chain))
+        .bind(bound(opening.block_timestamp))
+        .fetch_one(connection)
+        .await?;
+        if row.flag("before_restore")? {
+            return Ok(Some(VoucherResult::BeforeRestore));
+        }
+        Ok(row.flag("halted")?.then_some(VoucherResult::Halted))
     }
 
     /// All that was deposited up to a block.

@@ -9,7 +9,9 @@ use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Descriptor, RequestDigest,
     U256, Voucher,
 };
-use salt402_store::{NewVoucher, Placed, VoucherAccount, VoucherResult};
+use salt402_store::{
+    HaltKind, NewVoucher, Options, Placed, Store, VoucherAccount, VoucherResult, backup, restore,
+};
 use support::{CHAIN, Fixture, child, genesis, numbered};
 
 const CONTRACT: Address = Address::repeat_byte(0xcc);
@@ -293,4 +295,42 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn nothing_new_is_granted_on_a_chain_that_is_halted_and_what_was_granted_is_found_again() {
+    let fixture = open(100).await;
+    assert!(
+        matches!(granted(&fixture, voucher(10, 10, 1)).await, VoucherResult::Granted(grant) if grant.first)
+    );
+    fixture.store.halt(CHAIN, HaltKind::Fork, 12).await.unwrap();
+    assert_eq!(granted(&fixture, voucher(20, 10, 2)).await, VoucherResult::Halted);
+    assert!(
+        matches!(granted(&fixture, voucher(10, 10, 1)).await, VoucherResult::Granted(grant) if !grant.first)
+    );
+}
+
+/// A backup does not know the vouchers that were accepted after it was taken; accepted again, they would pay twice.
+#[tokio::test]
+async fn after_a_restore_no_voucher_of_a_channel_from_before_it_is_taken() {
+    let fixture = open(100).await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    assert!(matches!(granted(&fixture, voucher(10, 10, 1)).await, VoucherResult::Granted(_)));
+    backup(&support::options(&fixture.directory).path, &copy, |_, _| {}).await.unwrap();
+    assert!(matches!(granted(&fixture, voucher(20, 10, 2)).await, VoucherResult::Granted(_)));
+    let database = folder.path().join("new.db");
+    restore(&copy, &database, std::time::Duration::ZERO).await.unwrap();
+    let restored = Store::open(Options::new(&database)).await.unwrap();
+    let again = restored.accept_voucher(voucher(20, 10, 3)).await.unwrap();
+    assert_eq!(again, VoucherResult::BeforeRestore);
+    let known = restored.accept_voucher(voucher(10, 10, 1)).await.unwrap();
+    assert!(
+        matches!(known, VoucherResult::Granted(grant) if !grant.first),
+        "what the copy has is found again"
+    );
+}
+
+async fn granted(fixture: &Fixture, voucher: NewVoucher) -> VoucherResult {
+    fixture.store.accept_voucher(voucher).await.unwrap()
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::grant::{limited, pending};
 use crate::judge;
-use crate::verifier::{internal, now_ms};
+use crate::verifier::{chain_halted, internal, now_ms};
 use crate::{ChainPolicy, Verifier};
 
 impl Verifier {
@@ -143,6 +143,13 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         VoucherResult::WrongAsset(asset) => {
             no(Code::WrongAsset, format!("the channel is in {asset}, not {}", new.asset))
         }
+        VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
+        VoucherResult::BeforeRestore => no(
+            Code::PaymentBeforeRestore,
+            "the server was restored from a backup after the channel was opened, and what was used of it before then is \
+             not known: open another"
+                .into(),
+        ),
         VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),
         VoucherResult::Exiting(exit_at) => no(
             Code::ChannelExiting,
@@ -194,6 +201,8 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongSigner(_)
         | VoucherResult::WrongPayee(_)
         | VoucherResult::WrongAsset(_) => "stranger",
+        VoucherResult::Halted => "halted",
+        VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::Closed => "closed",
         VoucherResult::Exiting(_) => "exiting",
         VoucherResult::AboveDeposit(_) => "above_deposit",

@@ -145,6 +145,7 @@ mod tests {
             network: "citrate".into(),
             contract: Address::repeat_byte(0xc0),
             other_contracts: Vec::new(),
+            channels: None,
             confirmations: 1,
             depths: Vec::new(),
             final_at: 101,
