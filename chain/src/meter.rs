@@ -28,28 +28,28 @@ impl Meter {
     /// Units that may be spent now, where there is a limit.
     pub(crate) fn budget(&self, left: Option<u64>) {
         if let Some(left) = left {
-            self.gauge("salt402_node_budget_units", left);
+            metrics::gauge!("salt402_node_budget_units", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(left as f64);
         }
     }
 
     /// Whether the node may be asked, and whether it was put out for good reason.
     pub(crate) fn state(&self, up: bool, ejected: bool) {
-        self.gauge("salt402_node_up", up.into());
-        self.gauge("salt402_node_ejected", ejected.into());
+        metrics::gauge!("salt402_node_up", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(f64::from(u8::from(up)));
+        metrics::gauge!("salt402_node_ejected", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(f64::from(u8::from(ejected)));
     }
 
     /// The newest block that the node has shown.
     pub(crate) fn head(&self, number: u64) {
-        self.gauge("salt402_node_head_block", number);
+        metrics::gauge!("salt402_node_head_block", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(number as f64);
     }
 
     /// Answers of this node that others did not confirm.
     pub(crate) fn disagreed(&self) {
         metrics::counter!("salt402_node_disagreements_total", "chain" => self.chain.clone(), "node" => self.node.clone())
             .increment(1);
-    }
-
-    fn gauge(&self, name: &'static str, value: u64) {
-        metrics::gauge!(name, "chain" => self.chain.clone(), "node" => self.node.clone()).set(value as f64);
     }
 }
