@@ -33,7 +33,9 @@ async fn secrets_are_in_no_output() {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
     let hook = salt402_tests::free_port();
     let sections = format!("[webhook]\nurl = \"http://127.0.0.1:{hook}/{IN_HOOK}\"\n");
-    stack.configure(&StackOptions { sections, ..Default::default() });
+    // The payer loses a payment below and pays again.
+    let chain = "[chains.local.policy]\nafter_loss = \"ignore\"".into();
+    stack.configure(&StackOptions { sections, chain, ..Default::default() });
     let text = std::fs::read_to_string(stack.config()).unwrap();
     let node = format!("rpc = \"{}", stack.anvil.http());
     let upstream = format!("upstream = \"{}\"\n", stack.upstream.url());
