@@ -75,6 +75,8 @@ impl Store {
         chain: ChainId,
         transaction: B256,
     ) -> Result<Vec<IndexedPayment>, StoreError> {
+        // Nothing below waits for another task, so a caller that asks again and again would let no other one run.
+        tokio::task::coop::consume_budget().await;
         let key = (chain, transaction);
         let ticket = match self.recent().look(&key) {
             Look::Known(payments) => return Ok(payments),
