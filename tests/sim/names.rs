@@ -85,6 +85,8 @@ fn a_payment_has_one_name_live_and_back_filled_by_receipt_and_after_a_reorganiza
         // Live, one block at a time; then moved to other blocks; then back-filled, in ranges of any size.
         let mut scene = scene();
         scene.profile.logs_range = rng.between(1, 9);
+        // All blocks are replaced at once, and none of them may be final by then.
+        scene.profile.finality_depth = 8;
         let genesis = scene.genesis();
         scene.play(async |stage| {
             stage.arrive().await;
