@@ -92,7 +92,7 @@ impl SimNode {
 
     fn is_short(&self, query: &LogQuery, hash: B256, logs: &[Log]) -> bool {
         let due = |block: &std::sync::Arc<Block>| {
-            indexed_logs(block).iter().filter(|due| due.log.contract == query.contract).count()
+            indexed_logs(block).iter().filter(|due| query.matches(due.log.contract, &due.log.content)).count()
         };
         self.shared.world().get(hash).is_some_and(|block| logs.len() < due(block))
     }
