@@ -99,6 +99,7 @@ impl Step for Batch {
 impl Batch {
     /// Takes everything above a height off the chain; returns the number of payment rows.
     fn undo(&self, connection: &Connection, height: u64) -> Result<u64, StoreError> {
+        exposure::note_undone(connection, self.chain, height, self.cursor.number)?;
         connection
             .prepare_cached(
                 "UPDATE blocks SET canonical = FALSE WHERE chain_id = ?1 AND number > ?2 AND canonical",

@@ -33,7 +33,8 @@ pub struct Exposure {
 
 impl Store {
     /// Notes the grants of a chain that are not final and were made when no limit was set, so that a limit counts
-    /// them too. For the start of whoever sets a limit; doing it again changes nothing.
+    /// them too, and from now on those that are not final any more after a reorganization. For the start of whoever
+    /// sets a limit; doing it again changes nothing.
     pub async fn note_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
         send(self.jobs(), Note { chain, final_at }).await
     }
@@ -186,6 +187,29 @@ fn add(one: Amount, other: Amount) -> Amount {
     Amount(one.0.saturating_add(other.0))
 }
 
+/// Notes the grants that were final, or were made when no limit was set, and are not final any more once everything
+/// above a height has left the chain and the index stands at another: those above it, which may be mined again, and
+/// those below, if the chain becomes shorter. Before the blocks leave. Where no limit was ever set, nothing is noted.
+pub(crate) fn note_undone(
+    connection: &Connection,
+    chain: ChainId,
+    height: u64,
+    cursor: u64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
+             SELECT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, p.block_number
+             FROM chains c CROSS JOIN payments p CROSS JOIN claims k
+             WHERE c.chain_id = ?1 AND c.final_at > 0
+               AND p.chain_id = c.chain_id AND p.canonical AND p.block_number > MIN(?2, ?3 + 1 - c.final_at)
+               AND k.payment_id = p.payment_id
+             ON CONFLICT (chain_id, payer, asset, payment_id) DO NOTHING",
+        )?
+        .execute([chain_id(chain), bound(height), bound(cursor)])?;
+    Ok(())
+}
+
 /// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
 /// after payments came that may be lost ones.
 pub(crate) fn follow(connection: &Connection, chain: ChainId, above: Option<u64>) -> Result<(), StoreError> {
@@ -215,6 +239,12 @@ impl Write for Note {
     }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        // Of several that set limits, the one that waits longest counts.
+        sqlx::query("UPDATE chains SET final_at = MAX(final_at, $2) WHERE chain_id = $1")
+            .bind(chain_id(self.chain))
+            .bind(bound(self.final_at))
+            .execute(transaction.connection())
+            .await?;
         let on_chain = sqlx::query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
              SELECT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, p.block_number

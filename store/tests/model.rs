@@ -112,6 +112,8 @@ struct Model {
     settled: BTreeSet<u64>,
     /// Payments that count against a limit while they are on the chain and not final.
     noted: BTreeSet<u64>,
+    /// Whether somebody set a limit, so that reorganizations note what is not final any more.
+    limited: bool,
     resolved: usize,
 }
 
@@ -168,6 +170,11 @@ impl Model {
     /// Goes over to another chain, keeping `kept` blocks; returns what must be reported.
     fn switch(&mut self, path: Vec<usize>, kept: Option<usize>) -> Applied {
         let mut applied = Applied::default();
+        if let Some(kept) = kept.filter(|_| self.limited) {
+            let now_open = kept.min((path.len() + 1).saturating_sub(FINAL_AT as usize));
+            let payments = self.chain[now_open..].iter().flat_map(|block| &self.blocks[*block].0.payments);
+            self.noted.extend(payments.filter(|payment| self.claims.contains_key(payment)));
+        }
         if let Some(kept) = kept {
             for block in &self.chain[kept..] {
                 for payment in &self.blocks[*block].0.payments {
@@ -341,6 +348,7 @@ impl Run {
                     })
                     .collect();
                 model.noted.extend(open);
+                model.limited = true;
             }
             Step::Twice { pick } => {
                 let paid: Vec<u64> =

@@ -162,3 +162,27 @@ async fn a_payment_that_left_the_chain_serves_no_further_request() {
     fixture.apply(Some(0), &one).await.unwrap();
     assert!(first(fixture.store.claim(used(1, 2, 3)).await.unwrap()));
 }
+
+#[tokio::test]
+async fn what_was_final_and_is_mined_again_counts_against_a_limit() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[0], FINAL_AT).await;
+    fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap();
+    let most = sum(&[0]);
+    assert!(first(fixture.store.claim(limited(0, U256::ZERO)).await.unwrap()), "it is final");
+    let again = child(genesis(), 77, &[0, 6]);
+    fixture.apply(Some(0), &[again]).await.unwrap();
+    let exposed = fixture.store.claim(limited(6, most)).await.unwrap();
+    assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: amount(0) });
+}
+
+#[tokio::test]
+async fn what_was_final_counts_against_a_limit_when_the_chain_became_shorter() {
+    let fixture = Fixture::new().await;
+    let blocks = chain(&fixture, &[0], FINAL_AT + 1).await;
+    fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap();
+    assert!(first(fixture.store.claim(limited(0, U256::ZERO)).await.unwrap()), "it is final");
+    fixture.apply(Some(1), &[child(blocks[0].block, 77, &[6])]).await.unwrap();
+    let exposed = fixture.store.claim(limited(6, sum(&[6]))).await.unwrap();
+    assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: amount(0) });
+}

@@ -15,8 +15,12 @@ impl Verifier {
 
     /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
     pub async fn tend(&self) -> Result<(), StoreError> {
-        for policy in self.policies().filter(|policy| policy.caps()) {
+        for policy in self.policies() {
+            // Reorganizations note grants whether or not there is a limit.
             self.store().sweep_exposures(policy.chain, policy.final_at).await?;
+            if !policy.caps() {
+                continue;
+            }
             let exposures = self.store().exposures(policy.chain, policy.final_at).await?;
             // As many series as there are limits, whatever is paid with.
             for cap in &policy.exposure {
