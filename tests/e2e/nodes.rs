@@ -132,3 +132,26 @@ async fn nodes_that_contradict_themselves_are_refused_by_name() {
         assert!(!told.contains("an-inline-secret"), "a secret is repeated: {told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_names_every_node_and_what_it_is_for_without_its_key() {
+    let stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    let nodes = "[[chains.local.nodes]]\nrpc = \"https://one.example/v1/a-key-in-a-path\"\n\
+                 [[chains.local.nodes]]\nrpc = \"https://two.example\"\nrole = \"fallback\"\n";
+    stack.configure(&StackOptions { nodes: nodes.into(), ..Default::default() });
+    let output = std::process::Command::new(stack.binary())
+        .args(["config", "check", "--config"])
+        .arg(stack.config())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("node ")).collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].starts_with("node one.example, polled every"), "{told}");
+    assert!(
+        lines[1].starts_with("node two.example, ") && lines[1].ends_with("asked while the others fail"),
+        "{told}"
+    );
+    assert!(!told.contains("a-key-in-a-path"), "{told}");
+}

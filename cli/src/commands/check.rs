@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use salt402_chain::Completeness;
+use salt402_chain::{Completeness, Role};
 
 use super::explain;
 use crate::config::{Config, explain_source, verifier_token};
@@ -20,7 +20,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     println!("  database {}", config.database().display());
     for chain in &chains {
         let profile = &chain.profile;
-        println!("  follow {} ({})", profile.name, profile.chain_id,);
+        println!("  follow {} ({})", profile.name, profile.chain_id);
         for source in &chain.sources {
             println!("    {}", explain_source(source));
         }
@@ -30,7 +30,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         for (endpoint, role) in &chain.nodes.endpoints {
             let heads =
                 if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
-            println!("    {role:?} node {endpoint:?}, {heads}polled every {} ms", profile.poll_ms);
+            // Never the address itself, which may hold a key.
+            let reserve = if matches!(role, Role::Fallback) { ", asked while the others fail" } else { "" };
+            println!("    node {}, {heads}polled every {} ms{reserve}", endpoint.label(), profile.poll_ms);
         }
         println!(
             "    {} of {} nodes must say the same; logs of new blocks are {}",
