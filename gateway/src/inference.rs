@@ -64,7 +64,7 @@ struct Bid {
 /// An answer of a model, for a payment
 #[utoipa::path(post, path = "/v1/inference", tag = "inference", request_body = InferenceRequest,
     params(
-        ("X-Payment-Proof" = Option<Proof>, Header, description = "The hash of the transaction that paid. Left out, the answer is a 402 that says how to pay."),
+        ("X-Payment-Proof" = Option<Proof>, Header, description = "The hash of the transaction that paid, or another proof. Left out, the answer is a 402 that says how to pay."),
         ("X-Payment-Quote" = Option<QuoteId>, Header, description = "The id of the quote that was paid."),
         ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
     responses((status = 200, description = "The answer. The same request with the same proof gets it again.",

@@ -58,7 +58,7 @@ pub struct QuoteResponse {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
-    /// The transaction that is said to have paid, or a channel's voucher.
+    /// The transaction that is said to have paid, the nonce of what was signed, or a channel's voucher.
     pub proof: Proof,
     /// The id of the quote that was paid; its price counts, not that of `requirement`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ pub mod details;
 pub mod foreign;
 pub mod money;
 pub mod network;
+pub mod nonce;
 pub mod object;
 #[cfg(feature = "openapi")]
 pub mod openapi;
@@ -34,6 +35,7 @@ pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Des
 pub use code::Code;
 pub use money::Amount;
 pub use network::ChainId;
+pub use nonce::SignedNonce;
 pub use payment::{Payment, PaymentId};
 pub use problem::Problem;
 pub use proof::Proof;

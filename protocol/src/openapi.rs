@@ -45,9 +45,9 @@ text! {
         "Base units, at most 2^256 - 1, in decimal digits: no sign, fraction, exponent or leading zero, and no JSON number.";
     Asset: "^(native|0x[0-9a-fA-F]{40})$", "native", "The chain's native coin, or the address of an ERC-20 token.";
     ChainId: "^eip155:[1-9][0-9]{0,18}$", "eip155:40204", "A chain by CAIP-2.";
-    Proof: "^(0x[0-9a-fA-F]{64}(:(0|[1-9][0-9]{0,9}))?|voucher:0x[0-9a-fA-F]{64}:(0|[1-9][0-9]{0,77}):0x[0-9a-fA-F]{130})$",
+    Proof: "^(0x[0-9a-fA-F]{64}(:(0|[1-9][0-9]{0,9}))?|voucher:0x[0-9a-fA-F]{64}:(0|[1-9][0-9]{0,77}):0x[0-9a-fA-F]{130}|eip3009:0x[0-9a-fA-F]{40}:0x[0-9a-fA-F]{40}:0x[0-9a-fA-F]{64}|permit2:0x[0-9a-fA-F]{40}:(0x[0-9a-fA-F]{64}|0|[1-9][0-9]{0,77}))$",
         "0x6285000000000000000000000000000000000000000000000000000000000000",
-        "The hash of the transaction that paid; where it holds several payments, \":\" and the place of one may follow, from 0. Or a channel's voucher, with its channel, its ceiling in base units and its signature.";
+        "The hash of the transaction that paid; where it holds several payments, \":\" and the place of one may follow, from 0. Or a channel's voucher, with its channel, its ceiling in base units and its signature. Or the nonce of what was signed and somebody settled: token, authorizer and nonce of an EIP-3009 authorization, or owner and nonce of a Permit2 permit.";
     QuoteId: "^[A-Za-z0-9_-]{264}$", "AQEAAAAAAACdDAxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "A quote's id, as it came with the 402.";
     RequestDigest: "^0x[0-9a-fA-F]{64}$", "0x4232a2e04835f924ac718eeb850c91941263446e6cae3274f9891ee1c573ab3c",
         "SHA-256 over \"salt402-request-v1\\n\", method, \"\\n\", target with query, \"\\n\" and the body's SHA-256 in lower-case hexadecimal digits.";

@@ -7,14 +7,16 @@ use alloy_primitives::{B256, hex};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Voucher;
+use crate::nonce::{EIP3009, PERMIT};
 use crate::request::parse_hash;
 use crate::voucher::PREFIX;
+use crate::{SignedNonce, Voucher};
 
 /// The request header that carries a [`Proof`].
 pub const PROOF_HEADER: &str = "x-payment-proof";
 
-/// What shows that something was paid. Each has one spelling, but for the case of hexadecimal digits.
+/// What shows that something was paid. Each has one spelling, but for the case of hexadecimal digits, and for the two of a
+/// Permit2 nonce. An address in mixed case must carry the right EIP-55 checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Proof {
     /// A transaction: `0x` and the 64 hexadecimal digits of its hash; with an ordinal, `:` and its decimal digits follow.
@@ -27,6 +29,9 @@ pub enum Proof {
     },
     /// A channel's voucher: `voucher:0x<channel>:<ceiling>:0x<signature>`.
     Voucher(Voucher),
+    /// What the payer signed, whoever settled it: `eip3009:0x<token>:0x<authorizer>:0x<nonce>` or
+    /// `permit2:0x<owner>:<nonce>`.
+    Nonce(SignedNonce),
 }
 
 impl Proof {
@@ -39,7 +44,15 @@ impl Proof {
     pub const fn hash(&self) -> Option<B256> {
         match self {
             Self::Transaction { hash, .. } => Some(*hash),
-            Self::Voucher(_) => None,
+            Self::Voucher(_) | Self::Nonce(_) => None,
+        }
+    }
+
+    /// Which of the transaction's payments is meant, where one is named.
+    pub const fn ordinal(&self) -> Option<u32> {
+        match self {
+            Self::Transaction { ordinal, .. } => *ordinal,
+            Self::Voucher(_) | Self::Nonce(_) => None,
         }
     }
 }
@@ -48,7 +61,8 @@ impl Proof {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a payment proof is \"0x\" and the 64 hexadecimal digits of a transaction hash, or that, \":\" and the place of the \
-     payment in the transaction, from 0, or \"voucher:0x<channel>:<ceiling>:0x<signature>\"; this one has {0} characters"
+     payment in the transaction, from 0, or \"voucher:0x<channel>:<ceiling>:0x<signature>\", or the nonce that was signed, \
+     \"eip3009:0x<token>:0x<authorizer>:0x<nonce>\" or \"permit2:0x<owner>:<nonce>\"; this one has {0} characters"
 )]
 pub struct ProofError(pub usize);
 
@@ -60,6 +74,7 @@ impl fmt::Display for Proof {
                 write!(f, "{}:{ordinal}", hex::encode_prefixed(hash))
             }
             Self::Voucher(voucher) => voucher.fmt(f),
+            Self::Nonce(nonce) => nonce.fmt(f),
         }
     }
 }
@@ -70,6 +85,8 @@ impl FromStr for Proof {
     fn from_str(text: &str) -> Result<Self, ProofError> {
         let proof = if text.starts_with(PREFIX) {
             Voucher::parse(text).map(Self::Voucher)
+        } else if text.starts_with(EIP3009) || text.starts_with(PERMIT) {
+            SignedNonce::parse(text).map(Self::Nonce)
         } else {
             transaction(text)
         };
@@ -106,6 +123,7 @@ impl<'de> Deserialize<'de> for Proof {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::U256;
     use proptest::prelude::*;
 
     use super::*;
@@ -170,7 +188,76 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_nonce_names_who_signed_it_and_has_one_reading() {
+        let (token, owner) = (format!("0x{}", "ab".repeat(20)), format!("0x{}", "12".repeat(20)));
+        let nonce = format!("0x{}", "Cd".repeat(32));
+        let text = format!("eip3009:{token}:{owner}:{nonce}");
+        assert_eq!(text.parse::<Proof>().unwrap().to_string(), text.to_lowercase());
+        let permit = format!("permit2:{owner}:{nonce}");
+        assert_eq!(permit.parse::<Proof>().unwrap().to_string(), permit.to_lowercase());
+        // A Permit2 nonce is a number, which wallets write in decimal digits.
+        let decimal = format!("permit2:{owner}:26").parse::<Proof>().unwrap();
+        assert_eq!(decimal, format!("permit2:{owner}:0x{}1a", "0".repeat(62)).parse().unwrap());
+        assert_eq!(decimal.to_string().parse(), Ok(decimal));
+        let most = U256::MAX;
+        let greatest = format!("permit2:{owner}:{most}").parse().unwrap();
+        assert_eq!(
+            Proof::Nonce(SignedNonce::Permit2 { owner: owner.parse().unwrap(), nonce: most }),
+            greatest
+        );
+        let checksummed = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+        assert!(format!("permit2:{checksummed}:0").parse::<Proof>().is_ok());
+        let bad = [
+            "eip3009:".to_owned(),
+            "permit2:".to_owned(),
+            format!("eip3009:{token}:{owner}"),
+            format!("eip3009:{token}:{nonce}"),
+            format!("eip3009:{token}:{owner}:7"),
+            format!("eip3009:{token}:{owner}:{nonce}:0"),
+            format!("eip3009:{token}:{owner}:{nonce}:"),
+            format!("eip3009::{token}:{owner}:{nonce}"),
+            format!("eip3009:{}:{owner}:{nonce}", &token[2..]),
+            format!("eip3009:{token}:{owner}:{}", &nonce[2..]),
+            format!("eip3009:{token}:{owner}:{}", &nonce[..65]),
+            format!("EIP3009:{token}:{owner}:{nonce}"),
+            format!("eip3009:{token}:{owner}:0X{}", &nonce[2..]),
+            format!("permit2:{owner}"),
+            format!("permit2:{owner}:"),
+            format!("permit2:{owner}:026"),
+            format!("permit2:{owner}:+26"),
+            format!("permit2:{owner}:0x1a"),
+            format!("permit2:{owner}:1a"),
+            format!("permit2:{owner}:26 "),
+            format!("permit2:{owner}:1{}", "0".repeat(78)),
+            format!(
+                "permit2:{owner}:115792089237316195423570985008687907853269984665640564039457584007913129639936"
+            ),
+            format!("permit2:{token}:{owner}:26"),
+            format!("permit2:{}:26", checksummed.replacen("3C", "3c", 1)),
+            format!("permit:{owner}:26"),
+            format!(" {permit}"),
+        ];
+        for text in bad {
+            assert!(text.parse::<Proof>().is_err(), "{text:?} was accepted");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_nonce_that_is_written_reads_back(
+            token in any::<[u8; 20]>(), payer in any::<[u8; 20]>(), nonce in any::<[u8; 32]>(),
+        ) {
+            let (token, payer, nonce) = (token.into(), payer.into(), B256::from(nonce));
+            let authorization = SignedNonce::Eip3009 { token, authorizer: payer, nonce };
+            let number = U256::from_be_bytes(nonce.0);
+            let permit = SignedNonce::Permit2 { owner: payer, nonce: number };
+            for proof in [Proof::Nonce(authorization), Proof::Nonce(permit)] {
+                prop_assert_eq!(proof.to_string().parse(), Ok(proof));
+            }
+            prop_assert_eq!(format!("permit2:{payer}:{number}").parse(), Ok(Proof::Nonce(permit)));
+        }
+
         #[test]
         fn a_voucher_that_is_written_reads_back(
             channel in any::<[u8; 32]>(), ceiling in any::<[u8; 32]>(), start in any::<[u8; 32]>(), v in any::<u8>(),

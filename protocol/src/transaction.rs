@@ -23,7 +23,7 @@ use crate::payment::{Decoded, RawLog, content_hash, decode_places};
 use crate::permit2::{self, Call};
 use crate::source::ProxyScheme;
 use crate::typed_data::PERMIT2;
-use crate::{Amount, Asset, ChainId, Payment, PaymentId, Source, SourceKind};
+use crate::{Amount, Asset, ChainId, Payment, PaymentId, SignedNonce, Source, SourceKind};
 
 /// A payment that is more than one log: which movement of money it is.
 ///
@@ -338,13 +338,12 @@ impl<'a> Reader<'a> {
         (payer, payee, amount): (Address, Address, U256),
         nonce: U256,
     ) -> Payment {
-        let nonce = B256::from(nonce);
         Payment {
-            id: by_nonce(b"salt402-permit2-v1", self.chain, PERMIT2, payer, nonce),
+            id: SignedNonce::Permit2 { owner: payer, nonce }.payment_id(self.chain),
             chain: self.chain,
             contract: proxy,
             transaction: self.whole.transaction,
-            reference: nonce,
+            reference: B256::from(nonce),
             payer,
             payee,
             asset: Asset::from_address(token),
@@ -369,8 +368,10 @@ impl<'a> Reader<'a> {
             if !own || transfer.value.is_zero() || transfer.to == transfer.from || !self.used.insert(after) {
                 continue;
             }
+            let signed =
+                SignedNonce::Eip3009 { token: *token, authorizer: used.authorizer, nonce: used.nonce };
             let payment = Payment {
-                id: by_nonce(b"salt402-eip3009-v1", self.chain, *token, used.authorizer, used.nonce),
+                id: signed.payment_id(self.chain),
                 chain: self.chain,
                 contract: *token,
                 transaction: self.whole.transaction,
@@ -507,15 +508,4 @@ fn silent_settlements(proxy: Address, logs: &[(Address, &LogData)]) -> Vec<(usiz
 
 fn is<E: SolEvent>(content: &LogData) -> bool {
     content.topics().first() == Some(&E::SIGNATURE_HASH)
-}
-
-/// The name of a payment that its payer's nonce makes unique in a contract.
-fn by_nonce(tag: &[u8], chain: ChainId, contract: Address, payer: Address, nonce: B256) -> PaymentId {
-    let mut hasher = Keccak256::new();
-    hasher.update(tag);
-    hasher.update(chain.get().to_be_bytes());
-    hasher.update(contract);
-    hasher.update(payer);
-    hasher.update(nonce);
-    PaymentId(hasher.finalize())
 }

@@ -47,15 +47,41 @@ pub struct ClaimRow {
     pub claimed_at_ms: u64,
 }
 
-/// The two halves have an index each; together they would have none.
-const PAYMENTS_IN: &str = "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
+/// Some payments with where the index stands and their claims. Those on the chain and the others have an index each;
+/// asked for together they would have none.
+macro_rules! with_claims {
+    ($payments:literal) => {
+        concat!(
+            "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
-                    c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms
-             FROM (SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
-                   UNION ALL
-                   SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical) AS p
+                    c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, p.transaction_hash
+             FROM (",
+            $payments,
+            ") AS p
              JOIN chains c ON c.chain_id = p.chain_id
-             LEFT JOIN claims k ON k.payment_id = p.payment_id";
+             LEFT JOIN claims k ON k.payment_id = p.payment_id"
+        )
+    };
+}
+
+const PAYMENTS_IN: &str = with_claims!(
+    "SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
+     UNION ALL
+     SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical"
+);
+
+/// A payment that somebody signed for has been noted with every transaction that settled it. An index over the names of
+/// all payments would cost a page of the log for each row of a large back-fill, and this one is there; left to choose,
+/// SQLite takes the table's key instead and reads all of it.
+const PAYMENTS_NAMED: &str = with_claims!(
+    "SELECT n.* FROM (SELECT DISTINCT transaction_hash FROM settlements INDEXED BY settlements_of_payment
+                      WHERE chain_id = ?1 AND payment_id = ?2) AS s CROSS JOIN payments n
+     WHERE n.chain_id = ?1 AND n.transaction_hash = s.transaction_hash AND n.payment_id = ?2 AND n.canonical
+     UNION ALL
+     SELECT n.* FROM (SELECT DISTINCT transaction_hash FROM settlements INDEXED BY settlements_of_payment
+                      WHERE chain_id = ?1 AND payment_id = ?2) AS s CROSS JOIN payments n
+     WHERE n.chain_id = ?1 AND n.transaction_hash = s.transaction_hash AND n.payment_id = ?2 AND NOT n.canonical"
+);
 
 /// The payments of a transaction, and where the index stood when they were read; `None` also where there are none.
 #[derive(Debug, Default)]
@@ -89,6 +115,21 @@ impl Store {
         Ok(found.payments)
     }
 
+    /// A payment that its payer signed for, by its name: where it is on the chain, then in the blocks that left it, the
+    /// lowest first. Empty if the index knows it not, or if it is named by its log alone, as one of `SaltPay` is. Two
+    /// rows on the chain are of a token that took one nonce twice.
+    ///
+    /// From the database, on the caller's thread: it takes microseconds.
+    pub async fn signed_payments(
+        &self,
+        chain: ChainId,
+        payment: PaymentId,
+    ) -> Result<Vec<IndexedPayment>, StoreError> {
+        tokio::task::coop::consume_budget().await;
+        let rows = self.direct().read(|connection| rows(connection, PAYMENTS_NAMED, chain, payment.0)).await;
+        Ok(rows?.payments)
+    }
+
     /// What the memory of recent payments holds and what it was good for.
     pub fn memory_use(&self) -> MemoryUse {
         self.recent().usage()
@@ -98,12 +139,16 @@ impl Store {
 /// Reads what [`Store::payments_in`] answers.
 pub(crate) fn read(connection: &Connection, key: &Key) -> Result<Found, StoreError> {
     let (chain, transaction) = *key;
-    let mut select = connection.prepare_cached(PAYMENTS_IN)?;
-    let mut rows = select.query(params![chain_id(chain), transaction.as_slice()])?;
+    rows(connection, PAYMENTS_IN, chain, transaction)
+}
+
+fn rows(connection: &Connection, sql: &str, chain: ChainId, named: B256) -> Result<Found, StoreError> {
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(params![chain_id(chain), named.as_slice()])?;
     let mut found = Found::default();
     while let Some(row) = rows.next()? {
         found.cursor = row.maybe_natural(12, "cursor_number")?;
-        found.payments.push(indexed(chain, transaction, found.cursor, row)?);
+        found.payments.push(indexed(chain, found.cursor, row)?);
     }
     // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
     found.payments.sort_by_key(|row| {
@@ -130,18 +175,13 @@ pub(crate) fn read_all(
     keys(payments).into_iter().map(|key| Ok((key, read(connection, &key)?))).collect()
 }
 
-/// A row of [`PAYMENTS_IN`].
-fn indexed(
-    chain: ChainId,
-    transaction: B256,
-    cursor: Option<u64>,
-    row: &Row<'_>,
-) -> Result<IndexedPayment, StoreError> {
+/// A row of [`PAYMENTS_IN`] or [`PAYMENTS_NAMED`].
+fn indexed(chain: ChainId, cursor: Option<u64>, row: &Row<'_>) -> Result<IndexedPayment, StoreError> {
     let payment = Payment {
         id: PaymentId(row.hash_at(0, "payment_id")?),
         chain,
         contract: row.address_at(5, "contract")?,
-        transaction,
+        transaction: row.hash_at(16, "transaction_hash")?,
         reference: row.hash_at(6, "reference")?,
         payer: row.address_at(7, "payer")?,
         payee: row.address_at(8, "payee")?,
@@ -182,16 +222,33 @@ mod tests {
     use super::*;
     use crate::{Options, open};
 
-    #[tokio::test]
-    async fn payments_are_found_by_their_transaction() {
+    async fn plan(sql: &str) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {PAYMENTS_IN}"));
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
-        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        plan.iter().map(|row| row.get("detail")).collect()
+    }
+
+    #[tokio::test]
+    async fn payments_are_found_by_their_transaction() {
+        let plan = plan(PAYMENTS_IN).await;
         for index in ["payments_on_chain", "payments_orphaned"] {
             let by_index = format!("SEARCH payments USING INDEX {index} (chain_id=? AND transaction_hash=?)");
             assert!(plan.contains(&by_index), "{plan:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn signed_payments_are_found_by_their_name() {
+        let plan = plan(PAYMENTS_NAMED).await;
+        let named = "SEARCH settlements USING INDEX settlements_of_payment (chain_id=? AND payment_id=?)";
+        assert_eq!(plan.iter().filter(|line| *line == named).count(), 2, "{plan:?}");
+        for index in ["payments_on_chain", "payments_orphaned"] {
+            let key = "chain_id=? AND transaction_hash=? AND payment_id=?";
+            let by_index = format!("SEARCH n USING INDEX {index} ({key})");
+            assert!(plan.contains(&by_index), "{plan:?}");
+        }
+        assert!(!plan.iter().any(|line| line.starts_with("SCAN") && !line.starts_with("SCAN s")), "{plan:?}");
     }
 }

@@ -19,6 +19,7 @@ mod faults;
 mod incidents;
 mod metrics;
 mod nodes;
+mod nonces;
 mod openapi;
 mod paid;
 mod policy;

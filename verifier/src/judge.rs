@@ -4,7 +4,7 @@
 //! every case can be written down as a test.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Amount, Asset, Code, Payment, Quote, QuoteId, QuoteKeys, Terms};
+use salt402_protocol::{Amount, Asset, Code, Payment, Proof, Quote, QuoteId, QuoteKeys, SignedNonce, Terms};
 use salt402_store::IndexedPayment;
 
 use crate::policy::{ChainPolicy, Policy};
@@ -16,8 +16,8 @@ pub struct Question<'a> {
     pub requirement: &'a Requirement,
     /// The quote that the client presents, opened with our key, with its id.
     pub quote: Option<(&'a QuoteId, &'a Quote)>,
-    /// Which of the transaction's payments is meant; `None` for the one that fits.
-    pub ordinal: Option<u32>,
+    /// What is shown for it.
+    pub proof: Proof,
     /// Who would claim.
     pub claimant: &'a str,
     /// Seconds since 1970 UTC.
@@ -52,7 +52,8 @@ fn depth(requirement: &Requirement, chain: &ChainPolicy, asset: Asset, amount: A
     chain.confirmations_for(asset, amount).max(requirement.confirmations.unwrap_or(0))
 }
 
-/// Decides. `payments` are those of the transaction that is shown as proof, on the chain of the requirement.
+/// Decides. `payments` are those of the transaction that is shown as proof, or the one of the nonce, on the chain of the
+/// requirement.
 pub fn judge(
     question: &Question<'_>,
     policy: &Policy,
@@ -65,12 +66,15 @@ pub fn judge(
         Err((code, detail)) => return Judgement::Rejected(code, detail),
     };
     if payments.is_empty() {
-        return unseen(question, policy);
+        return match &question.proof {
+            Proof::Nonce(nonce) => unsettled(question, chain, nonce),
+            Proof::Transaction { .. } | Proof::Voucher(_) => unseen(question, policy),
+        };
     }
     let mut nearest: Option<Misfit> = None;
     let mut best: Option<(Standing, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
-        if question.ordinal.is_some_and(|ordinal| ordinal != payment.placed.position) {
+        if question.proof.ordinal().is_some_and(|ordinal| ordinal != payment.placed.position) {
             continue;
         }
         match misfit(question, policy, chain, keys, &terms, payment) {
@@ -173,6 +177,33 @@ fn unseen(question: &Question<'_>, policy: &Policy) -> Judgement {
         Code::PaymentNotSeen,
         "no payment of this transaction has been seen on the chain yet: do not pay again, show the same proof again"
             .into(),
+    )
+}
+
+/// Nothing that used this nonce up is indexed. No receipt can be looked for, so it is never said that nothing was paid: that
+/// a node left out the one log must not lead anybody to pay again.
+fn unsettled(question: &Question<'_>, chain: &ChainPolicy, nonce: &SignedNonce) -> Judgement {
+    if let SignedNonce::Eip3009 { token, .. } = nonce
+        && !chain.counts(*token, chain.contract)
+    {
+        let detail = format!("authorizations of the token {token} are not followed here and pay for nothing");
+        return Judgement::Rejected(Code::NoPayment, detail);
+    }
+    let over = question.quote.filter(|(_, quote)| question.now > quote.expires_at).map(|(_, quote)| {
+        let ago = question.now - quote.expires_at;
+        format!(
+            "; its quote ended {ago} s ago, so if nobody submitted it in time, see that nobody does, and ask for a new \
+             quote"
+        )
+    });
+    Judgement::Pending(
+        Code::PaymentNotSeen,
+        format!(
+            "no payment with this nonce has been seen on the chain yet, and a nonce names no transaction whose receipt \
+             could be looked for: do not pay again, show the same proof again, or the transaction's hash if you know \
+             it{}",
+            over.unwrap_or_default()
+        ),
     )
 }
 

@@ -10,7 +10,7 @@ use salt402_protocol::api::{
     ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
     StatusResponse, Verdict, VerifyRequest,
 };
-use salt402_protocol::{Asset, ChainId, Code, Problem, QuoteKeys, Terms};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
 use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -164,10 +164,10 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
-        if let Some(hash) = request.proof.hash()
-            && outcome == Code::AlreadyClaimed.as_str()
+        if outcome == Code::AlreadyClaimed.as_str()
+            && let Some(transaction) = self.shown(request).await
         {
-            self.0.replays.note(request.requirement.chain, hash);
+            self.0.replays.note(request.requirement.chain, transaction);
         }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
         metrics::histogram!("salt402_verify_seconds").record(started.elapsed().as_secs_f64());
@@ -276,11 +276,25 @@ impl Verifier {
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
-        let Some(hash) = request.proof.hash() else { return Look::Nothing };
-        chain.missing.look(hash).await.unwrap_or_else(|error| {
+        let Some(transaction) = self.shown(request).await else { return Look::Nothing };
+        let look = chain.missing.look(transaction).await.unwrap_or_else(|error| {
             tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
             Look::Nothing
-        })
+        });
+        match (&request.proof, look) {
+            // Of the transaction that once used a nonce up. Another may have done so since, whatever became of that one.
+            (Proof::Nonce(_), look) if look != Look::Found => Look::Nothing,
+            (_, look) => look,
+        }
+    }
+
+    /// The transaction that is shown: of a nonce, the one that used it up, or did before its block left the chain.
+    async fn shown(&self, request: &VerifyRequest) -> Option<B256> {
+        let Proof::Nonce(nonce) = &request.proof else { return request.proof.hash() };
+        let chain = request.requirement.chain;
+        let known = self.0.store.signed_payments(chain, nonce.payment_id(chain)).await.ok()?;
+        let on_chain = known.iter().find(|payment| payment.canonical);
+        on_chain.or(known.last()).map(|payment| payment.placed.payment.transaction)
     }
 
     /// The policies of the chains.
@@ -442,6 +456,14 @@ fn ambiguous() -> Problem {
         Code::AmbiguousPayment,
         "the transaction may have paid, and its events can be read in two ways: do not pay again, ask the operator, who \
          finds it in the log",
+    )
+}
+
+pub(crate) fn ambiguous_nonce() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "two transactions say that they used this nonce up, which the chain should take once: do not pay again; show the \
+         hash of the transaction that paid, or ask the operator",
     )
 }
 

@@ -7,14 +7,16 @@ use std::time::Duration;
 use proptest::prelude::*;
 use salt402_protocol::api::Requirement;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Quote, QuoteId, QuoteKey, QuoteKeys,
-    RequestDigest, Terms, U256,
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Proof, Quote, QuoteId, QuoteKey,
+    QuoteKeys, RequestDigest, SignedNonce, Terms, U256,
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
 use salt402_verifier::judge::{Judgement, Question, judge};
 use salt402_verifier::{AfterLoss, ChainPolicy, Depth, Policy};
 
 const NOW: u64 = 1_800_000_000;
+/// Which transaction it is, the judge does not ask: it is given its payments.
+const SHOWN: Proof = Proof::transaction(B256::ZERO);
 
 fn key() -> QuoteKey {
     QuoteKey::new(&[42; 32]).unwrap()
@@ -110,7 +112,7 @@ fn decide_at(
     quote: Option<(&QuoteId, &Quote)>,
     payments: &[IndexedPayment],
 ) -> Judgement {
-    let question = Question { requirement, quote, ordinal: None, claimant: "me", now };
+    let question = Question { requirement, quote, proof: SHOWN, claimant: "me", now };
     judge(&question, policy, &chain(), &key().into(), payments)
 }
 
@@ -217,7 +219,7 @@ fn a_larger_amount_must_be_deeper() {
     }
     let (requirement, mut payment) = bare();
     let question =
-        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
+        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
     let decide = |payment: &IndexedPayment| {
         judge(&question, &Policy::default(), &policy, &key().into(), std::slice::from_ref(payment))
     };
@@ -240,7 +242,7 @@ fn a_chain_may_take_younger_payments_than_others() {
     let (requirement, payment) = bare();
     let strict = ChainPolicy { max_age: Some(Duration::from_secs(60)), ..chain() };
     let question =
-        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW + 61 };
+        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW + 61 };
     let judgement =
         judge(&question, &Policy::default(), &strict, &key().into(), std::slice::from_ref(&payment));
     assert_eq!(code(&judgement), Some(Code::PaymentExpired));
@@ -286,7 +288,7 @@ fn a_bare_payment_at_the_price_that_was_quoted_is_good_after_the_price_changed()
 fn a_bare_payment_for_a_quote_of_an_older_key_is_found() {
     let (requirement, payment) = bare();
     let question =
-        Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
+        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
     let new = QuoteKey::new(&[7; 32]).unwrap();
     let decide = |keys: QuoteKeys| {
         judge(&question, &Policy::default(), &chain(), &keys, std::slice::from_ref(&payment))
@@ -391,7 +393,7 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     payment.placed.payment.contract = token;
     let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
         let question =
-            Question { requirement: &requirement, quote: None, ordinal: None, claimant: "me", now: NOW };
+            Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
         judge(&question, &Policy::default(), chain, &key().into(), std::slice::from_ref(payment))
     };
     assert_eq!(code(&decide(&chain(), &payment)), Some(Code::WrongNetwork));
@@ -419,7 +421,8 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     last.placed.position = 2;
     let payments = [first, other, last];
     let named = |ordinal| {
-        let question = Question { requirement: &requirement, quote: None, ordinal, claimant: "me", now: NOW };
+        let proof = Proof::Transaction { hash: B256::ZERO, ordinal };
+        let question = Question { requirement: &requirement, quote: None, proof, claimant: "me", now: NOW };
         judge(&question, &Policy::default(), &chain(), &key().into(), &payments)
     };
     assert_eq!(named(None), Judgement::Paid(0));
@@ -427,8 +430,44 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     assert_eq!(code(&named(Some(1))), Some(Code::WrongPayee));
     assert_eq!(named(Some(2)), Judgement::Paid(2));
     assert_eq!(code(&named(Some(3))), Some(Code::NoPayment));
-    let nothing =
-        Question { requirement: &requirement, quote: None, ordinal: Some(1), claimant: "me", now: NOW };
+    let nothing = Question {
+        requirement: &requirement,
+        quote: None,
+        proof: Proof::Transaction { hash: B256::ZERO, ordinal: Some(1) },
+        claimant: "me",
+        now: NOW,
+    };
     let nothing = judge(&nothing, &Policy::default(), &chain(), &key().into(), &[]);
     assert_eq!(code(&nothing), Some(Code::PaymentNotSeen));
+}
+
+#[test]
+fn a_nonce_that_was_not_seen_is_waited_for_and_never_said_to_have_paid_nothing() {
+    let token = Address::repeat_byte(0xc1);
+    let followed = ChainPolicy { other_contracts: vec![token], ..chain() };
+    let authorization = |token| {
+        Proof::Nonce(SignedNonce::Eip3009 { token, authorizer: Address::repeat_byte(1), nonce: B256::ZERO })
+    };
+    let permit = Proof::Nonce(SignedNonce::Permit2 { owner: Address::repeat_byte(1), nonce: U256::ZERO });
+    let requirement = requirement();
+    let quote = Policy::default().clock.derived(terms(&requirement), NOW);
+    let id = key().seal(&quote);
+    let decide = |proof, quote, now| {
+        let question = Question { requirement: &requirement, quote, proof, claimant: "me", now };
+        judge(&question, &Policy::default(), &followed, &key().into(), &[])
+    };
+    for proof in [authorization(token), permit] {
+        let unseen = decide(proof, None, NOW);
+        let Judgement::Pending(Code::PaymentNotSeen, detail) = &unseen else { panic!("{unseen:?}") };
+        assert!(detail.contains("do not pay again") && detail.contains("no transaction"), "{detail}");
+        // A transaction is refused when its quote has ended, after a look at its receipt. Here is none to look at.
+        let late = decide(proof, Some((&id, &quote)), NOW + 10_000);
+        let Judgement::Pending(Code::PaymentNotSeen, detail) = &late else { panic!("{late:?}") };
+        assert!(detail.contains("its quote ended"), "{detail}");
+    }
+    let other = decide(authorization(Address::repeat_byte(0xc2)), None, NOW);
+    assert!(
+        matches!(&other, Judgement::Rejected(Code::NoPayment, detail) if detail.contains("not followed")),
+        "{other:?}"
+    );
 }

@@ -3,16 +3,30 @@
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::webhook::WebhookKey;
 use salt402_protocol::{
-    Address, Amount, Asset, ChainId, Proof, QuoteId, QuoteKey, RequestDigest, Terms, U256,
+    Address, Amount, Asset, ChainId, Proof, QuoteId, QuoteKey, RequestDigest, SignedNonce, Terms, U256,
 };
 
-/// A proof is `0x`, 64 digits and perhaps an ordinal, or a voucher, and reads back from what it is written as.
+/// A proof is `0x`, 64 digits and perhaps an ordinal, or a voucher, or a nonce that was signed, and reads back from what it
+/// is written as.
 pub(crate) fn proof(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(proof) = text.parse::<Proof>() else { return };
     if let Proof::Voucher(voucher) = proof {
         assert_eq!(voucher.to_string(), text.to_ascii_lowercase());
         assert_eq!(proof.to_string().parse(), Ok(proof));
+        return;
+    }
+    if let Proof::Nonce(nonce) = proof {
+        let written = proof.to_string();
+        assert_eq!(written.parse(), Ok(proof));
+        // A number in decimal digits is the one other spelling that there is.
+        let spelled = match nonce {
+            SignedNonce::Permit2 { owner, nonce } if !text[8..].contains(":0x") => {
+                format!("permit2:{owner:#x}:{nonce}")
+            }
+            _ => written,
+        };
+        assert_eq!(spelled, text.to_ascii_lowercase());
         return;
     }
     let (hash, ordinal) = text.split_once(':').unwrap_or((text, "0"));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alloy_primitives::keccak256;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
@@ -13,9 +14,9 @@ use salt402_indexer::{FollowerOptions, Missing};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteKey, QuoteKeys,
-    RequestDigest, U256,
+    RequestDigest, Settlement, U256,
 };
-use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
+use salt402_store::{Batch, Beside, Block, Cursor, Options, PlacedPayment, Store};
 use salt402_verifier::{
     AccountLimits, AfterLoss, ChainPolicy, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
 };
@@ -170,7 +171,10 @@ impl Shop {
             cursor: Cursor { number, hash },
             head: number,
             prune_below: None,
-            beside: Default::default(),
+            beside: Beside {
+                settlements: payments.iter().filter_map(settled).collect(),
+                ..Beside::default()
+            },
             undecoded: Vec::new(),
         };
         self.store.apply(batch).await.unwrap();
@@ -255,6 +259,15 @@ pub(crate) fn paid(transaction: u8, payer: u8, amount: u64, quote: &QuoteRespons
         asset: Asset::Native,
         amount: units(amount),
     }
+}
+
+/// The movement that a payment by signature is; one of `SaltPay` is its log.
+fn settled(payment: &Payment) -> Option<Settlement> {
+    (payment.contract != CONTRACT).then(|| Settlement {
+        payment: payment.id,
+        transaction: payment.transaction,
+        movement: keccak256(payment.transaction),
+    })
 }
 
 /// Whether it was granted for the first time; a code otherwise.
