@@ -318,9 +318,27 @@ pub struct ChainStatus {
     /// If not, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What of the past was not read yet: of contracts that were added to an index that had begun. A payment there is not
+    /// known, and is no less a payment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<UnreadBlocks>,
     /// The nodes that are asked, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,
+}
+
+/// Blocks that were not read yet for a contract that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UnreadBlocks {
+    /// The contract.
+    #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// The first.
+    pub from_block: u64,
+    /// The last.
+    pub to_block: u64,
 }
 
 /// How one node of a chain is.

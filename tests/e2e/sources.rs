@@ -184,6 +184,54 @@ async fn a_token_that_is_followed_later_brings_its_past() {
     served_once(&stack, "later", proof, token, &details).await;
 }
 
+/// What is not settled yet is not read yet. Until then a payer is told so, and the receipt finds what its hash names.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_past_of_a_token_is_unread_its_payments_are_waited_for_and_found_by_their_receipts() {
+    let mut stack = Stack::start_with(SALT402, paid_in("WRAPPED_SALT", &[])).await;
+    let token = stack.deployment.wrapped_salt;
+    stack.payer().wrap(token, Amount(U256::from(1_000_000))).await;
+    let bodies = [inference("by its hash"), inference("by its nonce")];
+    let submitter = TestPayer::submitter(&stack.anvil);
+    let mut paid = Vec::new();
+    for body in &bodies {
+        let details = stack.quote(body).await;
+        let hash = submitter.call(token, wrapped_salt_call(&details, token), Amount::ZERO).await;
+        paid.push((hash, format!("eip3009:{token}:{PAYER}:{}", details.reference)));
+    }
+    let height = stack.anvil.height().await;
+    stack.indexed(height).await;
+
+    assert!(stack.process.take().unwrap().terminate().success());
+    let mut options = paid_in("WRAPPED_SALT", &["eip3009-token"]);
+    options.gateway = "wait_ms = 0".into();
+    stack.configure(&options);
+    stack.up().await;
+    let status = format!("{}/v1/status", stack.verifier);
+    let unread = |answer: &salt402_tests::Answer| answer.json()["chains"][0]["unread"].clone();
+    let known = stack.until(&status, |answer| unread(answer).is_array()).await;
+    let unread_now = unread(&known);
+    assert_eq!(unread_now[0]["contract"], token.to_string(), "{known:?}");
+    assert!(unread_now[0]["to_block"].as_u64().unwrap() >= height, "{known:?}");
+    let by_nonce = |stack: &Stack| {
+        let (client, url) = (stack.client.clone(), format!("{}/v1/inference", stack.gateway));
+        let request = client.post(url).json(&bodies[1]).header("x-payment-proof", &paid[1].1);
+        async move { request.send().await.unwrap() }
+    };
+    let pending = by_nonce(&stack).await;
+    assert_eq!(pending.status(), StatusCode::PAYMENT_REQUIRED);
+    assert!(!pending.headers().contains_key("x-payment-details"));
+    let pending = pending.text().await.unwrap();
+    assert!(pending.contains("payment_not_seen") && pending.contains("still being read"), "{pending}");
+    let answer = stack.infer_with(&bodies[0], paid[0].0).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+
+    stack.anvil.mine(70).await;
+    stack.until(&status, |answer| unread(answer).is_null()).await;
+    let answer = by_nonce(&stack).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!((stack.upstream.asked(), stack.status().await["claims"].as_u64()), (2, Some(2)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_of_the_deployment_are_followed_without_being_named() {
     let mut stack = Stack::start(SALT402).await;

@@ -8,7 +8,7 @@ use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
     ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
-    StatusResponse, Verdict, VerifyRequest,
+    StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
 use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
@@ -155,7 +155,11 @@ impl Verifier {
     /// this returns.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
         let started = Instant::now();
-        let verdict = self.decide(request, started).await.map(|verdict| match verdict {
+        let verdict = match self.decide(request, started).await {
+            Ok(verdict) => self.tell_unread(request, verdict).await,
+            Err(problem) => Err(problem),
+        };
+        let verdict = verdict.map(|verdict| match verdict {
             Verdict::Pending { code, detail, .. } if !code.is_pending() => Verdict::Rejected { code, detail },
             other => other,
         });
@@ -256,6 +260,30 @@ impl Verifier {
         }
     }
 
+    /// Says of what was not found that it may lie in blocks that were not read yet. Then the end of a quote is no refusal
+    /// either: the payment may have been made within it.
+    async fn tell_unread(&self, request: &VerifyRequest, verdict: Verdict) -> Result<Verdict, Problem> {
+        let (code, detail, retry_after_ms) = match verdict {
+            Verdict::Pending {
+                code: code @ (Code::PaymentNotSeen | Code::ChannelNotSeen | Code::QuoteExpired),
+                detail,
+                retry_after_ms,
+            } => (code, detail, retry_after_ms),
+            other => return Ok(other),
+        };
+        let chain = self.chain(request.requirement.chain)?;
+        let unread = chain.watch.unread(&self.0.store, chain.policy.chain).await.map_err(internal)?;
+        let Some((from, to)) = extent(&unread) else {
+            return Ok(Verdict::Pending { code, detail, retry_after_ms });
+        };
+        let code = if code == Code::QuoteExpired { Code::PaymentNotSeen } else { code };
+        let detail = format!(
+            "{detail}; the past of a contract that was added is still being read, of blocks {from} to {to}, and it may \
+             be there: do not pay again before that is read"
+        );
+        Ok(Verdict::Pending { code, detail, retry_after_ms })
+    }
+
     /// Why a payment that pays for a request is not to be granted on all the same, where nobody asked for a claim, which
     /// the store would refuse.
     async fn withheld(
@@ -353,6 +381,7 @@ impl Verifier {
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
+                unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
                 nodes: missing.nodes(),
             });
         }
@@ -376,6 +405,13 @@ impl Verifier {
             )
         })
     }
+}
+
+/// From the lowest to the highest of blocks that were not read yet; `None` where all were.
+fn extent(unread: &[UnreadBlocks]) -> Option<(u64, u64)> {
+    let from = unread.iter().map(|blocks| blocks.from_block).min()?;
+    let to = unread.iter().map(|blocks| blocks.to_block).max()?;
+    Some((from, to))
 }
 
 pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {

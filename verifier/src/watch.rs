@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt402_indexer::{Health, Phase};
 use salt402_protocol::ChainId;
-use salt402_store::{HaltKind, Store, StoreError};
+use salt402_protocol::api::UnreadBlocks;
+use salt402_store::{Coverage, HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::ChainPolicy;
@@ -84,6 +85,30 @@ impl Watch {
                 Ok(Seen { indexed, head: state.head, phase, reorganizations: None, complaint })
             }
         }
+    }
+
+    /// What was not read yet for contracts that are followed, the oldest of each first. What the head has not reached is
+    /// not among it.
+    pub(crate) async fn unread(
+        &self,
+        store: &Store,
+        chain: ChainId,
+    ) -> Result<Vec<UnreadBlocks>, StoreError> {
+        let seen = match self {
+            Self::Follower(health) => health.borrow().coverage.clone(),
+            Self::Store => Vec::new(),
+        };
+        // A follower that has not begun yet has seen nothing, and its last life may have left something unread.
+        let coverage = if seen.is_empty() { store.coverage(chain).await? } else { seen };
+        let blocks = |known: &Coverage| {
+            let contract = known.source.contract;
+            known
+                .unread
+                .iter()
+                .map(move |stretch| UnreadBlocks { contract, from_block: stretch.from, to_block: stretch.to })
+                .collect::<Vec<_>>()
+        };
+        Ok(coverage.iter().flat_map(blocks).collect())
     }
 
     /// Why nothing may be granted on a chain before its operator acts; `None` where nothing hinders.

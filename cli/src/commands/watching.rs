@@ -150,7 +150,7 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
         }
         lines.push(line);
     }
-    for (key, what) in [("nodes", "node"), ("covered", "covered"), ("contracts", "contract")] {
+    for (key, what) in [("nodes", "node"), ("unread", "not read yet:"), ("contracts", "contract")] {
         for entry in chain[key].as_array().into_iter().flatten() {
             lines.push(format!("    {what} {}", facts(entry)));
         }
