@@ -13,7 +13,7 @@ use crate::account::{Call, Prepared};
 use crate::check::{self, Bounds};
 use crate::complete::Verified;
 use crate::endpoint::{Endpoint, shown};
-use crate::rpc::{Http, Question};
+use crate::rpc::{Answers, Http, Question};
 use crate::wire::{self, Quantity};
 use crate::{
     At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
@@ -118,11 +118,23 @@ impl RpcNode {
             json!({ "address": query.contract, "topics": questions::topics(query), "blockHash": hash });
         let questions = [questions::header(At::Hash(hash)), Question::new("eth_getLogs", json!([filter]))];
         let answers = self.http.ask_together(&questions).await?;
-        let [header, logs] = two(answers.open(&self.http)?)?;
         // Nodes answer with no logs for a block that they do not have. The header, from the same node, tells.
-        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let (header, logs) = self.header_and_logs(&answers)?;
         let header = check::header(&header, At::Hash(hash))?;
-        check::logs(logs.read().map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
+        check::logs(logs.map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
+    }
+
+    /// The answers to the questions for a header and for logs.
+    fn header_and_logs(
+        &self,
+        answers: &Answers,
+    ) -> Result<(wire::Header, Result<Vec<wire::Log>, NodeError>), NodeError> {
+        if let Some((header, logs)) = answers.object_and_list() {
+            return Ok((header, Ok(logs)));
+        }
+        let [header, logs] = two(answers.open(&self.http)?)?;
+        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        Ok((header, logs.read()))
     }
 
     /// The logs of one block from a node that knows blocks only by their height.
@@ -151,14 +163,10 @@ impl RpcNode {
         // these are all.
         let questions = [questions::header(At::Number(to)), questions::logs(query, from, to)];
         let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, blocks))?;
-        let [header, logs] = two(answers.open(&self.http)?)?;
-        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let (header, logs) = self.header_and_logs(&answers)?;
         let last = check::header(&header, At::Number(to))?;
-        let logs = check::logs(
-            logs.read().map_err(|error| too_large(error, blocks))?,
-            query,
-            Bounds::Heights(from, to),
-        )?;
+        let logs = logs.map_err(|error| too_large(error, blocks))?;
+        let logs = check::logs(logs, query, Bounds::Heights(from, to))?;
         match logs.last() {
             Some(log) if log.block_number == to && log.block_hash != last.hash => Err(NodeError::Moved),
             _ => Ok(logs),
