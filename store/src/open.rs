@@ -151,6 +151,7 @@ fn migrations() -> Vec<Migration> {
         (5, "channels", include_str!("../migrations/0005_channels.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
         (7, "vouchers", include_str!("../migrations/0007_vouchers.sql")),
+        (8, "doubts", include_str!("../migrations/0008_doubts.sql")),
     ];
     steps
         .into_iter()
