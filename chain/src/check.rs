@@ -89,12 +89,16 @@ fn in_order(logs: Vec<Log>, indexes: &mut Vec<Option<u64>>) -> Vec<Log> {
 
 /// All logs of a block's receipts, in their order, each of that block.
 pub(crate) fn logs_of(answer: Vec<wire::Log>, block: &Header) -> Result<Vec<Log>, NodeError> {
-    let logs: Vec<Log> = answer.into_iter().map(mined).collect::<Result<_, _>>()?;
-    match logs.iter().find(|log| log.block_hash != block.hash || log.block_number != block.number) {
-        Some(log) => {
-            Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
-        }
-        None => Ok(logs),
+    answer.into_iter().map(|log| log_of(log, block)).collect()
+}
+
+/// A log of a block's receipts.
+pub(crate) fn log_of(log: wire::Log, block: &Header) -> Result<Log, NodeError> {
+    let log = mined(log)?;
+    if log.block_hash == block.hash && log.block_number == block.number {
+        Ok(log)
+    } else {
+        Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
     }
 }
 

@@ -50,14 +50,14 @@ pub(crate) struct Http {
     /// The node as errors name it.
     pub(crate) node: String,
     url: Url,
-    max_answer_bytes: usize,
+    pub(crate) max_answer_bytes: usize,
     longest_rest: Duration,
     secrets: Arc<[String]>,
     budget: Arc<Budget>,
     meter: Meter,
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
-    max_batch: usize,
+    pub(crate) max_batch: usize,
     pub(crate) work: Work,
 }
 

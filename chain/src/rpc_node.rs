@@ -11,8 +11,9 @@ use url::Url;
 
 use crate::account::{Call, Prepared};
 use crate::check::{self, Bounds};
-use crate::complete::Verified;
+use crate::complete::{Proof, Verified};
 use crate::endpoint::{Endpoint, shown};
+use crate::receipts;
 use crate::rpc::{Answers, Http, Question};
 use crate::wire::{self, Quantity};
 use crate::{
@@ -104,6 +105,23 @@ impl RpcNode {
         &self.http
     }
 
+    async fn logs_of_one(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        if self.profile.completeness == Completeness::Receipts
+            && let Some(logs) = self.verified.logs(&self.http, query, hash).await?
+        {
+            return Ok(logs);
+        }
+        self.unverified(query, hash).await
+    }
+
+    /// Whether the receipts of a new block are held against its header.
+    fn proof(&self) -> Proof {
+        match self.profile.completeness {
+            Completeness::Receipts => Proof::Root,
+            Completeness::Off => Proof::Nothing,
+        }
+    }
+
     /// The logs of one block, as far as the node tells them.
     async fn unverified(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         if self.profile.logs_by_hash {
@@ -187,14 +205,21 @@ impl Node for RpcNode {
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         match span {
-            Span::Blocks { from, to } => self.logs_of_range(query, from, to).await,
-            Span::Block(hash) if self.profile.completeness == Completeness::Receipts => {
-                match self.verified.logs(&self.http, query, hash).await? {
-                    Some(logs) => Ok(logs),
-                    None => self.unverified(query, hash).await,
+            Span::Blocks { from, to } => match self.logs_of_range(query, from, to).await {
+                // What was refused for its number of blocks is asked for by fewer; less than one is not to be had.
+                Err(error) if from == to && receipts::are_needed(&error) => {
+                    let header = self.header(At::Number(to)).await?.ok_or(NodeError::Behind)?;
+                    // Of the past, nothing else is proved either.
+                    receipts::logs(&self.http, query, header.hash, Proof::Nothing).await
                 }
-            }
-            Span::Block(hash) => self.unverified(query, hash).await,
+                logs => logs,
+            },
+            Span::Block(hash) => match self.logs_of_one(query, hash).await {
+                Err(error) if receipts::are_needed(&error) => {
+                    receipts::logs(&self.http, query, hash, self.proof()).await
+                }
+                logs => logs,
+            },
         }
     }
 
