@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Node, NodeError, Span, Work};
+use salt402_chain::{At, Node, NodeError, Span, Work};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Cursor, Store, UndecodedLog};
 use tokio::sync::watch;
