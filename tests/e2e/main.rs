@@ -16,6 +16,7 @@ mod connections;
 mod crash;
 mod deep;
 mod faults;
+mod foreign;
 mod incidents;
 mod metrics;
 mod nodes;

@@ -169,10 +169,42 @@ impl Anvil {
         }
     }
 
+    /// Creates a contract of the tests' own by its name, with its arguments as encoded words.
+    pub async fn create(&self, contract: &str, arguments: &[u8]) -> Address {
+        let code = artifact(contract, "bytecode");
+        let data = format!("{code}{}", alloy_primitives::hex::encode(arguments));
+        let sender = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+        let hash = self.ask("eth_sendTransaction", json!([{ "from": sender, "data": data }])).await;
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+            if let Some(address) = receipt["contractAddress"].as_str() {
+                assert_eq!(receipt["status"], "0x1", "{contract} was not created: {receipt}");
+                return address.parse().expect("an address");
+            }
+            assert!(Instant::now() < give_up, "anvil does not mine");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Puts the code of a contract of the tests' own, which has no immutable values, to an address.
+    pub async fn place(&self, contract: &str, at: Address) {
+        self.ask("anvil_setCode", json!([at, artifact(contract, "deployedBytecode")])).await;
+    }
+
     /// Ends it.
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// Code that `forge build` left.
+fn artifact(contract: &str, which: &str) -> String {
+    let path = root().join(format!("out/{contract}.sol/{contract}.json"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make contracts`", path.display()));
+    let artifact: Value = serde_json::from_str(&text).expect("JSON");
+    artifact[which]["object"].as_str().expect("code").to_owned()
 }
 
 impl Drop for Anvil {
