@@ -298,7 +298,8 @@ async fn citrates_paywall_brings_what_gave_access_and_pays_no_quote() {
     });
     let both = aggregate3Call { calls: calls.to_vec() }.abi_encode();
     let both = submitter.call(MULTICALL3, both.into(), Amount::ZERO).await;
-    let amounts: Vec<Value> = payments(&mut stack, both).await.iter().map(|row| row["amount"].clone()).collect();
+    let amounts: Vec<Value> =
+        payments(&mut stack, both).await.iter().map(|row| row["amount"].clone()).collect();
     assert_eq!(amounts, [json!("700"), json!("800")]);
 }
 

@@ -10,6 +10,7 @@
 
 mod backup;
 mod bad_input;
+mod chains;
 mod citrate;
 mod command;
 mod connections;
