@@ -36,8 +36,9 @@ pub(crate) fn header(header: &wire::Header, at: At) -> Result<Header, NodeError>
 /// The logs in the order of the chain.
 pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> Result<Vec<Log>, NodeError> {
     let mut logs = Vec::with_capacity(answer.len());
+    let mut indexes = Vec::with_capacity(answer.len());
     for log in answer {
-        let index = log.log_index.map(|index| index.0);
+        indexes.push(log.log_index.map(|index| index.0));
         let log = mined(log)?;
         if log.contract != query.contract {
             return Err(lied(format!("a log of {} came for {}", log.contract, query.contract)));
@@ -53,31 +54,51 @@ pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> 
             let (number, hash) = (log.block_number, log.block_hash);
             return Err(lied(format!("a log of block {number} {hash} came, which was not asked about")));
         }
-        logs.push((index, log));
+        logs.push(log);
+    }
+    let logs = in_order(logs, &mut indexes);
+    one_hash_per_height(&logs)?;
+    // Twice the same log would be counted as two events.
+    let twice = (1..logs.len()).find(|place| {
+        indexes[*place].is_some()
+            && indexes[*place - 1] == indexes[*place]
+            && logs[*place - 1].block_number == logs[*place].block_number
+    });
+    match twice {
+        Some(place) => {
+            let number = logs[place].block_number;
+            Err(lied(format!("two logs of block {number} have the same index")))
+        }
+        None => Ok(logs),
+    }
+}
+
+/// Logs by height and index; and the indexes so, too. Nearly always they come like that, and a back-fill is thousands.
+fn in_order(logs: Vec<Log>, indexes: &mut Vec<Option<u64>>) -> Vec<Log> {
+    let keys = || logs.iter().zip(indexes.iter()).map(|(log, index)| (log.block_number, *index));
+    if keys().is_sorted() {
+        return logs;
     }
     // Some nodes search several stretches at once. A stable sort leaves an answer that has no indexes in its order.
-    logs.sort_by_key(|(index, log)| (log.block_number, *index));
-    one_hash_per_height(logs.iter().map(|(_, log)| log))?;
-    // Twice the same log would be counted as two events.
-    if let Some((_, twice)) = logs.windows(2).find_map(|pair| match pair {
-        [(Some(a), first), (Some(b), second)] if a == b && first.block_number == second.block_number => {
-            Some((a, second))
-        }
-        _ => None,
-    }) {
-        return Err(lied(format!("two logs of block {} have the same index", twice.block_number)));
-    }
-    Ok(logs.into_iter().map(|(_, log)| log).collect())
+    let mut pairs: Vec<_> = logs.into_iter().zip(indexes.drain(..)).collect();
+    pairs.sort_by_key(|(log, index)| (log.block_number, *index));
+    let (logs, sorted) = pairs.into_iter().unzip();
+    *indexes = sorted;
+    logs
 }
 
 /// All logs of a block's receipts, in their order, each of that block.
 pub(crate) fn logs_of(answer: Vec<wire::Log>, block: &Header) -> Result<Vec<Log>, NodeError> {
-    let logs: Vec<Log> = answer.into_iter().map(mined).collect::<Result<_, _>>()?;
-    match logs.iter().find(|log| log.block_hash != block.hash || log.block_number != block.number) {
-        Some(log) => {
-            Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
-        }
-        None => Ok(logs),
+    answer.into_iter().map(|log| log_of(log, block)).collect()
+}
+
+/// A log of a block's receipts.
+pub(crate) fn log_of(log: wire::Log, block: &Header) -> Result<Log, NodeError> {
+    let log = mined(log)?;
+    if log.block_hash == block.hash && log.block_number == block.number {
+        Ok(log)
+    } else {
+        Err(lied(format!("a receipt of block {} holds a log of {}", block.hash, log.block_hash)))
     }
 }
 
@@ -153,18 +174,24 @@ fn mined(log: wire::Log) -> Result<Log, NodeError> {
     })
 }
 
-/// A chain has one block at each height. Two in one answer mean that the node read it while the chain changed.
-fn one_hash_per_height<'a>(logs: impl Iterator<Item = &'a Log>) -> Result<(), NodeError> {
+/// A chain has one block at each height. Two in one answer mean that the node read it while the chain changed. The logs
+/// are in the order of their heights.
+fn one_hash_per_height(logs: &[Log]) -> Result<(), NodeError> {
     let mut heights: HashMap<B256, u64> = HashMap::new();
     let mut previous: Option<&Log> = None;
     for log in logs {
-        if previous.is_some_and(|before| {
-            before.block_number == log.block_number && before.block_hash != log.block_hash
-        }) {
-            return Err(NodeError::Moved);
-        }
-        if *heights.entry(log.block_hash).or_insert(log.block_number) != log.block_number {
-            return Err(lied(format!("block {} came at two heights", log.block_hash)));
+        match previous {
+            Some(before) if before.block_number == log.block_number => {
+                if before.block_hash != log.block_hash {
+                    return Err(NodeError::Moved);
+                }
+            }
+            // The first of its block, of those that are looked at.
+            _ => {
+                if heights.insert(log.block_hash, log.block_number).is_some() {
+                    return Err(lied(format!("block {} came at two heights", log.block_hash)));
+                }
+            }
         }
         previous = Some(log);
     }

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::rpc::{Http, Question};
 use crate::rpc_node::{questions, two};
-use crate::{At, Log, LogQuery, NodeError, check, wire};
+use crate::{At, Header, Log, LogQuery, NodeError, check, wire};
 
 /// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
 const DEPOSIT: u8 = 0x7e;
@@ -58,7 +58,7 @@ impl Verified {
             .find_map(|(kept, logs)| (*kept == hash).then(|| Arc::clone(logs)));
         let logs = match known {
             Some(logs) => logs,
-            None => match fetch(http, hash).await {
+            None => match fetch(http, hash, Proof::Root).await {
                 Err(NodeError::Unsupported { .. }) => {
                     if !self.unsupported.swap(true, Ordering::Relaxed) {
                         tracing::warn!(
@@ -85,8 +85,17 @@ impl Verified {
     }
 }
 
+/// Whether receipts must have the root that their block's header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// They must.
+    Root,
+    /// Headers of the chain name none that could be computed.
+    Nothing,
+}
+
 /// All logs of a block, in order.
-async fn fetch(http: &Http, hash: B256) -> Result<Vec<Log>, NodeError> {
+pub(crate) async fn fetch(http: &Http, hash: B256, proof: Proof) -> Result<Vec<Log>, NodeError> {
     let asked = [questions::header(At::Hash(hash)), Question::new("eth_getBlockReceipts", json!([hash]))];
     let answers = http.ask_together(&asked).await?;
     let [header, receipts] = two(answers.open(http)?)?;
@@ -95,18 +104,12 @@ async fn fetch(http: &Http, hash: B256) -> Result<Vec<Log>, NodeError> {
         return Err(absent);
     }
     // Nodes that do not have the block say so in many ways; a header that is not there is plain.
-    let header = header.read::<Option<wire::RootedHeader>>()?.ok_or(NodeError::Behind)?;
+    let header = header.read::<Option<wire::ListedHeader>>()?.ok_or(NodeError::Behind)?;
     let block = check::header(&header.header, At::Hash(hash))?;
     let receipts = receipts?.ok_or(NodeError::Behind)?;
-    let root = root(&receipts)?;
-    if root != header.receipts_root {
-        let (count, named) = (receipts.len(), header.receipts_root);
-        return Err(NodeError::Lied {
-            what: format!(
-                "the {count} receipts of block {} have the root {root}, its header says {named}",
-                block.number
-            ),
-        });
+    if proof == Proof::Root {
+        let encoded: Vec<Vec<u8>> = receipts.iter().map(encode).collect::<Result<_, _>>()?;
+        check_root(&encoded, header.receipts_root, &block)?;
     }
     // The root does not cover whose receipt is whose, and a payment's name holds its transaction.
     let own = |receipt: &wire::BlockReceipt| {
@@ -117,17 +120,31 @@ async fn fetch(http: &Http, hash: B256) -> Result<Vec<Log>, NodeError> {
         let what = format!("the receipts of block {} are of other transactions than it holds", block.number);
         return Err(NodeError::Lied { what });
     }
-    let logs = receipts.into_iter().flat_map(|receipt| receipt.logs).collect();
+    let counts = |receipt: &wire::BlockReceipt| {
+        // What a reverted transaction logged never happened, and is covered by no root that says so.
+        receipt.status != Some(wire::Quantity(0))
+    };
+    let logs = receipts.into_iter().filter(counts).flat_map(|receipt| receipt.logs).collect();
     check::logs_of(logs, &block)
 }
 
-/// The root of receipts, as their block's producer computed it.
-fn root(receipts: &[wire::BlockReceipt]) -> Result<B256, NodeError> {
-    let encoded: Vec<Vec<u8>> = receipts.iter().map(encode).collect::<Result<_, _>>()?;
-    Ok(alloy_trie::root::ordered_trie_root_with_encoder(&encoded, |receipt, out| out.put_slice(receipt)))
+/// Holds the root of encoded receipts, as their block's producer computed it, against the one in the header.
+pub(crate) fn check_root(encoded: &[Vec<u8>], named: Option<B256>, block: &Header) -> Result<(), NodeError> {
+    let named = named.ok_or_else(|| NodeError::Malformed {
+        what: format!("the header of block {} names no root of its receipts", block.number),
+    })?;
+    let root =
+        alloy_trie::root::ordered_trie_root_with_encoder(encoded, |receipt, out| out.put_slice(receipt));
+    if root == named {
+        return Ok(());
+    }
+    let (count, number) = (encoded.len(), block.number);
+    Err(NodeError::Lied {
+        what: format!("the {count} receipts of block {number} have the root {root}, its header says {named}"),
+    })
 }
 
-fn encode(receipt: &wire::BlockReceipt) -> Result<Vec<u8>, NodeError> {
+pub(crate) fn encode(receipt: &wire::BlockReceipt) -> Result<Vec<u8>, NodeError> {
     let malformed = |what: &str| NodeError::Malformed { what: format!("a receipt of a block {what}") };
     let status = match (receipt.status, receipt.root) {
         (Some(wire::Quantity(0)), _) => Eip658Value::Eip658(false),

@@ -77,6 +77,18 @@ pub enum NodeError {
         limit: usize,
     },
 
+    /// The events of a single block fit into no answer, and its receipts are not to be had either.
+    #[error(
+        "the events of block {block} are too many for one answer, and were not read from its receipts: {why}; raise the \
+         endpoint's bound if the node is trusted, or name another node"
+    )]
+    BlockTooLarge {
+        /// The block.
+        block: B256,
+        /// Why its receipts were of no help.
+        why: String,
+    },
+
     /// A JSON-RPC error of the node's own.
     #[error("the node answers with error {code}: {message}")]
     Rpc {
@@ -203,6 +215,7 @@ impl NodeError {
             | Self::Denied { .. }
             | Self::RangeTooLarge { .. }
             | Self::AnswerTooLong { .. }
+            | Self::BlockTooLarge { .. }
             | Self::WrongChain { .. }
             | Self::WrongGenesis { .. }
             | Self::Unsupported { .. }

@@ -30,6 +30,7 @@ mod pool;
 mod profile;
 #[cfg(feature = "reading")]
 pub mod reading;
+mod receipts;
 mod rpc;
 mod rpc_node;
 mod standing;

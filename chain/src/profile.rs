@@ -65,6 +65,11 @@ pub struct Profile {
     pub confirmations: u64,
     /// How many headers are kept to find the way back after a reorganization; at least `finality_depth`.
     pub reorg_window: u64,
+    /// How long a fork that is lower than the index must be shown until it is followed, in milliseconds. Until then it
+    /// may be a node that is behind, and nothing is granted on payments that the fork does not have. A fork that is as
+    /// high as the index is followed at once.
+    #[serde(default = "shorter_fork")]
+    pub shorter_fork_ms: u64,
     /// The most that an account offers for a unit of gas, in base units. Whatever a node says, gas for one transaction
     /// never costs more than this times `max_gas_limit`.
     pub max_fee_per_gas: u64,
@@ -82,6 +87,10 @@ pub struct Profile {
     /// The contract that wraps the native coin as an ERC-20 token, where the chain's own books name one.
     #[serde(default)]
     pub wrapped_native: Option<Address>,
+}
+
+fn shorter_fork() -> u64 {
+    60_000
 }
 
 fn batch() -> usize {
@@ -170,6 +179,7 @@ impl Profile {
             finality_depth,
             confirmations,
             reorg_window,
+            shorter_fork_ms,
             max_fee_per_gas,
             max_gas_limit,
             genesis_hash,
@@ -201,6 +211,7 @@ impl Profile {
         replace(&mut self.finality_depth, finality_depth);
         replace(&mut self.confirmations, confirmations);
         replace(&mut self.reorg_window, reorg_window);
+        replace(&mut self.shorter_fork_ms, shorter_fork_ms);
         replace(&mut self.max_fee_per_gas, max_fee_per_gas);
         replace(&mut self.max_gas_limit, max_gas_limit);
         self.genesis_hash = genesis_hash.or(self.genesis_hash);
@@ -285,6 +296,7 @@ pub struct ProfileOverrides {
     pub finality_depth: Option<u64>,
     pub confirmations: Option<u64>,
     pub reorg_window: Option<u64>,
+    pub shorter_fork_ms: Option<u64>,
     pub max_fee_per_gas: Option<u64>,
     pub max_gas_limit: Option<u64>,
     pub genesis_hash: Option<B256>,

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -47,14 +50,14 @@ pub(crate) struct Http {
     /// The node as errors name it.
     pub(crate) node: String,
     url: Url,
-    max_answer_bytes: usize,
+    pub(crate) max_answer_bytes: usize,
     longest_rest: Duration,
     secrets: Arc<[String]>,
     budget: Arc<Budget>,
     meter: Meter,
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
-    max_batch: usize,
+    pub(crate) max_batch: usize,
     pub(crate) work: Work,
 }
 
@@ -227,6 +230,21 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
+    /// The answers to two questions, an object and a list, in one pass over the text: that of a thousand logs is long.
+    /// `None` where anything is unusual; [`Answers::open`] tells what it is.
+    pub(crate) fn object_and_list<O: DeserializeOwned, L: DeserializeOwned>(&self) -> Option<(O, Vec<L>)> {
+        let answers: [Usual<O, L>; 2] = serde_json::from_slice(&self.body).ok()?;
+        let (mut object, mut list) = (None, None);
+        for Usual { id, result, error } in answers {
+            match (id, result, error) {
+                (1, ObjectOrList::Object(read), None) => object = Some(read),
+                (2, ObjectOrList::List(read), None) => list = Some(read),
+                _ => return None,
+            }
+        }
+        object.zip(list)
+    }
+
     /// The answers in the order of the questions, each with the node's verdict on it.
     pub(crate) fn open<'a>(&'a self, http: &Http) -> Result<Vec<Answer<'a>>, NodeError> {
         let mut envelopes: Vec<Envelope<'a>> = parse(&self.body)?;
@@ -243,6 +261,50 @@ impl Answers {
             answers.push(Answer { method, result: envelope.open(method, http) });
         }
         Ok(answers)
+    }
+}
+
+/// A batch's answer as it usually is.
+#[derive(Deserialize)]
+#[serde(bound = "O: DeserializeOwned, L: DeserializeOwned")]
+struct Usual<O, L> {
+    id: u64,
+    result: ObjectOrList<O, L>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+/// A result that is read as what it looks like, without being kept as text first.
+enum ObjectOrList<O, L> {
+    Object(O),
+    List(Vec<L>),
+}
+
+impl<'de, O: DeserializeOwned, L: DeserializeOwned> Deserialize<'de> for ObjectOrList<O, L> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<O, L>(PhantomData<(O, L)>);
+
+        impl<'de, O: DeserializeOwned, L: DeserializeOwned> Visitor<'de> for Either<O, L> {
+            type Value = ObjectOrList<O, L>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                O::deserialize(MapAccessDeserializer::new(map)).map(ObjectOrList::Object)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    items.push(item);
+                }
+                Ok(ObjectOrList::List(items))
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 

@@ -11,9 +11,10 @@ use url::Url;
 
 use crate::account::{Call, Prepared};
 use crate::check::{self, Bounds};
-use crate::complete::Verified;
+use crate::complete::{Proof, Verified};
 use crate::endpoint::{Endpoint, shown};
-use crate::rpc::{Http, Question};
+use crate::receipts;
+use crate::rpc::{Answers, Http, Question};
 use crate::wire::{self, Quantity};
 use crate::{
     At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
@@ -104,6 +105,23 @@ impl RpcNode {
         &self.http
     }
 
+    async fn logs_of_one(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        if self.profile.completeness == Completeness::Receipts
+            && let Some(logs) = self.verified.logs(&self.http, query, hash).await?
+        {
+            return Ok(logs);
+        }
+        self.unverified(query, hash).await
+    }
+
+    /// Whether the receipts of a new block are held against its header.
+    fn proof(&self) -> Proof {
+        match self.profile.completeness {
+            Completeness::Receipts => Proof::Root,
+            Completeness::Off => Proof::Nothing,
+        }
+    }
+
     /// The logs of one block, as far as the node tells them.
     async fn unverified(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         if self.profile.logs_by_hash {
@@ -118,11 +136,23 @@ impl RpcNode {
             json!({ "address": query.contract, "topics": questions::topics(query), "blockHash": hash });
         let questions = [questions::header(At::Hash(hash)), Question::new("eth_getLogs", json!([filter]))];
         let answers = self.http.ask_together(&questions).await?;
-        let [header, logs] = two(answers.open(&self.http)?)?;
         // Nodes answer with no logs for a block that they do not have. The header, from the same node, tells.
-        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let (header, logs) = self.header_and_logs(&answers)?;
         let header = check::header(&header, At::Hash(hash))?;
-        check::logs(logs.read().map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
+        check::logs(logs.map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
+    }
+
+    /// The answers to the questions for a header and for logs.
+    fn header_and_logs(
+        &self,
+        answers: &Answers,
+    ) -> Result<(wire::Header, Result<Vec<wire::Log>, NodeError>), NodeError> {
+        if let Some((header, logs)) = answers.object_and_list() {
+            return Ok((header, Ok(logs)));
+        }
+        let [header, logs] = two(answers.open(&self.http)?)?;
+        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        Ok((header, logs.read()))
     }
 
     /// The logs of one block from a node that knows blocks only by their height.
@@ -151,14 +181,10 @@ impl RpcNode {
         // these are all.
         let questions = [questions::header(At::Number(to)), questions::logs(query, from, to)];
         let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, blocks))?;
-        let [header, logs] = two(answers.open(&self.http)?)?;
-        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
+        let (header, logs) = self.header_and_logs(&answers)?;
         let last = check::header(&header, At::Number(to))?;
-        let logs = check::logs(
-            logs.read().map_err(|error| too_large(error, blocks))?,
-            query,
-            Bounds::Heights(from, to),
-        )?;
+        let logs = logs.map_err(|error| too_large(error, blocks))?;
+        let logs = check::logs(logs, query, Bounds::Heights(from, to))?;
         match logs.last() {
             Some(log) if log.block_number == to && log.block_hash != last.hash => Err(NodeError::Moved),
             _ => Ok(logs),
@@ -179,14 +205,21 @@ impl Node for RpcNode {
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         match span {
-            Span::Blocks { from, to } => self.logs_of_range(query, from, to).await,
-            Span::Block(hash) if self.profile.completeness == Completeness::Receipts => {
-                match self.verified.logs(&self.http, query, hash).await? {
-                    Some(logs) => Ok(logs),
-                    None => self.unverified(query, hash).await,
+            Span::Blocks { from, to } => match self.logs_of_range(query, from, to).await {
+                // What was refused for its number of blocks is asked for by fewer; less than one is not to be had.
+                Err(error) if from == to && receipts::are_needed(&error) => {
+                    let header = self.header(At::Number(to)).await?.ok_or(NodeError::Behind)?;
+                    // Of the past, nothing else is proved either.
+                    receipts::logs(&self.http, query, header.hash, Proof::Nothing).await
                 }
-            }
-            Span::Block(hash) => self.unverified(query, hash).await,
+                logs => logs,
+            },
+            Span::Block(hash) => match self.logs_of_one(query, hash).await {
+                Err(error) if receipts::are_needed(&error) => {
+                    receipts::logs(&self.http, query, hash, self.proof()).await
+                }
+                logs => logs,
+            },
         }
     }
 

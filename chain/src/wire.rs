@@ -19,14 +19,13 @@ pub(crate) struct Header {
     pub(crate) base_fee_per_gas: Option<Quantity>,
 }
 
-/// A header where the root of its receipts is wanted too.
+/// A header where the hashes of the block's transactions are wanted, and the root where there is one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RootedHeader {
+pub(crate) struct ListedHeader {
     #[serde(flatten)]
     pub(crate) header: Header,
-    pub(crate) receipts_root: B256,
-    /// The hashes of the block's transactions.
+    pub(crate) receipts_root: Option<B256>,
     pub(crate) transactions: Vec<B256>,
 }
 
@@ -35,6 +34,7 @@ pub(crate) struct RootedHeader {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockReceipt {
     pub(crate) transaction_hash: B256,
+    pub(crate) block_hash: Option<B256>,
     #[serde(rename = "type")]
     pub(crate) kind: Option<Quantity>,
     pub(crate) status: Option<Quantity>,

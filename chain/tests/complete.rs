@@ -272,3 +272,35 @@ async fn a_proxy_that_leaves_a_log_of_a_real_block_out_is_found_out() {
 fn checked_here() -> Profile {
     Profile::named("local").unwrap()
 }
+
+#[tokio::test]
+async fn f11_receipts_that_come_one_by_one_are_held_against_the_root_too() {
+    let with = |change: fn(&mut Value)| async move {
+        let fake = FakeNode::start(move |method, params| match method {
+            "eth_getBlockByHash" if params[0] == json!(hash(5)) => Ok(header(ROOT)),
+            // Longer than what is taken.
+            "eth_getBlockReceipts" => Ok((0..9).flat_map(|_| receipts()).collect()),
+            "eth_getTransactionReceipt" => {
+                let found = receipts().into_iter().find(|receipt| receipt["transactionHash"] == params[0]);
+                let mut receipt = found.unwrap_or_default();
+                change(&mut receipt);
+                Ok(receipt)
+            }
+            _ => Ok(Value::Null),
+        })
+        .await;
+        let mut endpoint = salt402_chain::Endpoint::new(common::url(&fake.url));
+        endpoint.max_answer_bytes = 6_000;
+        let node = RpcNode::connect(endpoint, checked()).unwrap();
+        node.logs(&QUERY, Span::Block(hash(5))).await
+    };
+    assert_eq!(with(|_| ()).await.map(|logs| logs.len()), Ok(7));
+    for change in [
+        (|receipt| receipt["cumulativeGasUsed"] = json!("0x1")) as fn(&mut Value),
+        |receipt| receipt["logs"] = json!([]),
+        |receipt| receipt["status"] = json!("0x0"),
+    ] {
+        let answer = with(change).await;
+        assert!(matches!(&answer, Err(NodeError::Lied { what }) if what.contains("root")), "{answer:?}");
+    }
+}

@@ -135,8 +135,10 @@ pub(crate) fn read(
     time_of: impl Fn(&Log) -> Option<u64>,
 ) -> Told {
     let mut blocks: BTreeMap<(u64, B256), Vec<&Log>> = BTreeMap::new();
-    for log in logs {
-        blocks.entry((log.block_number, log.block_hash)).or_default().push(log);
+    for together in logs.chunk_by(|a, b| a.block_hash == b.block_hash && a.block_number == b.block_number) {
+        if let Some(first) = together.first() {
+            blocks.entry((first.block_number, first.block_hash)).or_default().extend(together);
+        }
     }
     let mut told = Told { found: Found::default(), open: Vec::new() };
     for ((number, hash), logs) in blocks {
@@ -257,11 +259,18 @@ pub(crate) async fn whole(
 /// What was decoded, with its block. Payments are counted through within their transaction.
 fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
     let Place { number: block_number, hash: block_hash, timestamp: block_timestamp } = place;
-    let mut position: HashMap<B256, u32> = HashMap::new();
+    // Those of a transaction mostly come one after the other; where they do not, they are counted on.
+    let mut counted: HashMap<B256, u32> = HashMap::new();
+    let mut current: Option<(B256, u32)> = None;
     let payments = decoded.payments.into_iter().map(|payment| {
-        let next = position.entry(payment.transaction).or_default();
-        let position = *next;
-        *next += 1;
+        let position = match current {
+            Some((transaction, before)) if transaction == payment.transaction => before + 1,
+            other => {
+                counted.extend(other);
+                counted.get(&payment.transaction).map_or(0, |before| before + 1)
+            }
+        };
+        current = Some((payment.transaction, position));
         PlacedPayment { position, block_number, block_hash, block_timestamp, payment }
     });
     let payments = payments.collect();

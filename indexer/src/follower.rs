@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Node, NodeError, Span, Work};
+use salt402_chain::{At, Node, NodeError, Span, Work};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Cursor, Store, UndecodedLog};
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::blocks::Found;
+use crate::doubt::{Doubt, Lower};
 use crate::past::{self, Past};
 use crate::patience::Patient;
 use crate::sizing::Sizing;
@@ -59,6 +60,8 @@ pub struct Follower {
     pub(crate) first: u64,
     /// The head that the store knows, and since when.
     pub(crate) noted: Option<(u64, Instant)>,
+    /// The lower fork that the node shows, while it does.
+    pub(crate) doubt: Option<Doubt>,
 }
 
 /// What one step did.
@@ -91,6 +94,7 @@ impl Follower {
             sizing,
             first,
             noted: None,
+            doubt: None,
         };
         (follower, watcher)
     }
@@ -170,6 +174,7 @@ impl Follower {
         let (finality_depth, window) = (profile.finality_depth, profile.reorg_window);
         let state = self.store.chain_state(chain).await?;
         let cursor = state.and_then(|state| state.cursor);
+        let doubted = state.and_then(|state| state.doubted_above);
         if let Some(halt) = state.and_then(|state| state.halt) {
             self.resume(cursor, halt).await?;
             return Ok(Step::Advanced);
@@ -184,9 +189,12 @@ impl Follower {
             self.back_fill(cursor, next, settled, head.number).await?;
             return Ok(Step::Advanced);
         }
-        if self.lags(cursor, &head).await? {
-            self.behind(cursor, head.number);
-            return Ok(Step::AtHead);
+        match self.lower(cursor, doubted, &head).await? {
+            Some(Lower::Lags | Lower::Waits) => {
+                self.behind(cursor, head.number);
+                return Ok(Step::AtHead);
+            }
+            Some(Lower::Stays) | None => {}
         }
         if head.number < start {
             self.at_head(cursor, head.number).await?;
@@ -217,24 +225,10 @@ impl Follower {
             }
             self.at_head(Some(tip), head.number).await?;
         } else {
+            self.trust(doubted).await?;
             self.at_head(cursor, head.number).await?;
         }
         Ok(Step::AtHead)
-    }
-
-    /// Whether the node merely shows an older block of the stored chain, as a replica that lags does: a lower head
-    /// alone is no reorganization.
-    ///
-    /// Every header of the window is stored. A height without one is below it, and there the node either lags far
-    /// behind or left the stored chain too deep to follow; which of the two shows when it is as high as the index.
-    async fn lags(&self, cursor: Option<Cursor>, head: &Header) -> Result<bool, IndexError> {
-        match cursor {
-            Some(cursor) if head.number < cursor.number => {
-                let stored = self.store.canonical_block(self.options.chain, head.number).await?;
-                Ok(stored.is_none_or(|block| block.hash == head.hash))
-            }
-            _ => Ok(false),
-        }
     }
 
     /// Adds the blocks of a path in one transaction, with what they replace.

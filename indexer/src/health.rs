@@ -50,6 +50,11 @@ pub struct Health {
     pub found: u64,
     /// Reorganizations since the follower started.
     pub reorganizations: u64,
+    /// Stored blocks that are not on the chain that the node shows, while that chain is lower than the index; 0 where
+    /// nothing is in doubt.
+    pub doubted_blocks: u64,
+    /// What is in doubt then, in words.
+    pub doubt: Option<String>,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
     /// How much was read of each contract: what is not read of one that was added later is read beside the head.
@@ -65,6 +70,8 @@ impl Health {
             head: None,
             found: 0,
             reorganizations: 0,
+            doubted_blocks: 0,
+            doubt: None,
             current_at: None,
             coverage: Vec::new(),
         }
@@ -80,6 +87,8 @@ impl Health {
         }
         let lag = self.head.unwrap_or(0).saturating_sub(self.indexed.unwrap_or(0));
         metrics::gauge!("salt402_indexer_lag_blocks", "chain" => chain.clone()).set(lag as f64);
+        metrics::gauge!("salt402_indexer_doubted_blocks", "chain" => chain.clone())
+            .set(self.doubted_blocks as f64);
         let stale = self.current_at.unwrap_or(since).elapsed();
         metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());
     }
@@ -108,6 +117,7 @@ impl Health {
             Phase::Failing(reason) | Phase::Halted(reason) => Some(reason.clone()),
             Phase::Following => match self.current_at {
                 Some(at) if at.elapsed() <= patience => None,
+                _ if self.doubt.is_some() => self.doubt.clone(),
                 Some(at) => Some(format!("the head was last reached {} s ago", at.elapsed().as_secs())),
                 None => Some("the head has not been reached yet".into()),
             },

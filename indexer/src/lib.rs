@@ -8,6 +8,7 @@
 mod ancestry;
 mod backfill;
 mod blocks;
+mod doubt;
 mod follower;
 mod halt;
 mod health;

@@ -266,6 +266,40 @@ pub struct IncidentView {
     pub settled: Option<String>,
 }
 
+/// `GET /v1/ambiguities`: transactions that may be a payment and are counted for nobody, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AmbiguitiesResponse {
+    /// Those that are on the chain now.
+    pub ambiguities: Vec<AmbiguityView>,
+    /// If there may be more: what to give as `cursor` to be told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Something that may be a payment and can be read in two ways. Money may have moved, so a person must look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AmbiguityView {
+    /// Its number, ascending.
+    pub id: u64,
+    /// The chain.
+    pub chain: ChainId,
+    /// The transaction.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
+    pub transaction: B256,
+    /// The contract whose event cannot be matched.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// Why, for people.
+    pub reason: String,
+    /// The height of its block.
+    pub block_number: u64,
+    /// The hash of its block.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
+    pub block_hash: B256,
+}
+
 fn once() -> u64 {
     1
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use alloy_primitives::{Address, B256, Keccak256, LogData};
 use alloy_sol_types::SolEvent;
@@ -86,9 +87,10 @@ pub(crate) fn decode_places<'a>(
     sources: &[Source],
     logs: impl IntoIterator<Item = RawLog<'a>>,
 ) -> (Decoded, Vec<usize>) {
-    let mut seen: HashMap<(Address, B256, B256), u32> = HashMap::new();
+    let logs = logs.into_iter();
+    let mut seen: HashMap<Equal, u32> = HashMap::with_capacity(logs.size_hint().0);
     let (mut decoded, mut places) = (Decoded::default(), Vec::new());
-    for (place, log) in logs.into_iter().enumerate() {
+    for (place, log) in logs.enumerate() {
         let source = sources.iter().find(|source| source.contract == log.contract && source.is_direct());
         let event = source.and_then(|source| Event::read(&source.kind, log.content));
         let Some(event) = event else {
@@ -96,7 +98,8 @@ pub(crate) fn decode_places<'a>(
             continue;
         };
         let content = content_hash(log.content);
-        let before = seen.entry((log.contract, log.transaction, content)).or_default();
+        let equal = Equal { contract: log.contract, transaction: log.transaction, content };
+        let before = seen.entry(equal).or_default();
         let equal_before = *before;
         *before += 1;
         match event {
@@ -125,6 +128,22 @@ pub(crate) fn decode_places<'a>(
         }
     }
     (decoded, places)
+}
+
+/// Logs that are interchangeable.
+#[derive(PartialEq, Eq)]
+struct Equal {
+    contract: Address,
+    transaction: B256,
+    content: B256,
+}
+
+impl Hash for Equal {
+    /// Of what tells nearly all of them apart: there are many in a back-fill.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.transaction.as_slice());
+        state.write(self.content.as_slice());
+    }
 }
 
 /// What a log says by itself.

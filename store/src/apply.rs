@@ -25,7 +25,8 @@ impl Store {
     /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
     /// block, resolves it. Rows that exist already are left or put back on the chain, so the same blocks may be
     /// applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
-    /// were seen in it, and its hash says that it is the same.
+    /// were seen in it, and its hash says that it is the same. What was in doubt is so no more: the node shows the chain
+    /// that the index is at then.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), batch).await
@@ -215,6 +216,7 @@ impl Batch {
         connection
             .prepare_cached(
                 "UPDATE chains SET cursor_number = ?2, cursor_hash = ?3, head_number = ?4, noted_at_ms = ?5,
+                                   doubted_above = NULL,
                                    payments = payments + ?6 - ?7
                  WHERE chain_id = ?1",
             )?

@@ -157,6 +157,8 @@ impl Beside {
 /// An ambiguity as it is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AmbiguityRow {
+    /// Its number, ascending.
+    pub id: u64,
     /// The transaction.
     pub transaction: B256,
     /// The contract whose event cannot be matched.
@@ -165,26 +167,37 @@ pub struct AmbiguityRow {
     pub reason: String,
     /// The height of its block.
     pub block_number: u64,
+    /// The hash of its block.
+    pub block_hash: B256,
 }
 
 impl crate::Store {
-    /// What is on a chain and may be a payment that is read in two ways, the newest first, at most `limit`.
-    pub async fn ambiguities(&self, chain: ChainId, limit: u32) -> Result<Vec<AmbiguityRow>, StoreError> {
+    /// What is on a chain and may be a payment that is read in two ways, the newest first, at most `limit`, of those
+    /// whose number is below `before`.
+    pub async fn ambiguities(
+        &self,
+        chain: ChainId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AmbiguityRow>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
-            "SELECT transaction_hash, contract, reason, block_number FROM ambiguities
-             WHERE chain_id = $1 AND canonical ORDER BY id DESC LIMIT $2",
+            "SELECT id, transaction_hash, contract, reason, block_number, block_hash FROM ambiguities
+             WHERE chain_id = $1 AND canonical AND id < $2 ORDER BY id DESC LIMIT $3",
         )
         .bind(chain_id(chain))
+        .bind(before.map_or(i64::MAX, bound))
         .bind(i64::from(limit))
         .fetch_all(reader.connection()?)
         .await?;
         let row = |row: &sqlx::sqlite::SqliteRow| {
             Ok(AmbiguityRow {
+                id: row.number("id")?,
                 transaction: row.hash("transaction_hash")?,
                 contract: row.address("contract")?,
                 reason: row.text("reason")?,
                 block_number: row.number("block_number")?,
+                block_hash: row.hash("block_hash")?,
             })
         };
         rows.iter().map(row).collect()

@@ -32,7 +32,10 @@ pub(crate) fn insert_payments(
     mut payments: Vec<&PlacedPayment>,
 ) -> Result<u64, StoreError> {
     // In the order of the index, neighbours meet on the same pages.
-    payments.sort_unstable_by_key(|placed| (placed.payment.transaction, placed.payment.id));
+    payments.sort_unstable_by(|a, b| {
+        let (a, b) = (&a.payment, &b.payment);
+        a.transaction.cmp(&b.transaction).then_with(|| a.id.cmp(&b.id))
+    });
     let mut insert = connection.prepare_cached(
         "INSERT INTO payments (chain_id, transaction_hash, payment_id, block_hash, block_number, block_timestamp,
                                position, contract, reference, payer, payee, asset, amount, canonical, seen_at_ms)

@@ -57,6 +57,8 @@ pub struct ChainState {
     /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
     /// index tells by it whether one does.
     pub noted_at_ms: Option<u64>,
+    /// The height above which the index is in doubt ([`Store::doubt`]); `None` where nothing is.
+    pub doubted_above: Option<u64>,
     /// Why it is not followed further before the operator acts; `None` while nothing hinders.
     pub halt: Option<Halt>,
 }
@@ -67,7 +69,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let row = sqlx::query(
             "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.first_block, c.head_number, c.noted_at_ms,
-                    h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
+                    c.doubted_above, h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
              FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
              WHERE c.chain_id = $1",
         )
@@ -81,10 +83,18 @@ impl Store {
                 first_block: row.maybe_number("first_block")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
+                doubted_above: row.maybe_number("doubted_above")?,
                 halt: halt::of(&row)?,
             })
         })
         .transpose()
+    }
+
+    /// Notes that the blocks above a height are not on the chain that the node shows, which is lower than the index; with
+    /// `None`, that none are in doubt. While they are, nothing new is granted on a payment in them, as if it had no
+    /// confirmations, and nothing of them leaves the chain. The next step that is applied ends it too.
+    pub async fn doubt(&self, chain: ChainId, above: Option<u64>) -> Result<(), StoreError> {
+        send(self.jobs(), Doubt { chain, above }).await
     }
 
     /// Stores the genesis block's hash of a chain the first time, and compares it every other time
@@ -166,6 +176,24 @@ impl Write for Pin {
         } else {
             Err(StoreError::OtherGenesis { chain, stored, given: genesis })
         }
+    }
+}
+
+struct Doubt {
+    chain: ChainId,
+    above: Option<u64>,
+}
+
+impl Write for Doubt {
+    type Output = ();
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let done = sqlx::query("UPDATE chains SET doubted_above = $2 WHERE chain_id = $1")
+            .bind(chain_id(self.chain))
+            .bind(self.above.map(bound))
+            .execute(transaction.connection())
+            .await?;
+        if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::sqlite::Sqlite;
 use crate::bulk::chunks;
 use crate::columns::{Columns as _, bound, chain_id, integer};
 use crate::exposure::{Open, Sums};
-use crate::payment::depth;
+use crate::payment::Stand;
 use crate::transaction::WriteTransaction;
 use crate::work::send_claim;
 use crate::{ExposureLimit, NewUse, Store, StoreError, usage};
@@ -78,7 +78,7 @@ pub enum ClaimResult {
     BeforeRestore,
     /// It is unclaimed and on the chain, but not deep enough.
     TooShallow {
-        /// Its depth: 1 when the index stands at its block.
+        /// Its depth: 1 when the index stands at its block, 0 when that block is in doubt ([`Store::doubt`]).
         confirmations: u64,
     },
     /// It is unclaimed and deep enough for others, but not while its payer has an open incident.
@@ -179,6 +179,7 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
         ") AS v CROSS JOIN payments p CROSS JOIN chains c
          WHERE p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3 AND p.canonical
            AND c.chain_id = p.chain_id AND c.cursor_number - p.block_number + 1 >= v.column7
+           AND p.block_number <= COALESCE(c.doubted_above, p.block_number)
            AND (c.cursor_number - p.block_number + 1 >= v.column8
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
@@ -223,7 +224,7 @@ impl NewClaim {
     /// Why there is no new claim. A further use of a claim that was made before is made here.
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = sqlx::query(
-            "SELECT p.block_number, c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
+            "SELECT p.block_number, c.cursor_number, c.doubted_above, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
                         AS halted,
                     p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore
@@ -237,6 +238,11 @@ impl NewClaim {
         .fetch_optional(transaction.connection())
         .await?;
         let Some(row) = row else { return Ok(ClaimResult::NotCanonical) };
+        let stand = Stand {
+            cursor: row.maybe_number("cursor_number")?,
+            doubted_above: row.maybe_number("doubted_above")?,
+        };
+        let confirmations = stand.depth(row.number("block_number")?);
         let Some(request) = row.maybe_hash("request_digest")? else {
             if row.flag("before_restore")? {
                 return Ok(ClaimResult::BeforeRestore);
@@ -244,8 +250,7 @@ impl NewClaim {
             if row.flag("halted")? {
                 return Ok(ClaimResult::Halted);
             }
-            let confirmations = depth(row.maybe_number("cursor_number")?, row.number("block_number")?);
-            return Ok(if confirmations < self.confirmations {
+            return Ok(if confirmations < self.confirmations.max(1) {
                 ClaimResult::TooShallow { confirmations }
             } else {
                 ClaimResult::AfterLoss { confirmations }
@@ -261,6 +266,7 @@ impl NewClaim {
                 let withheld = match (row.flag("before_restore")?, row.flag("halted")?) {
                     (true, _) => Some(ClaimResult::BeforeRestore),
                     (_, true) => Some(ClaimResult::Halted),
+                    _ if confirmations == 0 => Some(ClaimResult::TooShallow { confirmations }),
                     _ => None,
                 };
                 let uses = row.number("uses")?;

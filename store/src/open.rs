@@ -152,6 +152,7 @@ fn migrations() -> Vec<Migration> {
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
         (7, "vouchers", include_str!("../migrations/0007_vouchers.sql")),
         (10, "final", include_str!("../migrations/0010_final.sql")),
+        (11, "doubts", include_str!("../migrations/0011_doubts.sql")),
     ];
     steps
         .into_iter()

@@ -30,7 +30,8 @@ pub struct IndexedPayment {
     pub placed: PlacedPayment,
     /// Whether its block is on the chain.
     pub canonical: bool,
-    /// Blocks that contain or follow it: 1 when the index stands at its block, 0 when that block left the chain.
+    /// Blocks that contain or follow it: 1 when the index stands at its block, 0 when that block left the chain or is
+    /// in doubt ([`Store::doubt`]).
     pub confirmations: u64,
     /// Its claim. One payment has one claim, in whatever block it is; all its inclusions show it.
     pub claim: Option<ClaimRow>,
@@ -54,7 +55,8 @@ macro_rules! with_claims {
         concat!(
             "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
-                    c.cursor_number, k.request_digest, k.claimant, k.claimed_at_ms, p.transaction_hash
+                    c.cursor_number, c.doubted_above, k.request_digest, k.claimant, k.claimed_at_ms,
+                    p.transaction_hash
              FROM (",
             $payments,
             ") AS p
@@ -83,11 +85,29 @@ const PAYMENTS_NAMED: &str = with_claims!(
      WHERE n.chain_id = ?1 AND n.transaction_hash = s.transaction_hash AND n.payment_id = ?2 AND NOT n.canonical"
 );
 
-/// The payments of a transaction, and where the index stood when they were read; `None` also where there are none.
+/// The payments of a transaction, and where the index stood when they were read; nowhere also where there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) payments: Vec<IndexedPayment>,
+    pub(crate) stand: Stand,
+}
+
+/// Where an index stands, and how much of it is in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stand {
     pub(crate) cursor: Option<u64>,
+    /// See [`Store::doubt`].
+    pub(crate) doubted_above: Option<u64>,
+}
+
+impl Stand {
+    /// Blocks that contain or follow a block; none where the block is in doubt.
+    pub(crate) fn depth(self, block_number: u64) -> u64 {
+        match self.doubted_above {
+            Some(above) if block_number > above => 0,
+            _ => depth(self.cursor, block_number),
+        }
+    }
 }
 
 impl Store {
@@ -147,8 +167,11 @@ fn rows(connection: &Connection, sql: &str, chain: ChainId, named: B256) -> Resu
     let mut rows = select.query(params![chain_id(chain), named.as_slice()])?;
     let mut found = Found::default();
     while let Some(row) = rows.next()? {
-        found.cursor = row.maybe_natural(12, "cursor_number")?;
-        found.payments.push(indexed(chain, found.cursor, row)?);
+        found.stand = Stand {
+            cursor: row.maybe_natural(12, "cursor_number")?,
+            doubted_above: row.maybe_natural(13, "doubted_above")?,
+        };
+        found.payments.push(indexed(chain, found.stand, row)?);
     }
     // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
     found.payments.sort_by_key(|row| {
@@ -162,6 +185,8 @@ fn rows(connection: &Connection, sql: &str, chain: ChainId, named: B256) -> Resu
 pub(crate) fn keys(payments: &[PlacedPayment]) -> Vec<Key> {
     let mut keys: Vec<Key> =
         payments.iter().map(|placed| (placed.payment.chain, placed.payment.transaction)).collect();
+    // Most stand together already, and sorting is the longer the more there are.
+    keys.dedup();
     keys.sort_unstable();
     keys.dedup();
     keys
@@ -176,12 +201,12 @@ pub(crate) fn read_all(
 }
 
 /// A row of [`PAYMENTS_IN`] or [`PAYMENTS_NAMED`].
-fn indexed(chain: ChainId, cursor: Option<u64>, row: &Row<'_>) -> Result<IndexedPayment, StoreError> {
+fn indexed(chain: ChainId, stand: Stand, row: &Row<'_>) -> Result<IndexedPayment, StoreError> {
     let payment = Payment {
         id: PaymentId(row.hash_at(0, "payment_id")?),
         chain,
         contract: row.address_at(5, "contract")?,
-        transaction: row.hash_at(16, "transaction_hash")?,
+        transaction: row.hash_at(17, "transaction_hash")?,
         reference: row.hash_at(6, "reference")?,
         payer: row.address_at(7, "payer")?,
         payee: row.address_at(8, "payee")?,
@@ -198,20 +223,20 @@ fn indexed(chain: ChainId, cursor: Option<u64>, row: &Row<'_>) -> Result<Indexed
         block_timestamp: row.natural(4, "block_timestamp")?,
     };
     let canonical: bool = row.get(11)?;
-    let claim = match row.get_ref(13)? {
+    let claim = match row.get_ref(14)? {
         ValueRef::Null => None,
         _ => Some(ClaimRow {
-            request: RequestDigest(row.hash_at(13, "request_digest")?),
-            claimant: row.get(14)?,
-            claimed_at_ms: row.natural(15, "claimed_at_ms")?,
+            request: RequestDigest(row.hash_at(14, "request_digest")?),
+            claimant: row.get(15)?,
+            claimed_at_ms: row.natural(16, "claimed_at_ms")?,
         }),
     };
-    let confirmations = if canonical { depth(cursor, placed.block_number) } else { 0 };
+    let confirmations = if canonical { stand.depth(placed.block_number) } else { 0 };
     Ok(IndexedPayment { placed, canonical, confirmations, claim })
 }
 
 /// Blocks that contain or follow a block, when the index stands at `cursor`.
-pub(crate) fn depth(cursor: Option<u64>, block_number: u64) -> u64 {
+fn depth(cursor: Option<u64>, block_number: u64) -> u64 {
     cursor.and_then(|cursor| cursor.checked_sub(block_number)).map_or(0, |above| above + 1)
 }
 

@@ -24,7 +24,7 @@ use hashlink::LruCache;
 use rusqlite::Connection;
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::payment::{Found, depth};
+use crate::payment::{Found, Stand};
 use crate::{IndexedPayment, StoreError, direct};
 
 /// Bytes that an entry costs beside its payments: its key, its links, its place in the tables.
@@ -89,7 +89,7 @@ struct State {
     /// Whether a transaction of this process is open that will say what it changed.
     writing: bool,
     /// Where each index stands, for the confirmations.
-    cursors: BTreeMap<ChainId, Option<u64>>,
+    stands: BTreeMap<ChainId, Stand>,
     entries: LruCache<Key, Vec<IndexedPayment>>,
     /// The one entry that has a payment. Some payments can be in several transactions over time, and a claim of one shows
     /// in all of them; kept is at most one, so that a claim finds all there is to forget.
@@ -119,7 +119,7 @@ impl Recent {
             watcher,
             version: None,
             writing: false,
-            cursors: BTreeMap::new(),
+            stands: BTreeMap::new(),
             entries: LruCache::new_unbounded(),
             holders: HashMap::new(),
             bytes: 0,
@@ -234,10 +234,10 @@ impl State {
     }
 
     fn recall(&mut self, key: &Key) -> Option<Vec<IndexedPayment>> {
-        let cursor = *self.cursors.get(&key.0)?;
+        let stand = *self.stands.get(&key.0)?;
         let mut payments = self.entries.get(key)?.clone();
         for payment in payments.iter_mut().filter(|payment| payment.canonical) {
-            payment.confirmations = depth(cursor, payment.placed.block_number);
+            payment.confirmations = stand.depth(payment.placed.block_number);
         }
         Some(payments)
     }
@@ -249,7 +249,7 @@ impl State {
                 self.forget(&other);
             }
         }
-        self.cursors.insert(key.0, found.cursor);
+        self.stands.insert(key.0, found.stand);
         self.bytes += bytes_of(&found.payments);
         self.entries.insert(key, found.payments.clone());
         while self.bytes > limit {
@@ -276,7 +276,7 @@ impl State {
 
     fn forget_all(&mut self) {
         self.version = None;
-        self.cursors.clear();
+        self.stands.clear();
         self.entries.clear();
         self.holders.clear();
         self.bytes = 0;
@@ -298,7 +298,8 @@ impl State {
             }
         }
         if let Some((chain, cursor)) = changes.cursor {
-            self.cursors.insert(chain, Some(cursor));
+            // Where it moves, nothing is in doubt any more.
+            self.stands.insert(chain, Stand { cursor: Some(cursor), doubted_above: None });
         }
         for (key, found) in changes.fresh.iter().filter(|(_, found)| !found.payments.is_empty()) {
             self.insert(*key, found, limit);

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use crate::channel_rows::{OPENED, TOPPED_UP};
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id, integer};
-use crate::payment::depth;
+use crate::payment::Stand;
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, channel};
@@ -119,7 +119,7 @@ pub struct Opening {
     pub block_hash: B256,
     /// The time of its block, in seconds since 1970 UTC; 0 where that is no longer kept.
     pub block_timestamp: u64,
-    /// Blocks that contain or follow it.
+    /// Blocks that contain or follow it; 0 while it is in doubt ([`Store::doubt`]).
     pub confirmations: u64,
 }
 
@@ -315,7 +315,8 @@ impl NewVoucher {
         let row = sqlx::query(
             "SELECT MAX(total) AS total FROM channel_events
              WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind IN ($4, $5)
-               AND block_number <= $6",
+               AND block_number <= $6
+               AND block_number <= COALESCE((SELECT doubted_above FROM chains WHERE chain_id = $1), block_number)",
         )
         .bind(chain_id(self.chain))
         .bind(self.contract.as_slice())
@@ -333,7 +334,8 @@ impl NewVoucher {
 
     async fn opening(&self, connection: &mut SqliteConnection) -> Result<Option<Opening>, StoreError> {
         let row = sqlx::query(
-            "SELECT e.transaction_hash, e.block_number, e.block_hash, c.cursor_number, b.timestamp
+            "SELECT e.transaction_hash, e.block_number, e.block_hash, c.cursor_number, c.doubted_above,
+                    b.timestamp
              FROM channel_events e JOIN chains c ON c.chain_id = e.chain_id
              LEFT JOIN blocks b ON b.chain_id = e.chain_id AND b.hash = e.block_hash
              WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.canonical AND e.kind = $4",
@@ -346,12 +348,16 @@ impl NewVoucher {
         .await?;
         row.map(|row| {
             let block_number = row.number("block_number")?;
+            let stand = Stand {
+                cursor: row.maybe_number("cursor_number")?,
+                doubted_above: row.maybe_number("doubted_above")?,
+            };
             Ok(Opening {
                 transaction: row.hash("transaction_hash")?,
                 block_number,
                 block_hash: row.hash("block_hash")?,
                 block_timestamp: row.maybe_number("timestamp")?.unwrap_or(0),
-                confirmations: depth(row.maybe_number("cursor_number")?, block_number),
+                confirmations: stand.depth(block_number),
             })
         })
         .transpose()

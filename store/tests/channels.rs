@@ -215,10 +215,10 @@ async fn what_cannot_be_told_apart_is_kept_while_it_is_on_the_chain() {
     let mut batch = fixture.batch(None, std::slice::from_ref(&one)).await;
     batch.beside.ambiguities.push(place(&doubt, one.block));
     fixture.store.apply(batch).await.unwrap();
-    let rows = fixture.store.ambiguities(CHAIN, 10).await.unwrap();
+    let rows = fixture.store.ambiguities(CHAIN, None, 10).await.unwrap();
     assert_eq!((rows.len(), rows[0].transaction, rows[0].block_number), (1, doubt.transaction, 1));
     fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
-    assert!(fixture.store.ambiguities(CHAIN, 10).await.unwrap().is_empty());
+    assert!(fixture.store.ambiguities(CHAIN, None, 10).await.unwrap().is_empty());
 }
 
 proptest! {

@@ -236,3 +236,44 @@ async fn f26_a_claim_is_one_claim_whatever_the_clock_says() {
         assert_eq!(fixture.store.claim(rival).await.unwrap(), ClaimResult::Taken);
     }
 }
+
+#[tokio::test]
+async fn f05_what_is_in_doubt_is_not_granted_on_and_is_all_there_afterwards() {
+    let fixture = Fixture::new().await;
+    let (one, usage) = (child(genesis(), 1, &[1]), |request| {
+        let request = salt402_protocol::RequestDigest(B256::repeat_byte(request));
+        Some(salt402_store::NewUse { request, most: 3 })
+    });
+    let two = child(one.block, 1, &[2, 3]);
+    fixture.apply(None, &[one, two.clone()]).await.unwrap();
+    let another_process = support::open(&fixture.directory).await;
+    let used = |request| NewClaim { usage: usage(request), ..new_claim(3, 1) };
+    assert!(matches!(fixture.store.claim(used(1)).await.unwrap(), ClaimResult::First { .. }));
+    assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 1)]);
+    assert_eq!(another_process.payments_in(CHAIN, transaction(2)).await.unwrap()[0].confirmations, 1);
+
+    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    let shallow = ClaimResult::TooShallow { confirmations: 0 };
+    for store in [&fixture.store, &another_process] {
+        // Twice, of which the second is answered from memory.
+        for _ in 0..2 {
+            assert_eq!(store.payments_in(CHAIN, transaction(2)).await.unwrap()[0].confirmations, 0);
+            assert_eq!(store.payments_in(CHAIN, transaction(1)).await.unwrap()[0].confirmations, 2);
+        }
+        assert_eq!(store.claim(NewClaim { confirmations: 0, ..new_claim(2, 9) }).await.unwrap(), shallow);
+        assert_eq!(store.claim(used(2)).await.unwrap(), shallow, "a further use is a grant too");
+        assert!(matches!(store.claim(used(1)).await.unwrap(), ClaimResult::Again { .. }));
+    }
+    assert!(matches!(fixture.claim(1, 9).await, ClaimResult::First { .. }), "it is below");
+
+    fixture.store.doubt(CHAIN, None).await.unwrap();
+    assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 1)]);
+    assert!(matches!(another_process.claim(new_claim(2, 9)).await.unwrap(), ClaimResult::First { .. }));
+
+    // A step ends it as well.
+    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    fixture.apply(None, &[child(two.block, 1, &[])]).await.unwrap();
+    assert_eq!(fixture.store.chain_state(CHAIN).await.unwrap().unwrap().doubted_above, None);
+    assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 2)]);
+    assert!(matches!(fixture.store.claim(used(2)).await.unwrap(), ClaimResult::First { .. }));
+}

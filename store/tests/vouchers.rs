@@ -334,3 +334,18 @@ async fn after_a_restore_no_voucher_of_a_channel_from_before_it_is_taken() {
 async fn granted(fixture: &Fixture, voucher: NewVoucher) -> VoucherResult {
     fixture.store.accept_voucher(voucher).await.unwrap()
 }
+
+#[tokio::test]
+async fn f05_a_deposit_that_is_in_doubt_covers_no_voucher() {
+    let fixture = open(100).await;
+    block(&fixture, None, 1, &[ChannelChange::ToppedUp { amount: amount(100), deposit: amount(200) }]).await;
+    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    assert_eq!(show(&fixture, voucher(100, 100, 1)).await, Ok(true));
+    let shallow = |confirmations| Err(VoucherResult::TooShallow { confirmations, needed: 1 });
+    assert_eq!(show(&fixture, voucher(101, 1, 2)).await, shallow(2));
+    fixture.store.doubt(CHAIN, Some(0)).await.unwrap();
+    assert_eq!(show(&fixture, voucher(101, 1, 2)).await, shallow(0));
+    assert_eq!(show(&fixture, voucher(100, 100, 1)).await, Ok(false), "what was granted is answered again");
+    fixture.store.doubt(CHAIN, None).await.unwrap();
+    assert_eq!(show(&fixture, voucher(101, 1, 2)).await, Ok(true));
+}

@@ -10,12 +10,14 @@
 
 mod backup;
 mod bad_input;
+mod chains;
 mod citrate;
 mod command;
 mod connections;
 mod crash;
 mod deep;
 mod faults;
+mod foreign;
 mod incidents;
 mod metrics;
 mod nodes;

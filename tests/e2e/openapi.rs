@@ -173,6 +173,11 @@ async fn answers_of_the_verifier(stack: &mut Stack, document: &Document) {
         document.check("get", path, &stack.get(&format!("{base}{path}")).await);
     }
     document.check("get", "/v1/incidents", &stack.get(&format!("{base}/v1/incidents?limit=0")).await);
+    for query in ["", "?chain=eip155:40204", "?chain=eip155:40204&limit=0", "?chain=eip155:1", "?chain=SALT"]
+    {
+        let answer = stack.get(&format!("{base}/v1/ambiguities{query}")).await;
+        document.check("get", "/v1/ambiguities", &answer);
+    }
     let terms = json!({
         "chain": "eip155:40204",
         "payee": salt402_tests::PAYEE,

@@ -16,7 +16,7 @@ use crate::gate::{Ask, Said, Waiting};
 use crate::growth::Growth;
 use crate::life::{Life, Standing, live};
 use crate::node::{Shared, SimNode};
-use crate::reader::{Reader, Refuted};
+use crate::reader::{Reader, Refuted, Stood};
 use crate::rng::Rng;
 use crate::world::{CHAIN, World, second, sources};
 
@@ -92,6 +92,7 @@ impl History {
             reorg_window: finality + rng.between(0, 10),
             logs_range: rng.between(1, 12),
             poll_ms: [100, 500, 1000][rng.below(3) as usize],
+            shorter_fork_ms: [0, 300, 2000][rng.below(3) as usize],
             genesis_hash: None,
             ..Profile::named("local").expect("there is a local profile")
         };
@@ -350,7 +351,7 @@ impl History {
     async fn claim(&mut self, life: &mut Life) -> Result<(), Refuted> {
         let Some(claim) = self.reader.draw_claim(&mut self.rng) else { return Ok(()) };
         let result = life.store.claim(claim.clone()).await.map_err(|error| error.to_string())?;
-        let stood = [self.reader.cursor];
+        let stood = [self.reader.stood()];
         self.reader.note_claim(&claim, result, &stood)?;
         // What was just granted on is what somebody would like to take back.
         if matches!(result, ClaimResult::First { .. }) && self.rng.percent(25) {
@@ -367,12 +368,12 @@ impl History {
 
     /// Reads and claims while a commit of the follower is under way.
     async fn race(&mut self, life: &mut Life) -> Result<(), Refuted> {
-        let before = self.reader.cursor;
+        let before = self.reader.stood();
         let store = life.store.clone();
         if let (true, Some(claim)) = (self.rng.percent(50), self.reader.draw_claim(&mut self.rng)) {
             let result = life.beside(store.claim(claim.clone())).await.map_err(|error| error.to_string())?;
             life.settle().await;
-            let after = life.state().await.cursor;
+            let after = stands(life).await;
             self.reader.note_claim(&claim, result, &[before, after])?;
             return self.reader.follow(&store).await;
         }
@@ -380,7 +381,7 @@ impl History {
         let rows = life.beside(store.payments_in(CHAIN, transaction)).await;
         let rows = rows.map_err(|error| error.to_string())?;
         life.settle().await;
-        let after = life.state().await.cursor;
+        let after = stands(life).await;
         let as_before = self.reader.check(transaction, &rows, before);
         if as_before.is_err() && before != after {
             self.reader.check(transaction, &rows, after)?;
@@ -395,6 +396,11 @@ impl History {
             _ => Ok(()),
         }
     }
+}
+
+async fn stands(life: &Life) -> Stood {
+    let state = life.state().await;
+    Stood { cursor: state.cursor, doubted: state.doubted_above }
 }
 
 /// A directory on a disk in memory, where there is one: a history is not about the speed of a disk.

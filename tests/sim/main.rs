@@ -17,6 +17,7 @@ mod f_deep;
 mod f_forks;
 mod f_heads;
 mod f_lives;
+mod f_lower;
 mod f_nodes;
 mod f_past;
 mod faults;

@@ -16,7 +16,8 @@ fn no_reader_finds_a_payment_gone_or_twice_while_it_moves() {
     let scene = Scene::new();
     let fork = scene.grow(scene.genesis(), 0, 20);
     let one = scene.block(scene.block(fork, 1, &[MOVED - 1, MOVED - 2, MOVED - 3]), 1, &[MOVED]);
-    let other = scene.block(fork, 2, &[MOVED, MOVED - 2, MOVED - 4]);
+    // As high: a fork that is lower would be waited for.
+    let other = scene.block(scene.block(fork, 2, &[MOVED, MOVED - 2, MOVED - 4]), 2, &[]);
     scene.shared.world().set_head(one);
     let (ready, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let reads = std::thread::scope(|scope| {

@@ -13,6 +13,23 @@ use crate::node::Shared;
 use crate::rng::Rng;
 use crate::world::{CHAIN, CHANNELS, SECOND, channel_events};
 
+/// Where the index stands, and above which height it is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stood {
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) doubted: Option<u64>,
+}
+
+impl Stood {
+    /// Confirmations of a block of the index's chain.
+    fn depth(&self, block_number: u64) -> u64 {
+        if self.doubted.is_some_and(|above| block_number > above) {
+            return 0;
+        }
+        self.cursor.map_or(0, |cursor| cursor.number - block_number + 1)
+    }
+}
+
 /// Why a history is refuted.
 pub(crate) type Refuted = String;
 
@@ -21,6 +38,8 @@ pub(crate) struct Reader {
     start_block: u64,
     /// Where the index stood when it was last looked at.
     pub(crate) cursor: Option<Cursor>,
+    /// Above which height it was in doubt then.
+    pub(crate) doubted: Option<u64>,
     /// Every block that a node has shown as its head, or as the block of its chain at a height.
     pub(crate) shown: BTreeSet<B256>,
     /// Reads while something was not read.
@@ -37,6 +56,7 @@ impl Reader {
             shared,
             start_block,
             cursor: None,
+            doubted: None,
             shown: BTreeSet::new(),
             unread: Cell::new(0),
             granted: BTreeMap::new(),
@@ -62,11 +82,17 @@ impl Reader {
         placed.payment.contract == SECOND
     }
 
+    /// Where the index stood when it was last looked at.
+    pub(crate) fn stood(&self) -> Stood {
+        Stood { cursor: self.cursor, doubted: self.doubted }
+    }
+
     /// Looks at where the index stands now. It may only stand on a chain that a node has shown, and never goes back
     /// along its own chain: that would be the gap between undo and insert.
     pub(crate) async fn follow(&mut self, store: &Store) -> Result<(), Refuted> {
         let state = store.chain_state(CHAIN).await.map_err(|error| error.to_string())?;
         let now = state.and_then(|state| state.cursor);
+        self.doubted = state.and_then(|state| state.doubted_above);
         if now == self.cursor {
             return Ok(());
         }
@@ -144,7 +170,7 @@ impl Reader {
     /// Reads a transaction while the index stands still.
     pub(crate) async fn read(&self, store: &Store, transaction: B256) -> Result<(), Refuted> {
         let rows = store.payments_in(CHAIN, transaction).await.map_err(|error| error.to_string())?;
-        self.check(transaction, &rows, self.cursor)?;
+        self.check(transaction, &rows, self.stood())?;
         self.check_read(store, transaction, &rows).await
     }
 
@@ -175,13 +201,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether rows are what an index at `cursor` holds.
+    /// Whether rows are what an index holds that stands there.
     pub(crate) fn check(
         &self,
         transaction: B256,
         rows: &[IndexedPayment],
-        cursor: Option<Cursor>,
+        stood: Stood,
     ) -> Result<(), Refuted> {
+        let cursor = stood.cursor;
         let expected = self.expected(transaction, cursor);
         let omitted = self.shared.omitted().clone();
         let (on_chain, orphaned): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.canonical);
@@ -201,7 +228,7 @@ impl Reader {
             if !same {
                 return Err(format!("{:?} is not {twin:?}", row.placed));
             }
-            let depth = cursor.map_or(0, |cursor| cursor.number - row.placed.block_number + 1);
+            let depth = stood.depth(row.placed.block_number);
             if row.confirmations != depth {
                 return Err(format!("{} confirmations instead of {depth}", row.confirmations));
             }
@@ -312,9 +339,9 @@ impl Reader {
         &mut self,
         claim: &NewClaim,
         result: ClaimResult,
-        stood: &[Option<Cursor>],
+        stood: &[Stood],
     ) -> Result<(), Refuted> {
-        let possible: Vec<_> = stood.iter().flat_map(|cursor| self.judge(claim, *cursor)).collect();
+        let possible: Vec<_> = stood.iter().flat_map(|stood| self.judge(claim, *stood)).collect();
         let plain = match result {
             ClaimResult::First { .. } => "first",
             ClaimResult::Again { .. } => "again",
@@ -336,13 +363,13 @@ impl Reader {
         Ok(())
     }
 
-    /// What a claim may be answered when the index stands at `cursor`.
-    fn judge(&self, claim: &NewClaim, cursor: Option<Cursor>) -> Vec<&'static str> {
-        let here = self.expected(claim.transaction, cursor);
+    /// What a claim may be answered when the index stands there.
+    fn judge(&self, claim: &NewClaim, stood: Stood) -> Vec<&'static str> {
+        let here = self.expected(claim.transaction, stood.cursor);
         let Some(placed) = here.iter().find(|placed| placed.payment.id == claim.payment) else {
             return vec!["gone"];
         };
-        let depth = cursor.map_or(0, |cursor| cursor.number - placed.block_number + 1);
+        let depth = stood.depth(placed.block_number);
         let said = match self.granted.get(&claim.payment) {
             Some((_, request)) if *request == claim.request => "again",
             Some(_) => "taken",

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use salt402_chain::{Endpoint, Profile, RpcNode};
-use salt402_protocol::{Address, B256};
+use salt402_protocol::{Address, B256, ChainId};
 use serde_json::{Value, json};
 
 use crate::{free_port, root};
@@ -20,13 +20,14 @@ pub struct Anvil {
     child: Child,
     /// Where it listens.
     pub port: u16,
+    chain: ChainId,
     client: reqwest::Client,
 }
 
-/// Contracts on an anvil.
+/// Contracts on an anvil; the zero address for one that its chain does not need.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// The folder with `40204.json`.
+    /// The folder with the chain's file.
     pub folder: PathBuf,
     /// The payment contract.
     pub salt_pay: Address,
@@ -48,16 +49,25 @@ impl Anvil {
 
     /// Starts one on a port of the caller's choice.
     pub async fn start_on(port: u16) -> Self {
+        Self::start_as(ChainId::CITRATE, port).await
+    }
+
+    /// Starts one with the id of another chain.
+    pub async fn start_as(chain: ChainId, port: u16) -> Self {
         let binary = root().join("tools/anvil");
         let child = Command::new(&binary)
-            .args(["--chain-id", "40204", "--port", &port.to_string(), "--silent"])
+            .args(["--chain-id", &chain.get().to_string(), "--port", &port.to_string(), "--silent"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", binary.display()));
-        let anvil =
-            Self { child, port, client: reqwest::Client::builder().no_proxy().build().expect("a client") };
+        let anvil = Self {
+            child,
+            port,
+            chain,
+            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        };
         let give_up = Instant::now() + Duration::from_secs(20);
         while anvil.try_ask("eth_chainId", json!([])).await.is_none() {
             assert!(Instant::now() < give_up, "anvil does not answer");
@@ -74,6 +84,7 @@ impl Anvil {
     /// A node over it.
     pub fn node(&self) -> RpcNode {
         let profile = Profile::named("local").expect("the local profile");
+        let profile = Profile { chain_id: self.chain, ..profile };
         RpcNode::connect(Endpoint::new(self.http().parse().expect("an address")), profile).expect("a node")
     }
 
@@ -151,13 +162,15 @@ impl Anvil {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        let text = std::fs::read_to_string(scratch.join("40204.json")).expect("the deployment's file");
+        let file = format!("{}.json", self.chain.get());
+        let text = std::fs::read_to_string(scratch.join(&file)).expect("the deployment's file");
         std::fs::remove_dir_all(&scratch).expect("the scratch folder");
         std::fs::create_dir_all(folder).expect("the deployments folder");
-        std::fs::write(folder.join("40204.json"), &text).expect("the deployment's file");
+        std::fs::write(folder.join(&file), &text).expect("the deployment's file");
         let deployed: Value = serde_json::from_str(&text).expect("JSON");
         let address = |name: &str| {
-            deployed["contracts"][name]["address"].as_str().expect("an address").parse().expect("an address")
+            let text = deployed["contracts"][name]["address"].as_str();
+            text.map_or(Address::ZERO, |text| text.parse().expect("an address"))
         };
         Deployment {
             folder: folder.to_owned(),
@@ -169,10 +182,42 @@ impl Anvil {
         }
     }
 
+    /// Creates a contract of the tests' own by its name, with its arguments as encoded words.
+    pub async fn create(&self, contract: &str, arguments: &[u8]) -> Address {
+        let code = artifact(contract, "bytecode");
+        let data = format!("{code}{}", alloy_primitives::hex::encode(arguments));
+        let sender = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+        let hash = self.ask("eth_sendTransaction", json!([{ "from": sender, "data": data }])).await;
+        let give_up = Instant::now() + Duration::from_secs(10);
+        loop {
+            let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
+            if let Some(address) = receipt["contractAddress"].as_str() {
+                assert_eq!(receipt["status"], "0x1", "{contract} was not created: {receipt}");
+                return address.parse().expect("an address");
+            }
+            assert!(Instant::now() < give_up, "anvil does not mine");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Puts the code of a contract of the tests' own, which has no immutable values, to an address.
+    pub async fn place(&self, contract: &str, at: Address) {
+        self.ask("anvil_setCode", json!([at, artifact(contract, "deployedBytecode")])).await;
+    }
+
     /// Ends it.
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// Code that `forge build` left.
+fn artifact(contract: &str, which: &str) -> String {
+    let path = root().join(format!("out/{contract}.sol/{contract}.json"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}; run `make contracts`", path.display()));
+    let artifact: Value = serde_json::from_str(&text).expect("JSON");
+    artifact[which]["object"].as_str().expect("code").to_owned()
 }
 
 impl Drop for Anvil {

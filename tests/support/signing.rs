@@ -8,7 +8,8 @@ use salt402_protocol::contracts::{
 };
 use salt402_protocol::details::PaymentDetails;
 use salt402_protocol::typed_data::{
-    PERMIT2, TransferWithAuthorization, exact, permit2_domain, salt_domain, wrapped_salt_domain,
+    PERMIT2, TransferWithAuthorization, TransferWithFeeAuthorization, exact, permit2_domain, salt_domain,
+    wrapped_salt_domain,
 };
 use salt402_protocol::{Address, Amount, B256, ChainId};
 
@@ -59,6 +60,49 @@ pub fn wrapped_salt_call(details: &PaymentDetails, token: Address) -> Bytes {
     }
     .abi_encode()
     .into()
+}
+
+/// What the payer signs for wrapped SALT to move `value` to somebody, as `v`, `r` and `s`.
+pub fn wrapped_salt_signature(token: Address, to: Address, value: U256, nonce: B256) -> (u8, B256, B256) {
+    let message = TransferWithAuthorization {
+        from: payer(),
+        to,
+        value,
+        validAfter: U256::ZERO,
+        validBefore: U256::MAX,
+        nonce,
+    };
+    split(sign(&message, &wrapped_salt_domain(ChainId::CITRATE, token)))
+}
+
+/// The same less a fee, of which the payer signs how much it is and who gets it.
+pub fn wrapped_salt_fee_signature(
+    token: Address,
+    to: Address,
+    (value, fee): (U256, U256),
+    treasury: Address,
+    nonce: B256,
+) -> (u8, B256, B256) {
+    let message = TransferWithFeeAuthorization {
+        from: payer(),
+        to,
+        value,
+        treasury,
+        fee,
+        validAfter: U256::ZERO,
+        validBefore: U256::MAX,
+        nonce,
+    };
+    split(sign(&message, &wrapped_salt_domain(ChainId::CITRATE, token)))
+}
+
+fn split(signature: Signature) -> (u8, B256, B256) {
+    (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
+}
+
+/// The call that lets somebody move a token of the caller's.
+pub fn approve_call(spender: Address) -> Bytes {
+    approveCall { spender, amount: U256::MAX }.abi_encode().into()
 }
 
 /// The same for Salt, with the signature as bytes.

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
-    StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
+    AmbiguitiesResponse, AmbiguityView, ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse,
+    QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
-use salt402_store::{IncidentFilter, IndexedPayment, Store, StoreError};
+use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -362,6 +362,30 @@ impl Verifier {
             incidents: incidents.into_iter().map(crate::incidents::view).collect(),
             next_cursor,
         })
+    }
+
+    /// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
+    /// below `before`.
+    pub async fn ambiguities(
+        &self,
+        chain: ChainId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<AmbiguitiesResponse, Problem> {
+        self.chain(chain)?;
+        let rows = self.0.store.ambiguities(chain, before, limit).await.map_err(internal)?;
+        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next_cursor = rows.last().filter(|_| full).map(|row| row.id.to_string());
+        let view = |row: AmbiguityRow| AmbiguityView {
+            id: row.id,
+            chain,
+            transaction: row.transaction,
+            contract: row.contract,
+            reason: row.reason,
+            block_number: row.block_number,
+            block_hash: row.block_hash,
+        };
+        Ok(AmbiguitiesResponse { ambiguities: rows.into_iter().map(view).collect(), next_cursor })
     }
 
     /// How things are.

@@ -71,6 +71,11 @@ impl Watch {
                         "the clock was set back since the indexer last wrote: is `salt402 index` running?"
                             .into(),
                     )
+                } else if let Some(above) = state.doubted_above.filter(|_| silence > policy.patience) {
+                    Some(format!(
+                        "the node shows a fork that is lower than the index: nothing is granted on payments above block \
+                         {above} until the fork is as high, or stays"
+                    ))
                 } else if silence > policy.patience {
                     Some(format!(
                         "the indexer last wrote {} s ago: is `salt402 index` running?",

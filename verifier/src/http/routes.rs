@@ -12,7 +12,8 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
-    IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    AmbiguitiesResponse, IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse,
+    Verdict, VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{ChainId, Code, Problem};
@@ -60,6 +61,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .route("/v1/verify", post(verify))
         .route("/v1/payments/{transaction}", get(payments))
         .route("/v1/incidents", get(incidents))
+        .route("/v1/ambiguities", get(ambiguities))
         .route("/v1/status", get(status))
         .with_state(verifier.clone())
         .merge(proxied)
@@ -197,6 +199,37 @@ pub(super) async fn incidents(
         before: query.cursor,
     };
     Ok(Json(verifier.incidents(&filter, query.limit).await?))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AmbiguitiesQuery {
+    /// The chain.
+    chain: ChainId,
+    /// At most so many, from 1 to 1000.
+    #[serde(default = "incidents_at_once")]
+    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
+    limit: u32,
+    /// The `next_cursor` of the page before.
+    cursor: Option<u64>,
+}
+
+/// What may be a payment and is counted for nobody, newest first
+#[utoipa::path(get, path = "/v1/ambiguities", tag = "operation", params(AmbiguitiesQuery),
+    responses((status = 200, description = "The transactions that can be read in two ways, and where they go on.", body = AmbiguitiesResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn ambiguities(
+    State(verifier): State<Verifier>,
+    query: Result<Query<AmbiguitiesQuery>, QueryRejection>,
+) -> Result<Json<AmbiguitiesResponse>, Fault> {
+    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
+    let Query(query) = query.map_err(|error| {
+        malformed(format!("say which chain, as in ?chain=eip155:40204&limit=100 ({})", error.body_text()))
+    })?;
+    if !(1..=1000).contains(&query.limit) {
+        return Err(malformed("limit: from 1 to 1000".into()));
+    }
+    Ok(Json(verifier.ambiguities(query.chain, query.cursor, query.limit).await?))
 }
 
 /// How things are

@@ -72,6 +72,7 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
         routes::verify,
         routes::payments,
         routes::incidents,
+        routes::ambiguities,
         routes::status,
         routes::ready,
         health_paths::healthz,
@@ -105,6 +106,8 @@ pub(crate) fn document() -> Document {
     refuse(&mut document, payments, "get", &Refusals { codes: &asked, ..Refusals::default() });
     let asked = [GUARDED, &[Code::MalformedParameter]].concat();
     refuse(&mut document, "/v1/incidents", "get", &Refusals { codes: &asked, ..Refusals::default() });
+    let asked = [GUARDED, &[Code::MalformedParameter, Code::UnknownChain]].concat();
+    refuse(&mut document, "/v1/ambiguities", "get", &Refusals { codes: &asked, ..Refusals::default() });
     refuse(&mut document, "/v1/status", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
     let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
     refuse(&mut document, "/readyz", "get", &ready);
