@@ -8,8 +8,9 @@ use sqlx::sqlite::Sqlite;
 
 use crate::bulk::chunks;
 use crate::columns::{Columns as _, bound, chain_id, integer};
-use crate::exposure::{Open, Sums};
+use crate::exposure::Open;
 use crate::payment::Stand;
+use crate::sums::Sums;
 use crate::transaction::WriteTransaction;
 use crate::work::send_claim;
 use crate::{ExposureLimit, NewUse, Store, StoreError, usage};
@@ -103,20 +104,21 @@ impl Store {
     }
 }
 
-/// Makes claims. The results are in the order of the claims; of rivals in one call, one is first.
+/// Makes claims. The results are in the order of the claims; of rivals in one call, one is first. `sums` are true only if
+/// the transaction commits.
 pub(crate) async fn write(
     transaction: &mut WriteTransaction<'_>,
     claims: &[&NewClaim],
+    sums: &mut Sums,
 ) -> Result<Vec<ClaimResult>, StoreError> {
     let plain: Vec<&NewClaim> = claims.iter().copied().filter(|claim| claim.is_plain()).collect();
     let mut plain = write_plain(transaction, &plain).await?.into_iter();
-    let mut sums = Sums::default();
     let mut results = Vec::with_capacity(claims.len());
     for claim in claims {
         let result = if claim.is_plain() { plain.next() } else { None };
         results.push(match result {
             Some(result) => result,
-            None => claim.write_alone(transaction, &mut sums).await?,
+            None => claim.write_alone(transaction, sums).await?,
         });
     }
     Ok(results)

@@ -1,12 +1,11 @@
 //! Exposure: what was granted to a payer on payments that a reorganization may still take back.
 
-use std::collections::HashMap;
-
 use rusqlite::Connection;
 use salt402_protocol::{Address, Amount, Asset, ChainId};
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection};
 
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::sums::{Sums, add};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{NewClaim, Store, StoreError};
@@ -73,10 +72,6 @@ impl Store {
     }
 }
 
-/// Sums that were read in a transaction, so that a crowd of one payer's claims is added up once.
-#[derive(Default)]
-pub(crate) struct Sums(HashMap<(ChainId, Address, Asset), Amount>);
-
 /// A payment that would be an exposure if it was granted.
 pub(crate) struct Open {
     chain: ChainId,
@@ -100,7 +95,8 @@ impl Open {
     ) -> Result<Option<Self>, StoreError> {
         let Some(limit) = claim.limits.exposure else { return Ok(None) };
         let row = sqlx::query(
-            "SELECT p.payer, p.asset, p.amount, p.block_number, c.cursor_number - p.block_number + 1 AS confirmations
+            "SELECT p.payer, p.asset, p.amount, p.block_number, c.cursor_number - p.block_number + 1 AS confirmations,
+                    c.exposure_version
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical
                AND c.cursor_number - p.block_number + 1 >= $4 AND c.cursor_number - p.block_number + 1 < $5
@@ -115,19 +111,18 @@ impl Open {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let (payer, asset) = (row.address("payer")?, row.asset("asset")?);
-        let key = (claim.chain, payer, asset);
-        let granted = match sums.0.get(&key) {
-            Some(known) => *known,
-            None => granted(connection, key, limit.final_at).await?,
-        };
-        sums.0.insert(key, granted);
+        let (block_number, confirmations) = (row.number("block_number")?, row.number("confirmations")?);
+        // Those of lower blocks are final.
+        let from = (block_number + confirmations + 1).saturating_sub(limit.final_at);
+        sums.at(claim.chain, row.try_get("exposure_version")?);
+        let granted = sums.granted((claim.chain, payer, asset), from, connection).await?;
         Ok(Some(Self {
             chain: claim.chain,
             payer,
             asset,
             amount: row.amount("amount")?,
-            block_number: row.number("block_number")?,
-            confirmations: row.number("confirmations")?,
+            block_number,
+            confirmations,
             granted,
         }))
     }
@@ -157,34 +152,9 @@ impl Open {
         .bind(bound(self.block_number))
         .execute(connection)
         .await?;
-        sums.0.insert((self.chain, self.payer, self.asset), add(self.granted, self.amount));
+        sums.noted((self.chain, self.payer, self.asset), self.block_number, self.amount);
         Ok(())
     }
-}
-
-/// Added up here, because SQL has no numbers of this size.
-async fn granted(
-    connection: &mut SqliteConnection,
-    (chain, payer, asset): (ChainId, Address, Asset),
-    final_at: u64,
-) -> Result<Amount, StoreError> {
-    let rows = sqlx::query(
-        "SELECT e.amount FROM exposures e JOIN chains c ON c.chain_id = e.chain_id
-         WHERE e.chain_id = $1 AND e.payer = $2 AND e.asset = $3
-           AND c.cursor_number - e.block_number + 1 < $4",
-    )
-    .bind(chain_id(chain))
-    .bind(payer.as_slice())
-    .bind(asset.address().as_slice())
-    .bind(bound(final_at))
-    .fetch_all(connection)
-    .await?;
-    rows.iter().try_fold(Amount::ZERO, |sum, row| Ok(add(sum, row.amount("amount")?)))
-}
-
-/// Beyond the largest amount there is no more: the sum then exceeds every limit but the largest.
-fn add(one: Amount, other: Amount) -> Amount {
-    Amount(one.0.saturating_add(other.0))
 }
 
 /// Notes the grants that were final, or were made when no limit was set, and are not final any more once everything

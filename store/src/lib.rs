@@ -52,6 +52,7 @@ mod recent;
 mod replay;
 mod steps;
 mod store;
+mod sums;
 mod transaction;
 mod undecoded;
 mod usage;

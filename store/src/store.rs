@@ -15,6 +15,7 @@ use crate::open::{self, Opened};
 use crate::readers::{Reader, Readers};
 use crate::recent::Recent;
 use crate::steps::Stepper;
+use crate::sums::Sums;
 use crate::work::{Jobs, QUEUE};
 use crate::writer::Writer;
 use crate::{Options, StoreError};
@@ -69,6 +70,7 @@ impl Store {
             options: writer_options,
             connection: Some(writer),
             stepper,
+            sums: Sums::default(),
             recent: Arc::clone(&recent),
             turn: Arc::clone(&turn),
             commits,

@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::recent::{Changes, Recent};
 use crate::steps::{StepJob, Stepper};
+use crate::sums::Sums;
 use crate::transaction::WriteTransaction;
 use crate::work::{Group, Job, PendingClaim, Work};
 use crate::{StoreError, claim};
@@ -24,6 +25,8 @@ pub(crate) struct Writer {
     /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
     pub(crate) connection: Option<SqliteConnection>,
     pub(crate) stepper: Stepper,
+    /// What is granted to payers and not final. As the last transaction left it.
+    pub(crate) sums: Sums,
     /// Told what was changed, after the commit and before anybody is answered.
     pub(crate) recent: Arc<Recent>,
     /// Held while writing, so that a checkpoint can hold the writer up.
@@ -111,7 +114,12 @@ impl Writer {
             }
         };
         let begun = Instant::now();
-        let (result, sound) = transact(&mut connection, &self.recent, claims, jobs).await;
+        let mut sums = std::mem::take(&mut self.sums);
+        let (result, sound) = transact(&mut connection, &self.recent, claims, jobs, &mut sums).await;
+        // Of a transaction that failed they hold what was not written.
+        if result.is_ok() {
+            self.sums = sums;
+        }
         metrics::histogram!("salt402_store_commit_seconds").record(begun.elapsed().as_secs_f64());
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
@@ -143,6 +151,7 @@ async fn transact(
     recent: &Arc<Recent>,
     claims: &mut [PendingClaim],
     jobs: &mut [Box<dyn Job>],
+    sums: &mut Sums,
 ) -> (Result<(), Undone>, bool) {
     let mut transaction = match WriteTransaction::begin(connection).await {
         Ok(transaction) => transaction,
@@ -162,7 +171,7 @@ async fn transact(
     }
     if all_well && !claims.is_empty() {
         let wanted: Vec<_> = claims.iter().map(|pending| &pending.claim).collect();
-        match claim::write(&mut transaction, &wanted).await {
+        match claim::write(&mut transaction, &wanted, sums).await {
             Ok(results) => {
                 claims.iter_mut().zip(results).for_each(|(pending, result)| pending.result = Ok(result));
             }
@@ -229,6 +238,7 @@ mod tests {
             options,
             connection: Some(connection),
             stepper: Stepper::new(opened.steps, Arc::clone(&opened.recent)),
+            sums: Sums::default(),
             recent: opened.recent,
             turn: Arc::default(),
             commits,

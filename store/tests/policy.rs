@@ -93,6 +93,43 @@ async fn a_limit_counts_after_a_restart_and_no_longer_when_payments_are_final() 
     assert_eq!(fixture.store.exposures(CHAIN, FINAL_AT).await.unwrap()[0].amount, amount(24));
 }
 
+/// What is added up in memory is what the rows say, whoever changes them: another process, a step of the follower, a sweep.
+#[tokio::test]
+async fn a_limit_counts_what_others_granted_moved_and_swept_meanwhile() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[0, 6, 12, 18, 24, 30], 1).await;
+    let other = support::open(&fixture.directory).await;
+    let store = &fixture.store;
+    let all = sum(&[0, 6, 12]);
+    let exposed = |granted: &[u64]| ClaimResult::Exposed { confirmations: 1, granted: Amount(sum(granted)) };
+    assert!(first(store.claim(limited(0, all)).await.unwrap()));
+    assert!(first(other.claim(limited(6, all)).await.unwrap()));
+    assert_eq!(store.claim(limited(12, sum(&[0, 12]))).await.unwrap(), exposed(&[0, 6]));
+    assert!(first(store.claim(limited(12, all)).await.unwrap()));
+    assert_eq!(other.claim(limited(18, all)).await.unwrap(), exposed(&[0, 6, 12]));
+
+    // The block is replaced by one that holds two of them: the third is in no block, and weighs as an incident instead.
+    let replaced = child(genesis(), 2, &[0, 6, 18, 24]);
+    fixture.apply(Some(0), std::slice::from_ref(&replaced)).await.unwrap();
+    for store in [store, &other] {
+        assert_eq!(store.claim(limited(18, all)).await.unwrap(), exposed(&[0, 6]));
+    }
+    // It comes back in the next block, and stays when the others are final and swept.
+    let back = child(replaced.block, 2, &[12]);
+    fixture.apply(None, std::slice::from_ref(&back)).await.unwrap();
+    let exposed = |granted: &[u64]| ClaimResult::Exposed { confirmations: 2, granted: Amount(sum(granted)) };
+    assert_eq!(store.claim(limited(18, all)).await.unwrap(), exposed(&[0, 6, 12]));
+    let above = child(back.block, 2, &[30]);
+    fixture.apply(None, std::slice::from_ref(&above)).await.unwrap();
+    assert_eq!(other.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 2);
+    for store in [store, &other] {
+        let exposed = ClaimResult::Exposed { confirmations: 1, granted: amount(12) };
+        assert_eq!(store.claim(limited(30, amount(30).0)).await.unwrap(), exposed);
+    }
+    assert!(first(store.claim(limited(30, sum(&[12, 30]))).await.unwrap()));
+    other.close().await;
+}
+
 #[tokio::test]
 async fn grants_from_before_a_limit_was_set_count_once_they_are_noted() {
     let fixture = Fixture::new().await;
@@ -185,4 +222,39 @@ async fn what_was_final_counts_against_a_limit_when_the_chain_became_shorter() {
     fixture.apply(Some(1), &[child(blocks[0].block, 77, &[6])]).await.unwrap();
     let exposed = fixture.store.claim(limited(6, sum(&[6]))).await.unwrap();
     assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: amount(0) });
+}
+
+/// What a claim under a limit costs beside so many open grants of its payer: `cargo test -p salt402-store --test policy --
+/// --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "prints a measurement"]
+async fn a_claim_costs_the_same_however_much_of_its_payer_is_open() {
+    const CLAIMS: u64 = 200;
+    for open in [0, 100, 1000, 5000] {
+        let fixture = Fixture::new().await;
+        let payments: Vec<u64> = (0..open + 2 * CLAIMS).map(|number| number * 6).collect();
+        let mut tip = chain(&fixture, &payments, 1).await[0].block;
+        for number in &payments[..usize::try_from(open).unwrap()] {
+            assert!(first(fixture.claim(*number, 1).await));
+        }
+        assert_eq!(fixture.store.note_exposures(CHAIN, FINAL_AT).await.unwrap(), open);
+        let mut rest = payments[usize::try_from(open).unwrap()..].iter();
+        for (what, step) in [("alone", false), ("after a block each", true)] {
+            let begun = std::time::Instant::now();
+            for number in rest.by_ref().take(usize::try_from(CLAIMS).unwrap()) {
+                let mut claim = limited(*number, U256::MAX);
+                claim.limits.exposure = Some(ExposureLimit { most: Amount(U256::MAX), final_at: 1_000_000 });
+                assert!(first(fixture.store.claim(claim).await.unwrap()));
+                if step {
+                    let next = child(tip, 1, &[]);
+                    fixture.apply(None, std::slice::from_ref(&next)).await.unwrap();
+                    tip = next.block;
+                }
+            }
+            println!(
+                "{open} open, claims {what}: {} µs each",
+                begun.elapsed().as_micros() / u128::from(CLAIMS)
+            );
+        }
+    }
 }
