@@ -1,6 +1,7 @@
 //! A real chain: anvil, ended by its process id.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,12 +43,15 @@ pub struct Deployment {
 }
 
 impl Anvil {
-    /// Starts one on a free port.
+    /// Starts one on a port of its own, on which it can be started again.
     pub async fn start() -> Self {
         Self::start_on(free_port()).await
     }
 
-    /// Starts one on a port of the caller's choice.
+    /// Starts one on a port of the caller's choice; 0 is any that is free.
+    ///
+    /// That it listens, it says itself. Whoever asked the port instead could be answered by another anvil that was there
+    /// first, and would deploy to somebody else's chain.
     pub async fn start_on(port: u16) -> Self {
         Self::start_as(ChainId::CITRATE, port).await
     }
@@ -55,19 +59,29 @@ impl Anvil {
     /// Starts one with the id of another chain.
     pub async fn start_as(chain: ChainId, port: u16) -> Self {
         let binary = root().join("tools/anvil");
-        let child = Command::new(&binary)
-            .args(["--chain-id", &chain.get().to_string(), "--port", &port.to_string(), "--silent"])
+        let mut child = Command::new(&binary)
+            .args(["--chain-id", &chain.get().to_string(), "--port", &port.to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", binary.display()));
-        let anvil = Self {
-            child,
-            port,
-            chain,
-            client: reqwest::Client::builder().no_proxy().build().expect("a client"),
-        };
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Read to its end: anvil tells of every question, and would wait for a pipe that is full.
+        std::thread::spawn(move || {
+            let mut tell = Some(tell);
+            for line in output.lines().map_while(Result::ok) {
+                let port = line.strip_prefix("Listening on 127.0.0.1:").and_then(|port| port.parse().ok());
+                if let Some((tell, port)) = tell.take_if(|_| port.is_some()).zip(port) {
+                    let _ = tell.send(port);
+                }
+            }
+        });
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let mut anvil = Self { child, port, chain, client };
+        let told = tokio::time::timeout(Duration::from_secs(30), told).await.expect("anvil listens in time");
+        anvil.port = told.unwrap_or_else(|_| panic!("anvil ended: is port {port} somebody else's?"));
         let give_up = Instant::now() + Duration::from_secs(20);
         while anvil.try_ask("eth_chainId", json!([])).await.is_none() {
             assert!(Instant::now() < give_up, "anvil does not answer");

@@ -12,6 +12,7 @@
 mod anvil;
 mod citrate;
 mod payer;
+mod port;
 mod process;
 pub mod signing;
 mod stack;
@@ -20,6 +21,7 @@ mod upstream;
 pub use anvil::{Anvil, Deployment};
 pub use citrate::CitrateNode;
 pub use payer::{PAYEE, TestPayer};
+pub use port::free_port;
 pub use process::Salt402;
 pub use stack::{Answer, Stack, StackOptions, inference, payment_details};
 pub use upstream::CountingUpstream;
@@ -29,12 +31,4 @@ use std::path::PathBuf;
 /// The folder of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository").to_owned()
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("loopback has ports")
-        .port()
 }
