@@ -1,11 +1,13 @@
 //! A node that counts: what is asked of it stays within what it allows, whoever asks.
+//!
+//! On tokio's paused clock, which goes on when everybody waits: a second is a second, however busy the machine is.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Helpers may fail as loudly as tests.
 
 mod common;
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +15,7 @@ use axum::response::IntoResponse;
 use common::{FakeNode, QUERY, hash, profile};
 use salt402_chain::{Allowance, At, Endpoint, Node, NodeError, Profile, RpcNode, Span, Work};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// When what was asked for, in units; and how many times too much was.
 #[derive(Default)]
@@ -72,7 +75,7 @@ fn citrate() -> Profile {
     Profile::named("citrate").unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn head_look_ups_and_back_fill_together_stay_within_citrates_budget() {
     let (fake, ledger) = limited(1000).await;
     let node = fake.node(citrate());
@@ -101,7 +104,7 @@ async fn head_look_ups_and_back_fill_together_stay_within_citrates_budget() {
     assert_eq!(ledger.lock().unwrap().refused, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn f10_a_node_that_allows_less_than_is_known_is_asked_less_often_and_not_for_less() {
     let (fake, ledger) = limited(200).await;
     let node = fake.node(citrate());
@@ -120,7 +123,7 @@ async fn f10_a_node_that_allows_less_than_is_known_is_asked_less_often_and_not_f
     assert!((1..40).contains(&told), "refused {told} times");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_operators_figure_counts_requests_and_each_call_of_a_batch_is_one() {
     let (fake, ledger) = limited(1000).await;
     let mut endpoint = Endpoint::new(common::url(&fake.url));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::StatusCode;
 use salt402_tests::{Stack, StackOptions, inference, root};
+use serde_json::json;
 
 use crate::SALT402;
 
@@ -76,6 +77,46 @@ fn every_metric_of_the_sources_is_on_the_page_and_every_one_on_the_page_is_in_th
     }
     let documented: BTreeSet<String> = page().into_keys().collect();
     assert_eq!(used, documented);
+}
+
+/// What clients choose is in no label: a flood of other paths, models, proofs and chains makes no series of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_makes_a_series_of_its_own() {
+    let stack =
+        Stack::start_with(SALT402, StackOptions { gateway: "wait_ms = 0".into(), ..Default::default() })
+            .await;
+    let series = async || {
+        let mut names = BTreeSet::new();
+        for listener in [&stack.verifier, &stack.gateway] {
+            let page = stack.get(&format!("{listener}/metrics")).await.body;
+            let lines = page.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+            names.extend(lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()));
+        }
+        names
+    };
+    let flood = async |round: u8| {
+        for place in 0..20 {
+            let made_up = format!("{round}x{place}");
+            let digits = format!("{round:02x}{place:02x}").repeat(16);
+            let body = inference(&made_up);
+            stack.infer(&body, &[("x-payment-proof", &format!("0x{digits}"))]).await;
+            stack.infer(&body, &[("x-payment-proof", &format!("permit2:0x{}:{place}", &digits[..40]))]).await;
+            stack.infer(&body, &[("x-payment-quote", &made_up)]).await;
+            stack.infer(&json!({ "model": made_up, "prompt": "a" }), &[("user-agent", &made_up)]).await;
+            stack.get(&format!("{}/{made_up}", stack.gateway)).await;
+            stack.get(&format!("{}/{made_up}", stack.verifier)).await;
+            stack.get(&format!("{}/v1/payments/0x{digits}?chain=eip155:{place}", stack.verifier)).await;
+            stack.get(&format!("{}/v1/forward-auth/{made_up}", stack.verifier)).await;
+        }
+    };
+    flood(1).await;
+    let before = series().await;
+    assert!(before.len() > 20, "{before:?}");
+    flood(2).await;
+    let after = series().await;
+    let more: Vec<_> = after.difference(&before).collect();
+    // The service itself begins some as it goes on: those are few, and name nothing that was sent.
+    assert!(more.len() < 20 && !more.iter().any(|name| name.contains("2x")), "{more:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

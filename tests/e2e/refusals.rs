@@ -106,3 +106,28 @@ async fn where_bare_hashes_are_not_taken_the_quote_id_is() {
     let answer = stack.infer(&body, &[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
+
+/// A bare hash is on the chain for everybody to read. Whoever shows it gets what was paid for and nothing else, and the
+/// payer gets it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_hash_that_a_stranger_shows_first_serves_the_same_request_once_and_its_payer_too() {
+    let mut stack = Stack::start(SALT402).await;
+    let (body, other) = (inference("paid by somebody"), inference("wanted by a stranger"));
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    // The stranger's own request, and its own quote for it with this hash.
+    refused(&stack.infer_with(&other, proof).await, "reference_mismatch");
+    let own = stack.quote(&other).await;
+    let with_quote =
+        [("x-payment-proof", proof.to_string()), ("x-payment-quote", own.quote_id.as_str().to_owned())];
+    let with_quote = with_quote.each_ref().map(|(name, value)| (*name, value.as_str()));
+    refused(&stack.infer(&other, &with_quote).await, "reference_mismatch");
+    assert_eq!(stack.upstream.asked(), 0);
+
+    let stranger = stack.infer_with(&body, proof).await;
+    let payer = stack.infer_with(&body, proof).await;
+    assert_eq!((payer.status, &payer.body), (StatusCode::OK, &stranger.body));
+    assert_eq!((stack.upstream.asked(), stack.status().await["claims"].as_u64()), (1, Some(1)));
+    refused(&stack.infer_with(&other, proof).await, "reference_mismatch");
+}
