@@ -1,55 +1,5 @@
-//! The `salt402` command: reads arguments and configuration, wires the parts together, runs them.
+//! The `salt402` command.
 
-mod args;
-mod commands;
-mod config;
-mod listen;
-mod logging;
-mod progress;
-mod stop;
-mod wire;
-
-use std::process::ExitCode;
-
-use clap::Parser as _;
-
-use crate::args::{Args, ChainCommand, Command, ConfigCommand, IncidentsCommand};
-
-fn main() -> ExitCode {
-    let args = Args::parse();
-    if let Err(error) = logging::start(args.log) {
-        return fail(&error);
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error.into()),
-    };
-    let done = runtime.block_on(async {
-        match args.command {
-            Command::Up(at) => commands::run(&at.config, wire::Parts::ALL).await,
-            Command::Index(at) => commands::run(&at.config, wire::Parts::INDEX).await,
-            Command::Verify(at) => commands::run(&at.config, wire::Parts::VERIFY).await,
-            Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
-            Command::Status(status) => commands::status(&status).await,
-            Command::Chain(ChainCommand::Resume(resume)) => commands::resume(&resume).await,
-            Command::Backup(backup) => commands::backup(&backup).await,
-            Command::Restore(restore) => commands::restore(&restore).await,
-            Command::Pay(pay) => commands::pay(&pay).await,
-            Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
-            Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,
-            Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
-            Command::Config(ConfigCommand::Example) => commands::example(),
-        }
-    });
-    match done {
-        Ok(code) => code,
-        Err(error) => fail(&error),
-    }
-}
-
-/// Says what went wrong, with its causes, on one line.
-#[expect(clippy::print_stderr, reason = "a command's last word goes to its user, whatever the log level")]
-fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("salt402: {error:#}");
-    ExitCode::FAILURE
+fn main() -> std::process::ExitCode {
+    salt402_cli::run()
 }

@@ -87,6 +87,11 @@ pub(crate) struct ResolvedChain {
 }
 
 impl ChainConfig {
+    /// Whether files must be read to resolve it.
+    pub(crate) fn names_files(&self) -> bool {
+        self.deployments.is_some() || self.nodes.iter().any(NodeConfig::names_files)
+    }
+
     pub(crate) fn profile(&self, name: &str) -> Result<Profile, ConfigError> {
         let key =
             if self.profile.is_some() { format!("chains.{name}.profile") } else { format!("chains.{name}") };

@@ -33,7 +33,7 @@ pub(crate) use policy::ResolvedPolicy;
 pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
 pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
 pub(crate) use source::explain as explain_source;
-pub(crate) use text::parse_price;
+pub use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 pub(crate) use webhook::WebhookConfig;
 
@@ -119,14 +119,19 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let overridden = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
-        let in_file = toml::from_str::<Self>(&text);
+        Self::read(&text, path, overridden)
+    }
+
+    /// Reads the text of a file, with the environment over it if that overrides anything.
+    pub(crate) fn read(text: &str, path: &Path, overridden: bool) -> Result<Self, ConfigError> {
+        let in_file = toml::from_str::<Self>(text);
         let mut config = match in_file {
             Ok(config) if !overridden => config,
             // A value that the file lacks may come from the environment.
             Err(error) if !overridden || !error.message().starts_with("missing field") => {
                 return Err(ConfigError::Toml { path: path.to_owned(), error: Box::new(error) });
             }
-            _ => Figment::from(Toml::string(&text))
+            _ => Figment::from(Toml::string(text))
                 .merge(Env::prefixed(PREFIX).split("__"))
                 .extract()
                 .map_err(|error| environment(&error))?,

@@ -56,6 +56,11 @@ impl std::fmt::Debug for NodeConfig {
 }
 
 impl NodeConfig {
+    /// Whether its token is in a file.
+    pub(crate) fn names_files(&self) -> bool {
+        self.bearer_file.is_some()
+    }
+
     /// The node's address with its token, from the environment or its file.
     pub(crate) fn resolve(&self, key: &str, folder: &Path) -> Result<(Endpoint, Role), ConfigError> {
         let value = |field: &str, what: String| ConfigError::value(format!("{key}.{field}"), what);

@@ -4,7 +4,10 @@ use salt402_protocol::Amount;
 
 /// Reads `0.001 SALT`, or a whole number of base units. A decimal number without its symbol is refused: it could be
 /// either.
-pub(crate) fn parse_price(text: &str, symbol: &str, decimals: u8) -> Result<Amount, String> {
+///
+/// # Errors
+/// What was expected, and what was found.
+pub fn parse_price(text: &str, symbol: &str, decimals: u8) -> Result<Amount, String> {
     let expected =
         || format!("expected an amount such as \"0.001 {symbol}\", or a whole number of base units");
     let amount = match text.trim().split_once(char::is_whitespace) {

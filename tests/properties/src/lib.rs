@@ -10,6 +10,7 @@
     reason = "a property that does not hold must fail"
 )]
 
+mod config;
 mod http;
 mod json;
 mod node;
@@ -30,6 +31,8 @@ pub const ALL: &[Property] = &[
     ("verify_json", json::verify),
     ("quote_json", json::quote),
     ("details", json::details),
+    ("config", config::config),
+    ("price", config::price),
     ("node_logs", node::logs),
     ("node_receipt", node::receipt),
     ("node_header", node::header),
