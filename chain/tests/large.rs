@@ -140,8 +140,8 @@ async fn f11_two_blocks_are_asked_for_one_by_one_before_any_receipt() {
 #[tokio::test]
 async fn f11_receipts_that_are_not_the_blocks_are_refused_whole() {
     type Change = fn(u8, Value) -> Value;
-    type Fits = fn(&NodeError) -> bool;
-    let cases: [(Change, Fits); 5] = [
+    type Expected = fn(&NodeError) -> bool;
+    let cases: [(Change, Expected); 5] = [
         (
             |place, receipt| if place == 7 { Value::Null } else { receipt },
             |error| *error == NodeError::Behind,
