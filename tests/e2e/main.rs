@@ -31,6 +31,7 @@ mod reorganization;
 mod roles;
 mod secrets;
 mod sources;
+mod vouchers;
 mod waiting;
 mod ways;
 
