@@ -168,6 +168,59 @@ async fn where_vouchers_are_not_taken_none_is() {
     assert_eq!(stack.upstream.asked(), 0);
 }
 
+/// What is open over vouchers at risk.
+pub(crate) async fn risks(stack: &Stack) -> Vec<serde_json::Value> {
+    let url = format!("{}/v1/incidents?kind=voucher_at_risk&open=true", stack.verifier);
+    stack.get(&url).await.json()["incidents"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_that_leaves_before_the_claim_is_told_of_until_it_is_claimed() {
+    let mut stack = Stack::start_with(SALT402, taking_vouchers()).await;
+    let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    served(&stack, "one", &channel.proof(PRICE)).await;
+    served(&stack, "two", &channel.proof(2 * PRICE)).await;
+    let metrics = format!("{}/metrics", stack.verifier);
+    let gauge = |name: &str, value: u64| {
+        format!("salt402_vouchers_{name}{{chain=\"eip155:40204\",asset=\"native\"}} {value}")
+    };
+    stack.until(&metrics, |answer| answer.body.contains(&gauge("unclaimed", 2 * PRICE))).await;
+    assert!(stack.get(&metrics).await.body.contains(&gauge("at_risk", 0)));
+    assert!(risks(&stack).await.is_empty());
+
+    stack.payer().call(channel.contract, channel.exit_call(), Amount::ZERO).await;
+    caught_up(&mut stack).await;
+    let open = risks(&stack).await;
+    let exit_at = stack.anvil.standing(&channel).await.exit_at;
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0]["channel"]["id"], channel.id.to_string());
+    assert_eq!(open[0]["channel"]["unclaimed"], (2 * PRICE).to_string());
+    assert_eq!(
+        (&open[0]["channel"]["exit_at"], &open[0]["channel"]["reason"]),
+        (&exit_at.into(), &"exit".into())
+    );
+    let status = stack.status().await;
+    assert_eq!(status["open_incidents"], 1);
+    assert_eq!(status["chains"][0]["vouchers"][0]["at_risk"], (2 * PRICE).to_string());
+    stack.until(&metrics, |answer| answer.body.contains(&gauge("at_risk", 2 * PRICE))).await;
+
+    // The exit's block is replaced, and the exit is in the new one.
+    stack.anvil.reorg(1).await;
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    assert!(risks(&stack).await.is_empty(), "nobody leaves");
+    stack.payer().call(channel.contract, channel.exit_call(), Amount::ZERO).await;
+    caught_up(&mut stack).await;
+    assert_eq!(risks(&stack).await.len(), 1);
+
+    let row = accounts(&stack).await.remove(&channel.id).unwrap();
+    assert_eq!(claimed(&stack, &channel, &row).await, U256::from(2 * PRICE));
+    caught_up(&mut stack).await;
+    assert!(risks(&stack).await.is_empty(), "it is claimed");
+    stack.until(&metrics, |answer| answer.body.contains(&gauge("at_risk", 0))).await;
+    assert!(stack.get(&metrics).await.body.contains(&gauge("unclaimed", 0)));
+}
+
 /// A voucher that was sent, and what was heard of it.
 #[derive(Clone, Debug)]
 struct Sent {

@@ -8,10 +8,10 @@ use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
     AmbiguitiesResponse, AmbiguityView, ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse,
-    QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
+    QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest, VouchersStatus,
 };
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
-use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, Store, StoreError};
+use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, Store, StoreError, VoucherTotals};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -390,6 +390,16 @@ impl Verifier {
 
     /// How things are.
     pub async fn status(&self) -> Result<StatusResponse, Problem> {
+        let mut status = self.standing().await?;
+        for chain in &mut status.chains {
+            let totals = self.0.store.voucher_totals(chain.chain).await.map_err(internal)?;
+            chain.vouchers = totals.iter().map(accepted).collect();
+        }
+        Ok(status)
+    }
+
+    /// [`Verifier::status`] without what has to be added up: asked for as often as one likes.
+    pub async fn standing(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
         for VerifierChain { policy, watch, missing } in self.0.chains.values() {
@@ -406,6 +416,7 @@ impl Verifier {
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
                 unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
+                vouchers: Vec::new(),
                 nodes: missing.nodes(),
             });
         }
@@ -436,6 +447,11 @@ fn extent(unread: &[UnreadBlocks]) -> Option<(u64, u64)> {
     let from = unread.iter().map(|blocks| blocks.from_block).min()?;
     let to = unread.iter().map(|blocks| blocks.to_block).max()?;
     Some((from, to))
+}
+
+fn accepted(totals: &VoucherTotals) -> VouchersStatus {
+    let VoucherTotals { asset, unclaimed, at_risk, channels_at_risk } = *totals;
+    VouchersStatus { asset, unclaimed, at_risk, channels_at_risk }
 }
 
 pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {

@@ -152,7 +152,7 @@ pub(super) async fn payments(
 pub(super) struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
-    /// Those of a kind: `payment_lost`, `replay_attempt` or `omitted_log`.
+    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log` or `voucher_at_risk`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,
@@ -243,7 +243,7 @@ pub(super) async fn status(State(verifier): State<Verifier>) -> Result<Json<Stat
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "Payments can be verified.", body = String, content_type = "text/plain")))]
 pub(super) async fn ready(State(verifier): State<Verifier>) -> Result<impl IntoResponse, Fault> {
-    let status = verifier.status().await?;
+    let status = verifier.standing().await?;
     if status.ready {
         return Ok((StatusCode::OK, "ready\n"));
     }
