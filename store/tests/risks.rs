@@ -299,7 +299,7 @@ async fn an_exit_from_before_the_upgrade_is_found_by_the_next_step() {
         "DROP TABLE channels_unchecked",
         "DELETE FROM notices",
         "DELETE FROM incidents",
-        "DELETE FROM _sqlx_migrations WHERE version >= 8",
+        "DELETE FROM _sqlx_migrations WHERE version = 8",
     ] {
         sqlx::query(statement).execute(&mut database).await.unwrap();
     }

@@ -12,6 +12,7 @@ mod backup;
 mod bad_input;
 mod chains;
 mod citrate;
+mod claiming;
 mod command;
 mod connections;
 mod crash;
