@@ -41,6 +41,10 @@ pub struct QuoteResponse {
     #[serde(with = "crate::asset::checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
+    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub channels_contract: Option<Address>,
     /// The network's name, for people.
     pub network: String,
     /// The asset's symbol, for people.
@@ -214,6 +218,56 @@ pub struct ClaimView {
 pub struct PaymentsResponse {
     /// Its payments, in the order of their logs; blocks that left the chain last.
     pub payments: Vec<PaymentView>,
+}
+
+/// `GET /v1/channels/{channel}`: what the index knows of a payment channel, and what was accepted of it by vouchers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChannelView {
+    /// The chain.
+    pub chain: ChainId,
+    /// The contract.
+    #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// The channel's identifier in it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
+    pub id: B256,
+    /// Whether its opening is on the chain; what follows up to `exit_delay` is left out where it is not.
+    pub on_chain: bool,
+    /// Whose money it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub payer: Option<Address>,
+    /// Who can claim.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub payee: Option<Address>,
+    /// What it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<Asset>,
+    /// The key that signs its vouchers; left out where the payer does.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub signer: Option<Address>,
+    /// How long the payer's exit waits, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_delay: Option<u64>,
+    /// All that was ever deposited, in base units.
+    pub deposit: Amount,
+    /// All that was ever claimed, in base units.
+    pub claimed: Amount,
+    /// From when the payer can leave, in seconds since 1970 UTC; left out while it has not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_at: Option<u64>,
+    /// Whether it is closed for ever.
+    pub closed: bool,
+    /// The highest ceiling that was accepted, in base units; the next voucher must be above it.
+    pub highest: Amount,
+    /// What the requests so far cost, in base units; the next voucher must cover it and the next price.
+    pub spent: Amount,
+    /// What of that is not claimed yet, in base units.
+    pub unclaimed: Amount,
 }
 
 /// `GET /v1/incidents`: what an operator must know of, newest first.

@@ -77,6 +77,8 @@ async fn claimed(stack: &Stack, channel: &TestChannel, row: &VoucherRow) -> U256
 
 /// The whole life of a channel: granted, refused, left, topped up, claimed.
 async fn a_channel_pays_for_requests(stack: &mut Stack, asset: Asset) {
+    let details = stack.quote(&inference("asked")).await;
+    assert_eq!(details.channels_contract, Some(stack.deployment.salt_channels));
     let channel = opened(stack, asset, 4 * PRICE, 1).await;
     let first = served(stack, "one", &channel.proof(PRICE)).await;
     served(stack, "two", &channel.proof(2 * PRICE + 5)).await;
@@ -90,6 +92,10 @@ async fn a_channel_pays_for_requests(stack: &mut Stack, asset: Asset) {
     let (code, detail) = refused(stack, "three", &channel.proof(2 * PRICE + 5)).await;
     assert_eq!(code, "voucher_used");
     assert!(detail.ends_with("highest=2037 spent=2032 price=1016 next=3048"), "{detail}");
+    let problem = show(stack, "three", &channel.proof(2 * PRICE)).await.json();
+    let members =
+        ["highest", "spent", "price", "next"].map(|name| problem[name].as_str().unwrap().to_owned());
+    assert_eq!(members, ["2037", "2032", "1016", "3048"], "{problem}");
     for low in [2 * PRICE, 3 * PRICE - 1] {
         assert_eq!(refused(stack, "three", &channel.proof(low)).await.0, "voucher_too_low");
     }
@@ -125,6 +131,16 @@ async fn a_channel_pays_for_requests(stack: &mut Stack, asset: Asset) {
     assert_eq!((won.status, lost.code().as_str()), (StatusCode::OK, "voucher_used"), "{lost:?}");
     assert_eq!(stack.upstream.asked(), 5);
 
+    let url = format!("{}/v1/channels/{}?chain=eip155:40204", stack.verifier, channel.id);
+    let known = stack.get(&url).await.json();
+    assert_eq!(
+        (&known["signer"], &known["payee"]),
+        (&channel.channel.signer.to_string().into(), &PAYEE.into())
+    );
+    let figures = ["deposit", "claimed", "highest", "spent", "unclaimed"]
+        .map(|name| known[name].as_str().unwrap().to_owned());
+    let expected = [6 * PRICE, 0, 5 * PRICE + 7, 5 * PRICE, 5 * PRICE].map(|figure| figure.to_string());
+    assert_eq!(figures, expected, "{known}");
     let row = accounts(stack).await.remove(&channel.id).unwrap();
     let (ceiling, spent) = (Amount(U256::from(5 * PRICE + 7)), Amount(U256::from(5 * PRICE)));
     assert_eq!((row.account.ceiling, row.account.spent), (ceiling, spent));
@@ -165,6 +181,10 @@ async fn where_vouchers_are_not_taken_none_is() {
     let mut stack = Stack::start(SALT402).await;
     let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
     assert_eq!(refused(&stack, "one", &channel.proof(PRICE)).await.0, "voucher_not_accepted");
+    assert_eq!(stack.quote(&inference("asked")).await.channels_contract, None);
+    let url = format!("{}/v1/channels/{}?chain=eip155:40204", stack.verifier, channel.id);
+    let untold = stack.get(&url).await;
+    assert_eq!((untold.status, untold.code().as_str()), (StatusCode::NOT_FOUND, "not_found"));
     assert_eq!(stack.upstream.asked(), 0);
 }
 
