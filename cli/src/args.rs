@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Look at a chain that is halted, and let it go on
     #[command(subcommand)]
     Chain(ChainCommand),
+    /// See payment channels and what was accepted of them by vouchers, and claim it
+    #[command(subcommand)]
+    Channel(ChannelCommand),
     /// Copy the database into a new file, while the service runs or not
     ///
     /// The copy is one moment's, checked, on disk at the end, and cannot be opened as a database before `salt402
@@ -82,6 +85,87 @@ pub(crate) struct ResumeArgs {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChannelCommand {
+    /// List the channels that pay this server, with what was deposited, claimed and accepted
+    List(ChannelListArgs),
+    /// Show all of one channel
+    Show(ChannelShowArgs),
+    /// Claim what was accepted by the last voucher of each channel, in as few transactions as fit
+    ///
+    /// The payee's private key comes from SALT402_KEY or from --key-file, never from an argument. Works while the service
+    /// runs and while it does not. What is left to claim is asked of the contract, so nothing is sent twice. The exit code
+    /// is 0 also where --all finds nothing to claim.
+    Claim(ChannelClaimArgs),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelListArgs {
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
+    /// List the channels that pay others too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON array, with amounts in base units
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelShowArgs {
+    /// The channel's identifier
+    pub(crate) id: String,
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
+    /// Print JSON, with amounts in base units
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelClaimArgs {
+    #[command(flatten)]
+    pub(crate) which: ClaimedChannels,
+    /// Leave channels that bring less: an amount such as "0.01 SALT", or a whole number of base units
+    #[arg(long, value_name = "AMOUNT", default_value = "1")]
+    pub(crate) min: String,
+    /// Say what would be claimed, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// A file with the payee's private key in hexadecimal, instead of SALT402_KEY
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The node that takes the transaction; left out, the first of the chain's
+    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
+    pub(crate) rpc: Option<Url>,
+    /// How long to wait for each transaction to be mined, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) patience: u64,
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+/// Which channels are claimed from.
+#[derive(Debug, Group)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ClaimedChannels {
+    /// Their identifiers
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Every channel that a voucher was accepted of
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, Group)]

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, ChainCommand, Command, ConfigCommand, IncidentsCommand};
+use crate::args::{Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand};
 
 pub use config::parse_price;
 
@@ -52,6 +52,9 @@ pub fn run() -> ExitCode {
             Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
             Command::Status(status) => commands::status(&status).await,
             Command::Chain(ChainCommand::Resume(resume)) => commands::resume(&resume).await,
+            Command::Channel(ChannelCommand::List(list)) => commands::list_channels(&list).await,
+            Command::Channel(ChannelCommand::Show(show)) => commands::show_channel(&show).await,
+            Command::Channel(ChannelCommand::Claim(claim)) => commands::claim_channels(&claim).await,
             Command::Backup(backup) => commands::backup(&backup).await,
             Command::Restore(restore) => commands::restore(&restore).await,
             Command::Pay(pay) => commands::pay(&pay).await,

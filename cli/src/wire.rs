@@ -177,7 +177,8 @@ impl Process {
         store: &Store,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let counting = salt402_verifier::count_incidents(store.clone(), stop.clone());
+        let chains = config.chains()?.iter().map(|chain| chain.profile.chain_id).collect();
+        let counting = salt402_verifier::count_incidents(store.clone(), chains, stop.clone());
         self.tasks.spawn(async move {
             counting.await;
             Ok(())

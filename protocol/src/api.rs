@@ -41,6 +41,10 @@ pub struct QuoteResponse {
     #[serde(with = "crate::asset::checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
+    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub channels_contract: Option<Address>,
     /// The network's name, for people.
     pub network: String,
     /// The asset's symbol, for people.
@@ -216,6 +220,56 @@ pub struct PaymentsResponse {
     pub payments: Vec<PaymentView>,
 }
 
+/// `GET /v1/channels/{channel}`: what the index knows of a payment channel, and what was accepted of it by vouchers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChannelView {
+    /// The chain.
+    pub chain: ChainId,
+    /// The contract.
+    #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// The channel's identifier in it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
+    pub id: B256,
+    /// Whether its opening is on the chain; what follows up to `exit_delay` is left out where it is not.
+    pub on_chain: bool,
+    /// Whose money it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub payer: Option<Address>,
+    /// Who can claim.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub payee: Option<Address>,
+    /// What it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<Asset>,
+    /// The key that signs its vouchers; left out where the payer does.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub signer: Option<Address>,
+    /// How long the payer's exit waits, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_delay: Option<u64>,
+    /// All that was ever deposited, in base units.
+    pub deposit: Amount,
+    /// All that was ever claimed, in base units.
+    pub claimed: Amount,
+    /// From when the payer can leave, in seconds since 1970 UTC; left out while it has not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_at: Option<u64>,
+    /// Whether it is closed for ever.
+    pub closed: bool,
+    /// The highest ceiling that was accepted, in base units; the next voucher must be above it.
+    pub highest: Amount,
+    /// What the requests so far cost, in base units; the next voucher must cover it and the next price.
+    pub spent: Amount,
+    /// What of that is not claimed yet, in base units.
+    pub unclaimed: Amount,
+}
+
 /// `GET /v1/incidents`: what an operator must know of, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -234,13 +288,14 @@ pub struct IncidentView {
     /// Its number, ascending.
     pub id: u64,
     /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
-    /// shown for another request), `omitted_log` (the node left a payment out of its logs).
+    /// shown for another request), `omitted_log` (the node left a payment out of its logs), `voucher_at_risk` (vouchers
+    /// of a channel were accepted and are not claimed, while its money can leave it).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment it is about.
+    /// The payment it is about; where a channel is at risk, the grant on its last voucher.
     pub payment_id: PaymentId,
-    /// Its transaction.
+    /// Its transaction; the one that opened the channel.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// Who paid, where it is known.
@@ -264,6 +319,37 @@ pub struct IncidentView {
     /// What the operator wrote who settled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<String>,
+    /// The channel that is at risk, or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelRiskView>,
+}
+
+/// A channel whose accepted vouchers are not claimed while its money can leave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChannelRiskView {
+    /// The contract.
+    #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// The channel's identifier in it.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
+    pub id: B256,
+    /// What it is in, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<Asset>,
+    /// What was accepted, in base units.
+    pub spent: Amount,
+    /// What of it was claimed, in base units.
+    pub claimed: Amount,
+    /// What is left to claim, in base units.
+    pub unclaimed: Amount,
+    /// `exit` (the payer asked to leave), `closed` (less was claimed before the channel closed), `deposit` (a deposit left
+    /// the chain) or `gone` (the channel's opening left the chain).
+    pub reason: String,
+    /// Until when, at the least, it can be claimed, in seconds since 1970 UTC, where the payer leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_at: Option<u64>,
 }
 
 /// `GET /v1/ambiguities`: transactions that may be a payment and are counted for nobody, newest first.
@@ -314,7 +400,7 @@ pub struct StatusResponse {
     pub ready: bool,
     /// The chains.
     pub chains: Vec<ChainStatus>,
-    /// Grants whose payment left the chain and did not come back.
+    /// Incidents that are open: grants whose payment left the chain, and vouchers that may not be paid any more.
     pub open_incidents: u64,
     /// Payments claimed so far.
     pub claims: u64,
@@ -356,6 +442,9 @@ pub struct ChainStatus {
     /// known, and is no less a payment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<UnreadBlocks>,
+    /// What was accepted by vouchers of channels, by asset; empty where none was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vouchers: Vec<VouchersStatus>,
     /// The nodes that are asked, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,
@@ -373,6 +462,20 @@ pub struct UnreadBlocks {
     pub from_block: u64,
     /// The last.
     pub to_block: u64,
+}
+
+/// What was accepted by vouchers of channels in one asset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VouchersStatus {
+    /// The asset.
+    pub asset: Asset,
+    /// What was accepted and not claimed, of channels that are open, in base units.
+    pub unclaimed: Amount,
+    /// What of all that was accepted may not be paid any more, in base units: claim it now.
+    pub at_risk: Amount,
+    /// How many channels that is of.
+    pub channels_at_risk: u64,
 }
 
 /// How one node of a chain is.

@@ -89,6 +89,24 @@ pub mod checked_address {
     }
 }
 
+/// [`checked_address`] where there may be none.
+pub mod maybe_checked_address {
+    use super::*;
+
+    /// Writes the checksummed form.
+    pub fn serialize<S: Serializer>(address: &Option<Address>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads an address, and its checksum where it has one.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
+        super::checked_address::deserialize(deserializer).map(Some)
+    }
+}
+
 impl Serialize for Asset {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

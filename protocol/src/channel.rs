@@ -3,11 +3,12 @@
 use std::fmt;
 
 use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
-use alloy_sol_types::SolEvent;
+use alloy_sol_types::{SolEvent, SolStruct as _};
 use serde::{Deserialize, Serialize};
 
 use crate::contracts::ISaltChannels;
 use crate::foreign::IX402BatchSettlement;
+use crate::voucher::salt_channels_domain;
 use crate::{Amount, Asset, ChainId};
 
 /// The name of a channel's event: a function of what is on chain, made as a payment's name is, of chain, contract,
@@ -56,6 +57,23 @@ pub struct Descriptor {
     pub exit_delay: u64,
     /// Tells channels apart that are equal otherwise.
     pub salt: B256,
+}
+
+impl Descriptor {
+    /// The identifier that `SaltChannels` gives such a channel. `None` for what no channel of it is: one that names a
+    /// claimer, or an exit delay beyond 32 bits.
+    pub fn salt_channels_id(&self, chain: ChainId, contract: Address) -> Option<B256> {
+        let channel = ISaltChannels::Channel {
+            payer: self.payer,
+            payee: self.payee,
+            asset: self.asset.address(),
+            signer: self.signer.unwrap_or_default(),
+            exitDelay: u32::try_from(self.exit_delay).ok()?,
+            salt: self.salt,
+        };
+        let id = channel.eip712_signing_hash(&salt_channels_domain(chain, contract));
+        self.claimer.is_none().then_some(id)
+    }
 }
 
 /// What happened. Amounts in base units, times in seconds since 1970 UTC.

@@ -44,6 +44,10 @@ pub struct PaymentDetails {
     #[serde(with = "crate::asset::checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
     pub payment_contract: Address,
+    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
+    pub channels_contract: Option<Address>,
     /// What to give the contract as the payment's reference.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
@@ -96,6 +100,7 @@ impl PaymentDetails {
             chain: quote.terms.chain,
             recipient: quote.terms.payee,
             payment_contract: quote.terms.contract,
+            channels_contract: None,
             reference: id.reference(),
             quote_id: id,
             expires_at: quote.expires_at,
@@ -185,6 +190,11 @@ mod tests {
         let header = details().to_header().unwrap();
         assert!(header.bytes().all(|b| (b' '..=b'~').contains(&b)), "{header}");
         assert_eq!(PaymentDetails::from_header(&header).unwrap(), details());
+        assert!(!header.contains("channelsContract"), "what is not there is left out: {header}");
+        let with_channels = PaymentDetails { channels_contract: Some(Address::repeat_byte(3)), ..details() };
+        let header = with_channels.to_header().unwrap();
+        assert!(header.contains("\"channelsContract\":\"0x0303"), "{header}");
+        assert_eq!(PaymentDetails::from_header(&header).unwrap(), with_channels);
     }
 
     #[test]

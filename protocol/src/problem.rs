@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Code;
+use crate::voucher::VoucherFigures;
+use crate::{Amount, Code};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -25,18 +26,45 @@ pub struct Problem {
     /// When to ask again, in milliseconds, where that may help.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
+    /// Where a voucher does not cover the request: how its channel's account stands.
+    #[serde(flatten)]
+    pub voucher: Box<VoucherMembers>,
+}
+
+/// How a channel's account stands, as members of a problem, in base units; none where the problem is another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct VoucherMembers {
+    /// The highest ceiling that was accepted of the voucher's channel.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub highest: Option<Amount>,
+    /// What the requests so far cost together.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spent: Option<Amount>,
+    /// What this request costs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price: Option<Amount>,
+    /// The least ceiling that is taken for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<Amount>,
 }
 
 impl Problem {
-    /// A problem with its code's status and title.
+    /// A problem with its code's status and title, and with the figures of a voucher that are in its detail.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let figures = match code {
+            Code::VoucherTooLow | Code::VoucherUsed => VoucherFigures::at_end_of(&detail),
+            _ => None,
+        };
         Self {
             kind: format!("urn:salt402:problem:{code}"),
             title: code.title().to_owned(),
             status: code.status(),
             code,
-            detail: detail.into(),
+            detail,
             retry_after_ms: None,
+            voucher: Box::new(figures.map(VoucherMembers::from).unwrap_or_default()),
         }
     }
 
@@ -44,5 +72,32 @@ impl Problem {
     pub fn retry_after(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
         self
+    }
+}
+
+impl From<VoucherFigures> for VoucherMembers {
+    fn from(figures: VoucherFigures) -> Self {
+        let VoucherFigures { highest, spent, price, next } = figures;
+        Self { highest: Some(highest), spent: Some(spent), price: Some(price), next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_voucher_are_members_and_other_problems_have_none() {
+        let text = "20 is signed; highest=30 spent=10 price=7 next=31";
+        let problem = Problem::new(Code::VoucherTooLow, text);
+        let json = serde_json::to_value(&problem).unwrap();
+        let members =
+            ["highest", "spent", "price", "next"].map(|name| json[name].as_str().unwrap().to_owned());
+        assert_eq!(members, ["30", "10", "7", "31"]);
+        assert_eq!(serde_json::from_value::<Problem>(json).unwrap(), problem);
+        let other = Problem::new(Code::NotFound, text);
+        let json = serde_json::to_value(&other).unwrap();
+        assert_eq!(json.as_object().unwrap().len(), 5, "{json}");
+        assert_eq!(serde_json::from_value::<Problem>(json).unwrap(), other);
     }
 }

@@ -95,6 +95,53 @@ impl Voucher {
     }
 }
 
+/// Where a channel's account stands, as a refusal tells it, in base units. Its text is `highest=… spent=… price=… next=…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoucherFigures {
+    /// The highest ceiling that was accepted.
+    pub highest: Amount,
+    /// What the requests so far cost together.
+    pub spent: Amount,
+    /// What the request costs.
+    pub price: Amount,
+    /// The least ceiling that is taken for it; `None` where there is no such number.
+    pub next: Option<Amount>,
+}
+
+impl VoucherFigures {
+    /// What is to be signed for a price.
+    pub fn new(highest: Amount, spent: Amount, price: Amount) -> Self {
+        let next = spent.checked_add(price).zip(highest.checked_add(Amount::ONE));
+        Self { highest, spent, price, next: next.map(|(least, above)| least.max(above)) }
+    }
+
+    /// Reads the figures that a refusal's text ends with.
+    pub fn at_end_of(text: &str) -> Option<Self> {
+        let mut words = text.rsplitn(5, ' ');
+        let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
+        let (next, price, spent, highest) =
+            (value("next")?, value("price")?, value("spent")?, value("highest")?);
+        let amount = |text: &str| Amount::from_base_units(text).ok();
+        Some(Self {
+            highest: amount(highest)?,
+            spent: amount(spent)?,
+            price: amount(price)?,
+            next: if next == "none" { None } else { Some(amount(next)?) },
+        })
+    }
+}
+
+impl fmt::Display for VoucherFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { highest, spent, price, next } = self;
+        write!(f, "highest={highest} spent={spent} price={price} next=")?;
+        match next {
+            Some(next) => next.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 fn named(what: &[u8], chain: ChainId, contract: Address, channel: B256) -> Keccak256 {
     let mut hasher = Keccak256::new();
     hasher.update(what);
@@ -165,6 +212,28 @@ mod tests {
         assert_eq!(with(&|signature| signature[..32].fill(0)), None, "r is zero");
         assert_eq!(with(&|signature| signature[32..64].fill(0)), None, "s is zero");
         assert_eq!(with(&|signature| signature[..32].fill(0xff)), None, "r is above the order");
+    }
+
+    #[test]
+    fn figures_are_read_as_they_are_written_and_from_nothing_else() {
+        let amount = |value: u64| Amount(U256::from(value));
+        let figures = VoucherFigures::new(amount(30), amount(10), amount(7));
+        assert_eq!(figures.next, Some(amount(31)), "above the last one");
+        assert_eq!(VoucherFigures::new(amount(30), amount(30), amount(7)).next, Some(amount(37)));
+        let most = VoucherFigures::new(Amount(U256::MAX), amount(1), amount(1));
+        for figures in [figures, most] {
+            let text = format!("the voucher was used for another request; {figures}");
+            assert_eq!(VoucherFigures::at_end_of(&text), Some(figures), "{text}");
+        }
+        for other in [
+            "",
+            "next=5",
+            "highest=1 spent=2 price=3 next=",
+            "highest=1 spent=2 price=x next=4",
+            "no figures here at all",
+        ] {
+            assert_eq!(VoucherFigures::at_end_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
-    payment,
+    payment, risk,
 };
 
 /// Payments of a step up to which they are in memory as soon as they are stored.
@@ -23,7 +23,7 @@ impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
     ///
     /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
-    /// block, resolves it. Rows that exist already are left or put back on the chain, so the same blocks may be
+    /// block, resolves it. So is a channel whose accepted vouchers may not be paid. Rows that exist already are left or put back on the chain, so the same blocks may be
     /// applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
     /// were seen in it, and its hash says that it is the same. What was in doubt is so no more: the node shows the chain
     /// that the index is at then.
@@ -71,6 +71,9 @@ impl Step for Batch {
         if self.keep_through.is_some() || inserted + restored > 0 {
             exposure::follow(connection, self.chain, self.keep_through)?;
         }
+        let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
+        let above = self.keep_through.into_iter().chain(first).min();
+        risk::follow(connection, self.chain, &self.beside.channels, above)?;
         self.prune(connection)?;
         if ends_halt {
             halt::close_in_step(connection, self.chain, HaltKind::Fork)?;

@@ -1,5 +1,6 @@
 //! Channels as they are read: where each stands, folded from its events on the chain.
 
+use rusqlite::{Connection, params};
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, ChannelState, U256,
 };
@@ -195,6 +196,23 @@ pub(crate) async fn state(
         .iter()
         .map(|row| Ok((row.number("block_number")?, change(row)?)))
         .collect::<Result<_, StoreError>>()?;
+    Ok(ChannelState::fold(events))
+}
+
+/// [`state`] on the connection that steps are written on.
+pub(crate) fn state_in_step(
+    connection: &Connection,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Option<ChannelState>, StoreError> {
+    let mut select = connection.prepare_cached(EVENTS_OF)?;
+    let mut rows =
+        select.query(params![chain_id(chain), contract.as_slice(), id.as_slice(), CLAIMED, TOPPED_UP])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push((row.number("block_number")?, change(row)?));
+    }
     Ok(ChannelState::fold(events))
 }
 

@@ -2,11 +2,10 @@
 
 use rusqlite::{Connection, params};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor};
-use sqlx::sqlite::SqliteRow;
 
 use crate::StoreError;
 use crate::beside::Placed;
-use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::columns::{Columns, amount_bytes, bound, chain_id};
 use crate::error::Complaint;
 
 /// What happened, as the column `kind` says it. A number keeps its meaning for ever. Nothing is between
@@ -16,7 +15,7 @@ pub(crate) const TOPPED_UP: i64 = 2;
 pub(crate) const CLAIMED: i64 = 3;
 const EXIT_REQUESTED: i64 = 4;
 const EXIT_CANCELLED: i64 = 5;
-const CLOSED: i64 = 6;
+pub(crate) const CLOSED: i64 = 6;
 pub(crate) const CREDITED: i64 = 7;
 pub(crate) const CREDIT_WITHDRAWN: i64 = 8;
 pub(crate) const CREATED: i64 = 9;
@@ -124,7 +123,7 @@ pub(crate) fn insert(
 }
 
 /// What happened, from a row with the columns of `channel_events`.
-pub(crate) fn change(row: &SqliteRow) -> Result<ChannelChange, StoreError> {
+pub(crate) fn change(row: &impl Columns) -> Result<ChannelChange, StoreError> {
     let total = || row.amount("total");
     let amount = || row.amount("amount");
     let account = || Ok::<_, StoreError>((row.address("payee")?, row.asset("asset")?));
@@ -159,7 +158,7 @@ pub(crate) fn change(row: &SqliteRow) -> Result<ChannelChange, StoreError> {
     })
 }
 
-fn descriptor(row: &SqliteRow) -> Result<Descriptor, StoreError> {
+fn descriptor(row: &impl Columns) -> Result<Descriptor, StoreError> {
     Ok(Descriptor {
         payer: row.address("payer")?,
         payee: row.address("payee")?,

@@ -128,6 +128,51 @@ impl Columns for SqliteRow {
     }
 }
 
+/// By name, as those of sqlx's rows. For rows that both connections read.
+impl Columns for rusqlite::Row<'_> {
+    fn number(&self, column: &'static str) -> Result<u64, StoreError> {
+        natural(column, self.get(column)?)
+    }
+
+    fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
+        self.get::<_, Option<i64>>(column)?.map(|value| natural(column, value)).transpose()
+    }
+
+    fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
+        self.maybe_hash(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    fn maybe_hash(&self, column: &'static str) -> Result<Option<B256>, StoreError> {
+        let bytes = self.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        bytes.map(|bytes| B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn address(&self, column: &'static str) -> Result<Address, StoreError> {
+        self.maybe_address(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError> {
+        let bytes = self.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        bytes.map(|bytes| Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn text(&self, column: &'static str) -> Result<String, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(self.get(column)?)
+    }
+
+    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
+        Ok(self.get(column)?)
+    }
+}
+
 fn natural(column: &'static str, value: i64) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Corrupt { column })
 }

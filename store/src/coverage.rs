@@ -15,7 +15,7 @@ use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
-    payment,
+    payment, risk,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -259,6 +259,7 @@ impl Step for Past {
         if inserted > 0 {
             lost::resolve_found(connection, chain)?;
         }
+        risk::follow(connection, chain, &self.beside.channels, None)?;
         Ok(Applied { inserted, ..Applied::default() })
     }
 

@@ -11,7 +11,7 @@ use crate::columns::{Columns as _, bound, chain_id};
 use crate::notice::{self, NoticeEvent};
 use crate::recent::Changes;
 use crate::steps::{Step, send_step};
-use crate::{Store, StoreError, clock};
+use crate::{ChannelRisk, Store, StoreError, clock, risk};
 
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,11 +22,15 @@ pub enum IncidentKind {
     ReplayAttempt,
     /// The node left a payment out of its logs, and it was found by its receipt.
     OmittedLog,
+    /// Vouchers of a channel were accepted and are not claimed, while the channel's money can leave it. Open until it is
+    /// claimed or the money stays.
+    VoucherAtRisk,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: &'static [Self] = &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog];
+    pub const ALL: &'static [Self] =
+        &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog, Self::VoucherAtRisk];
 
     /// Its name in the database and in reports.
     pub const fn name(self) -> &'static str {
@@ -34,6 +38,7 @@ impl IncidentKind {
             Self::PaymentLost => "payment_lost",
             Self::ReplayAttempt => "replay_attempt",
             Self::OmittedLog => "omitted_log",
+            Self::VoucherAtRisk => "voucher_at_risk",
         }
     }
 
@@ -45,7 +50,7 @@ impl IncidentKind {
     /// Whether it is a state that lasts until it comes right, and not something that is over when it is noticed.
     pub const fn lasts(self) -> bool {
         match self {
-            Self::PaymentLost => true,
+            Self::PaymentLost | Self::VoucherAtRisk => true,
             Self::ReplayAttempt | Self::OmittedLog => false,
         }
     }
@@ -64,13 +69,13 @@ pub struct Incident {
     pub id: u64,
     /// What kind it is.
     pub kind: IncidentKind,
-    /// The payment.
+    /// The payment; the grant on the last voucher, where a channel is at risk.
     pub payment: PaymentId,
     /// The payment's chain.
     pub chain: ChainId,
-    /// The payment's transaction.
+    /// The payment's transaction, or the one that opened the channel.
     pub transaction: B256,
-    /// Who paid; `None` where a database from before this was kept does not know.
+    /// Who lost a payment, which limits what is granted to it; `None` where a database from before this was kept does not know.
     pub payer: Option<Address>,
     /// When it began, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
@@ -84,6 +89,8 @@ pub struct Incident {
     pub detail: String,
     /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
     pub settled: Option<String>,
+    /// The channel, where one is at risk.
+    pub risk: Option<ChannelRisk>,
 }
 
 /// Which incidents are asked for.
@@ -125,25 +132,28 @@ impl Store {
         filter: &IncidentFilter,
         limit: u32,
     ) -> Result<Vec<Incident>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM incidents WHERE TRUE");
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT i.*, {} FROM incidents i LEFT JOIN channel_risks r ON r.incident_id = i.id WHERE TRUE",
+            risk::COLUMNS
+        ));
         match filter.open {
-            Some(true) => query.push(" AND resolved_at_ms IS NULL"),
-            Some(false) => query.push(" AND resolved_at_ms IS NOT NULL"),
+            Some(true) => query.push(" AND i.resolved_at_ms IS NULL"),
+            Some(false) => query.push(" AND i.resolved_at_ms IS NOT NULL"),
             None => &mut query,
         };
         if let Some(kind) = filter.kind {
-            query.push(" AND kind = ").push_bind(kind.name());
+            query.push(" AND i.kind = ").push_bind(kind.name());
         }
         if let Some(chain) = filter.chain {
-            query.push(" AND chain_id = ").push_bind(chain_id(chain));
+            query.push(" AND i.chain_id = ").push_bind(chain_id(chain));
         }
         if let Some(since) = filter.since_ms {
-            query.push(" AND changed_at_ms >= ").push_bind(bound(since));
+            query.push(" AND i.changed_at_ms >= ").push_bind(bound(since));
         }
         if let Some(before) = filter.before {
-            query.push(" AND id < ").push_bind(bound(before));
+            query.push(" AND i.id < ").push_bind(bound(before));
         }
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+        query.push(" ORDER BY i.id DESC LIMIT ").push_bind(i64::from(limit));
         let mut reader = self.reader().await?;
         let rows = query.build().fetch_all(reader.connection()?).await?;
         rows.iter().map(incident_of).collect()
@@ -187,8 +197,8 @@ pub(crate) struct NewIncident<'a> {
 }
 
 /// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
-/// already is counted, and not told again.
-pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Result<(), StoreError> {
+/// already is counted, and not told again. Returns its number.
+pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Result<i64, StoreError> {
     let now = clock::now_ms();
     let resolved = (!incident.kind.lasts()).then_some(now);
     let occurrences = bound(incident.occurrences.max(1));
@@ -217,10 +227,11 @@ pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Res
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
     if recorded > occurrences {
-        return Ok(());
+        return Ok(id);
     }
     let event = if incident.kind.lasts() { NoticeEvent::Opened } else { NoticeEvent::Noted };
-    notice::write(connection, id, event, now)
+    notice::write(connection, id, event, now)?;
+    Ok(id)
 }
 
 struct Settle {
@@ -264,6 +275,7 @@ pub(crate) fn incident_of(row: &SqliteRow) -> Result<Incident, StoreError> {
         detail: row.text("detail")?,
         payer: row.maybe_address("payer")?,
         settled: row.maybe_text("settled")?,
+        risk: risk::of(row)?,
     })
 }
 

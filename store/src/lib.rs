@@ -17,6 +17,7 @@
 //!   refuses a second, and so does another the second claim of a payment, whatever the code does.
 //! - What the store does not know: what a payment is worth, who may claim it, how the chain was read.
 
+mod account;
 mod apply;
 mod backup;
 mod batch;
@@ -50,6 +51,7 @@ mod payment;
 mod readers;
 mod recent;
 mod replay;
+mod risk;
 mod steps;
 mod store;
 mod sums;
@@ -60,6 +62,7 @@ mod voucher;
 mod work;
 mod writer;
 
+pub use account::{ChannelAccount, VoucherTotals};
 pub use backup::{Backup, Restored, backup, restore};
 pub use batch::{Applied, Batch};
 pub use beside::{AmbiguityRow, Beside, Placed};
@@ -80,6 +83,7 @@ pub use overview::{ChainOverview, Overview};
 pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use recent::MemoryUse;
 pub use replay::Replays;
+pub use risk::{ChannelRisk, RiskReason};
 pub use store::Store;
 pub use undecoded::UndecodedLog;
 pub use usage::NewUse;

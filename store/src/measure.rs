@@ -9,7 +9,7 @@ use crate::{Store, StoreError};
 
 impl Store {
     /// Sets the gauges of this store: what waits for the writer, the lengths of the files, what is left of the disk,
-    /// open incidents and halts. Cheap; meant to be called every second or so.
+    /// payments that were lost and halts. Cheap; meant to be called every second or so.
     pub async fn measure(&self) -> Result<(), StoreError> {
         let database = self.file_name();
         let labels = [("database", database)];
@@ -25,7 +25,8 @@ impl Store {
         }
         let mut reader = self.reader().await?;
         let row = sqlx::query(
-            "SELECT (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS incidents,
+            "SELECT (SELECT COUNT(*) FROM incidents
+                     WHERE resolved_at_ms IS NULL AND kind = 'payment_lost') AS incidents,
                     (SELECT COUNT(*) FROM halts WHERE resolved_at_ms IS NULL) AS halts",
         )
         .fetch_one(reader.connection()?)

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use rusqlite::{Connection, params};
+use sqlx::AssertSqlSafe;
 
 use crate::columns::{Columns as _, bound};
 use crate::incident::incident_of;
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
-use crate::{Incident, Store, StoreError};
+use crate::{Incident, Store, StoreError, risk};
 
 /// What happened to an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,15 +63,17 @@ impl Store {
     /// there is only the first that was not told: the next is due when that one is delivered.
     pub async fn due_notices(&self, now_ms: u64, limit: u32) -> Result<Vec<Notice>, StoreError> {
         let mut reader = self.reader().await?;
-        let rows = sqlx::query(
-            "SELECT i.*, n.id AS notice_id, n.event, n.at_ms, n.attempts
+        let rows = sqlx::query(AssertSqlSafe(format!(
+            "SELECT i.*, n.id AS notice_id, n.event, n.at_ms, n.attempts, {}
              FROM notices n JOIN incidents i ON i.id = n.incident_id
+             LEFT JOIN channel_risks r ON r.incident_id = i.id
              WHERE n.delivered_at_ms IS NULL AND n.due_at_ms <= $1
                AND NOT EXISTS (SELECT 1 FROM notices earlier
                                WHERE earlier.incident_id = n.incident_id AND earlier.id < n.id
                                  AND earlier.delivered_at_ms IS NULL)
              ORDER BY n.id LIMIT $2",
-        )
+            risk::COLUMNS
+        )))
         .bind(bound(now_ms))
         .bind(i64::from(limit))
         .fetch_all(reader.connection()?)

@@ -151,6 +151,7 @@ fn migrations() -> Vec<Migration> {
         (5, "channels", include_str!("../migrations/0005_channels.sql")),
         (6, "halts", include_str!("../migrations/0006_halts.sql")),
         (7, "vouchers", include_str!("../migrations/0007_vouchers.sql")),
+        (8, "risks", include_str!("../migrations/0008_risks.sql")),
         (9, "exposure version", include_str!("../migrations/0009_exposure_version.sql")),
         (10, "final", include_str!("../migrations/0010_final.sql")),
         (11, "doubts", include_str!("../migrations/0011_doubts.sql")),

@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::columns::Columns as _;
 use crate::halt::{self, Halt};
-use crate::{StoreError, open};
+use crate::{StoreError, VoucherTotals, account, open};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Overview {
 }
 
 /// What it holds of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainOverview {
     /// The chain.
     pub chain: ChainId,
@@ -37,6 +37,8 @@ pub struct ChainOverview {
     pub halt: Option<Halt>,
     /// Payments on the chain.
     pub payments: u64,
+    /// What was accepted by vouchers, by asset.
+    pub vouchers: Vec<VoucherTotals>,
 }
 
 impl Overview {
@@ -63,7 +65,6 @@ impl Overview {
         )
         .fetch_all(&mut connection)
         .await?;
-        let _ = connection.close().await;
         let mut overview = Self { chains: Vec::with_capacity(rows.len()), claims: 0, open_incidents: 0 };
         for row in &rows {
             overview.claims += row.number("claims")?;
@@ -75,8 +76,10 @@ impl Overview {
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
                 halt: halt::of(row)?,
                 payments: row.number("payments")?,
+                vouchers: account::totals(&mut connection, row.chain("chain_id")?).await?,
             });
         }
+        let _ = connection.close().await;
         Ok(overview)
     }
 }

@@ -10,7 +10,7 @@ use crate::columns::{Columns as _, amount_bytes, bound, chain_id, integer};
 use crate::payment::Stand;
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
-use crate::{Store, StoreError, channel};
+use crate::{Store, StoreError, account, channel};
 
 /// A voucher that is to pay for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,12 +159,7 @@ impl Store {
         .await?;
         rows.iter()
             .map(|row| {
-                let account = VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? };
-                let signature = row
-                    .bytes("signature")?
-                    .try_into()
-                    .map_err(|_| StoreError::Corrupt { column: "signature" })?;
-                let voucher = Voucher { channel: row.hash("channel")?, ceiling: account.ceiling, signature };
+                let (voucher, account) = account::accepted(row.hash("channel")?, row)?;
                 Ok(VoucherRow { contract, voucher, account })
             })
             .collect()

@@ -12,6 +12,7 @@ mod backup;
 mod bad_input;
 mod chains;
 mod citrate;
+mod claiming;
 mod command;
 mod connections;
 mod crash;
@@ -31,6 +32,7 @@ mod reorganization;
 mod roles;
 mod secrets;
 mod sources;
+mod vouchers;
 mod waiting;
 mod ways;
 

@@ -2,7 +2,8 @@
 
 use jsonschema::{Resource, Validator};
 use reqwest::StatusCode;
-use salt402_tests::{Answer, Stack, StackOptions, inference, root};
+use salt402_protocol::{Amount, Asset};
+use salt402_tests::{Answer, Stack, StackOptions, TestChannel, inference, root};
 use serde_json::{Value, json};
 
 use crate::SALT402;
@@ -93,7 +94,8 @@ fn specification() -> Validator {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documents_are_openapi_and_the_answers_are_what_they_say() {
     let sections = "[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"5\"\n".to_owned();
-    let mut stack = Stack::start_with(SALT402, StackOptions { sections, ..Default::default() }).await;
+    let options = StackOptions { sections, chain: "vouchers = true".into(), ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
     let verifier = Document::of(&stack, &stack.verifier).await;
     let gateway = Document::of(&stack, &stack.gateway).await;
     let specification = specification();
@@ -158,6 +160,18 @@ async fn answers_of_the_gateway(stack: &mut Stack, document: &Document) {
     let receipt: Value = serde_json::from_str(paid.headers["x-payment-receipt"].to_str().unwrap()).unwrap();
     document.holds(&json!({ "$ref": "#/components/schemas/PaymentView" }), &receipt, "X-Payment-Receipt");
     document.check("post", path, &stack.infer_with(&inference("another"), proof).await);
+    let channel = TestChannel::new(stack.deployment.salt_channels, Asset::Native, 1);
+    let unseen = stack.infer(&body, &[(hash, &channel.proof(1016))]).await;
+    document.check("post", path, &unseen);
+    stack.payer().fund_channel(&channel, 2032, false).await;
+    stack.indexed(stack.anvil.height().await).await;
+    for (prompt, ceiling) in [("by voucher", 1016), ("by none", 1016), ("by none", 1017), ("by none", 3000)] {
+        document.check(
+            "post",
+            path,
+            &stack.infer(&inference(prompt), &[(hash, &channel.proof(ceiling))]).await,
+        );
+    }
     stack.upstream.fail(1);
     let details = stack.quote(&inference("fails")).await;
     let proof = stack.payer().pay(&details).await;
@@ -219,12 +233,32 @@ async fn answers_of_the_verifier(stack: &mut Stack, document: &Document) {
     {
         document.check("get", payments, &stack.get(&format!("{base}/v1/payments/{query}")).await);
     }
-    stack
-        .until(&format!("{base}/v1/incidents"), |answer| {
+    let (channels, known) =
+        ("/v1/channels/{channel}", TestChannel::new(stack.deployment.salt_channels, Asset::Native, 1));
+    let unknown = format!("0x{}", "77".repeat(32));
+    for query in [
+        format!("{}?chain=eip155:40204", known.id),
+        format!("{unknown}?chain=eip155:40204"),
+        format!("{unknown}?chain=eip155:1"),
+        unknown.clone(),
+        "0x12".into(),
+    ] {
+        document.check("get", channels, &stack.get(&format!("{base}/v1/channels/{query}")).await);
+    }
+    document.check("get", "/v1/status", &stack.get(&format!("{base}/v1/status")).await);
+    stack.payer().call(known.contract, known.exit_call(), Amount::ZERO).await;
+    let risk = stack
+        .until(&format!("{base}/v1/incidents?kind=voucher_at_risk"), |answer| {
             !answer.json()["incidents"].as_array().unwrap().is_empty()
         })
         .await;
-    stack.anvil.reorg(1).await;
+    document.check("get", "/v1/incidents", &risk);
+    stack
+        .until(&format!("{base}/v1/incidents?kind=replay_attempt"), |answer| {
+            !answer.json()["incidents"].as_array().unwrap().is_empty()
+        })
+        .await;
+    stack.anvil.reorg(2).await;
     let open = stack
         .until(&format!("{base}/v1/incidents?open=true&limit=1"), |answer| {
             answer.json()["next_cursor"].is_string()

@@ -8,4 +8,5 @@ mod machine;
 mod payments;
 mod sources;
 mod typed_data;
+mod vouchers;
 mod x402;

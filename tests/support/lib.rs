@@ -10,6 +10,7 @@
 )]
 
 mod anvil;
+mod channel;
 mod citrate;
 mod payer;
 mod port;
@@ -19,6 +20,7 @@ mod stack;
 mod upstream;
 
 pub use anvil::{Anvil, Deployment};
+pub use channel::{ChannelStanding, TestChannel};
 pub use citrate::CitrateNode;
 pub use payer::{PAYEE, TestPayer};
 pub use port::free_port;

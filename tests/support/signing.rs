@@ -174,11 +174,12 @@ impl TestPayer {
         amount: Amount,
         more: bool,
     ) -> B256 {
+        let value = if channel.asset.is_zero() { amount } else { Amount::ZERO };
         let data: Vec<u8> = if more {
             ISaltChannels::topUpCall { channel, amount: amount.0 }.abi_encode()
         } else {
             ISaltChannels::openCall { channel, amount: amount.0 }.abi_encode()
         };
-        self.call(contract, data.into(), amount).await
+        self.call(contract, data.into(), value).await
     }
 }

@@ -7,11 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{
-    AmbiguitiesResponse, AmbiguityView, ChainStatus, IncidentsResponse, PaymentView, PaymentsResponse,
-    QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
+    AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentView,
+    PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
+    VouchersStatus,
 };
-use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
-use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, Store, StoreError};
+use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
+use salt402_store::{
+    AmbiguityRow, ChannelAccount, IncidentFilter, IndexedPayment, Store, StoreError, VoucherTotals,
+};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -143,6 +146,7 @@ impl Verifier {
             reference: id.reference(),
             quote_id: id,
             payment_contract: chain.contract,
+            channels_contract: chain.channels,
             network: chain.network.clone(),
             symbol,
             decimals,
@@ -353,6 +357,20 @@ impl Verifier {
         Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
     }
 
+    /// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
+    pub async fn channel(&self, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
+        let policy = &self.chain(chain)?.policy;
+        let Some(contract) = policy.channels else {
+            let detail = format!("no vouchers are taken on {chain}, so none of its channels is told");
+            return Err(Problem::new(Code::NotFound, detail));
+        };
+        let known = self.0.store.channel_account(chain, contract, id).await.map_err(internal)?;
+        let unknown = || {
+            Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}"))
+        };
+        known.map(|known| channel_view(chain, &known)).ok_or_else(unknown)
+    }
+
     /// What an operator must know of, newest first, at most `limit`.
     pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
         let incidents = self.0.store.incidents_where(filter, limit).await.map_err(internal)?;
@@ -390,6 +408,16 @@ impl Verifier {
 
     /// How things are.
     pub async fn status(&self) -> Result<StatusResponse, Problem> {
+        let mut status = self.standing().await?;
+        for chain in &mut status.chains {
+            let totals = self.0.store.voucher_totals(chain.chain).await.map_err(internal)?;
+            chain.vouchers = totals.iter().map(accepted).collect();
+        }
+        Ok(status)
+    }
+
+    /// [`Verifier::status`] without what has to be added up: asked for as often as one likes.
+    pub async fn standing(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
         for VerifierChain { policy, watch, missing } in self.0.chains.values() {
@@ -406,6 +434,7 @@ impl Verifier {
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
                 unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
+                vouchers: Vec::new(),
                 nodes: missing.nodes(),
             });
         }
@@ -436,6 +465,34 @@ fn extent(unread: &[UnreadBlocks]) -> Option<(u64, u64)> {
     let from = unread.iter().map(|blocks| blocks.from_block).min()?;
     let to = unread.iter().map(|blocks| blocks.to_block).max()?;
     Some((from, to))
+}
+
+fn channel_view(chain: ChainId, known: &ChannelAccount) -> ChannelView {
+    let state = known.state.as_ref();
+    let descriptor = state.and_then(|state| state.descriptor);
+    ChannelView {
+        chain,
+        contract: known.contract,
+        id: known.id,
+        on_chain: descriptor.is_some(),
+        payer: descriptor.map(|known| known.payer),
+        payee: descriptor.map(|known| known.payee),
+        asset: descriptor.map(|known| known.asset),
+        signer: descriptor.and_then(|known| known.signer),
+        exit_delay: descriptor.map(|known| known.exit_delay),
+        deposit: state.map_or(Amount::ZERO, |state| state.deposit),
+        claimed: state.map_or(Amount::ZERO, |state| state.claimed),
+        exit_at: state.and_then(|state| state.exit_at),
+        closed: state.is_some_and(|state| state.closed),
+        highest: known.account.ceiling,
+        spent: known.account.spent,
+        unclaimed: known.unclaimed(),
+    }
+}
+
+fn accepted(totals: &VoucherTotals) -> VouchersStatus {
+    let VoucherTotals { asset, unclaimed, at_risk, channels_at_risk } = *totals;
+    VouchersStatus { asset, unclaimed, at_risk, channels_at_risk }
 }
 
 pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {

@@ -1,6 +1,7 @@
 //! Channels' vouchers as proofs: what one look at the index says of one, and the grant.
 
 use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
+use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
@@ -184,12 +185,8 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
 }
 
 /// What to sign next. Clients read it, so its form stays.
-fn next(account: &VoucherAccount, new: &NewVoucher) -> String {
-    let VoucherAccount { ceiling, spent } = account;
-    let above = ceiling.checked_add(Amount::ONE);
-    let least = spent.checked_add(new.price).max(above);
-    let least = least.map_or_else(|| "more than there is".to_owned(), |least| least.to_string());
-    format!("highest={ceiling} spent={spent} price={} next={least}", new.price)
+fn next(account: &VoucherAccount, new: &NewVoucher) -> VoucherFigures {
+    VoucherFigures::new(account.ceiling, account.spent, new.price)
 }
 
 fn outcome(result: &VoucherResult) -> &'static str {

@@ -165,7 +165,8 @@ async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(OPEN))
 }
 
-fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(String, ResolvedChain)> {
+/// The chain that is named, or the only one.
+pub(super) fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(String, ResolvedChain)> {
     let names: Vec<&str> = config.chains.keys().map(String::as_str).collect();
     let name = match (name, names.as_slice()) {
         (Some(name), _) => name,

@@ -49,9 +49,13 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
 }
 
 fn line(incident: &Incident) -> String {
-    let payer = incident.payer.map_or_else(|| "unknown".to_owned(), |payer| payer.to_string());
+    let payer = incident.payer.or(incident.risk.and_then(|risk| risk.payer));
+    let payer = payer.map_or_else(|| "unknown".to_owned(), |payer| payer.to_string());
     let state = match (&incident.settled, incident.resolved_at_ms) {
         (Some(note), _) => format!("settled: {note}"),
+        (None, Some(_)) if incident.risk.is_some() => {
+            "resolved: it was claimed, or the money stays".to_owned()
+        }
         (None, Some(_)) => "resolved: the payment is back".to_owned(),
         (None, None) => "open".to_owned(),
     };

@@ -2,6 +2,7 @@
 
 mod backup;
 mod chain;
+mod channel;
 mod check;
 mod explain;
 mod incidents;
@@ -12,6 +13,7 @@ mod watching;
 
 pub(crate) use backup::{backup, restore};
 pub(crate) use chain::resume;
+pub(crate) use channel::{claim as claim_channels, list as list_channels, show as show_channel};
 pub(crate) use check::{check, example};
 pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;

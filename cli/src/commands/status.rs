@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use salt402_protocol::Problem;
-use salt402_store::{ChainOverview, HaltKind, Overview};
+use salt402_store::{ChainOverview, HaltKind, Overview, VoucherTotals};
 use serde_json::{Value, json};
 
 use super::watching::Watching;
@@ -81,6 +81,7 @@ async fn read(config: &Path) -> Option<Value> {
                 "head": chain.head,
                 "phase": chain.halt.map(|_| "halted"),
                 "payments": chain.payments,
+                "vouchers": chain.vouchers.iter().map(vouchers).collect::<Vec<_>>(),
                 "ready": false,
                 "reason": reason(chain),
             })
@@ -94,6 +95,15 @@ async fn read(config: &Path) -> Option<Value> {
         "open_incidents": overview.open_incidents,
         "claims": overview.claims,
     }))
+}
+
+fn vouchers(totals: &VoucherTotals) -> Value {
+    json!({
+        "asset": totals.asset,
+        "unclaimed": totals.unclaimed,
+        "at_risk": totals.at_risk,
+        "channels_at_risk": totals.channels_at_risk,
+    })
 }
 
 fn reason(chain: &ChainOverview) -> String {

@@ -155,6 +155,21 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
             lines.push(format!("    {what} {}", facts(entry)));
         }
     }
+    for total in chain["vouchers"].as_array().into_iter().flatten() {
+        let mut line = format!(
+            "    vouchers: {} of {} accepted and not claimed",
+            text(&total["unclaimed"]),
+            text(&total["asset"])
+        );
+        if total["channels_at_risk"].as_u64().is_some_and(|channels| channels > 0) {
+            line.push_str(&format!(
+                ", {} of {} channels at risk: salt402 channel claim --all",
+                text(&total["at_risk"]),
+                text(&total["channels_at_risk"])
+            ));
+        }
+        lines.push(line);
+    }
     if let Some(reason) = chain["reason"].as_str() {
         lines.push(format!("    not current: {reason}"));
     }
@@ -195,7 +210,8 @@ mod tests {
         json!({
             "version": "1", "ready": true, "claims": 3, "waiting": 1, "open_incidents": 0,
             "chains": [{ "chain": "eip155:1", "network": "one", "indexed": indexed, "head": 100, "payments": payments,
-                         "phase": "back_filling", "nodes": [{ "name": "a", "state": "good" }] }],
+                         "phase": "back_filling", "nodes": [{ "name": "a", "state": "good" }],
+                         "vouchers": [{ "asset": "native", "unclaimed": "70", "at_risk": "7", "channels_at_risk": 1 }] }],
         })
     }
 
@@ -214,9 +230,12 @@ mod tests {
     #[test]
     fn a_status_is_told_in_words_with_what_it_has_and_without_what_it_lacks() {
         let told = lines(&status(60, 5), Some(&Rates::new())).join("\n");
-        for wanted in
-            ["ready", "one (eip155:1): back-filling, block 60 of 100, 40 behind", "node name a, state good"]
-        {
+        for wanted in [
+            "ready",
+            "one (eip155:1): back-filling, block 60 of 100, 40 behind",
+            "node name a, state good",
+            "vouchers: 70 of native accepted and not claimed, 7 of 1 channels at risk",
+        ] {
             assert!(told.contains(wanted), "{told}");
         }
         assert!(!told.contains("reorganizations") && !told.contains("not current"), "{told}");

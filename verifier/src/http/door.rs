@@ -128,6 +128,8 @@ impl Door {
             secret: presented.secret || presented.quote.is_some() || order.sold.usage.is_some(),
         };
         let mut quote = self.desk.quote(&asked).await?;
+        // A voucher pays for one request.
+        quote.channels_contract = quote.channels_contract.filter(|_| order.sold.usage.is_none());
         if let Some((symbol, decimals)) = &self.token_names {
             quote.symbol.clone_from(symbol);
             quote.decimals = *decimals;

@@ -32,6 +32,7 @@ pub(crate) fn details(asked: &QuoteRequest, quote: QuoteResponse, resource: Reso
         chain: asked.chain,
         recipient: asked.payee,
         payment_contract: quote.payment_contract,
+        channels_contract: quote.channels_contract,
         reference: quote.reference,
         quote_id: quote.quote_id,
         expires_at: quote.expires_at,

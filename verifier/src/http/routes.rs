@@ -12,8 +12,8 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
-    AmbiguitiesResponse, IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse,
-    Verdict, VerifyRequest,
+    AmbiguitiesResponse, ChannelView, IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse,
+    StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{ChainId, Code, Problem};
@@ -60,6 +60,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .route("/v1/quotes", post(quotes))
         .route("/v1/verify", post(verify))
         .route("/v1/payments/{transaction}", get(payments))
+        .route("/v1/channels/{channel}", get(channel))
         .route("/v1/incidents", get(incidents))
         .route("/v1/ambiguities", get(ambiguities))
         .route("/v1/status", get(status))
@@ -146,13 +147,32 @@ pub(super) async fn payments(
     Ok(Json(verifier.payments(query.chain, hash).await?))
 }
 
+/// What the index knows of a payment channel, and what was accepted of it by vouchers
+#[utoipa::path(get, path = "/v1/channels/{channel}", tag = "payments",
+    params(("channel" = salt402_protocol::openapi::Hash, Path, description = "The channel's identifier."), PaymentsQuery),
+    responses((status = 200, description = "The channel and its account.", body = ChannelView)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn channel(
+    State(verifier): State<Verifier>,
+    path: Result<Path<String>, PathRejection>,
+    query: Result<Query<PaymentsQuery>, QueryRejection>,
+) -> Result<Json<ChannelView>, Fault> {
+    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
+    let Path(channel) = path.map_err(|error| malformed(error.body_text()))?;
+    let id = parse_hash(&channel)
+        .ok_or_else(|| malformed("a channel's identifier is \"0x\" and 64 hexadecimal digits".into()))?;
+    let Query(query) = query.map_err(|error| {
+        malformed(format!("say which chain, as in ?chain=eip155:40204 ({})", error.body_text()))
+    })?;
+    Ok(Json(verifier.channel(query.chain, id).await?))
+}
+
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
-    /// Those of a kind: `payment_lost`, `replay_attempt` or `omitted_log`.
+    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log` or `voucher_at_risk`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,
@@ -243,7 +263,7 @@ pub(super) async fn status(State(verifier): State<Verifier>) -> Result<Json<Stat
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "Payments can be verified.", body = String, content_type = "text/plain")))]
 pub(super) async fn ready(State(verifier): State<Verifier>) -> Result<impl IntoResponse, Fault> {
-    let status = verifier.status().await?;
+    let status = verifier.standing().await?;
     if status.ready {
         return Ok((StatusCode::OK, "ready\n"));
     }

@@ -2,10 +2,12 @@
 
 mod replays;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use salt402_protocol::api::IncidentView;
-use salt402_store::{Incident, Store};
+use salt402_protocol::api::{ChannelRiskView, IncidentView};
+use salt402_protocol::{ChainId, U256};
+use salt402_store::{Incident, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::replays::ReplayLog;
@@ -21,19 +23,36 @@ pub(crate) fn view(incident: Incident) -> IncidentView {
         chain: incident.chain,
         payment_id: incident.payment,
         transaction: incident.transaction,
-        payer: incident.payer,
+        payer: incident.payer.or(incident.risk.and_then(|risk| risk.payer)),
         settled: incident.settled,
         opened_at_ms: incident.opened_at_ms,
         resolved_at_ms: incident.resolved_at_ms,
         occurrences: incident.occurrences,
         changed_at_ms: incident.changed_at_ms,
         detail: incident.detail,
+        channel: incident.risk.map(|risk| ChannelRiskView {
+            contract: risk.contract,
+            id: risk.channel,
+            asset: risk.asset,
+            spent: risk.spent,
+            claimed: risk.claimed,
+            unclaimed: risk.unclaimed(),
+            reason: risk.reason.to_string(),
+            exit_at: risk.exit_at,
+        }),
     }
 }
 
-/// Keeps the gauges `salt402_incidents`, by kind and state, until `stop`.
-pub async fn count_incidents(store: Store, stop: CancellationToken) {
+/// Keeps the gauges `salt402_incidents`, by kind and state, and what was accepted by vouchers on some chains and is not
+/// claimed, until `stop`.
+pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: CancellationToken) {
+    let mut shown = BTreeSet::new();
     loop {
+        for chain in &chains {
+            if let Err(error) = count_vouchers(&store, *chain, &mut shown).await {
+                tracing::warn!(%error, "what was accepted by vouchers could not be added up");
+            }
+        }
         match store.incident_counts().await {
             Ok(counts) => {
                 for count in counts {
@@ -53,4 +72,29 @@ pub async fn count_incidents(store: Store, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The gauges of one chain. What was shown once is shown until it is zero, and then as zero.
+async fn count_vouchers(
+    store: &Store,
+    chain: ChainId,
+    shown: &mut BTreeSet<(ChainId, String)>,
+) -> Result<(), StoreError> {
+    let show = |asset: &str, unclaimed: U256, at_risk: U256| {
+        let labels = [("chain", chain.to_string()), ("asset", asset.to_owned())];
+        metrics::gauge!("salt402_vouchers_unclaimed", &labels).set(f64::from(unclaimed));
+        metrics::gauge!("salt402_vouchers_at_risk", &labels).set(f64::from(at_risk));
+    };
+    let totals = store.voucher_totals(chain).await?;
+    for (of, asset) in shown.iter().filter(|(of, _)| *of == chain) {
+        if !totals.iter().any(|total| *of == chain && total.asset.to_string() == *asset) {
+            show(asset, U256::ZERO, U256::ZERO);
+        }
+    }
+    for total in totals {
+        let asset = total.asset.to_string();
+        show(&asset, total.unclaimed.0, total.at_risk.0);
+        shown.insert((chain, asset));
+    }
+    Ok(())
 }

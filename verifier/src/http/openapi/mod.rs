@@ -57,6 +57,15 @@ pub const PAID: &[Code] = &[
     Code::PayerRefused,
     Code::AssetNotAccepted,
     Code::PayeeNotAccepted,
+    Code::VoucherNotAccepted,
+    Code::VoucherInvalid,
+    Code::SignerRequired,
+    Code::ChannelClosed,
+    Code::ChannelExiting,
+    Code::ChannelNotSeen,
+    Code::VoucherAboveDeposit,
+    Code::VoucherTooLow,
+    Code::VoucherUsed,
 ];
 
 const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
@@ -71,6 +80,7 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
         routes::quotes,
         routes::verify,
         routes::payments,
+        routes::channel,
         routes::incidents,
         routes::ambiguities,
         routes::status,
@@ -104,6 +114,9 @@ pub(crate) fn document() -> Document {
     let asked = [GUARDED, &[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]].concat();
     let payments = "/v1/payments/{transaction}";
     refuse(&mut document, payments, "get", &Refusals { codes: &asked, ..Refusals::default() });
+    let asked = [GUARDED, &[Code::MalformedParameter, Code::UnknownChain, Code::NotFound]].concat();
+    let channels = "/v1/channels/{channel}";
+    refuse(&mut document, channels, "get", &Refusals { codes: &asked, ..Refusals::default() });
     let asked = [GUARDED, &[Code::MalformedParameter]].concat();
     refuse(&mut document, "/v1/incidents", "get", &Refusals { codes: &asked, ..Refusals::default() });
     let asked = [GUARDED, &[Code::MalformedParameter, Code::UnknownChain]].concat();

@@ -1,0 +1,279 @@
+//! `salt402 channel`: what was accepted by vouchers, and its claim.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use salt402_chain::{Endpoint, RpcNode};
+use salt402_client::{ClaimBatch, ClaimPlan, Claimable, Claimer, NotClaimed};
+use salt402_protocol::request::parse_hash;
+use salt402_protocol::{Amount, Asset, B256, SourceKind};
+use salt402_store::{ChannelAccount, Options, Store};
+use serde_json::{Value, json};
+
+use super::chain::choose;
+use crate::args::{ChannelClaimArgs, ChannelListArgs, ChannelShowArgs, ClaimedChannels};
+use crate::config::{Config, ResolvedChain, parse_price, payer_key};
+
+/// Channels of one chain's database.
+struct Channels {
+    chain: ResolvedChain,
+    accounts: Vec<ChannelAccount>,
+}
+
+/// Prints channels with their accounts. The database may be in use.
+#[expect(clippy::print_stdout, reason = "the channels are what the command is for")]
+pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), args.all).await?;
+    if args.json {
+        println!("{}", Value::from_iter(accounts.iter().map(|account| object(&chain, account))));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if accounts.is_empty() {
+        println!(
+            "no channels{}",
+            if args.all { "" } else { " that pay this server; --all lists the others too" }
+        );
+    }
+    for account in &accounts {
+        println!("{}", line(&chain, account));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints all of one channel.
+#[expect(clippy::print_stdout, reason = "the channel is what the command is for")]
+pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let id = identifier(&args.id)?;
+    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), true).await?;
+    let account = accounts.iter().find(|account| account.id == id).ok_or_else(|| unknown(id))?;
+    let shown = object(&chain, account);
+    if args.json {
+        println!("{shown}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, value) in shown.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        println!("{name:>12}  {}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Claims by the last voucher of each channel. Fails if a channel that was named cannot be claimed from, or a transaction
+/// fails.
+#[expect(clippy::print_stdout, reason = "what is claimed is what the command tells")]
+pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let named = args.which.ids.iter().map(|id| identifier(id)).collect::<anyhow::Result<Vec<_>>>()?;
+    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), true).await?;
+    let rows = claimable(&accounts, &args.which, &named)?;
+    let claimer = claimer(args, &chain)?;
+    let least = parse_price(&args.min, &chain.profile.native_symbol, chain.profile.native_decimals)
+        .map_err(|what| anyhow!("--min: {what}"))?;
+    let plan = claimer.plan(rows, least).await?;
+    for (channel, why) in &plan.left {
+        println!("{channel}: {why}");
+    }
+    if plan.batches.is_empty() {
+        println!("nothing is to be claimed; nothing was sent");
+    }
+    // What could not be sent for one asset does not keep the others back.
+    let mut failures = 0;
+    for batch in &plan.batches {
+        if let Err(error) = claim_batch(args, &chain, &claimer, batch).await {
+            println!("{}: {error:#}", of(&chain, batch.asset, batch.amount()));
+            failures += 1;
+        }
+    }
+    if failures > 0 {
+        bail!("{failures} of {} claims failed", plan.batches.len());
+    }
+    refuse_what_was_named(&named, &plan)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "what is claimed is what the command tells")]
+async fn claim_batch(
+    args: &ChannelClaimArgs,
+    chain: &ResolvedChain,
+    claimer: &Claimer,
+    batch: &ClaimBatch,
+) -> anyhow::Result<()> {
+    let count = batch.rows.len();
+    if args.dry_run {
+        let amount = claimer.rehearse(batch).await?;
+        println!("{} would be claimed of {count} channels; nothing was sent", of(chain, batch.asset, amount));
+        for (row, amount) in &batch.rows {
+            println!("  {}: {}", row.voucher.channel, of(chain, batch.asset, *amount));
+        }
+        return Ok(());
+    }
+    let sent = |transaction: B256| {
+        println!("claiming {} of {count} channels by {transaction}", of(chain, batch.asset, batch.amount()));
+    };
+    let claimed = claimer.claim(batch, Duration::from_secs(args.patience), &sent).await?;
+    for (channel, amount) in &claimed.channels {
+        println!("  {channel}: {}", of(chain, batch.asset, *amount));
+    }
+    println!(
+        "{} came in, in block {} by {}",
+        of(chain, batch.asset, Amount(claimed.amount().0.saturating_sub(claimed.credited.0))),
+        claimed.block_number,
+        claimed.transaction
+    );
+    if claimed.credited > Amount::ZERO {
+        println!(
+            "{} could not be sent to {} and stands to its credit in {}: withdraw it there",
+            of(chain, batch.asset, claimed.credited),
+            claimer.account(),
+            batch.contract
+        );
+    }
+    Ok(())
+}
+
+/// Whoever names a channel wants to know by the exit code that nothing came of it.
+fn refuse_what_was_named(named: &[B256], plan: &ClaimPlan) -> anyhow::Result<()> {
+    let left = plan.left.iter().filter(|(channel, _)| named.contains(channel)).count();
+    if left > 0 {
+        bail!("{left} of {} channels that were named were not claimed from", named.len());
+    }
+    let strange = plan.left.iter().filter(|(_, why)| matches!(why, NotClaimed::NotPayee { .. }));
+    let strange = strange.count();
+    if strange > 0 && plan.batches.is_empty() {
+        bail!("{strange} channels pay other accounts than the key's: nothing was claimed");
+    }
+    Ok(())
+}
+
+/// The channels to claim from: those that are named, or all with a voucher.
+fn claimable(
+    accounts: &[ChannelAccount],
+    which: &ClaimedChannels,
+    named: &[B256],
+) -> anyhow::Result<Vec<Claimable>> {
+    let by_id: BTreeMap<B256, &ChannelAccount> =
+        accounts.iter().map(|account| (account.id, account)).collect();
+    if which.all {
+        // Those that are claimed from by the index's account are asked about all the same: the contract decides.
+        return Ok(accounts.iter().filter_map(|account| row(account).ok()).collect());
+    }
+    named.iter().map(|id| row(by_id.get(id).ok_or_else(|| unknown(*id))?)).collect()
+}
+
+fn row(account: &ChannelAccount) -> anyhow::Result<Claimable> {
+    let id = account.id;
+    let voucher = account.voucher.ok_or_else(|| anyhow!("{id}: no voucher of it was accepted"))?;
+    let descriptor = account.state.as_ref().and_then(|state| state.descriptor);
+    let descriptor =
+        descriptor.ok_or_else(|| anyhow!("{id}: its opening is not on the chain, as the index has it"))?;
+    Ok(Claimable { contract: account.contract, descriptor, voucher, spent: account.account.spent })
+}
+
+fn claimer(args: &ChannelClaimArgs, chain: &ResolvedChain) -> anyhow::Result<Claimer> {
+    let endpoint = match (&args.rpc, chain.nodes.endpoints.first()) {
+        (Some(rpc), _) => Endpoint::new(rpc.clone()),
+        (None, Some((endpoint, _))) => endpoint.clone(),
+        (None, None) => bail!("--rpc: which node is to take the transaction?"),
+    };
+    let account = payer_key(args.key_file.as_deref())?;
+    let node = RpcNode::connect(endpoint, chain.profile.clone())?;
+    Ok(Claimer::new(Arc::new(node), account))
+}
+
+async fn read(config: &Config, chain: Option<&str>, all: bool) -> anyhow::Result<Channels> {
+    let (name, chain) = choose(config, chain)?;
+    let database = config.database();
+    if !database.exists() {
+        bail!("{}: there is no database here yet; name the configuration by --config", database.display());
+    }
+    let payee = match config.payment() {
+        Ok(payment) if !all => Some(payment.payee()?),
+        _ => None,
+    };
+    let contracts = chain.sources.iter().filter(|source| source.kind == SourceKind::SaltChannels);
+    let contracts: Vec<_> = contracts.map(|source| source.contract).collect();
+    if contracts.is_empty() {
+        bail!(
+            "chains.{name}: no SaltChannels is followed, so no channels are known; see `salt402 config check`"
+        );
+    }
+    let store = Store::open(Options { memory: 0, ..Options::new(database) })
+        .await
+        .context("the database cannot be opened")?;
+    let mut accounts = Vec::new();
+    for contract in contracts {
+        accounts.extend(store.channel_accounts(chain.profile.chain_id, contract, payee).await?);
+    }
+    store.close().await;
+    Ok(Channels { chain, accounts })
+}
+
+fn identifier(text: &str) -> anyhow::Result<B256> {
+    parse_hash(text)
+        .ok_or_else(|| anyhow!("{text:?}: a channel's identifier is \"0x\" and 64 hexadecimal digits"))
+}
+
+fn unknown(id: B256) -> anyhow::Error {
+    anyhow!("{id}: no such channel is in the index; `salt402 channel list --all` names those that are")
+}
+
+/// An amount for people: the native coin in its units, tokens in base units.
+fn of(chain: &ResolvedChain, asset: Asset, amount: Amount) -> String {
+    match asset {
+        Asset::Native => {
+            format!("{} {}", amount.to_units(chain.profile.native_decimals), chain.profile.native_symbol)
+        }
+        Asset::Token(token) => format!("{amount} base units of {token}"),
+    }
+}
+
+fn line(chain: &ResolvedChain, account: &ChannelAccount) -> String {
+    let (id, spent, unclaimed) = (account.id, account.account.spent, account.unclaimed());
+    let Some((state, known)) = account.state.as_ref().and_then(|state| Some((state, state.descriptor?)))
+    else {
+        return format!("{id}: {spent} base units accepted, {unclaimed} unclaimed; not on the chain");
+    };
+    let of = |amount| of(chain, known.asset, amount);
+    let standing = match state.exit_at {
+        _ if state.closed => "; closed".to_owned(),
+        Some(at) => format!("; its payer leaves at {at}"),
+        None => String::new(),
+    };
+    format!(
+        "{id} from {}: {} deposited, {} claimed, {} accepted, {} unclaimed{standing}",
+        known.payer,
+        of(state.deposit),
+        of(state.claimed),
+        of(spent),
+        of(unclaimed)
+    )
+}
+
+/// A channel for machines; amounts in base units, times in seconds since 1970 UTC.
+fn object(chain: &ResolvedChain, account: &ChannelAccount) -> Value {
+    let state = account.state.as_ref();
+    let known = state.and_then(|state| state.descriptor);
+    json!({
+        "id": account.id,
+        "chain": chain.profile.chain_id,
+        "contract": account.contract.to_string(),
+        "payer": known.map(|known| known.payer.to_string()),
+        "payee": known.map(|known| known.payee.to_string()),
+        "asset": known.map(|known| known.asset),
+        "signer": known.and_then(|known| known.signer).map(|signer| signer.to_string()),
+        "exit_delay": known.map(|known| known.exit_delay),
+        "deposit": state.map(|state| state.deposit),
+        "claimed": state.map(|state| state.claimed),
+        "highest": account.account.ceiling,
+        "spent": account.account.spent,
+        "unclaimed": account.unclaimed(),
+        "claimable": account.claimable(),
+        "exit_at": state.and_then(|state| state.exit_at),
+        "closed": state.is_some_and(|state| state.closed),
+        "on_chain": known.is_some(),
+    })
+}

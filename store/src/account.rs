@@ -1,0 +1,206 @@
+//! Channels with their accounts: what the chain says of one, and what was accepted of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelState, U256, Voucher};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::channel_rows::{CLAIMED, CLOSED, OPENED};
+use crate::columns::{Columns, chain_id};
+use crate::{Store, StoreError, VoucherAccount, channel, risk};
+
+/// A channel: what the chain says of it, and what was accepted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelAccount {
+    /// The contract.
+    pub contract: Address,
+    /// The channel's identifier in it.
+    pub id: B256,
+    /// Where it stands; `None` if nothing of it is on the chain.
+    pub state: Option<ChannelState>,
+    /// The last voucher that was accepted, which has the highest ceiling.
+    pub voucher: Option<Voucher>,
+    /// What was accepted.
+    pub account: VoucherAccount,
+}
+
+impl ChannelAccount {
+    /// What was accepted and not claimed, in base units, whether it still can be or not.
+    pub fn unclaimed(&self) -> Amount {
+        let claimed = self.state.as_ref().map_or(U256::ZERO, |state| state.claimed.0);
+        Amount(self.account.spent.0.saturating_sub(claimed))
+    }
+
+    /// What of that the contract pays now, in base units: what is left of the deposit at the most.
+    pub fn claimable(&self) -> Amount {
+        let available = self.state.as_ref().map_or(Amount::ZERO, ChannelState::available);
+        self.unclaimed().min(available)
+    }
+}
+
+/// What was accepted by vouchers on a chain, in one asset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoucherTotals {
+    /// The asset.
+    pub asset: Asset,
+    /// What was accepted and not claimed, of channels that are open, in base units.
+    pub unclaimed: Amount,
+    /// What of all that was accepted may not be paid any more, in base units.
+    pub at_risk: Amount,
+    /// How many channels that is of.
+    pub channels_at_risk: u64,
+}
+
+impl Store {
+    /// The channels of a contract, those that were opened last first, and then those that vouchers were accepted of and
+    /// that are not on the chain; with `payee`, those that pay this account, and all that vouchers were accepted of.
+    pub async fn channel_accounts(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        payee: Option<Address>,
+    ) -> Result<Vec<ChannelAccount>, StoreError> {
+        let mut reader = self.reader().await?;
+        let connection = reader.connection()?;
+        let opened = sqlx::query(
+            "SELECT channel FROM channel_events
+             WHERE chain_id = $1 AND contract = $2 AND canonical AND kind = $3 AND ($4 IS NULL OR payee = $4)
+             ORDER BY id DESC",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .bind(OPENED)
+        .bind(payee.map(|payee| payee.to_vec()))
+        .fetch_all(&mut *connection)
+        .await?;
+        let accepted = sqlx::query(
+            "SELECT channel FROM vouchers WHERE chain_id = $1 AND contract = $2 ORDER BY channel",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut seen = BTreeSet::new();
+        let mut accounts = Vec::new();
+        for row in opened.iter().chain(&accepted) {
+            let id = row.hash("channel")?;
+            if seen.insert(id) {
+                accounts.extend(account(connection, chain, contract, id).await?);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// One channel; `None` if nothing of it is on the chain and no voucher of it was accepted.
+    pub async fn channel_account(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        id: B256,
+    ) -> Result<Option<ChannelAccount>, StoreError> {
+        let mut reader = self.reader().await?;
+        account(reader.connection()?, chain, contract, id).await
+    }
+
+    /// What was accepted by vouchers on a chain, by asset. Reads a row for every channel that a voucher was accepted of.
+    pub async fn voucher_totals(&self, chain: ChainId) -> Result<Vec<VoucherTotals>, StoreError> {
+        let mut reader = self.reader().await?;
+        totals(reader.connection()?, chain).await
+    }
+}
+
+async fn account(
+    connection: &mut SqliteConnection,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Option<ChannelAccount>, StoreError> {
+    let row = sqlx::query(
+        "SELECT ceiling, signature, spent FROM vouchers WHERE chain_id = $1 AND contract = $2 AND channel = $3",
+    )
+    .bind(chain_id(chain))
+    .bind(contract.as_slice())
+    .bind(id.as_slice())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let accepted = row.map(|row| accepted(id, &row)).transpose()?;
+    let state = channel::state(connection, chain, contract, id).await?;
+    if accepted.is_none() && state.is_none() {
+        return Ok(None);
+    }
+    let (voucher, account) = accepted.map_or((None, VoucherAccount::default()), |(v, a)| (Some(v), a));
+    Ok(Some(ChannelAccount { contract, id, state, voucher, account }))
+}
+
+/// The last voucher and the account, from a row of `vouchers`.
+pub(crate) fn accepted(channel: B256, row: &SqliteRow) -> Result<(Voucher, VoucherAccount), StoreError> {
+    let account = VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? };
+    let signature =
+        row.bytes("signature")?.try_into().map_err(|_| StoreError::Corrupt { column: "signature" })?;
+    Ok((Voucher { channel, ceiling: account.ceiling, signature }, account))
+}
+
+/// The accounts of open channels with what was claimed. By `total` the greatest is found at once.
+const OPEN_ACCOUNTS: &str = "
+    SELECT v.spent, o.asset,
+           (SELECT c.total FROM channel_events c
+            WHERE c.chain_id = v.chain_id AND c.contract = v.contract AND c.channel = v.channel AND c.canonical
+              AND c.kind = $3 ORDER BY c.total DESC LIMIT 1) AS claimed
+    FROM vouchers v CROSS JOIN channel_events o
+    WHERE v.chain_id = $1 AND o.chain_id = v.chain_id AND o.contract = v.contract AND o.channel = v.channel
+      AND o.canonical AND o.kind = $2
+      AND NOT EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = v.chain_id AND e.contract = v.contract AND e.channel = v.channel
+                        AND e.canonical AND e.kind = $4)";
+
+pub(crate) async fn totals(
+    connection: &mut SqliteConnection,
+    chain: ChainId,
+) -> Result<Vec<VoucherTotals>, StoreError> {
+    let rows = sqlx::query(AssertSqlSafe(OPEN_ACCOUNTS))
+        .bind(chain_id(chain))
+        .bind(OPENED)
+        .bind(CLAIMED)
+        .bind(CLOSED)
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut sums: BTreeMap<Address, VoucherTotals> = BTreeMap::new();
+    let zero =
+        |asset| VoucherTotals { asset, unclaimed: Amount::ZERO, at_risk: Amount::ZERO, channels_at_risk: 0 };
+    for row in &rows {
+        let claimed = row.maybe_hash("claimed")?.map_or(U256::ZERO, |total| U256::from_be_bytes(total.0));
+        let asset = row.asset("asset")?;
+        let sum = sums.entry(asset.address()).or_insert_with(|| zero(asset));
+        let unclaimed = row.amount("spent")?.0.saturating_sub(claimed);
+        sum.unclaimed = Amount(sum.unclaimed.0.saturating_add(unclaimed));
+    }
+    for risk in risk::open(connection, chain).await? {
+        let Some(asset) = risk.asset else { continue };
+        let sum = sums.entry(asset.address()).or_insert_with(|| zero(asset));
+        sum.at_risk = Amount(sum.at_risk.0.saturating_add(risk.unclaimed().0));
+        sum.channels_at_risk += 1;
+    }
+    Ok(sums.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::{Options, open};
+
+    #[tokio::test]
+    async fn accounts_are_added_up_by_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {OPEN_ACCOUNTS}"));
+        let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        let by_index =
+            plan.iter().filter(|line| line.contains("INDEX channel_events_of (chain_id=?")).count();
+        assert_eq!(by_index, 3, "{plan:?}");
+        assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{plan:?}");
+    }
+}

@@ -1,0 +1,151 @@
+//! A channel with a session key: opened, topped up and left on a real chain, its vouchers signed off it.
+
+use alloy_primitives::{Bytes, U256, hex};
+use alloy_sol_types::{SolCall, SolStruct as _, sol};
+use k256::ecdsa::SigningKey;
+use salt402_protocol::contracts::ISaltChannels;
+use salt402_protocol::voucher::salt_channels_domain;
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Voucher};
+use serde_json::{Value, json};
+
+use crate::payer::TestPayer;
+use crate::{Anvil, PAYEE, signing};
+
+/// anvil's fifth key, known to everybody: the session key.
+const SESSION_KEY: &str = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
+
+sol! {
+    function approve(address spender, uint256 amount) external returns (bool);
+    function balanceOf(address account) external view returns (uint256);
+}
+
+/// A channel from anvil's second account to its third, whose vouchers anvil's fifth key signs.
+#[derive(Clone)]
+pub struct TestChannel {
+    /// The contract that it is in.
+    pub contract: Address,
+    /// What it is.
+    pub channel: ISaltChannels::Channel,
+    /// Its identifier.
+    pub id: B256,
+}
+
+/// Where a channel stands, as its contract says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelStanding {
+    /// All that was ever deposited.
+    pub deposit: u64,
+    /// All that was ever claimed.
+    pub claimed: u64,
+    /// When the payer's exit is due, or zero.
+    pub exit_at: u64,
+}
+
+impl TestChannel {
+    /// A channel that is not open yet, in an asset.
+    pub fn new(contract: Address, asset: Asset, salt: u8) -> Self {
+        Self::to(contract, PAYEE.parse().expect("anvil's account"), asset, salt)
+    }
+
+    /// The same to another payee.
+    pub fn to(contract: Address, payee: Address, asset: Asset, salt: u8) -> Self {
+        let mut channel = signing::channel(payee, salt);
+        channel.asset = asset.address();
+        channel.signer = Address::from_private_key(&session_key());
+        let id = channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, contract));
+        Self { contract, channel, id }
+    }
+
+    /// The session key's voucher.
+    pub fn voucher(&self, ceiling: u64) -> Voucher {
+        let ceiling = amount(ceiling);
+        let digest = Voucher::digest(self.id, ceiling, ChainId::CITRATE, self.contract);
+        let (signature, recovery) =
+            session_key().sign_prehash_recoverable(digest.as_slice()).expect("a signature");
+        let mut bytes = [0; 65];
+        bytes[..64].copy_from_slice(&signature.to_bytes());
+        bytes[64] = 27 + recovery.to_byte();
+        Voucher { channel: self.id, ceiling, signature: bytes }
+    }
+
+    /// The voucher as `X-Payment-Proof`.
+    pub fn proof(&self, ceiling: u64) -> String {
+        self.voucher(ceiling).to_string()
+    }
+
+    /// The payee's claim of a total by a voucher.
+    pub fn claim_call(&self, voucher: &Voucher, total: u64) -> Bytes {
+        ISaltChannels::claimCall {
+            channel: self.channel.clone(),
+            ceiling: voucher.ceiling.0,
+            total: U256::from(total),
+            voucher: voucher.signature.to_vec().into(),
+        }
+        .abi_encode()
+        .into()
+    }
+
+    /// The payer's request to leave.
+    pub fn exit_call(&self) -> Bytes {
+        ISaltChannels::requestExitCall { channel: self.channel.clone() }.abi_encode().into()
+    }
+}
+
+impl TestPayer {
+    /// Opens a channel, or puts more into it. The contract may take the payer's tokens afterwards.
+    pub async fn fund_channel(&self, channel: &TestChannel, deposit: u64, more: bool) -> B256 {
+        if !channel.channel.asset.is_zero() {
+            let approve = approveCall { spender: channel.contract, amount: U256::MAX };
+            self.call(channel.channel.asset, approve.abi_encode().into(), Amount::ZERO).await;
+        }
+        self.deposit(channel.contract, channel.channel.clone(), amount(deposit), more).await
+    }
+}
+
+impl Anvil {
+    /// Where a channel stands, as its contract says.
+    pub async fn standing(&self, channel: &TestChannel) -> ChannelStanding {
+        let ask = ISaltChannels::stateOfCall { channel: channel.id };
+        let answer = self.view(channel.contract, &ask).await;
+        let number = |value: U256| u64::try_from(value).expect("a small number");
+        ChannelStanding {
+            deposit: number(U256::from(answer.deposit)),
+            claimed: number(U256::from(answer.claimed)),
+            exit_at: number(U256::from(answer.exitAt)),
+        }
+    }
+
+    /// What an account has of an asset, in base units.
+    pub async fn balance(&self, account: Address, asset: Asset) -> U256 {
+        match asset {
+            Asset::Native => quantity(&self.ask("eth_getBalance", json!([account, "latest"])).await),
+            Asset::Token(token) => self.view(token, &balanceOfCall { account }).await,
+        }
+    }
+
+    /// Whether a mined transaction did what it was to do, and what its gas cost its sender.
+    pub async fn outcome(&self, transaction: B256) -> (bool, U256) {
+        let receipt = self.ask("eth_getTransactionReceipt", json!([transaction])).await;
+        let cost = quantity(&receipt["gasUsed"]) * quantity(&receipt["effectiveGasPrice"]);
+        (receipt["status"] == "0x1", cost)
+    }
+
+    async fn view<C: SolCall>(&self, contract: Address, call: &C) -> C::Return {
+        let data = hex::encode_prefixed(call.abi_encode());
+        let answer = self.ask("eth_call", json!([{ "to": contract, "data": data }, "latest"])).await;
+        let bytes = hex::decode(answer.as_str().expect("bytes")).expect("bytes");
+        C::abi_decode_returns(&bytes).expect("an answer of the contract")
+    }
+}
+
+fn session_key() -> SigningKey {
+    SigningKey::from_slice(&hex::decode(SESSION_KEY).expect("anvil's key")).expect("anvil's key")
+}
+
+fn amount(value: u64) -> Amount {
+    Amount(U256::from(value))
+}
+
+fn quantity(value: &Value) -> U256 {
+    value.as_str().and_then(|text| text.parse().ok()).expect("a quantity")
+}
