@@ -152,6 +152,7 @@ impl Anvil {
     }
 
     /// Deploys the contracts by the forge script, into a folder of the caller's.
+    #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
     pub fn deploy(&self, folder: &Path) -> Deployment {
         let root = root();
         // The script may write below target only, so it writes there and the file is moved.

@@ -16,6 +16,7 @@
 mod backfill;
 mod claims;
 mod figures;
+mod gas;
 mod head;
 mod load;
 mod lookup;
@@ -26,12 +27,13 @@ use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 5] = [
+const BENCHES: [(&str, Run); 6] = [
     ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
     ("B4", || Box::pin(head::run())),
     ("B5", || Box::pin(backfill::run())),
+    ("B9", || Box::pin(gas::run())),
 ];
 
 #[tokio::main]
