@@ -23,6 +23,7 @@ contract SilentExactProxy {
         IX402ExactPermit2Proxy.Witness calldata witness,
         bytes calldata signature
     ) external {
+        // forge-lint: disable-next-line(block-timestamp)
         if (block.timestamp < witness.validAfter) revert PaymentTooEarly();
         ISignatureTransfer.PermitTransferFrom memory asked = ISignatureTransfer.PermitTransferFrom({
             permitted: ISignatureTransfer.TokenPermissions({
