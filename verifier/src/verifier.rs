@@ -244,6 +244,13 @@ impl Verifier {
                     None => return Ok(verdict),
                 };
             }
+            // What is halted gets no deeper.
+            if matches!(verdict, Verdict::Pending { code: Code::AwaitingConfirmations, .. })
+                && let Some(why) =
+                    chain.watch.halted(&self.0.store, chain.policy.chain).await.map_err(internal)?
+            {
+                return Ok(chain_halted(&why));
+            }
             // A halt lasts until somebody acts: nobody waits for that.
             if matches!(verdict, Verdict::Pending { code: Code::ChainHalted, .. }) {
                 return Ok(verdict);

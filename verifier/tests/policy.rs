@@ -9,9 +9,9 @@ use std::time::Duration;
 use salt402_chain::Receipt;
 use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
 use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
-use salt402_store::IncidentFilter;
+use salt402_store::{HaltKind, IncidentFilter};
 use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Rate};
-use shop::{Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
+use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
 
 #[tokio::test]
 async fn another_asset_or_payee_is_refused_before_anything_is_looked_up() {
@@ -297,4 +297,24 @@ async fn a_receipt_of_another_fork_than_the_index_is_on_shows_nothing() {
         header.hash = hash(header.number, 77);
     }
     assert_eq!(granted(shop.show(1, 1, 5).await), Err(Code::PaymentNotSeen));
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_waits_and_on_a_halted_chain_nobody_is_told_to_wait_for_depth() {
+    let shop = Shop::open(&operator()).await;
+    let quotes = [1, 2].map(|request| shop.quote(request, 10, false));
+    shop.mine(&[paid(1, 1, 10, &quotes[0]), paid(2, 2, 10, &quotes[1])]).await;
+    assert_eq!(granted(shop.show(1, 1, 10).await), Ok(true));
+    shop.store.doubt(CHAIN, Some(0)).await.unwrap();
+    assert_eq!(granted(shop.show(1, 1, 10).await), Ok(false), "what was granted is");
+    assert_eq!(granted(shop.show(2, 2, 10).await), Err(Code::AwaitingConfirmations));
+    let unclaimed = VerifyRequest { claim: false, ..proof(2, 2, 10) };
+    let verdict = shop.verifier.verify(&unclaimed).await.unwrap();
+    assert!(matches!(verdict, Verdict::Pending { code: Code::AwaitingConfirmations, .. }), "{verdict:?}");
+
+    shop.store.halt(CHAIN, HaltKind::Fork, 5).await.unwrap();
+    assert_eq!(granted(shop.show(2, 2, 10).await), Err(Code::ChainHalted));
+    let verdict = shop.verifier.verify(&unclaimed).await.unwrap();
+    assert!(matches!(verdict, Verdict::Pending { code: Code::ChainHalted, .. }), "{verdict:?}");
+    assert_eq!(granted(shop.show(1, 1, 10).await), Ok(false), "what was granted is");
 }
