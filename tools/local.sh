@@ -68,7 +68,8 @@ until_ready() { # what, url
 }
 
 step "a chain: anvil with Citrate's chain id, 40204, a block a second"
-"$anvil" --chain-id 40204 --port "${ports[0]}" --block-time 1 --silent >"$home/anvil.log" 2>&1 &
+"$anvil" --chain-id 40204 --port "${ports[0]}" --block-time 1 --silent \
+	--max-persisted-states 0 --cache-path "$home/anvil" >"$home/anvil.log" 2>&1 &
 pids+=($!)
 for _ in $(seq 1 100); do
 	curl -fsS -o /dev/null --max-time 2 -H 'content-type: application/json' \

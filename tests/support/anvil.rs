@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use salt402_chain::{Endpoint, Profile, RpcNode};
 use salt402_protocol::{Address, B256, ChainId};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{free_port, root};
 
@@ -19,6 +20,8 @@ const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae
 #[derive(Debug)]
 pub struct Anvil {
     child: Child,
+    /// What it writes, gone with it.
+    _states: TempDir,
     /// Where it listens.
     pub port: u16,
     chain: ChainId,
@@ -59,8 +62,13 @@ impl Anvil {
     /// Starts one with the id of another chain.
     pub async fn start_as(chain: ChainId, port: u16) -> Self {
         let binary = root().join("tools/anvil");
+        // By default it writes the state after each block that is no longer in memory to the home folder, megabytes each,
+        // and leaves them there when it is killed. Nothing here reads a state older than the 500 in memory.
+        let states = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(&binary)
             .args(["--chain-id", &chain.get().to_string(), "--port", &port.to_string()])
+            .args(["--max-persisted-states", "0", "--cache-path"])
+            .arg(states.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -79,7 +87,7 @@ impl Anvil {
             }
         });
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let mut anvil = Self { child, port, chain, client };
+        let mut anvil = Self { child, _states: states, port, chain, client };
         let told = tokio::time::timeout(Duration::from_secs(30), told).await.expect("anvil listens in time");
         anvil.port = told.unwrap_or_else(|_| panic!("anvil ended: is port {port} somebody else's?"));
         let give_up = Instant::now() + Duration::from_secs(20);
