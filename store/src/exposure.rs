@@ -38,7 +38,8 @@ impl Store {
         send(self.jobs(), Note { chain, final_at }).await
     }
 
-    /// Forgets the grants of a chain whose payments are final. They did not count any more; this keeps the table small.
+    /// Forgets the grants of a chain whose payments are final for everybody who set a limit, in whatever process. They did
+    /// not count any more; this keeps the table small.
     pub async fn sweep_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
         send(self.jobs(), Sweep { chain, final_at }).await
     }
@@ -258,7 +259,8 @@ impl Write for Sweep {
         let done = sqlx::query(
             "DELETE FROM exposures
              WHERE chain_id = $1
-               AND block_number <= (SELECT c.cursor_number + 1 - $2 FROM chains c WHERE c.chain_id = $1)",
+               AND block_number <= (SELECT c.cursor_number + 1 - MAX(c.final_at, $2) FROM chains c
+                                    WHERE c.chain_id = $1)",
         )
         .bind(chain_id(self.chain))
         .bind(bound(self.final_at))

@@ -258,3 +258,15 @@ async fn a_claim_costs_the_same_however_much_of_its_payer_is_open() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_waits_less_for_finality_forgets_nothing_that_counts_for_another() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[0], FINAL_AT).await;
+    assert!(first(fixture.claim(0, 1).await));
+    let longer = FINAL_AT + 1;
+    assert_eq!(fixture.store.note_exposures(CHAIN, longer).await.unwrap(), 1);
+    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 0);
+    assert_eq!(fixture.store.exposures(CHAIN, longer).await.unwrap()[0].amount, amount(0));
+    assert_eq!(fixture.store.exposures(CHAIN, FINAL_AT).await.unwrap(), []);
+}

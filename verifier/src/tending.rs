@@ -5,22 +5,23 @@ use salt402_store::StoreError;
 use crate::Verifier;
 
 impl Verifier {
-    /// Counts what was granted before limits were set. For the start, before anything is verified.
+    /// Counts what was granted before limits were set, and forgets what is left of limits that were removed: where none is
+    /// set, nothing is swept while the process runs. For the start, before anything is verified.
     pub async fn prepare(&self) -> Result<(), StoreError> {
-        for policy in self.policies().filter(|policy| policy.caps()) {
-            self.store().note_exposures(policy.chain, policy.final_at).await?;
+        for policy in self.policies() {
+            if policy.caps() {
+                self.store().note_exposures(policy.chain, policy.final_at).await?;
+            } else {
+                self.store().sweep_exposures(policy.chain, policy.final_at).await?;
+            }
         }
         Ok(())
     }
 
     /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
     pub async fn tend(&self) -> Result<(), StoreError> {
-        for policy in self.policies() {
-            // Reorganizations note grants whether or not there is a limit.
+        for policy in self.policies().filter(|policy| policy.caps()) {
             self.store().sweep_exposures(policy.chain, policy.final_at).await?;
-            if !policy.caps() {
-                continue;
-            }
             let exposures = self.store().exposures(policy.chain, policy.final_at).await?;
             // As many series as there are limits, whatever is paid with.
             for cap in &policy.exposure {
