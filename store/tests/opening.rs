@@ -225,8 +225,10 @@ async fn a_place_that_cannot_hold_a_database_is_named() {
     let error = Store::open(Options::new(&beneath)).await.unwrap_err();
     assert!(matches!(error, StoreError::File { .. }), "{error}");
 
-    let error = Store::open(Options::new(directory.path())).await.unwrap_err();
-    assert!(matches!(&error, StoreError::CannotOpen { path, .. } if path == directory.path()), "{error}");
+    let folder = directory.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let error = Store::open(Options::new(&folder)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::CannotOpen { path, .. } if *path == folder), "{error}");
 
     #[cfg(target_os = "linux")]
     {
