@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use crate::judge::{self, Judgement, Question};
 use crate::limits::Admission;
-use crate::verifier::{ambiguous_nonce, before_restore, chain_halted, internal, now_ms, view};
+use crate::verifier::now_ms;
+use crate::verifier::refusals::{ambiguous_nonce, before_restore, chain_halted, internal};
+use crate::verifier::reports::view;
 use crate::{AfterLoss, ChainPolicy, Verifier};
 
 /// The least pause that a client is asked to keep before it shows a proof again.

@@ -1,33 +1,30 @@
 //! Questions in, verdicts and claims out.
 
+pub(crate) mod refusals;
+pub(crate) mod reports;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
-use salt402_protocol::api::{
-    AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentView,
-    PaymentsResponse, QuoteRequest, QuoteResponse, StatusResponse, UnreadBlocks, Verdict, VerifyRequest,
-    VouchersStatus,
-};
-use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
-use salt402_store::{
-    AmbiguityRow, ChannelAccount, IncidentFilter, IndexedPayment, Store, StoreError, VoucherTotals,
-};
+use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
+use salt402_store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::grant::pending;
+use self::refusals::{
+    HALTED_RETRY_MS, ambiguous, before_restore, chain_halted, internal, no_payment, paid_nothing,
+    quote_required, reverted,
+};
 use crate::incidents::ReplayLog;
-use crate::judge;
 use crate::limits::{AccountLimits, Accounts};
 use crate::{ChainPolicy, Policy, Waker, Watch};
 
 /// Longest name of a claimant, in characters.
 const CLAIMANT_LENGTH: usize = 128;
-/// When to ask again about a chain that is halted, in milliseconds.
-const HALTED_RETRY_MS: u64 = 30_000;
 
 /// What a verifier is made of.
 pub struct VerifierOptions {
@@ -357,105 +354,6 @@ impl Verifier {
         &self.0.accounts
     }
 
-    /// What the index knows of a transaction.
-    pub async fn payments(&self, chain: ChainId, transaction: B256) -> Result<PaymentsResponse, Problem> {
-        self.chain(chain)?;
-        let payments = self.0.store.payments_in(chain, transaction).await.map_err(internal)?;
-        Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
-    }
-
-    /// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
-    pub async fn channel(&self, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
-        let policy = &self.chain(chain)?.policy;
-        let Some(contract) = policy.channels else {
-            let detail = format!("no vouchers are taken on {chain}, so none of its channels is told");
-            return Err(Problem::new(Code::NotFound, detail));
-        };
-        let known = self.0.store.channel_account(chain, contract, id).await.map_err(internal)?;
-        let unknown = || {
-            Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}"))
-        };
-        known.map(|known| channel_view(chain, &known)).ok_or_else(unknown)
-    }
-
-    /// What an operator must know of, newest first, at most `limit`.
-    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
-        let incidents = self.0.store.incidents_where(filter, limit).await.map_err(internal)?;
-        let full = incidents.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next_cursor = incidents.last().filter(|_| full).map(|incident| incident.id.to_string());
-        Ok(IncidentsResponse {
-            incidents: incidents.into_iter().map(crate::incidents::view).collect(),
-            next_cursor,
-        })
-    }
-
-    /// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
-    /// below `before`.
-    pub async fn ambiguities(
-        &self,
-        chain: ChainId,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<AmbiguitiesResponse, Problem> {
-        self.chain(chain)?;
-        let rows = self.0.store.ambiguities(chain, before, limit).await.map_err(internal)?;
-        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next_cursor = rows.last().filter(|_| full).map(|row| row.id.to_string());
-        let view = |row: AmbiguityRow| AmbiguityView {
-            id: row.id,
-            chain,
-            transaction: row.transaction,
-            contract: row.contract,
-            reason: row.reason,
-            block_number: row.block_number,
-            block_hash: row.block_hash,
-        };
-        Ok(AmbiguitiesResponse { ambiguities: rows.into_iter().map(view).collect(), next_cursor })
-    }
-
-    /// How things are.
-    pub async fn status(&self) -> Result<StatusResponse, Problem> {
-        let mut status = self.standing().await?;
-        for chain in &mut status.chains {
-            let totals = self.0.store.voucher_totals(chain.chain).await.map_err(internal)?;
-            chain.vouchers = totals.iter().map(accepted).collect();
-        }
-        Ok(status)
-    }
-
-    /// [`Verifier::status`] without what has to be added up: asked for as often as one likes.
-    pub async fn standing(&self) -> Result<StatusResponse, Problem> {
-        let counts = self.0.store.counts().await.map_err(internal)?;
-        let mut chains = Vec::with_capacity(self.0.chains.len());
-        for VerifierChain { policy, watch, missing } in self.0.chains.values() {
-            let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
-            chains.push(ChainStatus {
-                chain: policy.chain,
-                network: policy.network.clone(),
-                payment_contract: policy.contract,
-                indexed: seen.indexed,
-                head: seen.head,
-                reorganizations: seen.reorganizations,
-                phase: seen.phase.map(ToOwned::to_owned),
-                payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
-                ready: seen.complaint.is_none(),
-                reason: seen.complaint,
-                unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
-                vouchers: Vec::new(),
-                nodes: missing.nodes(),
-            });
-        }
-        let waiting = self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits());
-        Ok(StatusResponse {
-            version: self.0.version.clone(),
-            ready: chains.iter().all(|chain| chain.ready),
-            chains,
-            open_incidents: counts.open_incidents,
-            claims: counts.claims,
-            waiting: waiting as u64,
-        })
-    }
-
     fn chain(&self, chain: ChainId) -> Result<&VerifierChain, Problem> {
         self.0.chains.get(&chain).ok_or_else(|| {
             let known: Vec<_> = self.0.chains.keys().map(ToString::to_string).collect();
@@ -472,140 +370,6 @@ fn extent(unread: &[UnreadBlocks]) -> Option<(u64, u64)> {
     let from = unread.iter().map(|blocks| blocks.from_block).min()?;
     let to = unread.iter().map(|blocks| blocks.to_block).max()?;
     Some((from, to))
-}
-
-fn channel_view(chain: ChainId, known: &ChannelAccount) -> ChannelView {
-    let state = known.state.as_ref();
-    let descriptor = state.and_then(|state| state.descriptor);
-    ChannelView {
-        chain,
-        contract: known.contract,
-        id: known.id,
-        on_chain: descriptor.is_some(),
-        payer: descriptor.map(|known| known.payer),
-        payee: descriptor.map(|known| known.payee),
-        asset: descriptor.map(|known| known.asset),
-        signer: descriptor.and_then(|known| known.signer),
-        exit_delay: descriptor.map(|known| known.exit_delay),
-        deposit: state.map_or(Amount::ZERO, |state| state.deposit),
-        claimed: state.map_or(Amount::ZERO, |state| state.claimed),
-        exit_at: state.and_then(|state| state.exit_at),
-        closed: state.is_some_and(|state| state.closed),
-        highest: known.account.ceiling,
-        spent: known.account.spent,
-        unclaimed: known.unclaimed(),
-    }
-}
-
-fn accepted(totals: &VoucherTotals) -> VouchersStatus {
-    let VoucherTotals { asset, unclaimed, at_risk, channels_at_risk } = *totals;
-    VouchersStatus { asset, unclaimed, at_risk, channels_at_risk }
-}
-
-pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {
-    let placed = &indexed.placed;
-    let payment = &placed.payment;
-    PaymentView {
-        payment_id: payment.id,
-        chain: payment.chain,
-        transaction: payment.transaction,
-        contract: payment.contract,
-        reference: payment.reference,
-        payer: payment.payer,
-        payee: payment.payee,
-        asset: payment.asset,
-        amount: payment.amount,
-        block_number: placed.block_number,
-        block_hash: placed.block_hash,
-        block_timestamp: placed.block_timestamp,
-        confirmations: indexed.confirmations,
-        canonical: indexed.canonical,
-        claimed: indexed.claim.is_some(),
-    }
-}
-
-fn quote_required() -> Verdict {
-    let detail =
-        "a payment for several requests is shown together with its quote id: send the quoteId of the 402 in \
-                  the header X-Payment-Quote"
-            .into();
-    Verdict::Rejected { code: Code::QuoteRequired, detail }
-}
-
-/// A receipt says that nothing was paid. Until its block is as deep as one that pays must be, that is no refusal: on
-/// another fork, the transaction may yet pay.
-fn paid_nothing(
-    request: &VerifyRequest,
-    chain: &ChainPolicy,
-    confirmations: u64,
-    refusal: Verdict,
-) -> Verdict {
-    let needed = judge::confirmations_of_nothing(&request.requirement, chain);
-    match refusal {
-        Verdict::Rejected { detail, .. } if confirmations < needed => {
-            let detail = format!(
-                "so far, {detail}; that counts with {needed} confirmations and has {confirmations}: do not pay again \
-                 before"
-            );
-            pending(chain, needed - confirmations, Code::AwaitingConfirmations, detail)
-        }
-        refusal => refusal,
-    }
-}
-
-pub(crate) fn chain_halted(why: &str) -> Verdict {
-    Verdict::Pending {
-        code: Code::ChainHalted,
-        detail: format!(
-            "do not pay again, show the same proof later: nothing is granted on this chain now: {why}"
-        ),
-        retry_after_ms: HALTED_RETRY_MS,
-    }
-}
-
-pub(crate) fn before_restore() -> Verdict {
-    let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
-                  before then is not known: its operator has the record and can refund it"
-        .into();
-    Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
-}
-
-fn reverted() -> Verdict {
-    let detail = "the transaction is in a block and was reverted: it paid nothing".into();
-    Verdict::Rejected { code: Code::TransactionReverted, detail }
-}
-
-fn ambiguous() -> Problem {
-    Problem::new(
-        Code::AmbiguousPayment,
-        "the transaction may have paid, and its events can be read in two ways: do not pay again, ask the operator, who \
-         finds it in the log",
-    )
-}
-
-pub(crate) fn ambiguous_nonce() -> Problem {
-    Problem::new(
-        Code::AmbiguousPayment,
-        "two transactions say that they used this nonce up, which the chain should take once: do not pay again; show the \
-         hash of the transaction that paid, or ask the operator",
-    )
-}
-
-fn no_payment(chain: &ChainPolicy) -> Verdict {
-    let others: String = chain.other_contracts.iter().map(|other| format!(" or {other}")).collect();
-    let detail = format!("the transaction holds no payment through the contract {}{others}", chain.contract);
-    Verdict::Rejected { code: Code::NoPayment, detail }
-}
-
-pub(crate) fn internal(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
-        tracing::error!(%error, "the store cannot be written");
-        let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
-        return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);
-    }
-    tracing::error!(%error, "the store failed");
-    Problem::new(Code::Internal, "the index could not be read or written; nothing was granted; try again")
-        .retry_after(1000)
 }
 
 pub(crate) fn now_ms() -> u64 {

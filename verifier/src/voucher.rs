@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::grant::{limited, pending};
 use crate::judge;
-use crate::verifier::{chain_halted, internal, now_ms};
+use crate::verifier::now_ms;
+use crate::verifier::refusals::{chain_halted, internal};
 use crate::{ChainPolicy, Verifier};
 
 impl Verifier {

@@ -1,0 +1,95 @@
+//! The words of each refusal, and of what is waited for.
+
+use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_protocol::{Code, Problem};
+use salt402_store::StoreError;
+
+use crate::grant::pending;
+use crate::{ChainPolicy, judge};
+
+/// When to ask again about a chain that is halted, in milliseconds.
+pub(crate) const HALTED_RETRY_MS: u64 = 30_000;
+
+pub(super) fn quote_required() -> Verdict {
+    let detail =
+        "a payment for several requests is shown together with its quote id: send the quoteId of the 402 in \
+                  the header X-Payment-Quote"
+            .into();
+    Verdict::Rejected { code: Code::QuoteRequired, detail }
+}
+
+/// A receipt says that nothing was paid. Until its block is as deep as one that pays must be, that is no refusal: on
+/// another fork, the transaction may yet pay.
+pub(super) fn paid_nothing(
+    request: &VerifyRequest,
+    chain: &ChainPolicy,
+    confirmations: u64,
+    refusal: Verdict,
+) -> Verdict {
+    let needed = judge::confirmations_of_nothing(&request.requirement, chain);
+    match refusal {
+        Verdict::Rejected { detail, .. } if confirmations < needed => {
+            let detail = format!(
+                "so far, {detail}; that counts with {needed} confirmations and has {confirmations}: do not pay again \
+                 before"
+            );
+            pending(chain, needed - confirmations, Code::AwaitingConfirmations, detail)
+        }
+        refusal => refusal,
+    }
+}
+
+pub(crate) fn chain_halted(why: &str) -> Verdict {
+    Verdict::Pending {
+        code: Code::ChainHalted,
+        detail: format!(
+            "do not pay again, show the same proof later: nothing is granted on this chain now: {why}"
+        ),
+        retry_after_ms: HALTED_RETRY_MS,
+    }
+}
+
+pub(crate) fn before_restore() -> Verdict {
+    let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
+                  before then is not known: its operator has the record and can refund it"
+        .into();
+    Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
+}
+
+pub(super) fn reverted() -> Verdict {
+    let detail = "the transaction is in a block and was reverted: it paid nothing".into();
+    Verdict::Rejected { code: Code::TransactionReverted, detail }
+}
+
+pub(super) fn ambiguous() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "the transaction may have paid, and its events can be read in two ways: do not pay again, ask the operator, who \
+         finds it in the log",
+    )
+}
+
+pub(crate) fn ambiguous_nonce() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "two transactions say that they used this nonce up, which the chain should take once: do not pay again; show the \
+         hash of the transaction that paid, or ask the operator",
+    )
+}
+
+pub(super) fn no_payment(chain: &ChainPolicy) -> Verdict {
+    let others: String = chain.other_contracts.iter().map(|other| format!(" or {other}")).collect();
+    let detail = format!("the transaction holds no payment through the contract {}{others}", chain.contract);
+    Verdict::Rejected { code: Code::NoPayment, detail }
+}
+
+pub(crate) fn internal(error: StoreError) -> Problem {
+    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
+        tracing::error!(%error, "the store cannot be written");
+        let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
+        return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);
+    }
+    tracing::error!(%error, "the store failed");
+    Problem::new(Code::Internal, "the index could not be read or written; nothing was granted; try again")
+        .retry_after(1000)
+}
