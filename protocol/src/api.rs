@@ -268,6 +268,8 @@ pub struct ChannelView {
     pub spent: Amount,
     /// What of that is not claimed yet, in base units.
     pub unclaimed: Amount,
+    /// What of that the contract would pay now, in base units: what is left of the deposit at the most.
+    pub claimable: Amount,
 }
 
 /// `GET /v1/incidents`: what an operator must know of, newest first.

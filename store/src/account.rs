@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelState, U256, Voucher};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -36,6 +37,31 @@ impl ChannelAccount {
     pub fn claimable(&self) -> Amount {
         let available = self.state.as_ref().map_or(Amount::ZERO, ChannelState::available);
         self.unclaimed().min(available)
+    }
+
+    /// The channel as it is told to people and programs.
+    pub fn view(&self, chain: ChainId) -> ChannelView {
+        let state = self.state.as_ref();
+        let descriptor = state.and_then(|state| state.descriptor);
+        ChannelView {
+            chain,
+            contract: self.contract,
+            id: self.id,
+            on_chain: descriptor.is_some(),
+            payer: descriptor.map(|known| known.payer),
+            payee: descriptor.map(|known| known.payee),
+            asset: descriptor.map(|known| known.asset),
+            signer: descriptor.and_then(|known| known.signer),
+            exit_delay: descriptor.map(|known| known.exit_delay),
+            deposit: state.map_or(Amount::ZERO, |state| state.deposit),
+            claimed: state.map_or(Amount::ZERO, |state| state.claimed),
+            exit_at: state.and_then(|state| state.exit_at),
+            closed: state.is_some_and(|state| state.closed),
+            highest: self.account.ceiling,
+            spent: self.account.spent,
+            unclaimed: self.unclaimed(),
+            claimable: self.claimable(),
+        }
     }
 }
 

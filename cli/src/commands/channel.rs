@@ -29,7 +29,8 @@ pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let Channels { chain, accounts } = read(&config, args.chain.as_deref(), args.all).await?;
     if args.json {
-        println!("{}", Value::from_iter(accounts.iter().map(|account| object(&chain, account))));
+        let shown = accounts.iter().map(|account| json!(account.view(chain.profile.chain_id)));
+        println!("{}", Value::from_iter(shown));
         return Ok(ExitCode::SUCCESS);
     }
     if accounts.is_empty() {
@@ -51,7 +52,7 @@ pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     let id = identifier(&args.id)?;
     let Channels { chain, accounts } = read(&config, args.chain.as_deref(), true).await?;
     let account = accounts.iter().find(|account| account.id == id).ok_or_else(|| unknown(id))?;
-    let shown = object(&chain, account);
+    let shown = json!(account.view(chain.profile.chain_id));
     if args.json {
         println!("{shown}");
         return Ok(ExitCode::SUCCESS);
@@ -251,29 +252,4 @@ fn line(chain: &ResolvedChain, account: &ChannelAccount) -> String {
         of(spent),
         of(unclaimed)
     )
-}
-
-/// A channel for machines; amounts in base units, times in seconds since 1970 UTC.
-fn object(chain: &ResolvedChain, account: &ChannelAccount) -> Value {
-    let state = account.state.as_ref();
-    let known = state.and_then(|state| state.descriptor);
-    json!({
-        "id": account.id,
-        "chain": chain.profile.chain_id,
-        "contract": account.contract.to_string(),
-        "payer": known.map(|known| known.payer.to_string()),
-        "payee": known.map(|known| known.payee.to_string()),
-        "asset": known.map(|known| known.asset),
-        "signer": known.and_then(|known| known.signer).map(|signer| signer.to_string()),
-        "exit_delay": known.map(|known| known.exit_delay),
-        "deposit": state.map(|state| state.deposit),
-        "claimed": state.map(|state| state.claimed),
-        "highest": account.account.ceiling,
-        "spent": account.account.spent,
-        "unclaimed": account.unclaimed(),
-        "claimable": account.claimable(),
-        "exit_at": state.and_then(|state| state.exit_at),
-        "closed": state.is_some_and(|state| state.closed),
-        "on_chain": known.is_some(),
-    })
 }
