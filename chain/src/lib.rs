@@ -20,6 +20,7 @@ mod agreement;
 mod budget;
 mod check;
 mod complete;
+mod either;
 mod endpoint;
 mod error;
 mod heads;

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -18,6 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::budget::Budget;
+use crate::either::ObjectOrList;
 use crate::endpoint::{Endpoint, is_loopback, shown};
 use crate::meter::Meter;
 use crate::{NodeError, Profile, Work};
@@ -272,40 +270,6 @@ struct Usual<O, L> {
     result: ObjectOrList<O, L>,
     #[serde(default)]
     error: Option<IgnoredAny>,
-}
-
-/// A result that is read as what it looks like, without being kept as text first.
-enum ObjectOrList<O, L> {
-    Object(O),
-    List(Vec<L>),
-}
-
-impl<'de, O: DeserializeOwned, L: DeserializeOwned> Deserialize<'de> for ObjectOrList<O, L> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<O, L>(PhantomData<(O, L)>);
-
-        impl<'de, O: DeserializeOwned, L: DeserializeOwned> Visitor<'de> for Either<O, L> {
-            type Value = ObjectOrList<O, L>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object or a list")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                O::deserialize(MapAccessDeserializer::new(map)).map(ObjectOrList::Object)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = list.next_element()? {
-                    items.push(item);
-                }
-                Ok(ObjectOrList::List(items))
-            }
-        }
-
-        deserializer.deserialize_any(Either(PhantomData))
-    }
 }
 
 /// One answer of a batch.
