@@ -6,16 +6,13 @@ mod support;
 
 use proptest::prelude::*;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Descriptor, RequestDigest,
-    U256, Voucher,
+    Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
 use salt402_store::{
-    Incident, IncidentFilter, IncidentKind, NewVoucher, NoticeEvent, Placed, RiskReason, VoucherResult,
-    VoucherTotals,
+    Incident, IncidentFilter, IncidentKind, NewVoucher, NoticeEvent, RiskReason, VoucherResult, VoucherTotals,
 };
-use support::{CHAIN, Fixture, child, genesis, numbered};
+use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, numbered};
 
-const CONTRACT: Address = Address::repeat_byte(0xcc);
 const CHANNEL: B256 = B256::repeat_byte(0xc1);
 const OTHER: B256 = B256::repeat_byte(0xc2);
 const SIGNER: Address = Address::repeat_byte(3);
@@ -54,35 +51,7 @@ fn topped_up(deposit: u64) -> [ChannelChange; 2] {
 /// Puts a block with events upon the chain, or in place of what is above `keep_through`.
 async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes: &[ChannelChange]) {
     let changes: Vec<_> = changes.iter().map(|change| (CHANNEL, *change)).collect();
-    block_of(fixture, keep_through, branch, &changes).await;
-}
-
-async fn block_of(
-    fixture: &Fixture,
-    keep_through: Option<u64>,
-    branch: u8,
-    changes: &[(B256, ChannelChange)],
-) {
-    let parent = match keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)) {
-        None | Some(0) => genesis(),
-        Some(height) => fixture.store.canonical_block(CHAIN, height).await.unwrap().unwrap(),
-    };
-    let next = child(parent, branch, &[]);
-    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
-    for (place, (channel, change)) in changes.iter().enumerate() {
-        let number = next.block.number * 1000 + u64::from(branch) * 100 + place as u64;
-        let what = ChannelEvent {
-            id: ChannelEventId(numbered(0x0e, number)),
-            chain: CHAIN,
-            contract: CONTRACT,
-            transaction: numbered(0x0f, number),
-            channel: *channel,
-            change: *change,
-        };
-        let (block_number, block_hash) = (next.block.number, next.block.hash);
-        batch.beside.channels.push(Placed { what, block_number, block_hash });
-    }
-    fixture.store.apply(batch).await.unwrap();
+    channel_block(fixture, keep_through, branch, &changes).await;
 }
 
 /// A channel with a deposit.
@@ -273,7 +242,7 @@ async fn what_is_lost_stays_until_an_operator_settles_it_and_is_not_told_again()
 #[tokio::test]
 async fn a_risk_does_not_hold_back_the_payers_other_channel() {
     let fixture = Fixture::new().await;
-    block_of(&fixture, None, 1, &[(CHANNEL, opened(100)), (OTHER, opened(100))]).await;
+    channel_block(&fixture, None, 1, &[(CHANNEL, opened(100)), (OTHER, opened(100))]).await;
     accept(&fixture, 30, 20).await;
     block(&fixture, None, 1, &[exit(777)]).await;
     assert!(at_risk(&fixture).await.is_some());

@@ -6,15 +6,11 @@ mod support;
 
 use proptest::prelude::*;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Descriptor, RequestDigest,
-    U256, Voucher,
+    Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
-use salt402_store::{
-    HaltKind, NewVoucher, Options, Placed, Store, VoucherAccount, VoucherResult, backup, restore,
-};
-use support::{CHAIN, Fixture, child, genesis, numbered};
+use salt402_store::{HaltKind, NewVoucher, Options, Store, VoucherAccount, VoucherResult, backup, restore};
+use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block};
 
-const CONTRACT: Address = Address::repeat_byte(0xcc);
 const CHANNEL: B256 = B256::repeat_byte(0xc1);
 const SIGNER: Address = Address::repeat_byte(3);
 const PAYEE: Address = Address::repeat_byte(2);
@@ -38,26 +34,8 @@ fn opened(signer: Option<Address>, deposit: u64) -> ChannelChange {
 
 /// Puts a block with events of the channel upon the chain, or in place of what is above `keep_through`.
 async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes: &[ChannelChange]) {
-    let parent = match keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)) {
-        None | Some(0) => genesis(),
-        Some(height) => fixture.store.canonical_block(CHAIN, height).await.unwrap().unwrap(),
-    };
-    let next = child(parent, branch, &[]);
-    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
-    for (place, change) in changes.iter().enumerate() {
-        let number = next.block.number * 1000 + u64::from(branch) * 100 + place as u64;
-        let what = ChannelEvent {
-            id: ChannelEventId(numbered(0x0e, number)),
-            chain: CHAIN,
-            contract: CONTRACT,
-            transaction: numbered(0x0f, number),
-            channel: CHANNEL,
-            change: *change,
-        };
-        let (block_number, block_hash) = (next.block.number, next.block.hash);
-        batch.beside.channels.push(Placed { what, block_number, block_hash });
-    }
-    fixture.store.apply(batch).await.unwrap();
+    let changes: Vec<_> = changes.iter().map(|change| (CHANNEL, *change)).collect();
+    channel_block(fixture, keep_through, branch, &changes).await;
 }
 
 async fn open(deposit: u64) -> Fixture {

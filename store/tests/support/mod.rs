@@ -2,14 +2,19 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, RequestDigest, U256};
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, Payment, PaymentId,
+    RequestDigest, U256,
+};
 use salt402_store::{
-    Applied, Batch, Block, ClaimLimits, ClaimResult, Cursor, IndexedPayment, NewClaim, Options,
+    Applied, Batch, Block, ClaimLimits, ClaimResult, Cursor, IndexedPayment, NewClaim, Options, Placed,
     PlacedPayment, Store, StoreError,
 };
 use tempfile::TempDir;
 
 pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
+/// The contract of the channels.
+pub(crate) const CHANNELS: Address = Address::repeat_byte(0xcc);
 
 /// A store and the directory that goes with it.
 pub(crate) struct Fixture {
@@ -183,4 +188,33 @@ pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
         usage: None,
         now_ms: 1_700_000_000_000 + u64::from(request),
     }
+}
+
+/// Puts a block with events of channels upon the chain, or in place of what is above `keep_through`.
+pub(crate) async fn channel_block(
+    fixture: &Fixture,
+    keep_through: Option<u64>,
+    branch: u8,
+    changes: &[(B256, ChannelChange)],
+) {
+    let parent = match keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)) {
+        None | Some(0) => genesis(),
+        Some(height) => fixture.store.canonical_block(CHAIN, height).await.unwrap().unwrap(),
+    };
+    let next = child(parent, branch, &[]);
+    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
+    for (place, (channel, change)) in changes.iter().enumerate() {
+        let number = next.block.number * 1000 + u64::from(branch) * 100 + place as u64;
+        let what = ChannelEvent {
+            id: ChannelEventId(numbered(0x0e, number)),
+            chain: CHAIN,
+            contract: CHANNELS,
+            transaction: numbered(0x0f, number),
+            channel: *channel,
+            change: *change,
+        };
+        let (block_number, block_hash) = (next.block.number, next.block.hash);
+        batch.beside.channels.push(Placed { what, block_number, block_hash });
+    }
+    fixture.store.apply(batch).await.unwrap();
 }
