@@ -83,7 +83,7 @@ contracts: setup ## Compile the contracts into out/
 test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, and 10,000 simulated histories
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=240
-	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories
+	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

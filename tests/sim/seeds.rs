@@ -9,6 +9,8 @@ use crate::history::{History, Tally};
 const SEEDS: u64 = 500;
 /// Of histories with several nodes, which take longer.
 const SEEDS_OF_SEVERAL: u64 = 100;
+/// Seeds after which a long run says how far it is.
+const PROGRESS: u64 = 1000;
 
 type Begin = fn(u64) -> History;
 
@@ -53,7 +55,8 @@ fn run_all(begin: Begin, usual: u64, check: fn(&Tally)) {
         }
         return;
     }
-    let seeds = variable("SIM_SEEDS").unwrap_or(usual);
+    // Asked for more, the histories that take longer stay the fewer.
+    let seeds = variable("SIM_SEEDS").map_or(usual, |asked| (asked * usual).div_ceil(SEEDS));
     let first = variable("SIM_FIRST").unwrap_or(0);
     let began = Instant::now();
     let next = AtomicU64::new(first);
@@ -69,6 +72,10 @@ fn run_all(begin: Begin, usual: u64, check: fn(&Tally)) {
                         || failures.lock().expect("no panic while it is held").len() >= 40
                     {
                         return;
+                    }
+                    let done = seed - first;
+                    if done > 0 && done.is_multiple_of(PROGRESS) {
+                        eprintln!("{done} of {seeds} seeds in {:?}", began.elapsed());
                     }
                     match run(begin, seed, false) {
                         Ok(tally) => total.lock().expect("no panic while it is held").add(tally),
