@@ -66,7 +66,11 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .pragma("temp_store", "MEMORY")
         .thread_name(|_| "salt402-writer".into());
     let mut writer = writer_options.connect().await.map_err(|error| explain(path, error))?;
+    // In a write-ahead log, without a wait for the disk at each step: a power cut takes the last of them at most, and the
+    // next start takes them again. The first commit that is answered waits for all that is before it.
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut writer).await?;
     migrate(path, &mut writer).await?;
+    sqlx::query("PRAGMA synchronous = FULL").execute(&mut writer).await?;
     let refuse_before = sqlx::query("SELECT COALESCE(MAX(refuse_before), 0) AS refuse_before FROM restores")
         .fetch_one(&mut writer)
         .await?
@@ -198,5 +202,22 @@ pub(crate) fn explain(path: &Path, error: sqlx::Error) -> StoreError {
         Complaint::NotADatabase => StoreError::NotADatabase { path },
         Complaint::Unwritable => StoreError::CannotOpen { path, reason: error.to_string() },
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_commits_waits_for_the_disk_also_after_a_new_schema() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let options = Options::new(directory.path().join("salt402.db"));
+        for _ in 0..2 {
+            let mut opened = open(&options).await.expect("a database");
+            let row =
+                sqlx::query("PRAGMA synchronous").fetch_one(&mut opened.writer).await.expect("a setting");
+            assert_eq!(row.get::<i64, _>(0), 2, "FULL");
+        }
     }
 }
