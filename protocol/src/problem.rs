@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::voucher::VoucherFigures;
-use crate::{Amount, Code};
+use crate::{Amount, Code, Subcode, X402Reason};
 
 /// The media type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -21,6 +21,12 @@ pub struct Problem {
     pub status: u16,
     /// The stable code.
     pub code: Code,
+    /// The number of the kind of refusal, where a payment is refused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub subcode: Option<Subcode>,
+    /// What x402 calls it, where something is wrong with a payment, or is not yet as it should be.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub x402_reason: Option<X402Reason>,
     /// What was wrong this time, and what to do about it.
     pub detail: String,
     /// When to ask again, in milliseconds, where that may help.
@@ -62,6 +68,8 @@ impl Problem {
             title: code.title().to_owned(),
             status: code.status(),
             code,
+            subcode: code.subcode(),
+            x402_reason: code.x402_reason(),
             detail,
             retry_after_ms: None,
             voucher: Box::new(figures.map(VoucherMembers::from).unwrap_or_default()),

@@ -16,11 +16,14 @@ fn the_documented_codes_are_the_codes() {
     let text = std::fs::read_to_string(path).expect("docs/api.md");
     let (before, rest) = text.split_once(BEGIN).expect("a begin mark");
     let (_, after) = rest.split_once(END).expect("an end mark");
-    let mut table =
-        "| code | status | meaning | again with the same proof? |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut table = "| code | status | meaning | again with the same proof? | x402's reason |\n\
+                     | --- | --- | --- | --- | --- |\n"
+        .to_owned();
     for code in Code::ALL {
         let again = if code.is_pending() { "yes" } else { "" };
-        table.push_str(&format!("| `{code}` | {} | {} | {again} |\n", code.status(), code.title()));
+        let status = code.subcode().map_or_else(|| code.status().to_string(), |subcode| subcode.to_string());
+        let reason = code.x402_reason().map(|reason| format!("`{reason}`")).unwrap_or_default();
+        table.push_str(&format!("| `{code}` | {status} | {} | {again} | {reason} |\n", code.title()));
     }
     let expected = format!("{before}{BEGIN}{table}{END}{after}");
     if std::env::var_os("UPDATE").is_some() {
