@@ -252,7 +252,9 @@ impl NodeError {
     pub(crate) fn from_rpc(method: &str, code: i64, message: String) -> Self {
         let words = message.to_ascii_lowercase();
         let says = |list: &[&str]| list.iter().any(|phrase| words.contains(phrase));
-        if method == "eth_getLogs" && ((words.contains("range") && says(RANGE_WORDS)) || says(LENGTH_WORDS)) {
+        let too_wide =
+            (words.contains("range") && says(RANGE_WORDS)) || says(LENGTH_WORDS) || says(TIME_WORDS);
+        if method == "eth_getLogs" && too_wide {
             // The caller, who knows how many blocks it asked for, fills in the number.
             return Self::RangeTooLarge { blocks: 0, limit: None };
         }
@@ -289,6 +291,9 @@ const RATE_WORDS: &[&str] = &[
 
 /// What is said of the number of blocks, next to the word "range".
 const RANGE_WORDS: &[&str] = &["exceed", "limit", "too ", "max", "up to", "wide"];
+
+/// What is said where reading the blocks took too long.
+const TIME_WORDS: &[&str] = &["timeout", "timed out", "deadline exceeded", "query duration"];
 
 /// What is said of the number of events.
 const LENGTH_WORDS: &[&str] = &[
@@ -350,6 +355,9 @@ mod tests {
                 "Log response size exceeded. You can make eth_getLogs requests with up to a 2K block range",
             ),
             (-32000, "exceed maximum block range: 5000"),
+            (-32603, "query timeout of 10 seconds exceeded"),
+            (-32005, "query duration exceeded (10s); consider a smaller block range"),
+            (-32000, "context deadline exceeded"),
         ] {
             assert!(matches!(logs_error(code, message), NodeError::RangeTooLarge { .. }), "{message}");
         }

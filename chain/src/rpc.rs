@@ -363,12 +363,21 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NodeError> {
     serde_json::from_slice(body)
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("not JSON-RPC: {error}")) })
+        .map_err(|error| NodeError::Malformed { what: cut(&format!("not JSON-RPC: {}", quiet(&error))) })
 }
 
 fn read<T: DeserializeOwned>(method: &str, result: &RawValue) -> Result<T, NodeError> {
     serde_json::from_str(result.get())
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("{method}: {error}")) })
+        .map_err(|error| NodeError::Malformed { what: cut(&format!("{method}: {}", quiet(&error))) })
+}
+
+/// Without what the node wrote: a gateway's answer may quote the address that it was asked at, and a key is in that.
+fn quiet(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (text.find('"'), text.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"…{}", &text[..=first], &text[last..]),
+        _ => text,
+    }
 }
 
 /// In one line, and not for ever.

@@ -158,9 +158,16 @@ impl RpcNode {
     /// The logs of one block from a node that knows blocks only by their height.
     async fn logs_of_height(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         let header = self.header(At::Hash(hash)).await?.ok_or(NodeError::Behind)?;
-        let question = questions::logs(query, header.number, header.number);
-        let answer: Vec<wire::Log> = self.http.ask(&question).await.map_err(|error| too_large(error, 1))?;
-        // Only after the logs, and not in one batch with them: that the height still belongs to this block is what
+        // A replica that has no such block yet answers with no logs. The header at the height, from the same one, tells.
+        let at = At::Number(header.number);
+        let questions = [questions::header(at), questions::logs(query, header.number, header.number)];
+        let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, 1))?;
+        let (beside, answer) = self.header_and_logs(&answers)?;
+        if check::header(&beside, at)?.hash != hash {
+            return Err(NodeError::Moved);
+        }
+        let answer = answer.map_err(|error| too_large(error, 1))?;
+        // Once more after the logs, and not in one batch with them: that the height still belongs to this block is what
         // makes an empty answer true.
         let now = self.header(At::Number(header.number)).await?.ok_or(NodeError::Behind)?;
         if now.hash != hash {
@@ -316,7 +323,10 @@ pub(crate) mod questions {
 fn too_large(error: NodeError, blocks: u64) -> NodeError {
     match error {
         NodeError::RangeTooLarge { .. } => NodeError::RangeTooLarge { blocks, limit: None },
-        NodeError::AnswerTooLong { .. } if blocks > 1 => NodeError::RangeTooLarge { blocks, limit: None },
+        // A proxy gives up on an answer that is too long or takes too long by these.
+        NodeError::AnswerTooLong { .. } | NodeError::Status { status: 413 | 504 | 524, .. } if blocks > 1 => {
+            NodeError::RangeTooLarge { blocks, limit: None }
+        }
         other => other,
     }
 }

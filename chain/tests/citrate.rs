@@ -158,7 +158,8 @@ async fn the_logs_of_one_block_are_asked_for_by_height_and_belong_to_that_block(
     let logs = node.logs(&QUERY, Span::Block(hash_at(1000))).await.unwrap();
     assert_eq!(logs.len(), 1);
     assert_eq!((logs[0].block_number, Some(logs[0].transaction)), (1000, logs_of(1000)));
-    assert_eq!(fake.methods(), ["eth_getBlockByHash", "eth_getLogs", "eth_getBlockByNumber"]);
+    let asked = ["eth_getBlockByHash", "eth_getLogs", "eth_getBlockByNumber", "eth_getBlockByNumber"];
+    assert_eq!(fake.methods(), asked);
     let filter = &fake.params("eth_getLogs")[0];
     assert_eq!((&filter["fromBlock"], &filter["toBlock"]), (&json!("0x3e8"), &json!("0x3e8")));
     assert!(filter.get("blockHash").is_none());
@@ -346,4 +347,21 @@ async fn nothing_is_asked_that_the_node_cannot_answer() {
             "{text}"
         );
     }
+}
+
+/// Behind one address are several replicas, and one of them stands a block lower: it has no logs of the newest block, and
+/// says so.
+#[tokio::test]
+async fn f12_no_logs_of_a_height_from_a_replica_that_lacks_it_are_no_answer() {
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let fake = FakeNode::start(move |method, params| match method {
+        // The first question after the header by its hash, and the logs with it, reach the other replica.
+        "eth_getBlockByNumber" if std::mem::replace(&mut *count.lock().unwrap(), 1) == 0 => Ok(Value::Null),
+        "eth_getLogs" => Ok(json!([])),
+        _ => answer(method, params),
+    })
+    .await;
+    let node = fake.node(Profile::named("citrate").unwrap());
+    assert_eq!(node.logs(&QUERY, Span::Block(hash_at(1000))).await, Err(NodeError::Behind));
 }

@@ -396,3 +396,25 @@ async fn credentials_reach_the_node() {
     RpcNode::connect(basic, local()).unwrap().chain_id().await.unwrap();
     assert_eq!(*asked.lock().unwrap(), ["Bearer sesame", "Basic dXNlcjpzZXNhbWU5OQ=="]);
 }
+
+/// A gateway that quotes its own address says the key that is in it.
+#[tokio::test]
+async fn a_key_that_an_answer_quotes_is_in_no_error() {
+    for answer in
+        [json!("no route for /v2/s3cr3t-key"), json!({ "id": 1, "result": "no route for /v2/s3cr3t-key" })]
+    {
+        let text = answer.to_string();
+        let app = axum::Router::new().fallback(move || {
+            let text = text.clone();
+            async move { ([("content-type", "application/json")], text).into_response() }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let url = format!("http://{address}/v2/s3cr3t-key").parse().unwrap();
+        let node = RpcNode::connect(Endpoint::new(url), local()).unwrap();
+        let error = node.header(At::Number(1)).await.unwrap_err();
+        assert!(matches!(error, NodeError::Malformed { .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error}");
+    }
+}

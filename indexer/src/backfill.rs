@@ -76,7 +76,7 @@ impl Staged {
             beside: Beside::default(),
             undecoded: Vec::new(),
             cursor: Cursor { number: end.number, hash: end.hash },
-            head,
+            head: Some(head),
             prune_below: None,
         };
         for read in self.ranges {

@@ -277,7 +277,7 @@ impl Follower {
             beside: all.beside,
             undecoded,
             cursor: tip,
-            head,
+            head: Some(head),
             prune_below,
         })
         .await?;

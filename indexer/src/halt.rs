@@ -182,7 +182,7 @@ impl Follower {
             beside: Beside::default(),
             undecoded: read.undecoded,
             cursor: Cursor { number: read.end.number, hash: read.end.hash },
-            head,
+            head: Some(head),
             prune_below: None,
         };
         read.found.into_batch(&mut batch);

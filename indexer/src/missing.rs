@@ -191,7 +191,7 @@ impl Missing {
             payments: all.payments,
             beside: all.beside,
             cursor,
-            head: cursor.number,
+            head: None,
             undecoded: Vec::new(),
             prune_below: None,
         };

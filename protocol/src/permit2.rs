@@ -30,7 +30,8 @@ pub(crate) struct Asked {
 /// What a transaction asked of a proxy, in the order of its calls; `None` where that cannot be told, because something
 /// that is not known to leave proxies alone was called too, and may have asked them for more.
 ///
-/// `harmless` says of which contracts it is known: tokens and the contracts that are followed.
+/// `harmless` says of which contracts it is known: tokens that the operator trusts. What a proxy itself is asked to move may
+/// be anything: while it does, the proxy lets nobody in.
 pub(crate) fn asked(
     call: Call<'_>,
     proxy: Address,

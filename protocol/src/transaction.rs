@@ -22,7 +22,6 @@ use crate::foreign::{ICitrateFacilitator, ICitratePaywall, IToken, IX402Settled}
 use crate::payment::{Decoded, RawLog, content_hash, decode_places};
 use crate::permit2::{self, Call};
 use crate::source::ProxyScheme;
-use crate::typed_data::PERMIT2;
 use crate::{Amount, Asset, ChainId, Payment, PaymentId, SignedNonce, Source, SourceKind};
 
 /// A payment that is more than one log: which movement of money it is.
@@ -282,12 +281,10 @@ impl<'a> Reader<'a> {
             return;
         }
         let sources = self.sources;
+        // Tokens that the operator names. Other followed contracts are not: they call payees and any token, which may call
+        // the proxy.
         let harmless = |target: Address| {
-            target == PERMIT2
-                || sources.iter().any(|source| {
-                    source.contract == target
-                        || tokens_of(&source.kind).is_some_and(|own| own.contains(&target))
-                })
+            sources.iter().any(|source| tokens_of(&source.kind).is_some_and(|own| own.contains(&target)))
         };
         let asked = self.whole.call.and_then(|call| permit2::asked(call, proxy, scheme, harmless));
         // What each settlement moved, by the transfer right before it. One before another settlement is not its own:

@@ -396,6 +396,11 @@ fn what_can_be_read_in_two_ways_is_no_payment_and_is_told() {
     // A contract that nobody knows was called too, and may have settled something itself.
     let beside = [(THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode()), (OTHER, vec![1, 2, 3, 4])];
     assert_eq!(ambiguous(&silent(0, 5), MULTICALL3, &multicall(&beside)), (vec![], 1));
+    // Neither are followed contracts known to leave proxies alone: they call whoever is paid, and whatever token is named.
+    for beside in [SALT_PAY, salt402_protocol::typed_data::PERMIT2, OUR_PROXY] {
+        let calls = [(THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode()), (beside, vec![1, 2, 3, 4])];
+        assert_eq!(ambiguous(&silent(0, 5), MULTICALL3, &multicall(&calls)), (vec![], 1), "{beside}");
+    }
     // Something else than a multicall stands in between.
     assert_eq!(ambiguous(&silent(0, 5), OTHER, &ask(0, 5, 1, TOKEN).abi_encode()), (vec![], 1));
     // The calldata tells of another amount.

@@ -25,8 +25,8 @@ impl Store {
     /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
     /// block, resolves it. So is a channel whose accepted vouchers may not be paid. Rows that exist already are left or put back on the chain, so the same blocks may be
     /// applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
-    /// were seen in it, and its hash says that it is the same. What was in doubt is so no more: the node shows the chain
-    /// that the index is at then.
+    /// were seen in it, and its hash says that it is the same. What was in doubt is so no more where a follower says it:
+    /// the node shows the chain that the index is at then.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), batch).await
@@ -90,7 +90,7 @@ impl Step for Batch {
         } else {
             Forget::These(payment::keys(&self.payments))
         };
-        let cursor = Some((self.chain, self.cursor.number));
+        let cursor = self.head.map(|_| (self.chain, self.cursor.number));
         // Those of a back-fill are many, and nobody waits for them.
         let fresh = if self.payments.len() <= PUSHED { self.payments.as_slice() } else { &[] };
         match payment::read_all(connection, fresh) {
@@ -219,16 +219,20 @@ impl Batch {
         connection
             .prepare_cached(
                 "UPDATE chains SET cursor_number = ?2, cursor_hash = ?3, head_number = ?4, noted_at_ms = ?5,
-                                   doubted_above = NULL,
-                                   payments = payments + ?6 - ?7
-                 WHERE chain_id = ?1",
+                                   doubted_above = NULL
+                 WHERE chain_id = ?1 AND ?4 IS NOT NULL",
             )?
             .execute(params![
                 chain_id(self.chain),
                 bound(self.cursor.number),
                 self.cursor.hash.as_slice(),
-                bound(self.head),
-                clock::now_ms(),
+                self.head.map(bound),
+                clock::now_ms()
+            ])?;
+        connection
+            .prepare_cached("UPDATE chains SET payments = payments + ?2 - ?3 WHERE chain_id = ?1")?
+            .execute(params![
+                chain_id(self.chain),
                 bound(applied.inserted + applied.restored),
                 bound(applied.orphaned)
             ])?;

@@ -14,14 +14,14 @@ pub(crate) const OPENED: i64 = 1;
 pub(crate) const TOPPED_UP: i64 = 2;
 pub(crate) const CLAIMED: i64 = 3;
 const EXIT_REQUESTED: i64 = 4;
-const EXIT_CANCELLED: i64 = 5;
+pub(crate) const EXIT_CANCELLED: i64 = 5;
 pub(crate) const CLOSED: i64 = 6;
 pub(crate) const CREDITED: i64 = 7;
 pub(crate) const CREDIT_WITHDRAWN: i64 = 8;
 pub(crate) const CREATED: i64 = 9;
 const DEPOSITED: i64 = 10;
 const REFUNDED: i64 = 11;
-const WITHDRAWN: i64 = 12;
+pub(crate) const WITHDRAWN: i64 = 12;
 const DRAINED: i64 = 13;
 const SWEPT: i64 = 14;
 

@@ -77,7 +77,10 @@ pub enum ClaimResult {
     /// It has no claim in this database, but the database was put back from a backup and the payment was mined before
     /// that: a claim made in between would be forgotten.
     BeforeRestore,
-    /// It is unclaimed and on the chain, but not deep enough.
+    /// It is claimed for several requests and not for this one yet, and none was to be made ([`NewUse::again_only`]).
+    NotAgain,
+    /// It is unclaimed and on the chain, but not deep enough; or claimed for several requests, and not deep enough for a
+    /// further one.
     TooShallow {
         /// Its depth: 1 when the index stands at its block, 0 when that block is in doubt ([`Store::doubt`]).
         confirmations: u64,
@@ -229,6 +232,8 @@ impl NewClaim {
             "SELECT p.block_number, c.cursor_number, c.doubted_above, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
                         AS halted,
+                    EXISTS (SELECT 1 FROM incidents i
+                            WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
                     p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
@@ -264,12 +269,16 @@ impl NewClaim {
         match self.usage {
             None => Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? }),
             Some(usage) => {
-                // Of further uses, too, some may be forgotten, or be of a payment that does not stay.
+                // Of further uses, too, some may be forgotten, or be of a payment that does not stay: it may have moved to
+                // a newer block since the first.
+                let loss = row.flag("loss")? && confirmations < self.limits.after_loss;
                 let withheld = match (row.flag("before_restore")?, row.flag("halted")?) {
                     (true, _) => Some(ClaimResult::BeforeRestore),
                     (_, true) => Some(ClaimResult::Halted),
-                    _ if confirmations == 0 => Some(ClaimResult::TooShallow { confirmations }),
-                    _ => None,
+                    _ if confirmations < self.confirmations.max(1) => {
+                        Some(ClaimResult::TooShallow { confirmations })
+                    }
+                    _ => loss.then_some(ClaimResult::AfterLoss { confirmations }),
                 };
                 let uses = row.number("uses")?;
                 usage::further(self, usage, uses, withheld, transaction.connection()).await

@@ -39,9 +39,15 @@ impl Store {
     }
 
     /// Forgets the grants of a chain whose payments are final for everybody who set a limit, in whatever process. They did
-    /// not count any more; this keeps the table small.
-    pub async fn sweep_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
-        send(self.jobs(), Sweep { chain, final_at }).await
+    /// not count any more; this keeps the table small. `limited` says that who asks has set one: a chain that was not known
+    /// yet when the limit was noted knows it from here on.
+    pub async fn sweep_exposures(
+        &self,
+        chain: ChainId,
+        final_at: u64,
+        limited: bool,
+    ) -> Result<u64, StoreError> {
+        send(self.jobs(), Sweep { chain, final_at, limited }).await
     }
 
     /// What is granted now on a chain's payments that are not final, as far as limits made it be noted, by asset.
@@ -210,12 +216,7 @@ impl Write for Note {
     }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
-        // Of several that set limits, the one that waits longest counts.
-        sqlx::query("UPDATE chains SET final_at = MAX(final_at, $2) WHERE chain_id = $1")
-            .bind(chain_id(self.chain))
-            .bind(bound(self.final_at))
-            .execute(transaction.connection())
-            .await?;
+        note_final(self.chain, self.final_at, transaction).await?;
         let on_chain = sqlx::query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
              SELECT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, p.block_number
@@ -243,9 +244,24 @@ impl Write for Note {
     }
 }
 
+/// Of several that set limits, the one that waits longest counts. Where it is noted already, nothing is written.
+async fn note_final(
+    chain: ChainId,
+    final_at: u64,
+    transaction: &mut WriteTransaction<'_>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE chains SET final_at = $2 WHERE chain_id = $1 AND final_at < $2")
+        .bind(chain_id(chain))
+        .bind(bound(final_at))
+        .execute(transaction.connection())
+        .await?;
+    Ok(())
+}
+
 struct Sweep {
     chain: ChainId,
     final_at: u64,
+    limited: bool,
 }
 
 impl Write for Sweep {
@@ -256,6 +272,9 @@ impl Write for Sweep {
     }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        if self.limited {
+            note_final(self.chain, self.final_at, transaction).await?;
+        }
         let done = sqlx::query(
             "DELETE FROM exposures
              WHERE chain_id = $1

@@ -253,6 +253,17 @@ fn open_incident(
             risk.reason.name(),
             risk.exit_at.map(bound)
         ])?;
+    hold_payer(connection, id, risk)
+}
+
+/// Who opened a channel whose money left the chain is held to what holds for whoever's payment did. Who leaves a channel,
+/// which is a right, is not: the payee can claim until then.
+fn hold_payer(connection: &Connection, id: i64, risk: &ChannelRisk) -> Result<(), StoreError> {
+    let taken_back = matches!(risk.reason, RiskReason::Gone | RiskReason::Deposit);
+    let payer = risk.payer.filter(|_| taken_back).map(|payer| payer.0.0);
+    connection
+        .prepare_cached("UPDATE incidents SET payer = ?2 WHERE id = ?1 AND payer IS NOT ?2")?
+        .execute(params![id, payer])?;
     Ok(())
 }
 
@@ -274,6 +285,7 @@ fn keep_up(connection: &Connection, id: i64, risk: &ChannelRisk) -> Result<(), S
         connection
             .prepare_cached("UPDATE incidents SET detail = ?2, changed_at_ms = ?3 WHERE id = ?1")?
             .execute(params![id, risk.detail(), clock::now_ms()])?;
+        hold_payer(connection, id, risk)?;
     }
     Ok(())
 }

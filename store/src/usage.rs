@@ -15,6 +15,8 @@ pub struct NewUse {
     /// How many different requests the payment pays for; at least 1. It is written down with the first, and what is
     /// written down counts from then on.
     pub most: u32,
+    /// Whether only a use that was made before is to be given again, and none made.
+    pub again_only: bool,
 }
 
 /// Notes the first use, in the transaction that claims.
@@ -51,6 +53,9 @@ pub(crate) async fn further(
     }
     if let Some(withheld) = withheld {
         return Ok(withheld);
+    }
+    if usage.again_only {
+        return Ok(ClaimResult::NotAgain);
     }
     insert(claim.payment, usage.request, claim.now_ms, connection).await?;
     Ok(ClaimResult::First { claimed_at_ms: claim.now_ms })

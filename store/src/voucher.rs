@@ -5,7 +5,7 @@ use salt402_protocol::{
 };
 use sqlx::SqliteConnection;
 
-use crate::channel_rows::{OPENED, TOPPED_UP};
+use crate::channel_rows::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id, integer};
 use crate::payment::Stand;
 use crate::transaction::WriteTransaction;
@@ -277,8 +277,43 @@ impl NewVoucher {
             Some(height) => self.deposited_by(height, connection).await?,
             None => Amount::ZERO,
         };
-        let shallow = VoucherResult::TooShallow { confirmations: opening.confirmations, needed };
-        Ok((self.voucher.ceiling > deep).then_some(shallow))
+        if self.voucher.ceiling > deep {
+            return Ok(Some(VoucherResult::TooShallow { confirmations: opening.confirmations, needed }));
+        }
+        // An exit that was asked for is at once, one that was cancelled not before the cancelling stays: without it, the
+        // exit may be due.
+        let confirmations = self.since_exit_cancelled(connection).await?;
+        Ok(confirmations
+            .filter(|confirmations| *confirmations < needed)
+            .map(|confirmations| VoucherResult::TooShallow { confirmations, needed }))
+    }
+
+    /// The depth of the block in which an exit was cancelled last, 0 where it is in doubt.
+    async fn since_exit_cancelled(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<u64>, StoreError> {
+        let row = sqlx::query(
+            "SELECT e.block_number, c.cursor_number, c.doubted_above
+             FROM channel_events e JOIN chains c ON c.chain_id = e.chain_id
+             WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.canonical AND e.kind IN ($4, $5)
+             ORDER BY e.block_number DESC LIMIT 1",
+        )
+        .bind(chain_id(self.chain))
+        .bind(self.contract.as_slice())
+        .bind(self.voucher.channel.as_slice())
+        .bind(EXIT_CANCELLED)
+        .bind(WITHDRAWN)
+        .fetch_optional(connection)
+        .await?;
+        row.map(|row| {
+            let stand = Stand {
+                cursor: row.maybe_number("cursor_number")?,
+                doubted_above: row.maybe_number("doubted_above")?,
+            };
+            Ok(stand.depth(row.number("block_number")?))
+        })
+        .transpose()
     }
 
     /// What keeps every new grant back, whatever the channel is.

@@ -222,7 +222,7 @@ async fn a_halt_survives_a_restore() {
 async fn a_further_use_of_a_payment_is_refused_where_others_may_be_forgotten_or_the_chain_is_halted() {
     let (fixture, _) = filled(2).await;
     let using = |payment, request: u8| {
-        let usage = NewUse { request: RequestDigest(B256::repeat_byte(request)), most: 3 };
+        let usage = NewUse { request: RequestDigest(B256::repeat_byte(request)), most: 3, again_only: false };
         salt402_store::NewClaim { usage: Some(usage), ..new_claim(payment, 1) }
     };
     assert!(matches!(fixture.store.claim(using(1, 1)).await.unwrap(), ClaimResult::First { .. }));

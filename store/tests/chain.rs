@@ -249,7 +249,7 @@ async fn a_batch_that_does_not_fit_the_chain_is_refused() {
         assert_eq!(fixture.cursor().await, before, "{name}");
     }
     let mut huge = good.clone();
-    huge.head = u64::MAX;
+    huge.head = Some(u64::MAX);
     assert!(matches!(fixture.store.apply(huge).await, Err(StoreError::TooLarge { .. })));
     fixture.store.apply(good).await.unwrap();
 }
@@ -370,4 +370,53 @@ async fn readers_see_a_reorganization_whole_or_not_at_all() {
         fixture.apply(Some(0), &branches[turn % 2..=turn % 2]).await.unwrap();
     }
     assert!(reader.await.unwrap() > 100);
+}
+
+/// Who looks for one payment knows nothing of where the chain stands: a dead index is not made to look alive by it, and what
+/// is in doubt stays so.
+#[tokio::test]
+async fn a_look_up_tells_nothing_of_the_nodes_head_nor_of_what_is_in_doubt() {
+    let fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1]);
+    let two = child(one.block, 1, &[]);
+    fixture.apply(None, &[one.clone(), two.clone()]).await.unwrap();
+    fixture.store.note_head_at(CHAIN, 9, 1000).await.unwrap();
+    fixture.store.doubt(CHAIN, Some(0)).await.unwrap();
+    let look_up = async |number| {
+        let mut batch = fixture.batch(None, std::slice::from_ref(&two)).await;
+        batch.blocks.clear();
+        batch.payments = vec![placed(number, one.block)];
+        batch.head = None;
+        batch
+    };
+    assert_eq!(fixture.store.apply_omitted(look_up(2).await).await.unwrap().inserted, 1);
+    assert_eq!(fixture.store.apply(look_up(3).await).await.unwrap().inserted, 1);
+    let state = fixture.store.chain_state(CHAIN).await.unwrap().unwrap();
+    let counted = fixture.store.counts().await.unwrap().payments[&CHAIN];
+    assert_eq!((state.head, state.noted_at_ms, counted), (Some(9), Some(1000), 3));
+    for number in 1..=3 {
+        let doubted = fixture.claim(number, 1).await;
+        assert_eq!(doubted, ClaimResult::TooShallow { confirmations: 0 }, "{number}");
+    }
+    // And it moves nothing.
+    let mut moving = fixture.batch(None, &[child(two.block, 3, &[])]).await;
+    moving.head = None;
+    assert!(matches!(fixture.store.apply(moving).await, Err(StoreError::BadBatch { .. })));
+}
+
+/// What a token does that takes a nonce twice. It must not keep the index from going on.
+#[tokio::test]
+async fn one_name_in_two_transactions_is_stored_in_both() {
+    let fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1]);
+    let two = child(one.block, 1, &[]);
+    let mut batch = fixture.batch(None, &[one.clone(), two.clone()]).await;
+    let mut again = placed(2, two.block);
+    again.payment.id = id(1);
+    batch.payments.push(again);
+    assert_eq!(fixture.store.apply(batch).await.unwrap().inserted, 2);
+    for number in [1, 2] {
+        let rows = fixture.store.payments_in(CHAIN, transaction(number)).await.unwrap();
+        assert_eq!((rows.len(), rows[0].placed.payment.id), (1, id(1)));
+    }
 }

@@ -242,7 +242,7 @@ async fn f05_what_is_in_doubt_is_not_granted_on_and_is_all_there_afterwards() {
     let fixture = Fixture::new().await;
     let (one, usage) = (child(genesis(), 1, &[1]), |request| {
         let request = salt402_protocol::RequestDigest(B256::repeat_byte(request));
-        Some(salt402_store::NewUse { request, most: 3 })
+        Some(salt402_store::NewUse { request, most: 3, again_only: false })
     });
     let two = child(one.block, 1, &[2, 3]);
     fixture.apply(None, &[one, two.clone()]).await.unwrap();

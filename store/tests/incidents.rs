@@ -52,7 +52,7 @@ async fn a_payment_that_was_left_out_of_the_logs_is_noted_with_its_row_or_not_at
         blocks: Vec::new(),
         payments: vec![support::placed(2, one.block)],
         cursor,
-        head: cursor.number,
+        head: Some(cursor.number),
         undecoded: Vec::new(),
         beside: Default::default(),
         prune_below: None,

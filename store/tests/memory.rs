@@ -98,7 +98,7 @@ async fn work_that_changes_no_payment_leaves_memory_as_it_is() {
     fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
     let before = fixture.store.memory_use();
     fixture.store.note_head(CHAIN, 9).await.unwrap();
-    fixture.store.sweep_exposures(CHAIN, 3).await.unwrap();
+    fixture.store.sweep_exposures(CHAIN, 3, true).await.unwrap();
     // The log is begun anew by the first commit after a checkpoint.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     fixture.store.note_head(CHAIN, 10).await.unwrap();

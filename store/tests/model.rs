@@ -305,7 +305,11 @@ impl Run {
                     most: Amount(support::unit() * U256::from(most)),
                     final_at: FINAL_AT,
                 });
-                let of = |(which, most)| NewUse { request: RequestDigest(B256::repeat_byte(which)), most };
+                let of = |(which, most)| NewUse {
+                    request: RequestDigest(B256::repeat_byte(which)),
+                    most,
+                    again_only: false,
+                };
                 claim.usage = rules.usage.map(of);
                 let expected = self.model.claim(*payment, *request, *confirmations, *rules);
                 prop_assert_eq!(self.fixture.store.claim(claim).await.unwrap(), expected);
@@ -325,7 +329,7 @@ impl Run {
                 }
             }
             Step::Sweep => {
-                self.fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap();
+                self.fixture.store.sweep_exposures(CHAIN, FINAL_AT, false).await.unwrap();
                 let model = &mut self.model;
                 let gone: Vec<u64> = model
                     .noted

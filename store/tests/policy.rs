@@ -17,7 +17,7 @@ fn limited(payment: u64, most: U256) -> NewClaim {
 }
 
 fn used(payment: u64, request: u8, most: u32) -> NewClaim {
-    let usage = Some(NewUse { request: RequestDigest(B256::repeat_byte(request)), most });
+    let usage = Some(NewUse { request: RequestDigest(B256::repeat_byte(request)), most, again_only: false });
     NewClaim { usage, now_ms: 1000 + u64::from(request), ..new_claim(payment, 77) }
 }
 
@@ -89,7 +89,7 @@ async fn a_limit_counts_after_a_restart_and_no_longer_when_payments_are_final() 
     // Final themselves, they are no exposure, and those before are none any more.
     assert!(first(fixture.store.claim(limited(12, U256::ZERO)).await.unwrap()));
     assert!(first(fixture.store.claim(limited(24, amount(24).0)).await.unwrap()));
-    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 2);
+    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT, true).await.unwrap(), 2);
     assert_eq!(fixture.store.exposures(CHAIN, FINAL_AT).await.unwrap()[0].amount, amount(24));
 }
 
@@ -121,7 +121,7 @@ async fn a_limit_counts_what_others_granted_moved_and_swept_meanwhile() {
     assert_eq!(store.claim(limited(18, all)).await.unwrap(), exposed(&[0, 6, 12]));
     let above = child(back.block, 2, &[30]);
     fixture.apply(None, std::slice::from_ref(&above)).await.unwrap();
-    assert_eq!(other.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 2);
+    assert_eq!(other.sweep_exposures(CHAIN, FINAL_AT, true).await.unwrap(), 2);
     for store in [store, &other] {
         let exposed = ClaimResult::Exposed { confirmations: 1, granted: amount(12) };
         assert_eq!(store.claim(limited(30, amount(30).0)).await.unwrap(), exposed);
@@ -266,7 +266,58 @@ async fn who_waits_less_for_finality_forgets_nothing_that_counts_for_another() {
     assert!(first(fixture.claim(0, 1).await));
     let longer = FINAL_AT + 1;
     assert_eq!(fixture.store.note_exposures(CHAIN, longer).await.unwrap(), 1);
-    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT).await.unwrap(), 0);
+    assert_eq!(fixture.store.sweep_exposures(CHAIN, FINAL_AT, true).await.unwrap(), 0);
     assert_eq!(fixture.store.exposures(CHAIN, longer).await.unwrap()[0].amount, amount(0));
     assert_eq!(fixture.store.exposures(CHAIN, FINAL_AT).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_payment_that_moved_to_a_newer_block_serves_no_further_request_before_it_is_deep_again() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[1, 4], 3).await;
+    let deep = |request| NewClaim { confirmations: 3, ..used(1, request, 5) };
+    assert!(first(fixture.store.claim(deep(1)).await.unwrap()));
+    assert!(first(fixture.claim(4, 1).await));
+    let moved = child(genesis(), 2, &[1]);
+    fixture.apply(Some(0), std::slice::from_ref(&moved)).await.unwrap();
+    assert_eq!(fixture.store.claim(deep(2)).await.unwrap(), ClaimResult::TooShallow { confirmations: 1 });
+    assert!(matches!(fixture.store.claim(deep(1)).await.unwrap(), ClaimResult::Again { .. }));
+    // Deep again; but another payment of the same payer was granted on and lost.
+    let two = child(moved.block, 2, &[]);
+    fixture.apply(None, &[two.clone(), child(two.block, 2, &[])]).await.unwrap();
+    let limits = ClaimLimits { after_loss: 4, ..Default::default() };
+    let held = fixture.store.claim(NewClaim { limits, ..deep(2) }).await.unwrap();
+    assert_eq!(held, ClaimResult::AfterLoss { confirmations: 3 });
+    assert!(first(fixture.store.claim(deep(2)).await.unwrap()));
+}
+
+#[tokio::test]
+async fn where_only_uses_are_given_again_none_is_made() {
+    let fixture = Fixture::new().await;
+    chain(&fixture, &[1], 1).await;
+    let again = |request| {
+        let mut claim = used(1, request, 3);
+        claim.usage = claim.usage.map(|usage| NewUse { again_only: true, ..usage });
+        claim
+    };
+    assert!(first(fixture.store.claim(used(1, 1, 3)).await.unwrap()));
+    assert_eq!(fixture.store.claim(again(2)).await.unwrap(), ClaimResult::NotAgain);
+    assert!(first(fixture.store.claim(used(1, 2, 3)).await.unwrap()));
+    assert!(matches!(fixture.store.claim(again(2)).await.unwrap(), ClaimResult::Again { .. }));
+}
+
+/// A limit is noted when the process starts, and a new database knows no chain then.
+#[tokio::test]
+async fn a_limit_that_was_set_before_the_chain_was_known_counts_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = support::open(&directory).await;
+    store.note_exposures(CHAIN, FINAL_AT).await.unwrap();
+    store.pin_chain(CHAIN, genesis().hash).await.unwrap();
+    store.sweep_exposures(CHAIN, FINAL_AT, true).await.unwrap();
+    let fixture = Fixture { directory, store };
+    chain(&fixture, &[0], FINAL_AT).await;
+    assert!(first(fixture.store.claim(limited(0, U256::ZERO)).await.unwrap()), "it is final");
+    fixture.apply(Some(0), &[child(genesis(), 77, &[0, 6])]).await.unwrap();
+    let exposed = fixture.store.claim(limited(6, sum(&[0]))).await.unwrap();
+    assert_eq!(exposed, ClaimResult::Exposed { confirmations: 1, granted: amount(0) });
 }

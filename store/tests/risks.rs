@@ -370,3 +370,19 @@ proptest! {
         });
     }
 }
+
+/// Whose channel left the chain with what was accepted of it is held to what holds for whoever's payment did.
+#[tokio::test]
+async fn a_payer_whose_channel_left_the_chain_waits_for_finality() {
+    let fixture = open(100).await;
+    accept(&fixture, 30, 20).await;
+    let events = [(OTHER, opened(100))];
+    channel_block(&fixture, Some(0), 2, &events).await;
+    let held = show(&fixture, OTHER, 10, 10, 5).await;
+    assert_eq!(held, VoucherResult::TooShallow { confirmations: 1, needed: 5 });
+    // It comes back, and nothing is held against its payer.
+    channel_block(&fixture, None, 2, &[(CHANNEL, opened(100))]).await;
+    assert_eq!(at_risk(&fixture).await, None);
+    let granted = show(&fixture, OTHER, 10, 10, 5).await;
+    assert!(matches!(&granted, VoucherResult::Granted(grant) if grant.first), "{granted:?}");
+}

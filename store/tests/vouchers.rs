@@ -327,3 +327,19 @@ async fn f05_a_deposit_that_is_in_doubt_covers_no_voucher() {
     fixture.store.doubt(CHAIN, None).await.unwrap();
     assert_eq!(show(&fixture, voucher(101, 1, 2)).await, Ok(true));
 }
+
+/// Cancelled in a block that leaves the chain, an exit may be due at once.
+#[tokio::test]
+async fn a_cancelled_exit_is_over_when_its_cancelling_is_deep_and_not_in_doubt() {
+    let fixture = open(100).await;
+    let deep = |ceiling, request| NewVoucher { confirmations: 2, ..voucher(ceiling, 10, request) };
+    block(&fixture, None, 1, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    block(&fixture, None, 1, &[ChannelChange::ExitCancelled]).await;
+    let shallow = |confirmations, needed| Err(VoucherResult::TooShallow { confirmations, needed });
+    assert_eq!(show(&fixture, deep(10, 1)).await, shallow(1, 2));
+    block(&fixture, None, 1, &[]).await;
+    fixture.store.doubt(CHAIN, Some(2)).await.unwrap();
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, shallow(0, 1), "f05: it is in doubt");
+    fixture.store.doubt(CHAIN, None).await.unwrap();
+    assert_eq!(show(&fixture, deep(10, 1)).await, Ok(true));
+}

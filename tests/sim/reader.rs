@@ -350,9 +350,10 @@ impl Reader {
             ClaimResult::TooShallow { .. } => "shallow",
             ClaimResult::Halted => "halted",
             ClaimResult::BeforeRestore => "before restore",
-            ClaimResult::UsedUp { .. } | ClaimResult::AfterLoss { .. } | ClaimResult::Exposed { .. } => {
-                "limited"
-            }
+            ClaimResult::UsedUp { .. }
+            | ClaimResult::NotAgain
+            | ClaimResult::AfterLoss { .. }
+            | ClaimResult::Exposed { .. } => "limited",
         };
         if !possible.contains(&plain) {
             return Err(format!("{claim:?} was answered {result:?}; possible: {possible:?} at {stood:?}"));

@@ -54,8 +54,7 @@ impl Verifier {
             Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
         };
         if request.again_only && paid.claim.is_none() {
-            let detail = "the payment was not used for this request yet, and is not now".into();
-            return Ok(pending(chain, 1, Code::AddressLimited, detail));
+            return Ok(not_again(chain));
         }
         if !request.claim {
             return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
@@ -103,7 +102,11 @@ impl Verifier {
             claimant: request.claimant.clone(),
             confirmations: judge::confirmations(&request.requirement, chain, payment),
             limits: chain.claim_limits(payment.asset),
-            usage: request.usage.map(|usage| NewUse { request: usage.request_digest, most: usage.most }),
+            usage: request.usage.map(|usage| NewUse {
+                request: usage.request_digest,
+                most: usage.most,
+                again_only: request.again_only,
+            }),
             now_ms: now_ms(),
         };
         let result = self.store().claim(claim).await;
@@ -121,6 +124,11 @@ impl Verifier {
             self.accounts().withdraw(admission);
         }
     }
+}
+
+fn not_again(chain: &ChainPolicy) -> Verdict {
+    let detail = "the payment was not used for this request yet, and is not now".into();
+    pending(chain, 1, Code::AddressLimited, detail)
 }
 
 /// What came of a claim, in words.
@@ -151,6 +159,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
                 "the payment pays for {uses} requests and was used for as many: pay for this one"
             ),
         },
+        ClaimResult::NotAgain => not_again(chain),
         ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         ClaimResult::BeforeRestore => before_restore(),
         ClaimResult::NotCanonical => {
@@ -191,6 +200,7 @@ fn outcome(result: ClaimResult) -> &'static str {
         ClaimResult::Again { .. } => "again",
         ClaimResult::Taken => "taken",
         ClaimResult::UsedUp { .. } => "used_up",
+        ClaimResult::NotAgain => "not_again",
         ClaimResult::Halted => "halted",
         ClaimResult::BeforeRestore => "before_restore",
         ClaimResult::NotCanonical => "not_on_chain",

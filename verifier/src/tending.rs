@@ -12,7 +12,7 @@ impl Verifier {
             if policy.caps() {
                 self.store().note_exposures(policy.chain, policy.final_at).await?;
             } else {
-                self.store().sweep_exposures(policy.chain, policy.final_at).await?;
+                self.store().sweep_exposures(policy.chain, policy.final_at, false).await?;
             }
         }
         Ok(())
@@ -21,7 +21,7 @@ impl Verifier {
     /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
     pub async fn tend(&self) -> Result<(), StoreError> {
         for policy in self.policies().filter(|policy| policy.caps()) {
-            self.store().sweep_exposures(policy.chain, policy.final_at).await?;
+            self.store().sweep_exposures(policy.chain, policy.final_at, true).await?;
             let exposures = self.store().exposures(policy.chain, policy.final_at).await?;
             // As many series as there are limits, whatever is paid with.
             for cap in &policy.exposure {

@@ -125,7 +125,7 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
         blocks: if state.cursor.is_none() { vec![block] } else { Vec::new() },
         payments: vec![placed],
         cursor,
-        head: 1,
+        head: Some(1),
         beside: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,

@@ -63,7 +63,7 @@ async fn happen(shop: &Shop, change: ChannelChange) {
         blocks: vec![Block { number, hash, parent_hash, timestamp: 1_700_000_000 }],
         payments: Vec::new(),
         cursor: Cursor { number, hash },
-        head: number,
+        head: Some(number),
         prune_below: None,
         beside: Default::default(),
         undecoded: Vec::new(),

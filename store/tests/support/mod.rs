@@ -114,7 +114,7 @@ pub(crate) fn batch(expected: Option<Cursor>, keep_through: Option<u64>, blocks:
             .flat_map(|block| block.payments.iter().map(|payment| placed(*payment, block.block)))
             .collect(),
         cursor: Cursor { number: top.number, hash: top.hash },
-        head: top.number,
+        head: Some(top.number),
         beside: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,

@@ -141,7 +141,7 @@ async fn add(store: &Store, number: u64, payments: &[Payment]) -> anyhow::Result
         blocks: vec![block],
         payments: payments.iter().map(place).collect(),
         cursor: cursor_at(number),
-        head: number,
+        head: Some(number),
         beside: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,

@@ -169,7 +169,7 @@ impl Shop {
             blocks: vec![block],
             payments: payments.iter().map(placed).collect(),
             cursor: Cursor { number, hash },
-            head: number,
+            head: Some(number),
             prune_below: None,
             beside: Beside {
                 settlements: payments.iter().filter_map(settled).collect(),
