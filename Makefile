@@ -130,6 +130,8 @@ lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and c
 	cargo deny check bans licenses sources
 	forge fmt --check
 	$(call apart,forge-lint) forge lint
+	@# slither.config.json leaves out what is never deployed from here (tests, the script) and what is other people's.
+	@# Every other exclusion stands in the contracts, with its reason.
 	$(call apart,slither) .venv/bin/slither . --fail-medium
 
 .PHONY: audit

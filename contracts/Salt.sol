@@ -172,6 +172,7 @@ contract Salt is ISalt, ERC20Permit {
     }
 
     function isSignedBy(address authorizer, bytes32 digest, bytes calldata signature) private view returns (bool) {
+        // The third value only details the error.
         // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError err,) = ECDSA.tryRecoverCalldata(digest, signature);
         if (err == ECDSA.RecoverError.NoError && signer == authorizer) return true;

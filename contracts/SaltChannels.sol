@@ -432,7 +432,6 @@ contract SaltChannels is ISaltChannels, EIP712 {
         emit ChannelClaimed(id, amount, next.claimed());
     }
 
-    // forge-lint: disable-next-item(block-timestamp)
     function recordExitRequest(bytes32 id, Channel calldata channel, ChannelState state) private {
         if (state.exitAt() != 0) revert ExitPending(id, state.exitAt());
 
@@ -519,6 +518,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         emit Credited(to, asset, amount);
     }
 
+    /// @dev A block producer can move the time by seconds, and the deposit is what the payer signed either way.
     // forge-lint: disable-next-item(block-timestamp)
     function requireDepositSigned(
         address payer,

@@ -279,6 +279,11 @@ contract Deploy is Script {
     function requireSupported(uint256 chainId) private pure returns (bool hasNativeSalt) {
         if (chainId == CITRATE || chainId == LOCAL) return true;
         if (chainId == BASE || chainId == BASE_SEPOLIA) return false;
+        console.log(
+            "There is no profile for chain %s, and nothing was sent. Is ETH_RPC_URL the node that you meant?", chainId
+        );
+        console.log("Supported: Citrate (%s), Base (%s), Base Sepolia (%s)", CITRATE, BASE, BASE_SEPOLIA);
+        console.log("and local chains (%s, or any of these ids).", LOCAL);
         revert UnsupportedChain(chainId);
     }
 }

@@ -17,6 +17,7 @@ mod command;
 mod connections;
 mod crash;
 mod deep;
+mod deploying;
 mod faults;
 mod foreign;
 mod incidents;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{free_port, root};
 
 /// anvil's first key, known to everybody: deploys.
-const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+pub const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
 /// A running anvil with Citrate's chain id. It mines a block for each transaction, until told otherwise.
 #[derive(Debug)]
@@ -166,9 +166,7 @@ impl Anvil {
         // The script may write below target only, so it writes there and the file is moved.
         let scratch = root.join("target/tests").join(self.port.to_string());
         std::fs::create_dir_all(&scratch).expect("a folder below target");
-        let lock = File::create(root.join("target/tests/forge.lock")).expect("a lock file");
-        // One forge at a time in one project: two spoil each other's build.
-        lock.lock().expect("the forge lock");
+        let lock = forge_lock();
         let script = || {
             Command::new(root.join("tools/forge"))
                 .args(["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", &self.http()])
@@ -247,6 +245,15 @@ impl Anvil {
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// Held by whoever runs forge, until it is dropped: two at a time in one project spoil each other's build.
+pub fn forge_lock() -> File {
+    let folder = root().join("target/tests");
+    std::fs::create_dir_all(&folder).expect("a folder below target");
+    let lock = File::create(folder.join("forge.lock")).expect("a lock file");
+    lock.lock().expect("the forge lock");
+    lock
 }
 
 /// Code that `forge build` left.

@@ -19,7 +19,7 @@ pub mod signing;
 mod stack;
 mod upstream;
 
-pub use anvil::{Anvil, Deployment};
+pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
 pub use channel::{ChannelStanding, TestChannel};
 pub use citrate::CitrateNode;
 pub use payer::{PAYEE, TestPayer};

@@ -5,6 +5,7 @@ import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
 import {GasBurningReceiver} from "../mocks/GasBurningReceiver.sol";
 import {MoodyToken} from "../mocks/MoodyToken.sol";
+import {NoReturnToken} from "../mocks/NoReturnToken.sol";
 import {ReenteringReceiver} from "../mocks/ReenteringReceiver.sol";
 import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
 import {ReturnBombReceiver} from "../mocks/ReturnBombReceiver.sol";
@@ -26,6 +27,23 @@ contract SaltChannels_claim is SaltChannelsTest {
         assertEq(claim(channel, 1 ether), 1 ether);
         assertState(channel, DEPOSIT, 1 ether, 0, false);
         assertEq(token.balanceOf(payee.addr), 1 ether);
+    }
+
+    /// @dev As USDT on Ethereum: what it does is a transfer, though it does not say so.
+    function test_claim_paysTokensThatReturnNothing() external {
+        NoReturnToken noReturn = new NoReturnToken();
+        noReturn.mint(payer.addr, DEPOSIT);
+        vm.prank(payer.addr);
+        noReturn.approve(address(channels), DEPOSIT);
+        ISaltChannels.Channel memory channel = opened(address(noReturn));
+
+        assertEq(claim(channel, 1 ether), 1 ether);
+        close(channel, 3 ether);
+
+        assertEq(noReturn.balanceOf(payee.addr), 3 ether);
+        assertEq(noReturn.balanceOf(payer.addr), DEPOSIT - 3 ether);
+        assertEq(channels.creditOf(payee.addr, address(noReturn)), 0);
+        assertEq(channels.creditOf(payer.addr, address(noReturn)), 0);
     }
 
     function test_claim_paysTheDifferenceToTheLastClaim() external {
@@ -202,6 +220,21 @@ contract SaltChannels_claim is SaltChannelsTest {
 
         assertEq(channels.creditOf(payee.addr, address(moody)), 0);
         assertEq(moody.balanceOf(payee.addr), 1 ether);
+    }
+
+    /// @dev A call of an address without code succeeds and returns nothing, as that of a token may. It has paid nobody.
+    function test_claim_reverts_whenTheTokenIsGone() external {
+        ISaltChannels.Channel memory channel = opened(address(token));
+        bytes memory voucher = voucherOf(channel, 1 ether);
+        bytes memory code = address(token).code;
+        vm.etch(address(token), "");
+
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidAsset.selector, token));
+        vm.prank(payee.addr);
+        channels.claim(channel, 1 ether, 1 ether, voucher);
+
+        vm.etch(address(token), code);
+        assertEq(claim(channel, 1 ether), 1 ether);
     }
 
     function test_claim_reverts_whenATokenMovesAnotherAmount() external {

@@ -5,6 +5,7 @@ import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {QuietAuthorizationToken} from "../mocks/QuietAuthorizationToken.sol";
 import {Salt, WrappedSalt, newSalt, newWrappedSalt} from "../support/Contracts.sol";
+import {IUsdc, UsdcCode} from "../support/UsdcCode.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 interface IAuthorizing {
@@ -12,7 +13,7 @@ interface IAuthorizing {
 }
 
 /// @notice `depositWithAuthorization` and `depositWithWalletAuthorization`, with Citrate's wSALT, which has v, r, s alone,
-/// and with Salt, which has both overloads.
+/// and with Salt and USDC as Circle compiled it, which have both overloads.
 contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
     WrappedSalt private wrappedSalt;
     Salt private salt;
@@ -141,6 +142,101 @@ contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
         ISaltChannels.Channel memory channel = channelIn(address(salt));
         vm.expectRevert();
         sendBytes(channel, DEPOSIT, 0, NO_SIGNATURE);
+    }
+
+    function test_depositWithAuthorization_opensAndTopsUpInUsdc() external {
+        IUsdc usdc = fundedUsdc(payer.addr);
+        ISaltChannels.Channel memory channel = channelIn(address(usdc));
+        deposit(channel, 7_000_000, 0);
+        deposit(channel, 3_000_000, 7_000_000);
+
+        assertState(channel, 10_000_000, 0, 0, false);
+        assertEq(usdc.balanceOf(address(channels)), 10_000_000);
+    }
+
+    /// @dev The whole life of a channel in USDC that a key opens by the overload with bytes.
+    function test_depositWithWalletAuthorization_opensInUsdcForAKey_andPaysBoth() external {
+        IUsdc usdc = fundedUsdc(payer.addr);
+        ISaltChannels.Channel memory channel = channelIn(address(usdc));
+        bytes32 id = channels.channelId(channel);
+
+        bytes memory signature = authorizationOf(channel, 7_000_000, 0);
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelOpened(
+            id, payer.addr, payee.addr, address(usdc), session.addr, DELAY, keccak256("salt"), 7_000_000
+        );
+        sendBytes(channel, 7_000_000, 0, signature);
+        sendBytes(channel, 3_000_000, 7_000_000, authorizationOf(channel, 3_000_000, 7_000_000));
+
+        assertState(channel, 10_000_000, 0, 0, false);
+        assertEq(usdc.balanceOf(address(channels)), 10_000_000);
+        assertEq(usdc.balanceOf(payer.addr), 0);
+        assertTrue(usdc.authorizationState(payer.addr, channels.authorizationNonce(id, 0)));
+        assertTrue(usdc.authorizationState(payer.addr, channels.authorizationNonce(id, 7_000_000)));
+
+        close(channel, 4_000_000);
+        assertEq(usdc.balanceOf(payee.addr), 4_000_000);
+        assertEq(usdc.balanceOf(payer.addr), 6_000_000);
+        assertEq(usdc.balanceOf(address(channels)), 0);
+    }
+
+    /// @dev USDC asks the wallet, by ERC-1271.
+    function test_depositWithWalletAuthorization_opensInUsdcForAWallet() external {
+        address wallet = address(new ContractWallet(payer.addr));
+        IUsdc usdc = fundedUsdc(wallet);
+        ISaltChannels.Channel memory channel = channelIn(address(usdc));
+        channel.payer = wallet;
+
+        sendBytes(channel, 7_000_000, 0, authorizationOf(channel, 7_000_000, 0));
+
+        assertState(channel, 7_000_000, 0, 0, false);
+        assertEq(usdc.balanceOf(address(channels)), 7_000_000);
+        assertEq(usdc.balanceOf(wallet), 3_000_000);
+    }
+
+    function test_depositWithWalletAuthorization_reverts_whenUsdcRefuses() external {
+        IUsdc usdc = fundedUsdc(payer.addr);
+        ISaltChannels.Channel memory channel = channelIn(address(usdc));
+        bytes memory signature = authorizationOf(channel, 7_000_000, 0);
+
+        // Another amount than was signed, and another channel, whose nonce nobody signed.
+        vm.expectRevert("FiatTokenV2: invalid signature");
+        sendBytes(channel, 7_000_001, 0, signature);
+        channel.payee = anyone;
+        vm.expectRevert("FiatTokenV2: invalid signature");
+        sendBytes(channel, 7_000_000, 0, signature);
+        channel.payee = payee.addr;
+
+        usdc.blacklist(payer.addr);
+        vm.expectRevert("Blacklistable: account is blacklisted");
+        sendBytes(channel, 7_000_000, 0, signature);
+
+        assertState(channel, 0, 0, 0, false);
+        assertEq(usdc.balanceOf(payer.addr), 10_000_000);
+    }
+
+    /// @dev Only the contract itself can use it, with bytes too.
+    function test_depositWithWalletAuthorization_cannotBePreemptedInUsdc() external {
+        IUsdc usdc = fundedUsdc(payer.addr);
+        ISaltChannels.Channel memory channel = channelIn(address(usdc));
+        bytes memory signature = authorizationOf(channel, 7_000_000, 0);
+        bytes32 nonce = channels.authorizationNonce(channels.channelId(channel), 0);
+
+        vm.expectRevert("FiatTokenV2: caller must be the payee");
+        vm.prank(anyone);
+        usdc.receiveWithAuthorization(payer.addr, address(channels), 7_000_000, 0, type(uint256).max, nonce, signature);
+        vm.expectRevert("FiatTokenV2: invalid signature");
+        vm.prank(anyone);
+        usdc.transferWithAuthorization(payer.addr, address(channels), 7_000_000, 0, type(uint256).max, nonce, signature);
+
+        sendBytes(channel, 7_000_000, 0, signature);
+        assertState(channel, 7_000_000, 0, 0, false);
+    }
+
+    /// @dev Circle's own code, in which `owner` has ten dollars.
+    function fundedUsdc(address owner) private returns (IUsdc usdc) {
+        usdc = UsdcCode.deploy(address(this));
+        usdc.mint(owner, 10_000_000);
     }
 
     function deposit(ISaltChannels.Channel memory channel, uint256 amount, uint256 before) private {

@@ -2,8 +2,11 @@
 pragma solidity 0.8.30;
 
 import {ISaltPay} from "../../../contracts/interfaces/ISaltPay.sol";
+import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
 import {FalseReturnToken} from "../mocks/FalseReturnToken.sol";
 import {FeeOnTransferToken} from "../mocks/FeeOnTransferToken.sol";
+import {NoReturnToken} from "../mocks/NoReturnToken.sol";
+import {PermitRefusingToken} from "../mocks/PermitRefusingToken.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
 import {QuietToken} from "../mocks/QuietToken.sol";
 import {RebasingToken} from "../mocks/RebasingToken.sol";
@@ -11,26 +14,54 @@ import {ReentrantReceiver} from "../mocks/ReentrantReceiver.sol";
 import {ReentrantToken} from "../mocks/ReentrantToken.sol";
 import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
 import {ReturnBombReceiver} from "../mocks/ReturnBombReceiver.sol";
+import {RevertingToken} from "../mocks/RevertingToken.sol";
 import {WalletReceiver} from "../mocks/WalletReceiver.sol";
+import {Salt, newSalt} from "../support/Contracts.sol";
+import {DepositSignatures} from "./DepositSignatures.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {CommonBase} from "forge-std/Base.sol";
 import {StdUtils} from "forge-std/StdUtils.sol";
 import {Vm} from "forge-std/Vm.sol";
 
+/// @notice What some tokens' `approve` does not: it returns nothing.
+interface IApproving {
+    function approve(address spender, uint256 amount) external;
+}
+
 /// @notice Pays through SaltPay at random: any account to any other, in the native coin and in honest and hostile
-/// tokens, also straight at the contract. It keeps what the events said, to be held against the balances.
+/// tokens, with permits good and bad, also straight at the contract. It keeps what the events said, to be held against
+/// the balances.
 contract SaltPayHandler is CommonBase, StdUtils {
     using SafeCast for uint256;
 
     uint256 public constant FUNDS = 1_000_000 ether;
 
+    /// @notice The tokens, as indices of `assets`, that the handler or its test treats apart.
+    uint256 public constant REBASING = 3;
+    uint256 public constant BLACKLISTING = 7;
+    uint256 public constant SALT = 11;
+
+    /// @notice How many accounts, the first ones, have a key and so can sign a permit.
+    uint256 public constant KEYS = 3;
+
+    /// @notice What becomes of a permit. There is no allowance beside it.
+    enum Permit {
+        Good,
+        Overtaken,
+        OfAnotherAmount,
+        OfAnotherKey,
+        Expired,
+        UsedBefore
+    }
+
     ISaltPay private immutable saltPay;
+    Vm.Wallet[KEYS] private wallets;
 
     /// @notice All accounts that may hold anything, except SaltPay.
-    address[] public accounts;
+    address[] private accounts;
 
     /// @notice The native coin as the zero address, then the tokens.
-    address[] public assets;
+    address[] private assets;
 
     /// @notice How many payments the events have told of.
     uint256 public payments;
@@ -38,13 +69,19 @@ contract SaltPayHandler is CommonBase, StdUtils {
     /// @notice What the events say that an account was paid, less what it paid.
     mapping(address asset => mapping(address account => int256 amount)) public net;
 
+    /// @notice How many payments were made by each kind of permit.
+    mapping(Permit kind => uint256 count) public paymentsBy;
+
     constructor(ISaltPay saltPay_) {
         saltPay = saltPay_;
 
-        address collector = address(uint160(uint256(keccak256("collector"))));
-        accounts.push(address(uint160(uint256(keccak256("first")))));
-        accounts.push(address(uint160(uint256(keccak256("second")))));
-        accounts.push(collector);
+        wallets[0] = vm.createWallet("first");
+        wallets[1] = vm.createWallet("second");
+        wallets[2] = vm.createWallet("collector");
+        address collector = wallets[2].addr;
+        for (uint256 i = 0; i < KEYS; ++i) {
+            accounts.push(wallets[i].addr);
+        }
         accounts.push(address(new WalletReceiver()));
         accounts.push(address(new RefusingReceiver()));
         accounts.push(address(new ReturnBombReceiver(false)));
@@ -60,13 +97,19 @@ contract SaltPayHandler is CommonBase, StdUtils {
         assets.push(address(new ReentrantToken(saltPay_, keccak256("counted twice"))));
         // What the reentrant token pays with when it pays again.
         accounts.push(assets[assets.length - 1]);
+        assets.push(address(new BlacklistingToken()));
+        assets.push(address(new RevertingToken()));
+        assets.push(address(new NoReturnToken()));
+        assets.push(address(new PermitRefusingToken()));
+        // The one that takes permits.
+        assets.push(address(newSalt(address(this), accounts.length * FUNDS)));
 
         for (uint256 i = 0; i < accounts.length; ++i) {
             vm.deal(accounts[i], FUNDS);
             for (uint256 j = 1; j < assets.length; ++j) {
-                PlainToken(assets[j]).mint(accounts[i], FUNDS);
-                vm.prank(accounts[i]);
-                PlainToken(assets[j]).approve(address(saltPay_), type(uint256).max);
+                if (j == SALT) require(Salt(assets[j]).transfer(accounts[i], FUNDS));
+                else PlainToken(assets[j]).mint(accounts[i], FUNDS);
+                approve(accounts[i], assets[j], type(uint256).max);
             }
         }
     }
@@ -88,7 +131,7 @@ contract SaltPayHandler is CommonBase, StdUtils {
         (address payer, address payee) = (accountOf(from), accountOf(to));
         address asset = assets[bound(which, 1, assets.length - 1)];
         amount = bound(amount, 0, 2 * FUNDS);
-        if (asset == assets[3]) RebasingToken(asset).setRebase(bound(rebase, -1, 1));
+        if (asset == assets[REBASING]) RebasingToken(asset).setRebase(bound(rebase, -1, 1));
 
         vm.recordLogs();
         vm.prank(payer);
@@ -97,7 +140,7 @@ contract SaltPayHandler is CommonBase, StdUtils {
         } catch {}
     }
 
-    /// @dev No token here takes a permit, so it is the allowance that pays.
+    /// @dev Nobody signed: it is the allowance that pays, whether the token knows permits, refuses them, or neither.
     function payWithPermit(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount) external {
         (address payer, address payee) = (accountOf(from), accountOf(to));
         address asset = assets[bound(which, 1, assets.length - 1)];
@@ -108,6 +151,34 @@ contract SaltPayHandler is CommonBase, StdUtils {
         try saltPay.payWithPermit(paymentReference, payee, asset, amount, 0, 27, 0, 0) {
             readPayments();
         } catch {}
+    }
+
+    /// @dev The permit alone can pay, so whether it does is known beforehand.
+    function payBySignature(uint256 from, uint256 to, bytes32 paymentReference, uint256 amount, uint256 kind) external {
+        Vm.Wallet memory payer = wallets[bound(from, 0, KEYS - 1)];
+        address payee = accountOf(to);
+        Salt token = Salt(assets[SALT]);
+        amount = bound(amount, 0, token.balanceOf(payer.addr) + 1);
+        Permit permit = Permit(bound(kind, 0, uint256(type(Permit).max)));
+        bytes memory call = signed(payer, payee, paymentReference, amount, permit);
+        bool payable_ = paymentReference != 0 && payee != payer.addr && amount != 0
+            && amount <= token.balanceOf(payer.addr) && (permit == Permit.Good || permit == Permit.Overtaken);
+
+        vm.recordLogs();
+        vm.prank(payer.addr);
+        (bool paid,) = address(saltPay).call(call);
+        require(paid == payable_, paid ? "a bad permit paid" : "a good permit did not pay");
+        if (paid) {
+            ++paymentsBy[permit];
+            readPayments();
+            require(token.allowance(payer.addr, address(saltPay)) == 0, "a permit left an allowance");
+        }
+        approve(payer.addr, address(token), type(uint256).max);
+    }
+
+    /// @dev From now on, or no longer.
+    function blacklist(uint256 who, bool listed) external {
+        BlacklistingToken(assets[BLACKLISTING]).setBlacklisted(accountOf(who), listed);
     }
 
     /// @dev Up to four orders, mixed, mostly with the right value.
@@ -145,12 +216,39 @@ contract SaltPayHandler is CommonBase, StdUtils {
         require(!accepted, "SaltPay accepted what is no payment");
     }
 
-    function accountCount() external view returns (uint256) {
-        return accounts.length;
+    function allAccounts() external view returns (address[] memory) {
+        return accounts;
     }
 
-    function assetCount() external view returns (uint256) {
-        return assets.length;
+    function allAssets() external view returns (address[] memory) {
+        return assets;
+    }
+
+    /// @dev The payment with a permit of some kind, and no allowance beside it.
+    function signed(Vm.Wallet memory payer, address payee, bytes32 paymentReference, uint256 amount, Permit kind)
+        private
+        returns (bytes memory)
+    {
+        Salt token = Salt(assets[SALT]);
+        approve(payer.addr, address(token), 0);
+        uint256 deadline = kind == Permit.Expired ? vm.getBlockTimestamp() - 1 : vm.getBlockTimestamp();
+        bytes32 digest = DepositSignatures.permitDigest(
+            token, payer.addr, address(saltPay), kind == Permit.OfAnotherAmount ? amount + 1 : amount, deadline
+        );
+        uint256 key = kind == Permit.OfAnotherKey ? uint256(keccak256("nobody's")) : payer.privateKey;
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
+        // Whoever sees the permit can submit it. One whose allowance is gone again is of no more use.
+        if (kind == Permit.Overtaken || kind == Permit.UsedBefore) {
+            token.permit(payer.addr, address(saltPay), amount, deadline, v, r, s);
+        }
+        if (kind == Permit.UsedBefore) approve(payer.addr, address(token), 0);
+        return
+            abi.encodeCall(saltPay.payWithPermit, (paymentReference, payee, address(token), amount, deadline, v, r, s));
+    }
+
+    function approve(address owner, address asset, uint256 amount) private {
+        vm.prank(owner);
+        IApproving(asset).approve(address(saltPay), amount);
     }
 
     function isFunction(bytes calldata data) private pure returns (bool) {
@@ -167,10 +265,20 @@ contract SaltPayHandler is CommonBase, StdUtils {
         for (uint256 i = 0; i < logs.length; ++i) {
             if (logs[i].emitter != address(saltPay)) continue;
             (address asset, uint256 amount) = abi.decode(logs[i].data, (address, uint256));
-            net[asset][address(uint160(uint256(logs[i].topics[2])))] -= amount.toInt256();
-            net[asset][address(uint160(uint256(logs[i].topics[3])))] += amount.toInt256();
+            address payer = address(uint160(uint256(logs[i].topics[2])));
+            address payee = address(uint160(uint256(logs[i].topics[3])));
+            if (asset == assets[BLACKLISTING]) requireUnlisted(payer, payee);
+            net[asset][payer] -= amount.toInt256();
+            net[asset][payee] += amount.toInt256();
             ++payments;
         }
+    }
+
+    function requireUnlisted(address payer, address payee) private view {
+        BlacklistingToken token = BlacklistingToken(assets[BLACKLISTING]);
+        require(
+            !token.blacklisted(payer) && !token.blacklisted(payee), "an account paid or was paid that is blacklisted"
+        );
     }
 
     function accountOf(uint256 index) private view returns (address) {

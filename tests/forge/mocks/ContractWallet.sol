@@ -23,7 +23,6 @@ contract ContractWallet is IERC1271 {
     }
 
     function isValidSignature(bytes32 hash, bytes calldata signature) external view returns (bytes4) {
-        // slither-disable-next-line unused-return
         (address signer,,) = ECDSA.tryRecover(hash, signature);
         return !closed && signer == owner ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }

@@ -14,6 +14,11 @@ contract NoReturnToken {
         allowance[msg.sender][spender] = amount;
     }
 
+    function transfer(address to, uint256 amount) external {
+        balanceOf[msg.sender] -= amount;
+        balanceOf[to] += amount;
+    }
+
     function transferFrom(address from, address to, uint256 amount) external {
         allowance[from][msg.sender] -= amount;
         balanceOf[from] -= amount;

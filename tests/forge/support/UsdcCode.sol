@@ -45,6 +45,15 @@ interface IUsdc is IERC20 {
         bytes32 nonce,
         bytes calldata signature
     ) external;
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        bytes calldata signature
+    ) external;
 }
 
 /// @title UsdcCode
