@@ -67,6 +67,10 @@ endef
 curl:
 	$(call need,curl)
 
+.PHONY: caddy
+caddy: ## Install Caddy and Python, for a paid path before a file server
+	$(call need,caddy curl python3)
+
 .PHONY: proxies
 proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HAProxy)
 	$(call need,caddy nginx haproxy python3)

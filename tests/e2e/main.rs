@@ -35,6 +35,7 @@ mod secrets;
 mod sources;
 mod vouchers;
 mod waiting;
+mod walk;
 mod ways;
 
 /// The command under test.
