@@ -27,6 +27,7 @@ mod openapi;
 mod paid;
 mod policy;
 mod proxies;
+mod proxy_certificates;
 mod proxy_headers;
 mod refusals;
 mod reorganization;
