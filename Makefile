@@ -67,9 +67,13 @@ endef
 curl:
 	$(call need,curl)
 
+.PHONY: caddy
+caddy: ## Install Caddy and Python, for a paid path before a file server
+	$(call need,caddy curl python3)
+
 .PHONY: proxies
 proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HAProxy)
-	$(call need,caddy nginx haproxy python3)
+	$(call need,caddy nginx haproxy python3 openssl)
 
 .PHONY: test-rust
 test-rust: contracts proxies ## Test the crates, and the whole stack on a real anvil

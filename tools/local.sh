@@ -4,6 +4,9 @@
 #   tools/local.sh demo   one paid request, shown step by step; then everything is stopped
 #   tools/local.sh up     the same set-up on fixed ports, until Ctrl-C
 #
+# LOCAL_PORTS has other ports for `up`: of the chain, the verifier, the gateway, and those that the printed commands name
+# for a file server and Caddy. LOCAL_HOME is another folder for logs and data, below target.
+#
 # The keys are anvil's public ones: they are known to everybody and hold nothing anywhere else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,7 +29,7 @@ payer_key=0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d
 payee=0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
 
 if [ "$mode" = up ]; then
-	ports=(8545 4020 4021)
+	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080}"
 else
 	# Three ports that are free now, so that a demonstration disturbs nothing.
 	mapfile -t ports < <(node -e '
@@ -37,8 +40,8 @@ rpc=http://127.0.0.1:${ports[0]}
 verifier=http://127.0.0.1:${ports[1]}
 gateway=http://127.0.0.1:${ports[2]}
 
-home=target/local/$mode
-rm -rf "$home"
+home=${LOCAL_HOME:-target/local/$mode}
+[ -n "${LOCAL_HOME:-}" ] || rm -rf "$home"
 mkdir -p "$home"
 
 pids=()
@@ -100,6 +103,17 @@ listen = "127.0.0.1:${ports[1]}"
 chain = "local"
 payee = "$payee"
 
+# What a proxy asks before it serves; see docs/proxy.md.
+[[forward_auth.routes]]
+path = "/paid/*"
+methods = ["GET", "HEAD"]
+price = "0.001 SALT"
+description = "a file"
+
+[[forward_auth.routes]]
+path = "/free/*"
+price = "0"
+
 [gateway]
 listen = "127.0.0.1:${ports[2]}"
 
@@ -131,6 +145,24 @@ Ready. In another terminal:
     target/debug/salt402 pay $url --network local --rpc $rpc --max '0.01 SALT' --data '$body'
 
   target/debug/salt402 status --url $verifier
+
+A paid path before any HTTP server, here a file server behind Caddy (\`make caddy\` installs it on Debian and Ubuntu):
+
+  mkdir -p target/files/paid target/files/free
+  echo 'a paid file' >target/files/paid/file.txt
+  echo 'a free file' >target/files/free/file.txt
+  python3 -m http.server --bind 127.0.0.1 --directory target/files ${ports[3]}
+
+in the next terminal
+
+  SALT402=127.0.0.1:${ports[1]} BACKEND=127.0.0.1:${ports[3]} PORT=${ports[4]} caddy run --adapter caddyfile --config docs/proxies/Caddyfile
+
+and in one more
+
+  curl -i http://127.0.0.1:${ports[4]}/free/file.txt
+  curl -i http://127.0.0.1:${ports[4]}/paid/file.txt
+  export SALT402_KEY=$payer_key
+  target/debug/salt402 pay http://127.0.0.1:${ports[4]}/paid/file.txt --network local --rpc $rpc --max '0.01 SALT'
 
 Logs and database are in $home. Ctrl-C stops everything.
 TEXT

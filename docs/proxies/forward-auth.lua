@@ -1,4 +1,41 @@
--- Asks salt402 whether a request may pass, and leaves its answer in variables of the transaction.
+-- Asks salt402 whether a request may pass. What it refuses is answered here; of what may pass, who paid is left in
+-- variables of the transaction. Only txn.payment_status = 200 means that it may pass.
+
+-- Sent on to salt402, and on to the client.
+local SHOWN = { "x-payment-proof", "x-payment-quote", "x-payment-binding" }
+local TOLD = { "content-type", "x-payment-details", "x-payment-code", "retry-after" }
+local NO_ANSWER = '{"type":"urn:salt402:problem:verifier_unavailable","title":"Payments cannot be verified now",'
+	.. '"status":503,"code":"verifier_unavailable","detail":"the proxy got no answer from salt402: try again later"}'
+
+local function first(answer, name)
+	local values = answer.headers and answer.headers[name]
+	return values and values[0]
+end
+
+-- The answer to a request that may not pass: a refusal as it is, and anything else as 503.
+local function refuse(txn, answer)
+	local status = answer.status or 0
+	local reply = txn:reply()
+	local refused = status >= 400 and status <= 499
+	-- Where nobody listens, HAProxy's client answers 503 itself, as HTML.
+	local problem = status >= 500 and first(answer, "content-type") == "application/problem+json"
+	reply:set_status(refused and status or 503)
+	if refused or problem then
+		for _, name in ipairs(TOLD) do
+			local value = first(answer, name)
+			if value then reply:add_header(name, value) end
+		end
+		reply:set_body(answer.body or "")
+	else
+		reply:add_header("content-type", "application/problem+json")
+		reply:add_header("x-payment-code", "verifier_unavailable")
+		reply:set_body(NO_ANSWER)
+	end
+	reply:add_header("cache-control", "no-store, private")
+	reply:add_header("vary", "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding")
+	txn:done(reply)
+end
+
 core.register_action("forward_auth", { "http-req" }, function(txn, address)
 	local sent = txn.http:req_get_headers()
 	local headers = {
@@ -7,7 +44,7 @@ core.register_action("forward_auth", { "http-req" }, function(txn, address)
 		["x-forwarded-for"] = { txn.sf:src() },
 	}
 	-- A header that came twice is sent on twice, and refused: it has two readings.
-	for _, name in ipairs({ "x-payment-proof", "x-payment-quote", "x-payment-binding" }) do
+	for _, name in ipairs(SHOWN) do
 		if sent[name] then
 			local values = {}
 			for _, value in pairs(sent[name]) do values[#values + 1] = value end
@@ -19,15 +56,11 @@ core.register_action("forward_auth", { "http-req" }, function(txn, address)
 		headers = headers,
 		timeout = 60000,
 	})
-	local function first(name)
-		local values = answer.headers and answer.headers[name]
-		return values and values[0] or ""
+	if answer.status ~= 200 then return refuse(txn, answer) end
+	-- What is free was paid by nobody: the variables stay unset.
+	for _, what in ipairs({ "payer", "id", "amount" }) do
+		local value = first(answer, "x-payment-" .. what)
+		if value then txn:set_var("txn.payment_" .. what, value) end
 	end
-	txn:set_var("txn.payment_status", answer.status or 0)
-	txn:set_var("txn.payment_body", answer.body or "")
-	txn:set_var("txn.payment_type", first("content-type"))
-	txn:set_var("txn.payment_details", first("x-payment-details"))
-	txn:set_var("txn.payment_code", first("x-payment-code"))
-	txn:set_var("txn.payment_retry", first("retry-after"))
-	txn:set_var("txn.payment_payer", first("x-payment-payer"))
+	txn:set_var("txn.payment_status", answer.status)
 end, 1)

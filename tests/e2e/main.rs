@@ -28,6 +28,8 @@ mod openapi;
 mod paid;
 mod policy;
 mod proxies;
+mod proxy_certificates;
+mod proxy_headers;
 mod refusals;
 mod reorganization;
 mod roles;
@@ -35,6 +37,7 @@ mod secrets;
 mod sources;
 mod vouchers;
 mod waiting;
+mod walk;
 mod ways;
 
 /// The command under test.

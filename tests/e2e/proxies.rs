@@ -10,7 +10,7 @@ use salt402_tests::{Stack, StackOptions, payment_details, root};
 
 use crate::SALT402;
 
-fn priced() -> StackOptions {
+pub(crate) fn priced() -> StackOptions {
     let sections = r#"
 [forward_auth]
 wait_ms = 5000
@@ -29,7 +29,7 @@ description = "a file"
 }
 
 /// A process that is ended with its test.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -43,7 +43,7 @@ impl Drop for Running {
     }
 }
 
-fn start(command: &mut Command) -> Running {
+pub(crate) fn start(command: &mut Command) -> Running {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     Running(child.unwrap_or_else(|error| panic!("{name}: {error}; run `make proxies`")))
@@ -127,57 +127,77 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     assert_eq!(files.served(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn caddy_asks_before_it_serves() {
+/// A proxy that asks, and where.
+pub(crate) struct Proxy {
+    pub(crate) base: String,
+    _process: Running,
+}
+
+impl Proxy {
+    fn start(port: u16, command: &mut Command) -> Self {
+        Self { base: format!("http://127.0.0.1:{port}"), _process: start(command) }
+    }
+}
+
+/// Caddy with the documented configuration, which asks at `salt402` before it hands on to `backend`.
+pub(crate) fn caddy(folder: &Path, salt402: &str, backend: u16) -> Proxy {
+    let port = salt402_tests::free_port();
+    let config = root().join("docs/proxies/Caddyfile");
+    let mut command = Command::new("caddy");
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+    command.env("PORT", port.to_string()).env("SALT402", salt402.trim_start_matches("http://"));
+    command.env("BACKEND", format!("127.0.0.1:{backend}"));
+    for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        command.env(home, folder);
+    }
+    Proxy::start(port, &mut command)
+}
+
+/// nginx, likewise.
+pub(crate) fn nginx(folder: &Path, salt402: &str, backend: u16) -> Proxy {
+    let port = salt402_tests::free_port();
+    let text = std::fs::read_to_string(root().join("docs/proxies/nginx.conf")).unwrap();
+    let text = text
+        .replace("@HOME@", &folder.display().to_string())
+        .replace("@PORT@", &port.to_string())
+        .replace("@SALT402@", salt402.trim_start_matches("http://"))
+        .replace("@BACKEND@", &format!("127.0.0.1:{backend}"));
+    let config = folder.join("nginx.conf");
+    std::fs::write(&config, text).unwrap();
+    Proxy::start(port, Command::new("nginx").arg("-p").arg(folder).arg("-c").arg(&config))
+}
+
+/// HAProxy, likewise.
+pub(crate) fn haproxy(_folder: &Path, salt402: &str, backend: u16) -> Proxy {
+    let port = salt402_tests::free_port();
+    let mut command = Command::new("haproxy");
+    command.arg("-f").arg(root().join("docs/proxies/haproxy.cfg"));
+    command.env("HOME_DIR", root().join("docs/proxies")).env("PORT", port.to_string());
+    command.env("SALT402", salt402.trim_start_matches("http://"));
+    command.env("BACKEND", format!("127.0.0.1:{backend}"));
+    Proxy::start(port, &mut command)
+}
+
+async fn asks_before_it_serves(proxy: fn(&Path, &str, u16) -> Proxy) {
     let mut stack = Stack::start_with(SALT402, priced()).await;
     let files = Files::start(stack.folder());
-    let port = salt402_tests::free_port();
-    let _caddy = start(
-        Command::new("caddy")
-            .args(["run", "--adapter", "caddyfile", "--config"])
-            .arg(root().join("docs/proxies/Caddyfile"))
-            .env("PORT", port.to_string())
-            .env("SALT402", stack.verifier.trim_start_matches("http://"))
-            .env("BACKEND", format!("127.0.0.1:{}", files.port))
-            .env("HOME", stack.folder())
-            .env("XDG_DATA_HOME", stack.folder())
-            .env("XDG_CONFIG_HOME", stack.folder()),
-    );
-    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+    let proxy = proxy(stack.folder(), &stack.verifier, files.port);
+    pays_its_way(&mut stack, &proxy.base, &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_asks_before_it_serves() {
+    asks_before_it_serves(caddy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_asks_before_it_serves() {
-    let mut stack = Stack::start_with(SALT402, priced()).await;
-    let files = Files::start(stack.folder());
-    let port = salt402_tests::free_port();
-    let text = std::fs::read_to_string(root().join("docs/proxies/nginx.conf")).unwrap();
-    let text = text
-        .replace("@HOME@", &stack.folder().display().to_string())
-        .replace("@PORT@", &port.to_string())
-        .replace("@SALT402@", stack.verifier.trim_start_matches("http://"))
-        .replace("@BACKEND@", &format!("127.0.0.1:{}", files.port));
-    let config = stack.folder().join("nginx.conf");
-    std::fs::write(&config, text).unwrap();
-    let _nginx = start(Command::new("nginx").arg("-p").arg(stack.folder()).arg("-c").arg(&config));
-    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+    asks_before_it_serves(nginx).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn haproxy_asks_before_it_serves() {
-    let mut stack = Stack::start_with(SALT402, priced()).await;
-    let files = Files::start(stack.folder());
-    let port = salt402_tests::free_port();
-    let _haproxy = start(
-        Command::new("haproxy")
-            .arg("-f")
-            .arg(root().join("docs/proxies/haproxy.cfg"))
-            .env("HOME_DIR", root().join("docs/proxies"))
-            .env("PORT", port.to_string())
-            .env("SALT402", stack.verifier.trim_start_matches("http://"))
-            .env("BACKEND", format!("127.0.0.1:{}", files.port)),
-    );
-    pays_its_way(&mut stack, &format!("http://127.0.0.1:{port}"), &files).await;
+    asks_before_it_serves(haproxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,43 @@
 //! The documented ways to ask, as they are documented.
 
-use salt402_tests::{Stack, StackOptions, root};
+use salt402_tests::{Stack, StackOptions, payment_details, root};
 use serde_json::Value;
 
 use crate::SALT402;
+
+/// The example itself; its `main` has fixed addresses and is only compiled.
+#[allow(dead_code, reason = "main is not called")]
+#[path = "../../verifier/examples/paid_axum.rs"]
+mod paid_axum;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_a_paid_axum_service_is_paid() {
+    let page = std::fs::read_to_string(root().join("docs/proxy.md")).unwrap();
+    let shown = page.split_once("```rust\n").unwrap().1.split_once("```").unwrap().0;
+    assert_eq!(
+        shown,
+        include_str!("../../verifier/examples/paid_axum.rs"),
+        "the page shows the example whole"
+    );
+
+    let stack = Stack::start(SALT402).await;
+    let app = paid_axum::app(&stack.verifier).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/ask", listener.local_addr().unwrap());
+    let service = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let ask = async |proof: &[(&str, &str)]| stack.post(&url, &"why?".into(), proof).await;
+    let unpaid = ask(&[]).await;
+    assert_eq!(unpaid.status, reqwest::StatusCode::PAYMENT_REQUIRED);
+    let details = payment_details(&unpaid);
+    assert_eq!(details.amount.to_string(), "1000000000000000");
+    let proof = stack.payer().pay(&details).await.to_string();
+    let paid = ask(&[("x-payment-proof", &proof)]).await;
+    assert_eq!(paid.status, reqwest::StatusCode::OK, "{}", paid.body);
+    assert_eq!(paid.body, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8 asked: \"why?\"\n");
+    let again = ask(&[("x-payment-proof", &proof)]).await;
+    assert_eq!((again.status.as_u16(), again.code().as_str()), (402, "already_claimed"));
+    service.abort();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_ask_by_port_and_by_socket() {

@@ -24,6 +24,18 @@ pub enum Desk {
     There(RemoteVerifier),
 }
 
+impl From<Verifier> for Desk {
+    fn from(verifier: Verifier) -> Self {
+        Self::Here(verifier)
+    }
+}
+
+impl From<RemoteVerifier> for Desk {
+    fn from(verifier: RemoteVerifier) -> Self {
+        Self::There(verifier)
+    }
+}
+
 impl Desk {
     /// Asks for a quote.
     pub async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {

@@ -16,6 +16,9 @@ use super::offer;
 use super::presented::Presented;
 use crate::Desk;
 
+/// How long a proof may wait for its payment unless [`Door::wait`] says otherwise.
+const WAIT: Duration = Duration::from_secs(10);
+
 /// What every request behind a door is paid with.
 #[derive(Clone)]
 pub struct Door {
@@ -84,6 +87,20 @@ pub enum Passage {
 }
 
 impl Door {
+    /// A door that is paid in the native coin, where a proof may wait ten seconds for its payment. `claimant` is the name
+    /// under which payments are claimed: another for each service, and the same after a restart.
+    pub fn new(desk: impl Into<Desk>, chain: ChainId, payee: Address, claimant: impl Into<String>) -> Self {
+        Self {
+            desk: desk.into(),
+            chain,
+            payee,
+            asset: Asset::Native,
+            token_names: None,
+            wait: WAIT,
+            claimant: claimant.into(),
+        }
+    }
+
     /// Lets a request through, or says how to pay for it. A payment is used up, on disk, before this returns.
     pub async fn pass(&self, order: &Order, presented: &Presented) -> Result<Passage, Problem> {
         let Some(proof) = presented.proof else {

@@ -1,9 +1,7 @@
 //! A tower layer that makes any axum service a paid one.
 //!
-//! ```ignore
-//! let app = axum::Router::new()
-//!     .route("/ask", axum::routing::post(handler))
-//!     .layer(PaidLayer::new(door, tariff));
+//! ```no_run
+#![doc = include_str!("../../examples/paid_axum.rs")]
 //! ```
 
 use std::convert::Infallible;

@@ -29,7 +29,20 @@ pub struct Rule {
     pub uses: u32,
 }
 
+impl Tariff {
+    /// These rules, and what none of them matches is refused.
+    pub fn new(rules: impl Into<Vec<Rule>>) -> Self {
+        Self { rules: rules.into(), others_pass: false }
+    }
+}
+
 impl Rule {
+    /// A price in base units for each request of a path, whatever its method.
+    pub fn new(path: impl Into<String>, amount: Amount, description: impl Into<String>) -> Self {
+        let (path, description) = (path.into(), description.into());
+        Self { path, methods: Vec::new(), amount, description, uses: 1 }
+    }
+
     fn matches(&self, method: &str, path: &str) -> bool {
         let path_matches = match self.path.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),

@@ -1,0 +1,130 @@
+//! A verifier for other machines, behind Caddy that asks callers for certificates; and configurations of proxies that are
+//! not run here.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use salt402_tests::{Stack, free_port, root};
+use serde_json::{Value, json};
+
+use crate::SALT402;
+use crate::proxies::start;
+
+/// Makes an authority `<name>-ca`, and a key and a certificate of it for `<name>`.
+fn certificate(folder: &Path, name: &str) {
+    let commands = r#"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=authority of $0" \
+            -keyout "$0-ca.key" -out "$0-ca.pem"
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$0" -keyout "$0.key" -out "$0.csr"
+        openssl x509 -req -days 2 -in "$0.csr" -CA "$0-ca.pem" -CAkey "$0-ca.key" -CAcreateserial -out "$0.pem" \
+            -extfile <(echo "subjectAltName=DNS:localhost")
+    "#;
+    let made = Command::new("bash").args(["-ec", commands, name]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caddy_lets_only_callers_with_a_certificate_reach_the_verifier() {
+    let stack = Stack::start(SALT402).await;
+    let folder = stack.folder();
+    for name in ["server", "caller", "stranger"] {
+        certificate(folder, name);
+    }
+    let port = free_port();
+    let mut command = Command::new("caddy");
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(root().join("docs/proxies/Caddyfile.mtls"));
+    command.current_dir(folder).env("BIND", "127.0.0.1").env("PORT", port.to_string());
+    command.env("SALT402", stack.verifier.trim_start_matches("http://")).env("CALLERS", "caller-ca.pem");
+    for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        command.env(home, folder);
+    }
+    let _caddy = start(&mut command);
+    let status = |scheme: &str, as_whom: Option<&str>| {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--noproxy", "*", "--cacert", "server-ca.pem"]).current_dir(folder);
+        if let Some(name) = as_whom {
+            curl.args(["--cert", &format!("{name}.pem"), "--key", &format!("{name}.key")]);
+        }
+        let output = curl.arg(format!("{scheme}://localhost:{port}/v1/status")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let give_up = Instant::now() + Duration::from_secs(30);
+    let (_, answer) = loop {
+        let answered = status("https", Some("caller"));
+        if answered.0 {
+            break answered;
+        }
+        assert!(Instant::now() < give_up, "Caddy did not start");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["chains"][0]["chain"], stack.status().await["chains"][0]["chain"]);
+    assert_ne!(answer["chains"][0]["chain"], Value::Null);
+
+    for stranger in [None, Some("stranger")] {
+        let (answered, text) = status("https", stranger);
+        assert!(!answered && text.is_empty(), "{stranger:?} was answered: {text}");
+    }
+    let (_, text) = status("http", Some("caller"));
+    assert!(!text.contains("chains"), "without TLS: {text}");
+    assert!(status("https", Some("caller")).0, "it still answers those it knows");
+}
+
+fn yaml(name: &str) -> Value {
+    let text = std::fs::read_to_string(root().join("docs/proxies").join(name)).unwrap();
+    serde_yaml_ng::from_str(&text).unwrap()
+}
+
+const SHOWN: [&str; 3] = ["x-payment-proof", "x-payment-quote", "x-payment-binding"];
+const TOLD: [&str; 3] = ["x-payment-payer", "x-payment-id", "x-payment-amount"];
+
+#[test]
+fn traefiks_configuration_names_the_headers_in_the_right_order() {
+    let http = &yaml("traefik.yaml")["http"];
+    assert_eq!(http["routers"]["paid"]["middlewares"], json!(["take-away", "ask", "not-stored"]));
+    let ask = &http["middlewares"]["ask"]["forwardAuth"];
+    assert_eq!(ask["trustForwardHeader"], false);
+    let handed_on = ask["authResponseHeaders"].as_array().unwrap();
+    let handed_on: Vec<_> = handed_on.iter().map(|name| name.as_str().unwrap().to_lowercase()).collect();
+    assert_eq!(handed_on, TOLD);
+    let taken = http["middlewares"]["take-away"]["headers"]["customRequestHeaders"].as_object().unwrap();
+    for name in TOLD {
+        let value = taken.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).expect(name).1;
+        assert_eq!(value, "", "an empty value removes");
+    }
+    let set = &http["middlewares"]["not-stored"]["headers"]["customResponseHeaders"];
+    assert_eq!(set["Cache-Control"], "no-store, private");
+}
+
+#[test]
+fn envoys_configuration_shows_what_salt402_needs_and_waits_for_a_block() {
+    let listeners = yaml("envoy.yaml")["static_resources"]["listeners"].take();
+    let manager = &listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let filters = manager["http_filters"].as_array().unwrap();
+    let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
+    let wanted = ["header_mutation", "ext_authz", "router"].map(|name| format!("envoy.filters.http.{name}"));
+    assert_eq!(names, wanted);
+    let removed = &filters[0]["typed_config"]["mutations"]["request_mutations"];
+    assert_eq!(removed, &json!(TOLD.map(|name| json!({ "remove": name }))));
+    let auth = &filters[1]["typed_config"];
+    let patterns = |list: &Value| -> Vec<String> {
+        let patterns = list["patterns"].as_array().unwrap();
+        patterns.iter().map(|pattern| pattern["exact"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(auth["failure_mode_allow"], false);
+    assert_eq!(patterns(&auth["allowed_headers"]), SHOWN);
+    let service = &auth["http_service"];
+    assert_eq!(
+        (&service["path_prefix"], &service["server_uri"]["timeout"]),
+        (&json!("/v1/forward-auth"), &json!("60s"))
+    );
+    let answers = &service["authorization_response"];
+    assert_eq!(patterns(&answers["allowed_upstream_headers"]), TOLD);
+    let refusals = patterns(&answers["allowed_client_headers"]);
+    for name in ["content-type", "x-payment-details", "x-payment-code", "retry-after", "cache-control"] {
+        assert!(refusals.iter().any(|known| known == name), "{name}");
+    }
+}
