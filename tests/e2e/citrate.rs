@@ -90,7 +90,7 @@ async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
+async fn f01_a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
     let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
     let payer = stack.payer();
     let (omitted, merged) = (inference("omitted"), inference("merged"));
