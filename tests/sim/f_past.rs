@@ -375,5 +375,6 @@ fn f25_blocks_that_fill_the_memory_are_asked_for_one_at_a_time() {
         assert!(held <= BUDGET + 8_000 * LOG_BYTES, "{held} bytes were held at once");
         let counts = stage.life.store.counts().await.unwrap();
         assert_eq!(counts.payments[&CHAIN], logs_of((1, 16)) + 7 + 30);
+        assert!(stage.asked.contains(&Ask::Header(At::Latest)));
     });
 }
