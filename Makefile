@@ -60,7 +60,7 @@ define need
 	@missing=$$(for tool in $(1); do command -v $$tool >/dev/null || echo $$tool; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing && $(SUDO) apt-get update -qq && \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/' <<<$$missing); fi
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/; s/\bscript\b/bsdutils/; s/\bprlimit\b/util-linux/' <<<$$missing); fi
 endef
 
 .PHONY: curl
@@ -75,8 +75,12 @@ caddy: ## Install Caddy and Python, for a paid path before a file server
 proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HAProxy)
 	$(call need,caddy nginx haproxy python3 openssl)
 
+.PHONY: terminal
+terminal: ## Install what tests make a terminal with, and limit a process
+	$(call need,script prlimit)
+
 .PHONY: test-rust
-test-rust: contracts proxies ## Test the crates, and the whole stack on a real anvil
+test-rust: contracts proxies terminal ## Test the crates, and the whole stack on a real anvil
 	cargo test --locked --workspace
 
 .PHONY: contracts
@@ -84,10 +88,12 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, and 10,000 simulated histories
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, and 5,000 interleavings of requests and blocks
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=240
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
+	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
+	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

@@ -50,6 +50,7 @@ fn every_fault_is_in_the_table_and_every_test_in_the_table_exists() {
             continue;
         }
         assert!(!guaranteed.is_empty(), "{row}");
+        assert!(!proofs.contains("yet"), "what is not tested yet belongs into TODO.md: {row}");
         let listed: Vec<&str> = proofs.split('`').skip(1).step_by(2).collect();
         for test in &listed {
             assert!(tests.contains(*test), "{test} is no test; {fault}");
@@ -59,7 +60,7 @@ fn every_fault_is_in_the_table_and_every_test_in_the_table_exists() {
         if let Some(number) = number {
             assert!(faults.insert(number), "F{number} twice");
             let own = listed.iter().any(|test| test.starts_with(&format!("f{number:02}_")));
-            assert!(own || proofs.starts_with("none"), "F{number} names no test of its own");
+            assert!(own, "F{number} names no test of its own");
         } else {
             assert!(!listed.is_empty(), "{fault} names no test");
         }

@@ -96,7 +96,7 @@ async fn f16_a_missing_bloom_a_missing_price_and_system_transactions_disturb_not
 }
 
 #[tokio::test]
-async fn f1_whatever_is_left_out_or_changed_is_a_lie() {
+async fn f01_whatever_is_left_out_or_changed_is_a_lie() {
     let left_out = |place: usize| {
         let mut receipts = receipts();
         receipts.remove(place);
@@ -131,7 +131,7 @@ async fn f1_whatever_is_left_out_or_changed_is_a_lie() {
 }
 
 #[tokio::test]
-async fn f3_no_receipts_are_no_answer() {
+async fn f03_no_receipts_are_no_answer() {
     assert_eq!(ask(ROOT, Value::Null).await, Err(NodeError::Behind));
     let with_null = json!([receipts()[0], null]);
     assert!(matches!(ask(ROOT, with_null).await, Err(NodeError::Malformed { .. })));

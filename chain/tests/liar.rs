@@ -137,7 +137,7 @@ async fn an_answer_that_straddles_a_reorganization_is_not_used() {
 }
 
 #[tokio::test]
-async fn no_logs_from_a_node_that_lacks_the_block_are_no_answer() {
+async fn f02_no_logs_from_a_node_that_lacks_the_block_are_no_answer() {
     let fake = with_logs(vec![]).await;
     let node = fake.node(local());
     assert_eq!(node.logs(&QUERY, Span::Block(hash(9))).await, Ok(vec![]));

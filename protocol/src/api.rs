@@ -426,6 +426,10 @@ pub struct ChainStatus {
     pub indexed: Option<u64>,
     /// The node's newest block, as far as known.
     pub head: Option<u64>,
+    /// Seconds since the time of the newest block that is indexed, where the node has newer ones; 0 where it has none. Left
+    /// out where that time is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind_s: Option<u64>,
     /// What its follower is doing: `starting`, `back_filling`, `following`, `failing` or `halted`; left out where the
     /// follower is in another process and has not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -435,11 +439,17 @@ pub struct ChainStatus {
     pub reorganizations: Option<u64>,
     /// Payments on the chain, in the index.
     pub payments: u64,
+    /// Incidents of it that are open.
+    #[serde(default)]
+    pub open_incidents: u64,
     /// Whether it is followed and current.
     pub ready: bool,
     /// If not, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What was read for each contract that is followed, up to the newest block that is indexed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered: Vec<CoveredBlocks>,
     /// What of the past was not read yet: of contracts that were added to an index that had begun. A payment there is not
     /// known, and is no less a payment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -450,6 +460,20 @@ pub struct ChainStatus {
     /// The nodes that are asked, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,
+}
+
+/// Blocks that were read for a contract that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CoveredBlocks {
+    /// The contract.
+    #[serde(with = "crate::asset::checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Address))]
+    pub contract: Address,
+    /// The first.
+    pub from_block: u64,
+    /// The last.
+    pub to_block: u64,
 }
 
 /// Blocks that were not read yet for a contract that is followed.

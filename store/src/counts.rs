@@ -12,8 +12,10 @@ use crate::{Store, StoreError};
 pub struct Counts {
     /// Payments claimed so far, on all chains.
     pub claims: u64,
-    /// Incidents that are open.
+    /// Incidents that are open, on all chains.
     pub open_incidents: u64,
+    /// Incidents that are open, of each pinned chain.
+    pub open_incidents_of: BTreeMap<ChainId, u64>,
     /// Payments on each pinned chain.
     pub payments: BTreeMap<ChainId, u64>,
     /// Logs of followed contracts that did not decode, so far, on all chains.
@@ -26,7 +28,8 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
             "SELECT chain_id, payments, claims, undecoded,
-                    (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS open_incidents
+                    (SELECT COUNT(*) FROM incidents i
+                     WHERE i.chain_id = chains.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
              FROM chains",
         )
         .fetch_all(reader.connection()?)
@@ -36,7 +39,10 @@ impl Store {
             counts.payments.insert(row.chain("chain_id")?, row.number("payments")?);
             counts.undecoded += row.number("undecoded")?;
             counts.claims += row.number("claims")?;
-            counts.open_incidents = row.number("open_incidents")?;
+            // An incident is of a chain that is pinned, so none is left out of the sum.
+            let open = row.number("open_incidents")?;
+            counts.open_incidents += open;
+            counts.open_incidents_of.insert(row.chain("chain_id")?, open);
         }
         Ok(counts)
     }

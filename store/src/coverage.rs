@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use salt402_protocol::{Address, B256, ChainId};
+use sqlx::SqliteConnection;
 
 use crate::bulk::{insert_payments, insert_undecoded};
 use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
@@ -47,6 +48,24 @@ pub struct Coverage {
     pub unread: Vec<Stretch>,
 }
 
+impl Coverage {
+    /// What was read for it up to the index's newest block, ascending.
+    pub fn covered(&self, indexed: Option<u64>) -> Vec<Stretch> {
+        let Some(last) = indexed else { return Vec::new() };
+        let mut covered = Vec::new();
+        let mut next = self.start_block;
+        for Stretch { from, to } in &self.unread {
+            if *from > next {
+                covered.push(Stretch { from: next, to: (from - 1).min(last) });
+            }
+            next = next.max(to.saturating_add(1));
+        }
+        covered.push(Stretch { from: next, to: last });
+        covered.retain(|stretch| stretch.from <= stretch.to);
+        covered
+    }
+}
+
 /// A stretch of the past of one contract, to be stored with the fact that it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
@@ -84,35 +103,8 @@ impl Store {
     /// How much was read of each contract that is followed.
     pub async fn coverage(&self, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
         let mut reader = self.reader().await?;
-        // One statement, and so one moment.
-        let rows = sqlx::query(
-            "SELECT s.contract, s.question, s.start_block, s.live_from, k.cursor_number, c.from_block, c.to_block
-             FROM sources s JOIN chains k ON k.chain_id = s.chain_id
-             LEFT JOIN covered c
-                    ON c.chain_id = s.chain_id AND c.contract = s.contract AND c.question = s.question
-             WHERE s.chain_id = $1
-             ORDER BY s.contract, s.question, c.from_block",
-        )
-        .bind(chain_id(chain))
-        .fetch_all(reader.connection()?)
-        .await?;
-        let mut known: BTreeMap<SourceKey, (u64, u64, Option<u64>, Vec<Stretch>)> = BTreeMap::new();
-        for row in &rows {
-            let key = SourceKey { contract: row.address("contract")?, question: row.hash("question")? };
-            let bounds =
-                (row.number("start_block")?, row.number("live_from")?, row.maybe_number("cursor_number")?);
-            let entry = known.entry(key).or_insert((bounds.0, bounds.1, bounds.2, Vec::new()));
-            let stretch = row.maybe_number("from_block")?.zip(row.maybe_number("to_block")?);
-            entry.3.extend(stretch.map(|(from, to)| Stretch { from, to }));
-        }
-        let told = known.into_iter().map(|(source, (start_block, live_from, cursor, covered))| Coverage {
-            source,
-            start_block,
-            unread: unread(start_block, live_from, cursor, &covered),
-        });
-        Ok(told.collect())
+        of_chain(reader.connection()?, chain).await
     }
-
     /// Stores a stretch of the past of a contract: its payments, and that it was read. The cursor stays where it is.
     ///
     /// # Errors
@@ -121,6 +113,40 @@ impl Store {
         past.check()?;
         send_step(self.jobs(), past).await
     }
+}
+
+/// How much was read of each contract of a chain that is followed.
+pub(crate) async fn of_chain(
+    connection: &mut SqliteConnection,
+    chain: ChainId,
+) -> Result<Vec<Coverage>, StoreError> {
+    // One statement, and so one moment.
+    let rows = sqlx::query(
+        "SELECT s.contract, s.question, s.start_block, s.live_from, k.cursor_number, c.from_block, c.to_block
+         FROM sources s JOIN chains k ON k.chain_id = s.chain_id
+         LEFT JOIN covered c
+                ON c.chain_id = s.chain_id AND c.contract = s.contract AND c.question = s.question
+         WHERE s.chain_id = $1
+         ORDER BY s.contract, s.question, c.from_block",
+    )
+    .bind(chain_id(chain))
+    .fetch_all(connection)
+    .await?;
+    let mut known: BTreeMap<SourceKey, (u64, u64, Option<u64>, Vec<Stretch>)> = BTreeMap::new();
+    for row in &rows {
+        let key = SourceKey { contract: row.address("contract")?, question: row.hash("question")? };
+        let bounds =
+            (row.number("start_block")?, row.number("live_from")?, row.maybe_number("cursor_number")?);
+        let entry = known.entry(key).or_insert((bounds.0, bounds.1, bounds.2, Vec::new()));
+        let stretch = row.maybe_number("from_block")?.zip(row.maybe_number("to_block")?);
+        entry.3.extend(stretch.map(|(from, to)| Stretch { from, to }));
+    }
+    let told = known.into_iter().map(|(source, (start_block, live_from, cursor, covered))| Coverage {
+        source,
+        start_block,
+        unread: unread(start_block, live_from, cursor, &covered),
+    });
+    Ok(told.collect())
 }
 
 /// What is not covered of the heights from `start` up to where the index stands; `covered` is ascending.
@@ -427,5 +453,30 @@ mod tests {
         assert_eq!(told(60, 60, 50), stretches(&[]));
         assert_eq!(unread(0, 8, None, &[]), stretches(&[]));
         assert_eq!(unread(0, 8, Some(u64::MAX), &[]), stretches(&[(0, 7)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(from: u64, to: u64) -> Stretch {
+        Stretch { from, to }
+    }
+
+    #[test]
+    fn what_was_read_and_what_was_not_are_all_of_it() {
+        let source = SourceKey { contract: Address::ZERO, question: B256::ZERO };
+        let covered =
+            |unread: Vec<Stretch>, indexed| Coverage { source, start_block: 5, unread }.covered(indexed);
+        assert_eq!(covered(vec![], None), []);
+        assert_eq!(covered(vec![], Some(4)), [], "it begins later");
+        assert_eq!(covered(vec![], Some(9)), [stretch(5, 9)]);
+        assert_eq!(covered(vec![stretch(5, 9)], Some(9)), []);
+        assert_eq!(covered(vec![stretch(5, 6)], Some(9)), [stretch(7, 9)]);
+        assert_eq!(covered(vec![stretch(6, 6), stretch(8, 8)], Some(9)), [5, 7, 9].map(|at| stretch(at, at)));
+        assert_eq!(covered(vec![stretch(7, 9)], Some(9)), [stretch(5, 6)]);
+        // What is unread was seen a moment before the newest block was.
+        assert_eq!(covered(vec![stretch(7, 9)], Some(6)), [stretch(5, 6)]);
     }
 }

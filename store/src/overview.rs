@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::columns::Columns as _;
 use crate::halt::{self, Halt};
-use crate::{StoreError, VoucherTotals, account, open};
+use crate::{Coverage, StoreError, VoucherTotals, account, coverage, open};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Overview {
     pub chains: Vec<ChainOverview>,
     /// Payments claimed so far, on all chains.
     pub claims: u64,
-    /// Incidents that are open.
+    /// Incidents that are open, on all chains.
     pub open_incidents: u64,
 }
 
@@ -29,6 +29,8 @@ pub struct ChainOverview {
     pub chain: ChainId,
     /// The newest block whose payments are stored.
     pub indexed: Option<u64>,
+    /// The time of that block, in seconds since 1970 UTC, if its header is kept.
+    pub indexed_timestamp: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
     /// When the indexer last said anything, in milliseconds since 1970 UTC.
@@ -37,6 +39,10 @@ pub struct ChainOverview {
     pub halt: Option<Halt>,
     /// Payments on the chain.
     pub payments: u64,
+    /// Incidents of it that are open.
+    pub open_incidents: u64,
+    /// How much was read of each contract that is followed.
+    pub coverage: Vec<Coverage>,
     /// What was accepted by vouchers, by asset.
     pub vouchers: Vec<VoucherTotals>,
 }
@@ -59,8 +65,12 @@ impl Overview {
         let rows = sqlx::query(
             "SELECT c.chain_id, c.cursor_number, c.head_number, c.noted_at_ms, c.payments, c.claims,
                     h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash,
-                    (SELECT COUNT(*) FROM incidents WHERE resolved_at_ms IS NULL) AS open_incidents
-             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+                    b.timestamp AS indexed_timestamp,
+                    (SELECT COUNT(*) FROM incidents i
+                     WHERE i.chain_id = c.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
+             FROM chains c LEFT JOIN blocks b
+                    ON b.chain_id = c.chain_id AND b.number = c.cursor_number AND b.canonical
+             LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
              ORDER BY c.chain_id",
         )
         .fetch_all(&mut connection)
@@ -68,14 +78,18 @@ impl Overview {
         let mut overview = Self { chains: Vec::with_capacity(rows.len()), claims: 0, open_incidents: 0 };
         for row in &rows {
             overview.claims += row.number("claims")?;
-            overview.open_incidents = row.number("open_incidents")?;
+            let open_incidents = row.number("open_incidents")?;
+            overview.open_incidents += open_incidents;
             overview.chains.push(ChainOverview {
                 chain: row.chain("chain_id")?,
                 indexed: row.maybe_number("cursor_number")?,
+                indexed_timestamp: row.maybe_number("indexed_timestamp")?,
                 head: row.maybe_number("head_number")?,
                 noted_at_ms: row.maybe_number("noted_at_ms")?,
                 halt: halt::of(row)?,
                 payments: row.number("payments")?,
+                open_incidents,
+                coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?).await?,
                 vouchers: account::totals(&mut connection, row.chain("chain_id")?).await?,
             });
         }

@@ -225,8 +225,13 @@ impl Model {
     }
 }
 
+/// 24, or what `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn accounts_are_right_under_interleavings_and_restarts(moves in prop::collection::vec(any_move(), 1..40)) {

@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use salt402_protocol::B256;
 use salt402_tests::{PAYEE, Stack, StackOptions, inference};
+use serde_json::{Value, json};
 
 use crate::SALT402;
 
@@ -26,6 +27,50 @@ async fn a_paid_request_is_served_beside_citrates_node() {
     let status = format!("{}/v1/status", stack.verifier);
     stack.until(&status, |answer| answer.json()["open_incidents"] == 1).await;
     assert_eq!(stack.upstream.asked(), 1);
+}
+
+/// Polling alone would find nothing within the test's patience.
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_in_citrates_form_are_ticks_and_no_logs_are_subscribed_to() {
+    let chain = "confirmations = 1\n[chains.local.overrides]\npoll_ms = 600000".to_owned();
+    let mut stack =
+        Stack::start_with(SALT402, StackOptions { citrate: true, chain, ..Default::default() }).await;
+    for prompt in ["first", "second", "third"] {
+        let body = inference(prompt);
+        let details = stack.quote(&body).await;
+        let proof = stack.payer().pay(&details).await;
+        stack.indexed(stack.anvil.height().await).await;
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let citrate = stack.citrate.as_ref().unwrap();
+    assert!(citrate.notified() >= 3, "{} heads were notified", citrate.notified());
+    assert_eq!(citrate.subscribed_to_logs(), 0, "they would never come");
+}
+
+/// Its account has what the payment costs, and not what the gas may cost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_gas_the_account_cannot_pay_is_refused_in_citrates_words() {
+    let stack = Stack::start_with(SALT402, beside_citrate(1)).await;
+    let node = stack.citrate.as_ref().unwrap().http();
+    let prepared = {
+        let details = stack.quote(&inference("poor")).await;
+        let payer = stack.payer();
+        let prepared = payer
+            .prepare(details.payment_contract, details.reference, details.recipient, details.amount)
+            .await;
+        let balance = json!([payer.address(), "0x1000"]);
+        stack.anvil.ask("anvil_setBalance", balance).await;
+        prepared
+    };
+    let raw = format!("0x{}", alloy_primitives::hex::encode(&prepared.raw));
+    let ask = json!({ "jsonrpc": "2.0", "id": 7, "method": "eth_sendRawTransaction", "params": [raw] });
+    let refused = stack.client.post(&node).json(&ask).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(7), &json!(-32602)), "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("insufficient funds"), "{refused}");
+    stack.anvil.ask("anvil_setBalance", json!([stack.payer().address(), "0x8ac7230489e80000"])).await;
+    let taken = stack.client.post(&node).json(&ask).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(taken["result"], json!(prepared.hash), "{taken}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +135,7 @@ async fn a_long_past_is_back_filled_within_what_the_node_answers_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
+async fn f01_a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
     let mut stack = Stack::start_with(SALT402, beside_citrate(1)).await;
     let payer = stack.payer();
     let (omitted, merged) = (inference("omitted"), inference("merged"));

@@ -80,6 +80,54 @@ async fn status_tells_people_and_machines_and_its_exit_code_tells_scripts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_tells_of_each_chain_its_incidents_what_was_read_and_how_far_behind_it_is() {
+    let mut stack =
+        Stack::start_with(SALT402, StackOptions { gateway: "wait_ms = 0".into(), ..Default::default() })
+            .await;
+    let body = inference("lost");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.infer_with(&body, proof).await.status, reqwest::StatusCode::OK);
+    assert_eq!(stack.status().await["chains"][0]["open_incidents"], 0);
+    stack.anvil.reorg(1).await;
+    let url = format!("{}/v1/status", stack.verifier);
+    stack.until(&url, |answer| answer.json()["chains"][0]["open_incidents"] == 1).await;
+    let height = stack.anvil.height().await;
+    stack.indexed(height).await;
+
+    let contract = stack.deployment.salt_pay.to_string();
+    let told = |status: &Value| {
+        let chain = &status["chains"][0];
+        assert_eq!((&status["open_incidents"], &chain["open_incidents"]), (&Value::from(1), &Value::from(1)));
+        assert_eq!((&chain["indexed"], &chain["behind_s"]), (&Value::from(height), &Value::from(0)));
+        let covered = chain["covered"].as_array().unwrap();
+        let own: Vec<_> = covered.iter().filter(|blocks| blocks["contract"] == contract.as_str()).collect();
+        assert_eq!(own.len(), 1, "all of it was read: {chain}");
+        assert!(own[0]["from_block"].as_u64() < Some(height) && own[0]["to_block"] == height, "{chain}");
+        own[0]["from_block"].as_u64().unwrap()
+    };
+    let config = stack.config();
+    let ask = ["status", "--url", &stack.verifier.clone(), "--config", config.to_str().unwrap()];
+    let (_, out, _) = salt402(&stack, &[&ask[..], &["--json"]].concat(), None).await;
+    let from = told(&serde_json::from_str(&out).unwrap());
+    let line = format!("read: blocks {from} to {height} of {contract}");
+    let (_, out, _) = salt402(&stack, &ask, None).await;
+    assert!(
+        out.contains("0 behind (0 s)") && out.contains("1 open incidents") && out.contains(&line),
+        "{out}"
+    );
+
+    // The database says the same when nobody answers.
+    stack.kill();
+    let (output, out, _) = salt402(&stack, &[&ask[..], &["--json"]].concat(), None).await;
+    assert_eq!(output.status.code(), Some(2), "{out}");
+    assert_eq!(told(&serde_json::from_str(&out).unwrap()), from);
+    let (_, out, _) = salt402(&stack, &ask, None).await;
+    assert!(out.contains("1 open incidents") && out.contains(&line), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pay_pays_in_a_token_where_that_is_asked() {
     let payment = "asset = \"WRAPPED_SALT\"\nasset_symbol = \"wSALT\"\nasset_decimals = 18".to_owned();
     let stack = Stack::start_with(SALT402, StackOptions { payment, ..Default::default() }).await;
@@ -143,30 +191,45 @@ async fn status_watched_tells_rates_line_by_line_and_without_a_verifier_what_the
     assert!(out.contains("not ready") && out.contains("no verifier answers"), "{out}");
 }
 
+/// Whether a line says so much time is left: "12s left", "3m left".
+fn tells_time_left(shown: &str) -> bool {
+    shown.match_indices(" left").any(|(end, _)| {
+        let time = shown[..end].rsplit(' ').next().unwrap_or_default();
+        time.starts_with(|first: char| first.is_ascii_digit()) && time.ends_with(['s', 'm', 'h', 'd'])
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_a_status_is_drawn_in_place_and_a_back_fill_has_a_bar_and_elsewhere_there_is_a_log() {
     let terminal = |command: String| {
+        // Wide enough for a whole line: what does not fit is cut.
+        let command = format!("stty cols 200; exec {command}");
         let output = Command::new("timeout")
             .args(["--kill-after=1", "--signal=INT", "6", "script", "-qec", &command, "/dev/null"])
-            .output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        // What `timeout` says of a command that is not there.
+        assert_ne!(output.status.code(), Some(127), "there is no `script`: run `make terminal`");
+        shown
     };
     let mut options = StackOptions { idle: true, ..Default::default() };
     // Slow enough to be seen.
     options.chain = "[chains.local.overrides]\nlogs_range = 1".into();
     let mut stack = Stack::start_with(SALT402, options).await;
     stack.anvil.ask("anvil_mine", serde_json::json!(["0x1770"])).await;
-    let Ok(shown) = terminal(format!("{SALT402} up --config {}", stack.config().display())) else {
-        return eprintln!("skipped: there is no `script` here to make a terminal with");
-    };
+    let shown = terminal(format!("{SALT402} up --config {}", stack.config().display()));
     assert!(shown.contains("local [") && shown.contains("payments/s"), "{shown}");
+    assert!(tells_time_left(&shown), "how long it takes: {shown}");
     assert!(!shown.contains("back-filling"), "the bar says it: {shown}");
 
     stack.process = Some(stack.role("up"));
     stack.until(&format!("{}/healthz", stack.verifier), |answer| answer.body == "ok\n").await;
-    let watched =
-        terminal(format!("{SALT402} status --watch --interval 200 --url {}", stack.verifier)).unwrap();
+    let watched = terminal(format!("{SALT402} status --watch --interval 200 --url {}", stack.verifier));
     assert!(watched.contains("blocks/s") && watched.contains("\u{1b}["), "{watched}");
+    let behind = watched.split(" behind (").nth(1).unwrap_or_else(|| panic!("how far behind: {watched}"));
+    let seconds = behind.split(" s)").next().unwrap();
+    assert!(seconds.parse::<u64>().is_ok(), "{seconds}; {watched}");
 
     // JSON, and no bar, where nobody looks.
     let folder = tempfile::tempdir().unwrap();

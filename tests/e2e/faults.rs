@@ -28,12 +28,7 @@ async fn f20_on_a_full_disk_it_says_so_reads_on_and_recovers_by_itself_with_ever
     }
     assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
 
-    if !stack.process.as_ref().unwrap().limit_files(Some(0)) {
-        eprintln!(
-            "skipped: there is no prlimit here; store/tests/faults.rs fills a disk where mounting is permitted"
-        );
-        return;
-    }
+    stack.process.as_ref().unwrap().limit_files(Some(0));
     stack.anvil.mine(3).await;
     let ready = format!("{}/readyz", stack.verifier);
     let answer = stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
@@ -55,7 +50,7 @@ async fn f20_on_a_full_disk_it_says_so_reads_on_and_recovers_by_itself_with_ever
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
     assert!(metrics.contains("salt402_store_failures_total{reason=\"disk_f"), "{metrics}");
 
-    assert!(stack.process.as_ref().unwrap().limit_files(None));
+    stack.process.as_ref().unwrap().limit_files(None);
     stack.ready().await;
     for (proof, body) in &paid[3..] {
         let answer = stack.infer_with(body, *proof).await;
@@ -88,6 +83,9 @@ impl Dice {
     }
 }
 
+/// Of the twenty kills, how many must meet the indexer at the head at least. The others meet it while it starts.
+const AT_HEAD: u32 = 8;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f18_killed_twenty_times_at_the_head_while_payments_are_made_the_rows_are_exact() {
     let mut dice = Dice::new();
@@ -110,10 +108,13 @@ async fn f18_killed_twenty_times_at_the_head_while_payments_are_made_the_rows_ar
         made
     });
     let mut at_head = 0;
-    for _ in 0..20 {
+    for round in 0..20 {
         let process = stack.role("up");
-        let wait = 150 + dice.below(900);
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        // Every second one is let come to the head first, however slow the machine; the others are killed wherever they are.
+        if round % 2 == 0 {
+            stack.ready().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20 + dice.below(900))).await;
         let ready = stack.client.get(format!("{}/readyz", stack.verifier)).send().await;
         at_head += u32::from(ready.is_ok_and(|answer| answer.status() == StatusCode::OK));
         process.kill();
@@ -123,6 +124,7 @@ async fn f18_killed_twenty_times_at_the_head_while_payments_are_made_the_rows_ar
     stack.up().await;
     stack.indexed(stack.anvil.height().await).await;
     eprintln!("{} payments, {at_head} of 20 kills at the head", made.len());
+    assert!(at_head >= AT_HEAD, "only {at_head} of 20 kills met it at the head");
     assert_eq!(stack.status().await["chains"][0]["payments"].as_u64(), Some(made.len() as u64));
     for (index, transaction) in made.iter().enumerate() {
         let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);

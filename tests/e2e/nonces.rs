@@ -11,12 +11,19 @@ use crate::SALT402;
 
 /// A stack that is paid in wrapped SALT, by authorizations and over Permit2, and answers at once. The payer has some.
 async fn stack() -> Stack {
+    stack_with(StackOptions::default()).await
+}
+
+/// The same with what else is asked for.
+async fn stack_with(options: StackOptions) -> Stack {
     let options = StackOptions {
         payment: "asset = \"WRAPPED_SALT\"\nasset_symbol = \"SALT\"\nasset_decimals = 18".into(),
-        chain: "[[chains.local.sources]]\nkind = \"eip3009-token\"\n[[chains.local.sources]]\nkind = \"x402-exact-proxy\"\n"
-            .into(),
+        chain: format!(
+            "{}\n[[chains.local.sources]]\nkind = \"eip3009-token\"\n[[chains.local.sources]]\nkind = \"x402-exact-proxy\"\n",
+            options.chain
+        ),
         gateway: "wait_ms = 0".into(),
-        ..StackOptions::default()
+        ..options
     };
     let stack = Stack::start_with(SALT402, options).await;
     let token = stack.deployment.wrapped_salt;
@@ -61,7 +68,21 @@ async fn show(stack: &Stack, body: &Value, proof: &str) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_signed_and_does_not_know_the_transaction_shows_the_nonce() {
-    let mut stack = stack().await;
+    the_nonce_is_the_proof(stack().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorization_pays_beside_citrates_node() {
+    let stack = stack_with(StackOptions {
+        citrate: true,
+        chain: "confirmations = 1".into(),
+        ..StackOptions::default()
+    })
+    .await;
+    the_nonce_is_the_proof(stack).await;
+}
+
+async fn the_nonce_is_the_proof(mut stack: Stack) {
     let token = stack.deployment.wrapped_salt;
     for (signed, prompt) in [(Signed::Authorization, "authorized"), (Signed::Permit, "over permit2")] {
         let (body, asked) = (inference(prompt), stack.upstream.asked());

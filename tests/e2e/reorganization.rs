@@ -1,7 +1,13 @@
 //! Blocks that vanish.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use reqwest::StatusCode;
-use salt402_tests::{Stack, StackOptions, inference};
+use salt402_protocol::{Address, Amount, B256};
+use salt402_tests::{Stack, StackOptions, TestPayer, inference};
+use serde_json::json;
 
 use crate::SALT402;
 
@@ -181,32 +187,101 @@ async fn f06_a_payment_that_is_dropped_and_mined_anew_again_and_again_is_one_gra
     assert_eq!((stack.upstream.asked(), stack.status().await["claims"].as_u64()), (1, Some(1)));
 }
 
+/// A payment as it was made, to be looked for in the index.
+struct Made {
+    transaction: B256,
+    payer: Address,
+    amount: u64,
+    /// Whether the past was still being read just after it was mined.
+    during: bool,
+}
+
+/// What somebody who pays needs of a stack.
+#[derive(Clone)]
+struct Till {
+    contract: Address,
+    status: String,
+    client: reqwest::Client,
+    /// Numbers everybody's payments, so that no two are alike.
+    next: Arc<AtomicU64>,
+}
+
+impl Till {
+    async fn pay(&self, payer: &TestPayer) -> Made {
+        let amount = self.next.fetch_add(1, Ordering::SeqCst);
+        let reference = B256::left_padding_from(&amount.to_be_bytes());
+        let prepared =
+            payer.prepare(self.contract, reference, Address::repeat_byte(0xaa), units(amount)).await;
+        let transaction = payer.send(&prepared).await;
+        Made { transaction, payer: payer.address(), amount, during: self.phase().await == "back_filling" }
+    }
+
+    async fn phase(&self) -> String {
+        let Ok(answer) = self.client.get(&self.status).send().await else { return "unknown".into() };
+        let status: serde_json::Value = answer.json().await.unwrap();
+        status["chains"][0]["phase"].as_str().unwrap_or("unknown").to_owned()
+    }
+
+    /// Pays until the past is read, and a few times after that.
+    async fn pay_across_the_hand_over(self, payer: TestPayer) -> Vec<Made> {
+        let give_up = Instant::now() + Duration::from_secs(120);
+        let (mut made, mut after) = (Vec::new(), 0);
+        while after < 10 {
+            assert!(Instant::now() < give_up, "the past is not read in time");
+            made.push(self.pay(&payer).await);
+            after += u32::from(self.phase().await == "following");
+        }
+        made
+    }
+}
+
+fn units(amount: u64) -> Amount {
+    amount.to_string().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f22_payments_made_while_the_past_is_back_filled_are_each_there_once() {
-    let chain = "[chains.local.overrides]\nlogs_range = 3\npoll_ms = 20".to_owned();
+    /// Blocks of the past, most of them empty; one is asked for at a time.
+    const PAST: u64 = 800;
+    let chain = "[chains.local.overrides]\nlogs_range = 1\npoll_ms = 20".to_owned();
     let mut stack =
         Stack::start_with(SALT402, StackOptions { chain, idle: true, ..Default::default() }).await;
-    let payer = stack.payer();
-    let (contract, payee) = (stack.deployment.salt_pay, salt402_tests::PAYEE.parse().unwrap());
-    let mut made = Vec::new();
-    let pay = async |number: u64| {
-        let reference = salt402_protocol::B256::left_padding_from(&number.to_be_bytes());
-        payer
-            .send(&payer.prepare(contract, reference, payee, number.to_string().parse().unwrap()).await)
-            .await
+    let till = Till {
+        contract: stack.deployment.salt_pay,
+        status: format!("{}/v1/status", stack.verifier),
+        client: stack.client.clone(),
+        next: Arc::new(AtomicU64::new(1)),
     };
-    for number in 1..=80 {
-        made.push(pay(number).await);
+    let payers = [stack.payer(), TestPayer::submitter(&stack.anvil), TestPayer::payee(&stack.anvil)];
+    let mut made = Vec::new();
+    for _ in 0..10 {
+        for payer in &payers {
+            made.push(till.pay(payer).await);
+        }
+        stack.anvil.ask("anvil_mine", json!([format!("{:#x}", PAST / 10)])).await;
     }
     stack.process = Some(stack.role("up"));
     // The hand-over happens somewhere among these.
-    for number in 81..=200 {
-        made.push(pay(number).await);
+    let paying: Vec<_> =
+        payers.map(|payer| tokio::spawn(till.clone().pay_across_the_hand_over(payer))).into();
+    for everybody in paying {
+        made.extend(everybody.await.unwrap());
     }
     stack.ready().await;
     stack.indexed(stack.anvil.height().await).await;
+
+    let during = made.iter().filter(|made| made.during).count();
+    eprintln!("{} payments, {during} of them before the past was read", made.len());
+    assert!(during >= 20, "the past was read before anybody paid: {during} of {}", made.len());
     assert_eq!(stack.status().await["chains"][0]["payments"].as_u64(), Some(made.len() as u64));
-    for proof in &made {
-        assert!(canonical(&stack, *proof).await, "{proof}");
+    for Made { transaction, payer, amount, .. } in &made {
+        let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
+        let known = stack.get(&url).await.json();
+        let rows = known["payments"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{known}");
+        assert_eq!(rows[0]["canonical"], true, "{known}");
+        assert_eq!(rows[0]["amount"], amount.to_string(), "{known}");
+        assert_eq!(rows[0]["payer"].as_str().unwrap().parse(), Ok(*payer), "{known}");
+        assert_eq!(rows[0]["block_number"].as_u64(), stack.anvil.block_of(*transaction).await, "{known}");
     }
 }

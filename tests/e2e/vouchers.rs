@@ -177,6 +177,15 @@ async fn a_channel_of_tokens_pays_for_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_channel_of_tokens_pays_beside_citrates_node() {
+    let options = in_salt();
+    let chain = format!("confirmations = 1\n{}", options.chain);
+    let mut stack = Stack::start_with(SALT402, StackOptions { citrate: true, chain, ..options }).await;
+    let asset = Asset::Token(stack.deployment.salt);
+    a_channel_pays_for_requests(&mut stack, asset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_vouchers_are_not_taken_none_is() {
     let mut stack = Stack::start(SALT402).await;
     let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;

@@ -4,13 +4,20 @@
 //! cuts its range in silence; `eth_call` and `eth_estimateGas` read `data` alone; the tags `finalized` and `safe` are
 //! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls; each
 //! client has 1,000 units a second, and an answer 25 MiB; a call that reverts says so without data; estimates are
-//! doubled. On request it leaves logs out, cannot read a block, cannot find receipts, or shows a transaction as merged.
+//! doubled; a call without `gas` has 1,000,000, an estimate 15,000,000, and none more than 50,000,000; a transaction is
+//! refused whose account cannot pay its value and all of its gas. Over WebSocket, headers have no gas and no bloom and a
+//! base fee of 7, and a subscription to logs is taken and never fires. On request it leaves logs out, cannot read a block, cannot find receipts, or shows a transaction as merged.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::citrate_heads;
+use alloy_consensus::transaction::SignerRecoverable as _;
+use alloy_consensus::{Transaction as _, TxEnvelope};
+use alloy_primitives::{U256, hex};
+use alloy_rlp::Decodable as _;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -23,6 +30,10 @@ const LOGS_SPAN: u64 = 1000;
 /// What each client may spend in a second.
 const UNITS_PER_SECOND: u64 = 1000;
 const MAX_ANSWER_BYTES: usize = 25 << 20;
+/// Gas of a call that names none, of an estimate, and the most of either.
+const CALL_GAS: u64 = 1_000_000;
+const ESTIMATE_GAS: u64 = 15_000_000;
+const MAX_GAS: u64 = 50_000_000;
 /// What the methods are called, or begin with, that it does not have.
 const ABSENT: [&str; 6] =
     ["eth_getBlockReceipts", "debug_", "eth_getProof", "anvil_", "eth_newFilter", "eth_getFilterChanges"];
@@ -32,12 +43,13 @@ const ZERO_HASH: &str = "0x00000000000000000000000000000000000000000000000000000
 #[derive(Debug)]
 pub struct CitrateNode {
     port: u16,
+    ws_port: u16,
     proxy: Arc<Proxy>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 #[derive(Debug)]
-struct Proxy {
+pub(crate) struct Proxy {
     anvil: String,
     client: reqwest::Client,
     /// The most blocks that one `eth_getLogs` asked for.
@@ -54,6 +66,10 @@ struct Proxy {
     spent: Mutex<Vec<(Instant, u64)>>,
     /// Questions that were refused for their cost.
     refused: AtomicU32,
+    /// Headers that were notified.
+    heads: AtomicUsize,
+    /// Subscriptions to logs that were taken.
+    logs: AtomicUsize,
 }
 
 impl CitrateNode {
@@ -70,13 +86,33 @@ impl CitrateNode {
             blind: AtomicU32::default(),
             spent: Mutex::default(),
             refused: AtomicU32::default(),
+            heads: AtomicUsize::default(),
+            logs: AtomicUsize::default(),
         });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("an address").port();
-        let task =
+        let http =
             tokio::spawn(async move { axum::serve(listener, router).await.expect("the proxy serves") });
-        Self { port, proxy, task }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let ws_port = listener.local_addr().expect("an address").port();
+        let ws = tokio::spawn(citrate_heads::serve(listener, Arc::clone(&proxy)));
+        Self { port, ws_port, proxy, tasks: [http, ws] }
+    }
+
+    /// Its WebSocket address.
+    pub fn ws(&self) -> String {
+        format!("ws://127.0.0.1:{}", self.ws_port)
+    }
+
+    /// Headers that it has notified so far, over all connections.
+    pub fn notified(&self) -> usize {
+        self.proxy.heads.load(Ordering::SeqCst)
+    }
+
+    /// Subscriptions to logs that it has taken, none of which ever fires.
+    pub fn subscribed_to_logs(&self) -> usize {
+        self.proxy.logs.load(Ordering::SeqCst)
     }
 
     /// Its address.
@@ -129,7 +165,9 @@ impl CitrateNode {
 
 impl Drop for CitrateNode {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
@@ -145,7 +183,7 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(asked): Json<Value>) -> Js
     Json(fitting(Value::Array(answers)))
 }
 
-fn refusal(id: &Value, code: i64, message: &str) -> Value {
+pub(crate) fn refusal(id: &Value, code: i64, message: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
 }
 
@@ -156,7 +194,15 @@ fn fitting(answer: Value) -> Value {
 }
 
 impl Proxy {
-    async fn one(&self, mut call: Value) -> Value {
+    pub(crate) fn told_heads(&self, headers: usize) {
+        self.heads.fetch_add(headers, Ordering::SeqCst);
+    }
+
+    pub(crate) fn subscribed_to_logs(&self) {
+        self.logs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn one(&self, mut call: Value) -> Value {
         let method = call["method"].as_str().unwrap_or_default().to_owned();
         if !self.charge(&method) {
             return refusal(
@@ -181,7 +227,13 @@ impl Proxy {
             "eth_call" | "eth_estimateGas" => {
                 if let Some(transaction) = call["params"][0].as_object_mut() {
                     transaction.remove("input");
+                    let default = if method == "eth_call" { CALL_GAS } else { ESTIMATE_GAS };
+                    let gas = transaction.get("gas").and_then(quantity).unwrap_or(default).min(MAX_GAS);
+                    transaction.insert("gas".into(), json!(format!("{gas:#x}")));
                 }
+            }
+            "eth_sendRawTransaction" if !self.is_covered(&call["params"][0]).await => {
+                return refusal(&call["id"], -32602, "insufficient funds for gas * price + value");
             }
             "eth_getBlockByNumber" if matches!(call["params"][0].as_str(), Some("finalized" | "safe")) => {
                 call["params"][0] = json!("0x0");
@@ -247,9 +299,27 @@ impl Proxy {
         tag.as_str().is_some_and(|tag| !matches!(tag, "latest" | "pending"))
     }
 
-    async fn forward(&self, call: &Value) -> Value {
-        let sent = self.client.post(&self.anvil).json(call).send().await.expect("anvil answers");
-        sent.json().await.expect("JSON")
+    /// Whether the account of a signed transaction can pay its value and all the gas that it may use.
+    async fn is_covered(&self, raw: &Value) -> bool {
+        let bytes = raw.as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default();
+        // What cannot be read, anvil refuses in its own words.
+        let Some(transaction) = signed(&bytes) else { return true };
+        let Ok(sender) = transaction.recover_signer() else { return true };
+        let price = U256::from(transaction.max_fee_per_gas());
+        let cost = transaction.value() + U256::from(transaction.gas_limit()) * price;
+        let ask =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getBalance", "params": [sender, "latest"] });
+        let balance = self.forward(&ask).await;
+        balance["result"].as_str().and_then(|text| text.parse::<U256>().ok()).is_some_and(|have| have >= cost)
+    }
+
+    pub(crate) async fn forward(&self, call: &Value) -> Value {
+        self.try_forward(call).await.expect("anvil answers")
+    }
+
+    /// `None` where anvil is gone: whoever asks by itself may outlive it.
+    pub(crate) async fn try_forward(&self, call: &Value) -> Option<Value> {
+        self.client.post(&self.anvil).json(call).send().await.ok()?.json().await.ok()
     }
 
     /// A merged block has the content of the one that anvil mined, under its own hash.
@@ -316,7 +386,17 @@ fn spoil_error(method: &str, answer: &mut Value) {
     }
 }
 
-fn quantity(value: &Value) -> Option<u64> {
+/// A signed transaction of any type.
+fn signed(mut bytes: &[u8]) -> Option<TxEnvelope> {
+    match bytes.first()? {
+        // A list is a transaction from before there were types.
+        0xc0.. => TxEnvelope::decode(&mut bytes).ok(),
+        // As one is in a list of transactions.
+        _ => TxEnvelope::decode(&mut alloy_rlp::encode(bytes).as_slice()).ok(),
+    }
+}
+
+pub(crate) fn quantity(value: &Value) -> Option<u64> {
     u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
@@ -338,7 +418,7 @@ fn spoil_receipt(receipt: &mut Value) {
     empty_bloom(receipt);
 }
 
-fn spoil_block(block: &mut Value) {
+pub(crate) fn spoil_block(block: &mut Value) {
     let Some(block) = block.as_object_mut() else { return };
     empty_bloom(block);
     for (name, value) in [

@@ -12,6 +12,7 @@
 mod anvil;
 mod channel;
 mod citrate;
+mod citrate_heads;
 mod payer;
 mod port;
 mod process;

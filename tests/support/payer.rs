@@ -51,6 +51,11 @@ impl TestPayer {
         somebody
     }
 
+    /// Its account.
+    pub fn address(&self) -> Address {
+        self.account.address()
+    }
+
     /// Sends a call with a value.
     pub async fn call(&self, to: Address, data: Bytes, value: Amount) -> B256 {
         let prepared = self.prepare_call(to, data, value).await;

@@ -53,14 +53,15 @@ impl Salt402 {
         Self { child, log }
     }
 
-    /// Lets no file of the process grow beyond so many bytes; `None` lifts the limit. `false` where the system has no
-    /// `prlimit`.
-    pub fn limit_files(&self, bytes: Option<u64>) -> bool {
+    /// Lets no file of the process grow beyond so many bytes; `None` lifts the limit. Needs `prlimit`, of Debian's
+    /// util-linux.
+    pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
-        let done = Command::new("prlimit")
+        let status = Command::new("prlimit")
             .args(["--pid", &self.child.id().to_string(), &format!("--fsize={limit}:unlimited")])
-            .status();
-        done.is_ok_and(|status| status.success())
+            .status()
+            .unwrap_or_else(|error| panic!("prlimit: {error}; run `make terminal`"));
+        assert!(status.success(), "prlimit: {status}");
     }
 
     /// Its process id.

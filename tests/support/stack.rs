@@ -134,7 +134,9 @@ impl Stack {
     /// Writes the configuration anew.
     pub fn configure(&self, options: &StackOptions) {
         let node = match &self.citrate {
-            Some(citrate) => format!("profile = \"citrate\"\nrpc = \"{}\"", citrate.http()),
+            Some(citrate) => {
+                format!("profile = \"citrate\"\nrpc = \"{}\"\nws = \"{}\"", citrate.http(), citrate.ws())
+            }
             None => format!("rpc = \"{}\"\nws = \"ws://127.0.0.1:{}\"", self.anvil.http(), self.anvil.port),
         };
         let node = if options.nodes.is_empty() { node } else { String::new() };

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt402_indexer::{Health, Phase};
 use salt402_protocol::ChainId;
-use salt402_protocol::api::UnreadBlocks;
+use salt402_protocol::api::{CoveredBlocks, UnreadBlocks};
 use salt402_store::{Coverage, HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
@@ -92,6 +92,36 @@ impl Watch {
         }
     }
 
+    /// How much was read of each contract that is followed.
+    async fn coverage(&self, store: &Store, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
+        let seen = match self {
+            Self::Follower(health) => health.borrow().coverage.clone(),
+            Self::Store => Vec::new(),
+        };
+        // A follower that has not begun yet has seen nothing, and its last life may have left something unread.
+        if seen.is_empty() { store.coverage(chain).await } else { Ok(seen) }
+    }
+
+    /// What was read for contracts that are followed, up to a block, the oldest of each first.
+    pub(crate) async fn covered(
+        &self,
+        store: &Store,
+        chain: ChainId,
+        indexed: Option<u64>,
+    ) -> Result<Vec<CoveredBlocks>, StoreError> {
+        let mut blocks = Vec::new();
+        for known in self.coverage(store, chain).await? {
+            let contract = known.source.contract;
+            let covered = known.covered(indexed).into_iter();
+            blocks.extend(covered.map(|stretch| CoveredBlocks {
+                contract,
+                from_block: stretch.from,
+                to_block: stretch.to,
+            }));
+        }
+        Ok(blocks)
+    }
+
     /// What was not read yet for contracts that are followed, the oldest of each first. What the head has not reached is
     /// not among it.
     pub(crate) async fn unread(
@@ -99,12 +129,7 @@ impl Watch {
         store: &Store,
         chain: ChainId,
     ) -> Result<Vec<UnreadBlocks>, StoreError> {
-        let seen = match self {
-            Self::Follower(health) => health.borrow().coverage.clone(),
-            Self::Store => Vec::new(),
-        };
-        // A follower that has not begun yet has seen nothing, and its last life may have left something unread.
-        let coverage = if seen.is_empty() { store.coverage(chain).await? } else { seen };
+        let coverage = self.coverage(store, chain).await?;
         let blocks = |known: &Coverage| {
             let contract = known.source.contract;
             known

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use salt402_protocol::Problem;
-use salt402_store::{ChainOverview, HaltKind, Overview, VoucherTotals};
+use salt402_store::{ChainOverview, Coverage, HaltKind, Overview, Stretch, VoucherTotals};
 use serde_json::{Value, json};
 
 use super::watching::Watching;
@@ -79,8 +79,12 @@ async fn read(config: &Path) -> Option<Value> {
                 "network": name(chain),
                 "indexed": chain.indexed,
                 "head": chain.head,
+                "behind_s": behind_s(chain),
                 "phase": chain.halt.map(|_| "halted"),
                 "payments": chain.payments,
+                "open_incidents": chain.open_incidents,
+                "covered": stretches(chain, |known| known.covered(chain.indexed)),
+                "unread": stretches(chain, |known| known.unread.clone()),
                 "vouchers": chain.vouchers.iter().map(vouchers).collect::<Vec<_>>(),
                 "ready": false,
                 "reason": reason(chain),
@@ -95,6 +99,26 @@ async fn read(config: &Path) -> Option<Value> {
         "open_incidents": overview.open_incidents,
         "claims": overview.claims,
     }))
+}
+
+/// What was read of the contracts of a chain, or was not.
+fn stretches(chain: &ChainOverview, of: impl Fn(&Coverage) -> Vec<Stretch>) -> Vec<Value> {
+    let told = chain.coverage.iter().flat_map(|known| {
+        let contract = known.source.contract.to_string();
+        of(known).into_iter().map(
+            move |blocks| json!({ "contract": contract, "from_block": blocks.from, "to_block": blocks.to }),
+        )
+    });
+    told.collect()
+}
+
+/// How long ago the newest indexed block was made, where the node had newer ones.
+fn behind_s(chain: &ChainOverview) -> Option<u64> {
+    if chain.head <= chain.indexed {
+        return chain.indexed.map(|_| 0);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    chain.indexed_timestamp.map(|made| now.saturating_sub(made))
 }
 
 fn vouchers(totals: &VoucherTotals) -> Value {

@@ -136,8 +136,14 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
     );
     if let (Some(indexed), Some(head)) = (indexed, head) {
         line.push_str(&format!(", {} behind", head.saturating_sub(indexed)));
+        if let Some(seconds) = chain["behind_s"].as_u64() {
+            line.push_str(&format!(" ({seconds} s)"));
+        }
     }
     line.push_str(&format!(", {} payments", text(&chain["payments"])));
+    if chain["open_incidents"].is_u64() {
+        line.push_str(&format!(", {} open incidents", text(&chain["open_incidents"])));
+    }
     if chain["payment_contract"].is_string() {
         line.push_str(&format!(" through {}", text(&chain["payment_contract"])));
     }
@@ -150,9 +156,13 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
         }
         lines.push(line);
     }
-    for (key, what) in [("nodes", "node"), ("unread", "not read yet:"), ("contracts", "contract")] {
-        for entry in chain[key].as_array().into_iter().flatten() {
-            lines.push(format!("    {what} {}", facts(entry)));
+    for entry in chain["nodes"].as_array().into_iter().flatten() {
+        lines.push(format!("    node {}", facts(entry)));
+    }
+    for (key, what) in [("covered", "read"), ("unread", "not read yet")] {
+        for blocks in chain[key].as_array().into_iter().flatten() {
+            let [contract, from, to] = ["contract", "from_block", "to_block"].map(|name| text(&blocks[name]));
+            lines.push(format!("    {what}: blocks {from} to {to} of {contract}"));
         }
     }
     for total in chain["vouchers"].as_array().into_iter().flatten() {
@@ -210,6 +220,10 @@ mod tests {
         json!({
             "version": "1", "ready": true, "claims": 3, "waiting": 1, "open_incidents": 0,
             "chains": [{ "chain": "eip155:1", "network": "one", "indexed": indexed, "head": 100, "payments": payments,
+                         "behind_s": 80, "open_incidents": 2,
+                         "covered": [{ "contract": "0x1", "from_block": 0, "to_block": 9 },
+                                     { "contract": "0x1", "from_block": 20, "to_block": 60 }],
+                         "unread": [{ "contract": "0x1", "from_block": 10, "to_block": 19 }],
                          "phase": "back_filling", "nodes": [{ "name": "a", "state": "good" }],
                          "vouchers": [{ "asset": "native", "unclaimed": "70", "at_risk": "7", "channels_at_risk": 1 }] }],
         })
@@ -232,7 +246,10 @@ mod tests {
         let told = lines(&status(60, 5), Some(&Rates::new())).join("\n");
         for wanted in [
             "ready",
-            "one (eip155:1): back-filling, block 60 of 100, 40 behind",
+            "one (eip155:1): back-filling, block 60 of 100, 40 behind (80 s), 5 payments, 2 open incidents",
+            "read: blocks 0 to 9 of 0x1",
+            "not read yet: blocks 10 to 19 of 0x1",
+            "read: blocks 20 to 60 of 0x1",
             "node name a, state good",
             "vouchers: 70 of native accepted and not claimed, 7 of 1 channels at risk",
         ] {

@@ -18,15 +18,15 @@ use serde_json::{Value, json};
 use crate::figures::{at_least, at_most, told};
 
 const BLOCKS: u64 = 2000;
-const TRANSACTIONS: u64 = 10;
-const EVENTS: u64 = 10;
-const CONTRACT: &str = "0x4020000000000000000000000000000000000402";
+pub(crate) const TRANSACTIONS: u64 = 10;
+pub(crate) const EVENTS: u64 = 10;
+pub(crate) const CONTRACT: &str = "0x4020000000000000000000000000000000000402";
 /// anvil's first account, whose key it holds.
 const SENDER: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let anvil = Anvil::start().await;
-    fill(&anvil).await?;
+    fill(&anvil, BLOCKS).await?;
     let events = BLOCKS * TRANSACTIONS * EVENTS;
     let before = cpu_seconds("self")?;
     let bare = bare_loop(&anvil, events).await?;
@@ -71,12 +71,13 @@ fn emitter() -> String {
     format!("0x600a5b8060205260aa33826000350 17f{topic}60406000a460019003806002570 0").replace(' ', "")
 }
 
-async fn fill(anvil: &Anvil) -> anyhow::Result<()> {
+/// Mines so many blocks of payments on a chain whose first account has sent nothing.
+pub(crate) async fn fill(anvil: &Anvil, blocks: u64) -> anyhow::Result<()> {
     anvil.ask("anvil_setCode", json!([CONTRACT, emitter()])).await;
     anvil.automine(false).await;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let mut nonce = 0;
-    for block in 0..BLOCKS {
+    for block in 0..blocks {
         let mut calls: Vec<Value> = Vec::new();
         for transaction in 0..TRANSACTIONS {
             let argument = (block * TRANSACTIONS + transaction) * 1000;
@@ -129,7 +130,7 @@ impl Process {
     }
 
     /// The time from `start` until so many payments are in the index.
-    async fn until(&self, port: u16, payments: u64, start: Instant) -> anyhow::Result<Duration> {
+    pub(crate) async fn until(&self, port: u16, payments: u64, start: Instant) -> anyhow::Result<Duration> {
         let client = reqwest::Client::builder().no_proxy().build()?;
         let url = format!("http://127.0.0.1:{port}/v1/status");
         while start.elapsed() < Duration::from_secs(300) {

@@ -79,14 +79,33 @@ pub(crate) fn transaction(row: u64) -> B256 {
     alloy_primitives::keccak256((row + (1 << 40)).to_be_bytes())
 }
 
-/// Puts so many payments into a store.
+/// Payments in each block that [`fill`] makes.
+const IN_A_BLOCK: u64 = 5000;
+
+/// Puts so many payments into a store, in blocks that no node has.
 pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payment>> {
-    store.pin_chain(ChainId::CITRATE, B256::ZERO).await?;
+    let blocks: Vec<_> = (1..=blocks_for(rows)).map(made_up).collect();
+    fill_blocks(store, rows, B256::ZERO, &blocks).await
+}
+
+/// How many blocks so many payments take.
+pub(crate) fn blocks_for(rows: usize) -> u64 {
+    (rows as u64).div_ceil(IN_A_BLOCK)
+}
+
+/// Puts so many payments into a store, in these blocks, the first of which is 1, on top of this genesis.
+pub(crate) async fn fill_blocks(
+    store: &Store,
+    rows: usize,
+    genesis: B256,
+    blocks: &[Block],
+) -> anyhow::Result<Vec<Payment>> {
+    store.pin_chain(ChainId::CITRATE, genesis).await?;
     let rows = rows as u64;
     let mut payments = Vec::new();
-    for (from, number) in (0..rows).step_by(5000).zip(1..) {
-        let chunk: Vec<_> = (from..rows.min(from + 5000)).map(payment).collect();
-        add(store, number, &chunk).await?;
+    for (block, from) in blocks.iter().zip((0..rows).step_by(IN_A_BLOCK as usize)) {
+        let chunk: Vec<_> = (from..rows.min(from + IN_A_BLOCK)).map(payment).collect();
+        add(store, block, &chunk).await?;
         // Of those that are claimed later; ten million would be gigabytes.
         if rows <= 1_000_000 {
             payments.extend(chunk);
@@ -97,12 +116,12 @@ pub(crate) async fn fill(store: &Store, rows: usize) -> anyhow::Result<Vec<Payme
 
 /// Puts so many blocks of 500 payments each on top, and returns their transactions.
 pub(crate) async fn recent(store: &Store, rows: usize, blocks: u64) -> anyhow::Result<Vec<B256>> {
-    let below = (rows as u64).div_ceil(5000);
+    let below = blocks_for(rows);
     let mut transactions = Vec::new();
     for block in 0..blocks {
         let from = rows as u64 + block * 500;
         let chunk: Vec<_> = (from..from + 500).map(payment).collect();
-        add(store, below + block + 1, &chunk).await?;
+        add(store, &made_up(below + block + 1), &chunk).await?;
         transactions.extend(chunk.iter().map(|payment| payment.transaction));
     }
     Ok(transactions)
@@ -122,25 +141,29 @@ fn payment(row: u64) -> Payment {
     }
 }
 
-/// The next block, the first of which is 1, with payments in it.
-async fn add(store: &Store, number: u64, payments: &[Payment]) -> anyhow::Result<()> {
+/// A block that no node has.
+fn made_up(number: u64) -> Block {
     let hash_at = |number: u64| B256::left_padding_from(&number.to_be_bytes());
-    let cursor_at = |number| Cursor { number, hash: hash_at(number) };
-    let block = Block { number, hash: hash_at(number), parent_hash: hash_at(number - 1), timestamp: number };
+    Block { number, hash: hash_at(number), parent_hash: hash_at(number - 1), timestamp: number }
+}
+
+/// The next block, the first of which is 1, with payments in it.
+async fn add(store: &Store, block: &Block, payments: &[Payment]) -> anyhow::Result<()> {
+    let number = block.number;
     let place = |payment: &Payment| PlacedPayment {
         payment: payment.clone(),
         position: 0,
         block_number: number,
         block_hash: block.hash,
-        block_timestamp: number,
+        block_timestamp: block.timestamp,
     };
     let batch = Batch {
         chain: ChainId::CITRATE,
-        expected: (number > 1).then(|| cursor_at(number - 1)),
+        expected: (number > 1).then(|| Cursor { number: number - 1, hash: block.parent_hash }),
         keep_through: None,
-        blocks: vec![block],
+        blocks: vec![block.clone()],
         payments: payments.iter().map(place).collect(),
-        cursor: cursor_at(number),
+        cursor: Cursor { number, hash: block.hash },
         head: Some(number),
         beside: Default::default(),
         undecoded: Vec::new(),

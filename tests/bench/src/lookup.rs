@@ -1,15 +1,14 @@
-//! B1: a payment by its transaction's hash, in process; B8: memory of a process over a million payments.
+//! B1: a payment by its transaction's hash, in process.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use salt402_protocol::{B256, ChainId};
 use salt402_store::{Options, Store};
-use salt402_tests::{Anvil, free_port};
+use salt402_tests::Anvil;
 use serde_json::json;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use crate::backfill::Process;
 use crate::figures::{Times, at_most, beside, processor};
 use crate::load::{self, Connection};
 use crate::{claims, rows};
@@ -29,7 +28,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     through_sqlx(&path, rows).await?;
     from_node().await?;
     store.close().await;
-    memory(&folder, rows).await
+    Ok(())
 }
 
 /// A payment that the writer of this process stored a moment ago.
@@ -162,39 +161,4 @@ async fn measure<F: Future<Output = anyhow::Result<usize>>>(
     }
     let cpu_us = (processor().saturating_sub(before)).as_secs_f64() * 1e6 / count as f64;
     Ok(Measured { times: Times::new(times), cpu_us })
-}
-
-async fn memory(folder: &tempfile::TempDir, rows: usize) -> anyhow::Result<()> {
-    let anvil = Anvil::start().await;
-    let (config, port) = (folder.path().join("salt402.toml"), free_port());
-    let contract = alloy_primitives::Address::repeat_byte(1);
-    std::fs::write(
-        &config,
-        format!(
-            "[chains.local]\nrpc = \"{}\"\ncontract = \"{contract}\"\n[verifier]\nlisten = \"127.0.0.1:{port}\"\n",
-            anvil.http()
-        ),
-    )?;
-    let process = Process::start("verify", &config)?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let base = format!("http://127.0.0.1:{port}");
-    let give_up = Instant::now() + Duration::from_secs(30);
-    while client.get(format!("{base}/healthz")).send().await.is_err() {
-        anyhow::ensure!(Instant::now() < give_up, "salt402 does not start");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    for index in 0..5_000 {
-        let transaction = claims::transaction((index * 7_919) % rows as u64);
-        let url = format!("{base}/v1/payments/{transaction}?chain=eip155:40204");
-        let known: serde_json::Value = client.get(url).send().await?.json().await?;
-        anyhow::ensure!(known["payments"].as_array().map(Vec::len) == Some(1), "{known}");
-    }
-    at_most(
-        "B8",
-        process.resident_mib()?,
-        "MiB",
-        64.0,
-        &format!("resident memory of a verifier over {rows} payments, after 5,000 look-ups"),
-    );
-    Ok(())
 }

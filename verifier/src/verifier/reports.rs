@@ -1,5 +1,7 @@
 //! What the index and the claims say, for people and programs that only read.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use alloy_primitives::B256;
 use salt402_protocol::api::{
     AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentView,
@@ -10,6 +12,7 @@ use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, VoucherTotals}
 
 use super::refusals::internal;
 use super::{Verifier, VerifierChain};
+use crate::watch::Seen;
 
 impl Verifier {
     /// What the index knows of a transaction.
@@ -90,11 +93,14 @@ impl Verifier {
                 payment_contract: policy.contract,
                 indexed: seen.indexed,
                 head: seen.head,
+                behind_s: self.behind_s(policy.chain, &seen).await?,
                 reorganizations: seen.reorganizations,
                 phase: seen.phase.map(ToOwned::to_owned),
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
+                open_incidents: counts.open_incidents_of.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
+                covered: watch.covered(&self.0.store, policy.chain, seen.indexed).await.map_err(internal)?,
                 unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
                 vouchers: Vec::new(),
                 nodes: missing.nodes(),
@@ -109,6 +115,17 @@ impl Verifier {
             claims: counts.claims,
             waiting: waiting as u64,
         })
+    }
+
+    /// How long ago the newest indexed block was made, where there are newer ones.
+    async fn behind_s(&self, chain: ChainId, seen: &Seen) -> Result<Option<u64>, Problem> {
+        let Some(indexed) = seen.indexed else { return Ok(None) };
+        if seen.head.is_some_and(|head| head <= indexed) {
+            return Ok(Some(0));
+        }
+        let block = self.0.store.canonical_block(chain, indexed).await.map_err(internal)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Ok(block.map(|block| now.saturating_sub(block.timestamp)))
     }
 }
 

@@ -78,6 +78,7 @@ pub(crate) struct Operator {
     pub(crate) chain: ChainPolicy,
     pub(crate) accounts: AccountLimits,
     pub(crate) keys: QuoteKeys,
+    pub(crate) policy: Policy,
 }
 
 pub(crate) fn key(byte: u8) -> QuoteKey {
@@ -104,7 +105,7 @@ pub(crate) fn operator() -> Operator {
         block_time: Duration::from_secs(1),
         patience: Duration::from_secs(10),
     };
-    Operator { chain, accounts: AccountLimits::default(), keys: key(1).into() }
+    Operator { chain, accounts: AccountLimits::default(), keys: key(1).into(), policy: Policy::default() }
 }
 
 /// A verifier, its database, and a chain to put payments on.
@@ -190,7 +191,7 @@ impl Shop {
 }
 
 pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
-    let Operator { chain, accounts, keys } = operator.clone();
+    let Operator { chain, accounts, keys, policy } = operator.clone();
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
     let node = Fake(Arc::clone(told), Profile::named("local").unwrap());
     let missing = Missing::new(Arc::new(node), store.clone(), options);
@@ -198,7 +199,7 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
         waker: Waker::inside(store),
         store: store.clone(),
         keys,
-        policy: Policy::default(),
+        policy,
         accounts,
         chains: vec![VerifierChain { policy: chain, watch: Watch::Store, missing }],
         version: "test".into(),

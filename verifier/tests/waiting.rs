@@ -1,0 +1,102 @@
+//! Requests that wait for a payment take seats, of which there are as many as the operator allows.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
+
+mod shop;
+
+use std::time::Duration;
+
+use salt402_protocol::Code;
+use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_verifier::Policy;
+use shop::{Operator, Shop, granted, operator, paid, proof};
+
+/// Longer than any test runs: whoever is answered did not wait for this to end.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn seats(max_waiting: usize) -> Operator {
+    let policy = Policy { max_waiting, max_wait: LONG, ..Policy::default() };
+    Operator { policy, ..operator() }
+}
+
+/// A proof of a transaction for the request of the same number, by somebody who waits as long as it takes.
+fn patient(number: u8) -> VerifyRequest {
+    VerifyRequest { wait_ms: u64::MAX, ..proof(number, number, 5) }
+}
+
+async fn waiting(shop: &Shop) -> u64 {
+    shop.verifier.status().await.unwrap().waiting
+}
+
+async fn until_waiting(shop: &Shop, wished: u64) {
+    let asked = async {
+        while waiting(shop).await != wished {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.expect("they wait");
+}
+
+#[tokio::test]
+async fn one_too_many_is_answered_at_once_and_those_who_wait_are_served() {
+    let shop = Shop::open(&seats(2)).await;
+    let payments: Vec<_> =
+        (1..=3).map(|number| paid(number, number, 5, &shop.quote(number, 5, false))).collect();
+    let waiters: Vec<_> = (1..=2)
+        .map(|number| {
+            let verifier = shop.verifier.clone();
+            tokio::spawn(async move { verifier.verify(&patient(number)).await })
+        })
+        .collect();
+    until_waiting(&shop, 2).await;
+
+    let asked = patient(3);
+    let third = tokio::time::timeout(Duration::from_secs(60), shop.verifier.verify(&asked));
+    match third.await.expect("it does not wait").unwrap() {
+        Verdict::Pending { code, retry_after_ms, .. } => {
+            assert_eq!(code, Code::PaymentNotSeen);
+            assert!(retry_after_ms > 0, "it is told when to ask again");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(waiting(&shop).await, 2, "it took nobody's seat");
+
+    shop.mine(&payments).await;
+    for waiter in waiters {
+        let served = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
+        assert_eq!(granted(served.unwrap()), Ok(true));
+    }
+    assert_eq!(waiting(&shop).await, 0, "the seats are free again");
+    // What was turned away has lost nothing.
+    assert_eq!(granted(shop.verifier.verify(&patient(3)).await), Ok(true));
+}
+
+#[tokio::test]
+async fn a_seat_is_free_again_when_its_request_is_dropped() {
+    let shop = Shop::open(&seats(1)).await;
+    let verifier = shop.verifier.clone();
+    let gone = tokio::spawn(async move { verifier.verify(&patient(1)).await });
+    until_waiting(&shop, 1).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    assert_eq!(waiting(&shop).await, 0);
+
+    let payment = paid(2, 2, 5, &shop.quote(2, 5, false));
+    let verifier = shop.verifier.clone();
+    let waiter = tokio::spawn(async move { verifier.verify(&patient(2)).await });
+    until_waiting(&shop, 1).await;
+    shop.mine(&[payment]).await;
+    let served = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
+    assert_eq!(granted(served.unwrap()), Ok(true));
+}
+
+#[tokio::test]
+async fn without_seats_nobody_waits_and_what_is_there_is_granted() {
+    let shop = Shop::open(&seats(0)).await;
+    let payment = paid(1, 1, 5, &shop.quote(1, 5, false));
+    let asked = patient(1);
+    let answered = tokio::time::timeout(Duration::from_secs(60), shop.verifier.verify(&asked));
+    assert_eq!(granted(answered.await.expect("it does not wait")), Err(Code::PaymentNotSeen));
+    shop.mine(&[payment]).await;
+    assert_eq!(granted(shop.verifier.verify(&patient(1)).await), Ok(true));
+}
