@@ -454,11 +454,6 @@ mod tests {
         assert_eq!(unread(0, 8, None, &[]), stretches(&[]));
         assert_eq!(unread(0, 8, Some(u64::MAX), &[]), stretches(&[(0, 7)]));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     fn stretch(from: u64, to: u64) -> Stretch {
         Stretch { from, to }

@@ -1,4 +1,4 @@
-// An axum service of your own, paid for each request. Beside `make up`: cargo run -p salt402-verifier --example paid_axum
+//! An axum service of your own, paid for each request. Beside `make up`: cargo run -p salt402-verifier --example paid_axum
 use std::error::Error;
 use std::time::Duration;
 

@@ -161,7 +161,7 @@ async fn add(store: &Store, block: &Block, payments: &[Payment]) -> anyhow::Resu
         chain: ChainId::CITRATE,
         expected: (number > 1).then(|| Cursor { number: number - 1, hash: block.parent_hash }),
         keep_through: None,
-        blocks: vec![block.clone()],
+        blocks: vec![*block],
         payments: payments.iter().map(place).collect(),
         cursor: Cursor { number, hash: block.hash },
         head: Some(number),
