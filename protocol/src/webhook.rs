@@ -88,8 +88,9 @@ impl WebhookKey {
             .strip_prefix("t=")
             .and_then(|rest| rest.split_once(",v1="))
             .ok_or(SignatureError::Malformed)?;
-        let plain = !time.is_empty() && time.bytes().all(|digit| digit.is_ascii_digit());
-        let time: u64 = time.parse().ok().filter(|_| plain).ok_or(SignatureError::Malformed)?;
+        // As it is written by whoever signs: no sign, and no leading zeros either.
+        let written = |read: &u64| read.to_string() == time;
+        let time: u64 = time.parse().ok().filter(written).ok_or(SignatureError::Malformed)?;
         let mut bytes = [0; 32];
         if code.len() != 64 {
             return Err(SignatureError::Malformed);
@@ -133,9 +134,15 @@ mod tests {
         assert_eq!(other.verify(&signature, b"{}", 1_700_000_000, 300), Err(SignatureError::Wrong));
         let moved = signature.replace("t=1700000000", "t=1700000001");
         assert_eq!(key.verify(&moved, b"{}", 1_700_000_000, 300), Err(SignatureError::Wrong));
-        for bad in
-            ["", "t=,v1=", "v1=00,t=1", "t=+1700000000,v1=00", &signature[..70], &format!("{signature}00")]
-        {
+        for bad in [
+            "",
+            "t=,v1=",
+            "v1=00,t=1",
+            "t=+1700000000,v1=00",
+            &signature[..70],
+            &format!("{signature}00"),
+            &signature.replace("t=", "t=0"),
+        ] {
             assert_eq!(key.verify(bad, b"{}", 1_700_000_000, 300), Err(SignatureError::Malformed), "{bad}");
         }
         assert!(WebhookKey::new(&[0; 31]).is_err());
