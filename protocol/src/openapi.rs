@@ -7,7 +7,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDigest};
+use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDigest, Subcode, X402Reason};
 
 /// An address: forty hexadecimal digits, with an EIP-55 checksum where they are in mixed case.
 #[derive(Debug)]
@@ -59,18 +59,30 @@ text! {
         "Thirty-two bytes.";
 }
 
-impl PartialSchema for Code {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some("Why something was refused, or not granted yet. Stable."))
-            .enum_values(Some(Code::ALL.iter().map(|code| code.as_str())))
-            .into()
-    }
+macro_rules! names {
+    ($($kind:ident: $description:literal;)+) => {
+        $(
+            impl PartialSchema for $kind {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new()
+                        .schema_type(Type::String)
+                        .description(Some($description))
+                        .enum_values(Some($kind::ALL.iter().map(|name| name.as_str())))
+                        .into()
+                }
+            }
+
+            impl ToSchema for $kind {
+                fn name() -> Cow<'static, str> {
+                    Cow::Borrowed(stringify!($kind))
+                }
+            }
+        )+
+    };
 }
 
-impl ToSchema for Code {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Code")
-    }
+names! {
+    Code: "Why something was refused, or not granted yet. Stable.";
+    Subcode: "The kind of refusal of a payment, as a number below 402.";
+    X402Reason: "What x402 calls it.";
 }

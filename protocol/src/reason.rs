@@ -11,12 +11,14 @@ macro_rules! names {
     ($(#[$doc:meta])+ $name:ident { $($(#[$each:meta])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum $name {
             $($(#[$each])+ #[serde(rename = $text)] $variant,)+
         }
 
         impl $name {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// The name as it is written.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
