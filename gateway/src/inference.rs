@@ -8,37 +8,19 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::object::Object;
-use salt402_protocol::{Code, Problem, Proof, QuoteId, RequestDigest};
-use salt402_verifier::http::{
-    Fault, Order, PAYMENT, Passage, Presented, Sold, no_store, read_json, server_timing, vary,
-};
-use serde::{Deserialize, Serialize};
+use salt402_protocol::{Code, Problem, Proof, QuoteId};
+use salt402_verifier::http::{Fault, PAYMENT, Passage, Presented, no_store, read_json, server_timing, vary};
+use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::Model;
+use crate::Bid;
+use crate::bid::InferenceRequest;
 use crate::routes::{Gateway, Inner};
 use crate::upstream::{Completion, Task, Usage};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
-
-/// What a client asks.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct InferenceRequest {
-    /// Which model.
-    model: String,
-    /// What it is asked.
-    prompt: String,
-    /// How many tokens it may generate; left out, the model's default.
-    #[serde(default)]
-    max_tokens: Option<u32>,
-    /// How freely it chooses, from 0 to 2; left out, the upstream's default.
-    #[serde(default)]
-    temperature: Option<f32>,
-}
 
 /// What a client is answered.
 #[derive(Serialize, ToSchema)]
@@ -51,14 +33,6 @@ struct InferenceResponse<'a> {
     finish_reason: &'a str,
     /// Tokens read and written.
     usage: Usage,
-}
-
-/// A request that was understood, and what it costs.
-struct Bid {
-    request: InferenceRequest,
-    model: Model,
-    tokens: u32,
-    order: Order,
 }
 
 /// An answer of a model, for a payment
@@ -97,42 +71,13 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     let method = request.method().as_str().to_owned();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
-    let digest = RequestDigest::of(&method, &path, &body);
-    let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(&body).map_err(|error| {
-        Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
-    })?;
-    let model = gateway.catalogue.get(&request.model).cloned().ok_or_else(|| {
-        let detail = format!("model: there is no such model here; there are: {}", gateway.catalogue.names());
-        Problem::new(Code::UnknownModel, detail)
-    })?;
-    let invalid = |detail: String| Err(Problem::new(Code::InvalidRequest, detail));
-    if request.prompt.is_empty() {
-        return invalid("prompt: it is empty".into());
-    }
-    let tokens = request.max_tokens.unwrap_or(model.default_tokens);
-    if tokens == 0 || tokens > model.max_tokens {
-        return invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens));
-    }
-    if request.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
-        return invalid("temperature: from 0 to 2".into());
-    }
-    let Some(amount) = model.price.of(tokens) else {
-        return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
-    };
-    let description = format!("one answer of {} with up to {tokens} tokens", request.model);
-    Ok(Bid {
-        order: Order { method, path, sold: Sold::one(digest), before: None, amount, description },
-        request,
-        model,
-        tokens,
-    })
+    Bid::read(&gateway.catalogue, method, path, &body)
 }
 
 /// Asks the model. What it returns is kept for the payer.
 async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
-    let name = &bid.request.model;
-    let task =
-        Task { prompt: &bid.request.prompt, max_tokens: bid.tokens, temperature: bid.request.temperature };
+    let name = &bid.name;
+    let task = Task { prompt: &bid.prompt, max_tokens: bid.tokens, temperature: bid.temperature };
     let started = Instant::now();
     let completion = bid.model.upstream.complete(&task).await;
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())

@@ -10,6 +10,7 @@
     reason = "a property that does not hold must fail"
 )]
 
+mod asked;
 mod config;
 mod http;
 mod json;
@@ -31,6 +32,9 @@ pub const ALL: &[Property] = &[
     ("verify_json", json::verify),
     ("quote_json", json::quote),
     ("details", json::details),
+    ("inference", asked::inference),
+    ("query", asked::query),
+    ("forwarded_for", asked::forwarded_for),
     ("config", config::config),
     ("price", config::price),
     ("node_logs", node::logs),

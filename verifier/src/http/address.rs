@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Extensions, HeaderMap, Response};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Response};
 use axum::middleware::Next;
 use ipnet::IpNet;
 use salt402_protocol::{Code, Problem};
@@ -44,21 +44,24 @@ impl AddressLimits {
 
     /// Who asks. The nearest hop that is no trusted proxy; `None` where trusted ones do not say, or the connection is
     /// local and has no address: then nobody can be told apart, and nobody is limited.
-    fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-        let trusted = |address: &IpAddr| self.0.trusted.iter().any(|net| net.contains(address));
-        if let Some(peer) = peer.filter(|peer| !trusted(peer)) {
+    pub fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+        if let Some(peer) = peer.filter(|peer| !self.trusts(*peer)) {
             return Some(peer);
         }
-        let lines: Vec<_> =
-            headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-            // What a client wrote before the nearest hop that is not trusted is worth nothing.
-            match parse(hop.trim()) {
-                Some(address) if trusted(&address) => {}
+        let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            // What a client wrote before the nearest hop that is not trusted is worth nothing, whatever bytes it has.
+            match std::str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
+                Some(address) if self.trusts(address) => {}
                 other => return other,
             }
         }
         None
+    }
+
+    /// Whether an address is that of a proxy whose word is taken.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.0.trusted.iter().any(|net| net.contains(&address))
     }
 
     fn take(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
@@ -111,8 +114,6 @@ pub(crate) fn too_soon(wait: Duration) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn limits(trusted: &[&str]) -> AddressLimits {
@@ -157,6 +158,17 @@ mod tests {
             "a socket without addresses is local"
         );
         assert_eq!(client(&limits, None, &[]), None);
+    }
+
+    /// nginx and others append to the line that the client sent.
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        let limits = limits(&["127.0.0.0/8"]);
+        let mut headers = HeaderMap::new();
+        let line = HeaderValue::from_bytes(b"\xff\xfe, 1.2.3.4").unwrap();
+        headers.insert(FORWARDED_FOR, line);
+        let client = limits.client(&headers, Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(client.unwrap().to_string(), "1.2.3.4");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
@@ -16,17 +16,15 @@ use salt402_protocol::api::{
     StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
-use salt402_protocol::{ChainId, Code, Problem};
-use salt402_store::{IncidentFilter, IncidentKind};
-use serde::Deserialize;
+use salt402_protocol::{Code, Problem};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::IntoParams;
 
 use super::address::{self, AddressLimits};
 use super::answer::{Fault, method_not_allowed, not_found, problem_response};
 use super::forward_auth::{self, ForwardAuth};
 use super::input::StrictJson;
 use super::openapi;
+use super::query::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
 use super::token::{self, Token};
 use crate::Verifier;
 
@@ -118,14 +116,6 @@ pub(super) async fn verify(
     Ok(Json(verifier.verify(&request).await?))
 }
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PaymentsQuery {
-    /// The chain.
-    chain: ChainId,
-}
-
 /// What the index knows of a transaction
 #[utoipa::path(get, path = "/v1/payments/{transaction}", tag = "payments",
     params(("transaction" = salt402_protocol::openapi::Hash, Path, description = "The transaction's hash."), PaymentsQuery),
@@ -133,7 +123,7 @@ pub(super) struct PaymentsQuery {
 pub(super) async fn payments(
     State(verifier): State<Verifier>,
     path: Result<Path<String>, PathRejection>,
-    query: Result<Query<PaymentsQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Result<Json<PaymentsResponse>, Fault> {
     let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
     let Path(transaction) = path.map_err(|error| malformed(error.body_text()))?;
@@ -141,9 +131,7 @@ pub(super) async fn payments(
         let detail = "a transaction's hash is \"0x\" and 64 hexadecimal digits";
         Fault(Problem::new(Code::MalformedProof, detail))
     })?;
-    let Query(query) = query.map_err(|error| {
-        malformed(format!("say which chain, as in ?chain=eip155:40204 ({})", error.body_text()))
-    })?;
+    let query = PaymentsQuery::read(&uri)?;
     Ok(Json(verifier.payments(query.chain, hash).await?))
 }
 
@@ -154,40 +142,14 @@ pub(super) async fn payments(
 pub(super) async fn channel(
     State(verifier): State<Verifier>,
     path: Result<Path<String>, PathRejection>,
-    query: Result<Query<PaymentsQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Result<Json<ChannelView>, Fault> {
     let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
     let Path(channel) = path.map_err(|error| malformed(error.body_text()))?;
     let id = parse_hash(&channel)
         .ok_or_else(|| malformed("a channel's identifier is \"0x\" and 64 hexadecimal digits".into()))?;
-    let Query(query) = query.map_err(|error| {
-        malformed(format!("say which chain, as in ?chain=eip155:40204 ({})", error.body_text()))
-    })?;
+    let query = PaymentsQuery::read(&uri)?;
     Ok(Json(verifier.channel(query.chain, id).await?))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct IncidentsQuery {
-    /// `true`: those that are open; `false`: those that are not.
-    open: Option<bool>,
-    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log` or `voucher_at_risk`.
-    kind: Option<String>,
-    /// Those of a chain.
-    chain: Option<ChainId>,
-    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
-    since: Option<u64>,
-    /// At most so many, from 1 to 1000.
-    #[serde(default = "incidents_at_once")]
-    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: u32,
-    /// The `next_cursor` of the page before.
-    cursor: Option<u64>,
-}
-
-fn incidents_at_once() -> u32 {
-    100
 }
 
 /// What an operator must know of, newest first
@@ -195,44 +157,10 @@ fn incidents_at_once() -> u32 {
     responses((status = 200, description = "The incidents, and where they go on.", body = IncidentsResponse)), security((), ("bearer" = []), ("token" = [])))]
 pub(super) async fn incidents(
     State(verifier): State<Verifier>,
-    query: Result<Query<IncidentsQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Result<Json<IncidentsResponse>, Fault> {
-    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
-    let Query(query) =
-        query.map_err(|error| malformed(format!("as in ?open=true&limit=100 ({})", error.body_text())))?;
-    let kind = match query.kind.as_deref() {
-        None => None,
-        Some(name) => {
-            let known: Vec<_> = IncidentKind::ALL.iter().map(|kind| kind.name()).collect();
-            let unknown = || malformed(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
-            Some(IncidentKind::named(name).ok_or_else(unknown)?)
-        }
-    };
-    if !(1..=1000).contains(&query.limit) {
-        return Err(malformed("limit: from 1 to 1000".into()));
-    }
-    let filter = IncidentFilter {
-        open: query.open,
-        kind,
-        chain: query.chain,
-        since_ms: query.since,
-        before: query.cursor,
-    };
-    Ok(Json(verifier.incidents(&filter, query.limit).await?))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct AmbiguitiesQuery {
-    /// The chain.
-    chain: ChainId,
-    /// At most so many, from 1 to 1000.
-    #[serde(default = "incidents_at_once")]
-    #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
-    limit: u32,
-    /// The `next_cursor` of the page before.
-    cursor: Option<u64>,
+    let (filter, limit) = IncidentsQuery::read(&uri)?;
+    Ok(Json(verifier.incidents(&filter, limit).await?))
 }
 
 /// What may be a payment and is counted for nobody, newest first
@@ -240,15 +168,9 @@ pub(super) struct AmbiguitiesQuery {
     responses((status = 200, description = "The transactions that can be read in two ways, and where they go on.", body = AmbiguitiesResponse)), security((), ("bearer" = []), ("token" = [])))]
 pub(super) async fn ambiguities(
     State(verifier): State<Verifier>,
-    query: Result<Query<AmbiguitiesQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Result<Json<AmbiguitiesResponse>, Fault> {
-    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
-    let Query(query) = query.map_err(|error| {
-        malformed(format!("say which chain, as in ?chain=eip155:40204&limit=100 ({})", error.body_text()))
-    })?;
-    if !(1..=1000).contains(&query.limit) {
-        return Err(malformed("limit: from 1 to 1000".into()));
-    }
+    let query = AmbiguitiesQuery::read(&uri)?;
     Ok(Json(verifier.ambiguities(query.chain, query.cursor, query.limit).await?))
 }
 
