@@ -161,6 +161,7 @@ async fn the_clients_of_a_proxy_have_limits_of_their_own() {
     // nginx hands on 401 and no 429.
     let (status, headers) = ask("/paid/x", "203.0.113.7", "?refuse_as=401").await;
     assert_eq!((status, headers.contains_key("retry-after")), (StatusCode::UNAUTHORIZED, true));
+    assert_eq!(headers["x-payment-status"], "429");
     assert_eq!(
         ask("/free", "203.0.113.7", "").await.0,
         StatusCode::OK,

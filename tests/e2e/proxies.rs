@@ -127,6 +127,23 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     assert_eq!(files.served(), 1);
 }
 
+/// A refusal that is no matter of payment reaches the client as what it is, with its code.
+async fn says_what_else_is_wrong(stack: &Stack, base: &str) {
+    for (path, proof, status, code) in [
+        ("/paid/file.txt", Some("0x12"), StatusCode::BAD_REQUEST, "malformed_proof"),
+        ("/none/file.txt", None, StatusCode::FORBIDDEN, "no_price"),
+        ("/paid//file.txt", None, StatusCode::BAD_REQUEST, "malformed_parameter"),
+    ] {
+        let mut request = stack.client.get(format!("{base}{path}"));
+        if let Some(proof) = proof {
+            request = request.header("x-payment-proof", proof);
+        }
+        let answer = request.send().await.unwrap();
+        let told = answer.headers().get("x-payment-code").map(|code| code.to_str().unwrap().to_owned());
+        assert_eq!((answer.status(), told.as_deref()), (status, Some(code)), "{path}");
+    }
+}
+
 /// A proxy that asks, and where.
 pub(crate) struct Proxy {
     pub(crate) base: String,
@@ -183,6 +200,7 @@ async fn asks_before_it_serves(proxy: fn(&Path, &str, u16) -> Proxy) {
     let files = Files::start(stack.folder());
     let proxy = proxy(stack.folder(), &stack.verifier, files.port);
     pays_its_way(&mut stack, &proxy.base, &files).await;
+    says_what_else_is_wrong(&stack, &proxy.base).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,8 @@ use super::timing::{PAYMENT, server_timing};
 pub(crate) const PATH: &str = "/v1/forward-auth";
 /// The response header with the refusal's code, for proxies that hand on headers and no bodies.
 const CODE_HEADER: &str = "x-payment-code";
+/// The response header with the refusal's own status, where it was asked for under another.
+const STATUS_HEADER: &str = "x-payment-status";
 
 /// What stands before the routes of a proxy.
 #[derive(Clone)]
@@ -47,15 +49,17 @@ pub(crate) async fn handle(
     let status = refusal_status(&request)?;
     let answered = answer(&auth, &request).await.unwrap_or_else(|problem| with_code(&problem));
     Ok(match status {
-        Some(status)
-            if matches!(answered.status(), StatusCode::PAYMENT_REQUIRED | StatusCode::TOO_MANY_REQUESTS) =>
-        {
-            let mut answered = answered;
-            *answered.status_mut() = status;
-            answered
-        }
+        Some(status) if !answered.status().is_success() => refused_as(status, answered),
         _ => answered,
     })
+}
+
+/// The same refusal under another status, with its own in a header.
+fn refused_as(status: StatusCode, mut answered: Response<Body>) -> Response<Body> {
+    let meant = HeaderValue::from(answered.status().as_u16());
+    answered.headers_mut().insert(STATUS_HEADER, meant);
+    *answered.status_mut() = status;
+    answered
 }
 
 async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, Problem> {
@@ -106,7 +110,8 @@ pub fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
     }
 }
 
-/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns it back. Behind the path the query is
+/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns every refusal back by its
+/// `X-Payment-Status`. Behind the path the query is
 /// the request's own, and means nothing here.
 fn refusal_status(request: &Parts) -> Result<Option<StatusCode>, Problem> {
     match request.uri.query() {

@@ -201,7 +201,7 @@ mod forward_auth_paths {
             ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
             ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
             ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given."),
-            ("refuse_as" = Option<u16>, Query, description = "401 for nginx, which hands on no 402.")),
+            ("refuse_as" = Option<u16>, Query, description = "401 for nginx, which hands on 401 and 403 alone: every refusal has this status, and its own in `X-Payment-Status`.")),
         responses((status = 200, description = "It may: it was paid for, or costs nothing.",
             headers(
                 ("X-Payment-Payer" = String, description = "Who paid, where it was paid for."),
