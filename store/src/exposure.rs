@@ -187,20 +187,40 @@ pub(crate) fn note_undone(
     Ok(())
 }
 
+/// Where a payment is on the chain: in its transaction, or in another that settled what its payer signed. A token that takes
+/// a nonce twice has it in two; the newer one is final later. The index over settlements is named, because SQLite
+/// otherwise takes the table's key and reads all of it.
+const ON_CHAIN: &str = "SELECT p.block_number, p.transaction_hash
+     FROM (SELECT exposures.transaction_hash AS transaction_hash
+           UNION
+           SELECT s.transaction_hash FROM settlements s INDEXED BY settlements_of_payment
+           WHERE s.chain_id = exposures.chain_id AND s.payment_id = exposures.payment_id) AS t
+     CROSS JOIN payments p
+     WHERE p.chain_id = exposures.chain_id AND p.transaction_hash = t.transaction_hash
+       AND p.payment_id = exposures.payment_id AND p.canonical
+     ORDER BY p.block_number DESC LIMIT 1";
+
 /// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
 /// after payments came that may be lost ones.
 pub(crate) fn follow(connection: &Connection, chain: ChainId, above: Option<u64>) -> Result<(), StoreError> {
-    const TO: &str = "SET block_number = (SELECT p.block_number FROM payments p
-                                          WHERE p.chain_id = exposures.chain_id
-                                            AND p.transaction_hash = exposures.transaction_hash
-                                            AND p.payment_id = exposures.payment_id AND p.canonical)";
-    let lost = format!("UPDATE exposures {TO} WHERE chain_id = ?1 AND block_number IS NULL");
+    let lost = follow_those("block_number IS NULL");
     connection.prepare_cached(&lost)?.execute([chain_id(chain)])?;
     if let Some(height) = above {
-        let moved = format!("UPDATE exposures {TO} WHERE chain_id = ?1 AND block_number > ?2");
+        let moved = follow_those("block_number > ?2");
         connection.prepare_cached(&moved)?.execute([chain_id(chain), bound(height)])?;
     }
     Ok(())
+}
+
+/// The statement that lets some exposures of a chain go where their payments went. One whose payment is nowhere keeps the
+/// transaction that it was in.
+fn follow_those(which: &str) -> String {
+    format!(
+        "UPDATE exposures SET (block_number, transaction_hash) =
+             (SELECT w.block_number, COALESCE(w.transaction_hash, exposures.transaction_hash)
+              FROM (SELECT 1) LEFT JOIN ({ON_CHAIN}) AS w)
+         WHERE chain_id = ?1 AND {which}"
+    )
 }
 
 struct Note {
@@ -286,5 +306,28 @@ impl Write for Sweep {
         .execute(transaction.connection())
         .await?;
         Ok(done.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::{Options, open};
+
+    #[tokio::test]
+    async fn exposures_that_moved_are_found_by_indexes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", follow_those("block_number > ?2")));
+        let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        for line in [
+            "SEARCH s USING INDEX settlements_of_payment (chain_id=? AND payment_id=?)",
+            "SEARCH p USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)",
+        ] {
+            assert!(plan.iter().any(|known| known == line), "{plan:?}");
+        }
     }
 }
