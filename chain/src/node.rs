@@ -182,6 +182,13 @@ pub trait Node: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The nodes that stand behind this one and can be asked now, each by its name and answering for itself alone, whatever
+    /// the others say. None where this is one node.
+    async fn each(&self, work: Work) -> Vec<(String, Arc<dyn Node>)> {
+        let _ = work;
+        Vec::new()
+    }
+
     /// Says that this node's chain cannot be the one that is followed. It is asked no more until it shows the chain of
     /// the others. `false` where there are no others that are not rejected too.
     fn reject(&self, why: &str) -> bool {

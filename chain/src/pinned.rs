@@ -19,6 +19,8 @@ pub(crate) struct Pinned {
     pub(crate) pool: Arc<Inner>,
     pub(crate) lead: usize,
     pub(crate) work: Work,
+    /// Whether it answers for itself, however many must agree.
+    pub(crate) lone: bool,
 }
 
 impl Pinned {
@@ -86,7 +88,7 @@ impl Pinned {
     }
 
     fn alone(&self) -> bool {
-        self.pool.options.agree < 2
+        self.lone || self.pool.options.agree < 2
     }
 }
 
@@ -183,7 +185,7 @@ impl Node for Pinned {
 
     /// The same node for another kind of work.
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
-        Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work })))
+        Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work, lone: self.lone })))
     }
 
     fn reject(&self, why: &str) -> bool {

@@ -180,7 +180,7 @@ impl Inner {
             match self.admit(index).await {
                 Ok(()) => {
                     self.lead_by(index);
-                    return Ok(Pinned { pool: Arc::clone(self), lead: index, work });
+                    return Ok(Pinned { pool: Arc::clone(self), lead: index, work, lone: false });
                 }
                 // That one is on another chain says nothing of one that merely failed, and may be right.
                 Err(error) => {
@@ -333,6 +333,15 @@ impl Node for Pool {
 
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
         Ok(Some(Arc::new(self.0.pin(work).await?)))
+    }
+
+    async fn each(&self, work: Work) -> Vec<(String, Arc<dyn Node>)> {
+        let admitted = self.0.order().into_iter().map(|index| async move {
+            self.0.admit(index).await.ok()?;
+            let node = Pinned { pool: Arc::clone(&self.0), lead: index, work, lone: true };
+            Some((self.0.members[index].name.clone(), Arc::new(node) as Arc<dyn Node>))
+        });
+        futures::future::join_all(admitted).await.into_iter().flatten().collect()
     }
 
     fn expect_genesis(&self, genesis: B256) {

@@ -383,6 +383,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         assets: rules.assets.clone(),
         payees: rules.payees.clone(),
         exposure: rules.exposure.clone(),
+        second_node: rules.second_node.clone(),
         after_loss: rules.after_loss,
         symbol: profile.native_symbol.clone(),
         decimals: profile.native_decimals,

@@ -18,6 +18,7 @@ mod past;
 mod patience;
 mod reading;
 mod report;
+mod second;
 mod sizing;
 mod ticks;
 mod undecoded;
@@ -26,6 +27,7 @@ pub use follower::{Follower, FollowerOptions};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use missing::{Look, Missing};
+pub use second::Confirmation;
 
 use salt402_chain::NodeError;
 use salt402_store::{HaltKind, StoreError};

@@ -15,6 +15,7 @@ use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, Store};
 use tokio::time::Instant;
 
+use crate::second::Asked;
 use crate::{FollowerOptions, IndexError, blocks};
 
 /// How long a hash that was looked up is not looked up again.
@@ -49,21 +50,22 @@ pub enum Look {
 
 /// Looks for payments that the index has missed, on one chain. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Missing(Arc<Inner>);
+pub struct Missing(pub(crate) Arc<Inner>);
 
-struct Inner {
-    node: Arc<dyn Node>,
+pub(crate) struct Inner {
+    pub(crate) node: Arc<dyn Node>,
     store: Store,
-    options: FollowerOptions,
+    pub(crate) options: FollowerOptions,
     /// A std mutex, because nothing is awaited while it is held.
     limits: Mutex<Limits>,
+    pub(crate) asked: Asked,
 }
 
 impl Missing {
     /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let limits = Mutex::new(Limits::new(Instant::now()));
-        Self(Arc::new(Inner { node, store, options, limits }))
+        Self(Arc::new(Inner { node, store, options, limits, asked: Asked::default() }))
     }
 
     /// How the nodes are that are asked.

@@ -290,7 +290,8 @@ pub struct IncidentView {
     /// Its number, ascending.
     pub id: u64,
     /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
-    /// shown for another request), `omitted_log` (the node left a payment out of its logs), `voucher_at_risk` (vouchers
+    /// shown for another request), `omitted_log` (the node left a payment out of its logs), `nodes_disagree`
+    /// (a payment was not granted on because a second node contradicts it), `voucher_at_risk` (vouchers
     /// of a channel were accepted and are not claimed, while its money can leave it).
     pub kind: String,
     /// The chain.

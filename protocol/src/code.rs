@@ -117,6 +117,9 @@ codes! {
     /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
     AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
 
+    /// Another node contradicts the one that showed the payment. No 402, so that nobody is led to pay again.
+    NodesDisagree = "nodes_disagree", 409, "Nodes of the chain contradict each other about the payment";
+
     /// Vouchers are not taken: the operator has not asked for them, or this is not sold for them.
     VoucherNotAccepted = "voucher_not_accepted", 402, "Vouchers are not accepted for this";
     /// The voucher's signature is none that the contract takes from the channel's signer.
@@ -140,6 +143,8 @@ codes! {
     PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";
     /// The payment needs more blocks above it.
     AwaitingConfirmations = "awaiting_confirmations", 402, "The payment is not deep enough yet";
+    /// The payment is so large that a second node must show it, and none does yet.
+    AwaitingSecondNode = "awaiting_second_node", 402, "A second node has not shown the payment yet";
     /// The payment's block left the chain; it may come back in another.
     PaymentOrphaned = "payment_orphaned", 402, "The payment's block was reorganized away";
 
@@ -175,6 +180,7 @@ impl Code {
             self,
             Self::PaymentNotSeen
                 | Self::AwaitingConfirmations
+                | Self::AwaitingSecondNode
                 | Self::ChannelNotSeen
                 | Self::PaymentOrphaned
                 | Self::ChainHalted

@@ -128,9 +128,12 @@ impl Code {
                 X402Reason::NonceAlreadyUsed
             }
             Self::NoPayment => X402Reason::TransferEventMismatch,
-            Self::TransactionReverted | Self::AmbiguousPayment => X402Reason::InvalidTransactionState,
+            Self::TransactionReverted | Self::AmbiguousPayment | Self::NodesDisagree => {
+                X402Reason::InvalidTransactionState
+            }
             Self::PaymentNotSeen
             | Self::AwaitingConfirmations
+            | Self::AwaitingSecondNode
             | Self::PaymentOrphaned
             | Self::ExposureExceeded
             | Self::PayerHasLoss

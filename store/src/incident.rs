@@ -22,6 +22,8 @@ pub enum IncidentKind {
     ReplayAttempt,
     /// The node left a payment out of its logs, and it was found by its receipt.
     OmittedLog,
+    /// A payment was not granted on because a second node contradicts it. One for a payment, however often.
+    NodesDisagree,
     /// Vouchers of a channel were accepted and are not claimed, while the channel's money can leave it. Open until it is
     /// claimed or the money stays.
     VoucherAtRisk,
@@ -30,7 +32,7 @@ pub enum IncidentKind {
 impl IncidentKind {
     /// Every kind.
     pub const ALL: &'static [Self] =
-        &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog, Self::VoucherAtRisk];
+        &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog, Self::NodesDisagree, Self::VoucherAtRisk];
 
     /// Its name in the database and in reports.
     pub const fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl IncidentKind {
             Self::PaymentLost => "payment_lost",
             Self::ReplayAttempt => "replay_attempt",
             Self::OmittedLog => "omitted_log",
+            Self::NodesDisagree => "nodes_disagree",
             Self::VoucherAtRisk => "voucher_at_risk",
         }
     }
@@ -51,7 +54,7 @@ impl IncidentKind {
     pub const fn lasts(self) -> bool {
         match self {
             Self::PaymentLost | Self::VoucherAtRisk => true,
-            Self::ReplayAttempt | Self::OmittedLog => false,
+            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree => false,
         }
     }
 }

@@ -33,6 +33,7 @@ mod columns;
 mod counts;
 mod coverage;
 mod direct;
+mod disputed;
 mod error;
 mod exposure;
 mod found;

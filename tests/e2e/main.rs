@@ -33,6 +33,7 @@ mod proxy_headers;
 mod refusals;
 mod reorganization;
 mod roles;
+mod second_node;
 mod secrets;
 mod sources;
 mod vouchers;

@@ -212,6 +212,8 @@ async fn a_nonce_is_good_again_when_somebody_settles_it_after_a_reorganization()
         let answer = show(&stack, &body, &proof).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         assert_eq!(show(&stack, &body, &second.to_string()).await.body, answer.body);
+        // Who knows the first transaction's hash alone is led to the payment too.
+        assert_eq!(show(&stack, &body, &first.to_string()).await.body, answer.body);
         assert_eq!(stack.upstream.asked(), asked + 1);
         assert_eq!(stack.status().await["open_incidents"], 0);
     }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
-use salt402_protocol::{ChainId, Code, Problem, Proof, Quote, SignedNonce};
+use salt402_protocol::{Code, Problem, Proof, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
 use crate::judge::{self, Judgement, Question};
 use crate::limits::Admission;
 use crate::verifier::now_ms;
-use crate::verifier::refusals::{ambiguous_nonce, before_restore, chain_halted, internal};
+use crate::verifier::refusals::{before_restore, chain_halted, internal};
 use crate::verifier::reports::view;
 use crate::{AfterLoss, ChainPolicy, Verifier};
 
@@ -34,13 +34,10 @@ impl Verifier {
         quote: Option<&Quote>,
         chain: &ChainPolicy,
     ) -> Result<Verdict, Problem> {
-        let payments = match &request.proof {
-            Proof::Voucher(voucher) => return self.attempt_voucher(request, voucher, quote, chain).await,
-            Proof::Transaction { hash, .. } => {
-                self.store().payments_in(chain.chain, *hash).await.map_err(internal)?
-            }
-            Proof::Nonce(nonce) => self.signed_payments(nonce, chain.chain).await?,
-        };
+        if let Proof::Voucher(voucher) = &request.proof {
+            return self.attempt_voucher(request, voucher, quote, chain).await;
+        }
+        let payments = self.payments_shown(&request.proof, chain.chain).await?;
         let question = Question {
             requirement: &request.requirement,
             quote: request.quote_id.as_ref().zip(quote),
@@ -56,26 +53,16 @@ impl Verifier {
         if request.again_only && paid.claim.is_none() {
             return Ok(not_again(chain));
         }
+        // What was granted was shown by a second node before.
+        if paid.claim.is_none()
+            && let Some(verdict) = self.unconfirmed(paid, chain).await?
+        {
+            return Ok(verdict);
+        }
         if !request.claim {
             return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
         }
         self.grant(request, paid, chain).await
-    }
-
-    /// The payment that used a nonce up, in all its blocks. A token that takes a nonce twice has made two payments of one
-    /// name, and which of them was shown cannot be told while nothing was granted on either.
-    pub(crate) async fn signed_payments(
-        &self,
-        nonce: &SignedNonce,
-        chain: ChainId,
-    ) -> Result<Vec<IndexedPayment>, Problem> {
-        let payments =
-            self.store().signed_payments(chain, nonce.payment_id(chain)).await.map_err(internal)?;
-        let on_chain = payments.iter().filter(|payment| payment.canonical).count();
-        if on_chain > 1 && payments.iter().all(|payment| payment.claim.is_none()) {
-            return Err(ambiguous_nonce());
-        }
-        Ok(payments)
     }
 
     /// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the

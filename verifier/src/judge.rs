@@ -52,8 +52,8 @@ fn depth(requirement: &Requirement, chain: &ChainPolicy, asset: Asset, amount: A
     chain.confirmations_for(asset, amount).max(requirement.confirmations.unwrap_or(0))
 }
 
-/// Decides. `payments` are those of the transaction that is shown as proof, or the one of the nonce, on the chain of the
-/// requirement.
+/// Decides. `payments` are those of the transaction that is shown as proof, wherever they are by now, or the one of the
+/// nonce, on the chain of the requirement.
 pub fn judge(
     question: &Question<'_>,
     policy: &Policy,
@@ -74,7 +74,10 @@ pub fn judge(
     let mut nearest: Option<Misfit> = None;
     let mut best: Option<(Standing, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
-        if question.proof.ordinal().is_some_and(|ordinal| ordinal != payment.placed.position) {
+        // A place is one in the transaction that is shown; what was there may be in another transaction by now.
+        if question.proof.hash() == Some(payment.placed.payment.transaction)
+            && question.proof.ordinal().is_some_and(|ordinal| ordinal != payment.placed.position)
+        {
             continue;
         }
         match misfit(question, policy, chain, keys, &terms, payment) {

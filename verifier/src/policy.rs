@@ -58,6 +58,15 @@ pub struct ExposureCap {
     pub most: Amount,
 }
 
+/// Amounts from which a second node must show a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondNode {
+    /// Of which asset.
+    pub asset: Asset,
+    /// The least amount that this is for, in base units.
+    pub from: Amount,
+}
+
 /// What becomes of a payer's payments while one that was granted on is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterLoss {
@@ -80,6 +89,11 @@ impl ChainPolicy {
     pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
         let deeper = self.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
         deeper.map(|depth| depth.confirmations).fold(self.confirmations.max(1), u64::max)
+    }
+
+    /// Whether a second node must show a payment of so much before it is granted on.
+    pub fn needs_second_node(&self, asset: Asset, amount: Amount) -> bool {
+        self.second_node.iter().any(|limit| limit.asset == asset && amount >= limit.from)
     }
 
     /// Whether anything is limited by what is not final.
@@ -142,6 +156,8 @@ pub struct ChainPolicy {
     pub payees: Option<Vec<Address>>,
     /// How much may be granted to one payer before it is final, by asset; without limit where none is named.
     pub exposure: Vec<ExposureCap>,
+    /// From which amounts a second node must show a payment; never where none is named.
+    pub second_node: Vec<SecondNode>,
     /// What becomes of a payer's payments while one that was granted on is lost.
     pub after_loss: AfterLoss,
     /// The native coin's symbol, for people.

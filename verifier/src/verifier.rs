@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use alloy_primitives::B256;
 use salt402_indexer::{Look, Missing};
 use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
@@ -25,6 +24,9 @@ use crate::{ChainPolicy, Policy, Waker, Watch};
 
 /// Longest name of a claimant, in characters.
 const CLAIMANT_LENGTH: usize = 128;
+
+/// After which time a second node that did not show a payment is asked again for a request that waits.
+const SECOND_NODE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a verifier is made of.
 pub struct VerifierOptions {
@@ -170,7 +172,7 @@ impl Verifier {
             Err(problem) => problem.code.as_str(),
         };
         if outcome == Code::AlreadyClaimed.as_str()
-            && let Some(transaction) = self.shown(request).await
+            && let Some(transaction) = self.transaction_replayed(request).await
         {
             self.0.replays.note(request.requirement.chain, transaction);
         }
@@ -261,7 +263,10 @@ impl Verifier {
                     Err(_) => return Ok(verdict),
                 }
             }
+            // Nothing in the index changes when another node catches up.
+            let asked_again = matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
             tokio::select! {
+                () = tokio::time::sleep(SECOND_NODE_AGAIN), if asked_again => {}
                 changed = progress.changed() => if changed.is_err() { return Ok(verdict) },
                 () = tokio::time::sleep_until(deadline) => return Ok(verdict),
             }
@@ -312,7 +317,7 @@ impl Verifier {
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
-        let Some(transaction) = self.shown(request).await else { return Look::Nothing };
+        let Some(transaction) = self.transaction_shown(request).await else { return Look::Nothing };
         let look = chain.missing.look(transaction).await.unwrap_or_else(|error| {
             tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
             Look::Nothing
@@ -322,15 +327,6 @@ impl Verifier {
             (Proof::Nonce(_), look) if look != Look::Found => Look::Nothing,
             (_, look) => look,
         }
-    }
-
-    /// The transaction that is shown: of a nonce, the one that used it up, or did before its block left the chain.
-    async fn shown(&self, request: &VerifyRequest) -> Option<B256> {
-        let Proof::Nonce(nonce) = &request.proof else { return request.proof.hash() };
-        let chain = request.requirement.chain;
-        let known = self.0.store.signed_payments(chain, nonce.payment_id(chain)).await.ok()?;
-        let on_chain = known.iter().find(|payment| payment.canonical);
-        on_chain.or(known.last()).map(|payment| payment.placed.payment.transaction)
     }
 
     /// The policies of the chains.
@@ -354,7 +350,7 @@ impl Verifier {
         &self.0.accounts
     }
 
-    fn chain(&self, chain: ChainId) -> Result<&VerifierChain, Problem> {
+    pub(crate) fn chain(&self, chain: ChainId) -> Result<&VerifierChain, Problem> {
         self.0.chains.get(&chain).ok_or_else(|| {
             let known: Vec<_> = self.0.chains.keys().map(ToString::to_string).collect();
             Problem::new(

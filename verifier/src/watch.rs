@@ -208,6 +208,7 @@ mod tests {
             assets: None,
             payees: None,
             exposure: Vec::new(),
+            second_node: Vec::new(),
             after_loss: crate::AfterLoss::default(),
             symbol: "SALT".into(),
             decimals: 18,

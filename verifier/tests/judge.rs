@@ -36,6 +36,7 @@ fn chain() -> ChainPolicy {
         assets: None,
         payees: None,
         exposure: Vec::new(),
+        second_node: Vec::new(),
         after_loss: AfterLoss::default(),
         symbol: "SALT".into(),
         decimals: 18,

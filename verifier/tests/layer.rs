@@ -70,6 +70,7 @@ async fn door(store: &Store) -> Door {
         assets: None,
         payees: None,
         exposure: Vec::new(),
+        second_node: Vec::new(),
         after_loss: AfterLoss::default(),
         symbol: "SALT".into(),
         decimals: 18,

@@ -6,7 +6,7 @@ mod shop;
 
 use salt402_protocol::api::{QuoteResponse, Usage, VerifyRequest};
 use salt402_protocol::{Address, B256, Code, Payment, Proof, RequestDigest, SignedNonce, U256};
-use salt402_store::IncidentFilter;
+use salt402_store::{IncidentFilter, IncidentKind};
 use shop::{CHAIN, Operator, Shop, granted, operator, paid, proof, units};
 
 const TOKEN: Address = Address::repeat_byte(0xc1);
@@ -219,4 +219,96 @@ async fn a_nonce_counts_as_deep_as_any_payment_of_its_amount() {
     assert_eq!(ask(2).await, Err(Code::ExposureExceeded));
     shop.mine(&[]).await;
     assert_eq!(ask(2).await, Ok(true));
+}
+
+/// A reorganization let somebody else's transaction settle it; the first one is mined again and is refused by the token.
+#[tokio::test]
+async fn the_hash_of_a_transaction_that_lost_its_payment_to_another_leads_to_the_payment() {
+    let shop = Shop::open(&following()).await;
+    let (granted_on, waiting) = (shop.quote(1, 5, false), shop.quote(2, 5, false));
+    shop.mine(&[]).await;
+    shop.mine(&[settled(1, 5, &granted_on, false), settled(2, 5, &waiting, true)]).await;
+    assert_eq!(granted(shop.show(1, 1, 5).await), Ok(true));
+    shop.replace(&[settled(11, 5, &granted_on, false), settled(12, 5, &waiting, true)]).await;
+    for number in [1, 2] {
+        shop.reverts(number);
+        let request = number;
+        assert_eq!(granted(shop.show(number, request, 5).await), Ok(number == 2), "transaction {number}");
+        // The same claim is found by either hash and by the nonce.
+        assert_eq!(granted(shop.show(number + 10, request, 5).await), Ok(false));
+    }
+    let another = VerifyRequest { claimant: "another shop".into(), ..proof(2, 2, 5) };
+    assert_eq!(granted(shop.verifier.verify(&another).await), Err(Code::AlreadyClaimed));
+    assert_eq!(granted(shop.show(2, 1, 5).await), Err(Code::ReferenceMismatch));
+    // The replay is told of, with the transaction that is on the chain.
+    let filter = IncidentFilter { kind: Some(IncidentKind::ReplayAttempt), ..IncidentFilter::default() };
+    let told = loop {
+        let known = shop.verifier.incidents(&filter, 10).await.unwrap().incidents;
+        match known.into_iter().next() {
+            Some(told) => break told,
+            None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(told.payment_id, signed(&waiting, true).payment_id(CHAIN));
+    assert_eq!(told.transaction, B256::repeat_byte(12));
+    assert_eq!(shop.verifier.status().await.unwrap().claims, 2);
+}
+
+/// A place counts in the transaction that is shown, wherever the payment went from there.
+#[tokio::test]
+async fn a_place_in_a_transaction_that_lost_its_payment_names_the_payment_that_was_there() {
+    let shop = Shop::open(&following()).await;
+    let quote = shop.quote(1, 5, false);
+    let at = |place| VerifyRequest {
+        proof: Proof::Transaction { hash: B256::repeat_byte(1), ordinal: Some(place) },
+        ..proof(1, 1, 5)
+    };
+    shop.mine(&[]).await;
+    shop.mine(&[settled(1, 5, &quote, false)]).await;
+    let other = shop.quote(2, 5, false);
+    shop.replace_at(&[(0, settled(12, 5, &other, false)), (1, settled(12, 5, &quote, false))]).await;
+    assert_eq!(granted(shop.verifier.verify(&at(1)).await), Err(Code::NoPayment));
+    assert_eq!(granted(shop.verifier.verify(&at(0)).await), Ok(true));
+}
+
+/// What it moved to is as shallow as any other: it is waited for, and nobody is told to pay again.
+#[tokio::test]
+async fn a_payment_that_moved_waits_for_its_confirmations_in_the_new_block() {
+    let mut operator = following();
+    operator.chain.confirmations = 2;
+    let shop = Shop::open(&operator).await;
+    let quote = shop.quote(1, 5, false);
+    shop.mine(&[]).await;
+    shop.mine(&[settled(1, 5, &quote, false)]).await;
+    shop.replace(&[settled(11, 5, &quote, false)]).await;
+    shop.reverts(1);
+    assert_eq!(granted(shop.show(1, 1, 5).await), Err(Code::AwaitingConfirmations));
+    shop.mine(&[]).await;
+    assert_eq!(granted(shop.show(1, 1, 5).await), Ok(true));
+}
+
+/// The limit holds at one confirmation too, whichever transaction the granted payment is in by now.
+#[tokio::test]
+async fn a_grant_whose_payment_moved_to_another_transaction_counts_against_the_payers_limit() {
+    let mut operator = following();
+    operator.chain.exposure =
+        vec![salt402_verifier::ExposureCap { asset: salt402_protocol::Asset::Native, most: units(5) }];
+    let shop = Shop::open(&operator).await;
+    let quotes: Vec<_> = (1..=3).map(|request| shop.quote(request, 5, false)).collect();
+    shop.mine(&[]).await;
+    shop.mine(&[settled(1, 5, &quotes[0], false)]).await;
+    assert_eq!(granted(shop.show(1, 1, 5).await), Ok(true));
+    // In one step from one block to another, and once more with a while in between in which it was in none.
+    shop.replace(&[settled(11, 5, &quotes[0], false), settled(2, 5, &quotes[1], true)]).await;
+    assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::ExposureExceeded));
+    shop.replace(&[settled(2, 5, &quotes[1], true)]).await;
+    shop.mine(&[settled(21, 5, &quotes[0], false)]).await;
+    assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::ExposureExceeded));
+    // It is followed from there as from the first.
+    shop.replace(&[settled(31, 5, &quotes[0], false)]).await;
+    assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::ExposureExceeded));
+    for _ in 0..2 {
+        shop.mine(&[]).await;
+    }
+    assert_eq!(granted(shop.show(2, 2, 5).await), Ok(true));
 }

@@ -43,6 +43,16 @@ pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
             units(chain, cap.asset, cap.most)
         ));
     }
+    if policy.second_node.is_empty() {
+        lines.push("one node's word is enough for a payment of any amount".to_owned());
+    }
+    for limit in &policy.second_node {
+        lines.push(format!(
+            "{} and more counts when two of the {} nodes show it, each for itself",
+            units(chain, limit.asset, limit.from),
+            chain.nodes.endpoints.len()
+        ));
+    }
     lines.push(match policy.after_loss {
         AfterLoss::RequireFinal => format!(
             "a payer whose granted payment left the chain pays with {} confirmations until that is resolved",

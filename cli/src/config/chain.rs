@@ -118,6 +118,14 @@ impl ChainConfig {
         let single = || self.single(name, &profile);
         let nodes = Nodes::resolve(name, &self.nodes, single, self.agree, folder)?;
         let policy = self.policy.resolve(name, &profile, self.confirmations, &self.depths)?;
+        if !policy.second_node.is_empty() && !nodes.are_several() {
+            let what = "expected at least two nodes at different hosts under [[chains.NAME.nodes]], and there is one: it \
+                        cannot confirm what it said itself; name another, or leave this out";
+            return Err(ConfigError::value(
+                format!("chains.{name}.policy.second_node"),
+                what.replace("NAME", name),
+            ));
+        }
         let deployment = self.deployment(name, folder, &profile)?;
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };

@@ -129,6 +129,12 @@ impl Nodes {
         Ok(Self { endpoints, agree })
     }
 
+    /// Whether there are two at least that are not at one host and port: what stands twice is one node.
+    pub(crate) fn are_several(&self) -> bool {
+        let mut places = self.endpoints.iter().map(|(endpoint, _)| endpoint.label());
+        places.next().is_some_and(|first| places.any(|other| other != first))
+    }
+
     /// The nodes as one.
     pub(crate) fn connect(&self, profile: &Profile) -> anyhow::Result<Pool> {
         let options = PoolOptions { agree: self.agree, ..PoolOptions::of(profile) };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset};
-use salt402_verifier::{AfterLoss, Depth, ExposureCap};
+use salt402_verifier::{AfterLoss, Depth, ExposureCap, SecondNode};
 use serde::Deserialize;
 
 use super::{ConfigError, parse_price};
@@ -26,6 +26,8 @@ pub(crate) struct PolicyConfig {
     payees: Option<Vec<String>>,
     /// The most that is granted to one payer on payments that are not final.
     exposure: Vec<ExposureConfig>,
+    /// Amounts from which a second node must show a payment.
+    second_node: Vec<SecondNodeConfig>,
     /// What becomes of a payer's payments while one that was granted on is lost.
     after_loss: AfterLossConfig,
 }
@@ -68,6 +70,17 @@ struct ExposureConfig {
     asset: Asset,
 }
 
+/// An amount from which a second node must show a payment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecondNodeConfig {
+    /// The least amount that this is for, such as `10 SALT`, or a whole number of base units; `0` is every payment.
+    from: String,
+    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
+    #[serde(default = "native")]
+    asset: Asset,
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum AfterLossConfig {
@@ -91,6 +104,7 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) assets: Option<Vec<Asset>>,
     pub(crate) payees: Option<Vec<Address>>,
     pub(crate) exposure: Vec<ExposureCap>,
+    pub(crate) second_node: Vec<SecondNode>,
     pub(crate) after_loss: AfterLoss,
 }
 
@@ -131,6 +145,7 @@ impl PolicyConfig {
             assets: self.assets(&here)?,
             payees: self.payees(&here)?,
             exposure: self.exposure(&here, profile)?,
+            second_node: self.second_node(&here, profile)?,
             after_loss: match self.after_loss {
                 AfterLossConfig::RequireFinal => AfterLoss::RequireFinal,
                 AfterLossConfig::Refuse => AfterLoss::Refuse,
@@ -171,6 +186,20 @@ impl PolicyConfig {
             })
         };
         payees.iter().map(parse).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn second_node(&self, here: &str, profile: &Profile) -> Result<Vec<SecondNode>, ConfigError> {
+        let mut limits: Vec<SecondNode> = Vec::with_capacity(self.second_node.len());
+        for (index, limit) in self.second_node.iter().enumerate() {
+            let key = format!("{here}.second_node[{index}]");
+            if limits.iter().any(|known| known.asset == limit.asset) {
+                return Err(ConfigError::value(key, format!("{} is named twice: say it once", limit.asset)));
+            }
+            let from = amount(&limit.from, limit.asset, profile)
+                .map_err(|what| ConfigError::value(format!("{key}.from"), what))?;
+            limits.push(SecondNode { asset: limit.asset, from });
+        }
+        Ok(limits)
     }
 
     fn exposure(&self, here: &str, profile: &Profile) -> Result<Vec<ExposureCap>, ConfigError> {

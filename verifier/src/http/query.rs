@@ -31,7 +31,8 @@ impl PaymentsQuery {
 pub struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
-    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log` or `voucher_at_risk`.
+    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log`, `nodes_disagree` or
+    /// `voucher_at_risk`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,

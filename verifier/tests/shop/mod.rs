@@ -99,6 +99,7 @@ pub(crate) fn operator() -> Operator {
         assets: None,
         payees: None,
         exposure: Vec::new(),
+        second_node: Vec::new(),
         after_loss: AfterLoss::default(),
         symbol: "SALT".into(),
         decimals: 18,
@@ -147,8 +148,32 @@ impl Shop {
         self.put(1, now(), payments).await;
     }
 
+    /// The newest block is replaced by one whose payments have places in their transactions.
+    pub(crate) async fn replace_at(&self, payments: &[(u32, Payment)]) {
+        self.put_at(1, now(), payments).await;
+    }
+
+    /// The node says that the transaction of a number is in the newest block and was reverted.
+    pub(crate) fn reverts(&self, transaction: u8) {
+        let newest = *self.told.headers.lock().unwrap().last().unwrap();
+        *self.told.receipt.lock().unwrap() = Some(Receipt {
+            transaction: B256::repeat_byte(transaction),
+            block_number: newest.number,
+            block_hash: newest.hash,
+            success: false,
+            from: Address::ZERO,
+            to: None,
+            logs: Vec::new(),
+        });
+    }
+
     /// Takes so many blocks off the chain, and puts one upon the rest, of a time.
     pub(crate) async fn put(&self, back: u64, timestamp: u64, payments: &[Payment]) {
+        let first: Vec<_> = payments.iter().map(|payment| (0, payment.clone())).collect();
+        self.put_at(back, timestamp, &first).await;
+    }
+
+    async fn put_at(&self, back: u64, timestamp: u64, payments: &[(u32, Payment)]) {
         let expected = self.store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
         let parent = expected.map_or(0, |at| at.number) - back;
         let on = self.store.canonical_block(CHAIN, parent).await.unwrap();
@@ -156,9 +181,9 @@ impl Shop {
         let branch = self.told.blocks.fetch_add(1, Ordering::SeqCst);
         let hash = hash(number, branch);
         let block = Block { number, hash, parent_hash: on.map_or(B256::ZERO, |on| on.hash), timestamp };
-        let placed = |payment: &Payment| PlacedPayment {
+        let placed = |(position, payment): &(u32, Payment)| PlacedPayment {
             payment: payment.clone(),
-            position: 0,
+            position: *position,
             block_number: number,
             block_hash: hash,
             block_timestamp: timestamp,
@@ -173,7 +198,7 @@ impl Shop {
             head: Some(number),
             prune_below: None,
             beside: Beside {
-                settlements: payments.iter().filter_map(settled).collect(),
+                settlements: payments.iter().filter_map(|(_, payment)| settled(payment)).collect(),
                 ..Beside::default()
             },
             undecoded: Vec::new(),
@@ -267,7 +292,7 @@ fn settled(payment: &Payment) -> Option<Settlement> {
     (payment.contract != CONTRACT).then(|| Settlement {
         payment: payment.id,
         transaction: payment.transaction,
-        movement: keccak256(payment.transaction),
+        movement: keccak256([payment.transaction, payment.id.0].concat()),
     })
 }
 

@@ -46,6 +46,7 @@ pub const PAID: &[Code] = &[
     Code::NoPayment,
     Code::PaymentNotSeen,
     Code::AwaitingConfirmations,
+    Code::AwaitingSecondNode,
     Code::PaymentOrphaned,
     Code::VerifierUnavailable,
     Code::AddressLimited,

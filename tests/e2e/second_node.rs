@@ -1,0 +1,220 @@
+//! A large payment that a second node must show before it is granted on.
+
+use std::process::Command;
+
+use reqwest::StatusCode;
+use salt402_protocol::{Amount, U256};
+use salt402_tests::{NodeProxy, Stack, StackOptions, inference};
+use serde_json::Value;
+
+use crate::SALT402;
+
+/// The price of the requests here: 1,000 for each, and 1 for each of the 16 tokens, at the counted model.
+const PRICE: u64 = 1016;
+
+/// `salt402` over two nodes of one chain, which must both show payments of an amount and more.
+async fn stack(from: u64) -> (Stack, NodeProxy, NodeProxy) {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    let first = NodeProxy::before(stack.anvil.http()).await;
+    let second = NodeProxy::before(stack.anvil.http()).await;
+    stack.configure(&StackOptions {
+        // The root of the receipts would find a changed log out at once.
+        chain: "completeness = \"off\"".into(),
+        nodes: format!(
+            "[chains.local.policy]\nsecond_node = [{{ from = \"{from}\" }}]\n[[chains.local.nodes]]\nrpc = \"{}\"\n\
+             [[chains.local.nodes]]\nrpc = \"{}\"",
+            first.http(),
+            second.http()
+        ),
+        gateway: "wait_ms = 0".into(),
+        ..Default::default()
+    });
+    stack.up().await;
+    (stack, first, second)
+}
+
+/// A number as a word of an event.
+fn word(number: u64) -> String {
+    format!("{number:064x}")
+}
+
+/// The height of a block, or of the block of a receipt.
+fn height(result: &Value) -> Option<u64> {
+    let number = result.get("blockNumber").or_else(|| result.get("number"))?.as_str()?;
+    u64::from_str_radix(number.trim_start_matches("0x"), 16).ok()
+}
+
+async fn disagreements(stack: &Stack) -> Vec<Value> {
+    let told = stack.get(&format!("{}/v1/incidents?kind=nodes_disagree", stack.verifier)).await.json();
+    told["incidents"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t17_a_payment_that_one_node_makes_larger_is_not_granted_on_and_is_an_incident() {
+    let (mut stack, first, second) = stack(PRICE).await;
+    let body = inference("made up");
+    let details = stack.quote(&body).await;
+    assert_eq!(details.amount, Amount(U256::from(PRICE)));
+    // Too little is paid, and the node that is followed says that it was enough.
+    first.answers(|_, result| {
+        let text = result.to_string().replace(&word(777), &word(PRICE));
+        serde_json::from_str(&text).unwrap()
+    });
+    let proof = stack.payer().pay_as(&details, Amount(U256::from(777)), details.recipient).await;
+    let known = format!("{}/v1/payments/{proof}?chain=eip155:40204", stack.verifier);
+    stack.until(&known, |answer| answer.json()["payments"][0]["amount"] == PRICE.to_string()).await;
+    for round in 0..3 {
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::CONFLICT, "nodes_disagree".into()),
+            "{round}"
+        );
+        assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
+    }
+    let incidents = disagreements(&stack).await;
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    assert_eq!(incidents[0]["transaction"], proof.to_string());
+    let detail = incidents[0]["detail"].as_str().unwrap();
+    let named = second.http().replace("http://", "");
+    assert!(detail.contains(&named) && detail.contains("no such payment"), "{detail}");
+    assert_eq!((stack.upstream.asked(), stack.status().await["claims"].as_u64()), (0, Some(0)));
+
+    // A payment that both show is granted meanwhile, though the node lies about the other.
+    let body = inference("honest");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+    for outcome in ["confirmed", "contradicted"] {
+        let line = metrics.lines().find(|line| {
+            line.starts_with("salt402_second_node_total") && line.contains(&format!("\"{outcome}\""))
+        });
+        assert!(line.is_some_and(|line| !line.ends_with(" 0")), "{outcome}: {line:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t17_a_block_of_one_node_without_the_transaction_is_a_contradiction_too() {
+    let (mut stack, first, second) = stack(PRICE).await;
+    let body = inference("left out");
+    let details = stack.quote(&body).await;
+    // The second has the block, and neither receipt nor logs of what the first shows in it.
+    second.answers(|method, result| match method {
+        "eth_getTransactionReceipt" => Value::Null,
+        "eth_getLogs" => Value::Array(Vec::new()),
+        _ => result,
+    });
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.infer_with(&body, proof).await.code(), "nodes_disagree");
+    assert_eq!(disagreements(&stack).await.len(), 1);
+    // The payer did pay: when the node is mended, the same proof counts.
+    second.answers(|_, result| result);
+    assert!(first.asked("eth_getTransactionReceipt") > 0);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_that_lags_or_fails_is_waited_for_and_nobody_pays_again() {
+    let (mut stack, _first, second) = stack(PRICE).await;
+    for (prompt, fails) in [("lags", false), ("fails", true)] {
+        let (body, asked) = (inference(prompt), stack.upstream.asked());
+        let details = stack.quote(&body).await;
+        let reached = stack.anvil.height().await;
+        if fails {
+            second.fails();
+        } else {
+            second.answers(move |_, result| match height(&result) {
+                Some(number) if number > reached => Value::Null,
+                _ => result,
+            });
+        }
+        let proof = stack.payer().pay(&details).await;
+        stack.indexed(stack.anvil.height().await).await;
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{prompt}: {}", answer.body);
+        assert_eq!(answer.code(), "awaiting_second_node", "{prompt}");
+        assert!(answer.headers.contains_key("retry-after"), "{prompt}: {:?}", answer.headers);
+        assert!(!answer.headers.contains_key("x-payment-details"), "{prompt}: {:?}", answer.headers);
+        assert_eq!(stack.upstream.asked(), asked);
+        assert!(disagreements(&stack).await.is_empty(), "{prompt}");
+
+        // Whoever waits is answered when it is there, though no block comes.
+        let verify = format!("{}/v1/verify", stack.verifier);
+        let question = serde_json::json!({
+            "proof": proof.to_string(),
+            "quote_id": details.quote_id,
+            "requirement": {
+                "chain": "eip155:40204", "payee": salt402_tests::PAYEE, "asset": "native",
+                "amount": PRICE.to_string(), "request_digest": digest(&body),
+            },
+            "claim": false, "claimant": "nobody", "wait_ms": 20_000,
+        });
+        let waiting = stack.post(&verify, &question, &[]);
+        let mended = async {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            second.answers(|_, result| result);
+        };
+        let (answer, ()) = tokio::join!(waiting, mended);
+        assert_eq!(answer.json()["status"], "accepted", "{prompt}: {}", answer.body);
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(answer.status, StatusCode::OK, "{prompt}: {}", answer.body);
+    }
+}
+
+/// What the gateway asks a payment for: the digest of method, path and body.
+fn digest(body: &Value) -> String {
+    let bytes = serde_json::to_vec(body).unwrap();
+    salt402_protocol::RequestDigest::of("POST", "/v1/inference", &bytes).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_the_amount_nothing_is_asked_and_what_was_confirmed_is_not_asked_again() {
+    for (from, asked) in [(PRICE + 1, 0), (PRICE, 1)] {
+        let (mut stack, _first, second) = stack(from).await;
+        let body = inference("counted");
+        let details = stack.quote(&body).await;
+        let proof = stack.payer().pay(&details).await;
+        stack.indexed(stack.anvil.height().await).await;
+        for _ in 0..3 {
+            let answer = stack.infer_with(&body, proof).await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        assert_eq!(second.asked("eth_getTransactionReceipt"), asked, "from {from}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_one_node_the_configuration_is_refused_and_with_two_it_is_said_in_words() {
+    let stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    let policy = "[chains.local.policy]\nsecond_node = [{ from = \"100 SALT\" }]\n";
+    let node = |host: &str| format!("[[chains.local.nodes]]\nrpc = \"http://{host}\"\n");
+    let run = |nodes: String, command: &[&str]| {
+        stack.configure(&StackOptions { nodes, ..Default::default() });
+        let output =
+            Command::new(stack.binary()).args(command).arg("--config").arg(stack.config()).output().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&told).into_owned())
+    };
+    // The same host and port twice is one node.
+    for nodes in [node("127.0.0.1:1"), node("127.0.0.1:1") + &node("127.0.0.1:1/key")] {
+        for command in [&["config", "check"][..], &["up"]] {
+            let (good, told) = run(format!("{policy}{nodes}"), command);
+            assert!(!good && told.contains("chains.local.policy.second_node"), "{command:?}: {told}");
+            assert!(told.contains("at least two nodes"), "{command:?}: {told}");
+        }
+    }
+    let two = node("127.0.0.1:1") + &node("127.0.0.1:2");
+    let (good, told) = run(format!("{policy}{two}"), &["config", "check"]);
+    assert!(good && told.contains("100 SALT and more counts when two of the 2 nodes show it"), "{told}");
+    let twice = "[chains.local.policy]\nsecond_node = [{ from = \"1\" }, { from = \"2\" }]\n";
+    let (good, told) = run(format!("{twice}{two}"), &["config", "check"]);
+    assert!(!good && told.contains("second_node[1]") && told.contains("named twice"), "{told}");
+    let (good, told) = run(two, &["config", "check"]);
+    assert!(good && told.contains("one node's word is enough"), "{told}");
+}

@@ -1,0 +1,111 @@
+//! A node between an anvil and whoever asks it: counts what it is asked, and changes what it answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+/// Changes the result of a method.
+type Change = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
+
+/// A proxy before an anvil.
+#[derive(Debug)]
+pub struct NodeProxy {
+    port: u16,
+    proxy: Arc<Proxy>,
+    task: JoinHandle<()>,
+}
+
+struct Proxy {
+    anvil: String,
+    client: reqwest::Client,
+    /// Calls by method; each of a batch counts.
+    asked: Mutex<BTreeMap<String, u64>>,
+    /// `None` answers nothing at all.
+    change: Mutex<Option<Change>>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("anvil", &self.anvil).finish_non_exhaustive()
+    }
+}
+
+impl NodeProxy {
+    /// One that tells the truth, before the anvil at an address.
+    pub async fn before(anvil: String) -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let truth: Change = Arc::new(|_, result| result);
+        let (asked, change) = (Mutex::default(), Mutex::new(Some(truth)));
+        let proxy = Arc::new(Proxy { anvil, client, asked, change });
+        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let port = listener.local_addr().expect("an address").port();
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+        Self { port, proxy, task }
+    }
+
+    /// Its address.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// How often a method was asked for.
+    pub fn asked(&self, method: &str) -> u64 {
+        self.proxy.asked.lock().expect("the counts").get(method).copied().unwrap_or(0)
+    }
+
+    /// How often each method was asked for.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.proxy.asked.lock().expect("the counts").clone()
+    }
+
+    /// From now on, it answers a method with what this makes of the truth.
+    pub fn answers(&self, change: impl Fn(&str, Value) -> Value + Send + Sync + 'static) {
+        *self.proxy.change.lock().expect("the change") = Some(Arc::new(change));
+    }
+
+    /// From now on, it fails.
+    pub fn fails(&self) {
+        *self.proxy.change.lock().expect("the change") = None;
+    }
+}
+
+impl Drop for NodeProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) -> Response {
+    let change = proxy.change.lock().expect("the change").clone();
+    let questions = question.as_array().cloned().unwrap_or_else(|| vec![question.clone()]);
+    let mut methods = BTreeMap::new();
+    for one in &questions {
+        let method = one["method"].as_str().unwrap_or_default().to_owned();
+        *proxy.asked.lock().expect("the counts").entry(method.clone()).or_default() += 1;
+        methods.insert(one["id"].to_string(), method);
+    }
+    let Some(change) = change else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let sent = proxy.client.post(&proxy.anvil).json(&question).send().await;
+    let Ok(sent) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
+    let Ok(mut told) = sent.json::<Value>().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let spoil = |one: &mut Value| {
+        let method = methods.get(&one["id"].to_string()).map(String::as_str).unwrap_or_default();
+        if let Some(result) = one.get_mut("result") {
+            *result = change(method, result.take());
+        }
+    };
+    match told.as_array_mut() {
+        Some(several) => several.iter_mut().for_each(spoil),
+        None => spoil(&mut told),
+    }
+    Json(told).into_response()
+}

@@ -1,0 +1,51 @@
+//! What is so large that a second node must show it before it is granted on.
+
+use salt402_indexer::Confirmation;
+use salt402_protocol::api::Verdict;
+use salt402_protocol::{Code, Problem};
+use salt402_store::IndexedPayment;
+
+use crate::grant::pending;
+use crate::verifier::refusals::internal;
+use crate::{ChainPolicy, Verifier};
+
+impl Verifier {
+    /// Why a payment that pays for a request is not to be granted on yet: a second node must show it, and does not. `None`
+    /// where none is needed, or one shows it; where none is needed, this costs nothing.
+    ///
+    /// # Errors
+    /// [`Code::NodesDisagree`] where a node contradicts the payment, which is an incident by then.
+    pub(crate) async fn unconfirmed(
+        &self,
+        paid: &IndexedPayment,
+        chain: &ChainPolicy,
+    ) -> Result<Option<Verdict>, Problem> {
+        let payment = &paid.placed.payment;
+        if !chain.needs_second_node(payment.asset, payment.amount) {
+            return Ok(None);
+        }
+        let missing = &self.chain(chain.chain)?.missing;
+        match missing.confirm(&paid.placed, paid.confirmations).await {
+            Confirmation::Confirmed => Ok(None),
+            Confirmation::Unanswered(why) => {
+                let detail = format!(
+                    "a payment of this size must be shown by a second node, and none shows it yet ({why}): do not pay \
+                     again, show the same proof again"
+                );
+                Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
+            }
+            Confirmation::Contradicted(what) => {
+                tracing::error!(
+                    chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
+                    "a node contradicts a payment that is in the index: nothing is granted on it; check the nodes"
+                );
+                self.store().note_disagreement(&paid.placed, &what).await.map_err(internal)?;
+                Err(Problem::new(
+                    Code::NodesDisagree,
+                    "the nodes of this chain contradict each other about the payment: do not pay again, ask the \
+                     operator, who finds it among the incidents; once they agree, the same proof counts",
+                ))
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The payments that a proof names.
+
+use alloy_primitives::B256;
+use salt402_protocol::api::VerifyRequest;
+use salt402_protocol::{ChainId, PaymentId, Problem, Proof};
+use salt402_store::IndexedPayment;
+
+use crate::Verifier;
+use crate::verifier::refusals::{ambiguous_nonce, internal};
+
+impl Verifier {
+    /// What a proof names on a chain: the payments of its transaction, wherever they are by now, or the one of its
+    /// nonce. None of a voucher.
+    pub(crate) async fn payments_shown(
+        &self,
+        proof: &Proof,
+        chain: ChainId,
+    ) -> Result<Vec<IndexedPayment>, Problem> {
+        match proof {
+            Proof::Voucher(_) => Ok(Vec::new()),
+            Proof::Nonce(nonce) => self.signed_payments(nonce.payment_id(chain), chain).await,
+            Proof::Transaction { hash, ordinal } => {
+                let mut payments = self.store().payments_in(chain, *hash).await.map_err(internal)?;
+                for lost in lost(&payments, *ordinal) {
+                    let named = self.signed_payments(lost, chain).await?;
+                    payments.extend(named.into_iter().filter(|payment| payment.canonical));
+                }
+                Ok(payments)
+            }
+        }
+    }
+
+    /// A payment that its payer signed for, in all its blocks. A token that takes a nonce twice has made two payments of one
+    /// name, and which of them was shown cannot be told while nothing was granted on either.
+    async fn signed_payments(
+        &self,
+        payment: PaymentId,
+        chain: ChainId,
+    ) -> Result<Vec<IndexedPayment>, Problem> {
+        let payments = self.store().signed_payments(chain, payment).await.map_err(internal)?;
+        let on_chain = payments.iter().filter(|payment| payment.canonical).count();
+        if on_chain > 1 && payments.iter().all(|payment| payment.claim.is_none()) {
+            return Err(ambiguous_nonce());
+        }
+        Ok(payments)
+    }
+
+    /// The transaction that is shown: of a nonce, the one that used it up, or did before its block left the chain.
+    pub(crate) async fn transaction_shown(&self, request: &VerifyRequest) -> Option<B256> {
+        let Proof::Nonce(nonce) = &request.proof else { return request.proof.hash() };
+        let chain = request.requirement.chain;
+        let known = self.store().signed_payments(chain, nonce.payment_id(chain)).await.ok()?;
+        let on_chain = known.iter().find(|payment| payment.canonical);
+        on_chain.or(known.last()).map(|payment| payment.placed.payment.transaction)
+    }
+
+    /// The transaction on the chain whose payment was used up, of a proof that shows it again.
+    pub(crate) async fn transaction_replayed(&self, request: &VerifyRequest) -> Option<B256> {
+        let shown = self.payments_shown(&request.proof, request.requirement.chain).await.ok()?;
+        let used = shown.iter().find(|payment| payment.canonical && payment.claim.is_some());
+        used.map(|payment| payment.placed.payment.transaction)
+    }
+}
+
+/// The payments that a transaction holds in no block of the chain, each once: of those that somebody signed for, another
+/// transaction may have settled each since. Of a proof that names a place, the one at that place.
+fn lost(payments: &[IndexedPayment], ordinal: Option<u32>) -> Vec<PaymentId> {
+    let is_lost = |payment: &&IndexedPayment| {
+        let id = payment.placed.payment.id;
+        ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
+            && !payments.iter().any(|other| other.canonical && other.placed.payment.id == id)
+    };
+    let mut lost: Vec<_> = payments.iter().filter(is_lost).map(|payment| payment.placed.payment.id).collect();
+    lost.sort_unstable();
+    lost.dedup();
+    lost
+}
