@@ -155,3 +155,70 @@ async fn while_the_node_of_one_chain_is_dead_the_other_goes_on_and_readiness_say
     let unknown = verify(&stack, &terms(BASE, 3, 1), B256::repeat_byte(9), 0).await;
     assert_eq!(unknown["status"], "pending", "{unknown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_is_listed_and_counted_under_its_own_chain_alone() {
+    let (mut stack, second) = two_chains().await;
+    let salt_pay = stack.deployment.salt_pay;
+    let (here, there) = (terms(CITRATE, 1, 1), terms(BASE, 2, 1));
+    let proof_here = pay(&stack, &here, &stack.anvil, salt_pay).await;
+    let proof_there = pay(&stack, &there, &second.anvil, second.contract).await;
+    for (asked, proof) in [(&here, proof_here), (&there, proof_there)] {
+        assert_eq!(verify(&stack, asked, proof, 5000).await["status"], "accepted");
+    }
+    let status = format!("{}/v1/status", stack.verifier);
+    let mut open = Vec::new();
+    for (chain, anvil_is_second) in [(BASE, true), (CITRATE, false)] {
+        if anvil_is_second {
+            second.anvil.reorg(1).await
+        } else {
+            stack.anvil.reorg(1).await
+        }
+        open.push(chain);
+        let all = open.len();
+        stack.until(&status, |answer| answer.json()["open_incidents"] == all).await;
+        for each in [CITRATE, BASE] {
+            let expected = usize::from(open.contains(&each));
+            assert_eq!(of_chain(&stack, each).await["open_incidents"], expected, "{each} of {open:?}");
+            let listed = incidents_of(&stack, each, "open=true").await;
+            assert_eq!(listed.len(), expected, "{listed:?}");
+            let lost = if each == BASE { proof_there } else { proof_here };
+            assert!(listed.iter().all(|one| one["chain"] == each && one["transaction"] == lost.to_string()));
+        }
+    }
+    // A chain that is not followed has none.
+    assert!(incidents_of(&stack, "eip155:8453", "open=true").await.is_empty());
+
+    // One that is settled is settled there, and the other stays open.
+    let id = incidents_of(&stack, BASE, "open=true").await[0]["id"].to_string();
+    let settled = std::process::Command::new(stack.binary())
+        .args(["incidents", "settle", &id, "--note", "made good", "--config"])
+        .arg(stack.config())
+        .output()
+        .unwrap();
+    assert!(settled.status.success(), "{settled:?}");
+    for (chain, left) in [(BASE, 0), (CITRATE, 1)] {
+        assert_eq!(of_chain(&stack, chain).await["open_incidents"], left, "{chain}");
+        assert_eq!(incidents_of(&stack, chain, "open=true").await.len(), left, "{chain}");
+        assert_eq!(incidents_of(&stack, chain, "open=false").await.len(), 1 - left, "{chain}");
+    }
+    // A used proof that is shown for another request is noted on its chain alone.
+    let fresh = terms(BASE, 3, 1);
+    let proof = pay(&stack, &fresh, &second.anvil, second.contract).await;
+    let accepted = verify(&stack, &fresh, proof, 5000).await;
+    assert_eq!(accepted["status"], "accepted", "{accepted}");
+    let ask =
+        json!({ "proof": proof, "requirement": fresh, "claim": true, "claimant": "rival", "wait_ms": 0 });
+    let refused = stack.post(&format!("{}/v1/verify", stack.verifier), &ask, &[]).await.json();
+    assert_eq!(refused["code"], "already_claimed", "{refused}");
+    let replays = format!("{}/v1/incidents?kind=replay_attempt&chain={BASE}", stack.verifier);
+    stack
+        .until(&replays, |answer| answer.json()["incidents"].as_array().is_some_and(|all| all.len() == 1))
+        .await;
+    assert!(incidents_of(&stack, CITRATE, "kind=replay_attempt").await.is_empty());
+}
+
+async fn incidents_of(stack: &Stack, chain: &str, query: &str) -> Vec<Value> {
+    let told = stack.get(&format!("{}/v1/incidents?chain={chain}&{query}", stack.verifier)).await.json();
+    told["incidents"].as_array().unwrap_or_else(|| panic!("{told}")).clone()
+}

@@ -18,6 +18,7 @@ mod connections;
 mod crash;
 mod deep;
 mod deploying;
+mod exhaustion;
 mod faults;
 mod foreign;
 mod incidents;

@@ -12,24 +12,31 @@ use crate::SALT402;
 /// The price of the requests here: 1,000 for each, and 1 for each of the 16 tokens, at the counted model.
 const PRICE: u64 = 1016;
 
-/// `salt402` over two nodes of one chain, which must both show payments of an amount and more.
-async fn stack(from: u64) -> (Stack, NodeProxy, NodeProxy) {
+/// `salt402` over some nodes of one chain, two of which must show payments of an amount and more.
+async fn stack_of(count: usize, from: u64) -> (Stack, Vec<NodeProxy>) {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
-    let first = NodeProxy::before(stack.anvil.http()).await;
-    let second = NodeProxy::before(stack.anvil.http()).await;
+    let mut nodes = Vec::new();
+    let mut lines = format!("[chains.local.policy]\nsecond_node = [{{ from = \"{from}\" }}]\n");
+    for _ in 0..count {
+        let node = NodeProxy::before(stack.anvil.http()).await;
+        lines += &format!("[[chains.local.nodes]]\nrpc = \"{}\"\n", node.http());
+        nodes.push(node);
+    }
     stack.configure(&StackOptions {
         // The root of the receipts would find a changed log out at once.
         chain: "completeness = \"off\"".into(),
-        nodes: format!(
-            "[chains.local.policy]\nsecond_node = [{{ from = \"{from}\" }}]\n[[chains.local.nodes]]\nrpc = \"{}\"\n\
-             [[chains.local.nodes]]\nrpc = \"{}\"",
-            first.http(),
-            second.http()
-        ),
+        nodes: lines,
         gateway: "wait_ms = 0".into(),
         ..Default::default()
     });
     stack.up().await;
+    (stack, nodes)
+}
+
+/// The same with two nodes.
+async fn stack(from: u64) -> (Stack, NodeProxy, NodeProxy) {
+    let (stack, nodes) = stack_of(2, from).await;
+    let [first, second] = <[NodeProxy; 2]>::try_from(nodes).unwrap();
     (stack, first, second)
 }
 
@@ -171,6 +178,62 @@ async fn a_second_node_that_lags_or_fails_is_waited_for_and_nobody_pays_again() 
 fn digest(body: &Value) -> String {
     let bytes = serde_json::to_vec(body).unwrap();
     salt402_protocol::RequestDigest::of("POST", "/v1/inference", &bytes).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_on_another_fork_is_waited_for_until_blocks_are_final_there_and_then_it_contradicts() {
+    let (mut stack, _first, second) = stack(PRICE).await;
+    let body = inference("another fork");
+    let details = stack.quote(&body).await;
+    let reached = stack.anvil.height().await;
+    second.answers(move |method, mut result| {
+        if method == "eth_getBlockByNumber" && height(&result) > Some(reached) {
+            result["hash"] = Value::from(format!("0x{}", "f0".repeat(32)));
+        }
+        result
+    });
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.code(), "awaiting_second_node", "{}", answer.body);
+    assert!(answer.json()["detail"].as_str().unwrap().contains("another block"), "{}", answer.body);
+    assert!(disagreements(&stack).await.is_empty());
+    stack.anvil.mine(10).await;
+    stack.indexed(stack.anvil.height().await).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert_eq!(stack.infer_with(&body, proof).await.code(), "nodes_disagree");
+    assert_eq!(disagreements(&stack).await.len(), 1);
+    assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_show_a_payment_are_enough_whatever_a_third_says() {
+    let (mut stack, nodes) = stack_of(3, PRICE).await;
+    let body = inference("two of three");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    nodes[0].answers(|method, mut result| {
+        if method == "eth_getTransactionReceipt" && result.is_object() {
+            result["status"] = Value::from("0x0");
+            result["logs"] = Value::Array(Vec::new());
+        }
+        result
+    });
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert!(
+        nodes[1].asked("eth_getTransactionReceipt") == 1 && nodes[2].asked("eth_getTransactionReceipt") == 1
+    );
+    // With one of the two gone, what the first says of another payment is a contradiction.
+    let body = inference("one of three");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.indexed(stack.anvil.height().await).await;
+    nodes[2].fails();
+    assert_eq!(stack.infer_with(&body, proof).await.code(), "nodes_disagree");
+    let told = disagreements(&stack).await;
+    assert!(told[0]["detail"].as_str().unwrap().contains("reverted"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
