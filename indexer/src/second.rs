@@ -40,7 +40,10 @@ pub enum Confirmation {
 
 /// What was asked: for each payment in its block, one answer at a time, which all who ask meanwhile wait for.
 #[derive(Default)]
-pub(crate) struct Asked(Mutex<HashMap<(PaymentId, B256), Arc<tokio::sync::Mutex<Option<Answer>>>>>);
+pub(crate) struct Asked(Mutex<HashMap<(PaymentId, B256), Place>>);
+
+/// The last answer; held while the nodes are asked.
+type Place = Arc<tokio::sync::Mutex<Option<Answer>>>;
 
 struct Answer {
     at: Instant,
@@ -55,7 +58,7 @@ enum Word {
 }
 
 impl Asked {
-    fn place(&self, placed: &PlacedPayment) -> Arc<tokio::sync::Mutex<Option<Answer>>> {
+    fn place(&self, placed: &PlacedPayment) -> Place {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.len() >= REMEMBERED {
             asked.clear();

@@ -170,9 +170,9 @@ async fn an_incident_is_listed_and_counted_under_its_own_chain_alone() {
     let mut open = Vec::new();
     for (chain, anvil_is_second) in [(BASE, true), (CITRATE, false)] {
         if anvil_is_second {
-            second.anvil.reorg(1).await
+            second.anvil.reorg(1).await;
         } else {
-            stack.anvil.reorg(1).await
+            stack.anvil.reorg(1).await;
         }
         open.push(chain);
         let all = open.len();
