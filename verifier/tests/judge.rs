@@ -15,7 +15,7 @@ use salt402_verifier::judge::{Judgement, Question, judge};
 use salt402_verifier::{AfterLoss, ChainPolicy, Depth, Policy};
 
 const NOW: u64 = 1_800_000_000;
-/// Which transaction it is, the judge does not ask: it is given its payments.
+/// Which transaction it is matters to the judge only where a place in it is named: it is given its payments.
 const SHOWN: Proof = Proof::transaction(B256::ZERO);
 
 fn key() -> QuoteKey {
@@ -416,13 +416,14 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
 #[test]
 fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     let (requirement, first) = bare();
+    let shown = first.placed.payment.transaction;
     let mut other = first.clone();
     (other.placed.position, other.placed.payment.payee) = (1, Address::repeat_byte(0x77));
     let mut last = first.clone();
     last.placed.position = 2;
     let payments = [first, other, last];
     let named = |ordinal| {
-        let proof = Proof::Transaction { hash: B256::ZERO, ordinal };
+        let proof = Proof::Transaction { hash: shown, ordinal };
         let question = Question { requirement: &requirement, quote: None, proof, claimant: "me", now: NOW };
         judge(&question, &Policy::default(), &chain(), &key().into(), &payments)
     };
@@ -434,7 +435,7 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     let nothing = Question {
         requirement: &requirement,
         quote: None,
-        proof: Proof::Transaction { hash: B256::ZERO, ordinal: Some(1) },
+        proof: Proof::Transaction { hash: shown, ordinal: Some(1) },
         claimant: "me",
         now: NOW,
     };
