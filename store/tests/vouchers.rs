@@ -8,8 +8,11 @@ use proptest::prelude::*;
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
-use salt402_store::{HaltKind, NewVoucher, Options, Store, VoucherAccount, VoucherResult, backup, restore};
-use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block};
+use salt402_store::{
+    HaltKind, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch, VoucherAccount,
+    VoucherResult, backup, restore,
+};
+use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels};
 
 const CHANNEL: B256 = B256::repeat_byte(0xc1);
 const SIGNER: Address = Address::repeat_byte(3);
@@ -40,6 +43,7 @@ async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes
 
 async fn open(deposit: u64) -> Fixture {
     let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
     block(&fixture, None, 1, &[opened(Some(SIGNER), deposit)]).await;
     fixture
 }
@@ -347,4 +351,157 @@ async fn a_cancelled_exit_is_over_when_its_cancelling_is_deep_and_not_in_doubt()
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, shallow(0, 1), "f05: it is in doubt");
     fixture.store.doubt(CHAIN, None).await.unwrap();
     assert_eq!(show(&fixture, deep(10, 1)).await, Ok(true));
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Says where the node's head was, so many seconds ago.
+async fn heard(fixture: &Fixture, head: u64, seconds_ago: u64) {
+    fixture.store.note_head_at(CHAIN, head, now_ms() - seconds_ago * 1000).await.unwrap();
+}
+
+/// The exit delay is 900 s. Whoever asked to leave since the node was last heard of may be gone that long after.
+#[tokio::test]
+async fn f14_on_an_old_index_nothing_new_is_granted_and_what_was_granted_is_answered() {
+    let mut fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    heard(&fixture, 1, 220).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true), "a quarter of the delay is not over");
+    heard(&fixture, 1, 226).await;
+    fixture.reopen().await;
+    for (ceiling, what) in [(30, "covered"), (101, "above the deposit, which may have been topped up")] {
+        let said = show(&fixture, voucher(ceiling, 10, 3)).await;
+        let Err(VoucherResult::NotCurrent(NotCurrent::Old { age_ms: Some(age), most_ms })) = said else {
+            panic!("{what}: {said:?}")
+        };
+        assert!((226_000..400_000).contains(&age) && most_ms == 225_000, "{what}: {age} of {most_ms}");
+    }
+    let looked = fixture.store.look_at_voucher(&voucher(30, 10, 3)).await.unwrap();
+    assert!(matches!(looked, VoucherResult::NotCurrent(_)), "{looked:?}");
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(false));
+    assert_eq!(show(&fixture, voucher(20, 10, 4)).await, Err(VoucherResult::Used(account(20, 20))));
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 3)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f26_an_index_whose_age_the_clock_cannot_tell_is_too_old_for_a_voucher() {
+    let fixture = open(100).await;
+    fixture.store.note_head_at(CHAIN, 1, now_ms() + 3_600_000).await.unwrap();
+    let unknown = NotCurrent::Old { age_ms: None, most_ms: 225_000 };
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::NotCurrent(unknown)));
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f14_while_the_index_catches_up_no_voucher_is_granted_on() {
+    let fixture = open(100).await;
+    heard(&fixture, 4, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true), "three blocks are between two steps");
+    heard(&fixture, 5, 0).await;
+    let behind = Err(VoucherResult::NotCurrent(NotCurrent::Behind(4)));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, behind);
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    // What was not read is read, and the payer had left.
+    block(&fixture, None, 1, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
+    heard(&fixture, 99, 0).await;
+    let behind = Err(VoucherResult::NotCurrent(NotCurrent::Behind(97)));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, behind, "the exit may be cancelled there");
+    fixture.store.halt(CHAIN, HaltKind::Fork, 12).await.unwrap();
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Halted));
+}
+
+#[tokio::test]
+async fn what_is_closed_is_refused_however_old_the_index_is() {
+    let fixture = open(100).await;
+    let closed = ChannelChange::Closed { claimed: amount(0), refund: amount(100) };
+    block(&fixture, None, 1, &[closed]).await;
+    heard(&fixture, 50, 10_000).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::Closed));
+}
+
+/// An index of twelve blocks that follows the channels' contract since the last of them, so that what it had before is
+/// read later.
+async fn added_later() -> Fixture {
+    let fixture = Fixture::new().await;
+    let other = SourceKey { contract: PAYEE, question: B256::ZERO };
+    fixture.store.follow_sources(CHAIN, vec![(other, 0)]).await.unwrap();
+    for _ in 0..12 {
+        block(&fixture, None, 1, &[]).await;
+    }
+    fixture.store.follow_sources(CHAIN, vec![(other, 0), (channels(), 0)]).await.unwrap();
+    fixture
+}
+
+/// Stores blocks of the contract's past, with events of the channel in the first of them.
+async fn read(fixture: &Fixture, from: u64, to: u64, changes: &[ChannelChange]) {
+    let block = fixture.store.canonical_block(CHAIN, from.max(1)).await.unwrap().unwrap();
+    let mut past = Past {
+        chain: CHAIN,
+        source: channels(),
+        stretch: Stretch { from, to },
+        anchor: fixture.cursor().await.unwrap(),
+        payments: Vec::new(),
+        beside: Default::default(),
+        undecoded: Vec::new(),
+    };
+    let events = changes.iter().map(|change| (CHANNEL, *change)).collect::<Vec<_>>();
+    past.beside.channels = channel_events(block, 9, &events);
+    fixture.store.apply_past(past).await.unwrap();
+}
+
+#[tokio::test]
+async fn f23_before_all_is_read_that_may_have_closed_a_channel_no_voucher_of_it_is_taken() {
+    let fixture = added_later().await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::UnknownChannel));
+    read(&fixture, 3, 5, &[opened(Some(SIGNER), 100)]).await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 3, to: 12 })));
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, unread);
+    // The head goes on, and another part is read: the rest is still unknown.
+    block(&fixture, None, 1, &[]).await;
+    read(&fixture, 8, 12, &[]).await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 3, to: 7 })));
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, unread);
+    let closed = ChannelChange::Closed { claimed: amount(0), refund: amount(100) };
+    read(&fixture, 6, 7, &[closed]).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::Closed));
+}
+
+#[tokio::test]
+async fn once_all_above_the_opening_is_read_vouchers_are_taken_whatever_is_unread_below() {
+    let mut fixture = added_later().await;
+    read(&fixture, 3, 5, &[opened(Some(SIGNER), 100)]).await;
+    read(&fixture, 6, 12, &[]).await;
+    fixture.reopen().await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true), "blocks 0 to 2 are not read");
+    // A channel that is opened at the head needs nothing of the past.
+    let fixture = added_later().await;
+    block(&fixture, None, 1, &[opened(Some(SIGNER), 100)]).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    // A reorganization takes what it left from what was read, and the head reads it again.
+    block(&fixture, Some(11), 2, &[opened(Some(SIGNER), 100)]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f23_of_a_contract_that_is_not_followed_no_voucher_is_taken_until_what_was_missed_is_read() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    let other = SourceKey { contract: PAYEE, question: B256::ZERO };
+    fixture.store.follow_sources(CHAIN, vec![(other, 0)]).await.unwrap();
+    block(&fixture, None, 1, &[]).await;
+    let not_followed = Err(VoucherResult::NotCurrent(NotCurrent::NotFollowed));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, not_followed);
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    fixture.follow_channels().await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 1, to: 2 })));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, unread);
+    read(&fixture, 2, 2, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
 }
