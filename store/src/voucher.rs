@@ -136,7 +136,7 @@ pub struct Opening {
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: B256,
-    /// The time of its block, in seconds since 1970 UTC; 0 where that is no longer kept.
+    /// The time of its block, in seconds since 1970 UTC; 0 where that is not known.
     pub block_timestamp: u64,
     /// Blocks that contain or follow it; 0 while it is in doubt ([`Store::doubt`]).
     pub confirmations: u64,

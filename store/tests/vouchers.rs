@@ -12,7 +12,9 @@ use salt402_store::{
     HaltKind, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch, VoucherAccount,
     VoucherResult, backup, restore,
 };
-use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels};
+use support::{
+    CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels, child, genesis,
+};
 
 const CHANNEL: B256 = B256::repeat_byte(0xc1);
 const SIGNER: Address = Address::repeat_byte(3);
@@ -504,4 +506,110 @@ async fn f23_of_a_contract_that_is_not_followed_no_voucher_is_taken_until_what_w
     assert_eq!(show(&fixture, voucher(20, 10, 2)).await, unread);
     read(&fixture, 2, 2, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
     assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
+}
+
+/// A copy of a store with one channel in it, put back in another folder as if everything since had been lost.
+async fn lost_and_put_back(fixture: &Fixture, skew: u64) -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.db");
+    backup(&support::options(&fixture.directory).path, &copy, |_, _| {}).await.unwrap();
+    let path = support::options(&directory).path;
+    restore(&copy, &path, std::time::Duration::from_secs(skew)).await.unwrap();
+    let store = support::open(&directory).await;
+    Fixture { directory, store }
+}
+
+/// A block of a time upon the chain, or in place of what is above `keep_through`; headers below `prune_below` go.
+async fn block_at(
+    fixture: &Fixture,
+    (keep_through, branch): (Option<u64>, u8),
+    timestamp: u64,
+    changes: &[ChannelChange],
+    prune_below: Option<u64>,
+) {
+    let on = keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)).unwrap_or(0);
+    let parent = fixture.store.canonical_block(CHAIN, on).await.unwrap().unwrap_or_else(genesis);
+    let mut next = child(parent, branch, &[]);
+    next.block.timestamp = timestamp;
+    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
+    let changes: Vec<_> = changes.iter().map(|change| (CHANNEL, *change)).collect();
+    batch.beside.channels = channel_events(next.block, branch, &changes);
+    batch.prune_below = prune_below;
+    fixture.store.apply(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_restore_a_channel_that_was_opened_since_pays_also_when_its_header_is_no_longer_kept() {
+    let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
+    block(&fixture, None, 1, &[]).await;
+    let mut fixture = lost_and_put_back(&fixture, 0).await;
+    let since = fixture.store.refuse_before();
+    block_at(&fixture, (None, 1), since, &[opened(Some(SIGNER), 100)], None).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    for later in 1..4 {
+        block_at(&fixture, (None, 1), since + later, &[], Some(3)).await;
+    }
+    assert_eq!(fixture.store.canonical_block(CHAIN, 2).await.unwrap(), None, "its header went");
+    fixture.reopen().await;
+    let VoucherResult::Granted(grant) = fixture.store.accept_voucher(voucher(20, 10, 2)).await.unwrap()
+    else {
+        panic!("the channel is not from before the restore")
+    };
+    assert_eq!((grant.first, grant.opening.block_timestamp), (true, since));
+}
+
+/// The same channel, opened anew by a later transaction or in a later block, has the same vouchers.
+#[tokio::test]
+async fn after_a_restore_a_channel_that_a_reorganization_gave_a_later_opening_stays_refused() {
+    let fixture = open(100).await;
+    let fixture = lost_and_put_back(&fixture, 0).await;
+    let since = fixture.store.refuse_before();
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
+    block_at(&fixture, (Some(0), 2), since + 5, &[opened(Some(SIGNER), 100)], None).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
+}
+
+/// A database from before times of events were kept: those of headers that are kept, and of blocks with payments, are
+/// known; of the rest none is, and after a restore that counts as before it.
+#[tokio::test]
+async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
+    use sqlx::Connection as _;
+
+    let mut fixture = open(100).await;
+    let parent = fixture.store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
+    let paid = child(parent, 1, &[7]);
+    let mut batch = fixture.batch(None, std::slice::from_ref(&paid)).await;
+    let [second, third] = [0xc2, 0xc3].map(B256::repeat_byte);
+    batch.beside.channels = channel_events(paid.block, 1, &[(second, opened(Some(SIGNER), 100))]);
+    fixture.store.apply(batch).await.unwrap();
+    channel_block(&fixture, None, 1, &[(third, opened(Some(SIGNER), 100))]).await;
+    block_at(&fixture, (None, 1), 1_700_000_004, &[], Some(3)).await;
+    fixture.store.clone().close().await;
+    let path = support::options(&fixture.directory).path;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for statement in [
+        "DROP INDEX channel_events_orphaned_of",
+        "ALTER TABLE channel_events DROP COLUMN block_timestamp",
+        "DELETE FROM _sqlx_migrations WHERE version = 12",
+    ] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    fixture.store = support::open(&fixture.directory).await;
+    let time = async |channel| {
+        let mut shown = voucher(10, 10, 1);
+        shown.voucher.channel = channel;
+        match fixture.store.look_at_voucher(&shown).await.unwrap() {
+            VoucherResult::Granted(grant) => grant.opening.block_timestamp,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        [time(CHANNEL).await, time(second).await, time(third).await],
+        [0, 1_700_000_002, 1_700_000_003]
+    );
+    let fixture = lost_and_put_back(&fixture, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
 }

@@ -74,7 +74,12 @@ async fn happen(shop: &Shop, change: ChannelChange) {
         beside: Default::default(),
         undecoded: Vec::new(),
     };
-    batch.beside.channels.push(Placed { what: event, block_number: number, block_hash: hash });
+    batch.beside.channels.push(Placed {
+        what: event,
+        block_number: number,
+        block_hash: hash,
+        block_timestamp: 1_700_000_000,
+    });
     shop.store.apply(batch).await.unwrap();
 }
 

@@ -29,7 +29,7 @@ impl NewVoucher {
         opening: &Opening,
         connection: &mut SqliteConnection,
     ) -> Result<Option<VoucherResult>, StoreError> {
-        if let Some(refusal) = self.withheld(opening, connection).await? {
+        if let Some(refusal) = self.withheld(connection).await? {
             return Ok(Some(refusal));
         }
         // What is closed stays closed. All else may have changed in what is not read: for the worse, or by a top-up.
@@ -74,18 +74,24 @@ impl NewVoucher {
             .map(|confirmations| VoucherResult::TooShallow { confirmations, needed }))
     }
 
-    /// What keeps every new grant back, whatever the channel is.
-    async fn withheld(
-        &self,
-        opening: &Opening,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<VoucherResult>, StoreError> {
+    /// What keeps every new grant back, whatever became of the channel. One that was opened in another block, or another
+    /// transaction, before that left the chain was opened then: its vouchers are the same.
+    async fn withheld(&self, connection: &mut SqliteConnection) -> Result<Option<VoucherResult>, StoreError> {
         let row = sqlx::query(
-            "SELECT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = $1 AND h.resolved_at_ms IS NULL) AS halted,
-                    $2 < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore",
+            "WITH restored AS (SELECT MAX(refuse_before) AS refuse_before FROM restores)
+             SELECT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = $1 AND h.resolved_at_ms IS NULL) AS halted,
+                    EXISTS (SELECT 1 FROM restored r CROSS JOIN channel_events e
+                            WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $4 AND e.canonical
+                              AND COALESCE(e.block_timestamp, 0) < r.refuse_before)
+                    OR EXISTS (SELECT 1 FROM restored r CROSS JOIN channel_events e
+                               WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $4
+                                 AND NOT e.canonical AND COALESCE(e.block_timestamp, 0) < r.refuse_before)
+                        AS before_restore",
         )
         .bind(chain_id(self.chain))
-        .bind(bound(opening.block_timestamp))
+        .bind(self.contract.as_slice())
+        .bind(self.voucher.channel.as_slice())
+        .bind(OPENED)
         .fetch_one(connection)
         .await?;
         if row.flag("before_restore")? {
@@ -191,9 +197,8 @@ impl NewVoucher {
     ) -> Result<Option<Opening>, StoreError> {
         let row = sqlx::query(
             "SELECT e.transaction_hash, e.block_number, e.block_hash, c.cursor_number, c.doubted_above,
-                    b.timestamp
+                    e.block_timestamp
              FROM channel_events e JOIN chains c ON c.chain_id = e.chain_id
-             LEFT JOIN blocks b ON b.chain_id = e.chain_id AND b.hash = e.block_hash
              WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.canonical AND e.kind = $4",
         )
         .bind(chain_id(self.chain))
@@ -212,7 +217,7 @@ impl NewVoucher {
                 transaction: row.hash("transaction_hash")?,
                 block_number,
                 block_hash: row.hash("block_hash")?,
-                block_timestamp: row.maybe_number("timestamp")?.unwrap_or(0),
+                block_timestamp: row.maybe_number("block_timestamp")?.unwrap_or(0),
                 confirmations: stand.depth(block_number),
             })
         })

@@ -233,7 +233,7 @@ pub(crate) fn channel_events(
             channel: *channel,
             change: *change,
         };
-        Placed { what, block_number: block.number, block_hash: block.hash }
+        Placed { what, block_number: block.number, block_hash: block.hash, block_timestamp: block.timestamp }
     };
     changes.iter().enumerate().map(placed).collect()
 }
