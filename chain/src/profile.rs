@@ -1,6 +1,7 @@
 //! Networks as data: what is peculiar to each chain and its nodes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use salt402_protocol::ChainId;
@@ -151,6 +152,11 @@ impl Profile {
             .ok_or_else(|| ProfileError::Unknown { name: name.chars().take(64).collect() })?;
         profile.name = name;
         Ok(profile)
+    }
+
+    /// The usual time until a block is final: by as much may a reorganization that is followed make a transaction later.
+    pub fn finality_time(&self) -> Duration {
+        Duration::from_millis(self.block_time_ms.saturating_mul(self.finality_depth))
     }
 
     /// This network with an operator's values in place of its own.

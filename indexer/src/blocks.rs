@@ -279,8 +279,10 @@ fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
         metrics::counter!("salt402_indexer_undecodable_logs_total", "chain" => chain.to_string())
             .increment(decoded.skipped as u64);
     }
-    let channels = decoded.channels.into_iter().map(|what| Placed { what, block_number, block_hash });
-    let ambiguities = decoded.ambiguities.into_iter().map(|what| Placed { what, block_number, block_hash });
+    let channels = decoded.channels.into_iter();
+    let channels = channels.map(|what| Placed { what, block_number, block_hash, block_timestamp });
+    let ambiguities = decoded.ambiguities.into_iter();
+    let ambiguities = ambiguities.map(|what| Placed { what, block_number, block_hash, block_timestamp });
     let beside = Beside {
         channels: channels.collect(),
         settlements: decoded.settlements,

@@ -139,6 +139,8 @@ codes! {
 
     /// The channel's opening is not in the index yet, or left the chain.
     ChannelNotSeen = "channel_not_seen", 402, "The channel has not been seen yet";
+    /// What the index knows of the channel is too old, or not all that happened to it was read yet.
+    ChannelNotCurrent = "channel_not_current", 503, "What is known of the channel is not current";
     /// The payment is not in the index yet.
     PaymentNotSeen = "payment_not_seen", 402, "The payment has not been seen yet";
     /// The payment needs more blocks above it.
@@ -182,6 +184,7 @@ impl Code {
                 | Self::AwaitingConfirmations
                 | Self::AwaitingSecondNode
                 | Self::ChannelNotSeen
+                | Self::ChannelNotCurrent
                 | Self::PaymentOrphaned
                 | Self::ChainHalted
                 | Self::ExposureExceeded

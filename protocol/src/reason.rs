@@ -138,6 +138,7 @@ impl Code {
             | Self::ExposureExceeded
             | Self::PayerHasLoss
             | Self::PayerRefused
+            | Self::ChannelNotCurrent
             | Self::ChainHalted => X402Reason::SettlementPending,
             Self::ChannelNotSeen => X402Reason::ChannelNotFound,
             Self::ChannelClosed | Self::ChannelExiting => X402Reason::MissingChannel,

@@ -85,7 +85,9 @@ pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Resu
     Ok(Backup { bytes, taken_at_ms })
 }
 
-/// Puts a backup in the place of a database that is gone. `skew` is by how much a chain's clock may be ahead of ours.
+/// Puts a backup in the place of a database that is gone. `skew` is by how much later than now a payment may be mined
+/// again that is mined now: by how much a chain's clock may be ahead of ours, and the time of as many blocks as a
+/// reorganization may replace.
 ///
 /// Safe for money at the price of service: claims that were made after the backup was taken are forgotten, so payments
 /// that were mined before now and have no claim are not granted on ([`crate::ClaimResult::BeforeRestore`]), and a

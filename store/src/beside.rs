@@ -18,6 +18,8 @@ pub struct Placed<T> {
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: B256,
+    /// The time of its block, in seconds since 1970 UTC; 0 where it was read and is not known.
+    pub block_timestamp: u64,
 }
 
 /// What a batch brings beside payments; empty by default.
@@ -139,7 +141,7 @@ impl Beside {
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, TRUE)
              ON CONFLICT (chain_id, ambiguity_id, block_hash) DO UPDATE SET canonical = TRUE",
         )?;
-        for Placed { what, block_number, block_hash } in &self.ambiguities {
+        for Placed { what, block_number, block_hash, .. } in &self.ambiguities {
             insert.execute(params![
                 chain_id(chain),
                 what.id.as_slice(),

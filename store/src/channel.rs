@@ -172,6 +172,7 @@ impl Store {
                     what,
                     block_number: row.number("block_number")?,
                     block_hash: row.hash("block_hash")?,
+                    block_timestamp: row.maybe_number("block_timestamp")?.unwrap_or(0),
                 })
             })
             .collect()

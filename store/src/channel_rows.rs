@@ -82,11 +82,12 @@ pub(crate) fn insert(
     let mut insert = connection.prepare_cached(
         "INSERT INTO channel_events (chain_id, event_id, contract, channel, transaction_hash, block_hash, block_number,
                                      kind, total, amount, at, payer, payee, asset, signer, claimer, exit_delay, salt,
-                                     canonical)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, TRUE)
-         ON CONFLICT (chain_id, event_id, block_hash) DO UPDATE SET canonical = TRUE",
+                                     block_timestamp, canonical)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, TRUE)
+         ON CONFLICT (chain_id, event_id, block_hash)
+         DO UPDATE SET canonical = TRUE, block_timestamp = COALESCE(block_timestamp, excluded.block_timestamp)",
     )?;
-    for Placed { what: event, block_number, block_hash } in rows {
+    for Placed { what: event, block_number, block_hash, block_timestamp } in rows {
         let row = Row::of(&event.change);
         let descriptor = row.descriptor.as_ref();
         let payee = descriptor.map(|d| d.payee).or(row.account.map(|(account, _)| account));
@@ -109,7 +110,8 @@ pub(crate) fn insert(
             descriptor.and_then(|d| d.signer).map(|signer| signer.0.0),
             descriptor.and_then(|d| d.claimer).map(|claimer| claimer.0.0),
             descriptor.map(|d| bound(d.exit_delay)),
-            descriptor.map(|d| d.salt.0)
+            descriptor.map(|d| d.salt.0),
+            bound(*block_timestamp)
         ]);
         done.map_err(|error| match Complaint::of_step(&error) {
             Complaint::Unique => StoreError::BadBatch {

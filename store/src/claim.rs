@@ -15,6 +15,25 @@ use crate::transaction::WriteTransaction;
 use crate::work::send_claim;
 use crate::{ExposureLimit, NewUse, Store, StoreError, usage};
 
+/// Whether the payment `p` was mined before the database was restored: in the block where it is, or, as far as that was
+/// seen, in one that left the chain, also by another transaction of the same signature. What was used then stays used,
+/// wherever a reorganization puts it.
+macro_rules! before_restore {
+    () => {
+        "(p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores)
+          OR EXISTS (SELECT 1 FROM restores)
+             AND (EXISTS (SELECT 1 FROM payments q
+                          WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                            AND q.payment_id = p.payment_id AND NOT q.canonical
+                            AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))
+                  OR EXISTS (SELECT 1 FROM settlements s CROSS JOIN payments q
+                             WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
+                               AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                               AND q.payment_id = s.payment_id AND NOT q.canonical
+                               AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))))"
+    };
+}
+
 /// A payment that is to be used up for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClaim {
@@ -181,7 +200,7 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
     insert.push(
         // CROSS JOIN is also an order: claims first, then the payment of each by its index. Left to choose, SQLite
         // reads every payment there is and looks for it among the claims.
-        ") AS v CROSS JOIN payments p CROSS JOIN chains c
+        concat!(") AS v CROSS JOIN payments p CROSS JOIN chains c
          WHERE p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3 AND p.canonical
            AND c.chain_id = p.chain_id AND c.cursor_number - p.block_number + 1 >= v.column7
            AND p.block_number <= COALESCE(c.doubted_above, p.block_number)
@@ -189,9 +208,9 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
            AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
-           AND p.block_timestamp >= (SELECT COALESCE(MAX(refuse_before), 0) FROM restores)
+           AND NOT ", before_restore!(), "
          ON CONFLICT (payment_id) DO NOTHING
-         RETURNING payment_id, request_digest, claimant",
+         RETURNING payment_id, request_digest, claimant"),
     );
     Ok(insert)
 }
@@ -228,17 +247,17 @@ impl NewClaim {
 
     /// Why there is no new claim. A further use of a claim that was made before is made here.
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
-        let row = sqlx::query(
+        let row = sqlx::query(concat!(
             "SELECT p.block_number, c.cursor_number, c.doubted_above, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
                         AS halted,
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
-                    p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores) AS before_restore
+                    ", before_restore!(), " AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
              WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical",
-        )
+        ))
         .bind(chain_id(self.chain))
         .bind(self.transaction.as_slice())
         .bind(self.payment.0.as_slice())

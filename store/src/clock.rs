@@ -1,4 +1,5 @@
-//! What time it is, for the columns that tell an operator when something was stored. Nothing is decided by it.
+//! What time it is, for the columns that tell an operator when something was stored. One thing is decided by it: whether
+//! the index is too old to grant on a voucher.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -88,4 +88,4 @@ pub use risk::{ChannelRisk, RiskReason};
 pub use store::Store;
 pub use undecoded::UndecodedLog;
 pub use usage::NewUse;
-pub use voucher::{NewVoucher, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow};
+pub use voucher::{NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow};

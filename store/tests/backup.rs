@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use salt402_protocol::{B256, RequestDigest};
+use salt402_protocol::{B256, RequestDigest, Settlement};
 use salt402_store::{
-    ClaimResult, NewUse, Options, Outcome, Store, StoreError, StoredOutcome, backup, restore,
+    ClaimLimits, ClaimResult, ExposureLimit, NewClaim, NewUse, Options, Outcome, Store, StoreError,
+    StoredOutcome, backup, restore,
 };
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
@@ -127,6 +128,86 @@ async fn nothing_is_granted_after_a_restore_that_may_have_been_granted_before() 
     // The claim without an answer counts as answered: it may have been, after the backup was taken.
     assert_eq!(store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Evicted));
     assert_eq!(store.outcome(id(5)).await.unwrap(), None);
+}
+
+/// Used after the copy was taken, and moved by a reorganization after the restore: its new block's time says nothing.
+#[tokio::test]
+async fn a_payment_that_a_reorganization_moves_behind_the_restore_stays_refused() {
+    let (fixture, _) = filled(2).await;
+    let copy = fixture.directory.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    fixture.claim(2, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = restored(&copy, &folder).await;
+    let kept = store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
+    let mut moved = child(kept, 2, &[2, 9]);
+    moved.block.timestamp = store.refuse_before() + 5;
+    let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    store.apply(support::batch(cursor, Some(1), &[moved])).await.unwrap();
+    let capped = ClaimLimits {
+        exposure: Some(ExposureLimit { most: support::amount(100), final_at: 9 }),
+        ..ClaimLimits::default()
+    };
+    for limits in [ClaimLimits::default(), capped] {
+        let claim = NewClaim { limits, ..new_claim(2, 1) };
+        assert_eq!(store.claim(claim).await.unwrap(), ClaimResult::BeforeRestore);
+    }
+    assert!(matches!(store.claim(new_claim(9, 1)).await.unwrap(), ClaimResult::First { .. }));
+}
+
+/// The same by a signature that another transaction used up on the chain that won.
+#[tokio::test]
+async fn a_signed_payment_that_comes_back_in_another_transaction_after_the_restore_stays_refused() {
+    let fixture = Fixture::new().await;
+    let signed = |block: &TestBlock, number: u64| {
+        let mut placed = support::placed(7, block.block);
+        placed.payment.transaction = transaction(number);
+        let movement = transaction(number + 100);
+        let settlement =
+            Settlement { payment: placed.payment.id, transaction: placed.payment.transaction, movement };
+        (placed, settlement)
+    };
+    let first = child(genesis(), 1, &[]);
+    let mut batch = fixture.batch(None, std::slice::from_ref(&first)).await;
+    let (placed, settlement) = signed(&first, 7);
+    (batch.payments, batch.beside.settlements) = (vec![placed], vec![settlement]);
+    fixture.store.apply(batch).await.unwrap();
+    let copy = fixture.directory.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    fixture.claim(7, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = restored(&copy, &folder).await;
+    let mut moved = child(genesis(), 2, &[]);
+    moved.block.timestamp = store.refuse_before() + 5;
+    let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    let mut batch = support::batch(cursor, Some(0), std::slice::from_ref(&moved));
+    let (placed, settlement) = signed(&moved, 8);
+    (batch.payments, batch.beside.settlements) = (vec![placed], vec![settlement]);
+    store.apply(batch).await.unwrap();
+    let claim = NewClaim { transaction: transaction(8), ..new_claim(7, 1) };
+    assert_eq!(store.claim(claim).await.unwrap(), ClaimResult::BeforeRestore);
+}
+
+/// The copy never saw the payment, and the reorganization was over when the chain was followed again.
+#[tokio::test]
+async fn for_as_long_as_a_reorganization_may_move_payments_after_a_restore_none_is_granted_on() {
+    let (fixture, tip) = filled(1).await;
+    let copy = fixture.directory.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    let place = fixture.directory.path().join("new/salt402.db");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let said = restore(&copy, &place, Duration::from_secs(230)).await.unwrap();
+    let store = Store::open(Options::new(place)).await.unwrap();
+    assert_eq!(said.refuse_before, store.refuse_before());
+    assert!((now + 230..now + 290).contains(&said.refuse_before), "{now} and 230, not {said:?}");
+    let mut last = child(tip.block, 1, &[2]);
+    last.block.timestamp = said.refuse_before - 1;
+    let mut next = child(last.block, 1, &[3]);
+    next.block.timestamp = said.refuse_before;
+    let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    store.apply(support::batch(cursor, None, &[last, next])).await.unwrap();
+    assert_eq!(store.claim(new_claim(2, 1)).await.unwrap(), ClaimResult::BeforeRestore);
+    assert!(matches!(store.claim(new_claim(3, 1)).await.unwrap(), ClaimResult::First { .. }));
 }
 
 #[tokio::test]

@@ -45,7 +45,12 @@ fn claimed(number: u64, total: u64) -> ChannelEvent {
 }
 
 fn place<T: Clone>(what: &T, block: Block) -> Placed<T> {
-    Placed { what: what.clone(), block_number: block.number, block_hash: block.hash }
+    Placed {
+        what: what.clone(),
+        block_number: block.number,
+        block_hash: block.hash,
+        block_timestamp: block.timestamp,
+    }
 }
 
 /// A block and the events in it, put upon the chain or in place of what is above `keep_through`.

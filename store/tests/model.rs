@@ -228,6 +228,7 @@ impl Model {
     fn claim(&mut self, payment: u64, request: u8, needed: u64, rules: Rules) -> ClaimResult {
         let Some(confirmations) = self.depth(payment) else { return ClaimResult::NotCanonical };
         let now_ms = new_claim(payment, request).now_ms;
+        let lost = self.open.iter().any(|open| support::payer(*open) == support::payer(payment));
         if let Some(claimed) = self.claims.get_mut(&payment) {
             if claimed.by != request {
                 return ClaimResult::Taken;
@@ -240,6 +241,13 @@ impl Model {
             }
             if claimed.used.len().max(1) as u32 >= claimed.uses {
                 return ClaimResult::UsedUp { uses: claimed.uses.into() };
+            }
+            // It may have moved to a newer block since the first use.
+            if confirmations < needed {
+                return ClaimResult::TooShallow { confirmations };
+            }
+            if lost && confirmations < rules.after_loss {
+                return ClaimResult::AfterLoss { confirmations };
             }
             claimed.used.insert(which, now_ms);
             return ClaimResult::First { claimed_at_ms: now_ms };
@@ -255,7 +263,6 @@ impl Model {
                 return ClaimResult::Exposed { confirmations, granted };
             }
         }
-        let lost = self.open.iter().any(|open| support::payer(*open) == payer);
         if lost && confirmations < rules.after_loss {
             return ClaimResult::AfterLoss { confirmations };
         }

@@ -57,6 +57,7 @@ async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes
 /// A channel with a deposit.
 async fn open(deposit: u64) -> Fixture {
     let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
     block(&fixture, None, 1, &[opened(deposit)]).await;
     fixture
 }
@@ -242,6 +243,7 @@ async fn what_is_lost_stays_until_an_operator_settles_it_and_is_not_told_again()
 #[tokio::test]
 async fn a_risk_does_not_hold_back_the_payers_other_channel() {
     let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
     channel_block(&fixture, None, 1, &[(CHANNEL, opened(100)), (OTHER, opened(100))]).await;
     accept(&fixture, 30, 20).await;
     block(&fixture, None, 1, &[exit(777)]).await;

@@ -8,8 +8,13 @@ use proptest::prelude::*;
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
-use salt402_store::{HaltKind, NewVoucher, Options, Store, VoucherAccount, VoucherResult, backup, restore};
-use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block};
+use salt402_store::{
+    HaltKind, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch, VoucherAccount,
+    VoucherResult, backup, restore,
+};
+use support::{
+    CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels, child, genesis,
+};
 
 const CHANNEL: B256 = B256::repeat_byte(0xc1);
 const SIGNER: Address = Address::repeat_byte(3);
@@ -40,6 +45,7 @@ async fn block(fixture: &Fixture, keep_through: Option<u64>, branch: u8, changes
 
 async fn open(deposit: u64) -> Fixture {
     let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
     block(&fixture, None, 1, &[opened(Some(SIGNER), deposit)]).await;
     fixture
 }
@@ -347,4 +353,263 @@ async fn a_cancelled_exit_is_over_when_its_cancelling_is_deep_and_not_in_doubt()
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, shallow(0, 1), "f05: it is in doubt");
     fixture.store.doubt(CHAIN, None).await.unwrap();
     assert_eq!(show(&fixture, deep(10, 1)).await, Ok(true));
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// Says where the node's head was, so many seconds ago.
+async fn heard(fixture: &Fixture, head: u64, seconds_ago: u64) {
+    fixture.store.note_head_at(CHAIN, head, now_ms() - seconds_ago * 1000).await.unwrap();
+}
+
+/// The exit delay is 900 s. Whoever asked to leave since the node was last heard of may be gone that long after.
+#[tokio::test]
+async fn f14_on_an_old_index_nothing_new_is_granted_and_what_was_granted_is_answered() {
+    let mut fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    heard(&fixture, 1, 220).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true), "a quarter of the delay is not over");
+    heard(&fixture, 1, 226).await;
+    fixture.reopen().await;
+    for (ceiling, what) in [(30, "covered"), (101, "above the deposit, which may have been topped up")] {
+        let said = show(&fixture, voucher(ceiling, 10, 3)).await;
+        let Err(VoucherResult::NotCurrent(NotCurrent::Old { age_ms: Some(age), most_ms })) = said else {
+            panic!("{what}: {said:?}")
+        };
+        assert!((226_000..400_000).contains(&age) && most_ms == 225_000, "{what}: {age} of {most_ms}");
+    }
+    let looked = fixture.store.look_at_voucher(&voucher(30, 10, 3)).await.unwrap();
+    assert!(matches!(looked, VoucherResult::NotCurrent(_)), "{looked:?}");
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(false));
+    assert_eq!(show(&fixture, voucher(20, 10, 4)).await, Err(VoucherResult::Used(account(20, 20))));
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 3)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f26_an_index_whose_age_the_clock_cannot_tell_is_too_old_for_a_voucher() {
+    let fixture = open(100).await;
+    fixture.store.note_head_at(CHAIN, 1, now_ms() + 3_600_000).await.unwrap();
+    let unknown = NotCurrent::Old { age_ms: None, most_ms: 225_000 };
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::NotCurrent(unknown)));
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f14_while_the_index_catches_up_no_voucher_is_granted_on() {
+    let fixture = open(100).await;
+    heard(&fixture, 4, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true), "three blocks are between two steps");
+    heard(&fixture, 5, 0).await;
+    let behind = Err(VoucherResult::NotCurrent(NotCurrent::Behind(4)));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, behind);
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    // What was not read is read, and the payer had left.
+    block(&fixture, None, 1, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
+    heard(&fixture, 99, 0).await;
+    let behind = Err(VoucherResult::NotCurrent(NotCurrent::Behind(97)));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, behind, "the exit may be cancelled there");
+    fixture.store.halt(CHAIN, HaltKind::Fork, 12).await.unwrap();
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Halted));
+}
+
+#[tokio::test]
+async fn what_is_closed_is_refused_however_old_the_index_is() {
+    let fixture = open(100).await;
+    let closed = ChannelChange::Closed { claimed: amount(0), refund: amount(100) };
+    block(&fixture, None, 1, &[closed]).await;
+    heard(&fixture, 50, 10_000).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::Closed));
+}
+
+/// An index of twelve blocks that follows the channels' contract since the last of them, so that what it had before is
+/// read later.
+async fn added_later() -> Fixture {
+    let fixture = Fixture::new().await;
+    let other = SourceKey { contract: PAYEE, question: B256::ZERO };
+    fixture.store.follow_sources(CHAIN, vec![(other, 0)]).await.unwrap();
+    for _ in 0..12 {
+        block(&fixture, None, 1, &[]).await;
+    }
+    fixture.store.follow_sources(CHAIN, vec![(other, 0), (channels(), 0)]).await.unwrap();
+    fixture
+}
+
+/// Stores blocks of the contract's past, with events of the channel in the first of them.
+async fn read(fixture: &Fixture, from: u64, to: u64, changes: &[ChannelChange]) {
+    let block = fixture.store.canonical_block(CHAIN, from.max(1)).await.unwrap().unwrap();
+    let mut past = Past {
+        chain: CHAIN,
+        source: channels(),
+        stretch: Stretch { from, to },
+        anchor: fixture.cursor().await.unwrap(),
+        payments: Vec::new(),
+        beside: Default::default(),
+        undecoded: Vec::new(),
+    };
+    let events = changes.iter().map(|change| (CHANNEL, *change)).collect::<Vec<_>>();
+    past.beside.channels = channel_events(block, 9, &events);
+    fixture.store.apply_past(past).await.unwrap();
+}
+
+#[tokio::test]
+async fn f23_before_all_is_read_that_may_have_closed_a_channel_no_voucher_of_it_is_taken() {
+    let fixture = added_later().await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::UnknownChannel));
+    read(&fixture, 3, 5, &[opened(Some(SIGNER), 100)]).await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 3, to: 12 })));
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, unread);
+    // The head goes on, and another part is read: the rest is still unknown.
+    block(&fixture, None, 1, &[]).await;
+    read(&fixture, 8, 12, &[]).await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 3, to: 7 })));
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, unread);
+    let closed = ChannelChange::Closed { claimed: amount(0), refund: amount(100) };
+    read(&fixture, 6, 7, &[closed]).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::Closed));
+}
+
+#[tokio::test]
+async fn once_all_above_the_opening_is_read_vouchers_are_taken_whatever_is_unread_below() {
+    let mut fixture = added_later().await;
+    read(&fixture, 3, 5, &[opened(Some(SIGNER), 100)]).await;
+    read(&fixture, 6, 12, &[]).await;
+    fixture.reopen().await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true), "blocks 0 to 2 are not read");
+    // A channel that is opened at the head needs nothing of the past.
+    let fixture = added_later().await;
+    block(&fixture, None, 1, &[opened(Some(SIGNER), 100)]).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    // A reorganization takes what it left from what was read, and the head reads it again.
+    block(&fixture, Some(11), 2, &[opened(Some(SIGNER), 100)]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f23_of_a_contract_that_is_not_followed_no_voucher_is_taken_until_what_was_missed_is_read() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    let other = SourceKey { contract: PAYEE, question: B256::ZERO };
+    fixture.store.follow_sources(CHAIN, vec![(other, 0)]).await.unwrap();
+    block(&fixture, None, 1, &[]).await;
+    let not_followed = Err(VoucherResult::NotCurrent(NotCurrent::NotFollowed));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, not_followed);
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(false));
+    fixture.follow_channels().await;
+    let unread = Err(VoucherResult::NotCurrent(NotCurrent::Unread(Stretch { from: 1, to: 2 })));
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, unread);
+    read(&fixture, 2, 2, &[ChannelChange::ExitRequested { exit_at: 77, amount: None }]).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Err(VoucherResult::Exiting(77)));
+}
+
+/// A copy of a store with one channel in it, put back in another folder as if everything since had been lost.
+async fn lost_and_put_back(fixture: &Fixture, skew: u64) -> Fixture {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.db");
+    backup(&support::options(&fixture.directory).path, &copy, |_, _| {}).await.unwrap();
+    let path = support::options(&directory).path;
+    restore(&copy, &path, std::time::Duration::from_secs(skew)).await.unwrap();
+    let store = support::open(&directory).await;
+    Fixture { directory, store }
+}
+
+/// A block of a time upon the chain, or in place of what is above `keep_through`; headers below `prune_below` go.
+async fn block_at(
+    fixture: &Fixture,
+    (keep_through, branch): (Option<u64>, u8),
+    timestamp: u64,
+    changes: &[ChannelChange],
+    prune_below: Option<u64>,
+) {
+    let on = keep_through.or(fixture.cursor().await.map(|cursor| cursor.number)).unwrap_or(0);
+    let parent = fixture.store.canonical_block(CHAIN, on).await.unwrap().unwrap_or_else(genesis);
+    let mut next = child(parent, branch, &[]);
+    next.block.timestamp = timestamp;
+    let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
+    let changes: Vec<_> = changes.iter().map(|change| (CHANNEL, *change)).collect();
+    batch.beside.channels = channel_events(next.block, branch, &changes);
+    batch.prune_below = prune_below;
+    fixture.store.apply(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_restore_a_channel_that_was_opened_since_pays_also_when_its_header_is_no_longer_kept() {
+    let fixture = Fixture::new().await;
+    fixture.follow_channels().await;
+    block(&fixture, None, 1, &[]).await;
+    let mut fixture = lost_and_put_back(&fixture, 0).await;
+    let since = fixture.store.refuse_before();
+    block_at(&fixture, (None, 1), since, &[opened(Some(SIGNER), 100)], None).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+    for later in 1..4 {
+        block_at(&fixture, (None, 1), since + later, &[], Some(3)).await;
+    }
+    assert_eq!(fixture.store.canonical_block(CHAIN, 2).await.unwrap(), None, "its header went");
+    fixture.reopen().await;
+    let VoucherResult::Granted(grant) = fixture.store.accept_voucher(voucher(20, 10, 2)).await.unwrap()
+    else {
+        panic!("the channel is not from before the restore")
+    };
+    assert_eq!((grant.first, grant.opening.block_timestamp), (true, since));
+}
+
+/// The same channel, opened anew by a later transaction or in a later block, has the same vouchers.
+#[tokio::test]
+async fn after_a_restore_a_channel_that_a_reorganization_gave_a_later_opening_stays_refused() {
+    let fixture = open(100).await;
+    let fixture = lost_and_put_back(&fixture, 0).await;
+    let since = fixture.store.refuse_before();
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
+    block_at(&fixture, (Some(0), 2), since + 5, &[opened(Some(SIGNER), 100)], None).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
+}
+
+/// A database from before times of events were kept: those of headers that are kept, and of blocks with payments, are
+/// known; of the rest none is, and after a restore that counts as before it.
+#[tokio::test]
+async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
+    use sqlx::Connection as _;
+
+    let mut fixture = open(100).await;
+    let parent = fixture.store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
+    let paid = child(parent, 1, &[7]);
+    let mut batch = fixture.batch(None, std::slice::from_ref(&paid)).await;
+    let [second, third] = [0xc2, 0xc3].map(B256::repeat_byte);
+    batch.beside.channels = channel_events(paid.block, 1, &[(second, opened(Some(SIGNER), 100))]);
+    fixture.store.apply(batch).await.unwrap();
+    channel_block(&fixture, None, 1, &[(third, opened(Some(SIGNER), 100))]).await;
+    block_at(&fixture, (None, 1), 1_700_000_004, &[], Some(3)).await;
+    fixture.store.clone().close().await;
+    let path = support::options(&fixture.directory).path;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    for statement in [
+        "DROP INDEX channel_events_orphaned_of",
+        "ALTER TABLE channel_events DROP COLUMN block_timestamp",
+        "DELETE FROM _sqlx_migrations WHERE version = 12",
+    ] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    fixture.store = support::open(&fixture.directory).await;
+    let time = async |channel| {
+        let mut shown = voucher(10, 10, 1);
+        shown.voucher.channel = channel;
+        match fixture.store.look_at_voucher(&shown).await.unwrap() {
+            VoucherResult::Granted(grant) => grant.opening.block_timestamp,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        [time(CHANNEL).await, time(second).await, time(third).await],
+        [0, 1_700_000_002, 1_700_000_003]
+    );
+    let fixture = lost_and_put_back(&fixture, 0).await;
+    assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
 }

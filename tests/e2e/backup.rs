@@ -62,6 +62,8 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
     std::fs::remove_file(data.join("salt402.db")).unwrap();
     let (done, said) = run(&stack, &["restore", copy]).await;
     assert!(done && said.contains("payment_before_restore"), "{said}");
+    // Two of the clock's, and eight blocks of a second that are not final.
+    assert!(said.contains("10 s from now"), "{said}");
     stack.up().await;
 
     let asked = stack.upstream.asked();

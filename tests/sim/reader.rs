@@ -147,7 +147,34 @@ impl Reader {
             }
             compared += u64::from(said.is_some());
         }
+        self.check_times_of_events(store, cursor).await?;
         Ok(compared)
+    }
+
+    /// Every event of a channel has the time of its block, however it was read.
+    async fn check_times_of_events(&self, store: &Store, cursor: Cursor) -> Result<(), Refuted> {
+        let placed: Vec<_> = {
+            let world = self.shared.world();
+            let blocks = world.chain(cursor.hash).take_while(|block| block.header.number >= self.start_block);
+            let events = blocks.flat_map(|block| {
+                let with_events = block.inclusions.iter().filter(|inclusion| {
+                    inclusion.events.iter().any(|event| event.contract == CHANNELS && event.channel.is_some())
+                });
+                with_events.map(|inclusion| (block.header, inclusion.transaction))
+            });
+            events.collect()
+        };
+        for (header, transaction) in placed {
+            for channel in [channel(0), channel(1)] {
+                let rows = store.channel_events_in(CHAIN, CHANNELS, channel, transaction).await;
+                for row in rows.map_err(|error| error.to_string())? {
+                    if row.block_hash == header.hash && row.block_timestamp != header.timestamp {
+                        return Err(format!("{row:?} is in a block of {}", header.timestamp));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Every grant whose payment is not on the chain has an open incident, and no other has.

@@ -308,11 +308,26 @@ impl Verifier {
         if payment.claimed && request.usage.is_none() {
             return Ok(None);
         }
-        if payment.block_timestamp < self.0.store.refuse_before() {
+        if self.mined_before_restore(payment).await? {
             return Ok(Some(before_restore()));
         }
         let halted = chain.watch.halted(&self.0.store, chain.policy.chain).await.map_err(internal)?;
         Ok(halted.map(|why| chain_halted(&why)))
+    }
+
+    /// Whether the server was restored after a payment was mined, in its block or in one that left the chain.
+    async fn mined_before_restore(&self, payment: &PaymentView) -> Result<bool, Problem> {
+        let (store, refuse_before) = (&self.0.store, self.0.store.refuse_before());
+        if refuse_before == 0 {
+            return Ok(false);
+        }
+        let of_transaction = store.payments_in(payment.chain, payment.transaction).await.map_err(internal)?;
+        let of_name = store.signed_payments(payment.chain, payment.payment_id).await.map_err(internal)?;
+        let mut rows = of_transaction.iter().chain(&of_name).map(|row| &row.placed);
+        Ok(payment.block_timestamp < refuse_before
+            || rows.any(|placed| {
+                placed.payment.id == payment.payment_id && placed.block_timestamp < refuse_before
+            }))
     }
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.

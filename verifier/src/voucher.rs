@@ -3,7 +3,7 @@
 use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
-use salt402_store::{NewVoucher, VoucherAccount, VoucherGrant, VoucherResult};
+use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
 
 use crate::grant::{limited, pending};
@@ -152,6 +152,7 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
              not known: open another"
                 .into(),
         ),
+        VoucherResult::NotCurrent(why) => not_current(*why, new, chain),
         VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),
         VoucherResult::Exiting(exit_at) => no(
             Code::ChannelExiting,
@@ -185,6 +186,36 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
     }
 }
 
+/// What became of the channel meanwhile is not known: its payer may have left, or topped it up.
+fn not_current(why: NotCurrent, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
+    let (blocks, why) = match why {
+        NotCurrent::Old { age_ms: Some(age_ms), most_ms } => (
+            u64::MAX,
+            format!(
+                "the node of {} was last heard of {} s ago, and of this channel at most {} s are waited before nothing \
+                 new is granted",
+                chain.chain,
+                age_ms / 1000,
+                most_ms / 1000
+            ),
+        ),
+        NotCurrent::Old { age_ms: None, .. } => {
+            (u64::MAX, format!("it is not known when the node of {} was last heard of", chain.chain))
+        }
+        NotCurrent::Behind(blocks) => (1, format!("the index of {} is {blocks} blocks behind", chain.chain)),
+        NotCurrent::Unread(Stretch { from, to }) => (
+            u64::MAX,
+            format!(
+                "the past of {} is still being read, and of blocks {from} to {to} not all is",
+                new.contract
+            ),
+        ),
+        NotCurrent::NotFollowed => (u64::MAX, format!("the index does not follow {} yet", new.contract)),
+    };
+    let detail = format!("{why}: do not pay again, show the same voucher later");
+    pending(chain, blocks, Code::ChannelNotCurrent, detail)
+}
+
 /// What to sign next. Clients read it, so its form stays.
 fn next(account: &VoucherAccount, new: &NewVoucher) -> VoucherFigures {
     VoucherFigures::new(account.ceiling, account.spent, new.price)
@@ -201,6 +232,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongAsset(_) => "stranger",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
+        VoucherResult::NotCurrent(_) => "not_current",
         VoucherResult::Closed => "closed",
         VoucherResult::Exiting(_) => "exiting",
         VoucherResult::AboveDeposit(_) => "above_deposit",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use salt402_chain::Receipt;
 use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
 use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
-use salt402_store::{HaltKind, IncidentFilter};
+use salt402_store::{HaltKind, IncidentFilter, Options, Store, backup, restore};
 use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Rate};
 use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
 
@@ -317,4 +317,28 @@ async fn what_is_in_doubt_waits_and_on_a_halted_chain_nobody_is_told_to_wait_for
     let verdict = shop.verifier.verify(&unclaimed).await.unwrap();
     assert!(matches!(verdict, Verdict::Pending { code: Code::ChainHalted, .. }), "{verdict:?}");
     assert_eq!(granted(shop.show(1, 1, 10).await), Ok(false), "what was granted is");
+}
+
+/// Of whom no claim is asked, as of one that is only looked at, is told what the claim would be.
+#[tokio::test]
+async fn what_a_reorganization_moves_behind_a_restore_is_refused_also_where_nothing_is_claimed() {
+    let operator = operator();
+    let mut shop = Shop::open(&operator).await;
+    let quote = shop.quote(1, 60, false);
+    shop.mine(&[]).await;
+    shop.put(0, shop::now() - 5, &[paid(1, 7, 60, &quote)]).await;
+    let (copy, place) = (shop.folder.path().join("copy.db"), shop.folder.path().join("new/shop.db"));
+    backup(&shop.folder.path().join("shop.db"), &copy, |_, _| {}).await.unwrap();
+    restore(&copy, &place, Duration::ZERO).await.unwrap();
+    shop.store = Store::open(Options::new(place)).await.unwrap();
+    shop.verifier = shop::verifier(&operator, &shop.store, &shop.told).await;
+    let asked = VerifyRequest { claim: false, ..proof(1, 1, 60) };
+    let refused = async || match shop.verifier.verify(&asked).await.unwrap() {
+        Verdict::Rejected { code, .. } => code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused().await, Code::PaymentBeforeRestore);
+    shop.put(1, shop.store.refuse_before() + 2, &[paid(1, 7, 60, &quote)]).await;
+    assert_eq!(refused().await, Code::PaymentBeforeRestore);
+    assert_eq!(granted(shop.show(1, 1, 60).await), Err(Code::PaymentBeforeRestore));
 }

@@ -9,7 +9,7 @@ use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{
     Address, Asset, B256, ChannelChange, ChannelEvent, ChannelEventId, Code, Descriptor, Proof,
 };
-use salt402_store::{Batch, Block, Cursor, Placed};
+use salt402_store::{Batch, Block, Cursor, Past, Placed, SourceKey, Stretch};
 use shop::{CHAIN, Operator, PAYEE, Shop, granted, operator, proof, units};
 
 const CHANNELS: Address = Address::repeat_byte(0x11);
@@ -29,8 +29,14 @@ fn followed() -> Operator {
     operator
 }
 
+/// The channels' contract as a source.
+fn channels() -> SourceKey {
+    SourceKey { contract: CHANNELS, question: B256::ZERO }
+}
+
 /// A channel with 1,000 in it, in block 1.
 async fn open(shop: &Shop, signer: Option<Address>) {
+    shop.store.follow_sources(CHAIN, vec![(channels(), 0)]).await.unwrap();
     let descriptor = Descriptor {
         payer: Address::repeat_byte(1),
         payee: PAYEE,
@@ -68,7 +74,12 @@ async fn happen(shop: &Shop, change: ChannelChange) {
         beside: Default::default(),
         undecoded: Vec::new(),
     };
-    batch.beside.channels.push(Placed { what: event, block_number: number, block_hash: hash });
+    batch.beside.channels.push(Placed {
+        what: event,
+        block_number: number,
+        block_hash: hash,
+        block_timestamp: 1_700_000_000,
+    });
     shop.store.apply(batch).await.unwrap();
 }
 
@@ -145,4 +156,63 @@ async fn a_channel_without_a_key_and_a_chain_without_channels_are_refused() {
     let shop = Shop::open(&operator()).await;
     open(&shop, Some(SIGNER)).await;
     assert_eq!(show(&shop, &voucher(300, SIGNED_300, 1, 10)).await, Err(Code::VoucherNotAccepted));
+}
+
+/// Its exit delay is 900 s.
+#[tokio::test]
+async fn on_an_index_that_is_old_or_half_read_a_voucher_is_neither_granted_nor_refused() {
+    let operator = followed();
+    let mut shop = Shop::open(&operator).await;
+    open(&shop, Some(SIGNER)).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    shop.store.note_head_at(CHAIN, 1, (shop::now() - 300) * 1000).await.unwrap();
+    shop.restart(&operator).await;
+    let next = voucher(300, SIGNED_300, 2, 150);
+    let above = voucher(2000, SIGNED_2000, 2, 150);
+    let only_asked = VerifyRequest { claim: false, ..next.clone() };
+    for asked in [&next, &above, &only_asked] {
+        let detail = not_current(&shop, asked, 30_000).await;
+        assert!(detail.contains("last heard of 30") && detail.contains("at most 225 s"), "{detail}");
+    }
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+    assert_eq!(show(&shop, &voucher(200, SIGNED_200, 2, 150)).await, Err(Code::VoucherUsed));
+
+    shop.store.note_head(CHAIN, 50).await.unwrap();
+    let detail = not_current(&shop, &next, 1_000).await;
+    assert!(detail.contains("49 blocks behind"), "{detail}");
+    shop.store.follow_sources(CHAIN, Vec::new()).await.unwrap();
+    let detail = not_current(&shop, &next, 30_000).await;
+    assert!(detail.contains("does not follow"), "{detail}");
+    shop.store.note_head(CHAIN, 2).await.unwrap();
+    happen(&shop, ChannelChange::ToppedUp { amount: units(1), deposit: units(1001) }).await;
+    shop.store.follow_sources(CHAIN, vec![(channels(), 0)]).await.unwrap();
+    let detail = not_current(&shop, &next, 30_000).await;
+    assert!(detail.contains("of blocks 1 to 2 not all is"), "{detail}");
+    assert!(shop.store.vouchers(CHAIN, CHANNELS).await.unwrap()[0].account.spent == units(150));
+
+    let anchor = shop.store.chain_state(CHAIN).await.unwrap().unwrap().cursor.unwrap();
+    let past = Past {
+        chain: CHAIN,
+        source: channels(),
+        stretch: Stretch { from: 2, to: 2 },
+        anchor,
+        payments: Vec::new(),
+        beside: Default::default(),
+        undecoded: Vec::new(),
+    };
+    shop.store.apply_past(past).await.unwrap();
+    assert_eq!(show(&shop, &next).await, Ok(true));
+}
+
+/// What is said of a voucher that time may make good, and that it is said when to come back.
+async fn not_current(shop: &Shop, asked: &VerifyRequest, wait: u64) -> String {
+    match shop.verifier.verify(asked).await.unwrap() {
+        Verdict::Pending { code: Code::ChannelNotCurrent, detail, retry_after_ms } => {
+            assert_eq!(retry_after_ms, wait, "{detail}");
+            assert!(detail.contains("do not pay again"), "{detail}");
+            detail
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -34,7 +34,9 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let database = config.database();
     // A service that runs on a database whose file was taken from under it would go on writing to the old one.
     let _alone = Store::reserve_indexing(&database)?;
-    let restored = salt402_store::restore(&args.file, &database, config.verifier.policy().clock_skew).await?;
+    // A payment that was used may be in a block that is not final, and be mined again by so much later.
+    let skew = config.verifier.policy().clock_skew + config.finality_time()?;
+    let restored = salt402_store::restore(&args.file, &database, skew).await?;
     println!("{}: restored", database.display());
     println!(
         "  payments in blocks before {} (seconds since 1970 UTC) that have no claim are refused as \
@@ -42,6 +44,10 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
         restored.refuse_before
     );
     println!("  {} claims had no answer in the backup and count as answered", restored.closed);
-    println!("  quotes are given again from that moment on; start salt402");
+    println!(
+        "  that is {} s from now, in which a reorganization may move payments of before to later blocks; quotes are given \
+         again from then on; start salt402",
+        skew.as_secs()
+    );
     Ok(ExitCode::SUCCESS)
 }

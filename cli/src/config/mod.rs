@@ -18,6 +18,7 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
@@ -168,6 +169,12 @@ impl Config {
             Ok(chain)
         };
         self.chains.iter().map(resolve).collect()
+    }
+
+    /// The usual time until a block is final, on the chain where that is the longest.
+    pub(crate) fn finality_time(&self) -> Result<Duration, ConfigError> {
+        let mut profiles = self.chains.iter().map(|(name, chain)| chain.profile(name));
+        profiles.try_fold(Duration::ZERO, |most, profile| Ok(most.max(profile?.finality_time())))
     }
 
     /// On which chain, to whom and in what to be paid.

@@ -8,13 +8,18 @@ use salt402_protocol::{
 };
 use salt402_store::{
     Applied, Batch, Block, ClaimLimits, ClaimResult, Cursor, IndexedPayment, NewClaim, Options, Placed,
-    PlacedPayment, Store, StoreError,
+    PlacedPayment, SourceKey, Store, StoreError,
 };
 use tempfile::TempDir;
 
 pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
 /// The contract of the channels.
 pub(crate) const CHANNELS: Address = Address::repeat_byte(0xcc);
+
+/// The contract of the channels as a source.
+pub(crate) fn channels() -> SourceKey {
+    SourceKey { contract: CHANNELS, question: B256::repeat_byte(0xcc) }
+}
 
 /// A store and the directory that goes with it.
 pub(crate) struct Fixture {
@@ -29,6 +34,11 @@ impl Fixture {
         let store = open(&directory).await;
         store.pin_chain(CHAIN, genesis().hash).await.unwrap();
         Self { directory, store }
+    }
+
+    /// Follows the contract of the channels from the first block, as it stands in the configuration.
+    pub(crate) async fn follow_channels(&self) {
+        self.store.follow_sources(CHAIN, vec![(channels(), 0)]).await.unwrap();
     }
 
     /// Closes the store and opens it again.
@@ -203,8 +213,18 @@ pub(crate) async fn channel_block(
     };
     let next = child(parent, branch, &[]);
     let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
-    for (place, (channel, change)) in changes.iter().enumerate() {
-        let number = next.block.number * 1000 + u64::from(branch) * 100 + place as u64;
+    batch.beside.channels = channel_events(next.block, branch, changes);
+    fixture.store.apply(batch).await.unwrap();
+}
+
+/// Events of channels in a block.
+pub(crate) fn channel_events(
+    block: Block,
+    branch: u8,
+    changes: &[(B256, ChannelChange)],
+) -> Vec<Placed<ChannelEvent>> {
+    let placed = |(place, (channel, change)): (usize, &(B256, ChannelChange))| {
+        let number = block.number * 1000 + u64::from(branch) * 100 + place as u64;
         let what = ChannelEvent {
             id: ChannelEventId(numbered(0x0e, number)),
             chain: CHAIN,
@@ -213,8 +233,7 @@ pub(crate) async fn channel_block(
             channel: *channel,
             change: *change,
         };
-        let (block_number, block_hash) = (next.block.number, next.block.hash);
-        batch.beside.channels.push(Placed { what, block_number, block_hash });
-    }
-    fixture.store.apply(batch).await.unwrap();
+        Placed { what, block_number: block.number, block_hash: block.hash, block_timestamp: block.timestamp }
+    };
+    changes.iter().enumerate().map(placed).collect()
 }

@@ -64,6 +64,7 @@ pub const PAID: &[Code] = &[
     Code::ChannelClosed,
     Code::ChannelExiting,
     Code::ChannelNotSeen,
+    Code::ChannelNotCurrent,
     Code::VoucherAboveDeposit,
     Code::VoucherTooLow,
     Code::VoucherUsed,
