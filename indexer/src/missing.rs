@@ -15,7 +15,7 @@ use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, Store};
 use tokio::time::Instant;
 
-use crate::{FollowerOptions, IndexError, blocks};
+use crate::{FollowerOptions, IndexError, blocks, merged};
 
 /// How long a hash that was looked up is not looked up again.
 const REST: Duration = Duration::from_millis(900);
@@ -109,23 +109,31 @@ impl Missing {
         let chain = *chain;
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
-        if !selected && !node.profile().merges_blocks {
+        // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
+        let place = if selected {
+            by_height
+        } else {
+            let merged = node.profile().merges_blocks;
+            let merging = if merged { merged::merging(node, receipt, cursor.number).await? } else { None };
             // The block left the chain: a payment in it is none, until its transaction is mined anew.
-            return Ok(Look::Nothing);
-        }
+            let Some(merging) = merging else { return Ok(Look::Nothing) };
+            merging
+        };
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
         let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
         if tip.hash != cursor.hash {
             // Receipt and index are of two chains. The follower is about to change to the node's.
             return Ok(Look::Nothing);
         }
-        // A block that was replaced since the receipt was given looks like one that stands beside the chain. Of the
-        // second, the node says the same again.
-        if !selected && node.receipt(receipt.transaction).await?.as_ref() != Some(receipt) {
+        // What was replaced since it was asked for is said of another chain than the one that was just compared.
+        if !selected
+            && (node.header(At::Number(place.number)).await? != Some(place)
+                || node.receipt(receipt.transaction).await?.as_ref() != Some(receipt))
+        {
             return Ok(Look::Nothing);
         }
-        let time = own.unwrap_or(tip).timestamp;
-        let confirmations = self.depth(receipt, cursor, selected);
+        let time = own.unwrap_or(place).timestamp;
+        let confirmations = cursor.number - place.number + 1;
         if !receipt.success {
             return Ok(Look::Reverted { confirmations });
         }
@@ -138,32 +146,27 @@ impl Missing {
             (true, false) => Look::Ambiguous,
             (true, true) => Look::NoPayment { confirmations },
         };
-        self.leave_out_known(&mut found).await?;
+        found.beside.ambiguities.clear();
+        if !selected {
+            found.move_to(place.number, place.hash);
+            self.leave_out_known(&mut found).await?;
+        }
         if found.is_empty() {
             return Ok(look);
-        }
-        if !selected {
-            // A block beside the selected chain stands and falls with the selected block that merged it, which no
-            // answer names. The newest one is not below it: placed there, the payment is as deep as it is known to be,
-            // and a reorganization takes it away no later than it should.
-            found.move_to(cursor.number, cursor.hash);
         }
         self.commit(found, cursor, selected).await?;
         Ok(look)
     }
 
-    /// How deep a receipt's block is known to be. Of a block beside the selected chain it is not known which block
-    /// merged it; it counts from where no reorganization reaches any more.
-    fn depth(&self, receipt: &Receipt, cursor: Cursor, selected: bool) -> u64 {
-        let depth = cursor.number - receipt.block_number + 1;
-        let unknown = if selected { 0 } else { self.0.node.profile().finality_depth };
-        depth.saturating_sub(unknown)
-    }
-
-    /// Channel events that are on the chain already stay where they are: a look at a payment's receipt is no reason to
-    /// move them. Ambiguities are told of where blocks are followed, and not for every look.
+    /// What is on the chain already stays where it is: the block that merged a transaction's is no reason to move it.
     async fn leave_out_known(&self, found: &mut blocks::Found) -> Result<(), IndexError> {
-        found.beside.ambiguities.clear();
+        let chain = self.0.options.chain;
+        if let Some(first) = found.payments.first() {
+            let rows = self.0.store.payments_in(chain, first.payment.transaction).await?;
+            let known = |id| rows.iter().any(|row| row.canonical && row.placed.payment.id == id);
+            found.payments.retain(|placed| !known(placed.payment.id));
+            found.beside.settlements.retain(|settlement| !known(settlement.payment));
+        }
         let mut unknown = Vec::new();
         for placed in found.beside.channels.drain(..) {
             let event = &placed.what;
@@ -199,7 +202,7 @@ impl Missing {
         if selected {
             self.0.store.apply_omitted(batch).await?;
         } else {
-            self.0.store.apply(batch).await?;
+            self.0.store.apply_merged(batch).await?;
         }
         let reason = if selected { "omitted" } else { "merged" };
         tracing::warn!(%chain, found, channels, reason, "payments were in no logs and were found by their receipt");

@@ -42,6 +42,7 @@ mod incident;
 mod lock;
 mod lost;
 mod measure;
+mod merged;
 mod notice;
 mod open;
 mod options;

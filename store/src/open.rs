@@ -159,6 +159,7 @@ fn migrations() -> Vec<Migration> {
         (9, "exposure version", include_str!("../migrations/0009_exposure_version.sql")),
         (10, "final", include_str!("../migrations/0010_final.sql")),
         (11, "doubts", include_str!("../migrations/0011_doubts.sql")),
+        (13, "merged", include_str!("../migrations/0013_merged.sql")),
     ];
     steps
         .into_iter()

@@ -29,7 +29,7 @@ fn f03_a_block_that_the_node_denies_is_asked_for_again_and_never_passed_over() {
                     // By height alone there is no header beside the logs that could be denied.
                     Ask::Logs { from, to } if from == to && !by_hash => return None,
                     Ask::Logs { .. } | Ask::BlockLogs(_) => Said::Logs(None, Vec::new()),
-                    Ask::ChainId | Ask::Receipt(_) | Ask::Heads => return None,
+                    Ask::ChainId | Ask::Receipt(_) | Ask::Merging(_) | Ask::Heads => return None,
                 };
                 (asked % 23 == 0).then_some(Fate::Answered(Ok(null)))
             });
