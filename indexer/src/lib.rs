@@ -13,6 +13,7 @@ mod follower;
 mod halt;
 mod health;
 mod identity;
+mod looks;
 mod merged;
 mod missing;
 mod past;
