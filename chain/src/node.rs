@@ -21,6 +21,15 @@ pub struct Header {
     pub timestamp: u64,
 }
 
+/// A block of a chain whose blocks form a graph, with those that it brought in beside its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merging {
+    /// Its header. Its parent is the selected one.
+    pub header: Header,
+    /// The other blocks that it builds on. Empty where the node names none.
+    pub merged: Vec<B256>,
+}
+
 /// One event of a mined transaction.
 ///
 /// There is no log index, on purpose: some nodes count it within the answer, others give zero for all. Logs of the
@@ -145,6 +154,13 @@ pub trait Node: Send + Sync + 'static {
 
     /// A block's header; `None` where the node does not have the block.
     async fn header(&self, at: At) -> Result<Option<Header>, NodeError>;
+
+    /// A block with those that it merged; `None` where the node does not have the block. Asked only where
+    /// [`Profile::merges_blocks`]; elsewhere, and by default, a block merges none.
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        let header = self.header(at).await?;
+        Ok(header.map(|header| Merging { header, merged: Vec::new() }))
+    }
 
     /// The events that match, in the order of the chain.
     ///

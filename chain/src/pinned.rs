@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::agreement::{same_logs, same_receipt};
 use crate::pool::Inner;
-use crate::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work};
+use crate::{At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction, Work};
 
 /// How far below the head it is looked for a block that enough nodes show.
 const STEPS_DOWN: u64 = 3;
@@ -111,6 +111,23 @@ impl Node for Pinned {
             return Ok(Some(header));
         }
         Err(self.disagreed(format!("block {} is {} at {}", header.number, header.hash, self.name())))
+    }
+
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        let node = self.own().await;
+        let merging = match self.pool.ask(self.lead, node.merging(at)).await? {
+            Some(merging) if !self.alone() => merging,
+            other => return Ok(other),
+        };
+        let ask = |node: Arc<dyn Node>| async move { node.merging(at).await };
+        let witnesses = self.witnesses(ask, |theirs| *theirs == merging).await;
+        if witnesses.enough {
+            return Ok(Some(merging));
+        }
+        if witnesses.others.is_empty() {
+            return Ok(None);
+        }
+        Err(self.disagreed(format!("what block {} merged", merging.header.number)))
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {

@@ -19,8 +19,8 @@ use crate::meter::Meter;
 use crate::pinned::Pinned;
 use crate::standing::{NodeState, Standing};
 use crate::{
-    At, Endpoint, Header, Log, LogQuery, Node, NodeError, NodeReport, Profile, Receipt, RpcNode, Span,
-    Transaction, Work,
+    At, Endpoint, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile, Receipt, RpcNode,
+    Span, Transaction, Work,
 };
 
 /// Whether a node is asked first, or only while those that are cannot be.
@@ -304,6 +304,10 @@ impl Node for Pool {
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         self.any().await?.logs(query, span).await
+    }
+
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        self.any().await?.merging(at).await
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {

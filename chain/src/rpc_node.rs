@@ -17,8 +17,8 @@ use crate::receipts;
 use crate::rpc::{Answers, Http, Question};
 use crate::wire::{self, Quantity};
 use crate::{
-    At, Completeness, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
-    heads,
+    At, Completeness, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction,
+    Work, heads,
 };
 
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
@@ -208,6 +208,15 @@ impl Node for RpcNode {
     async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
         let header: Option<wire::Header> = self.http.ask(&questions::header(at)).await?;
         header.map(|header| check::header(&header, at)).transpose()
+    }
+
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        let answer: Option<wire::MergingHeader> = self.http.ask(&questions::header(at)).await?;
+        let merging = |answer: wire::MergingHeader| {
+            let header = check::header(&answer.header, at)?;
+            Ok(Merging { header, merged: answer.merge_parent_hashes })
+        };
+        answer.map(merging).transpose()
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {

@@ -29,6 +29,16 @@ pub(crate) struct ListedHeader {
     pub(crate) transactions: Vec<B256>,
 }
 
+/// A header where the blocks are wanted that the block merged, as Citrate's node names them.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MergingHeader {
+    #[serde(flatten)]
+    pub(crate) header: Header,
+    #[serde(default)]
+    pub(crate) merge_parent_hashes: Vec<B256>,
+}
+
 /// A receipt among those of its block, with all that its encoding holds but the bloom.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

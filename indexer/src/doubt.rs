@@ -42,7 +42,8 @@ impl Follower {
     /// What a head means that is lower than the index; `None` where it is not. `doubted` is what the store has in doubt.
     ///
     /// Every header of the window is stored. A height without one is below it, and there the node either lags far
-    /// behind or left the stored chain too deep to follow; which of the two shows when it is as high as the index.
+    /// behind, or is on a chain that was reset, or left the stored chain too deep to follow. The second shows by its first
+    /// block, which is asked for once for each such head; which of the others it is shows when it is as high as the index.
     pub(crate) async fn lower(
         &mut self,
         cursor: Option<Cursor>,
@@ -55,6 +56,10 @@ impl Follower {
         }
         let Some(cursor) = cursor.filter(|cursor| head.number < cursor.number) else { return Ok(None) };
         let stored = self.store.canonical_block(self.options.chain, head.number).await?;
+        if stored.is_none() && self.low != Some(head.hash) {
+            self.identify().await?;
+            self.low = Some(head.hash);
+        }
         if stored.is_none_or(|block| block.hash == head.hash) {
             self.trust(doubted).await?;
             return Ok(Some(Lower::Lags));

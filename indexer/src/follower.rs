@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Node, NodeError, Span, Work};
 use salt402_protocol::{ChainId, Source};
@@ -62,6 +63,8 @@ pub struct Follower {
     pub(crate) noted: Option<(u64, Instant)>,
     /// The lower fork that the node shows, while it does.
     pub(crate) doubt: Option<Doubt>,
+    /// The last head below all stored headers at which the node was found to be on the right chain.
+    pub(crate) low: Option<B256>,
 }
 
 /// What one step did.
@@ -95,6 +98,7 @@ impl Follower {
             first,
             noted: None,
             doubt: None,
+            low: None,
         };
         (follower, watcher)
     }

@@ -13,6 +13,8 @@ mod follower;
 mod halt;
 mod health;
 mod identity;
+mod looks;
+mod merged;
 mod missing;
 mod past;
 mod patience;

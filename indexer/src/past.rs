@@ -176,6 +176,8 @@ impl Past {
             Err(error) => {
                 if error.asked_too_much() {
                     self.sizing.refused(blocks, error.limit());
+                } else {
+                    self.sizing.failed();
                 }
                 return Err(error);
             }

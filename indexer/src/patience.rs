@@ -7,7 +7,8 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{
-    At, Header, Log, LogQuery, Node, NodeError, NodeReport, Profile, Receipt, Span, Transaction, Work,
+    At, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile, Receipt, Span, Transaction,
+    Work,
 };
 use tokio::time::timeout;
 
@@ -42,6 +43,10 @@ impl Node for Patient {
 
     async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
         within(self.0.header(at)).await
+    }
+
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        within(self.0.merging(at)).await
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {

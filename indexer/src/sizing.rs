@@ -11,6 +11,8 @@ const DOUBT: u32 = 64;
 const BUDGET: u64 = 16 << 20;
 /// Answers in a row after a failure until several are asked for at once again.
 const CALM: u32 = 4;
+/// Failures in a row, of whatever kind, that may come of the width all the same: a proxy that breaks off, a node that gives up.
+const PATIENCE: u32 = 2;
 /// Questions under way at once, where their answers are no larger than they should be.
 const IN_FLIGHT: u64 = 4;
 
@@ -29,12 +31,15 @@ pub(crate) struct Sizing {
     weight: u64,
     /// Answers that are waited for before several are asked for at once.
     caution: u32,
+    /// Failures in a row.
+    failures: u32,
 }
 
 impl Sizing {
     pub(crate) fn new(most: u64) -> Self {
         let most = most.max(1);
-        Self { span: FIRST.min(most), most, refused: None, answered: 0, weight: AIM, caution: 0 }
+        // Nothing is known of the blocks: the first question goes out alone.
+        Self { span: FIRST.min(most), most, refused: None, answered: 0, weight: AIM, caution: 1, failures: 0 }
     }
 
     /// Blocks of the next question.
@@ -59,16 +64,23 @@ impl Sizing {
         BUDGET
     }
 
-    /// Learns that a question failed, for whatever reason.
+    /// Learns that a question failed, for whatever reason. Where it fails again, fewer blocks are asked for: not every node
+    /// says that it was the width. It is back soon, since it was not refused.
     pub(crate) fn failed(&mut self) {
         self.caution = CALM;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= PATIENCE {
+            self.span = (self.span / 2).max(1);
+        }
     }
 
     /// Learns from an answer of so many bytes about so many blocks.
     pub(crate) fn answered(&mut self, blocks: u64, bytes: u64) {
         self.weight = bytes.max(self.weight - self.weight / 4);
         self.answered = self.answered.saturating_add(1);
+        let calm = self.caution <= 1;
         self.caution = self.caution.saturating_sub(1);
+        self.failures = 0;
         if self.answered >= DOUBT {
             // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
             self.refused =
@@ -77,6 +89,8 @@ impl Sizing {
         }
         let fitting = blocks.saturating_mul(AIM).checked_div(bytes).map_or(self.most, |blocks| blocks.max(1));
         let grown = match self.refused {
+            // What just failed is not tried at once again.
+            _ if !calm => self.span,
             None => self.span.saturating_mul(2),
             Some(_) => self.span.saturating_add((self.most / 64).max(1)),
         };
@@ -150,6 +164,8 @@ mod tests {
     #[test]
     fn answers_that_fill_the_budget_come_one_at_a_time() {
         let mut sizing = Sizing::new(8);
+        assert_eq!(sizing.in_flight(), 1, "nothing is known yet");
+        sizing.answered(1, 1000);
         assert_eq!(sizing.in_flight(), 4);
         sizing.answered(1, 60 << 20);
         assert_eq!(sizing.in_flight(), 1);
@@ -157,6 +173,32 @@ mod tests {
             sizing.answered(1, 1000);
         }
         assert_eq!(sizing.in_flight(), 4);
+    }
+
+    #[test]
+    fn what_fails_again_and_again_is_asked_for_by_less_until_it_is_answered() {
+        let mut sizing = Sizing::new(1000);
+        for _ in 0..12 {
+            sizing.answered(sizing.span(), 0);
+        }
+        sizing.failed();
+        assert_eq!(sizing.span(), 1000, "once may be by chance");
+        for expected in [500, 250, 125, 62] {
+            sizing.failed();
+            assert_eq!(sizing.span(), expected);
+        }
+        for _ in 0..CALM - 1 {
+            sizing.answered(sizing.span(), 0);
+            assert_eq!(sizing.span(), 62, "and not at once by more");
+        }
+        for _ in 0..5 {
+            sizing.answered(sizing.span(), 0);
+        }
+        assert_eq!(sizing.span(), 1000);
+        for _ in 0..20 {
+            sizing.failed();
+        }
+        assert_eq!(sizing.span(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
-    payment, risk,
+    merged, payment, risk,
 };
 
 /// Payments of a step up to which they are in memory as soon as they are stored.
@@ -42,16 +42,21 @@ impl Step for Batch {
             return Err(StoreError::CursorMoved { chain: self.chain, expected: self.expected, stored });
         }
         let ends_halt = halt::permit(connection, self.chain, self.keep_through)?;
-        let orphaned = match self.keep_through {
+        let undone = match self.keep_through {
             Some(height) => self.undo(connection, height)?,
+            None => 0,
+        };
+        let reinstated = match self.keep_through {
+            Some(height) => merged::reinstate(connection, self.chain, height)?,
             None => 0,
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
         let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
         Beside::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
+        let released = merged::release(connection, self.chain, &self.payments, &self.beside.channels)?;
         self.beside.insert(connection, self.chain)?;
-        let restored = self.restore(connection)?;
+        let restored = self.restore(connection, &released.from)?;
         let doubles = self.beside.settle(connection, self.chain)?;
         let fresh = self
             .payments
@@ -60,16 +65,18 @@ impl Step for Batch {
             .collect();
         let inserted = insert_payments(connection, self.chain, fresh)?;
         insert_undecoded(connection, self.chain, &self.undecoded)?;
-        let restored = restored.len() as u64;
-        let incidents = match self.keep_through {
+        let restored = restored.len() as u64 + reinstated;
+        let orphaned = undone + released.payments;
+        let lost_above = self.keep_through.into_iter().chain(released.above).min();
+        let incidents = match lost_above {
             Some(height) => lost::open_lost(connection, self.chain, height)?,
             None => 0,
         };
         if inserted + restored > 0 {
             lost::resolve_found(connection, self.chain)?;
         }
-        if self.keep_through.is_some() || inserted + restored > 0 {
-            exposure::follow(connection, self.chain, self.keep_through)?;
+        if lost_above.is_some() || inserted + restored > 0 {
+            exposure::follow(connection, self.chain, lost_above)?;
         }
         let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
         let above = self.keep_through.into_iter().chain(first).min();
@@ -85,7 +92,7 @@ impl Step for Batch {
 
     fn changes(&self, applied: &Applied, connection: &Connection) -> Changes {
         // A reorganization is rare, and what it changes is in blocks that the batch does not name.
-        let forget = if self.keep_through.is_some() || applied.restored > 0 {
+        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
             Forget::Everything
         } else {
             Forget::These(payment::keys(&self.payments))
@@ -164,15 +171,19 @@ impl Batch {
     }
 
     /// Puts the rows back on the chain that had left it: those of the batch's blocks, and those that the batch names.
-    /// Returns which.
-    fn restore(&self, connection: &Connection) -> Result<HashSet<Inclusion>, StoreError> {
+    /// Returns which. Not those that `moved` to another block than the one in which they were placed.
+    fn restore(
+        &self,
+        connection: &Connection,
+        moved: &HashSet<(B256, B256)>,
+    ) -> Result<HashSet<Inclusion>, StoreError> {
         let mut restored = HashSet::new();
         let heights = self.payments.iter().map(|placed| placed.block_number);
         let Some(lowest) = heights.chain(self.blocks.first().map(|block| block.number)).min() else {
             return Ok(restored);
         };
         let mut orphans = connection.prepare_cached(
-            "SELECT id, payment_id, block_hash FROM payments
+            "SELECT id, payment_id, block_hash, transaction_hash FROM payments
              WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical ORDER BY id",
         )?;
         let mut orphans = orphans.query(params![chain_id(self.chain), bound(lowest)])?;
@@ -195,6 +206,9 @@ impl Batch {
                     self.payments.iter().map(inclusion).collect(),
                 )
             });
+            if !moved.is_empty() && moved.contains(&(row.hash_at(3, "transaction_hash")?, orphan.1)) {
+                continue;
+            }
             if blocks.contains(&orphan.1) || named.contains(&orphan) {
                 found.push((row.get::<_, i64>(0)?, orphan));
             }

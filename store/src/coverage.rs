@@ -15,8 +15,8 @@ use crate::columns::{Columns as _, Places as _, bound, chain_id, integer};
 use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
-    Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, halt, lost,
-    payment, risk,
+    Applied, Beside, Cursor, PlacedPayment, Store, StoreError, UndecodedLog, apply, batch, chain, exposure,
+    halt, lost, merged, payment, risk,
 };
 
 /// A contract that is followed, as the store tells it from others.
@@ -272,6 +272,7 @@ impl Step for Past {
         }
         apply::check_blocks(connection, chain, self.payments.iter())?;
         apply::check_places(connection, chain, self.beside.places().collect())?;
+        let released = merged::release(connection, chain, &self.payments, &self.beside.channels)?;
         self.beside.insert(connection, chain)?;
         let doubles = self.beside.settle(connection, chain)?;
         let fresh = self.payments.iter().filter(|placed| !doubles.contains(&placed.payment.id)).collect();
@@ -280,17 +281,28 @@ impl Step for Past {
         cover(connection, chain, &self.source, self.stretch)?;
         fold(connection, chain)?;
         connection
-            .prepare_cached("UPDATE chains SET payments = payments + ?2 WHERE chain_id = ?1")?
-            .execute(params![chain_id(chain), bound(inserted)])?;
+            .prepare_cached("UPDATE chains SET payments = payments + ?2 - ?3 WHERE chain_id = ?1")?
+            .execute(params![chain_id(chain), bound(inserted), bound(released.payments)])?;
+        let incidents = match released.above {
+            Some(height) => lost::open_lost(connection, chain, height)?,
+            None => 0,
+        };
         if inserted > 0 {
             lost::resolve_found(connection, chain)?;
         }
+        if released.above.is_some() {
+            exposure::follow(connection, chain, released.above)?;
+        }
         risk::follow(connection, chain, &self.beside.channels, None)?;
-        Ok(Applied { inserted, ..Applied::default() })
+        Ok(Applied { inserted, orphaned: released.payments, incidents, ..Applied::default() })
     }
 
-    fn changes(&self, _applied: &Applied, _connection: &Connection) -> Changes {
-        Changes { forget: Forget::These(payment::keys(&self.payments)), ..Changes::default() }
+    fn changes(&self, applied: &Applied, _connection: &Connection) -> Changes {
+        let forget = match applied.orphaned {
+            0 => Forget::These(payment::keys(&self.payments)),
+            _ => Forget::Everything,
+        };
+        Changes { forget, ..Changes::default() }
     }
 }
 

@@ -43,6 +43,7 @@ mod incident;
 mod lock;
 mod lost;
 mod measure;
+mod merged;
 mod notice;
 mod open;
 mod options;

@@ -160,6 +160,7 @@ fn migrations() -> Vec<Migration> {
         (10, "final", include_str!("../migrations/0010_final.sql")),
         (11, "doubts", include_str!("../migrations/0011_doubts.sql")),
         (12, "channel times", include_str!("../migrations/0012_channel_times.sql")),
+        (13, "merged", include_str!("../migrations/0013_merged.sql")),
     ];
     steps
         .into_iter()

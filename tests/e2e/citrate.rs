@@ -162,8 +162,9 @@ async fn f01_a_payment_that_is_in_no_logs_is_found_by_its_receipt() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let known =
         stack.get(&format!("{}/v1/payments/{second}?chain=eip155:40204", stack.verifier)).await.json();
-    assert_ne!(known["payments"][0]["block_hash"], beside.to_string(), "it is as deep as it is known to be");
-    assert_eq!(known["payments"][0]["confirmations"], 1, "{known}");
+    assert_ne!(known["payments"][0]["block_hash"], beside.to_string(), "it stands in what merged its block");
+    assert_eq!(known["payments"][0]["block_number"].as_u64(), stack.anvil.block_of(second).await, "{known}");
+    assert_eq!(known["payments"][0]["confirmations"], 3, "{known}");
     assert_eq!(stack.upstream.asked(), 2);
     // The node's omission is an incident; that a block was merged is none.
     let incidents = stack.get(&format!("{}/v1/incidents?kind=omitted_log", stack.verifier)).await.json();

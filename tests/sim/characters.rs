@@ -145,7 +145,8 @@ fn disguise(said: &mut Said, from: u64) {
         Said::Receipt(receipt) if receipt.as_ref().is_some_and(|found| found.block_number >= from) => {
             *receipt = None;
         }
-        Said::ChainId(_) | Said::Heads(_) | Said::Receipt(_) => {}
+        Said::Merging(Some(block)) => header(&mut block.header),
+        Said::ChainId(_) | Said::Heads(_) | Said::Receipt(_) | Said::Merging(None) => {}
     }
 }
 

@@ -5,7 +5,8 @@ use salt402_indexer::Look;
 use salt402_protocol::RequestDigest;
 use salt402_store::{ClaimResult, NewClaim};
 
-use crate::gate::Ask;
+use crate::faults::Fate;
+use crate::gate::{Ask, Said};
 use crate::stage::{Scene, Stage, own, paid, transaction};
 use crate::world::{CHAIN, Inclusion};
 
@@ -173,6 +174,116 @@ fn f06_a_payment_in_a_merged_block_is_found_by_its_receipt_and_goes_with_the_blo
         scene.grow(fork, 2, 3);
         stage.arrive().await;
         assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![merging]));
+    });
+}
+
+/// A node that keeps the receipts of blocks that lost, and gives them for as long as the transaction is in no other.
+fn keep_receipts(stage: &mut Stage<'_>) {
+    stage.script = Box::new(|world, ask| {
+        let Ask::Receipt(transaction) = ask else { return None };
+        let head = world.head().hash;
+        let on_chain = world.chain(head).any(|block| world.receipt_in(block, transaction).is_some());
+        let lost = || world.lost_receipt(head, transaction);
+        (!on_chain).then(|| Fate::Answered(Ok(Said::Receipt(lost()))))
+    });
+}
+
+#[test]
+fn f06_the_receipt_of_a_block_that_lost_brings_no_payment_back() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    // One block that the index had and undid, one that it never saw.
+    let lost = scene.block(fork, 1, &[MOVED]);
+    let unseen = scene.block(fork, 3, &[MOVED - 1]);
+    scene.shared.world().set_head(lost);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![lost], vec![]));
+        scene.grow(fork, 2, 3);
+        stage.arrive().await;
+        keep_receipts(stage);
+        for number in [MOVED, MOVED - 1] {
+            stage.life.look(transaction(number));
+            stage.pass(1).await;
+            assert!(matches!(stage.life.looked, Some(Ok(Look::Nothing))), "{:?}", stage.life.looked);
+        }
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![lost]));
+        assert_eq!(stage.blocks_of(MOVED - 1).await, (vec![], vec![]), "of {unseen}");
+        stage.assert_exact().await;
+    });
+}
+
+#[test]
+fn f06_a_block_that_lost_and_was_merged_brings_its_payment_back_as_deep_as_what_merged_it() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let lost = scene.block(fork, 1, &[MOVED]);
+    scene.shared.world().set_head(lost);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        let below = scene.grow(fork, 2, 1);
+        // A block that was never selected merged it, and was merged itself.
+        let between = B256::repeat_byte(0xb1);
+        let merging = {
+            let mut world = scene.shared.world();
+            let beside = world.get(lost).unwrap().inclusions[0].clone();
+            world.add(between, below, 1, Vec::new(), vec![(lost, beside)]);
+            let hash = B256::repeat_byte(0x22);
+            world.add(hash, below, 1, Vec::new(), vec![(between, Inclusion::new(transaction(7), vec![]))])
+        };
+        scene.grow(merging, 2, 2);
+        stage.arrive().await;
+        keep_receipts(stage);
+        stage.life.look(transaction(MOVED));
+        stage.pass(1).await;
+        assert!(matches!(stage.life.looked, Some(Ok(Look::Found))), "{:?}", stage.life.looked);
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![lost]));
+        let rows = stage.life.store.payments_in(CHAIN, transaction(MOVED)).await.unwrap();
+        assert_eq!(rows.iter().find(|row| row.canonical).unwrap().confirmations, 3);
+    });
+}
+
+#[test]
+fn f06_a_merged_payment_that_is_mined_again_moves_and_stays_granted() {
+    let mut scene = Scene::new();
+    scene.profile.finality_depth = 8;
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let merging = {
+        let mut world = scene.shared.world();
+        let beside = Inclusion::new(transaction(MOVED), vec![paid(MOVED)]);
+        let hash = B256::repeat_byte(0x21);
+        world.add(hash, fork, 1, Vec::new(), vec![(B256::repeat_byte(0xbe), beside)]);
+        world.set_head(hash);
+        hash
+    };
+    scene.play(async |stage| {
+        stage.arrive().await;
+        stage.life.look(transaction(MOVED));
+        stage.pass(1).await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![]));
+        assert!(matches!(claim(stage, MOVED).await, ClaimResult::First { .. }));
+        let again = scene.block(merging, 2, &[MOVED]);
+        let tip = scene.grow(again, 2, 2);
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![again], vec![merging]));
+        assert!(matches!(claim(stage, MOVED).await, ClaimResult::Again { .. }));
+        assert_eq!(open_incidents(stage).await, 0);
+        stage.assert_exact().await;
+        // The blocks leave one after the other, and the payment with the last of them.
+        let middle = scene.grow(merging, 4, 4);
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![again]));
+        assert!(matches!(claim(stage, MOVED).await, ClaimResult::Again { .. }));
+        assert_eq!(open_incidents(stage).await, 0);
+        scene.grow(fork, 6, 6);
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await.0, Vec::<B256>::new());
+        assert_eq!(open_incidents(stage).await, 1, "after {middle}");
+        scene.shared.world().set_head(tip);
+        scene.grow(tip, 5, 3);
+        stage.arrive().await;
+        assert_eq!(stage.blocks_of(MOVED).await.0, [again]);
+        assert_eq!(open_incidents(stage).await, 0);
     });
 }
 

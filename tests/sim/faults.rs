@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use futures::channel::mpsc;
-use salt402_chain::{At, Log, NodeError, Receipt};
+use salt402_chain::{At, Merging, NodeError, Receipt};
 
 use crate::gate::{Answer, Ask, IndexedLog, Said, unreachable};
 use crate::node::{indexed_logs, lied};
 use crate::rng::Rng;
-use crate::world::{Block, CHAIN, Event, World};
+use crate::world::{Block, CHAIN, World};
 
 /// How often, of a hundred answers, which fault.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct Mood {
     lies: u64,
     /// Logs left out in silence.
     omissions: u64,
+    /// Of a hundred nodes, those that keep the receipts of blocks that lost.
+    stale: u64,
     /// No answer at all.
     hangs: u64,
     /// Subscriptions that end, or that there are none.
@@ -41,11 +43,11 @@ pub(crate) enum Fault {
 
 impl Mood {
     pub(crate) const HONEST: Self =
-        Self { errors: 0, nulls: 0, lags: 0, lies: 0, omissions: 0, hangs: 0, deaf: 0 };
+        Self { errors: 0, nulls: 0, lags: 0, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 0 };
 
     /// As nodes are that are well looked after: they fail and lag, and say nothing untrue.
     pub(crate) const DECENT: Self =
-        Self { errors: 2, nulls: 1, lags: 4, lies: 0, omissions: 0, hangs: 0, deaf: 10 };
+        Self { errors: 2, nulls: 1, lags: 4, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 10 };
 
     /// This one, with so many faults of one kind in a hundred answers.
     pub(crate) fn with(mut self, fault: Fault, percent: u64) -> Self {
@@ -67,6 +69,7 @@ impl Mood {
             lags: rng.below(10) * rough,
             lies: rng.below(4) * rough,
             omissions: if rng.percent(20) { rng.between(1, 10) } else { 0 },
+            stale: if rng.percent(40) { 100 } else { 0 },
             hangs: rng.below(3),
             deaf: rng.below(60),
         }
@@ -101,10 +104,17 @@ pub(crate) fn answer(
         tip = world.at(tip, number).map_or(tip, |block| block.header.hash);
     }
     let mut said = truth(rng, world, tip, ask, ticks);
+    if let (Said::Receipt(receipt @ None), Ask::Receipt(transaction)) = (&mut said, ask)
+        && mood.stale > 0
+    {
+        // The same whenever it is asked for: nothing of it tells that its block lost.
+        *receipt = world.lost_receipt(tip, transaction);
+    }
     if rng.percent(mood.nulls) {
         match &mut said {
             Said::Header(header) | Said::Logs(header, _) => *header = None,
             Said::Receipt(receipt) => *receipt = None,
+            Said::Merging(merging) => *merging = None,
             Said::ChainId(_) | Said::Heads(_) => {}
         }
     }
@@ -165,6 +175,14 @@ fn truth(
             Said::Logs(world.at(tip, to).map(|block| block.header), logs)
         }
         Ask::Receipt(transaction) => Said::Receipt(receipt(world, tip, transaction)),
+        Ask::Merging(at) => {
+            let block = match at {
+                At::Latest => world.get(tip),
+                At::Number(number) => world.at(tip, number),
+                At::Hash(hash) => known(hash),
+            };
+            Said::Merging(block.map(|block| Merging { header: block.header, merged: block.merges() }))
+        }
         Ask::Heads => {
             let (tick, stream) = mpsc::unbounded();
             ticks.push(tick);
@@ -175,30 +193,7 @@ fn truth(
 
 /// The receipt of a transaction in a block of the chain to `tip`, or of one merged beside it.
 fn receipt(world: &World, tip: B256, transaction: B256) -> Option<Receipt> {
-    world.chain(tip).find_map(|block| {
-        let own = block.inclusions.iter().map(|inclusion| (block.header.hash, inclusion));
-        let beside = block.merged.iter().map(|(hash, inclusion)| (*hash, inclusion));
-        let (block_hash, found) =
-            own.chain(beside).find(|(_, inclusion)| inclusion.transaction == transaction)?;
-        let block_number = block.header.number;
-        let log = |event: &Event| Log {
-            contract: event.contract,
-            content: event.content.clone(),
-            transaction,
-            block_number,
-            block_hash,
-            block_timestamp: None,
-        };
-        Some(Receipt {
-            transaction,
-            block_number,
-            block_hash,
-            success: !found.events.is_empty(),
-            from: Address::ZERO,
-            to: None,
-            logs: found.events.iter().map(log).collect(),
-        })
-    })
+    world.chain(tip).find_map(|block| world.receipt_in(block, transaction))
 }
 
 /// Some nodes give a log its block's time and some do not.
@@ -238,7 +233,8 @@ fn lie(rng: &mut Rng, world: &World, said: &mut Said) -> Option<NodeError> {
     match said {
         // A head is any block: as a lie it is a lagging node.
         Said::Header(Some(header)) if header.number != world.head().number => *header = other,
-        Said::Header(_) | Said::ChainId(_) | Said::Heads(_) | Said::Receipt(_) => {
+        Said::Merging(Some(block)) => block.header = other,
+        Said::Header(_) | Said::ChainId(_) | Said::Heads(_) | Said::Receipt(_) | Said::Merging(None) => {
             return Some(lied("nothing that fits"));
         }
         Said::Logs(header, logs) => match rng.below(3) {

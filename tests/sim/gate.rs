@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::channel::{mpsc, oneshot};
-use salt402_chain::{At, Header, Log, NodeError, Receipt};
+use salt402_chain::{At, Header, Log, Merging, NodeError, Receipt};
 
 /// One question over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum Ask {
     /// The logs of a block by its hash, and its header in the same batch.
     BlockLogs(alloy_primitives::B256),
     Receipt(alloy_primitives::B256),
+    /// A block with those that it merged.
+    Merging(At),
     /// A subscription to heads.
     Heads,
 }
@@ -29,6 +31,7 @@ pub(crate) enum Said {
     Header(Option<Header>),
     Logs(Option<Header>, Vec<IndexedLog>),
     Receipt(Option<Receipt>),
+    Merging(Option<Merging>),
     Heads(Option<mpsc::UnboundedReceiver<()>>),
 }
 

@@ -103,7 +103,32 @@ impl Growth {
                 inclusions.push(inclusion);
             }
         }
+        if rng.percent(10)
+            && let Some(beside) = self.beside(world, rng, parent, &inclusions)
+        {
+            merged.extend(beside);
+        }
         world.add(rng.hash(), parent, timestamp, inclusions, merged)
+    }
+
+    /// A block that lost and is merged after all, as far as its transactions are not on the chain already.
+    fn beside(
+        &self,
+        world: &World,
+        rng: &mut Rng,
+        parent: B256,
+        here: &[Inclusion],
+    ) -> Option<Vec<(B256, Inclusion)>> {
+        let left = rng.pick(&self.left[self.left.len().saturating_sub(4)..])?;
+        let lost = world.get(left).filter(|lost| {
+            lost.header.number <= world.header(parent).number && !world.leads_to(left, parent)
+        })?;
+        let free = |inclusion: &&Inclusion| {
+            !inclusion.events.iter().any(|event| event.channel.is_some())
+                && !here.iter().any(|own| own.transaction == inclusion.transaction)
+                && !is_on(world, parent, inclusion.transaction, true)
+        };
+        Some(lost.inclusions.iter().filter(free).map(|inclusion| (left, inclusion.clone())).collect())
     }
 
     /// A transaction that is not on the chain to `parent`, if chance wants one.
@@ -114,11 +139,9 @@ impl Growth {
         // The newest are those that just lost their block.
         let recent = self.sent.len().saturating_sub(12);
         let sent = rng.pick(&self.sent[recent..])?;
+        // What was merged may be mined again in a block of the selected chain: it counts there then.
         let elsewhere = here.iter().any(|inclusion| inclusion.transaction == sent.transaction)
-            || world.chain(parent).any(|block| {
-                block.inclusions.iter().any(|inclusion| inclusion.transaction == sent.transaction)
-                    || block.merged.iter().any(|(_, inclusion)| inclusion.transaction == sent.transaction)
-            });
+            || is_on(world, parent, sent.transaction, rng.percent(70));
         (!elsewhere).then_some(sent)
     }
 
@@ -157,6 +180,14 @@ impl Growth {
         self.sent.push(sent.clone());
         sent
     }
+}
+
+/// Whether a transaction is in a block of a chain, or, where that counts, in one that was merged.
+fn is_on(world: &World, tip: B256, transaction: B256, merged: bool) -> bool {
+    world.chain(tip).any(|block| {
+        block.inclusions.iter().any(|inclusion| inclusion.transaction == transaction)
+            || merged && block.merged.iter().any(|(_, inclusion)| inclusion.transaction == transaction)
+    })
 }
 
 /// Most transactions do in every block what they do in the first; some revert there, some pay something else.

@@ -65,12 +65,12 @@ pub(crate) struct Life {
     /// What looks after several nodes, beside the follower.
     watch: Option<Running<()>>,
     /// A look at a receipt, beside the follower.
-    look: Option<Running<Result<Look, IndexError>>>,
+    look: Option<Running<Result<Look, Arc<IndexError>>>>,
     missing: Missing,
     /// Which of several nodes was asked last.
     serving: Option<usize>,
     /// What the last look that ended found.
-    pub(crate) looked: Option<Result<Look, IndexError>>,
+    pub(crate) looked: Option<Result<Look, Arc<IndexError>>>,
     woken: Arc<Woken>,
     polls: u64,
 }

@@ -7,7 +7,9 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
+use salt402_chain::{
+    At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction,
+};
 
 use crate::gate::{Ask, Gate, IndexedLog, Said};
 use crate::world::{Block, World};
@@ -101,13 +103,8 @@ impl SimNode {
         let Said::Header(header) = self.shared.gate.ask(self.index, Ask::Header(at)).await? else {
             return Err(odd());
         };
-        let right = |header: &Header| match at {
-            At::Latest => true,
-            At::Number(number) => number == header.number,
-            At::Hash(hash) => hash == header.hash,
-        };
         match header {
-            Some(header) if !right(&header) => Err(lied("a header of another block")),
+            Some(header) if !is_right(&header, at) => Err(lied("a header of another block")),
             header => Ok(header),
         }
     }
@@ -198,6 +195,16 @@ impl Node for SimNode {
         self.raw_header(at).await
     }
 
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        let Said::Merging(merging) = self.shared.gate.ask(self.index, Ask::Merging(at)).await? else {
+            return Err(odd());
+        };
+        match &merging {
+            Some(block) if !is_right(&block.header, at) => Err(lied("a header of another block")),
+            _ => Ok(merging),
+        }
+    }
+
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         let (hash, logs) = match span {
             Span::Blocks { from, to } => return self.logs_of_range(query, from, to).await,
@@ -238,6 +245,14 @@ impl Node for SimNode {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+}
+
+fn is_right(header: &Header, at: At) -> bool {
+    match at {
+        At::Latest => true,
+        At::Number(number) => number == header.number,
+        At::Hash(hash) => hash == header.hash,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
 use alloy_sol_types::SolEvent;
-use salt402_chain::Header;
+use salt402_chain::{Header, Log, Receipt};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::foreign::IToken;
 use salt402_protocol::{Amount, Asset, ChainId, ChannelChange, Payment, PaymentId, Source, SourceKind};
@@ -156,6 +156,15 @@ pub(crate) struct Block {
     pub(crate) payments: Vec<PlacedPayment>,
 }
 
+impl Block {
+    /// The blocks that this one merged.
+    pub(crate) fn merges(&self) -> Vec<B256> {
+        let mut hashes: Vec<B256> = self.merged.iter().map(|(hash, _)| *hash).collect();
+        hashes.dedup();
+        hashes
+    }
+}
+
 /// Every block by its hash. Blocks are only ever added.
 pub(crate) struct World {
     blocks: BTreeMap<B256, Arc<Block>>,
@@ -239,6 +248,40 @@ impl World {
         let block = Block { header, inclusions, merged, payments };
         assert!(self.blocks.insert(hash, Arc::new(block)).is_none(), "two blocks with one hash");
         hash
+    }
+
+    /// The receipt of a transaction that is in a block, or in one that it merged. A merged block that was of the selected
+    /// chain once has the height that it had there.
+    pub(crate) fn receipt_in(&self, block: &Block, transaction: B256) -> Option<Receipt> {
+        let own = block.inclusions.iter().map(|inclusion| (block.header.hash, inclusion));
+        let beside = block.merged.iter().map(|(hash, inclusion)| (*hash, inclusion));
+        let (block_hash, found) =
+            own.chain(beside).find(|(_, inclusion)| inclusion.transaction == transaction)?;
+        let block_number = self.get(block_hash).map_or(block.header.number, |block| block.header.number);
+        let log = |event: &Event| Log {
+            contract: event.contract,
+            content: event.content.clone(),
+            transaction,
+            block_number,
+            block_hash,
+            block_timestamp: None,
+        };
+        Some(Receipt {
+            transaction,
+            block_number,
+            block_hash,
+            success: !found.events.is_empty(),
+            from: Address::ZERO,
+            to: None,
+            logs: found.events.iter().map(log).collect(),
+        })
+    }
+
+    /// The receipt of a transaction in a block that is not on the chain to `tip`, and not above it.
+    pub(crate) fn lost_receipt(&self, tip: B256, transaction: B256) -> Option<Receipt> {
+        let top = self.header(tip).number;
+        let known = self.blocks.values().filter(|block| block.header.number <= top);
+        known.into_iter().find_map(|block| self.receipt_in(block, transaction))
     }
 
     pub(crate) fn set_head(&mut self, head: B256) {

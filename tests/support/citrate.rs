@@ -260,7 +260,10 @@ impl Proxy {
                 spoil_receipt(result);
                 self.place_beside(result);
             }
-            "eth_getBlockByNumber" => spoil_block(result),
+            "eth_getBlockByNumber" => {
+                spoil_block(result);
+                self.name_merged(result);
+            }
             "eth_getTransactionByHash" => spoil_transaction(result),
             "eth_estimateGas" => {
                 if let Some(gas) = quantity(result) {
@@ -335,6 +338,17 @@ impl Proxy {
             answer["result"]["hash"] = json!(asked);
         }
         answer
+    }
+
+    /// The selected block in whose place another was mined is the one that merged it.
+    fn name_merged(&self, block: &mut Value) {
+        let merged = self.merged.lock().expect("the merged");
+        let own = block["hash"].as_str().unwrap_or_default().to_owned();
+        let beside: Vec<&String> =
+            merged.iter().filter(|(_, selected)| **selected == own).map(|(beside, _)| beside).collect();
+        if !beside.is_empty() {
+            block["mergeParentHashes"] = json!(beside);
+        }
     }
 
     fn place_beside(&self, receipt: &mut Value) {

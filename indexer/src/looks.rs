@@ -1,0 +1,261 @@
+//! Looks at receipts, each shared by all who want it, and no more of them than a node can bear.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::time::Instant;
+
+use crate::IndexError;
+use crate::missing::Look;
+
+/// How long what a look showed is what others are told, and the same hash is not looked up again.
+const REST: Duration = Duration::from_millis(900);
+/// Hashes that are remembered as looked up; beyond it the oldest are forgotten.
+const REMEMBERED: usize = 4096;
+/// Look-ups for all hashes together: so many at once, and so many a second.
+const BURST: u32 = 40;
+const PER_SECOND: u32 = 20;
+
+type Shown = Result<Look, Arc<IndexError>>;
+type Looking = Shared<BoxFuture<'static, Shown>>;
+
+/// The looks that are under way or were a moment ago. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Looks {
+    // A std mutex, because nothing is awaited while it is held.
+    limits: Arc<Mutex<Limits>>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { limits: Arc::new(Mutex::new(Limits::new(Instant::now()))) }
+    }
+}
+
+impl Looks {
+    /// What a look shows: the one that is under way, the one that was, or this one if there is room for it.
+    ///
+    /// It goes on for as long as anybody waits for it. When the last goes away it is dropped, and holds nothing of the
+    /// node's any more.
+    pub(crate) async fn share(
+        &self,
+        transaction: B256,
+        look: impl Future<Output = Result<Look, IndexError>> + Send + 'static,
+    ) -> Shown {
+        // Not in the match itself, whose arms lock again.
+        let taken = self.lock().take(transaction, Instant::now());
+        let looking = match taken {
+            Taken::Look => {
+                let this = self.clone();
+                let look = async move {
+                    let shown = look.await.map_err(Arc::new);
+                    this.lock().shown(transaction, shown.as_ref().ok().copied());
+                    shown
+                };
+                let looking = look.boxed().shared();
+                self.lock().begun(transaction, &looking);
+                looking
+            }
+            Taken::Wait(looking) => looking,
+            Taken::Known(look) => return Ok(look),
+            Taken::Refused => return Ok(Look::Nothing),
+        };
+        looking.await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What whoever wants a look gets.
+enum Taken {
+    /// One of their own.
+    Look,
+    /// The one that is under way.
+    Wait(Looking),
+    /// What the last one showed, a moment ago.
+    Known(Look),
+    /// None: it was just tried, or too many others are.
+    Refused,
+}
+
+/// A hash that was looked up.
+struct Looked {
+    /// When that began; when it ended, once it has.
+    at: Instant,
+    state: State,
+}
+
+enum State {
+    /// Begun. Held by those who wait, and by nobody else.
+    UnderWay(Option<WeakShared<BoxFuture<'static, Shown>>>),
+    /// It ended; `None` where it failed.
+    Ended(Option<Look>),
+}
+
+/// Which hash may be looked up when.
+struct Limits {
+    tokens: u32,
+    refilled: Instant,
+    looked: HashMap<B256, Looked>,
+}
+
+impl Limits {
+    fn new(now: Instant) -> Self {
+        Self { tokens: BURST, refilled: now, looked: HashMap::new() }
+    }
+
+    fn take(&mut self, transaction: B256, now: Instant) -> Taken {
+        if let Some(looked) = self.looked.get(&transaction) {
+            let rests = looked.rests(now);
+            match &looked.state {
+                State::UnderWay(looking) => {
+                    if let Some(looking) = looking.as_ref().and_then(WeakShared::upgrade) {
+                        return Taken::Wait(looking);
+                    }
+                }
+                State::Ended(Some(look)) if rests => return Taken::Known(*look),
+                State::Ended(_) => {}
+            }
+            if rests {
+                return Taken::Refused;
+            }
+        }
+        let each = Duration::from_secs(1) / PER_SECOND;
+        let due = now.duration_since(self.refilled).as_nanos() / each.as_nanos();
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        if due > 0 {
+            self.tokens = self.tokens.saturating_add(due).min(BURST);
+            self.refilled = now;
+        }
+        if self.tokens == 0 {
+            return Taken::Refused;
+        }
+        self.tokens -= 1;
+        if self.looked.len() >= REMEMBERED {
+            self.looked.retain(|_, looked| looked.rests(now) || looked.is_waited_for());
+            if self.looked.len() >= REMEMBERED {
+                self.looked.clear();
+            }
+        }
+        self.looked.insert(transaction, Looked { at: now, state: State::UnderWay(None) });
+        Taken::Look
+    }
+
+    fn begun(&mut self, transaction: B256, looking: &Looking) {
+        if let Some(Looked { state: state @ State::UnderWay(_), .. }) = self.looked.get_mut(&transaction) {
+            *state = State::UnderWay(looking.downgrade());
+        }
+    }
+
+    fn shown(&mut self, transaction: B256, look: Option<Look>) {
+        if let Some(looked) = self.looked.get_mut(&transaction) {
+            *looked = Looked { at: Instant::now(), state: State::Ended(look) };
+        }
+    }
+}
+
+impl Looked {
+    fn rests(&self, now: Instant) -> bool {
+        now.duration_since(self.at) < REST
+    }
+
+    fn is_waited_for(&self) -> bool {
+        matches!(&self.state, State::UnderWay(Some(looking)) if looking.upgrade().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn takes(limits: &mut Limits, hash: B256) -> bool {
+        matches!(limits.take(hash, Instant::now()), Taken::Look)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_hashes_cannot_wear_a_node_out() {
+        let mut limits = Limits::new(Instant::now());
+        let hash = |index: u64| B256::left_padding_from(&index.to_be_bytes());
+        let mut allowed = 0;
+        for index in 0..10_000 {
+            allowed += u32::from(takes(&mut limits, hash(index)));
+        }
+        assert_eq!(allowed, BURST);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for index in 10_000..20_000 {
+            allowed += u32::from(takes(&mut limits, hash(index)));
+        }
+        assert_eq!(allowed, BURST + PER_SECOND);
+        assert!(limits.looked.len() <= REMEMBERED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_for_one_hash_are_told_what_one_look_shows() {
+        let looks = Looks::default();
+        let asked = Arc::new(AtomicU32::new(0));
+        let look = |found| {
+            let asked = Arc::clone(&asked);
+            looks.share(B256::ZERO, async move {
+                asked.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(REST * 3).await;
+                Ok(found)
+            })
+        };
+        // While it is under way, longer than a hash rests.
+        let late = async {
+            tokio::time::sleep(REST * 2).await;
+            look(Look::Nothing).await
+        };
+        let (first, second, late) = tokio::join!(look(Look::Found), look(Look::Nothing), late);
+        assert_eq!([first, second, late].map(Result::unwrap), [Look::Found; 3]);
+        // A moment after it.
+        assert_eq!(look(Look::Nothing).await.unwrap(), Look::Found);
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(REST).await;
+        assert_eq!(look(Look::Nothing).await.unwrap(), Look::Nothing);
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_everybodys_and_one_who_leaves_takes_nothing_from_the_others() {
+        let looks = Looks::default();
+        let fail = || {
+            looks.share(B256::ZERO, async {
+                tokio::time::sleep(REST / 2).await;
+                Err(IndexError::NoGenesis)
+            })
+        };
+        let (one, other) = tokio::join!(fail(), fail());
+        assert!(one.is_err() && other.is_err());
+        assert_eq!(fail().await.unwrap(), Look::Nothing, "it was just tried");
+
+        let slow = |found| {
+            looks.share(B256::repeat_byte(1), async move {
+                tokio::time::sleep(REST).await;
+                Ok(found)
+            })
+        };
+        let mut leaves = Box::pin(slow(Look::Found));
+        assert!(futures::poll!(&mut leaves).is_pending());
+        let mut stays = Box::pin(slow(Look::Nothing));
+        assert!(futures::poll!(&mut stays).is_pending());
+        drop(leaves);
+        assert_eq!(stays.await.unwrap(), Look::Found);
+
+        // All left: nothing is held, and the hash is tried again when it has rested.
+        let mut leaves = Box::pin(looks.share(B256::repeat_byte(2), async { std::future::pending().await }));
+        assert!(futures::poll!(&mut leaves).is_pending());
+        drop(leaves);
+        assert!(!looks.lock().looked[&B256::repeat_byte(2)].is_waited_for());
+        tokio::time::advance(REST).await;
+        assert_eq!(looks.share(B256::repeat_byte(2), async { Ok(Look::Found) }).await.unwrap(), Look::Found);
+    }
+}
