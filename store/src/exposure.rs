@@ -5,6 +5,7 @@ use salt402_protocol::{Address, Amount, Asset, ChainId};
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::lost::pays_what_was_granted;
 use crate::sums::{Sums, add};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
@@ -190,15 +191,21 @@ pub(crate) fn note_undone(
 /// Where a payment is on the chain: in its transaction, or in another that settled what its payer signed. A token that takes
 /// a nonce twice has it in two; the newer one is final later. The index over settlements is named, because SQLite
 /// otherwise takes the table's key and reads all of it.
-const ON_CHAIN: &str = "SELECT p.block_number, p.transaction_hash
+const ON_CHAIN: &str = concat!(
+    "SELECT q.block_number, q.transaction_hash
      FROM (SELECT exposures.transaction_hash AS transaction_hash
            UNION
            SELECT s.transaction_hash FROM settlements s INDEXED BY settlements_of_payment
            WHERE s.chain_id = exposures.chain_id AND s.payment_id = exposures.payment_id) AS t
-     CROSS JOIN payments p
-     WHERE p.chain_id = exposures.chain_id AND p.transaction_hash = t.transaction_hash
-       AND p.payment_id = exposures.payment_id AND p.canonical
-     ORDER BY p.block_number DESC LIMIT 1";
+     CROSS JOIN payments q
+     WHERE q.chain_id = exposures.chain_id AND q.transaction_hash = t.transaction_hash
+       AND q.payment_id = exposures.payment_id AND q.canonical
+       AND ",
+    pays_what_was_granted!(
+        "(SELECT k.transaction_hash FROM claims k WHERE k.payment_id = exposures.payment_id)"
+    ),
+    " ORDER BY q.block_number DESC LIMIT 1"
+);
 
 /// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
 /// after payments came that may be lost ones.
@@ -325,7 +332,7 @@ mod tests {
         let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         for line in [
             "SEARCH s USING INDEX settlements_of_payment (chain_id=? AND payment_id=?)",
-            "SEARCH p USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)",
+            "SEARCH q USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)",
         ] {
             assert!(plan.iter().any(|known| known == line), "{plan:?}");
         }

@@ -8,27 +8,49 @@ use crate::incident::{self, IncidentKind, NewIncident};
 use crate::notice::{self, NoticeEvent};
 use crate::{StoreError, clock};
 
+/// Whether the payment `q`, which is on the chain, is what was granted on: in the claim's own transaction, or in another
+/// with the same payee, asset and reference, and at least as much. A payer can sign one nonce twice, for other terms, and
+/// what settles the other signature has the same name.
+macro_rules! pays_what_was_granted {
+    ($granted:literal) => {
+        concat!(
+            "(q.transaction_hash = ",
+            $granted,
+            " OR EXISTS (SELECT 1 FROM payments g
+                         WHERE g.chain_id = q.chain_id AND g.transaction_hash = ",
+            $granted,
+            "              AND g.payment_id = q.payment_id AND NOT g.canonical
+                           AND g.payee = q.payee AND g.asset = q.asset AND g.reference = q.reference
+                           AND g.amount <= q.amount))"
+        )
+    };
+}
+pub(crate) use pays_what_was_granted;
+
 /// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
 /// not settled. A payment that is named by its payer's nonce may be back in another transaction. Run after the new blocks are in, it finds those that did not come back.
 pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) -> Result<u64, StoreError> {
     let kind = IncidentKind::PaymentLost;
-    let mut select = connection.prepare_cached(
+    let mut select = connection.prepare_cached(concat!(
         "SELECT DISTINCT k.payment_id, k.transaction_hash, k.claimant, k.request_digest, k.block_number, k.block_hash
          FROM payments p JOIN claims k ON k.payment_id = p.payment_id
          WHERE p.chain_id = ?1 AND p.block_number > ?2 AND NOT p.canonical
            AND NOT EXISTS (SELECT 1 FROM payments q
-                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = k.transaction_hash
                              AND q.payment_id = p.payment_id AND q.canonical)
            AND NOT EXISTS (SELECT 1 FROM settlements s JOIN payments q
                              ON q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
                             AND q.payment_id = s.payment_id AND q.canonical
-                           WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id)
+                           WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
+                             AND ",
+        pays_what_was_granted!("k.transaction_hash"),
+        ")
            AND NOT EXISTS (SELECT 1 FROM incidents i
                            WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.kind = ?3
                              AND i.resolved_at_ms IS NULL)
            AND NOT EXISTS (SELECT 1 FROM incidents i
-                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.settled IS NOT NULL)",
-    )?;
+                           WHERE i.chain_id = p.chain_id AND i.payment_id = p.payment_id AND i.settled IS NOT NULL)"
+    ))?;
     let mut rows = select.query(params![chain_id(chain), bound(height), kind.name()])?;
     let mut lost = Vec::new();
     while let Some(row) = rows.next()? {
@@ -58,18 +80,21 @@ pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) ->
 /// Resolves the open incidents whose payment is in a block of the chain again. Costs a look-up for each open one.
 pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
     let now = clock::now_ms();
-    let mut update = connection.prepare_cached(
+    let mut update = connection.prepare_cached(concat!(
         "UPDATE incidents SET resolved_at_ms = ?3, changed_at_ms = ?3
          WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL
            AND (EXISTS (SELECT 1 FROM payments p
                         WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
                           AND p.payment_id = incidents.payment_id AND p.canonical)
-             OR EXISTS (SELECT 1 FROM settlements s JOIN payments p
-                          ON p.chain_id = s.chain_id AND p.transaction_hash = s.transaction_hash
-                         AND p.payment_id = s.payment_id AND p.canonical
-                        WHERE s.chain_id = incidents.chain_id AND s.payment_id = incidents.payment_id))
-         RETURNING id",
-    )?;
+             OR EXISTS (SELECT 1 FROM settlements s JOIN payments q
+                          ON q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                         AND q.payment_id = s.payment_id AND q.canonical
+                        WHERE s.chain_id = incidents.chain_id AND s.payment_id = incidents.payment_id
+                          AND ",
+        pays_what_was_granted!("incidents.transaction_hash"),
+        "))
+         RETURNING id"
+    ))?;
     let resolved = update
         .query_map(params![chain_id(chain), IncidentKind::PaymentLost.name(), now], |row| {
             row.get::<_, i64>(0)

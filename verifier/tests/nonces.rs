@@ -312,3 +312,34 @@ async fn a_grant_whose_payment_moved_to_another_transaction_counts_against_the_p
     }
     assert_eq!(granted(shop.show(2, 2, 5).await), Ok(true));
 }
+
+/// A payer can sign one nonce for two sets of terms. Whichever is settled has the same name, and only what was granted on
+/// makes a loss good.
+#[tokio::test]
+async fn a_grant_is_not_made_good_by_the_same_nonce_settled_for_other_terms() {
+    let shop = Shop::open(&following()).await;
+    let quote = shop.quote(1, 5, false);
+    let granted_on = settled(1, 5, &quote, false);
+    let open = async || {
+        let filter = IncidentFilter { open: Some(true), ..IncidentFilter::default() };
+        shop.verifier.incidents(&filter, 10).await.unwrap().incidents
+    };
+    shop.mine(&[]).await;
+    shop.mine(std::slice::from_ref(&granted_on)).await;
+    assert_eq!(granted(shop.show(1, 1, 5).await), Ok(true));
+    let elsewhere = Payment { payee: Address::repeat_byte(0xee), ..settled(2, 5, &quote, false) };
+    for otherwise in [settled(3, 4, &quote, false), elsewhere] {
+        shop.replace(std::slice::from_ref(&otherwise)).await;
+        let lost = open().await;
+        assert_eq!(lost.len(), 1, "{otherwise:?} is not what was granted on");
+        assert_eq!((lost[0].kind.as_str(), lost[0].transaction), ("payment_lost", granted_on.transaction));
+        // The same terms in another transaction are, and so is the transaction itself.
+        shop.replace(&[settled(4, 5, &quote, false)]).await;
+        assert_eq!(open().await, []);
+        shop.replace(std::slice::from_ref(&otherwise)).await;
+        assert_eq!(open().await.len(), 1);
+        shop.replace(std::slice::from_ref(&granted_on)).await;
+        assert_eq!(open().await, []);
+    }
+    assert_eq!(granted(shop.show(1, 1, 5).await), Ok(false));
+}
