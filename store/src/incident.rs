@@ -168,12 +168,14 @@ impl Store {
         send_step(self.jobs(), Settle { id, note }).await
     }
 
-    /// How many incidents there are, for every kind.
-    pub async fn incident_counts(&self) -> Result<Vec<IncidentCount>, StoreError> {
+    /// How many incidents there are on a chain, for every kind.
+    pub async fn incident_counts(&self, chain: ChainId) -> Result<Vec<IncidentCount>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
-            "SELECT kind, COUNT(*) AS number, COUNT(*) - COUNT(resolved_at_ms) AS open FROM incidents GROUP BY kind",
+            "SELECT kind, COUNT(*) AS number, COUNT(*) - COUNT(resolved_at_ms) AS open FROM incidents
+             WHERE chain_id = $1 GROUP BY kind",
         )
+        .bind(chain_id(chain))
         .fetch_all(reader.connection()?)
         .await?;
         let mut counts: Vec<_> =

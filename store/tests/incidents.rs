@@ -135,7 +135,7 @@ async fn incidents_are_asked_for_by_what_they_are_and_page_by_page() {
         seen.extend(page.iter().map(|incident| incident.payment));
     }
     assert_eq!(seen, payments.iter().rev().map(|payment| id(*payment)).collect::<Vec<_>>());
-    let counts = fixture.store.incident_counts().await.unwrap();
+    let counts = fixture.store.incident_counts(CHAIN).await.unwrap();
     let of = |kind| counts.iter().find(|count| count.kind == kind).map(|count| (count.open, count.all));
     assert_eq!(of(IncidentKind::PaymentLost), Some((5, 5)));
     assert_eq!(of(IncidentKind::ReplayAttempt), Some((0, 7)));

@@ -201,6 +201,10 @@ async fn an_incident_is_listed_and_counted_under_its_own_chain_alone() {
         assert_eq!(of_chain(&stack, chain).await["open_incidents"], left, "{chain}");
         assert_eq!(incidents_of(&stack, chain, "open=true").await.len(), left, "{chain}");
         assert_eq!(incidents_of(&stack, chain, "open=false").await.len(), 1 - left, "{chain}");
+        let gauge =
+            format!("salt402_incidents{{chain=\"{chain}\",kind=\"payment_lost\",state=\"open\"}} {left}\n");
+        let metrics = format!("{}/metrics", stack.verifier);
+        stack.until(&metrics, |answer| answer.body.contains(&gauge)).await;
     }
     // A used proof that is shown for another request is noted on its chain alone.
     let fresh = terms(BASE, 3, 1);

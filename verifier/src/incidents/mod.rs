@@ -43,7 +43,7 @@ pub(crate) fn view(incident: Incident) -> IncidentView {
     }
 }
 
-/// Keeps the gauges `salt402_incidents`, by kind and state, and what was accepted by vouchers on some chains and is not
+/// Keeps the gauges `salt402_incidents`, by chain, kind and state, and what was accepted by vouchers on some chains and is not
 /// claimed, until `stop`.
 pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: CancellationToken) {
     let mut shown = BTreeSet::new();
@@ -52,26 +52,29 @@ pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: Cancellat
             if let Err(error) = count_vouchers(&store, *chain, &mut shown).await {
                 tracing::warn!(%error, "what was accepted by vouchers could not be added up");
             }
-        }
-        match store.incident_counts().await {
-            Ok(counts) => {
-                for count in counts {
-                    let gauge = |state, number: u64| {
-                        let kind = count.kind.name();
-                        metrics::gauge!("salt402_incidents", "kind" => kind, "state" => state)
-                            .set(number as f64);
-                    };
-                    gauge("open", count.open);
-                    gauge("closed", count.all.saturating_sub(count.open));
-                }
+            if let Err(error) = count_kinds(&store, *chain).await {
+                tracing::warn!(%error, "incidents could not be counted");
             }
-            Err(error) => tracing::warn!(%error, "incidents could not be counted"),
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// The incidents of one chain.
+async fn count_kinds(store: &Store, chain: ChainId) -> Result<(), StoreError> {
+    for count in store.incident_counts(chain).await? {
+        let gauge = |state, number: u64| {
+            let (chain, kind) = (chain.to_string(), count.kind.name());
+            metrics::gauge!("salt402_incidents", "chain" => chain, "kind" => kind, "state" => state)
+                .set(number as f64);
+        };
+        gauge("open", count.open);
+        gauge("closed", count.all.saturating_sub(count.open));
+    }
+    Ok(())
 }
 
 /// The gauges of one chain. What was shown once is shown until it is zero, and then as zero.
