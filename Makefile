@@ -90,7 +90,7 @@ contracts: setup ## Compile the contracts into out/
 .PHONY: test-long
 test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, and 5,000 interleavings of requests and blocks
 	FOUNDRY_PROFILE=long forge test
-	$(MAKE) fuzz FUZZ=240
+	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
