@@ -40,7 +40,7 @@ pub(crate) fn questions<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Ve
 }
 
 /// What was found in blocks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) payments: Vec<PlacedPayment>,
     pub(crate) beside: Beside,
@@ -86,6 +86,13 @@ impl Found {
         self.beside.settlements.retain(|settlement| kept.contains(&settlement.payment));
         self.beside.channels.retain(|placed| placed.what.contract == source.contract);
         self.beside.ambiguities.retain(|placed| placed.what.contract == source.contract);
+    }
+
+    /// Gives all of it a block's time.
+    pub(crate) fn date(&mut self, timestamp: u64) {
+        self.payments.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
+        self.beside.channels.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
+        self.beside.ambiguities.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
     }
 
     /// Puts all of it into a block.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::astray::Astray;
 use crate::blocks::Found;
 use crate::doubt::{Doubt, Lower};
 use crate::past::{self, Past};
@@ -111,10 +112,12 @@ impl Follower {
     pub async fn run(mut self, stop: CancellationToken) {
         let connected = CancellationToken::new();
         let past = Past::new(&self, connected.clone());
+        let astray = Astray::new(&self);
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.follow(connected) => {}
             () = past.run() => {}
+            () = astray.run() => {}
         }
     }
 

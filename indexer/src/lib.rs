@@ -6,6 +6,7 @@
 //! two steps, so a step that fails, or a process that is killed, starts again from what the store holds.
 
 mod ancestry;
+mod astray;
 mod backfill;
 mod blocks;
 mod doubt;

@@ -8,13 +8,17 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use salt402_chain::{At, Node, NodeError, NodeReport, Receipt, Role, Work};
+use salt402_chain::{At, Header, Node, NodeError, NodeReport, Receipt, Role, Work};
 use salt402_protocol::api::NodeStatus;
-use salt402_store::{Batch, Cursor, Store};
+use salt402_store::{Batch, Cursor, Store, StoreError};
 
 use crate::looks::Looks;
+use crate::merged::{Effort, Searches};
 use crate::second::Asked;
-use crate::{FollowerOptions, IndexError, blocks, merged};
+use crate::{FollowerOptions, IndexError, blocks};
+
+/// How often what was found is offered to the index, which may go on by a block each time.
+const TRIES: u32 = 4;
 
 /// What a look at a receipt showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +51,25 @@ pub(crate) struct Inner {
     store: Store,
     pub(crate) options: FollowerOptions,
     looks: Looks,
+    searches: Searches,
     pub(crate) asked: Asked,
+}
+
+/// What a receipt showed, and where it stands.
+struct Shown<'r> {
+    receipt: &'r Receipt,
+    /// Whether its own block is of the selected chain.
+    selected: bool,
+    /// Its own block, or the one that merged it.
+    place: Header,
+    found: blocks::Found,
 }
 
 impl Missing {
     /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
-        let (looks, asked) = (Looks::default(), Asked::default());
-        Self(Arc::new(Inner { node, store, options, looks, asked }))
+        let (looks, searches, asked) = (Looks::default(), Searches::default(), Asked::default());
+        Self(Arc::new(Inner { node, store, options, looks, searches, asked }))
     }
 
     /// How the nodes are that are asked.
@@ -87,70 +102,94 @@ impl Missing {
         let pinned = self.0.node.pin(Work::LookUp).await?;
         let node = pinned.as_deref().unwrap_or(&*self.0.node);
         let Some(receipt) = node.receipt(transaction).await? else { return Ok(Look::Nothing) };
-        let Some(cursor) = self.0.store.chain_state(chain).await?.and_then(|state| state.cursor) else {
-            return Ok(Look::Nothing);
-        };
+        let Some(cursor) = self.cursor().await? else { return Ok(Look::Nothing) };
         // The follower is on its way there, and finds it in order.
         if receipt.block_number > cursor.number {
             return Ok(Look::Nothing);
         }
-        self.read(node, &receipt, cursor).await
-    }
-
-    /// Says what a receipt shows, once it is certain that it is of the chain that is indexed. Its payments are put into
-    /// the index, if the index still stands where it stood.
-    async fn read(&self, node: &dyn Node, receipt: &Receipt, cursor: Cursor) -> Result<Look, IndexError> {
-        let FollowerOptions { chain, sources } = &self.0.options;
-        let chain = *chain;
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
+        if !selected && !node.profile().merges_blocks {
+            // The block left the chain: a payment in it is none, until its transaction is mined anew.
+            return Ok(Look::Nothing);
+        }
+        let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
+        let counts = receipt.success && receipt.block_number >= self.0.options.start_block();
+        let mut found = if counts {
+            let time = own.map_or(0, |own| own.timestamp);
+            blocks::whole(node, chain, &self.0.options.sources, &receipt, time).await?
+        } else {
+            blocks::Found::default()
+        };
+        let look = match (found.payments.is_empty(), found.beside.ambiguities.is_empty()) {
+            (false, _) => Look::Found,
+            (true, false) => Look::Ambiguous,
+            (true, true) => Look::Nothing,
+        };
+        found.beside.ambiguities.clear();
         // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
         let place = if selected {
             by_height
         } else {
-            let merged = node.profile().merges_blocks;
-            let merging = if merged { merged::merging(node, receipt, cursor.number).await? } else { None };
-            // The block left the chain: a payment in it is none, until its transaction is mined anew.
+            let worth = !found.is_empty() || look == Look::Ambiguous;
+            let effort = if worth { Effort::whole(node) } else { Effort::SLIGHT };
+            let merging = self.0.searches.merging(node, &receipt, cursor.number, effort).await?;
             let Some(merging) = merging else { return Ok(Look::Nothing) };
+            found.move_to(merging.number, merging.hash);
+            if own.is_none() {
+                // Nothing tells when its own block was made; this one came after it.
+                found.date(merging.timestamp);
+            }
             merging
         };
-        let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
-        let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
-        if tip.hash != cursor.hash {
-            // Receipt and index are of two chains. The follower is about to change to the node's.
-            return Ok(Look::Nothing);
+        let shown = Shown { receipt: &receipt, selected, place, found };
+        let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Nothing) };
+        let confirmations = (cursor.number + 1).saturating_sub(place.number);
+        Ok(match look {
+            Look::Nothing if !receipt.success => Look::Reverted { confirmations },
+            Look::Nothing => Look::NoPayment { confirmations },
+            found => found,
+        })
+    }
+
+    async fn cursor(&self) -> Result<Option<Cursor>, IndexError> {
+        Ok(self.0.store.chain_state(self.0.options.chain).await?.and_then(|state| state.cursor))
+    }
+
+    /// Puts what was shown into the index, once it is certain that it is of the chain that is indexed; `None` where it is
+    /// not. Returns where the index stood.
+    ///
+    /// To find the block that merged another takes longer than a new block does. What was found stays true of its place,
+    /// so only whether the place is on the chain is asked again where the index went on meanwhile.
+    async fn settle(&self, node: &dyn Node, shown: Shown<'_>) -> Result<Option<Cursor>, IndexError> {
+        let Shown { receipt, selected, place, found } = shown;
+        let mut tries = TRIES;
+        loop {
+            let Some(cursor) = self.cursor().await?.filter(|cursor| cursor.number >= place.number) else {
+                return Ok(None);
+            };
+            let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
+            // Receipt and index are of two chains: the follower is about to change to the node's. Or what was replaced since
+            // it was asked for is said of another chain than the one that was just compared.
+            if tip.hash != cursor.hash
+                || node.header(At::Number(place.number)).await?.is_none_or(|now| now.hash != place.hash)
+                || (!selected && node.receipt(receipt.transaction).await?.as_ref() != Some(receipt))
+            {
+                return Ok(None);
+            }
+            let mut rest = found.clone();
+            if !selected {
+                self.leave_out_known(&mut rest).await?;
+            }
+            if rest.is_empty() {
+                return Ok(Some(cursor));
+            }
+            tries -= 1;
+            match self.commit(rest, cursor, selected).await {
+                Err(IndexError::Store(StoreError::CursorMoved { .. })) if tries > 0 => {}
+                done => return done.map(|()| Some(cursor)),
+            }
         }
-        // What was replaced since it was asked for is said of another chain than the one that was just compared.
-        if !selected
-            && (node.header(At::Number(place.number)).await? != Some(place)
-                || node.receipt(receipt.transaction).await?.as_ref() != Some(receipt))
-        {
-            return Ok(Look::Nothing);
-        }
-        let time = own.unwrap_or(place).timestamp;
-        let confirmations = cursor.number - place.number + 1;
-        if !receipt.success {
-            return Ok(Look::Reverted { confirmations });
-        }
-        if receipt.block_number < self.0.options.start_block() {
-            return Ok(Look::NoPayment { confirmations });
-        }
-        let mut found = blocks::whole(node, chain, sources, receipt, time).await?;
-        let look = match (found.payments.is_empty(), found.beside.ambiguities.is_empty()) {
-            (false, _) => Look::Found,
-            (true, false) => Look::Ambiguous,
-            (true, true) => Look::NoPayment { confirmations },
-        };
-        found.beside.ambiguities.clear();
-        if !selected {
-            found.move_to(place.number, place.hash);
-            self.leave_out_known(&mut found).await?;
-        }
-        if found.is_empty() {
-            return Ok(look);
-        }
-        self.commit(found, cursor, selected).await?;
-        Ok(look)
     }
 
     /// What is on the chain already stays where it is: the block that merged a transaction's is no reason to move it.

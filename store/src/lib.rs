@@ -19,6 +19,7 @@
 
 mod account;
 mod apply;
+mod astray;
 mod backup;
 mod batch;
 mod beside;

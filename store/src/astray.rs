@@ -1,0 +1,63 @@
+//! Transactions that matter and whose blocks left the chain.
+
+use salt402_protocol::{B256, ChainId};
+
+use crate::columns::{Columns as _, bound, chain_id};
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Transactions in blocks above a height that left the chain, which hold a payment that was granted on or something of a
+    /// channel, and are in no block of the chain now; the newest first.
+    pub async fn astray(&self, chain: ChainId, above: u64, limit: u32) -> Result<Vec<B256>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(ASTRAY)
+            .bind(chain_id(chain))
+            .bind(bound(above))
+            .bind(limit)
+            .fetch_all(reader.connection()?)
+            .await?;
+        rows.iter().map(|row| row.hash("transaction_hash")).collect()
+    }
+}
+
+const ASTRAY: &str = "SELECT transaction_hash, MAX(block_number) AS newest FROM (
+         SELECT p.transaction_hash, p.block_number
+         FROM payments p CROSS JOIN claims k
+         WHERE p.chain_id = $1 AND p.block_number > $2 AND NOT p.canonical AND k.payment_id = p.payment_id
+           AND NOT EXISTS (SELECT 1 FROM payments q
+                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                             AND q.payment_id = p.payment_id AND q.canonical)
+         UNION ALL
+         SELECT e.transaction_hash, e.block_number
+         FROM channel_events e
+         WHERE e.chain_id = $1 AND e.block_number > $2 AND NOT e.canonical
+           AND NOT EXISTS (SELECT 1 FROM channel_events f
+                           WHERE f.chain_id = e.chain_id AND f.event_id = e.event_id AND f.canonical))
+     GROUP BY transaction_hash ORDER BY newest DESC LIMIT $3";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::{Options, open};
+
+    #[tokio::test]
+    async fn what_is_astray_is_found_by_indexes() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {ASTRAY}"));
+        let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        for line in [
+            "SEARCH p USING INDEX payments_orphaned_by_height (chain_id=? AND block_number>?)",
+            "SEARCH e USING INDEX channel_events_orphaned_by_height (chain_id=? AND block_number>?)",
+        ] {
+            assert!(plan.iter().any(|known| known == line), "{plan:?}");
+        }
+        assert!(
+            !plan.iter().any(|line| line.starts_with("SCAN p") || line.starts_with("SCAN e")),
+            "{plan:?}"
+        );
+    }
+}
