@@ -243,6 +243,68 @@ fn f06_a_block_that_lost_and_was_merged_brings_its_payment_back_as_deep_as_what_
     });
 }
 
+/// Whoever was served shows its proof no more. The block's payment counts again, and its incident ends.
+#[test]
+fn f06_what_was_granted_in_a_block_that_lost_and_was_merged_is_back_without_anybody_asking() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let lost = scene.block(fork, 1, &[MOVED]);
+    scene.shared.world().set_head(lost);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        assert!(matches!(claim(stage, MOVED).await, ClaimResult::First { .. }));
+        keep_receipts(stage);
+        let below = scene.grow(fork, 2, 1);
+        stage.arrive().await;
+        assert_eq!(open_incidents(stage).await, 1, "nothing has merged it yet");
+        let merging = {
+            let mut world = scene.shared.world();
+            let beside = world.get(lost).unwrap().inclusions[0].clone();
+            world.add(B256::repeat_byte(0x22), below, 1, Vec::new(), vec![(lost, beside)])
+        };
+        scene.grow(merging, 2, 2);
+        stage.arrive().await;
+        stage.pass(3).await;
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![lost]));
+        assert_eq!(open_incidents(stage).await, 0);
+    });
+}
+
+/// To find what merged a block takes many questions, and a block may come after each.
+#[test]
+fn f06_a_merged_payment_is_found_also_where_new_blocks_come_faster_than_answers() {
+    let scene = Scene::new();
+    let fork = scene.grow(scene.genesis(), 0, 20);
+    let merging = {
+        let mut world = scene.shared.world();
+        let beside = Inclusion::new(transaction(MOVED), vec![paid(MOVED)]);
+        world.add(B256::repeat_byte(0x21), fork, 1, Vec::new(), vec![(B256::repeat_byte(0xbe), beside)])
+    };
+    let mut head = scene.grow(merging, 2, 2);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        let mut slow = 0;
+        stage.script = Box::new(move |_, ask| {
+            slow += u32::from(matches!(ask, Ask::Merging(_)));
+            (matches!(ask, Ask::Merging(_)) && slow < 4).then_some(Fate::Hung)
+        });
+        stage.life.look(transaction(MOVED));
+        stage.answer(usize::MAX).await;
+        assert!(stage.hangs());
+        while stage.hangs() {
+            let before = stage.cursor().await;
+            head = scene.grow(head, 2, 1);
+            stage.pass(2).await;
+            assert_ne!(stage.cursor().await, before);
+            stage.answer_hung();
+            stage.answer(usize::MAX).await;
+        }
+        stage.pass(1).await;
+        assert!(matches!(stage.life.looked, Some(Ok(Look::Found))), "{:?}", stage.life.looked);
+        assert_eq!(stage.blocks_of(MOVED).await, (vec![merging], vec![]));
+    });
+}
+
 #[test]
 fn f06_a_merged_payment_that_is_mined_again_moves_and_stays_granted() {
     let mut scene = Scene::new();

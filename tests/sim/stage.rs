@@ -173,6 +173,21 @@ impl Stage<'_> {
         true
     }
 
+    /// Whether a question hangs.
+    pub(crate) fn hangs(&self) -> bool {
+        !self.hung.is_empty()
+    }
+
+    /// Answers the last question that hangs, truly.
+    pub(crate) fn answer_hung(&mut self) {
+        let Some(waiting) = self.hung.pop() else { return };
+        let world = self.scene.shared.world();
+        let fate = faults::answer(&Mood::HONEST, &mut self.rng, &world, waiting.ask, &mut self.ticks);
+        if let Fate::Answered(answer) = fate {
+            let _ = waiting.reply.send(answer);
+        }
+    }
+
     /// Lets so many seconds pass, a tenth at a time, and answers what is asked meanwhile.
     pub(crate) async fn pass(&mut self, seconds: u64) {
         self.answer(usize::MAX).await;
