@@ -41,6 +41,12 @@ impl Meter {
             .set(f64::from(u8::from(ejected)));
     }
 
+    /// Whether the node's logs are taken without the proof that is asked for.
+    pub(crate) fn unproved(&self, is: bool) {
+        metrics::gauge!("salt402_node_logs_unproved", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(f64::from(u8::from(is)));
+    }
+
     /// The newest block that the node has shown.
     pub(crate) fn head(&self, number: u64) {
         metrics::gauge!("salt402_node_head_block", "chain" => self.chain.clone(), "node" => self.node.clone())

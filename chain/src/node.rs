@@ -217,6 +217,12 @@ pub trait Node: Send + Sync + 'static {
         let _ = genesis;
     }
 
+    /// Whether the node's logs are taken without the proof that the profile asks for, because it says that it has no way
+    /// to prove them.
+    fn is_unproved(&self) -> bool {
+        false
+    }
+
     /// How the nodes are that stand behind this one; none where it keeps no account of them.
     fn reports(&self) -> Vec<NodeReport> {
         Vec::new()

@@ -264,6 +264,10 @@ impl Node for RpcNode {
         &self.profile
     }
 
+    fn is_unproved(&self) -> bool {
+        self.profile.completeness == Completeness::Receipts && self.verified.lacks()
+    }
+
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
         let mut node = self.clone();
         node.http.work = work;
