@@ -16,6 +16,11 @@ impl Meter {
         Self { chain: profile.chain_id.to_string(), node }
     }
 
+    /// The node's name.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// A request and what became of it.
     pub(crate) fn request(&self, took: Duration, outcome: &'static str) {
         let (chain, node) = (self.chain.clone(), self.node.clone());

@@ -264,6 +264,10 @@ impl Node for RpcNode {
         &self.profile
     }
 
+    fn label(&self) -> &str {
+        self.http.meter.node()
+    }
+
     fn is_unproved(&self) -> bool {
         self.profile.completeness == Completeness::Receipts && self.verified.lacks()
     }
