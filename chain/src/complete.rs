@@ -7,14 +7,15 @@
 //! No bloom that a node gives is used: the one that is part of a receipt's encoding is computed from its logs.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alloy_consensus::{Eip658Value, Receipt, ReceiptWithBloom, TxReceipt as _};
 use alloy_primitives::B256;
 use alloy_rlp::{BufMut as _, Encodable as _};
 use op_alloy_consensus::OpDepositReceipt;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::rpc::{Http, Question};
 use crate::rpc_node::{questions, two};
@@ -26,16 +27,31 @@ const DEPOSIT: u8 = 0x7e;
 const KEPT_LOGS: usize = 50_000;
 /// And blocks.
 const KEPT_BLOCKS: usize = 16;
+/// How long a node that says that it gives no receipts of blocks is believed before it is asked for them again.
+const BELIEVED: Duration = Duration::from_secs(600);
+/// The method by which blocks are proved.
+const METHOD: &str = "eth_getBlockReceipts";
 
 type Kept = VecDeque<(B256, Arc<Vec<Log>>)>;
 
-/// The blocks whose receipts were asked for, newest last.
+/// What one node has proved: the blocks whose receipts were asked for, newest last, and whether it gives any.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    // A std mutex, because nothing is awaited while it is held.
+    // Std mutexes, because nothing is awaited while they are held.
     kept: Mutex<Kept>,
-    /// The node does not have the method, and that was said.
-    unsupported: AtomicBool,
+    ability: Mutex<Ability>,
+}
+
+/// Whether a node gives receipts of blocks, as far as it has shown.
+#[derive(Clone, Copy, Debug, Default)]
+enum Ability {
+    /// It was not asked yet.
+    #[default]
+    Unknown,
+    /// It has proved a block, and so has the method, whatever it says later: behind one address may be several nodes.
+    Proves,
+    /// It says that it does not have the method, and has proved no block before. Believed until then.
+    Lacks { until: Instant },
 }
 
 impl Verified {
@@ -47,7 +63,7 @@ impl Verified {
         query: &LogQuery,
         hash: B256,
     ) -> Result<Option<Vec<Log>>, NodeError> {
-        if self.unsupported.load(Ordering::Relaxed) {
+        if self.lacks() {
             return Ok(None);
         }
         let known = self
@@ -59,19 +75,67 @@ impl Verified {
         let logs = match known {
             Some(logs) => logs,
             None => match fetch(http, hash, Proof::Root).await {
-                Err(NodeError::Unsupported { .. }) => {
-                    if !self.unsupported.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(
-                            node = http.node,
-                            "has no eth_getBlockReceipts: its logs are taken as complete without proof"
-                        );
-                    }
+                Err(NodeError::Unsupported { method, message }) if method == METHOD => {
+                    self.denied(http, &message)?;
                     return Ok(None);
                 }
-                logs => self.keep(hash, logs?),
+                logs => {
+                    let logs = logs?;
+                    self.proved(http);
+                    self.keep(hash, logs)
+                }
             },
         };
         Ok(Some(logs.iter().filter(|log| query.matches(log.contract, &log.content)).cloned().collect()))
+    }
+
+    /// Whether the node is believed to give no receipts of blocks now.
+    pub(crate) fn lacks(&self) -> bool {
+        matches!(*self.ability(), Ability::Lacks { until } if Instant::now() < until)
+    }
+
+    /// Takes note that the node says that it does not have the method.
+    ///
+    /// # Errors
+    /// [`NodeError::Lied`] where it has proved a block before: then it is no reason to take logs without proof.
+    fn denied(&self, http: &Http, message: &str) -> Result<(), NodeError> {
+        let mut ability = self.ability();
+        match *ability {
+            Ability::Proves => {
+                return Err(NodeError::Lied {
+                    what: format!(
+                        "it has proved blocks by {METHOD} and says now that it has no such method ({message}); if it was \
+                         taken from you, set completeness = \"off\""
+                    ),
+                });
+            }
+            Ability::Unknown => tracing::warn!(
+                node = http.node,
+                reason = message,
+                "has no {METHOD}: its logs are taken as complete without proof, and it is asked again in {} s",
+                BELIEVED.as_secs()
+            ),
+            Ability::Lacks { .. } => {}
+        }
+        *ability = Ability::Lacks { until: Instant::now() + BELIEVED };
+        http.meter.unproved(true);
+        Ok(())
+    }
+
+    /// Takes note that the node has proved a block.
+    fn proved(&self, http: &Http) {
+        let mut ability = self.ability();
+        if matches!(*ability, Ability::Lacks { .. }) {
+            tracing::info!(node = http.node, "gives receipts of blocks now: its logs are proved");
+        }
+        if !matches!(*ability, Ability::Proves) {
+            http.meter.unproved(false);
+        }
+        *ability = Ability::Proves;
+    }
+
+    fn ability(&self) -> MutexGuard<'_, Ability> {
+        self.ability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, hash: B256, logs: Vec<Log>) -> Arc<Vec<Log>> {
@@ -96,7 +160,7 @@ pub(crate) enum Proof {
 
 /// All logs of a block, in order.
 pub(crate) async fn fetch(http: &Http, hash: B256, proof: Proof) -> Result<Vec<Log>, NodeError> {
-    let asked = [questions::header(At::Hash(hash)), Question::new("eth_getBlockReceipts", json!([hash]))];
+    let asked = [questions::header(At::Hash(hash)), Question::new(METHOD, json!([hash]))];
     let answers = http.ask_together(&asked).await?;
     let [header, receipts] = two(answers.open(http)?)?;
     let receipts = receipts.read::<Option<Vec<wire::BlockReceipt>>>();

@@ -16,6 +16,11 @@ impl Meter {
         Self { chain: profile.chain_id.to_string(), node }
     }
 
+    /// The node's name.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// A request and what became of it.
     pub(crate) fn request(&self, took: Duration, outcome: &'static str) {
         let (chain, node) = (self.chain.clone(), self.node.clone());
@@ -39,6 +44,12 @@ impl Meter {
             .set(f64::from(u8::from(up)));
         metrics::gauge!("salt402_node_ejected", "chain" => self.chain.clone(), "node" => self.node.clone())
             .set(f64::from(u8::from(ejected)));
+    }
+
+    /// Whether the node's logs are taken without the proof that is asked for.
+    pub(crate) fn unproved(&self, is: bool) {
+        metrics::gauge!("salt402_node_logs_unproved", "chain" => self.chain.clone(), "node" => self.node.clone())
+            .set(f64::from(u8::from(is)));
     }
 
     /// The newest block that the node has shown.

@@ -217,6 +217,18 @@ pub trait Node: Send + Sync + 'static {
         let _ = genesis;
     }
 
+    /// What the node is called where it is told from others: its host and port, and nothing of its address that may be a key.
+    /// Empty where it has no name, and where several nodes stand behind it and none was picked.
+    fn label(&self) -> &str {
+        ""
+    }
+
+    /// Whether the node's logs are taken without the proof that the profile asks for, because it says that it has no way
+    /// to prove them.
+    fn is_unproved(&self) -> bool {
+        false
+    }
+
     /// How the nodes are that stand behind this one; none where it keeps no account of them.
     fn reports(&self) -> Vec<NodeReport> {
         Vec::new()

@@ -200,6 +200,10 @@ impl Node for Pinned {
         self.pool.profile()
     }
 
+    fn label(&self) -> &str {
+        self.name()
+    }
+
     /// The same node for another kind of work.
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
         Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work, lone: self.lone })))

@@ -19,8 +19,8 @@ use crate::meter::Meter;
 use crate::pinned::Pinned;
 use crate::standing::{NodeState, Standing};
 use crate::{
-    At, Endpoint, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile, Receipt, RpcNode,
-    Span, Transaction, Work,
+    At, Completeness, Endpoint, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile,
+    Receipt, RpcNode, Span, Transaction, Work,
 };
 
 /// Whether a node is asked first, or only while those that are cannot be.
@@ -205,7 +205,9 @@ impl Inner {
                 let standing = member.standing();
                 let state = standing.state(now, self.options.stall);
                 let slow = if index == lead { 0 } else { standing.slowness() };
-                (state >= NodeState::Suspect, member.role, state, index != lead, slow, index)
+                // Of nodes that are as good, one that proves its logs comes before one that cannot.
+                let unproved = member.node.is_unproved();
+                (state >= NodeState::Suspect, member.role, state, unproved, index != lead, slow, index)
             })
             .filter(|(_, _, state, ..)| *state != NodeState::Ejected)
             .collect();
@@ -216,7 +218,9 @@ impl Inner {
     fn lead_by(&self, index: usize) {
         let before = self.lead.swap(index, Ordering::Relaxed);
         if before != index {
+            let unproved = self.members[before].node.is_unproved();
             let reason = self.members[before].standing().reason(Instant::now(), self.options.stall);
+            let reason = reason.or_else(|| unproved.then(|| "its logs cannot be proved".to_owned()));
             tracing::info!(
                 chain = %self.profile.chain_id,
                 node = self.members[index].name,
@@ -256,6 +260,9 @@ impl Inner {
     pub(crate) fn measure(&self, index: usize) {
         let member = &self.members[index];
         let state = member.standing().state(Instant::now(), self.options.stall);
+        if self.profile.completeness == Completeness::Receipts {
+            member.meter.unproved(member.node.is_unproved());
+        }
         member.meter.state(state < NodeState::Resting, state == NodeState::Ejected);
     }
 
@@ -276,6 +283,7 @@ impl Inner {
                 serving: index == lead,
                 head: standing.head(),
                 reason: standing.reason(now, stall),
+                logs_unproved: member.node.is_unproved(),
             }
         };
         self.members.iter().enumerate().map(report).collect()

@@ -52,7 +52,7 @@ pub(crate) struct Http {
     longest_rest: Duration,
     secrets: Arc<[String]>,
     budget: Arc<Budget>,
-    meter: Meter,
+    pub(crate) meter: Meter,
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
     pub(crate) max_batch: usize,

@@ -264,6 +264,14 @@ impl Node for RpcNode {
         &self.profile
     }
 
+    fn label(&self) -> &str {
+        self.http.meter.node()
+    }
+
+    fn is_unproved(&self) -> bool {
+        self.profile.completeness == Completeness::Receipts && self.verified.lacks()
+    }
+
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
         let mut node = self.clone();
         node.http.work = work;

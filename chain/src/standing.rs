@@ -58,6 +58,8 @@ pub struct NodeReport {
     pub head: Option<u64>,
     /// Why it is not simply ready.
     pub reason: Option<String>,
+    /// Whether its logs are taken without the proof that the profile asks for.
+    pub logs_unproved: bool,
 }
 
 /// Why a node was put out.

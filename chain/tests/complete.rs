@@ -4,12 +4,16 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256, address, b256, hex};
 use common::{Anvil, CONTRACT, FakeNode, KEY, QUERY, TOPIC, hash};
-use salt402_chain::{Account, At, Call, Completeness, LogQuery, Node, NodeError, Profile, RpcNode, Span};
+use salt402_chain::{
+    Account, At, Call, Completeness, Endpoint, LogQuery, Node, NodeError, Pool, PoolOptions, Profile, Role,
+    RpcNode, Span, Work,
+};
 use serde_json::{Value, json};
 
 fn checked() -> Profile {
@@ -150,24 +154,94 @@ async fn a_block_is_asked_for_once_for_all_contracts() {
     assert_eq!(fake.methods().iter().filter(|method| *method == "eth_getBlockReceipts").count(), 1);
 }
 
-#[tokio::test]
-async fn a_node_without_the_method_is_asked_for_logs_and_not_for_receipts_again() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let fake = FakeNode::start(move |method, _| match method {
+/// A node with one block, under any hash, whose logs are one where they are not proved and seven where they are, and that
+/// gives receipts of blocks while `able`.
+async fn node_while(able: &Arc<AtomicBool>) -> FakeNode {
+    let able = Arc::clone(able);
+    FakeNode::start(move |method, params| match method {
+        "eth_chainId" => Ok(json!("0x2105")),
+        "eth_getBlockByNumber" => Ok(json!({ "number": params[0], "hash": hash(1), "parentHash": hash(0), "timestamp": "0x1" })),
         "eth_getBlockByHash" => Ok(header(ROOT)),
+        "eth_getBlockReceipts" if able.load(Ordering::SeqCst) => Ok(json!(receipts())),
         "eth_getBlockReceipts" => {
-            counted.fetch_add(1, Ordering::SeqCst);
             Err(json!({ "code": -32601, "message": "the method eth_getBlockReceipts does not exist/is not available" }))
         }
         _ => Ok(json!([log(0xa1, 0)])),
     })
-    .await;
+    .await
+}
+
+fn asked_for_receipts(fake: &FakeNode) -> usize {
+    fake.methods().iter().filter(|method| *method == "eth_getBlockReceipts").count()
+}
+
+/// Lets so much time pass at once.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_node_without_the_method_is_asked_for_logs_and_for_receipts_now_and_then() {
+    let able = Arc::default();
+    let fake = node_while(&able).await;
     let node = fake.node(checked());
+    assert!(!node.is_unproved(), "nothing is known yet");
+    for _ in 0..3 {
+        assert_eq!(node.logs(&QUERY, Span::Block(hash(5))).await.unwrap().len(), 1);
+        assert!(node.is_unproved());
+    }
+    assert_eq!(asked_for_receipts(&fake), 1);
+    pass(Duration::from_secs(601)).await;
     for _ in 0..3 {
         assert_eq!(node.logs(&QUERY, Span::Block(hash(5))).await.unwrap().len(), 1);
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(asked_for_receipts(&fake), 2);
+    // What has it again proves again, and is believed no more when it says otherwise.
+    able.store(true, Ordering::SeqCst);
+    pass(Duration::from_secs(601)).await;
+    assert_eq!(node.logs(&QUERY, Span::Block(hash(5))).await.unwrap().len(), 7);
+    assert!(!node.is_unproved());
+}
+
+#[tokio::test]
+async fn a_node_that_has_proved_a_block_is_not_believed_that_it_cannot() {
+    let able = Arc::new(AtomicBool::new(true));
+    let fake = node_while(&able).await;
+    let node = fake.node(checked());
+    assert_eq!(node.logs(&QUERY, Span::Block(hash(5))).await.unwrap().len(), 7);
+    able.store(false, Ordering::SeqCst);
+    // The blocks that were proved are kept; one of another hash is asked for.
+    for _ in 0..2 {
+        let answer = node.logs(&QUERY, Span::Block(hash(6))).await;
+        let error = answer.expect_err("logs without proof");
+        assert!(matches!(&error, NodeError::Lied { what } if what.contains("no such method")), "{error}");
+        assert!(error.is_transient() && !node.is_unproved());
+    }
+    assert!(!fake.methods().contains(&"eth_getLogs".to_owned()));
+    able.store(true, Ordering::SeqCst);
+    assert_eq!(node.logs(&QUERY, Span::Block(hash(5))).await.unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn of_several_nodes_each_is_believed_for_itself_and_another_is_asked() {
+    let (first, second) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
+    let (one, two) = (node_while(&first).await, node_while(&second).await);
+    let endpoints = [&one, &two].map(|fake| (Endpoint::new(common::url(&fake.url)), Role::Primary));
+    let pool = Pool::connect(endpoints.into(), &checked(), PoolOptions::of(&checked())).unwrap();
+    pool.expect_genesis(hash(1));
+    let ask = async |block: u8| {
+        let node = pool.pin(Work::Head).await.unwrap().unwrap();
+        node.logs(&QUERY, Span::Block(hash(block))).await.map(|logs| logs.len())
+    };
+    assert_eq!(ask(5).await, Ok(7));
+    assert_eq!((asked_for_receipts(&one), asked_for_receipts(&two)), (1, 0));
+    first.store(false, Ordering::SeqCst);
+    assert!(matches!(ask(6).await, Err(NodeError::Lied { .. })));
+    assert_eq!(ask(5).await, Ok(7));
+    assert_eq!((asked_for_receipts(&one), asked_for_receipts(&two)), (2, 1), "{:?}", pool.reports());
+    assert!(pool.reports().iter().all(|report| !report.logs_unproved));
 }
 
 #[tokio::test]
@@ -289,7 +363,7 @@ async fn f11_receipts_that_come_one_by_one_are_held_against_the_root_too() {
             _ => Ok(Value::Null),
         })
         .await;
-        let mut endpoint = salt402_chain::Endpoint::new(common::url(&fake.url));
+        let mut endpoint = Endpoint::new(common::url(&fake.url));
         endpoint.max_answer_bytes = 6_000;
         let node = RpcNode::connect(endpoint, checked()).unwrap();
         node.logs(&QUERY, Span::Block(hash(5))).await

@@ -129,6 +129,23 @@ async fn a_pruned_node_is_let_in_if_it_shows_a_block_that_the_others_show() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_proves_its_logs_is_asked_before_one_that_cannot() {
+    let (one, two) = (Fake::new(), Fake::new());
+    let pool = pool_of(&[&one, &two], 1);
+    pin(&pool).await.unwrap();
+    assert!(pool.reports()[0].serving);
+    one.set(|shown| shown.unproved = true);
+    pin(&pool).await.unwrap();
+    let reports = pool.reports();
+    assert!(reports[1].serving && reports[0].logs_unproved && !reports[1].logs_unproved, "{reports:?}");
+    // Logs without proof are better than none.
+    two.set(|shown| shown.error = Some(gone()));
+    let _ = pin(&pool).await.unwrap().header(At::Latest).await;
+    pin(&pool).await.unwrap().header(At::Latest).await.unwrap();
+    assert!(pool.reports()[0].serving, "{:?}", pool.reports());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_that_stands_still_or_lags_makes_another_node_be_asked() {
     let (one, two) = (Fake::new(), Fake::new());
     let pool = pool_of(&[&one, &two], 1);

@@ -105,9 +105,10 @@ impl Follower {
         settled: u64,
         head: u64,
     ) -> Result<(), IndexError> {
-        let sizing = Mutex::new(self.sizing.clone());
+        let sizing = Mutex::new(self.sizings.of(self.node.label()));
         let ended = self.run_over(cursor, from, settled, head, &sizing).await;
-        self.sizing = sizing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let learned = sizing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.sizings.learned(self.node.label(), learned).await;
         match ended? {
             Ended::Stored => Ok(()),
             Ended::Forked => match cursor {
@@ -191,7 +192,8 @@ impl Follower {
         let base = self.fork(cursor).await?;
         let from = base.map_or(self.first, |base| base.number + 1);
         self.within_finality(Some(cursor), Some(from.saturating_sub(1)))?;
-        let span = self.sizing.span();
+        let mut sizing = self.sizings.of(self.node.label());
+        let span = sizing.span();
         // What is replaced is replaced at once, and at least as high as it was: a reader must not find the old blocks
         // gone and the new ones not there yet.
         let to = cursor.number.max(settled.min(from.saturating_add(span - 1)));
@@ -202,7 +204,8 @@ impl Follower {
                 .await
             {
                 Err(error) if error.asked_too_much() => {
-                    self.sizing.refused(span.min(to - from + 1), error.limit());
+                    sizing.too_much(span.min(to - from + 1), &error);
+                    self.sizings.learned(self.node.label(), sizing).await;
                     return Err(error);
                 }
                 found => found?,
@@ -273,10 +276,10 @@ impl Staging<'_> {
         let found = match found {
             Ok(found) => found,
             Err(error) if error.asked_too_much() => {
-                lock(self.sizing).refused(blocks, error.limit());
+                lock(self.sizing).too_much(blocks, &error);
                 // That fewer blocks must be asked for is known now, and no failure. A node that does not answer in time
                 // may be a node that does not answer.
-                let again = blocks > 1 && !matches!(error, IndexError::Node(NodeError::Timeout { .. }));
+                let again = blocks > 1 && !error.is_late();
                 return Some(if again { Ok(Ended::Stored) } else { Err(error) });
             }
             Err(error) => {

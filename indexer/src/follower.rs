@@ -17,7 +17,7 @@ use crate::blocks::Found;
 use crate::doubt::{Doubt, Lower};
 use crate::past::{self, Past};
 use crate::patience::Patient;
-use crate::sizing::Sizing;
+use crate::sizings::Sizings;
 use crate::ticks::Ticks;
 use crate::{Health, IndexError, ancestry, blocks, undecoded};
 
@@ -56,8 +56,8 @@ pub struct Follower {
     pub(crate) health: watch::Sender<Health>,
     /// When a back-fill last reported itself.
     pub(crate) reported: Option<Instant>,
-    /// How many blocks a question about a range spans.
-    pub(crate) sizing: Sizing,
+    /// How many blocks a question about a range spans, by node.
+    pub(crate) sizings: Sizings,
     /// The first block of the index: nothing below it can be compared with a header.
     pub(crate) first: u64,
     /// The head that the store knows, and since when.
@@ -85,7 +85,7 @@ impl Follower {
         options: FollowerOptions,
     ) -> (Self, watch::Receiver<Health>) {
         let (health, watcher) = watch::channel(Health::starting());
-        let sizing = Sizing::new(node.profile().logs_range);
+        let sizings = Sizings::new(options.chain, store.clone(), node.profile().logs_range);
         let first = options.start_block();
         let nodes = Patient(node);
         let follower = Self {
@@ -95,7 +95,7 @@ impl Follower {
             options,
             health,
             reported: None,
-            sizing,
+            sizings,
             first,
             noted: None,
             doubt: None,
@@ -172,6 +172,7 @@ impl Follower {
         let sources =
             self.options.sources.iter().map(|source| (past::key(source), source.start_block)).collect();
         self.first = self.store.follow_sources(self.options.chain, sources).await?;
+        self.sizings.load().await?;
         Ok(())
     }
 

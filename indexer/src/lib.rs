@@ -23,6 +23,7 @@ mod reading;
 mod report;
 mod second;
 mod sizing;
+mod sizings;
 mod ticks;
 mod undecoded;
 
@@ -172,6 +173,11 @@ impl IndexError {
             Self::Node(NodeError::RangeTooLarge { limit, .. }) => *limit,
             _ => None,
         }
+    }
+
+    /// Whether no answer came in time: the question may have been too wide, or the node does not answer.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::Node(NodeError::Timeout { .. }))
     }
 
     /// Whether the same question about fewer blocks may be answered.

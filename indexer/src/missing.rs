@@ -81,6 +81,7 @@ impl Missing {
             serving: node.serving,
             head: node.head,
             reason: node.reason,
+            logs_unproved: node.logs_unproved,
         };
         self.0.node.reports().into_iter().map(status).collect()
     }

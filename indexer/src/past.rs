@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::patience::Patient;
 use crate::reading::{Read, Wanted, read};
-use crate::sizing::Sizing;
+use crate::sizings::Sizings;
 use crate::{Follower, Health, IndexError};
 
 /// The first and the longest pause after a failure.
@@ -55,7 +55,7 @@ pub(crate) struct Past {
     health: watch::Sender<Health>,
     /// Set once the store knows what is followed.
     begun: CancellationToken,
-    sizing: Sizing,
+    sizings: Sizings,
     reported: Option<Instant>,
 }
 
@@ -76,7 +76,7 @@ impl Past {
             sources: follower.options.sources.clone(),
             health: follower.health.clone(),
             begun,
-            sizing: Sizing::new(follower.node.profile().logs_range),
+            sizings: follower.sizings.beside(),
             reported: None,
         }
     }
@@ -152,7 +152,6 @@ impl Past {
             let below = if from < first { first - 1 } else { u64::MAX };
             let to = to.min(settled).min(below);
             if from <= to {
-                let to = to.min(from.saturating_add(self.sizing.span() - 1));
                 return Ok(Some(Next { source: source.clone(), stretch: Stretch { from, to }, anchor }));
             }
         }
@@ -160,7 +159,11 @@ impl Past {
     }
 
     async fn fill(&mut self, next: Next) -> Result<(), IndexError> {
-        let Next { source, stretch, anchor } = next;
+        let Next { source, stretch: Stretch { from, to }, anchor } = next;
+        // What is read of a stretch, and the anchor that makes it the index's own, are of one node.
+        let node = self.node.pinned(Work::BackFill).await?;
+        let mut sizing = self.sizings.of(node.label());
+        let stretch = Stretch { from, to: to.min(from.saturating_add(sizing.span() - 1)) };
         let blocks = stretch.to - stretch.from + 1;
         let wanted = Wanted {
             from: stretch.from,
@@ -169,20 +172,20 @@ impl Past {
             between: Some(anchor.number),
             span: blocks,
         };
-        // What is read of a stretch, and the anchor that makes it the index's own, are of one node.
-        let node = self.node.pinned(Work::BackFill).await?;
         let read = match read(&node, self.chain, &self.sources, std::slice::from_ref(&source), wanted).await {
             Ok(read) => read,
             Err(error) => {
                 if error.asked_too_much() {
-                    self.sizing.refused(blocks, error.limit());
+                    sizing.too_much(blocks, &error);
                 } else {
-                    self.sizing.failed();
+                    sizing.failed();
                 }
+                self.sizings.learned(node.label(), sizing).await;
                 return Err(error);
             }
         };
-        self.sizing.answered(blocks, read.bytes);
+        sizing.answered(blocks, read.bytes);
+        self.sizings.learned(node.label(), sizing).await;
         let Read { between, mut found, undecoded, .. } = read;
         found.retain_of(&source);
         if between.map(|block| block.hash) != Some(anchor.hash) {

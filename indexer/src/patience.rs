@@ -73,6 +73,14 @@ impl Node for Patient {
         within(self.0.pin(work)).await
     }
 
+    fn label(&self) -> &str {
+        self.0.label()
+    }
+
+    fn is_unproved(&self) -> bool {
+        self.0.is_unproved()
+    }
+
     fn reject(&self, why: &str) -> bool {
         self.0.reject(why)
     }

@@ -1,5 +1,7 @@
 //! How many blocks a question about logs spans.
 
+use crate::IndexError;
+
 /// Bytes of an answer that are aimed at. Below it the question costs more than the answer, above it memory grows and
 /// nothing is gained.
 const AIM: u64 = 640 << 10;
@@ -23,8 +25,12 @@ pub(crate) struct Sizing {
     span: u64,
     /// The most that the node is ever asked for.
     most: u64,
-    /// A width that was refused.
+    /// A width that the node refused.
     refused: Option<u64>,
+    /// What was known to be refused before: from another who asks the same node, or from an earlier life.
+    known: Option<u64>,
+    /// A width that was not answered in time, which may have been a moment's weakness of the node.
+    late: Option<u64>,
     /// Answers in a row since then.
     answered: u32,
     /// Bytes of the largest of the latest answers.
@@ -39,7 +45,29 @@ impl Sizing {
     pub(crate) fn new(most: u64) -> Self {
         let most = most.max(1);
         // Nothing is known of the blocks: the first question goes out alone.
-        Self { span: FIRST.min(most), most, refused: None, answered: 0, weight: AIM, caution: 1, failures: 0 }
+        Self {
+            span: FIRST.min(most),
+            most,
+            refused: None,
+            known: None,
+            late: None,
+            answered: 0,
+            weight: AIM,
+            caution: 1,
+            failures: 0,
+        }
+    }
+
+    /// Takes over how many blocks are known to be refused.
+    pub(crate) fn know(&mut self, refused: Option<u64>) {
+        self.refused = refused.filter(|width| *width <= self.most);
+        self.known = self.refused;
+        self.span = self.span.clamp(1, self.ceiling());
+    }
+
+    /// How many blocks are now known to be refused, if that is not what was known before.
+    pub(crate) fn news(&self) -> Option<Option<u64>> {
+        (self.refused != self.known).then_some(self.refused)
     }
 
     /// Blocks of the next question.
@@ -83,26 +111,53 @@ impl Sizing {
         self.failures = 0;
         if self.answered >= DOUBT {
             // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
-            self.refused =
-                self.refused.map(|width| width.saturating_mul(2)).filter(|width| *width <= self.most);
+            let doubled = |width: u64| Some(width.saturating_mul(2)).filter(|width| *width <= self.most);
+            (self.refused, self.late) = (self.refused.and_then(doubled), self.late.and_then(doubled));
             self.answered = 0;
         }
         let fitting = blocks.saturating_mul(AIM).checked_div(bytes).map_or(self.most, |blocks| blocks.max(1));
-        let grown = match self.refused {
+        let grown = match self.limit() {
             // What just failed is not tried at once again.
             _ if !calm => self.span,
             None => self.span.saturating_mul(2),
+            // Half of what is refused is tried in any case.
+            Some(width) if self.span <= width / 4 => self.span.saturating_mul(2),
             Some(_) => self.span.saturating_add((self.most / 64).max(1)),
         };
-        let ceiling = self.refused.map_or(self.most, |width| (width - 1).max(1)).min(self.most);
         // An answer about fewer blocks than might have been says nothing of more; one that is too large always counts.
         self.span = if blocks < self.span { self.span.min(fitting) } else { grown.min(fitting) };
-        self.span = self.span.clamp(1, ceiling);
+        self.span = self.span.clamp(1, self.ceiling());
+    }
+
+    /// The least width that had better not be asked for.
+    fn limit(&self) -> Option<u64> {
+        self.refused.into_iter().chain(self.late).min()
+    }
+
+    /// The most that is asked for.
+    fn ceiling(&self) -> u64 {
+        self.limit().map_or(self.most, |width| width.saturating_sub(1)).clamp(1, self.most)
+    }
+
+    /// Learns from an error that says, or may mean, that so many blocks are too many.
+    pub(crate) fn too_much(&mut self, blocks: u64, error: &IndexError) {
+        if error.is_late() {
+            self.late(blocks);
+        } else {
+            self.refused(blocks, error.limit());
+        }
+    }
+
+    /// Learns that a question about so many blocks was not answered in time.
+    fn late(&mut self, blocks: u64) {
+        self.late = Some(self.late.map_or(blocks, |width| width.min(blocks)).max(2));
+        self.answered = 0;
+        self.span = (self.span.min(blocks) / 2).max(1);
     }
 
     /// Learns that so many blocks are too many; `limit` where the node says how many are not. What it says may be as
     /// much as it refused, so the next question is smaller in any case.
-    pub(crate) fn refused(&mut self, blocks: u64, limit: Option<u64>) {
+    fn refused(&mut self, blocks: u64, limit: Option<u64>) {
         self.refused = Some(self.refused.map_or(blocks, |width| width.min(blocks)).max(2));
         self.answered = 0;
         let half = self.span.min(blocks) / 2;
@@ -146,6 +201,53 @@ mod tests {
             sizing.answered(sizing.span(), 0);
         }
         assert_eq!(sizing.span(), 2000);
+    }
+
+    #[test]
+    fn what_is_known_to_be_refused_is_approached_fast_and_not_asked_for() {
+        let mut sizing = Sizing::new(10_000);
+        sizing.know(Some(2001));
+        let mut questions = 0;
+        while sizing.span() < 2000 {
+            sizing.answered(sizing.span(), 0);
+            questions += 1;
+            assert!(sizing.span() <= 2000 && questions < 20, "{} after {questions}", sizing.span());
+        }
+        assert_eq!(sizing.news(), None);
+        // Now and then it is tried whether it is still so.
+        while sizing.news().is_none() {
+            sizing.answered(sizing.span(), 0);
+            questions += 1;
+            assert!(questions <= 2 * DOUBT, "it is never doubted");
+        }
+        assert_eq!(sizing.news(), Some(Some(4002)));
+        for _ in 0..10 * DOUBT {
+            sizing.answered(sizing.span(), 0);
+        }
+        assert_eq!((sizing.span(), sizing.news()), (10_000, Some(None)));
+        // A profile that allows less makes it mean nothing.
+        let mut narrow = Sizing::new(500);
+        narrow.know(Some(2001));
+        assert_eq!(narrow.news(), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_late_makes_questions_narrower_and_is_no_refusal() {
+        let mut sizing = Sizing::new(1000);
+        for _ in 0..12 {
+            sizing.answered(sizing.span(), 0);
+        }
+        let late = salt402_chain::NodeError::Timeout { node: String::new(), after: Default::default() };
+        sizing.too_much(1000, &late.into());
+        assert_eq!((sizing.span(), sizing.news()), (500, None));
+        for _ in 0..DOUBT - 1 {
+            sizing.answered(sizing.span(), 0);
+            assert!(sizing.span() < 1000);
+        }
+        for _ in 0..DOUBT {
+            sizing.answered(sizing.span(), 0);
+        }
+        assert_eq!(sizing.span(), 1000);
     }
 
     #[test]

@@ -525,4 +525,8 @@ pub struct NodeStatus {
     /// Why it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether its logs are taken without proof although `completeness = "receipts"` is set, because it says that it has no
+    /// `eth_getBlockReceipts`. Left out where it is not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logs_unproved: bool,
 }

@@ -1,5 +1,5 @@
-//! What time it is, for the columns that tell an operator when something was stored. One thing is decided by it: whether
-//! the index is too old to grant on a voucher.
+//! What time it is, for the columns that tell an operator when something was stored. Two things are decided by it: whether
+//! the index is too old to grant on a voucher, and how long it is believed what a node refused.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

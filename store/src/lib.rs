@@ -24,6 +24,7 @@ mod backup;
 mod batch;
 mod beside;
 mod bulk;
+mod ceiling;
 mod chain;
 mod channel;
 mod channel_rows;

@@ -161,6 +161,7 @@ fn migrations() -> Vec<Migration> {
         (11, "doubts", include_str!("../migrations/0011_doubts.sql")),
         (12, "channel times", include_str!("../migrations/0012_channel_times.sql")),
         (13, "merged", include_str!("../migrations/0013_merged.sql")),
+        (14, "range ceilings", include_str!("../migrations/0014_range_ceilings.sql")),
     ];
     steps
         .into_iter()

@@ -31,6 +31,7 @@ async fn a_dead_node_does_not_keep_a_payment_from_counting_and_is_told_of_withou
     let nodes = nodes_of(&stack).await;
     assert_eq!((nodes[0]["serving"].as_bool(), nodes[1]["serving"].as_bool()), (Some(false), Some(true)));
     assert_eq!(nodes[1]["state"], "ready");
+    assert!(nodes.iter().all(|node| node["logs_unproved"].is_null()), "anvil proves its logs: {nodes:?}");
     assert!(nodes[0]["reason"].as_str().is_some_and(|why| why.contains("cannot reach")), "{nodes:?}");
     let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
     for part in ["salt402_node_requests_total", "salt402_node_request_seconds", "salt402_node_budget_units"] {
@@ -103,6 +104,28 @@ async fn where_two_must_agree_a_log_that_one_leaves_out_is_waited_for_and_not_lo
     let answer = stack.infer_with(&body, proof).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     assert_eq!(stack.status().await["chains"][0]["payments"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_nodes_logs_cannot_be_proved_is_told_and_payments_count_all_the_same() {
+    let options = StackOptions {
+        citrate: true,
+        chain: "completeness = \"receipts\"\nconfirmations = 1".into(),
+        ..Default::default()
+    };
+    let stack = Stack::start_with(SALT402, options).await;
+    let body = inference("without proof");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let nodes = nodes_of(&stack).await;
+    assert_eq!(nodes[0]["logs_unproved"], true, "{nodes:?}");
+    let metrics = stack.get(&format!("{}/metrics", stack.verifier)).await.body;
+    assert!(
+        metrics.lines().any(|line| line.starts_with("salt402_node_logs_unproved{") && line.ends_with(" 1")),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

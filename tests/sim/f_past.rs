@@ -9,7 +9,7 @@ use salt402_store::{ClaimResult, NewClaim, Stretch};
 
 use crate::faults::Fate;
 use crate::gate::Ask;
-use crate::stage::{Scene, Stage, own, paid, transaction};
+use crate::stage::{Scene, Script, Stage, own, paid, transaction};
 use crate::world::{CHAIN, Event, Inclusion, SECOND, second, simple_payment, source};
 
 /// The number of the transaction by which a block pays through the second contract.
@@ -259,23 +259,84 @@ fn f22_claims_are_made_on_what_is_read_while_the_rest_of_the_past_is_read() {
     });
 }
 
+/// Refuses more than twelve blocks, and suggests what it just refused.
+fn narrow() -> Script {
+    Box::new(|_, ask| {
+        let Ask::Logs { from, to } = ask else { return None };
+        let blocks = to - from + 1;
+        let refused = NodeError::RangeTooLarge { blocks, limit: Some(blocks) };
+        (blocks > 12).then_some(Fate::Answered(Err(refused)))
+    })
+}
+
+/// How many questions were about more than twelve blocks, of how many.
+fn wide(stage: &Stage<'_>) -> (usize, usize) {
+    let ranges = log_ranges(stage);
+    (ranges.iter().filter(|(from, to)| to - from + 1 > 12).count(), ranges.len())
+}
+
 #[test]
 fn f11_what_a_node_refuses_is_remembered() {
     let mut scene = Scene::new();
     scene.profile.logs_range = 1000;
     scene.grow(scene.genesis(), 0, 400);
     scene.play(async |stage| {
-        // Refuses more than twelve blocks, and suggests what it just refused.
-        stage.script = Box::new(|_, ask| {
-            let Ask::Logs { from, to } = ask else { return None };
-            let blocks = to - from + 1;
-            let refused = NodeError::RangeTooLarge { blocks, limit: Some(blocks) };
-            (blocks > 12).then_some(Fate::Answered(Err(refused)))
-        });
+        stage.script = narrow();
         stage.arrive().await;
         stage.assert_exact().await;
-        let refused = log_ranges(stage).iter().filter(|(from, to)| to - from + 1 > 12).count();
+        let (refused, _) = wide(stage);
         assert!(refused < 8, "{refused} questions were refused: {:?}", log_ranges(stage));
+    });
+}
+
+#[test]
+fn f11_what_a_node_refuses_is_remembered_in_the_next_life_and_not_held_against_another() {
+    let mut scene = Scene::new();
+    scene.profile.logs_range = 1000;
+    let tip = scene.grow(scene.genesis(), 0, 200);
+    scene.play(async |stage| {
+        stage.script = narrow();
+        stage.arrive().await;
+        assert!(wide(stage).0 > 0, "it was never found out");
+    });
+    // Neither by the index, nor for the past of a contract that is added.
+    let tip = scene.grow(tip, 0, 200);
+    scene.sources.push(second(0));
+    scene.play(async |stage| {
+        stage.script = narrow();
+        stage.arrive().await;
+        read_all(stage).await;
+        stage.assert_exact().await;
+        let (refused, asked) = wide(stage);
+        assert!(refused == 0 && asked > 30, "{refused} of {asked} were refused: {:?}", log_ranges(stage));
+    });
+    // The same index before another node, which answers for more.
+    scene.profile.name = "another".to_owned();
+    scene.grow(tip, 0, 200);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        stage.assert_exact().await;
+        let (wide, asked) = wide(stage);
+        assert!(wide * 2 > asked, "{wide} of {asked}: {:?}", log_ranges(stage));
+    });
+}
+
+#[test]
+fn f11_that_a_node_answers_for_more_than_it_did_is_found() {
+    let mut scene = Scene::new();
+    scene.profile.logs_range = 1000;
+    let tip = scene.grow(scene.genesis(), 0, 100);
+    scene.play(async |stage| {
+        stage.script = narrow();
+        stage.arrive().await;
+        assert!(wide(stage).0 > 0, "it was never found out");
+    });
+    scene.grow(tip, 0, 2000);
+    scene.play(async |stage| {
+        stage.arrive().await;
+        let widest = log_ranges(stage).iter().map(|(from, to)| to - from + 1).max();
+        assert!(widest > Some(12), "{widest:?}");
+        stage.assert_exact().await;
     });
 }
 

@@ -246,6 +246,11 @@ impl Node for SimNode {
     fn profile(&self) -> &Profile {
         &self.profile
     }
+
+    /// Nodes of another profile are another's.
+    fn label(&self) -> &str {
+        &self.profile.name
+    }
 }
 
 fn is_right(header: &Header, at: At) -> bool {

@@ -27,6 +27,8 @@ pub struct Shown {
     pub error: Option<NodeError>,
     pub hangs: bool,
     pub pruned: bool,
+    /// Says that it has no way to prove its logs.
+    pub unproved: bool,
 }
 
 pub struct Fake {
@@ -59,6 +61,7 @@ impl Fake {
             error: None,
             hangs: false,
             pruned: false,
+            unproved: false,
         };
         Arc::new(Self { shown: Mutex::new(shown), profile: profile(), asked: AtomicUsize::new(0) })
     }
@@ -159,6 +162,10 @@ impl Node for Fake {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn is_unproved(&self) -> bool {
+        self.shown.lock().unwrap().unproved
     }
 }
 
