@@ -13,7 +13,7 @@ use salt402_tests::{Answer, PAYEE, Stack, StackOptions, TestChannel, TestPayer, 
 use crate::SALT402;
 
 /// What every request of these tests costs.
-const PRICE: u64 = 1016;
+pub(crate) const PRICE: u64 = 1016;
 
 pub(crate) fn taking_vouchers() -> StackOptions {
     StackOptions { chain: "vouchers = true".into(), ..StackOptions::default() }
@@ -47,7 +47,7 @@ pub(crate) async fn served(stack: &Stack, prompt: &str, proof: &str) -> String {
     answer.body
 }
 
-async fn refused(stack: &Stack, prompt: &str, proof: &str) -> (String, String) {
+pub(crate) async fn refused(stack: &Stack, prompt: &str, proof: &str) -> (String, String) {
     let answer = show(stack, prompt, proof).await;
     assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{prompt}: {}", answer.body);
     (answer.code(), answer.json()["detail"].as_str().unwrap().to_owned())

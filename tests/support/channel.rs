@@ -85,6 +85,18 @@ impl TestChannel {
         .into()
     }
 
+    /// The payee's claim of a total by a voucher, and the channel's end.
+    pub fn close_call(&self, voucher: &Voucher, total: u64) -> Bytes {
+        ISaltChannels::closeCall {
+            channel: self.channel.clone(),
+            ceiling: voucher.ceiling.0,
+            total: U256::from(total),
+            voucher: voucher.signature.to_vec().into(),
+        }
+        .abi_encode()
+        .into()
+    }
+
     /// The payer's request to leave.
     pub fn exit_call(&self) -> Bytes {
         ISaltChannels::requestExitCall { channel: self.channel.clone() }.abi_encode().into()
