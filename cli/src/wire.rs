@@ -388,6 +388,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         symbol: profile.native_symbol.clone(),
         decimals: profile.native_decimals,
         block_time,
+        steady_blocks: profile.steady_blocks,
         patience: Duration::from_secs(10).max(5 * poll).max(3 * block_time),
     }
 }

@@ -16,13 +16,14 @@ use crate::vouchers::{PRICE, accounts, caught_up, opened, refused, served, show,
 const FINALITY_DEPTH: u64 = 8;
 
 /// A stack that takes vouchers and sees the chain through one proxy alone.
-async fn behind_a_proxy(gateway: &str) -> (Stack, NodeProxy) {
+async fn behind_a_proxy(gateway: &str, overrides: &str) -> (Stack, NodeProxy) {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
     let proxy = NodeProxy::before(stack.anvil.http()).await;
     stack.configure(&StackOptions {
+        chain: format!("vouchers = true\n[chains.local.overrides]\n{overrides}"),
         nodes: format!("[[chains.local.nodes]]\nrpc = \"{}\"", proxy.http()),
         gateway: gateway.into(),
-        ..taking_vouchers()
+        ..StackOptions::default()
     });
     stack.up().await;
     (stack, proxy)
@@ -55,7 +56,7 @@ async fn until_somebody_waits(stack: &mut Stack) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_with_the_node_cut_off_a_new_voucher_waits_an_old_one_is_answered_and_the_node_ends_the_wait() {
-    let (mut stack, proxy) = behind_a_proxy("wait_ms = 30000").await;
+    let (mut stack, proxy) = behind_a_proxy("wait_ms = 30000", "").await;
     let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
     let first = served(&stack, "one", &channel.proof(PRICE)).await;
 
@@ -95,7 +96,7 @@ async fn spent(stack: &Stack, channel: &TestChannel) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_with_the_newest_blocks_withheld_no_voucher_is_granted_and_the_exit_in_them_is_found() {
-    let (mut stack, proxy) = behind_a_proxy("wait_ms = 0").await;
+    let (mut stack, proxy) = behind_a_proxy("wait_ms = 0", "").await;
     let leaves = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
     let stays = opened(&mut stack, Asset::Native, 4 * PRICE, 2).await;
     let first = served(&stack, "one", &leaves.proof(PRICE)).await;
@@ -129,6 +130,35 @@ async fn f14_with_the_newest_blocks_withheld_no_voucher_is_granted_and_the_exit_
     assert_eq!(refused(&stack, "two", &leaves.proof(2 * PRICE)).await.0, "channel_exiting");
     served(&stack, "three", &stays.proof(2 * PRICE)).await;
     assert_eq!(stack.upstream.asked(), 2);
+}
+
+/// A chain that is said to make blocks steadily, and whose newest block is old: the node answers all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_while_a_node_that_answers_shows_no_young_block_no_voucher_is_granted_where_blocks_come_steadily()
+{
+    let (mut stack, proxy) = behind_a_proxy("wait_ms = 0", "steady_blocks = true").await;
+    let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    let first = served(&stack, "one", &channel.proof(PRICE)).await;
+
+    proxy.answers(|method, mut result| {
+        if method.starts_with("eth_getBlockBy") && result["timestamp"].is_string() {
+            let at = result["timestamp"].as_str().unwrap().trim_start_matches("0x").to_owned();
+            let at = u64::from_str_radix(&at, 16).unwrap() - 300;
+            result["timestamp"] = format!("{at:#x}").into();
+        }
+        result
+    });
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    let detail = not_current(&stack, "two", &channel.proof(2 * PRICE)).await;
+    assert!(detail.contains("newest block") && detail.contains("at most 260 s"), "{detail}");
+    assert_eq!(served(&stack, "one", &channel.proof(PRICE)).await, first, "what was granted is answered");
+    assert_eq!(stack.upstream.asked(), 1);
+
+    proxy.answers(|_, result| result);
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    served(&stack, "two", &channel.proof(2 * PRICE)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,6 +166,9 @@ pub struct ChainPolicy {
     pub decimals: u8,
     /// The time from one block to the next, for advice on when to ask again.
     pub block_time: Duration,
+    /// Whether a block comes about every `block_time`, also when there is nothing to put into it. Then no voucher is granted
+    /// on while the newest one is old.
+    pub steady_blocks: bool,
     /// How long the index may be without word from the head before it is called not ready.
     pub patience: Duration,
 }

@@ -213,6 +213,7 @@ mod tests {
             symbol: "SALT".into(),
             decimals: 18,
             block_time: Duration::from_secs(2),
+            steady_blocks: false,
             patience: Duration::from_secs(10),
         };
         assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());

@@ -41,6 +41,7 @@ fn chain() -> ChainPolicy {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     }
 }

@@ -75,6 +75,7 @@ async fn door(store: &Store) -> Door {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     };
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };

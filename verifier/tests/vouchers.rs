@@ -205,6 +205,27 @@ async fn on_an_index_that_is_old_or_half_read_a_voucher_is_neither_granted_nor_r
     assert_eq!(show(&shop, &next).await, Ok(true));
 }
 
+/// Its exit delay is 900 s; blocks come each second, and the chain's clock may differ by 30 s.
+#[tokio::test]
+async fn where_blocks_come_steadily_a_node_that_shows_one_old_head_for_ever_is_said_to_stand_still() {
+    let mut steady = followed();
+    steady.chain.steady_blocks = true;
+    let mut shop = Shop::open(&steady).await;
+    open(&shop, Some(SIGNER)).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    shop.put(0, shop::now() - 230, &[]).await;
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    shop.put(0, shop::now() - 300, &[]).await;
+    let next = voucher(300, SIGNED_300, 2, 150);
+    shop.store.note_head(CHAIN, 3).await.unwrap();
+    let detail = not_current(&shop, &next, 30_000).await;
+    assert!(detail.contains("shows is 3") && detail.contains("at most 260 s"), "{detail}");
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+    // The same on a chain that mines when there is something to mine.
+    shop.restart(&followed()).await;
+    assert_eq!(show(&shop, &next).await, Ok(true));
+}
+
 /// What is said of a voucher that time may make good, and that it is said when to come back.
 async fn not_current(shop: &Shop, asked: &VerifyRequest, wait: u64) -> String {
     match shop.verifier.verify(asked).await.unwrap() {

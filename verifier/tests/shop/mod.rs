@@ -104,6 +104,7 @@ pub(crate) fn operator() -> Operator {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     };
     Operator { chain, accounts: AccountLimits::default(), keys: key(1).into(), policy: Policy::default() }
