@@ -376,6 +376,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
             .iter()
             .find(|source| chain.vouchers && source.kind == SourceKind::SaltChannels)
             .map(|source| source.contract),
+        least_exit_delay: chain.least_exit_delay,
         confirmations: rules.confirmations,
         depths: rules.depths.clone(),
         final_at: rules.final_at,

@@ -37,6 +37,8 @@ pub struct NewVoucher {
     pub confirmations: u64,
     /// The same while the payer has an open incident over a lost payment; 0 makes no difference, `u64::MAX` is never.
     pub after_loss: u64,
+    /// The least exit delay that the channel must have for a new grant, in seconds; 0 for any.
+    pub least_exit_delay: u64,
     /// By how much the newest block may be older than the index itself, and ahead of the clock, in milliseconds. `None`
     /// where blocks come only when there is something to put into them, so that an old one says nothing.
     pub late_ms: Option<u64>,
@@ -59,6 +61,8 @@ pub enum VoucherResult {
     WrongPayee(Address),
     /// The channel is in another asset.
     WrongAsset(Asset),
+    /// The channel's exit delay, which is so many seconds, is shorter than the operator takes.
+    LeavesTooSoon(u64),
     /// The chain is halted until the operator acts.
     Halted,
     /// The channel was opened before the database was restored from a backup: what was used of it since the backup was

@@ -63,6 +63,7 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         claimant: "shop".into(),
         confirmations: 1,
         after_loss: 0,
+        least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
     }
@@ -399,6 +400,27 @@ async fn f26_an_index_whose_age_the_clock_cannot_tell_is_too_old_for_a_voucher()
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::NotCurrent(unknown)));
     heard(&fixture, 1, 0).await;
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+}
+
+/// The exit delay is 900 s.
+#[tokio::test]
+async fn of_a_channel_whose_payer_can_leave_too_soon_nothing_new_is_taken_and_what_was_granted_is_answered() {
+    let fixture = open(100).await;
+    let asked =
+        |ceiling, request, least| NewVoucher { least_exit_delay: least, ..voucher(ceiling, 10, request) };
+    assert_eq!(show(&fixture, asked(10, 1, 900)).await, Ok(true), "it leaves as late as is asked");
+    let too_soon = Err(VoucherResult::LeavesTooSoon(900));
+    assert_eq!(show(&fixture, asked(20, 2, 901)).await, too_soon);
+    assert_eq!(
+        show(&fixture, asked(10, 1, 172_800)).await,
+        Ok(false),
+        "it was granted before more was asked"
+    );
+    assert_eq!(show(&fixture, asked(10, 2, 172_800)).await, Err(VoucherResult::Used(account(10, 10))));
+    heard(&fixture, 1, 10_000).await;
+    assert_eq!(show(&fixture, asked(20, 2, 901)).await, too_soon, "which no waiting mends");
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true));
 }
 
 /// Puts an empty block upon the chain whose own time is so many seconds ago, or to come.

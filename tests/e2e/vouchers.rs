@@ -197,6 +197,43 @@ async fn where_vouchers_are_not_taken_none_is() {
     assert_eq!(stack.upstream.asked(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payee_that_claims_once_a_day_takes_vouchers_of_channels_that_last_two() {
+    const TWO_DAYS: u32 = 172_800;
+    let mut stack = Stack::start_with(SALT402, taking_vouchers()).await;
+    let hasty = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    let first = served(&stack, "one", &hasty.proof(PRICE)).await;
+    assert_eq!(stack.quote(&inference("asked")).await.channels_exit_delay, None);
+
+    assert!(stack.process.take().unwrap().terminate().success());
+    let options = StackOptions {
+        chain: format!("vouchers = true\nleast_exit_delay_s = {TWO_DAYS}"),
+        ..taking_vouchers()
+    };
+    stack.configure(&options);
+    let check = std::process::Command::new(stack.binary())
+        .args(["config", "check", "--config"])
+        .arg(stack.config())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    let sentence =
+        "vouchers are taken of channels with an exit delay of 172800 s and more: claim more often than that";
+    assert!(said.contains(sentence), "{said}");
+    stack.up().await;
+    assert_eq!(stack.quote(&inference("asked")).await.channels_exit_delay, Some(u64::from(TWO_DAYS)));
+    assert_eq!(served(&stack, "one", &hasty.proof(PRICE)).await, first, "what was granted is answered");
+    let (code, detail) = refused(&stack, "two", &hasty.proof(2 * PRICE)).await;
+    assert_eq!(code, "voucher_not_accepted");
+    assert!(detail.contains("is 900 s") && detail.contains("less than 172800 s"), "{detail}");
+
+    let patient = TestChannel::new(stack.deployment.salt_channels, Asset::Native, 2).leaving_after(TWO_DAYS);
+    stack.payer().fund_channel(&patient, 4 * PRICE, false).await;
+    caught_up(&mut stack).await;
+    served(&stack, "two", &patient.proof(PRICE)).await;
+    assert_eq!(stack.upstream.asked(), 2);
+}
+
 /// What is open over vouchers at risk.
 pub(crate) async fn risks(stack: &Stack) -> Vec<serde_json::Value> {
     let url = format!("{}/v1/incidents?kind=voucher_at_risk&open=true", stack.verifier);

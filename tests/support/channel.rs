@@ -56,6 +56,13 @@ impl TestChannel {
         Self { contract, channel, id }
     }
 
+    /// The same with another exit delay, in seconds.
+    pub fn leaving_after(mut self, exit_delay: u32) -> Self {
+        self.channel.exitDelay = exit_delay;
+        self.id = self.channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, self.contract));
+        self
+    }
+
     /// The session key's voucher.
     pub fn voucher(&self, ceiling: u64) -> Voucher {
         let ceiling = amount(ceiling);

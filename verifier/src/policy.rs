@@ -141,6 +141,8 @@ pub struct ChainPolicy {
     pub other_contracts: Vec<Address>,
     /// The `SaltChannels` whose vouchers are taken; `None` where none is followed.
     pub channels: Option<Address>,
+    /// The least exit delay of a channel whose vouchers are taken, in whole seconds; `None` for any that the contract takes.
+    pub least_exit_delay: Option<Duration>,
     /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
     /// nothing on some chains.
     pub confirmations: u64,

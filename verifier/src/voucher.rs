@@ -103,6 +103,7 @@ impl Verifier {
             claimant: request.claimant.clone(),
             confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
             after_loss: limits.after_loss,
+            least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
             late_ms: chain.steady_blocks.then(|| self.late_ms(chain)),
             now_ms: now,
         })
@@ -156,6 +157,14 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         VoucherResult::WrongAsset(asset) => {
             no(Code::WrongAsset, format!("the channel is in {asset}, not {}", new.asset))
         }
+        VoucherResult::LeavesTooSoon(delay) => no(
+            Code::VoucherNotAccepted,
+            format!(
+                "the channel's exit delay is {delay} s, and of channels with less than {} s no new vouchers are taken: open \
+                 another, or pay on chain",
+                new.least_exit_delay
+            ),
+        ),
         VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         VoucherResult::BeforeRestore => no(
             Code::PaymentBeforeRestore,
@@ -258,6 +267,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongSigner(_)
         | VoucherResult::WrongPayee(_)
         | VoucherResult::WrongAsset(_) => "stranger",
+        VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::NotCurrent(_) => "not_current",

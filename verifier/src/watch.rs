@@ -201,6 +201,7 @@ mod tests {
             contract: Address::repeat_byte(0xc0),
             other_contracts: Vec::new(),
             channels: None,
+            least_exit_delay: None,
             confirmations: 1,
             depths: Vec::new(),
             final_at: 101,

@@ -63,6 +63,7 @@ async fn door(store: &Store) -> Door {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        least_exit_delay: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 9,

@@ -4,6 +4,8 @@
 
 mod shop;
 
+use std::time::Duration;
+
 use alloy_primitives::address;
 use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{
@@ -203,6 +205,30 @@ async fn on_an_index_that_is_old_or_half_read_a_voucher_is_neither_granted_nor_r
     };
     shop.store.apply_past(past).await.unwrap();
     assert_eq!(show(&shop, &next).await, Ok(true));
+}
+
+/// The channel's exit delay is 900 s.
+#[tokio::test]
+async fn an_operator_says_how_late_payers_may_leave_at_the_least_and_the_quote_tells_it() {
+    let mut shop = Shop::open(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, None);
+    let first = voucher(200, SIGNED_200, 1, 150);
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    let mut strict = followed();
+    strict.chain.least_exit_delay = Some(Duration::from_secs(172_800));
+    shop.restart(&strict).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, Some(172_800));
+    match shop.verifier.verify(&voucher(300, SIGNED_300, 2, 150)).await.unwrap() {
+        Verdict::Rejected { code: Code::VoucherNotAccepted, detail } => {
+            assert!(detail.contains("is 900 s") && detail.contains("less than 172800 s"), "{detail}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+    strict.chain.channels = None;
+    shop.restart(&strict).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, None, "no vouchers, no channels");
 }
 
 /// Its exit delay is 900 s; blocks come each second, and the chain's clock may differ by 30 s.

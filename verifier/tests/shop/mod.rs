@@ -92,6 +92,7 @@ pub(crate) fn operator() -> Operator {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        least_exit_delay: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 3,
