@@ -82,8 +82,8 @@ async fn f14_with_the_node_cut_off_a_new_voucher_waits_an_old_one_is_answered_an
     assert!(!waiting.is_finished());
     assert_eq!(spent(&stack, &channel).await, 2 * PRICE);
 
+    // No block came meanwhile: what is heard of the node again ends the wait.
     proxy.answers(|_, result| result);
-    stack.anvil.mine(1).await;
     let answer = waiting.await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
     assert_eq!((stack.upstream.asked(), spent(&stack, &channel).await), (3, 3 * PRICE));

@@ -263,3 +263,23 @@ async fn not_current(shop: &Shop, asked: &VerifyRequest, wait: u64) -> String {
         other => panic!("{other:?}"),
     }
 }
+
+/// No block comes: that the node is heard of again is enough.
+#[tokio::test]
+async fn a_voucher_that_waits_for_an_old_index_is_granted_on_by_the_next_sign_of_life() {
+    let mut patient = followed();
+    patient.policy.max_wait = Duration::from_secs(3600);
+    let shop = Shop::open(&patient).await;
+    open(&shop, Some(SIGNER)).await;
+    shop.store.note_head_at(CHAIN, 1, (shop::now() - 300) * 1000).await.unwrap();
+    let asked = VerifyRequest { wait_ms: u64::MAX, ..voucher(200, SIGNED_200, 1, 150) };
+    let verifier = shop.verifier.clone();
+    let waiter = tokio::spawn(async move { verifier.verify(&asked).await });
+    while shop.verifier.status().await.unwrap().waiting == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!waiter.is_finished() && shop.store.vouchers(CHAIN, CHANNELS).await.unwrap().is_empty());
+    shop.store.note_head(CHAIN, 1).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
+    assert_eq!(granted(answered.unwrap()), Ok(true));
+}
