@@ -30,6 +30,10 @@ pub struct Profile {
     pub native_decimals: u8,
     /// Usual time between blocks, in milliseconds. Nothing is timed by it but patience.
     pub block_time_ms: u64,
+    /// Whether a block comes about every `block_time_ms`, also when there is nothing to put into it. Then a newest block
+    /// that is old says that the node has lost touch with its chain, and no vouchers are granted on by it.
+    #[serde(default)]
+    pub steady_blocks: bool,
     /// The most blocks that one `eth_getLogs` may span. Asking for more is refused here, because nodes of some chains
     /// answer for fewer blocks than they were asked about, and do not say so.
     pub logs_range: u64,
@@ -172,6 +176,7 @@ impl Profile {
             native_symbol,
             native_decimals,
             block_time_ms,
+            steady_blocks,
             logs_range,
             logs_by_hash,
             merges_blocks,
@@ -203,6 +208,7 @@ impl Profile {
         replace(&mut self.native_symbol, native_symbol);
         replace(&mut self.native_decimals, native_decimals);
         replace(&mut self.block_time_ms, block_time_ms);
+        replace(&mut self.steady_blocks, steady_blocks);
         replace(&mut self.logs_range, logs_range);
         replace(&mut self.logs_by_hash, logs_by_hash);
         replace(&mut self.merges_blocks, merges_blocks);
@@ -289,6 +295,7 @@ pub struct ProfileOverrides {
     pub native_symbol: Option<String>,
     pub native_decimals: Option<u8>,
     pub block_time_ms: Option<u64>,
+    pub steady_blocks: Option<bool>,
     pub logs_range: Option<u64>,
     pub logs_by_hash: Option<bool>,
     pub merges_blocks: Option<bool>,

@@ -376,6 +376,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
             .iter()
             .find(|source| chain.vouchers && source.kind == SourceKind::SaltChannels)
             .map(|source| source.contract),
+        least_exit_delay: chain.least_exit_delay,
         confirmations: rules.confirmations,
         depths: rules.depths.clone(),
         final_at: rules.final_at,
@@ -388,6 +389,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         symbol: profile.native_symbol.clone(),
         decimals: profile.native_decimals,
         block_time,
+        steady_blocks: profile.steady_blocks,
         patience: Duration::from_secs(10).max(5 * poll).max(3 * block_time),
     }
 }

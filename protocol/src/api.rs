@@ -45,6 +45,9 @@ pub struct QuoteResponse {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
     pub channels_contract: Option<Address>,
+    /// The least exit delay of a channel whose vouchers are taken, in seconds; left out where any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_exit_delay: Option<u64>,
     /// The network's name, for people.
     pub network: String,
     /// The asset's symbol, for people.

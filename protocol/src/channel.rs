@@ -40,6 +40,9 @@ pub struct ChannelEvent {
     pub change: ChannelChange,
 }
 
+/// The exit delays that `SaltChannels` takes, in seconds: 15 minutes to 30 days.
+pub const EXIT_DELAYS: std::ops::RangeInclusive<u64> = 900..=2_592_000;
+
 /// What a channel is, for as long as it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {

@@ -48,6 +48,9 @@ pub struct PaymentDetails {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::asset::maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Address>))]
     pub channels_contract: Option<Address>,
+    /// The least exit delay of a channel whose vouchers are taken, in seconds; left out where any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_exit_delay: Option<u64>,
     /// What to give the contract as the payment's reference.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub reference: B256,
@@ -101,6 +104,7 @@ impl PaymentDetails {
             recipient: quote.terms.payee,
             payment_contract: quote.terms.contract,
             channels_contract: None,
+            channels_exit_delay: None,
             reference: id.reference(),
             quote_id: id,
             expires_at: quote.expires_at,
@@ -191,9 +195,15 @@ mod tests {
         assert!(header.bytes().all(|b| (b' '..=b'~').contains(&b)), "{header}");
         assert_eq!(PaymentDetails::from_header(&header).unwrap(), details());
         assert!(!header.contains("channelsContract"), "what is not there is left out: {header}");
-        let with_channels = PaymentDetails { channels_contract: Some(Address::repeat_byte(3)), ..details() };
+        assert!(!header.contains("channelsExitDelay"), "what is not there is left out: {header}");
+        let with_channels = PaymentDetails {
+            channels_contract: Some(Address::repeat_byte(3)),
+            channels_exit_delay: Some(172_800),
+            ..details()
+        };
         let header = with_channels.to_header().unwrap();
         assert!(header.contains("\"channelsContract\":\"0x0303"), "{header}");
+        assert!(header.contains("\"channelsExitDelay\":172800"), "{header}");
         assert_eq!(PaymentDetails::from_header(&header).unwrap(), with_channels);
     }
 

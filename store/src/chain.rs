@@ -193,9 +193,17 @@ impl Write for Doubt {
             .bind(self.above.map(bound))
             .execute(transaction.connection())
             .await?;
+        // What was in doubt counts again.
+        if self.above.is_none() {
+            transaction.wake();
+        }
         if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }
     }
 }
+
+/// How long nothing is heard of an index that is no longer at work, in milliseconds: several signs of life, and much less than
+/// any exit delay's part that an index may be old.
+const SILENCE_MS: u64 = 10_000;
 
 struct NoteHead {
     chain: ChainId,
@@ -211,6 +219,15 @@ impl Write for NoteHead {
     }
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        let known = sqlx::query("SELECT noted_at_ms, head_number FROM chains WHERE chain_id = $1")
+            .bind(chain_id(self.chain))
+            .fetch_optional(transaction.connection())
+            .await?;
+        if let Some(row) = known
+            && self.ends_silence(&row)?
+        {
+            transaction.wake();
+        }
         // The time is what makes every note a change: SQLite does not write a page whose content stays the same.
         let done = sqlx::query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")
             .bind(chain_id(self.chain))
@@ -219,6 +236,17 @@ impl Write for NoteHead {
             .execute(transaction.connection())
             .await?;
         if done.rows_affected() == 0 { Err(StoreError::UnknownChain { chain: self.chain }) } else { Ok(()) }
+    }
+}
+
+impl NoteHead {
+    /// Whether the index may be current by this again, though no block is new: then those are woken who wait for that. An
+    /// ordinary sign of life changes nothing for anybody.
+    fn ends_silence(&self, row: &SqliteRow) -> Result<bool, StoreError> {
+        let Some(noted) = row.maybe_number("noted_at_ms")? else { return Ok(true) };
+        // An index that was behind a higher head may stand at this one.
+        let lower = row.maybe_number("head_number")?.is_none_or(|head| head > self.head);
+        Ok(lower || noted.abs_diff(self.at_ms) > SILENCE_MS)
     }
 }
 

@@ -127,7 +127,8 @@ impl Store {
         }
     }
 
-    /// A number that changes after every commit that changed a chain in this process. The channel ends with the store.
+    /// A number that changes after every commit of this process that changed a chain, or by which an index is current again
+    /// or out of doubt. The channel ends with the store.
     pub fn progress(&self) -> watch::Receiver<u64> {
         self.0.progress.clone()
     }

@@ -14,6 +14,8 @@ pub(crate) struct WriteTransaction<'c> {
     inner: Transaction<'c, Sqlite>,
     /// Claims made in this transaction: added to the chains' totals once, at its end, and not once a claim.
     claims: BTreeMap<ChainId, i64>,
+    /// Whether what was waited for may be there once this is committed.
+    wakes: bool,
 }
 
 impl<'c> WriteTransaction<'c> {
@@ -21,7 +23,7 @@ impl<'c> WriteTransaction<'c> {
     /// waiting when another process wrote since it began to read.
     pub(crate) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
         let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Self { inner, claims: BTreeMap::new() })
+        Ok(Self { inner, claims: BTreeMap::new(), wakes: false })
     }
 
     /// What statements are run on.
@@ -32,6 +34,16 @@ impl<'c> WriteTransaction<'c> {
     /// Notes a new claim for the chain's total.
     pub(crate) fn count_claim(&mut self, chain: ChainId) {
         *self.claims.entry(chain).or_default() += 1;
+    }
+
+    /// Says that whoever waits for the index is to look at it again, once this is committed.
+    pub(crate) fn wake(&mut self) {
+        self.wakes = true;
+    }
+
+    /// Whether [`WriteTransaction::wake`] was called.
+    pub(crate) fn wakes(&self) -> bool {
+        self.wakes
     }
 
     /// Commits. After a failure the state of the connection is not known: it must be closed, which undoes everything.

@@ -1,6 +1,7 @@
 //! Vouchers of channels: checked, accounted for and granted on in one transaction.
 
 mod cover;
+mod current;
 mod grant;
 
 use salt402_protocol::{
@@ -36,6 +37,11 @@ pub struct NewVoucher {
     pub confirmations: u64,
     /// The same while the payer has an open incident over a lost payment; 0 makes no difference, `u64::MAX` is never.
     pub after_loss: u64,
+    /// The least exit delay that the channel must have for a new grant, in seconds; 0 for any.
+    pub least_exit_delay: u64,
+    /// By how much the newest block may be older than the index itself, and ahead of the clock, in milliseconds. `None`
+    /// where blocks come only when there is something to put into them, so that an old one says nothing.
+    pub late_ms: Option<u64>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
 }
@@ -55,6 +61,8 @@ pub enum VoucherResult {
     WrongPayee(Address),
     /// The channel is in another asset.
     WrongAsset(Asset),
+    /// The channel's exit delay, which is so many seconds, is shorter than the operator takes.
+    LeavesTooSoon(u64),
     /// The chain is halted until the operator acts.
     Halted,
     /// The channel was opened before the database was restored from a backup: what was used of it since the backup was
@@ -87,6 +95,14 @@ pub enum NotCurrent {
     /// The index was last known to stand at its node's head too long ago, or that is not known.
     Old {
         /// How long ago, in milliseconds; `None` where it was never, or the clock was set back since.
+        age_ms: Option<u64>,
+        /// The most that is taken of this channel, in milliseconds.
+        most_ms: u64,
+    },
+    /// The node is heard of, and shows no block that is young enough: it may have lost touch with its chain.
+    StandsStill {
+        /// How old the newest block of the index is by its own time, in milliseconds; `None` where that is not known, or is
+        /// ahead of the clock.
         age_ms: Option<u64>,
         /// The most that is taken of this channel, in milliseconds.
         most_ms: u64,

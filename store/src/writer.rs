@@ -123,8 +123,11 @@ impl Writer {
         metrics::histogram!("salt402_store_commit_seconds").record(begun.elapsed().as_secs_f64());
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
-        result?;
+        let wakes = result?;
         self.commits.send_modify(|count| *count += 1);
+        if wakes {
+            self.progress.send_modify(|count| *count += 1);
+        }
         Ok(())
     }
 
@@ -145,14 +148,14 @@ enum Undone {
     During,
 }
 
-/// One transaction; and whether the connection is in a known state after it.
+/// One transaction: whether it wakes whoever waits for the index; and whether the connection is in a known state after it.
 async fn transact(
     connection: &mut SqliteConnection,
     recent: &Arc<Recent>,
     claims: &mut [PendingClaim],
     jobs: &mut [Box<dyn Job>],
     sums: &mut Sums,
-) -> (Result<(), Undone>, bool) {
+) -> (Result<bool, Undone>, bool) {
     let mut transaction = match WriteTransaction::begin(connection).await {
         Ok(transaction) => transaction,
         Err(error) => {
@@ -184,6 +187,7 @@ async fn transact(
     if !all_well {
         return (Err(Undone::During), transaction.rollback().await.is_ok());
     }
+    let wakes = transaction.wakes();
     if let Err(error) = transaction.commit().await {
         fail(claims, jobs, &error);
         return (Err(Undone::During), false);
@@ -192,7 +196,7 @@ async fn transact(
         let seen = publication.seen();
         publication.publish(seen, data_version(connection).await, changes(claims, jobs));
     }
-    (Ok(()), true)
+    (Ok(wakes), true)
 }
 
 /// What a group changed of what look-ups find. A claimed payment is seldom asked for again, so that it is forgotten

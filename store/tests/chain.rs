@@ -420,3 +420,38 @@ async fn one_name_in_two_transactions_is_stored_in_both() {
         assert_eq!((rows.len(), rows[0].placed.payment.id), (1, id(1)));
     }
 }
+
+/// Whoever waits for the index looks at it again when it is current again, or out of doubt; and not at each sign of life.
+#[tokio::test]
+async fn a_sign_of_life_wakes_those_who_wait_when_it_ends_a_silence_or_a_doubt_and_only_then() {
+    let fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[]);
+    fixture.apply(None, &[one]).await.unwrap();
+    let store = &fixture.store;
+    let mut progress = store.progress();
+    let now = store.chain_state(CHAIN).await.unwrap().unwrap().noted_at_ms.unwrap();
+    let mut woken = async |head, at| {
+        progress.borrow_and_update();
+        store.note_head_at(CHAIN, head, at).await.unwrap();
+        progress.has_changed().unwrap()
+    };
+    for (head, at, wakes) in [
+        (1, now + 2_000, false),
+        (1, now + 4_000, false),
+        (1, now + 300_000, true),
+        (1, now + 302_000, false),
+        (9, now + 304_000, false),
+        (1, now + 306_000, true),
+        (1, now + 308_000, false),
+        // The clock was set back.
+        (1, now, true),
+    ] {
+        assert_eq!(woken(head, at).await, wakes, "head {head} at {at}");
+    }
+    let mut progress = store.progress();
+    progress.borrow_and_update();
+    store.doubt(CHAIN, Some(0)).await.unwrap();
+    assert!(!progress.has_changed().unwrap(), "what is in doubt grants nothing");
+    store.doubt(CHAIN, None).await.unwrap();
+    assert!(progress.has_changed().unwrap());
+}

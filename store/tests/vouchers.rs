@@ -63,6 +63,8 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         claimant: "shop".into(),
         confirmations: 1,
         after_loss: 0,
+        least_exit_delay: 0,
+        late_ms: None,
         now_ms: 5,
     }
 }
@@ -398,6 +400,80 @@ async fn f26_an_index_whose_age_the_clock_cannot_tell_is_too_old_for_a_voucher()
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::NotCurrent(unknown)));
     heard(&fixture, 1, 0).await;
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Ok(true));
+}
+
+/// The exit delay is 900 s.
+#[tokio::test]
+async fn of_a_channel_whose_payer_can_leave_too_soon_nothing_new_is_taken_and_what_was_granted_is_answered() {
+    let fixture = open(100).await;
+    let asked =
+        |ceiling, request, least| NewVoucher { least_exit_delay: least, ..voucher(ceiling, 10, request) };
+    assert_eq!(show(&fixture, asked(10, 1, 900)).await, Ok(true), "it leaves as late as is asked");
+    let too_soon = Err(VoucherResult::LeavesTooSoon(900));
+    assert_eq!(show(&fixture, asked(20, 2, 901)).await, too_soon);
+    assert_eq!(
+        show(&fixture, asked(10, 1, 172_800)).await,
+        Ok(false),
+        "it was granted before more was asked"
+    );
+    assert_eq!(show(&fixture, asked(10, 2, 172_800)).await, Err(VoucherResult::Used(account(10, 10))));
+    heard(&fixture, 1, 10_000).await;
+    assert_eq!(show(&fixture, asked(20, 2, 901)).await, too_soon, "which no waiting mends");
+    heard(&fixture, 1, 0).await;
+    assert_eq!(show(&fixture, voucher(20, 10, 2)).await, Ok(true));
+}
+
+/// Puts an empty block upon the chain whose own time is so many seconds ago, or to come.
+async fn mined(fixture: &Fixture, seconds_ago: i64) {
+    let at = fixture.cursor().await.unwrap().number;
+    let parent = fixture.store.canonical_block(CHAIN, at).await.unwrap().unwrap();
+    let mut next = child(parent, 1, &[]);
+    next.block.timestamp = (now_ms() / 1000).checked_add_signed(-seconds_ago).unwrap();
+    let batch = fixture.batch(None, std::slice::from_ref(&next)).await;
+    fixture.store.apply(batch).await.unwrap();
+}
+
+/// The exit delay is 900 s, and a block may be 40 s late. Whoever asked to leave did so after the newest block.
+#[tokio::test]
+async fn f14_while_the_node_shows_one_old_head_and_answers_nothing_new_is_granted_where_blocks_come_steadily()
+{
+    let mut fixture = open(100).await;
+    let steady = |ceiling, request| NewVoucher { late_ms: Some(40_000), ..voucher(ceiling, 10, request) };
+    mined(&fixture, 240).await;
+    assert_eq!(show(&fixture, steady(10, 1)).await, Ok(true), "a quarter of the delay and 40 s are not over");
+    mined(&fixture, 266).await;
+    fixture.reopen().await;
+    for _ in 0..2 {
+        let said = show(&fixture, steady(20, 2)).await;
+        let Err(VoucherResult::NotCurrent(NotCurrent::StandsStill { age_ms: Some(age), most_ms })) = said
+        else {
+            panic!("{said:?}")
+        };
+        assert!((265_000..400_000).contains(&age) && most_ms == 265_000, "{age} of {most_ms}");
+        // The head is the same, and is told again and again.
+        heard(&fixture, fixture.cursor().await.unwrap().number, 0).await;
+    }
+    assert_eq!(show(&fixture, steady(10, 1)).await, Ok(false), "what was granted is answered");
+    assert_eq!(
+        show(&fixture, voucher(20, 10, 2)).await,
+        Ok(true),
+        "where blocks are mined on demand, none is due"
+    );
+    mined(&fixture, 3).await;
+    assert_eq!(show(&fixture, steady(30, 3)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn f26_a_newest_block_whose_age_the_clock_cannot_tell_is_too_old_for_a_voucher() {
+    let fixture = open(100).await;
+    let steady = |ceiling, request| NewVoucher { late_ms: Some(40_000), ..voucher(ceiling, 10, request) };
+    mined(&fixture, -30).await;
+    assert_eq!(show(&fixture, steady(10, 1)).await, Ok(true), "the chain's clock may differ by so much");
+    mined(&fixture, -3600).await;
+    let unknown = NotCurrent::StandsStill { age_ms: None, most_ms: 265_000 };
+    assert_eq!(show(&fixture, steady(20, 2)).await, Err(VoucherResult::NotCurrent(unknown)));
+    mined(&fixture, 0).await;
+    assert_eq!(show(&fixture, steady(20, 2)).await, Ok(true));
 }
 
 #[tokio::test]

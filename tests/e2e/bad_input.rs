@@ -408,6 +408,18 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
             format!("{chain}[chains.local.policy]\nexposure = [{{ most = \"1\" }}, {{ most = \"2\" }}]\n"),
             "chains.local.policy.exposure[1]: native is limited twice",
         ),
+        (
+            format!("{chain}least_exit_delay_s = 172800\n"),
+            "chains.local.least_exit_delay_s: no vouchers are taken",
+        ),
+        (
+            format!("{chain}vouchers = true\nleast_exit_delay_s = 899\n"),
+            "chains.local.least_exit_delay_s: expected 900 to 2592000",
+        ),
+        (
+            format!("{chain}vouchers = true\nleast_exit_delay_s = 2592001\n"),
+            "chains.local.least_exit_delay_s: expected 900 to 2592000",
+        ),
         (format!("{chain}[chains.local.policy]\nassets = []\n"), "chains.local.policy.assets: an empty list"),
         (
             format!("{chain}[chains.local.policy]\npayees = [\"0x22\"]\n"),

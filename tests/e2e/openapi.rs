@@ -94,7 +94,11 @@ fn specification() -> Validator {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documents_are_openapi_and_the_answers_are_what_they_say() {
     let sections = "[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"5\"\n".to_owned();
-    let options = StackOptions { sections, chain: "vouchers = true".into(), ..Default::default() };
+    let options = StackOptions {
+        sections,
+        chain: "vouchers = true\nleast_exit_delay_s = 900".into(),
+        ..Default::default()
+    };
     let mut stack = Stack::start_with(SALT402, options).await;
     let verifier = Document::of(&stack, &stack.verifier).await;
     let gateway = Document::of(&stack, &stack.gateway).await;

@@ -13,7 +13,7 @@ use salt402_tests::{Answer, PAYEE, Stack, StackOptions, TestChannel, TestPayer, 
 use crate::SALT402;
 
 /// What every request of these tests costs.
-const PRICE: u64 = 1016;
+pub(crate) const PRICE: u64 = 1016;
 
 pub(crate) fn taking_vouchers() -> StackOptions {
     StackOptions { chain: "vouchers = true".into(), ..StackOptions::default() }
@@ -47,7 +47,7 @@ pub(crate) async fn served(stack: &Stack, prompt: &str, proof: &str) -> String {
     answer.body
 }
 
-async fn refused(stack: &Stack, prompt: &str, proof: &str) -> (String, String) {
+pub(crate) async fn refused(stack: &Stack, prompt: &str, proof: &str) -> (String, String) {
     let answer = show(stack, prompt, proof).await;
     assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{prompt}: {}", answer.body);
     (answer.code(), answer.json()["detail"].as_str().unwrap().to_owned())
@@ -195,6 +195,43 @@ async fn where_vouchers_are_not_taken_none_is() {
     let untold = stack.get(&url).await;
     assert_eq!((untold.status, untold.code().as_str()), (StatusCode::NOT_FOUND, "not_found"));
     assert_eq!(stack.upstream.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payee_that_claims_once_a_day_takes_vouchers_of_channels_that_last_two() {
+    const TWO_DAYS: u32 = 172_800;
+    let mut stack = Stack::start_with(SALT402, taking_vouchers()).await;
+    let hasty = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    let first = served(&stack, "one", &hasty.proof(PRICE)).await;
+    assert_eq!(stack.quote(&inference("asked")).await.channels_exit_delay, None);
+
+    assert!(stack.process.take().unwrap().terminate().success());
+    let options = StackOptions {
+        chain: format!("vouchers = true\nleast_exit_delay_s = {TWO_DAYS}"),
+        ..taking_vouchers()
+    };
+    stack.configure(&options);
+    let check = std::process::Command::new(stack.binary())
+        .args(["config", "check", "--config"])
+        .arg(stack.config())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    let sentence =
+        "vouchers are taken of channels with an exit delay of 172800 s and more: claim more often than that";
+    assert!(said.contains(sentence), "{said}");
+    stack.up().await;
+    assert_eq!(stack.quote(&inference("asked")).await.channels_exit_delay, Some(u64::from(TWO_DAYS)));
+    assert_eq!(served(&stack, "one", &hasty.proof(PRICE)).await, first, "what was granted is answered");
+    let (code, detail) = refused(&stack, "two", &hasty.proof(2 * PRICE)).await;
+    assert_eq!(code, "voucher_not_accepted");
+    assert!(detail.contains("is 900 s") && detail.contains("less than 172800 s"), "{detail}");
+
+    let patient = TestChannel::new(stack.deployment.salt_channels, Asset::Native, 2).leaving_after(TWO_DAYS);
+    stack.payer().fund_channel(&patient, 4 * PRICE, false).await;
+    caught_up(&mut stack).await;
+    served(&stack, "two", &patient.proof(PRICE)).await;
+    assert_eq!(stack.upstream.asked(), 2);
 }
 
 /// What is open over vouchers at risk.

@@ -1,8 +1,9 @@
 //! Vouchers: the server's check and the contract accept the same texts, and refuse the same.
 
 use alloy_primitives::{Address, Bytes, U256, hex};
-use alloy_sol_types::SolStruct as _;
+use alloy_sol_types::{SolCall as _, SolStruct as _};
 use proptest::prelude::*;
+use salt402_protocol::channel::EXIT_DELAYS;
 use salt402_protocol::voucher::salt_channels_domain;
 use salt402_protocol::{Amount, B256, ChainId, Proof, Voucher};
 
@@ -148,4 +149,18 @@ proptest! {
             prop_assert!(!paid);
         }
     }
+}
+
+#[test]
+fn the_exit_delays_that_an_operator_may_ask_for_are_those_that_the_contract_takes() {
+    let mut machine = Machine::new();
+    let contract = machine.deploy("SaltChannels");
+    macro_rules! ask {
+        ($call:ident) => {{
+            let done = machine.send(Address::ZERO, contract, U256::ZERO, &ISaltChannels::$call {}).unwrap();
+            ISaltChannels::$call::abi_decode_returns(&done.output).unwrap()
+        }};
+    }
+    assert_eq!(ask!(MIN_EXIT_DELAYCall), U256::from(*EXIT_DELAYS.start()));
+    assert_eq!(ask!(MAX_EXIT_DELAYCall), U256::from(*EXIT_DELAYS.end()));
 }

@@ -56,6 +56,13 @@ impl TestChannel {
         Self { contract, channel, id }
     }
 
+    /// The same with another exit delay, in seconds.
+    pub fn leaving_after(mut self, exit_delay: u32) -> Self {
+        self.channel.exitDelay = exit_delay;
+        self.id = self.channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, self.contract));
+        self
+    }
+
     /// The session key's voucher.
     pub fn voucher(&self, ceiling: u64) -> Voucher {
         let ceiling = amount(ceiling);
@@ -76,6 +83,18 @@ impl TestChannel {
     /// The payee's claim of a total by a voucher.
     pub fn claim_call(&self, voucher: &Voucher, total: u64) -> Bytes {
         ISaltChannels::claimCall {
+            channel: self.channel.clone(),
+            ceiling: voucher.ceiling.0,
+            total: U256::from(total),
+            voucher: voucher.signature.to_vec().into(),
+        }
+        .abi_encode()
+        .into()
+    }
+
+    /// The payee's claim of a total by a voucher, and the channel's end.
+    pub fn close_call(&self, voucher: &Voucher, total: u64) -> Bytes {
+        ISaltChannels::closeCall {
             channel: self.channel.clone(),
             ceiling: voucher.ceiling.0,
             total: U256::from(total),

@@ -141,6 +141,8 @@ pub struct ChainPolicy {
     pub other_contracts: Vec<Address>,
     /// The `SaltChannels` whose vouchers are taken; `None` where none is followed.
     pub channels: Option<Address>,
+    /// The least exit delay of a channel whose vouchers are taken, in whole seconds; `None` for any that the contract takes.
+    pub least_exit_delay: Option<Duration>,
     /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
     /// nothing on some chains.
     pub confirmations: u64,
@@ -166,6 +168,9 @@ pub struct ChainPolicy {
     pub decimals: u8,
     /// The time from one block to the next, for advice on when to ask again.
     pub block_time: Duration,
+    /// Whether a block comes about every `block_time`, also when there is nothing to put into it. Then no voucher is granted
+    /// on while the newest one is old.
+    pub steady_blocks: bool,
     /// How long the index may be without word from the head before it is called not ready.
     pub patience: Duration,
 }

@@ -146,6 +146,7 @@ impl Verifier {
             quote_id: id,
             payment_contract: chain.contract,
             channels_contract: chain.channels,
+            channels_exit_delay: chain.channels.and(chain.least_exit_delay).map(|delay| delay.as_secs()),
             network: chain.network.clone(),
             symbol,
             decimals,

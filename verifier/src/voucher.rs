@@ -12,6 +12,9 @@ use crate::verifier::now_ms;
 use crate::verifier::refusals::{chain_halted, internal};
 use crate::{ChainPolicy, Verifier};
 
+/// Blocks of a steady chain that may be skipped before it is called still.
+const SKIPPED_BLOCKS: u32 = 5;
+
 impl Verifier {
     /// One look at a voucher, and the grant if it is to be.
     pub(crate) async fn attempt_voucher(
@@ -100,8 +103,17 @@ impl Verifier {
             claimant: request.claimant.clone(),
             confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
             after_loss: limits.after_loss,
+            least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
+            late_ms: chain.steady_blocks.then(|| self.late_ms(chain)),
             now_ms: now,
         })
+    }
+
+    /// How late the newest block may be on a chain whose blocks come steadily: its clock may differ from ours, and a few
+    /// blocks may be skipped.
+    fn late_ms(&self, chain: &ChainPolicy) -> u64 {
+        let late = self.policy().clock_skew.saturating_add(chain.block_time.saturating_mul(SKIPPED_BLOCKS));
+        u64::try_from(late.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The quote's price while it lives, else that of the moment.
@@ -145,6 +157,14 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         VoucherResult::WrongAsset(asset) => {
             no(Code::WrongAsset, format!("the channel is in {asset}, not {}", new.asset))
         }
+        VoucherResult::LeavesTooSoon(delay) => no(
+            Code::VoucherNotAccepted,
+            format!(
+                "the channel's exit delay is {delay} s, and of channels with less than {} s no new vouchers are taken: open \
+                 another, or pay on chain",
+                new.least_exit_delay
+            ),
+        ),
         VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         VoucherResult::BeforeRestore => no(
             Code::PaymentBeforeRestore,
@@ -202,6 +222,23 @@ fn not_current(why: NotCurrent, new: &NewVoucher, chain: &ChainPolicy) -> Verdic
         NotCurrent::Old { age_ms: None, .. } => {
             (u64::MAX, format!("it is not known when the node of {} was last heard of", chain.chain))
         }
+        NotCurrent::StandsStill { age_ms: Some(age_ms), most_ms } => (
+            u64::MAX,
+            format!(
+                "the newest block that the node of {} shows is {} s old, and of this channel at most {} s are waited before \
+                 nothing new is granted",
+                chain.chain,
+                age_ms / 1000,
+                most_ms / 1000
+            ),
+        ),
+        NotCurrent::StandsStill { age_ms: None, .. } => (
+            u64::MAX,
+            format!(
+                "the newest block of {} is ahead of the server's clock, or its time is not known",
+                chain.chain
+            ),
+        ),
         NotCurrent::Behind(blocks) => (1, format!("the index of {} is {blocks} blocks behind", chain.chain)),
         NotCurrent::Unread(Stretch { from, to }) => (
             u64::MAX,
@@ -230,6 +267,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongSigner(_)
         | VoucherResult::WrongPayee(_)
         | VoucherResult::WrongAsset(_) => "stranger",
+        VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::NotCurrent(_) => "not_current",

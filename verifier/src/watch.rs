@@ -201,6 +201,7 @@ mod tests {
             contract: Address::repeat_byte(0xc0),
             other_contracts: Vec::new(),
             channels: None,
+            least_exit_delay: None,
             confirmations: 1,
             depths: Vec::new(),
             final_at: 101,
@@ -213,6 +214,7 @@ mod tests {
             symbol: "SALT".into(),
             decimals: 18,
             block_time: Duration::from_secs(2),
+            steady_blocks: false,
             patience: Duration::from_secs(10),
         };
         assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());

@@ -29,6 +29,7 @@ fn chain() -> ChainPolicy {
         contract: Address::repeat_byte(0xc0),
         other_contracts: Vec::new(),
         channels: None,
+        least_exit_delay: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 101,
@@ -41,6 +42,7 @@ fn chain() -> ChainPolicy {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     }
 }

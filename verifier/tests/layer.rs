@@ -63,6 +63,7 @@ async fn door(store: &Store) -> Door {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        least_exit_delay: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 9,
@@ -75,6 +76,7 @@ async fn door(store: &Store) -> Door {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     };
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };

@@ -4,6 +4,8 @@
 
 mod shop;
 
+use std::time::Duration;
+
 use alloy_primitives::address;
 use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{
@@ -205,6 +207,51 @@ async fn on_an_index_that_is_old_or_half_read_a_voucher_is_neither_granted_nor_r
     assert_eq!(show(&shop, &next).await, Ok(true));
 }
 
+/// The channel's exit delay is 900 s.
+#[tokio::test]
+async fn an_operator_says_how_late_payers_may_leave_at_the_least_and_the_quote_tells_it() {
+    let mut shop = Shop::open(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, None);
+    let first = voucher(200, SIGNED_200, 1, 150);
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    let mut strict = followed();
+    strict.chain.least_exit_delay = Some(Duration::from_secs(172_800));
+    shop.restart(&strict).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, Some(172_800));
+    match shop.verifier.verify(&voucher(300, SIGNED_300, 2, 150)).await.unwrap() {
+        Verdict::Rejected { code: Code::VoucherNotAccepted, detail } => {
+            assert!(detail.contains("is 900 s") && detail.contains("less than 172800 s"), "{detail}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+    strict.chain.channels = None;
+    shop.restart(&strict).await;
+    assert_eq!(shop.quote(1, 150, false).channels_exit_delay, None, "no vouchers, no channels");
+}
+
+/// Its exit delay is 900 s; blocks come each second, and the chain's clock may differ by 30 s.
+#[tokio::test]
+async fn where_blocks_come_steadily_a_node_that_shows_one_old_head_for_ever_is_said_to_stand_still() {
+    let mut steady = followed();
+    steady.chain.steady_blocks = true;
+    let mut shop = Shop::open(&steady).await;
+    open(&shop, Some(SIGNER)).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    shop.put(0, shop::now() - 230, &[]).await;
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    shop.put(0, shop::now() - 300, &[]).await;
+    let next = voucher(300, SIGNED_300, 2, 150);
+    shop.store.note_head(CHAIN, 3).await.unwrap();
+    let detail = not_current(&shop, &next, 30_000).await;
+    assert!(detail.contains("shows is 3") && detail.contains("at most 260 s"), "{detail}");
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+    // The same on a chain that mines when there is something to mine.
+    shop.restart(&followed()).await;
+    assert_eq!(show(&shop, &next).await, Ok(true));
+}
+
 /// What is said of a voucher that time may make good, and that it is said when to come back.
 async fn not_current(shop: &Shop, asked: &VerifyRequest, wait: u64) -> String {
     match shop.verifier.verify(asked).await.unwrap() {
@@ -215,4 +262,24 @@ async fn not_current(shop: &Shop, asked: &VerifyRequest, wait: u64) -> String {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// No block comes: that the node is heard of again is enough.
+#[tokio::test]
+async fn a_voucher_that_waits_for_an_old_index_is_granted_on_by_the_next_sign_of_life() {
+    let mut patient = followed();
+    patient.policy.max_wait = Duration::from_secs(3600);
+    let shop = Shop::open(&patient).await;
+    open(&shop, Some(SIGNER)).await;
+    shop.store.note_head_at(CHAIN, 1, (shop::now() - 300) * 1000).await.unwrap();
+    let asked = VerifyRequest { wait_ms: u64::MAX, ..voucher(200, SIGNED_200, 1, 150) };
+    let verifier = shop.verifier.clone();
+    let waiter = tokio::spawn(async move { verifier.verify(&asked).await });
+    while shop.verifier.status().await.unwrap().waiting == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!waiter.is_finished() && shop.store.vouchers(CHAIN, CHANNELS).await.unwrap().is_empty());
+    shop.store.note_head(CHAIN, 1).await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
+    assert_eq!(granted(answered.unwrap()), Ok(true));
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use salt402_protocol::{Amount, Asset};
+use salt402_protocol::channel::EXIT_DELAYS;
+use salt402_protocol::{Amount, Asset, SourceKind};
 use salt402_verifier::{AfterLoss, Rate};
 
 use crate::config::{ConfigError, LimitsConfig, ResolvedChain};
@@ -66,11 +67,33 @@ pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
             "a payer whose granted payment left the chain is treated as any other".to_owned()
         }
     });
+    lines.extend(vouchers(chain));
     if policy.final_at > profile.reorg_window {
         let window = profile.reorg_window;
         lines.push(format!("headers are kept for {window} blocks, fewer than make a block final"));
     }
     lines
+}
+
+/// Of which channels vouchers are taken, and how often to claim from them.
+fn vouchers(chain: &ResolvedChain) -> Vec<String> {
+    let profile = &chain.profile;
+    if !chain.vouchers || !chain.sources.iter().any(|source| source.kind == SourceKind::SaltChannels) {
+        return vec!["no vouchers are taken".to_owned()];
+    }
+    let delay = match chain.least_exit_delay {
+        None => format!("any exit delay, {} s at least", EXIT_DELAYS.start()),
+        Some(delay) => format!("an exit delay of {} s and more", delay.as_secs()),
+    };
+    let still = if profile.steady_blocks {
+        format!(
+            "blocks come about every {} ms, so while the newest one is old no new voucher is taken",
+            profile.block_time_ms
+        )
+    } else {
+        "blocks are mined on demand, so vouchers are taken however old the newest one is".to_owned()
+    };
+    vec![format!("vouchers are taken of channels with {delay}: claim more often than that"), still]
 }
 
 /// How deep a payment of each amount must be.

@@ -1,10 +1,12 @@
 //! `[chains.NAME]`: a chain to follow.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use salt402_chain::{Completeness, Endpoint, Profile, ProfileOverrides};
 use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
+use salt402_protocol::channel::EXIT_DELAYS;
 use salt402_protocol::{Asset, Source, SourceKind};
 use serde::Deserialize;
 use url::Url;
@@ -64,6 +66,9 @@ pub(crate) struct ChainConfig {
     /// Whether vouchers of the channels are taken. Off by default: whoever takes them must claim before a payer leaves.
     #[serde(default)]
     vouchers: bool,
+    /// The least exit delay of channels whose vouchers are taken, in seconds; left out, any that the contract takes.
+    #[serde(default)]
+    least_exit_delay_s: Option<u64>,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
@@ -83,6 +88,8 @@ pub(crate) struct ResolvedChain {
     pub(crate) sources: Vec<Source>,
     /// Whether vouchers are taken.
     pub(crate) vouchers: bool,
+    /// The least exit delay of their channels.
+    pub(crate) least_exit_delay: Option<Duration>,
     pub(crate) policy: ResolvedPolicy,
 }
 
@@ -130,7 +137,27 @@ impl ChainConfig {
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
         let sources = self.sources(name, (contract, start_block), &defaults)?;
-        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers: self.vouchers, policy })
+        let least_exit_delay = self.least_exit_delay(name)?;
+        let vouchers = self.vouchers;
+        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers, least_exit_delay, policy })
+    }
+
+    fn least_exit_delay(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        let what = match self.least_exit_delay_s {
+            None => return Ok(None),
+            Some(_) if !self.vouchers => {
+                format!(
+                    "no vouchers are taken, so it says nothing: set vouchers = true in chains.{name}, or leave it out"
+                )
+            }
+            Some(delay) if EXIT_DELAYS.contains(&delay) => return Ok(Some(Duration::from_secs(delay))),
+            Some(delay) => format!(
+                "expected {} to {}, which are the exit delays that SaltChannels takes, found {delay}",
+                EXIT_DELAYS.start(),
+                EXIT_DELAYS.end()
+            ),
+        };
+        Err(ConfigError::value(format!("chains.{name}.least_exit_delay_s"), what))
     }
 
     /// The node of `rpc` and `ws`, or the profile's.

@@ -1,25 +1,13 @@
-//! Whether a channel's money is there to be claimed: what the chain is known to say of it, and whether that is known well
-//! enough.
+//! Whether a channel's money is there to be claimed, as far as the chain is known.
 
 use salt402_protocol::{Amount, ChannelState};
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
-use super::{NewVoucher, NotCurrent, Opening, VoucherResult};
+use super::{NewVoucher, Opening, VoucherResult};
+use crate::StoreError;
 use crate::channel_rows::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::columns::{Columns as _, bound, chain_id};
 use crate::payment::Stand;
-use crate::{StoreError, Stretch, clock};
-
-/// The part of a channel's exit delay that the index may be old, as its divisor. An exit that is not indexed yet was asked
-/// for since, so three quarters of the delay are left to see it and to claim.
-const AGE_OF_DELAY: u64 = 4;
-/// Blocks that the index may be behind its node's head: what a follower at the head leaves between two steps. Whoever is
-/// further behind is catching up, and reads in a moment what it lacks.
-const TOLERATED_LAG: u64 = 3;
-/// By how much a sign of life may be ahead of the clock, in milliseconds. One that is further ahead was left before the
-/// clock was set back, and says nothing of how old it is.
-const CLOCK_STEP_MS: u64 = 1000;
 
 impl NewVoucher {
     /// Whether the channel's money is not there to be claimed, or not certainly.
@@ -98,42 +86,6 @@ impl NewVoucher {
             return Ok(Some(VoucherResult::BeforeRestore));
         }
         Ok(row.flag("halted")?.then_some(VoucherResult::Halted))
-    }
-
-    /// Why the channel's state may not be how it stands now.
-    async fn not_current(
-        &self,
-        state: &ChannelState,
-        opening: &Opening,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<NotCurrent>, StoreError> {
-        // Where what was read meets what the head reads, the two are one, and begin at `live_from`.
-        let row = sqlx::query(
-            "SELECT c.noted_at_ms, c.head_number, c.cursor_number,
-                    (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2)
-                        AS live_from
-             FROM chains c WHERE c.chain_id = $1",
-        )
-        .bind(chain_id(self.chain))
-        .bind(self.contract.as_slice())
-        .fetch_one(connection)
-        .await?;
-        let Some(live_from) = row.maybe_number("live_from")? else {
-            return Ok(Some(NotCurrent::NotFollowed));
-        };
-        if live_from > opening.block_number {
-            let unread = Stretch { from: opening.block_number, to: live_from - 1 };
-            return Ok(Some(NotCurrent::Unread(unread)));
-        }
-        let head = row.maybe_number("head_number")?.unwrap_or(u64::MAX);
-        let behind = head.saturating_sub(row.maybe_number("cursor_number")?.unwrap_or(0));
-        if behind > TOLERATED_LAG {
-            return Ok(Some(NotCurrent::Behind(behind)));
-        }
-        let delay = state.descriptor.map_or(0, |descriptor| descriptor.exit_delay);
-        let most_ms = delay.saturating_mul(1000) / AGE_OF_DELAY;
-        let age_ms = age_ms(&row)?;
-        Ok(age_ms.is_none_or(|age| age > most_ms).then_some(NotCurrent::Old { age_ms, most_ms }))
     }
 
     /// All that was deposited up to a block.
@@ -223,14 +175,4 @@ impl NewVoucher {
         })
         .transpose()
     }
-}
-
-/// How long ago the index was last known to stand at its node's head, from a row with `noted_at_ms`; `None` where that
-/// cannot be told.
-fn age_ms(row: &SqliteRow) -> Result<Option<u64>, StoreError> {
-    let now = u64::try_from(clock::now_ms()).unwrap_or(0);
-    let noted = row.maybe_number("noted_at_ms")?;
-    Ok(noted
-        .filter(|noted| *noted <= now.saturating_add(CLOCK_STEP_MS))
-        .map(|noted| now.saturating_sub(noted)))
 }

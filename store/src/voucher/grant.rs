@@ -63,6 +63,9 @@ impl NewVoucher {
             }
             return Ok(grant(false, Some(row.number("claimed_at_ms")?), row.amount("price")?, account));
         }
+        if descriptor.exit_delay < self.least_exit_delay {
+            return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
+        }
         if let Some(refusal) = self.uncovered(&state, &opening, connection).await? {
             return Ok(refusal);
         }

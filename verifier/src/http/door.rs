@@ -146,7 +146,9 @@ impl Door {
         };
         let mut quote = self.desk.quote(&asked).await?;
         // A voucher pays for one request.
-        quote.channels_contract = quote.channels_contract.filter(|_| order.sold.usage.is_none());
+        if order.sold.usage.is_some() {
+            (quote.channels_contract, quote.channels_exit_delay) = (None, None);
+        }
         if let Some((symbol, decimals)) = &self.token_names {
             quote.symbol.clone_from(symbol);
             quote.decimals = *decimals;

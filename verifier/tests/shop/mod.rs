@@ -92,6 +92,7 @@ pub(crate) fn operator() -> Operator {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        least_exit_delay: None,
         confirmations: 1,
         depths: Vec::new(),
         final_at: 3,
@@ -104,6 +105,7 @@ pub(crate) fn operator() -> Operator {
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
+        steady_blocks: false,
         patience: Duration::from_secs(10),
     };
     Operator { chain, accounts: AccountLimits::default(), keys: key(1).into(), policy: Policy::default() }
