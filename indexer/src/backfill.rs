@@ -283,7 +283,7 @@ impl Staging<'_> {
                 return Some(if again { Ok(Ended::Stored) } else { Err(error) });
             }
             Err(error) => {
-                lock(self.sizing).failed();
+                lock(self.sizing).met(&error);
                 return Some(Err(error));
             }
         };

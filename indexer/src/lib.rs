@@ -180,6 +180,11 @@ impl IndexError {
         matches!(self, Self::Node(NodeError::Timeout { .. }))
     }
 
+    /// Whether less often would do, and fewer blocks would not.
+    pub(crate) fn asked_too_often(&self) -> bool {
+        matches!(self, Self::Node(NodeError::RateLimited { .. }))
+    }
+
     /// Whether the same question about fewer blocks may be answered.
     pub(crate) fn asked_too_much(&self) -> bool {
         matches!(

@@ -178,7 +178,7 @@ impl Past {
                 if error.asked_too_much() {
                     sizing.too_much(blocks, &error);
                 } else {
-                    sizing.failed();
+                    sizing.met(&error);
                 }
                 self.sizings.learned(node.label(), sizing).await;
                 return Err(error);

@@ -92,10 +92,21 @@ impl Sizing {
         BUDGET
     }
 
-    /// Learns that a question failed, for whatever reason. Where it fails again, fewer blocks are asked for: not every node
-    /// says that it was the width. It is back soon, since it was not refused.
-    pub(crate) fn failed(&mut self) {
+    /// Learns that it asked too often: one question at a time for a while, and no fewer blocks in it, which would be more
+    /// questions.
+    fn limited(&mut self) {
         self.caution = CALM;
+    }
+
+    /// Learns from an error that is none about the width.
+    pub(crate) fn met(&mut self, error: &IndexError) {
+        if error.asked_too_often() { self.limited() } else { self.failed() }
+    }
+
+    /// Learns that a question failed, for whatever other reason. Where it fails again, fewer blocks are asked for: not every node
+    /// says that it was the width. It is back soon, since it was not refused.
+    fn failed(&mut self) {
+        self.limited();
         self.failures = self.failures.saturating_add(1);
         if self.failures >= PATIENCE {
             self.span = (self.span / 2).max(1);
@@ -301,6 +312,18 @@ mod tests {
             sizing.failed();
         }
         assert_eq!(sizing.span(), 1);
+    }
+
+    #[test]
+    fn whoever_asks_too_often_asks_for_no_fewer_blocks() {
+        let mut sizing = Sizing::new(1000);
+        for _ in 0..12 {
+            sizing.answered(sizing.span(), 0);
+        }
+        for _ in 0..5 {
+            sizing.limited();
+        }
+        assert_eq!((sizing.span(), sizing.in_flight()), (1000, 1));
     }
 
     #[test]

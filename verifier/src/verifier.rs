@@ -25,6 +25,9 @@ use crate::{ChainPolicy, Policy, Waker, Watch};
 /// Longest name of a claimant, in characters.
 const CLAIMANT_LENGTH: usize = 128;
 
+/// How long a look at a receipt may take, however long the request may wait.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// After which time a second node that did not show a payment is asked again for a request that waits.
 const SECOND_NODE_AGAIN: Duration = Duration::from_secs(1);
 
@@ -334,10 +337,15 @@ impl Verifier {
     /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
         let Some(transaction) = self.transaction_shown(request).await else { return Look::Nothing };
-        let look = chain.missing.look(transaction).await.unwrap_or_else(|error| {
-            tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
-            Look::Nothing
-        });
+        // A look that takes longer goes on where it was the next time.
+        let look = match tokio::time::timeout(LOOK_PATIENCE, chain.missing.look(transaction)).await {
+            Ok(Ok(look)) => look,
+            Ok(Err(error)) => {
+                tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
+                Look::Nothing
+            }
+            Err(_) => Look::Nothing,
+        };
         match (&request.proof, look) {
             // Of the transaction that once used a nonce up. Another may have done so since, whatever became of that one.
             (Proof::Nonce(_), look) if look != Look::Found => Look::Nothing,
