@@ -279,3 +279,32 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
     assert_eq!(incidents[0].payer, Some(support::payer(1)));
     assert!(matches!(fixture.claim(1, 1).await, salt402_store::ClaimResult::NotCanonical));
 }
+
+/// What an older version placed in the block that the index stood at is marked, so that it moves where it is mined again.
+#[tokio::test]
+async fn a_database_from_before_merged_transactions_were_marked_learns_which_they_are() {
+    let mut fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1])]).await.unwrap();
+    fixture.claim(1, 1).await;
+    fixture.store.clone().close().await;
+    let mut old = raw(&fixture).await;
+    for undo in [
+        "UPDATE payments SET block_timestamp = block_timestamp - 1",
+        "DROP TABLE merged_transactions",
+        "DELETE FROM _sqlx_migrations WHERE version = 13",
+    ] {
+        sqlx::query(undo).execute(&mut old).await.unwrap();
+    }
+    drop(old);
+    fixture.reopen().await;
+    let parent = fixture.store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
+    let again = child(parent, 1, &[1]);
+    let hash = again.block.hash;
+    fixture.apply(None, &[again]).await.unwrap();
+    let rows = fixture.store.payments_in(CHAIN, support::transaction(1)).await.unwrap();
+    let on_chain: Vec<_> = rows.iter().filter(|row| row.canonical).collect();
+    assert_eq!(on_chain.len(), 1);
+    assert_eq!(on_chain[0].placed.block_hash, hash);
+    assert!(on_chain[0].claim.is_some());
+    assert!(fixture.store.incidents(true, 10).await.unwrap().is_empty());
+}
