@@ -54,7 +54,7 @@ impl Step for Batch {
         self.check_against_stored(connection)?;
         let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
         Beside::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
-        let released = merged::release(connection, self.chain, &self.payments, &self.beside.channels)?;
+        let released = merged::release(connection, self.chain, &self.payments, &self.beside.channels, None)?;
         self.beside.insert(connection, self.chain)?;
         let restored = self.restore(connection, &released.from)?;
         let doubles = self.beside.settle(connection, self.chain)?;
@@ -223,6 +223,7 @@ impl Batch {
 
     fn prune(&self, connection: &Connection) -> Result<(), StoreError> {
         let Some(height) = self.prune_below else { return Ok(()) };
+        merged::prune(connection, self.chain, height)?;
         connection
             .prepare_cached("DELETE FROM blocks WHERE chain_id = ?1 AND number < ?2 AND canonical")?
             .execute(params![chain_id(self.chain), bound(height)])?;

@@ -272,7 +272,8 @@ impl Step for Past {
         }
         apply::check_blocks(connection, chain, self.payments.iter())?;
         apply::check_places(connection, chain, self.beside.places().collect())?;
-        let released = merged::release(connection, chain, &self.payments, &self.beside.channels)?;
+        let own = Some(self.source.contract);
+        let released = merged::release(connection, chain, &self.payments, &self.beside.channels, own)?;
         self.beside.insert(connection, chain)?;
         let doubles = self.beside.settle(connection, chain)?;
         let fresh = self.payments.iter().filter(|placed| !doubles.contains(&placed.payment.id)).collect();

@@ -20,6 +20,10 @@ impl Store {
     }
 }
 
+/// The kind is written out: only so is it served by its index.
+const UPDATE: &str = "UPDATE incidents SET occurrences = occurrences + 1, changed_at_ms = ?3, detail = ?4
+                      WHERE chain_id = ?1 AND payment_id = ?2 AND kind = 'nodes_disagree' RETURNING id";
+
 struct Disputed {
     placed: PlacedPayment,
     detail: String,
@@ -30,21 +34,11 @@ impl Step for Disputed {
 
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let payment = &self.placed.payment;
-        let kind = IncidentKind::NodesDisagree;
         // There is one writer at a time, so nobody inserts between the look and the insertion.
         let known: Option<i64> = connection
-            .prepare_cached(
-                "UPDATE incidents SET occurrences = occurrences + 1, changed_at_ms = ?4, detail = ?5
-                 WHERE chain_id = ?1 AND payment_id = ?2 AND kind = ?3 RETURNING id",
-            )?
+            .prepare_cached(UPDATE)?
             .query_row(
-                params![
-                    chain_id(payment.chain),
-                    payment.id.0.as_slice(),
-                    kind.name(),
-                    clock::now_ms(),
-                    self.detail
-                ],
+                params![chain_id(payment.chain), payment.id.0.as_slice(), clock::now_ms(), self.detail],
                 |row| row.get(0),
             )
             .optional()?;
@@ -52,7 +46,7 @@ impl Step for Disputed {
             return Ok(());
         }
         let new = NewIncident {
-            kind,
+            kind: IncidentKind::NodesDisagree,
             chain: payment.chain,
             payment: payment.id,
             transaction: payment.transaction,
@@ -65,5 +59,27 @@ impl Step for Disputed {
 
     fn changes(&self, _noted: &(), _connection: &Connection) -> Changes {
         Changes::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::{Options, open};
+
+    #[tokio::test]
+    async fn a_known_disagreement_is_found_by_an_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {UPDATE}"));
+        let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert_eq!(
+            plan,
+            ["SEARCH incidents USING INDEX incidents_nodes_disagree (chain_id=? AND payment_id=?)"]
+        );
+        assert!(UPDATE.contains(&format!("kind = '{}'", IncidentKind::NodesDisagree.name())));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
-use salt402_protocol::{B256, ChainId, ChannelEvent};
+use salt402_protocol::{Address, B256, ChainId, ChannelEvent};
 
 use crate::columns::{Places as _, bound, chain_id};
 use crate::recent::Changes;
@@ -63,31 +63,46 @@ pub(crate) struct Released {
 
 /// After everything above a height left the chain: a transaction that had moved up from the block in which it was placed is
 /// where it was, since that block is still there and has still merged the transaction's. Returns how many rows of payments.
+///
+/// A transaction that was placed in several blocks which are all on the chain is in the lowest of them: what is merged once
+/// is not merged again. The other marks stay: if the blocks leave and come back, so may the rows of any of them, and rows
+/// without a mark would not move when the transaction is mined.
 pub(crate) fn reinstate(connection: &Connection, chain: ChainId, kept: u64) -> Result<u64, StoreError> {
-    const ALONE: &str = "NOT EXISTS (SELECT 1 FROM payments rival
-                                     WHERE rival.chain_id = m.chain_id AND rival.transaction_hash = m.transaction_hash
-                                       AND rival.canonical)
-                         AND EXISTS (SELECT 1 FROM blocks b
-                                     WHERE b.chain_id = m.chain_id AND b.hash = m.block_hash AND b.canonical)";
-    let place = params![chain_id(chain), bound(kept)];
-    // Both are found before either is changed: a transaction is where it was as a whole.
-    let mut select = connection.prepare_cached(&format!(
+    // Both are found before either is changed: a transaction is where it was as a whole. What is left of it in the block
+    // itself is no rival: a step of one contract's past takes only its own.
+    let mut select = connection.prepare_cached(
         "SELECT m.transaction_hash, m.block_hash, m.block_number FROM merged_transactions m
-         WHERE m.chain_id = ?1 AND m.block_number <= ?2 AND {ALONE}"
-    ))?;
+         WHERE m.chain_id = ?1 AND m.block_number <= ?2
+           AND m.block_number >= (SELECT MIN(b.number) FROM blocks b WHERE b.chain_id = ?1 AND b.canonical)
+           AND NOT EXISTS (SELECT 1 FROM payments rival
+                           WHERE rival.chain_id = m.chain_id AND rival.transaction_hash = m.transaction_hash
+                             AND rival.block_hash <> m.block_hash AND rival.canonical)
+           AND EXISTS (SELECT 1 FROM blocks b
+                       WHERE b.chain_id = m.chain_id AND b.hash = m.block_hash AND b.canonical)
+         ORDER BY m.block_number",
+    )?;
     let mut alone = Vec::new();
-    let mut rows = select.query(place)?;
+    let mut known = HashSet::new();
+    let mut rows = select.query(params![chain_id(chain), bound(kept)])?;
     while let Some(row) = rows.next()? {
-        alone.push(Mark::of(row)?);
+        let mark = Mark::of(row)?;
+        if known.insert(mark.transaction) {
+            alone.push(mark);
+        }
     }
     let mut back = 0;
-    for Mark { transaction, hash, number } in alone {
-        let place = params![chain_id(chain), bound(number), transaction.as_slice(), hash.as_slice()];
+    for mark in alone {
+        let place =
+            params![chain_id(chain), bound(mark.number), mark.transaction.as_slice(), mark.hash.as_slice()];
         back += connection
             .prepare_cached(
                 "UPDATE payments SET canonical = TRUE
                  WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                   AND NOT canonical",
+                   AND NOT canonical
+                   AND NOT EXISTS (SELECT 1 FROM payments rival
+                                   WHERE rival.chain_id = payments.chain_id
+                                     AND rival.transaction_hash = payments.transaction_hash
+                                     AND rival.payment_id = payments.payment_id AND rival.canonical)",
             )?
             .execute(place)?;
         connection
@@ -100,9 +115,57 @@ pub(crate) fn reinstate(connection: &Connection, chain: ChainId, kept: u64) -> R
                                      AND rival.event_id = channel_events.event_id AND rival.canonical)",
             )?
             .execute(place)?;
-        note_channels(connection, chain, &Mark { transaction, hash, number })?;
+        note_channels(connection, chain, &mark)?;
     }
     Ok(back as u64)
+}
+
+/// Whether something of the mark `m` stands where it was placed.
+macro_rules! in_place {
+    () => {
+        "(EXISTS (SELECT 1 FROM payments p
+                  WHERE p.chain_id = m.chain_id AND p.transaction_hash = m.transaction_hash
+                    AND p.block_hash = m.block_hash AND p.canonical)
+          OR EXISTS (SELECT 1 FROM channel_events e
+                     WHERE e.chain_id = m.chain_id AND e.block_number = m.block_number
+                       AND e.transaction_hash = m.transaction_hash AND e.block_hash = m.block_hash AND e.canonical))"
+    };
+}
+
+/// Forgets the marks in the headers below a height, which the step is about to forget: without its header, nothing is
+/// reinstated in a block.
+///
+/// Not those of which something still stands there. A transaction of a merged block may be mined again in a selected block
+/// however much later: nothing but its nonce says when, and a block that is final says nothing of it. Without its mark that
+/// would be a payment in two blocks, and the follower would stop for good. [`release`] forgets such a mark when it moves.
+/// Nor those of blocks that left the chain: if one comes back, its rows do.
+pub(crate) fn prune(connection: &Connection, chain: ChainId, height: u64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(concat!(
+            "DELETE FROM merged_transactions AS m
+             WHERE m.chain_id = ?1 AND m.block_number < ?2
+               AND m.block_number >= (SELECT MIN(b.number) FROM blocks b WHERE b.chain_id = ?1 AND b.canonical)
+               AND EXISTS (SELECT 1 FROM blocks b
+                           WHERE b.chain_id = m.chain_id AND b.hash = m.block_hash AND b.canonical)
+               AND NOT ",
+            in_place!()
+        ))?
+        .execute(params![chain_id(chain), bound(height)])?;
+    Ok(())
+}
+
+/// Forgets a mark of which nothing stands in its block any more, if the block's header was forgotten before.
+fn forget_moved(connection: &Connection, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(concat!(
+            "DELETE FROM merged_transactions AS m
+             WHERE m.chain_id = ?1 AND m.transaction_hash = ?2 AND m.block_hash = ?3
+               AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.chain_id = m.chain_id AND b.hash = m.block_hash)
+               AND NOT ",
+            in_place!()
+        ))?
+        .execute(params![chain_id(chain), mark.transaction.as_slice(), mark.hash.as_slice()])?;
+    Ok(())
 }
 
 /// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them.
@@ -125,11 +188,15 @@ fn note_channels(connection: &Connection, chain: ChainId, mark: &Mark) -> Result
 
 /// Takes the transactions that a step has in other blocks off the blocks in which they were placed. Before the step's own
 /// rows are written: a row of the same inclusion may be there already.
+///
+/// With `own`, only the rows of a contract, and of those through which the payments of the step are: a step that has read
+/// one contract's past does not put back what is of others.
 pub(crate) fn release(
     connection: &Connection,
     chain: ChainId,
     payments: &[PlacedPayment],
     channels: &[Placed<ChannelEvent>],
+    own: Option<Address>,
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
     // Nearly every chain has none, and then nothing is gathered.
@@ -139,27 +206,46 @@ pub(crate) fn release(
     if !any {
         return Ok(released);
     }
+    let contracts: HashSet<Option<Address>> = match own {
+        Some(own) => {
+            let through = payments.iter().map(|placed| placed.payment.contract);
+            through.chain([own]).map(Some).collect()
+        }
+        None => HashSet::from([None]),
+    };
     let named = named(payments, channels);
     for Mark { transaction, hash, number } in marks(connection, chain, &named)? {
         if named.get(&transaction).is_none_or(|(_, own)| *own == hash) {
             continue;
         }
         released.from.insert((transaction, hash));
-        let place = params![chain_id(chain), bound(number), transaction.as_slice(), hash.as_slice()];
-        let moved = connection
-            .prepare_cached(
-                "UPDATE payments SET canonical = FALSE
-                 WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                   AND canonical",
-            )?
-            .execute(place)?;
-        note_channels(connection, chain, &Mark { transaction, hash, number })?;
-        let events = connection
-            .prepare_cached(
-                "UPDATE channel_events SET canonical = FALSE
-                 WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4 AND canonical",
-            )?
-            .execute(place)?;
+        let mark = Mark { transaction, hash, number };
+        let (mut moved, mut events) = (0, 0);
+        for contract in &contracts {
+            let place = params![
+                chain_id(chain),
+                bound(number),
+                transaction.as_slice(),
+                hash.as_slice(),
+                contract.as_ref().map(|contract| contract.as_slice())
+            ];
+            moved += connection
+                .prepare_cached(
+                    "UPDATE payments SET canonical = FALSE
+                     WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
+                       AND (?5 IS NULL OR contract = ?5) AND canonical",
+                )?
+                .execute(place)?;
+            note_channels(connection, chain, &mark)?;
+            events += connection
+                .prepare_cached(
+                    "UPDATE channel_events SET canonical = FALSE
+                     WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4
+                       AND (?5 IS NULL OR contract = ?5) AND canonical",
+                )?
+                .execute(place)?;
+        }
+        forget_moved(connection, chain, &mark)?;
         released.payments += moved as u64;
         if moved + events > 0 {
             let below = number.saturating_sub(1);

@@ -162,6 +162,7 @@ fn migrations() -> Vec<Migration> {
         (12, "channel times", include_str!("../migrations/0012_channel_times.sql")),
         (13, "merged", include_str!("../migrations/0013_merged.sql")),
         (14, "range ceilings", include_str!("../migrations/0014_range_ceilings.sql")),
+        (15, "marks", include_str!("../migrations/0015_marks.sql")),
     ];
     steps
         .into_iter()
