@@ -31,7 +31,7 @@ pub use follower::{Follower, FollowerOptions};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use missing::{Look, Missing};
-pub use second::Confirmation;
+pub use second::{Confirmation, Confirmed};
 
 use salt402_chain::NodeError;
 use salt402_store::{HaltKind, StoreError};

@@ -1,6 +1,6 @@
 //! What is so large that a second node must show it before it is granted on.
 
-use salt402_indexer::Confirmation;
+use salt402_indexer::{Confirmation, Confirmed};
 use salt402_protocol::api::Verdict;
 use salt402_protocol::{Code, Problem};
 use salt402_store::IndexedPayment;
@@ -25,7 +25,8 @@ impl Verifier {
             return Ok(None);
         }
         let missing = &self.chain(chain.chain)?.missing;
-        match missing.confirm(&paid.placed, paid.confirmations).await {
+        let Confirmed { said, fresh } = missing.confirm(&paid.placed, paid.confirmations).await;
+        match said {
             Confirmation::Confirmed => Ok(None),
             Confirmation::Unanswered(why) => {
                 let detail = format!(
@@ -35,11 +36,15 @@ impl Verifier {
                 Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
             }
             Confirmation::Contradicted(what) => {
-                tracing::error!(
-                    chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
-                    "a node contradicts a payment that is in the index: nothing is granted on it; check the nodes"
-                );
-                self.store().note_disagreement(&paid.placed, &what).await.map_err(internal)?;
+                // Once for each time that the nodes were asked, however many show the proof meanwhile: whoever holds a payment
+                // that is contradicted must not be able to keep the one writer busy.
+                if fresh {
+                    tracing::error!(
+                        chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
+                        "a node contradicts a payment that is in the index: nothing is granted on it; check the nodes"
+                    );
+                    self.store().note_disagreement(&paid.placed, &what).await.map_err(internal)?;
+                }
                 Err(Problem::new(
                     Code::NodesDisagree,
                     "the nodes of this chain contradict each other about the payment: do not pay again, ask the \
