@@ -78,7 +78,7 @@ mod tests {
         let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         assert_eq!(
             plan,
-            ["SEARCH incidents USING INDEX incidents_nodes_disagree (chain_id=? AND payment_id=?)"]
+            ["SEARCH incidents USING COVERING INDEX incidents_nodes_disagree (chain_id=? AND payment_id=?)"]
         );
         assert!(UPDATE.contains(&format!("kind = '{}'", IncidentKind::NodesDisagree.name())));
     }
