@@ -75,6 +75,12 @@ pub enum ChannelAnswer {
     Unanswered(String),
 }
 
+impl ChannelAnswer {
+    fn covers(&self, ceiling: Amount) -> bool {
+        matches!(self, Self::Stands(now) if now.covers(ceiling))
+    }
+}
+
 /// What was asked of channels that the index knows, and of others.
 #[derive(Default)]
 pub(crate) struct Channels {
@@ -97,6 +103,8 @@ struct Kept {
     /// When it was asked for: what happened since is not in it.
     at: Instant,
     said: ChannelAnswer,
+    /// Whether it was good enough for the question that it answered.
+    enough: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -111,9 +119,19 @@ struct Spent {
 }
 
 impl Kept {
+    fn new(at: Instant, said: ChannelAnswer, asked: &ChannelQuestion) -> Self {
+        let enough = said.covers(asked.least);
+        Self { at, said, enough }
+    }
+
+    /// One that was enough and is not any more is asked for anew at once: there may have been a top-up. Where the new one is
+    /// not enough either, it rests, however much the next question wants.
     fn counts(&self, asked: &ChannelQuestion) -> bool {
-        let covers = matches!(&self.said, ChannelAnswer::Stands(now) if now.covers(asked.least));
-        self.at.elapsed() < if covers { asked.most_age } else { REST }
+        match (self.said.covers(asked.least), self.enough) {
+            (true, _) => self.at.elapsed() < asked.most_age,
+            (false, true) => false,
+            (false, false) => self.at.elapsed() < REST,
+        }
     }
 }
 
@@ -184,7 +202,7 @@ impl Missing {
                 ChannelAnswer::Stands(_) => "open",
             },
         );
-        *kept = Some(Kept { at, said: said.clone() });
+        *kept = Some(Kept::new(at, said.clone(), asked));
         said
     }
 
@@ -268,19 +286,24 @@ mod tests {
             most_age: Duration::from_secs(60),
         };
         let open = ChannelNow { deposit: units(10), claimed: Amount::ZERO, exit_at: None, closed: false };
-        let kept = |now| Kept { at: Instant::now(), said: ChannelAnswer::Stands(now) };
+        let kept = |now| Kept::new(Instant::now(), ChannelAnswer::Stands(now), &asked);
         let good = kept(open);
         let bad = [
             kept(ChannelNow { deposit: units(9), ..open }),
             kept(ChannelNow { exit_at: Some(1), ..open }),
             kept(ChannelNow { closed: true, ..open }),
-            Kept { at: Instant::now(), said: ChannelAnswer::Unanswered(String::new()) },
+            Kept::new(Instant::now(), ChannelAnswer::Unanswered(String::new()), &asked),
         ];
         assert!(good.counts(&asked) && bad.iter().all(|kept| kept.counts(&asked)));
+        // More was deposited since, by the index; and nobody has the node asked without end by asking for ever more.
+        let more = ChannelQuestion { least: units(11), ..asked };
+        assert!(!good.counts(&more));
+        let short = Kept::new(Instant::now(), good.said.clone(), &more);
+        assert!(short.counts(&more) && short.counts(&ChannelQuestion { least: units(12), ..asked }));
+        assert!(short.counts(&asked));
         tokio::time::advance(REST).await;
         assert!(good.counts(&asked) && !bad.iter().any(|kept| kept.counts(&asked)));
-        // More was deposited since, by the index.
-        assert!(!good.counts(&ChannelQuestion { least: units(11), ..asked }));
+        assert!(!short.counts(&more) && short.counts(&asked));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(!good.counts(&asked));
     }
