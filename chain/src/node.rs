@@ -179,6 +179,19 @@ pub trait Node: Send + Sync + 'static {
     /// A transaction; `None` where the node does not know it.
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError>;
 
+    /// What a function of a contract returns that only reads, at the head.
+    ///
+    /// # Errors
+    /// [`NodeError::Unsupported`] by default. [`NodeError::is_revert`] tells a call that reverted. What an address without
+    /// code returns is empty, and no error.
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        let _ = (contract, data);
+        Err(NodeError::Unsupported {
+            method: "eth_call".to_owned(),
+            message: "it is not asked here".to_owned(),
+        })
+    }
+
     /// A tick for each new head, or for several at once. `None` where the profile or the endpoint has no subscription.
     ///
     /// A tick is a reason to look, and says nothing of what is there. The stream ends when the connection does, or

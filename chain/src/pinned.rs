@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
@@ -190,6 +190,24 @@ impl Node for Pinned {
             return Ok(None);
         }
         Err(self.disagreed(format!("what the transaction {hash} calls")))
+    }
+
+    /// Nodes that stand at different heads may rightly differ, so none is left alone for it.
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        let node = self.own().await;
+        let answer = self.pool.ask(self.lead, node.view(contract, data.clone())).await?;
+        if self.alone() {
+            return Ok(answer);
+        }
+        let ask = |node: Arc<dyn Node>| {
+            let data = data.clone();
+            async move { node.view(contract, data).await.map(Some) }
+        };
+        if self.witnesses(ask, |theirs| *theirs == answer).await.enough {
+            return Ok(answer);
+        }
+        let needed = self.pool.options.agree;
+        Err(NodeError::Disagreed { what: format!("what {contract} returns ({needed} must agree)") })
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

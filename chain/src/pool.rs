@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::Deserialize;
@@ -324,6 +324,10 @@ impl Node for Pool {
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
         self.any().await?.transaction(hash).await
+    }
+
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        self.any().await?.view(contract, data).await
     }
 
     /// From any node that tells of heads: a tick is a reason to look, and no matter who gives it.

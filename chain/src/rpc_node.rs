@@ -253,6 +253,10 @@ impl Node for RpcNode {
         answer.map(|answer| check::transaction(answer, hash)).transpose()
     }
 
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        self.call(None, &Call { to: contract, value: U256::ZERO, data, gas_limit: None }).await
+    }
+
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         match &self.ws {
             Some(ws) if self.profile.new_heads => heads::subscribe(&self.http, ws).await.map(Some),

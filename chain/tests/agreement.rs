@@ -6,8 +6,8 @@ mod common;
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
-use common::shown::{Fake, SECOND, Shown, pin, pool_of, profile, query, state, watch};
+use alloy_primitives::{B256, Bytes};
+use common::shown::{CONTRACT, Fake, SECOND, Shown, gone, pin, pool_of, profile, query, state, watch};
 use salt402_chain::{At, Node, NodeError, NodeState, Pool, PoolOptions, Role, Span};
 
 #[tokio::test(start_paused = true)]
@@ -83,6 +83,24 @@ async fn a_receipt_counts_when_two_nodes_give_it() {
     assert_eq!(look().await, Ok(None), "the other may not have it yet");
     two.set(|shown| (shown.knows_receipts, shown.invents) = (true, true));
     assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_contract_returns_counts_when_two_nodes_say_it() {
+    let (one, two) = (Fake::new(), Fake::new());
+    let pool = pool_of(&[&one, &two], 2);
+    let asked = Bytes::from_static(&[1, 2]);
+    let look = async || pin(&pool).await.unwrap().view(CONTRACT, asked.clone()).await;
+    assert_eq!(look().await.unwrap()[..], [1, 2, 0]);
+    assert_eq!(pool.view(CONTRACT, asked.clone()).await.unwrap()[..], [1, 2, 0]);
+    two.set(|shown| shown.invents = true);
+    assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
+    // They may stand at different heads: none is left alone for it.
+    assert_eq!([state(&pool, 0), state(&pool, 1)], [NodeState::Healthy; 2]);
+    two.set(|shown| shown.error = Some(gone()));
+    assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
+    let alone = pool_of(&[&one, &two], 1);
+    assert_eq!(alone.view(CONTRACT, asked.clone()).await.unwrap()[..], [1, 2, 0]);
 }
 
 #[test]

@@ -219,6 +219,7 @@ async fn a_call_reaches_the_node_with_its_data_and_an_explicit_limit() {
     let (fake, node) = citrate().await;
     let call = Call { to: CONTRACT, value: U256::ZERO, data: Bytes::from(hex!("c0ffee")), gas_limit: None };
     assert_eq!(node.call(None, &call).await, Ok(call.data.clone()));
+    assert_eq!(node.view(CONTRACT, call.data.clone()).await, Ok(call.data.clone()));
     let sent = &fake.params("eth_call")[0];
     assert_eq!((&sent["data"], &sent["input"]), (&json!("0xc0ffee"), &json!("0xc0ffee")));
     // A call without a limit gets a million, one above fifty million is refused.

@@ -9,6 +9,7 @@ mod ancestry;
 mod astray;
 mod backfill;
 mod blocks;
+mod channel;
 mod doubt;
 mod follower;
 mod halt;
@@ -27,6 +28,7 @@ mod sizings;
 mod ticks;
 mod undecoded;
 
+pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follower::{Follower, FollowerOptions};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};

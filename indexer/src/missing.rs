@@ -12,6 +12,7 @@ use salt402_chain::{At, Header, Node, NodeError, NodeReport, Receipt, Role, Work
 use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, Store, StoreError};
 
+use crate::channel::Channels;
 use crate::looks::Looks;
 use crate::merged::{Effort, Searches};
 use crate::second::Asked;
@@ -48,11 +49,12 @@ pub struct Missing(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) node: Arc<dyn Node>,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) options: FollowerOptions,
     looks: Looks,
     searches: Searches,
     pub(crate) asked: Asked,
+    pub(crate) channels: Channels,
 }
 
 /// What a receipt showed, and where it stands.
@@ -69,7 +71,8 @@ impl Missing {
     /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let (looks, searches, asked) = (Looks::default(), Searches::default(), Asked::default());
-        Self(Arc::new(Inner { node, store, options, looks, searches, asked }))
+        let channels = Channels::default();
+        Self(Arc::new(Inner { node, store, options, looks, searches, asked, channels }))
     }
 
     /// How the nodes are that are asked.

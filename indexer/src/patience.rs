@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{
@@ -59,6 +59,10 @@ impl Node for Patient {
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
         within(self.0.transaction(hash)).await
+    }
+
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        within(self.0.view(contract, data)).await
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

@@ -141,6 +141,8 @@ pub struct VoucherGrant {
     pub descriptor: Descriptor,
     /// Where the channel was opened.
     pub opening: Opening,
+    /// All that was ever deposited, as the index has it, in base units.
+    pub deposit: Amount,
 }
 
 /// Where a channel was opened.

@@ -1,11 +1,12 @@
 //! The whole stack beside a node with Citrate's habits.
 
 use reqwest::StatusCode;
-use salt402_protocol::B256;
-use salt402_tests::{PAYEE, Stack, StackOptions, inference};
+use salt402_protocol::{Amount, Asset, B256};
+use salt402_tests::{PAYEE, Stack, StackOptions, TestChannel, inference};
 use serde_json::{Value, json};
 
 use crate::SALT402;
+use crate::vouchers::{PRICE, caught_up, opened, served, show};
 
 fn beside_citrate(confirmations: u32) -> StackOptions {
     let chain = format!("confirmations = {confirmations}\n[chains.local.overrides]\npoll_ms = 100");
@@ -265,4 +266,59 @@ async fn a_payment_in_a_block_that_the_node_cannot_read_counts_once_its_receipt_
         tokio::time::sleep(std::time::Duration::from_millis(250)).await;
     }
     panic!("the payment was never found");
+}
+
+/// Channels are opened, topped up and left in blocks whose logs no answer by height has.
+#[tokio::test(flavor = "multi_thread")]
+async fn f01_what_happens_to_a_channel_beside_the_selected_chain_is_learned_from_its_contract() {
+    let mut options = beside_citrate(1);
+    options.chain = format!("vouchers = true\n{}", options.chain);
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let contract = stack.deployment.salt_channels;
+
+    // The index has the opening, and an exit comes in a merged block before the first voucher.
+    let left = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    beside(&stack).await;
+    let exit = stack.payer().call(contract, left.exit_call(), Amount::ZERO).await;
+    stack.citrate.as_ref().unwrap().merge(exit).await;
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    let url = format!("{}/v1/channels/{}?chain=eip155:40204", stack.verifier, left.id);
+    assert_eq!(stack.get(&url).await.json()["exit_at"], Value::Null, "the index does not know of it");
+    let exit_at = stack.anvil.standing(&left).await.exit_at;
+    let answer = show(&stack, "left", &left.proof(PRICE)).await;
+    assert_eq!(answer.code(), "channel_exiting", "{}", answer.body);
+    assert!(exit_at > 0 && answer.body.contains(&exit_at.to_string()), "{}", answer.body);
+
+    // An opening in a merged block: its hash has it looked up.
+    beside(&stack).await;
+    let channel = TestChannel::new(contract, Asset::Native, 2);
+    let opening = stack.payer().fund_channel(&channel, 4 * PRICE, false).await;
+    stack.citrate.as_ref().unwrap().merge(opening).await;
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    let answer = show(&stack, "one", &channel.proof(PRICE)).await;
+    assert_eq!(answer.code(), "channel_not_seen", "{}", answer.body);
+    assert!(answer.body.contains("show its hash once"), "{}", answer.body);
+    let answer = show(&stack, "looked up", &opening.to_string()).await;
+    assert_eq!(answer.code(), "no_payment", "{}", answer.body);
+    served(&stack, "one", &channel.proof(PRICE)).await;
+
+    // So does that of a top-up.
+    beside(&stack).await;
+    let more = stack.payer().fund_channel(&channel, 4 * PRICE, true).await;
+    stack.citrate.as_ref().unwrap().merge(more).await;
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    let answer = show(&stack, "two", &channel.proof(6 * PRICE)).await;
+    assert_eq!(answer.code(), "channel_not_current", "{}", answer.body);
+    assert!(answer.body.contains("show its hash once"), "{}", answer.body);
+    show(&stack, "looked up again", &more.to_string()).await;
+    served(&stack, "two", &channel.proof(6 * PRICE)).await;
+    assert_eq!(stack.upstream.asked(), 2);
+}
+
+/// The next block's logs are in no answer by height.
+async fn beside(stack: &Stack) {
+    stack.citrate.as_ref().unwrap().lose_block(stack.anvil.height().await + 1);
 }

@@ -3,6 +3,7 @@
 //! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 
+mod beside;
 mod desk;
 mod grant;
 pub mod http;

@@ -29,10 +29,19 @@ impl Verifier {
             Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
         };
         let seen = self.store().look_at_voucher(&new).await.map_err(internal)?;
-        let VoucherResult::Granted(grant) = seen else { return Ok(refused(&seen, &new, chain)) };
+        let VoucherResult::Granted(grant) = seen else {
+            let held =
+                if request.again_only { None } else { self.held_by_contract(&seen, &new, chain).await? };
+            return Ok(held.unwrap_or_else(|| refused(&seen, &new, chain)));
+        };
         if request.again_only && grant.first {
             let detail = "the voucher was not used for this request yet, and is not now".into();
             return Ok(pending(chain, 1, Code::AddressLimited, detail));
+        }
+        if grant.first
+            && let Some(verdict) = self.otherwise_by_contract(&new, &grant, chain).await?
+        {
+            return Ok(verdict);
         }
         if !request.claim {
             return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });

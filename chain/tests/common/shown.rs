@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, LogData, keccak256};
+use alloy_primitives::{Address, B256, Bytes, LogData, keccak256};
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use salt402_chain::{
@@ -154,6 +154,11 @@ impl Node for Fake {
 
     async fn transaction(&self, _: B256) -> Result<Option<Transaction>, NodeError> {
         self.answer(|_| None).await
+    }
+
+    /// The calldata, with something else behind it where it makes things up.
+    async fn view(&self, _: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        self.answer(|shown| [&data[..], &[u8::from(shown.invents)]].concat().into()).await
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

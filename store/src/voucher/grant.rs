@@ -45,7 +45,9 @@ impl NewVoucher {
         let account = self.account(connection).await?;
         let payment = self.voucher.payment_id(self.chain, self.contract);
         let grant = |first, claimed_at_ms, price, account| {
-            let grant = VoucherGrant { payment, first, claimed_at_ms, price, account, descriptor, opening };
+            let deposit = state.deposit;
+            let grant =
+                VoucherGrant { payment, first, claimed_at_ms, price, account, descriptor, opening, deposit };
             VoucherResult::Granted(Box::new(grant))
         };
         let known = sqlx::query(

@@ -2,11 +2,11 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use alloy_primitives::keccak256;
+use alloy_primitives::{Bytes, keccak256};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
@@ -33,6 +33,12 @@ pub(crate) struct Told {
     pub(crate) headers: Mutex<Vec<Header>>,
     /// How many blocks there ever were.
     pub(crate) blocks: AtomicU64,
+    /// Whether its chain merges blocks; read when a verifier is made.
+    pub(crate) merges_blocks: AtomicBool,
+    /// What a contract returns, or nothing where the node cannot be asked.
+    pub(crate) state: Mutex<Option<Bytes>>,
+    /// How often contracts were asked.
+    pub(crate) viewed: AtomicU64,
 }
 
 /// The hash of a block: that many were made before it.
@@ -63,6 +69,13 @@ impl Node for Fake {
     }
     async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
         Ok(None)
+    }
+    /// After a moment, in which others may ask.
+    async fn view(&self, _contract: Address, _data: Bytes) -> Result<Bytes, NodeError> {
+        self.0.viewed.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let state = self.0.state.lock().unwrap().clone();
+        state.ok_or_else(|| NodeError::Unreachable { node: "node".into(), reason: "it is gone".into() })
     }
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         Ok(None)
@@ -220,7 +233,9 @@ impl Shop {
 pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
     let Operator { chain, accounts, keys, policy } = operator.clone();
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
-    let node = Fake(Arc::clone(told), Profile::named("local").unwrap());
+    let merges_blocks = told.merges_blocks.load(Ordering::SeqCst);
+    let profile = Profile { merges_blocks, ..Profile::named("local").unwrap() };
+    let node = Fake(Arc::clone(told), profile);
     let missing = Missing::new(Arc::new(node), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(store),

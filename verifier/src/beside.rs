@@ -1,0 +1,140 @@
+//! What happened to a channel in blocks beside the selected chain, which are in no logs: its contract is asked.
+
+use std::time::Duration;
+
+use salt402_indexer::{ChannelAnswer, ChannelNow, ChannelQuestion};
+use salt402_protocol::api::Verdict;
+use salt402_protocol::{Amount, Code, Problem, U256};
+use salt402_store::{NewVoucher, VoucherGrant, VoucherResult};
+
+use crate::grant::pending;
+use crate::{ChainPolicy, Verifier};
+
+/// The part of a channel's exit delay for which an answer of its contract counts, as its divisor. An exit that the answer
+/// does not have was asked for since, so seven eighths of the delay are left to see it and to claim.
+const AGE_OF_DELAY: u64 = 8;
+/// The longest that an answer counts, so that of long delays too little is accepted from a payer who is leaving.
+const MOST_AGE: Duration = Duration::from_secs(600);
+/// The same of a channel that the index does not know.
+const UNKNOWN_AGE: Duration = Duration::from_secs(5);
+
+impl Verifier {
+    /// Why a voucher that is good by the index is not granted on: its channel does not stand so by its contract, or that
+    /// cannot be learned now. `None` where nothing hinders. Where blocks merge none, this costs nothing.
+    ///
+    /// What was claimed makes no difference: only the payee claims, by totals, and never more than was signed.
+    pub(crate) async fn otherwise_by_contract(
+        &self,
+        new: &NewVoucher,
+        grant: &VoucherGrant,
+        chain: &ChainPolicy,
+    ) -> Result<Option<Verdict>, Problem> {
+        let missing = &self.chain(chain.chain)?.missing;
+        if !missing.merges_blocks() {
+            return Ok(None);
+        }
+        // A deposit that is less than the index has left the chain, whether or not it covers this voucher.
+        let least = grant.deposit.max(new.voucher.ceiling);
+        let delay = Duration::from_secs(grant.descriptor.exit_delay);
+        let most_age = most_age(delay);
+        let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
+        Ok(match missing.channel(&asked).await {
+            ChannelAnswer::Stands(now) if now.covers(least) => None,
+            ChannelAnswer::Stands(now) => Some(otherwise(&now, new, chain)),
+            ChannelAnswer::Unanswered(why) => {
+                let detail = format!(
+                    "the contract must say how the channel stands, and is not heard: {why}: do not pay again, show the \
+                     same voucher later"
+                );
+                Some(pending(chain, 1, Code::ChannelNotCurrent, detail))
+            }
+        })
+    }
+
+    /// What to say of a voucher that the index refuses for want of an opening or of a deposit, where the contract has it: its
+    /// transaction may be in a block that was merged. `None` where it has not, or that cannot be learned.
+    pub(crate) async fn held_by_contract(
+        &self,
+        result: &VoucherResult,
+        new: &NewVoucher,
+        chain: &ChainPolicy,
+    ) -> Result<Option<Verdict>, Problem> {
+        let (known, code) = match result {
+            VoucherResult::UnknownChannel => (false, Code::ChannelNotSeen),
+            VoucherResult::AboveDeposit(_) => (true, Code::ChannelNotCurrent),
+            _ => return Ok(None),
+        };
+        let missing = &self.chain(chain.chain)?.missing;
+        if !missing.merges_blocks() {
+            return Ok(None);
+        }
+        let least = if known { new.voucher.ceiling } else { Amount(U256::ONE) };
+        let asked = ChannelQuestion { known, least, most_age: UNKNOWN_AGE, ..question(new) };
+        let ChannelAnswer::Stands(now) = missing.channel(&asked).await else { return Ok(None) };
+        if !now.covers(least) {
+            return Ok(None);
+        }
+        let detail = format!(
+            "the contract has {} deposited in the channel, and the index not yet: if the transaction is in a block that was \
+             merged from beside the selected chain, it is in no logs; show its hash once as a proof, which pays for \
+             nothing and has it looked up, and then the same voucher",
+            now.deposit
+        );
+        Ok(Some(pending(chain, 1, code, detail)))
+    }
+}
+
+fn question(new: &NewVoucher) -> ChannelQuestion {
+    ChannelQuestion {
+        contract: new.contract,
+        channel: new.voucher.channel,
+        known: false,
+        least: Amount::ZERO,
+        most_age: UNKNOWN_AGE,
+    }
+}
+
+/// For how long an answer of the contract counts.
+fn most_age(exit_delay: Duration) -> Duration {
+    Duration::from_millis(exit_delay.as_secs().saturating_mul(1000) / AGE_OF_DELAY).min(MOST_AGE)
+}
+
+/// The contract says something else than the index.
+fn otherwise(now: &ChannelNow, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
+    tracing::debug!(
+        chain = %chain.chain, channel = %new.voucher.channel, deposit = %now.deposit, exit_at = now.exit_at,
+        closed = now.closed, "a channel stands otherwise by its contract than in the index"
+    );
+    match *now {
+        ChannelNow { closed: true, .. } => Verdict::Rejected {
+            code: Code::ChannelClosed,
+            detail: "the contract says that the channel is closed: open another".into(),
+        },
+        ChannelNow { exit_at: Some(exit_at), .. } => Verdict::Rejected {
+            code: Code::ChannelExiting,
+            detail: format!(
+                "the contract says that the channel's payer leaves at {exit_at}: top it up, which cancels the exit, or \
+                 open another"
+            ),
+        },
+        ChannelNow { deposit, .. } => {
+            let detail = format!(
+                "the contract has {deposit} deposited in the channel, which is less than the index has: do not pay again, \
+                 show the same voucher later"
+            );
+            pending(chain, 1, Code::ChannelNotCurrent, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_every_exit_delay_most_is_left_to_claim() {
+        assert_eq!(most_age(Duration::from_secs(900)), Duration::from_millis(112_500));
+        assert_eq!(most_age(Duration::from_secs(30 * 86_400)), Duration::from_secs(600));
+        assert_eq!(most_age(Duration::ZERO), Duration::ZERO);
+    }
+}
