@@ -96,7 +96,7 @@ async fn what_a_contract_returns_counts_when_two_nodes_say_it() {
     two.set(|shown| shown.invents = true);
     assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
     // They may stand at different heads: none is left alone for it.
-    assert_eq!([state(&pool, 0), state(&pool, 1)], [NodeState::Healthy; 2]);
+    assert_eq!([state(&pool, 0), state(&pool, 1)], [NodeState::Ready; 2]);
     two.set(|shown| shown.error = Some(gone()));
     assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
     let alone = pool_of(&[&one, &two], 1);
