@@ -9,7 +9,7 @@ CREATE TABLE merged_transactions (
 ) STRICT, WITHOUT ROWID;
 
 -- Those that were placed before this table was: their payments have their own block's time, which is not that of the block in
--- which they stand. Which blocks are so old that their headers are gone matters no more: nothing moves there.
+-- which they stand. Of blocks whose headers are gone that cannot be told any more.
 INSERT INTO merged_transactions (chain_id, transaction_hash, block_hash, block_number)
 SELECT DISTINCT p.chain_id, p.transaction_hash, p.block_hash, p.block_number
 FROM blocks b CROSS JOIN payments p
