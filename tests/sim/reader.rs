@@ -133,14 +133,29 @@ impl Reader {
         let Some(cursor) = cursor.filter(|_| self.shared.omitted().is_empty()) else { return Ok(0) };
         let mut compared = 0;
         for channel in [channel(0), channel(1)] {
-            let expected = {
+            let (mut events, merged): (Vec<_>, BTreeSet<_>) = {
                 let world = self.shared.world();
-                let blocks =
-                    world.chain(cursor.hash).take_while(|block| block.header.number >= self.start_block);
-                let events = blocks.flat_map(|block| channel_events(block));
+                let blocks: Vec<_> = world
+                    .chain(cursor.hash)
+                    .take_while(|block| block.header.number >= self.start_block)
+                    .collect();
+                let events = blocks.iter().flat_map(|block| channel_events(block));
                 let events = events.filter(|(_, of, _)| *of == channel);
-                ChannelState::fold(events.map(|(height, _, change)| (height, change)))
+                let selected = blocks.iter().flat_map(|block| &block.inclusions);
+                let selected: BTreeSet<_> = selected.map(|inclusion| inclusion.transaction).collect();
+                let beside = world.merged_into(cursor.hash);
+                (
+                    events.map(|(height, _, change)| (height, change)).collect(),
+                    beside.difference(&selected).copied().collect(),
+                )
             };
+            // What was merged counts once its receipt was looked up, which nobody is sure to have done.
+            for transaction in merged {
+                let found = store.channel_events_in(CHAIN, CHANNELS, channel, transaction).await;
+                let found = found.map_err(|error| error.to_string())?;
+                events.extend(found.into_iter().map(|row| (row.block_number, row.what.change)));
+            }
+            let expected = ChannelState::fold(events);
             let said = store.channel(CHAIN, CHANNELS, channel).await.map_err(|error| error.to_string())?;
             if said != expected {
                 return Err(format!("at {cursor:?} {channel} is {said:?}, the chain says {expected:?}"));
@@ -282,14 +297,10 @@ impl Reader {
     /// placed no deeper than that.
     fn is_merged(&self, row: &IndexedPayment, cursor: Option<Cursor>) -> bool {
         let world = self.shared.world();
-        let (hash, name) = (row.placed.block_hash, row.placed.payment.id);
+        let hash = row.placed.block_hash;
         let on_chain =
             cursor.is_some_and(|cursor| world.get(hash).is_some() && world.leads_to(hash, cursor.hash));
-        on_chain
-            && world
-                .chain(hash)
-                .flat_map(|block| &block.merged)
-                .any(|(_, beside)| beside.names.contains(&name))
+        on_chain && world.merged_into(hash).contains(&row.placed.payment.transaction)
     }
 
     /// Rows off the chain are of blocks that were on a chain once, and are not now.
@@ -305,10 +316,7 @@ impl Reader {
             let name = row.placed.payment.id;
             let was = world.get(hash).is_some_and(|block| {
                 block.payments.iter().any(|placed| placed.payment.id == name)
-                    || world
-                        .chain(hash)
-                        .flat_map(|b| &b.merged)
-                        .any(|(_, beside)| beside.names.contains(&name))
+                    || world.merged_into(hash).contains(&row.placed.payment.transaction)
             });
             if !was {
                 return Err(format!("never was on any chain: {row:?}"));

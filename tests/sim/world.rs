@@ -217,6 +217,19 @@ impl World {
         })
     }
 
+    /// The transactions that a chain merged, with those of the blocks below a merged one that are beside the chain too.
+    pub(crate) fn merged_into(&self, tip: B256) -> std::collections::BTreeSet<B256> {
+        let mut transactions = std::collections::BTreeSet::new();
+        for (side, beside) in self.chain(tip).flat_map(|block| &block.merged) {
+            transactions.insert(beside.transaction);
+            if self.get(*side).is_some() {
+                let below = self.chain(*side).take_while(|old| !self.leads_to(old.header.hash, tip));
+                transactions.extend(below.flat_map(|old| &old.inclusions).map(|one| one.transaction));
+            }
+        }
+        transactions
+    }
+
     /// Whether `below` is `tip` or on the chain that leads to it.
     pub(crate) fn leads_to(&self, below: B256, tip: B256) -> bool {
         self.at(tip, self.header(below).number).is_some_and(|block| block.header.hash == below)
