@@ -220,6 +220,7 @@ pub(crate) fn release(
         }
         released.from.insert((transaction, hash));
         let mark = Mark { transaction, hash, number };
+        note_channels(connection, chain, &mark)?;
         let (mut moved, mut events) = (0, 0);
         for contract in &contracts {
             let place = params![
@@ -236,7 +237,6 @@ pub(crate) fn release(
                        AND (?5 IS NULL OR contract = ?5) AND canonical",
                 )?
                 .execute(place)?;
-            note_channels(connection, chain, &mark)?;
             events += connection
                 .prepare_cached(
                     "UPDATE channel_events SET canonical = FALSE
