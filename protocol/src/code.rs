@@ -114,6 +114,10 @@ codes! {
     /// The transaction pays nobody through the payment contract.
     NoPayment = "no_payment", 402, "The transaction holds no payment";
 
+    /// The transaction holds many payments, and neither a quote id nor a place says which of them is meant. No 402, so that
+    /// nobody is led to pay again.
+    OrdinalRequired = "ordinal_required", 422, "The proof must say which payment of its transaction is meant";
+
     /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
     AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
 

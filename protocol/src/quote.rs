@@ -143,9 +143,9 @@ impl QuoteKeys {
         self.old.iter().find_map(|key| key.open(id).ok()).ok_or(QuoteError::Forged)
     }
 
-    /// Whether a reference is that of a quote, by whichever of the keys it was made.
-    pub fn made(&self, quote: &Quote, reference: B256) -> bool {
-        std::iter::once(&self.current).chain(&self.old).any(|key| key.seal(quote).reference() == reference)
+    /// What appears on chain of a quote, by each key that it may have been made with.
+    pub fn references<'a>(&'a self, quote: &'a Quote) -> impl Iterator<Item = B256> + 'a {
+        std::iter::once(&self.current).chain(&self.old).map(|key| key.seal(quote).reference())
     }
 }
 
@@ -254,6 +254,11 @@ impl Quote {
     }
 }
 
+/// Windows in a quote's life, at most.
+const WINDOWS: u64 = 16;
+/// The shortest window of derived quotes, in seconds.
+const LEAST_WINDOW: u64 = 60;
+
 /// How long quotes live, and the windows that derived ones are made in.
 ///
 /// A derived quote has no random part: whoever asks for the same request at the same price in the same window gets
@@ -268,6 +273,12 @@ pub struct QuoteClock {
 }
 
 impl QuoteClock {
+    /// For quotes that live so long, in seconds. Windows grow with the life, so that however long it is, few derived quotes
+    /// can be those of one payment: each costs a look at a bare hash two hashes.
+    pub fn living(lifetime: u64) -> Self {
+        Self { lifetime, window: lifetime.div_ceil(WINDOWS).max(LEAST_WINDOW) }
+    }
+
     /// The derived quote for these terms at a moment (seconds since 1970 UTC).
     pub fn derived(&self, terms: Terms, now: u64) -> Quote {
         let window = self.window.max(1);
@@ -346,10 +357,12 @@ mod tests {
             let quote = quote(7, nonce);
             let old = before.seal(&quote);
             assert_eq!(after.open(&old), Ok(quote));
-            assert!(after.made(&quote, old.reference()) && before.made(&quote, old.reference()));
+            let made =
+                |keys: &QuoteKeys, id: &QuoteId| keys.references(&quote).any(|made| made == id.reference());
+            assert!(made(&after, &old) && made(&before, &old));
             let new = after.seal(&quote);
             assert_eq!((new == key(2).seal(&quote), new == old), (true, false));
-            assert!(after.made(&quote, new.reference()) && !before.made(&quote, new.reference()));
+            assert!(made(&after, &new) && !made(&before, &new));
             assert_eq!(before.open(&new), Err(QuoteError::Forged));
             assert_eq!(
                 QuoteKeys::from(key(2)).open(&old),
@@ -391,7 +404,7 @@ mod tests {
         /// Whoever asked within the life of a derived quote and was mined before it ended is found again.
         #[test]
         fn a_derived_quote_is_found_again(asked in 10_000u64..1_000_000, waited in 0u64..=300, skew in 0u64..10) {
-            let clock = QuoteClock { lifetime: 300, window: 60 };
+            let clock = QuoteClock::living(300);
             let terms = quote(1, None).terms;
             let given = clock.derived(terms, asked);
             prop_assert!(given.issued_at <= asked && given.expires_at >= asked + 300);
@@ -402,6 +415,19 @@ mod tests {
             prop_assert!(early.contains(&given));
             let late: Vec<_> = clock.derived_for(terms, given.expires_at + skew + 1, skew).collect();
             prop_assert!(!late.contains(&given));
+        }
+
+        /// However long quotes live, few of them can be those of one payment, and what was asked for is among them.
+        #[test]
+        fn a_long_life_makes_no_more_quotes_to_try(
+            lifetime in 1u64..=86_400, asked in 1_000_000u64..2_000_000, part in 0u64..=1000, skew in 0u64..=600,
+        ) {
+            let clock = QuoteClock::living(lifetime);
+            let terms = quote(1, None).terms;
+            let given = clock.derived(terms, asked);
+            let tried: Vec<_> = clock.derived_for(terms, asked + lifetime * part / 1000, skew).collect();
+            prop_assert!(tried.contains(&given));
+            prop_assert!(tried.len() as u64 <= WINDOWS + 3 + 2 * skew / clock.window, "{} quotes", tried.len());
         }
     }
 }

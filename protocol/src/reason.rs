@@ -115,6 +115,7 @@ impl Code {
             | Self::QuoteForged
             | Self::QuoteMismatch
             | Self::QuoteRequired
+            | Self::OrdinalRequired
             | Self::ReferenceMismatch => X402Reason::InvalidPayload,
             Self::AssetNotAccepted | Self::PayeeNotAccepted | Self::WrongAsset => {
                 X402Reason::InvalidPaymentRequirements

@@ -7,6 +7,7 @@ use salt402_protocol::{Code, Problem, Proof, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
+use crate::derived::Derived;
 use crate::judge::{self, Judgement, Question};
 use crate::limits::Admission;
 use crate::verifier::now_ms;
@@ -33,6 +34,7 @@ impl Verifier {
         request: &VerifyRequest,
         quote: Option<&Quote>,
         chain: &ChainPolicy,
+        derived: &mut Derived<'_>,
     ) -> Result<Verdict, Problem> {
         if let Proof::Voucher(voucher) = &request.proof {
             return self.attempt_voucher(request, voucher, quote, chain).await;
@@ -45,10 +47,11 @@ impl Verifier {
             claimant: &request.claimant,
             now: now_ms() / 1000,
         };
-        let paid = match judge::judge(&question, self.policy(), chain, self.keys(), &payments) {
+        let paid = match judge::judge(&question, self.policy(), chain, derived, &payments) {
             Judgement::Paid(index) => &payments[index],
             Judgement::Pending(code, detail) => return Ok(pending(chain, 1, code, detail)),
             Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
+            Judgement::Unasked(code, detail) => return Err(Problem::new(code, detail)),
         };
         if request.again_only && paid.claim.is_none() {
             return Ok(not_again(chain));

@@ -4,9 +4,10 @@
 //! every case can be written down as a test.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Amount, Asset, Code, Payment, Proof, Quote, QuoteId, QuoteKeys, SignedNonce, Terms};
+use salt402_protocol::{Amount, Asset, Code, Payment, Proof, Quote, QuoteId, SignedNonce, Terms};
 use salt402_store::IndexedPayment;
 
+use crate::derived::Derived;
 use crate::policy::{ChainPolicy, Policy};
 
 /// What is asked.
@@ -34,7 +35,13 @@ pub enum Judgement {
     Pending(Code, String),
     /// No.
     Rejected(Code, String),
+    /// Not told, because the question must be put in another way. No word against the payment.
+    Unasked(Code, String),
 }
+
+/// Payments of one transaction that a hash alone may mean. Each may have been made at a price of its own, and is held
+/// against every quote at that price.
+pub const MOST_BY_HASH: usize = 16;
 
 /// Blocks that must contain or follow a payment that is offered for this requirement. The amount that was paid counts: it
 /// is never less than what was asked.
@@ -53,12 +60,12 @@ fn depth(requirement: &Requirement, chain: &ChainPolicy, asset: Asset, amount: A
 }
 
 /// Decides. `payments` are those of the transaction that is shown as proof, wherever they are by now, or the one of the
-/// nonce, on the chain of the requirement.
+/// nonce, on the chain of the requirement. `derived` is of this question.
 pub fn judge(
     question: &Question<'_>,
     policy: &Policy,
     chain: &ChainPolicy,
-    keys: &QuoteKeys,
+    derived: &mut Derived<'_>,
     payments: &[IndexedPayment],
 ) -> Judgement {
     let terms = match terms(question, policy, chain) {
@@ -71,7 +78,13 @@ pub fn judge(
             Proof::Transaction { .. } | Proof::Voucher(_) => unseen(question, policy),
         };
     }
-    let mut nearest: Option<Misfit> = None;
+    if question.quote.is_none()
+        && let Proof::Transaction { ordinal: None, .. } = question.proof
+        && are_many(payments)
+    {
+        return unnamed();
+    }
+    let mut nearest: Option<(Misfit, &IndexedPayment)> = None;
     let mut best: Option<(Standing, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
         // A place is one in the transaction that is shown; what was there may be in another transaction by now.
@@ -80,10 +93,10 @@ pub fn judge(
         {
             continue;
         }
-        match misfit(question, policy, chain, keys, &terms, payment) {
+        match misfit(question, policy, chain, derived, &terms, payment) {
             Some(misfit) => {
-                if nearest.as_ref().is_none_or(|known| known.step < misfit.step) {
-                    nearest = Some(misfit);
+                if nearest.is_none_or(|(known, _)| known < misfit) {
+                    nearest = Some((misfit, payment));
                 }
             }
             None => {
@@ -96,7 +109,10 @@ pub fn judge(
     }
     match (best, nearest) {
         (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
-        (None, Some(misfit)) => Judgement::Rejected(misfit.code, misfit.detail),
+        (None, Some((misfit, payment))) => {
+            let (code, detail) = misfit.said(question, policy, chain, &terms, payment);
+            Judgement::Rejected(code, detail)
+        }
         (None, None) => Judgement::Rejected(
             Code::NoPayment,
             "the transaction holds payments, and none at the place that the proof names: places are counted from 0; \
@@ -210,71 +226,129 @@ fn unsettled(question: &Question<'_>, chain: &ChainPolicy, nonce: &SignedNonce) 
     )
 }
 
-/// Why a payment does not fit, and how far it got: a later step is a nearer miss.
-struct Misfit {
-    step: u8,
-    code: Code,
-    detail: String,
+/// Whether a transaction holds more payments than its hash alone may mean; one that stood in several blocks counts once.
+fn are_many(payments: &[IndexedPayment]) -> bool {
+    let mut ids: Vec<_> = payments.iter().map(|payment| payment.placed.payment.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.len() > MOST_BY_HASH
+}
+
+fn unnamed() -> Judgement {
+    Judgement::Unasked(
+        Code::OrdinalRequired,
+        format!(
+            "the transaction holds more than {MOST_BY_HASH} payments, and its hash alone does not say which of them is meant: \
+             do not pay again; show the hash together with the quoteId of the 402 that was paid, in the header \
+             X-Payment-Quote, or name the payment by its place among the transaction's payments, from 0, as in \
+             0x<hash>:<place>"
+        ),
+    )
+}
+
+/// Why a payment does not fit: the later, the nearer a miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Misfit {
+    Chain,
+    Payee,
+    Asset,
+    Amount,
+    /// Too old for what it was quoted for to matter.
+    Old,
+    Reference,
+    Late,
+    TooOld,
+}
+
+impl Misfit {
+    fn said(
+        self,
+        question: &Question<'_>,
+        policy: &Policy,
+        chain: &ChainPolicy,
+        terms: &Terms,
+        indexed: &IndexedPayment,
+    ) -> (Code, String) {
+        let payment = &indexed.placed.payment;
+        match self {
+            Self::Chain => (
+                Code::WrongNetwork,
+                "the payment is on another chain or through another contract".into(),
+            ),
+            Self::Payee => (Code::WrongPayee, format!("{} was paid, not {}", payment.payee, terms.payee)),
+            Self::Asset => (Code::WrongAsset, format!("{} was paid, not {}", payment.asset, terms.asset)),
+            Self::Amount => (
+                Code::InsufficientPayment,
+                format!("{} base units were paid, {} were asked", payment.amount, terms.amount),
+            ),
+            Self::Reference => (
+                Code::ReferenceMismatch,
+                "the payment's reference is not that of a quote for this request: a payment serves the request it was \
+                 quoted for, and within its time"
+                    .into(),
+            ),
+            Self::Late => {
+                (Code::PaymentExpired, "the payment was mined after its quote had ended".into())
+            }
+            Self::Old | Self::TooOld => {
+                let (age, most) = (age(question, indexed), most_age(policy, chain));
+                (Code::PaymentExpired, format!("the payment is {age} s old, {most} s are accepted"))
+            }
+        }
+    }
+}
+
+/// Seconds since a payment was mined.
+fn age(question: &Question<'_>, indexed: &IndexedPayment) -> u64 {
+    question.now.saturating_sub(indexed.placed.block_timestamp)
+}
+
+fn most_age(policy: &Policy, chain: &ChainPolicy) -> u64 {
+    chain.max_age.unwrap_or(policy.max_age).as_secs()
 }
 
 fn misfit(
     question: &Question<'_>,
     policy: &Policy,
     chain: &ChainPolicy,
-    keys: &QuoteKeys,
+    derived: &mut Derived<'_>,
     terms: &Terms,
     indexed: &IndexedPayment,
 ) -> Option<Misfit> {
     let payment = &indexed.placed.payment;
     let mined_at = indexed.placed.block_timestamp;
-    let skew = policy.clock_skew.as_secs();
-    let miss = |step, code, detail| Some(Misfit { step, code, detail });
     if payment.chain != terms.chain || !chain.counts(payment.contract, terms.contract) {
-        return miss(
-            0,
-            Code::WrongNetwork,
-            "the payment is on another chain or through another contract".into(),
-        );
+        return Some(Misfit::Chain);
     }
     if payment.payee != terms.payee {
-        return miss(1, Code::WrongPayee, format!("{} was paid, not {}", payment.payee, terms.payee));
+        return Some(Misfit::Payee);
     }
     if payment.asset != terms.asset {
-        return miss(2, Code::WrongAsset, format!("{} was paid, not {}", payment.asset, terms.asset));
+        return Some(Misfit::Asset);
     }
-    let in_time = match question.quote {
-        Some(_) if payment.amount < terms.amount => None,
-        Some((id, quote)) => {
-            (payment.reference == id.reference()).then(|| quote.pays_in_time(mined_at, skew))
-        }
-        // Only quotes that lived when the payment was mined are tried, so a match is always in time.
-        None => derived(policy, keys, terms, payment, mined_at).then_some(true),
+    // What was granted may be asked for again, however old it is.
+    let old = age(question, indexed) > most_age(policy, chain) && ours(question, indexed) != Some(true);
+    let Some((id, quote)) = question.quote else {
+        // Before anything is derived: anybody may show any hash.
+        return if old {
+            Some(Misfit::Old)
+        } else if made_for(derived, policy, terms, payment, mined_at) {
+            // Only quotes that lived when the payment was mined are tried, so a match is always in time.
+            None
+        } else if payment.amount < terms.amount {
+            Some(Misfit::Amount)
+        } else {
+            Some(Misfit::Reference)
+        };
     };
-    match in_time {
-        None if payment.amount < terms.amount => miss(
-            3,
-            Code::InsufficientPayment,
-            format!("{} base units were paid, {} were asked", payment.amount, terms.amount),
-        ),
-        None => miss(
-            4,
-            Code::ReferenceMismatch,
-            "the payment's reference is not that of a quote for this request: a payment serves the request it was \
-             quoted for, and within its time"
-                .into(),
-        ),
-        Some(false) => miss(5, Code::PaymentExpired, "the payment was mined after its quote had ended".into()),
-        // What was granted may be asked for again, however old it is.
-        Some(true) if ours(question, indexed) == Some(true) => None,
-        Some(true) => {
-            let age = question.now.saturating_sub(mined_at);
-            let most = chain.max_age.unwrap_or(policy.max_age).as_secs();
-            (age > most).then(|| Misfit {
-                step: 6,
-                code: Code::PaymentExpired,
-                detail: format!("the payment is {age} s old, {most} s are accepted"),
-            })
-        }
+    if payment.amount < terms.amount {
+        Some(Misfit::Amount)
+    } else if payment.reference != id.reference() {
+        Some(Misfit::Reference)
+    } else if !quote.pays_in_time(mined_at, policy.clock_skew.as_secs()) {
+        Some(Misfit::Late)
+    } else {
+        old.then_some(Misfit::TooOld)
     }
 }
 
@@ -283,16 +357,19 @@ fn misfit(
 /// The price of the moment may be another than the one that was quoted, so what was paid is tried as the price too. Only
 /// this server can make a quote's id, and the reference proves that it did: for this request, at this price, within its
 /// time. Nothing need be remembered of old prices, and a restart forgets none.
-fn derived(policy: &Policy, keys: &QuoteKeys, terms: &Terms, payment: &Payment, mined_at: u64) -> bool {
-    let exact = (!payment.amount.is_zero()).then_some(payment.amount);
+fn made_for(
+    derived: &mut Derived<'_>,
+    policy: &Policy,
+    terms: &Terms,
+    payment: &Payment,
+    mined_at: u64,
+) -> bool {
     let overpaid = (payment.amount > terms.amount).then_some(terms.amount);
-    exact.into_iter().chain(overpaid).any(|amount| {
-        let terms = Terms { amount, ..*terms };
-        policy
-            .clock
-            .derived_for(terms, mined_at, policy.clock_skew.as_secs())
-            .any(|quote| keys.made(&quote, payment.reference))
-    })
+    let exact = (!payment.amount.is_zero()).then_some(payment.amount);
+    overpaid
+        .into_iter()
+        .chain(exact)
+        .any(|amount| derived.has(policy, Terms { amount, ..*terms }, mined_at, payment.reference))
 }
 
 /// Whether the claim of a payment is that of this request and claimant; `None` where it is not claimed.

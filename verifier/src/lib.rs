@@ -4,6 +4,7 @@
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 
 mod beside;
+pub mod derived;
 mod desk;
 mod grant;
 pub mod http;

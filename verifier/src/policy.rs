@@ -28,7 +28,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            clock: QuoteClock { lifetime: 300, window: 60 },
+            clock: QuoteClock::living(300),
             bare_hashes: true,
             max_age: Duration::from_secs(24 * 3600),
             clock_skew: Duration::from_secs(30),

@@ -1,5 +1,7 @@
 //! The payments that a proof names.
 
+use std::collections::HashSet;
+
 use alloy_primitives::B256;
 use salt402_protocol::api::VerifyRequest;
 use salt402_protocol::{ChainId, PaymentId, Problem, Proof};
@@ -65,10 +67,17 @@ impl Verifier {
 /// The payments that a transaction holds in no block of the chain, each once: of those that somebody signed for, another
 /// transaction may have settled each since. Of a proof that names a place, the one at that place.
 fn lost(payments: &[IndexedPayment], ordinal: Option<u32>) -> Vec<PaymentId> {
+    if payments.iter().all(|payment| payment.canonical) {
+        return Vec::new();
+    }
+    let on_chain: HashSet<_> = payments
+        .iter()
+        .filter(|payment| payment.canonical)
+        .map(|payment| payment.placed.payment.id)
+        .collect();
     let is_lost = |payment: &&IndexedPayment| {
-        let id = payment.placed.payment.id;
         ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
-            && !payments.iter().any(|other| other.canonical && other.placed.payment.id == id)
+            && !on_chain.contains(&payment.placed.payment.id)
     };
     let mut lost: Vec<_> = payments.iter().filter(is_lost).map(|payment| payment.placed.payment.id).collect();
     lost.sort_unstable();

@@ -18,6 +18,7 @@ use self::refusals::{
     HALTED_RETRY_MS, ambiguous, before_restore, chain_halted, internal, no_payment, paid_nothing,
     quote_required, reverted,
 };
+use crate::derived::Derived;
 use crate::incidents::ReplayLog;
 use crate::limits::{AccountLimits, Accounts};
 use crate::{ChainPolicy, Policy, Waker, Watch};
@@ -217,10 +218,11 @@ impl Verifier {
         let deadline = started + Duration::from_millis(request.wait_ms).min(self.0.policy.max_wait);
         let mut progress = self.0.waker.subscribe();
         let mut seat = None;
+        let mut derived = Derived::new(&self.0.keys);
         loop {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
-            let mut verdict = self.attempt(request, quote.as_ref(), &chain.policy).await?;
+            let mut verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
             if request.again_only {
                 return Ok(verdict);
             }
@@ -230,7 +232,7 @@ impl Verifier {
             } = verdict
             {
                 verdict = match self.look(request, chain).await {
-                    Look::Found => self.attempt(request, quote.as_ref(), &chain.policy).await?,
+                    Look::Found => self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?,
                     Look::Reverted { confirmations } => {
                         paid_nothing(request, &chain.policy, confirmations, reverted())
                     }
@@ -364,10 +366,6 @@ impl Verifier {
 
     pub(crate) fn policy(&self) -> &Policy {
         &self.0.policy
-    }
-
-    pub(crate) fn keys(&self) -> &QuoteKeys {
-        &self.0.keys
     }
 
     pub(crate) fn accounts(&self) -> &Accounts {

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use salt402_protocol::api::Requirement;
+use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Proof, Quote, QuoteId, QuoteKey,
     QuoteKeys, RequestDigest, SignedNonce, Terms, U256,
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
-use salt402_verifier::judge::{Judgement, Question, judge};
+use salt402_verifier::derived::Derived;
+use salt402_verifier::judge::{Judgement, MOST_BY_HASH, Question, judge};
 use salt402_verifier::{AfterLoss, ChainPolicy, Depth, Policy};
 
 const NOW: u64 = 1_800_000_000;
@@ -116,13 +118,15 @@ fn decide_at(
     payments: &[IndexedPayment],
 ) -> Judgement {
     let question = Question { requirement, quote, proof: SHOWN, claimant: "me", now };
-    judge(&question, policy, &chain(), &key().into(), payments)
+    judge(&question, policy, &chain(), &mut Derived::new(&key().into()), payments)
 }
 
 fn code(judgement: &Judgement) -> Option<Code> {
     match judgement {
         Judgement::Paid(_) => None,
-        Judgement::Pending(code, _) | Judgement::Rejected(code, _) => Some(*code),
+        Judgement::Pending(code, _) | Judgement::Rejected(code, _) | Judgement::Unasked(code, _) => {
+            Some(*code)
+        }
     }
 }
 
@@ -224,7 +228,13 @@ fn a_larger_amount_must_be_deeper() {
     let question =
         Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
     let decide = |payment: &IndexedPayment| {
-        judge(&question, &Policy::default(), &policy, &key().into(), std::slice::from_ref(payment))
+        judge(
+            &question,
+            &Policy::default(),
+            &policy,
+            &mut Derived::new(&key().into()),
+            std::slice::from_ref(payment),
+        )
     };
     payment.confirmations = 2;
     assert_eq!(code(&decide(&payment)), Some(Code::AwaitingConfirmations));
@@ -246,8 +256,13 @@ fn a_chain_may_take_younger_payments_than_others() {
     let strict = ChainPolicy { max_age: Some(Duration::from_secs(60)), ..chain() };
     let question =
         Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW + 61 };
-    let judgement =
-        judge(&question, &Policy::default(), &strict, &key().into(), std::slice::from_ref(&payment));
+    let judgement = judge(
+        &question,
+        &Policy::default(),
+        &strict,
+        &mut Derived::new(&key().into()),
+        std::slice::from_ref(&payment),
+    );
     assert_eq!(code(&judgement), Some(Code::PaymentExpired));
     assert_eq!(decide_at(NOW + 61, &Policy::default(), &requirement, None, &[payment]), Judgement::Paid(0));
 }
@@ -294,7 +309,13 @@ fn a_bare_payment_for_a_quote_of_an_older_key_is_found() {
         Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
     let new = QuoteKey::new(&[7; 32]).unwrap();
     let decide = |keys: QuoteKeys| {
-        judge(&question, &Policy::default(), &chain(), &keys, std::slice::from_ref(&payment))
+        judge(
+            &question,
+            &Policy::default(),
+            &chain(),
+            &mut Derived::new(&keys),
+            std::slice::from_ref(&payment),
+        )
     };
     assert_eq!(decide(QuoteKeys::new(new.clone(), vec![key()])), Judgement::Paid(0));
     assert_eq!(code(&decide(new.into())), Some(Code::ReferenceMismatch));
@@ -397,7 +418,13 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
         let question =
             Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
-        judge(&question, &Policy::default(), chain, &key().into(), std::slice::from_ref(payment))
+        judge(
+            &question,
+            &Policy::default(),
+            chain,
+            &mut Derived::new(&key().into()),
+            std::slice::from_ref(payment),
+        )
     };
     assert_eq!(code(&decide(&chain(), &payment)), Some(Code::WrongNetwork));
     let followed = ChainPolicy { other_contracts: vec![token], ..chain() };
@@ -427,7 +454,7 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     let named = |ordinal| {
         let proof = Proof::Transaction { hash: shown, ordinal };
         let question = Question { requirement: &requirement, quote: None, proof, claimant: "me", now: NOW };
-        judge(&question, &Policy::default(), &chain(), &key().into(), &payments)
+        judge(&question, &Policy::default(), &chain(), &mut Derived::new(&key().into()), &payments)
     };
     assert_eq!(named(None), Judgement::Paid(0));
     assert_eq!(named(Some(0)), Judgement::Paid(0));
@@ -441,8 +468,100 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
         claimant: "me",
         now: NOW,
     };
-    let nothing = judge(&nothing, &Policy::default(), &chain(), &key().into(), &[]);
+    let nothing = judge(&nothing, &Policy::default(), &chain(), &mut Derived::new(&key().into()), &[]);
     assert_eq!(code(&nothing), Some(Code::PaymentNotSeen));
+}
+
+/// A transaction with so many payments to the payee, each of another amount, for nothing that was quoted.
+fn many(count: u32) -> Vec<IndexedPayment> {
+    let placed = |place: u32| {
+        let mut payment = paid(B256::repeat_byte(9));
+        payment.placed.position = place;
+        payment.placed.payment.id = PaymentId(B256::left_padding_from(&place.to_be_bytes()));
+        payment.placed.payment.amount = Amount(U256::from(2000 + place));
+        payment
+    };
+    (0..count).map(placed).collect()
+}
+
+/// Anybody may show any hash, so what that costs must be known, however many payments the transaction holds and however
+/// long quotes live.
+#[test]
+fn d25_a_hash_costs_few_hashes_whatever_its_transaction_holds() {
+    let keys = QuoteKeys::from(key());
+    let requirement = requirement();
+    for lifetime in [300, 3600, 24 * 3600] {
+        let policy = Policy { clock: QuoteClock::living(lifetime), ..Policy::default() };
+        let windows = policy.clock.derived_for(terms(&requirement), NOW, policy.clock_skew.as_secs()).count();
+        assert!(windows <= 20, "{windows} quotes of {lifetime} s");
+        for (count, expected) in [
+            (1, Code::ReferenceMismatch),
+            (16, Code::ReferenceMismatch),
+            (17, Code::OrdinalRequired),
+            (1000, Code::OrdinalRequired),
+        ] {
+            let payments = many(count);
+            let quote = policy.clock.random(terms(&requirement), NOW, [7; 16]);
+            let id = key().seal(&quote);
+            let named = Proof::Transaction { hash: payments[0].placed.payment.transaction, ordinal: Some(0) };
+            let made = |proof, quote, now| {
+                let mut derived = Derived::new(&keys);
+                let question = Question { requirement: &requirement, quote, proof, claimant: "me", now };
+                let first = judge(&question, &policy, &chain(), &mut derived, &payments);
+                let made = derived.made();
+                // A question that waits is judged again at each commit.
+                assert_eq!(judge(&question, &policy, &chain(), &mut derived, &payments), first);
+                assert_eq!(derived.made(), made, "nothing is made twice for one question");
+                (code(&first).unwrap(), made)
+            };
+            let (code, hashes) = made(SHOWN, None, NOW);
+            assert_eq!(code, expected);
+            let most = if expected == Code::OrdinalRequired { 0 } else { (count as usize + 1) * windows };
+            assert!(hashes <= most, "{hashes} hashes for {count} payments, {lifetime} s");
+            // The place makes it one payment, the quote id none that has to be guessed, age and payee come first.
+            assert_eq!(made(named, None, NOW), (Code::ReferenceMismatch, 2 * windows));
+            assert_eq!(made(SHOWN, Some((&id, &quote)), NOW), (Code::ReferenceMismatch, 0));
+            if count as usize <= MOST_BY_HASH {
+                let late = NOW + policy.max_age.as_secs() + 1;
+                assert_eq!(made(SHOWN, None, late), (Code::PaymentExpired, 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn d25_strangers_payments_cost_nothing_and_hide_none() {
+    let keys = QuoteKeys::from(key());
+    let (requirement, mine) = bare();
+    let mut payments = many(15);
+    for payment in &mut payments {
+        payment.placed.payment.payee = Address::repeat_byte(0x77);
+    }
+    payments.push(mine.clone());
+    let question =
+        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
+    let mut derived = Derived::new(&keys);
+    assert_eq!(judge(&question, &Policy::default(), &chain(), &mut derived, &payments), Judgement::Paid(15));
+    assert!(derived.made() <= 8, "{}", derived.made());
+    // In several blocks over time it is still the same sixteen.
+    let mut orphaned = payments.clone();
+    orphaned.iter_mut().for_each(|payment| payment.canonical = false);
+    payments.extend(orphaned);
+    assert_eq!(judge(&question, &Policy::default(), &chain(), &mut derived, &payments), Judgement::Paid(15));
+    // Among more, it is found by its place or its quote, and the answer without says so and asks for no money.
+    let mut payments = many(1000);
+    payments[500] = IndexedPayment { placed: PlacedPayment { position: 500, ..mine.placed.clone() }, ..mine };
+    let hash = payments[500].placed.payment.transaction;
+    let named = Question { proof: Proof::Transaction { hash, ordinal: Some(500) }, ..question };
+    assert_eq!(judge(&named, &Policy::default(), &chain(), &mut derived, &payments), Judgement::Paid(500));
+    let quote = Policy::default().clock.derived(terms(&requirement), NOW);
+    let id = key().seal(&quote);
+    let quoted = Question { quote: Some((&id, &quote)), ..question };
+    assert_eq!(judge(&quoted, &Policy::default(), &chain(), &mut derived, &payments), Judgement::Paid(500));
+    let unnamed = judge(&question, &Policy::default(), &chain(), &mut derived, &payments);
+    let Judgement::Unasked(Code::OrdinalRequired, detail) = &unnamed else { panic!("{unnamed:?}") };
+    assert!(detail.contains("do not pay again") && detail.contains("X-Payment-Quote"), "{detail}");
+    assert_ne!(Code::OrdinalRequired.status(), 402);
 }
 
 #[test]
@@ -458,7 +577,7 @@ fn a_nonce_that_was_not_seen_is_waited_for_and_never_said_to_have_paid_nothing()
     let id = key().seal(&quote);
     let decide = |proof, quote, now| {
         let question = Question { requirement: &requirement, quote, proof, claimant: "me", now };
-        judge(&question, &Policy::default(), &followed, &key().into(), &[])
+        judge(&question, &Policy::default(), &followed, &mut Derived::new(&key().into()), &[])
     };
     for proof in [authorization(token), permit] {
         let unseen = decide(proof, None, NOW);

@@ -76,7 +76,7 @@ impl Default for VerifierConfig {
 impl VerifierConfig {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
-            clock: QuoteClock { lifetime: self.quote_lifetime_s, ..Policy::default().clock },
+            clock: QuoteClock::living(self.quote_lifetime_s),
             bare_hashes: self.bare_hashes,
             max_age: Duration::from_secs(self.max_payment_age_s),
             clock_skew: Duration::from_secs(self.clock_skew_s),

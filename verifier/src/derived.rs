@@ -1,0 +1,44 @@
+//! The references of quotes that a bare hash may have been paid for.
+
+use std::collections::{HashMap, HashSet};
+
+use alloy_primitives::B256;
+use salt402_protocol::{Amount, QuoteKeys, Terms};
+
+use crate::Policy;
+
+/// What can be derived for one question, each quote once, however many payments and however many looks at the index it is
+/// held against: anybody can ask, and each quote costs two hashes.
+///
+/// To be used for one question only: what is derived is for the request that its terms name.
+#[derive(Debug)]
+pub struct Derived<'a> {
+    keys: &'a QuoteKeys,
+    /// By the time of a block and an amount.
+    known: HashMap<(u64, Amount), HashSet<B256>>,
+    made: usize,
+}
+
+impl<'a> Derived<'a> {
+    /// Nothing yet.
+    pub fn new(keys: &'a QuoteKeys) -> Self {
+        Self { keys, known: HashMap::new(), made: 0 }
+    }
+
+    /// How many references were made so far.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Whether a reference is that of a quote on these terms which lived when a payment was mined.
+    pub(crate) fn has(&mut self, policy: &Policy, terms: Terms, mined_at: u64, reference: B256) -> bool {
+        let references = self.known.entry((mined_at, terms.amount)).or_insert_with(|| {
+            let quotes = policy.clock.derived_for(terms, mined_at, policy.clock_skew.as_secs());
+            let references: HashSet<B256> =
+                quotes.flat_map(|quote| self.keys.references(&quote).collect::<Vec<_>>()).collect();
+            self.made += references.len();
+            references
+        });
+        references.contains(&reference)
+    }
+}
