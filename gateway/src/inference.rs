@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use crate::Bid;
 use crate::bid::InferenceRequest;
 use crate::routes::{Gateway, Inner};
-use crate::upstream::{Completion, Task, Usage};
+use crate::upstream::{Completion, Judgement, Task, Usage};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
@@ -27,9 +27,15 @@ pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
 struct InferenceResponse<'a> {
     /// The model that answers.
     model: &'a str,
-    /// What it says.
+    /// What it says; empty where it came to no answer, as when it thought until `max_tokens`.
     output: &'a str,
-    /// Why it stopped: `stop`, or `length` at `max_tokens`.
+    /// What it thought before, where the model server tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
+    /// Why it says nothing, where the model refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    /// Why it stopped: `stop`, `length` at `max_tokens`, or another word of the model server.
     finish_reason: &'a str,
     /// Tokens read and written.
     usage: Usage,
@@ -82,13 +88,25 @@ async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
     let completion = bid.model.upstream.complete(&task).await;
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
-    let Completion { output, finish_reason, usage } = completion.map_err(|error| {
-        metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone()).increment(1);
+    let Completion { output, reasoning, refusal, finish_reason, usage } = completion.map_err(|error| {
+        // What it refuses for good is no fault of the server's.
+        if error.judgement() != Judgement::Permanent {
+            metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone())
+                .increment(1);
+        }
         let detail = format!("{error}; the payment stays good for this request: show the same proof again");
-        Problem::new(Code::UpstreamFailed, detail).retry_after(2000)
+        let after = error.after.map_or(2000, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        Problem::new(Code::UpstreamFailed, detail).retry_after(after.max(1000))
     })?;
     metrics::counter!("salt402_gateway_executions_total", "model" => name.clone()).increment(1);
-    let answer = InferenceResponse { model: name, output: &output, finish_reason: &finish_reason, usage };
+    let answer = InferenceResponse {
+        model: name,
+        output: &output,
+        reasoning: reasoning.as_deref(),
+        refusal: refusal.as_deref(),
+        finish_reason: &finish_reason,
+        usage,
+    };
     serde_json::to_vec(&answer)
         .map(Bytes::from)
         .map_err(|_| Problem::new(Code::Internal, "the answer could not be written"))

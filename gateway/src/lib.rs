@@ -3,10 +3,8 @@
 
 mod bid;
 mod catalogue;
-mod demo;
 mod execution;
 mod inference;
-mod openai;
 mod openapi;
 mod routes;
 mod upstream;

@@ -37,6 +37,7 @@ mod roles;
 mod second_node;
 mod secrets;
 mod sources;
+mod upstreams;
 mod voucher_cover;
 mod vouchers;
 mod waiting;

@@ -29,7 +29,7 @@ pub use payer::{PAYEE, TestPayer};
 pub use port::free_port;
 pub use process::Salt402;
 pub use stack::{Answer, Stack, StackOptions, inference, payment_details};
-pub use upstream::CountingUpstream;
+pub use upstream::{CountingUpstream, Scripted};
 
 use std::path::PathBuf;
 

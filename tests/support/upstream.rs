@@ -1,11 +1,14 @@
-//! A model server that counts how often it is asked.
+//! A model server that counts how often it is asked, and answers as it is told.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::response::IntoResponse as _;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -16,6 +19,40 @@ struct Counts {
     asked: AtomicU32,
     delay_ms: AtomicU64,
     failures: AtomicU32,
+    scripted: Mutex<VecDeque<Scripted>>,
+    encodings: Mutex<Vec<String>>,
+}
+
+/// An answer, byte by byte.
+#[derive(Clone, Debug)]
+pub struct Scripted {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Scripted {
+    /// An answer of JSON, or of what is called so.
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: vec![("content-type", "application/json".into())], body: body.into() }
+    }
+
+    /// The same with a header.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn response(self) -> Response<Body> {
+        let mut response = Response::builder().status(self.status);
+        for (name, value) in self.headers {
+            response = response.header(name, value);
+        }
+        response.body(self.body.into()).expect("an answer")
+    }
 }
 
 /// An OpenAI-compatible server on a free port.
@@ -54,6 +91,17 @@ impl CountingUpstream {
         self.counts.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
+    /// Makes it answer so, the next time that nothing else is scripted before.
+    pub fn script(&self, answer: Scripted) {
+        self.counts.scripted.lock().unwrap_or_else(PoisonError::into_inner).push_back(answer);
+    }
+
+    /// The encodings that its last question accepts.
+    pub fn accepted_encoding(&self) -> String {
+        let encodings = self.counts.encodings.lock().unwrap_or_else(PoisonError::into_inner);
+        encodings.last().cloned().unwrap_or_default()
+    }
+
     /// Makes it fail so many times.
     pub fn fail(&self, times: u32) {
         self.counts.failures.store(times, Ordering::SeqCst);
@@ -68,12 +116,19 @@ impl Drop for CountingUpstream {
 
 async fn complete(
     State(counts): State<Arc<Counts>>,
+    headers: HeaderMap,
     Json(ask): Json<Value>,
-) -> Result<Json<Value>, StatusCode> {
+) -> Result<Response<Body>, StatusCode> {
+    let encoding = headers.get("accept-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    counts.encodings.lock().unwrap_or_else(PoisonError::into_inner).push(encoding.to_owned());
     let number = counts.asked.fetch_add(1, Ordering::SeqCst) + 1;
     tokio::time::sleep(Duration::from_millis(counts.delay_ms.load(Ordering::SeqCst))).await;
     if counts.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
         return Err(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let scripted = counts.scripted.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    if let Some(scripted) = scripted {
+        return Ok(scripted.response());
     }
     Ok(Json(json!({
         "id": "chatcmpl-test",
@@ -85,5 +140,6 @@ async fn complete(
             "finish_reason": "stop",
         }],
         "usage": { "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 },
-    })))
+    }))
+    .into_response())
 }

@@ -1,9 +1,17 @@
 //! Who runs a model.
 
+mod answer;
+mod demo;
+mod failure;
+mod json;
+mod openai;
+mod wire;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{demo, openai::OpenAi};
+pub(crate) use self::failure::{Judgement, UpstreamError};
+use self::openai::OpenAi;
 
 /// Who runs a model.
 #[derive(Debug)]
@@ -25,7 +33,12 @@ pub(crate) struct Task<'a> {
 /// What a model answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Completion {
+    /// What it says; empty where it came to no answer.
     pub(crate) output: String,
+    /// What it thought before, where the server tells.
+    pub(crate) reasoning: Option<String>,
+    /// Why it says nothing, where it refused.
+    pub(crate) refusal: Option<String>,
     pub(crate) finish_reason: String,
     pub(crate) usage: Usage,
 }
@@ -39,21 +52,9 @@ pub(crate) struct Usage {
     pub(crate) completion_tokens: u64,
     /// Both.
     pub(crate) total_tokens: u64,
-}
-
-/// Why a model did not answer. Never holds the upstream's address or key: it is told to payers.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpstreamError {
-    #[error("the model server could not be reached")]
-    Unreachable,
-    #[error("the model server did not answer in time")]
-    Timeout,
-    #[error("the model server answered with status {0}")]
-    Status(u16),
-    #[error("the model server's answer is not a chat completion")]
-    Malformed,
-    #[error("the model server's answer is longer than {0} bytes")]
-    TooLong(usize),
+    /// Whether a figure is ours, a token for every four bytes, because the model server did not count.
+    #[serde(default)]
+    pub(crate) estimated: bool,
 }
 
 impl Upstream {

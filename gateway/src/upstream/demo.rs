@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::upstream::{Completion, Task, Usage};
+use super::{Completion, Task, Usage};
 
 const WORDS: [&str; 32] = [
     "salt", "is", "paid", "and", "the", "block", "holds", "a", "proof", "of", "every", "token", "that",
@@ -26,11 +26,14 @@ pub(crate) fn complete(task: &Task<'_>) -> Completion {
     let prompt_tokens = task.prompt.split_whitespace().count() as u64;
     Completion {
         output: words.join(" "),
+        reasoning: None,
+        refusal: None,
         finish_reason: if count < wanted { "length" } else { "stop" }.into(),
         usage: Usage {
             prompt_tokens,
             completion_tokens: u64::from(count),
             total_tokens: prompt_tokens + u64::from(count),
+            estimated: false,
         },
     }
 }

@@ -1,0 +1,249 @@
+//! What a document of an answer says, as far as it can be read.
+//!
+//! Pulled member by member: what is not asked for is passed over unread, however large, NaN is a number like any other,
+//! of doubled members the last counts, and a member of an unexpected type is one that is not there.
+
+use jiter::{Jiter, JiterResult, Peek};
+
+/// How long a word of a server may be, such as why it stopped.
+const LONGEST_WORD: usize = 64;
+
+/// What a document says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// What its first choice says; `None` where it has no choice.
+    pub(super) choice: Option<Choice>,
+    pub(super) usage: Tokens,
+    /// It tells of an error: under this status, if it names one.
+    pub(super) error: Option<Option<u16>>,
+}
+
+/// A choice, or a piece of one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) output: String,
+    pub(super) reasoning: String,
+    pub(super) refusal: String,
+    pub(super) finish_reason: Option<String>,
+}
+
+/// Tokens that the server counted, as far as it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub(super) prompt: Option<u64>,
+    pub(super) completion: Option<u64>,
+    pub(super) total: Option<u64>,
+}
+
+/// Reads a document. What follows it is passed over.
+pub(super) fn read(text: &str) -> JiterResult<Said> {
+    let mut json = Jiter::new(text.as_bytes()).with_allow_inf_nan();
+    let mut said = Said::default();
+    let (mut object, mut code) = (None, None);
+    let peek = json.peek()?;
+    if peek != Peek::Object {
+        // Whatever it is, it is no completion.
+        return Ok(said);
+    }
+    members(&mut json, peek, &mut |json, name, peek| {
+        match name {
+            "choices" => said.choice = first_choice(json, peek, &mut said.error)?,
+            "usage" => said.usage = tokens(json, peek)?,
+            "error" => error(json, peek, &mut said.error)?,
+            // vLLM's errors of old are the document itself.
+            "object" => object = word(json, peek)?,
+            "code" => code = status(json, peek)?,
+            _ => json.known_skip(peek)?,
+        }
+        Ok(())
+    })?;
+    if object.as_deref() == Some("error") {
+        said.error.get_or_insert(code);
+    }
+    Ok(said)
+}
+
+fn first_choice(
+    json: &mut Jiter<'_>,
+    peek: Peek,
+    failed: &mut Option<Option<u16>>,
+) -> JiterResult<Option<Choice>> {
+    let mut first = None;
+    items(json, peek, &mut |json, peek| {
+        if first.is_some() || peek != Peek::Object {
+            return json.known_skip(peek);
+        }
+        let choice = first.insert(Choice::default());
+        members(json, peek, &mut |json, name, peek| {
+            match name {
+                "message" | "delta" => message(json, peek, choice)?,
+                "text" => set(&mut choice.output, parts(json, peek)?),
+                "finish_reason" => choice.finish_reason = word(json, peek)?,
+                "error" => error(json, peek, failed)?,
+                _ => json.known_skip(peek)?,
+            }
+            Ok(())
+        })
+    })?;
+    Ok(first)
+}
+
+fn message(json: &mut Jiter<'_>, peek: Peek, choice: &mut Choice) -> JiterResult<()> {
+    members(json, peek, &mut |json, name, peek| {
+        match name {
+            "content" => set(&mut choice.output, parts(json, peek)?),
+            "reasoning_content" | "reasoning" => set(&mut choice.reasoning, parts(json, peek)?),
+            "refusal" => set(&mut choice.refusal, parts(json, peek)?),
+            _ => json.known_skip(peek)?,
+        }
+        Ok(())
+    })
+}
+
+fn set(place: &mut String, text: Option<String>) {
+    if let Some(text) = text {
+        *place = text;
+    }
+}
+
+/// A text, or the parts of a list that are text, joined; `None` of anything else.
+fn parts(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
+    match peek {
+        Peek::String => json.known_str().map(|text| Some(text.to_owned())),
+        Peek::Array => {
+            let mut joined = String::new();
+            items(json, peek, &mut |json, peek| {
+                match peek {
+                    Peek::String => joined.push_str(json.known_str()?),
+                    _ => joined.push_str(&part(json, peek)?),
+                }
+                Ok(())
+            })?;
+            Ok(Some(joined))
+        }
+        _ => json.known_skip(peek).map(|()| None),
+    }
+}
+
+/// A part of a list, if it is text.
+fn part(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<String> {
+    let (mut kind, mut text) = (None, String::new());
+    members(json, peek, &mut |json, name, peek| {
+        match (name, peek) {
+            ("type", _) => kind = word(json, peek)?,
+            ("text", Peek::String) => json.known_str()?.clone_into(&mut text),
+            _ => json.known_skip(peek)?,
+        }
+        Ok(())
+    })?;
+    let is_text = kind.is_none_or(|kind| matches!(kind.as_str(), "text" | "output_text"));
+    Ok(if is_text { text } else { String::new() })
+}
+
+fn tokens(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Tokens> {
+    let mut tokens = Tokens::default();
+    members(json, peek, &mut |json, name, peek| {
+        match name {
+            "prompt_tokens" => tokens.prompt = whole(json, peek)?,
+            "completion_tokens" => tokens.completion = whole(json, peek)?,
+            "total_tokens" => tokens.total = whole(json, peek)?,
+            _ => json.known_skip(peek)?,
+        }
+        Ok(())
+    })?;
+    Ok(tokens)
+}
+
+/// An error, which anything but null, false and an empty text or list is.
+fn error(json: &mut Jiter<'_>, peek: Peek, told: &mut Option<Option<u16>>) -> JiterResult<()> {
+    match peek {
+        Peek::Null | Peek::False => json.known_skip(peek),
+        Peek::String => {
+            if !json.known_str()?.is_empty() {
+                told.get_or_insert(None);
+            }
+            Ok(())
+        }
+        Peek::Object => {
+            let (mut any, mut code) = (false, None);
+            members(json, peek, &mut |json, name, peek| {
+                any = true;
+                match name {
+                    "code" | "status" => code = status(json, peek)?.or(code),
+                    _ => json.known_skip(peek)?,
+                }
+                Ok(())
+            })?;
+            if any {
+                *told = Some(code);
+            }
+            Ok(())
+        }
+        _ => {
+            told.get_or_insert(None);
+            json.known_skip(peek)
+        }
+    }
+}
+
+/// A status of HTTP, as a number or as text.
+fn status(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u16>> {
+    let status = match peek {
+        Peek::String => json.known_str()?.parse().ok(),
+        _ => whole(json, peek)?.and_then(|number| u16::try_from(number).ok()),
+    };
+    Ok(status.filter(|status| (400..600).contains(status)))
+}
+
+/// A number that counts something: an integer of 0 or more, also where it is written as `5.0`.
+fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
+    if !(peek.is_num() || peek == Peek::Minus) {
+        return json.known_skip(peek).map(|()| None);
+    }
+    let digits = std::str::from_utf8(json.known_number_bytes(peek)?).unwrap_or_default();
+    let digits = digits
+        .split_once('.')
+        .map_or(digits, |(whole, rest)| if rest.bytes().all(|digit| digit == b'0') { whole } else { digits });
+    // More than any run can have is no count.
+    Ok(digits.parse().ok().filter(|count| *count <= u64::from(u32::MAX)))
+}
+
+/// A short word of visible ASCII; `None` of anything else.
+fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
+    if peek != Peek::String {
+        return json.known_skip(peek).map(|()| None);
+    }
+    let word = json.known_str()?;
+    let plain = (1..=LONGEST_WORD).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic());
+    Ok(plain.then(|| word.to_owned()))
+}
+
+type Member<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, &str, Peek) -> JiterResult<()>;
+type Item<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, Peek) -> JiterResult<()>;
+
+/// Visits the members of an object; of anything else there are none.
+fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<()> {
+    if peek != Peek::Object {
+        return json.known_skip(peek);
+    }
+    let mut next = json.known_object()?.map(str::to_owned);
+    while let Some(name) = next {
+        let peek = json.peek()?;
+        visit(json, &name, peek)?;
+        next = json.next_key()?.map(str::to_owned);
+    }
+    Ok(())
+}
+
+/// Visits the items of a list; of anything else there are none.
+fn items(json: &mut Jiter<'_>, peek: Peek, visit: Item<'_>) -> JiterResult<()> {
+    if peek != Peek::Array {
+        return json.known_skip(peek);
+    }
+    let mut next = json.known_array()?;
+    while let Some(peek) = next {
+        visit(json, peek)?;
+        next = json.array_step()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What model servers really answer: what can be read is given, and what may pass is waited for.
+
+use reqwest::StatusCode;
+use salt402_tests::{Answer, Scripted, Stack, inference};
+
+use crate::SALT402;
+
+/// Pays for a request and shows the proof once.
+async fn paid(stack: &Stack, prompt: &str) -> Answer {
+    let body = inference(prompt);
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.infer_with(&body, proof).await
+}
+
+/// An answer with this message, finish reason and usage.
+fn said(message: &str, finish: &str, usage: &str) -> String {
+    format!(r#"{{"choices":[{{"message":{message},"finish_reason":{finish}}}],"usage":{usage}}}"#)
+}
+
+const USED: &str = r#"{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
+
+/// `hello`, as gzip has it.
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_answers_are_read_as_far_as_they_can_be_and_given_to_whoever_paid() {
+    let stack = Stack::start(SALT402).await;
+    let plain = said(r#"{"content":"here"}"#, r#""stop""#, USED);
+    let invalid = plain.replace("here", "he?re").into_bytes();
+    let invalid: Vec<u8> = invalid.into_iter().map(|byte| if byte == b'?' { 0xff } else { byte }).collect();
+    let nan = r#"{"choices":[{"logprobs":{"content":[{"logprob":NaN}]},"message":{"content":"here"},
+        "finish_reason":"stop"}]}"#;
+    let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"he\"}}]}\n\n\
+        data: {\"choices\":[{\"delta\":{\"content\":\"re\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let cases: Vec<(&str, Scripted, &str, &str, bool)> = vec![
+        ("null", Scripted::json(200, said(r#"{"content":null}"#, r#""length""#, USED)), "", "length", false),
+        ("missing", Scripted::json(200, said("{}", r#""tool_calls""#, "null")), "", "tool_calls", true),
+        (
+            "a list",
+            Scripted::json(
+                200,
+                said(r#"{"content":[{"type":"text","text":"he"},{"text":"re"}]}"#, "null", "{}"),
+            ),
+            "here",
+            "stop",
+            true,
+        ),
+        (
+            "partial usage",
+            Scripted::json(200, plain.replace(USED, r#"{"prompt_tokens":3}"#)),
+            "here",
+            "stop",
+            true,
+        ),
+        ("half a pair", Scripted::json(200, plain.replace("here", r"\ud83d")), "\u{fffd}", "stop", false),
+        ("no UTF-8", Scripted::json(200, invalid), "he\u{fffd}re", "stop", false),
+        ("NaN", Scripted::json(200, nan), "here", "stop", true),
+        ("a BOM", Scripted::json(200, format!("\u{feff}{plain}")), "here", "stop", false),
+        ("gzip", Scripted::json(200, gzip(&plain)).with("content-encoding", "gzip"), "here", "stop", false),
+        ("a comment", Scripted::json(200, format!(": PROCESSING\n\n{plain}")), "here", "stop", false),
+        ("a stream", Scripted::json(200, stream), "here", "stop", true),
+        (
+            "doubled keys",
+            Scripted::json(200, plain.replace(r#""content""#, r#""content":"x","content""#)),
+            "here",
+            "stop",
+            false,
+        ),
+    ];
+    for (name, scripted, output, reason, estimated) in cases {
+        stack.upstream.script(scripted);
+        let answer = paid(&stack, name).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {}", answer.body);
+        let json = answer.json();
+        assert_eq!(
+            (json["output"].as_str(), json["finish_reason"].as_str()),
+            (Some(output), Some(reason)),
+            "{name}"
+        );
+        assert_eq!(json["usage"]["estimated"], estimated, "{name}: {json}");
+    }
+    assert_eq!(stack.upstream.accepted_encoding(), "identity");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_model_server_is_waited_for_and_the_payer_is_told_nothing_of_it() {
+    let stack = Stack::start(SALT402).await;
+    stack.upstream.script(Scripted::json(503, r#"{"error":{"code":503,"message":"Loading model"}}"#));
+    stack.upstream.script(Scripted::json(429, "{}").with("retry-after", "1"));
+    stack.upstream.script(Scripted::json(503, "{}").with("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"));
+    let answer = paid(&stack, "patience").await;
+    assert_eq!((answer.status, answer.json()["output"].as_str()), (StatusCode::OK, Some("answer 4")));
+
+    // A wait that is too long is the payer's, who is told how long it is.
+    stack.upstream.script(Scripted::json(429, "{}").with("retry-after", "300"));
+    let answer = paid(&stack, "an hour").await;
+    assert_eq!(answer.code(), "upstream_failed", "{}", answer.body);
+    assert_eq!(answer.headers["retry-after"], "300");
+    assert_eq!(stack.upstream.asked(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_a_good_answer_is_not_kept_as_the_answer() {
+    let stack = Stack::start(SALT402).await;
+    for (name, odd) in [
+        ("finish", said(r#"{"content":"half"}"#, r#""error""#, USED)),
+        ("error", r#"{"error":{"message":"oops","code":502}}"#.to_owned()),
+    ] {
+        stack.upstream.script(Scripted::json(200, odd));
+        let body = inference(name);
+        let details = stack.quote(&body).await;
+        let proof = stack.payer().pay(&details).await;
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(answer.code(), "upstream_failed", "{name}: {}", answer.body);
+        let answer = answered(&stack, &body, proof).await;
+        assert!(answer.json()["output"].as_str().unwrap().starts_with("answer "), "{name}: {}", answer.body);
+    }
+}
+
+/// The answer to a proof that is shown until there is one.
+async fn answered(stack: &Stack, body: &serde_json::Value, proof: salt402_protocol::B256) -> Answer {
+    loop {
+        let answer = stack.infer_with(body, proof).await;
+        if answer.status == StatusCode::OK {
+            return answer;
+        }
+        let wait = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
+    }
+}
