@@ -11,8 +11,16 @@ use alloy_sol_types::sol;
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 
 sol! {
-    /// ERC-20 and ERC-3009.
+    /// ERC-20, its permits, and ERC-3009.
     interface IToken {
+        function transfer(address to, uint256 value) external returns (bool);
+        function transferFrom(address from, address to, uint256 value) external returns (bool);
+        function approve(address spender, uint256 value) external returns (bool);
+        function permit(
+            address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s
+        ) external;
+        function permit(address owner, address spender, uint256 value, uint256 deadline, bytes signature) external;
+
         event Transfer(address indexed from, address indexed to, uint256 value);
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
     }
@@ -139,5 +147,10 @@ mod tests {
         assert_eq!(IX402UptoPermit2Proxy::settleCall::SELECTOR, hex!("ff11e7b4"));
         assert_eq!(IX402UptoPermit2Proxy::settleWithPermitCall::SELECTOR, hex!("016c1748"));
         assert_eq!(IMulticall3::aggregate3Call::SELECTOR, hex!("82ad56cb"));
+        assert_eq!(IToken::transferFromCall::SELECTOR, hex!("23b872dd"));
+        assert_eq!(
+            [IToken::permit_0Call::SELECTOR, IToken::permit_1Call::SELECTOR],
+            [hex!("d505accf"), hex!("9fd5a6cf")]
+        );
     }
 }

@@ -371,16 +371,17 @@ fn several_settlements_in_one_transaction_are_matched_one_to_one() {
         (THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode()),
         (THEIR_PROXY, ask(1, 5, 2, TOKEN).abi_encode()),
         (THEIR_PROXY, ask(0, 5, 3, TOKEN).abi_encode()),
-        // Refused, and alike to none.
-        (THEIR_PROXY, ask(1, 6, 4, TOKEN).abi_encode()),
-        // The same call again is refused for its used nonce.
-        (THEIR_PROXY, ask(0, 5, 3, TOKEN).abi_encode()),
-        (TOKEN, vec![1, 2, 3, 4]),
+        (TOKEN, IToken::transferFromCall::SELECTOR.to_vec()),
     ];
     let logs: Logs = [silent(0, 5), silent(1, 5), silent(0, 5)].concat();
     let input = multicall(&calls);
     let decoded = read_with(&sources(), &logs, Some(Call { to: Some(MULTICALL3), input: &input }));
     assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![1, 2, 3], 0));
+    // A call more than was settled: one of them failed, and nobody says which.
+    let failed = [calls.as_slice(), &[(THEIR_PROXY, ask(1, 6, 4, TOKEN).abi_encode())]].concat();
+    let input = multicall(&failed);
+    let decoded = read_with(&sources(), &logs, Some(Call { to: Some(MULTICALL3), input: &input }));
+    assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![], 3));
 }
 
 #[test]
@@ -401,6 +402,9 @@ fn what_can_be_read_in_two_ways_is_no_payment_and_is_told() {
         let calls = [(THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode()), (beside, vec![1, 2, 3, 4])];
         assert_eq!(ambiguous(&silent(0, 5), MULTICALL3, &multicall(&calls)), (vec![], 1), "{beside}");
     }
+    // Nor is a function of the token that may call others.
+    let calls = [(THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode()), (TOKEN, vec![1, 2, 3, 4])];
+    assert_eq!(ambiguous(&silent(0, 5), MULTICALL3, &multicall(&calls)), (vec![], 1));
     // Something else than a multicall stands in between.
     assert_eq!(ambiguous(&silent(0, 5), OTHER, &ask(0, 5, 1, TOKEN).abi_encode()), (vec![], 1));
     // The calldata tells of another amount.
@@ -431,7 +435,29 @@ fn a_silent_token_does_not_hide_a_payment() {
     ]
     .concat();
     let decoded = read_with(&sources(), &logs, Some(Call { to: Some(OTHER), input: &[] }));
-    assert_eq!(references(&decoded), vec![3]);
+    assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![3], 0));
+}
+
+/// Many calls that point at the same bytes are no larger than what was sent: copied, these would be 3 GB.
+#[test]
+fn calldata_that_repeats_itself_is_read_in_place() {
+    let word = |value: usize| U256::from(value).to_be_bytes::<32>();
+    let call = |target: Address, data: Vec<u8>| {
+        let length = data.len();
+        let padded = [data, vec![0; length.next_multiple_of(32) - length]].concat();
+        [&target.into_word().0[..], &word(64), &word(length), &padded].concat()
+    };
+    let settle = call(THEIR_PROXY, ask(0, 5, 1, TOKEN).abi_encode());
+    let large = [IToken::transferFromCall::SELECTOR.to_vec(), vec![0; 1_000_000]].concat();
+    let repeated = 3_000;
+    // Of each call one word: where it begins.
+    let begins = (repeated + 1) * 32;
+    let mut input = IMulticall3::aggregateCall::SELECTOR.to_vec();
+    input.extend([word(32), word(repeated + 1), word(begins)].concat());
+    (0..repeated).for_each(|_| input.extend(word(begins + settle.len())));
+    input.extend([settle, call(TOKEN, large)].concat());
+    let decoded = read_with(&sources(), &silent(0, 5), Some(Call { to: Some(MULTICALL3), input: &input }));
+    assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![1], 0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use revm::primitives::hardfork::SpecId;
 use revm::state::{AccountInfo, Bytecode};
 use revm::{Database as _, ExecuteCommitEvm as _, MainBuilder as _};
 use salt402_protocol::ChainId;
+use salt402_protocol::foreign::MULTICALL3;
 use salt402_protocol::typed_data::PERMIT2;
 
 /// The time of the first block, in seconds since 1970 UTC.
@@ -104,6 +105,21 @@ impl Machine {
             }
             other => panic!("Permit2 was not deployed: {other:?}"),
         }
+    }
+
+    /// Puts Multicall3 at its own address. The transaction that created it everywhere ends with its init code and a
+    /// signature, which the code does not read.
+    pub(crate) fn deploy_multicall3(&mut self) {
+        let path = salt402_tests::root().join("script/initcode/Multicall3.tx.hex");
+        let sent = hex::decode(std::fs::read_to_string(&path).unwrap().trim()).unwrap();
+        let begins = sent.windows(5).position(|bytes| bytes == hex!("6080604052")).unwrap();
+        let deployer = Address::repeat_byte(0xde);
+        let done = self.run(deployer, TxKind::Create, U256::ZERO, sent[begins..].to_vec().into());
+        let ExecutionResult::Success { output: Output::Create(code, Some(_)), .. } = done else {
+            panic!("Multicall3 was not deployed: {done:?}")
+        };
+        let account = AccountInfo::default().with_code(Bytecode::new_raw(code));
+        self.evm.ctx.journaled_state.database.insert_account_info(MULTICALL3, account);
     }
 
     fn account(&mut self, address: Address) -> AccountInfo {

@@ -7,6 +7,7 @@ mod channels_model;
 mod machine;
 mod payments;
 mod sources;
+mod thefts;
 mod typed_data;
 mod vouchers;
 mod x402;

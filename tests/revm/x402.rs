@@ -29,17 +29,17 @@ alloy_sol_types::sol! {
 }
 
 /// A payer with a key and all Salt there is, who lets Permit2 move it; and both proxies.
-struct Scene {
-    machine: Machine,
+pub(crate) struct Scene {
+    pub(crate) machine: Machine,
     key: Key,
-    payer: Address,
-    token: Address,
-    exact: Address,
+    pub(crate) payer: Address,
+    pub(crate) token: Address,
+    pub(crate) exact: Address,
     upto: Address,
 }
 
 impl Scene {
-    fn new(seed: [u8; 32]) -> Self {
+    pub(crate) fn new(seed: [u8; 32]) -> Self {
         let key = Key::new(seed);
         let payer = key.address;
         let mut machine = Machine::new();
@@ -52,7 +52,7 @@ impl Scene {
         Self { machine, key, payer, token, exact, upto }
     }
 
-    fn sign(&self, digest: B256) -> Signature {
+    pub(crate) fn sign(&self, digest: B256) -> Signature {
         self.key.sign(digest)
     }
 
@@ -65,7 +65,11 @@ impl Scene {
         self.machine.send(Address::ZERO, contract, U256::ZERO, call).unwrap()
     }
 
-    fn submit<C: alloy_sol_types::SolCall>(&mut self, contract: Address, call: &C) -> Result<Done, Bytes> {
+    pub(crate) fn submit<C: alloy_sol_types::SolCall>(
+        &mut self,
+        contract: Address,
+        call: &C,
+    ) -> Result<Done, Bytes> {
         self.machine.send(FACILITATOR, contract, U256::ZERO, call)
     }
 }
@@ -82,7 +86,7 @@ fn settled(done: &Done, proxy: Address) -> Option<IX402Permit2Proxy::PaymentSett
     event
 }
 
-fn permit_of(
+pub(crate) fn permit_of(
     token: Address,
     amount: U256,
     nonce: U256,

@@ -19,12 +19,12 @@ contract ReenteringToken is PlainToken {
         callBack();
     }
 
-    function transferFrom(address from, address to, uint256 value) public override returns (bool) {
+    function transferFrom(address from, address to, uint256 value) public virtual override returns (bool) {
         callBack();
         return super.transferFrom(from, to, value);
     }
 
-    function callBack() private {
+    function callBack() internal {
         if (target == address(0)) return;
         (called, answer) = target.call(data);
     }
