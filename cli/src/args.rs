@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use salt402_protocol::B256;
 use url::Url;
 
 /// Lets an inference server be paid per request in SALT.
@@ -60,6 +61,9 @@ pub(crate) enum Command {
     /// See grants whose payment left the chain, and say that one was made good
     #[command(subcommand)]
     Incidents(IncidentsCommand),
+    /// See payments whose requests are not answered, have them tried again, or say that one was made good
+    #[command(subcommand)]
+    Unserved(UnservedCommand),
     /// Check a configuration, or print one to start from
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -213,6 +217,47 @@ pub(crate) struct SettleArgs {
     /// How it was made good, for the record
     #[arg(long)]
     pub(crate) note: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnservedCommand {
+    /// List them, those that changed last first: what failed so far, and what was given up
+    List(UnservedArgs),
+    /// Say that one that was given up was made good: it is not served any more
+    Settle(UnservedSettleArgs),
+    /// Have one that was given up tried again when its payer shows the proof, once what failed is mended
+    Retry(RetryArgs),
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct UnservedArgs {
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+    /// List those that were made good too
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// The most to list
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct UnservedSettleArgs {
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+    /// The payment's id
+    pub(crate) payment: B256,
+    /// How it was made good, for the record
+    #[arg(long)]
+    pub(crate) note: String,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+    /// The payment's id
+    pub(crate) payment: B256,
 }
 
 #[derive(Debug, Subcommand)]

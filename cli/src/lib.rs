@@ -16,7 +16,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand};
+use crate::args::{
+    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, UnservedCommand,
+};
 
 pub use config::parse_price;
 
@@ -60,6 +62,9 @@ pub fn run() -> ExitCode {
             Command::Pay(pay) => commands::pay(&pay).await,
             Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
             Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,
+            Command::Unserved(UnservedCommand::List(list)) => commands::unserved(&list).await,
+            Command::Unserved(UnservedCommand::Settle(settle)) => commands::settle_unserved(&settle).await,
+            Command::Unserved(UnservedCommand::Retry(retry)) => commands::retry_unserved(&retry).await,
             Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
             Command::Config(ConfigCommand::Example) => commands::example(),
         }

@@ -258,6 +258,7 @@ impl Process {
             store,
             catalogue: gateway.catalogue(config)?,
             body_limit: gateway.max_body_bytes,
+            max_runs: gateway.max_runs,
             addresses: config.limits.addresses()?,
         };
         let gateway_part = Gateway::new(options);

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode};
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE, DETAILS_HEADER, PaymentDetails};
@@ -178,6 +178,8 @@ fn asks_to_wait(response: &Response) -> bool {
         StatusCode::PAYMENT_REQUIRED => !response.headers().contains_key(DETAILS_HEADER),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT => true,
+        // A model server that fails for a while; without a time to come back, it will never answer.
+        StatusCode::FAILED_DEPENDENCY => response.headers().contains_key(RETRY_AFTER),
         _ => false,
     }
 }

@@ -8,19 +8,26 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Code, Problem, Proof, QuoteId};
-use salt402_verifier::http::{Fault, PAYMENT, Passage, Presented, no_store, read_json, server_timing, vary};
+use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::{Problem, Proof, QuoteId};
+use salt402_verifier::http::{
+    PAYMENT, Passage, Presented, no_store, problem_response, read_json, server_timing, vary,
+};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::Bid;
 use crate::bid::InferenceRequest;
+use crate::execution::{Failed, Purchase};
 use crate::routes::{Gateway, Inner};
 use crate::upstream::{Completion, Judgement, Task, Usage};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
+
+/// Whether a client may ask again on its own, as OpenAI's clients understand it.
+const SHOULD_RETRY_HEADER: &str = "x-should-retry";
 
 /// What a client is answered.
 #[derive(Serialize, ToSchema)]
@@ -54,22 +61,29 @@ struct InferenceResponse<'a> {
             ("Server-Timing" = String, description = "What verification and the model took."),
             ("Cache-Control" = String, description = "`no-store, private`"),
             ("Vary" = String, description = "The payment headers.")))))]
-pub(crate) async fn handle(
-    State(gateway): State<Gateway>,
-    request: Request,
-) -> Result<Response<Body>, Fault> {
-    let gateway = &gateway.0;
+pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
+    let shown = request.headers().contains_key(PROOF_HEADER);
+    let mut response = serve(&gateway.0, request).await.unwrap_or_else(|problem| problem_response(&problem));
+    if shown && !response.status().is_success() {
+        // Asked anew without the proof, as some clients do on their own, it would be paid for twice.
+        response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Problem> {
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
     let request = Request::from_parts(parts, body);
     let bid = Arc::new(read(gateway, request).await?);
     let started = Instant::now();
-    let payment = match gateway.door.pass(&bid.order, &presented).await? {
-        Passage::Granted { payment, .. } => payment,
+    let (payment, first) = match gateway.door.pass(&bid.order, &presented).await? {
+        Passage::Granted { payment, claim } => (payment, claim.first),
         Passage::Refused(response) => return Ok(response),
     };
     let verified = started.elapsed();
-    let body = gateway.executions.outcome(payment.payment_id, || run(Arc::clone(&bid))).await?;
+    let purchase = Purchase { payment: payment.clone(), first, sold: bid.order.description.clone() };
+    let body = gateway.executions.outcome(purchase, || run(Arc::clone(&bid))).await?;
     Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
 }
 
@@ -81,7 +95,7 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
 }
 
 /// Asks the model. What it returns is kept for the payer.
-async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
+async fn run(bid: Arc<Bid>) -> Result<Bytes, Failed> {
     let name = &bid.name;
     let task = Task { prompt: &bid.prompt, max_tokens: bid.tokens, temperature: bid.temperature };
     let started = Instant::now();
@@ -89,14 +103,13 @@ async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
     let Completion { output, reasoning, refusal, finish_reason, usage } = completion.map_err(|error| {
+        let judgement = error.judgement();
         // What it refuses for good is no fault of the server's.
-        if error.judgement() != Judgement::Permanent {
+        if judgement != Judgement::Permanent {
             metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone())
                 .increment(1);
         }
-        let detail = format!("{error}; the payment stays good for this request: show the same proof again");
-        let after = error.after.map_or(2000, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        Problem::new(Code::UpstreamFailed, detail).retry_after(after.max(1000))
+        Failed { judgement, detail: error.to_string(), after: error.after }
     })?;
     metrics::counter!("salt402_gateway_executions_total", "model" => name.clone()).increment(1);
     let answer = InferenceResponse {
@@ -107,9 +120,11 @@ async fn run(bid: Arc<Bid>) -> Result<Bytes, Problem> {
         finish_reason: &finish_reason,
         usage,
     };
-    serde_json::to_vec(&answer)
-        .map(Bytes::from)
-        .map_err(|_| Problem::new(Code::Internal, "the answer could not be written"))
+    serde_json::to_vec(&answer).map(Bytes::from).map_err(|_| Failed {
+        judgement: Judgement::Ran,
+        detail: "the answer could not be written".into(),
+        after: None,
+    })
 }
 
 fn answer(payment: &PaymentView, body: Bytes, verified: Duration, served: Duration) -> Response<Body> {

@@ -32,6 +32,7 @@ pub(crate) fn document() -> Document {
         Code::UnknownChain,
         Code::OutcomeGone,
         Code::UpstreamFailed,
+        Code::NotServed,
         Code::NotReady,
     ];
     let codes = [PAID, WITH_BODY, &own].concat();

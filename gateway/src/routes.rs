@@ -26,6 +26,8 @@ pub struct GatewayOptions {
     pub catalogue: Catalogue,
     /// Largest request body, in bytes.
     pub body_limit: usize,
+    /// The most runs of one payment's request.
+    pub max_runs: u32,
     /// How often one address may ask; `None` for any number of times.
     pub addresses: Option<AddressLimits>,
 }
@@ -48,7 +50,7 @@ impl Gateway {
     pub fn new(options: GatewayOptions) -> Self {
         Self(Arc::new(Inner {
             door: options.door,
-            executions: Executions::new(options.store),
+            executions: Executions::new(options.store, options.max_runs),
             catalogue: options.catalogue,
             body_limit: options.body_limit,
             addresses: options.addresses,

@@ -32,8 +32,14 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let options =
-        GatewayOptions { door, store, catalogue: Catalogue::default(), body_limit: 1024, addresses: None };
+    let options = GatewayOptions {
+        door,
+        store,
+        catalogue: Catalogue::default(),
+        body_limit: 1024,
+        max_runs: 2,
+        addresses: None,
+    };
     router(Gateway::new(options), Some(metrics))
 }
 

@@ -169,8 +169,10 @@ codes! {
 
     /// The outcome of this request was given and is no longer kept.
     OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
-    /// The upstream model server failed.
-    UpstreamFailed = "upstream_failed", 502, "The model server failed";
+    /// The upstream model server failed. No 5xx, after which clients ask anew without the proof, and pay again.
+    UpstreamFailed = "upstream_failed", 424, "The model server failed";
+    /// What was paid for will not be served: it was tried as often as it may be, or never can be.
+    NotServed = "not_served", 424, "The payment was made and its request is not served";
     /// The verifier could not be asked.
     VerifierUnavailable = "verifier_unavailable", 503, "Payments cannot be verified now";
     /// The index cannot be trusted to be current.

@@ -167,7 +167,8 @@ impl Code {
             | Self::HeadTooLarge
             | Self::TooManyConnections
             | Self::OutcomeGone
-            | Self::UpstreamFailed => return None,
+            | Self::UpstreamFailed
+            | Self::NotServed => return None,
         })
     }
 }

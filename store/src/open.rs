@@ -163,6 +163,7 @@ fn migrations() -> Vec<Migration> {
         (13, "merged", include_str!("../migrations/0013_merged.sql")),
         (14, "range ceilings", include_str!("../migrations/0014_range_ceilings.sql")),
         (15, "marks", include_str!("../migrations/0015_marks.sql")),
+        (16, "unserved", include_str!("../migrations/0016_unserved.sql")),
     ];
     steps
         .into_iter()

@@ -124,6 +124,10 @@ impl Write for Put {
         .bind(clock::now_ms())
         .execute(transaction.connection())
         .await?;
+        sqlx::query("DELETE FROM unserved WHERE payment_id = $1")
+            .bind(self.payment.0.as_slice())
+            .execute(transaction.connection())
+            .await?;
         Ok(())
     }
 }

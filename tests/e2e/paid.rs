@@ -113,10 +113,16 @@ async fn a_failing_model_server_uses_nothing_up() {
     let body = inference("try again");
     let details = stack.quote(&body).await;
     let proof = stack.payer().pay(&details).await;
-    for _ in 0..2 {
+    for wait in 1..=2 {
         let answer = stack.infer_with(&body, proof).await;
-        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_GATEWAY, "upstream_failed"));
-        assert!(answer.headers.contains_key("retry-after"));
+        // No status after which a client pays anew.
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::FAILED_DEPENDENCY, "upstream_failed")
+        );
+        assert_eq!(answer.headers["retry-after"], wait.to_string());
+        assert_eq!(answer.headers["x-should-retry"], "false");
+        tokio::time::sleep(Duration::from_secs(wait)).await;
     }
     let answer = stack.infer_with(&body, proof).await;
     assert_eq!(answer.json()["output"], "answer 3");

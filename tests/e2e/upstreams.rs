@@ -1,7 +1,9 @@
 //! What model servers really answer: what can be read is given, and what may pass is waited for.
 
+use std::process::Command;
+
 use reqwest::StatusCode;
-use salt402_tests::{Answer, Scripted, Stack, inference};
+use salt402_tests::{Answer, Scripted, Stack, StackOptions, inference};
 
 use crate::SALT402;
 
@@ -133,4 +135,91 @@ async fn answered(stack: &Stack, body: &serde_json::Value, proof: salt402_protoc
         let wait = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(wait)).await;
     }
+}
+
+/// What `salt402 unserved` says of a stack's payments.
+fn unserved(stack: &Stack, args: &[&str]) -> String {
+    let mut command = Command::new(SALT402);
+    command.arg("unserved").args(args).arg("--config").arg(stack.config()).env("SALT402_LOG", "off");
+    let output = command.output().unwrap();
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_payment_makes_a_bounded_number_of_runs_however_often_it_is_shown_and_its_operator_sees_it() {
+    let options = StackOptions { gateway: "max_runs = 2".into(), ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    stack.upstream.fail(1000);
+    let body = inference("two hundred times");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    assert_eq!(stack.infer_with(&body, proof).await.code(), "upstream_failed");
+    for _ in 0..200 {
+        let answer = stack.infer_with(&body, proof).await;
+        assert!(["upstream_failed", "not_served"].contains(&answer.code().as_str()), "{}", answer.body);
+    }
+    assert!(stack.upstream.asked() <= 2);
+    assert!(unserved(&stack, &["list"]).contains(&proof.to_string()));
+
+    let ended = loop {
+        let answer = stack.infer_with(&body, proof).await;
+        if answer.code() == "not_served" {
+            break answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    };
+    assert_eq!(ended.status, StatusCode::FAILED_DEPENDENCY);
+    assert!(!ended.headers.contains_key("retry-after") && !ended.headers.contains_key("x-payment-details"));
+    assert_eq!(stack.upstream.asked(), 2);
+    // It stays so through a restart.
+    stack.kill();
+    stack.up().await;
+    assert_eq!(stack.infer_with(&body, proof).await.body, ended.body);
+    assert_eq!(stack.upstream.asked(), 2);
+
+    let listed = unserved(&stack, &["list"]);
+    assert!(listed.contains("given up: paid and not served") && listed.contains("runs 2"), "{listed}");
+    let payment = listed.split_whitespace().next().unwrap().to_owned();
+    assert!(ended.body.contains(&payment), "{}", ended.body);
+    // What failed is mended.
+    stack.upstream.fail(0);
+    assert!(unserved(&stack, &["retry", &payment]).contains("is tried again"));
+    assert_eq!(stack.infer_with(&body, proof).await.status, StatusCode::OK);
+    assert_eq!(unserved(&stack, &["list"]), "no payment is without its answer\n");
+    let nothing = unserved(&stack, &["settle", &payment, "--note", "twice"]);
+    assert!(nothing.contains("is no payment that was given up"), "{nothing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_server_refuses_for_good_is_asked_once_told_so_and_can_be_made_good() {
+    let stack = Stack::start(SALT402).await;
+    let refusals = [
+        (
+            400,
+            r#"{"error":{"code":"context_length_exceeded","message":"key sk-secret"}}"#,
+            "longer than what the model",
+        ),
+        (400, r#"{"error":{"code":"content_filter"}}"#, "content filter"),
+        (422, r#"{"detail":"max_tokens is not supported"}"#, "status 422"),
+    ];
+    for (index, (status, words, told)) in (1..).zip(refusals) {
+        stack.upstream.script(Scripted::json(status, words));
+        let body = inference(told);
+        let details = stack.quote(&body).await;
+        let proof = stack.payer().pay(&details).await;
+        for _ in 0..3 {
+            let answer = stack.infer_with(&body, proof).await;
+            assert_eq!((answer.status, answer.code()), (StatusCode::FAILED_DEPENDENCY, "not_served".into()));
+            assert!(answer.body.contains(told) && !answer.body.contains("secret"), "{}", answer.body);
+            assert!(!answer.headers.contains_key("retry-after"));
+        }
+        assert_eq!(stack.upstream.asked(), index);
+        assert!(unserved(&stack, &["list"]).contains(&proof.to_string()));
+    }
+    let listed = unserved(&stack, &["list"]);
+    let payment = listed.split_whitespace().next().unwrap().to_owned();
+    assert!(unserved(&stack, &["settle", &payment, "--note", "refunded in 0x12"]).contains("is settled"));
+    assert!(!unserved(&stack, &["list"]).contains(&payment));
+    assert!(unserved(&stack, &["list", "--all"]).contains("settled: refunded in 0x12"));
+    assert!(unserved(&stack, &["retry", &payment]).contains("is no payment that was given up"));
 }

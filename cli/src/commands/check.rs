@@ -77,6 +77,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         None => println!("  no gateway"),
         Some(gateway) => {
             println!("  serve on {}", gateway.place(&config));
+            println!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             for (name, model) in gateway.catalogue(&config)?.0 {
                 println!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

@@ -9,6 +9,7 @@ mod incidents;
 mod pay;
 mod run;
 mod status;
+mod unserved;
 mod watching;
 
 pub(crate) use backup::{backup, restore};
@@ -19,3 +20,4 @@ pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;
 pub(crate) use run::run;
 pub(crate) use status::status;
+pub(crate) use unserved::{list as unserved, retry as retry_unserved, settle as settle_unserved};

@@ -45,6 +45,9 @@ pub(crate) struct GatewayConfig {
     /// How many bytes of answers are kept at most.
     #[serde(default = "keep_bytes")]
     pub(crate) keep_answers_bytes: u64,
+    /// How often what was paid for is run at most, where runs fail.
+    #[serde(default = "max_runs")]
+    pub(crate) max_runs: u32,
     /// What is served, by the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -108,6 +111,9 @@ fn max_tokens() -> u32 {
 fn timeout() -> u64 {
     120
 }
+fn max_runs() -> u32 {
+    10
+}
 
 impl GatewayConfig {
     /// Where it listens.
@@ -151,6 +157,10 @@ impl GatewayConfig {
         let unit = config.payment()?.unit(config)?;
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
+        if !(2..=1000).contains(&self.max_runs) {
+            let what = format!("expected 2 to 1000, found {}", self.max_runs);
+            return Err(ConfigError::value("gateway.max_runs", what));
+        }
             catalogue.0.insert(
                 name.clone(),
                 Model {

@@ -1,0 +1,100 @@
+//! `salt402 unserved`: payments whose requests are not answered, and what became of them.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use salt402_protocol::PaymentId;
+use salt402_store::{Options, Store, Unserved};
+
+use crate::args::{RetryArgs, UnservedArgs, UnservedSettleArgs};
+use crate::config::Config;
+
+/// Prints payments without an answer, those that changed last first. The database may be in use.
+#[expect(clippy::print_stdout, reason = "the payments are what the command is for")]
+pub(crate) async fn list(args: &UnservedArgs) -> anyhow::Result<ExitCode> {
+    let mut none = true;
+    for store in open(&Config::load(&args.at.config)?).await? {
+        let unserved = store.all_unserved(args.all, args.limit).await?;
+        store.close().await;
+        none &= unserved.is_empty();
+        for payment in &unserved {
+            println!("{}", line(payment));
+        }
+    }
+    if none {
+        println!("no payment is without its answer");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Notes that a payment was made good.
+#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
+pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode> {
+    let note = args.note.trim();
+    if note.is_empty() {
+        bail!("--note: say how it was made good, as in --note \"refunded in 0x…\"");
+    }
+    let payment = PaymentId(args.payment);
+    let mut done = false;
+    for store in open(&Config::load(&args.at.config)?).await? {
+        done |= store.settle_unserved(payment, note.to_owned()).await?;
+        store.close().await;
+    }
+    if !done {
+        bail!(unknown(payment));
+    }
+    println!("payment {payment} is settled: it is not served any more");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets a payment's request be tried again.
+#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
+pub(crate) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
+    let payment = PaymentId(args.payment);
+    let mut done = false;
+    for store in open(&Config::load(&args.at.config)?).await? {
+        done |= store.reopen_unserved(payment).await?;
+        store.close().await;
+    }
+    if !done {
+        bail!(unknown(payment));
+    }
+    println!("payment {payment} is tried again when its proof is shown");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown(payment: PaymentId) -> String {
+    format!(
+        "{payment} is no payment that was given up and not made good; `salt402 unserved list` names those that are"
+    )
+}
+
+/// The databases in which a gateway may keep its outcomes: that of all parts, and its own where it runs alone.
+async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
+    let mut stores = Vec::new();
+    for path in [config.database(), config.gateway_database()] {
+        if path.exists() {
+            let options = Options { memory: 0, ..Options::new(path.clone()) };
+            let store = Store::open(options).await;
+            stores.push(store.with_context(|| format!("{} cannot be opened", path.display()))?);
+        }
+    }
+    if stores.is_empty() {
+        let path = config.database();
+        bail!("{}: there is no database here yet; name the configuration by --config", path.display());
+    }
+    Ok(stores)
+}
+
+fn line(unserved: &Unserved) -> String {
+    let state = match (&unserved.settled, unserved.ended) {
+        (Some(note), _) => format!("settled: {note}"),
+        (None, true) => "given up: paid and not served".to_owned(),
+        (None, false) => "is tried again when its proof is shown".to_owned(),
+    };
+    let Unserved { payment, chain, transaction, payer, asset, amount, sold, runs, detail, .. } = unserved;
+    format!(
+        "{payment} on {chain} by {payer} in {transaction}: {amount} base units of {asset} for {sold}; runs {runs}, last: \
+         {detail}; {state}"
+    )
+}
