@@ -60,7 +60,7 @@ define need
 	@missing=$$(for tool in $(1); do command -v $$tool >/dev/null || echo $$tool; done); \
 	if [ -n "$$missing" ]; then \
 		echo "installing" $$missing && $(SUDO) apt-get update -qq && \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/; s/\bscript\b/bsdutils/; s/\bprlimit\b/util-linux/' <<<$$missing); fi
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$(sed 's/\bnginx\b/nginx-light/; s/\bscript\b/bsdutils/; s/\bprlimit\b/util-linux/; s/\bphp\b/php-cli/; s#[^ ]*tomcat10[^ ]*#tomcat10-common#' <<<$$missing); fi
 endef
 
 .PHONY: curl
@@ -75,12 +75,16 @@ caddy: ## Install Caddy and Python, for a paid path before a file server
 proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HAProxy)
 	$(call need,caddy nginx haproxy python3 openssl)
 
+.PHONY: servers
+servers: ## Install the servers that tests put behind a proxy (PHP, Tomcat; Caddy, Python and Node are there)
+	$(call need,php /usr/share/tomcat10/bin/catalina.sh)
+
 .PHONY: terminal
 terminal: ## Install what tests make a terminal with, and limit a process
 	$(call need,script prlimit)
 
 .PHONY: test-rust
-test-rust: contracts proxies terminal ## Test the crates, and the whole stack on a real anvil
+test-rust: contracts proxies servers terminal ## Test the crates, and the whole stack on a real anvil
 	cargo test --locked --workspace
 
 .PHONY: contracts

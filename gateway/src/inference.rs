@@ -11,7 +11,7 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::{Problem, Proof, QuoteId};
 use salt402_verifier::http::{
-    PAYMENT, Passage, Presented, no_store, problem_response, read_json, server_timing, vary,
+    PAYMENT, Passage, Presented, Target, no_store, problem_response, read_json, server_timing, vary,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -89,7 +89,7 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
 
 async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     let method = request.method().as_str().to_owned();
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
     Bid::read(&gateway.catalogue, method, path, &body)
 }

@@ -36,7 +36,7 @@ pub(crate) fn document() -> Document {
         Code::NotReady,
     ];
     let codes = [PAID, WITH_BODY, &own].concat();
-    let paid = Refusals { codes: &codes, paid: true, proxied: false };
+    let paid = Refusals { codes: &codes, paid: true };
     refuse(&mut document, "/v1/inference", "post", &paid);
     let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
     refuse(&mut document, "/readyz", "get", &ready);

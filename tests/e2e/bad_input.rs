@@ -293,7 +293,8 @@ async fn bytes_with_two_readings_have_none() {
 async fn parameters_and_tokens_with_two_readings_have_none() {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
     std::fs::write(stack.folder().join("token"), "a token for the verifier\n").unwrap();
-    let sections = "[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"5\"\n".to_owned();
+    let sections =
+        "[[forward_auth.routes]]\npath = \"/paid/*\"\nmethods = [\"GET\"]\nprice = \"5\"\n".to_owned();
     let verifier = "token_file = \"token\"".to_owned();
     stack.configure(&StackOptions { verifier, sections, ..Default::default() });
     stack.up().await;
@@ -324,8 +325,6 @@ async fn parameters_and_tokens_with_two_readings_have_none() {
         format!("{payment}?chain=%ff"),
         "/v1/incidents?limit=1&limit=2".into(),
         "/v1/incidents?limit=1.0".into(),
-        "/v1/forward-auth?refuse_as=402".into(),
-        "/v1/forward-auth?refuse_as=401&refuse_as=401".into(),
     ] {
         let said = ask(&target, token).await;
         assert!(
@@ -347,12 +346,26 @@ async fn parameters_and_tokens_with_two_readings_have_none() {
         (about("GET", "http://h/paid/x"), "malformed_parameter"),
         (about("GET", "/paid/x y"), "malformed_parameter"),
         (about("GET", "/paid/\u{e9}"), "malformed_header"),
+        (about("GET", "/free/#/../../paid/x"), "malformed_parameter"),
+        (about("GET", "/free/..;/paid/x"), "malformed_parameter"),
+        (about("GET", "/p%61id/x"), "malformed_parameter"),
+        (about("GET", "/paid/x?_method=POST"), "malformed_header"),
+        (format!("{}x_http_method_override: POST\r\n", about("GET", "/paid/x")), "malformed_header"),
+        (format!("{}x.payment.payer: 0x12\r\n", about("GET", "/free/x")), "malformed_header"),
+        (format!("{}x-payment_payer: 0x12\r\n", about("GET", "/paid/x")), "malformed_header"),
     ] {
         let said = ask("/v1/forward-auth", &headers).await;
         assert!(said.starts_with("HTTP/1.1 400 ") && said.contains(code), "{headers}\n{said}");
     }
-    // Behind the path the query is the request's own.
+    // The query of the asking address is a client's: it says nothing. Behind the path it is the request's own.
+    for query in ["?a=b", "?refuse_as=401", "?/free/x", "?#", "?x-forwarded-uri=/free/x&_method=POST"] {
+        let said = ask(&format!("/v1/forward-auth{query}"), &about("GET", "/paid/x")).await;
+        assert!(said.starts_with("HTTP/1.1 402 "), "{query}\n{said}");
+    }
     assert!(ask("/v1/forward-auth/paid/x?refuse_as=401", token).await.starts_with("HTTP/1.1 402 "));
+    assert!(ask("/v1/forward-auth/", token).await.starts_with("HTTP/1.1 403 "));
+    let said = ask("/v1/auth-request?refuse_as=402", &about("GET", "/paid/x")).await;
+    assert!(said.starts_with("HTTP/1.1 401 ") && said.contains("x-payment-status: 402\r\n"), "{said}");
 }
 
 #[test]

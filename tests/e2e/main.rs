@@ -8,6 +8,7 @@
     reason = "these are tests"
 )]
 
+mod backends;
 mod backup;
 mod bad_input;
 mod chains;
@@ -31,6 +32,7 @@ mod policy;
 mod proxies;
 mod proxy_certificates;
 mod proxy_headers;
+mod proxy_targets;
 mod refusals;
 mod reorganization;
 mod roles;

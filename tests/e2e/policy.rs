@@ -142,8 +142,8 @@ async fn the_clients_of_a_proxy_have_limits_of_their_own() {
                     [[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"777\"";
     let stack =
         Stack::start_with(SALT402, StackOptions { sections: sections.into(), ..Default::default() }).await;
-    let ask = async |path: &str, client: &str, query: &str| {
-        let url = format!("{}/v1/forward-auth{query}", stack.verifier);
+    let ask_at = async |at: &str, path: &str, client: &str| {
+        let url = format!("{}/v1/{at}", stack.verifier);
         let named = [("x-forwarded-method", "GET"), ("x-forwarded-uri", path), ("x-forwarded-for", client)];
         let mut request = stack.client.get(url);
         for (name, value) in named.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -152,24 +152,25 @@ async fn the_clients_of_a_proxy_have_limits_of_their_own() {
         let response = request.send().await.unwrap();
         (response.status(), response.headers().clone())
     };
-    assert_eq!(ask("/paid/x", "203.0.113.7", "").await.0, StatusCode::PAYMENT_REQUIRED);
-    let (status, headers) = ask("/paid/x", "203.0.113.7", "").await;
+    let ask = async |path: &str, client: &str| ask_at("forward-auth", path, client).await;
+    assert_eq!(ask("/paid/x", "203.0.113.7").await.0, StatusCode::PAYMENT_REQUIRED);
+    let (status, headers) = ask("/paid/x", "203.0.113.7").await;
     assert_eq!(
         (status, &headers["x-payment-code"]),
         (StatusCode::TOO_MANY_REQUESTS, &"address_limited".parse().unwrap())
     );
     // nginx hands on 401 and no 429.
-    let (status, headers) = ask("/paid/x", "203.0.113.7", "?refuse_as=401").await;
+    let (status, headers) = ask_at("auth-request", "/paid/x", "203.0.113.7").await;
     assert_eq!((status, headers.contains_key("retry-after")), (StatusCode::UNAUTHORIZED, true));
     assert_eq!(headers["x-payment-status"], "429");
     assert_eq!(
-        ask("/free", "203.0.113.7", "").await.0,
+        ask("/free", "203.0.113.7").await.0,
         StatusCode::OK,
         "what costs nothing is not counted against"
     );
-    assert_eq!(ask("/paid/x", "203.0.113.8", "").await.0, StatusCode::PAYMENT_REQUIRED, "another client");
+    assert_eq!(ask("/paid/x", "203.0.113.8").await.0, StatusCode::PAYMENT_REQUIRED, "another client");
     for _ in 0..3 {
-        assert_eq!(ask("/paid/x", "", "").await.0, StatusCode::PAYMENT_REQUIRED, "a proxy that does not say");
+        assert_eq!(ask("/paid/x", "").await.0, StatusCode::PAYMENT_REQUIRED, "a proxy that does not say");
     }
 }
 

@@ -80,6 +80,18 @@ fn yaml(name: &str) -> Value {
 
 const SHOWN: [&str; 3] = ["x-payment-proof", "x-payment-quote", "x-payment-binding"];
 const TOLD: [&str; 3] = ["x-payment-payer", "x-payment-id", "x-payment-amount"];
+/// What asks a server to see another method or path than the one that was paid for.
+const TAKEN_AWAY: [&str; 6] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-method",
+    "x-original-url",
+    "x-rewrite-url",
+];
+/// What some servers take for a payment's header, or for such a one.
+const LIKE: [&str; 2] =
+    ["x[^a-z0-9]payment[^a-z0-9].*", "x[^a-z0-9](http[^a-z0-9])?method([^a-z0-9]override)?[^a-z0-9]*"];
 
 #[test]
 fn traefiks_configuration_names_the_headers_in_the_right_order() {
@@ -91,7 +103,7 @@ fn traefiks_configuration_names_the_headers_in_the_right_order() {
     let handed_on: Vec<_> = handed_on.iter().map(|name| name.as_str().unwrap().to_lowercase()).collect();
     assert_eq!(handed_on, TOLD);
     let taken = http["middlewares"]["take-away"]["headers"]["customRequestHeaders"].as_object().unwrap();
-    for name in TOLD {
+    for name in TOLD.into_iter().chain(TAKEN_AWAY) {
         let value = taken.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).expect(name).1;
         assert_eq!(value, "", "an empty value removes");
     }
@@ -108,12 +120,21 @@ fn envoys_configuration_shows_what_salt402_needs_and_waits_for_a_block() {
     let wanted = ["header_mutation", "ext_authz", "router"].map(|name| format!("envoy.filters.http.{name}"));
     assert_eq!(names, wanted);
     let removed = &filters[0]["typed_config"]["mutations"]["request_mutations"];
-    assert_eq!(removed, &json!(TOLD.map(|name| json!({ "remove": name }))));
+    let taken_away = [&TOLD[..], &TAKEN_AWAY[..]].concat();
+    assert_eq!(removed, &json!(taken_away.iter().map(|name| json!({ "remove": name })).collect::<Vec<_>>()));
     let auth = &filters[1]["typed_config"];
     let patterns = |list: &Value| -> Vec<String> {
         let patterns = list["patterns"].as_array().unwrap();
-        patterns.iter().map(|pattern| pattern["exact"].as_str().unwrap().to_owned()).collect()
+        patterns.iter().filter_map(|pattern| pattern["exact"].as_str().map(str::to_owned)).collect()
     };
+    // What only salt402 can tell from the real names is shown to it.
+    let like: Vec<_> = auth["allowed_headers"]["patterns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|p| p["safe_regex"]["regex"].as_str())
+        .collect();
+    assert_eq!(like, LIKE);
     assert_eq!(auth["failure_mode_allow"], false);
     assert_eq!(patterns(&auth["allowed_headers"]), SHOWN);
     let service = &auth["http_service"];

@@ -8,7 +8,9 @@ use axum::response::IntoResponse as _;
 use salt402_tests::{Stack, payment_details};
 
 use crate::SALT402;
+use crate::backends;
 use crate::proxies::{Proxy, caddy, haproxy, nginx, priced};
+use crate::proxy_targets::{PROXIES, ask, status, until_answered};
 
 const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const FORGED: &str = "forged";
@@ -97,6 +99,49 @@ async fn nginx_hands_on_who_paid_and_nothing_that_a_client_made_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn haproxy_hands_on_who_paid_and_nothing_that_a_client_made_up() {
     hands_on_only_what_salt402_says(haproxy).await;
+}
+
+/// Names that CGI, WSGI, PHP or a servlet may read as a header of ours.
+fn spellings(what: &str) -> Vec<String> {
+    let marks = ["-", "_", ".", "+", "~", "!"];
+    let pairs = marks.iter().flat_map(|one| marks.map(|two| format!("X{one}Payment{two}{what}")));
+    pairs.flat_map(|name| [name.to_lowercase(), name.to_uppercase(), name]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_header_tells_php_or_wsgi_who_paid() {
+    let mut stack = Stack::start_with(SALT402, priced()).await;
+    let site = backends::site(stack.folder());
+    for (name, start) in PROXIES {
+        for server in [backends::php(&site), backends::wsgi()] {
+            let folder = stack.folder().join(format!("{name}-{}", server.name));
+            std::fs::create_dir_all(&folder).unwrap();
+            let proxy = start(&folder, &stack.verifier, server.port);
+            let what = format!("{} behind {name}", server.name);
+            until_answered(&proxy.base, &what, b"/free/told.php", "PAYER -\nID -\nAMOUNT -\n").await;
+            let details = payment_details(&stack.get(&format!("{}/paid/told.php", proxy.base)).await);
+            let proof = stack.payer().pay(&details).await;
+            let mut forged: Vec<String> = ["Payer", "Id", "Amount"].into_iter().flat_map(spellings).collect();
+            for name in forged.iter_mut() {
+                name.push_str(": forged\r\n");
+            }
+            for line in &forged {
+                let said = ask(&proxy.base, "GET", b"/free/told.php", line).await;
+                assert!(!said.contains("forged"), "{what}: {line}\n{said}");
+                assert!(["200", "400"].contains(&status(&said)), "{what}: {line}\n{said}");
+            }
+            // Those of them that a proxy takes away do not harm whoever paid.
+            let proof =
+                format!("X-Payment-Proof: {proof}\r\nX-Payment-Quote: {}\r\n", details.quote_id.as_str());
+            let lines = format!("{proof}X-Payment-Payer: forged\r\nX-PAYMENT-ID: forged\r\n");
+            let said = ask(&proxy.base, "GET", b"/paid/told.php", &lines).await;
+            assert!(
+                said.contains(&format!("PAYER {PAYER}\n")) && said.contains("AMOUNT 777\n"),
+                "{what}: {said}"
+            );
+        }
+    }
+    stack.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! `[forward_auth]`: what a proxy may ask, and what its paths cost.
 
-use salt402_verifier::http::{Rule, Tariff};
+use salt402_verifier::http::{Rule, Target, Tariff};
 use serde::Deserialize;
 
 use super::{Config, ConfigError, parse_price};
@@ -66,6 +66,14 @@ impl ForwardAuthConfig {
             if !route.path.starts_with('/') || stars > 1 || (stars == 1 && !route.path.ends_with('*')) {
                 let what = format!(
                     "expected a path such as /paid/*, with a * at its end alone, found {:?}",
+                    route.path
+                );
+                return Err(ConfigError::value(key("path"), what));
+            }
+            if Target::read(route.path.trim_end_matches('*')).is_err() || route.path.contains('?') {
+                let what = format!(
+                    "expected a path that a request can have, without ;, //, dots alone, a query, and escapes of what is \
+                     written plainly, found {:?}",
                     route.path
                 );
                 return Err(ConfigError::value(key("path"), what));

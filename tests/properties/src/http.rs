@@ -63,8 +63,8 @@ pub(crate) fn forward_auth(data: &[u8]) {
     }
 }
 
-/// Lines: a rule's path, another's, a target. What has two readings is refused, and nothing free is found by a way that
-/// a file system would follow elsewhere.
+/// Lines: a rule's path, another's, a target. What has two readings is refused, nothing free is found by a way that a file
+/// system would follow elsewhere, and every spelling of a path that is not refused costs the same.
 pub(crate) fn tariff(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.split('\n');
@@ -77,28 +77,56 @@ pub(crate) fn tariff(data: &[u8]) {
     };
     let tariff = Tariff { rules: vec![rule(0), rule(5)], others_pass: false };
     let target = lines.next().unwrap_or_default();
-    let found = tariff.rule("GET", target);
-    let path = target.split(['?', '#']).next().unwrap_or_default();
-    let decoded = decode(path);
+    let price = |target: &str| {
+        let rule = tariff.rule("GET", target, &HeaderMap::new());
+        rule.map(|rule| rule.map(|rule| rule.amount)).map_err(|problem| problem.code)
+    };
+    let found = price(target);
+    let path = target.split('?').next().unwrap_or_default();
+    let bytes = decode(path);
+    let decoded = String::from_utf8_lossy(&bytes);
     let odd = !path.starts_with('/')
+        || std::str::from_utf8(&bytes).is_err()
         || decoded.split('/').any(|segment| segment == "." || segment == "..")
         || decoded.contains("//")
-        || decoded.contains(['\\', '\0', '%'])
-        || path.bytes().any(|byte| !byte.is_ascii_graphic());
+        || decoded.contains(['\\', '%', ';', '?', '#'])
+        || decoded.contains(char::is_control)
+        || target.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#');
     match found {
         Ok(_) => assert!(!odd, "{target:?}"),
-        Err(problem) => {
-            assert!(matches!(problem.code, Code::MalformedParameter | Code::NoPrice));
-            assert!(!odd || problem.code == Code::MalformedParameter, "{target:?}");
+        Err(code) => {
+            assert!(matches!(code, Code::MalformedParameter | Code::NoPrice));
+            assert!(!odd || code == Code::MalformedParameter, "{target:?}");
         }
     }
+    if odd {
+        return;
+    }
     // A query has no part in a price.
-    let with = tariff.rule("GET", &format!("{path}?/free/..")).map(|rule| rule.map(|rule| rule.amount));
-    assert_eq!(with, tariff.rule("GET", path).map(|rule| rule.map(|rule| rule.amount)));
+    assert_eq!(price(&format!("{path}?/free/..")), price(path));
+    // Nor has the way in which a path is written. One that some server takes for another is refused, or costs that.
+    for other in [respell(path, |_| true), respell(path, |byte| !byte.is_ascii()), path.to_ascii_uppercase()]
+    {
+        let (one, two) = (price(path), price(&other));
+        assert!(
+            one == two || one.is_err() || two.is_err(),
+            "{path:?} costs {one:?}, and {two:?} as {other:?}"
+        );
+    }
+}
+
+/// A path with escapes in capital digits for every byte that is chosen, but for slashes.
+fn respell(path: &str, chosen: impl Fn(u8) -> bool) -> String {
+    let write = |byte: u8| match byte {
+        b'/' => "/".to_owned(),
+        byte if chosen(byte) => format!("%{byte:02X}"),
+        byte => char::from(byte).to_string(),
+    };
+    decode(path).into_iter().map(write).collect()
 }
 
 /// Percent escapes undone once, as a server does; what is no escape stays.
-fn decode(path: &str) -> String {
+fn decode(path: &str) -> Vec<u8> {
     let bytes = path.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -119,5 +147,5 @@ fn decode(path: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    decoded
 }

@@ -6,6 +6,9 @@ use axum::response::IntoResponse;
 use salt402_protocol::problem::PROBLEM_JSON;
 use salt402_protocol::{Code, Problem};
 
+/// The response header with a refusal's code, for whoever sees headers and no body.
+pub(crate) const CODE_HEADER: &str = "x-payment-code";
+
 /// A [`Problem`] that a handler may return.
 #[derive(Debug)]
 pub struct Fault(pub Problem);
@@ -22,7 +25,7 @@ impl IntoResponse for Fault {
     }
 }
 
-/// A problem document as a response, with `Retry-After` (whole seconds, rounded up) where it names a time.
+/// A problem document as a response, with its code in a header and `Retry-After` (whole seconds, rounded up) where it names a time.
 pub fn problem_response(problem: &Problem) -> Response<Body> {
     let body = serde_json::to_vec(problem).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
@@ -30,6 +33,7 @@ pub fn problem_response(problem: &Problem) -> Response<Body> {
         StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(CODE_HEADER, HeaderValue::from_static(problem.code.as_str()));
     if let Some(wait) = problem.retry_after_ms {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
     }

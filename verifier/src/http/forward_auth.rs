@@ -4,6 +4,8 @@
 //! `X-Original-Method` and `X-Original-URI` (nginx, HAProxy), or by the path after `/v1/forward-auth` (Envoy). It must
 //! set them itself, over whatever a client sent. A proxy that asks this way does not show bodies, so the payment is
 //! bound to method and target alone: put what costs by its body behind the gateway or the layer instead.
+//!
+//! The query of the asking address says nothing: Caddy writes its client's there. How to refuse is said by the path.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,17 +17,20 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use salt402_protocol::api::{ClaimView, PaymentView};
 use salt402_protocol::{Code, Problem};
 
-use super::answer::{Fault, no_store, problem_response};
+use super::answer::{no_store, problem_response};
 use super::door::{Door, Passage};
 use super::offer;
 use super::presented::{Presented, one};
+use super::spelling::none_like_ours;
+use super::target::is_method;
 use super::tariff::Tariff;
 use super::timing::{PAYMENT, server_timing};
 
 /// Where it is asked.
 pub(crate) const PATH: &str = "/v1/forward-auth";
-/// The response header with the refusal's code, for proxies that hand on headers and no bodies.
-const CODE_HEADER: &str = "x-payment-code";
+/// Where nginx asks. Its `auth_request` hands on 401 and 403 alone, so every refusal is a 401 that says in
+/// `X-Payment-Status` what it would be. No client has a part in the path, as Envoy's do in what stands behind [`PATH`].
+pub(crate) const AUTH_REQUEST_PATH: &str = "/v1/auth-request";
 /// The response header with the refusal's own status, where it was asked for under another.
 const STATUS_HEADER: &str = "x-payment-status";
 
@@ -41,17 +46,15 @@ pub struct ForwardAuth {
     pub again_within: Duration,
 }
 
-pub(crate) async fn handle(
-    State(auth): State<Arc<ForwardAuth>>,
-    request: Request,
-) -> Result<Response<Body>, Fault> {
+pub(crate) async fn handle(State(auth): State<Arc<ForwardAuth>>, request: Request) -> Response<Body> {
     let (request, _) = request.into_parts();
-    let status = refusal_status(&request)?;
-    let answered = answer(&auth, &request).await.unwrap_or_else(|problem| with_code(&problem));
-    Ok(match status {
-        Some(status) if !answered.status().is_success() => refused_as(status, answered),
-        _ => answered,
-    })
+    answer(&auth, &request).await.unwrap_or_else(|problem| problem_response(&problem))
+}
+
+/// The same, refused with 401.
+pub(crate) async fn handle_auth_request(auth: State<Arc<ForwardAuth>>, request: Request) -> Response<Body> {
+    let answered = handle(auth, request).await;
+    if answered.status().is_success() { answered } else { refused_as(StatusCode::UNAUTHORIZED, answered) }
 }
 
 /// The same refusal under another status, with its own in a header.
@@ -64,7 +67,8 @@ fn refused_as(status: StatusCode, mut answered: Response<Body>) -> Response<Body
 
 async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, Problem> {
     let (method, target) = asked_for(request)?;
-    let Some(rule) = auth.tariff.rule(&method, &target)? else { return Ok(pass()) };
+    none_like_ours(&request.headers)?;
+    let Some(rule) = auth.tariff.rule(&method, &target, &request.headers)? else { return Ok(pass()) };
     let presented = Presented::of(request)?;
     let order = rule.order(method, target, b"");
     let asked = Instant::now();
@@ -77,7 +81,7 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
                 Code::AlreadyClaimed,
                 "the payment was used for this request before, and one payment serves one request: pay again",
             );
-            auth.door.refuse(&order, &presented, &problem).await.map(|response| coded(response, problem.code))
+            auth.door.refuse(&order, &presented, &problem).await
         }
         Passage::Refused(response) => Ok(response),
     }
@@ -110,25 +114,6 @@ pub fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
     }
 }
 
-/// nginx hands on 401 and 403 alone, so it asks with `?refuse_as=401` and turns every refusal back by its
-/// `X-Payment-Status`. Behind the path the query is
-/// the request's own, and means nothing here.
-fn refusal_status(request: &Parts) -> Result<Option<StatusCode>, Problem> {
-    match request.uri.query() {
-        Some("refuse_as=401") if request.uri.path() == PATH => Ok(Some(StatusCode::UNAUTHORIZED)),
-        Some(_) if request.uri.path() == PATH => Err(Problem::new(
-            Code::MalformedParameter,
-            "there is one parameter, and it has one value: ?refuse_as=401",
-        )),
-        _ => Ok(None),
-    }
-}
-
-/// A method as HTTP has them: `get` is another than `GET`, and a server behind may or may not see it so.
-fn is_method(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
-}
-
 fn recent(claim: &ClaimView, within: Duration) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.saturating_sub(Duration::from_millis(claim.claimed_at_ms)) < within
@@ -151,15 +136,6 @@ fn pass_paid(payment: &PaymentView, took: Duration) -> Response<Body> {
     insert(headers, "x-payment-id", &payment.payment_id.to_string());
     insert(headers, "x-payment-amount", &payment.amount.to_string());
     server_timing(headers, &[(PAYMENT, took)]);
-    response
-}
-
-fn with_code(problem: &Problem) -> Response<Body> {
-    coded(problem_response(problem), problem.code)
-}
-
-fn coded(mut response: Response<Body>, code: Code) -> Response<Body> {
-    insert(response.headers_mut(), CODE_HEADER, code.as_str());
     response
 }
 

@@ -21,6 +21,7 @@ use super::door::{Door, Passage};
 use super::input::{patience, read_body};
 use super::offer;
 use super::presented::Presented;
+use super::target::Target;
 use super::tariff::Tariff;
 use super::timing::{PAYMENT, server_timing};
 
@@ -112,8 +113,8 @@ impl Terms {
     async fn admit(&self, request: Request<Body>) -> Result<Admitted, Box<Response<Body>>> {
         let refuse = |problem: Problem| Box::new(problem_response(&problem));
         let method = request.method().as_str().to_owned();
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        let Some(rule) = self.tariff.rule(&method, &target).map_err(refuse)? else {
+        let target = Target::of(request.uri(), request.version()).map_err(refuse)?.as_str().to_owned();
+        let Some(rule) = self.tariff.rule(&method, &target, request.headers()).map_err(refuse)? else {
             return Ok(Admitted { request, paid: None });
         };
         let (mut parts, body) = request.into_parts();

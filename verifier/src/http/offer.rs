@@ -8,7 +8,7 @@ use salt402_protocol::problem::PROBLEM_JSON;
 use salt402_protocol::{Code, Problem};
 use serde::Serialize;
 
-use super::answer::{no_store, problem_response};
+use super::answer::{CODE_HEADER, no_store, problem_response};
 
 /// A problem document that carries the payment's details beside its own members.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -52,6 +52,7 @@ pub(crate) fn response(problem: &Problem, details: &PaymentDetails) -> Response<
     *response.status_mut() = StatusCode::PAYMENT_REQUIRED;
     let headers = response.headers_mut();
     headers.insert(DETAILS_HEADER, value);
+    headers.insert(CODE_HEADER, HeaderValue::from_static(problem.code.as_str()));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     no_store(headers);
     vary(headers);

@@ -46,7 +46,9 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
     let proxied = match options.auth {
         Some(auth) => Router::new()
             .route(forward_auth::PATH, any(forward_auth::handle))
+            .route(&format!("{}/", forward_auth::PATH), any(forward_auth::handle))
             .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
+            .route(forward_auth::AUTH_REQUEST_PATH, any(forward_auth::handle_auth_request))
             .with_state(Arc::new(auth)),
         None => Router::new(),
     };

@@ -1,9 +1,12 @@
 //! Which path costs what.
 
+use axum::http::HeaderMap;
 use salt402_protocol::api::Usage;
 use salt402_protocol::{Amount, Code, Problem, RequestDigest};
 
 use super::door::{Order, Sold};
+use super::spelling::overriding;
+use super::target::{Target, is_method, unescaped};
 
 /// Prices by method and path; the first rule that matches counts.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +20,8 @@ pub struct Tariff {
 /// One price.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// A path, or with a `*` at its end everything that begins so. The query has no part in it.
+    /// A path, or with a `*` at its end everything that begins so, whether it is written with escapes or plainly. The query
+    /// has no part in it.
     pub path: String,
     /// The methods it is for; empty for all.
     pub methods: Vec<String>,
@@ -43,13 +47,48 @@ impl Rule {
         Self { path, methods: Vec::new(), amount, description, uses: 1 }
     }
 
-    fn matches(&self, method: &str, path: &str) -> bool {
-        let path_matches = match self.path.strip_suffix('*') {
-            Some(beginning) => path.starts_with(beginning),
-            None => path == self.path,
-        };
-        path_matches && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+    fn is_for(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|known| known == method)
     }
+
+    fn covers(&self, path: &str) -> bool {
+        match self.path.strip_suffix('*') {
+            Some(beginning) => path.starts_with(&*unescaped(beginning)),
+            None => path == unescaped(&self.path),
+        }
+    }
+
+    /// Whether some server may take a path for one of this rule's: it may heed neither case nor a slash at the end, and
+    /// take what follows a file's name for something said to that file.
+    fn may_cover(&self, path: &str) -> bool {
+        let path = plain(path);
+        match self.path.strip_suffix('*') {
+            Some(beginning) => {
+                let beginning = unescaped(beginning).to_lowercase();
+                path.starts_with(&beginning) || beginning.strip_suffix('/') == Some(&path)
+            }
+            None => {
+                let own = plain(&unescaped(&self.path));
+                let behind = path.strip_prefix(&own);
+                behind.is_some_and(|rest| rest.is_empty() || (names_file(&own) && rest.starts_with('/')))
+            }
+        }
+    }
+}
+
+/// Whether a path ends as a script's does, such as `/ask.php`.
+fn names_file(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.rsplit_once('.').is_some_and(|(stem, kind)| {
+        !stem.is_empty()
+            && (1..=5).contains(&kind.len())
+            && kind.starts_with(|sign: char| sign.is_ascii_lowercase())
+    })
+}
+
+/// A path without what some servers do not heed.
+fn plain(path: &str) -> String {
+    path.strip_suffix('/').unwrap_or(path).to_lowercase()
 }
 
 impl Rule {
@@ -82,16 +121,25 @@ impl Rule {
 impl Tariff {
     /// The rule for a request; `None` if it may pass for nothing.
     ///
-    /// A path that a proxy, a file system and this function might read in different ways is refused: one with dot
-    /// segments, empty segments, backslashes, or percent signs before what would be any of these.
-    pub fn rule(&self, method: &str, target: &str) -> Result<Option<&Rule>, Problem> {
-        let path = target.split(['?', '#']).next().unwrap_or_default();
-        if !has_one_reading(path) {
-            let detail = "the path has more than one reading: send it without dot segments, empty segments and \
-                          escaped slashes, dots or backslashes";
+    /// A request that a proxy, a server behind it and this function might read in different ways is refused: by its
+    /// target, by a spelling of its path that some server takes for a path of another rule, or by a word of its headers
+    /// or its query that makes some servers take it for one of another method, where rules name methods.
+    pub fn rule(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<Option<&Rule>, Problem> {
+        let target = Target::read(target)?;
+        if !is_method(method) {
+            return Err(Problem::new(Code::MalformedHeader, "a method is written in capital letters"));
+        }
+        let path = target.path();
+        self.has_one_method(&path, headers, target.query())?;
+        let found = self.rules.iter().position(|rule| rule.is_for(method) && rule.covers(&path));
+        let passes = found.is_some() || self.others_pass;
+        let first = self.rules.iter().position(|rule| rule.is_for(method) && rule.may_cover(&path));
+        if passes && first != found {
+            let detail = "some servers take this path for another one, which has a price of its own: write it as they do, \
+                          in the same case, and without a slash or more after it";
             return Err(Problem::new(Code::MalformedParameter, detail));
         }
-        match self.rules.iter().find(|rule| rule.matches(method, path)) {
+        match found.and_then(|found| self.rules.get(found)) {
             Some(rule) => Ok((!rule.amount.is_zero()).then_some(rule)),
             None if self.others_pass => Ok(None),
             None => Err(Problem::new(
@@ -100,16 +148,24 @@ impl Tariff {
             )),
         }
     }
-}
 
-fn has_one_reading(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    path.starts_with('/')
-        && path.bytes().all(|byte| byte.is_ascii_graphic())
-        && !path.contains("//")
-        && !path.contains('\\')
-        && !path.split('/').any(|segment| segment == "." || segment == "..")
-        && !["%2f", "%2e", "%5c", "%00", "%25"].iter().any(|escape| lower.contains(escape))
+    /// Refuses a request that asks to be taken for one of another method, where another method is another rule's.
+    fn has_one_method(&self, path: &str, headers: &HeaderMap, query: Option<&str>) -> Result<(), Problem> {
+        let first = self.rules.iter().find(|rule| rule.covers(path) || rule.may_cover(path));
+        if first.is_none_or(|rule| rule.methods.is_empty()) {
+            return Ok(());
+        }
+        match overriding(headers, query) {
+            None => Ok(()),
+            Some(word) => {
+                let detail = format!(
+                    "{word} asks to be taken for a request of another method, and the price depends on the method: send \
+                     that method itself"
+                );
+                Err(Problem::new(Code::MalformedHeader, detail))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -140,15 +196,16 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_counts() {
         let tariff = tariff();
-        let price =
-            |method, path| tariff.rule(method, path).map(|rule| rule.map(|rule| rule.amount.to_string()));
+        let price = |method, path| {
+            tariff.rule(method, path, &HeaderMap::new()).map(|rule| rule.map(|rule| rule.amount.to_string()))
+        };
         assert_eq!(price("GET", "/paid/x?y=/free/").unwrap(), Some("5".into()));
         assert_eq!(price("POST", "/paid/dear").unwrap(), Some("9".into()));
         assert_eq!(price("GET", "/free/paid/").unwrap(), None);
         assert_eq!(price("DELETE", "/paid/x").unwrap_err().code, Code::NoPrice);
         assert_eq!(price("GET", "/other").unwrap_err().code, Code::NoPrice);
         let open = Tariff { others_pass: true, ..tariff.clone() };
-        assert!(open.rule("GET", "/other").unwrap().is_none());
+        assert!(open.rule("GET", "/other", &HeaderMap::new()).unwrap().is_none());
     }
 
     #[test]
@@ -169,23 +226,81 @@ mod tests {
         assert_eq!((order(1).sold, order(1).before), (single, Some(of(1))));
     }
 
+    fn priced(rules: Vec<Rule>, method: &str, target: &str) -> Result<Option<u64>, Code> {
+        let tariff = Tariff { rules, others_pass: false };
+        let rule = tariff.rule(method, target, &HeaderMap::new()).map_err(|problem| problem.code)?;
+        Ok(rule.map(|rule| rule.amount.0.to()))
+    }
+
     #[test]
-    fn a_path_with_two_readings_is_refused() {
-        for path in [
-            "/free/../paid/x",
-            "/free/./x",
-            "/free//x",
-            "/free/%2e%2e/paid",
-            "/free/..%2fpaid",
-            "/free/..%5Cpaid",
-            "/free\\..\\paid",
-            "paid/x",
-            "",
-            "/free/%252e",
-            "/free/ä",
-            "/free/a b",
-        ] {
-            assert_eq!(tariff().rule("GET", path).unwrap_err().code, Code::MalformedParameter, "{path}");
+    fn a_path_costs_the_same_however_it_is_written_or_is_refused() {
+        let rules =
+            || vec![rule("/paid/caf%C3%A9+a", &[], 9), rule("/paid/b c/*", &[], 8), rule("/*", &[], 0)];
+        let price = |target| priced(rules(), "GET", target);
+        for same in ["/paid/caf%C3%A9+a", "/paid/caf%c3%a9%2Ba", "/paid/caf%c3%A9%2ba?x"] {
+            assert_eq!(price(same), Ok(Some(9)), "{same}");
         }
+        assert_eq!(price("/paid/b%20c/d"), Ok(Some(8)));
+        for other in ["/%70aid/caf%C3%A9+a", "/paid/./b%20c/d", "/free;/x", "/paid/%62%20c/d"] {
+            assert_eq!(price(other), Err(Code::MalformedParameter), "{other}");
+        }
+        assert_eq!(price("/paid/other"), Ok(None));
+    }
+
+    #[test]
+    fn a_path_that_some_server_takes_for_a_dearer_one_is_refused() {
+        let rules = || {
+            vec![
+                rule("/paid/x.php", &[], 9),
+                rule("/paid/dear", &[], 8),
+                rule("/v1.0", &[], 3),
+                rule("/paid/*", &[], 5),
+                rule("/*", &[], 0),
+            ]
+        };
+        let price = |target| priced(rules(), "GET", target);
+        assert_eq!((price("/v1.0"), price("/v1.0/models")), (Ok(Some(3)), Ok(None)));
+        assert_eq!(
+            (price("/paid/x.php"), price("/paid/dear"), price("/paid/y")),
+            (Ok(Some(9)), Ok(Some(8)), Ok(Some(5)))
+        );
+        assert_eq!(
+            (price("/paid/dear/y"), price("/paid/"), price("/free/x")),
+            (Ok(Some(5)), Ok(Some(5)), Ok(None))
+        );
+        for odd in [
+            "/PAID/y",
+            "/Paid/dear",
+            "/paid/DEAR",
+            "/paid/dear/",
+            "/paid/x.php/y",
+            "/paid/x.PHP",
+            "/paid",
+            "/paid/X.php/",
+        ] {
+            assert_eq!(price(odd), Err(Code::MalformedParameter), "{odd}");
+        }
+        // Where nothing else would be served, it is simply not sold.
+        assert_eq!(priced(vec![rule("/paid/*", &[], 5)], "GET", "/PAID/x"), Err(Code::NoPrice));
+        let open = Tariff { others_pass: true, ..Tariff::new([rule("/paid/*", &[], 5)]) };
+        assert!(open.rule("GET", "/PAID/x", &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_request_for_another_method_is_refused_where_methods_have_prices() {
+        let asks = |rules: Vec<Rule>, target: &str, header: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, "POST".parse().unwrap());
+            Tariff::new(rules).rule("GET", target, &headers).map(|_| ()).map_err(|problem| problem.code)
+        };
+        let by_method = || vec![rule("/a/*", &["POST"], 5), rule("/*", &[], 1)];
+        assert_eq!(asks(by_method(), "/a/x", "accept"), Ok(()));
+        assert_eq!(asks(by_method(), "/a/x", "x-http-method-override"), Err(Code::MalformedHeader));
+        assert_eq!(asks(by_method(), "/a/x?_method=POST", "accept"), Err(Code::MalformedHeader));
+        assert_eq!(
+            asks(by_method(), "/b/x?_method=POST", "x-http-method-override"),
+            Ok(()),
+            "one price for all"
+        );
     }
 }

@@ -91,7 +91,9 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
         health_paths::metrics,
         health_paths::openapi,
         forward_auth_paths::forward_auth,
-        forward_auth_paths::forward_auth_behind
+        forward_auth_paths::forward_auth_behind,
+        forward_auth_paths::forward_auth_root,
+        forward_auth_paths::auth_request
     ),
     components(schemas(
         salt402_protocol::Problem,
@@ -130,9 +132,12 @@ pub(crate) fn document() -> Document {
         refuse(&mut document, path, "get", &Refusals::default());
     }
     let paid = [GUARDED, PAID, &[Code::MalformedParameter, Code::NoPrice, Code::NotFound]].concat();
-    let paid = Refusals { codes: &paid, paid: true, proxied: true };
+    let paid = Refusals { codes: &paid, paid: true };
     refuse(&mut document, forward_auth::PATH, "get", &paid);
+    refuse(&mut document, &format!("{}/", forward_auth::PATH), "get", &paid);
     refuse(&mut document, &format!("{}/{{target}}", forward_auth::PATH), "get", &paid);
+    let refused = Refusals { codes: &[Code::Unauthorized], ..Refusals::default() };
+    refuse(&mut document, forward_auth::AUTH_REQUEST_PATH, "get", &refused);
     webhooks::describe(&mut document);
     document
 }
@@ -202,8 +207,7 @@ mod forward_auth_paths {
             ("X-Original-URI" = Option<String>, Header, description = "The request's target (nginx, HAProxy)."),
             ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
             ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
-            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given."),
-            ("refuse_as" = Option<u16>, Query, description = "401 for nginx, which hands on 401 and 403 alone: every refusal has this status, and its own in `X-Payment-Status`.")),
+            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
         responses((status = 200, description = "It may: it was paid for, or costs nothing.",
             headers(
                 ("X-Payment-Payer" = String, description = "Who paid, where it was paid for."),
@@ -224,4 +228,29 @@ mod forward_auth_paths {
         responses((status = 200, description = "It may.")),
         security((), ("bearer" = []), ("token" = [])))]
     pub(super) fn forward_auth_behind() {}
+
+    /// May the request of `/` pass? As Envoy asks
+    #[utoipa::path(get, path = "/v1/forward-auth/", tag = "proxies",
+        params(
+            ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
+            ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
+            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
+        responses((status = 200, description = "It may.")),
+        security((), ("bearer" = []), ("token" = [])))]
+    pub(super) fn forward_auth_root() {}
+
+    /// May this request pass? As nginx asks
+    ///
+    /// The same as `/v1/forward-auth` for nginx, which hands on 401 and 403 alone: every refusal is a 401, whatever its
+    /// code, and has the status that it would have in `X-Payment-Status`.
+    #[utoipa::path(get, path = "/v1/auth-request", tag = "proxies",
+        params(
+            ("X-Original-Method" = String, Header, description = "The request's method."),
+            ("X-Original-URI" = String, Header, description = "The request's target."),
+            ("X-Payment-Proof" = Option<salt402_protocol::Proof>, Header, description = "The proof."),
+            ("X-Payment-Quote" = Option<salt402_protocol::QuoteId>, Header, description = "The id of the quote that was paid."),
+            ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
+        responses((status = 200, description = "It may.")),
+        security((), ("bearer" = []), ("token" = [])))]
+    pub(super) fn auth_request() {}
 }

@@ -18,8 +18,6 @@ pub struct Refusals<'a> {
     pub codes: &'a [Code],
     /// Whether a 402 says how to pay.
     pub paid: bool,
-    /// Whether the code stands in `X-Payment-Code` too, for proxies that hand on headers and no bodies.
-    pub proxied: bool,
 }
 
 /// Describes the refusals of a route that is in the document already; of one that is not, nothing.
@@ -50,6 +48,7 @@ fn describe(operation: &mut Operation, status: u16, codes: &[Code], refusals: &R
         .description(lines.join(" "))
         .content(PROBLEM_JSON, content)
         .header("Cache-Control", header("`no-store, private`"))
+        .header("X-Payment-Code", header("The code, for proxies that hand on headers and no bodies."))
         .header("Retry-After", header("When to ask again, in whole seconds, where that may help."));
     if pays {
         response = response
@@ -58,9 +57,6 @@ fn describe(operation: &mut Operation, status: u16, codes: &[Code], refusals: &R
                 header("PaymentDetails as one line of ASCII JSON, unless only time is missing."),
             )
             .header("Vary", header("The payment headers."));
-    }
-    if refusals.proxied {
-        response = response.header("X-Payment-Code", header("The code."));
     }
     operation.responses.responses.insert(status.to_string(), RefOr::T(response.build()));
 }
