@@ -65,6 +65,7 @@ mod unserved;
 mod usage;
 mod voucher;
 mod work;
+mod writable;
 mod writer;
 
 pub use account::{ChannelAccount, VoucherTotals};

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::StoreError;
 use crate::recent::{Changes, Recent, data_version};
-use crate::work::{Jobs, Work, count_failure};
+use crate::work::{Jobs, Work, note_result};
+use crate::writable::Standing;
 
 /// Memory for the pages of a step.
 const CACHE_KIB: u32 = 16 << 10;
@@ -52,7 +53,7 @@ pub(crate) trait StepJob: Send {
     fn changes(&self, connection: &Connection) -> Changes;
     /// Puts an error in the place of the result.
     fn fail(&mut self, error: StoreError);
-    fn answer(self: Box<Self>);
+    fn answer(self: Box<Self>, standing: &Standing);
 }
 
 struct PendingStep<S: Step> {
@@ -78,8 +79,8 @@ impl<S: Step> StepJob for PendingStep<S> {
         self.result = Err(error);
     }
 
-    fn answer(self: Box<Self>) {
-        count_failure(&self.result);
+    fn answer(self: Box<Self>, standing: &Standing) {
+        note_result(&self.result, standing);
         // Whoever asked may have gone; the step is made all the same.
         let _ = self.reply.send(self.result);
     }

@@ -17,6 +17,7 @@ use crate::recent::Recent;
 use crate::steps::Stepper;
 use crate::sums::Sums;
 use crate::work::{Jobs, QUEUE};
+use crate::writable::Standing;
 use crate::writer::Writer;
 use crate::{Options, StoreError};
 
@@ -30,6 +31,7 @@ struct Shared {
     readers: Readers,
     direct: Direct,
     recent: Arc<Recent>,
+    standing: Arc<Standing>,
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
@@ -64,7 +66,7 @@ impl Store {
         let (commits, committed) = watch::channel(0);
         let (progressed, progress) = watch::channel(0);
 
-        let turn = Arc::default();
+        let (turn, standing) = (Arc::default(), Arc::<Standing>::default());
         let stepper = Stepper::new(steps, Arc::clone(&recent));
         let writer = Writer {
             options: writer_options,
@@ -72,6 +74,7 @@ impl Store {
             stepper,
             sums: Sums::default(),
             recent: Arc::clone(&recent),
+            standing: Arc::clone(&standing),
             turn: Arc::clone(&turn),
             commits,
             progress: progressed,
@@ -99,6 +102,7 @@ impl Store {
             readers,
             direct,
             recent,
+            standing,
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
             refuse_before,
@@ -164,6 +168,11 @@ impl Store {
     /// The memory of recent payments.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+
+    /// Whether work is written.
+    pub(crate) fn standing(&self) -> &Standing {
+        &self.0.standing
     }
 
     /// The connections to read with on the caller's thread.

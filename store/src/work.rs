@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::steps::StepJob;
 use crate::transaction::WriteTransaction;
+use crate::writable::Standing;
 use crate::{ClaimResult, NewClaim, StoreError};
 
 /// Pieces of work that may wait; more wait at their senders.
@@ -57,8 +58,10 @@ pub(crate) async fn send_claim(jobs: &Jobs, claim: NewClaim) -> Result<ClaimResu
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-/// Counts work that the disk or another process kept from being done, under what an operator would do about it.
-pub(crate) fn count_failure<T>(result: &Result<T, StoreError>) {
+/// Counts work that the disk or another process kept from being done, under what an operator would do about it, and notes
+/// whether it was done.
+pub(crate) fn note_result<T>(result: &Result<T, StoreError>, standing: &Standing) {
+    standing.note(result);
     let reason = match result {
         Err(StoreError::Busy) => "busy",
         Err(StoreError::DiskFull) => "disk_full",
@@ -85,8 +88,8 @@ pub(crate) struct PendingClaim {
 }
 
 impl PendingClaim {
-    pub(crate) fn answer(self) {
-        count_failure(&self.result);
+    pub(crate) fn answer(self, standing: &Standing) {
+        note_result(&self.result, standing);
         // Whoever asked may have gone; the claim is made all the same.
         let _ = self.reply.send(self.result);
     }
@@ -103,7 +106,7 @@ pub(crate) trait Job: Send {
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
     /// Puts an error in the place of the result.
     fn fail(&mut self, error: StoreError);
-    fn answer(self: Box<Self>);
+    fn answer(self: Box<Self>, standing: &Standing);
 }
 
 struct Pending<W: Write> {
@@ -135,8 +138,8 @@ impl<W: Write> Job for Pending<W> {
         self.result = Err(error);
     }
 
-    fn answer(self: Box<Self>) {
-        count_failure(&self.result);
+    fn answer(self: Box<Self>, standing: &Standing) {
+        note_result(&self.result, standing);
         let _ = self.reply.send(self.result);
     }
 }

@@ -17,6 +17,7 @@ use crate::steps::{StepJob, Stepper};
 use crate::sums::Sums;
 use crate::transaction::WriteTransaction;
 use crate::work::{Group, Job, PendingClaim, Work};
+use crate::writable::Standing;
 use crate::{StoreError, claim};
 
 /// The writer's end of things.
@@ -29,6 +30,8 @@ pub(crate) struct Writer {
     pub(crate) sums: Sums,
     /// Told what was changed, after the commit and before anybody is answered.
     pub(crate) recent: Arc<Recent>,
+    /// Told of every piece whether it was written.
+    pub(crate) standing: Arc<Standing>,
     /// Held while writing, so that a checkpoint can hold the writer up.
     pub(crate) turn: Arc<Mutex<()>>,
     /// Counts transactions, and ends with the writer.
@@ -79,7 +82,7 @@ impl Writer {
             self.progress.send_modify(|count| *count += 1);
             self.commits.send_modify(|count| *count += 1);
         }
-        step.answer();
+        step.answer(&self.standing);
     }
 
     async fn write(&mut self, mut group: Group) {
@@ -92,16 +95,16 @@ impl Writer {
         {
             for mut claim in group.claims {
                 let _ = self.commit(slice::from_mut(&mut claim), &mut []).await;
-                claim.answer();
+                claim.answer(&self.standing);
             }
             for mut job in group.jobs {
                 let _ = self.commit(&mut [], slice::from_mut(&mut job)).await;
-                job.answer();
+                job.answer(&self.standing);
             }
             return;
         }
-        group.claims.into_iter().for_each(PendingClaim::answer);
-        group.jobs.into_iter().for_each(|job| job.answer());
+        group.claims.into_iter().for_each(|claim| claim.answer(&self.standing));
+        group.jobs.into_iter().for_each(|job| job.answer(&self.standing));
     }
 
     /// All in one transaction. The results are set, not yet answered.
@@ -244,6 +247,7 @@ mod tests {
             stepper: Stepper::new(opened.steps, Arc::clone(&opened.recent)),
             sums: Sums::default(),
             recent: opened.recent,
+            standing: Arc::default(),
             turn: Arc::default(),
             commits,
             progress,
