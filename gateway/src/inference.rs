@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
-use salt402_protocol::{Problem, Proof, QuoteId};
+use salt402_protocol::{Code, Problem, Proof, QuoteId};
 use salt402_verifier::http::{
     PAYMENT, Passage, Presented, Target, no_store, problem_response, read_json, server_timing, vary,
 };
@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::Bid;
 use crate::bid::InferenceRequest;
+use crate::circuit::Circuits;
 use crate::execution::{Failed, Purchase};
 use crate::routes::{Gateway, Inner};
 use crate::upstream::{Completion, Judgement, Task, Usage};
@@ -76,14 +77,20 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     let presented = Presented::of(&parts)?;
     let request = Request::from_parts(parts, body);
     let bid = Arc::new(read(gateway, request).await?);
+    let unsold = unsold(gateway, &bid.name);
+    if let (Some(problem), None) = (&unsold, presented.proof) {
+        return Err(problem.clone());
+    }
     let started = Instant::now();
     let (payment, first) = match gateway.door.pass(&bid.order, &presented).await? {
         Passage::Granted { payment, claim } => (payment, claim.first),
-        Passage::Refused(response) => return Ok(response),
+        // A refusal says how to pay, and this is no time for it.
+        Passage::Refused(response) => return unsold.map_or(Ok(response), Err),
     };
     let verified = started.elapsed();
     let purchase = Purchase { payment: payment.clone(), first, sold: bid.order.description.clone() };
-    let body = gateway.executions.outcome(purchase, || run(Arc::clone(&bid))).await?;
+    let body =
+        gateway.executions.outcome(purchase, || run(Arc::clone(&bid), gateway.circuits.clone())).await?;
     Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
 }
 
@@ -94,12 +101,24 @@ async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
     Bid::read(&gateway.catalogue, method, path, &body)
 }
 
+/// Why nothing is to be paid for now: the model's server keeps failing, or the answer could not be kept.
+fn unsold(gateway: &Inner, model: &str) -> Option<Problem> {
+    if let Err(error) = gateway.store.writable() {
+        tracing::warn!(%error, "nothing is sold while answers cannot be kept");
+        let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
+                      again, and shows the same proof again";
+        return Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000));
+    }
+    gateway.circuits.unsold(model)
+}
+
 /// Asks the model. What it returns is kept for the payer.
-async fn run(bid: Arc<Bid>) -> Result<Bytes, Failed> {
+async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
     let name = &bid.name;
     let task = Task { prompt: &bid.prompt, max_tokens: bid.tokens, temperature: bid.temperature };
     let started = Instant::now();
     let completion = bid.model.upstream.complete(&task).await;
+    circuits.note(name, completion.as_ref());
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
     let Completion { output, reasoning, refusal, finish_reason, usage } = completion.map_err(|error| {

@@ -3,6 +3,7 @@
 
 mod bid;
 mod catalogue;
+mod circuit;
 mod execution;
 mod inference;
 mod openapi;

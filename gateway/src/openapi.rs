@@ -33,6 +33,7 @@ pub(crate) fn document() -> Document {
         Code::OutcomeGone,
         Code::UpstreamFailed,
         Code::NotServed,
+        Code::ModelUnavailable,
         Code::NotReady,
     ];
     let codes = [PAID, WITH_BODY, &own].concat();

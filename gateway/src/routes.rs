@@ -14,6 +14,7 @@ use salt402_verifier::http::{AddressLimits, Door, Fault, PrometheusHandle, finis
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::circuit::Circuits;
 use crate::{Catalogue, Executions, Model, inference, openapi};
 
 /// What a gateway is made of.
@@ -39,6 +40,9 @@ pub struct Gateway(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) door: Door,
     pub(crate) executions: Executions,
+    pub(crate) circuits: Circuits,
+    /// Where outcomes are kept.
+    pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
     addresses: Option<AddressLimits>,
@@ -50,15 +54,23 @@ impl Gateway {
     pub fn new(options: GatewayOptions) -> Self {
         Self(Arc::new(Inner {
             door: options.door,
-            executions: Executions::new(options.store, options.max_runs),
+            executions: Executions::new(options.store.clone(), options.max_runs),
+            circuits: Circuits::new(&options.catalogue),
+            store: options.store,
             catalogue: options.catalogue,
             body_limit: options.body_limit,
             addresses: options.addresses,
         }))
     }
 
+    /// Asks the models' servers for the first time. Nothing is sold of a model before its server has answered.
+    pub fn begin(&self) {
+        self.0.circuits.begin();
+    }
+
     /// Waits for runs under way, after the listener has stopped.
     pub async fn finish(&self) {
+        self.0.circuits.finish().await;
         self.0.executions.finish().await;
     }
 }
@@ -156,12 +168,12 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "They can.", body = String, content_type = "text/plain")))]
 pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
-    gateway
-        .0
-        .door
-        .desk
-        .ready()
-        .await
-        .map(|()| "ready\n")
-        .map_err(|reason| Problem::new(Code::NotReady, reason).retry_after(1000).into())
+    let Inner { door, circuits, store, .. } = &*gateway.0;
+    let ready = async {
+        store.writable().map_err(|error| error.to_string())?;
+        circuits.ready()?;
+        door.desk.ready().await
+    };
+    let not_ready = |reason| Problem::new(Code::NotReady, reason).retry_after(1000).into();
+    ready.await.map(|()| "ready\n").map_err(not_ready)
 }

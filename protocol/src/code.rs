@@ -173,6 +173,8 @@ codes! {
     UpstreamFailed = "upstream_failed", 424, "The model server failed";
     /// What was paid for will not be served: it was tried as often as it may be, or never can be.
     NotServed = "not_served", 424, "The payment was made and its request is not served";
+    /// The model's server keeps failing, or was not heard of yet: nothing of it is sold.
+    ModelUnavailable = "model_unavailable", 503, "The model cannot be served now";
     /// The verifier could not be asked.
     VerifierUnavailable = "verifier_unavailable", 503, "Payments cannot be verified now";
     /// The index cannot be trusted to be current.

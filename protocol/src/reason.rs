@@ -168,7 +168,8 @@ impl Code {
             | Self::TooManyConnections
             | Self::OutcomeGone
             | Self::UpstreamFailed
-            | Self::NotServed => return None,
+            | Self::NotServed
+            | Self::ModelUnavailable => return None,
         })
     }
 }

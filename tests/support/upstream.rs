@@ -1,7 +1,7 @@
 //! A model server that counts how often it is asked, and answers as it is told.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ struct Counts {
     failures: AtomicU32,
     scripted: Mutex<VecDeque<Scripted>>,
     encodings: Mutex<Vec<String>>,
+    /// The status of every answer, also to the gateway's own question; 0 for answers.
+    refuses: AtomicU16,
 }
 
 /// An answer, byte by byte.
@@ -102,6 +104,11 @@ impl CountingUpstream {
         encodings.last().cloned().unwrap_or_default()
     }
 
+    /// Makes it answer everything with a status, or serve again.
+    pub fn refuse(&self, status: Option<StatusCode>) {
+        self.counts.refuses.store(status.map_or(0, |status| status.as_u16()), Ordering::SeqCst);
+    }
+
     /// Makes it fail so many times.
     pub fn fail(&self, times: u32) {
         self.counts.failures.store(times, Ordering::SeqCst);
@@ -119,6 +126,15 @@ async fn complete(
     headers: HeaderMap,
     Json(ask): Json<Value>,
 ) -> Result<Response<Body>, StatusCode> {
+    // What the gateway asks on its own, to see whether anybody is there.
+    let probe = ask["max_tokens"] == 1 && ask["messages"][0]["content"] == "ping";
+    if let Ok(status) = StatusCode::from_u16(counts.refuses.load(Ordering::SeqCst)) {
+        counts.asked.fetch_add(u32::from(!probe), Ordering::SeqCst);
+        return Err(status);
+    }
+    if probe {
+        return Ok(answer(&ask, "pong").into_response());
+    }
     let encoding = headers.get("accept-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default();
     counts.encodings.lock().unwrap_or_else(PoisonError::into_inner).push(encoding.to_owned());
     let number = counts.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -130,16 +146,19 @@ async fn complete(
     if let Some(scripted) = scripted {
         return Ok(scripted.response());
     }
-    Ok(Json(json!({
+    Ok(answer(&ask, &format!("answer {number}")).into_response())
+}
+
+fn answer(ask: &Value, content: &str) -> Json<Value> {
+    Json(json!({
         "id": "chatcmpl-test",
         "object": "chat.completion",
         "model": ask["model"],
         "choices": [{
             "index": 0,
-            "message": { "role": "assistant", "content": format!("answer {number}") },
+            "message": { "role": "assistant", "content": content },
             "finish_reason": "stop",
         }],
         "usage": { "prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5 },
     }))
-    .into_response())
 }

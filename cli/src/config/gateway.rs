@@ -157,10 +157,10 @@ impl GatewayConfig {
         let unit = config.payment()?.unit(config)?;
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
-        if !(2..=1000).contains(&self.max_runs) {
-            let what = format!("expected 2 to 1000, found {}", self.max_runs);
-            return Err(ConfigError::value("gateway.max_runs", what));
-        }
+            if !(2..=1000).contains(&self.max_runs) {
+                let what = format!("expected 2 to 1000, found {}", self.max_runs);
+                return Err(ConfigError::value("gateway.max_runs", what));
+            }
             catalogue.0.insert(
                 name.clone(),
                 Model {

@@ -10,6 +10,8 @@ mod wire;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+#[cfg(test)]
+pub(crate) use self::failure::Failure;
 pub(crate) use self::failure::{Judgement, UpstreamError};
 use self::openai::OpenAi;
 

@@ -1,0 +1,262 @@
+//! Whether a model is sold: not before its server answered once, and not while it keeps failing.
+//!
+//! Whoever is told a price pays it, and a server that is gone, has another key or does not know the model gives them nothing
+//! for it. Runs that were paid for are made all the same, as is a small question of our own from time to time; the first that
+//! is answered sells the model again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use salt402_protocol::{Code, Problem};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::upstream::{Completion, Judgement, Task, UpstreamError};
+use crate::{Catalogue, Upstream};
+
+/// Failures in a row after which a model is no longer sold.
+const FAILURES: u32 = 3;
+/// The first and the longest pause before a server that failed is asked again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// When to ask for the model again, in milliseconds.
+const RETRY_MS: u64 = 5_000;
+/// The question of our own: what is cheapest to answer.
+const PROBE: Task<'static> = Task { prompt: "ping", max_tokens: 1, temperature: None };
+
+/// The models' servers, as their last answers showed them. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Circuits {
+    models: Arc<BTreeMap<String, Arc<Circuit>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Circuit {
+    name: String,
+    upstream: Arc<Upstream>,
+    // A std mutex, because nothing is awaited while it is held.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether it ever answered or failed.
+    tried: bool,
+    /// Failures since it last answered.
+    failures: u32,
+    /// Whether a task is at work that asks it.
+    probing: bool,
+}
+
+impl Circuits {
+    /// All models, none of them tried.
+    pub(crate) fn new(catalogue: &Catalogue) -> Self {
+        let circuit = |(name, model): (&String, &crate::Model)| {
+            let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
+            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, state }))
+        };
+        let models = Arc::new(catalogue.0.iter().map(circuit).collect());
+        Self { models, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// Asks each server for the first time.
+    pub(crate) fn begin(&self) {
+        for circuit in self.models.values() {
+            self.probe(circuit, Duration::ZERO);
+        }
+    }
+
+    /// Asks nobody any more.
+    pub(crate) async fn finish(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Notes what came of a run. What is wrong with a request says that its server answers.
+    pub(crate) fn note(&self, model: &str, completion: Result<&Completion, &UpstreamError>) {
+        let Some(circuit) = self.models.get(model) else { return };
+        if circuit.note(completion) {
+            self.probe(circuit, PAUSES.0);
+        }
+    }
+
+    /// Why a model is not to be sold now; `None` if it is.
+    pub(crate) fn unsold(&self, model: &str) -> Option<Problem> {
+        let why = self.models.get(model)?.complaint()?;
+        let detail = format!(
+            "{why}, so nothing is sold of it: ask again later; whoever has paid does not pay again, and shows the same proof \
+             again"
+        );
+        Some(Problem::new(Code::ModelUnavailable, detail).retry_after(RETRY_MS))
+    }
+
+    /// Why nothing can be sold: a server was not tried yet, or every one fails.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        let untried = self.models.values().any(|circuit| !circuit.lock().tried);
+        let complaints: Vec<_> = self.models.values().filter_map(|circuit| circuit.complaint()).collect();
+        let all = complaints.len() == self.models.len();
+        if untried || (all && !complaints.is_empty()) { Err(complaints.join("; ")) } else { Ok(()) }
+    }
+
+    /// Asks a server until it answers, unless somebody does so already.
+    fn probe(&self, circuit: &Arc<Circuit>, first: Duration) {
+        if std::mem::replace(&mut circuit.lock().probing, true) {
+            return;
+        }
+        let (circuit, stop) = (Arc::clone(circuit), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = circuit.ask_until_it_answers(first) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+}
+
+impl Circuit {
+    async fn ask_until_it_answers(&self, first: Duration) {
+        let mut pause = first;
+        loop {
+            tokio::time::sleep(pause).await;
+            // A run may have been answered meanwhile.
+            if self.is_done() {
+                return;
+            }
+            self.note(self.upstream.complete(&PROBE).await.as_ref());
+            if self.is_done() {
+                return;
+            }
+            pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
+        }
+    }
+
+    /// Whether it answers; then nobody asks it any more.
+    fn is_done(&self) -> bool {
+        let mut state = self.lock();
+        let answers = state.tried && state.failures == 0;
+        state.probing &= !answers;
+        answers
+    }
+
+    /// Whether it failed.
+    fn note(&self, completion: Result<&Completion, &UpstreamError>) -> bool {
+        let failed = completion.err().filter(|error| error.judgement() != Judgement::Permanent);
+        let mut state = self.lock();
+        let was = state.is_sold();
+        state.failures = match (&failed, state.tried) {
+            (None, _) => 0,
+            // Nobody was answered yet, so nothing speaks for it.
+            (Some(_), false) => FAILURES,
+            (Some(_), true) => state.failures.saturating_add(1),
+        };
+        state.tried = true;
+        let is = state.is_sold();
+        drop(state);
+        if let (Some(error), true) = (failed, was || !is) {
+            let model = &self.name;
+            tracing::warn!(model, %error, sold = is, "the model server fails");
+        }
+        if !was && is {
+            tracing::info!(model = self.name, "the model server answers, and the model is sold");
+        }
+        let gauge = metrics::gauge!("salt402_gateway_model_sold", "model" => self.name.clone());
+        gauge.set(if is { 1.0 } else { 0.0 });
+        failed.is_some()
+    }
+
+    fn complaint(&self) -> Option<String> {
+        let (state, name) = (self.lock(), &self.name);
+        if state.is_sold() {
+            None
+        } else if state.tried {
+            Some(format!("the server of the model {name} keeps failing"))
+        } else {
+            Some(format!("the server of the model {name} was not heard of yet"))
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    const fn is_sold(&self) -> bool {
+        self.tried && self.failures < FAILURES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::{Amount, U256};
+
+    use super::*;
+    use crate::upstream::Failure;
+    use crate::{Model, Price};
+
+    fn circuits() -> Circuits {
+        let one = Amount(U256::from(1));
+        let model = Model {
+            description: String::new(),
+            price: Price { per_request: one, per_token: one },
+            default_tokens: 1,
+            max_tokens: 1,
+            upstream: Arc::new(Upstream::Demo),
+        };
+        Circuits::new(&Catalogue([("one".to_owned(), model)].into_iter().collect()))
+    }
+
+    async fn answered() -> Completion {
+        Upstream::Demo.complete(&PROBE).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn c18_a_model_is_sold_once_its_server_answered_and_until_it_keeps_failing() {
+        let circuits = circuits();
+        let answer = answered().await;
+        assert!(circuits.unsold("one").unwrap().detail.contains("not heard of yet"));
+        assert!(circuits.ready().is_err());
+        circuits.note("one", Ok(&answer));
+        assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
+        // Nobody asks it meanwhile: only what is noted here counts.
+        circuits.models["one"].lock().probing = true;
+        for failures in 1..=FAILURES + 1 {
+            circuits.note("one", Err(&Failure::Failed(500).into()));
+            assert_eq!(circuits.unsold("one").is_some(), failures >= FAILURES, "{failures}");
+        }
+        let problem = circuits.unsold("one").unwrap();
+        assert_eq!((problem.code, problem.status), (Code::ModelUnavailable, 503));
+        assert!(problem.detail.contains("keeps failing") && problem.retry_after_ms.is_some());
+        assert!(circuits.ready().unwrap_err().contains("one"));
+        circuits.note("one", Ok(&answer));
+        assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
+    }
+
+    #[tokio::test]
+    async fn c18_what_is_wrong_with_a_request_is_not_its_servers_failure() {
+        let circuits = circuits();
+        circuits.note("one", Ok(&answered().await));
+        for _ in 0..2 * FAILURES {
+            circuits.note("one", Err(&Failure::Refused(400).into()));
+        }
+        assert!(circuits.unsold("one").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c18_a_server_that_failed_is_asked_until_it_answers_and_then_no_more() {
+        let circuits = circuits();
+        circuits.begin();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(circuits.unsold("one").is_none(), "the first question is asked at once");
+        for _ in 0..FAILURES {
+            circuits.note("one", Err(&Failure::Unreachable.into()));
+        }
+        assert!(circuits.unsold("one").is_some());
+        tokio::time::sleep(PAUSES.0 * 2).await;
+        assert!(circuits.unsold("one").is_none());
+        assert!(!circuits.models["one"].lock().probing);
+        circuits.finish().await;
+    }
+}
