@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use alloy_primitives::B256;
 use salt402_protocol::api::VerifyRequest;
 use salt402_protocol::{ChainId, PaymentId, Problem, Proof};
-use salt402_store::IndexedPayment;
+use salt402_store::{ClaimRow, IndexedPayment};
 
 use crate::Verifier;
 use crate::verifier::refusals::{ambiguous_nonce, internal};
@@ -56,10 +56,17 @@ impl Verifier {
         on_chain.or(known.last()).map(|payment| payment.placed.payment.transaction)
     }
 
-    /// The transaction on the chain whose payment was used up, of a proof that shows it again.
+    /// The transaction on the chain whose payment was used up for another request, or by another server, of a proof that was
+    /// refused.
     pub(crate) async fn transaction_replayed(&self, request: &VerifyRequest) -> Option<B256> {
-        let shown = self.payments_shown(&request.proof, request.requirement.chain).await.ok()?;
-        let used = shown.iter().find(|payment| payment.canonical && payment.claim.is_some());
+        let (proof, digest) = (&request.proof, request.requirement.request_digest);
+        let shown = self.payments_shown(proof, request.requirement.chain).await.ok()?;
+        let is_elsewhere = |claim: &ClaimRow| claim.request != digest || claim.claimant != request.claimant;
+        let used = shown.iter().find(|payment| {
+            payment.canonical
+                && proof.ordinal().is_none_or(|ordinal| ordinal == payment.placed.position)
+                && payment.claim.as_ref().is_some_and(is_elsewhere)
+        });
         used.map(|payment| payment.placed.payment.transaction)
     }
 }

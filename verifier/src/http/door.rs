@@ -9,7 +9,7 @@ use salt402_protocol::api::{
     ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
 };
 use salt402_protocol::details::Resource;
-use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, RequestDigest};
+use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, QuoteId, RequestDigest};
 
 use super::address::too_soon;
 use super::offer;
@@ -164,9 +164,12 @@ impl Door {
     }
 
     async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
-        let verdict = self.ask(order, order.sold, self.wait, presented, proof).await?;
+        let quoted = presented.quote.as_ref().and_then(QuoteId::request);
+        let was_before = order.before.filter(|before| quoted == Some(before.digest));
+        let sold = was_before.unwrap_or(order.sold);
+        let verdict = self.ask(order, sold, self.wait, presented, proof).await?;
         let Some(before) = order.before else { return Ok(verdict) };
-        if !matches!(verdict, Verdict::Rejected { code: Code::QuoteMismatch | Code::QuoteRequired, .. }) {
+        if !matches!(verdict, Verdict::Rejected { code: Code::QuoteRequired, .. }) {
             return Ok(verdict);
         }
         let otherwise = self.ask(order, before, Duration::ZERO, presented, proof).await?;
