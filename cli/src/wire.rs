@@ -41,6 +41,8 @@ impl Parts {
 
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(1);
+/// After how long a store that nobody writes to is tried, so that a full disk is known before somebody pays.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often kept answers are looked through for old ones.
@@ -264,6 +266,7 @@ impl Process {
         let gateway_part = Gateway::new(options);
         let router = |_| salt402_gateway::router(gateway_part.clone(), Some(metrics.clone()));
         gateway.place(config).bind().await?.serve(&mut self.tasks, router, stop);
+        gateway_part.begin();
         self.gateway = Some(gateway_part);
         Ok(())
     }
@@ -284,6 +287,9 @@ impl Process {
                     health.borrow().measure(*chain, since);
                 }
                 for store in &stores {
+                    // Nobody waits for a disk here.
+                    let trying = store.clone();
+                    tokio::spawn(async move { trying.try_writing(QUIET).await });
                     if let Err(error) = store.measure().await {
                         tracing::debug!(%error, "the store could not be measured");
                     }
@@ -391,7 +397,7 @@ fn policy(chain: &ResolvedChain) -> ChainPolicy {
         decimals: profile.native_decimals,
         block_time,
         steady_blocks: profile.steady_blocks,
-        patience: Duration::from_secs(10).max(5 * poll).max(3 * block_time),
+        patience: chain.patience.unwrap_or(Duration::from_secs(10).max(5 * poll).max(3 * block_time)),
     }
 }
 

@@ -205,7 +205,7 @@ impl Follower {
             Some(Lower::Stays) | None => {}
         }
         if head.number < start {
-            self.at_head(cursor, head.number).await?;
+            self.at_head(cursor, &head).await?;
             return Ok(Step::AtHead);
         }
         let last = head.number.min(next.saturating_add(STRIDE - 1));
@@ -231,10 +231,10 @@ impl Follower {
                 self.catching_up(tip.number, head.number);
                 return Ok(Step::Advanced);
             }
-            self.at_head(Some(tip), head.number).await?;
+            self.at_head(Some(tip), &head).await?;
         } else {
             self.trust(doubted).await?;
-            self.at_head(cursor, head.number).await?;
+            self.at_head(cursor, &head).await?;
         }
         Ok(Step::AtHead)
     }

@@ -57,6 +57,8 @@ pub struct Health {
     pub doubt: Option<String>,
     /// When the index was last known to stand at the node's head.
     pub current_at: Option<Instant>,
+    /// The time of that head by the chain itself, in seconds since 1970 UTC.
+    pub head_time: Option<u64>,
     /// How much was read of each contract: what is not read of one that was added later is read beside the head.
     /// Empty until the follower has begun.
     pub coverage: Vec<Coverage>,
@@ -73,6 +75,7 @@ impl Health {
             doubted_blocks: 0,
             doubt: None,
             current_at: None,
+            head_time: None,
             coverage: Vec::new(),
         }
     }
@@ -106,17 +109,18 @@ impl Health {
         })
     }
 
-    /// Why the index is not current, or `None` if it is: following, and at the node's head within `patience`.
+    /// Why the index is not current, or `None` if it is: at the node's head within `patience`, whatever has failed since.
     pub fn complaint(&self, patience: Duration) -> Option<String> {
         match &self.phase {
             Phase::Starting => Some("the node has not answered yet".into()),
+            Phase::Halted(reason) => Some(reason.clone()),
+            _ if self.current_at.is_some_and(|at| at.elapsed() <= patience) => None,
             Phase::BackFilling => Some(match (self.indexed, self.head) {
                 (Some(indexed), Some(head)) => format!("back-filling: block {indexed} of {head}"),
                 _ => "back-filling".into(),
             }),
-            Phase::Failing(reason) | Phase::Halted(reason) => Some(reason.clone()),
+            Phase::Failing(reason) => Some(reason.clone()),
             Phase::Following => match self.current_at {
-                Some(at) if at.elapsed() <= patience => None,
                 _ if self.doubt.is_some() => self.doubt.clone(),
                 Some(at) => Some(format!("the head was last reached {} s ago", at.elapsed().as_secs())),
                 None => Some("the head has not been reached yet".into()),

@@ -62,7 +62,7 @@ impl Looks {
             }
             Taken::Wait(looking) => looking,
             Taken::Known(look) => return Ok(look),
-            Taken::Refused => return Ok(Look::Nothing),
+            Taken::Refused => return Ok(Look::Unknown),
         };
         looking.await
     }
@@ -235,7 +235,7 @@ mod tests {
         };
         let (one, other) = tokio::join!(fail(), fail());
         assert!(one.is_err() && other.is_err());
-        assert_eq!(fail().await.unwrap(), Look::Nothing, "it was just tried");
+        assert_eq!(fail().await.unwrap(), Look::Unknown, "it was just tried");
 
         let slow = |found| {
             looks.share(B256::repeat_byte(1), async move {

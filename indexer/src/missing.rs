@@ -26,8 +26,11 @@ const TRIES: u32 = 4;
 pub enum Look {
     /// Payments were found and are in the index now.
     Found,
-    /// Nothing is known of the transaction, or its block is still to be indexed, or too much is looked up just now.
+    /// A node that has the newest indexed block has no receipt of the transaction.
     Nothing,
+    /// Nothing was learned: its block is still to be indexed, is of another fork or was not read, or too much is looked up
+    /// just now.
+    Unknown,
     /// The transaction is in a block of the chain that is indexed and was reverted: it paid nothing there.
     Reverted {
         /// Blocks that contain or follow it, as far as they are indexed.
@@ -105,17 +108,21 @@ impl Missing {
         // Receipt and headers are of one node.
         let pinned = self.0.node.pin(Work::LookUp).await?;
         let node = pinned.as_deref().unwrap_or(&*self.0.node);
-        let Some(receipt) = node.receipt(transaction).await? else { return Ok(Look::Nothing) };
-        let Some(cursor) = self.cursor().await? else { return Ok(Look::Nothing) };
+        let Some(cursor) = self.cursor().await? else { return Ok(Look::Unknown) };
+        let Some(receipt) = node.receipt(transaction).await? else {
+            let tip = node.header(At::Number(cursor.number)).await?;
+            let is_level = tip.is_some_and(|tip| tip.hash == cursor.hash);
+            return Ok(if is_level { Look::Nothing } else { Look::Unknown });
+        };
         // The follower is on its way there, and finds it in order.
         if receipt.block_number > cursor.number {
-            return Ok(Look::Nothing);
+            return Ok(Look::Unknown);
         }
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
         if !selected && !node.profile().merges_blocks {
             // The block left the chain: a payment in it is none, until its transaction is mined anew.
-            return Ok(Look::Nothing);
+            return Ok(Look::Unknown);
         }
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
         let counts = receipt.success && receipt.block_number >= self.0.options.start_block();
@@ -138,7 +145,7 @@ impl Missing {
             let worth = !found.is_empty() || look == Look::Ambiguous;
             let effort = if worth { Effort::whole(node) } else { Effort::SLIGHT };
             let merging = self.0.searches.merging(node, &receipt, cursor.number, effort).await?;
-            let Some(merging) = merging else { return Ok(Look::Nothing) };
+            let Some(merging) = merging else { return Ok(Look::Unknown) };
             found.move_to(merging.number, merging.hash);
             if own.is_none() {
                 // Nothing tells when its own block was made; this one came after it.
@@ -147,7 +154,7 @@ impl Missing {
             merging
         };
         let shown = Shown { receipt: &receipt, selected, place, found };
-        let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Nothing) };
+        let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Unknown) };
         let confirmations = (cursor.number + 1).saturating_sub(place.number);
         Ok(match look {
             Look::Nothing if !receipt.success => Look::Reverted { confirmations },

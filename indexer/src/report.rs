@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use salt402_chain::Header;
 use salt402_store::Cursor;
 use tokio::time::Instant;
 
@@ -14,7 +15,8 @@ const BACK_FILL_REPORT: Duration = Duration::from_secs(2);
 
 impl Follower {
     /// Says that the index stands at the node's head, and leaves a sign of life for processes that only read.
-    pub(crate) async fn at_head(&mut self, cursor: Option<Cursor>, head: u64) -> Result<(), IndexError> {
+    pub(crate) async fn at_head(&mut self, cursor: Option<Cursor>, head: &Header) -> Result<(), IndexError> {
+        let (head, time) = (head.number, head.timestamp);
         let fresh = self.noted.is_some_and(|(noted, at)| noted == head && at.elapsed() < SIGN_OF_LIFE);
         if !fresh {
             self.store.note_head(self.options.chain, head).await?;
@@ -25,6 +27,7 @@ impl Follower {
             health.indexed = cursor.map(|cursor| cursor.number);
             health.head = Some(head);
             health.current_at = Some(Instant::now());
+            health.head_time = Some(time);
         });
         Ok(())
     }

@@ -42,6 +42,9 @@ async fn f20_on_a_full_disk_it_says_so_reads_on_and_recovers_by_itself_with_ever
         let refused = stack.infer_with(body, *proof).await;
         assert_eq!((refused.code().as_str(), refused.status.as_u16()), ("storage_unavailable", 503));
     }
+    let unpaid = stack.infer(&inference("not sold"), &[]).await;
+    assert_eq!((unpaid.code().as_str(), unpaid.status.as_u16()), ("storage_unavailable", 503));
+    assert!(!unpaid.headers.contains_key("x-payment-details"), "{}", unpaid.body);
     // What is known is read and answered.
     let url = format!("{}/v1/payments/{}?chain=eip155:40204", stack.verifier, paid[4].0);
     assert_eq!(stack.get(&url).await.json()["payments"][0]["claimed"], false);

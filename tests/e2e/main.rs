@@ -38,6 +38,7 @@ mod reorganization;
 mod roles;
 mod second_node;
 mod secrets;
+mod selling;
 mod sources;
 mod upstreams;
 mod voucher_cover;

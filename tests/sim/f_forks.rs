@@ -148,7 +148,7 @@ fn f06_a_receipt_from_before_a_reorganization_is_of_no_merged_block() {
         });
         stage.life.look(transaction(MOVED));
         stage.pass(2).await;
-        assert!(matches!(stage.life.looked, Some(Ok(Look::Nothing))), "{:?}", stage.life.looked);
+        assert!(matches!(stage.life.looked, Some(Ok(Look::Unknown))), "{:?}", stage.life.looked);
         assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![]));
     });
 }
@@ -205,7 +205,7 @@ fn f06_the_receipt_of_a_block_that_lost_brings_no_payment_back() {
         for number in [MOVED, MOVED - 1] {
             stage.life.look(transaction(number));
             stage.pass(1).await;
-            assert!(matches!(stage.life.looked, Some(Ok(Look::Nothing))), "{:?}", stage.life.looked);
+            assert!(matches!(stage.life.looked, Some(Ok(Look::Unknown))), "{:?}", stage.life.looked);
         }
         assert_eq!(stage.blocks_of(MOVED).await, (vec![], vec![lost]));
         assert_eq!(stage.blocks_of(MOVED - 1).await, (vec![], vec![]), "of {unseen}");

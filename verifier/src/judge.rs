@@ -298,9 +298,17 @@ impl Misfit {
     }
 }
 
-/// Seconds since a payment was mined.
+/// Seconds since a payment was mined. It is younger than the quote whose reference it carries, whatever a chain says whose clock
+/// is behind.
 fn age(question: &Question<'_>, indexed: &IndexedPayment) -> u64 {
-    question.now.saturating_sub(indexed.placed.block_timestamp)
+    let carried = |(id, _): &(&QuoteId, &Quote)| indexed.placed.payment.reference == id.reference();
+    let quoted_at = question.quote.filter(carried).map_or(0, |(_, quote)| quote.issued_at);
+    question.now.saturating_sub(indexed.placed.block_timestamp.max(quoted_at))
+}
+
+/// What was granted may be asked for again, however old it is.
+fn is_old(question: &Question<'_>, policy: &Policy, chain: &ChainPolicy, indexed: &IndexedPayment) -> bool {
+    age(question, indexed) > most_age(policy, chain) && ours(question, indexed) != Some(true)
 }
 
 fn most_age(policy: &Policy, chain: &ChainPolicy) -> u64 {
@@ -326,8 +334,7 @@ fn misfit(
     if payment.asset != terms.asset {
         return Some(Misfit::Asset);
     }
-    // What was granted may be asked for again, however old it is.
-    let old = age(question, indexed) > most_age(policy, chain) && ours(question, indexed) != Some(true);
+    let old = is_old(question, policy, chain, indexed);
     let Some((id, quote)) = question.quote else {
         // Before anything is derived: anybody may show any hash.
         return if old {

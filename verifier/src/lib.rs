@@ -13,6 +13,7 @@ pub mod judge;
 mod limits;
 pub mod policy;
 mod second;
+mod selling;
 mod shown;
 mod tending;
 mod verifier;

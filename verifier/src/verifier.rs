@@ -15,8 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::refusals::{
-    HALTED_RETRY_MS, ambiguous, before_restore, chain_halted, internal, no_payment, paid_nothing,
-    quote_required, reverted,
+    ambiguous, before_restore, chain_halted, internal, no_payment, paid_nothing, quote_required, reverted,
 };
 use crate::derived::Derived;
 use crate::incidents::ReplayLog;
@@ -95,22 +94,6 @@ impl Verifier {
         }))
     }
 
-    /// Gives a quote, unless what is paid for it could not be granted on: a chain that is halted, or a moment before
-    /// which payments are refused because the server was restored.
-    pub async fn offer(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
-        let chain = self.chain(request.chain)?;
-        if let Some(why) = chain.watch.halted(&self.0.store, request.chain).await.map_err(internal)? {
-            return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
-                .retry_after(HALTED_RETRY_MS));
-        }
-        let wait = self.0.store.refuse_before().saturating_sub(now_ms() / 1000);
-        if wait > 0 {
-            let detail = format!("the server was restored from a backup and takes payments in {wait} s");
-            return Err(Problem::new(Code::NotReady, detail).retry_after(wait * 1000));
-        }
-        self.quote(request)
-    }
-
     /// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
     pub fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
         let chain = &self.chain(request.chain)?.policy;
@@ -176,7 +159,9 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
-        if outcome == Code::AlreadyClaimed.as_str()
+        // Where the quote id is missing, it is not known for which request the proof is shown.
+        if let Ok(Verdict::Rejected { code, .. }) = &verdict
+            && *code != Code::QuoteRequired
             && let Some(transaction) = self.transaction_replayed(request).await
         {
             self.0.replays.note(request.requirement.chain, transaction);
@@ -231,7 +216,8 @@ impl Verifier {
                 ..
             } = verdict
             {
-                verdict = match self.look(request, chain).await {
+                let look = self.look(request, chain).await;
+                verdict = match look {
                     Look::Found => self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?,
                     Look::Reverted { confirmations } => {
                         paid_nothing(request, &chain.policy, confirmations, reverted())
@@ -240,8 +226,11 @@ impl Verifier {
                         paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
                     }
                     Look::Ambiguous => return Err(ambiguous()),
-                    Look::Nothing => verdict,
+                    Look::Nothing | Look::Unknown => verdict,
                 };
+                if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
+                    verdict = self.ended(quote.as_ref(), chain, look == Look::Nothing, verdict).await?;
+                }
             }
             if let Verdict::Accepted { payment, claim: None } = &verdict {
                 verdict = match self.withheld(request, chain, payment).await? {
@@ -336,21 +325,21 @@ impl Verifier {
             }))
     }
 
-    /// Looks for a payment that the index does not know. A node that cannot be asked has shown nothing.
+    /// Looks for a payment that the index does not know. A node that cannot be asked has said nothing.
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
-        let Some(transaction) = self.transaction_shown(request).await else { return Look::Nothing };
+        let Some(transaction) = self.transaction_shown(request).await else { return Look::Unknown };
         // A look that takes longer goes on where it was the next time.
         let look = match tokio::time::timeout(LOOK_PATIENCE, chain.missing.look(transaction)).await {
             Ok(Ok(look)) => look,
             Ok(Err(error)) => {
                 tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
-                Look::Nothing
+                Look::Unknown
             }
-            Err(_) => Look::Nothing,
+            Err(_) => Look::Unknown,
         };
         match (&request.proof, look) {
             // Of the transaction that once used a nonce up. Another may have done so since, whatever became of that one.
-            (Proof::Nonce(_), look) if look != Look::Found => Look::Nothing,
+            (Proof::Nonce(_), look) if look != Look::Found => Look::Unknown,
             (_, look) => look,
         }
     }

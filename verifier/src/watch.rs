@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use salt402_indexer::{Health, Phase};
 use salt402_protocol::ChainId;
 use salt402_protocol::api::{CoveredBlocks, UnreadBlocks};
-use salt402_store::{Coverage, HaltKind, Store, StoreError};
+use salt402_store::{ChainState, Coverage, HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::ChainPolicy;
@@ -26,7 +26,7 @@ pub enum Watch {
 }
 
 /// A chain's state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) indexed: Option<u64>,
     pub(crate) head: Option<u64>,
@@ -35,60 +35,23 @@ pub(crate) struct Seen {
     pub(crate) reorganizations: Option<u64>,
     /// Why the index is not current; `None` if it is.
     pub(crate) complaint: Option<String>,
+    /// The time of the newest indexed block by the chain itself, in seconds since 1970 UTC.
+    pub(crate) head_time: Option<u64>,
+    /// How long ago the index was known to stand at the node's head.
+    pub(crate) silence: Option<Duration>,
 }
 
 impl Watch {
     pub(crate) async fn look(&self, store: &Store, policy: &ChainPolicy) -> Result<Seen, StoreError> {
         match self {
-            Self::Follower(health) => {
-                let health = health.borrow().clone();
-                let complaint = health.complaint(policy.patience);
-                let phase = Some(health.phase.name());
-                let reorganizations = Some(health.reorganizations);
-                Ok(Seen { indexed: health.indexed, head: health.head, phase, reorganizations, complaint })
-            }
-            Self::Store => {
-                let Some(state) = store.chain_state(policy.chain).await? else {
-                    let complaint = Some("nothing is indexed yet: is `salt402 index` running?".into());
-                    return Ok(Seen {
-                        indexed: None,
-                        head: None,
-                        phase: None,
-                        reorganizations: None,
-                        complaint,
-                    });
-                };
-                let indexed = state.cursor.map(|cursor| cursor.number);
-                let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
-                let silence = since(state.noted_at_ms.unwrap_or(0));
-                // An indexer that lives writes every two seconds. A sign of life that is still to come was left before
-                // the clock was set back, and would make one that is dead look alive.
-                let ahead = state.noted_at_ms.is_some_and(|at| since(at).is_zero() && until(at) > CLOCK_STEP);
-                let complaint = if let Some(halt) = state.halt {
-                    Some(halted(halt.kind))
-                } else if ahead {
-                    Some(
-                        "the clock was set back since the indexer last wrote: is `salt402 index` running?"
-                            .into(),
-                    )
-                } else if let Some(above) = state.doubted_above.filter(|_| silence > policy.patience) {
-                    Some(format!(
-                        "the node shows a fork that is lower than the index: nothing is granted on payments above block \
-                         {above} until the fork is as high, or stays"
-                    ))
-                } else if silence > policy.patience {
-                    Some(format!(
-                        "the indexer last wrote {} s ago: is `salt402 index` running?",
-                        silence.as_secs()
-                    ))
-                } else if lag > TOLERATED_LAG {
-                    Some(format!("{lag} blocks behind the node"))
-                } else {
-                    None
-                };
-                let phase = state.halt.map(|_| "halted");
-                Ok(Seen { indexed, head: state.head, phase, reorganizations: None, complaint })
-            }
+            Self::Follower(health) => Ok(followed(&health.borrow(), policy)),
+            Self::Store => Ok(match store.chain_state(policy.chain).await? {
+                Some(state) => stored(store, policy, &state).await?,
+                None => Seen {
+                    complaint: Some("nothing is indexed yet: is `salt402 index` running?".into()),
+                    ..Seen::default()
+                },
+            }),
         }
     }
 
@@ -156,6 +119,59 @@ impl Watch {
     }
 }
 
+/// What a follower in this process says.
+fn followed(health: &Health, policy: &ChainPolicy) -> Seen {
+    Seen {
+        indexed: health.indexed,
+        head: health.head,
+        phase: Some(health.phase.name()),
+        reorganizations: Some(health.reorganizations),
+        complaint: health.complaint(policy.patience),
+        head_time: health.head_time,
+        silence: health.current_at.map(|at| at.elapsed()),
+    }
+}
+
+/// What a follower in another process has left in the store.
+async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<Seen, StoreError> {
+    let indexed = state.cursor.map(|cursor| cursor.number);
+    let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
+    let silence = since(state.noted_at_ms.unwrap_or(0));
+    // An indexer that lives writes every two seconds. A sign of life that is still to come was left before the clock was
+    // set back, and would make one that is dead look alive.
+    let ahead = state.noted_at_ms.is_some_and(|at| since(at).is_zero() && until(at) > CLOCK_STEP);
+    let complaint = if let Some(halt) = state.halt {
+        Some(halted(halt.kind))
+    } else if ahead {
+        Some("the clock was set back since the indexer last wrote: is `salt402 index` running?".into())
+    } else if let Some(above) = state.doubted_above.filter(|_| silence > policy.patience) {
+        Some(format!(
+            "the node shows a fork that is lower than the index: nothing is granted on payments above block {above} \
+             until the fork is as high, or stays"
+        ))
+    } else if silence > policy.patience {
+        let silent = silence.as_secs();
+        Some(format!("the indexer last wrote {silent} s ago: is `salt402 index` running?"))
+    } else if lag > TOLERATED_LAG {
+        Some(format!("{lag} blocks behind the node"))
+    } else {
+        None
+    };
+    let newest = match indexed {
+        Some(number) => store.canonical_block(policy.chain, number).await?,
+        None => None,
+    };
+    Ok(Seen {
+        indexed,
+        head: state.head,
+        phase: state.halt.map(|_| "halted"),
+        reorganizations: None,
+        complaint,
+        head_time: newest.map(|block| block.timestamp),
+        silence: Some(silence),
+    })
+}
+
 fn halted(kind: HaltKind) -> String {
     match kind {
         HaltKind::Fork => {
@@ -182,20 +198,14 @@ fn until(milliseconds: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use salt402_protocol::{Address, B256};
     use salt402_store::Options;
 
     use super::*;
 
-    #[tokio::test]
-    async fn f26_an_indexer_that_died_before_the_clock_was_set_back_is_not_taken_for_alive() {
-        let chain = ChainId::CITRATE;
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(directory.path().join("watch.db"))).await.unwrap();
-        store.pin_chain(chain, B256::ZERO).await.unwrap();
-        store.note_head(chain, 0).await.unwrap();
-        let policy = ChainPolicy {
+    pub(crate) fn chain_policy() -> ChainPolicy {
+        ChainPolicy {
             chain: ChainId::CITRATE,
             network: "citrate".into(),
             contract: Address::repeat_byte(0xc0),
@@ -216,7 +226,17 @@ mod tests {
             block_time: Duration::from_secs(2),
             steady_blocks: false,
             patience: Duration::from_secs(10),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn f26_an_indexer_that_died_before_the_clock_was_set_back_is_not_taken_for_alive() {
+        let chain = ChainId::CITRATE;
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(directory.path().join("watch.db"))).await.unwrap();
+        store.pin_chain(chain, B256::ZERO).await.unwrap();
+        store.note_head(chain, 0).await.unwrap();
+        let policy = chain_policy();
         assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());
         let now = store.chain_state(chain).await.unwrap().unwrap().noted_at_ms.unwrap();
         for (noted_at_ms, wanted) in

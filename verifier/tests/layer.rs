@@ -104,7 +104,7 @@ async fn door(store: &Store) -> Door {
 /// Puts a payment into the index, as a follower would.
 async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
     let transaction = B256::repeat_byte(transaction);
-    let (hash, now) = (B256::repeat_byte(1), details.expires_at - 100);
+    let (hash, now) = (B256::repeat_byte(1), details.expires_at - 360);
     let cursor = Cursor { number: 1, hash };
     let payment = Payment {
         id: PaymentId(transaction),
@@ -154,6 +154,7 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
     store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
+    store.note_head(CHAIN, 0).await.unwrap();
     let served = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&served);
     let handler = move |Extension(Payer(payment)): Extension<Payer>, body: String| async move {

@@ -17,6 +17,9 @@ use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
 use super::source::{self, Defaults, SourceConfig};
 
+/// For how many seconds the newest block may be unheard of before nothing is sold.
+const PATIENCE: std::ops::RangeInclusive<u64> = 1..=90;
+
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +72,9 @@ pub(crate) struct ChainConfig {
     /// The least exit delay of channels whose vouchers are taken, in seconds; left out, any that the contract takes.
     #[serde(default)]
     least_exit_delay_s: Option<u64>,
+    /// How long the newest block may be unheard of until nothing is sold, in seconds; left out, by the time between blocks.
+    #[serde(default)]
+    patience_s: Option<u64>,
     /// Single values of the profile.
     #[serde(default)]
     overrides: ProfileOverrides,
@@ -91,6 +97,8 @@ pub(crate) struct ResolvedChain {
     /// The least exit delay of their channels.
     pub(crate) least_exit_delay: Option<Duration>,
     pub(crate) policy: ResolvedPolicy,
+    /// How long the newest block may be unheard of; `None` for what fits the chain.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl ChainConfig {
@@ -138,8 +146,18 @@ impl ChainConfig {
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
         let sources = self.sources(name, (contract, start_block), &defaults)?;
         let least_exit_delay = self.least_exit_delay(name)?;
-        let vouchers = self.vouchers;
-        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers, least_exit_delay, policy })
+        let (vouchers, patience) = (self.vouchers, self.patience(name)?);
+        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers, least_exit_delay, policy, patience })
+    }
+
+    fn patience(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        match self.patience_s {
+            Some(seconds) if !PATIENCE.contains(&seconds) => {
+                let what = format!("expected {} to {}, found {seconds}", PATIENCE.start(), PATIENCE.end());
+                Err(ConfigError::value(format!("chains.{name}.patience_s"), what))
+            }
+            seconds => Ok(seconds.map(Duration::from_secs)),
+        }
     }
 
     fn least_exit_delay(&self, name: &str) -> Result<Option<Duration>, ConfigError> {

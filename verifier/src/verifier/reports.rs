@@ -85,8 +85,11 @@ impl Verifier {
     pub async fn standing(&self) -> Result<StatusResponse, Problem> {
         let counts = self.0.store.counts().await.map_err(internal)?;
         let mut chains = Vec::with_capacity(self.0.chains.len());
-        for VerifierChain { policy, watch, missing } in self.0.chains.values() {
-            let seen = watch.look(&self.0.store, policy).await.map_err(internal)?;
+        let unwritable = self.0.store.writable().err().map(|error| error.to_string());
+        for chain in self.0.chains.values() {
+            let VerifierChain { policy, watch, missing } = chain;
+            let mut seen = self.seen(chain).await.map_err(internal)?;
+            seen.complaint = unwritable.clone().or(seen.complaint);
             chains.push(ChainStatus {
                 chain: policy.chain,
                 network: policy.network.clone(),

@@ -1,0 +1,151 @@
+//! Nothing is sold that could not be given, and whoever paid is not led to pay again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::StatusCode;
+use salt402_tests::{Answer, NodeProxy, Stack, StackOptions, inference};
+
+use crate::SALT402;
+
+/// A 503 of a code, without a word on how to pay.
+fn unsold(answer: &Answer, code: &str) {
+    let told = (answer.status, answer.code());
+    assert_eq!(told, (StatusCode::SERVICE_UNAVAILABLE, code.to_owned()), "{}", answer.body);
+    assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+    assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
+    assert!(answer.json().get("quoteId").is_none(), "{}", answer.body);
+}
+
+const ROUTE: &str = r#"
+[forward_auth]
+
+[[forward_auth.routes]]
+path = "/paid/*"
+price = "5"
+"#;
+
+/// What stands before a paid request of a proxy.
+async fn asked_by_a_proxy(stack: &Stack) -> Answer {
+    let url = format!("{}/v1/forward-auth", stack.verifier);
+    let headers = [("x-forwarded-method", "POST"), ("x-forwarded-uri", "/paid/one")];
+    stack.post(&url, &serde_json::json!({}), &headers).await
+}
+
+/// A stack whose only node can be made to fail.
+async fn behind_a_node(verifier: &str) -> (Stack, NodeProxy) {
+    let options = StackOptions { idle: true, ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let node = NodeProxy::before(stack.anvil.http()).await;
+    stack.configure(&StackOptions {
+        nodes: format!("rpc = \"{}\"", node.http()),
+        chain: "patience_s = 1".into(),
+        verifier: verifier.into(),
+        gateway: "wait_ms = 0".into(),
+        sections: ROUTE.into(),
+        ..Default::default()
+    });
+    stack.up().await;
+    (stack, node)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c18_while_the_node_is_away_nothing_is_sold_and_what_was_paid_in_time_is_served() {
+    let (mut stack, node) = behind_a_node("quote_lifetime_s = 12\nclock_skew_s = 0").await;
+    let (seen, unseen) = (inference("seen"), inference("paid while the node is away"));
+    let payer = stack.payer();
+    let proof = payer.pay(&stack.quote(&seen).await).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let secret = stack.infer(&unseen, &[("x-payment-binding", "quote")]).await;
+    let details = salt402_tests::payment_details(&secret);
+
+    node.fails();
+    for url in [format!("{}/readyz", stack.verifier), format!("{}/readyz", stack.gateway)] {
+        stack.until(&url, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    }
+    unsold(&stack.infer(&seen, &[]).await, "not_ready");
+    unsold(&asked_by_a_proxy(&stack).await, "not_ready");
+    // A proof of something else is no reason to say how to pay either.
+    unsold(&stack.infer_with(&inference("another"), proof).await, "not_ready");
+    // What the index knows is granted on.
+    let served = stack.infer_with(&seen, proof).await;
+    assert_eq!(served.status, StatusCode::OK, "{}", served.body);
+
+    let late = payer.pay(&details).await.to_string();
+    let quote = details.quote_id.as_str();
+    let with_quote = [("x-payment-proof", late.as_str()), ("x-payment-quote", quote)];
+    while SystemTime::now() < UNIX_EPOCH + Duration::from_secs(details.expires_at + 1) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let waits = stack.infer(&unseen, &with_quote).await;
+    assert_eq!((waits.status.as_u16(), waits.code().as_str()), (402, "payment_not_seen"), "{}", waits.body);
+    assert!(!waits.headers.contains_key("x-payment-details") && waits.body.contains("do not pay again"));
+
+    node.answers(|_, truth| truth);
+    stack.ready().await;
+    stack.indexed(stack.anvil.height().await).await;
+    let served = stack.infer(&unseen, &with_quote).await;
+    assert_eq!(served.status, StatusCode::OK, "{}", served.body);
+    stack.quote(&inference("sold again")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c18_where_two_nodes_must_agree_and_one_is_down_nothing_is_sold() {
+    let options = StackOptions { idle: true, ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let node = NodeProxy::before(stack.anvil.http()).await;
+    let second = format!("[[chains.local.nodes]]\nrpc = \"{}\"", node.http());
+    stack.configure(&StackOptions {
+        nodes: format!("[[chains.local.nodes]]\nrpc = \"ANVIL\"\n{second}"),
+        chain: "agree = 2\npatience_s = 1".into(),
+        ..Default::default()
+    });
+    stack.up().await;
+    stack.quote(&inference("both there")).await;
+    node.fails();
+    let ready = format!("{}/readyz", stack.gateway);
+    stack.until(&ready, |answer| answer.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    unsold(&stack.infer(&inference("one down"), &[]).await, "not_ready");
+    node.answers(|_, truth| truth);
+    stack.ready().await;
+    stack.quote(&inference("both there again")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c18_a_model_whose_server_keeps_failing_is_not_sold_until_it_answers() {
+    let mut stack = Stack::start(SALT402).await;
+    let payer = stack.payer();
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
+        let body = inference(&format!("paid before {status}"));
+        let proof = payer.pay(&stack.quote(&body).await).await;
+        stack.upstream.refuse(Some(status));
+        let failed = stack.infer_with(&body, proof).await;
+        let told = (failed.status.as_u16(), failed.code());
+        assert_eq!(told, (424, "upstream_failed".to_owned()), "{}", failed.body);
+        // The server is asked without anybody's money, and soon nobody else is led to pay.
+        let metrics = format!("{}/metrics", stack.gateway);
+        let is_unsold =
+            |answer: &Answer| answer.body.contains("salt402_gateway_model_sold{model=\"counted\"} 0");
+        stack.until(&metrics, is_unsold).await;
+        unsold(&stack.infer(&inference("not sold"), &[]).await, "model_unavailable");
+        unsold(&stack.infer_with(&inference("not sold"), proof).await, "model_unavailable");
+        // Another model is.
+        stack.quote(&serde_json::json!({ "model": "demo", "prompt": "sold" })).await;
+
+        stack.upstream.refuse(None);
+        stack.until(&metrics, |answer| !is_unsold(answer)).await;
+        assert_eq!(stack.infer_with(&body, proof).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c18_a_model_whose_server_refuses_from_the_start_is_not_sold_before_it_answers() {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    stack.upstream.refuse(Some(StatusCode::UNAUTHORIZED));
+    stack.up().await;
+    unsold(&stack.infer(&inference("not sold"), &[]).await, "model_unavailable");
+    stack.upstream.refuse(None);
+    let metrics = format!("{}/metrics", stack.gateway);
+    stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
+    stack.quote(&inference("sold")).await;
+    assert_eq!(stack.upstream.asked(), 0);
+}
