@@ -209,8 +209,11 @@ impl Market {
             Question::new("eth_maxPriorityFeePerGas", json!([])),
         ];
         let http = node.http();
-        let answers = http.ask_together(&asked).await?;
-        let answers = answers.open(http)?;
+        let pieces = http.ask_in_pieces(&asked).await?;
+        let mut answers = Vec::with_capacity(asked.len());
+        for piece in &pieces {
+            answers.extend(piece.open(http)?);
+        }
         let [chain_id, nonce, balance, head, price, tip] = answers.as_slice() else {
             return Err(NodeError::Malformed { what: "a batch of six had another number".to_owned() });
         };

@@ -5,6 +5,8 @@ use std::time::Duration;
 use alloy_primitives::{B256, U256};
 use salt402_protocol::ChainId;
 
+use crate::words;
+
 /// Why a node gave no answer, or one that cannot be used.
 ///
 /// No message holds more of a node's URL than scheme, host and port: keys live in the rest.
@@ -66,7 +68,7 @@ pub enum NodeError {
     RangeTooLarge {
         /// How many blocks were asked for.
         blocks: u64,
-        /// The most that the profile allows; `None` where the node refused, or its answer was too long.
+        /// The most that is given, as far as the profile or the node says so.
         limit: Option<u64>,
     },
 
@@ -75,6 +77,28 @@ pub enum NodeError {
     AnswerTooLong {
         /// The bound in bytes.
         limit: usize,
+    },
+
+    /// An answer that the node finds too long to give.
+    #[error(
+        "the answer is longer than what the node gives ({message}): allow it more if it is yours, or name another node"
+    )]
+    AnswerRefused {
+        /// The node's own words, cut to a readable length.
+        message: String,
+    },
+
+    /// So many questions are not answered at once.
+    #[error(
+        "the node takes no {asked} questions in one request{}; a block's header and its events have to come together, so \
+         it must take two: use another node, or a plan that allows it",
+        limit.map(|limit| format!(", and says that it takes {limit}")).unwrap_or_default()
+    )]
+    BatchTooLarge {
+        /// How many were asked.
+        asked: usize,
+        /// How many the node says that it takes.
+        limit: Option<usize>,
     },
 
     /// The events of a single block fit into no answer, and its receipts are not to be had either.
@@ -210,11 +234,13 @@ impl NodeError {
             | Self::Disagreed { .. }
             | Self::FeeTooHigh { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 408,
-            Self::Rpc { code, message } => is_hiccup(*code, message),
+            Self::Rpc { code, message } => words::is_hiccup(*code, message),
             Self::Endpoint { .. }
             | Self::Denied { .. }
             | Self::RangeTooLarge { .. }
             | Self::AnswerTooLong { .. }
+            | Self::AnswerRefused { .. }
+            | Self::BatchTooLarge { .. }
             | Self::BlockTooLarge { .. }
             | Self::WrongChain { .. }
             | Self::WrongGenesis { .. }
@@ -222,6 +248,11 @@ impl NodeError {
             | Self::Unaffordable { .. }
             | Self::GasTooHigh { .. } => false,
         }
+    }
+
+    /// Whether the answer is too long, for us or for the node to give.
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::AnswerTooLong { .. } | Self::AnswerRefused { .. })
     }
 
     /// Whether the node is on another chain.
@@ -246,85 +277,6 @@ impl NodeError {
             _ => "error",
         }
     }
-
-    /// What a JSON-RPC error means, by its code and its words. There is no standard for either, so this is a list of
-    /// what nodes and providers are known to say.
-    pub(crate) fn from_rpc(method: &str, code: i64, message: String) -> Self {
-        let words = message.to_ascii_lowercase();
-        let says = |list: &[&str]| list.iter().any(|phrase| words.contains(phrase));
-        let too_wide =
-            (words.contains("range") && says(RANGE_WORDS)) || says(LENGTH_WORDS) || says(TIME_WORDS);
-        if method == "eth_getLogs" && too_wide {
-            // The caller, who knows how many blocks it asked for, fills in the number.
-            return Self::RangeTooLarge { blocks: 0, limit: None };
-        }
-        if code == 3 || words.contains("execution reverted") {
-            return Self::Rpc { code, message };
-        }
-        if code == -32601 || (code == -32004 && says(&["method", "support"])) || says(UNSUPPORTED_WORDS) {
-            return Self::Unsupported { method: method.to_owned(), message };
-        }
-        if RATE_CODES.contains(&code) || says(RATE_WORDS) {
-            return Self::RateLimited { retry_after: None };
-        }
-        if says(BEHIND_WORDS) {
-            return Self::Behind;
-        }
-        Self::Rpc { code, message }
-    }
-}
-
-/// -32005 is Citrate's and Infura's, -32016 Base's, -32029 Alchemy's; 429 is HTTP's, sent as a JSON-RPC code.
-const RATE_CODES: &[i64] = &[-32005, -32012, -32016, -32029, 429];
-
-const RATE_WORDS: &[&str] = &[
-    "rate limit",
-    "rate-limit",
-    "too many requests",
-    "budget exceeded",
-    "compute units",
-    "request limit",
-    "requests per second",
-    "throughput",
-    "throttl",
-];
-
-/// What is said of the number of blocks, next to the word "range".
-const RANGE_WORDS: &[&str] = &["exceed", "limit", "too ", "max", "up to", "wide"];
-
-/// What is said where reading the blocks took too long.
-const TIME_WORDS: &[&str] = &["timeout", "timed out", "deadline exceeded", "query duration"];
-
-/// What is said of the number of events.
-const LENGTH_WORDS: &[&str] = &[
-    "returned more than",
-    "too many results",
-    "too many logs",
-    "too many blocks",
-    "logs matched",
-    "response size",
-    "response is too",
-    "result is too",
-    "max results",
-];
-
-/// What is said of a method that is not there, under codes that also mean other things.
-const UNSUPPORTED_WORDS: &[&str] =
-    &["method not found", "method not supported", "unsupported method", "does not exist/is not available"];
-
-const BEHIND_WORDS: &[&str] = &[
-    "header not found",
-    "unknown block",
-    "block not found",
-    "block is not available",
-    "after last accepted block",
-    "beyond current head",
-];
-
-fn is_hiccup(code: i64, message: &str) -> bool {
-    let words = message.to_ascii_lowercase();
-    let waits = ["timeout", "timed out", "deadline", "try again", "temporar", "overloaded"];
-    matches!(code, -32603 | -32002) || waits.iter().any(|phrase| words.contains(phrase))
 }
 
 fn rest(retry_after: Option<Duration>) -> String {
@@ -332,68 +284,5 @@ fn rest(retry_after: Option<Duration>) -> String {
 }
 
 fn at_most(limit: Option<u64>) -> String {
-    limit.map(|blocks| format!(" (the profile's logs_range is {blocks})")).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn logs_error(code: i64, message: &str) -> NodeError {
-        NodeError::from_rpc("eth_getLogs", code, message.to_owned())
-    }
-
-    #[test]
-    fn what_providers_say_of_a_span_that_is_too_wide_is_understood() {
-        for (code, message) in [
-            (-32602, "query exceeds max block range 10000"),
-            (-32005, "query returned more than 10000 results. Try with this block range [0x1, 0x2]"),
-            (-32000, "block range is too wide"),
-            (-32600, "eth_getLogs is limited to a 10,000 range"),
-            (
-                -32602,
-                "Log response size exceeded. You can make eth_getLogs requests with up to a 2K block range",
-            ),
-            (-32000, "exceed maximum block range: 5000"),
-            (-32603, "query timeout of 10 seconds exceeded"),
-            (-32005, "query duration exceeded (10s); consider a smaller block range"),
-            (-32000, "context deadline exceeded"),
-        ] {
-            assert!(matches!(logs_error(code, message), NodeError::RangeTooLarge { .. }), "{message}");
-        }
-        // The same words about a block mean nothing when no logs were asked for.
-        let other = NodeError::from_rpc("eth_call", -32000, "block range is too wide".to_owned());
-        assert!(matches!(other, NodeError::Rpc { .. }));
-    }
-
-    #[test]
-    fn what_nodes_say_of_too_many_questions_is_understood() {
-        for (code, message) in [
-            (-32005, "Method budget exceeded. Reduce call frequency for expensive methods."),
-            (-32016, "over rate limit"),
-            (429, "Your app has exceeded its compute units per second capacity"),
-            (-32007, "15/second request limit reached"),
-            (-32000, "Too Many Requests"),
-            (-32097, "limited to 25 requests per second"),
-        ] {
-            let error = logs_error(code, message);
-            assert_eq!(error, NodeError::RateLimited { retry_after: None }, "{message}");
-            assert!(error.is_transient());
-        }
-    }
-
-    #[test]
-    fn a_node_that_lags_is_told_from_one_that_refuses() {
-        assert_eq!(logs_error(-32000, "unknown block"), NodeError::Behind);
-        assert_eq!(logs_error(-32602, "block range extends beyond current head block"), NodeError::Behind);
-        assert_eq!(NodeError::from_rpc("eth_call", -32000, "header not found".to_owned()), NodeError::Behind);
-        let revert =
-            NodeError::from_rpc("eth_call", -32000, "execution reverted: rate limit of 5".to_owned());
-        assert!(revert.is_revert() && !revert.is_transient(), "{revert:?}");
-        let slow =
-            NodeError::from_rpc("eth_call", -32000, "call exceeded the 5s execution deadline".to_owned());
-        assert!(slow.is_transient() && !slow.is_revert());
-        let absent = logs_error(-32601, "the method does not exist");
-        assert!(!absent.is_transient() && matches!(absent, NodeError::Unsupported { .. }), "{absent:?}");
-    }
+    limit.map(|blocks| format!(" (at most {blocks} are given)")).unwrap_or_default()
 }

@@ -22,6 +22,7 @@ use url::Url;
 use crate::NodeError;
 use crate::endpoint::shown;
 use crate::rpc::Http;
+use crate::words;
 
 /// A header takes two kilobytes or so; a node that sends a megabyte means no header.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -94,7 +95,7 @@ async fn new_heads(socket: &mut Socket, http: &Http, ws: &Url) -> Result<Value, 
         if let Some(error) = error {
             let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
             let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-            return Err(NodeError::from_rpc("eth_subscribe", code, http.clean(message)));
+            return Err(words::meaning(words::Asked::one("eth_subscribe"), code, http.clean(message)));
         }
         if let Some(id) = result.filter(|id| id.is_string() || id.is_u64()) {
             return Ok(id);

@@ -17,6 +17,7 @@
 mod account;
 mod admission;
 mod agreement;
+mod batches;
 mod budget;
 mod check;
 mod complete;
@@ -32,11 +33,13 @@ mod profile;
 #[cfg(feature = "reading")]
 pub mod reading;
 mod receipts;
+mod refusal;
 mod rpc;
 mod rpc_node;
 mod standing;
 mod survey;
 mod wire;
+mod words;
 
 pub use account::{Account, Call, KeyError, Prepared};
 pub use endpoint::{Allowance, Endpoint};

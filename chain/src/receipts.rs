@@ -21,7 +21,7 @@ const LOG_BYTES: usize = 420;
 
 /// Whether an error says that a block's logs do not fit into one answer.
 pub(crate) fn are_needed(error: &NodeError) -> bool {
-    matches!(error, NodeError::AnswerTooLong { .. } | NodeError::RangeTooLarge { .. })
+    error.is_too_long() || matches!(error, NodeError::RangeTooLarge { .. })
 }
 
 /// The logs of a block that match, in the order of the chain. With `proof`, all receipts together must have the root that
@@ -41,6 +41,7 @@ pub(crate) async fn logs(
         // Whatever it says of this question, it may answer smaller ones.
         Err(
             NodeError::AnswerTooLong { .. }
+            | NodeError::AnswerRefused { .. }
             | NodeError::Unsupported { .. }
             | NodeError::Rpc { .. }
             | NodeError::Malformed { .. },
@@ -48,9 +49,10 @@ pub(crate) async fn logs(
         Err(error) => return Err(error),
     }
     one_by_one(http, query, hash, proof).await.map_err(|error| match error {
-        NodeError::AnswerTooLong { .. } | NodeError::Unsupported { .. } | NodeError::Rpc { .. } => {
-            NodeError::BlockTooLarge { block: hash, why: error.to_string() }
-        }
+        NodeError::AnswerTooLong { .. }
+        | NodeError::AnswerRefused { .. }
+        | NodeError::Unsupported { .. }
+        | NodeError::Rpc { .. } => NodeError::BlockTooLarge { block: hash, why: error.to_string() },
         error => error,
     })
 }
@@ -90,12 +92,16 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
     let header = header.ok_or(NodeError::Behind)?;
     let block = check::header(&header.header, At::Hash(hash))?;
     let (mut room, mut logs, mut encoded) = (Room::of(http, hash), Vec::new(), Vec::new());
-    let (mut rest, mut together) = (header.transactions.as_slice(), TOGETHER.min(http.max_batch));
+    let (mut rest, mut together) = (header.transactions.as_slice(), TOGETHER.min(http.batches.most()));
     while !rest.is_empty() {
         let (now, later) = rest.split_at(together.clamp(1, rest.len()));
         let receipts = match ask(http, now).await {
-            Err(NodeError::AnswerTooLong { .. }) if now.len() > 1 => {
+            Err(error) if error.is_too_long() && now.len() > 1 => {
                 together = now.len() / 2;
+                continue;
+            }
+            Err(NodeError::BatchTooLarge { .. }) if now.len() > 1 => {
+                together = http.batches.most().min(now.len() / 2);
                 continue;
             }
             receipts => receipts?,

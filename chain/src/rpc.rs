@@ -14,10 +14,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::batches::Batches;
 use crate::budget::Budget;
 use crate::either::ObjectOrList;
 use crate::endpoint::{Endpoint, is_loopback, shown};
 use crate::meter::Meter;
+use crate::refusal::{self, RpcError};
+use crate::words::Asked;
 use crate::{NodeError, Profile, Work};
 
 /// How much of a node's own words is kept.
@@ -51,11 +54,11 @@ pub(crate) struct Http {
     pub(crate) max_answer_bytes: usize,
     longest_rest: Duration,
     secrets: Arc<[String]>,
-    budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) meter: Meter,
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
-    pub(crate) max_batch: usize,
+    pub(crate) batches: Arc<Batches>,
     pub(crate) work: Work,
 }
 
@@ -102,7 +105,7 @@ impl Http {
             budget: Arc::new(Budget::new(allowed, endpoint.longest_rest, Instant::now())),
             meter: Meter::new(profile, endpoint.label()),
             costs: Arc::new(costs),
-            max_batch: profile.max_batch,
+            batches: Arc::new(Batches::new(profile.max_batch)),
             work: Work::Head,
         })
     }
@@ -117,21 +120,25 @@ impl Http {
     }
 
     async fn ask_now<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
-        let body = self.post(question.method, &question.body(1)).await?;
-        let envelope = Envelope::read(&body)?;
+        let asked = Asked::one(question.method);
+        let body = self.post(asked, &question.body(1)).await?;
+        let envelope = match refusal::in_list(&body) {
+            Some(error) => return Err(error.meaning(asked, self)),
+            None => Envelope::read(&body)?,
+        };
         envelope.expect_id(1)?;
-        read(question.method, envelope.open(question.method, self)?)
+        read(question.method, envelope.open(asked, self)?)
     }
 
     /// Asks several questions in one request, so that one node answers all of them.
+    ///
+    /// # Errors
+    /// [`NodeError::BatchTooLarge`] where the node takes fewer, and is not asked again where that is known.
     pub(crate) async fn ask_together(&self, questions: &[Question]) -> Result<Answers, NodeError> {
-        if questions.len() > self.max_batch {
-            let what = format!(
-                "a batch of {} questions is more than max_batch = {}",
-                questions.len(),
-                self.max_batch
-            );
-            return Err(NodeError::Endpoint { what });
+        // A pair is tried in any case: a block's header and its logs are asked for in no other way.
+        let most = self.batches.most().max(2);
+        if questions.len() > most {
+            return Err(NodeError::BatchTooLarge { asked: questions.len(), limit: Some(most) });
         }
         self.afford(questions).await?;
         let asked = Instant::now();
@@ -140,15 +147,38 @@ impl Http {
         answers
     }
 
-    async fn ask_together_now(&self, questions: &[Question]) -> Result<Answers, NodeError> {
-        let batch = questions.iter().enumerate().map(|(place, question)| question.body(place + 1)).collect();
-        let body = self.post("batch", &Value::Array(batch)).await?;
-        let answers = Answers { body, methods: questions.iter().map(|question| question.method).collect() };
-        // A batch that is refused whole comes as one error.
-        if let Ok(refusal) = Envelope::read(&answers.body) {
-            refusal.open(answers.methods.last().copied().unwrap_or_default(), self)?;
+    /// Asks questions that need not all be answered by one node, in as few requests as the node takes.
+    pub(crate) async fn ask_in_pieces(&self, questions: &[Question]) -> Result<Vec<Answers>, NodeError> {
+        let (mut rest, mut pieces) = (questions, Vec::new());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.batches.most().min(rest.len()));
+            match self.ask_together(now).await {
+                // Fewer are tried next: that was learned from it.
+                Err(NodeError::BatchTooLarge { .. }) if now.len() > 1 => {}
+                piece => {
+                    pieces.push(piece?);
+                    rest = later;
+                }
+            }
         }
-        Ok(answers)
+        Ok(pieces)
+    }
+
+    async fn ask_together_now(&self, questions: &[Question]) -> Result<Answers, NodeError> {
+        let methods: Vec<_> = questions.iter().map(|question| question.method).collect();
+        let asked = Asked { method: methods.last().copied().unwrap_or_default(), together: methods.len() };
+        // A node that takes no batches may take what is none.
+        if let [question] = questions {
+            let body = [b"[", self.post(asked, &question.body(1)).await?.as_slice(), b"]"].concat();
+            return Ok(Answers { body, methods });
+        }
+        let batch = questions.iter().enumerate().map(|(place, question)| question.body(place + 1)).collect();
+        let body = self.post(asked, &Value::Array(batch)).await?;
+        // A batch that is refused whole comes as one error, alone, in a list, or once for each question.
+        match refusal::whole(&body).map(|error| error.meaning(asked, self)) {
+            None => Ok(Answers { body, methods }),
+            Some(error) => Err(error),
+        }
     }
 
     /// Waits until the budget has room for these questions.
@@ -163,23 +193,34 @@ impl Http {
         self.meter.request(asked.elapsed(), error.map_or("ok", NodeError::outcome));
     }
 
-    async fn post(&self, method: &'static str, question: &Value) -> Result<Vec<u8>, NodeError> {
+    async fn post(&self, asked: Asked<'_>, question: &Value) -> Result<Vec<u8>, NodeError> {
         let request = self.client.post(self.url.clone()).timeout(self.timeout);
         let request = request.header(CONTENT_TYPE, "application/json").body(question.to_string());
         let mut response = request.send().await.map_err(|error| self.failed(&error))?;
         let status = response.status().as_u16();
         let retry_after = rest(&response).map(|time| time.min(self.longest_rest));
         let body = self.body(&mut response).await?;
-        match status {
-            200..=299 => Ok(body),
-            429 => Err(self.refused(retry_after)),
-            503 if retry_after.is_some() => Err(self.refused(retry_after)),
-            401 | 403 => Err(NodeError::Denied { node: self.node.clone(), status }),
-            // Some nodes put an ordinary JSON-RPC error under a status of their choice.
-            _ => match Envelope::read(&body).map(|envelope| envelope.error) {
-                Ok(Some(error)) => Err(error.meaning(method, self)),
-                _ => Err(NodeError::Status { node: self.node.clone(), status }),
-            },
+        if (200..300).contains(&status) {
+            return Ok(body);
+        }
+        // Nodes put their JSON-RPC errors under a status of their choice. What is said of the question is believed under
+        // any; otherwise the status says what it is.
+        let said = refusal::under_a_status(&body).map(|error| error.meaning(asked, self));
+        match (status, said) {
+            (
+                _,
+                Some(
+                    error @ (NodeError::RangeTooLarge { .. }
+                    | NodeError::BatchTooLarge { .. }
+                    | NodeError::AnswerRefused { .. }),
+                ),
+            ) => Err(error),
+            (429, _) => Err(self.refused(retry_after)),
+            (_, Some(NodeError::RateLimited { .. })) => Err(self.refused(retry_after)),
+            (503, _) if retry_after.is_some() => Err(self.refused(retry_after)),
+            (401 | 403, _) => Err(NodeError::Denied { node: self.node.clone(), status }),
+            (_, Some(error)) if refusal::whole(&body).is_some() => Err(error),
+            _ => Err(NodeError::Status { node: self.node.clone(), status }),
         }
     }
 
@@ -256,7 +297,8 @@ impl Answers {
                         "{method} is missing from the answers to a batch; does the node allow batches?"
                     ),
                 })?;
-            answers.push(Answer { method, result: envelope.open(method, http) });
+            let asked = Asked { method, together: self.methods.len() };
+            answers.push(Answer { method, result: envelope.open(asked, http) });
         }
         Ok(answers)
     }
@@ -296,24 +338,6 @@ struct Envelope<'a> {
     error: Option<RpcError>,
 }
 
-/// An error object, or whatever else a proxy puts in its place.
-#[derive(Deserialize)]
-#[serde(from = "Value")]
-struct RpcError {
-    code: i64,
-    message: String,
-}
-
-impl From<Value> for RpcError {
-    fn from(error: Value) -> Self {
-        let message = error.get("message").unwrap_or(&error);
-        Self {
-            code: error.get("code").and_then(Value::as_i64).unwrap_or_default(),
-            message: message.as_str().map_or_else(|| message.to_string(), str::to_owned),
-        }
-    }
-}
-
 impl<'a> Envelope<'a> {
     fn read(body: &'a [u8]) -> Result<Self, NodeError> {
         // Serde would read a batch as an envelope, its answers as the fields in order.
@@ -336,24 +360,15 @@ impl<'a> Envelope<'a> {
         Err(NodeError::Lied { what: "the answer to another question came".to_owned() })
     }
 
-    fn open(self, method: &str, http: &Http) -> Result<&'a RawValue, NodeError> {
+    fn open(self, asked: Asked<'_>, http: &Http) -> Result<&'a RawValue, NodeError> {
         match (self.error, self.result) {
-            (Some(error), _) => Err(error.meaning(method, http)),
+            (Some(error), _) => Err(error.meaning(asked, http)),
             (None, Some(result)) => Ok(result),
             (None, None) => {
+                let method = asked.method;
                 Err(NodeError::Malformed { what: format!("{method} has neither a result nor an error") })
             }
         }
-    }
-}
-
-impl RpcError {
-    fn meaning(self, method: &str, http: &Http) -> NodeError {
-        let error = NodeError::from_rpc(method, self.code, http.clean(&self.message));
-        if error == (NodeError::RateLimited { retry_after: None }) {
-            http.budget.refused(None);
-        }
-        error
     }
 }
 

@@ -343,9 +343,13 @@ pub(crate) mod questions {
 /// Both a node that refuses so many blocks and an answer that grew too long ask for the same: fewer blocks.
 fn too_large(error: NodeError, blocks: u64) -> NodeError {
     match error {
-        NodeError::RangeTooLarge { .. } => NodeError::RangeTooLarge { blocks, limit: None },
+        NodeError::RangeTooLarge { limit, .. } => NodeError::RangeTooLarge { blocks, limit },
         // A proxy gives up on an answer that is too long or takes too long by these.
-        NodeError::AnswerTooLong { .. } | NodeError::Status { status: 413 | 504 | 524, .. } if blocks > 1 => {
+        NodeError::AnswerTooLong { .. }
+        | NodeError::AnswerRefused { .. }
+        | NodeError::Status { status: 413 | 504 | 524, .. }
+            if blocks > 1 =>
+        {
             NodeError::RangeTooLarge { blocks, limit: None }
         }
         other => other,

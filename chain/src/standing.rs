@@ -119,6 +119,8 @@ impl Standing {
             // The question was wrong for any node, or the chain moved on.
             NodeError::RangeTooLarge { .. }
             | NodeError::AnswerTooLong { .. }
+            | NodeError::AnswerRefused { .. }
+            | NodeError::BatchTooLarge { asked: 3.., .. }
             | NodeError::Moved
             | NodeError::Unaffordable { .. }
             | NodeError::GasTooHigh { .. }

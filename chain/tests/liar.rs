@@ -175,14 +175,14 @@ async fn a_node_that_finds_the_span_too_wide_or_answers_at_length_asks_for_a_sma
         _ => Ok(true_block(params)),
     })
     .await;
-    let wide = Err(NodeError::RangeTooLarge { blocks: 5, limit: None });
-    assert_eq!(fake.node(local()).logs(&QUERY, Span::Blocks { from: 0, to: 4 }).await, wide);
+    let wide = |limit| Err(NodeError::RangeTooLarge { blocks: 5, limit });
+    assert_eq!(fake.node(local()).logs(&QUERY, Span::Blocks { from: 0, to: 4 }).await, wide(Some(3)));
 
     let long = with_logs((0..200).map(|index| log(5, index)).collect()).await;
     let mut endpoint = Endpoint::new(common::url(&long.url));
     endpoint.max_answer_bytes = 10_000;
     let node = RpcNode::connect(endpoint, local()).unwrap();
-    assert_eq!(node.logs(&QUERY, Span::Blocks { from: 1, to: 5 }).await, wide);
+    assert_eq!(node.logs(&QUERY, Span::Blocks { from: 1, to: 5 }).await, wide(None));
 }
 
 fn receipt() -> Value {
