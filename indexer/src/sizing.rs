@@ -7,8 +7,11 @@ use crate::IndexError;
 const AIM: u64 = 640 << 10;
 /// Blocks of the first question: little is lost where they are full, and little time where they are empty.
 const FIRST: u64 = 16;
-/// Answers in a row after which a width that was refused is doubted.
+/// Answers in a row after which a width that was refused is doubted; more where a doubt was wrong, up to the second, and
+/// fewer where it was right.
 const DOUBT: u32 = 64;
+const LONGEST_DOUBT: u32 = 4096;
+const SHORTEST_DOUBT: u32 = 8;
 /// Bytes of all answers that may be under way or wait to be stored.
 const BUDGET: u64 = 16 << 20;
 /// Answers in a row after a failure until several are asked for at once again.
@@ -31,6 +34,15 @@ pub(crate) struct Sizing {
     known: Option<u64>,
     /// A width that was not answered in time, which may have been a moment's weakness of the node.
     late: Option<u64>,
+    /// The widest that was answered below what is refused: what to go back to, since a refusal costs a question and
+    /// what was asked beside it.
+    passed: u64,
+    /// Whether what is refused was named by the node or learned in an earlier life, so that one block less is answered.
+    exact: bool,
+    /// What was refused before it was doubted, while nothing has told whether the doubt is right.
+    doubted: Option<u64>,
+    /// Answers in a row after which what is refused is doubted.
+    doubt: u32,
     /// Answers in a row since then.
     answered: u32,
     /// Bytes of the largest of the latest answers.
@@ -51,6 +63,10 @@ impl Sizing {
             refused: None,
             known: None,
             late: None,
+            passed: 0,
+            exact: false,
+            doubted: None,
+            doubt: DOUBT,
             answered: 0,
             weight: AIM,
             caution: 1,
@@ -60,7 +76,9 @@ impl Sizing {
 
     /// Takes over how many blocks are known to be refused.
     pub(crate) fn know(&mut self, refused: Option<u64>) {
-        self.refused = refused.filter(|width| *width <= self.most);
+        let refused = refused.filter(|width| *width <= self.most);
+        self.exact |= refused != self.refused;
+        self.refused = refused;
         self.known = self.refused;
         self.span = self.span.clamp(1, self.ceiling());
     }
@@ -120,12 +138,7 @@ impl Sizing {
         let calm = self.caution <= 1;
         self.caution = self.caution.saturating_sub(1);
         self.failures = 0;
-        if self.answered >= DOUBT {
-            // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
-            let doubled = |width: u64| Some(width.saturating_mul(2)).filter(|width| *width <= self.most);
-            (self.refused, self.late) = (self.refused.and_then(doubled), self.late.and_then(doubled));
-            self.answered = 0;
-        }
+        self.learn_from_answer(blocks);
         let fitting = blocks.saturating_mul(AIM).checked_div(bytes).map_or(self.most, |blocks| blocks.max(1));
         let grown = match self.limit() {
             // What just failed is not tried at once again.
@@ -133,11 +146,34 @@ impl Sizing {
             None => self.span.saturating_mul(2),
             // Half of what is refused is tried in any case.
             Some(width) if self.span <= width / 4 => self.span.saturating_mul(2),
-            Some(_) => self.span.saturating_add((self.most / 64).max(1)),
+            Some(width) if self.exact && self.late.is_none() => width - 1,
+            // Half of the way to what is refused, until the rest of it is not worth a refusal.
+            Some(width) => match width.saturating_sub(self.span) / 2 {
+                more if more > self.span / 8 => self.span + more,
+                _ => self.span,
+            },
         };
         // An answer about fewer blocks than might have been says nothing of more; one that is too large always counts.
         self.span = if blocks < self.span { self.span.min(fitting) } else { grown.min(fitting) };
         self.span = self.span.clamp(1, self.ceiling());
+    }
+
+    /// What an answer about so many blocks says of what was refused.
+    fn learn_from_answer(&mut self, blocks: u64) {
+        self.passed = self.passed.max(blocks);
+        if self.doubted.is_some_and(|width| blocks >= width) {
+            // What is answered now was refused by chance, or for its size, and more of it may be.
+            (self.doubted, self.doubt) = (None, SHORTEST_DOUBT);
+        }
+        if self.answered < self.doubt {
+            return;
+        }
+        // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
+        let doubled = |width: u64| Some(width.saturating_mul(2)).filter(|width| *width <= self.most);
+        self.doubted = self.doubted.or(self.refused);
+        self.exact = false;
+        (self.refused, self.late) = (self.refused.and_then(doubled), self.late.and_then(doubled));
+        self.answered = 0;
     }
 
     /// The least width that had better not be asked for.
@@ -166,13 +202,28 @@ impl Sizing {
         self.span = (self.span.min(blocks) / 2).max(1);
     }
 
-    /// Learns that so many blocks are too many; `limit` where the node says how many are not. What it says may be as
-    /// much as it refused, so the next question is smaller in any case.
+    /// Learns that so many blocks are too many; `limit` where the node says how many are not. The next question is smaller
+    /// in any case.
     fn refused(&mut self, blocks: u64, limit: Option<u64>) {
-        self.refused = Some(self.refused.map_or(blocks, |width| width.min(blocks)).max(2));
+        let mut refused = self.refused.map_or(blocks, |width| width.min(blocks));
+        if let Some(width) = self.doubted.take() {
+            refused = refused.min(width);
+            self.doubt = self.doubt.saturating_mul(2).min(LONGEST_DOUBT);
+        }
+        // What it says may be as much as it refused, or what it will refuse next: then it is worth nothing.
+        let limit = limit.filter(|limit| *limit < blocks);
+        self.exact = limit.is_some();
+        if let Some(limit) = limit {
+            refused = refused.min(limit.saturating_add(1));
+        }
+        self.refused = Some(refused.max(2));
         self.answered = 0;
+        if self.passed >= blocks {
+            self.passed = 0;
+        }
         let half = self.span.min(blocks) / 2;
-        self.span = limit.filter(|limit| *limit < blocks).map_or(half, |limit| limit.min(self.span)).max(1);
+        let back = if self.passed < self.span { half.max(self.passed) } else { half };
+        self.span = limit.map_or(back, |limit| limit.min(self.span)).clamp(1, self.ceiling());
     }
 }
 
@@ -212,6 +263,49 @@ mod tests {
             sizing.answered(sizing.span(), 0);
         }
         assert_eq!(sizing.span(), 2000);
+    }
+
+    /// Asks a node that answers for so many blocks and no more, and gives how many of all questions were refused, and how
+    /// much of what could be asked for the others were about, in percent.
+    fn against(limit: u64, says: Option<u64>, questions: u32) -> (u32, u64) {
+        let mut sizing = Sizing::new(10_000);
+        let (mut refused, mut blocks) = (0, 0);
+        for _ in 0..questions {
+            let span = sizing.span();
+            if span > limit {
+                refused += 1;
+                sizing.refused(span, says);
+            } else {
+                blocks += span;
+                sizing.answered(span, 0);
+            }
+        }
+        (refused, blocks * 100 / (u64::from(questions - refused) * limit))
+    }
+
+    #[test]
+    fn a_limit_that_is_not_named_costs_little_more_than_one_that_is() {
+        for limit in [1, 2, 3, 5, 10, 100, 800, 2000, 3500] {
+            for (says, least, most) in [(None, 75, 60), (Some(limit), 90, 30), (Some(limit * 2), 75, 80)] {
+                let (refused, percent) = against(limit, says, 4000);
+                assert!(percent >= least, "{percent} % of {limit} at once, where {says:?} is named");
+                assert!(refused <= most, "{refused} of 4000 refused at {limit}, where {says:?} is named");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_chance_is_forgotten_soon() {
+        let mut sizing = Sizing::new(10_000);
+        while sizing.span() > 1 {
+            sizing.refused(sizing.span(), None);
+        }
+        let mut answers = 0;
+        while sizing.span() < 10_000 {
+            sizing.answered(sizing.span(), 0);
+            answers += 1;
+            assert!(answers <= 4 * DOUBT, "{} after {answers}", sizing.span());
+        }
     }
 
     #[test]
