@@ -9,6 +9,7 @@ mod listen;
 mod logging;
 mod progress;
 mod stop;
+mod visible;
 mod wire;
 
 use std::path::Path;
@@ -78,6 +79,7 @@ pub fn run() -> ExitCode {
 /// Says what went wrong, with its causes, on one line.
 #[expect(clippy::print_stderr, reason = "a command's last word goes to its user, whatever the log level")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("salt402: {error:#}");
+    // A node or a server may have had a say in it.
+    eprintln!("{}", visible::visible(&format!("salt402: {error:#}")));
     ExitCode::FAILURE
 }

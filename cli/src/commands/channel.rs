@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::chain::choose;
 use crate::args::{ChannelClaimArgs, ChannelListArgs, ChannelShowArgs, ClaimedChannels};
 use crate::config::{Config, ResolvedChain, parse_price, payer_key};
+use crate::visible::visible_line;
 
 /// Channels of one chain's database.
 struct Channels {
@@ -85,7 +86,8 @@ pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
     let mut failures = 0;
     for batch in &plan.batches {
         if let Err(error) = claim_batch(args, &chain, &claimer, batch).await {
-            println!("{}: {error:#}", of(&chain, batch.asset, batch.amount()));
+            let why = format!("{}: {error:#}", of(&chain, batch.asset, batch.amount()));
+            println!("{}", visible_line(&why));
             failures += 1;
         }
     }

@@ -7,6 +7,7 @@ use salt402_store::{Incident, Options, Store};
 
 use crate::args::{IncidentsArgs, SettleArgs};
 use crate::config::Config;
+use crate::visible::visible_line;
 
 /// Prints incidents, the newest first. The database may be in use.
 #[expect(clippy::print_stdout, reason = "the incidents are what the command is for")]
@@ -18,7 +19,7 @@ pub(crate) async fn list(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
         println!("no {}incidents", if args.all { "" } else { "open " });
     }
     for incident in &incidents {
-        println!("{}", line(incident));
+        println!("{}", visible_line(&line(incident)));
     }
     Ok(ExitCode::SUCCESS)
 }

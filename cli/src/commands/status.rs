@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::watching::Watching;
 use crate::args::StatusArgs;
 use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environment};
+use crate::visible::visible_line;
 
 /// Asks and prints, once or again and again. Succeeds while everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
@@ -153,9 +154,9 @@ fn reason(chain: &ChainOverview) -> String {
 #[expect(clippy::print_stdout, reason = "the status is what the command is for")]
 fn print(status: &Value, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string(status)?);
+        println!("{}", visible_line(&serde_json::to_string(status)?));
     } else {
-        super::watching::lines(status, None).iter().for_each(|line| println!("{line}"));
+        super::watching::lines(status, None).iter().for_each(|line| println!("{}", visible_line(line)));
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use console::Term;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::visible::visible_line;
+
 /// Where a chain stood when it was last looked at.
 #[derive(Clone, Copy)]
 struct Sample {
@@ -90,13 +92,13 @@ impl Watching {
 
     fn draw(&mut self, lines: Vec<String>) -> anyhow::Result<()> {
         if !self.term.is_term() {
-            return self.write(&lines.join("\n"));
+            return lines.iter().try_for_each(|line| self.write(line));
         }
         // A line that wraps would count as one and take two.
         let width = usize::from(self.term.size().1).saturating_sub(1);
         self.term.clear_last_lines(self.drawn)?;
         for line in &lines {
-            let cut: String = line.chars().take(width).collect();
+            let cut: String = visible_line(line).chars().take(width).collect();
             self.term.write_line(&cut)?;
         }
         self.drawn = lines.len();
@@ -104,7 +106,7 @@ impl Watching {
     }
 
     fn write(&self, line: &str) -> anyhow::Result<()> {
-        Ok(self.term.write_line(line)?)
+        Ok(self.term.write_line(&visible_line(line))?)
     }
 }
 
