@@ -180,7 +180,7 @@ node -e '
 	console.log(`for: ${d.resource.description}`);' "$home/402.json" | show
 
 step "the payer pays and asks again: salt402 pay, with a limit of 0.01 SALT"
-SALT402_KEY=$payer_key "$salt402" pay "$url" --network local --rpc "$rpc" --max '0.01 SALT' --data "$body" \
+SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url" --network local --rpc "$rpc" --max '0.01 SALT' --data "$body" \
 	>"$home/answer.json" 2>"$home/pay.log" || { cat "$home/pay.log" >&2; exit 1; }
 show <"$home/pay.log"
 show <"$home/answer.json"

@@ -116,6 +116,20 @@ impl Account {
     /// [`NodeError::is_revert`] where the estimate shows that the call would fail, or whatever keeps the node from
     /// answering.
     pub async fn prepare(&self, node: &RpcNode, call: &Call) -> Result<Prepared, NodeError> {
+        self.prepare_after(node, call, 0).await
+    }
+
+    /// [`Account::prepare`] with a nonce that is at least so much: a node that lags does not know yet of a transaction that
+    /// another one showed in a block.
+    ///
+    /// # Errors
+    /// As [`Account::prepare`].
+    pub async fn prepare_after(
+        &self,
+        node: &RpcNode,
+        call: &Call,
+        least_nonce: u64,
+    ) -> Result<Prepared, NodeError> {
         let profile = node.profile();
         let market = Market::of(node, self.address).await?;
         if market.chain_id != profile.chain_id.get() {
@@ -129,7 +143,7 @@ impl Account {
         };
         let transaction = TxEip1559 {
             chain_id: profile.chain_id.get(),
-            nonce: market.nonce,
+            nonce: market.nonce.max(least_nonce),
             gas_limit,
             max_fee_per_gas: max_fee_per_gas.into(),
             max_priority_fee_per_gas: tip.into(),

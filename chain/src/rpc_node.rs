@@ -90,15 +90,32 @@ impl RpcNode {
     /// [`NodeError::Timeout`] or [`NodeError::Unreachable`] the transaction may have been sent: look for its receipt,
     /// or send the same one again.
     pub async fn broadcast(&self, prepared: &Prepared) -> Result<B256, NodeError> {
-        let question = Question::new("eth_sendRawTransaction", json!([prepared.raw]));
+        self.send(prepared.hash, &prepared.raw).await
+    }
+
+    /// [`RpcNode::broadcast`] for a transaction that was signed elsewhere or before: its hash, and the transaction as EIP-2718.
+    ///
+    /// # Errors
+    /// As [`RpcNode::broadcast`].
+    pub async fn send(&self, hash: B256, raw: &Bytes) -> Result<B256, NodeError> {
+        let question = Question::new("eth_sendRawTransaction", json!([raw]));
         match self.http.ask::<B256>(&question).await {
-            Ok(hash) if hash == prepared.hash => Ok(hash),
-            Ok(hash) => Err(NodeError::Lied {
-                what: format!("the transaction {} was taken as {hash}", prepared.hash),
-            }),
-            Err(NodeError::Rpc { message, .. }) if is_known_already(&message) => Ok(prepared.hash),
+            Ok(taken) if taken == hash => Ok(hash),
+            Ok(other) => {
+                Err(NodeError::Lied { what: format!("the transaction {hash} was taken as {other}") })
+            }
+            Err(NodeError::Rpc { message, .. }) if is_known_already(&message) => Ok(hash),
             Err(error) => Err(error),
         }
+    }
+
+    /// How many transactions of an account are in blocks: its lowest nonce that is not used up.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn transaction_count(&self, account: Address) -> Result<u64, NodeError> {
+        let question = Question::new("eth_getTransactionCount", json!([account, "latest"]));
+        Ok(self.http.ask::<Quantity>(&question).await?.0)
     }
 
     pub(crate) fn http(&self) -> &Http {
@@ -362,10 +379,50 @@ pub(crate) fn two<T>(answers: Vec<T>) -> Result<[T; 2], NodeError> {
         .map_err(|_| NodeError::Malformed { what: "a batch of two had another number".to_owned() })
 }
 
-/// The words for it differ: geth and anvil, reth, Nethermind, Citrate.
+/// The words for it differ: geth and anvil, reth, Nethermind, Citrate, Besu and old gateways, OpenEthereum.
 fn is_known_already(message: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "already known",
+        "already imported",
+        "alreadyknown",
+        "already_known",
+        "duplicatetransaction",
+        "duplicate transaction",
+        "already in mempool",
+        "already in the mempool",
+        "already in pool",
+        "tx already exists",
+        "same hash was already",
+        "known transaction",
+    ];
     let words = message.to_ascii_lowercase();
-    ["already known", "already imported", "alreadyknown", "duplicatetransaction", "already in mempool"]
-        .iter()
-        .any(|phrase| words.contains(phrase))
+    // Which is said of a type, and is something else.
+    let words = words.replace("unknown transaction", "");
+    WORDS.iter().any(|phrase| words.contains(phrase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_has_the_transaction_is_understood_whatever_its_words() {
+        for known in [
+            "already known",
+            "Known transaction",
+            "known transaction: 0xabc",
+            "transaction already imported",
+            "AlreadyKnown",
+            "DuplicateTransaction(0xabc)",
+            "ALREADY_KNOWN: already known",
+            "Transaction with the same hash was already imported.",
+            "tx already exists in cache",
+        ] {
+            assert!(is_known_already(known), "{known}");
+        }
+        for other in ["unknown transaction type", "nonce too low", "replacement transaction underpriced", ""]
+        {
+            assert!(!is_known_already(other), "{other}");
+        }
+    }
 }

@@ -56,7 +56,10 @@ pub(crate) enum Command {
     /// Send a request, pay for it within a limit, and print the answer
     ///
     /// The payer's private key comes from SALT402_KEY or from --key-file, never from an argument. The answer goes to
-    /// standard output, what happens and what it cost to standard error.
+    /// standard output, what happens and what it cost to standard error. Before a payment is sent, its receipt is written;
+    /// the same command, or --resume, goes on from there and pays nothing twice. The exit code is 0 for an answer that is a
+    /// success, 1 when nothing was paid, 2 for another answer that nothing was paid for or that is a redirect, 3 when money
+    /// may have moved and what it paid for was not got.
     Pay(Box<PayArgs>),
     /// See grants whose payment left the chain, and say that one was made good
     #[command(subcommand)]
@@ -296,10 +299,11 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Group)]
 pub(crate) struct PayArgs {
     /// What to request
-    pub(crate) url: Url,
+    #[arg(required_unless_present = "resume")]
+    pub(crate) url: Option<Url>,
     /// The most to pay, such as "0.01 SALT" or a whole number of base units
-    #[arg(long, value_name = "AMOUNT")]
-    pub(crate) max: String,
+    #[arg(long, value_name = "AMOUNT", required_unless_present = "resume")]
+    pub(crate) max: Option<String>,
     /// The request's body, as JSON; @FILE reads a file, @- standard input
     #[arg(long, short, value_name = "JSON")]
     pub(crate) data: Option<String>,
@@ -312,9 +316,10 @@ pub(crate) struct PayArgs {
     /// The network to pay on
     #[arg(long, default_value = "citrate", value_name = "NAME")]
     pub(crate) network: String,
-    /// A node of that network; left out, the network's public one
-    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
-    pub(crate) rpc: Option<Url>,
+    /// Nodes of that network, with commas between them: the first is asked first, a payment that it does not confirm is sent
+    /// through the others too; left out, the network's public one
+    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL", value_delimiter = ',')]
+    pub(crate) rpc: Vec<Url>,
     /// Pay only with this ERC-20 token instead of the native coin; --max is then in base units
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) token: Option<String>,
@@ -333,6 +338,25 @@ pub(crate) struct PayArgs {
     /// The quote id of that payment
     #[arg(long, value_name = "ID", requires = "proof")]
     pub(crate) quote: Option<String>,
+    /// Where to keep the payment's receipt, which is written before the payment is sent; left out, in the folder of receipts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// The folder of receipts; left out, salt402/receipts in XDG_STATE_HOME or ~/.local/state
+    #[arg(long, env = "SALT402_RECEIPTS", value_name = "FOLDER")]
+    pub(crate) receipts: Option<PathBuf>,
+    /// Go on with a receipt: show its payment until it is answered, and pay nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "max", "data", "method", "key_file", "token",
+        "recipient", "contract", "proof", "receipt", "again"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Pay anew, though the same request was paid for and its answer was not got
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Write the answer to a file, which is there as a whole or not at all, instead of to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The longest answer to take, in MiB; a longer one stays paid
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub(crate) max_answer_mib: u64,
     /// Print what it cost and how long each step took as JSON on standard error
     #[arg(long)]
     pub(crate) json: bool,

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 /// less than 15,000; around the rows there is one transfer, to a payee that may have code, in a token that may be slow.
 const CLAIM_GAS: u64 = 300_000;
 const ROW_GAS: u64 = 20_000;
+/// How long a claim that the node refused is looked for in a block.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(10);
 /// Rows of one transaction, whatever gas there is: their calldata is some 50 KiB.
 const MOST_ROWS: u64 = 100;
 
@@ -81,6 +83,18 @@ pub enum ClaimError {
     /// The contract answers otherwise than `SaltChannels` does.
     #[error("{0} answers as no SaltChannels does: nothing was claimed")]
     NoContract(Address),
+    /// The node refused it, and it is in no block.
+    #[error(
+        "the node did not take the claim {transaction}: {error}; if it has it all the same, the same command claims only \
+         what is left"
+    )]
+    NotTaken {
+        /// The transaction.
+        transaction: B256,
+        /// What the node said.
+        #[source]
+        error: NodeError,
+    },
     /// Sent, and reverted.
     #[error("the claim {0} was reverted: nothing was claimed by it")]
     Reverted(B256),
@@ -253,12 +267,16 @@ impl Claimer {
         self.rehearse(batch).await?;
         let prepared = self.account.prepare(&self.node, &batch.call()).await.map_err(ClaimError::Node)?;
         sent(prepared.hash);
-        // An answer that is lost says nothing of the transaction: whether it is mined decides.
-        match self.node.broadcast(&prepared).await {
-            Err(error) if !error.is_transient() => return Err(ClaimError::Node(error)),
-            _ => {}
-        }
-        let receipt = self.mined(prepared.hash, patience).await?;
+        // An answer that is lost, or a refusal of what an earlier answer took, says nothing of the transaction: whether it
+        // is mined decides. What the node refuses for good is waited for no longer than a moment.
+        let refused = self.node.broadcast(&prepared).await.err().filter(|error| !error.is_transient());
+        let patience = if refused.is_some() { patience.min(REFUSED_PATIENCE) } else { patience };
+        let receipt = match (self.mined(prepared.hash, patience).await, refused) {
+            (Err(ClaimError::NotMined { transaction, .. }), Some(error)) => {
+                return Err(ClaimError::NotTaken { transaction, error });
+            }
+            (receipt, _) => receipt?,
+        };
         if !receipt.success {
             return Err(ClaimError::Reverted(prepared.hash));
         }

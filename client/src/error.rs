@@ -69,20 +69,55 @@ pub enum PayError {
     /// No contract at the address that is to be paid through.
     #[error("there is no contract at {0} on this chain: money sent there would be lost; not paid")]
     NoContract(Address),
-    /// The payment was not sent.
-    #[error("the payment was not sent: {0}")]
+    /// The payment could not be prepared, so none was sent.
+    #[error("nothing was paid, as the payment could not be prepared: {0}")]
     Wallet(#[source] NodeError),
+    /// No node was named.
+    #[error("no node is known to pay through: nothing was paid")]
+    NoNode,
+    /// There is no key to sign with.
+    #[error("there is no key to pay with: nothing was paid")]
+    NoKey,
+    /// There is no limit to pay within.
+    #[error("the server asks for payment, and no limit was given: nothing was paid")]
+    NoLimit,
+    /// The receipt of the payment could not be kept, so it was not sent.
+    #[error("the payment's receipt cannot be written, so nothing was sent and nothing paid: {0}")]
+    NotKept(#[source] std::io::Error),
+    /// A receipt whose request cannot be sent.
+    #[error("the receipt's request is none: its method or its address is wrong")]
+    NoRequest,
+    /// Another transaction of the account has the payment's nonce for good.
+    #[error(
+        "{transaction} paid nothing and never will: another transaction of the account took its place (nonce {nonce}) and \
+         is final; the same request can be paid for anew"
+    )]
+    Replaced {
+        /// The transaction that was to pay.
+        transaction: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// An answer longer than it may be.
+    #[error(
+        "the answer is longer than {most} bytes; the payment stays good, and a larger answer can be asked for"
+    )]
+    AnswerTooLong {
+        /// The most that was allowed.
+        most: u64,
+    },
     /// The payment contract was not allowed to take the token.
     #[error("the approval {transaction} did not come through: {what}; nothing was paid")]
     Approval {
         /// The approval's transaction.
         transaction: B256,
         /// What happened to it.
-        what: &'static str,
+        what: String,
     },
-    /// Paid, and not answered.
+    /// Paid, or maybe paid, and not answered.
     #[error(
-        "paid with {proof}, but not answered: {reason}; the payment stays good: show the same proof again"
+        "the payment {proof} is signed and was or may be made, and is not answered: {reason}; do not pay again, it stays \
+         good: show the same proof again"
     )]
     Unanswered {
         /// What shows the payment.

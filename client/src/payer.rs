@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -13,10 +14,19 @@ use salt402_protocol::{Problem, Proof, QuoteId};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::answer::Answer;
+use crate::receipt::{Keep, Receipt, SignedPayment, Stage};
+use crate::wallet::{BeforeSending, Standing};
 use crate::{Limit, PayError, Wallet};
 
-/// The least time that a quote must have left when it is paid.
+/// The least time that a quote must have left when it is paid, in seconds.
 const LEAST_LEFT: u64 = 10;
+/// How long a server may be silent, in the middle of an answer too.
+const SILENCE: Duration = Duration::from_secs(300);
+/// Between two times that a payment is sent which a node has.
+const SENT_AGAIN: Duration = Duration::from_secs(15);
+/// Between two times that a payment is sent which no node says it has.
+const UNSENT_AGAIN: Duration = Duration::from_secs(2);
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -43,13 +53,18 @@ pub struct PaymentProof {
 pub enum Step<'a> {
     /// The server asks for payment.
     Asked(&'a PaymentDetails),
-    /// The payment is about to be broadcast: write this down, the money may move from here on.
+    /// The payment is signed and its receipt kept. From here on the money may move.
     Paying(&'a PaymentProof),
-    /// The node has taken the payment.
+    /// A node has the payment.
     Sent(&'a PaymentProof),
+    /// No node says that it has the payment, which proves nothing; it is sent again while that is safe.
+    Unsent(&'a str),
     /// The server has not seen the payment yet, or cannot answer yet; the same proof is shown again.
     Waiting(&'a str),
 }
+
+/// Is told each step.
+pub type Watch<'a> = &'a (dyn Fn(Step<'_>) + Send + Sync);
 
 /// An answer, and what it cost.
 #[derive(Debug)]
@@ -59,40 +74,64 @@ pub struct Paid {
     /// The answer's headers.
     pub headers: HeaderMap,
     /// The answer.
-    pub body: Bytes,
+    pub answer: Answer,
     /// What was asked, if anything was.
     pub details: Option<PaymentDetails>,
     /// What paid, if anything did.
     pub proof: Option<PaymentProof>,
+    /// The record of the payment, as it was kept last; still unfinished. See [`Paid::got`].
+    pub receipt: Option<Receipt>,
 }
 
-/// Pays requests. Never pays one request twice: once paid, only the proof is shown.
+impl Paid {
+    /// To be called once the whole answer is where it should be: marks the receipt. Only an answer that is a success or a
+    /// redirect is what was paid for; after any other the same request shows the payment again.
+    ///
+    /// # Errors
+    /// What keeps the receipt from being written.
+    pub async fn got(&self, keep: &dyn Keep) -> std::io::Result<()> {
+        let served = self.status.is_success() || self.status.is_redirection();
+        let Some(mut receipt) = self.receipt.clone().filter(|_| served) else { return Ok(()) };
+        receipt.stage = Stage::Answered;
+        receipt.status = Some(self.status.as_u16());
+        keep.keep(&receipt).await
+    }
+}
+
+/// Pays requests. Never pays one request twice: from the moment that a payment is signed, only its proof is shown.
+///
+/// ```text
+/// asked ─▶ prepared ─▶ kept ─▶ sent ─▶ shown ─▶ answered
+///                       └─ a crash from here on: resume
+/// ```
 pub struct Payer<W> {
     client: reqwest::Client,
     wallet: W,
-    limit: Limit,
+    limit: Option<Limit>,
     /// How long the proof is shown before the payer gives up.
     patience: Duration,
 }
 
 impl<W: Wallet> Payer<W> {
-    /// A payer with a wallet and a limit for each request.
-    pub fn new(wallet: W, limit: Limit, patience: Duration) -> Result<Self, PayError> {
+    /// A payer with a wallet and a limit for each request. Without a limit, it only shows what was paid before.
+    pub fn new(wallet: W, limit: Option<Limit>, patience: Duration) -> Result<Self, PayError> {
         // No redirects: a quote is bound to one path, and a payment to one recipient.
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            .timeout(Duration::from_secs(300))
+            .read_timeout(SILENCE)
             .build()
             .map_err(PayError::Http)?;
         Ok(Self { client, wallet, limit, patience })
     }
 
     /// Sends a request; if that asks for payment, pays it once and sends it again with the proof until it is answered.
+    /// `keep` has the receipt before the payment is sent; a payment whose receipt cannot be kept is not sent.
     pub async fn fetch(
         &self,
         request: &Request,
-        watch: &(dyn Fn(Step<'_>) + Send + Sync),
+        keep: &dyn Keep,
+        watch: Watch<'_>,
     ) -> Result<Paid, PayError> {
         let response = self.send(request, None).await?;
         if response.status() != StatusCode::PAYMENT_REQUIRED {
@@ -100,57 +139,179 @@ impl<W: Wallet> Payer<W> {
         }
         let details = details(&response)?;
         watch(Step::Asked(&details));
-        self.limit.allows(&details)?;
+        self.limit.as_ref().ok_or(PayError::NoLimit)?.allows(&details)?;
         let left = details.expires_at.saturating_sub(now());
         if left < LEAST_LEFT {
             return Err(PayError::EndsTooSoon { left });
         }
-        let quote = Some(details.quote_id.clone());
-        let sent = |transaction| {
-            watch(Step::Paying(&PaymentProof {
-                proof: Proof::transaction(transaction),
-                quote: quote.clone(),
-            }));
-        };
-        let transaction = self.wallet.pay(&details, &sent).await?;
-        let proof = PaymentProof { proof: Proof::transaction(transaction), quote };
-        watch(Step::Sent(&proof));
-        self.show(request, proof, Some(details), watch).await
+        let kept = KeptFirst { request, details: &details, keep, watch };
+        let (payment, standing) = self.wallet.pay(&details, &kept).await?;
+        let receipt = Receipt::new(request, details, payment);
+        self.carry(request, receipt, Some(standing), keep, watch).await
     }
 
-    /// Sends a request with the proof of a payment that was made before, until it is answered. Pays nothing.
+    /// Goes on with a payment that was made before: shows its proof until it is answered, and sends the same signed
+    /// transaction again while its quote lives. Signs nothing and so pays nothing more.
+    pub async fn resume(
+        &self,
+        receipt: Receipt,
+        keep: &dyn Keep,
+        watch: Watch<'_>,
+    ) -> Result<Paid, PayError> {
+        let request = receipt.request().ok_or(PayError::NoRequest)?;
+        watch(Step::Paying(&receipt.proof()));
+        self.carry(&request, receipt, None, keep, watch).await
+    }
+
+    /// Sends a request with the proof of a payment that was made before, until it is answered. Pays and sends nothing.
     pub async fn show(
         &self,
         request: &Request,
         proof: PaymentProof,
-        details: Option<PaymentDetails>,
-        watch: &(dyn Fn(Step<'_>) + Send + Sync),
+        watch: Watch<'_>,
     ) -> Result<Paid, PayError> {
         let give_up = Instant::now() + self.patience;
         loop {
-            let (reason, pause) = match self.send(request, Some(&proof)).await {
-                Ok(response) if asks_to_wait(&response) => {
-                    let body = response.bytes().await.unwrap_or_default();
-                    let problem = serde_json::from_slice::<Problem>(&body).ok();
-                    let pause = problem.as_ref().and_then(|problem| problem.retry_after_ms).unwrap_or(1000);
-                    (
-                        problem.map_or_else(|| "the server is not ready".into(), |problem| problem.detail),
-                        pause,
-                    )
-                }
-                Ok(response) => match finish(response, details.clone(), Some(proof.clone())).await {
-                    Ok(paid) => return Ok(paid),
-                    Err(error) => (error.to_string(), 1000),
-                },
-                Err(error) => (error.to_string(), 1000),
+            let (reason, pause) = match self.show_once(request, &proof, None).await {
+                Shown::Answered(paid) => return Ok(*paid),
+                Shown::NotYet { reason, pause } => (reason, pause),
             };
-            let pause = Duration::from_millis(pause.clamp(100, 10_000));
-            if Instant::now() + pause >= give_up {
-                return Err(PayError::Unanswered { proof: Box::new(proof.proof), reason });
-            }
-            watch(Step::Waiting(&reason));
-            tokio::time::sleep(pause).await;
+            self.wait(&proof, reason, None, pause, give_up, watch).await?;
         }
+    }
+
+    /// Sends and shows a payment until it is answered.
+    async fn carry(
+        &self,
+        request: &Request,
+        mut receipt: Receipt,
+        standing: Option<Standing>,
+        keep: &dyn Keep,
+        watch: Watch<'_>,
+    ) -> Result<Paid, PayError> {
+        let (proof, give_up) = (receipt.proof(), Instant::now() + self.patience);
+        let (mut unsent, mut send_at) = (None, Instant::now());
+        if let Some(standing) = standing {
+            send_at += self.learn(&mut receipt, standing, &mut unsent, keep, watch).await?;
+        }
+        loop {
+            let due = Instant::now() >= send_at;
+            // A node that is slow keeps no proof from being shown.
+            let (standing, shown) = tokio::join!(
+                async { if due { Some(self.send_again(&receipt).await) } else { None } },
+                self.show_once(request, &proof, Some(&receipt)),
+            );
+            let (reason, pause) = match shown {
+                Shown::Answered(paid) => return Ok(*paid),
+                Shown::NotYet { reason, pause } => (reason, pause),
+            };
+            if let Some(standing) = standing {
+                let rest = self.learn(&mut receipt, standing, &mut unsent, keep, watch).await?;
+                send_at = Instant::now() + rest;
+            }
+            self.wait(&proof, reason, unsent.as_deref(), pause, give_up, watch).await?;
+        }
+    }
+
+    /// Sends a payment again where its quote still lives: what is mined after its end is lost.
+    async fn send_again(&self, receipt: &Receipt) -> Standing {
+        let lives = now() + LEAST_LEFT <= receipt.details.expires_at;
+        self.wallet.send(&receipt.payment, lives, receipt.overtaken_at).await
+    }
+
+    /// Takes note of what the nodes say, and gives the time until they are asked again.
+    async fn learn(
+        &self,
+        receipt: &mut Receipt,
+        standing: Standing,
+        unsent: &mut Option<String>,
+        keep: &dyn Keep,
+        watch: Watch<'_>,
+    ) -> Result<Duration, PayError> {
+        match standing {
+            Standing::Taken => {
+                *unsent = None;
+                watch(Step::Sent(&receipt.proof()));
+                Ok(SENT_AGAIN)
+            }
+            Standing::Unknown(why) => {
+                watch(Step::Unsent(&why));
+                *unsent = Some(why);
+                Ok(UNSENT_AGAIN)
+            }
+            Standing::Overtaken { at, is_final } => {
+                let why = PayError::Replaced {
+                    transaction: receipt.payment.transaction,
+                    nonce: receipt.payment.nonce,
+                };
+                if is_final {
+                    receipt.stage = Stage::Replaced;
+                    // Found out again if it cannot be written.
+                    let _ = keep.keep(receipt).await;
+                    return Err(why);
+                }
+                if receipt.overtaken_at.is_none() {
+                    receipt.overtaken_at = Some(at);
+                    // Found again if it cannot be written.
+                    let _ = keep.keep(receipt).await;
+                }
+                let why = format!(
+                    "another transaction of the account has taken its place (nonce {}); whether for good shows when that \
+                     is final",
+                    receipt.payment.nonce
+                );
+                watch(Step::Unsent(&why));
+                *unsent = Some(why);
+                Ok(UNSENT_AGAIN)
+            }
+        }
+    }
+
+    async fn show_once(&self, request: &Request, proof: &PaymentProof, receipt: Option<&Receipt>) -> Shown {
+        let not_yet = |error: &PayError| Shown::NotYet { reason: error.to_string(), pause: 1000 };
+        let response = match self.send(request, Some(proof)).await {
+            Ok(response) => response,
+            Err(error) => return not_yet(&error),
+        };
+        let waits = asks_to_wait(&response);
+        match finish(response, receipt, Some(proof.clone())).await {
+            Ok(paid) if waits => {
+                let problem = serde_json::from_slice::<Problem>(paid.answer.head()).ok();
+                let pause = problem.as_ref().and_then(|problem| problem.retry_after_ms);
+                Shown::NotYet {
+                    pause: pause.or_else(|| retry_after(&paid.headers)).unwrap_or(1000),
+                    reason: problem.map_or_else(
+                        || format!("the server is not ready (status {})", paid.status.as_u16()),
+                        |problem| problem.detail,
+                    ),
+                }
+            }
+            Ok(paid) => Shown::Answered(Box::new(paid)),
+            Err(error) => not_yet(&error),
+        }
+    }
+
+    /// Waits before the proof is shown again, unless patience ends before.
+    async fn wait(
+        &self,
+        proof: &PaymentProof,
+        reason: String,
+        unsent: Option<&str>,
+        pause: u64,
+        give_up: Instant,
+        watch: Watch<'_>,
+    ) -> Result<(), PayError> {
+        let pause = Duration::from_millis(pause.clamp(100, 10_000));
+        if Instant::now() + pause >= give_up {
+            let reason = match unsent {
+                Some(why) => format!("{reason}; no node says that it has the transaction: {why}"),
+                None => reason,
+            };
+            return Err(PayError::Unanswered { proof: Box::new(proof.proof), reason });
+        }
+        watch(Step::Waiting(&reason));
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     async fn send(&self, request: &Request, proof: Option<&PaymentProof>) -> Result<Response, PayError> {
@@ -172,6 +333,30 @@ impl<W: Wallet> Payer<W> {
     }
 }
 
+/// What came of showing a proof once.
+enum Shown {
+    Answered(Box<Paid>),
+    NotYet { reason: String, pause: u64 },
+}
+
+/// Keeps the receipt of a payment that is about to be sent.
+struct KeptFirst<'a> {
+    request: &'a Request,
+    details: &'a PaymentDetails,
+    keep: &'a dyn Keep,
+    watch: Watch<'a>,
+}
+
+#[async_trait]
+impl BeforeSending for KeptFirst<'_> {
+    async fn signed(&self, payment: &SignedPayment) -> Result<(), PayError> {
+        let receipt = Receipt::new(self.request, self.details.clone(), payment.clone());
+        self.keep.keep(&receipt).await.map_err(PayError::NotKept)?;
+        (self.watch)(Step::Paying(&receipt.proof()));
+        Ok(())
+    }
+}
+
 /// Whether the server asks for the same proof again: a 402 that brings no new details, or a passing failure.
 fn asks_to_wait(response: &Response) -> bool {
     match response.status() {
@@ -182,6 +367,12 @@ fn asks_to_wait(response: &Response) -> bool {
         StatusCode::FAILED_DEPENDENCY => response.headers().contains_key(RETRY_AFTER),
         _ => false,
     }
+}
+
+/// The time that a server which sends no problem document asks for, in milliseconds.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000))
 }
 
 fn details(response: &Response) -> Result<PaymentDetails, PayError> {
@@ -195,12 +386,13 @@ fn details(response: &Response) -> Result<PaymentDetails, PayError> {
 
 async fn finish(
     response: Response,
-    details: Option<PaymentDetails>,
+    receipt: Option<&Receipt>,
     proof: Option<PaymentProof>,
 ) -> Result<Paid, PayError> {
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.bytes().await.map_err(|error| PayError::Http(error.without_url()))?;
-    Ok(Paid { status, headers, body, details, proof })
+    let answer = Answer::begin(response).await?;
+    let details = receipt.map(|receipt| receipt.details.clone());
+    Ok(Paid { status, headers, answer, details, proof, receipt: receipt.cloned() })
 }
 
 fn now() -> u64 {

@@ -11,7 +11,9 @@ const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b7
 
 async fn salt402(stack: &Stack, arguments: &[&str], key: Option<&str>) -> (Output, String, String) {
     let mut command = Command::new(SALT402);
+    let receipts = stack.config().with_file_name("receipts");
     command.args(arguments).env_remove("SALT402_KEY").env("SALT402_RPC_URL", stack.anvil.http());
+    command.env("SALT402_RECEIPTS", receipts);
     if let Some(key) = key {
         command.env("SALT402_KEY", key);
     }

@@ -8,6 +8,7 @@
     reason = "these are tests"
 )]
 
+mod answers;
 mod backends;
 mod backup;
 mod bad_input;
@@ -28,6 +29,7 @@ mod nodes;
 mod nonces;
 mod openapi;
 mod paid;
+mod paying;
 mod policy;
 mod proxies;
 mod proxy_certificates;

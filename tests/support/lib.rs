@@ -24,7 +24,7 @@ mod upstream;
 pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
 pub use channel::{ChannelStanding, TestChannel};
 pub use citrate::CitrateNode;
-pub use node_proxy::NodeProxy;
+pub use node_proxy::{Fault, NodeProxy};
 pub use payer::{PAYEE, TestPayer};
 pub use port::free_port;
 pub use process::Salt402;

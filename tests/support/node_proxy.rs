@@ -9,11 +9,27 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// Changes the result of a method.
 type Change = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
+
+/// What comes instead of an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// An HTTP status and no JSON-RPC.
+    Status(u16),
+    /// A JSON-RPC error.
+    Error(i64, String),
+    /// Nothing, and the connection stays open.
+    Silence,
+    /// The connection is closed in the middle of the answer.
+    Closed,
+}
+
+/// Which method fails, and how. Asked after the node did what it was asked: its answer is lost.
+type Loss = Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>;
 
 /// A proxy before an anvil.
 #[derive(Debug)]
@@ -30,6 +46,9 @@ struct Proxy {
     asked: Mutex<BTreeMap<String, u64>>,
     /// `None` answers nothing at all.
     change: Mutex<Option<Change>>,
+    /// What fails before the node is asked, and after.
+    refused: Mutex<Option<Loss>>,
+    lost: Mutex<Option<Loss>>,
 }
 
 impl fmt::Debug for Proxy {
@@ -44,7 +63,8 @@ impl NodeProxy {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let truth: Change = Arc::new(|_, result| result);
         let (asked, change) = (Mutex::default(), Mutex::new(Some(truth)));
-        let proxy = Arc::new(Proxy { anvil, client, asked, change });
+        let (refused, lost) = (Mutex::default(), Mutex::default());
+        let proxy = Arc::new(Proxy { anvil, client, asked, change, refused, lost });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("an address").port();
@@ -72,6 +92,16 @@ impl NodeProxy {
         *self.proxy.change.lock().expect("the change") = Some(Arc::new(change));
     }
 
+    /// From now on, the node does what it is asked, and of these methods the answer is lost.
+    pub fn loses(&self, loss: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.lost.lock().expect("the loss") = Some(Arc::new(loss));
+    }
+
+    /// From now on, the node is not asked for these methods.
+    pub fn refuses(&self, loss: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.refused.lock().expect("the loss") = Some(Arc::new(loss));
+    }
+
     /// From now on, it fails.
     pub fn fails(&self) {
         *self.proxy.change.lock().expect("the change") = None;
@@ -93,10 +123,16 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) ->
         *proxy.asked.lock().expect("the counts").entry(method.clone()).or_default() += 1;
         methods.insert(one["id"].to_string(), method);
     }
+    if let Some(fault) = fault(&proxy.refused, &methods) {
+        return spoiled(&fault, &question).await;
+    }
     let Some(change) = change else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let sent = proxy.client.post(&proxy.anvil).json(&question).send().await;
     let Ok(sent) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
     let Ok(mut told) = sent.json::<Value>().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    if let Some(fault) = fault(&proxy.lost, &methods) {
+        return spoiled(&fault, &question).await;
+    }
     let spoil = |one: &mut Value| {
         let method = methods.get(&one["id"].to_string()).map(String::as_str).unwrap_or_default();
         if let Some(result) = one.get_mut("result") {
@@ -108,4 +144,26 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) ->
         None => spoil(&mut told),
     }
     Json(told).into_response()
+}
+
+fn fault(loss: &Mutex<Option<Loss>>, methods: &BTreeMap<String, String>) -> Option<Fault> {
+    let loss = loss.lock().expect("the loss").clone()?;
+    methods.values().find_map(|method| loss(method))
+}
+
+async fn spoiled(fault: &Fault, question: &Value) -> Response {
+    match fault {
+        Fault::Status(status) => StatusCode::from_u16(*status).expect("a status").into_response(),
+        Fault::Error(code, message) => {
+            let error = json!({ "code": code, "message": message });
+            let told = |one: &Value| json!({ "jsonrpc": "2.0", "id": one["id"], "error": error });
+            Json(question.as_array().map_or_else(|| told(question), |many| many.iter().map(told).collect()))
+                .into_response()
+        }
+        Fault::Silence => std::future::pending().await,
+        Fault::Closed => {
+            let broken = futures::stream::once(async { Err::<String, _>(std::io::Error::other("closed")) });
+            Response::new(axum::body::Body::from_stream(broken))
+        }
+    }
 }
