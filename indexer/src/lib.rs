@@ -32,6 +32,7 @@ pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follower::{Follower, FollowerOptions};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
+pub use looks::Asker;
 pub use missing::{Look, Missing};
 pub use second::{Confirmation, Confirmed};
 

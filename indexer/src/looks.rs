@@ -16,7 +16,7 @@ use crate::missing::Look;
 const REST: Duration = Duration::from_millis(900);
 /// Hashes that are remembered as looked up; beyond it the oldest are forgotten.
 const REMEMBERED: usize = 4096;
-/// Look-ups for all hashes together: so many at once, and so many a second.
+/// Look-ups of each kind of asker: so many at once, and so many a second.
 const BURST: u32 = 40;
 const PER_SECOND: u32 = 20;
 
@@ -37,17 +37,21 @@ impl Default for Looks {
 }
 
 impl Looks {
-    /// What a look shows: the one that is under way, the one that was, or this one if there is room for it.
+    /// What a look shows: the one that is under way, the one that was, or this one if there is room for it among those of
+    /// its kind.
     ///
-    /// It goes on for as long as anybody waits for it. When the last goes away it is dropped, and holds nothing of the
-    /// node's any more.
+    /// With `to_the_end` it goes on when the last who waits for it has gone away: whoever asks next is told what it
+    /// showed, and hanging up early spends looks without hindering them. Otherwise it is dropped then, and holds nothing
+    /// of the node's any more.
     pub(crate) async fn share(
         &self,
         transaction: B256,
+        asker: Asker,
+        to_the_end: bool,
         look: impl Future<Output = Result<Look, IndexError>> + Send + 'static,
     ) -> Shown {
         // Not in the match itself, whose arms lock again.
-        let taken = self.lock().take(transaction, Instant::now());
+        let taken = self.lock().take(transaction, asker, Instant::now());
         let looking = match taken {
             Taken::Look => {
                 let this = self.clone();
@@ -58,6 +62,10 @@ impl Looks {
                 };
                 let looking = look.boxed().shared();
                 self.lock().begun(transaction, &looking);
+                if to_the_end {
+                    // There are no more of these than the limits let begin, and each ends with the node's answers.
+                    tokio::spawn(looking.clone());
+                }
                 looking
             }
             Taken::Wait(looking) => looking,
@@ -69,6 +77,36 @@ impl Looks {
 
     fn lock(&self) -> MutexGuard<'_, Limits> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who wants a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// One who shows a quote that was given here, or who looks on the operator's behalf.
+    Quoted,
+    /// Anybody with a hash.
+    Anybody,
+}
+
+/// So many looks at once, and so many a second.
+struct Bucket {
+    tokens: u32,
+    refilled: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        let each = Duration::from_secs(1) / PER_SECOND;
+        let due = now.duration_since(self.refilled).as_nanos() / each.as_nanos();
+        let due = u32::try_from(due).unwrap_or(u32::MAX);
+        if due > 0 {
+            self.tokens = self.tokens.saturating_add(due).min(BURST);
+            self.refilled = now;
+        }
+        let taken = self.tokens > 0;
+        self.tokens = self.tokens.saturating_sub(1);
+        taken
     }
 }
 
@@ -100,17 +138,19 @@ enum State {
 
 /// Which hash may be looked up when.
 struct Limits {
-    tokens: u32,
-    refilled: Instant,
+    /// Those of made-up hashes take nothing from those who were quoted a price.
+    quoted: Bucket,
+    anybody: Bucket,
     looked: HashMap<B256, Looked>,
 }
 
 impl Limits {
     fn new(now: Instant) -> Self {
-        Self { tokens: BURST, refilled: now, looked: HashMap::new() }
+        let full = || Bucket { tokens: BURST, refilled: now };
+        Self { quoted: full(), anybody: full(), looked: HashMap::new() }
     }
 
-    fn take(&mut self, transaction: B256, now: Instant) -> Taken {
+    fn take(&mut self, transaction: B256, asker: Asker, now: Instant) -> Taken {
         if let Some(looked) = self.looked.get(&transaction) {
             let rests = looked.rests(now);
             match &looked.state {
@@ -126,17 +166,13 @@ impl Limits {
                 return Taken::Refused;
             }
         }
-        let each = Duration::from_secs(1) / PER_SECOND;
-        let due = now.duration_since(self.refilled).as_nanos() / each.as_nanos();
-        let due = u32::try_from(due).unwrap_or(u32::MAX);
-        if due > 0 {
-            self.tokens = self.tokens.saturating_add(due).min(BURST);
-            self.refilled = now;
-        }
-        if self.tokens == 0 {
+        let bucket = match asker {
+            Asker::Quoted => &mut self.quoted,
+            Asker::Anybody => &mut self.anybody,
+        };
+        if !bucket.take(now) {
             return Taken::Refused;
         }
-        self.tokens -= 1;
         if self.looked.len() >= REMEMBERED {
             self.looked.retain(|_, looked| looked.rests(now) || looked.is_waited_for());
             if self.looked.len() >= REMEMBERED {
@@ -177,7 +213,7 @@ mod tests {
     use super::*;
 
     fn takes(limits: &mut Limits, hash: B256) -> bool {
-        matches!(limits.take(hash, Instant::now()), Taken::Look)
+        matches!(limits.take(hash, Asker::Anybody, Instant::now()), Taken::Look)
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,6 +231,29 @@ mod tests {
         }
         assert_eq!(allowed, BURST + PER_SECOND);
         assert!(limits.looked.len() <= REMEMBERED);
+        // Whoever was quoted a price has a share of their own.
+        let paid = limits.take(B256::repeat_byte(0xaa), Asker::Quoted, Instant::now());
+        assert!(matches!(paid, Taken::Look));
+        assert!(!takes(&mut limits, B256::repeat_byte(0xbb)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_outlives_those_who_hang_up_and_the_next_is_told_what_it_showed() {
+        let looks = Looks::default();
+        let asked = Arc::new(AtomicU32::new(0));
+        let look = || {
+            let asked = Arc::clone(&asked);
+            looks.share(B256::ZERO, Asker::Anybody, true, async move {
+                asked.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(REST).await;
+                Ok(Look::Found)
+            })
+        };
+        for _ in 0..60 {
+            let _ = tokio::time::timeout(Duration::from_millis(20), look()).await;
+        }
+        assert_eq!(look().await.unwrap(), Look::Found);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "those who hung up spent more than one look");
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,7 +262,7 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let look = |found| {
             let asked = Arc::clone(&asked);
-            looks.share(B256::ZERO, async move {
+            looks.share(B256::ZERO, Asker::Anybody, false, async move {
                 asked.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(REST * 3).await;
                 Ok(found)
@@ -228,7 +287,7 @@ mod tests {
     async fn a_failure_is_everybodys_and_one_who_leaves_takes_nothing_from_the_others() {
         let looks = Looks::default();
         let fail = || {
-            looks.share(B256::ZERO, async {
+            looks.share(B256::ZERO, Asker::Anybody, false, async {
                 tokio::time::sleep(REST / 2).await;
                 Err(IndexError::NoGenesis)
             })
@@ -238,7 +297,7 @@ mod tests {
         assert_eq!(fail().await.unwrap(), Look::Unknown, "it was just tried");
 
         let slow = |found| {
-            looks.share(B256::repeat_byte(1), async move {
+            looks.share(B256::repeat_byte(1), Asker::Anybody, false, async move {
                 tokio::time::sleep(REST).await;
                 Ok(found)
             })
@@ -251,11 +310,19 @@ mod tests {
         assert_eq!(stays.await.unwrap(), Look::Found);
 
         // All left: nothing is held, and the hash is tried again when it has rested.
-        let mut leaves = Box::pin(looks.share(B256::repeat_byte(2), async { std::future::pending().await }));
+        let mut leaves = Box::pin(
+            looks.share(B256::repeat_byte(2), Asker::Anybody, false, async { std::future::pending().await }),
+        );
         assert!(futures::poll!(&mut leaves).is_pending());
         drop(leaves);
         assert!(!looks.lock().looked[&B256::repeat_byte(2)].is_waited_for());
         tokio::time::advance(REST).await;
-        assert_eq!(looks.share(B256::repeat_byte(2), async { Ok(Look::Found) }).await.unwrap(), Look::Found);
+        assert_eq!(
+            looks
+                .share(B256::repeat_byte(2), Asker::Anybody, false, async { Ok(Look::Found) })
+                .await
+                .unwrap(),
+            Look::Found
+        );
     }
 }

@@ -13,7 +13,7 @@ use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, Store, StoreError};
 
 use crate::channel::Channels;
-use crate::looks::Looks;
+use crate::looks::{Asker, Looks};
 use crate::merged::{Effort, Searches};
 use crate::second::Asked;
 use crate::{FollowerOptions, IndexError, blocks};
@@ -98,8 +98,27 @@ impl Missing {
     /// # Errors
     /// What kept the node or the store from answering, the same for all who asked for one look.
     pub async fn look(&self, transaction: B256) -> Result<Look, Arc<IndexError>> {
+        self.shared(transaction, Asker::Quoted, false).await
+    }
+
+    /// As [`Missing::look`], for somebody who may hang up: the look goes on without them. Those who show no quote that was
+    /// given here have a share of the looks of their own.
+    ///
+    /// # Errors
+    /// As [`Missing::look`].
+    pub async fn look_for(&self, transaction: B256, asker: Asker) -> Result<Look, Arc<IndexError>> {
+        self.shared(transaction, asker, true).await
+    }
+
+    async fn shared(
+        &self,
+        transaction: B256,
+        asker: Asker,
+        to_the_end: bool,
+    ) -> Result<Look, Arc<IndexError>> {
         let missing = self.clone();
-        self.0.looks.share(transaction, async move { missing.look_now(transaction).await }).await
+        let look = async move { missing.look_now(transaction).await };
+        self.0.looks.share(transaction, asker, to_the_end, look).await
     }
 
     async fn look_now(&self, transaction: B256) -> Result<Look, IndexError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use salt402_indexer::{Look, Missing};
+use salt402_indexer::{Asker, Look, Missing};
 use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
 use salt402_store::Store;
@@ -216,7 +216,8 @@ impl Verifier {
                 ..
             } = verdict
             {
-                let look = self.look(request, chain).await;
+                let asker = if quote.is_some() { Asker::Quoted } else { Asker::Anybody };
+                let look = self.look(request, chain, asker).await;
                 verdict = match look {
                     Look::Found => self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?,
                     Look::Reverted { confirmations } => {
@@ -326,10 +327,11 @@ impl Verifier {
     }
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has said nothing.
-    async fn look(&self, request: &VerifyRequest, chain: &VerifierChain) -> Look {
+    async fn look(&self, request: &VerifyRequest, chain: &VerifierChain, asker: Asker) -> Look {
         let Some(transaction) = self.transaction_shown(request).await else { return Look::Unknown };
-        // A look that takes longer goes on where it was the next time.
-        let look = match tokio::time::timeout(LOOK_PATIENCE, chain.missing.look(transaction)).await {
+        // A look that takes longer goes on, and the next who asks is told.
+        let look = match tokio::time::timeout(LOOK_PATIENCE, chain.missing.look_for(transaction, asker)).await
+        {
             Ok(Ok(look)) => look,
             Ok(Err(error)) => {
                 tracing::debug!(chain = %chain.policy.chain, %error, "a missing payment could not be looked for");
