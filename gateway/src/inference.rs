@@ -11,7 +11,7 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
 use salt402_verifier::http::{
-    PAYMENT, Passage, Presented, Target, no_store, problem_response, read_json, server_timing, vary,
+    PAYMENT, Passage, Place, Presented, Target, no_store, problem_response, read_json, server_timing, vary,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -76,7 +76,8 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
     let request = Request::from_parts(parts, body);
-    let bid = Arc::new(read(gateway, request).await?);
+    let (bid, place) = read(gateway, request).await?;
+    let bid = Arc::new(bid);
     let unsold = unsold(gateway, &bid.name);
     if let (Some(problem), None) = (&unsold, presented.proof) {
         return Err(problem.clone());
@@ -88,17 +89,20 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
         Passage::Refused(response) => return unsold.map_or(Ok(response), Err),
     };
     let verified = started.elapsed();
+    // What is paid for is bounded by its payments.
+    drop(place);
     let purchase = Purchase { payment: payment.clone(), first, sold: bid.order.description.clone() };
     let body =
         gateway.executions.outcome(purchase, || run(Arc::clone(&bid), gateway.circuits.clone())).await?;
     Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
 }
 
-async fn read(gateway: &Inner, request: Request) -> Result<Bid, Problem> {
+/// What is asked, and the room that it takes.
+async fn read(gateway: &Inner, request: Request) -> Result<(Bid, Place), Problem> {
     let method = request.method().as_str().to_owned();
     let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
-    Bid::read(&gateway.catalogue, method, path, &body)
+    Bid::read(&gateway.catalogue, method, path, &body.bytes).map(|bid| (bid, body.place))
 }
 
 /// Why nothing is to be paid for now: the model's server keeps failing, or the answer could not be kept.

@@ -84,6 +84,8 @@ codes! {
     HeadTooLarge = "head_too_large", 431, "The request's headers are too many or too long";
     /// All connections, or all of one address, are taken.
     TooManyConnections = "too_many_connections", 503, "There are too many connections";
+    /// The room for bodies that nobody has paid for yet is taken.
+    TooManyBodies = "too_many_bodies", 503, "Too many large requests are on their way";
 
     /// The quote was not made with this server's key.
     QuoteForged = "quote_forged", 402, "The quote is not one of this server's";

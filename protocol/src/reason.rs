@@ -166,6 +166,7 @@ impl Code {
             | Self::RequestTimeout
             | Self::HeadTooLarge
             | Self::TooManyConnections
+            | Self::TooManyBodies
             | Self::OutcomeGone
             | Self::UpstreamFailed
             | Self::NotServed

@@ -312,3 +312,42 @@ async fn a_client_that_does_not_take_its_answers_is_cut_off() {
     );
     assert_eq!(stack.get(&format!("{}/healthz", stack.verifier)).await.status, StatusCode::OK);
 }
+
+/// What a stalled body has sent, of what it announces.
+const SENT: usize = 190_000;
+/// The room for all of them.
+const ROOM: usize = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_stall_hold_a_bounded_room_and_small_requests_are_served_meanwhile() {
+    let lines = format!("max_bodies_bytes = {ROOM}\nbody_timeout_ms = 120000\nbody_pause_ms = 120000");
+    let mut stack = Stack::start_with(SALT402, tight(&lines)).await;
+    let stalled: Vec<TcpStream> = (0..60)
+        .map(|_| {
+            let mut stream = connect(&stack.gateway);
+            let head = "POST /v1/inference HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            // One that is refused is closed over what it still sends.
+            let _ = stream.write_all(&[b' '; SENT]);
+            stream
+        })
+        .collect();
+    // So many have room at the most; each of the others is told that there is none.
+    let most = ROOM / (SENT - 4096);
+    let metrics = format!("{}/metrics", stack.gateway);
+    let figure = |page: &str, name: &str| {
+        let line = page.lines().find(|line| line.starts_with(&format!("{name}{{listener=\"gateway\"}}")));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    let page = stack
+        .until(&metrics, |page| figure(&page.body, "salt402_bodies_refused_total") >= 60 - most)
+        .await
+        .body;
+    let held = figure(&page, "salt402_bodies_bytes");
+    assert!((1..=ROOM).contains(&held), "{held} bytes are held");
+    assert_eq!(stack.infer(&inference("small"), &[]).await.status, StatusCode::PAYMENT_REQUIRED);
+    drop(stalled);
+    stack.until(&metrics, |page| figure(&page.body, "salt402_bodies_bytes") == 0).await;
+    let large = inference(&"large ".repeat(20_000));
+    assert_eq!(stack.infer(&large, &[]).await.status, StatusCode::PAYMENT_REQUIRED);
+}

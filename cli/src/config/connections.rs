@@ -23,6 +23,10 @@ pub(crate) struct ConnectionsConfig {
     head_timeout_ms: u64,
     /// How long a request's body may take to arrive, in milliseconds.
     body_timeout_ms: u64,
+    /// How long a request's body may take to go on, in milliseconds.
+    body_pause_ms: u64,
+    /// Bytes of bodies that are held at once before they are paid for, beside the first 4 KiB of each.
+    max_bodies_bytes: usize,
     /// How long a connection may be idle between two requests, in milliseconds.
     idle_timeout_ms: u64,
     /// How long a client may take no byte of its answer, in milliseconds.
@@ -60,6 +64,8 @@ impl Default for ConnectionsConfig {
             trusted: limits.trusted.into_iter().map(Network).collect(),
             head_timeout_ms: milliseconds(limits.head),
             body_timeout_ms: milliseconds(limits.body),
+            body_pause_ms: milliseconds(limits.body_pause),
+            max_bodies_bytes: limits.bodies_bytes,
             idle_timeout_ms: milliseconds(limits.idle),
             write_timeout_ms: milliseconds(limits.write),
             max_head_bytes: limits.head_bytes,
@@ -76,11 +82,18 @@ impl ConnectionsConfig {
             trusted: self.trusted.iter().map(|network| network.0).collect(),
             head: Duration::from_millis(self.head_timeout_ms),
             body: Duration::from_millis(self.body_timeout_ms),
+            body_pause: Duration::from_millis(self.body_pause_ms),
+            bodies_bytes: self.max_bodies_bytes,
             idle: Duration::from_millis(self.idle_timeout_ms),
             write: Duration::from_millis(self.write_timeout_ms),
             head_bytes: self.max_head_bytes,
             headers: self.max_headers,
         }
+    }
+
+    /// Whether a body of so many bytes has room.
+    pub(crate) fn holds(&self, body: usize) -> bool {
+        body <= self.max_bodies_bytes
     }
 
     /// `part` is `verifier` or `gateway`.
@@ -97,6 +110,8 @@ impl ConnectionsConfig {
         within("max_per_address", self.max_per_address as u64, 1, 1_000_000)?;
         within("head_timeout_ms", self.head_timeout_ms, 1, HOUR)?;
         within("body_timeout_ms", self.body_timeout_ms, 1, HOUR)?;
+        within("body_pause_ms", self.body_pause_ms, 1, HOUR)?;
+        within("max_bodies_bytes", self.max_bodies_bytes as u64, 1 << 20, 1 << 36)?;
         within("idle_timeout_ms", self.idle_timeout_ms, 1, HOUR)?;
         within("write_timeout_ms", self.write_timeout_ms, 1, HOUR)?;
         // A quote id and a proof take 400 bytes, a proxy's own headers some more.

@@ -145,6 +145,14 @@ impl GatewayConfig {
             let what = format!("expected 1024 to 67108864, found {}", self.max_body_bytes);
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
+        if !self.connections.holds(self.max_body_bytes) {
+            let what = "is more than gateway.connections.max_bodies_bytes: such a body would never be read";
+            return Err(ConfigError::value("gateway.max_body_bytes", what));
+        }
+        if !(2..=1000).contains(&self.max_runs) {
+            let what = format!("expected 2 to 1000, found {}", self.max_runs);
+            return Err(ConfigError::value("gateway.max_runs", what));
+        }
         for (name, model) in &self.models {
             model.check(name)?;
             model.price(name, &unit)?;
@@ -157,10 +165,6 @@ impl GatewayConfig {
         let unit = config.payment()?.unit(config)?;
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
-            if !(2..=1000).contains(&self.max_runs) {
-                let what = format!("expected 2 to 1000, found {}", self.max_runs);
-                return Err(ConfigError::value("gateway.max_runs", what));
-            }
             catalogue.0.insert(
                 name.clone(),
                 Model {

@@ -1,19 +1,17 @@
 //! Bodies read one way only.
 
-use std::time::Duration;
-
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::{Extensions, HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use salt402_protocol::object::Object;
 use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-use super::{BodyPatience, Fault};
-
-/// How long a body may take to arrive, where its listener does not say.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::serve::FREE;
+use super::{BodyRoom, Fault, Place};
 
 /// Largest body of the verifier's API, in bytes. The largest request it knows has under 1 KiB.
 const LIMIT: usize = 16 * 1024;
@@ -26,15 +24,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
-        let bytes = read_json(request, LIMIT).await?;
-        serde_json::from_slice(&bytes).map(|Object(value)| Self(value)).map_err(|error| {
+        let body = read_json(request, LIMIT).await?;
+        serde_json::from_slice(&body.bytes).map(|Object(value)| Self(value)).map_err(|error| {
             Problem::new(Code::MalformedJson, format!("the body was not understood: {error}")).into()
         })
     }
 }
 
-/// Reads a body that declares itself JSON, up to `limit` bytes, within its listener's [`BodyPatience`].
-pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fault> {
+/// A body that was read, and the room that it takes until it is dropped or let go.
+#[derive(Debug)]
+pub struct HeldBody {
+    /// The body.
+    pub bytes: Bytes,
+    /// Its room: to be kept for as long as what was read of it is, and nobody has paid for that.
+    pub place: Place,
+}
+
+/// Reads a body that declares itself JSON, up to `limit` bytes, within its listener's [`BodyRoom`].
+pub async fn read_json(request: Request<Body>, limit: usize) -> Result<HeldBody, Fault> {
     let headers = request.headers();
     let json = sole(headers, header::CONTENT_TYPE).is_ok_and(|kind| kind.is_some_and(is_json));
     if !json {
@@ -45,29 +52,45 @@ pub async fn read_json(request: Request<Body>, limit: usize) -> Result<Bytes, Fa
         let detail = "send the body as it is, without Content-Encoding";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
-    let patience = patience(request.extensions());
-    Ok(read_body(request.into_body(), limit, patience).await?)
+    let room = BodyRoom::of(request.extensions());
+    Ok(read_body(request.into_body(), limit, &room).await?)
 }
 
-/// How long the body of a request may take to arrive.
-pub(crate) fn patience(extensions: &Extensions) -> Duration {
-    extensions.get::<BodyPatience>().map_or(PATIENCE, |patience| patience.0)
-}
-
-/// Reads a body up to `limit` bytes, within `patience`.
-pub(crate) async fn read_body(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
-    let Ok(read) = tokio::time::timeout(patience, axum::body::to_bytes(body, limit)).await else {
-        let detail = format!("the body did not arrive within {} ms", patience.as_millis());
-        return Err(Problem::new(Code::RequestTimeout, detail));
-    };
-    read.map_err(|error| {
-        let cause = std::error::Error::source(&error);
-        if cause.is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"))
-        } else {
-            Problem::new(Code::MalformedJson, "the body ended before it was complete")
+/// Reads a body up to `limit` bytes, within the time and the room that there is.
+pub(crate) async fn read_body(mut body: Body, limit: usize, room: &BodyRoom) -> Result<HeldBody, Problem> {
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"));
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let (mut bytes, mut place) = (Vec::new(), room.place());
+    let deadline = Instant::now() + room.patience;
+    loop {
+        let pause = Instant::now() + room.pause;
+        let Ok(frame) = tokio::time::timeout_at(deadline.min(pause), body.frame()).await else {
+            let detail = if pause < deadline {
+                format!("nothing of the body arrived for {} ms", room.pause.as_millis())
+            } else {
+                format!("the body did not arrive within {} ms", room.patience.as_millis())
+            };
+            return Err(Problem::new(Code::RequestTimeout, detail));
+        };
+        let Some(frame) = frame else { return Ok(HeldBody { bytes: bytes.into(), place }) };
+        let frame =
+            frame.map_err(|_| Problem::new(Code::MalformedJson, "the body ended before it was complete"))?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        let length = bytes.len() + data.len();
+        if length > limit {
+            return Err(too_large());
         }
-    })
+        if length > bytes.capacity() {
+            // No more than twice what has arrived, and nothing for what was only announced.
+            let capacity = length.next_power_of_two().max(FREE).min(limit.max(FREE));
+            place.grow(capacity)?;
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&data);
+    }
 }
 
 /// The one value of a header, if it has one; more than one, or one that is no text, is an error.
@@ -93,7 +116,58 @@ fn is_json(kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+
+    fn room(bodies_bytes: usize, pause_ms: u64) -> BodyRoom {
+        let body_pause = std::time::Duration::from_millis(pause_ms);
+        BodyRoom::new("test", &super::super::Limits { bodies_bytes, body_pause, ..Default::default() })
+    }
+
+    /// A body of which so many bytes arrive, and then nothing, for ever.
+    fn stalled(bytes: usize) -> Body {
+        use futures::StreamExt as _;
+        let chunks =
+            (0..bytes.div_ceil(1000)).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1000])));
+        Body::from_stream(futures::stream::iter(chunks).chain(futures::stream::pending()))
+    }
+
+    #[tokio::test]
+    async fn bodies_that_stall_share_a_bounded_room_and_small_ones_need_none_of_it() {
+        let room = room(100_000, 60_000);
+        let three_of = async |bodies: usize| {
+            let (mut reading, mut refused) = (Vec::new(), 0);
+            for _ in 0..bodies {
+                let mut read = Box::pin(read_body(stalled(30_000), 64 * 1024, &room));
+                match futures::poll!(read.as_mut()) {
+                    Poll::Ready(ended) => {
+                        assert_eq!(ended.unwrap_err().code, Code::TooManyBodies);
+                        refused += 1;
+                    }
+                    Poll::Pending => reading.push(read),
+                }
+            }
+            // Each holds 32 KiB without its first 4.
+            assert_eq!((reading.len(), refused), (3, bodies - 3));
+            let small = read_body(Body::from(vec![b' '; FREE]), 64 * 1024, &room).await.unwrap();
+            assert_eq!(small.bytes.len(), FREE);
+        };
+        three_of(40).await;
+        // They are gone, and have left all of it.
+        three_of(40).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_announced_too_large_or_does_not_go_on_is_not_waited_for() {
+        let large = read_body(Body::from(vec![b' '; 1001]), 1000, &room(0, 60_000)).await;
+        assert_eq!(large.unwrap_err().code, Code::BodyTooLarge);
+        let large = read_body(stalled(2000), 1000, &room(0, 60_000)).await;
+        assert_eq!(large.unwrap_err().code, Code::BodyTooLarge);
+        let stopped = read_body(stalled(1000), 2000, &room(0, 20)).await.unwrap_err();
+        assert_eq!(stopped.code, Code::RequestTimeout);
+        assert!(stopped.detail.contains("nothing of the body arrived for 20 ms"), "{}", stopped.detail);
+    }
 
     #[test]
     fn json_is_declared_one_way() {

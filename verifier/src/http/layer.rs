@@ -18,9 +18,10 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::answer::{no_store, problem_response};
 use super::door::{Door, Passage};
-use super::input::{patience, read_body};
+use super::input::{HeldBody, read_body};
 use super::offer;
 use super::presented::Presented;
+use super::serve::BodyRoom;
 use super::target::Target;
 use super::tariff::Tariff;
 use super::timing::{PAYMENT, server_timing};
@@ -119,7 +120,10 @@ impl Terms {
         };
         let (mut parts, body) = request.into_parts();
         let presented = Presented::of(&parts).map_err(refuse)?;
-        let body = read_body(body, self.body_limit, patience(&parts.extensions)).await.map_err(refuse)?;
+        let room = BodyRoom::of(&parts.extensions);
+        // The room is kept until the payment is there, or is not.
+        let HeldBody { bytes: body, place: _place } =
+            read_body(body, self.body_limit, &room).await.map_err(refuse)?;
         let order = rule.order(method, target, &body);
         let asked = Instant::now();
         match self.door.pass(&order, &presented).await.map_err(refuse)? {

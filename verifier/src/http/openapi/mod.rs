@@ -23,8 +23,13 @@ pub const PATH: &str = "/openapi.json";
 /// What any route may answer beside its own refusals.
 pub const ANYWHERE: &[Code] = &[Code::HeadTooLarge, Code::TooManyConnections, Code::Internal];
 /// What any route with a body may answer.
-pub const WITH_BODY: &[Code] =
-    &[Code::MalformedJson, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType];
+pub const WITH_BODY: &[Code] = &[
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::TooManyBodies,
+];
 /// What a route that is paid for may answer with 402, and how its headers may be wrong.
 pub const PAID: &[Code] = &[
     Code::PaymentRequired,

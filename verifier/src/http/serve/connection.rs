@@ -22,7 +22,7 @@ use tower::ServiceExt as _;
 
 use super::super::answer::problem_response;
 use super::watch::{Heard, Overdue, Served, Watch, Watched};
-use super::{BodyPatience, FAREWELL, Limits, Stream};
+use super::{BodyRoom, FAREWELL, Limits, Stream};
 
 /// Beyond the largest head that is answered in words, what the parser may hold of one. A longer head gets a bare 431.
 const SLACK: usize = 64 * 1024;
@@ -34,12 +34,14 @@ pub(super) struct Connection {
     pub(super) peer: Option<SocketAddr>,
     pub(super) router: Router,
     pub(super) limits: Limits,
+    /// What its requests' bodies share with all others.
+    pub(super) room: BodyRoom,
 }
 
 impl Connection {
     /// Serves until the client or we have had enough, or until `stop` and the end of the request under way.
     pub(super) async fn run(self, stream: Stream, stop: CancellationToken) {
-        let Self { name, peer, router, limits } = self;
+        let Self { name, peer, router, limits, room } = self;
         let limits = Arc::new(limits);
         let watch = Watch::new();
         let mut stream = TimeoutWriter::new(stream);
@@ -53,6 +55,7 @@ impl Connection {
                 if let Some(peer) = peer {
                     request.extensions_mut().insert(ConnectInfo(peer));
                 }
+                request.extensions_mut().insert(room.clone());
                 Box::pin(answer(router.clone(), request, Arc::clone(&limits), Served(watch.clone())))
             })
         };
@@ -101,7 +104,7 @@ impl Connection {
 
 async fn answer(
     router: Router,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     limits: Arc<Limits>,
     served: Served,
 ) -> Result<Response<Body>, Infallible> {
@@ -111,10 +114,7 @@ async fn answer(
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             response
         }
-        None => {
-            request.extensions_mut().insert(BodyPatience(limits.body));
-            router.oneshot(request.map(Body::new)).await?
-        }
+        None => router.oneshot(request.map(Body::new)).await?,
     };
     Ok(response.map(|body| Body::new(Watched { body, _served: served })))
 }

@@ -18,6 +18,10 @@ pub struct Limits {
     pub head: Duration,
     /// How long a request's body may take to arrive.
     pub body: Duration,
+    /// How long a request's body may take to go on.
+    pub body_pause: Duration,
+    /// Bytes of bodies that are held at once before they are paid for, beside the first 4 KiB of each.
+    pub bodies_bytes: usize,
     /// How long a connection may be idle between two requests.
     pub idle: Duration,
     /// How long a client may take no byte of its answer.
@@ -36,6 +40,8 @@ impl Default for Limits {
             trusted: loopback(),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
+            body_pause: Duration::from_secs(5),
+            bodies_bytes: 64 * 1024 * 1024,
             idle: Duration::from_secs(75),
             write: Duration::from_secs(30),
             head_bytes: 16 * 1024,
@@ -63,10 +69,6 @@ impl Limits {
         })
     }
 }
-
-/// How long the body of a request may take to arrive. In a request's extensions, put there by [`super::serve`].
-#[derive(Clone, Copy, Debug)]
-pub struct BodyPatience(pub Duration);
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@
 //! Every wait for a client has an end: for a request's head, its body, the next request on a connection, and for the
 //! client to take an answer. What a waiting client holds is bounded by the head's length and the number of connections.
 
+mod bodies;
 mod connection;
 mod gate;
 mod limits;
@@ -29,9 +30,11 @@ use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::bodies::FREE;
+pub use self::bodies::{BodyRoom, Place};
 use self::connection::Connection;
 use self::gate::{Full, Gate, Pass};
-pub use self::limits::{BodyPatience, Limits};
+pub use self::limits::Limits;
 pub use self::unix::{UnixSocket, UnixSocketError};
 
 /// How long connections may go on after the end was announced.
@@ -89,6 +92,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let gate = Gate::new(name, &limits);
+    let room = BodyRoom::new(name, &limits);
     let farewells = Gate::new(name, &Limits { connections: FAREWELLS, ..Limits::default() });
     let cut = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -108,7 +112,8 @@ pub async fn serve(
         };
         match gate.enter(peer.map(|peer| peer.ip().to_canonical())) {
             Ok(pass) => {
-                let connection = Connection { name, peer, router: router.clone(), limits: limits.clone() };
+                let (router, limits, room) = (router.clone(), limits.clone(), room.clone());
+                let connection = Connection { name, peer, router, limits, room };
                 let (stop, cut) = (stop.clone(), cut.clone());
                 tasks.spawn(async move {
                     tokio::select! {
