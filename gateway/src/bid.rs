@@ -57,6 +57,9 @@ impl Bid {
         if prompt.is_empty() {
             return invalid("prompt: it is empty".into());
         }
+        if prompt.len() > model.max_prompt_bytes {
+            return invalid(format!("prompt: at most {} bytes for this model", model.max_prompt_bytes));
+        }
         let tokens = max_tokens.unwrap_or(model.default_tokens);
         if tokens == 0 || tokens > model.max_tokens {
             return invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens));
@@ -64,10 +67,14 @@ impl Bid {
         if temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
             return invalid("temperature: from 0 to 2".into());
         }
-        let Some(amount) = model.price.of(tokens) else {
+        let read = model.prompt_tokens(prompt.len());
+        let Some(amount) = model.price.of(read, tokens) else {
             return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
         };
-        let description = format!("one answer of {name} with up to {tokens} tokens");
+        let mut description = format!("one answer of {name} with up to {tokens} tokens");
+        if !model.price.per_prompt_token.is_zero() {
+            description.push_str(&format!(" to a prompt of up to {read}"));
+        }
         let order = Order { method, path, sold: Sold::one(digest), before: None, amount, description };
         Ok(Self { name, model, prompt, tokens, temperature, order })
     }

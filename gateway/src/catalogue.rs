@@ -14,12 +14,15 @@ pub struct Price {
     pub per_request: Amount,
     /// For each token that the request may generate (its `max_tokens`).
     pub per_token: Amount,
+    /// For each token that the prompt may have: one for each of its bytes, and those of the template around it.
+    pub per_prompt_token: Amount,
 }
 
 impl Price {
-    /// The cost of a request that may generate `tokens`; `None` above 2²⁵⁶ − 1.
-    pub fn of(&self, tokens: u32) -> Option<Amount> {
-        self.per_token.checked_mul(u64::from(tokens))?.checked_add(self.per_request)
+    /// The cost of a request whose prompt may have `prompt_tokens` and that may generate `tokens`; `None` above 2²⁵⁶ − 1.
+    pub fn of(&self, prompt_tokens: u64, tokens: u32) -> Option<Amount> {
+        let read = self.per_prompt_token.checked_mul(prompt_tokens)?;
+        self.per_token.checked_mul(u64::from(tokens))?.checked_add(read)?.checked_add(self.per_request)
     }
 }
 
@@ -34,8 +37,21 @@ pub struct Model {
     pub default_tokens: u32,
     /// The most tokens that a request may ask for.
     pub max_tokens: u32,
+    /// The longest prompt, in bytes.
+    pub max_prompt_bytes: usize,
+    /// Tokens that the server's template puts around a prompt, at most.
+    pub template_tokens: u32,
     /// Who runs it.
     pub upstream: Arc<Upstream>,
+}
+
+impl Model {
+    /// The most tokens that a prompt can have: a token of a byte-level vocabulary stands for a byte at least.
+    ///
+    /// A bound and no count: counting takes a tokenizer some seconds for as many megabytes, which nobody has paid for yet.
+    pub fn prompt_tokens(&self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_add(u64::from(self.template_tokens))
+    }
 }
 
 /// All models, by name.
@@ -62,10 +78,16 @@ mod tests {
 
     #[test]
     fn a_price_that_does_not_fit_is_no_price() {
-        let price = Price { per_request: Amount(U256::from(10)), per_token: Amount(U256::from(3)) };
-        assert_eq!(price.of(4), Some(Amount(U256::from(22))));
-        let huge = Price { per_request: Amount(U256::from(1)), per_token: Amount(U256::MAX) };
-        assert_eq!(huge.of(1), None);
-        assert_eq!(huge.of(2), None);
+        let price = |per_request: u64, per_token: U256, per_prompt_token: U256| Price {
+            per_request: Amount(U256::from(per_request)),
+            per_token: Amount(per_token),
+            per_prompt_token: Amount(per_prompt_token),
+        };
+        let small = price(10, U256::from(3), U256::from(2));
+        assert_eq!(small.of(100, 4), Some(Amount(U256::from(222))));
+        for huge in [price(1, U256::MAX, U256::ZERO), price(1, U256::ZERO, U256::MAX)] {
+            assert_eq!(huge.of(1, 1), None);
+            assert_eq!(huge.of(2, 2), None);
+        }
     }
 }

@@ -200,9 +200,11 @@ mod tests {
         let one = Amount(U256::from(1));
         let model = Model {
             description: String::new(),
-            price: Price { per_request: one, per_token: one },
+            price: Price { per_request: one, per_token: one, per_prompt_token: one },
             default_tokens: 1,
             max_tokens: 1,
+            max_prompt_bytes: 1,
+            template_tokens: 1,
             upstream: Arc::new(Upstream::Demo),
         };
         Circuits::new(&Catalogue([("one".to_owned(), model)].into_iter().collect()))

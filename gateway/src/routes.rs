@@ -120,17 +120,24 @@ struct ModelView {
     default_tokens: u32,
     /// The most tokens that a request may ask for.
     max_tokens: u32,
+    /// The longest prompt, in bytes.
+    max_prompt_bytes: usize,
     /// What it costs.
     pricing: Pricing,
 }
 
-/// What a model costs: `per_request` and, for each token that a request may generate, `per_token`.
+/// What a model costs: `per_request`, for each token that a request may generate `per_token`, and for each that its prompt may
+/// have `per_prompt_token`.
 #[derive(Serialize, ToSchema)]
 struct Pricing {
     /// For any request, in base units.
     per_request: Amount,
     /// For each token that the request may generate, in base units.
     per_token: Amount,
+    /// For each byte of the prompt, which is a token at most, and for each of `template_tokens`, in base units.
+    per_prompt_token: Amount,
+    /// Tokens that are counted beside the prompt's bytes.
+    template_tokens: u32,
     /// What is paid.
     asset: Asset,
     /// Where it is paid.
@@ -153,9 +160,12 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
         description: model.description.clone(),
         default_tokens: model.default_tokens,
         max_tokens: model.max_tokens,
+        max_prompt_bytes: model.max_prompt_bytes,
         pricing: Pricing {
             per_request: model.price.per_request,
             per_token: model.price.per_token,
+            per_prompt_token: model.price.per_prompt_token,
+            template_tokens: model.template_tokens,
             asset: *asset,
             chain: *chain,
             payee: *payee,

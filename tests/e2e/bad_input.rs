@@ -472,6 +472,22 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         (good.replace("0.001 SALT", "0.001"), "gateway.models.m.price_per_request: expected an amount"),
         (good.replace("0.001 SALT", "0.001 ETH"), "found the unit \"ETH\""),
         (good.replace("0.001 SALT", "0"), "expected a price"),
+        (
+            good.replace("[gateway]\n", "[gateway]\nmax_runs = 1\n"),
+            "gateway.max_runs: expected 2 to 1000, found 1",
+        ),
+        (
+            good.replace(
+                "[gateway]\n",
+                "[gateway]\nconnections = { max_bodies_bytes = 1048576 }\nmax_body_bytes = 1048577\n",
+            ),
+            "gateway.max_body_bytes: is more than gateway.connections.max_bodies_bytes",
+        ),
+        (format!("{good}max_prompt_bytes = 0\n"), "gateway.models.m.max_prompt_bytes: expected at least 1"),
+        (
+            format!("{good}price_per_prompt_token = \"{}\"\n", salt402_protocol::U256::MAX),
+            "price_per_prompt_token for the longest prompt is beyond",
+        ),
         (good.replace("[payment]\n", "[payments]\n"), "unknown field `payments`"),
         (
             format!("{chain}[gateway]\n{model}price_per_request = \"5\"\n"),
@@ -553,6 +569,12 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
     let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "soon")]);
     assert!(!ok && said.contains("SALT402__VERIFIER__MAX_WAIT_MS: invalid type"), "{said}");
     assert!(said.contains("expected u64"), "{said}");
+    assert!(check(&good, &[]).1.contains("prompts cost nothing: one of 262144 bytes"));
+    let (ok, said) = check(&format!("{good}price_per_prompt_token = \"5\"\nmax_prompt_bytes = 99\n"), &[]);
+    assert!(
+        ok && said.contains("5 base units a byte of the prompt") && said.contains("up to 99 bytes"),
+        "{said}"
+    );
     let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "1234")]);
     assert!(ok && said.contains("up to 1234 ms"), "{said}");
     let policy = r#"

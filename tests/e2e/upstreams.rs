@@ -223,3 +223,34 @@ async fn what_a_model_server_refuses_for_good_is_asked_once_told_so_and_can_be_m
     assert!(unserved(&stack, &["list", "--all"]).contains("settled: refunded in 0x12"));
     assert!(unserved(&stack, &["retry", &payment]).contains("is no payment that was given up"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_costs_what_its_bytes_may_be_as_tokens_and_has_a_longest() {
+    let model = "[gateway.models.read]\nupstream = \"demo\"\nprice_per_request = \"1000\"\n\
+        price_per_prompt_token = \"2\"\nmax_prompt_bytes = 1000\ntemplate_tokens = 7";
+    let stack =
+        Stack::start_with(SALT402, StackOptions { gateway: model.into(), ..Default::default() }).await;
+    let asked = |prompt: &str| serde_json::json!({ "model": "read", "prompt": prompt });
+    for (prompt, amount) in [("five!", 1024), ("é", 1018), (&"x".repeat(1000), 3014)] {
+        let details = stack.quote(&asked(prompt)).await;
+        assert_eq!(details.amount.to_string(), amount.to_string(), "{prompt}");
+    }
+    let long = stack.infer(&asked(&"x".repeat(1001)), &[]).await;
+    assert_eq!((long.status, long.code()), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request".into()));
+    assert!(long.body.contains("at most 1000 bytes") && !long.headers.contains_key("x-payment-details"));
+    // What was paid for one is not taken for another.
+    let (short, longer) = (asked("short"), asked("longer than what was paid for"));
+    let details = stack.quote(&short).await;
+    let proof = stack.payer().pay(&details).await;
+    assert_eq!(stack.infer_with(&longer, proof).await.status, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(stack.infer_with(&short, proof).await.status, StatusCode::OK);
+    let models = stack.get(&format!("{}/v1/models", stack.gateway)).await.json();
+    let of = |name: &str| {
+        models["data"].as_array().unwrap().iter().find(|model| model["id"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        (&of("read")["pricing"]["per_prompt_token"], &of("read")["max_prompt_bytes"]),
+        (&"2".into(), &1000.into())
+    );
+    assert_eq!(of("counted")["pricing"]["per_prompt_token"], "0");
+}

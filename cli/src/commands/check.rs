@@ -83,6 +83,19 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     "    {name}: {} base units a request and {} a token, up to {} tokens",
                     model.price.per_request, model.price.per_token, model.max_tokens
                 );
+                let price = model.price.per_prompt_token;
+                if price.is_zero() {
+                    println!(
+                        "      prompts cost nothing: one of {} bytes is answered at the price of the shortest",
+                        model.max_prompt_bytes
+                    );
+                } else {
+                    println!(
+                        "      {price} base units a byte of the prompt, which is a token at most, and for each of {} of the \
+                         template, up to {} bytes",
+                        model.template_tokens, model.max_prompt_bytes
+                    );
+                }
             }
         }
     }

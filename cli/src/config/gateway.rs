@@ -76,6 +76,15 @@ struct ModelConfig {
     /// What each token that a request may generate costs on top.
     #[serde(default)]
     price_per_token: Option<String>,
+    /// What each token costs that the prompt may have: one for each of its bytes, and those of the template.
+    #[serde(default)]
+    price_per_prompt_token: Option<String>,
+    /// The longest prompt, in bytes; left out, what the body's limit lets through.
+    #[serde(default)]
+    max_prompt_bytes: Option<usize>,
+    /// Tokens that the server's template puts around a prompt, at most.
+    #[serde(default = "template_tokens")]
+    template_tokens: u32,
     /// Tokens generated where a request does not say.
     #[serde(default = "default_tokens")]
     default_tokens: u32,
@@ -102,17 +111,20 @@ fn keep() -> u64 {
 fn keep_bytes() -> u64 {
     1024 * 1024 * 1024
 }
+fn max_runs() -> u32 {
+    10
+}
 fn default_tokens() -> u32 {
     512
 }
 fn max_tokens() -> u32 {
     8192
 }
+fn template_tokens() -> u32 {
+    32
+}
 fn timeout() -> u64 {
     120
-}
-fn max_runs() -> u32 {
-    10
 }
 
 impl GatewayConfig {
@@ -155,7 +167,7 @@ impl GatewayConfig {
         }
         for (name, model) in &self.models {
             model.check(name)?;
-            model.price(name, &unit)?;
+            model.price(name, &unit, self.max_body_bytes)?;
         }
         Ok(())
     }
@@ -169,9 +181,11 @@ impl GatewayConfig {
                 name.clone(),
                 Model {
                     description: model.description.clone(),
-                    price: model.price(name, &unit)?,
+                    price: model.price(name, &unit, self.max_body_bytes)?,
                     default_tokens: model.default_tokens,
                     max_tokens: model.max_tokens,
+                    max_prompt_bytes: model.longest_prompt(self.max_body_bytes),
+                    template_tokens: model.template_tokens,
                     upstream: Arc::new(model.upstream(name, config)?),
                 },
             );
@@ -195,6 +209,9 @@ impl ModelConfig {
                 format!("expected 1 to max_tokens ({}), found {}", self.max_tokens, self.default_tokens);
             return Err(ConfigError::value(key("default_tokens"), what));
         }
+        if self.max_prompt_bytes == Some(0) {
+            return Err(ConfigError::value(key("max_prompt_bytes"), "expected at least 1"));
+        }
         if self.timeout_s == 0 {
             return Err(ConfigError::value(key("timeout_s"), "expected at least 1"));
         }
@@ -217,7 +234,17 @@ impl ModelConfig {
         }
     }
 
-    fn price(&self, name: &str, (symbol, decimals): &(String, u8)) -> Result<Price, ConfigError> {
+    /// No prompt is longer than the body that it comes in.
+    fn longest_prompt(&self, body: usize) -> usize {
+        self.max_prompt_bytes.unwrap_or(body).min(body)
+    }
+
+    fn price(
+        &self,
+        name: &str,
+        (symbol, decimals): &(String, u8),
+        body: usize,
+    ) -> Result<Price, ConfigError> {
         let read = |field: &str, text: &Option<String>| match text {
             None => Ok(Amount::ZERO),
             Some(text) => parse_price(text, symbol, *decimals)
@@ -226,16 +253,19 @@ impl ModelConfig {
         let price = Price {
             per_request: read("price_per_request", &self.price_per_request)?,
             per_token: read("price_per_token", &self.price_per_token)?,
+            per_prompt_token: read("price_per_prompt_token", &self.price_per_prompt_token)?,
         };
         let key = format!("gateway.models.{name}.price_per_request");
-        if price.per_request.is_zero() && price.per_token.is_zero() {
+        if price.per_request.is_zero() && price.per_token.is_zero() && price.per_prompt_token.is_zero() {
             let what = format!("expected a price, such as \"0.001 {symbol}\", here or in price_per_token");
             return Err(ConfigError::value(key, what));
         }
-        if price.of(self.max_tokens).is_none() {
+        let longest = (self.longest_prompt(body) as u64).saturating_add(u64::from(self.template_tokens));
+        if price.of(longest, self.max_tokens).is_none() {
             return Err(ConfigError::value(
                 key,
-                "with price_per_token for max_tokens is beyond 2^256 - 1 base units",
+                "with price_per_token for max_tokens and price_per_prompt_token for the longest prompt is beyond 2^256 - 1 \
+                 base units",
             ));
         }
         Ok(price)

@@ -15,10 +15,23 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A body that is sold holds what is sold and nothing else, each once, and costs what the model's price says.
 pub(crate) fn inference(data: &[u8]) {
-    let price = Price { per_request: Amount(U256::from(7)), per_token: Amount(U256::from(3)) };
+    let price = Price {
+        per_request: Amount(U256::from(7)),
+        per_token: Amount(U256::from(3)),
+        per_prompt_token: Amount(U256::from(2)),
+    };
     let upstream = Arc::new(Upstream::Demo);
     let description = String::new();
-    let model = Model { description, price, default_tokens: 16, max_tokens: 4096, upstream };
+    let (max_prompt_bytes, template_tokens) = (1 << 16, 5);
+    let model = Model {
+        description,
+        price,
+        default_tokens: 16,
+        max_tokens: 4096,
+        max_prompt_bytes,
+        template_tokens,
+        upstream,
+    };
     let catalogue = Catalogue(BTreeMap::from([("demo".to_owned(), model)]));
     let bid = match Bid::read(&catalogue, "POST".into(), "/v1/inference".into(), data) {
         Ok(bid) => bid,
@@ -43,7 +56,8 @@ pub(crate) fn inference(data: &[u8]) {
     // A `Value` keeps the last of two fields of one name: written again with all of them, none is missing.
     assert_eq!(Fields::of(text).0.len(), count, "a field came twice in {text}");
     assert!(!bid.prompt.is_empty() && (1..=4096).contains(&bid.tokens));
-    assert_eq!(bid.order.amount, Amount(U256::from(7 + 3 * u64::from(bid.tokens))));
+    let read = bid.prompt.len() as u64 + 5;
+    assert_eq!(bid.order.amount, Amount(U256::from(7 + 3 * u64::from(bid.tokens) + 2 * read)));
     assert_eq!(bid.order.sold.digest, RequestDigest::of("POST", "/v1/inference", data));
 }
 
