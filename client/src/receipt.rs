@@ -196,16 +196,7 @@ impl ReceiptFile {
         let mut name = self.path.clone().into_os_string();
         name.push(".lock");
         let path = PathBuf::from(name);
-        let locked = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(self.folder())?;
-            let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-            match file.try_lock() {
-                Ok(()) => Ok(Some(ReceiptLock(file))),
-                Err(TryLockError::WouldBlock) => Ok(None),
-                Err(TryLockError::Error(error)) => Err(error),
-            }
-        };
-        locked().map_err(|error| ReceiptError::File { path: path.clone(), error })
+        try_lock(&path).map_err(|error| ReceiptError::File { path, error })
     }
 
     /// What is in it; `None` where there is no file.
@@ -268,6 +259,19 @@ impl ReceiptFile {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         }
+    }
+}
+
+/// Takes a file for this process, which is made where it is missing, with its folder; `None` while another has it.
+pub(crate) fn try_lock(path: &Path) -> io::Result<Option<ReceiptLock>> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(ReceiptLock(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

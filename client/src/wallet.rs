@@ -1,5 +1,7 @@
 //! Who holds the money.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::PayError;
-use crate::receipt::SignedPayment;
+use crate::receipt::{self, ReceiptLock, SignedPayment};
 
 /// Gas for a payment in the native coin, in a token, and for an approval. Given rather than estimated: what a node's
 /// estimate is worth differs, and these calls are known. A payee with code of its own has some 80,000 to spend.
@@ -28,6 +30,8 @@ const APPROVAL_PATIENCE: Duration = Duration::from_secs(60);
 const PREPARING: Duration = Duration::from_secs(20);
 /// Between two such questions.
 const ASKED_AGAIN: Duration = Duration::from_millis(500);
+/// Between two looks whether it is this process's turn.
+const TURN_AGAIN: Duration = Duration::from_millis(50);
 
 sol! {
     /// The part of ERC-20 that a payer needs.
@@ -85,17 +89,24 @@ pub struct NodeWallet {
     account: Option<Account>,
     /// Held from the choice of a nonce until the payment was sent, so that two payments at once do not get the same one.
     turn: Mutex<()>,
+    /// A file that is held as long, against other processes with the same key.
+    turn_file: Option<PathBuf>,
 }
 
 impl NodeWallet {
     /// A wallet for one account on one chain.
     pub fn new(nodes: Vec<Arc<RpcNode>>, account: Account) -> Self {
-        Self { nodes, account: Some(account), turn: Mutex::default() }
+        Self { nodes, account: Some(account), turn: Mutex::default(), turn_file: None }
+    }
+
+    /// Takes turns with other processes that pay from the same account, by a file that only they use.
+    pub fn in_turn(self, file: PathBuf) -> Self {
+        Self { turn_file: Some(file), ..self }
     }
 
     /// One that signs nothing: it sends what was signed before.
     pub fn keyless(nodes: Vec<Arc<RpcNode>>) -> Self {
-        Self { nodes, account: None, turn: Mutex::default() }
+        Self { nodes, account: None, turn: Mutex::default(), turn_file: None }
     }
 }
 
@@ -108,6 +119,7 @@ impl Wallet for NodeWallet {
     ) -> Result<(SignedPayment, Standing), PayError> {
         let account = self.account.as_ref().ok_or(PayError::NoKey)?;
         let _turn = self.turn.lock().await;
+        let _alone = self.alone().await.map_err(PayError::NotKept)?;
         let (contract, mut nonce) = (details.payment_contract, 0);
         if self.code(contract).await?.is_empty() {
             return Err(PayError::NoContract(contract));
@@ -222,6 +234,16 @@ impl<'a> Turns<'a> {
 }
 
 impl NodeWallet {
+    async fn alone(&self) -> io::Result<Option<ReceiptLock>> {
+        let Some(file) = &self.turn_file else { return Ok(None) };
+        loop {
+            if let Some(lock) = receipt::try_lock(file)? {
+                return Ok(Some(lock));
+            }
+            tokio::time::sleep(TURN_AGAIN).await;
+        }
+    }
+
     fn network(&self) -> String {
         self.nodes.first().map(|node| node.profile().name.clone()).unwrap_or_default()
     }

@@ -296,6 +296,18 @@ async fn f31_the_same_request_at_once_is_paid_by_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f31_commands_at_once_from_one_account_do_not_take_each_others_place() {
+    let mut stack = Stack::start(SALT402).await;
+    let payer = Payer::of(&stack).await;
+    let prompts: Vec<_> = (0..4).map(|number| format!("beside {number}")).collect();
+    let all = futures::future::join_all(prompts.iter().map(|prompt| payer.pay(prompt, &[]))).await;
+    for told in &all {
+        assert_eq!(told.code, Some(0), "{}", told.err);
+    }
+    assert_eq!((payments(&mut stack).await, payer.receipts().len()), (4, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f33_an_allowance_that_is_left_is_set_to_zero_first_and_a_node_that_stumbles_aborts_nothing() {
     // The token's address is that of its creator's next contract.
     let payment = "asset = \"TOKEN\"\nasset_symbol = \"USDT\"\nasset_decimals = 6";

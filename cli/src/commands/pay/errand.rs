@@ -76,7 +76,13 @@ impl Errand {
             Some(path) => ReceiptFile::new(path.clone()),
             None => ReceiptFile::of(&folder(args)?, identity),
         };
-        let payer = Payer::new(NodeWallet::new(nodes, account), Some(limit), patience)?;
+        let turn = format!("{}-{}.lock", profile.name, account.address());
+        let mut wallet = NodeWallet::new(nodes, account);
+        // Two commands at once would take one nonce, and one of them would wait for what never comes.
+        if let Ok(folder) = folder(args) {
+            wallet = wallet.in_turn(folder.join(turn));
+        }
+        let payer = Payer::new(wallet, Some(limit), patience)?;
         Ok(Self { what: What::Pay { request, file, identity }, payer, coin })
     }
 
