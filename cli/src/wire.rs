@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
-use salt402_indexer::{Follower, FollowerOptions, Health, Missing};
+use salt402_indexer::{Follower, FollowerOptions, Ground, Health, Missing};
 use salt402_protocol::{ChainId, Source, SourceKind};
 use salt402_store::{Options, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
@@ -115,8 +115,9 @@ impl Process {
             let node = self.nodes(chain, &store, stop).await?;
             let watch =
                 if parts.index { self.follow(chain, Arc::clone(&node), &store, stop) } else { Watch::Store };
+            let unfit = self.stand_on(config, chain, Arc::clone(&node), stop)?;
             let missing = Missing::new(node, store.clone(), follower_options(chain));
-            verified.push(VerifierChain { policy: policy(chain), watch, missing });
+            verified.push(VerifierChain { policy: policy(chain), watch, missing, unfit });
         }
         self.watch_incidents(config, parts, &store, stop)?;
         let verifier = Verifier::new(VerifierOptions {
@@ -169,6 +170,31 @@ impl Process {
             Ok(())
         });
         Ok(Arc::new(pool))
+    }
+
+    /// Looks whether the payment contract and the token are on the chain as they are configured.
+    fn stand_on(
+        &mut self,
+        config: &Config,
+        chain: &ResolvedChain,
+        node: Arc<dyn Node>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<watch::Receiver<Option<String>>> {
+        let (said, unfit) = Ground::unseen();
+        let ground = Ground {
+            contract: chain.contract,
+            start_block: chain.start_block,
+            token: config.token_on(chain.profile.chain_id)?,
+        };
+        let stop = stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = ground.watch(node, said) => stop.cancelled().await,
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+        Ok(unfit)
     }
 
     /// Incidents are counted by every process over the database, and told by the one that indexes.

@@ -12,6 +12,7 @@ mod blocks;
 mod channel;
 mod doubt;
 mod follower;
+mod ground;
 mod halt;
 mod health;
 mod identity;
@@ -30,6 +31,7 @@ mod undecoded;
 
 pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follower::{Follower, FollowerOptions};
+pub use ground::{Ground, Unfit};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use looks::Asker;

@@ -149,3 +149,53 @@ async fn c18_a_model_whose_server_refuses_from_the_start_is_not_sold_before_it_a
     stack.quote(&inference("sold")).await;
     assert_eq!(stack.upstream.asked(), 0);
 }
+
+/// A stack that is configured so and is not ready for what a reason says; nothing is sold.
+async fn unfit(options: StackOptions, reason: &str) -> Stack {
+    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
+    stack.configure(&options);
+    stack.process = Some(stack.role("up"));
+    let url = format!("{}/readyz", stack.verifier);
+    stack.until(&url, |answer| answer.body.contains(reason)).await;
+    let metrics = format!("{}/metrics", stack.gateway);
+    stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
+    unsold(&stack.infer(&inference("not sold"), &[]).await, "not_ready");
+    assert_eq!(stack.get(&format!("{}/readyz", stack.gateway)).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let status = stack.status().await;
+    assert!(status["chains"][0]["reason"].as_str().unwrap().contains(reason), "{status}");
+    stack
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c23_a_payment_contract_that_is_not_there_takes_no_money() {
+    let chain = "contract = \"0x1111111111111111111111111111111111110001\"".to_owned();
+    let stack =
+        unfit(StackOptions { chain, ..Default::default() }, "there is no payment contract at 0x1111").await;
+    let log = stack.process.unwrap().log();
+    assert!(log.contains("nothing is sold") && log.contains("there is no payment contract"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c23_nothing_is_sold_before_the_first_block_in_which_a_payment_is_seen() {
+    let chain = "start_block = 100".to_owned();
+    let mut stack =
+        unfit(StackOptions { chain, ..Default::default() }, "is followed from block 100 on").await;
+    stack.anvil.mine(100 - stack.anvil.height().await).await;
+    stack.ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c22_a_token_with_other_decimal_places_than_are_written_is_not_sold_in() {
+    let payment = |decimals: u8, asset: &str| {
+        let names = format!("asset_symbol = \"wSALT\"\nasset_decimals = {decimals}");
+        StackOptions { payment: format!("asset = \"{asset}\"\n{names}"), ..Default::default() }
+    };
+    let mut stack =
+        unfit(payment(6, "WRAPPED_SALT"), "has 18 decimal places, and [payment] asset_decimals is 6").await;
+    stack.kill();
+    stack.configure(&payment(18, "WRAPPED_SALT"));
+    stack.up().await;
+    assert_eq!(stack.quote(&inference("sold")).await.decimals, 18);
+    drop(stack);
+    unfit(payment(18, "0x3333333333333333333333333333333333333333"), "there is no token at 0x3333").await;
+}

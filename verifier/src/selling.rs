@@ -58,7 +58,8 @@ impl Verifier {
         let mut seen = chain.watch.look(self.store(), &chain.policy).await?;
         let now = now_ms() / 1000;
         let of_time = || seen.head_time.and_then(|time| out_of_time(self.policy(), &chain.policy, time, now));
-        seen.complaint = seen.complaint.take().or_else(of_time);
+        let unfit = || chain.unfit.borrow().clone();
+        seen.complaint = seen.complaint.take().or_else(of_time).or_else(unfit);
         Ok(seen)
     }
 

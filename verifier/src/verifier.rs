@@ -11,7 +11,7 @@ use salt402_indexer::{Asker, Look, Missing};
 use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
 use salt402_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use self::refusals::{
@@ -57,6 +57,8 @@ pub struct VerifierChain {
     pub watch: Watch,
     /// Who looks for a payment that the index does not know.
     pub missing: Missing,
+    /// Why nothing can be paid on it as it is configured; `None` if it can.
+    pub unfit: watch::Receiver<Option<String>>,
 }
 
 /// Decides whether requests were paid. Cheap to clone; all clones are one.

@@ -87,7 +87,12 @@ async fn door(store: &Store) -> Door {
         keys: QuoteKey::new(&[1; 32]).unwrap().into(),
         accounts: AccountLimits::default(),
         policy: Policy::default(),
-        chains: vec![VerifierChain { policy, watch: Watch::Store, missing }],
+        chains: vec![VerifierChain {
+            policy,
+            watch: Watch::Store,
+            missing,
+            unfit: tokio::sync::watch::channel(None).1,
+        }],
         version: "test".into(),
     });
     Door {

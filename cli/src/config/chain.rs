@@ -16,6 +16,7 @@ use super::deployment::Deployment;
 use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
 use super::source::{self, Defaults, SourceConfig};
+use super::text::no_placeholder;
 
 /// For how many seconds the newest block may be unheard of before nothing is sold.
 const PATIENCE: std::ops::RangeInclusive<u64> = 1..=90;
@@ -90,6 +91,8 @@ pub(crate) struct ResolvedChain {
     pub(crate) profile: Profile,
     pub(crate) nodes: Nodes,
     pub(crate) contract: Address,
+    /// The first block that may hold a payment through it.
+    pub(crate) start_block: u64,
     /// Everything that is followed, the payment contract first.
     pub(crate) sources: Vec<Source>,
     /// Whether vouchers are taken.
@@ -147,7 +150,17 @@ impl ChainConfig {
         let sources = self.sources(name, (contract, start_block), &defaults)?;
         let least_exit_delay = self.least_exit_delay(name)?;
         let (vouchers, patience) = (self.vouchers, self.patience(name)?);
-        Ok(ResolvedChain { profile, nodes, contract, sources, vouchers, least_exit_delay, policy, patience })
+        Ok(ResolvedChain {
+            profile,
+            nodes,
+            contract,
+            start_block,
+            sources,
+            vouchers,
+            least_exit_delay,
+            policy,
+            patience,
+        })
     }
 
     fn patience(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
@@ -200,6 +213,7 @@ impl ChainConfig {
                     format!("expected a 0x address with the right checksum, found {text:?}"),
                 )
             })?;
+            no_placeholder(&format!("chains.{name}.contract"), contract)?;
             return Ok((contract, self.start_block.unwrap_or(0)));
         }
         let Some(deployment) = deployment else {

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
+use salt402_protocol::{Address, ChainId};
 use serde::Deserialize;
 
 pub(crate) use chain::{ChainConfig, ResolvedChain};
@@ -169,6 +170,13 @@ impl Config {
             Ok(chain)
         };
         self.chains.iter().map(resolve).collect()
+    }
+
+    /// The token that is to be paid on a chain, with its decimal places as they are written.
+    pub(crate) fn token_on(&self, chain: ChainId) -> Result<Option<(Address, u8)>, ConfigError> {
+        let Some(payment) = &self.payment else { return Ok(None) };
+        let here = payment.chain(self)? == chain;
+        Ok(payment.token().filter(|_| here))
     }
 
     /// The usual time until a block is final, on the chain where that is the longest.

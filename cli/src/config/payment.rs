@@ -5,6 +5,7 @@ use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset, ChainId};
 use serde::Deserialize;
 
+use super::text::no_placeholder;
 use super::{Config, ConfigError, ResolvedPolicy};
 
 /// On which chain, to whom and in what to be paid.
@@ -32,13 +33,15 @@ fn native() -> Asset {
 
 impl PaymentConfig {
     pub(crate) fn payee(&self) -> Result<Address, ConfigError> {
-        parse_address(&self.payee).filter(|address| !address.is_zero()).ok_or_else(|| {
+        let key = "payment.payee";
+        let payee = parse_address(&self.payee).filter(|address| !address.is_zero()).ok_or_else(|| {
             let what = format!(
                 "expected the 0x address that is to be paid, with the right checksum, found {:?}",
                 self.payee
             );
-            ConfigError::value("payment.payee", what)
-        })
+            ConfigError::value(key, what)
+        })?;
+        no_placeholder(key, payee)
     }
 
     /// Whether it is on the chain of the table `[chains.NAME]`.
@@ -57,6 +60,14 @@ impl PaymentConfig {
     /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
     pub(crate) fn token_names(&self) -> Option<(String, u8)> {
         self.asset_symbol.clone().zip(self.asset_decimals)
+    }
+
+    /// The token that is to be paid, with its decimal places as they are written; `None` for the native coin.
+    pub(crate) fn token(&self) -> Option<(Address, u8)> {
+        match self.asset {
+            Asset::Token(token) => Some(token).zip(self.asset_decimals),
+            Asset::Native => None,
+        }
     }
 
     /// The symbol and decimal places in which prices are written.

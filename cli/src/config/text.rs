@@ -1,6 +1,19 @@
-//! Amounts as people write them.
+//! Amounts as people write them, and addresses that stand for one.
 
-use salt402_protocol::Amount;
+use salt402_protocol::{Address, Amount};
+
+use super::ConfigError;
+
+/// Refuses an address that is written with one digit: it stands in an example for somebody's own, and what is paid to it is lost.
+pub(crate) fn no_placeholder(key: &str, address: Address) -> Result<Address, ConfigError> {
+    let [first, ..] = *address.as_slice() else { return Ok(address) };
+    let digit = first & 0x0f;
+    if address.iter().any(|byte| *byte != digit << 4 | digit) {
+        return Ok(address);
+    }
+    let what = format!("{address} stands in the example for an address of yours: write that in its place");
+    Err(ConfigError::value(key, what))
+}
 
 /// Reads `0.001 SALT`, or a whole number of base units. A decimal number without its symbol is refused: it could be
 /// either.

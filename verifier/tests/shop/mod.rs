@@ -243,7 +243,12 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
         keys,
         policy,
         accounts,
-        chains: vec![VerifierChain { policy: chain, watch: Watch::Store, missing }],
+        chains: vec![VerifierChain {
+            policy: chain,
+            watch: Watch::Store,
+            missing,
+            unfit: tokio::sync::watch::channel(None).1,
+        }],
         version: "test".into(),
     });
     verifier.prepare().await.unwrap();
