@@ -101,7 +101,11 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), NodeError> {
+    /// Whether a node can be asked at these addresses.
+    ///
+    /// # Errors
+    /// [`NodeError::Endpoint`] says which scheme was expected.
+    pub fn check(&self) -> Result<(), NodeError> {
         expect_scheme(&self.http, "rpc", ["http", "https"])?;
         if let Some(ws) = &self.ws {
             expect_scheme(ws, "ws", ["ws", "wss"])?;

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod listen;
 mod logging;
+mod out;
 mod progress;
 mod stop;
 mod visible;
@@ -71,15 +72,15 @@ pub fn run() -> ExitCode {
         }
     });
     match done {
+        Ok(_) if out::is_lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
 
 /// Says what went wrong, with its causes, on one line.
-#[expect(clippy::print_stderr, reason = "a command's last word goes to its user, whatever the log level")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     // A node or a server may have had a say in it.
-    eprintln!("{}", visible::visible(&format!("salt402: {error:#}")));
+    out::tell(format_args!("{}", visible::visible(&format!("salt402: {error:#}"))));
     ExitCode::FAILURE
 }

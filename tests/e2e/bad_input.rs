@@ -372,9 +372,9 @@ async fn parameters_and_tokens_with_two_readings_have_none() {
 fn a_bad_configuration_names_the_key_and_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("salt402.toml");
-    let chain = "[chains.local]\nrpc = \"http://127.0.0.1:1\"\ncontract = \"0x1111111111111111111111111111111111111111\"\n";
+    let chain = "[chains.local]\nrpc = \"http://127.0.0.1:1\"\ncontract = \"0x1111111111111111111111111111111111110001\"\n";
     let gateway =
-        "[payment]\nchain = \"local\"\npayee = \"0x2222222222222222222222222222222222222222\"\n[gateway]\n";
+        "[payment]\nchain = \"local\"\npayee = \"0x2222222222222222222222222222222222220002\"\n[gateway]\n";
     let model = "[gateway.models.m]\nupstream = \"demo\"\n";
     let check = |text: &str, variables: &[(&str, &str)]| {
         std::fs::write(&path, text).unwrap();
@@ -396,7 +396,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         (format!("{chain}colour = \"red\"\n"), "unknown field `colour`"),
         ("[chains.atlantis]\n".into(), "chains.atlantis: there is no network \"atlantis\""),
         (
-            chain.replace("0x1111111111111111111111111111111111111111", "0x11"),
+            chain.replace("0x1111111111111111111111111111111111110001", "0x11"),
             "chains.local.contract: expected a 0x address",
         ),
         (format!("{chain}confirmations = 0\n"), "chains.local.confirmations: expected at least 1"),
@@ -443,7 +443,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
             format!(
                 "{good}[chains.local.policy]\npayees = [\"0x3333333333333333333333333333333333333333\"]\n"
             ),
-            "payment.payee: 0x2222222222222222222222222222222222222222 is not in chains.local.policy.payees",
+            "payment.payee: 0x2222222222222222222222222222222222220002 is not in chains.local.policy.payees",
         ),
         (
             format!("{chain}[limits]\nper_address = {{ per_minute = 0 }}\n"),
@@ -541,7 +541,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         (
             format!(
                 "{good}[[chains.local.sources]]\nkind = \"salt-channels\"\ncontract = \
-                 \"0x1111111111111111111111111111111111111111\"\n"
+                 \"0x1111111111111111111111111111111111110001\"\n"
             ),
             "is followed twice",
         ),
@@ -562,7 +562,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         format!("in the token {TOKEN} by EIP-3009 authorization, from block 7"),
         "the upto proxy 0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002 settled over Permit2".to_owned(),
         "channels in x402's batch settlement 0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003".to_owned(),
-        "payments through SaltPay 0x1111111111111111111111111111111111111111".to_owned(),
+        "payments through SaltPay 0x1111111111111111111111111111111111110001".to_owned(),
     ] {
         assert!(said.contains(&expected), "{said}\nexpected: {expected}");
     }
@@ -583,7 +583,7 @@ confirmations = 2
 depths = [{ from = "10 SALT", confirmations = 5 }, { from = "100 SALT", confirmations = "final" }]
 exposure = [{ most = "50 SALT" }]
 assets = ["native"]
-payees = ["0x2222222222222222222222222222222222222222"]
+payees = ["0x2222222222222222222222222222222222220002"]
 max_age_s = 60
 after_loss = "refuse"
 
@@ -601,7 +601,7 @@ trusted_proxies = ["10.0.0.0/8"]
         "10 SALT and more counts with 5 confirmations, about 4 s after its block",
         "100 SALT and more counts with 9 confirmations, about 8 s after its block, which is final",
         "paid in nothing but SALT",
-        "paid to nobody but 0x2222222222222222222222222222222222222222",
+        "paid to nobody but 0x2222222222222222222222222222222222220002",
         "a payment is accepted up to 60 s after its block",
         "a payer may be granted 50 SALT on payments that are not final; beyond it a payment must be final",
         "a payer whose granted payment left the chain is granted nothing until that is resolved",
@@ -614,7 +614,7 @@ trusted_proxies = ["10.0.0.0/8"]
     // What the page on policy shows is what is said.
     let page = std::fs::read_to_string(salt402_tests::root().join("docs/policy.md")).unwrap();
     let block = |kind: &str| page.split(&format!("```{kind}\n")).nth(1).unwrap().split("```").next().unwrap();
-    let contract = "contract = \"0x1111111111111111111111111111111111111111\"";
+    let contract = "contract = \"0x1111111111111111111111111111111111110001\"";
     let (ok, said) = check(&block("toml").replace("deployments = \"deployments\"", contract), &[]);
     assert!(ok, "{said}");
     for line in block("text").lines() {
@@ -623,6 +623,57 @@ trusted_proxies = ["10.0.0.0/8"]
     let example =
         String::from_utf8(Command::new(SALT402).args(["config", "example"]).output().unwrap().stdout)
             .unwrap();
-    let (ok, said) = check(&example, &[]);
+    // As it is, it would sell to nobody: both placeholders must go.
+    let (contract, payee) = (format!("0x{}", "1".repeat(40)), format!("0x{}", "2".repeat(40)));
+    let unedited = [
+        (example.clone(), "payment.payee"),
+        (
+            example.replacen(&payee, "0x2222222222222222222222222222222222220002", 9),
+            "chains.citrate.contract",
+        ),
+        (example.replacen(&contract, "0x1111111111111111111111111111111111110001", 9), "payment.payee"),
+    ];
+    for (text, key) in unedited {
+        let (ok, said) = check(&text, &[]);
+        let expected = format!("{key}: 0x");
+        assert!(!ok && said.contains(&expected) && said.contains("stands in the example"), "{said}");
+    }
+    let edited = example.replace(&contract, "0x1111111111111111111111111111111111110001");
+    let (ok, said) = check(&edited.replace(&payee, "0x2222222222222222222222222222222222220002"), &[]);
     assert!(ok, "{said}");
+}
+
+#[test]
+fn c35_what_the_check_finds_good_is_not_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("salt402.toml");
+    let contract = "contract = \"0x1111111111111111111111111111111111110001\"\n";
+    let node = |rpc: &str, ws: &str| format!("[[chains.local.nodes]]\nrpc = \"{rpc}\"\nws = \"{ws}\"\n");
+    let http = "http://127.0.0.1:1";
+    let webhook = "[webhook]\nurl = \"https://example.com/hook\"\n";
+    for (text, expected) in [
+        (format!("[chains.local]\nrpc = \"localhost:8545\"\n{contract}"), "rpc has the scheme \"localhost\""),
+        (format!("[chains.local]\nrpc = \"ws://127.0.0.1:1\"\n{contract}"), "rpc has the scheme \"ws\""),
+        (
+            format!("[chains.local]\nrpc = \"{http}\"\nws = \"{http}\"\n{contract}"),
+            "ws has the scheme \"http\"",
+        ),
+        (format!("[chains.local]\n{contract}{}", node("localhost:8545", "ws://127.0.0.1:1")), "nodes[0]"),
+        (format!("[chains.local]\n{contract}{}", node(http, http)), "ws has the scheme \"http\""),
+        (format!("[chains.local]\nrpc = \"{http}\"\n{contract}{webhook}"), "what signs?"),
+        (
+            format!("[chains.local]\nrpc = \"{http}\"\n{contract}patience_s = 0\n"),
+            "patience_s: expected 1 to 90",
+        ),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(SALT402);
+            let output = command.args(arguments).arg("--config").arg(&path).output().unwrap();
+            (output.status.success(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (checked, started) = (run(&["config", "check"]), run(&["up"]));
+        assert!(!checked.0 && checked.1.contains(expected), "{text}\ngave: {}", checked.1);
+        assert!(!started.0 && started.1.contains(expected), "{text}\ngave: {}", started.1);
+    }
 }

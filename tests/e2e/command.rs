@@ -1,6 +1,6 @@
 //! `salt402 pay` and `salt402 status`, as a user types them.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use salt402_tests::{Stack, StackOptions, inference};
 use serde_json::Value;
@@ -127,6 +127,44 @@ async fn status_tells_of_each_chain_its_incidents_what_was_read_and_how_far_behi
     assert_eq!(told(&serde_json::from_str(&out).unwrap()), from);
     let (_, out, _) = salt402(&stack, &ask, None).await;
     assert!(out.contains("1 open incidents") && out.contains(&line), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c35_a_command_whose_output_nobody_reads_ends_quietly() {
+    let stack = Stack::start(SALT402).await;
+    let at = stack.config();
+    let (config, url) = (["--config", at.to_str().unwrap()], ["--url", stack.verifier.as_str()]);
+    for (command, at) in [
+        (&["config", "check"][..], &config[..]),
+        (&["config", "example"], &[]),
+        (&["status"], &url),
+        (&["status", "--json"], &url),
+        (&["status", "--watch"], &url),
+        (&["incidents", "list"], &config),
+        (&["unserved", "list"], &config),
+        (&["channel", "list"], &config),
+        (&["chain", "resume"], &config),
+    ] {
+        // One whose reader is gone before the first line, as of `| head -0`; and one without standard error too.
+        for silent in [false, true] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut process = Command::new(SALT402);
+            process.args(command).args(at).env_remove("SALT402_KEY");
+            let error = if silent { writer.try_clone().unwrap().into() } else { Stdio::piped() };
+            process.stdout(writer).stderr(error);
+            let output = tokio::task::spawn_blocking(move || process.output().unwrap()).await.unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && !said.contains("panicked"), "{command:?}: {said}");
+        }
+    }
+    // What fails says so, and does not panic where that cannot be said.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut process = Command::new(SALT402);
+    process.args(["config", "check", "--config", "/nowhere"]).stderr(writer);
+    let output = tokio::task::spawn_blocking(move || process.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,10 @@ use salt402_store::Store;
 
 use crate::args::{BackupArgs, RestoreArgs};
 use crate::config::Config;
+use crate::out::say;
 use crate::progress;
 
 /// Copies the database of a configuration.
-#[expect(clippy::print_stdout, reason = "the result is what the command is for")]
 pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let bar = progress::bytes("backup");
@@ -22,13 +22,12 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
     };
     let made = salt402_store::backup(&config.database(), &args.file, told).await?;
     bar.finish_and_clear();
-    println!("{}: {} bytes, checked and on disk", args.file.display(), made.bytes);
-    println!("  keep the quote key too: it is not in it");
+    say!("{}: {} bytes, checked and on disk", args.file.display(), made.bytes);
+    say!("  keep the quote key too: it is not in it");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Puts a copy in the place of the database of a configuration.
-#[expect(clippy::print_stdout, reason = "the result is what the command is for")]
 pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let database = config.database();
@@ -37,14 +36,14 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     // A payment that was used may be in a block that is not final, and be mined again by so much later.
     let skew = config.verifier.policy().clock_skew + config.finality_time()?;
     let restored = salt402_store::restore(&args.file, &database, skew).await?;
-    println!("{}: restored", database.display());
-    println!(
+    say!("{}: restored", database.display());
+    say!(
         "  payments in blocks before {} (seconds since 1970 UTC) that have no claim are refused as \
          payment_before_restore, as they may have been used after the backup was taken",
         restored.refuse_before
     );
-    println!("  {} claims had no answer in the backup and count as answered", restored.closed);
-    println!(
+    say!("  {} claims had no answer in the backup and count as answered", restored.closed);
+    say!(
         "  that is {} s from now, in which a reorganization may move payments of before to later blocks; quotes are given \
          again from then on; start salt402",
         skew.as_secs()

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::args::ResumeArgs;
 use crate::config::{Config, ResolvedChain};
+use crate::out::say;
 
 /// Grants that are named one by one.
 const NAMED: u32 = 50;
@@ -22,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const OPEN: u8 = 2;
 
 /// Shows what there is to decide, and decides if told to.
-#[expect(clippy::print_stdout, reason = "what is shown is what the command is for")]
 pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let (name, chain) = choose(&config, args.chain.as_deref())?;
@@ -38,25 +38,25 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let node = nodes.pin(Work::LookUp).await?.unwrap_or(nodes);
     let compared = compare(&*node, &store, id, start_block).await;
     if let Err(IndexError::Store(StoreError::OtherGenesis { stored, given, .. })) = &compared {
-        println!("{name} ({id}): the node is on another chain than the stored one, or the chain was reset");
-        println!("  stored: block 0 is {stored}\n  node:   block 0 is {given}");
-        println!("  {}", reset_instructions(&config));
+        say!("{name} ({id}): the node is on another chain than the stored one, or the chain was reset");
+        say!("  stored: block 0 is {stored}\n  node:   block 0 is {given}");
+        say!("  {}", reset_instructions(&config));
         return Ok(ExitCode::from(OPEN));
     }
     let Some(seen) = compared.context("the node's chain could not be compared with the stored one")? else {
-        println!("{name} ({id}): nothing is indexed yet, so nothing is halted");
+        say!("{name} ({id}): nothing is indexed yet, so nothing is halted");
         return Ok(ExitCode::SUCCESS);
     };
     let halt = store.chain_state(id).await?.and_then(|state| state.halt);
     let code = match halt.map(|halt| halt.kind) {
         None => {
-            println!("{name} ({id}): not halted, nothing to decide");
+            say!("{name} ({id}): not halted, nothing to decide");
             ExitCode::SUCCESS
         }
         // The node shows the right first block again.
         Some(HaltKind::Genesis) => {
             store.end_halt(id, HaltKind::Genesis).await?;
-            println!("{name} ({id}): the node is on the stored chain again; it goes on");
+            say!("{name} ({id}): the node is on the stored chain again; it goes on");
             ExitCode::SUCCESS
         }
         Some(HaltKind::Fork) => decide(&name, id, &store, &*node, seen, args.yes).await?,
@@ -65,7 +65,6 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-#[expect(clippy::print_stdout, reason = "what is shown is what the command is for")]
 async fn decide(
     name: &str,
     id: ChainId,
@@ -74,27 +73,27 @@ async fn decide(
     seen: Comparison,
     yes: bool,
 ) -> anyhow::Result<ExitCode> {
-    println!("{name} ({id}): halted");
-    println!("  the index stands at block {} ({})", seen.cursor.number, seen.cursor.hash);
-    println!("  the node stands at block {} ({})", seen.head.number, seen.head.hash);
+    say!("{name} ({id}): halted");
+    say!("  the index stands at block {} ({})", seen.cursor.number, seen.cursor.hash);
+    say!("  the node stands at block {} ({})", seen.head.number, seen.head.hash);
     if seen.depth() == 0 {
-        println!("  the node's chain holds the index's block: nothing would leave the chain");
+        say!("  the node's chain holds the index's block: nothing would leave the chain");
         if yes {
             store.end_halt(id, HaltKind::Fork).await?;
-            println!("  the halt is ended");
+            say!("  the halt is ended");
             return Ok(ExitCode::SUCCESS);
         }
-        println!("  nothing was changed; --yes ends the halt");
+        say!("  nothing was changed; --yes ends the halt");
         return Ok(ExitCode::from(OPEN));
     }
     let Some(fork) = seen.fork() else {
-        println!(
+        say!(
             "  they are one chain up to block {}, and the node has no block above it yet: wait for one",
             seen.keep_through
         );
         return Ok(ExitCode::from(OPEN));
     };
-    println!(
+    say!(
         "  they are one chain up to block {}; {} blocks would leave, and {} ({}) and what follows take their place",
         seen.keep_through,
         seen.depth(),
@@ -103,15 +102,15 @@ async fn decide(
     );
     show_loss(node, &store.above(id, seen.keep_through, NAMED).await?).await;
     if !yes {
-        println!("  nothing was changed; --yes accepts the node's chain, as it is shown here");
+        say!("  nothing was changed; --yes accepts the node's chain, as it is shown here");
         return Ok(ExitCode::from(OPEN));
     }
     if !store.accept_fork(id, Some(seen.cursor), fork).await? {
         bail!("the index moved meanwhile: look again");
     }
-    println!("  accepted");
+    say!("  accepted");
     match store.lock_indexing() {
-        Ok(_) => println!("  no indexer runs on this database: it is applied when one is started"),
+        Ok(_) => say!("  no indexer runs on this database: it is applied when one is started"),
         Err(StoreError::HeldElsewhere { .. }) => return wait(store, id).await,
         Err(error) => return Err(error.into()),
     }
@@ -119,9 +118,8 @@ async fn decide(
 }
 
 /// What would leave the chain, and whether the node's chain has it too.
-#[expect(clippy::print_stdout, reason = "what is shown is what the command is for")]
 async fn show_loss(node: &dyn Node, above: &Above) {
-    println!("  {} payments are in those blocks, {} of them granted on", above.payments, above.claimed);
+    say!("  {} payments are in those blocks, {} of them granted on", above.payments, above.claimed);
     for grant in &above.grants {
         let there = match node.receipt(grant.transaction).await {
             Ok(Some(receipt)) if receipt.success => {
@@ -131,19 +129,22 @@ async fn show_loss(node: &dyn Node, above: &Above) {
             Ok(None) => "not on the node's chain".to_owned(),
             Err(error) => format!("unknown to us: {error}"),
         };
-        println!(
+        say!(
             "    {}: {} base units of {} in block {}, granted to {:?}; {there}",
-            grant.transaction, grant.amount, grant.asset, grant.block_number, grant.claimant
+            grant.transaction,
+            grant.amount,
+            grant.asset,
+            grant.block_number,
+            grant.claimant
         );
     }
     let unnamed = above.claimed.saturating_sub(above.grants.len() as u64);
     if unnamed > 0 {
-        println!("    and {unnamed} more");
+        say!("    and {unnamed} more");
     }
 }
 
 /// Waits until the running indexer has done it.
-#[expect(clippy::print_stdout, reason = "what is shown is what the command is for")]
 async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -151,17 +152,17 @@ async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
             store.chain_state(id).await?.ok_or_else(|| anyhow!("the chain is gone from the database"))?;
         match (state.halt, state.cursor) {
             (None, Some(cursor)) => {
-                println!("  applied: the index stands at block {} ({})", cursor.number, cursor.hash);
+                say!("  applied: the index stands at block {} ({})", cursor.number, cursor.hash);
                 return Ok(ExitCode::SUCCESS);
             }
             (Some(halt), _) if halt.accepted.is_none() => {
-                println!("  not applied: the node is on another fork by now; look again");
+                say!("  not applied: the node is on another fork by now; look again");
                 return Ok(ExitCode::from(OPEN));
             }
             _ => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     }
-    println!("  not applied yet: see the indexer's log");
+    say!("  not applied yet: see the indexer's log");
     Ok(ExitCode::from(OPEN))
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::chain::choose;
 use crate::args::{ChannelClaimArgs, ChannelListArgs, ChannelShowArgs, ClaimedChannels};
 use crate::config::{Config, ResolvedChain, parse_price, payer_key};
+use crate::out::say;
 use crate::visible::visible_line;
 
 /// Channels of one chain's database.
@@ -25,29 +26,27 @@ struct Channels {
 }
 
 /// Prints channels with their accounts. The database may be in use.
-#[expect(clippy::print_stdout, reason = "the channels are what the command is for")]
 pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let Channels { chain, accounts } = read(&config, args.chain.as_deref(), args.all).await?;
     if args.json {
         let shown = accounts.iter().map(|account| json!(account.view(chain.profile.chain_id)));
-        println!("{}", Value::from_iter(shown));
+        say!("{}", Value::from_iter(shown));
         return Ok(ExitCode::SUCCESS);
     }
     if accounts.is_empty() {
-        println!(
+        say!(
             "no channels{}",
             if args.all { "" } else { " that pay this server; --all lists the others too" }
         );
     }
     for account in &accounts {
-        println!("{}", line(&chain, account));
+        say!("{}", line(&chain, account));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints all of one channel.
-#[expect(clippy::print_stdout, reason = "the channel is what the command is for")]
 pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let id = identifier(&args.id)?;
@@ -55,18 +54,17 @@ pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     let account = accounts.iter().find(|account| account.id == id).ok_or_else(|| unknown(id))?;
     let shown = json!(account.view(chain.profile.chain_id));
     if args.json {
-        println!("{shown}");
+        say!("{shown}");
         return Ok(ExitCode::SUCCESS);
     }
     for (name, value) in shown.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-        println!("{name:>12}  {}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+        say!("{name:>12}  {}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Claims by the last voucher of each channel. Fails if a channel that was named cannot be claimed from, or a transaction
 /// fails.
-#[expect(clippy::print_stdout, reason = "what is claimed is what the command tells")]
 pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let named = args.which.ids.iter().map(|id| identifier(id)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -77,17 +75,17 @@ pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
         .map_err(|what| anyhow!("--min: {what}"))?;
     let plan = claimer.plan(rows, least).await?;
     for (channel, why) in &plan.left {
-        println!("{channel}: {why}");
+        say!("{channel}: {why}");
     }
     if plan.batches.is_empty() {
-        println!("nothing is to be claimed; nothing was sent");
+        say!("nothing is to be claimed; nothing was sent");
     }
     // What could not be sent for one asset does not keep the others back.
     let mut failures = 0;
     for batch in &plan.batches {
         if let Err(error) = claim_batch(args, &chain, &claimer, batch).await {
             let why = format!("{}: {error:#}", of(&chain, batch.asset, batch.amount()));
-            println!("{}", visible_line(&why));
+            say!("{}", visible_line(&why));
             failures += 1;
         }
     }
@@ -98,7 +96,6 @@ pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "what is claimed is what the command tells")]
 async fn claim_batch(
     args: &ChannelClaimArgs,
     chain: &ResolvedChain,
@@ -108,27 +105,27 @@ async fn claim_batch(
     let count = batch.rows.len();
     if args.dry_run {
         let amount = claimer.rehearse(batch).await?;
-        println!("{} would be claimed of {count} channels; nothing was sent", of(chain, batch.asset, amount));
+        say!("{} would be claimed of {count} channels; nothing was sent", of(chain, batch.asset, amount));
         for (row, amount) in &batch.rows {
-            println!("  {}: {}", row.voucher.channel, of(chain, batch.asset, *amount));
+            say!("  {}: {}", row.voucher.channel, of(chain, batch.asset, *amount));
         }
         return Ok(());
     }
     let sent = |transaction: B256| {
-        println!("claiming {} of {count} channels by {transaction}", of(chain, batch.asset, batch.amount()));
+        say!("claiming {} of {count} channels by {transaction}", of(chain, batch.asset, batch.amount()));
     };
     let claimed = claimer.claim(batch, Duration::from_secs(args.patience), &sent).await?;
     for (channel, amount) in &claimed.channels {
-        println!("  {channel}: {}", of(chain, batch.asset, *amount));
+        say!("  {channel}: {}", of(chain, batch.asset, *amount));
     }
-    println!(
+    say!(
         "{} came in, in block {} by {}",
         of(chain, batch.asset, Amount(claimed.amount().0.saturating_sub(claimed.credited.0))),
         claimed.block_number,
         claimed.transaction
     );
     if claimed.credited > Amount::ZERO {
-        println!(
+        say!(
             "{} could not be sent to {} and stands to its credit in {}: withdraw it there",
             of(chain, batch.asset, claimed.credited),
             claimer.account(),

@@ -6,35 +6,36 @@ use std::process::ExitCode;
 use salt402_chain::{Completeness, Role};
 
 use super::explain;
-use crate::config::{Config, explain_source, verifier_token};
+use crate::config::{Config, ResolvedChain, explain_source, quote_keys, verifier_token, webhook_key};
+use crate::out::say;
 
 /// A commented configuration; a test reads it.
 const EXAMPLE: &str = include_str!("../../example.toml");
 
 /// Says what a configuration means, in words, or fails with what is wrong.
-#[expect(clippy::print_stdout, reason = "the explanation is what the command is for")]
 pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let chains = config.chains()?;
-    println!("{}: good", path.display());
-    println!("  database {}", config.database().display());
+    constructible(&config, &chains)?;
+    say!("{}: good", path.display());
+    say!("  database {}", config.database().display());
     for chain in &chains {
         let profile = &chain.profile;
-        println!("  follow {} ({})", profile.name, profile.chain_id);
+        say!("  follow {} ({})", profile.name, profile.chain_id);
         for source in &chain.sources {
-            println!("    {}", explain_source(source));
+            say!("    {}", explain_source(source));
         }
         for line in explain::policy(chain) {
-            println!("    {line}");
+            say!("    {line}");
         }
         for (endpoint, role) in &chain.nodes.endpoints {
             let heads =
                 if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
             // Never the address itself, which may hold a key.
             let reserve = if matches!(role, Role::Fallback) { ", asked while the others fail" } else { "" };
-            println!("    node {}, {heads}polled every {} ms{reserve}", endpoint.label(), profile.poll_ms);
+            say!("    node {}, {heads}polled every {} ms{reserve}", endpoint.label(), profile.poll_ms);
         }
-        println!(
+        say!(
             "    {} of {} nodes must say the same; logs of new blocks are {}",
             chain.nodes.agree,
             chain.nodes.endpoints.len(),
@@ -46,8 +47,8 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    println!("  verify on {}{token}", config.verifier.place(&config));
-    println!(
+    say!("  verify on {}{token}", config.verifier.place(&config));
+    say!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
         if policy.bare_hashes { "enough" } else { "not enough, the quote id must come with it" },
@@ -55,45 +56,48 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         policy.max_wait.as_millis(),
     );
     for line in explain::limits(&config.limits)? {
-        println!("    {line}");
+        say!("    {line}");
     }
     if let Ok(payment) = config.payment() {
-        println!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
+        say!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
     }
     if let Some(auth) = &config.forward_auth {
-        println!("  proxies may ask at /v1/forward-auth");
+        say!("  proxies may ask at /v1/forward-auth");
         for rule in auth.tariff(&config)?.rules {
             let methods =
                 if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
             let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
-            println!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
+            say!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
         }
     }
     if let Some(webhook) = &config.webhook {
         // The rest of an address may hold a secret.
-        println!("  tell of incidents at {}", webhook.url.origin().ascii_serialization());
+        say!("  tell of incidents at {}", webhook.url.origin().ascii_serialization());
     }
     match &config.gateway {
-        None => println!("  no gateway"),
+        None => say!("  no gateway"),
         Some(gateway) => {
-            println!("  serve on {}", gateway.place(&config));
-            println!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
+            say!("  serve on {}", gateway.place(&config));
+            say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             for (name, model) in gateway.catalogue(&config)?.0 {
-                println!(
+                say!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",
-                    model.price.per_request, model.price.per_token, model.max_tokens
+                    model.price.per_request,
+                    model.price.per_token,
+                    model.max_tokens
                 );
                 let price = model.price.per_prompt_token;
                 if price.is_zero() {
-                    println!(
+                    say!(
                         "      prompts cost nothing: one of {} bytes is answered at the price of the shortest",
                         model.max_prompt_bytes
                     );
                 } else {
-                    println!(
+                    say!(
                         "      {price} base units a byte of the prompt, which is a token at most, and for each of {} of the \
                          template, up to {} bytes",
-                        model.template_tokens, model.max_prompt_bytes
+                        model.template_tokens,
+                        model.max_prompt_bytes
                     );
                 }
             }
@@ -102,9 +106,23 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes what `up` makes of a configuration before it asks anybody, so that what is good here is not refused there. A quote key
+/// that is still to be made is left to be made.
+fn constructible(config: &Config, chains: &[ResolvedChain]) -> anyhow::Result<()> {
+    for chain in chains {
+        chain.nodes.connect(&chain.profile)?;
+    }
+    if config.verifier.quote_key_file.is_some() {
+        quote_keys(config)?;
+    }
+    if let Some(webhook) = &config.webhook {
+        webhook_key(config, webhook)?;
+    }
+    Ok(())
+}
+
 /// Prints a configuration to start from.
-#[expect(clippy::print_stdout, reason = "the example is what the command is for")]
 pub(crate) fn example() -> anyhow::Result<ExitCode> {
-    print!("{EXAMPLE}");
+    crate::out::write(format_args!("{EXAMPLE}"));
     Ok(ExitCode::SUCCESS)
 }

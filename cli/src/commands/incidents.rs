@@ -7,25 +7,24 @@ use salt402_store::{Incident, Options, Store};
 
 use crate::args::{IncidentsArgs, SettleArgs};
 use crate::config::Config;
+use crate::out::say;
 use crate::visible::visible_line;
 
 /// Prints incidents, the newest first. The database may be in use.
-#[expect(clippy::print_stdout, reason = "the incidents are what the command is for")]
 pub(crate) async fn list(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
     let store = open(&Config::load(&args.at.config)?).await?;
     let incidents = store.incidents(!args.all, args.limit).await?;
     store.close().await;
     if incidents.is_empty() {
-        println!("no {}incidents", if args.all { "" } else { "open " });
+        say!("no {}incidents", if args.all { "" } else { "open " });
     }
     for incident in &incidents {
-        println!("{}", visible_line(&line(incident)));
+        say!("{}", visible_line(&line(incident)));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Settles an incident.
-#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
 pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
     let note = args.note.trim();
     if note.is_empty() {
@@ -37,7 +36,7 @@ pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
     if !settled {
         bail!("there is no open incident {}; `salt402 incidents list` names those that are open", args.id);
     }
-    println!("incident {} is settled: its payer is treated as any other again", args.id);
+    say!("incident {} is settled: its payer is treated as any other again", args.id);
     Ok(ExitCode::SUCCESS)
 }
 

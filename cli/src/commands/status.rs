@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::watching::Watching;
 use crate::args::StatusArgs;
 use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environment};
+use crate::out::say;
 use crate::visible::visible_line;
 
 /// Asks and prints, once or again and again. Succeeds while everything is ready.
@@ -36,6 +37,9 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
             return Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(2) });
         }
         watching.show(status)?;
+        if crate::out::is_closed() {
+            return Ok(ExitCode::SUCCESS);
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(args.interval)) => {}
             _ = tokio::signal::ctrl_c() => return Ok(ExitCode::SUCCESS),
@@ -151,12 +155,11 @@ fn reason(chain: &ChainOverview) -> String {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the status is what the command is for")]
 fn print(status: &Value, json: bool) -> anyhow::Result<()> {
     if json {
-        println!("{}", visible_line(&serde_json::to_string(status)?));
+        say!("{}", visible_line(&serde_json::to_string(status)?));
     } else {
-        super::watching::lines(status, None).iter().for_each(|line| println!("{}", visible_line(line)));
+        super::watching::lines(status, None).iter().for_each(|line| say!("{}", visible_line(line)));
     }
     Ok(())
 }

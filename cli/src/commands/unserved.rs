@@ -8,9 +8,9 @@ use salt402_store::{Options, Store, Unserved};
 
 use crate::args::{RetryArgs, UnservedArgs, UnservedSettleArgs};
 use crate::config::Config;
+use crate::out::say;
 
 /// Prints payments without an answer, those that changed last first. The database may be in use.
-#[expect(clippy::print_stdout, reason = "the payments are what the command is for")]
 pub(crate) async fn list(args: &UnservedArgs) -> anyhow::Result<ExitCode> {
     let mut none = true;
     for store in open(&Config::load(&args.at.config)?).await? {
@@ -18,17 +18,16 @@ pub(crate) async fn list(args: &UnservedArgs) -> anyhow::Result<ExitCode> {
         store.close().await;
         none &= unserved.is_empty();
         for payment in &unserved {
-            println!("{}", line(payment));
+            say!("{}", line(payment));
         }
     }
     if none {
-        println!("no payment is without its answer");
+        say!("no payment is without its answer");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Notes that a payment was made good.
-#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
 pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode> {
     let note = args.note.trim();
     if note.is_empty() {
@@ -43,12 +42,11 @@ pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode
     if !done {
         bail!(unknown(payment));
     }
-    println!("payment {payment} is settled: it is not served any more");
+    say!("payment {payment} is settled: it is not served any more");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Lets a payment's request be tried again.
-#[expect(clippy::print_stdout, reason = "what was done is what the command tells")]
 pub(crate) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
     let payment = PaymentId(args.payment);
     let mut done = false;
@@ -59,7 +57,7 @@ pub(crate) async fn retry(args: &RetryArgs) -> anyhow::Result<ExitCode> {
     if !done {
         bail!(unknown(payment));
     }
-    println!("payment {payment} is tried again when its proof is shown");
+    say!("payment {payment} is tried again when its proof is shown");
     Ok(ExitCode::SUCCESS)
 }
 

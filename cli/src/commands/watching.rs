@@ -106,7 +106,8 @@ impl Watching {
     }
 
     fn write(&self, line: &str) -> anyhow::Result<()> {
-        Ok(self.term.write_line(&visible_line(line))?)
+        crate::out::line(format_args!("{}", visible_line(line)));
+        Ok(())
     }
 }
 

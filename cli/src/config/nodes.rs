@@ -121,6 +121,13 @@ impl Nodes {
         } else {
             nodes.iter().enumerate().map(resolve).collect::<Result<Vec<_>, _>>()?
         };
+        for (index, (endpoint, _)) in endpoints.iter().enumerate() {
+            let key = || match nodes.len() {
+                0 => format!("chains.{name}.rpc"),
+                _ => format!("chains.{name}.nodes[{index}]"),
+            };
+            endpoint.check().map_err(|error| ConfigError::value(key(), error.to_string()))?;
+        }
         let (agree, count) = (agree.unwrap_or(1), endpoints.len());
         if agree == 0 || agree > count {
             let what = format!("expected 1 to {count}, as there are {count} nodes, found {agree}");
@@ -160,7 +167,11 @@ mod tests {
             toml::from_str::<Config>(text).unwrap_or_else(|error| panic!("{error}"));
         }
         // A variable that is set wherever a test runs.
-        let several: Config = toml::from_str(&examples[1].replace("NODE_TOKEN", "PATH")).unwrap();
+        let several: Config = toml::from_str(&examples[1].replace("NODE_TOKEN", "PATH").replace(
+            "0x1111111111111111111111111111111111111111",
+            "0x1111111111111111111111111111111111110001",
+        ))
+        .unwrap();
         let chain = several.chains().unwrap().remove(0);
         let nodes = &chain.nodes;
         assert_eq!((nodes.endpoints.len(), nodes.agree), (3, 2));

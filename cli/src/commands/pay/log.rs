@@ -176,12 +176,9 @@ impl StepLog {
     }
 
     /// What a server, a node or a file says is in these texts.
-    #[expect(
-        clippy::print_stderr,
-        reason = "what happens to the user's money is told whatever the log level"
-    )]
+    /// What happens to the user's money is told whatever the log level.
     fn print(&self, text: &str) {
-        eprintln!("{}", visible_line(text));
+        crate::out::tell(format_args!("{}", visible_line(text)));
     }
 }
 
