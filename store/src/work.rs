@@ -89,7 +89,10 @@ pub(crate) struct PendingClaim {
 
 impl PendingClaim {
     pub(crate) fn answer(self, standing: &Standing) {
-        note_result(&self.result, standing);
+        // What only finds an earlier claim writes nothing, and says nothing of the disk.
+        if !self.result.as_ref().is_ok_and(|result| !matches!(result, ClaimResult::First { .. })) {
+            note_result(&self.result, standing);
+        }
         // Whoever asked may have gone; the claim is made all the same.
         let _ = self.reply.send(self.result);
     }

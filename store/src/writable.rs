@@ -10,6 +10,9 @@ use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
 use crate::{Store, StoreError, clock};
 
+/// How long a small write may take. A disk that hangs refuses nothing and writes nothing either.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the last piece of work showed.
 #[derive(Debug)]
 pub(crate) struct Standing(Mutex<Shown>);
@@ -18,11 +21,13 @@ pub(crate) struct Standing(Mutex<Shown>);
 struct Shown {
     refused: Option<StoreError>,
     at: Instant,
+    /// Since when a small write is under way.
+    trying: Option<Instant>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self(Mutex::new(Shown { refused: None, at: Instant::now() }))
+        Self(Mutex::new(Shown { refused: None, at: Instant::now(), trying: None }))
     }
 }
 
@@ -36,7 +41,25 @@ impl Standing {
             }
             Err(_) => return,
         };
-        *self.lock() = Shown { refused, at: Instant::now() };
+        let mut shown = self.lock();
+        (shown.refused, shown.at) = (refused, Instant::now());
+    }
+
+    fn writable(&self) -> Result<(), StoreError> {
+        let shown = self.lock();
+        let hangs = shown.trying.is_some_and(|since| since.elapsed() > PATIENCE);
+        let refused = shown.refused.clone().or_else(|| hangs.then_some(StoreError::Busy));
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Begins a small write, if one is due; one at a time.
+    fn try_now(&self, quiet: Duration) -> Option<Trying<'_>> {
+        let mut shown = self.lock();
+        let due = shown.trying.is_none() && (shown.refused.is_some() || shown.at.elapsed() >= quiet);
+        due.then(|| {
+            shown.trying = Some(Instant::now());
+            Trying(self)
+        })
     }
 
     // A std mutex, because nothing is awaited while it is held.
@@ -45,23 +68,32 @@ impl Standing {
     }
 }
 
+/// A small write that is under way, until this is dropped.
+struct Trying<'a>(&'a Standing);
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.0.lock().trying = None;
+    }
+}
+
 impl Store {
     /// Whether what was written last in this process was written.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again.
+    /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again;
+    /// [`StoreError::Busy`] too while a small write does not end.
     pub fn writable(&self) -> Result<(), StoreError> {
-        self.standing().lock().refused.clone().map_or(Ok(()), Err)
+        self.standing().writable()
     }
 
     /// Writes a moment down where nothing was written for `quiet`, or the last that was to be written was refused. For every
     /// second or so.
     pub async fn try_writing(&self, quiet: Duration) -> Result<(), StoreError> {
-        let due = {
-            let shown = self.standing().lock();
-            shown.refused.is_some() || shown.at.elapsed() >= quiet
-        };
-        if due { send(self.jobs(), Moment(clock::now_ms())).await } else { Ok(()) }
+        match self.standing().try_now(quiet) {
+            Some(_trying) => send(self.jobs(), Moment(clock::now_ms())).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -104,5 +136,16 @@ mod tests {
         assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
         store.try_writing(Duration::from_secs(3600)).await.unwrap();
         store.writable().unwrap();
+    }
+
+    #[test]
+    fn f20_a_disk_that_hangs_is_no_better_than_one_that_refuses() {
+        let standing = Standing::default();
+        let trying = standing.try_now(Duration::ZERO).unwrap();
+        assert!(standing.writable().is_ok() && standing.try_now(Duration::ZERO).is_none(), "one at a time");
+        standing.lock().trying = Instant::now().checked_sub(PATIENCE * 2);
+        assert!(matches!(standing.writable(), Err(StoreError::Busy)));
+        drop(trying);
+        assert!(standing.writable().is_ok() && standing.try_now(Duration::ZERO).is_some());
     }
 }

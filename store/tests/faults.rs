@@ -191,6 +191,9 @@ async fn f20_on_a_full_disk_claims_are_refused_reads_go_on_and_freed_space_is_us
     }
     let full = store.claim(new_claim(11, 1)).await.unwrap_err();
     assert!(matches!(full, StoreError::DiskFull), "{full}");
+    // Whoever shows what was granted before writes nothing, and makes nobody believe that something can be.
+    assert!(matches!(store.claim(new_claim(1, 1)).await.unwrap(), ClaimResult::Again { .. }));
+    assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.claims, counts.payments[&CHAIN]), (10, 12), "reads go on");
     assert!(store.outcome(id(1000)).await.unwrap().is_some());
