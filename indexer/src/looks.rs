@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::IndexError;
@@ -16,7 +17,8 @@ use crate::missing::Look;
 const REST: Duration = Duration::from_millis(900);
 /// Hashes that are remembered as looked up; beyond it the oldest are forgotten.
 const REMEMBERED: usize = 4096;
-/// Look-ups of each kind of asker: so many at once, and so many a second.
+/// Look-ups of each kind of asker: so many at once and under way, and so many a second. A node that is slow, or may be asked
+/// seldom, has no longer queue than that before the next who asks.
 const BURST: u32 = 40;
 const PER_SECOND: u32 = 20;
 
@@ -53,9 +55,10 @@ impl Looks {
         // Not in the match itself, whose arms lock again.
         let taken = self.lock().take(transaction, asker, Instant::now());
         let looking = match taken {
-            Taken::Look => {
+            Taken::Look(room) => {
                 let this = self.clone();
                 let look = async move {
+                    let _room = room;
                     let shown = look.await.map_err(Arc::new);
                     this.lock().shown(transaction, shown.as_ref().ok().copied());
                     shown
@@ -63,7 +66,7 @@ impl Looks {
                 let looking = look.boxed().shared();
                 self.lock().begun(transaction, &looking);
                 if to_the_end {
-                    // There are no more of these than the limits let begin, and each ends with the node's answers.
+                    // There are no more of these than there is room for, and each ends with the node's answers.
                     tokio::spawn(looking.clone());
                 }
                 looking
@@ -89,14 +92,16 @@ pub enum Asker {
     Anybody,
 }
 
-/// So many looks at once, and so many a second.
+/// So many looks at once and under way, and so many a second.
 struct Bucket {
     tokens: u32,
     refilled: Instant,
+    /// For those under way.
+    room: Arc<Semaphore>,
 }
 
 impl Bucket {
-    fn take(&mut self, now: Instant) -> bool {
+    fn take(&mut self, now: Instant) -> Option<OwnedSemaphorePermit> {
         let each = Duration::from_secs(1) / PER_SECOND;
         let due = now.duration_since(self.refilled).as_nanos() / each.as_nanos();
         let due = u32::try_from(due).unwrap_or(u32::MAX);
@@ -104,16 +109,17 @@ impl Bucket {
             self.tokens = self.tokens.saturating_add(due).min(BURST);
             self.refilled = now;
         }
-        let taken = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        taken
+        let room =
+            if self.tokens > 0 { Arc::clone(&self.room).try_acquire_owned().ok()? } else { return None };
+        self.tokens -= 1;
+        Some(room)
     }
 }
 
 /// What whoever wants a look gets.
 enum Taken {
-    /// One of their own.
-    Look,
+    /// One of their own, for as long as it is under way.
+    Look(OwnedSemaphorePermit),
     /// The one that is under way.
     Wait(Looking),
     /// What the last one showed, a moment ago.
@@ -146,7 +152,8 @@ struct Limits {
 
 impl Limits {
     fn new(now: Instant) -> Self {
-        let full = || Bucket { tokens: BURST, refilled: now };
+        let room = || Arc::new(Semaphore::new(BURST as usize));
+        let full = || Bucket { tokens: BURST, refilled: now, room: room() };
         Self { quoted: full(), anybody: full(), looked: HashMap::new() }
     }
 
@@ -170,9 +177,7 @@ impl Limits {
             Asker::Quoted => &mut self.quoted,
             Asker::Anybody => &mut self.anybody,
         };
-        if !bucket.take(now) {
-            return Taken::Refused;
-        }
+        let Some(room) = bucket.take(now) else { return Taken::Refused };
         if self.looked.len() >= REMEMBERED {
             self.looked.retain(|_, looked| looked.rests(now) || looked.is_waited_for());
             if self.looked.len() >= REMEMBERED {
@@ -180,7 +185,7 @@ impl Limits {
             }
         }
         self.looked.insert(transaction, Looked { at: now, state: State::UnderWay(None) });
-        Taken::Look
+        Taken::Look(room)
     }
 
     fn begun(&mut self, transaction: B256, looking: &Looking) {
@@ -210,10 +215,12 @@ impl Looked {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use alloy_primitives::U256;
+
     use super::*;
 
     fn takes(limits: &mut Limits, hash: B256) -> bool {
-        matches!(limits.take(hash, Asker::Anybody, Instant::now()), Taken::Look)
+        matches!(limits.take(hash, Asker::Anybody, Instant::now()), Taken::Look(_))
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,8 +240,32 @@ mod tests {
         assert!(limits.looked.len() <= REMEMBERED);
         // Whoever was quoted a price has a share of their own.
         let paid = limits.take(B256::repeat_byte(0xaa), Asker::Quoted, Instant::now());
-        assert!(matches!(paid, Taken::Look));
+        assert!(matches!(paid, Taken::Look(_)));
         assert!(!takes(&mut limits, B256::repeat_byte(0xbb)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_looks_are_under_way_than_there_is_room_for_however_long_a_node_takes() {
+        let looks = Looks::default();
+        let begins = async |number: u64, asker| {
+            let look = looks.share(B256::from(U256::from(number)), asker, true, async {
+                tokio::time::sleep(REST * 100).await;
+                Ok(Look::Nothing)
+            });
+            let shown = tokio::time::timeout(Duration::from_millis(20), look).await;
+            assert!(shown.as_ref().map_or(true, |shown| matches!(shown, Ok(Look::Unknown))));
+            shown.is_err()
+        };
+        let mut begun = 0;
+        for number in 0..400 {
+            begun += u32::from(begins(number, Asker::Anybody).await);
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!(begun, BURST, "each waits for the node, and for those before it");
+        assert!(begins(1000, Asker::Quoted).await, "those who were quoted a price have room of their own");
+        tokio::time::advance(REST * 100).await;
+        tokio::task::yield_now().await;
+        assert!(begins(1001, Asker::Anybody).await, "and what has ended gives its room back");
     }
 
     #[tokio::test(start_paused = true)]
