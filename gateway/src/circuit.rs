@@ -2,7 +2,7 @@
 //!
 //! Whoever is told a price pays it, and a server that is gone, has another key or does not know the model gives them nothing
 //! for it. Runs that were paid for are made all the same, as is a small question of our own from time to time; the first that
-//! is answered sells the model again.
+//! is answered sells the model again. A server that refuses our own question for good would refuse everybody's.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ pub(crate) struct Circuits {
 struct Circuit {
     name: String,
     upstream: Arc<Upstream>,
+    /// What is asked where one token is refused, as some servers do.
+    default_tokens: u32,
     // A std mutex, because nothing is awaited while it is held.
     state: Mutex<State>,
 }
@@ -54,7 +56,8 @@ impl Circuits {
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
         let circuit = |(name, model): (&String, &crate::Model)| {
             let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
-            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, state }))
+            let default_tokens = model.default_tokens;
+            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, default_tokens, state }))
         };
         let models = Arc::new(catalogue.0.iter().map(circuit).collect());
         Self { models, tasks: TaskTracker::new(), stop: CancellationToken::new() }
@@ -74,10 +77,11 @@ impl Circuits {
         self.tasks.wait().await;
     }
 
-    /// Notes what came of a run. What is wrong with a request says that its server answers.
+    /// Notes what came of a run. What is wrong with a request is no failure, and may be wrong with every request all the same:
+    /// our own question tells.
     pub(crate) fn note(&self, model: &str, completion: Result<&Completion, &UpstreamError>) {
         let Some(circuit) = self.models.get(model) else { return };
-        if circuit.note(completion) {
+        if circuit.note(completion, false) {
             self.probe(circuit, PAUSES.0);
         }
     }
@@ -124,11 +128,21 @@ impl Circuit {
             if self.is_done() {
                 return;
             }
-            self.note(self.upstream.complete(&PROBE).await.as_ref());
+            self.note(self.ask().await.as_ref(), true);
             if self.is_done() {
                 return;
             }
             pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
+        }
+    }
+
+    /// Our own question.
+    async fn ask(&self) -> Result<Completion, UpstreamError> {
+        match self.upstream.complete(&PROBE).await {
+            Err(error) if error.judgement() == Judgement::Permanent => {
+                self.upstream.complete(&Task { max_tokens: self.default_tokens, ..PROBE }).await
+            }
+            answered => answered,
         }
     }
 
@@ -140,18 +154,20 @@ impl Circuit {
         answers
     }
 
-    /// Whether it failed.
-    fn note(&self, completion: Result<&Completion, &UpstreamError>) -> bool {
-        let failed = completion.err().filter(|error| error.judgement() != Judgement::Permanent);
+    /// Whether it must be asked, since it did not answer. A refusal for good counts where the question is our own.
+    fn note(&self, completion: Result<&Completion, &UpstreamError>, own: bool) -> bool {
+        let failed = completion.err().filter(|error| own || error.judgement() != Judgement::Permanent);
         let mut state = self.lock();
         let was = state.is_sold();
         state.failures = match (&failed, state.tried) {
+            // In doubt, and no more.
+            (None, _) if completion.is_err() => state.failures.max(1),
             (None, _) => 0,
             // Nobody was answered yet, so nothing speaks for it.
             (Some(_), false) => FAILURES,
             (Some(_), true) => state.failures.saturating_add(1),
         };
-        state.tried = true;
+        state.tried |= failed.is_some() || completion.is_ok();
         let is = state.is_sold();
         drop(state);
         if let (Some(error), true) = (failed, was || !is) {
@@ -163,7 +179,7 @@ impl Circuit {
         }
         let gauge = metrics::gauge!("salt402_gateway_model_sold", "model" => self.name.clone());
         gauge.set(if is { 1.0 } else { 0.0 });
-        failed.is_some()
+        completion.is_err()
     }
 
     fn complaint(&self) -> Option<String> {
@@ -190,22 +206,31 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+    use axum::routing::post;
+    use axum::{Json, Router};
     use salt402_protocol::{Amount, U256};
+    use serde_json::json;
 
     use super::*;
     use crate::upstream::Failure;
     use crate::{Model, Price};
 
     fn circuits() -> Circuits {
+        of(Upstream::Demo)
+    }
+
+    /// One model of a server, which is asked for two tokens where a request does not say.
+    fn of(upstream: Upstream) -> Circuits {
         let one = Amount(U256::from(1));
         let model = Model {
             description: String::new(),
             price: Price { per_request: one, per_token: one, per_prompt_token: one },
-            default_tokens: 1,
-            max_tokens: 1,
+            default_tokens: 2,
+            max_tokens: 2,
             max_prompt_bytes: 1,
             template_tokens: 1,
-            upstream: Arc::new(Upstream::Demo),
+            upstream: Arc::new(upstream),
         };
         Circuits::new(&Catalogue([("one".to_owned(), model)].into_iter().collect()))
     }
@@ -244,6 +269,46 @@ mod tests {
             circuits.note("one", Err(&Failure::Refused(400).into()));
         }
         assert!(circuits.unsold("one").is_none());
+        // Nor does it say that the server answers others.
+        circuits.models["one"].lock().probing = true;
+        for _ in 0..FAILURES {
+            circuits.note("one", Err(&Failure::Failed(500).into()));
+        }
+        circuits.note("one", Err(&Failure::Refused(400).into()));
+        assert!(circuits.unsold("one").is_some());
+    }
+
+    /// A server that refuses for good to write fewer tokens than so many.
+    async fn choosy(least: u64) -> Upstream {
+        let complete = async move |Json(ask): Json<serde_json::Value>| {
+            let answer = json!({ "choices": [{ "message": { "content": "pong" } }] });
+            if ask["max_tokens"].as_u64() < Some(least) {
+                Err(StatusCode::BAD_REQUEST)
+            } else {
+                Ok(Json(answer))
+            }
+        };
+        let router = Router::new().route("/v1/chat/completions", post(complete));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Upstream::openai(&url, "one".into(), None, Duration::from_secs(10)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn c18_a_model_whose_server_refuses_our_own_question_for_good_is_not_sold() {
+        for (least, sold) in [(1, true), (2, true), (3, false)] {
+            let circuits = of(choosy(least).await);
+            circuits.begin();
+            while !circuits.models["one"].lock().tried {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
+            // That somebody's request is refused as well sells nothing, and stops no sale.
+            circuits.note("one", Err(&Failure::Refused(400).into()));
+            assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
+            circuits.finish().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]
