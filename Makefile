@@ -76,8 +76,8 @@ proxies: ## Install the proxies that tests put before a server (Caddy, nginx, HA
 	$(call need,caddy nginx haproxy python3 openssl)
 
 .PHONY: servers
-servers: ## Install the servers that tests put behind a proxy (PHP, Tomcat; Caddy, Python and Node are there)
-	$(call need,php /usr/share/tomcat10/bin/catalina.sh)
+servers: ## Install the servers that tests put behind a proxy (PHP, Tomcat), and a browser; Caddy, Python and Node are there
+	$(call need,php chromium /usr/share/tomcat10/bin/catalina.sh)
 
 .PHONY: terminal
 terminal: ## Install what tests make a terminal with, and limit a process

@@ -249,6 +249,9 @@ impl Process {
         metrics: PrometheusHandle,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
+        // Beside a verifier the metrics are on its listener. Alone, they are behind its token: strangers may ask here.
+        let token = verifier_token(config)?.filter(|_| verifier.is_none());
+        let metrics = token.map(|token| (metrics, Token::new(&token)));
         let (desk, store) = match verifier {
             Some(verifier) => (Desk::Here(verifier), self.stores[0].clone()),
             None => {
@@ -288,9 +291,10 @@ impl Process {
             body_limit: gateway.max_body_bytes,
             max_runs: gateway.max_runs,
             addresses: config.limits.addresses()?,
+            browsers: gateway.browsers()?,
         };
         let gateway_part = Gateway::new(options);
-        let router = |_| salt402_gateway::router(gateway_part.clone(), Some(metrics.clone()));
+        let router = |_| salt402_gateway::router(gateway_part.clone(), metrics.clone());
         gateway.place(config).bind().await?.serve(&mut self.tasks, router, stop);
         gateway_part.begin();
         self.gateway = Some(gateway_part);

@@ -41,7 +41,9 @@ pub(crate) fn document() -> Document {
     refuse(&mut document, "/v1/inference", "post", &paid);
     let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
     refuse(&mut document, "/readyz", "get", &ready);
-    for path in ["/v1/models", "/healthz", "/metrics", PATH] {
+    let guarded = [Code::Unauthorized, Code::MalformedHeader];
+    refuse(&mut document, "/metrics", "get", &Refusals { codes: &guarded, ..Refusals::default() });
+    for path in ["/v1/models", "/healthz", PATH] {
         refuse(&mut document, path, "get", &Refusals::default());
     }
     document
@@ -55,7 +57,7 @@ mod plain {
         (status = 200, description = "It does.", body = String, content_type = "text/plain")))]
     pub(super) fn healthz() {}
 
-    /// What Prometheus asks
+    /// What Prometheus asks, with the verifier's token, of a gateway that runs alone
     #[utoipa::path(get, path = "/metrics", tag = "health", responses(
         (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")))]
     pub(super) fn metrics() {}

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use salt402_protocol::{Address, Amount, Asset, ChainId, Code, Problem};
 use salt402_store::Store;
 use salt402_verifier::http::openapi::{PATH, serve};
-use salt402_verifier::http::{AddressLimits, Door, Fault, PrometheusHandle, finish, limit_addresses};
+use salt402_verifier::http::{
+    AddressLimits, CorsLayer, Door, Fault, PrometheusHandle, Token, check_token, finish, limit_addresses,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -31,6 +33,8 @@ pub struct GatewayOptions {
     pub max_runs: u32,
     /// How often one address may ask; `None` for any number of times.
     pub addresses: Option<AddressLimits>,
+    /// Which pages in browsers may ask; `None` for none.
+    pub browsers: Option<CorsLayer>,
 }
 
 /// The paid front of an inference server. Cheap to clone; all clones are one.
@@ -46,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
     addresses: Option<AddressLimits>,
+    browsers: Option<CorsLayer>,
 }
 
 impl Gateway {
@@ -60,6 +65,7 @@ impl Gateway {
             catalogue: options.catalogue,
             body_limit: options.body_limit,
             addresses: options.addresses,
+            browsers: options.browsers,
         }))
     }
 
@@ -75,8 +81,10 @@ impl Gateway {
     }
 }
 
-/// The gateway's API. `metrics` renders `/metrics`.
-pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
+/// The gateway's API, which strangers may ask: it says nothing of nodes. `metrics` renders `/metrics` for whoever has the
+/// token.
+pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> Router {
+    let browsers = gateway.0.browsers.clone();
     let paid = Router::new().route("/v1/inference", post(inference::handle));
     let paid = match gateway.0.addresses.clone() {
         Some(limits) => paid.route_layer(middleware::from_fn_with_state(limits, limit_addresses)),
@@ -89,11 +97,19 @@ pub fn router(gateway: Gateway, metrics: Option<PrometheusHandle>) -> Router {
         .route(PATH, get(serve(&openapi::document())))
         .with_state(gateway);
     let routes = match metrics {
-        Some(handle) => routes.route("/metrics", get(move || async move { handle.render() })),
+        Some((handle, token)) => {
+            let guarded = Router::new().route("/metrics", get(move || async move { handle.render() }));
+            routes.merge(guarded.route_layer(middleware::from_fn_with_state(Some(token), check_token)))
+        }
         None => routes,
     };
     // Bodies are read with the gateway's own limit and its own refusal.
-    finish(routes.layer(DefaultBodyLimit::disable()))
+    let routes = finish(routes.layer(DefaultBodyLimit::disable()));
+    // Outside of everything: what a page asks before its request is free, and every answer may be read by it.
+    match browsers {
+        Some(browsers) => routes.layer(browsers),
+        None => routes,
+    }
 }
 
 /// The models in OpenAI's shape, with what they cost.
@@ -184,6 +200,11 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str
         circuits.ready()?;
         door.desk.ready().await
     };
-    let not_ready = |reason| Problem::new(Code::NotReady, reason).retry_after(1000).into();
+    // Why may name nodes: that is for the operator.
+    let not_ready = |reason: String| {
+        tracing::debug!(reason, "not ready");
+        let detail = "nothing is sold now: the verifier, and the log, say why";
+        Problem::new(Code::NotReady, detail).retry_after(1000).into()
+    };
     ready.await.map(|()| "ready\n").map_err(not_ready)
 }

@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use salt402_gateway::{Catalogue, Gateway, GatewayOptions, router};
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_store::{Options, Store};
-use salt402_verifier::http::Door;
+use salt402_verifier::http::{Door, Token};
 use salt402_verifier::{Desk, RemoteVerifier};
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -39,8 +39,9 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         body_limit: 1024,
         max_runs: 2,
         addresses: None,
+        browsers: None,
     };
-    router(Gateway::new(options), Some(metrics))
+    router(Gateway::new(options), Some((metrics, Token::new("a token"))))
 }
 
 async fn ask(api: &Router, method: &str, path: &str) -> (StatusCode, Value) {

@@ -128,7 +128,7 @@ fn examples(document: &Value) {
 
 async fn answers_of_the_gateway(stack: &mut Stack, document: &Document) {
     let base = stack.gateway.clone();
-    for path in ["/v1/models", "/healthz", "/readyz", "/metrics", "/openapi.json"] {
+    for path in ["/v1/models", "/healthz", "/readyz", "/openapi.json"] {
         document.check("get", path, &stack.get(&format!("{base}{path}")).await);
     }
     let path = "/v1/inference";

@@ -122,7 +122,7 @@ async fn c18_a_model_whose_server_keeps_failing_is_not_sold_until_it_answers() {
         let told = (failed.status.as_u16(), failed.code());
         assert_eq!(told, (424, "upstream_failed".to_owned()), "{}", failed.body);
         // The server is asked without anybody's money, and soon nobody else is led to pay.
-        let metrics = format!("{}/metrics", stack.gateway);
+        let metrics = format!("{}/metrics", stack.verifier);
         let is_unsold =
             |answer: &Answer| answer.body.contains("salt402_gateway_model_sold{model=\"counted\"} 0");
         stack.until(&metrics, is_unsold).await;
@@ -144,7 +144,7 @@ async fn c18_a_model_whose_server_refuses_from_the_start_is_not_sold_before_it_a
     stack.up().await;
     unsold(&stack.infer(&inference("not sold"), &[]).await, "model_unavailable");
     stack.upstream.refuse(None);
-    let metrics = format!("{}/metrics", stack.gateway);
+    let metrics = format!("{}/metrics", stack.verifier);
     stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
     stack.quote(&inference("sold")).await;
     assert_eq!(stack.upstream.asked(), 0);

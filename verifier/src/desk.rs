@@ -143,7 +143,11 @@ impl RemoteVerifier {
 
     async fn ready(&self) -> Result<(), String> {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
-        match self.client.get(url).timeout(self.timeout).send().await {
+        let mut request = self.client.get(url).timeout(self.timeout);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        match request.send().await {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => {
                 let problem = bounded(response)

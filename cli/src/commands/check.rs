@@ -79,6 +79,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         Some(gateway) => {
             say!("  serve on {}", gateway.place(&config));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
+            say!("    {}", gateway.origins());
             for (name, model) in gateway.catalogue(&config)?.0 {
                 say!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use salt402_gateway::{Catalogue, Model, Price, Upstream};
 use salt402_protocol::Amount;
+use salt402_verifier::http::{CorsLayer, browsers};
 use serde::Deserialize;
 use url::Url;
 
@@ -48,6 +49,9 @@ pub(crate) struct GatewayConfig {
     /// How often what was paid for is run at most, where runs fail.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
+    /// The origins of pages in browsers that may ask and read, such as `https://app.example`; `*` for all; left out, none.
+    #[serde(default)]
+    origins: Vec<String>,
     /// What is served, by the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -138,7 +142,22 @@ impl GatewayConfig {
         }
     }
 
+    /// What lets pages in browsers ask.
+    pub(crate) fn browsers(&self) -> Result<Option<CorsLayer>, ConfigError> {
+        browsers(&self.origins).map_err(|error| ConfigError::value("gateway.origins", error.to_string()))
+    }
+
+    /// Which pages may ask, in words.
+    pub(crate) fn origins(&self) -> String {
+        match &self.origins[..] {
+            [] => "no page in a browser may ask".to_owned(),
+            [any] if any == "*" => "any page in a browser may ask".to_owned(),
+            origins => format!("pages of {} may ask", origins.join(", ")),
+        }
+    }
+
     pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        self.browsers()?;
         let unit = config.payment()?.unit(config)?;
         self.connections.check("gateway")?;
         if let Some(verifier) = &self.verifier

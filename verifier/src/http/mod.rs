@@ -2,6 +2,7 @@
 
 mod address;
 mod answer;
+mod browsers;
 mod door;
 mod forward_auth;
 mod input;
@@ -20,6 +21,7 @@ mod token;
 
 pub use address::{AddressLimits, limit as limit_addresses};
 pub use answer::{Fault, no_store, problem_response};
+pub use browsers::{OriginError, browsers};
 pub use door::{Door, Order, Passage, Sold};
 pub use forward_auth::{ForwardAuth, asked_for};
 pub use input::{HeldBody, StrictJson, read_json};
@@ -32,4 +34,5 @@ pub use serve::{BodyRoom, Limits, Listener, Place, UnixSocket, UnixSocketError, 
 pub use target::Target;
 pub use tariff::{Rule, Tariff};
 pub use timing::{PAYMENT, server_timing};
-pub use token::Token;
+pub use token::{Token, check as check_token};
+pub use tower_http::cors::CorsLayer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
@@ -66,9 +66,10 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .route("/v1/status", get(status))
         .with_state(verifier.clone())
         .merge(proxied)
-        .route_layer(middleware::from_fn_with_state(options.token, token::check));
+        .merge(measured(options.metrics))
+        .route_layer(middleware::from_fn_with_state(options.token.clone(), token::check));
     let document = get(openapi::serve(&openapi::document()));
-    finish(guarded.merge(health(verifier, options.metrics)).route(openapi::PATH, document))
+    finish(guarded.merge(health(verifier, options.token)).route(openapi::PATH, document))
 }
 
 /// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
@@ -76,8 +77,9 @@ pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
     let guarded = Router::new()
         .route("/v1/status", get(status))
         .with_state(verifier.clone())
-        .route_layer(middleware::from_fn_with_state(options.token, token::check));
-    finish(guarded.merge(health(verifier, options.metrics)))
+        .merge(measured(options.metrics))
+        .route_layer(middleware::from_fn_with_state(options.token.clone(), token::check));
+    finish(guarded.merge(health(verifier, options.token)))
 }
 
 /// Gives a router its last words: for what it does not know, and for a panic.
@@ -87,14 +89,19 @@ pub fn finish(routes: Router) -> Router {
     ))
 }
 
-fn health(verifier: Verifier, metrics: Option<PrometheusHandle>) -> Router {
-    let watched = Router::new()
+/// What anybody may ask who reaches the listener.
+fn health(verifier: Verifier, token: Option<Token>) -> Router {
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(verifier);
+        .with_state((verifier, token))
+}
+
+/// `/metrics`, which names nodes.
+fn measured(metrics: Option<PrometheusHandle>) -> Router {
     match metrics {
-        Some(handle) => watched.route("/metrics", get(move || async move { handle.render() })),
-        None => watched,
+        Some(handle) => Router::new().route("/metrics", get(move || async move { handle.render() })),
+        None => Router::new(),
     }
 }
 
@@ -183,19 +190,26 @@ pub(super) async fn status(State(verifier): State<Verifier>) -> Result<Json<Stat
     Ok(Json(verifier.status().await?))
 }
 
-/// 200 while every chain's index is current, else 503 with the reasons.
+/// 200 while every chain's index is current, else 503; the reasons name nodes and are for callers with the token.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "Payments can be verified.", body = String, content_type = "text/plain")))]
-pub(super) async fn ready(State(verifier): State<Verifier>) -> Result<impl IntoResponse, Fault> {
+pub(super) async fn ready(
+    State((verifier, token)): State<(Verifier, Option<Token>)>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Fault> {
     let status = verifier.standing().await?;
     if status.ready {
         return Ok((StatusCode::OK, "ready\n"));
+    }
+    let wait = Duration::from_secs(1).as_millis() as u64;
+    if !token.is_none_or(|token| token.admits(&headers).unwrap_or(false)) {
+        let detail = "payments cannot be verified now: callers with the token, and the log, are told why";
+        return Err(Problem::new(Code::NotReady, detail).retry_after(wait).into());
     }
     let reasons: Vec<_> = status
         .chains
         .iter()
         .filter_map(|chain| chain.reason.as_ref().map(|reason| format!("{}: {reason}", chain.network)))
         .collect();
-    let wait = Duration::from_secs(1).as_millis() as u64;
     Err(Problem::new(Code::NotReady, reasons.join("; ")).retry_after(wait).into())
 }

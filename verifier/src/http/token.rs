@@ -33,7 +33,7 @@ impl Token {
         given == *self.0
     }
 
-    fn admits(&self, headers: &HeaderMap) -> Result<bool, Problem> {
+    pub(super) fn admits(&self, headers: &HeaderMap) -> Result<bool, Problem> {
         if let Some(text) = one(headers, TOKEN_HEADER)? {
             return Ok(self.is(text));
         }
@@ -49,11 +49,7 @@ impl std::fmt::Debug for Token {
 }
 
 /// Lets a request through if it has the token, or if none is set.
-pub(crate) async fn check(
-    State(token): State<Option<Token>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
+pub async fn check(State(token): State<Option<Token>>, request: Request, next: Next) -> Response<Body> {
     let admitted = token.map_or(Ok(true), |token| token.admits(request.headers()));
     match admitted {
         Ok(true) => next.run(request).await,

@@ -133,7 +133,8 @@ pub(crate) fn document() -> Document {
     refuse(&mut document, "/v1/status", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
     let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
     refuse(&mut document, "/readyz", "get", &ready);
-    for path in ["/healthz", "/metrics", PATH] {
+    refuse(&mut document, "/metrics", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
+    for path in ["/healthz", PATH] {
         refuse(&mut document, path, "get", &Refusals::default());
     }
     let paid = [GUARDED, PAID, &[Code::MalformedParameter, Code::NoPrice, Code::NotFound]].concat();
@@ -188,7 +189,8 @@ mod health_paths {
 
     /// What Prometheus asks
     #[utoipa::path(get, path = "/metrics", tag = "health", responses(
-        (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")))]
+        (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")),
+        security((), ("bearer" = []), ("token" = [])))]
     pub(super) fn metrics() {}
 
     /// This document
