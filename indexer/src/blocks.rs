@@ -1,9 +1,9 @@
 //! Logs of known blocks into what they hold, each thing with its block.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{Header, Log, LogQuery, Node, NodeError, Receipt};
 use salt402_protocol::payment::{Decoded, RawLog, decode};
@@ -249,6 +249,17 @@ pub(crate) async fn whole(
     receipt: &Receipt,
     timestamp: u64,
 ) -> Result<Found, IndexError> {
+    Ok(whole_and_rest(node, chain, sources, receipt, timestamp).await?.0)
+}
+
+/// As [`whole`], and which tokens reached whom without a payment that counts.
+pub(crate) async fn whole_and_rest(
+    node: &dyn Node,
+    chain: ChainId,
+    sources: &[Source],
+    receipt: &Receipt,
+    timestamp: u64,
+) -> Result<(Found, BTreeSet<(Address, Address)>), IndexError> {
     let place = Place { number: receipt.block_number, hash: receipt.block_hash, timestamp };
     let sources = since(sources, place.number);
     let logs: Vec<_> = receipt.logs.iter().map(|log| (log.contract, &log.content)).collect();
@@ -259,8 +270,9 @@ pub(crate) async fn whole(
     };
     let call = called.as_ref().map(|called| Call { to: called.to, input: &called.input });
     let transaction = receipt.transaction;
-    let decoded = decode_whole(chain, &sources, Whole { transaction, logs: &logs, call });
-    Ok(placed(chain, place, decoded))
+    let mut decoded = decode_whole(chain, &sources, Whole { transaction, logs: &logs, call });
+    let rest = std::mem::take(&mut decoded.unaccounted);
+    Ok((placed(chain, place, decoded), rest))
 }
 
 /// What was decoded, with its block. Payments are counted through within their transaction.

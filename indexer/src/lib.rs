@@ -23,6 +23,7 @@ mod past;
 mod patience;
 mod reading;
 mod report;
+mod review;
 mod second;
 mod sizing;
 mod sizings;
@@ -36,6 +37,7 @@ pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use looks::Asker;
 pub use missing::{Look, Missing};
+pub use review::Review;
 pub use second::{Confirmation, Confirmed};
 
 use salt402_chain::NodeError;

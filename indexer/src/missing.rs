@@ -15,6 +15,7 @@ use salt402_store::{Batch, Cursor, Store, StoreError};
 use crate::channel::Channels;
 use crate::looks::{Asker, Looks};
 use crate::merged::{Effort, Searches};
+use crate::review::{Review, Reviews};
 use crate::second::Asked;
 use crate::{FollowerOptions, IndexError, blocks};
 
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) options: FollowerOptions,
     looks: Looks,
     searches: Searches,
+    reviews: Reviews,
     pub(crate) asked: Asked,
     pub(crate) channels: Channels,
 }
@@ -74,8 +76,8 @@ impl Missing {
     /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let (looks, searches, asked) = (Looks::default(), Searches::default(), Asked::default());
-        let channels = Channels::default();
-        Self(Arc::new(Inner { node, store, options, looks, searches, asked, channels }))
+        let (reviews, channels) = (Reviews::default(), Channels::default());
+        Self(Arc::new(Inner { node, store, options, looks, searches, reviews, asked, channels }))
     }
 
     /// How the nodes are that are asked.
@@ -121,6 +123,11 @@ impl Missing {
         self.0.looks.share(transaction, asker, to_the_end, look).await
     }
 
+    /// What the whole receipt of a transaction held beside its payments, if a look has read it.
+    pub fn reviewed(&self, transaction: B256) -> Option<Arc<Review>> {
+        self.0.reviews.of(transaction)
+    }
+
     async fn look_now(&self, transaction: B256) -> Result<Look, IndexError> {
         let chain = self.0.options.chain;
         metrics::counter!("salt402_indexer_lookups_total", "chain" => chain.to_string()).increment(1);
@@ -145,16 +152,17 @@ impl Missing {
         }
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
         let counts = receipt.success && receipt.block_number >= self.0.options.start_block();
-        let mut found = if counts {
+        let (mut found, rest) = if counts {
             let time = own.map_or(0, |own| own.timestamp);
-            blocks::whole(node, chain, &self.0.options.sources, &receipt, time).await?
+            blocks::whole_and_rest(node, chain, &self.0.options.sources, &receipt, time).await?
         } else {
-            blocks::Found::default()
+            Default::default()
         };
-        let look = match (found.payments.is_empty(), found.beside.ambiguities.is_empty()) {
+        let ambiguous = !found.beside.ambiguities.is_empty();
+        let look = match (found.payments.is_empty(), ambiguous) {
             (false, _) => Look::Found,
-            (true, false) => Look::Ambiguous,
-            (true, true) => Look::Nothing,
+            (true, true) => Look::Ambiguous,
+            (true, false) => Look::Nothing,
         };
         found.beside.ambiguities.clear();
         // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
@@ -174,6 +182,7 @@ impl Missing {
         };
         let shown = Shown { receipt: &receipt, selected, place, found };
         let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Unknown) };
+        self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest));
         let confirmations = (cursor.number + 1).saturating_sub(place.number);
         Ok(match look {
             Look::Nothing if !receipt.success => Look::Reverted { confirmations },
@@ -208,9 +217,7 @@ impl Missing {
                 return Ok(None);
             }
             let mut rest = found.clone();
-            if !selected {
-                self.leave_out_known(&mut rest).await?;
-            }
+            self.leave_out_known(&mut rest, selected.then_some(place.hash)).await?;
             if rest.is_empty() {
                 return Ok(Some(cursor));
             }
@@ -222,12 +229,21 @@ impl Missing {
         }
     }
 
-    /// What is on the chain already stays where it is: the block that merged a transaction's is no reason to move it.
-    async fn leave_out_known(&self, found: &mut blocks::Found) -> Result<(), IndexError> {
+    /// What is on the chain already stays where it is: the block that merged a transaction's is no reason to move it. Its own
+    /// block, where that is `selected`, is.
+    async fn leave_out_known(
+        &self,
+        found: &mut blocks::Found,
+        selected: Option<B256>,
+    ) -> Result<(), IndexError> {
+        let stays = |hash: B256| selected.is_none_or(|selected| selected == hash);
         let chain = self.0.options.chain;
         if let Some(first) = found.payments.first() {
             let rows = self.0.store.payments_in(chain, first.payment.transaction).await?;
-            let known = |id| rows.iter().any(|row| row.canonical && row.placed.payment.id == id);
+            let known = |id| {
+                let mut on_chain = rows.iter().filter(|row| row.canonical && stays(row.placed.block_hash));
+                on_chain.any(|row| row.placed.payment.id == id)
+            };
             found.payments.retain(|placed| !known(placed.payment.id));
             found.beside.settlements.retain(|settlement| !known(settlement.payment));
         }
@@ -239,7 +255,7 @@ impl Missing {
                 .store
                 .channel_events_in(event.chain, event.contract, event.channel, event.transaction)
                 .await?;
-            if !known.iter().any(|known| known.what.id == event.id) {
+            if !known.iter().any(|known| known.what.id == event.id && stays(known.block_hash)) {
                 unknown.push(placed);
             }
         }

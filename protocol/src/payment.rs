@@ -1,6 +1,6 @@
 //! A payment as the chain tells it, and its identity.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -183,6 +183,8 @@ pub struct Decoded {
     pub settlements: Vec<Settlement>,
     /// What may be a payment, and can be read in two ways.
     pub ambiguities: Vec<Ambiguity>,
+    /// Which tokens reached whom without a payment that is counted: token and receiver. Known of whole transactions alone.
+    pub unaccounted: BTreeSet<(Address, Address)>,
     /// Logs that are neither.
     pub skipped: usize,
 }

@@ -93,13 +93,16 @@ pub fn decode_whole(chain: ChainId, sources: &[Source], whole: Whole<'_>) -> Dec
         if payment.asset != Asset::Native {
             let (token, value) = (payment.asset.address(), payment.amount.0);
             let told = Transfer { token, from: payment.payer, to: payment.payee, value };
-            reader.transfers.use_before(*place, told);
+            if let Some(transfer) = reader.transfers.use_before(*place, told) {
+                reader.transfers.pay(transfer);
+            }
         }
     }
     let unexplained = reader.proxies();
     reader.authorizations();
     reader.doubt_unexplained(unexplained);
     decoded.ambiguities = reader.ambiguities();
+    decoded.unaccounted = reader.transfers.unaccounted();
     for found in reader.found {
         decoded.settlements.push(Settlement {
             payment: found.payment.id,
@@ -163,6 +166,7 @@ impl<'a> Reader<'a> {
         if self.names.insert(payment.id) {
             let log = self.whole.logs[transfer];
             let movement = self.transfers.movement(self.chain, self.whole.transaction, log, transfer);
+            self.transfers.pay(transfer);
             self.found.push(Found { place, payment, movement });
         }
     }

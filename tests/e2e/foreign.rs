@@ -4,6 +4,7 @@
 use alloy_primitives::{Bytes, address};
 use alloy_sol_types::{SolCall, SolValue, sol};
 use reqwest::StatusCode;
+use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::details::PaymentDetails;
 use salt402_protocol::{Address, Amount, B256, ChainId, U256};
 use salt402_store::{ChannelsOf, Options, Store};
@@ -52,6 +53,8 @@ sol! {
 
     struct Call3 { address target; bool allowFailure; bytes callData; }
     function aggregate3(Call3[] calls) external payable;
+    struct Call3Value { address target; bool allowFailure; uint256 value; bytes callData; }
+    function aggregate3Value(Call3Value[] calls) external payable;
 }
 
 /// A stack whose payments are in wrapped SALT, with one more source; not started yet.
@@ -97,6 +100,22 @@ async fn served_once(stack: &Stack, prompt: &str, proof: B256) {
     assert_eq!(stack.upstream.asked(), asked + 1);
     let other = stack.infer_with(&inference("what nobody paid for"), proof).await;
     assert_eq!(other.status, StatusCode::PAYMENT_REQUIRED, "{}", other.body);
+}
+
+/// Whoever shows it is answered that it may have paid, without anything to pay.
+async fn not_asked_again(stack: &Stack, prompt: &str, proof: B256) {
+    let refused = stack.infer_with(&inference(prompt), proof).await;
+    let said = (refused.status, refused.code());
+    assert_eq!(said, (StatusCode::CONFLICT, "ambiguous_payment".to_owned()), "{}", refused.body);
+    assert!(!refused.headers.contains_key("x-payment-details"), "{:?}", refused.headers);
+}
+
+/// What `salt402 config check` says.
+fn checked(stack: &Stack) -> String {
+    let check = ["config", "check", "--config"];
+    let output = std::process::Command::new(SALT402).args(check).arg(stack.config()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A row tells of the payment of a quote.
@@ -172,8 +191,30 @@ async fn x402s_own_proxy_pays_a_quote_although_its_event_says_nothing() {
     assert_eq!(row["block_number"], json!(stack.anvil.block_of(doubtful).await), "{told}");
     let next = told["next_cursor"].as_str().unwrap();
     assert_eq!(stack.get(&format!("{url}&cursor={next}")).await.json(), json!({ "ambiguities": [] }));
-    // Its block leaves the chain, and it with it.
-    stack.anvil.reorg(1).await;
+    // Wrapped together with a stranger's payment of 1 wei, which is shown and does not fit.
+    let details = stack.quote(&inference("wrapped")).await;
+    let pay = ISaltPay::payCall { paymentReference: B256::repeat_byte(1), payee: PAYEE.parse().unwrap() };
+    let calls = vec![
+        Call3Value {
+            target: CANONICAL_PROXY,
+            allowFailure: false,
+            value: U256::ZERO,
+            callData: call(&details),
+        },
+        Call3Value {
+            target: stack.deployment.salt_pay,
+            allowFailure: false,
+            value: U256::ONE,
+            callData: pay.abi_encode().into(),
+        },
+    ];
+    let wrapped = aggregate3ValueCall { calls }.abi_encode();
+    let wrapped = submitter.call(MULTICALL3, wrapped.into(), Amount(U256::ONE)).await;
+    let rows = payments(&mut stack, wrapped).await;
+    assert_eq!((rows.len(), &rows[0]["amount"]), (1, &json!("1")), "{rows:?}");
+    not_asked_again(&stack, "wrapped", wrapped).await;
+    // Both blocks leave the chain, and it with them.
+    stack.anvil.reorg(2).await;
     stack.anvil.mine(1).await;
     let height = stack.anvil.height().await;
     stack.indexed(height).await;
@@ -246,6 +287,13 @@ async fn citrates_facilitator_pays_quotes_with_what_arrives_after_its_fee() {
     let past = submitter.call(token, call, Amount::ZERO).await;
     assert_eq!(payments(&mut stack, past).await, Vec::<Value>::new());
     assert_eq!(stack.status().await["chains"][0]["payments"], 3);
+    // The money is with the payee all the same: nobody is told to pay it again.
+    not_asked_again(&stack, "past it", past).await;
+    // The operator is told what is missing, until it is there.
+    assert!(checked(&stack).contains("follow the token too"), "{}", checked(&stack));
+    let both = source("citrate-facilitator", facilitator) + &source("eip3009-token", token);
+    stack.configure(&options(&both));
+    assert!(!checked(&stack).contains("follow the token too"), "{}", checked(&stack));
 }
 
 #[tokio::test(flavor = "multi_thread")]

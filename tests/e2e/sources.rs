@@ -130,7 +130,9 @@ async fn what_is_not_configured_pays_nothing() {
     let height = stack.anvil.height().await;
     stack.indexed(height).await;
     let refused = stack.infer_with(&body, proof).await;
-    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "no_payment"));
+    // It moved what was asked for to the payee all the same: a person must look, and nobody pays again.
+    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::CONFLICT, "ambiguous_payment"));
+    assert!(!refused.headers.contains_key("x-payment-details"), "{:?}", refused.headers);
     assert_eq!(stack.upstream.asked(), 0);
 }
 

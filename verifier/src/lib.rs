@@ -12,6 +12,7 @@ mod incidents;
 pub mod judge;
 mod limits;
 pub mod policy;
+mod review;
 mod second;
 mod selling;
 mod shown;

@@ -28,8 +28,9 @@ const CLAIMANT_LENGTH: usize = 128;
 /// How long a look at a receipt may take, however long the request may wait.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// After which time a second node that did not show a payment is asked again for a request that waits.
-const SECOND_NODE_AGAIN: Duration = Duration::from_secs(1);
+/// After which time nodes are asked again for a request that waits: a second one that did not show a payment, or one that gave
+/// no receipt.
+const NODE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a verifier is made of.
 pub struct VerifierOptions {
@@ -206,6 +207,7 @@ impl Verifier {
         let mut progress = self.0.waker.subscribe();
         let mut seat = None;
         let mut derived = Derived::new(&self.0.keys);
+        let asker = if quote.is_some() { Asker::Quoted } else { Asker::Anybody };
         loop {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
@@ -218,7 +220,6 @@ impl Verifier {
                 ..
             } = verdict
             {
-                let asker = if quote.is_some() { Asker::Quoted } else { Asker::Anybody };
                 let look = self.look(request, chain, asker).await;
                 verdict = match look {
                     Look::Found => self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?,
@@ -235,6 +236,14 @@ impl Verifier {
                     verdict = self.ended(quote.as_ref(), chain, look == Look::Nothing, verdict).await?;
                 }
             }
+            if self.is_hasty(request, chain, &verdict).await?
+                && self.look(request, chain, asker).await == Look::Found
+            {
+                verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
+            }
+            let refused = matches!(verdict, Verdict::Rejected { .. });
+            verdict = self.reviewed(request, chain, verdict).await?;
+            let unread = refused && matches!(verdict, Verdict::Pending { .. });
             if let Verdict::Accepted { payment, claim: None } = &verdict {
                 verdict = match self.withheld(request, chain, payment).await? {
                     Some(withheld) => withheld,
@@ -261,10 +270,11 @@ impl Verifier {
                     Err(_) => return Ok(verdict),
                 }
             }
-            // Nothing in the index changes when another node catches up.
-            let asked_again = matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
+            // Nothing in the index changes when another node catches up, or a receipt is to be had.
+            let asked_again =
+                unread || matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
             tokio::select! {
-                () = tokio::time::sleep(SECOND_NODE_AGAIN), if asked_again => {}
+                () = tokio::time::sleep(NODE_AGAIN), if asked_again => {}
                 changed = progress.changed() => if changed.is_err() { return Ok(verdict) },
                 () = tokio::time::sleep_until(deadline) => return Ok(verdict),
             }

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use salt402_chain::{Completeness, Role};
 
 use super::explain;
-use crate::config::{Config, ResolvedChain, explain_source, quote_keys, verifier_token, webhook_key};
+use crate::config::{
+    Config, ResolvedChain, explain_source, needed_beside, quote_keys, verifier_token, webhook_key,
+};
 use crate::out::say;
 
 /// A commented configuration; a test reads it.
@@ -24,6 +26,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         say!("  follow {} ({})", profile.name, profile.chain_id);
         for source in &chain.sources {
             say!("    {}", explain_source(source));
+        }
+        for line in needed_beside(&chain.sources) {
+            say!("    {line}");
         }
         for line in explain::policy(chain) {
             say!("    {line}");

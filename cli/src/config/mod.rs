@@ -34,7 +34,7 @@ pub(crate) use payment::PaymentConfig;
 pub(crate) use policy::ResolvedPolicy;
 pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
 pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
-pub(crate) use source::explain as explain_source;
+pub(crate) use source::{explain as explain_source, needed_beside};
 pub use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 pub(crate) use webhook::WebhookConfig;

@@ -195,6 +195,30 @@ pub(crate) fn check(name: &str, sources: &[Source]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What sources need beside them, in words. A facilitator and a paywall submit a token's authorizations, which anybody else may
+/// submit too: then the money reaches the payee past them, and pays for nothing.
+pub(crate) fn needed_beside(sources: &[Source]) -> Vec<String> {
+    let follows = |token: &Address| {
+        let is_token = |kind: &SourceKind| matches!(kind, SourceKind::Eip3009Token { .. });
+        sources.iter().any(|source| source.contract == *token && is_token(&source.kind))
+    };
+    let lacking = sources.iter().flat_map(|source| {
+        let (what, tokens): (_, &[Address]) = match &source.kind {
+            SourceKind::CitrateFacilitator { tokens, .. } => ("facilitator", tokens),
+            SourceKind::CitratePaywall { tokens, .. } => ("paywall", tokens),
+            _ => ("", &[]),
+        };
+        tokens.iter().filter(|token| !follows(token)).map(move |token| {
+            format!(
+                "note: authorizations of {token} that reach a payee past the {what} {} pay for nothing, and whoever shows \
+                 one is answered ambiguous_payment: follow the token too, with kind = \"eip3009-token\"",
+                source.contract
+            )
+        })
+    });
+    lacking.collect()
+}
+
 /// A source in words.
 pub(crate) fn explain(source: &Source) -> String {
     let list =

@@ -1,6 +1,6 @@
 //! The transfers of tokens that a transaction logged, and which of them a payment has used up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
 use alloy_sol_types::SolEvent as _;
@@ -33,6 +33,8 @@ pub(super) struct Transfers {
     /// For each place, the place of the nearest of them before it.
     nearest: Vec<Option<usize>>,
     used: HashSet<usize>,
+    /// Those that are payments which count.
+    paid: HashSet<usize>,
 }
 
 impl Transfers {
@@ -57,7 +59,7 @@ impl Transfers {
             *seen += 1;
             last = Some(place);
         }
-        Self { logged, nearest, used: HashSet::new() }
+        Self { logged, nearest, used: HashSet::new(), paid: HashSet::new() }
     }
 
     /// The transfer at a place.
@@ -85,6 +87,21 @@ impl Transfers {
     pub(super) fn use_before(&mut self, place: usize, told: Transfer) -> Option<usize> {
         let (before, transfer) = self.before(place)?;
         (transfer == told && self.use_up(before)).then_some(before)
+    }
+
+    /// Says that a transfer is a payment that counts.
+    pub(super) fn pay(&mut self, place: usize) {
+        self.paid.insert(place);
+    }
+
+    /// Which tokens reached whom without a payment that counts: token and receiver.
+    pub(super) fn unaccounted(&self) -> BTreeSet<(Address, Address)> {
+        let unpaid = self.logged.iter().filter(|(place, _)| !self.paid.contains(place));
+        unpaid
+            .filter_map(|(_, logged)| logged.transfer)
+            .filter(|moved| !moved.value.is_zero() && moved.from != moved.to)
+            .map(|moved| (moved.token, moved.to))
+            .collect()
     }
 
     /// The name of the movement that a transfer is.

@@ -61,11 +61,20 @@ pub(super) fn reverted() -> Verdict {
     Verdict::Rejected { code: Code::TransactionReverted, detail }
 }
 
-pub(super) fn ambiguous() -> Problem {
+pub(crate) fn ambiguous() -> Problem {
     Problem::new(
         Code::AmbiguousPayment,
         "the transaction may have paid, and its events can be read in two ways: do not pay again, ask the operator, who \
          finds it in the log",
+    )
+}
+
+/// Money reached the payee, and no payment that counts says so.
+pub(crate) fn unaccounted() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "the transaction moved what was asked for to the payee by a way that is not followed here, or may have: do not \
+         pay again, ask the operator",
     )
 }
 

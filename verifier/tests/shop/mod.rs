@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use salt402_indexer::{FollowerOptions, Missing};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteKey, QuoteKeys,
-    RequestDigest, Settlement, U256,
+    RequestDigest, Settlement, Source, SourceKind, U256,
 };
 use salt402_store::{Batch, Beside, Block, Cursor, Options, PlacedPayment, Store};
 use salt402_verifier::{
@@ -30,6 +31,12 @@ pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) receipt: Mutex<Option<Receipt>>,
+    /// Transactions whose receipts say what the index knows of them, and where they are.
+    pub(crate) mined: Mutex<HashMap<B256, Header>>,
+    /// Whether it gives no receipts.
+    pub(crate) away: AtomicBool,
+    /// How often it was asked for one.
+    pub(crate) receipts_asked: AtomicU64,
     pub(crate) headers: Mutex<Vec<Header>>,
     /// How many blocks there ever were.
     pub(crate) blocks: AtomicU64,
@@ -65,7 +72,16 @@ impl Node for Fake {
         Ok(Vec::new())
     }
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
-        Ok(self.0.receipt.lock().unwrap().clone().filter(|receipt| receipt.transaction == transaction))
+        self.0.receipts_asked.fetch_add(1, Ordering::SeqCst);
+        if self.0.away.load(Ordering::SeqCst) {
+            return Err(NodeError::Unreachable { node: "node".into(), reason: "it is gone".into() });
+        }
+        let told = self.0.receipt.lock().unwrap().clone();
+        if let Some(receipt) = told.filter(|receipt| receipt.transaction == transaction) {
+            return Ok(Some(receipt));
+        }
+        let place = self.0.mined.lock().unwrap().get(&transaction).copied();
+        Ok(place.map(|place| receipt(transaction, place, Vec::new())))
     }
     async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
         Ok(None)
@@ -171,15 +187,8 @@ impl Shop {
     /// The node says that the transaction of a number is in the newest block and was reverted.
     pub(crate) fn reverts(&self, transaction: u8) {
         let newest = *self.told.headers.lock().unwrap().last().unwrap();
-        *self.told.receipt.lock().unwrap() = Some(Receipt {
-            transaction: B256::repeat_byte(transaction),
-            block_number: newest.number,
-            block_hash: newest.hash,
-            success: false,
-            from: Address::ZERO,
-            to: None,
-            logs: Vec::new(),
-        });
+        let receipt = receipt(B256::repeat_byte(transaction), newest, Vec::new());
+        *self.told.receipt.lock().unwrap() = Some(Receipt { success: false, ..receipt });
     }
 
     /// Takes so many blocks off the chain, and puts one upon the rest, of a time.
@@ -221,7 +230,11 @@ impl Shop {
         self.store.apply(batch).await.unwrap();
         let mut headers = self.told.headers.lock().unwrap();
         headers.retain(|header| header.number < number);
-        headers.push(Header { number, hash, parent_hash: block.parent_hash, timestamp });
+        let header = Header { number, hash, parent_hash: block.parent_hash, timestamp };
+        headers.push(header);
+        let mut mined = self.told.mined.lock().unwrap();
+        mined.retain(|_, at| at.number < number);
+        mined.extend(payments.iter().map(|(_, payment)| (payment.transaction, header)));
     }
 
     /// Shows a proof with a bare hash, to claim it.
@@ -232,7 +245,8 @@ impl Shop {
 
 pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {
     let Operator { chain, accounts, keys, policy } = operator.clone();
-    let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
+    let salt_pay = Source { contract: CONTRACT, kind: SourceKind::SaltPay, start_block: 0 };
+    let options = FollowerOptions { chain: CHAIN, sources: vec![salt_pay] };
     let merges_blocks = told.merges_blocks.load(Ordering::SeqCst);
     let profile = Profile { merges_blocks, ..Profile::named("local").unwrap() };
     let node = Fake(Arc::clone(told), profile);
@@ -253,6 +267,19 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
     });
     verifier.prepare().await.unwrap();
     verifier
+}
+
+/// The receipt of a transaction that succeeded.
+pub(crate) fn receipt(transaction: B256, place: Header, logs: Vec<Log>) -> Receipt {
+    Receipt {
+        transaction,
+        block_number: place.number,
+        block_hash: place.hash,
+        success: true,
+        from: Address::ZERO,
+        to: None,
+        logs,
+    }
 }
 
 pub(crate) fn now() -> u64 {

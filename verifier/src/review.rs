@@ -1,0 +1,106 @@
+//! Before anybody is told to pay again: what else the transaction holds that is shown.
+//!
+//! The index may know one payment of a transaction and not another: the node left its log out, a contract that nobody knows
+//! settled it, or it came by a way that is not followed. A refusal of the one that is known would lead its payer to pay
+//! twice. So the whole receipt is read first, once for each transaction, within the limits of all look-ups.
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use salt402_indexer::Review;
+use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_protocol::{Asset, Code, Problem, Proof, SignedNonce};
+
+use crate::grant::pending;
+use crate::verifier::refusals::{ambiguous, internal, unaccounted};
+use crate::{Verifier, VerifierChain};
+
+impl Verifier {
+    /// Whether a verdict would lead whoever shows a hash to pay again, before the transaction's whole receipt was read.
+    pub(crate) async fn is_hasty(
+        &self,
+        request: &VerifyRequest,
+        chain: &VerifierChain,
+        verdict: &Verdict,
+    ) -> Result<bool, Problem> {
+        match (&request.proof, verdict) {
+            (Proof::Transaction { hash, .. }, Verdict::Rejected { code, .. }) if is_of_payments(*code) => {
+                Ok(self.review(*hash, chain).await?.is_none())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A verdict, unless it would lead somebody to pay again who may have paid.
+    pub(crate) async fn reviewed(
+        &self,
+        request: &VerifyRequest,
+        chain: &VerifierChain,
+        verdict: Verdict,
+    ) -> Result<Verdict, Problem> {
+        let Verdict::Rejected { code, detail } = &verdict else { return Ok(verdict) };
+        let (asset, payee) = (request.requirement.asset, request.requirement.payee);
+        let transaction = match &request.proof {
+            Proof::Transaction { hash, .. } if is_of_payments(*code) => *hash,
+            // It names no receipt, and may have moved what was asked for.
+            Proof::Nonce(SignedNonce::Eip3009 { token, .. })
+                if *code == Code::NoPayment && asset == Asset::Token(*token) =>
+            {
+                return Err(unaccounted());
+            }
+            _ => return Ok(verdict),
+        };
+        match self.review(transaction, chain).await? {
+            Some(review) if review.is_ambiguous() => Err(ambiguous()),
+            Some(review) if review.moved(asset, payee) => {
+                tracing::warn!(chain = %chain.policy.chain, %transaction, %asset, %payee,
+                    "a proof was shown that moved the asset to the payee by a way that is not followed");
+                Err(unaccounted())
+            }
+            // Of what was used it is known that it was.
+            None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
+                let detail = format!(
+                    "what is known of the transaction does not pay for this ({code}: {detail}), and its receipt could not \
+                     be read yet, which may hold more: do not pay again, show the same proof again"
+                );
+                Ok(pending(&chain.policy, 1, Code::PaymentNotSeen, detail))
+            }
+            _ => Ok(verdict),
+        }
+    }
+
+    /// What the whole receipt of a transaction holds, if it was read where the transaction stands.
+    async fn review(&self, transaction: B256, chain: &VerifierChain) -> Result<Option<Arc<Review>>, Problem> {
+        let Some(review) = chain.missing.reviewed(transaction) else { return Ok(None) };
+        let (store, (number, hash)) = (self.store(), review.block());
+        let rows = store.payments_in(chain.policy.chain, transaction).await.map_err(internal)?;
+        let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
+        let on_chain: Vec<B256> = on_chain.collect();
+        let stands = if !on_chain.is_empty() || rows.is_empty() {
+            // Of one that the index knows nothing of, the receipt was read just now: nothing else tells that it paid nothing.
+            on_chain.iter().all(|block| *block == hash)
+        } else {
+            // Its payments have left the chain. It may be mined again, and hold more.
+            let block = store.canonical_block(chain.policy.chain, number).await.map_err(internal)?;
+            block.is_some_and(|block| block.hash == hash)
+        };
+        Ok(stands.then_some(review))
+    }
+}
+
+/// Whether a refusal says what the payments of a transaction are, after which another is made.
+fn is_of_payments(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ReferenceMismatch
+            | Code::WrongNetwork
+            | Code::WrongAsset
+            | Code::WrongPayee
+            | Code::InsufficientPayment
+            | Code::PaymentExpired
+            | Code::AlreadyClaimed
+            | Code::UsesExhausted
+            | Code::NoPayment
+            | Code::TransactionReverted
+    )
+}
