@@ -150,12 +150,21 @@ impl Sizing {
             // Half of the way to what is refused, until the rest of it is not worth a refusal.
             Some(width) => match width.saturating_sub(self.span) / 2 {
                 more if more > self.span / 8 => self.span + more,
-                _ => self.span,
+                _ => self.settled(blocks),
             },
         };
         // An answer about fewer blocks than might have been says nothing of more; one that is too large always counts.
         self.span = if blocks < self.span { self.span.min(fitting) } else { grown.min(fitting) };
         self.span = self.span.clamp(1, self.ceiling());
+    }
+
+    /// The width that is kept to, since the rest is not worth a refusal. What is above it counts as refused, so that nobody
+    /// looks for it anew: not who reads other blocks, and not the next life.
+    fn settled(&mut self, blocks: u64) -> u64 {
+        if self.refused.is_some() && self.late.is_none() && blocks >= self.span {
+            (self.refused, self.exact) = (Some(self.span.saturating_add(1).max(2)), true);
+        }
+        self.span
     }
 
     /// What an answer about so many blocks says of what was refused.
