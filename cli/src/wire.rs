@@ -283,6 +283,7 @@ impl Process {
             token_names: payment.token_names(),
             wait: Duration::from_millis(gateway.wait_ms),
             claimant: store.get_or_create_identity().await?,
+            keeps_answers: true,
         };
         let options = GatewayOptions {
             door,
@@ -290,6 +291,7 @@ impl Process {
             catalogue: gateway.catalogue(config)?,
             body_limit: gateway.max_body_bytes,
             max_runs: gateway.max_runs,
+            bare_again: gateway.bare_again,
             addresses: config.limits.addresses()?,
             browsers: gateway.browsers()?,
         };
@@ -369,6 +371,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         token_names: payment.token_names(),
         wait: Duration::from_millis(auth.wait_ms),
         claimant: FORWARD_AUTH.to_owned(),
+        keeps_answers: false,
     };
     let again_within = Duration::from_secs(auth.again_within_s);
     Ok(Some(ForwardAuth { door, tariff: auth.tariff(config)?, again_within }))

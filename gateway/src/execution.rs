@@ -30,7 +30,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest pause that an upstream may wish for.
 const LONGEST_WISH: Duration = Duration::from_secs(3600);
 
-type Ending = Option<Result<Bytes, Problem>>;
+/// An answer that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Bytes,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub(crate) kept_at_ms: u64,
+}
+
+type Ending = Option<Result<Answer, Problem>>;
 
 /// What was paid for.
 #[derive(Clone, Debug)]
@@ -79,7 +87,7 @@ impl Executions {
     ///
     /// The run goes on when the caller is dropped, as it is when a payer's connection breaks: the payer finds the
     /// outcome when it asks again.
-    pub(crate) async fn outcome<R, F>(&self, purchase: Purchase, run: R) -> Result<Bytes, Problem>
+    pub(crate) async fn outcome<R, F>(&self, purchase: Purchase, run: R) -> Result<Answer, Problem>
     where
         R: FnOnce() -> F,
         F: Future<Output = Result<Bytes, Failed>> + Send + 'static,
@@ -113,10 +121,12 @@ impl Executions {
         &self,
         purchase: Purchase,
         run: impl Future<Output = Result<Bytes, Failed>>,
-    ) -> Result<Bytes, Problem> {
+    ) -> Result<Answer, Problem> {
         let payment = purchase.payment.payment_id;
         match self.store.outcome(payment).await.map_err(unkept)? {
-            Some(StoredOutcome::Kept(outcome)) => return Ok(outcome.body.into()),
+            Some(StoredOutcome::Kept { outcome, kept_at_ms }) => {
+                return Ok(Answer { body: outcome.body.into(), kept_at_ms });
+            }
             Some(StoredOutcome::Evicted) => {
                 return Err(Problem::new(
                     Code::OutcomeGone,
@@ -130,8 +140,8 @@ impl Executions {
             Ok(body) => {
                 let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
                 let outcome = Outcome { status: 200, headers, body: body.to_vec() };
-                self.store.put_outcome(payment, outcome).await.map_err(unkept)?;
-                Ok(body)
+                let kept_at_ms = self.store.put_outcome(payment, outcome).await.map_err(unkept)?;
+                Ok(Answer { body, kept_at_ms })
             }
             Err(failed) => {
                 let told = self.failed(&mut attempt, failed);
@@ -329,11 +339,11 @@ mod tests {
             })
             .collect();
         for copy in copies {
-            assert_eq!(copy.await.unwrap().unwrap(), "answer");
+            assert_eq!(copy.await.unwrap().unwrap().body, "answer");
         }
         assert_eq!(runs.load(Ordering::SeqCst), 1);
         let later = executions.outcome(purchase(false), || async { panic!("run again") }).await;
-        assert_eq!(later.unwrap(), "answer");
+        assert_eq!(later.unwrap().body, "answer");
     }
 
     #[tokio::test]
@@ -348,7 +358,7 @@ mod tests {
         assert!(gone.is_err());
         executions.finish().await;
         let kept = executions.store.outcome(PAYMENT).await.unwrap();
-        assert!(matches!(kept, Some(StoredOutcome::Kept(outcome)) if outcome.body == b"slow"));
+        assert!(matches!(kept, Some(StoredOutcome::Kept { outcome, .. }) if outcome.body == b"slow"));
     }
 
     #[tokio::test]
@@ -375,7 +385,7 @@ mod tests {
         // The operator may have it tried again; an answer ends it all.
         assert!(executions.store.reopen_unserved(PAYMENT).await.unwrap());
         let good = || async { Ok(Bytes::from_static(b"good")) };
-        assert_eq!(executions.outcome(purchase(false), good).await.unwrap(), "good");
+        assert_eq!(executions.outcome(purchase(false), good).await.unwrap().body, "good");
         assert_eq!(executions.store.all_unserved(true, 10).await.unwrap(), vec![]);
     }
 
@@ -404,7 +414,7 @@ mod tests {
             assert_eq!(without_pause(&executions).await.runs, 0);
         }
         let good = || async { Ok(Bytes::from_static(b"good")) };
-        assert_eq!(executions.outcome(purchase(false), good).await.unwrap(), "good");
+        assert_eq!(executions.outcome(purchase(false), good).await.unwrap().body, "good");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! `POST /v1/inference`: the request, its price, and its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -11,7 +11,8 @@ use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
 use salt402_verifier::http::{
-    PAYMENT, Passage, Place, Presented, Target, no_store, problem_response, read_json, server_timing, vary,
+    PAYMENT, Passage, Place, Presented, Target, no_store, problem_response, quote_required, read_json,
+    server_timing, vary,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use utoipa::ToSchema;
 use crate::Bid;
 use crate::bid::InferenceRequest;
 use crate::circuit::Circuits;
-use crate::execution::{Failed, Purchase};
+use crate::execution::{Answer, Failed, Purchase};
 use crate::routes::{Gateway, Inner};
 use crate::upstream::{Completion, Judgement, Task, Usage};
 
@@ -53,9 +54,9 @@ struct InferenceResponse<'a> {
 #[utoipa::path(post, path = "/v1/inference", tag = "inference", request_body = InferenceRequest,
     params(
         ("X-Payment-Proof" = Option<Proof>, Header, description = "The hash of the transaction that paid, or another proof. Left out, the answer is a 402 that says how to pay."),
-        ("X-Payment-Quote" = Option<QuoteId>, Header, description = "The id of the quote that was paid."),
+        ("X-Payment-Quote" = Option<QuoteId>, Header, description = "The id of the quote that was paid: the receipt."),
         ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
-    responses((status = 200, description = "The answer. The same request with the same proof gets it again.",
+    responses((status = 200, description = "The answer. The same request with the same proof and quote id gets it again; with the proof alone, a few times within a minute.",
         body = InferenceResponse<'_>,
         headers(
             ("X-Payment-Receipt" = String, description = "PaymentView as one line of JSON."),
@@ -92,9 +93,18 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     // What is paid for is bounded by its payments.
     drop(place);
     let purchase = Purchase { payment: payment.clone(), first, sold: bid.order.description.clone() };
-    let body =
+    let kept =
         gateway.executions.outcome(purchase, || run(Arc::clone(&bid), gateway.circuits.clone())).await?;
+    let Answer { body, kept_at_ms } = kept;
+    if presented.is_bare() && !gateway.bare.may(payment.payment_id, since(kept_at_ms)) {
+        return Err(quote_required());
+    }
     Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
+}
+
+fn since(moment_ms: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(moment_ms))
 }
 
 /// What is asked, and the room that it takes.

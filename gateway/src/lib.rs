@@ -1,6 +1,7 @@
 //! The paid front of an inference server: an unpaid request becomes a 402 with a quote, a paid one is run once and
 //! answered, and answered again from what is kept if the payer's connection broke.
 
+mod bare;
 mod bid;
 mod catalogue;
 mod circuit;

@@ -16,6 +16,7 @@ use salt402_verifier::http::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::bare::Bare;
 use crate::circuit::Circuits;
 use crate::{Catalogue, Executions, Model, inference, openapi};
 
@@ -35,6 +36,8 @@ pub struct GatewayOptions {
     pub addresses: Option<AddressLimits>,
     /// Which pages in browsers may ask; `None` for none.
     pub browsers: Option<CorsLayer>,
+    /// How often a kept answer is given again to whoever shows the payment without its quote id, within a minute.
+    pub bare_again: u32,
 }
 
 /// The paid front of an inference server. Cheap to clone; all clones are one.
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
+    pub(crate) bare: Bare,
     addresses: Option<AddressLimits>,
     browsers: Option<CorsLayer>,
 }
@@ -64,6 +68,7 @@ impl Gateway {
             store: options.store,
             catalogue: options.catalogue,
             body_limit: options.body_limit,
+            bare: Bare::new(options.bare_again),
             addresses: options.addresses,
             browsers: options.browsers,
         }))

@@ -30,6 +30,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         token_names: None,
         wait: Duration::ZERO,
         claimant: "test".into(),
+        keeps_answers: true,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let options = GatewayOptions {
@@ -40,6 +41,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         max_runs: 2,
         addresses: None,
         browsers: None,
+        bare_again: 0,
     };
     router(Gateway::new(options), Some((metrics, Token::new("a token"))))
 }

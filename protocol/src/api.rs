@@ -26,6 +26,10 @@ pub struct QuoteRequest {
     /// operator takes no bare hashes every quote is such a quote.
     #[serde(default)]
     pub secret: bool,
+    /// Whose price this is: the name under which the payment will be claimed. The quote then counts for that name alone,
+    /// also after its price has changed; left out, for whoever asks no more than its amount.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub claimant: String,
 }
 
 /// The answer to a [`QuoteRequest`].
@@ -67,7 +71,8 @@ pub struct QuoteResponse {
 pub struct VerifyRequest {
     /// The transaction that is said to have paid, the nonce of what was signed, or a channel's voucher.
     pub proof: Proof,
-    /// The id of the quote that was paid; its price counts, not that of `requirement`.
+    /// The id of the quote that was paid. If it names `claimant`, its price counts, not that of `requirement`; if it names
+    /// nobody, it must be of no less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote_id: Option<QuoteId>,
     /// What had to be paid.

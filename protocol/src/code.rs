@@ -123,6 +123,12 @@ codes! {
     /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
     AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
 
+    /// The quote names no service and asks less than this one does. No 402, so that nobody is led to pay again.
+    QuoteBelowPrice = "quote_below_price", 409, "The quote is over less than the price";
+
+    /// The quote was given before the server's database was made, so what was paid for it is not known. No 402, likewise.
+    QuoteBeforeDatabase = "quote_before_database", 409, "The quote is older than the server's database";
+
     /// Another node contradicts the one that showed the payment. No 402, so that nobody is led to pay again.
     NodesDisagree = "nodes_disagree", 409, "Nodes of the chain contradict each other about the payment";
 

@@ -176,8 +176,9 @@ mod tests {
             asset: Asset::Native,
             amount: Amount(U256::from(5)),
             request: RequestDigest::of("POST", "/v1/inference", b"{}"),
+            service: None,
         };
-        let quote = QuoteClock { lifetime: 300, window: 60 }.derived(terms, 1_000_000);
+        let quote = QuoteClock { lifetime: 300, window: 60, since: 0 }.derived(terms, 1_000_000);
         let id = QuoteKey::new(&[7; 32]).unwrap().seal(&quote);
         let names = Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 };
         let resource = Resource {

@@ -9,19 +9,42 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::{Amount, Asset, ChainId, RequestDigest};
 
 /// The request header in which a payer presents the id of the quote it paid.
 pub const QUOTE_HEADER: &str = "x-payment-quote";
 
-/// Bytes of a quote before its authentication code.
-const BODY: usize = 166;
-/// Bytes of a quote on the wire.
-const LENGTH: usize = BODY + 32;
-/// Layout version of the bytes.
-const VERSION: u8 = 1;
+/// Bytes of a quote's authentication code.
+const CODE: usize = 32;
+/// Bytes of a quote that names no service, before its code.
+const UNNAMED: usize = 166;
+/// Bytes of a quote that names its service, before its code.
+const NAMED: usize = UNNAMED + SERVICE;
+/// Bytes of a service in a quote: a multiple of three, as all of an id is, so that it is written without padding.
+const SERVICE: usize = 18;
+/// Layout versions of the bytes.
+const UNNAMED_VERSION: u8 = 1;
+const NAMED_VERSION: u8 = 2;
+/// Characters of an id, by what the quote names.
+const UNNAMED_LENGTH: usize = (UNNAMED + CODE) / 3 * 4;
+const NAMED_LENGTH: usize = (NAMED + CODE) / 3 * 4;
+
+/// Who gives a quote: the beginning of the SHA-256 of the name under which the payment will be claimed.
+///
+/// Names are chosen by the operator, so nobody looks for two that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Service([u8; SERVICE]);
+
+impl Service {
+    /// The service of a name; none of an empty one.
+    pub fn named(name: &str) -> Option<Self> {
+        let digest = Sha256::digest(name);
+        let service = digest.first_chunk().copied().map(Self);
+        service.filter(|_| !name.is_empty())
+    }
+}
 
 /// What is to be paid, to whom, for which request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +61,8 @@ pub struct Terms {
     pub amount: Amount,
     /// The request that is paid for.
     pub request: RequestDigest,
+    /// Whose price this is; `None` where whoever asked for the quote did not say who it is.
+    pub service: Option<Service>,
 }
 
 /// Terms, their validity, and what makes them unguessable or found again.
@@ -53,7 +78,8 @@ pub struct Quote {
     pub nonce: Option<[u8; 16]>,
 }
 
-/// The id of a quote: its bytes and a code that only the server's key can make, in base64url, 264 characters.
+/// The id of a quote: its bytes and a code that only the server's key can make, in base64url: 264 characters, or 288 where
+/// the quote names its service.
 ///
 /// It is known to the client that asked and to the server. On chain appears only [`QuoteId::reference`].
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -62,8 +88,8 @@ pub struct QuoteId(String);
 /// Why a text is not the id of a quote of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
-    /// Not 264 characters of base64url, or of a layout this version does not know.
-    #[error("a quote id is the 264 characters of base64url that came with the 402, unchanged")]
+    /// Not 264 or 288 characters of base64url, or of a layout this version does not know.
+    #[error("a quote id is the 264 or 288 characters of base64url that came with the 402, unchanged")]
     Malformed,
     /// The authentication code is not one this server's key makes.
     #[error("this quote id was not given by this server, or was changed: ask for a new quote")]
@@ -90,26 +116,19 @@ impl QuoteKey {
 
     /// The id of a quote. The same quote has the same id under the same key.
     pub fn seal(&self, quote: &Quote) -> QuoteId {
-        let mut bytes = [0u8; LENGTH];
+        let mut bytes = Vec::with_capacity(NAMED + CODE);
         quote.write(&mut bytes);
-        let code = self.0.clone().chain_update(&bytes[..BODY]).finalize().into_bytes();
-        bytes[BODY..].copy_from_slice(&code);
+        let code = self.0.clone().chain_update(&bytes).finalize().into_bytes();
+        bytes.extend_from_slice(&code);
         QuoteId(URL_SAFE_NO_PAD.encode(bytes))
     }
 
     /// The quote of an id, if this key made it. Comparison takes the same time wherever the codes differ.
     pub fn open(&self, id: &QuoteId) -> Result<Quote, QuoteError> {
-        let bytes: [u8; LENGTH] = URL_SAFE_NO_PAD
-            .decode(&id.0)
-            .ok()
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(QuoteError::Malformed)?;
-        self.0
-            .clone()
-            .chain_update(&bytes[..BODY])
-            .verify_slice(&bytes[BODY..])
-            .map_err(|_| QuoteError::Forged)?;
-        Quote::read(&bytes).ok_or(QuoteError::Malformed)
+        let bytes = URL_SAFE_NO_PAD.decode(&id.0).map_err(|_| QuoteError::Malformed)?;
+        let (body, code) = bytes.split_last_chunk::<CODE>().ok_or(QuoteError::Malformed)?;
+        self.0.clone().chain_update(body).verify_slice(code).map_err(|_| QuoteError::Forged)?;
+        Quote::read(body).ok_or(QuoteError::Malformed)
     }
 }
 
@@ -174,8 +193,9 @@ impl QuoteId {
 
     /// The request that it says it was given for. Nobody has checked that: only who has the key can.
     pub fn request(&self) -> Option<RequestDigest> {
-        let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok()?.try_into().ok()?;
-        Some(Quote::read(&bytes)?.terms.request)
+        let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok()?;
+        let (body, _) = bytes.split_last_chunk::<CODE>()?;
+        Some(Quote::read(body)?.terms.request)
     }
 }
 
@@ -189,7 +209,7 @@ impl FromStr for QuoteId {
     type Err = QuoteError;
 
     fn from_str(text: &str) -> Result<Self, QuoteError> {
-        let known = text.len() == LENGTH / 3 * 4
+        let known = [UNNAMED_LENGTH, NAMED_LENGTH].contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if known { Ok(Self(text.to_owned())) } else { Err(QuoteError::Malformed) }
     }
@@ -209,34 +229,37 @@ impl<'de> Deserialize<'de> for QuoteId {
 }
 
 impl Quote {
-    fn write(&self, out: &mut [u8; LENGTH]) {
-        let mut at = 0;
-        let mut put = |bytes: &[u8]| {
-            out[at..at + bytes.len()].copy_from_slice(bytes);
-            at += bytes.len();
-        };
-        put(&[VERSION, u8::from(self.nonce.is_some())]);
-        put(&self.terms.chain.get().to_be_bytes());
-        put(self.terms.contract.as_slice());
-        put(self.terms.payee.as_slice());
-        put(self.terms.asset.address().as_slice());
-        put(&self.terms.amount.0.to_be_bytes::<32>());
-        put(&self.issued_at.to_be_bytes());
-        put(&self.expires_at.to_be_bytes());
-        put(self.terms.request.0.as_slice());
-        put(&self.nonce.unwrap_or_default());
+    fn write(&self, out: &mut Vec<u8>) {
+        let version = if self.terms.service.is_some() { NAMED_VERSION } else { UNNAMED_VERSION };
+        out.extend_from_slice(&[version, u8::from(self.nonce.is_some())]);
+        out.extend_from_slice(&self.terms.chain.get().to_be_bytes());
+        out.extend_from_slice(self.terms.contract.as_slice());
+        out.extend_from_slice(self.terms.payee.as_slice());
+        out.extend_from_slice(self.terms.asset.address().as_slice());
+        out.extend_from_slice(&self.terms.amount.0.to_be_bytes::<32>());
+        out.extend_from_slice(&self.issued_at.to_be_bytes());
+        out.extend_from_slice(&self.expires_at.to_be_bytes());
+        out.extend_from_slice(self.terms.request.0.as_slice());
+        out.extend_from_slice(&self.nonce.unwrap_or_default());
+        if let Some(Service(service)) = self.terms.service {
+            out.extend_from_slice(&service);
+        }
     }
 
-    fn read(bytes: &[u8; LENGTH]) -> Option<Self> {
-        let mut rest = &bytes[..BODY];
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (bytes, service) = match (bytes.first()?, bytes.len()) {
+            (&UNNAMED_VERSION, UNNAMED) => (bytes, None),
+            (&NAMED_VERSION, NAMED) => {
+                bytes.split_last_chunk().map(|(rest, name)| (rest, Some(Service(*name))))?
+            }
+            _ => return None,
+        };
+        let mut rest = &bytes[1..UNNAMED];
         let mut take = |length: usize| {
             let (head, tail) = rest.split_at(length);
             rest = tail;
             head
         };
-        if take(1) != [VERSION] {
-            return None;
-        }
         let random = match take(1) {
             [0] => false,
             [1] => true,
@@ -252,7 +275,7 @@ impl Quote {
         let request = RequestDigest(B256::from_slice(take(32)));
         let nonce: [u8; 16] = take(16).try_into().ok()?;
         Some(Self {
-            terms: Terms { chain, contract, payee, asset, amount, request },
+            terms: Terms { chain, contract, payee, asset, amount, request, service },
             issued_at,
             expires_at,
             nonce: random.then_some(nonce),
@@ -280,26 +303,30 @@ pub struct QuoteClock {
     pub lifetime: u64,
     /// Length of a window, in seconds; never zero.
     pub window: u64,
+    /// The first second in which a quote may have been given, in seconds since 1970 UTC: nothing is known of what was paid
+    /// for any before. 0 where all is known.
+    pub since: u64,
 }
 
 impl QuoteClock {
     /// For quotes that live so long, in seconds. Windows grow with the life, so that however long it is, few derived quotes
     /// can be those of one payment: each costs a look at a bare hash two hashes.
     pub fn living(lifetime: u64) -> Self {
-        Self { lifetime, window: lifetime.div_ceil(WINDOWS).max(LEAST_WINDOW) }
+        Self { lifetime, window: lifetime.div_ceil(WINDOWS).max(LEAST_WINDOW), since: 0 }
     }
 
     /// The derived quote for these terms at a moment (seconds since 1970 UTC).
     pub fn derived(&self, terms: Terms, now: u64) -> Quote {
         let window = self.window.max(1);
-        let issued_at = now / window * window;
-        let expires_at = issued_at.saturating_add(window).saturating_add(self.lifetime);
-        Quote { terms, issued_at, expires_at, nonce: None }
+        let begun = now / window * window;
+        let expires_at = begun.saturating_add(window).saturating_add(self.lifetime);
+        Quote { terms, issued_at: begun.max(self.since), expires_at, nonce: None }
     }
 
     /// A quote that nobody else can be given, from sixteen random bytes.
     pub fn random(&self, terms: Terms, now: u64, nonce: [u8; 16]) -> Quote {
-        Quote { terms, issued_at: now, expires_at: now.saturating_add(self.lifetime), nonce: Some(nonce) }
+        let expires_at = now.saturating_add(self.lifetime);
+        Quote { terms, issued_at: now.max(self.since), expires_at, nonce: Some(nonce) }
     }
 
     /// Every derived quote for these terms that a payment mined at `mined_at` may have been made for, newest first.
@@ -341,11 +368,17 @@ mod tests {
                 asset: Asset::Native,
                 amount: Amount(U256::from(seed)),
                 request: RequestDigest(B256::repeat_byte(3)),
+                service: None,
             },
             issued_at: 100,
             expires_at: 400,
             nonce,
         }
+    }
+
+    fn of_service(name: &str, nonce: Option<[u8; 16]>) -> Quote {
+        let quote = quote(7, nonce);
+        Quote { terms: Terms { service: Service::named(name), ..quote.terms }, ..quote }
     }
 
     fn key(byte: u8) -> QuoteKey {
@@ -362,6 +395,39 @@ mod tests {
         let id = key(1).seal(&quote(7, None));
         assert_eq!(key(1).open(&id), Ok(quote(7, None)));
         assert_eq!(key(2).open(&id), Err(QuoteError::Forged));
+    }
+
+    #[test]
+    fn a_quote_names_its_service_and_one_from_before_names_none() {
+        let (one, other) = (of_service("one", None), of_service("other", None));
+        let (id, unnamed) = (key(1).seal(&one), key(1).seal(&quote(7, None)));
+        assert_eq!((id.as_str().len(), unnamed.as_str().len()), (288, 264));
+        assert_eq!(id.as_str().parse(), Ok(id.clone()));
+        assert_eq!((key(1).open(&id), key(1).open(&unnamed)), (Ok(one), Ok(quote(7, None))));
+        assert_ne!(key(1).seal(&other), id);
+        assert_eq!(Service::named(""), None);
+        // As the version that named no services made it, so that what was quoted before an update stays good.
+        let before = concat!(
+            "AQAAAAAAAACdDAcHBwcHBwcHBwcHBwcHBwcHBwcHAgICAgICAgICAgICAgICAgICAgIAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHAAAAAAAAAGQAAAAAAAABkAMDAwMDAwMDAwMDAwMD",
+            "AwMDAwMDAwMDAwMDAwMDAwMDAAAAAAAAAAAAAAAAAAAAAGwn8RTdOSAaslinpKHDAmrZEEHbO5fpLuMfVfXHyhhP",
+        );
+        assert_eq!(unnamed.as_str(), before);
+    }
+
+    #[test]
+    fn no_quote_is_given_as_of_before_the_clocks_beginning() {
+        let terms = quote(7, None).terms;
+        let old = QuoteClock { lifetime: 300, window: 60, since: 0 };
+        let new = QuoteClock { since: 1030, ..old };
+        assert_eq!(
+            (new.derived(terms, 1025).issued_at, new.random(terms, 1025, [0; 16]).issued_at),
+            (1030, 1030)
+        );
+        assert_ne!(new.derived(terms, 1040), old.derived(terms, 1040), "the window had begun before");
+        assert_eq!(new.derived(terms, 1080), old.derived(terms, 1080));
+        assert!(new.derived_for(terms, 1050, 30).all(|quote| quote.issued_at >= 1030));
+        assert!(new.derived_for(terms, 1050, 30).any(|quote| quote == new.derived(terms, 1040)));
     }
 
     #[test]
@@ -396,9 +462,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_id_is_forged_or_malformed(at in 0usize..264, to in "[A-Za-z0-9_-]", random: Option<[u8; 16]>) {
-            let id = key(1).seal(&quote(9, random));
-            prop_assert_eq!(key(1).open(&id), Ok(quote(9, random)));
+        fn a_changed_id_is_forged_or_malformed(
+            at in 0usize..264, to in "[A-Za-z0-9_-]", random: Option<[u8; 16]>, name in "[a-z]{0,2}",
+        ) {
+            let quote = of_service(&name, random);
+            let id = key(1).seal(&quote);
+            prop_assert_eq!(key(1).open(&id), Ok(quote));
             let mut text = id.as_str().to_owned();
             text.replace_range(at..=at, &to);
             if text != id.as_str() {
@@ -409,7 +478,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_panics(text in ".{0,300}") {
+        fn no_text_panics(text in ".{0,300}|[A-Za-z0-9_-]{264}|[A-Za-z0-9_-]{288}") {
             if let Ok(id) = text.parse::<QuoteId>() {
                 prop_assert!(key(1).open(&id).is_err());
             }

@@ -122,12 +122,13 @@ impl Code {
             }
             Self::UnknownChain | Self::WrongNetwork => X402Reason::InvalidNetwork,
             Self::VoucherNotAccepted => X402Reason::UnsupportedScheme,
-            Self::InsufficientPayment => X402Reason::ValueMismatch,
+            Self::InsufficientPayment | Self::QuoteBelowPrice => X402Reason::ValueMismatch,
             Self::WrongPayee => X402Reason::RecipientMismatch,
             Self::QuoteExpired | Self::PaymentExpired => X402Reason::ValidBefore,
-            Self::AlreadyClaimed | Self::UsesExhausted | Self::PaymentBeforeRestore => {
-                X402Reason::NonceAlreadyUsed
-            }
+            Self::AlreadyClaimed
+            | Self::UsesExhausted
+            | Self::PaymentBeforeRestore
+            | Self::QuoteBeforeDatabase => X402Reason::NonceAlreadyUsed,
             Self::NoPayment => X402Reason::TransferEventMismatch,
             Self::TransactionReverted | Self::AmbiguousPayment | Self::NodesDisagree => {
                 X402Reason::InvalidTransactionState

@@ -25,25 +25,32 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredOutcome {
     /// It is kept.
-    Kept(Outcome),
+    Kept {
+        /// The response.
+        outcome: Outcome,
+        /// Since when, in milliseconds since 1970 UTC.
+        kept_at_ms: u64,
+    },
     /// It was given, and is no longer kept.
     Evicted,
 }
 
 impl Store {
     /// Keeps the response for a payment. The first one stays: a second changes nothing, also when the first was
-    /// evicted.
-    pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<(), StoreError> {
-        send(self.jobs(), Put { payment, outcome }).await
+    /// evicted. Returns now, in milliseconds since 1970 UTC, as it was written down.
+    pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<u64, StoreError> {
+        send(self.jobs(), Put { payment, outcome, now_ms: clock::now_ms().unsigned_abs() }).await
     }
 
     /// The response for a payment; `None` if none was given.
     pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
         let mut reader = self.reader().await?;
-        let row = sqlx::query("SELECT status, headers, body, evicted FROM outcomes WHERE payment_id = $1")
-            .bind(payment.0.as_slice())
-            .fetch_optional(reader.connection()?)
-            .await?;
+        let row = sqlx::query(
+            "SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = $1",
+        )
+        .bind(payment.0.as_slice())
+        .fetch_optional(reader.connection()?)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         if row.flag("evicted")? {
             return Ok(Some(StoredOutcome::Evicted));
@@ -52,7 +59,8 @@ impl Store {
             u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
         let headers = serde_json::from_str(&row.text("headers")?)
             .map_err(|_| StoreError::Corrupt { column: "headers" })?;
-        Ok(Some(StoredOutcome::Kept(Outcome { status, headers, body: row.bytes("body")? })))
+        let outcome = Outcome { status, headers, body: row.bytes("body")? };
+        Ok(Some(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? }))
     }
 
     /// Forgets the contents of outcomes that were stored before `older_than_ms` (a moment, in milliseconds since 1970
@@ -99,16 +107,17 @@ impl Store {
 struct Put {
     payment: PaymentId,
     outcome: Outcome,
+    now_ms: u64,
 }
 
 impl Write for Put {
-    type Output = ();
+    type Output = u64;
 
     fn changes_payments(&self) -> bool {
         false
     }
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
         let headers =
             serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
@@ -121,14 +130,14 @@ impl Write for Put {
         .bind(headers.as_str())
         .bind(body.as_slice())
         .bind(bound((headers.len() + body.len()) as u64))
-        .bind(clock::now_ms())
+        .bind(bound(self.now_ms))
         .execute(transaction.connection())
         .await?;
         sqlx::query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
             .execute(transaction.connection())
             .await?;
-        Ok(())
+        Ok(self.now_ms)
     }
 }
 

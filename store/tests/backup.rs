@@ -86,7 +86,7 @@ async fn a_copy_taken_under_load_is_one_moment_and_holds_all_that_was_acknowledg
         assert_eq!(is[0].claim.is_some(), number <= count, "payment {number} of {count}");
         if number <= before {
             assert_eq!(is[0].claim, was[0].claim);
-            assert!(matches!(store.outcome(id(number)).await.unwrap(), Some(StoredOutcome::Kept(_))));
+            assert!(matches!(store.outcome(id(number)).await.unwrap(), Some(StoredOutcome::Kept { .. })));
         }
     }
     assert_eq!(

@@ -179,7 +179,7 @@ async fn f20_on_a_full_disk_claims_are_refused_reads_go_on_and_freed_space_is_us
     let refused = loop {
         let outcome = Outcome { status: 200, headers: vec![], body: vec![1; 100_000] };
         match store.put_outcome(id(number), outcome).await {
-            Ok(()) => number += 1,
+            Ok(_) => number += 1,
             Err(error) => break error,
         }
     };

@@ -19,19 +19,20 @@ fn outcome(body: &[u8]) -> Outcome {
 async fn the_first_outcome_of_a_payment_stays() {
     let mut fixture = Fixture::new().await;
     assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), None);
-    fixture.store.put_outcome(id(1), outcome(b"\x00first\xff")).await.unwrap();
+    let first = fixture.store.put_outcome(id(1), outcome(b"\x00first\xff")).await.unwrap();
     fixture.store.put_outcome(id(1), outcome(b"second")).await.unwrap();
     fixture.reopen().await;
     let kept = fixture.store.outcome(id(1)).await.unwrap();
-    assert_eq!(kept, Some(StoredOutcome::Kept(outcome(b"\x00first\xff"))));
+    assert_eq!(kept, Some(StoredOutcome::Kept { outcome: outcome(b"\x00first\xff"), kept_at_ms: first }));
 }
 
 #[tokio::test]
 async fn an_empty_body_is_an_outcome_and_no_tombstone() {
     let fixture = Fixture::new().await;
     let empty = Outcome { status: 204, headers: vec![], body: vec![] };
-    fixture.store.put_outcome(id(1), empty.clone()).await.unwrap();
-    assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Kept(empty)));
+    let kept_at_ms = fixture.store.put_outcome(id(1), empty.clone()).await.unwrap();
+    let kept = fixture.store.outcome(id(1)).await.unwrap();
+    assert_eq!(kept, Some(StoredOutcome::Kept { outcome: empty, kept_at_ms }));
 }
 
 #[tokio::test]
@@ -60,7 +61,8 @@ async fn the_oldest_go_until_the_rest_fits() {
     // Ten bodies fit with their headers, eleven do not.
     assert_eq!(fixture.store.evict_outcomes(0, 10_900).await.unwrap(), 590);
     for number in 0..600 {
-        let kept = matches!(fixture.store.outcome(id(number)).await.unwrap(), Some(StoredOutcome::Kept(_)));
+        let kept =
+            matches!(fixture.store.outcome(id(number)).await.unwrap(), Some(StoredOutcome::Kept { .. }));
         assert_eq!(kept, number >= 590, "outcome {number}");
     }
     assert_eq!(fixture.store.evict_outcomes(0, 10_900).await.unwrap(), 0);

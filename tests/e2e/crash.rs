@@ -116,7 +116,8 @@ async fn pay(stack: &Stack, number: u64) -> Paid {
         confirmations: None,
     };
     let Requirement { chain, payee, asset, amount, request_digest, .. } = requirement;
-    let asked = QuoteRequest { chain, payee, asset, amount, request_digest, secret: false };
+    let asked =
+        QuoteRequest { chain, payee, asset, amount, request_digest, secret: false, claimant: String::new() };
     let asked = serde_json::to_value(asked).unwrap();
     let answer = stack.post(&format!("{}/v1/quotes", stack.verifier), &asked, &[]).await;
     let quote: QuoteResponse = serde_json::from_str(&answer.body).unwrap();

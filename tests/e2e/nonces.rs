@@ -136,6 +136,7 @@ async fn a_crowd_with_hashes_and_nonces_of_one_payment_is_one_execution() {
         let proof = if place % 2 == 0 { &nonce } else { &hash };
         let url = format!("{}/v1/inference", stack.gateway);
         let request = stack.client.post(url).json(&body).header("x-payment-proof", proof);
+        let request = request.header("x-payment-quote", details.quote_id.as_str());
         crowd.spawn(async move {
             let answer = request.send().await.unwrap();
             (answer.status(), answer.text().await.unwrap())

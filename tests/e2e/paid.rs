@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use salt402_protocol::RequestDigest;
 use salt402_protocol::details::PaymentDetails;
-use salt402_tests::{PAYEE, Stack, inference, payment_details};
+use salt402_tests::{PAYEE, Stack, StackOptions, inference, payment_details};
 
 use crate::SALT402;
 
@@ -76,6 +76,7 @@ async fn a_hundred_copies_of_one_proof_are_one_execution() {
                 .client
                 .post(format!("{}/v1/inference", stack.gateway))
                 .header("x-payment-proof", proof.to_string())
+                .header("x-payment-quote", details.quote_id.as_str())
                 .json(&body);
             tokio::spawn(async move {
                 let response = request.send().await.unwrap();
@@ -143,5 +144,52 @@ async fn a_quote_of_ones_own_is_nobody_elses() {
     let quote = details.quote_id.as_str();
     let answer = stack.infer(&body, &[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(stack.upstream.asked(), 1);
+}
+
+/// Everybody can read the hash off the chain and send the same popular prompt.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_quote_id_an_answer_is_given_again_a_few_times_and_to_its_payer_as_often_as_it_asks() {
+    let gateway = "bare_again = 2".to_owned();
+    let mut stack = Stack::start_with(SALT402, StackOptions { gateway, ..Default::default() }).await;
+    let body = inference("popular");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    let strangers: Vec<_> = (0..20)
+        .map(|_| {
+            let request = stack.client.post(format!("{}/v1/inference", stack.gateway));
+            let request = request.header("x-payment-proof", proof.to_string()).json(&body);
+            tokio::spawn(async move {
+                let response = request.send().await.unwrap();
+                (response.status(), response.headers().contains_key("x-payment-details"))
+            })
+        })
+        .collect();
+    let mut served = 0;
+    for stranger in strangers {
+        match stranger.await.unwrap() {
+            (StatusCode::OK, _) => served += 1,
+            refused => {
+                assert_eq!(refused, (StatusCode::PAYMENT_REQUIRED, false), "nobody is led to pay again");
+            }
+        }
+    }
+    assert_eq!(served, 3, "once, and twice again");
+    let refused = stack.infer_with(&body, proof).await;
+    assert_eq!(refused.code(), "quote_required");
+    let (hash, quote) = (proof.to_string(), details.quote_id.as_str());
+    let payment = [("x-payment-proof", hash.as_str()), ("x-payment-quote", quote)];
+    for _ in 0..5 {
+        assert_eq!(stack.infer(&body, &payment).await.json()["output"], "answer 1");
+    }
+    // A restart forgets the count and no more than that.
+    stack.kill();
+    stack.up().await;
+    let mut again = 0;
+    for _ in 0..10 {
+        again += usize::from(stack.infer_with(&body, proof).await.status == StatusCode::OK);
+    }
+    assert!(again <= 3, "{again}");
+    assert_eq!(stack.infer(&body, &payment).await.json()["output"], "answer 1");
     assert_eq!(stack.upstream.asked(), 1);
 }

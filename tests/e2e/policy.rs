@@ -247,6 +247,7 @@ uses = 3
         assert_eq!(answer.code(), "uses_exhausted");
         assert!(answer.headers.contains_key("x-payment-details"), "it says how to pay for more");
     }
+    assert_eq!(ask(&stack, "/paid/a", &payment[..1]).await.code(), "quote_required", "nor is it again");
     // The same again after a kill: those that passed may again for a while, others never.
     stack.kill();
     stack.up().await;
@@ -269,12 +270,12 @@ uses = 3
     let payment = [("x-payment-proof", several.0.as_str()), ("x-payment-quote", several.1.as_str())];
     assert_eq!(ask(&stack, "/paid/e", &payment).await.status, StatusCode::OK);
     let single = payment_details(&ask(&stack, "/paid/f", &[]).await);
-    let single = stack.payer().pay(&single).await.to_string();
+    let single = (stack.payer().pay(&single).await.to_string(), single.quote_id);
     change(&mut stack, "uses = 1", "uses = 3").await;
-    let payment = [("x-payment-proof", single.as_str())];
+    let payment = [("x-payment-proof", single.0.as_str()), ("x-payment-quote", single.1.as_str())];
     assert_eq!(
         ask(&stack, "/paid/g", &payment).await.code(),
-        "quote_required",
+        "quote_mismatch",
         "it was paid for another request"
     );
     assert_eq!(ask(&stack, "/paid/f", &payment).await.status, StatusCode::OK);

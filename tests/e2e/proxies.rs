@@ -96,6 +96,7 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     let proof = stack.payer().pay(&details).await.to_string();
     let show = |path: &str, extra: Option<(&'static str, &'static str)>| {
         let mut request = stack.client.get(path).header("x-payment-proof", &proof);
+        request = request.header("x-payment-quote", details.quote_id.as_str());
         if let Some((name, value)) = extra {
             request = request.header(name, value);
         }
@@ -108,6 +109,17 @@ async fn pays_its_way(stack: &mut Stack, base: &str, files: &Files) {
     for name in ["X-Original-URI", "X-Forwarded-Uri"] {
         let (status, ..) = show(&format!("{base}/paid/other.txt"), Some((name, "/paid/file.txt"))).await;
         assert!(status != StatusCode::OK && status != StatusCode::NOT_FOUND, "{name}: {status}");
+    }
+    // Who reads the hash off the chain gets nothing for it, nor with a quote of its own.
+    let own = payment_details(&stack.get(&paid).await);
+    assert_ne!(own.reference, details.reference);
+    for quote in [None, Some(own.quote_id.as_str())] {
+        let mut request = stack.client.get(&paid).header("x-payment-proof", &proof);
+        if let Some(quote) = quote {
+            request = request.header("x-payment-quote", quote);
+        }
+        let status = request.send().await.unwrap().status();
+        assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "{quote:?}");
     }
     assert_eq!(files.served(), 0);
     let (status, headers, body) = show(&paid, None).await;
@@ -242,7 +254,8 @@ async fn traefik_and_envoy_ask_in_their_own_ways() {
     );
 
     let proof = stack.payer().pay(&details).await.to_string();
-    let passed = ask(&envoy, &[("x-payment-proof", &proof)]).await;
+    let payment = [("x-payment-proof", proof.as_str()), ("x-payment-quote", details.quote_id.as_str())];
+    let passed = ask(&envoy, &payment).await;
     assert_eq!(passed.status, StatusCode::OK, "{}", passed.body);
     assert_eq!(passed.headers["cache-control"], "no-store, private");
     assert_eq!(passed.headers["vary"], "X-Payment-Proof, X-Payment-Quote, X-Payment-Binding");
@@ -250,8 +263,12 @@ async fn traefik_and_envoy_ask_in_their_own_ways() {
     assert_eq!(passed.headers["x-payment-amount"], "777");
     let timing = passed.headers["server-timing"].to_str().unwrap();
     assert!(timing.starts_with("payment;desc=\"verify and claim\";dur="), "{timing}");
-    let again = ask(&auth, &[&traefik[..], &[("x-payment-proof", &proof)]].concat()).await;
+    let again = ask(&auth, &[&traefik[..], &payment].concat()).await;
     assert_eq!((again.status, again.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "already_claimed"));
+
+    // `again_within_s` is for who was quoted, and for nobody who reads the hash.
+    let bare = ask(&auth, &[&traefik[..], &payment[..1]].concat()).await;
+    assert_eq!((bare.status, bare.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "quote_required"));
 
     // Which request? None, two, or one that no price is set for.
     let both = [&traefik[..], &[("x-original-method", "GET"), ("x-original-uri", "/free/x")]].concat();

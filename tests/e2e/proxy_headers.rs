@@ -73,7 +73,9 @@ async fn hands_on_only_what_salt402_says(proxy: fn(&Path, &str, u16) -> Proxy) {
     assert_eq!(refused.status(), StatusCode::PAYMENT_REQUIRED);
     let details = payment_details(&stack.get(&paid).await);
     let proof = stack.payer().pay(&details).await.to_string();
-    let answer = forged(&paid).header("x-payment-proof", &proof).send().await.unwrap();
+    let quote = details.quote_id.as_str();
+    let shown = forged(&paid).header("x-payment-proof", &proof).header("x-payment-quote", quote);
+    let answer = shown.send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     let caching: Vec<_> = answer.headers().get_all("cache-control").iter().collect();
     assert_eq!(caching, ["no-store, private"]);
@@ -156,7 +158,7 @@ async fn haproxy_hands_on_refusals_of_salt402_as_they_are() {
         ("/paid/x", &["zzz"][..], 400, "malformed_proof", false),
         ("/paid/x", &[&hash[..], &hash[..]][..], 400, "malformed_header", false),
         ("/free/a%2fb", &[][..], 400, "malformed_parameter", false),
-        ("/paid/x", &[&hash[..]][..], 402, "payment_not_seen", true),
+        ("/paid/x", &[&hash[..]][..], 402, "quote_required", false),
     ] {
         let mut request = stack.client.get(at(path));
         for proof in proofs {

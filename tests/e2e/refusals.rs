@@ -101,7 +101,9 @@ async fn where_bare_hashes_are_not_taken_the_quote_id_is() {
     let details = stack.quote(&body).await;
     assert_ne!(details.reference, stack.quote(&body).await.reference);
     let proof = stack.payer().pay(&details).await.to_string();
-    refused(&stack.infer(&body, &[("x-payment-proof", &proof)]).await, "quote_required");
+    let bare = stack.infer(&body, &[("x-payment-proof", &proof)]).await;
+    assert_eq!((bare.status, bare.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "quote_required"));
+    assert!(!bare.headers.contains_key("x-payment-details"), "whoever has paid is not led to pay again");
     let quote = details.quote_id.as_str();
     let answer = stack.infer(&body, &[("x-payment-proof", &proof), ("x-payment-quote", quote)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);

@@ -1,7 +1,7 @@
 //! The parts in processes of their own, and a node that is not there yet.
 
 use reqwest::StatusCode;
-use salt402_tests::{Anvil, Salt402, Stack, StackOptions, inference};
+use salt402_tests::{Anvil, Salt402, Stack, StackOptions, inference, payment_details};
 
 use crate::SALT402;
 
@@ -98,23 +98,50 @@ async fn a_node_that_is_not_there_is_waited_for() {
     assert_eq!(known["payments"].as_array().unwrap().len(), 1, "what was indexed can still be read");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_gateways_that_race_for_one_proof_run_it_once() {
-    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
-    // A gateway is one over its answers: the second has a folder and an address of its own.
+/// A second gateway beside that of a stack, at the same verifier: one over its own answers, in a folder and at an address
+/// of its own, with its own price.
+async fn second_gateway(stack: &mut Stack, price: &str) -> (String, Salt402) {
     let text = std::fs::read_to_string(stack.config()).unwrap();
     let other = format!("http://127.0.0.1:{}", salt402_tests::free_port());
     let text = text
         .replace("data = \"data\"", "data = \"other\"")
+        .replace("price_per_request = \"1000\"", &format!("price_per_request = \"{price}\""))
         .replace(&format!("listen = \"{}\"", stack.gateway.trim_start_matches("http://")), &{
             format!("listen = \"{}\"", other.trim_start_matches("http://"))
         });
     let second = stack.folder().join("second.toml");
     std::fs::write(&second, text).unwrap();
-    stack.process = Some(stack.role("up"));
-    stack.ready().await;
-    let _second = Salt402::start(stack.binary(), "serve", &second);
+    let process = Salt402::start(stack.binary(), "serve", &second);
     stack.until(&format!("{other}/readyz"), |answer| answer.status == StatusCode::OK).await;
+    (other, process)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_at_a_cheap_gateway_buys_nothing_at_a_dear_one() {
+    let mut stack = Stack::start(SALT402).await;
+    let (dear, _process) = second_gateway(&mut stack, "1000000").await;
+    let ask = async |stack: &Stack, gateway: &str, body: &serde_json::Value, headers: &[(&str, &str)]| {
+        stack.post(&format!("{gateway}/v1/inference"), body, headers).await
+    };
+    for binding in [&[][..], &[("x-payment-binding", "quote")]] {
+        let body = inference(&format!("cheap or dear {}", binding.len()));
+        let details = payment_details(&ask(&stack, &stack.gateway, &body, binding).await);
+        let proof = stack.payer().pay(&details).await.to_string();
+        let payment = [("x-payment-proof", proof.as_str()), ("x-payment-quote", details.quote_id.as_str())];
+        let asked = stack.upstream.asked();
+        let shown = ask(&stack, &dear, &body, &payment).await;
+        assert_eq!((shown.status.as_u16(), shown.code().as_str()), (402, "quote_mismatch"), "{}", shown.body);
+        assert_eq!(ask(&stack, &dear, &body, &payment[..1]).await.code(), "insufficient_payment");
+        assert_eq!(stack.upstream.asked(), asked);
+        let answer = ask(&stack, &stack.gateway, &body, &payment).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_that_race_for_one_proof_run_it_once() {
+    let mut stack = Stack::start(SALT402).await;
+    let (other, _second) = second_gateway(&mut stack, "1000").await;
 
     for round in 0..6 {
         let body = inference(&format!("raced {round}"));
@@ -124,11 +151,11 @@ async fn two_gateways_that_race_for_one_proof_run_it_once() {
         let ask = async |gateway: &str| stack.post(&format!("{gateway}/v1/inference"), &body, &headers).await;
         let (a, b, c, d) = tokio::join!(ask(&stack.gateway), ask(&other), ask(&stack.gateway), ask(&other));
         assert_eq!(stack.upstream.asked(), round + 1, "one execution");
-        // Both copies at the gateway that claimed are answered, both at the other are refused.
-        assert_eq!((a.status, b.status), (c.status, d.status));
-        let (won, lost) = if a.status == StatusCode::OK { (a, b) } else { (b, a) };
-        assert_eq!(won.status, StatusCode::OK, "{}", won.body);
-        assert_eq!((lost.status, lost.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "already_claimed"));
+        // Both copies at the gateway that quoted are answered; at the other it is nothing that was quoted there.
+        for (won, lost) in [(&a, &b), (&c, &d)] {
+            assert_eq!(won.status, StatusCode::OK, "{}", won.body);
+            assert_eq!((lost.status.as_u16(), lost.code().as_str()), (402, "reference_mismatch"));
+        }
         assert_eq!(stack.status().await["claims"], round + 1);
     }
 }

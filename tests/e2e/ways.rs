@@ -31,10 +31,13 @@ async fn the_example_of_a_paid_axum_service_is_paid() {
     let details = payment_details(&unpaid);
     assert_eq!(details.amount.to_string(), "1000000000000000");
     let proof = stack.payer().pay(&details).await.to_string();
-    let paid = ask(&[("x-payment-proof", &proof)]).await;
+    let stolen = ask(&[("x-payment-proof", &proof)]).await;
+    assert_eq!((stolen.status.as_u16(), stolen.code().as_str()), (402, "quote_required"));
+    let payment = [("x-payment-proof", proof.as_str()), ("x-payment-quote", details.quote_id.as_str())];
+    let paid = ask(&payment).await;
     assert_eq!(paid.status, reqwest::StatusCode::OK, "{}", paid.body);
     assert_eq!(paid.body, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8 asked: \"why?\"\n");
-    let again = ask(&[("x-payment-proof", &proof)]).await;
+    let again = ask(&payment).await;
     assert_eq!((again.status.as_u16(), again.code().as_str()), (402, "already_claimed"));
     service.abort();
 }
@@ -45,14 +48,14 @@ async fn the_documented_commands_ask_by_port_and_by_socket() {
     let commands = text.split_once("```bash\n").unwrap().1.split_once("```").unwrap().0;
     let verifier = "socket = \"verifier.sock\"".to_owned();
     let stack = Stack::start_with(SALT402, StackOptions { verifier, ..Default::default() }).await;
-    let ask = async |socket: bool, proof: Option<String>| {
+    let ask = async |socket: bool, shown: Option<(String, String)>| {
         let mut command = std::process::Command::new("bash");
         let prefix = if socket { "SOCKET=(--unix-socket verifier.sock)\n" } else { "" };
         command.arg("-ec").arg(format!("{prefix}{commands}")).current_dir(stack.folder());
         // By the socket, the address says nothing but the path.
         command.env("VERIFIER", if socket { "http://nowhere.invalid" } else { &stack.verifier });
-        if let Some(proof) = proof {
-            command.env("PROOF", proof);
+        if let Some((proof, quote)) = shown {
+            command.env("PROOF", proof).env("QUOTE", quote);
         }
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -73,12 +76,13 @@ async fn the_documented_commands_ask_by_port_and_by_socket() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         stack_status = stack.status().await;
     }
-    let (_, verdict) = ask(true, Some(proof.clone())).await;
+    let shown = (proof, quote["quote_id"].as_str().unwrap().to_owned());
+    let (_, verdict) = ask(true, Some(shown.clone())).await;
     assert_eq!(
         (&verdict["status"], &verdict["claim"]["first"]),
         (&"accepted".into(), &true.into()),
         "{verdict}"
     );
-    let (_, verdict) = ask(false, Some(proof)).await;
+    let (_, verdict) = ask(false, Some(shown)).await;
     assert_eq!(verdict["claim"]["first"], false, "{verdict}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use alloy_primitives::B256;
-use salt402_protocol::{Amount, QuoteKeys, Terms};
+use salt402_protocol::{Amount, QuoteKeys, Service, Terms};
 
 use crate::Policy;
 
@@ -14,8 +14,8 @@ use crate::Policy;
 #[derive(Debug)]
 pub struct Derived<'a> {
     keys: &'a QuoteKeys,
-    /// By the time of a block and an amount.
-    known: HashMap<(u64, Amount), HashSet<B256>>,
+    /// By the time of a block, who quoted, and an amount.
+    known: HashMap<(u64, Option<Service>, Amount), HashSet<B256>>,
     made: usize,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Derived<'a> {
 
     /// Whether a reference is that of a quote on these terms which lived when a payment was mined.
     pub(crate) fn has(&mut self, policy: &Policy, terms: Terms, mined_at: u64, reference: B256) -> bool {
-        let references = self.known.entry((mined_at, terms.amount)).or_insert_with(|| {
+        let references = self.known.entry((mined_at, terms.service, terms.amount)).or_insert_with(|| {
             let quotes = policy.clock.derived_for(terms, mined_at, policy.clock_skew.as_secs());
             let references: HashSet<B256> =
                 quotes.flat_map(|quote| self.keys.references(&quote).collect::<Vec<_>>()).collect();

@@ -4,7 +4,7 @@
 //! every case can be written down as a test.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Amount, Asset, Code, Payment, Proof, Quote, QuoteId, SignedNonce, Terms};
+use salt402_protocol::{Amount, Asset, Code, Payment, Proof, Quote, QuoteId, Service, SignedNonce, Terms};
 use salt402_store::IndexedPayment;
 
 use crate::derived::Derived;
@@ -35,7 +35,7 @@ pub enum Judgement {
     Pending(Code, String),
     /// No.
     Rejected(Code, String),
-    /// Not told, because the question must be put in another way. No word against the payment.
+    /// Not told, because the question must be put in another way, or to a person. No word against the payment.
     Unasked(Code, String),
 }
 
@@ -70,7 +70,7 @@ pub fn judge(
 ) -> Judgement {
     let terms = match terms(question, policy, chain) {
         Ok(terms) => terms,
-        Err((code, detail)) => return Judgement::Rejected(code, detail),
+        Err((code, detail)) => return refused(code, detail),
     };
     if payments.is_empty() {
         return match &question.proof {
@@ -111,7 +111,7 @@ pub fn judge(
         (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
         (None, Some((misfit, payment))) => {
             let (code, detail) = misfit.said(question, policy, chain, &terms, payment);
-            Judgement::Rejected(code, detail)
+            refused(code, detail)
         }
         (None, None) => Judgement::Rejected(
             Code::NoPayment,
@@ -141,14 +141,17 @@ fn terms(question: &Question<'_>, policy: &Policy, chain: &ChainPolicy) -> Resul
             asset: asked.asset,
             amount: asked.amount,
             request: asked.request_digest,
+            service: Service::named(question.claimant),
         });
     };
-    quoted(asked, quote, chain)
+    quoted(asked, question.claimant, quote, chain)
 }
 
-/// The terms of a quote, if it was given for what is asked.
+/// The terms of a quote, if it was given for what is asked: by the service that asks, at whatever price that was within the
+/// quote's life, or by nobody that it names.
 pub(crate) fn quoted(
     asked: &Requirement,
+    claimant: &str,
     quote: &Quote,
     chain: &ChainPolicy,
 ) -> Result<Terms, (Code, String)> {
@@ -166,12 +169,28 @@ pub(crate) fn quoted(
     } else {
         None
     };
-    match difference {
-        Some(what) => Err((
-            Code::QuoteMismatch,
-            format!("the quote id was given for {what}: send exactly the request that was quoted"),
-        )),
-        None => Ok(terms),
+    if let Some(what) = difference {
+        let detail = format!("the quote id was given for {what}: send exactly the request that was quoted");
+        return Err((Code::QuoteMismatch, detail));
+    }
+    if terms.service.is_some() && terms.service != Service::named(claimant) {
+        let detail = "the quote id was given by another service, and is good for what is sold there".into();
+        return Err((Code::QuoteMismatch, detail));
+    }
+    Ok(terms)
+}
+
+/// Whether a quote is over less than is asked, and does not say that whoever asks gave it: then the price was another's, or
+/// another request's, as far as anybody knows.
+pub(crate) fn is_below(asked: &Requirement, quoted: &Terms) -> bool {
+    quoted.service.is_none() && quoted.amount < asked.amount
+}
+
+/// A refusal. What is no matter of payment is not followed by a new quote: somebody may have paid.
+fn refused(code: Code, detail: String) -> Judgement {
+    match code {
+        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase => Judgement::Unasked(code, detail),
+        _ => Judgement::Rejected(code, detail),
     }
 }
 
@@ -258,6 +277,8 @@ enum Misfit {
     Reference,
     Late,
     TooOld,
+    /// It was quoted by whoever names no service, and for less.
+    BelowPrice,
 }
 
 impl Misfit {
@@ -289,6 +310,15 @@ impl Misfit {
             ),
             Self::Late => {
                 (Code::PaymentExpired, "the payment was mined after its quote had ended".into())
+            }
+            Self::BelowPrice => {
+                let quoted = question.quote.map_or(payment.amount, |_| terms.amount);
+                let asked = question.requirement.amount;
+                let detail = format!(
+                    "the quote was over {quoted} base units, {asked} are asked, and it does not say that this service \
+                     gave it: do not pay again, ask the operator"
+                );
+                (Code::QuoteBelowPrice, detail)
             }
             Self::Old | Self::TooOld => {
                 let (age, most) = (age(question, indexed), most_age(policy, chain));
@@ -335,13 +365,16 @@ fn misfit(
         return Some(Misfit::Asset);
     }
     let old = is_old(question, policy, chain, indexed);
+    // What was granted may be asked for again, whatever it costs by now.
+    let granted = ours(question, indexed) == Some(true);
+    let below = |quoted: &Terms| is_below(question.requirement, quoted) && !granted;
     let Some((id, quote)) = question.quote else {
         // Before anything is derived: anybody may show any hash.
         return if old {
             Some(Misfit::Old)
-        } else if made_for(derived, policy, terms, payment, mined_at) {
+        } else if let Some(quoted) = made_for(derived, policy, terms, payment, mined_at) {
             // Only quotes that lived when the payment was mined are tried, so a match is always in time.
-            None
+            below(&quoted).then_some(Misfit::BelowPrice)
         } else if payment.amount < terms.amount {
             Some(Misfit::Amount)
         } else {
@@ -354,29 +387,35 @@ fn misfit(
         Some(Misfit::Reference)
     } else if !quote.pays_in_time(mined_at, policy.clock_skew.as_secs()) {
         Some(Misfit::Late)
+    } else if below(terms) {
+        Some(Misfit::BelowPrice)
     } else {
         old.then_some(Misfit::TooOld)
     }
 }
 
-/// Whether a payment was made for a quote that can be derived from the request.
+/// The terms of the quote that a payment was made for, if that can be derived from the request.
 ///
 /// The price of the moment may be another than the one that was quoted, so what was paid is tried as the price too. Only
 /// this server can make a quote's id, and the reference proves that it did: for this request, at this price, within its
-/// time. Nothing need be remembered of old prices, and a restart forgets none.
+/// time. Nothing need be remembered of old prices, and a restart forgets none. Whoever asked for the quote may not have said
+/// for which service, so it is also tried as one that names none.
 fn made_for(
     derived: &mut Derived<'_>,
     policy: &Policy,
     terms: &Terms,
     payment: &Payment,
     mined_at: u64,
-) -> bool {
+) -> Option<Terms> {
     let overpaid = (payment.amount > terms.amount).then_some(terms.amount);
     let exact = (!payment.amount.is_zero()).then_some(payment.amount);
-    overpaid
-        .into_iter()
-        .chain(exact)
-        .any(|amount| derived.has(policy, Terms { amount, ..*terms }, mined_at, payment.reference))
+    let unnamed = terms.service.is_some().then_some(None);
+    let services = std::iter::once(terms.service).chain(unnamed);
+    let prices =
+        services.flat_map(|service| overpaid.into_iter().chain(exact).map(move |amount| (service, amount)));
+    prices
+        .map(|(service, amount)| Terms { service, amount, ..*terms })
+        .find(|terms| derived.has(policy, *terms, mined_at, payment.reference))
 }
 
 /// Whether the claim of a payment is that of this request and claimant; `None` where it is not claimed.

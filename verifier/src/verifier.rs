@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use salt402_indexer::{Asker, Look, Missing};
 use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
-use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Terms};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Service, Terms};
 use salt402_store::Store;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -109,6 +109,7 @@ impl Verifier {
         if request.payee.is_zero() {
             return Err(Problem::new(Code::InvalidRequest, "payee: the zero address cannot be paid"));
         }
+        named(&request.claimant)?;
         chain.accepts(request.asset, request.payee)?;
         let terms = Terms {
             chain: request.chain,
@@ -117,6 +118,7 @@ impl Verifier {
             asset: request.asset,
             amount: request.amount,
             request: request.request_digest,
+            service: Service::named(&request.claimant),
         };
         let clock = self.0.policy.clock;
         let quote = if request.secret || !self.0.policy.bare_hashes {
@@ -186,12 +188,7 @@ impl Verifier {
             let detail = "usage.most: a payment pays for at least 1 request";
             return Err(Problem::new(Code::InvalidRequest, detail));
         }
-        if request.claimant.chars().count() > CLAIMANT_LENGTH {
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                format!("claimant: at most {CLAIMANT_LENGTH} characters"),
-            ));
-        }
+        named(&request.claimant)?;
         chain.policy.accepts(request.requirement.asset, request.requirement.payee)?;
         let quote = match &request.quote_id {
             None if request.usage.is_some() => return Ok(quote_required()),
@@ -384,6 +381,15 @@ impl Verifier {
             )
         })
     }
+}
+
+/// Refuses a name of a claimant that is too long to be kept.
+fn named(claimant: &str) -> Result<(), Problem> {
+    if claimant.chars().count() > CLAIMANT_LENGTH {
+        let detail = format!("claimant: at most {CLAIMANT_LENGTH} characters");
+        return Err(Problem::new(Code::InvalidRequest, detail));
+    }
+    Ok(())
 }
 
 /// From the lowest to the highest of blocks that were not read yet; `None` where all were.

@@ -134,9 +134,10 @@ impl Verifier {
         now: u64,
     ) -> Result<Amount, (Code, String)> {
         let Some(quote) = quote else { return Ok(request.requirement.amount) };
-        let terms = judge::quoted(&request.requirement, quote, chain)?;
+        let terms = judge::quoted(&request.requirement, &request.claimant, quote, chain)?;
         let lives = now <= quote.expires_at.saturating_add(self.policy().clock_skew.as_secs());
-        Ok(if lives { terms.amount } else { request.requirement.amount })
+        let counts = lives && !judge::is_below(&request.requirement, &terms);
+        Ok(if counts { terms.amount } else { request.requirement.amount })
     }
 }
 

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use salt402_protocol::api::{QuoteResponse, VerifyRequest};
+use salt402_protocol::api::{QuoteRequest, QuoteResponse, VerifyRequest};
 use salt402_protocol::{Address, Asset, Code, Payment};
 use salt402_verifier::ExposureCap;
-use shop::{Operator, Shop, granted, now, operator, paid, proof, units};
+use shop::{Operator, Shop, granted, now, operator, paid, proof, question, units};
 
 /// Blocks that make a payment final, as the shop's operator has it.
 const FINAL_AT: usize = 3;
@@ -26,6 +26,8 @@ enum Step {
         request: u8,
         secret: bool,
         payer: u8,
+        /// Whether it names the service "shop".
+        named: bool,
     },
     /// A block with those payments of a mask that are in none; with `late`, long after their quotes ended.
     Mine {
@@ -53,8 +55,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        3 => (1u8..4, any::<bool>(), 1u8..3)
-            .prop_map(|(request, secret, payer)| Step::Quote { request, secret, payer }),
+        3 => (1u8..4, any::<bool>(), 1u8..3, any::<bool>())
+            .prop_map(|(request, secret, payer, named)| Step::Quote { request, secret, payer, named }),
         4 => (any::<u16>(), prop::bool::weighted(0.1)).prop_map(|(mask, late)| Step::Mine { mask, late }),
         2 => (1u64..4, any::<u16>()).prop_map(|(back, mask)| Step::Replace { back, mask }),
         8 => (any::<usize>(), prop::option::weighted(0.2, 1u8..4), any::<bool>(), prop::bool::weighted(0.8))
@@ -71,6 +73,7 @@ struct Known {
     quote: QuoteResponse,
     request: u8,
     secret: bool,
+    named: bool,
     amount: u64,
     /// Whether it was put into a block too late; then it is in no other.
     late: bool,
@@ -89,12 +92,15 @@ struct Run {
 impl Run {
     async fn step(&mut self, step: &Step) -> TestCaseResult {
         match *step {
-            Step::Quote { request, secret, payer } if self.known.len() < 16 => {
-                let quote = self.shop.quote(request, self.price, secret);
+            Step::Quote { request, secret, payer, named } if self.known.len() < 16 => {
+                let claimant = if named { "shop" } else { "" }.to_owned();
+                let asked = QuoteRequest { claimant, ..question(request, self.price, secret) };
+                let quote = self.shop.verifier.quote(&asked).unwrap();
                 let number = self.known.len() as u8 + 1;
                 let payment = paid(number, payer, self.price, &quote);
                 let amount = self.price;
-                let known = Known { payment, quote, request, secret, amount, late: false, granted_to: None };
+                let known =
+                    Known { payment, quote, request, secret, named, amount, late: false, granted_to: None };
                 self.known.push(known);
             }
             Step::Mine { mask, late } => self.mine(0, mask, late).await,
@@ -161,6 +167,9 @@ impl Run {
         let known = &self.known[pick];
         let payer = known.payment.payer;
         let fits = request == known.request && (present || !known.secret) && !known.late;
+        // Of this service at its own price, of nobody at no less than is asked, unless it was granted before.
+        let priced = if known.named { claimant == "shop" } else { known.amount >= self.price };
+        let fits = fits && (priced || !known.named && known.granted_to == Some(claimant));
         match (self.depth(pick), known.granted_to) {
             _ if !fits => Err(None),
             (None, None | Some(_)) => Err(None),

@@ -103,6 +103,7 @@ async fn door(store: &Store) -> Door {
         token_names: None,
         wait: Duration::ZERO,
         claimant: "layer".into(),
+        keeps_answers: false,
     }
 }
 
@@ -141,10 +142,18 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
     store.apply(batch).await.unwrap();
 }
 
-async fn ask(app: &Router, body: &'static str, proof: Option<u8>) -> (StatusCode, Response<Body>) {
+async fn ask(
+    app: &Router,
+    body: &'static str,
+    proof: Option<u8>,
+    quote: Option<&PaymentDetails>,
+) -> (StatusCode, Response<Body>) {
     let mut request = Request::post("/ask?x=1");
     if let Some(proof) = proof {
         request = request.header("x-payment-proof", B256::repeat_byte(proof).to_string());
+    }
+    if let Some(details) = quote {
+        request = request.header("x-payment-quote", details.quote_id.as_str());
     }
     let response = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
     (response.status(), response)
@@ -154,10 +163,8 @@ fn details(response: &Response<Body>) -> PaymentDetails {
     PaymentDetails::from_header(response.headers()[DETAILS_HEADER].to_str().unwrap()).unwrap()
 }
 
-#[tokio::test]
-async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
+/// A service that answers with what it was sent and who paid, behind the layer at five units, and how often it was asked.
+async fn app(store: &Store) -> (Router, Arc<AtomicU32>) {
     store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
     store.note_head(CHAIN, 0).await.unwrap();
     let served = Arc::new(AtomicU32::new(0));
@@ -175,10 +182,44 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
         uses: 1,
     };
     let tariff = Tariff { rules: vec![rule], others_pass: false };
-    let layer = PaidLayer::new(door(&store).await, tariff).body_limit(64);
-    let app = Router::new().route("/ask", post(handler)).layer(layer);
+    let layer = PaidLayer::new(door(store).await, tariff).body_limit(64);
+    (Router::new().route("/ask", post(handler)).layer(layer), served)
+}
 
-    let (status, unpaid) = ask(&app, "hello", None).await;
+async fn code(response: Response<Body>) -> String {
+    let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+    serde_json::from_slice::<serde_json::Value>(&body).unwrap()["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn whoever_reads_a_hash_off_the_chain_is_not_served_for_it_behind_the_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
+    let (app, served) = app(&store).await;
+    let payers = details(&ask(&app, "hello", None, None).await.1);
+    let strangers = details(&ask(&app, "hello", None, None).await.1);
+    assert_ne!(payers.reference, strangers.reference, "the same request, and another's quote");
+    pay(&store, &payers, 7).await;
+
+    let (status, bare) = ask(&app, "hello", Some(7), None).await;
+    assert_eq!(status, StatusCode::PAYMENT_REQUIRED);
+    assert!(!bare.headers().contains_key(DETAILS_HEADER), "its payer is not led to pay again");
+    assert_eq!(code(bare).await, "quote_required");
+    let (_, own) = ask(&app, "hello", Some(7), Some(&strangers)).await;
+    assert_eq!(code(own).await, "reference_mismatch");
+    assert_eq!(served.load(Ordering::SeqCst), 0);
+    assert_eq!(ask(&app, "hello", Some(7), Some(&payers)).await.0, StatusCode::OK);
+    assert_eq!(code(ask(&app, "hello", Some(7), None).await.1).await, "quote_required");
+    assert_eq!(served.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("layer.db"))).await.unwrap();
+    let (app, served) = app(&store).await;
+
+    let (status, unpaid) = ask(&app, "hello", None, None).await;
     assert_eq!(status, StatusCode::PAYMENT_REQUIRED);
     assert_eq!(unpaid.headers()["cache-control"], "no-store, private");
     let varies = |response: &Response<Body>| {
@@ -188,10 +229,11 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     };
     assert_eq!(varies(&unpaid), ["X-Payment-Proof, X-Payment-Quote, X-Payment-Binding"]);
     assert!(!unpaid.headers().contains_key("server-timing"));
-    pay(&store, &details(&unpaid), 7).await;
+    let quote = details(&unpaid);
+    pay(&store, &quote, 7).await;
     // Another body is another request.
-    assert_eq!(ask(&app, "other", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
-    let (status, answer) = ask(&app, "hello", Some(7)).await;
+    assert_eq!(ask(&app, "other", Some(7), Some(&quote)).await.0, StatusCode::PAYMENT_REQUIRED);
+    let (status, answer) = ask(&app, "hello", Some(7), Some(&quote)).await;
     assert_eq!(status, StatusCode::OK);
     // Whatever the service thinks of caches.
     assert_eq!(answer.headers()["cache-control"], "no-store, private");
@@ -199,11 +241,11 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     assert!(answer.headers()["server-timing"].to_str().unwrap().starts_with("payment;"));
     let text = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
     assert!(text.starts_with(b"hello from 0xbBbB"), "{text:?}");
-    assert_eq!(ask(&app, "hello", Some(7)).await.0, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(ask(&app, "hello", Some(7), Some(&quote)).await.0, StatusCode::PAYMENT_REQUIRED);
     assert_eq!(served.load(Ordering::SeqCst), 1);
 
     let long: &'static str = Box::leak("x".repeat(65).into_boxed_str());
-    assert_eq!(ask(&app, long, None).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(ask(&app, long, None, None).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     let other = Request::get("/ask").body(Body::empty()).unwrap();
     assert_eq!(app.clone().oneshot(other).await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(served.load(Ordering::SeqCst), 1);

@@ -214,7 +214,8 @@ async fn a_key_is_replaced_and_what_was_quoted_before_is_still_accepted() {
 #[tokio::test]
 async fn a_price_that_changed_after_the_quote_spoils_no_bare_payment() {
     let mut shop = Shop::open(&operator()).await;
-    let quotes: Vec<_> = (1..=3).map(|request| shop.quote(request, 100, false)).collect();
+    let named = |request| QuoteRequest { claimant: "shop".into(), ..question(request, 100, false) };
+    let quotes: Vec<_> = (1..=3).map(|request| shop.verifier.quote(&named(request)).unwrap()).collect();
     shop.mine(&[paid(1, 7, 100, &quotes[0]), paid(2, 7, 100, &quotes[1]), paid(3, 7, 99, &quotes[2])]).await;
     shop.restart(&operator()).await;
     assert_eq!(granted(shop.show(1, 1, 150).await), Ok(true), "the price was raised");

@@ -76,6 +76,7 @@ fn given(operator: &Operator, ago: u64) -> QuoteId {
         asset: asked.asset,
         amount: asked.amount,
         request: asked.request_digest,
+        service: None,
     };
     operator.keys.seal(&Policy::default().clock.random(terms, now() - ago, [7; 16]))
 }

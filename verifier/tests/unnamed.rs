@@ -37,6 +37,7 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
     payments[13].1 = mine.clone();
     shop.replace_at(&payments).await;
     let door = Door::new(Desk::Here(shop.verifier.clone()), CHAIN, PAYEE, "shop");
+    let door = Door { keeps_answers: true, ..door };
     let show = |ordinal| Presented {
         proof: Some(Proof::Transaction { hash: B256::repeat_byte(SHOWN), ordinal }),
         quote: None,

@@ -67,7 +67,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         say!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
     }
     if let Some(auth) = &config.forward_auth {
-        say!("  proxies may ask at /v1/forward-auth");
+        say!("  proxies may ask at /v1/forward-auth; a payment is shown there with its quote id");
         for rule in auth.tariff(&config)?.rules {
             let methods =
                 if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
@@ -85,6 +85,13 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             say!("  serve on {}", gateway.place(&config));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             say!("    {}", gateway.origins());
+            if policy.bare_hashes {
+                say!(
+                    "    an answer is given again {} times within a minute without its quote id, and with it as long \
+                     as it is kept",
+                    gateway.bare_again
+                );
+            }
             for (name, model) in gateway.catalogue(&config)?.0 {
                 say!(
                     "    {name}: {} base units a request and {} a token, up to {} tokens",

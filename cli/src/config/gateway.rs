@@ -52,6 +52,9 @@ pub(crate) struct GatewayConfig {
     /// The origins of pages in browsers that may ask and read, such as `https://app.example`; `*` for all; left out, none.
     #[serde(default)]
     origins: Vec<String>,
+    /// How often a kept answer is given again, within a minute, to whoever shows the payment without its quote id.
+    #[serde(default = "bare_again")]
+    pub(crate) bare_again: u32,
     /// What is served, by the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -117,6 +120,9 @@ fn keep_bytes() -> u64 {
 }
 fn max_runs() -> u32 {
     10
+}
+fn bare_again() -> u32 {
+    3
 }
 fn default_tokens() -> u32 {
     512

@@ -1,6 +1,6 @@
 //! Values that are written as text: one spelling each.
 
-use salt402_protocol::quote::QuoteClock;
+use salt402_protocol::quote::{QuoteClock, Service};
 use salt402_protocol::webhook::WebhookKey;
 use salt402_protocol::{
     Address, Amount, Asset, ChainId, Proof, QuoteId, QuoteKey, RequestDigest, SignedNonce, Terms, U256,
@@ -62,8 +62,9 @@ pub(crate) fn quote_id(data: &[u8]) {
         asset: Asset::from_address(Address::repeat_byte(bytes[10])),
         amount: Amount(U256::from(number(16))),
         request: RequestDigest::of("GET", "/", &bytes),
+        service: Service::named(["", "one", "two"][usize::from(bytes[57]) % 3]),
     };
-    let clock = QuoteClock { lifetime: number(24) % 100_000, window: 60 };
+    let clock = QuoteClock { lifetime: number(24) % 100_000, window: 60, since: 0 };
     let quote = clock.random(terms, number(32) >> 1, bytes[40..56].try_into().unwrap());
     let id = key.seal(&quote);
     assert_eq!(key.open(&id), Ok(quote));

@@ -34,8 +34,13 @@ pub struct Door {
     pub token_names: Option<(String, u8)>,
     /// How long a proof may wait for its payment.
     pub wait: Duration,
-    /// The name under which payments are claimed; the same after a restart, so that a claim is found again.
+    /// The name under which payments are claimed, and which quotes are given under; the same after a restart, so that a claim
+    /// is found again, and another for each service.
     pub claimant: String,
+    /// Whether whoever shows a payment that was used for the same request is given the answer that it got. Only then is a
+    /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
+    /// shows it first would be served in its payer's place.
+    pub keeps_answers: bool,
 }
 
 /// A request and its price.
@@ -98,6 +103,7 @@ impl Door {
             token_names: None,
             wait: WAIT,
             claimant: claimant.into(),
+            keeps_answers: false,
         }
     }
 
@@ -107,10 +113,14 @@ impl Door {
             let problem = Problem::new(
                 Code::PaymentRequired,
                 "pay the amount to the recipient through paymentContract with this reference, then send the same \
-                 request again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>",
+                 request again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>; \
+                 the quoteId is your receipt: keep it, and tell it to nobody",
             );
             return self.refuse(order, presented, &problem).await.map(Passage::Refused);
         };
+        if !self.keeps_answers && presented.is_bare() {
+            return Err(quote_required());
+        }
         match (self.verify(order, presented, proof).await?, presented.too_soon) {
             (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Passage::Granted { payment, claim }),
             (_, Some(wait)) => Err(too_soon(wait)),
@@ -121,6 +131,9 @@ impl Door {
             // No details: whoever has paid must not be led to pay again.
             (Verdict::Pending { code, detail, retry_after_ms }, None) => {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
+            }
+            (Verdict::Rejected { code: code @ Code::QuoteRequired, detail }, None) => {
+                Err(Problem::new(code, detail))
             }
             (Verdict::Rejected { code, detail }, None) => {
                 self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
@@ -142,7 +155,11 @@ impl Door {
             amount: order.amount,
             request_digest: order.sold.digest,
             // Of several requests not one is told apart by the payment's hash, so the quote id must be secret.
-            secret: presented.secret || presented.quote.is_some() || order.sold.usage.is_some(),
+            secret: presented.secret
+                || presented.quote.is_some()
+                || order.sold.usage.is_some()
+                || !self.keeps_answers,
+            claimant: self.claimant.clone(),
         };
         let mut quote = self.desk.quote(&asked).await?;
         // A voucher pays for one request.
@@ -209,4 +226,13 @@ impl Door {
         };
         self.desk.verify(&request).await
     }
+}
+
+/// Somebody has paid, if not necessarily whoever shows it, and has the id: so no new quote comes with this.
+pub fn quote_required() -> Problem {
+    Problem::new(
+        Code::QuoteRequired,
+        "a payment can be read off the chain by anybody, so here it is shown together with the quoteId of the 402 that it \
+         was made for, in the header X-Payment-Quote: if you paid, do not pay again, show both",
+    )
 }

@@ -22,7 +22,7 @@ mod token;
 pub use address::{AddressLimits, limit as limit_addresses};
 pub use answer::{Fault, no_store, problem_response};
 pub use browsers::{OriginError, browsers};
-pub use door::{Door, Order, Passage, Sold};
+pub use door::{Door, Order, Passage, Sold, quote_required};
 pub use forward_auth::{ForwardAuth, asked_for};
 pub use input::{HeldBody, StrictJson, read_json};
 pub use layer::{Paid, PaidLayer, Payer};

@@ -35,6 +35,11 @@ impl Presented {
         }
     }
 
+    /// Whether it shows what anybody can read off the chain, and nothing that only its payer knows.
+    pub fn is_bare(&self) -> bool {
+        self.quote.is_none() && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_)))
+    }
+
     /// Reads them; a header with more than one reading is refused.
     pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let proof = one(headers, PROOF_HEADER)?

@@ -298,6 +298,7 @@ pub(crate) fn question(request: u8, amount: u64, secret: bool) -> QuoteRequest {
         amount: units(amount),
         request_digest: RequestDigest(B256::repeat_byte(request)),
         secret,
+        claimant: String::new(),
     }
 }
 
