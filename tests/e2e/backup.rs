@@ -89,7 +89,9 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
         assert_eq!(answer.code(), "not_ready");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    assert_eq!(stack.infer_with(&paid[3].1, paid[3].0).await.code(), "payment_before_restore");
+    let refused = stack.infer_with(&paid[3].1, paid[3].0).await;
+    assert_eq!(refused.code(), "payment_before_restore");
+    assert!(!refused.headers.contains_key("x-payment-details"), "it was paid for: {}", refused.body);
     let proof = payer.pay(&details).await;
     stack.indexed(stack.anvil.height().await).await;
     let answer = stack.infer_with(&body, proof).await;

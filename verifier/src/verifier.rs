@@ -232,6 +232,10 @@ impl Verifier {
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
                     verdict = self.ended(quote.as_ref(), chain, look == Look::Nothing, verdict).await?;
                 }
+                // The index may have read the payment since it was asked, and is past the end only by now.
+                if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
+                    verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
+                }
             }
             if self.is_hasty(request, chain, &verdict).await?
                 && self.look(request, chain, asker).await == Look::Found

@@ -132,9 +132,10 @@ impl Door {
             (Verdict::Pending { code, detail, retry_after_ms }, None) => {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
             }
-            (Verdict::Rejected { code: code @ Code::QuoteRequired, detail }, None) => {
-                Err(Problem::new(code, detail))
-            }
+            (
+                Verdict::Rejected { code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore), detail },
+                None,
+            ) => Err(Problem::new(code, detail)),
             (Verdict::Rejected { code, detail }, None) => {
                 self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
             }
