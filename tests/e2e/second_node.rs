@@ -154,14 +154,24 @@ async fn a_second_node_that_lags_or_fails_is_waited_for_and_nobody_pays_again() 
 
         // Whoever waits is answered when it is there, though no block comes.
         let verify = format!("{}/v1/verify", stack.verifier);
+        let requirement = serde_json::json!({
+            "chain": "eip155:40204", "payee": salt402_tests::PAYEE, "asset": "native",
+            "amount": PRICE.to_string(), "request_digest": digest(&body),
+        });
+        let mut terms = requirement.clone();
+        terms["claimant"] = "another service".into();
+        let quote = stack.post(&format!("{}/v1/quotes", stack.verifier), &terms, &[]).await.json();
+        let reference = quote["reference"].as_str().unwrap().parse().unwrap();
+        let payee = salt402_tests::PAYEE.parse().unwrap();
+        let payer = stack.payer();
+        let payment = payer.prepare(details.payment_contract, reference, payee, details.amount).await;
+        let paid_there = payer.send(&payment).await;
+        stack.indexed(stack.anvil.height().await).await;
         let question = serde_json::json!({
-            "proof": proof.to_string(),
-            "quote_id": details.quote_id,
-            "requirement": {
-                "chain": "eip155:40204", "payee": salt402_tests::PAYEE, "asset": "native",
-                "amount": PRICE.to_string(), "request_digest": digest(&body),
-            },
-            "claim": false, "claimant": "nobody", "wait_ms": 20_000,
+            "proof": paid_there.to_string(),
+            "quote_id": quote["quote_id"],
+            "requirement": requirement,
+            "claim": false, "claimant": "another service", "wait_ms": 20_000,
         });
         let waiting = stack.post(&verify, &question, &[]);
         let mended = async {
