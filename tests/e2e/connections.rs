@@ -334,7 +334,7 @@ async fn bodies_that_stall_hold_a_bounded_room_and_small_requests_are_served_mea
         .collect();
     // So many have room at the most; each of the others is told that there is none.
     let most = ROOM / (SENT - 4096);
-    let metrics = format!("{}/metrics", stack.gateway);
+    let metrics = format!("{}/metrics", stack.verifier);
     let figure = |page: &str, name: &str| {
         let line = page.lines().find(|line| line.starts_with(&format!("{name}{{listener=\"gateway\"}}")));
         line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())

@@ -6,6 +6,10 @@ contract GuardedApprovalToken {
     mapping(address account => uint256 balance) public balanceOf;
     mapping(address owner => mapping(address spender => uint256 amount)) public allowance;
 
+    function decimals() external pure returns (uint8) {
+        return 6;
+    }
+
     function mint(address to, uint256 amount) external {
         balanceOf[to] += amount;
     }
