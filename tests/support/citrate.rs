@@ -62,10 +62,10 @@ pub(crate) struct Proxy {
     unreadable: Mutex<HashSet<u64>>,
     /// How many receipts it does not find, as when its database fails.
     blind: AtomicU32,
-    /// What was asked for within the last second, in units.
+    /// What was asked for within the last second, in units and not refused.
     spent: Mutex<Vec<(Instant, u64)>>,
-    /// Questions that were refused for their cost.
-    refused: AtomicU32,
+    /// When the first question came, and what all of them cost, refused ones too.
+    asked: Mutex<Option<(Instant, u64)>>,
     /// Headers that were notified.
     heads: AtomicUsize,
     /// Subscriptions to logs that were taken.
@@ -85,7 +85,7 @@ impl CitrateNode {
             unreadable: Mutex::default(),
             blind: AtomicU32::default(),
             spent: Mutex::default(),
-            refused: AtomicU32::default(),
+            asked: Mutex::default(),
             heads: AtomicUsize::default(),
             logs: AtomicUsize::default(),
         });
@@ -145,9 +145,12 @@ impl CitrateNode {
         self.proxy.blind.store(questions, Ordering::SeqCst);
     }
 
-    /// Questions that were refused because they cost more than is allowed.
-    pub fn refused(&self) -> u32 {
-        self.proxy.refused.load(Ordering::SeqCst)
+    /// What all questions cost so far, refused ones too, and what they may have cost in the time since the first. On a
+    /// busy machine questions arrive in bunches that nobody sent so: one second's count would tell of the machine.
+    pub fn units(&self) -> (u64, u64) {
+        let asked = *self.proxy.asked.lock().expect("the asked");
+        let (since, units) = asked.expect("a question");
+        (units, (since.elapsed().as_secs() + 1) * UNITS_PER_SECOND)
     }
 
     /// Shows a transaction, which is in a block already, as one of a block that was merged from beside the selected
@@ -280,9 +283,9 @@ impl Proxy {
     fn charge(&self, method: &str) -> bool {
         let cost = if matches!(method, "eth_getLogs" | "eth_call" | "eth_estimateGas") { 10 } else { 1 };
         let (mut spent, now) = (self.spent.lock().expect("the spent"), Instant::now());
+        self.asked.lock().expect("the asked").get_or_insert((now, 0)).1 += cost;
         spent.retain(|(at, _)| now.duration_since(*at) < Duration::from_secs(1));
         if spent.iter().map(|(_, units)| units).sum::<u64>() + cost > UNITS_PER_SECOND {
-            self.refused.fetch_add(1, Ordering::SeqCst);
             return false;
         }
         spent.push((now, cost));
