@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall as _;
-use salt402_chain::{At, Work};
+use salt402_chain::{At, Node, Work};
 use salt402_protocol::Amount;
 use salt402_protocol::contracts::ISaltChannels;
 use tokio::time::{Instant, timeout};
@@ -135,6 +135,13 @@ impl Kept {
     }
 }
 
+impl Channels {
+    /// Whether there is room for one more question, about a channel that the index knows or another.
+    pub(crate) fn has_room(&self, known: bool, now: Instant) -> bool {
+        if known { self.known.spend(KNOWN, now) } else { self.unknown.spend(UNKNOWN, now) }
+    }
+}
+
 impl Answers {
     fn place(&self, asked: &ChannelQuestion) -> Place {
         let mut places = lock(&self.places);
@@ -218,13 +225,24 @@ impl Missing {
             Some(header) if header.hash == cursor.hash => {}
             _ => return no("its node does not show the block at which the index stands"),
         }
+        Ok(match Self::state_of(node, asked).await? {
+            Some(now) => ChannelAnswer::Stands(now),
+            None => return no("the contract answers as no SaltChannels does"),
+        })
+    }
+
+    /// The state of a channel at the head of a node; `None` where the contract answers as no `SaltChannels` does.
+    pub(crate) async fn state_of(
+        node: &dyn Node,
+        asked: &ChannelQuestion,
+    ) -> Result<Option<ChannelNow>, IndexError> {
         let call = ISaltChannels::stateOfCall { channel: asked.channel };
         let answer = node.view(asked.contract, Bytes::from(call.abi_encode())).await?;
         let Ok(state) = ISaltChannels::stateOfCall::abi_decode_returns_validate(&answer) else {
-            return no("the contract answers as no SaltChannels does");
+            return Ok(None);
         };
         let exit_at: u64 = state.exitAt.to();
-        Ok(ChannelAnswer::Stands(ChannelNow {
+        Ok(Some(ChannelNow {
             deposit: Amount(U256::from(state.deposit)),
             claimed: Amount(U256::from(state.claimed)),
             exit_at: (exit_at > 0).then_some(exit_at),

@@ -25,6 +25,7 @@ mod reading;
 mod report;
 mod review;
 mod second;
+mod second_channel;
 mod sizing;
 mod sizings;
 mod ticks;

@@ -17,6 +17,7 @@ use crate::looks::{Asker, Looks};
 use crate::merged::{Effort, Searches};
 use crate::review::{Review, Reviews};
 use crate::second::Asked;
+use crate::second_channel::ChannelsAsked;
 use crate::{FollowerOptions, IndexError, blocks};
 
 /// How often what was found is offered to the index, which may go on by a block each time.
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     reviews: Reviews,
     pub(crate) asked: Asked,
     pub(crate) channels: Channels,
+    pub(crate) channels_asked: ChannelsAsked,
 }
 
 /// What a receipt showed, and where it stands.
@@ -77,7 +79,18 @@ impl Missing {
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let (looks, searches, asked) = (Looks::default(), Searches::default(), Asked::default());
         let (reviews, channels) = (Reviews::default(), Channels::default());
-        Self(Arc::new(Inner { node, store, options, looks, searches, reviews, asked, channels }))
+        let channels_asked = ChannelsAsked::default();
+        Self(Arc::new(Inner {
+            node,
+            store,
+            options,
+            looks,
+            searches,
+            reviews,
+            asked,
+            channels,
+            channels_asked,
+        }))
     }
 
     /// How the nodes are that are asked.

@@ -70,7 +70,7 @@ struct Answer {
 }
 
 /// What one node says.
-enum Word {
+pub(crate) enum Word {
     Same,
     Nothing(String),
     Other(String),
@@ -111,30 +111,12 @@ impl Missing {
         Confirmed { said, fresh: true }
     }
 
-    /// Asks two at once, and further ones while it is not settled.
     async fn ask_each(&self, placed: &PlacedPayment, confirmations: u64) -> Confirmation {
         let mut asked: Vec<BoxFuture<'_, (String, Word)>> = Vec::new();
         for (name, node) in self.0.node.each(Work::LookUp).await {
             asked.push(Box::pin(self.ask_one(name, node, placed, confirmations)));
         }
-        let mut words = stream::iter(asked).buffer_unordered(NEEDED);
-        let (mut shown, mut silent, mut other) = (0, Vec::new(), None);
-        while let Some((name, word)) = words.next().await {
-            match word {
-                Word::Same => shown += 1,
-                Word::Nothing(why) => silent.push(format!("{name} {why}")),
-                Word::Other(what) => other = other.or(Some(format!("{name} {what}"))),
-            }
-            if shown >= NEEDED {
-                return Confirmation::Confirmed;
-            }
-        }
-        if let Some(other) = other {
-            return Confirmation::Contradicted(other);
-        }
-        let silent =
-            if silent.is_empty() { "no other node can be asked now".to_owned() } else { silent.join("; ") };
-        Confirmation::Unanswered(silent)
+        settled(asked).await
     }
 
     async fn ask_one(
@@ -155,8 +137,30 @@ impl Missing {
     }
 }
 
+/// Hears two at once, and further ones while it is not settled.
+pub(crate) async fn settled(asked: Vec<BoxFuture<'_, (String, Word)>>) -> Confirmation {
+    let mut words = stream::iter(asked).buffer_unordered(NEEDED);
+    let (mut shown, mut silent, mut other) = (0, Vec::new(), None);
+    while let Some((name, word)) = words.next().await {
+        match word {
+            Word::Same => shown += 1,
+            Word::Nothing(why) => silent.push(format!("{name} {why}")),
+            Word::Other(what) => other = other.or(Some(format!("{name} {what}"))),
+        }
+        if shown >= NEEDED {
+            return Confirmation::Confirmed;
+        }
+    }
+    if let Some(other) = other {
+        return Confirmation::Contradicted(other);
+    }
+    let silent =
+        if silent.is_empty() { "no other node can be asked now".to_owned() } else { silent.join("; ") };
+    Confirmation::Unanswered(silent)
+}
+
 impl Confirmation {
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
             Self::Unanswered(_) => "unanswered",

@@ -1,6 +1,7 @@
-//! Payments that one node shows and another contradicts.
+//! Payments and channels that one node shows and another contradicts.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
+use salt402_protocol::{Address, Amount, B256, ChainId, Payment, PaymentId, Voucher};
 
 use crate::columns::chain_id;
 use crate::incident::{self, IncidentKind, NewIncident};
@@ -16,7 +17,23 @@ impl Store {
             "the index has the payment in block {} ({}), and {shown}; nothing is granted on it while they differ",
             placed.block_number, placed.block_hash
         );
-        send_step(self.jobs(), Disputed { placed: placed.clone(), detail }).await
+        let Payment { chain, id: payment, transaction, .. } = placed.payment;
+        send_step(self.jobs(), Disputed { chain, payment, transaction, detail }).await
+    }
+
+    /// The same about how a channel of vouchers stands, opened in a transaction: one incident for a channel, with a count. It
+    /// is named as the channel's voucher over nothing would be, which nobody is granted anything on.
+    pub async fn note_channel_disagreement(
+        &self,
+        chain: ChainId,
+        (contract, channel): (Address, B256),
+        transaction: B256,
+        shown: &str,
+    ) -> Result<(), StoreError> {
+        let detail = format!("{shown}; no voucher of the channel is granted on while they differ");
+        let payment =
+            Voucher { channel, ceiling: Amount::ZERO, signature: [0; 65] }.payment_id(chain, contract);
+        send_step(self.jobs(), Disputed { chain, payment, transaction, detail }).await
     }
 }
 
@@ -25,7 +42,9 @@ const UPDATE: &str = "UPDATE incidents SET occurrences = occurrences + 1, change
                       WHERE chain_id = ?1 AND payment_id = ?2 AND kind = 'nodes_disagree' RETURNING id";
 
 struct Disputed {
-    placed: PlacedPayment,
+    chain: ChainId,
+    payment: PaymentId,
+    transaction: B256,
     detail: String,
 }
 
@@ -33,12 +52,11 @@ impl Step for Disputed {
     type Output = ();
 
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
-        let payment = &self.placed.payment;
         // There is one writer at a time, so nobody inserts between the look and the insertion.
         let known: Option<i64> = connection
             .prepare_cached(UPDATE)?
             .query_row(
-                params![chain_id(payment.chain), payment.id.0.as_slice(), clock::now_ms(), self.detail],
+                params![chain_id(self.chain), self.payment.0.as_slice(), clock::now_ms(), self.detail],
                 |row| row.get(0),
             )
             .optional()?;
@@ -47,9 +65,9 @@ impl Step for Disputed {
         }
         let new = NewIncident {
             kind: IncidentKind::NodesDisagree,
-            chain: payment.chain,
-            payment: payment.id,
-            transaction: payment.transaction,
+            chain: self.chain,
+            payment: self.payment,
+            transaction: self.transaction,
             occurrences: 1,
             detail: &self.detail,
         };

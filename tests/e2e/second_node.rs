@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use reqwest::StatusCode;
-use salt402_protocol::{Amount, U256};
+use salt402_protocol::{Amount, Asset, U256};
 use salt402_tests::{NodeProxy, Stack, StackOptions, inference};
 use serde_json::Value;
 
 use crate::SALT402;
+use crate::vouchers::{opened, served, show};
 
 /// The price of the requests here: 1,000 for each, and 1 for each of the 16 tokens, at the counted model.
 const PRICE: u64 = 1016;
@@ -24,7 +25,7 @@ async fn stack_of(count: usize, from: u64) -> (Stack, Vec<NodeProxy>) {
     }
     stack.configure(&StackOptions {
         // The root of the receipts would find a changed log out at once.
-        chain: "completeness = \"off\"".into(),
+        chain: "completeness = \"off\"\nvouchers = true".into(),
         nodes: lines,
         gateway: "wait_ms = 0".into(),
         ..Default::default()
@@ -291,4 +292,64 @@ async fn with_one_node_the_configuration_is_refused_and_with_two_it_is_said_in_w
     assert!(!good && told.contains("second_node[1]") && told.contains("named twice"), "{told}");
     let (good, told) = run(two, &["config", "check"]);
     assert!(good && told.contains("one node's word is enough"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t17_a_channel_that_one_node_makes_larger_pays_for_nothing_and_is_one_incident() {
+    let (mut stack, first, second) = stack(PRICE).await;
+    first.answers(|_, result| {
+        let text = result.to_string().replace(&word(4 * PRICE), &word(8 * PRICE));
+        serde_json::from_str(&text).unwrap()
+    });
+    let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    for (prompt, ceiling) in [("one", PRICE), ("two", 8 * PRICE), ("three", 8 * PRICE)] {
+        let answer = show(&stack, prompt, &channel.proof(ceiling)).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (StatusCode::CONFLICT, "nodes_disagree".into()),
+            "{prompt}"
+        );
+        assert!(!answer.headers.contains_key("x-payment-details"), "{prompt}: {:?}", answer.headers);
+    }
+    let incidents = disagreements(&stack).await;
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    let detail = incidents[0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&second.http().replace("http://", "")), "{detail}");
+    assert!(detail.contains(&format!("{} deposited", 4 * PRICE)), "{detail}");
+    // A channel that both show is granted on meanwhile, though the node lies about the other; and so is this one, once the
+    // nodes agree.
+    let honest = opened(&mut stack, Asset::Native, 3 * PRICE, 2).await;
+    served(&stack, "four", &honest.proof(PRICE)).await;
+    second.answers(|_, result| {
+        let text = result.to_string().replace(&word(4 * PRICE), &word(8 * PRICE));
+        serde_json::from_str(&text).unwrap()
+    });
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    served(&stack, "one", &channel.proof(PRICE)).await;
+    assert_eq!(stack.upstream.asked(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_waits_for_a_second_node_and_its_small_vouchers_for_none() {
+    let (mut stack, _first, second) = stack(2 * PRICE).await;
+    let channel = opened(&mut stack, Asset::Native, 4 * PRICE, 1).await;
+    second.fails();
+    served(&stack, "small", &channel.proof(PRICE)).await;
+    let answer = show(&stack, "large", &channel.proof(2 * PRICE)).await;
+    assert_eq!((answer.status, answer.code()), (StatusCode::PAYMENT_REQUIRED, "awaiting_second_node".into()));
+    assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
+    assert!(disagreements(&stack).await.is_empty());
+    second.answers(|_, result| result);
+    let large = channel.proof(2 * PRICE);
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while show(&stack, "large", &large).await.status != StatusCode::OK {
+        assert!(std::time::Instant::now() < give_up, "the second node is not asked again");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    // What was granted is answered whatever the second node says; what follows within the answer's age is not asked for anew.
+    let asked = second.asked("eth_call");
+    second.fails();
+    served(&stack, "large", &large).await;
+    served(&stack, "next", &channel.proof(3 * PRICE)).await;
+    assert_eq!(second.asked("eth_call"), asked);
 }

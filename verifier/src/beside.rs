@@ -84,7 +84,7 @@ impl Verifier {
     }
 }
 
-fn question(new: &NewVoucher) -> ChannelQuestion {
+pub(crate) fn question(new: &NewVoucher) -> ChannelQuestion {
     ChannelQuestion {
         contract: new.contract,
         channel: new.voucher.channel,
@@ -95,7 +95,7 @@ fn question(new: &NewVoucher) -> ChannelQuestion {
 }
 
 /// For how long an answer of the contract counts.
-fn most_age(exit_delay: Duration) -> Duration {
+pub(crate) fn most_age(exit_delay: Duration) -> Duration {
     Duration::from_millis(exit_delay.as_secs().saturating_mul(1000) / AGE_OF_DELAY).min(MOST_AGE)
 }
 

@@ -1,10 +1,13 @@
-//! What is so large that a second node must show it before it is granted on.
+//! What is so large that a second node must show it before it is granted on: payments, and vouchers' channels.
 
-use salt402_indexer::{Confirmation, Confirmed};
+use std::time::Duration;
+
+use salt402_indexer::{ChannelQuestion, Confirmation, Confirmed};
 use salt402_protocol::api::Verdict;
 use salt402_protocol::{Code, Problem};
-use salt402_store::IndexedPayment;
+use salt402_store::{IndexedPayment, NewVoucher, VoucherGrant};
 
+use crate::beside::{most_age, question};
 use crate::grant::pending;
 use crate::verifier::refusals::internal;
 use crate::{ChainPolicy, Verifier};
@@ -49,6 +52,57 @@ impl Verifier {
                     Code::NodesDisagree,
                     "the nodes of this chain contradict each other about the payment: do not pay again, ask the \
                      operator, who finds it among the incidents; once they agree, the same proof counts",
+                ))
+            }
+        }
+    }
+
+    /// Why a voucher that is good by the index is not to be granted on yet: so much is signed that a second node must show its
+    /// channel, and does not. `None` where none is needed, or one shows it.
+    ///
+    /// # Errors
+    /// [`Code::NodesDisagree`] where a node has less deposited in it, which is an incident by then.
+    pub(crate) async fn unconfirmed_channel(
+        &self,
+        new: &NewVoucher,
+        grant: &VoucherGrant,
+        chain: &ChainPolicy,
+    ) -> Result<Option<Verdict>, Problem> {
+        if !chain.needs_second_node(new.asset, new.voucher.ceiling) {
+            return Ok(None);
+        }
+        let least = grant.deposit.max(new.voucher.ceiling);
+        let most_age = most_age(Duration::from_secs(grant.descriptor.exit_delay));
+        let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
+        let Confirmed { said, fresh } = self.chain(chain.chain)?.missing.confirm_channel(&asked).await;
+        match said {
+            Confirmation::Confirmed => Ok(None),
+            Confirmation::Unanswered(why) => {
+                let detail = format!(
+                    "the channel of a voucher of this size must be shown by a second node, and none shows that it covers \
+                     what is signed ({why}): do not sign again, show the same voucher later"
+                );
+                Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
+            }
+            Confirmation::Contradicted(what) => {
+                if fresh {
+                    let channel = new.voucher.channel;
+                    tracing::error!(
+                        chain = %chain.chain, %channel, shown = what,
+                        "a node contradicts a channel that is in the index: no voucher of it is granted on; check the nodes"
+                    );
+                    let noted = self.store().note_channel_disagreement(
+                        chain.chain,
+                        (new.contract, channel),
+                        grant.opening.transaction,
+                        &what,
+                    );
+                    noted.await.map_err(internal)?;
+                }
+                Err(Problem::new(
+                    Code::NodesDisagree,
+                    "the nodes of this chain contradict each other about the channel: do not sign again, ask the operator, \
+                     who finds it among the incidents; once they agree, the same voucher counts",
                 ))
             }
         }

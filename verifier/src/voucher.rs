@@ -43,6 +43,11 @@ impl Verifier {
         {
             return Ok(verdict);
         }
+        if grant.first
+            && let Some(verdict) = self.unconfirmed_channel(&new, &grant, chain).await?
+        {
+            return Ok(verdict);
+        }
         if !request.claim {
             return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });
         }
