@@ -1,6 +1,6 @@
 //! Channels with their accounts: what the chain says of one, and what was accepted of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelState, U256, Voucher};
@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::channel_rows::{CLAIMED, CLOSED, OPENED};
 use crate::columns::{Columns, chain_id};
-use crate::{Store, StoreError, VoucherAccount, channel, risk};
+use crate::totals::{self, Share};
+use crate::{Store, StoreError, VoucherAccount, channel};
 
 /// A channel: what the chain says of it, and what was accepted of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +130,10 @@ impl Store {
         account(reader.connection()?, chain, contract, id).await
     }
 
-    /// What was accepted by vouchers on a chain, by asset. Reads a row for every channel that a voucher was accepted of.
+    /// What was accepted by vouchers on a chain, by asset. Reads a row for each asset, however many channels there are.
     pub async fn voucher_totals(&self, chain: ChainId) -> Result<Vec<VoucherTotals>, StoreError> {
         let mut reader = self.reader().await?;
-        totals(reader.connection()?, chain).await
+        totals::of_chain(reader.connection()?, chain).await
     }
 }
 
@@ -169,45 +170,34 @@ pub(crate) fn accepted(channel: B256, row: &SqliteRow) -> Result<(Voucher, Vouch
 
 /// The accounts of open channels with what was claimed. By `total` the greatest is found at once.
 const OPEN_ACCOUNTS: &str = "
-    SELECT v.spent, o.asset,
+    SELECT v.chain_id, v.contract, v.channel, v.spent, o.asset,
            (SELECT c.total FROM channel_events c
             WHERE c.chain_id = v.chain_id AND c.contract = v.contract AND c.channel = v.channel AND c.canonical
-              AND c.kind = $3 ORDER BY c.total DESC LIMIT 1) AS claimed
+              AND c.kind = $2 ORDER BY c.total DESC LIMIT 1) AS claimed
     FROM vouchers v CROSS JOIN channel_events o
-    WHERE v.chain_id = $1 AND o.chain_id = v.chain_id AND o.contract = v.contract AND o.channel = v.channel
-      AND o.canonical AND o.kind = $2
+    WHERE o.chain_id = v.chain_id AND o.contract = v.contract AND o.channel = v.channel
+      AND o.canonical AND o.kind = $1
       AND NOT EXISTS (SELECT 1 FROM channel_events e
                       WHERE e.chain_id = v.chain_id AND e.contract = v.contract AND e.channel = v.channel
-                        AND e.canonical AND e.kind = $4)";
+                        AND e.canonical AND e.kind = $3)";
 
-pub(crate) async fn totals(
+/// What each account of an open channel adds to the totals of its chain. Reads all accounts.
+pub(crate) async fn open_shares(
     connection: &mut SqliteConnection,
-    chain: ChainId,
-) -> Result<Vec<VoucherTotals>, StoreError> {
+) -> Result<Vec<(ChainId, Address, B256, Share)>, StoreError> {
     let rows = sqlx::query(AssertSqlSafe(OPEN_ACCOUNTS))
-        .bind(chain_id(chain))
         .bind(OPENED)
         .bind(CLAIMED)
         .bind(CLOSED)
         .fetch_all(&mut *connection)
         .await?;
-    let mut sums: BTreeMap<Address, VoucherTotals> = BTreeMap::new();
-    let zero =
-        |asset| VoucherTotals { asset, unclaimed: Amount::ZERO, at_risk: Amount::ZERO, channels_at_risk: 0 };
-    for row in &rows {
+    let share = |row: &SqliteRow| {
         let claimed = row.maybe_hash("claimed")?.map_or(U256::ZERO, |total| U256::from_be_bytes(total.0));
-        let asset = row.asset("asset")?;
-        let sum = sums.entry(asset.address()).or_insert_with(|| zero(asset));
-        let unclaimed = row.amount("spent")?.0.saturating_sub(claimed);
-        sum.unclaimed = Amount(sum.unclaimed.0.saturating_add(unclaimed));
-    }
-    for risk in risk::open(connection, chain).await? {
-        let Some(asset) = risk.asset else { continue };
-        let sum = sums.entry(asset.address()).or_insert_with(|| zero(asset));
-        sum.at_risk = Amount(sum.at_risk.0.saturating_add(risk.unclaimed().0));
-        sum.channels_at_risk += 1;
-    }
-    Ok(sums.into_values().collect())
+        let unclaimed = Amount(row.amount("spent")?.0.saturating_sub(claimed));
+        let share = (row.asset("asset")?, unclaimed);
+        Ok((row.chain("chain_id")?, row.address("contract")?, row.hash("channel")?, share))
+    };
+    rows.iter().map(share).collect()
 }
 
 #[cfg(test)]

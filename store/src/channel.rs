@@ -5,6 +5,7 @@ use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, ChannelState, U256,
 };
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use crate::beside::Placed;
 use crate::channel_rows::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
@@ -71,13 +72,15 @@ impl Store {
     ) -> Result<Vec<ChannelRow>, StoreError> {
         let (sql, account) = match account {
             ChannelsOf::Payee(payee) => (
-                "SELECT contract, channel, MAX(id) AS newest FROM channel_events
+                "SELECT contract, channel, MAX(id) AS newest
+                 FROM channel_events INDEXED BY channel_events_by_payee
                  WHERE chain_id = $1 AND payee = $2 AND canonical AND payee IS NOT NULL AND kind IN ($3, $4)
                  GROUP BY contract, channel ORDER BY newest DESC LIMIT $5",
                 payee,
             ),
             ChannelsOf::Payer(payer) => (
-                "SELECT contract, channel, MAX(id) AS newest FROM channel_events
+                "SELECT contract, channel, MAX(id) AS newest
+                 FROM channel_events INDEXED BY channel_events_by_payer
                  WHERE chain_id = $1 AND payer = $2 AND canonical AND payer IS NOT NULL AND kind IN ($3, $4)
                  GROUP BY contract, channel ORDER BY newest DESC LIMIT $5",
                 payer,
@@ -185,6 +188,16 @@ pub(crate) async fn state(
     contract: Address,
     id: B256,
 ) -> Result<Option<ChannelState>, StoreError> {
+    fold(&events(connection, chain, contract, id).await?)
+}
+
+/// The events on the chain that a channel's state follows from: of its claims and its top-ups the greatest, all others.
+pub(crate) async fn events(
+    connection: &mut SqliteConnection,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Vec<SqliteRow>, StoreError> {
     let rows = sqlx::query(EVENTS_OF)
         .bind(chain_id(chain))
         .bind(contract.as_slice())
@@ -193,6 +206,11 @@ pub(crate) async fn state(
         .bind(TOPPED_UP)
         .fetch_all(connection)
         .await?;
+    Ok(rows)
+}
+
+/// The state that follows from [`events`].
+pub(crate) fn fold(rows: &[SqliteRow]) -> Result<Option<ChannelState>, StoreError> {
     let events: Vec<(u64, ChannelChange)> = rows
         .iter()
         .map(|row| Ok((row.number("block_number")?, change(row)?)))

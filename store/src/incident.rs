@@ -203,6 +203,9 @@ pub(crate) struct NewIncident<'a> {
 
 /// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
 /// already is counted, and not told again. Returns its number.
+///
+/// Whose payment it is, is looked for on the chain and then among what left it: each half has its index, and both at once
+/// have none.
 pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Result<i64, StoreError> {
     let now = clock::now_ms();
     let resolved = (!incident.kind.lasts()).then_some(now);
@@ -212,8 +215,11 @@ pub(crate) fn record(connection: &Connection, incident: &NewIncident<'_>) -> Res
             "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, resolved_at_ms,
                                     occurrences, changed_at_ms, detail, payer)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8,
-                     (SELECT p.payer FROM payments p
-                      WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3 LIMIT 1))
+                     COALESCE((SELECT p.payer FROM payments p
+                               WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3 AND p.canonical),
+                              (SELECT p.payer FROM payments p
+                               WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3
+                                 AND NOT p.canonical LIMIT 1)))
              ON CONFLICT (chain_id, payment_id, kind) WHERE kind IN ('replay_attempt', 'omitted_log')
              DO UPDATE SET occurrences = occurrences + excluded.occurrences, changed_at_ms = excluded.changed_at_ms
              RETURNING id, occurrences",
@@ -257,6 +263,7 @@ impl Step for Settle {
         )?;
         if settled == 1 {
             notice::write(connection, bound(self.id), NoticeEvent::Resolved, now)?;
+            risk::settled(connection, bound(self.id))?;
         }
         Ok(settled == 1)
     }

@@ -59,6 +59,7 @@ mod risk;
 mod steps;
 mod store;
 mod sums;
+mod totals;
 mod transaction;
 mod undecoded;
 mod unserved;

@@ -14,7 +14,7 @@ use crate::error::Complaint;
 use crate::readers::Readers;
 use crate::recent::Recent;
 use crate::steps::StepSettings;
-use crate::{Options, StoreError, backup, lock};
+use crate::{Options, StoreError, backup, lock, totals};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
@@ -164,6 +164,7 @@ fn migrations() -> Vec<Migration> {
         (14, "range ceilings", include_str!("../migrations/0014_range_ceilings.sql")),
         (15, "marks", include_str!("../migrations/0015_marks.sql")),
         (16, "unserved", include_str!("../migrations/0016_unserved.sql")),
+        (17, "voucher totals", include_str!("../migrations/0017_voucher_totals.sql")),
     ];
     steps
         .into_iter()
@@ -173,7 +174,7 @@ fn migrations() -> Vec<Migration> {
         .collect()
 }
 
-/// Takes the steps that were not taken yet, each in a transaction.
+/// Takes the steps that were not taken yet, each in a transaction, and adds up what is kept added up since one of them.
 pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     const TAKEN: &str = "_sqlx_migrations";
     let told = |error| match error {
@@ -198,7 +199,7 @@ pub(crate) async fn migrate(path: &Path, connection: &mut SqliteConnection) -> R
             Some(_) => {}
         }
     }
-    Ok(())
+    totals::add_up(connection).await
 }
 
 pub(crate) fn explain(path: &Path, error: sqlx::Error) -> StoreError {

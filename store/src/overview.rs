@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::columns::Columns as _;
 use crate::halt::{self, Halt};
-use crate::{Coverage, StoreError, VoucherTotals, account, coverage, open};
+use crate::{Coverage, StoreError, VoucherTotals, coverage, open, totals};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Overview {
                 payments: row.number("payments")?,
                 open_incidents,
                 coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?).await?,
-                vouchers: account::totals(&mut connection, row.chain("chain_id")?).await?,
+                vouchers: totals::of_chain(&mut connection, row.chain("chain_id")?).await?,
             });
         }
         let _ = connection.close().await;

@@ -19,6 +19,7 @@ use crate::channel_rows::OPENED;
 use crate::columns::{Columns, amount_bytes, bound, chain_id};
 use crate::incident::{self, IncidentKind, NewIncident};
 use crate::notice::{self, NoticeEvent};
+use crate::totals::{self, Changes, Share};
 use crate::{StoreError, channel, clock};
 
 /// Why what was accepted may not be paid.
@@ -107,6 +108,11 @@ impl ChannelRisk {
         Some(Self { contract, channel, payer, asset, spent, claimed, reason, exit_at })
     }
 
+    /// What it adds to the totals of its chain while its incident is open.
+    pub(crate) fn share(&self) -> Option<Share> {
+        self.asset.map(|asset| (asset, self.unclaimed()))
+    }
+
     fn detail(&self) -> String {
         let (unclaimed, spent, channel) = (self.unclaimed(), self.spent, self.channel);
         let what = match self.asset {
@@ -170,27 +176,54 @@ pub(crate) fn follow(
             &[chain_id(chain), bound(height)],
         )?;
     }
+    let mut totals = Changes::default();
     for channel in touched {
-        look(connection, chain, channel)?;
+        look(connection, chain, channel, &mut totals)?;
     }
+    totals.write_in_step(connection)?;
     connection
         .prepare_cached("DELETE FROM channels_unchecked WHERE chain_id = ?1")?
         .execute([chain_id(chain)])?;
     Ok(())
 }
 
-/// Looks at one channel.
-fn look(connection: &Connection, chain: ChainId, of: (Address, B256)) -> Result<(), StoreError> {
+/// Looks at one channel: what of its account is unclaimed now, and whether that is at risk.
+fn look(
+    connection: &Connection,
+    chain: ChainId,
+    of: (Address, B256),
+    totals: &mut Changes,
+) -> Result<(), StoreError> {
     let place = params![chain_id(chain), of.0.as_slice(), of.1.as_slice()];
     let account = connection
         .prepare_cached(
-            "SELECT ceiling, spent FROM vouchers WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3",
+            "SELECT ceiling, spent, counted_asset, counted FROM vouchers
+             WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3",
         )?
-        .query_row(place, |row| Ok((Columns::amount(row, "ceiling"), Columns::amount(row, "spent"))))
+        .query_row(place, |row| {
+            Ok((Columns::amount(row, "ceiling"), Columns::amount(row, "spent"), totals::counted(row)))
+        })
         .optional()?;
-    let Some((ceiling, spent)) = account else { return Ok(()) };
+    let Some((ceiling, spent, counted)) = account else { return Ok(()) };
+    let (spent, counted) = (spent?, counted?);
     let state = channel::state_in_step(connection, chain, of.0, of.1)?;
-    let risk = ChannelRisk::of(of, spent?, state.as_ref());
+    let share = totals::share(spent, state.as_ref());
+    if share != counted {
+        connection
+            .prepare_cached(
+                "UPDATE vouchers SET counted_asset = ?4, counted = ?5
+                 WHERE chain_id = ?1 AND contract = ?2 AND channel = ?3",
+            )?
+            .execute(params![
+                chain_id(chain),
+                of.0.as_slice(),
+                of.1.as_slice(),
+                share.map(|(asset, _)| asset.address().0.0),
+                share.map(|(_, amount)| amount_bytes(amount))
+            ])?;
+        totals.account(chain, counted, share);
+    }
+    let risk = ChannelRisk::of(of, spent, state.as_ref());
     let open: Option<i64> = connection
         .prepare_cached(
             "SELECT r.incident_id FROM channel_risks r JOIN incidents i ON i.id = r.incident_id
@@ -198,27 +231,66 @@ fn look(connection: &Connection, chain: ChainId, of: (Address, B256)) -> Result<
         )?
         .query_row(place, |row| row.get(0))
         .optional()?;
-    match (risk, open) {
-        (None, None) => Ok(()),
-        (None, Some(id)) => resolve(connection, id, state.map_or(Amount::ZERO, |state| state.claimed)),
-        (Some(risk), Some(id)) => keep_up(connection, id, &risk),
+    let before = open.map_or(Ok(None), |id| share_of(connection, id))?;
+    let open = match (risk, open) {
+        (None, None) => return Ok(()),
+        (None, Some(id)) => {
+            resolve(connection, id, state.map_or(Amount::ZERO, |state| state.claimed))?;
+            None
+        }
+        (Some(risk), Some(id)) => {
+            keep_up(connection, id, &risk)?;
+            Some(id)
+        }
         (Some(mut risk), None) => {
             if risk.reason == RiskReason::Gone {
                 (risk.payer, risk.asset) = remembered(connection, chain, of)?;
             }
             let channel = Voucher { channel: of.1, ceiling: ceiling?, signature: [0; 65] };
-            open_incident(connection, chain, channel.payment_id(chain, of.0), &risk)
+            open_incident(connection, chain, channel.payment_id(chain, of.0), &risk)?
         }
-    }
+    };
+    let after = open.map_or(Ok(None), |id| share_of(connection, id))?;
+    totals.risk(chain, before, after);
+    Ok(())
 }
 
-/// The incident is named by the grant on the last voucher. One that an operator settled is not opened again.
+/// What the risk of an incident adds to the totals of its chain while it is open.
+fn share_of(connection: &Connection, id: i64) -> Result<Option<Share>, StoreError> {
+    let row = connection
+        .prepare_cached("SELECT asset, spent, claimed FROM channel_risks WHERE incident_id = ?1")?
+        .query_row([id], |row| {
+            Ok((
+                Columns::maybe_address(row, "asset"),
+                Columns::amount(row, "spent"),
+                Columns::amount(row, "claimed"),
+            ))
+        })
+        .optional()?;
+    let Some((asset, spent, claimed)) = row else { return Ok(None) };
+    let unclaimed = Amount(spent?.0.saturating_sub(claimed?.0));
+    Ok(asset?.map(|asset| (Asset::from_address(asset), unclaimed)))
+}
+
+/// Takes the risk of an incident that an operator settled out of the totals.
+pub(crate) fn settled(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    let chain: i64 =
+        connection.query_row("SELECT chain_id FROM incidents WHERE id = ?1", [id], |row| row.get(0))?;
+    let chain =
+        u64::try_from(chain).ok().and_then(ChainId::new).ok_or(StoreError::Corrupt { column: "chain_id" })?;
+    let mut totals = Changes::default();
+    totals.risk(chain, share_of(connection, id)?, None);
+    totals.write_in_step(connection)
+}
+
+/// The incident is named by the grant on the last voucher. One that an operator settled is not opened again. Returns its
+/// number.
 fn open_incident(
     connection: &Connection,
     chain: ChainId,
     payment: PaymentId,
     risk: &ChannelRisk,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
     let kind = IncidentKind::VoucherAtRisk;
     let grant = connection
         .prepare_cached(
@@ -231,7 +303,7 @@ fn open_incident(
             Ok(Columns::hash(row, "transaction_hash"))
         })
         .optional()?;
-    let Some(transaction) = grant.transpose()? else { return Ok(()) };
+    let Some(transaction) = grant.transpose()? else { return Ok(None) };
     let detail = risk.detail();
     let new = NewIncident { kind, chain, payment, transaction, occurrences: 1, detail: &detail };
     let id = incident::record(connection, &new)?;
@@ -253,7 +325,8 @@ fn open_incident(
             risk.reason.name(),
             risk.exit_at.map(bound)
         ])?;
-    hold_payer(connection, id, risk)
+    hold_payer(connection, id, risk)?;
+    Ok(Some(id))
 }
 
 /// Who opened a channel whose money left the chain is held to what holds for whoever's payment did. Who leaves a channel,
@@ -340,16 +413,16 @@ pub(crate) fn of(row: &SqliteRow) -> Result<Option<ChannelRisk>, StoreError> {
     }))
 }
 
-/// The risks of a chain that are open.
+/// The risks that are open, of all chains.
 pub(crate) async fn open(
     connection: &mut SqliteConnection,
-    chain: ChainId,
-) -> Result<Vec<ChannelRisk>, StoreError> {
+) -> Result<Vec<(ChainId, ChannelRisk)>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM incidents i JOIN channel_risks r ON r.incident_id = i.id
-         WHERE i.chain_id = $1 AND i.resolved_at_ms IS NULL"
+        "SELECT i.chain_id, {COLUMNS} FROM incidents i JOIN channel_risks r ON r.incident_id = i.id
+         WHERE i.resolved_at_ms IS NULL"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(chain_id(chain)).fetch_all(connection).await?;
-    let risks: Vec<Option<ChannelRisk>> = rows.iter().map(of).collect::<Result<_, _>>()?;
-    Ok(risks.into_iter().flatten().collect())
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let risk = |row: &SqliteRow| Ok(of(row)?.map(|risk| row.chain("chain_id").map(|chain| (chain, risk))));
+    let risks: Vec<Option<_>> = rows.iter().map(risk).collect::<Result<_, StoreError>>()?;
+    risks.into_iter().flatten().collect()
 }

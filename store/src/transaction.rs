@@ -6,14 +6,16 @@ use salt402_protocol::ChainId;
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Connection as _, Transaction};
 
-use crate::StoreError;
 use crate::columns::chain_id;
+use crate::{StoreError, totals};
 
 /// The transaction of one group.
 pub(crate) struct WriteTransaction<'c> {
     inner: Transaction<'c, Sqlite>,
     /// Claims made in this transaction: added to the chains' totals once, at its end, and not once a claim.
     claims: BTreeMap<ChainId, i64>,
+    /// What changed of the totals of vouchers: likewise.
+    totals: totals::Changes,
     /// Whether what was waited for may be there once this is committed.
     wakes: bool,
 }
@@ -23,7 +25,7 @@ impl<'c> WriteTransaction<'c> {
     /// waiting when another process wrote since it began to read.
     pub(crate) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
         let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Self { inner, claims: BTreeMap::new(), wakes: false })
+        Ok(Self { inner, claims: BTreeMap::new(), totals: totals::Changes::default(), wakes: false })
     }
 
     /// What statements are run on.
@@ -34,6 +36,11 @@ impl<'c> WriteTransaction<'c> {
     /// Notes a new claim for the chain's total.
     pub(crate) fn count_claim(&mut self, chain: ChainId) {
         *self.claims.entry(chain).or_default() += 1;
+    }
+
+    /// What changes of the totals of vouchers.
+    pub(crate) fn totals(&mut self) -> &mut totals::Changes {
+        &mut self.totals
     }
 
     /// Says that whoever waits for the index is to look at it again, once this is committed.
@@ -49,6 +56,7 @@ impl<'c> WriteTransaction<'c> {
     /// Commits. After a failure the state of the connection is not known: it must be closed, which undoes everything.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         self.add_claims().await?;
+        self.totals.write(&mut self.inner).await?;
         Ok(self.inner.commit().await?)
     }
 

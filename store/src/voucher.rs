@@ -2,6 +2,7 @@
 
 mod cover;
 mod current;
+mod facts;
 mod grant;
 
 use salt402_protocol::{
@@ -181,7 +182,7 @@ impl Store {
     /// What [`Store::accept_voucher`] would say; nothing is written.
     pub async fn look_at_voucher(&self, voucher: &NewVoucher) -> Result<VoucherResult, StoreError> {
         let mut reader = self.reader().await?;
-        voucher.decide(reader.connection()?).await
+        voucher.decide(reader.connection()?).await.map(|(result, _)| result)
     }
 
     /// The last voucher of every channel of a contract from which one was accepted.

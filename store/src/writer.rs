@@ -282,7 +282,7 @@ mod tests {
         type Output = String;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
-            let rows = sqlx::query("SELECT name FROM meta ORDER BY name")
+            let rows = sqlx::query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
                 .fetch_all(transaction.connection())
                 .await?;
             Ok(rows.iter().map(|row| row.get::<String, _>(0)).collect())

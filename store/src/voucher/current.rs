@@ -1,12 +1,8 @@
 //! Whether what is stored of a channel is how it stands: read whole, and not old.
 
-use salt402_protocol::ChannelState;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
-
-use super::{NewVoucher, NotCurrent, Opening};
-use crate::columns::{Columns as _, chain_id};
-use crate::{StoreError, Stretch, clock};
+use super::facts::Facts;
+use super::{NewVoucher, NotCurrent};
+use crate::{Stretch, clock};
 
 /// The part of a channel's exit delay that the index may be old, as its divisor. An exit that is not indexed yet was asked
 /// for since, so three quarters of the delay are left to see it and to claim.
@@ -20,53 +16,32 @@ const CLOCK_STEP_MS: u64 = 1000;
 
 impl NewVoucher {
     /// Why the channel's state may not be how it stands now.
-    pub(super) async fn not_current(
-        &self,
-        state: &ChannelState,
-        opening: &Opening,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<NotCurrent>, StoreError> {
-        // Where what was read meets what the head reads, the two are one, and begin at `live_from`.
-        let row = sqlx::query(
-            "SELECT c.noted_at_ms, c.head_number, c.cursor_number,
-                    (SELECT b.timestamp FROM blocks b WHERE b.chain_id = c.chain_id AND b.hash = c.cursor_hash)
-                        AS newest_at,
-                    (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2)
-                        AS live_from
-             FROM chains c WHERE c.chain_id = $1",
-        )
-        .bind(chain_id(self.chain))
-        .bind(self.contract.as_slice())
-        .fetch_one(connection)
-        .await?;
-        let Some(live_from) = row.maybe_number("live_from")? else {
-            return Ok(Some(NotCurrent::NotFollowed));
-        };
-        if live_from > opening.block_number {
-            let unread = Stretch { from: opening.block_number, to: live_from - 1 };
-            return Ok(Some(NotCurrent::Unread(unread)));
+    pub(super) fn not_current(&self, facts: &Facts) -> Option<NotCurrent> {
+        let Some(live_from) = facts.live_from else { return Some(NotCurrent::NotFollowed) };
+        let opened = facts.opening.block_number;
+        if live_from > opened {
+            return Some(NotCurrent::Unread(Stretch { from: opened, to: live_from - 1 }));
         }
-        let head = row.maybe_number("head_number")?.unwrap_or(u64::MAX);
-        let behind = head.saturating_sub(row.maybe_number("cursor_number")?.unwrap_or(0));
+        let head = facts.head.unwrap_or(u64::MAX);
+        let behind = head.saturating_sub(facts.stand.cursor.unwrap_or(0));
         if behind > TOLERATED_LAG {
-            return Ok(Some(NotCurrent::Behind(behind)));
+            return Some(NotCurrent::Behind(behind));
         }
-        let delay = state.descriptor.map_or(0, |descriptor| descriptor.exit_delay);
-        self.old(&row, delay.saturating_mul(1000) / AGE_OF_DELAY)
+        self.old(facts, facts.descriptor.exit_delay.saturating_mul(1000) / AGE_OF_DELAY)
     }
 
     /// Whether the node was last heard of too long ago, or shows a chain that stands still.
-    fn old(&self, row: &SqliteRow, most_ms: u64) -> Result<Option<NotCurrent>, StoreError> {
+    fn old(&self, facts: &Facts, most_ms: u64) -> Option<NotCurrent> {
         let now_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
-        let age_ms = age(row.maybe_number("noted_at_ms")?, now_ms, CLOCK_STEP_MS);
+        let age_ms = age(facts.noted_at_ms, now_ms, CLOCK_STEP_MS);
         if age_ms.is_none_or(|age| age > most_ms) {
-            return Ok(Some(NotCurrent::Old { age_ms, most_ms }));
+            return Some(NotCurrent::Old { age_ms, most_ms });
         }
-        let Some(late_ms) = self.late_ms else { return Ok(None) };
-        let newest_at_ms = row.maybe_number("newest_at")?.map(|at| at.saturating_mul(1000));
+        let late_ms = self.late_ms?;
+        let newest_at_ms = facts.newest_at.map(|at| at.saturating_mul(1000));
         let age_ms = age(newest_at_ms, now_ms, late_ms);
         let most_ms = most_ms.saturating_add(late_ms);
-        Ok(age_ms.is_none_or(|age| age > most_ms).then_some(NotCurrent::StandsStill { age_ms, most_ms }))
+        age_ms.is_none_or(|age| age > most_ms).then_some(NotCurrent::StandsStill { age_ms, most_ms })
     }
 }
 

@@ -3,21 +3,28 @@
 use salt402_protocol::Descriptor;
 use sqlx::SqliteConnection;
 
+use super::facts::Facts;
 use super::{NewVoucher, VoucherAccount, VoucherGrant, VoucherResult};
-use crate::columns::{Columns as _, amount_bytes, bound, chain_id, integer};
+use crate::StoreError;
+use crate::columns::{amount_bytes, bound, chain_id, integer};
+use crate::totals::{self, Share};
 use crate::transaction::WriteTransaction;
 use crate::work::Write;
-use crate::{StoreError, channel};
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
 
+    /// Its rows are of no payment's name.
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
-        let mut result = self.decide(transaction.connection()).await?;
+        let (mut result, shares) = self.decide(transaction.connection()).await?;
         if let VoucherResult::Granted(grant) = &mut result
             && grant.claimed_at_ms.is_none()
         {
-            self.note(grant, transaction.connection()).await?;
+            self.note(grant, shares, transaction).await?;
             grant.claimed_at_ms = Some(self.now_ms);
             transaction.count_claim(self.chain);
         }
@@ -25,50 +32,54 @@ impl Write for NewVoucher {
     }
 }
 
+/// What the account adds to the totals before a grant and after it.
+type Shares = (Option<Share>, Option<Share>);
+
 impl NewVoucher {
     /// A channel that left the chain grants nothing, not even again. What was granted before is given again whatever
     /// else became of the channel; everything after that is about a new grant.
     pub(super) async fn decide(
         &self,
         connection: &mut SqliteConnection,
-    ) -> Result<VoucherResult, StoreError> {
-        let id = self.voucher.channel;
-        let state = channel::state(connection, self.chain, self.contract, id).await?;
-        let Some((state, descriptor)) = state.and_then(|state| state.descriptor.map(|known| (state, known)))
-        else {
-            return Ok(VoucherResult::UnknownChannel);
+    ) -> Result<(VoucherResult, Shares), StoreError> {
+        let Some(facts) = Facts::of(self, connection).await? else {
+            return Ok((VoucherResult::UnknownChannel, (None, None)));
         };
-        let Some(opening) = self.opening(connection).await? else { return Ok(VoucherResult::UnknownChannel) };
-        if let Some(refusal) = self.stranger(&descriptor) {
+        let result = self.judge(&facts, connection).await?;
+        let after = match &result {
+            VoucherResult::Granted(grant) => totals::share(grant.account.spent, Some(&facts.state)),
+            _ => facts.counted,
+        };
+        Ok((result, (facts.counted, after)))
+    }
+
+    async fn judge(
+        &self,
+        facts: &Facts,
+        connection: &mut SqliteConnection,
+    ) -> Result<VoucherResult, StoreError> {
+        if let Some(refusal) = self.stranger(&facts.descriptor) {
             return Ok(refusal);
         }
-        let account = self.account(connection).await?;
+        let Facts { descriptor, opening, account, .. } = *facts;
         let payment = self.voucher.payment_id(self.chain, self.contract);
         let grant = |first, claimed_at_ms, price, account| {
-            let deposit = state.deposit;
+            let deposit = facts.state.deposit;
             let grant =
                 VoucherGrant { payment, first, claimed_at_ms, price, account, descriptor, opening, deposit };
             VoucherResult::Granted(Box::new(grant))
         };
-        let known = sqlx::query(
-            "SELECT k.request_digest, k.claimant, k.claimed_at_ms, g.price
-             FROM claims k JOIN voucher_grants g ON g.payment_id = k.payment_id WHERE k.payment_id = $1",
-        )
-        .bind(payment.0.as_slice())
-        .fetch_optional(&mut *connection)
-        .await?;
-        if let Some(row) = known {
-            let ours =
-                row.hash("request_digest")? == self.request.0 && row.text("claimant")? == self.claimant;
+        if let Some(known) = &facts.known {
+            let ours = known.request == self.request.0 && known.claimant == self.claimant;
             if !ours {
                 return Ok(VoucherResult::Used(account));
             }
-            return Ok(grant(false, Some(row.number("claimed_at_ms")?), row.amount("price")?, account));
+            return Ok(grant(false, Some(known.claimed_at_ms), known.price, account));
         }
         if descriptor.exit_delay < self.least_exit_delay {
             return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
         }
-        if let Some(refusal) = self.uncovered(&state, &opening, connection).await? {
+        if let Some(refusal) = self.uncovered(facts, connection).await? {
             return Ok(refusal);
         }
         let ceiling = self.voucher.ceiling;
@@ -91,30 +102,25 @@ impl NewVoucher {
         }
     }
 
-    async fn account(&self, connection: &mut SqliteConnection) -> Result<VoucherAccount, StoreError> {
-        let row = sqlx::query(
-            "SELECT ceiling, spent FROM vouchers WHERE chain_id = $1 AND contract = $2 AND channel = $3",
-        )
-        .bind(chain_id(self.chain))
-        .bind(self.contract.as_slice())
-        .bind(self.voucher.channel.as_slice())
-        .fetch_optional(connection)
-        .await?;
-        row.map_or(Ok(VoucherAccount::default()), |row| {
-            Ok(VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? })
-        })
-    }
-
-    /// The account, the claim and its price: all of it or nothing.
-    async fn note(&self, grant: &VoucherGrant, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    /// The account, the claim and its price: all of it or nothing. What is accepted and not claimed is more by the price.
+    async fn note(
+        &self,
+        grant: &VoucherGrant,
+        (counted, share): Shares,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<(), StoreError> {
         let now_ms = integer("the time of a claim", self.now_ms)?;
+        transaction.totals().account(self.chain, counted, share);
+        let connection = transaction.connection();
         let (chain, channel) = (chain_id(self.chain), self.voucher.channel);
         sqlx::query(
-            "INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms,
+                                   counted_asset, counted)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (chain_id, contract, channel)
              DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
-                           updated_at_ms = excluded.updated_at_ms",
+                           updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset,
+                           counted = excluded.counted",
         )
         .bind(chain)
         .bind(self.contract.as_slice())
@@ -123,6 +129,8 @@ impl NewVoucher {
         .bind(self.voucher.signature.to_vec())
         .bind(amount_bytes(grant.account.spent).to_vec())
         .bind(now_ms)
+        .bind(share.map(|(asset, _)| asset.address().to_vec()))
+        .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
         .execute(&mut *connection)
         .await?;
         // The channel stands where a payment's reference does.
