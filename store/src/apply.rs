@@ -48,7 +48,7 @@ impl Step for Batch {
         };
         let reinstated = match self.keep_through {
             Some(height) => merged::reinstate(connection, self.chain, height)?,
-            None => 0,
+            None => Vec::new(),
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
@@ -65,7 +65,11 @@ impl Step for Batch {
             .collect();
         let inserted = insert_payments(connection, self.chain, fresh)?;
         insert_undecoded(connection, self.chain, &self.undecoded)?;
-        let restored = restored.len() as u64 + reinstated;
+        let came: HashSet<PaymentId> = (self.payments.iter().map(|placed| placed.payment.id))
+            .chain(restored.iter().map(|(payment, _)| *payment))
+            .chain(reinstated.iter().copied())
+            .collect();
+        let restored = restored.len() as u64 + reinstated.len() as u64;
         let orphaned = undone + released.payments;
         let lost_above = self.keep_through.into_iter().chain(released.above).min();
         let incidents = match lost_above {
@@ -73,10 +77,10 @@ impl Step for Batch {
             None => 0,
         };
         if inserted + restored > 0 {
-            lost::resolve_found(connection, self.chain)?;
+            lost::resolve_found(connection, self.chain, &came)?;
         }
         if lost_above.is_some() || inserted + restored > 0 {
-            exposure::follow(connection, self.chain, lost_above)?;
+            exposure::follow(connection, self.chain, &came, lost_above)?;
         }
         let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
         let above = self.keep_through.into_iter().chain(first).min();

@@ -26,7 +26,7 @@ macro_rules! before_restore {
                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
                             AND q.payment_id = p.payment_id AND NOT q.canonical
                             AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))
-                  OR EXISTS (SELECT 1 FROM settlements s CROSS JOIN payments q
+                  OR EXISTS (SELECT 1 FROM settlements s INDEXED BY settlements_of_payment CROSS JOIN payments q
                              WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
                                AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
                                AND q.payment_id = s.payment_id AND NOT q.canonical

@@ -288,11 +288,12 @@ impl Step for Past {
             Some(height) => lost::open_lost(connection, chain, height)?,
             None => 0,
         };
+        let came = self.payments.iter().map(|placed| placed.payment.id).collect();
         if inserted > 0 {
-            lost::resolve_found(connection, chain)?;
+            lost::resolve_found(connection, chain, &came)?;
         }
-        if released.above.is_some() {
-            exposure::follow(connection, chain, released.above)?;
+        if inserted > 0 || released.above.is_some() {
+            exposure::follow(connection, chain, &came, released.above)?;
         }
         risk::follow(connection, chain, &self.beside.channels, None)?;
         Ok(Applied { inserted, orphaned: released.payments, incidents, ..Applied::default() })

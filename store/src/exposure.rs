@@ -1,11 +1,13 @@
 //! Exposure: what was granted to a payer on payments that a reorganization may still take back.
 
-use rusqlite::Connection;
-use salt402_protocol::{Address, Amount, Asset, ChainId};
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+use salt402_protocol::{Address, Amount, Asset, ChainId, PaymentId};
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::lost::pays_what_was_granted;
+use crate::lost::{self, pays_what_was_granted};
 use crate::sums::{Sums, add};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
@@ -208,12 +210,33 @@ const ON_CHAIN: &str = concat!(
 );
 
 /// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
-/// after payments came that may be lost ones.
-pub(crate) fn follow(connection: &Connection, chain: ChainId, above: Option<u64>) -> Result<(), StoreError> {
-    let lost = follow_those("block_number IS NULL");
-    connection.prepare_cached(&lost)?.execute([chain_id(chain)])?;
+/// after payments came that may be lost ones: `came` are all that did. Costs what the step is long, as
+/// [`lost::resolve_found`] does.
+pub(crate) fn follow(
+    connection: &Connection,
+    chain: ChainId,
+    came: &HashSet<PaymentId>,
+    above: Option<u64>,
+) -> Result<(), StoreError> {
+    let many = lost::more_than(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM exposures INDEXED BY exposures_lost
+                               WHERE chain_id = ?1 AND block_number IS NULL LIMIT ?2)",
+        chain_id(chain),
+        came.len(),
+    )?;
+    if many {
+        let back = follow_those("INDEXED BY exposures_lost", "block_number IS NULL AND payment_id = ?2");
+        let mut update = connection.prepare_cached(&back)?;
+        for payment in came {
+            update.execute(params![chain_id(chain), payment.0.as_slice()])?;
+        }
+    } else {
+        let lost = follow_those("INDEXED BY exposures_lost", "block_number IS NULL");
+        connection.prepare_cached(&lost)?.execute([chain_id(chain)])?;
+    }
     if let Some(height) = above {
-        let moved = follow_those("block_number > ?2");
+        let moved = follow_those("", "block_number > ?2");
         connection.prepare_cached(&moved)?.execute([chain_id(chain), bound(height)])?;
     }
     Ok(())
@@ -221,9 +244,9 @@ pub(crate) fn follow(connection: &Connection, chain: ChainId, above: Option<u64>
 
 /// The statement that lets some exposures of a chain go where their payments went. One whose payment is nowhere keeps the
 /// transaction that it was in.
-fn follow_those(which: &str) -> String {
+fn follow_those(index: &str, which: &str) -> String {
     format!(
-        "UPDATE exposures SET (block_number, transaction_hash) =
+        "UPDATE exposures {index} SET (block_number, transaction_hash) =
              (SELECT w.block_number, COALESCE(w.transaction_hash, exposures.transaction_hash)
               FROM (SELECT 1) LEFT JOIN ({ON_CHAIN}) AS w)
          WHERE chain_id = ?1 AND {which}"
@@ -258,10 +281,10 @@ impl Write for Note {
         let lost = sqlx::query(
             "INSERT INTO exposures (chain_id, payer, asset, payment_id, transaction_hash, amount, block_number)
              SELECT DISTINCT p.chain_id, p.payer, p.asset, p.payment_id, p.transaction_hash, p.amount, NULL
-             FROM incidents i
-             JOIN payments p ON p.chain_id = i.chain_id AND p.transaction_hash = i.transaction_hash
-                            AND p.payment_id = i.payment_id AND NOT p.canonical
+             FROM incidents i CROSS JOIN payments p
              WHERE i.chain_id = $1 AND i.resolved_at_ms IS NULL
+               AND p.chain_id = i.chain_id AND p.transaction_hash = i.transaction_hash
+               AND p.payment_id = i.payment_id AND NOT p.canonical
              ON CONFLICT (chain_id, payer, asset, payment_id) DO NOTHING",
         )
         .bind(chain_id(self.chain))
@@ -327,7 +350,7 @@ mod tests {
     async fn exposures_that_moved_are_found_by_indexes() {
         let directory = tempfile::tempdir().unwrap();
         let mut opened = open::open(&Options::new(directory.path().join("plan.db"))).await.unwrap();
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", follow_those("block_number > ?2")));
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", follow_those("", "block_number > ?2")));
         let plan = sqlx::query(explain).fetch_all(&mut opened.writer).await.unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
         for line in [

@@ -1,5 +1,7 @@
 //! Payments that were granted on and left the chain.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, params};
 use salt402_protocol::{ChainId, PaymentId, RequestDigest};
 
@@ -38,10 +40,10 @@ pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) ->
            AND NOT EXISTS (SELECT 1 FROM payments q
                            WHERE q.chain_id = p.chain_id AND q.transaction_hash = k.transaction_hash
                              AND q.payment_id = p.payment_id AND q.canonical)
-           AND NOT EXISTS (SELECT 1 FROM settlements s JOIN payments q
-                             ON q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
-                            AND q.payment_id = s.payment_id AND q.canonical
+           AND NOT EXISTS (SELECT 1 FROM settlements s INDEXED BY settlements_of_payment CROSS JOIN payments q
                            WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
+                             AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                             AND q.payment_id = s.payment_id AND q.canonical
                              AND ",
         pays_what_was_granted!("k.transaction_hash"),
         ")
@@ -77,31 +79,77 @@ pub(crate) fn open_lost(connection: &Connection, chain: ChainId, height: u64) ->
     Ok(lost.len() as u64)
 }
 
-/// Resolves the open incidents whose payment is in a block of the chain again. Costs a look-up for each open one.
-pub(crate) fn resolve_found(connection: &Connection, chain: ChainId) -> Result<(), StoreError> {
+/// The statement that resolves some open incidents of a chain, whose payment is in a block of it again. The index over
+/// settlements is named, because SQLite otherwise takes the table's key and reads all of it.
+macro_rules! resolve_those {
+    ($which:literal) => {
+        concat!(
+            "UPDATE incidents SET resolved_at_ms = ?3, changed_at_ms = ?3
+             WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL AND ",
+            $which,
+            " AND (EXISTS (SELECT 1 FROM payments p
+                           WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
+                             AND p.payment_id = incidents.payment_id AND p.canonical)
+                OR EXISTS (SELECT 1 FROM settlements s INDEXED BY settlements_of_payment CROSS JOIN payments q
+                           WHERE s.chain_id = incidents.chain_id AND s.payment_id = incidents.payment_id
+                             AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                             AND q.payment_id = s.payment_id AND q.canonical
+                             AND ",
+            pays_what_was_granted!("incidents.transaction_hash"),
+            "))
+             RETURNING id"
+        )
+    };
+}
+
+const RESOLVE_ALL: &str = resolve_those!("TRUE");
+const RESOLVE_ONE: &str = resolve_those!("payment_id = ?4");
+
+/// Resolves the open incidents of payments that came back to a block of the chain. `came` are all that may have: those of
+/// a step.
+///
+/// Costs what the step is long, however many incidents are open: where they are more than the payments that came, each of
+/// these is looked for among them, and otherwise the other way around.
+pub(crate) fn resolve_found(
+    connection: &Connection,
+    chain: ChainId,
+    came: &HashSet<PaymentId>,
+) -> Result<(), StoreError> {
     let now = clock::now_ms();
-    let mut update = connection.prepare_cached(concat!(
-        "UPDATE incidents SET resolved_at_ms = ?3, changed_at_ms = ?3
-         WHERE chain_id = ?1 AND kind = ?2 AND resolved_at_ms IS NULL
-           AND (EXISTS (SELECT 1 FROM payments p
-                        WHERE p.chain_id = incidents.chain_id AND p.transaction_hash = incidents.transaction_hash
-                          AND p.payment_id = incidents.payment_id AND p.canonical)
-             OR EXISTS (SELECT 1 FROM settlements s JOIN payments q
-                          ON q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
-                         AND q.payment_id = s.payment_id AND q.canonical
-                        WHERE s.chain_id = incidents.chain_id AND s.payment_id = incidents.payment_id
-                          AND ",
-        pays_what_was_granted!("incidents.transaction_hash"),
-        "))
-         RETURNING id"
-    ))?;
-    let resolved = update
-        .query_map(params![chain_id(chain), IncidentKind::PaymentLost.name(), now], |row| {
-            row.get::<_, i64>(0)
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
+    let (chain, kind) = (chain_id(chain), IncidentKind::PaymentLost.name());
+    let few = !more_than(
+        connection,
+        "SELECT COUNT(*) FROM (SELECT 1 FROM incidents WHERE chain_id = ?1 AND resolved_at_ms IS NULL LIMIT ?2)",
+        chain,
+        came.len(),
+    )?;
+    let mut resolved: Vec<i64> = Vec::new();
+    if few {
+        let mut update = connection.prepare_cached(RESOLVE_ALL)?;
+        let rows = update.query_map(params![chain, kind, now], |row| row.get(0))?;
+        rows.into_iter().try_for_each(|id| id.map(|id| resolved.push(id)))?;
+    } else {
+        let mut update = connection.prepare_cached(RESOLVE_ONE)?;
+        for payment in came {
+            let rows = update.query_map(params![chain, kind, now, payment.0.as_slice()], |row| row.get(0))?;
+            rows.into_iter().try_for_each(|id| id.map(|id| resolved.push(id)))?;
+        }
+    }
     for id in resolved {
         notice::write(connection, id, NoticeEvent::Resolved, now)?;
     }
     Ok(())
+}
+
+/// Whether a statement that counts rows of a chain, and stops at a number of them, finds more than so many.
+pub(crate) fn more_than(
+    connection: &Connection,
+    counts: &str,
+    chain: i64,
+    number: usize,
+) -> Result<bool, StoreError> {
+    let number = i64::try_from(number).unwrap_or(i64::MAX - 1);
+    let found: i64 =
+        connection.prepare_cached(counts)?.query_row(params![chain, number + 1], |row| row.get(0))?;
+    Ok(found > number)
 }

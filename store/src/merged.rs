@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
-use salt402_protocol::{Address, B256, ChainId, ChannelEvent};
+use salt402_protocol::{Address, B256, ChainId, ChannelEvent, PaymentId};
 
 use crate::columns::{Places as _, bound, chain_id};
 use crate::recent::Changes;
 use crate::steps::{Step, send_step};
-use crate::{Applied, Batch, Placed, PlacedPayment, Store, StoreError};
+use crate::{Applied, Batch, Placed, PlacedPayment, Store, StoreError, lost};
 
-/// Transactions of a step up to which each is looked for by itself; beyond it, all that were placed are gone through.
+/// Transactions of a step up to which each is looked for by itself; beyond it, all that were placed are gone through, where
+/// those are no more.
 const FEW: usize = 256;
 
 impl Store {
@@ -62,12 +63,16 @@ pub(crate) struct Released {
 }
 
 /// After everything above a height left the chain: a transaction that had moved up from the block in which it was placed is
-/// where it was, since that block is still there and has still merged the transaction's. Returns how many rows of payments.
+/// where it was, since that block is still there and has still merged the transaction's. Returns the payments, one for each row.
 ///
 /// A transaction that was placed in several blocks which are all on the chain is in the lowest of them: what is merged once
 /// is not merged again. The other marks stay: if the blocks leave and come back, so may the rows of any of them, and rows
 /// without a mark would not move when the transaction is mined.
-pub(crate) fn reinstate(connection: &Connection, chain: ChainId, kept: u64) -> Result<u64, StoreError> {
+pub(crate) fn reinstate(
+    connection: &Connection,
+    chain: ChainId,
+    kept: u64,
+) -> Result<Vec<PaymentId>, StoreError> {
     // Both are found before either is changed: a transaction is where it was as a whole. What is left of it in the block
     // itself is no rival: a step of one contract's past takes only its own.
     let mut select = connection.prepare_cached(
@@ -90,21 +95,24 @@ pub(crate) fn reinstate(connection: &Connection, chain: ChainId, kept: u64) -> R
             alone.push(mark);
         }
     }
-    let mut back = 0;
+    let mut back = Vec::new();
     for mark in alone {
         let place =
             params![chain_id(chain), bound(mark.number), mark.transaction.as_slice(), mark.hash.as_slice()];
-        back += connection
-            .prepare_cached(
-                "UPDATE payments SET canonical = TRUE
+        let mut update = connection.prepare_cached(
+            "UPDATE payments SET canonical = TRUE
                  WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
                    AND NOT canonical
                    AND NOT EXISTS (SELECT 1 FROM payments rival
                                    WHERE rival.chain_id = payments.chain_id
                                      AND rival.transaction_hash = payments.transaction_hash
-                                     AND rival.payment_id = payments.payment_id AND rival.canonical)",
-            )?
-            .execute(place)?;
+                                     AND rival.payment_id = payments.payment_id AND rival.canonical)
+                 RETURNING payment_id",
+        )?;
+        let mut rows = update.query(place)?;
+        while let Some(row) = rows.next()? {
+            back.push(PaymentId(row.hash_at(0, "payment_id")?));
+        }
         connection
             .prepare_cached(
                 "UPDATE channel_events SET canonical = TRUE
@@ -117,7 +125,7 @@ pub(crate) fn reinstate(connection: &Connection, chain: ChainId, kept: u64) -> R
             .execute(place)?;
         note_channels(connection, chain, &mark)?;
     }
-    Ok(back as u64)
+    Ok(back)
 }
 
 /// Whether something of the mark `m` stands where it was placed.
@@ -168,12 +176,13 @@ fn forget_moved(connection: &Connection, chain: ChainId, mark: &Mark) -> Result<
     Ok(())
 }
 
-/// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them.
+/// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them. The
+/// index is named: for the sake of DISTINCT, SQLite otherwise goes through all events of the chain.
 fn note_channels(connection: &Connection, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO channels_unchecked (chain_id, contract, channel)
-             SELECT DISTINCT chain_id, contract, channel FROM channel_events
+             SELECT DISTINCT chain_id, contract, channel FROM channel_events INDEXED BY channel_events_by_height
              WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4 AND canonical
              ON CONFLICT (chain_id, contract, channel) DO NOTHING",
         )?
@@ -287,7 +296,8 @@ fn marks(
         }
         Ok(())
     };
-    if named.len() > FEW {
+    let counts = "SELECT COUNT(*) FROM (SELECT 1 FROM merged_transactions WHERE chain_id = ?1 LIMIT ?2)";
+    if named.len() > FEW && !lost::more_than(connection, counts, chain_id(chain), named.len())? {
         gather(connection.prepare_cached(SELECT)?.query([chain_id(chain)])?)?;
         return Ok(found);
     }

@@ -65,7 +65,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT i.*, n.id AS notice_id, n.event, n.at_ms, n.attempts, {}
-             FROM notices n JOIN incidents i ON i.id = n.incident_id
+             FROM notices n INDEXED BY notices_due JOIN incidents i ON i.id = n.incident_id
              LEFT JOIN channel_risks r ON r.incident_id = i.id
              WHERE n.delivered_at_ms IS NULL AND n.due_at_ms <= $1
                AND NOT EXISTS (SELECT 1 FROM notices earlier
