@@ -148,7 +148,7 @@ pub(crate) fn transaction(answer: wire::Transaction, hash: B256) -> Result<Trans
     if answer.hash != hash {
         return Err(lied(format!("the transaction {} came for {hash}", answer.hash)));
     }
-    Ok(Transaction { hash, to: answer.to, input: answer.input })
+    Ok(Transaction { hash, to: answer.to, input: answer.input, value: answer.value })
 }
 
 /// A log with everything that a mined one has.

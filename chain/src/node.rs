@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, LogData};
+use alloy_primitives::{Address, B256, Bytes, LogData, U256};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -89,6 +89,8 @@ pub struct Transaction {
     pub to: Option<Address>,
     /// Its calldata.
     pub input: Bytes,
+    /// The coins that it sent along, in base units.
+    pub value: U256,
 }
 
 /// Which events: those of one contract with certain topics.

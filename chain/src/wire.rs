@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -90,6 +90,7 @@ pub(crate) struct Transaction {
     pub(crate) hash: B256,
     pub(crate) to: Option<Address>,
     pub(crate) input: Bytes,
+    pub(crate) value: U256,
 }
 
 /// A number as JSON-RPC writes it, `0x` and hexadecimal digits. Leading zeros and plain JSON numbers pass too: both

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use salt402_chain::{At, Header, Node, NodeError, NodeReport, Receipt, Role, Work};
 use salt402_protocol::api::NodeStatus;
 use salt402_store::{Batch, Cursor, Store, StoreError};
@@ -171,6 +171,7 @@ impl Missing {
         } else {
             Default::default()
         };
+        let coins = self.coins(node, &receipt).await?;
         let ambiguous = !found.beside.ambiguities.is_empty();
         let look = match (found.payments.is_empty(), ambiguous) {
             (false, _) => Look::Found,
@@ -195,13 +196,23 @@ impl Missing {
         };
         let shown = Shown { receipt: &receipt, selected, place, found };
         let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Unknown) };
-        self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest));
+        self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest, coins));
         let confirmations = (cursor.number + 1).saturating_sub(place.number);
         Ok(match look {
             Look::Nothing if !receipt.success => Look::Reverted { confirmations },
             Look::Nothing => Look::NoPayment { confirmations },
             found => found,
         })
+    }
+
+    /// Whom a transaction sent coins to by itself: to an address that is no contract which is followed. No log tells.
+    async fn coins(&self, node: &dyn Node, receipt: &Receipt) -> Result<Option<Address>, IndexError> {
+        let Some(to) = receipt.to.filter(|_| receipt.success) else { return Ok(None) };
+        if self.0.options.sources.iter().any(|source| source.contract == to) {
+            return Ok(None);
+        }
+        let called = node.transaction(receipt.transaction).await?.ok_or(NodeError::Behind)?;
+        Ok(called.to.filter(|_| !called.value.is_zero()))
     }
 
     async fn cursor(&self) -> Result<Option<Cursor>, IndexError> {

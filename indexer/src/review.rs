@@ -22,6 +22,8 @@ pub struct Review {
     unaccounted: BTreeSet<(Address, Address)>,
     /// Whether there were more of them than are remembered.
     more: bool,
+    /// Whom the transaction itself sent coins to, past every contract that is followed.
+    coins: Option<Address>,
 }
 
 impl Review {
@@ -29,9 +31,10 @@ impl Review {
         block: (u64, B256),
         ambiguous: bool,
         unaccounted: BTreeSet<(Address, Address)>,
+        coins: Option<Address>,
     ) -> Self {
         let more = unaccounted.len() > TRANSFERS;
-        Self { block, ambiguous, unaccounted: if more { BTreeSet::new() } else { unaccounted }, more }
+        Self { block, ambiguous, unaccounted: if more { BTreeSet::new() } else { unaccounted }, more, coins }
     }
 
     /// The block where the transaction's payments stand, or would: height and hash.
@@ -44,10 +47,11 @@ impl Review {
         self.ambiguous
     }
 
-    /// Whether the transaction moved an asset to a payee, and no payment that is counted explains it. Of coins no log tells.
+    /// Whether the transaction moved an asset to a payee, and no payment that is counted explains it. Of coins no log tells:
+    /// those that the transaction itself sent are seen, and those that a contract sent within it are not.
     pub fn moved(&self, asset: Asset, payee: Address) -> bool {
         match asset {
-            Asset::Native => false,
+            Asset::Native => self.coins == Some(payee),
             Asset::Token(token) => self.more || self.unaccounted.contains(&(token, payee)),
         }
     }

@@ -129,6 +129,10 @@ codes! {
     /// The quote was given before the server's database was made, so what was paid for it is not known. No 402, likewise.
     QuoteBeforeDatabase = "quote_before_database", 409, "The quote is older than the server's database";
 
+    /// The quote was given by another service, on other terms, with a key that is gone, or for another request, and may have
+    /// been paid. No 402, likewise.
+    QuoteNotHonoured = "quote_not_honoured", 409, "The quote is not honoured here, and may have been paid";
+
     /// Another node contradicts the one that showed the payment. No 402, so that nobody is led to pay again.
     NodesDisagree = "nodes_disagree", 409, "Nodes of the chain contradict each other about the payment";
 

@@ -114,6 +114,7 @@ impl Code {
             | Self::MalformedQuote
             | Self::QuoteForged
             | Self::QuoteMismatch
+            | Self::QuoteNotHonoured
             | Self::QuoteRequired
             | Self::OrdinalRequired
             | Self::ReferenceMismatch => X402Reason::InvalidPayload,

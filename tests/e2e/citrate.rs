@@ -188,7 +188,7 @@ async fn a_transaction_that_reverted_or_paid_nobody_is_refused_at_once() {
     let contract = details.payment_contract;
     let reverted =
         payer.send(&payer.prepare(contract, details.reference, contract, details.amount).await).await;
-    let stranger = PAYEE.parse().unwrap();
+    let stranger = "0x90F79bf6EB2c4f870365E785982E1f101E93b906".parse().unwrap();
     let elsewhere =
         payer.send(&payer.prepare(stranger, details.reference, contract, details.amount).await).await;
     stack.anvil.mine(1).await;

@@ -181,7 +181,7 @@ async fn replays_are_one_incident_with_a_count_and_told_once() {
         },
     });
     for _ in 0..50 {
-        assert_eq!(stack.post(&verify, &ask, &[]).await.json()["code"], "quote_mismatch");
+        assert_eq!(stack.post(&verify, &ask, &[]).await.json()["code"], "quote_not_honoured");
     }
     let incidents = format!("{}/v1/incidents", stack.verifier);
     let listed =

@@ -230,7 +230,7 @@ uses = 3
     let payment = [("x-payment-proof", proof.as_str()), ("x-payment-quote", quote.as_str())];
 
     assert_eq!(ask(&stack, "/paid/a", &payment[..1]).await.code(), "quote_required", "a hash is no secret");
-    assert_eq!(ask(&stack, "/dear/a", &payment).await.code(), "quote_mismatch", "another price");
+    assert_eq!(ask(&stack, "/dear/a", &payment).await.code(), "quote_not_honoured", "another price");
     let paths = ["/paid/a", "/paid/b", "/paid/b?page=2", "/paid/c", "/paid/d"];
     let (a, b, c, d, e) = tokio::join!(
         ask(&stack, paths[0], &payment),
@@ -275,7 +275,7 @@ uses = 3
     let payment = [("x-payment-proof", single.0.as_str()), ("x-payment-quote", single.1.as_str())];
     assert_eq!(
         ask(&stack, "/paid/g", &payment).await.code(),
-        "quote_mismatch",
+        "quote_not_honoured",
         "it was paid for another request"
     );
     assert_eq!(ask(&stack, "/paid/f", &payment).await.status, StatusCode::OK);

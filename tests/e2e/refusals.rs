@@ -72,6 +72,23 @@ async fn a_quote_is_good_for_its_own_request_and_payment_only() {
     assert_eq!(ask(&body, one.quote_id.as_str()).await.status, StatusCode::OK);
 }
 
+/// No log tells of them, and the money did move.
+#[tokio::test(flavor = "multi_thread")]
+async fn coins_that_were_sent_plainly_to_the_payee_are_not_asked_for_again() {
+    let mut stack = Stack::start(SALT402).await;
+    let body = inference("paid plainly");
+    let details = stack.quote(&body).await;
+    let payer = stack.payer();
+    let plainly = payer.call(details.recipient, Default::default(), details.amount).await;
+    let nothing = payer.call(details.recipient, Default::default(), Amount(U256::ZERO)).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let told = stack.infer_with(&body, plainly).await;
+    assert_eq!((told.status, told.code().as_str()), (StatusCode::CONFLICT, "ambiguous_payment"), "{}", told.body);
+    assert!(!told.headers.contains_key("x-payment-details") && told.body.contains("plainly"), "{}", told.body);
+    refused(&stack.infer_with(&body, nothing).await, "no_payment");
+    assert_eq!(stack.upstream.asked(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_after_the_quotes_end_is_refused() {
     let options =

@@ -28,14 +28,18 @@ pub(crate) fn pending(chain: &ChainPolicy, blocks: u64, code: Code, detail: Stri
 }
 
 impl Verifier {
-    /// One look at the index, and the claim if it is to be.
+    /// One look at the index, and the claim if it is to be. A quote that could not be opened comes with why.
     pub(crate) async fn attempt(
         &self,
         request: &VerifyRequest,
-        quote: Option<&Quote>,
+        quote: &Result<Option<Quote>, String>,
         chain: &ChainPolicy,
         derived: &mut Derived<'_>,
     ) -> Result<Verdict, Problem> {
+        let quote = match quote {
+            Ok(quote) => quote.as_ref(),
+            Err(why) => return Ok(Verdict::Rejected { code: Code::QuoteForged, detail: why.clone() }),
+        };
         if let Proof::Voucher(voucher) = &request.proof {
             return self.attempt_voucher(request, voucher, quote, chain).await;
         }

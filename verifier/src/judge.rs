@@ -156,26 +156,28 @@ pub(crate) fn quoted(
     chain: &ChainPolicy,
 ) -> Result<Terms, (Code, String)> {
     let terms = quote.terms;
-    let difference = if terms.request != asked.request_digest {
-        Some("another method, path or body")
+    let difference = if terms.service.is_some() && terms.service != Service::named(claimant) {
+        Some("by another service, or under a name that this one had before")
     } else if terms.chain != asked.chain {
-        Some("another chain")
+        Some("for another chain")
     } else if terms.payee != asked.payee {
-        Some("another payee")
+        Some("for another payee")
     } else if terms.asset != asked.asset {
-        Some("another asset")
+        Some("for another asset")
     } else if terms.contract != chain.contract {
-        Some("another payment contract")
+        Some("for another payment contract")
     } else {
         None
     };
     if let Some(what) = difference {
-        let detail = format!("the quote id was given for {what}: send exactly the request that was quoted");
-        return Err((Code::QuoteMismatch, detail));
+        let detail = format!(
+            "the quote id was given {what}: if you paid, do not pay again, show it where it was given, or ask the operator"
+        );
+        return Err((Code::QuoteNotHonoured, detail));
     }
-    if terms.service.is_some() && terms.service != Service::named(claimant) {
-        let detail = "the quote id was given by another service, and is good for what is sold there".into();
-        return Err((Code::QuoteMismatch, detail));
+    if terms.request != asked.request_digest {
+        let detail = "the quote id was given for another method, path or body: send exactly the request that was quoted";
+        return Err((Code::QuoteMismatch, detail.into()));
     }
     Ok(terms)
 }
@@ -189,7 +191,7 @@ pub(crate) fn is_below(asked: &Requirement, quoted: &Terms) -> bool {
 /// A refusal. What is no matter of payment is not followed by a new quote: somebody may have paid.
 fn refused(code: Code, detail: String) -> Judgement {
     match code {
-        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase => Judgement::Unasked(code, detail),
+        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase | Code::QuoteNotHonoured => Judgement::Unasked(code, detail),
         _ => Judgement::Rejected(code, detail),
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use salt402_indexer::Review;
-use salt402_protocol::api::{Verdict, VerifyRequest};
-use salt402_protocol::{Asset, Code, Problem, Proof, SignedNonce};
+use salt402_protocol::api::{Requirement, Verdict, VerifyRequest};
+use salt402_protocol::{Asset, Code, Problem, Proof, QuoteId, SignedNonce};
+use salt402_store::IndexedPayment;
 
 use crate::grant::pending;
-use crate::verifier::refusals::{ambiguous, internal, unaccounted};
-use crate::{Verifier, VerifierChain};
+use crate::verifier::refusals::{ambiguous, internal, not_honoured, sent_plainly, unaccounted};
+use crate::{ChainPolicy, Verifier, VerifierChain};
 
 impl Verifier {
     /// Whether a verdict would lead whoever shows a hash to pay again, before the transaction's whole receipt was read.
@@ -40,6 +41,11 @@ impl Verifier {
     ) -> Result<Verdict, Problem> {
         let Verdict::Rejected { code, detail } = &verdict else { return Ok(verdict) };
         let (asset, payee) = (request.requirement.asset, request.requirement.payee);
+        if is_of_quote(*code)
+            && let Some(held) = self.held_for_its_quote(request, chain, *code, detail).await?
+        {
+            return Ok(held);
+        }
         let transaction = match &request.proof {
             Proof::Transaction { hash, .. } if is_of_payments(*code) => *hash,
             // It names no receipt, and may have moved what was asked for.
@@ -55,18 +61,39 @@ impl Verifier {
             Some(review) if review.moved(asset, payee) => {
                 tracing::warn!(chain = %chain.policy.chain, %transaction, %asset, %payee,
                     "a proof was shown that moved the asset to the payee by a way that is not followed");
-                Err(unaccounted())
+                Err(if asset == Asset::Native { sent_plainly() } else { unaccounted() })
             }
             // Of what was used it is known that it was.
             None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
-                let detail = format!(
-                    "what is known of the transaction does not pay for this ({code}: {detail}), and its receipt could not \
-                     be read yet, which may hold more: do not pay again, show the same proof again"
-                );
-                Ok(pending(&chain.policy, 1, Code::PaymentNotSeen, detail))
+                Ok(unread(&chain.policy, *code, detail))
             }
             _ => Ok(verdict),
         }
+    }
+
+    /// What is said of a quote that is not good for what is asked, where the proof beside it is its payment and was used for
+    /// nothing yet, or may be.
+    async fn held_for_its_quote(
+        &self,
+        request: &VerifyRequest,
+        chain: &VerifierChain,
+        code: Code,
+        detail: &str,
+    ) -> Result<Option<Verdict>, Problem> {
+        let shown = self.payments_shown(&request.proof, chain.policy.chain).await?;
+        let Requirement { asset, payee, .. } = request.requirement;
+        let reference = request.quote_id.as_ref().map(QuoteId::reference);
+        let pays_for_it = |row: &IndexedPayment| {
+            let payment = &row.placed.payment;
+            let ours = (payment.payee, payment.asset) == (payee, asset);
+            ours && Some(payment.reference) == reference && row.claim.is_none()
+        };
+        if shown.iter().any(pays_for_it) {
+            return Err(not_honoured(code, detail));
+        }
+        // A nonce names no receipt that could be read.
+        let unseen = shown.is_empty() && matches!(request.proof, Proof::Nonce(_));
+        Ok(unseen.then(|| unread(&chain.policy, code, detail)))
     }
 
     /// What the whole receipt of a transaction holds, if it was read where the transaction stands.
@@ -88,7 +115,21 @@ impl Verifier {
     }
 }
 
-/// Whether a refusal says what the payments of a transaction are, after which another is made.
+/// A refusal that is none yet: the receipt may hold more than the index.
+fn unread(chain: &ChainPolicy, code: Code, detail: &str) -> Verdict {
+    let detail = format!(
+        "what is known of the transaction does not pay for this ({code}: {detail}), and its receipt could not be read yet, \
+         which may hold more: do not pay again, show the same proof again"
+    );
+    pending(chain, 1, Code::PaymentNotSeen, detail)
+}
+
+/// Whether a refusal is of the quote id, whatever the proof beside it paid.
+fn is_of_quote(code: Code) -> bool {
+    matches!(code, Code::QuoteForged | Code::QuoteMismatch)
+}
+
+/// Whether a refusal of a proof is followed by a new price, after which another payment is made.
 fn is_of_payments(code: Code) -> bool {
     matches!(
         code,
@@ -102,5 +143,7 @@ fn is_of_payments(code: Code) -> bool {
             | Code::UsesExhausted
             | Code::NoPayment
             | Code::TransactionReverted
+            | Code::QuoteForged
+            | Code::QuoteMismatch
     )
 }

@@ -164,9 +164,13 @@ impl Verifier {
             Ok(Verdict::Pending { code, .. } | Verdict::Rejected { code, .. }) => code.as_str(),
             Err(problem) => problem.code.as_str(),
         };
-        // Where the quote id is missing, it is not known for which request the proof is shown.
-        if let Ok(Verdict::Rejected { code, .. }) = &verdict
-            && *code != Code::QuoteRequired
+        let refused = match &verdict {
+            // Where the quote id is missing, it is not known for which request the proof is shown.
+            Ok(Verdict::Rejected { code, .. }) => *code != Code::QuoteRequired,
+            Err(problem) => matches!(problem.code, Code::QuoteNotHonoured | Code::QuoteBelowPrice),
+            Ok(_) => false,
+        };
+        if refused
             && let Some(transaction) = self.transaction_replayed(request).await
         {
             self.0.replays.note(request.requirement.chain, transaction);
@@ -192,23 +196,18 @@ impl Verifier {
         chain.policy.accepts(request.requirement.asset, request.requirement.payee)?;
         let quote = match &request.quote_id {
             None if request.usage.is_some() => return Ok(quote_required()),
-            None => None,
-            Some(id) => match self.0.keys.open(id) {
-                Ok(quote) => Some(quote),
-                Err(error) => {
-                    return Ok(Verdict::Rejected { code: Code::QuoteForged, detail: error.to_string() });
-                }
-            },
+            None => Ok(None),
+            Some(id) => self.0.keys.open(id).map(Some).map_err(|error| error.to_string()),
         };
         let deadline = started + Duration::from_millis(request.wait_ms).min(self.0.policy.max_wait);
         let mut progress = self.0.waker.subscribe();
         let mut seat = None;
         let mut derived = Derived::new(&self.0.keys);
-        let asker = if quote.is_some() { Asker::Quoted } else { Asker::Anybody };
+        let asker = if matches!(quote, Ok(Some(_))) { Asker::Quoted } else { Asker::Anybody };
         loop {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
-            let mut verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
+            let mut verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
             if request.again_only {
                 return Ok(verdict);
             }
@@ -219,7 +218,7 @@ impl Verifier {
             {
                 let look = self.look(request, chain, asker).await;
                 verdict = match look {
-                    Look::Found => self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?,
+                    Look::Found => self.attempt(request, &quote, &chain.policy, &mut derived).await?,
                     Look::Reverted { confirmations } => {
                         paid_nothing(request, &chain.policy, confirmations, reverted())
                     }
@@ -230,17 +229,17 @@ impl Verifier {
                     Look::Nothing | Look::Unknown => verdict,
                 };
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
-                    verdict = self.ended(quote.as_ref(), chain, look == Look::Nothing, verdict).await?;
+                    verdict = self.ended(quote.as_ref().ok().and_then(Option::as_ref), chain, look == Look::Nothing, verdict).await?;
                 }
                 // The index may have read the payment since it was asked, and is past the end only by now.
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
-                    verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
+                    verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
                 }
             }
             if self.is_hasty(request, chain, &verdict).await?
                 && self.look(request, chain, asker).await == Look::Found
             {
-                verdict = self.attempt(request, quote.as_ref(), &chain.policy, &mut derived).await?;
+                verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
             }
             let refused = matches!(verdict, Verdict::Rejected { .. });
             verdict = self.reviewed(request, chain, verdict).await?;

@@ -26,6 +26,7 @@ impl Verifier {
     ) -> Result<Verdict, Problem> {
         let new = match self.new_voucher(request, voucher, quote, chain) {
             Ok(new) => new,
+            Err((code @ Code::QuoteNotHonoured, detail)) => return Err(Problem::new(code, detail)),
             Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
         };
         let seen = self.store().look_at_voucher(&new).await.map_err(internal)?;

@@ -233,8 +233,10 @@ async fn a_service_behind_the_layer_is_paid_once_for_each_request() {
     assert!(!unpaid.headers().contains_key("server-timing"));
     let quote = details(&unpaid);
     pay(&store, &quote, 7).await;
-    // Another body is another request.
-    assert_eq!(ask(&app, "other", Some(7), Some(&quote)).await.0, StatusCode::PAYMENT_REQUIRED);
+    // Another body is another request, and is no reason to pay for this one again.
+    let (status, other) = ask(&app, "other", Some(7), Some(&quote)).await;
+    assert_eq!((status, other.headers().contains_key(DETAILS_HEADER)), (StatusCode::CONFLICT, false));
+    assert_eq!(code(other).await, "quote_not_honoured");
     let (status, answer) = ask(&app, "hello", Some(7), Some(&quote)).await;
     assert_eq!(status, StatusCode::OK);
     // Whatever the service thinks of caches.

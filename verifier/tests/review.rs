@@ -7,12 +7,13 @@ mod shop;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use salt402_chain::Log;
+use alloy_primitives::Bytes;
+use salt402_chain::{Log, Receipt, Transaction};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, VerifyRequest};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::foreign::IToken;
-use salt402_protocol::{Address, Asset, B256, Code, Payment, Proof, SignedNonce, U256};
-use shop::{CONTRACT, PAYEE, Shop, granted, operator, paid, proof, question, receipt};
+use salt402_protocol::{Address, Asset, B256, Code, Payment, PaymentId, Proof, SignedNonce, U256};
+use shop::{CONTRACT, PAYEE, Shop, granted, key, operator, paid, proof, question, receipt};
 
 const TOKEN: Address = Address::repeat_byte(0xc1);
 const STRANGER: u8 = 9;
@@ -170,4 +171,77 @@ async fn a_nonce_of_the_token_that_is_asked_for_and_not_followed_is_no_reason_to
     assert_eq!(granted(shop.verifier.verify(&nonce(TOKEN)).await), Err(Code::AmbiguousPayment));
     let other = Address::repeat_byte(0xc2);
     assert_eq!(granted(shop.verifier.verify(&nonce(other)).await), Err(Code::NoPayment));
+}
+
+/// No log tells of coins that were not sent through a contract that is followed.
+#[tokio::test]
+async fn coins_that_were_sent_plainly_to_the_payee_are_not_asked_for_again() {
+    let shop = Shop::open(&operator()).await;
+    shop.mine(&[]).await;
+    let newest = *shop.told.headers.lock().unwrap().last().unwrap();
+    let elsewhere = Address::repeat_byte(0x55);
+    for (number, to, value, success, code) in [
+        (1, PAYEE, 5, true, Code::AmbiguousPayment),
+        (2, PAYEE, 1, true, Code::AmbiguousPayment),
+        (3, PAYEE, 0, true, Code::NoPayment),
+        (4, elsewhere, 5, true, Code::NoPayment),
+        (5, PAYEE, 5, false, Code::TransactionReverted),
+        (6, CONTRACT, 5, true, Code::NoPayment),
+    ] {
+        let hash = B256::repeat_byte(number);
+        let receipt = Receipt { to: Some(to), success, ..receipt(hash, newest, Vec::new()) };
+        *shop.told.receipt.lock().unwrap() = Some(receipt);
+        *shop.told.transaction.lock().unwrap() =
+            Some(Transaction { hash, to: Some(to), input: Bytes::new(), value: U256::from(value) });
+        let told = shop.show(number, 1, 5).await;
+        if code == Code::AmbiguousPayment {
+            let problem = told.clone().unwrap_err();
+            assert!(problem.detail.contains("plainly"), "{problem:?}");
+        }
+        assert_eq!(granted(told), Err(code), "{value} to {to}");
+    }
+}
+
+/// Its key may be gone, or its request spelled in another way: whoever paid for it is not told a new price.
+#[tokio::test]
+async fn a_quote_is_refused_only_after_the_receipt_was_read_and_never_beside_its_own_payment() {
+    let shop = Shop::open(&operator()).await;
+    let opened = operator().keys.open(&quote(&shop, Asset::Native).quote_id).unwrap();
+    let forged = key(9).seal(&opened);
+    let other = shop.quote(2, 5, true);
+    let mut number = 0;
+    for (id, refusal) in [(forged, Code::QuoteForged), (other.quote_id.clone(), Code::QuoteMismatch)] {
+        let asked = |number| {
+            let shown = VerifyRequest { quote_id: Some(id.clone()), ..proof(number, 1, 5) };
+            let shop = &shop;
+            async move { granted(shop.verifier.verify(&shown).await) }
+        };
+        // Somebody else's payment, once its receipt was read.
+        number += 1;
+        stranger_pays(&shop, number).await;
+        shop.told.away.store(true, Ordering::SeqCst);
+        assert_eq!(asked(number).await, Err(Code::PaymentNotSeen));
+        shop.told.away.store(false, Ordering::SeqCst);
+        rest().await;
+        assert_eq!(asked(number).await, Err(refusal));
+        // Its own, which was used for nothing.
+        number += 1;
+        let own = Payment { reference: id.reference(), ..paid(number, 7, 5, &other) };
+        shop.mine(std::slice::from_ref(&own)).await;
+        assert_eq!(asked(number).await, Err(Code::QuoteNotHonoured), "{refusal}");
+        // Its own, which the node left out of its logs.
+        number += 1;
+        shop.mine(&[]).await;
+        let hash = B256::repeat_byte(number);
+        let left_out = Payment { id: PaymentId(hash), transaction: hash, ..own };
+        holds(&shop, &left_out, vec![salt_pay(&left_out)]);
+        assert_eq!(asked(number).await, Err(Code::QuoteNotHonoured), "{refusal}");
+        // A transaction that no node knows may be mined yet.
+        number += 1;
+        assert_eq!(asked(number).await, Err(Code::PaymentNotSeen));
+    }
+    let nonce = SignedNonce::Eip3009 { token: TOKEN, authorizer: PAYEE, nonce: B256::repeat_byte(1) };
+    let unseen =
+        VerifyRequest { proof: Proof::Nonce(nonce), quote_id: Some(other.quote_id), ..shows(1, Asset::Native) };
+    assert_eq!(granted(shop.verifier.verify(&unseen).await), Err(Code::PaymentNotSeen));
 }

@@ -78,6 +78,24 @@ pub(crate) fn unaccounted() -> Problem {
     )
 }
 
+/// Coins reached the payee, and nothing says what for.
+pub(crate) fn sent_plainly() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "the transaction sent coins to the payee plainly and not through the payment contract, so nothing says what they are \
+         for: do not pay again, ask the operator",
+    )
+}
+
+/// What is shown was paid for the quote that is shown, and the quote is not good for this.
+pub(crate) fn not_honoured(code: Code, why: &str) -> Problem {
+    let detail = format!(
+        "the payment was made for the quote id that is shown with it, and is not used up; for this request it counts for \
+         nothing ({code}: {why}): do not pay again, send exactly the request that was quoted, or ask the operator"
+    );
+    Problem::new(Code::QuoteNotHonoured, detail)
+}
+
 pub(crate) fn ambiguous_nonce() -> Problem {
     Problem::new(
         Code::AmbiguousPayment,

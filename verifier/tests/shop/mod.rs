@@ -31,6 +31,8 @@ pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
 #[derive(Default)]
 pub(crate) struct Told {
     pub(crate) receipt: Mutex<Option<Receipt>>,
+    /// What every transaction is said to be.
+    pub(crate) transaction: Mutex<Option<Transaction>>,
     /// Transactions whose receipts say what the index knows of them, and where they are.
     pub(crate) mined: Mutex<HashMap<B256, Header>>,
     /// Whether it gives no receipts.
@@ -84,7 +86,7 @@ impl Node for Fake {
         Ok(place.map(|place| receipt(transaction, place, Vec::new())))
     }
     async fn transaction(&self, _hash: B256) -> Result<Option<Transaction>, NodeError> {
-        Ok(None)
+        Ok(self.0.transaction.lock().unwrap().clone())
     }
     /// After a moment, in which others may ask.
     async fn view(&self, _contract: Address, _data: Bytes) -> Result<Bytes, NodeError> {
