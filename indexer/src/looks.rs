@@ -1,6 +1,8 @@
 //! Looks at receipts, each shared by all who want it, and no more of them than a node can bear.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ const REMEMBERED: usize = 4096;
 /// seldom, has no longer queue than that before the next who asks.
 const BURST: u32 = 40;
 const PER_SECOND: u32 = 20;
+/// Look-ups for one quote, which is to be had for nothing: so many at once, and one more in such a time.
+const OF_QUOTE: Rate = Rate { burst: 10, each: Duration::from_secs(3) };
+/// Look-ups for one address.
+const OF_ADDRESS: Rate = Rate { burst: 10, each: Duration::from_millis(500) };
 
 type Shown = Result<Look, Arc<IndexError>>;
 type Looking = Shared<BoxFuture<'static, Shown>>;
@@ -86,10 +92,72 @@ impl Looks {
 /// Who wants a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// One who shows a quote that was given here, or who looks on the operator's behalf.
-    Quoted,
+    /// Who looks on the operator's behalf.
+    Operator,
+    /// One who shows a quote that was given here.
+    Quoted {
+        /// The quote's reference.
+        quote: B256,
+        /// From where, if that is known; of an IPv6 client, its network.
+        address: Option<IpAddr>,
+    },
     /// Anybody with a hash.
-    Anybody,
+    Anybody {
+        /// From where, if that is known; of an IPv6 client, its network.
+        address: Option<IpAddr>,
+    },
+}
+
+impl Asker {
+    fn quote(self) -> Option<B256> {
+        match self {
+            Self::Quoted { quote, .. } => Some(quote),
+            Self::Operator | Self::Anybody { .. } => None,
+        }
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Quoted { address, .. } | Self::Anybody { address } => address,
+            Self::Operator => None,
+        }
+    }
+}
+
+/// So many at once, and one more in each such time.
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: u32,
+    each: Duration,
+}
+
+/// The share that one of many has. A full one is forgotten; what all take together is bounded by the buckets, and so are
+/// those that are not full.
+struct Shares<K> {
+    rate: Rate,
+    /// When each is full again.
+    full_at: HashMap<K, Instant>,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    fn new(rate: Rate) -> Self {
+        Self { rate, full_at: HashMap::new() }
+    }
+
+    /// Whether one has something left. Who cannot be told apart has no share, and is not held to one.
+    fn has(&self, key: Option<&K>, now: Instant) -> bool {
+        let taken = key.and_then(|key| self.full_at.get(key)).map(|at| at.saturating_duration_since(now));
+        taken.is_none_or(|taken| taken <= self.rate.each * (self.rate.burst - 1))
+    }
+
+    fn charge(&mut self, key: Option<K>, now: Instant) {
+        let Some(key) = key else { return };
+        if self.full_at.len() >= REMEMBERED {
+            self.full_at.retain(|_, at| *at > now);
+        }
+        let at = self.full_at.entry(key).or_insert(now);
+        *at = (*at).max(now) + self.rate.each;
+    }
 }
 
 /// So many looks at once and under way, and so many a second.
@@ -147,6 +215,10 @@ struct Limits {
     /// Those of made-up hashes take nothing from those who were quoted a price.
     quoted: Bucket,
     anybody: Bucket,
+    operator: Bucket,
+    /// Nor does anybody take all that there is for its kind.
+    quotes: Shares<B256>,
+    addresses: Shares<IpAddr>,
     looked: HashMap<B256, Looked>,
 }
 
@@ -154,7 +226,9 @@ impl Limits {
     fn new(now: Instant) -> Self {
         let room = || Arc::new(Semaphore::new(BURST as usize));
         let full = || Bucket { tokens: BURST, refilled: now, room: room() };
-        Self { quoted: full(), anybody: full(), looked: HashMap::new() }
+        let (quotes, addresses) = (Shares::new(OF_QUOTE), Shares::new(OF_ADDRESS));
+        let (quoted, anybody, operator) = (full(), full(), full());
+        Self { quoted, anybody, operator, quotes, addresses, looked: HashMap::new() }
     }
 
     fn take(&mut self, transaction: B256, asker: Asker, now: Instant) -> Taken {
@@ -173,11 +247,18 @@ impl Limits {
                 return Taken::Refused;
             }
         }
+        let (quote, address) = (asker.quote(), asker.address());
+        if !self.quotes.has(quote.as_ref(), now) || !self.addresses.has(address.as_ref(), now) {
+            return Taken::Refused;
+        }
         let bucket = match asker {
-            Asker::Quoted => &mut self.quoted,
-            Asker::Anybody => &mut self.anybody,
+            Asker::Operator => &mut self.operator,
+            Asker::Quoted { .. } => &mut self.quoted,
+            Asker::Anybody { .. } => &mut self.anybody,
         };
         let Some(room) = bucket.take(now) else { return Taken::Refused };
+        self.quotes.charge(quote, now);
+        self.addresses.charge(address, now);
         if self.looked.len() >= REMEMBERED {
             self.looked.retain(|_, looked| looked.rests(now) || looked.is_waited_for());
             if self.looked.len() >= REMEMBERED {
@@ -219,8 +300,11 @@ mod tests {
 
     use super::*;
 
+    const ANYBODY: Asker = Asker::Anybody { address: None };
+    const QUOTED: Asker = Asker::Quoted { quote: B256::ZERO, address: None };
+
     fn takes(limits: &mut Limits, hash: B256) -> bool {
-        matches!(limits.take(hash, Asker::Anybody, Instant::now()), Taken::Look(_))
+        matches!(limits.take(hash, ANYBODY, Instant::now()), Taken::Look(_))
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,9 +323,68 @@ mod tests {
         assert_eq!(allowed, BURST + PER_SECOND);
         assert!(limits.looked.len() <= REMEMBERED);
         // Whoever was quoted a price has a share of their own.
-        let paid = limits.take(B256::repeat_byte(0xaa), Asker::Quoted, Instant::now());
+        let paid = limits.take(B256::repeat_byte(0xaa), QUOTED, Instant::now());
         assert!(matches!(paid, Taken::Look(_)));
         assert!(!takes(&mut limits, B256::repeat_byte(0xbb)));
+    }
+
+    /// A quote is to be had for nothing, and many of them as easily.
+    #[tokio::test(start_paused = true)]
+    async fn no_quote_and_no_address_takes_the_looks_of_others() {
+        let mut limits = Limits::new(Instant::now());
+        let mut number = 0;
+        let mut taken = |limits: &mut Limits, times: u32, asker: &dyn Fn(u64) -> Asker| {
+            let mut taken = 0;
+            for _ in 0..times {
+                number += 1;
+                let hash = B256::left_padding_from(&u64::to_be_bytes(number));
+                taken +=
+                    u32::from(matches!(limits.take(hash, asker(number), Instant::now()), Taken::Look(_)));
+            }
+            taken
+        };
+        let from = |last: u8| Some(IpAddr::from([203, 0, 113, last]));
+        let one_quote = |_| Asker::Quoted { quote: B256::ZERO, address: None };
+        assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
+        let many_quotes = |number: u64| Asker::Quoted {
+            quote: B256::left_padding_from(&number.to_be_bytes()),
+            address: from(1),
+        };
+        assert_eq!(taken(&mut limits, 1000, &many_quotes), OF_ADDRESS.burst);
+        assert_eq!(
+            taken(&mut limits, 1000, &|_| Asker::Anybody { address: from(1) }),
+            0,
+            "whatever it shows"
+        );
+        // Whoever else has paid is looked for, from wherever.
+        let payer = |quote, address| move |_: u64| Asker::Quoted { quote: B256::repeat_byte(quote), address };
+        assert_eq!(taken(&mut limits, 1, &payer(1, from(2))), 1);
+        assert_eq!(taken(&mut limits, 1, &payer(2, None)), 1);
+        assert_eq!(taken(&mut limits, 1, &|_| Asker::Anybody { address: from(2) }), 1);
+        assert_eq!(taken(&mut limits, 1, &|_| Asker::Operator), 1);
+        // Shares fill again, slowly.
+        tokio::time::advance(OF_QUOTE.each).await;
+        assert_eq!(taken(&mut limits, 1000, &one_quote), 1);
+        let back = u32::try_from(OF_QUOTE.each.as_millis() / OF_ADDRESS.each.as_millis()).unwrap();
+        assert_eq!(taken(&mut limits, 1000, &many_quotes), back);
+        tokio::time::advance(OF_QUOTE.each * OF_QUOTE.burst).await;
+        limits.quotes.charge(None, Instant::now());
+        assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
+    }
+
+    /// However many quotes are shown, those that are remembered are no more than the looks that they took.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_shares_is_bounded_by_what_may_be_taken() {
+        let mut limits = Limits::new(Instant::now());
+        for second in 0..600_u64 {
+            for number in 0..100_u64 {
+                let hash = B256::from(U256::from(second * 1000 + number));
+                let asker = Asker::Quoted { quote: hash, address: None };
+                limits.take(hash, asker, Instant::now());
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(limits.quotes.full_at.len() <= REMEMBERED);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -258,14 +401,14 @@ mod tests {
         };
         let mut begun = 0;
         for number in 0..400 {
-            begun += u32::from(begins(number, Asker::Anybody).await);
+            begun += u32::from(begins(number, ANYBODY).await);
             tokio::time::advance(Duration::from_millis(100)).await;
         }
         assert_eq!(begun, BURST, "each waits for the node, and for those before it");
-        assert!(begins(1000, Asker::Quoted).await, "those who were quoted a price have room of their own");
+        assert!(begins(1000, QUOTED).await, "those who were quoted a price have room of their own");
         tokio::time::advance(REST * 100).await;
         tokio::task::yield_now().await;
-        assert!(begins(1001, Asker::Anybody).await, "and what has ended gives its room back");
+        assert!(begins(1001, ANYBODY).await, "and what has ended gives its room back");
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,7 +417,7 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let look = || {
             let asked = Arc::clone(&asked);
-            looks.share(B256::ZERO, Asker::Anybody, true, async move {
+            looks.share(B256::ZERO, ANYBODY, true, async move {
                 asked.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(REST).await;
                 Ok(Look::Found)
@@ -293,7 +436,7 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let look = |found| {
             let asked = Arc::clone(&asked);
-            looks.share(B256::ZERO, Asker::Anybody, false, async move {
+            looks.share(B256::ZERO, ANYBODY, false, async move {
                 asked.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(REST * 3).await;
                 Ok(found)
@@ -318,7 +461,7 @@ mod tests {
     async fn a_failure_is_everybodys_and_one_who_leaves_takes_nothing_from_the_others() {
         let looks = Looks::default();
         let fail = || {
-            looks.share(B256::ZERO, Asker::Anybody, false, async {
+            looks.share(B256::ZERO, ANYBODY, false, async {
                 tokio::time::sleep(REST / 2).await;
                 Err(IndexError::NoGenesis)
             })
@@ -328,7 +471,7 @@ mod tests {
         assert_eq!(fail().await.unwrap(), Look::Unknown, "it was just tried");
 
         let slow = |found| {
-            looks.share(B256::repeat_byte(1), Asker::Anybody, false, async move {
+            looks.share(B256::repeat_byte(1), ANYBODY, false, async move {
                 tokio::time::sleep(REST).await;
                 Ok(found)
             })
@@ -342,17 +485,14 @@ mod tests {
 
         // All left: nothing is held, and the hash is tried again when it has rested.
         let mut leaves = Box::pin(
-            looks.share(B256::repeat_byte(2), Asker::Anybody, false, async { std::future::pending().await }),
+            looks.share(B256::repeat_byte(2), ANYBODY, false, async { std::future::pending().await }),
         );
         assert!(futures::poll!(&mut leaves).is_pending());
         drop(leaves);
         assert!(!looks.lock().looked[&B256::repeat_byte(2)].is_waited_for());
         tokio::time::advance(REST).await;
         assert_eq!(
-            looks
-                .share(B256::repeat_byte(2), Asker::Anybody, false, async { Ok(Look::Found) })
-                .await
-                .unwrap(),
+            looks.share(B256::repeat_byte(2), ANYBODY, false, async { Ok(Look::Found) }).await.unwrap(),
             Look::Found
         );
     }

@@ -113,11 +113,11 @@ impl Missing {
     /// # Errors
     /// What kept the node or the store from answering, the same for all who asked for one look.
     pub async fn look(&self, transaction: B256) -> Result<Look, Arc<IndexError>> {
-        self.shared(transaction, Asker::Quoted, false).await
+        self.shared(transaction, Asker::Operator, false).await
     }
 
     /// As [`Missing::look`], for somebody who may hang up: the look goes on without them. Those who show no quote that was
-    /// given here have a share of the looks of their own.
+    /// given here have looks of their own, and each quote and each address a share of those of its kind.
     ///
     /// # Errors
     /// As [`Missing::look`].

@@ -97,6 +97,11 @@ pub struct VerifyRequest {
     /// and nothing is waited or looked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again_only: bool,
+    /// The address of whoever shows the proof, where it is known: no address takes all the look-ups of receipts that there
+    /// are. Nothing else depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub client: Option<std::net::IpAddr>,
 }
 
 /// One of several requests that one payment pays for.

@@ -1,7 +1,7 @@
 //! T18: floods against the running service. They cost the node a bounded number of questions, and the database nothing.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use reqwest::StatusCode;
@@ -87,6 +87,78 @@ async fn t18_a_flood_of_made_up_hashes_costs_the_node_little_and_hides_no_paymen
         .map(|(_, calls)| calls)
         .sum();
     assert_eq!(others, 0, "{asked:?}");
+}
+
+/// One unpaid 402 gives an authentic quote id, and with it made-up hashes: they take none of the looks of whoever has paid and
+/// whose log the node leaves out.
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_a_flood_of_clients_that_show_quotes_and_hang_up_hides_no_payment() {
+    let options = StackOptions {
+        gateway: "wait_ms = 0".into(),
+        chain: "completeness = \"off\"".into(),
+        ..Default::default()
+    };
+    let (mut stack, proxy) = counted(options).await;
+    let own = |from| [("x-payment-binding", "quote"), ("x-forwarded-for", from)];
+    let (payer, stranger) = ("203.0.113.2", "203.0.113.1");
+    let body = inference("paid for");
+    let details = payment_details(&stack.infer(&body, &own(payer)).await);
+    let made_up = inference("made up");
+    let mut quotes = Vec::new();
+    for _ in 0..20 {
+        quotes.push(payment_details(&stack.infer(&made_up, &own(stranger)).await).quote_id);
+    }
+    proxy.answers(|method, told| if method == "eth_getLogs" { json!([]) } else { told });
+    let proof = stack.payer().pay(&details).await.to_string();
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.status().await["chains"][0]["payments"], 0);
+
+    let (before, started) = (proxy.calls(), Instant::now());
+    let flood = async {
+        let shown = (0..FLOOD as u64).map(|number| {
+            let hash = B256::left_padding_from(&(number + 1).to_be_bytes()).to_string();
+            let (stack, made_up, quotes) = (&stack, &made_up, &quotes);
+            async move {
+                let quote = quotes[number as usize % quotes.len()].as_str();
+                let headers = [
+                    ("x-payment-proof", hash.as_str()),
+                    ("x-payment-quote", quote),
+                    ("x-forwarded-for", stranger),
+                ];
+                let asked = stack.infer(made_up, &headers);
+                if let Ok(answer) = tokio::time::timeout(Duration::from_millis(20), asked).await {
+                    assert_eq!(answer.code(), "payment_not_seen", "{}", answer.body);
+                }
+            }
+        });
+        futures::stream::iter(shown).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await.len()
+    };
+    let mut tries = 0;
+    let genuine = async {
+        // In the middle of it.
+        while since(&before, &proxy.calls()).get("eth_getTransactionReceipt").is_none_or(|asked| *asked < 5) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let quote = details.quote_id.as_str();
+        let headers =
+            [("x-payment-proof", proof.as_str()), ("x-payment-quote", quote), ("x-forwarded-for", payer)];
+        loop {
+            tries += 1;
+            let answer = stack.infer(&body, &headers).await;
+            if answer.status == StatusCode::OK || answer.code() != "payment_not_seen" {
+                return answer;
+            }
+        }
+    };
+    let (_, answer) = tokio::join!(flood, genuine);
+    let took = started.elapsed().as_secs() + 1;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let looks = since(&before, &proxy.calls())["eth_getTransactionReceipt"];
+    eprintln!(
+        "{FLOOD} clients in {took} s or less: {looks} look-ups; the payer showed its proof {tries} times"
+    );
+    // What one address may have, and what the payer and the second reading of its receipt took.
+    assert!(looks <= 10 + 2 * took + 2 * tries, "{looks} look-ups in {took} s, {tries} tries");
 }
 
 fn since(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {

@@ -83,8 +83,17 @@ async fn coins_that_were_sent_plainly_to_the_payee_are_not_asked_for_again() {
     let nothing = payer.call(details.recipient, Default::default(), Amount(U256::ZERO)).await;
     stack.indexed(stack.anvil.height().await).await;
     let told = stack.infer_with(&body, plainly).await;
-    assert_eq!((told.status, told.code().as_str()), (StatusCode::CONFLICT, "ambiguous_payment"), "{}", told.body);
-    assert!(!told.headers.contains_key("x-payment-details") && told.body.contains("plainly"), "{}", told.body);
+    assert_eq!(
+        (told.status, told.code().as_str()),
+        (StatusCode::CONFLICT, "ambiguous_payment"),
+        "{}",
+        told.body
+    );
+    assert!(
+        !told.headers.contains_key("x-payment-details") && told.body.contains("plainly"),
+        "{}",
+        told.body
+    );
     refused(&stack.infer_with(&body, nothing).await, "no_payment");
     assert_eq!(stack.upstream.asked(), 0);
 }

@@ -130,7 +130,12 @@ async fn what_was_paid_at_a_cheap_gateway_buys_nothing_at_a_dear_one() {
         let payment = [("x-payment-proof", proof.as_str()), ("x-payment-quote", details.quote_id.as_str())];
         let asked = stack.upstream.asked();
         let shown = ask(&stack, &dear, &body, &payment).await;
-        assert_eq!((shown.status.as_u16(), shown.code().as_str()), (409, "quote_not_honoured"), "{}", shown.body);
+        assert_eq!(
+            (shown.status.as_u16(), shown.code().as_str()),
+            (409, "quote_not_honoured"),
+            "{}",
+            shown.body
+        );
         assert!(!shown.headers.contains_key("x-payment-details"), "whoever has paid is not led to pay again");
         assert_eq!(ask(&stack, &dear, &body, &payment[..1]).await.code(), "insufficient_payment");
         assert_eq!(stack.upstream.asked(), asked);

@@ -191,7 +191,9 @@ pub(crate) fn is_below(asked: &Requirement, quoted: &Terms) -> bool {
 /// A refusal. What is no matter of payment is not followed by a new quote: somebody may have paid.
 fn refused(code: Code, detail: String) -> Judgement {
     match code {
-        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase | Code::QuoteNotHonoured => Judgement::Unasked(code, detail),
+        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase | Code::QuoteNotHonoured => {
+            Judgement::Unasked(code, detail)
+        }
         _ => Judgement::Rejected(code, detail),
     }
 }

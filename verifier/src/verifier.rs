@@ -170,9 +170,7 @@ impl Verifier {
             Err(problem) => matches!(problem.code, Code::QuoteNotHonoured | Code::QuoteBelowPrice),
             Ok(_) => false,
         };
-        if refused
-            && let Some(transaction) = self.transaction_replayed(request).await
-        {
+        if refused && let Some(transaction) = self.transaction_replayed(request).await {
             self.0.replays.note(request.requirement.chain, transaction);
         }
         metrics::counter!("salt402_verdicts_total", "outcome" => outcome).increment(1);
@@ -203,10 +201,15 @@ impl Verifier {
         let mut progress = self.0.waker.subscribe();
         let mut seat = None;
         let mut derived = Derived::new(&self.0.keys);
-        let asker = if matches!(quote, Ok(Some(_))) { Asker::Quoted } else { Asker::Anybody };
+        let address = request.client;
+        let asker = match (&quote, &request.quote_id) {
+            (Ok(Some(_)), Some(id)) => Asker::Quoted { quote: id.reference(), address },
+            _ => Asker::Anybody { address },
+        };
         loop {
             // Seen before the index is read, so that a commit in between wakes us at once.
             progress.borrow_and_update();
+            let mut unlooked = false;
             let mut verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
             if request.again_only {
                 return Ok(verdict);
@@ -217,6 +220,7 @@ impl Verifier {
             } = verdict
             {
                 let look = self.look(request, chain, asker).await;
+                unlooked = look == Look::Unknown;
                 verdict = match look {
                     Look::Found => self.attempt(request, &quote, &chain.policy, &mut derived).await?,
                     Look::Reverted { confirmations } => {
@@ -229,7 +233,14 @@ impl Verifier {
                     Look::Nothing | Look::Unknown => verdict,
                 };
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
-                    verdict = self.ended(quote.as_ref().ok().and_then(Option::as_ref), chain, look == Look::Nothing, verdict).await?;
+                    verdict = self
+                        .ended(
+                            quote.as_ref().ok().and_then(Option::as_ref),
+                            chain,
+                            look == Look::Nothing,
+                            verdict,
+                        )
+                        .await?;
                 }
                 // The index may have read the payment since it was asked, and is past the end only by now.
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
@@ -271,8 +282,9 @@ impl Verifier {
                 }
             }
             // Nothing in the index changes when another node catches up, or a receipt is to be had.
-            let asked_again =
-                unread || matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
+            let asked_again = unread
+                || unlooked
+                || matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
             tokio::select! {
                 () = tokio::time::sleep(NODE_AGAIN), if asked_again => {}
                 changed = progress.changed() => if changed.is_err() { return Ok(verdict) },

@@ -241,7 +241,10 @@ async fn a_quote_is_refused_only_after_the_receipt_was_read_and_never_beside_its
         assert_eq!(asked(number).await, Err(Code::PaymentNotSeen));
     }
     let nonce = SignedNonce::Eip3009 { token: TOKEN, authorizer: PAYEE, nonce: B256::repeat_byte(1) };
-    let unseen =
-        VerifyRequest { proof: Proof::Nonce(nonce), quote_id: Some(other.quote_id), ..shows(1, Asset::Native) };
+    let unseen = VerifyRequest {
+        proof: Proof::Nonce(nonce),
+        quote_id: Some(other.quote_id),
+        ..shows(1, Asset::Native)
+    };
     assert_eq!(granted(shop.verifier.verify(&unseen).await), Err(Code::PaymentNotSeen));
 }

@@ -43,6 +43,7 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
         quote: None,
         secret: false,
         too_soon: None,
+        client: None,
     };
     for _ in 0..2 {
         let refused = door.pass(&order(), &show(None)).await.expect_err("no 402 with details");

@@ -27,6 +27,9 @@ pub(crate) struct ConnectionsConfig {
     body_pause_ms: u64,
     /// Bytes of bodies that are held at once before they are paid for, beside the first 4 KiB of each.
     max_bodies_bytes: usize,
+    /// Of these, those that one address may hold (an IPv6 client's /64); left out, an eighth, or the largest body if that is
+    /// more.
+    max_bodies_bytes_per_address: Option<usize>,
     /// How long a connection may be idle between two requests, in milliseconds.
     idle_timeout_ms: u64,
     /// How long a client may take no byte of its answer, in milliseconds.
@@ -66,6 +69,7 @@ impl Default for ConnectionsConfig {
             body_timeout_ms: milliseconds(limits.body),
             body_pause_ms: milliseconds(limits.body_pause),
             max_bodies_bytes: limits.bodies_bytes,
+            max_bodies_bytes_per_address: None,
             idle_timeout_ms: milliseconds(limits.idle),
             write_timeout_ms: milliseconds(limits.write),
             max_head_bytes: limits.head_bytes,
@@ -75,8 +79,12 @@ impl Default for ConnectionsConfig {
 }
 
 impl ConnectionsConfig {
-    pub(crate) fn limits(&self) -> Limits {
+    /// For a part whose largest body has so many bytes, behind proxies that are believed.
+    pub(crate) fn limits(&self, largest_body: usize, forwarded: Vec<IpNet>) -> Limits {
+        let of_address = self.max_bodies_bytes_per_address.unwrap_or(self.max_bodies_bytes / 8);
         Limits {
+            forwarded,
+            bodies_per_address_bytes: of_address.max(largest_body),
             connections: self.max,
             per_address: self.max_per_address,
             trusted: self.trusted.iter().map(|network| network.0).collect(),
@@ -91,9 +99,14 @@ impl ConnectionsConfig {
         }
     }
 
-    /// Whether a body of so many bytes has room.
-    pub(crate) fn holds(&self, body: usize) -> bool {
-        body <= self.max_bodies_bytes
+    /// Which bound leaves no room for a body of so many bytes.
+    pub(crate) fn hinders(&self, body: usize) -> Option<&'static str> {
+        if body > self.max_bodies_bytes {
+            return Some("max_bodies_bytes");
+        }
+        self.max_bodies_bytes_per_address
+            .is_some_and(|most| body > most)
+            .then_some("max_bodies_bytes_per_address")
     }
 
     /// `part` is `verifier` or `gateway`.
@@ -112,6 +125,9 @@ impl ConnectionsConfig {
         within("body_timeout_ms", self.body_timeout_ms, 1, HOUR)?;
         within("body_pause_ms", self.body_pause_ms, 1, HOUR)?;
         within("max_bodies_bytes", self.max_bodies_bytes as u64, 1 << 20, 1 << 36)?;
+        if let Some(most) = self.max_bodies_bytes_per_address {
+            within("max_bodies_bytes_per_address", most as u64, 1 << 16, self.max_bodies_bytes as u64)?;
+        }
         within("idle_timeout_ms", self.idle_timeout_ms, 1, HOUR)?;
         within("write_timeout_ms", self.write_timeout_ms, 1, HOUR)?;
         // A quote id and a proof take 400 bytes, a proxy's own headers some more.

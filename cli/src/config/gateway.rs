@@ -144,7 +144,8 @@ impl GatewayConfig {
             part: "gateway",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
-            limits: self.connections.limits(),
+            // What is believed was checked before anything listens.
+            limits: self.connections.limits(self.max_body_bytes, config.limits.trusted().unwrap_or_default()),
         }
     }
 
@@ -182,8 +183,8 @@ impl GatewayConfig {
             let what = format!("expected 1024 to 67108864, found {}", self.max_body_bytes);
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
-        if !self.connections.holds(self.max_body_bytes) {
-            let what = "is more than gateway.connections.max_bodies_bytes: such a body would never be read";
+        if let Some(key) = self.connections.hinders(self.max_body_bytes) {
+            let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
         if !(2..=1000).contains(&self.max_runs) {

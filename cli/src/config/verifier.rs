@@ -91,7 +91,8 @@ impl VerifierConfig {
             part: "verifier",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
-            limits: self.connections.limits(),
+            // What is believed was checked before anything listens.
+            limits: self.connections.limits(0, config.limits.trusted().unwrap_or_default()),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) fn verify(data: &[u8]) {
     same(
         data,
         &written,
-        &["quote_id", "claim", "claimant", "wait_ms", "usage", "again_only", "confirmations"],
+        &["quote_id", "claim", "claimant", "wait_ms", "usage", "again_only", "confirmations", "client"],
     );
 }
 

@@ -45,28 +45,53 @@ impl AddressLimits {
     /// Who asks. The nearest hop that is no trusted proxy; `None` where trusted ones do not say, or the connection is
     /// local and has no address: then nobody can be told apart, and nobody is limited.
     pub fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-        if let Some(peer) = peer.filter(|peer| !self.trusts(*peer)) {
-            return Some(peer);
-        }
-        let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
-            // What a client wrote before the nearest hop that is not trusted is worth nothing, whatever bytes it has.
-            match std::str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
-                Some(address) if self.trusts(address) => {}
-                other => return other,
-            }
-        }
-        None
+        client(&self.0.trusted, headers, peer)
     }
 
     /// Whether an address is that of a proxy whose word is taken.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.0.trusted.iter().any(|net| net.contains(&address))
+        is_in(&self.0.trusted, address)
     }
 
     fn take(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.of_key(prefix(client)).take(self.0.rate, now)
+    }
+}
+
+/// Who asks, as [`AddressLimits::client`] says.
+fn client(trusted: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    if let Some(peer) = peer.filter(|peer| !is_in(trusted, *peer)) {
+        return Some(peer);
+    }
+    let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+        // What a client wrote before the nearest hop that is not trusted is worth nothing, whatever bytes it has.
+        match std::str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
+            Some(address) if is_in(trusted, address) => {}
+            other => return other,
+        }
+    }
+    None
+}
+
+fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// Who a request comes from, as far as its listener can tell; in the request's extensions. An address, or an IPv6 network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller(Option<IpAddr>);
+
+impl Caller {
+    /// Of a request of this peer, where these proxies are believed.
+    pub(crate) fn told(trusted: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Self {
+        Self(client(trusted, headers, peer).map(prefix))
+    }
+
+    /// Of a request; nobody where its listener is not ours.
+    pub(crate) fn of(extensions: &Extensions) -> Option<IpAddr> {
+        extensions.get::<Self>().and_then(|from| from.0)
     }
 }
 

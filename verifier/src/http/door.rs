@@ -224,6 +224,7 @@ impl Door {
             usage: sold.usage,
             // Whoever asks too often is still given what it was granted.
             again_only: presented.too_soon.is_some(),
+            client: presented.client,
         };
         self.desk.verify(&request).await
     }

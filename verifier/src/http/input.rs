@@ -159,6 +159,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_address_holds_its_share_of_the_room_and_leaves_the_rest_to_others() {
+        let limits = super::super::Limits {
+            bodies_bytes: 200_000,
+            bodies_per_address_bytes: 60_000,
+            ..Default::default()
+        };
+        let room = BodyRoom::new("test", &limits);
+        let from = |last: u8| room.clone().for_client(Some([203, 0, 113, last].into()));
+        let mut reading = Vec::new();
+        let mut stall = async |room: BodyRoom| {
+            let mut read = Box::pin(async move { read_body(stalled(30_000), 64 * 1024, &room).await });
+            match futures::poll!(read.as_mut()) {
+                Poll::Ready(ended) => Err(ended.unwrap_err()),
+                Poll::Pending => {
+                    reading.push(read);
+                    Ok(())
+                }
+            }
+        };
+        // Each holds 32 KiB without its first 4.
+        for _ in 0..2 {
+            stall(from(1)).await.unwrap();
+        }
+        for _ in 0..50 {
+            let refused = stall(from(1)).await.unwrap_err();
+            assert_eq!(refused.code, Code::TooManyBodies);
+            assert!(refused.detail.contains("your address"), "{}", refused.detail);
+        }
+        stall(from(2)).await.unwrap();
+        // Whom nobody can tell apart shares what is there.
+        stall(room.clone()).await.unwrap();
+        let small = read_body(Body::from(vec![b' '; FREE]), 64 * 1024, &from(1)).await.unwrap();
+        assert_eq!(small.bytes.len(), FREE);
+        // All of it comes back.
+        drop(reading);
+        assert_eq!(room.held(), 0);
+    }
+
+    #[tokio::test]
     async fn a_body_that_is_announced_too_large_or_does_not_go_on_is_not_waited_for() {
         let large = read_body(Body::from(vec![b' '; 1001]), 1000, &room(0, 60_000)).await;
         assert_eq!(large.unwrap_err().code, Code::BodyTooLarge);

@@ -1,5 +1,6 @@
 //! What a request brings along to pay with. One reading or none.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
@@ -22,6 +23,8 @@ pub struct Presented {
     pub secret: bool,
     /// For how long the client's address has asked too often; `None` where it has not.
     pub too_soon: Option<Duration>,
+    /// From where it comes, if that is known: an address, or an IPv6 network.
+    pub client: Option<IpAddr>,
 }
 
 impl Presented {
@@ -31,7 +34,7 @@ impl Presented {
         let presented = Self::read(&request.headers)?;
         match address::wait(&request.extensions) {
             Some(wait) if presented.proof.is_none() => Err(too_soon(wait)),
-            too_soon => Ok(Self { too_soon, ..presented }),
+            too_soon => Ok(Self { too_soon, client: address::Caller::of(&request.extensions), ..presented }),
         }
     }
 
@@ -59,7 +62,7 @@ impl Presented {
                 return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
             }
         };
-        Ok(Self { proof, quote, secret, too_soon: None })
+        Ok(Self { proof, quote, secret, too_soon: None, client: None })
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! What is held is counted by capacity and not by what has arrived, and given back when the body is dropped. The first
 //! bytes of each body are not counted, so that small requests get in while large ones fill the room: how many there are
-//! is bounded by the connections.
+//! is bounded by the connections. One client has a share of the room, where it is known who asks.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use salt402_protocol::{Code, Problem};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::super::address::Caller;
 use super::Limits;
 
 /// What each body may hold beside the room that all share.
@@ -26,29 +28,101 @@ pub struct BodyRoom {
     /// How long it may take to go on.
     pub(crate) pause: Duration,
     listener: &'static str,
-    bytes: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    /// Who asks, where that is known.
+    client: Option<IpAddr>,
+}
+
+/// What all bodies of a listener share.
+#[derive(Debug)]
+struct Shared {
+    /// Bytes in all, and of one client.
+    most: usize,
+    most_of_one: usize,
+    /// A std mutex, because nothing is awaited while it is held.
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    /// Who holds nothing is not in it.
+    by_client: HashMap<IpAddr, usize>,
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes so many bytes, or says why not.
+    fn take(&self, client: Option<IpAddr>, bytes: usize) -> Result<(), &'static str> {
+        let mut held = self.held();
+        if held.all.saturating_add(bytes) > self.most {
+            return Err("other requests fill the room for bodies");
+        }
+        if let Some(client) = client.filter(|_| bytes > 0) {
+            let of_one = held.by_client.get(&client).copied().unwrap_or(0).saturating_add(bytes);
+            if of_one > self.most_of_one {
+                return Err("other requests of your address fill its share of the room for bodies");
+            }
+            held.by_client.insert(client, of_one);
+        }
+        held.all += bytes;
+        Ok(())
+    }
+
+    fn give_back(&self, client: Option<IpAddr>, bytes: usize) {
+        let mut held = self.held();
+        held.all = held.all.saturating_sub(bytes);
+        if let Some(client) = client
+            && let Some(of_one) = held.by_client.get_mut(&client)
+        {
+            *of_one = of_one.saturating_sub(bytes);
+            if *of_one == 0 {
+                held.by_client.remove(&client);
+            }
+        }
+    }
 }
 
 impl BodyRoom {
     /// A listener's.
     pub(crate) fn new(listener: &'static str, limits: &Limits) -> Self {
-        let bytes = limits.bodies_bytes.min(Semaphore::MAX_PERMITS);
+        let shared = Shared {
+            most: limits.bodies_bytes,
+            most_of_one: limits.bodies_per_address_bytes,
+            held: Mutex::default(),
+        };
         Self {
             patience: limits.body,
             pause: limits.body_pause,
             listener,
-            bytes: Arc::new(Semaphore::new(bytes)),
+            shared: Arc::new(shared),
+            client: None,
         }
     }
 
     /// The room of a request.
     pub(crate) fn of(extensions: &axum::http::Extensions) -> Self {
-        extensions.get::<Self>().unwrap_or(&ELSEWHERE).clone()
+        extensions.get::<Self>().unwrap_or(&ELSEWHERE).clone().for_client(Caller::of(extensions))
+    }
+
+    /// The same, for what somebody sends.
+    pub(crate) fn for_client(self, client: Option<IpAddr>) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Bytes that are held of it, by those who are known and in all.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let held = self.shared.held();
+        held.all + held.by_client.len()
     }
 
     /// A place for a body of which nothing has arrived.
     pub(crate) fn place(&self) -> Place {
-        Place { listener: self.listener, room: Arc::clone(&self.bytes), held: None }
+        Place { listener: self.listener, room: Arc::clone(&self.shared), client: self.client, held: 0 }
     }
 }
 
@@ -56,27 +130,21 @@ impl BodyRoom {
 #[derive(Debug)]
 pub struct Place {
     listener: &'static str,
-    room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    room: Arc<Shared>,
+    client: Option<IpAddr>,
+    held: usize,
 }
 
 impl Place {
     /// Makes room for `bytes` in all, or says that there is none.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = bytes.saturating_sub(FREE).saturating_sub(held);
-        let wanted = u32::try_from(more).ok();
-        let Some(permit) = wanted.and_then(|more| Arc::clone(&self.room).try_acquire_many_owned(more).ok())
-        else {
+        let more = bytes.saturating_sub(FREE).saturating_sub(self.held);
+        if let Err(why) = self.room.take(self.client, more) {
             metrics::counter!("salt402_bodies_refused_total", "listener" => self.listener).increment(1);
-            let detail =
-                "other requests fill the room for bodies: come back in a moment, or send a smaller one";
+            let detail = format!("{why}: come back in a moment, or send a smaller one");
             return Err(Problem::new(Code::TooManyBodies, detail).retry_after(1000));
-        };
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            None => self.held = Some(permit),
         }
+        self.held += more;
         metrics::gauge!("salt402_bodies_bytes", "listener" => self.listener).increment(more as f64);
         Ok(())
     }
@@ -84,7 +152,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        metrics::gauge!("salt402_bodies_bytes", "listener" => self.listener).decrement(held as f64);
+        self.room.give_back(self.client, self.held);
+        metrics::gauge!("salt402_bodies_bytes", "listener" => self.listener).decrement(self.held as f64);
     }
 }

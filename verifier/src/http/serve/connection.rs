@@ -20,6 +20,7 @@ use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use super::super::address::Caller;
 use super::super::answer::problem_response;
 use super::watch::{Heard, Overdue, Served, Watch, Watched};
 use super::{BodyRoom, FAREWELL, Limits, Stream};
@@ -55,6 +56,9 @@ impl Connection {
                 if let Some(peer) = peer {
                     request.extensions_mut().insert(ConnectInfo(peer));
                 }
+                let peer = peer.map(|peer| peer.ip().to_canonical());
+                let from = Caller::told(&limits.forwarded, request.headers(), peer);
+                request.extensions_mut().insert(from);
                 request.extensions_mut().insert(room.clone());
                 Box::pin(answer(router.clone(), request, Arc::clone(&limits), Served(watch.clone())))
             })

@@ -14,6 +14,8 @@ pub struct Limits {
     pub per_address: usize,
     /// Addresses that `per_address` does not count: those of proxies, behind which all clients are one.
     pub trusted: Vec<IpNet>,
+    /// Proxies whose `X-Forwarded-For` says who asks: a client's share of what is limited is that address's.
+    pub forwarded: Vec<IpNet>,
     /// How long a request's head may take to arrive, from its first byte (of the first request, from the connection).
     pub head: Duration,
     /// How long a request's body may take to arrive.
@@ -22,6 +24,8 @@ pub struct Limits {
     pub body_pause: Duration,
     /// Bytes of bodies that are held at once before they are paid for, beside the first 4 KiB of each.
     pub bodies_bytes: usize,
+    /// Of these, those that one client may hold, where it is known who asks.
+    pub bodies_per_address_bytes: usize,
     /// How long a connection may be idle between two requests.
     pub idle: Duration,
     /// How long a client may take no byte of its answer.
@@ -38,10 +42,12 @@ impl Default for Limits {
             connections: 4096,
             per_address: 64,
             trusted: loopback(),
+            forwarded: loopback(),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             body_pause: Duration::from_secs(5),
             bodies_bytes: 64 * 1024 * 1024,
+            bodies_per_address_bytes: 8 * 1024 * 1024,
             idle: Duration::from_secs(75),
             write: Duration::from_secs(30),
             head_bytes: 16 * 1024,
