@@ -1,7 +1,7 @@
 //! What a body of `POST /v1/inference` asks for, and what that costs.
 
 use salt402_protocol::object::Object;
-use salt402_protocol::{Code, Problem, RequestDigest};
+use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
 use salt402_verifier::http::{Order, Sold};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -24,6 +24,9 @@ pub(crate) struct InferenceRequest {
     temperature: Option<f32>,
 }
 
+/// What is asked where no price is known: more than any payment, so that only what was quoted counts.
+const PRICELESS: Amount = Amount(U256::MAX);
+
 /// A request that was understood, and what it costs.
 #[derive(Debug)]
 pub struct Bid {
@@ -41,41 +44,93 @@ pub struct Bid {
     pub order: Order,
 }
 
+/// What a body asks for, and whether it is sold.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// It is.
+    Sold(Box<Bid>),
+    /// It is not, by what the operator sells now: another time it may have been, and have been paid for.
+    Unsold(Box<Unsold>),
+}
+
+/// What is not sold now.
+#[derive(Debug)]
+pub(crate) struct Unsold {
+    /// Why.
+    pub(crate) problem: Problem,
+    /// What may have been paid. No price but that of a quote can count, as nobody is quoted one now.
+    pub(crate) order: Order,
+    /// What can be run all the same for whoever paid; `None` where the model is gone.
+    pub(crate) bid: Option<Bid>,
+}
+
 impl Bid {
-    /// Reads a body, which is understood in one way or refused.
+    /// Reads a body, which is understood in one way or refused, as is what is not sold.
     pub fn read(catalogue: &Catalogue, method: String, path: String, body: &[u8]) -> Result<Self, Problem> {
+        match Self::understand(catalogue, method, path, body)? {
+            Reading::Sold(bid) => Ok(*bid),
+            Reading::Unsold(unsold) => Err(unsold.problem),
+        }
+    }
+
+    /// Reads a body, which is understood in one way or refused. What only the operator's bounds refuse is told apart from what
+    /// never was sold.
+    pub(crate) fn understand(
+        catalogue: &Catalogue,
+        method: String,
+        path: String,
+        body: &[u8],
+    ) -> Result<Reading, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
         let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(body).map_err(|error| {
             Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
         })?;
         let InferenceRequest { model: name, prompt, max_tokens, temperature } = request;
-        let model = catalogue.get(&name).cloned().ok_or_else(|| {
-            let detail = format!("model: there is no such model here; there are: {}", catalogue.names());
-            Problem::new(Code::UnknownModel, detail)
-        })?;
-        let invalid = |detail: String| Err(Problem::new(Code::InvalidRequest, detail));
+        let invalid = |detail: String| Problem::new(Code::InvalidRequest, detail);
         if prompt.is_empty() {
-            return invalid("prompt: it is empty".into());
+            return Err(invalid("prompt: it is empty".into()));
         }
-        if prompt.len() > model.max_prompt_bytes {
-            return invalid(format!("prompt: at most {} bytes for this model", model.max_prompt_bytes));
-        }
-        let tokens = max_tokens.unwrap_or(model.default_tokens);
-        if tokens == 0 || tokens > model.max_tokens {
-            return invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens));
+        if max_tokens == Some(0) {
+            return Err(invalid("max_tokens: at least 1".into()));
         }
         if temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
-            return invalid("temperature: from 0 to 2".into());
+            return Err(invalid("temperature: from 0 to 2".into()));
         }
-        let read = model.prompt_tokens(prompt.len());
-        let Some(amount) = model.price.of(read, tokens) else {
-            return invalid("max_tokens: the price of so many tokens is beyond any amount".into());
+        let mut description = format!("one answer of {name}");
+        let order = |description, amount| {
+            let (method, path) = (method.clone(), path.clone());
+            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
         };
-        let mut description = format!("one answer of {name} with up to {tokens} tokens");
+        let Some(model) = catalogue.get(&name).cloned() else {
+            let detail = format!("model: there is no such model here; there are: {}", catalogue.names());
+            let problem = Problem::new(Code::UnknownModel, detail);
+            let order = order(description, PRICELESS);
+            return Ok(Reading::Unsold(Box::new(Unsold { problem, order, bid: None })));
+        };
+        let tokens = max_tokens.unwrap_or(model.default_tokens);
+        let read = model.prompt_tokens(prompt.len());
+        let price = model.price.of(read, tokens);
+        let beyond = if prompt.len() > model.max_prompt_bytes {
+            Some(format!("prompt: at most {} bytes for this model", model.max_prompt_bytes))
+        } else if tokens > model.max_tokens {
+            Some(format!("max_tokens: from 1 to {} for this model", model.max_tokens))
+        } else if price.is_none() {
+            Some("max_tokens: the price of so many tokens is beyond any amount".into())
+        } else {
+            None
+        };
+        description.push_str(&format!(" with up to {tokens} tokens"));
         if !model.price.per_prompt_token.is_zero() {
             description.push_str(&format!(" to a prompt of up to {read}"));
         }
-        let order = Order { method, path, sold: Sold::one(digest), before: None, amount, description };
-        Ok(Self { name, model, prompt, tokens, temperature, order })
+        let order = order(description, price.unwrap_or(PRICELESS));
+        let bid = Self { name, model, prompt, tokens, temperature, order };
+        Ok(match beyond {
+            None => Reading::Sold(Box::new(bid)),
+            Some(detail) => {
+                let (problem, order) = (invalid(detail), bid.order.clone());
+                Reading::Unsold(Box::new(Unsold { problem, order, bid: Some(bid) }))
+            }
+        })
     }
 }

@@ -5,20 +5,25 @@
 //! is answered sells the model again. A server that refuses our own question for good would refuse everybody's.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use salt402_protocol::{Code, Problem};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::upstream::{Completion, Judgement, Task, UpstreamError};
+use crate::upstream::{Completion, Failure, Judgement, Task, UpstreamError};
 use crate::{Catalogue, Upstream};
 
 /// Failures in a row after which a model is no longer sold.
 const FAILURES: u32 = 3;
 /// The first and the longest pause before a server that failed is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long after the start all wait for a server that was not heard of yet; longer, its model alone does.
+const FIRST: Duration = Duration::from_secs(2);
 /// When to ask for the model again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 /// The question of our own: what is cheapest to answer.
@@ -28,6 +33,7 @@ const PROBE: Task<'static> = Task { prompt: "ping", max_tokens: 1, temperature: 
 #[derive(Clone)]
 pub(crate) struct Circuits {
     models: Arc<BTreeMap<String, Arc<Circuit>>>,
+    begun: Instant,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -60,7 +66,7 @@ impl Circuits {
             (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, default_tokens, state }))
         };
         let models = Arc::new(catalogue.0.iter().map(circuit).collect());
-        Self { models, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self { models, begun: Instant::now(), tasks: TaskTracker::new(), stop: CancellationToken::new() }
     }
 
     /// Asks each server for the first time.
@@ -86,6 +92,14 @@ impl Circuits {
         }
     }
 
+    /// Whether a model's server answers our own question now.
+    pub(crate) async fn answers(&self, model: &str) -> bool {
+        let Some(circuit) = self.models.get(model) else { return false };
+        let answered = circuit.ask().await;
+        circuit.note(answered.as_ref(), true);
+        answered.is_ok()
+    }
+
     /// Why a model is not to be sold now; `None` if it is.
     pub(crate) fn unsold(&self, model: &str) -> Option<Problem> {
         let why = self.models.get(model)?.complaint()?;
@@ -96,9 +110,10 @@ impl Circuits {
         Some(Problem::new(Code::ModelUnavailable, detail).retry_after(RETRY_MS))
     }
 
-    /// Why nothing can be sold: a server was not tried yet, or every one fails.
+    /// Why nothing can be sold: every server fails, or one was not tried yet, which is waited for at the start and not for long.
     pub(crate) fn ready(&self) -> Result<(), String> {
-        let untried = self.models.values().any(|circuit| !circuit.lock().tried);
+        let untried =
+            self.begun.elapsed() < FIRST && self.models.values().any(|circuit| !circuit.lock().tried);
         let complaints: Vec<_> = self.models.values().filter_map(|circuit| circuit.complaint()).collect();
         let all = complaints.len() == self.models.len();
         if untried || (all && !complaints.is_empty()) { Err(complaints.join("; ")) } else { Ok(()) }
@@ -112,7 +127,7 @@ impl Circuits {
         let (circuit, stop) = (Arc::clone(circuit), self.stop.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = circuit.ask_until_it_answers(first) => {}
+                () = circuit.ask_until_it_answers(first, || circuit.ask()) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -120,7 +135,11 @@ impl Circuits {
 }
 
 impl Circuit {
-    async fn ask_until_it_answers(&self, first: Duration) {
+    /// A question that panics is a failure as any other: nobody else would ask again.
+    async fn ask_until_it_answers<F>(&self, first: Duration, ask: impl Fn() -> F)
+    where
+        F: Future<Output = Result<Completion, UpstreamError>>,
+    {
         let mut pause = first;
         loop {
             tokio::time::sleep(pause).await;
@@ -128,7 +147,11 @@ impl Circuit {
             if self.is_done() {
                 return;
             }
-            self.note(self.ask().await.as_ref(), true);
+            let answered = AssertUnwindSafe(ask()).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(model = self.name, "asking the model server panicked");
+                Err(Failure::Unreadable.into())
+            });
+            self.note(answered.as_ref(), true);
             if self.is_done() {
                 return;
             }
@@ -213,7 +236,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::upstream::Failure;
     use crate::{Model, Price};
 
     fn circuits() -> Circuits {
@@ -325,5 +347,43 @@ mod tests {
         assert!(circuits.unsold("one").is_none());
         assert!(!circuits.models["one"].lock().probing);
         circuits.finish().await;
+    }
+
+    /// It would be untried for good, as nobody else asks.
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_panics_is_a_failure_and_is_asked_again() {
+        let circuits = circuits();
+        let circuit = &circuits.models["one"];
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        circuit
+            .ask_until_it_answers(Duration::ZERO, || async {
+                assert!(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0, "a bug");
+                assert!(circuits.unsold("one").unwrap().detail.contains("keeps failing"));
+                Ok(answered().await)
+            })
+            .await;
+        assert!(circuits.unsold("one").is_none());
+    }
+
+    /// A server that answers nothing: of its own model, for as long as that may take.
+    #[tokio::test(start_paused = true)]
+    async fn one_server_that_hangs_keeps_the_others_out_for_a_moment_only() {
+        let circuits = circuits();
+        let hanging = Circuit {
+            name: "two".into(),
+            upstream: Arc::new(Upstream::Demo),
+            default_tokens: 1,
+            state: Mutex::default(),
+        };
+        let one = Arc::clone(&circuits.models["one"]);
+        let models = [("one".to_owned(), one), ("two".to_owned(), Arc::new(hanging))];
+        let circuits = Circuits { models: Arc::new(models.into_iter().collect()), ..circuits };
+        assert!(circuits.ready().is_err(), "none was tried");
+        circuits.note("one", Ok(&answered().await));
+        assert!(circuits.ready().is_err(), "one moment more");
+        tokio::time::advance(FIRST).await;
+        assert_eq!(circuits.ready(), Ok(()));
+        assert!(circuits.unsold("two").unwrap().detail.contains("not heard of yet"));
+        assert!(circuits.unsold("one").is_none());
     }
 }

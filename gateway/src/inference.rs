@@ -19,11 +19,11 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::Bid;
-use crate::bid::InferenceRequest;
+use crate::bid::{InferenceRequest, Reading, Unsold};
 use crate::circuit::Circuits;
 use crate::execution::{Answer, Failed, Purchase};
 use crate::routes::{Gateway, Inner};
-use crate::upstream::{Completion, Judgement, Task, Usage};
+use crate::upstream::{Completion, Judgement, Task, UpstreamError, Usage};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
@@ -77,8 +77,11 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
     let request = Request::from_parts(parts, body);
-    let (bid, place) = read(gateway, request).await?;
-    let bid = Arc::new(bid);
+    let (reading, place) = read(gateway, request).await?;
+    let bid: Arc<Bid> = match reading {
+        Reading::Sold(bid) => Arc::from(bid),
+        Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, place).await,
+    };
     let unsold = unsold(gateway, &bid.name);
     if let (Some(problem), None) = (&unsold, presented.proof) {
         return Err(problem.clone());
@@ -92,14 +95,53 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     let verified = started.elapsed();
     // What is paid for is bounded by its payments.
     drop(place);
-    let purchase = Purchase { payment: payment.clone(), first, sold: bid.order.description.clone() };
-    let kept =
-        gateway.executions.outcome(purchase, || run(Arc::clone(&bid), gateway.circuits.clone())).await?;
-    let Answer { body, kept_at_ms } = kept;
+    let purchase = Purchase { payment, first, sold: bid.order.description.clone() };
+    let circuits = gateway.circuits.clone();
+    give(gateway, &presented, purchase, verified, || run(bid, circuits)).await
+}
+
+/// Serves what is not sold any more to whoever paid for it while it was; what cannot be served is owed to them.
+async fn redeem(
+    gateway: &Inner,
+    unsold: Unsold,
+    presented: &Presented,
+    place: Place,
+) -> Result<Response<Body>, Problem> {
+    let Unsold { problem, order, bid } = unsold;
+    let started = Instant::now();
+    let Some((payment, claim)) = gateway.door.redeem(&order, presented).await? else { return Err(problem) };
+    let verified = started.elapsed();
+    drop(place);
+    tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = bid.is_some(),
+        "what is not sold any more was paid for before");
+    let purchase = Purchase { payment, first: claim.first, sold: order.description };
+    let circuits = gateway.circuits.clone();
+    let run = || async {
+        match bid {
+            Some(bid) => run(Arc::new(bid), circuits).await,
+            None => Err(Failed { judgement: Judgement::Permanent, detail: problem.detail, after: None }),
+        }
+    };
+    give(gateway, presented, purchase, verified, run).await
+}
+
+/// The answer that a payment paid for, of a run of its own if there is none yet.
+async fn give<F>(
+    gateway: &Inner,
+    presented: &Presented,
+    purchase: Purchase,
+    verified: Duration,
+    run: impl FnOnce() -> F,
+) -> Result<Response<Body>, Problem>
+where
+    F: Future<Output = Result<Bytes, Failed>> + Send + 'static,
+{
+    let (payment, started) = (purchase.payment.clone(), Instant::now());
+    let Answer { body, kept_at_ms } = gateway.executions.outcome(purchase, run).await?;
     if presented.is_bare() && !gateway.bare.may(payment.payment_id, since(kept_at_ms)) {
         return Err(quote_required());
     }
-    Ok(answer(&payment, body, verified, started.elapsed().saturating_sub(verified)))
+    Ok(answer(&payment, body, verified, started.elapsed()))
 }
 
 fn since(moment_ms: u64) -> Duration {
@@ -108,11 +150,11 @@ fn since(moment_ms: u64) -> Duration {
 }
 
 /// What is asked, and the room that it takes.
-async fn read(gateway: &Inner, request: Request) -> Result<(Bid, Place), Problem> {
+async fn read(gateway: &Inner, request: Request) -> Result<(Reading, Place), Problem> {
     let method = request.method().as_str().to_owned();
     let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
-    Bid::read(&gateway.catalogue, method, path, &body.bytes).map(|bid| (bid, body.place))
+    Bid::understand(&gateway.catalogue, method, path, &body.bytes).map(|reading| (reading, body.place))
 }
 
 /// Why nothing is to be paid for now: the model's server keeps failing, or the answer could not be kept.
@@ -131,12 +173,17 @@ async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
     let name = &bid.name;
     let task = Task { prompt: &bid.prompt, max_tokens: bid.tokens, temperature: bid.temperature };
     let started = Instant::now();
-    let completion = bid.model.upstream.complete(&task).await;
+    // While it fails for everybody, that it fails here says nothing of this request.
+    let shut = circuits.unsold(name).is_some();
+    let completion = complete(&bid, &task, &circuits).await;
     circuits.note(name, completion.as_ref());
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
     let Completion { output, reasoning, refusal, finish_reason, usage } = completion.map_err(|error| {
-        let judgement = error.judgement();
+        let judgement = match error.judgement() {
+            Judgement::Ran if shut => Judgement::NotRun,
+            judgement => judgement,
+        };
         // What it refuses for good is no fault of the server's.
         if judgement != Judgement::Permanent {
             metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone())
@@ -158,6 +205,18 @@ async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
         detail: "the answer could not be written".into(),
         after: None,
     })
+}
+
+/// What the model's server answers. One that answers our own question, and lets this one in neither before nor after it, refuses
+/// what is asked and not us.
+async fn complete(bid: &Bid, task: &Task<'_>, circuits: &Circuits) -> Result<Completion, UpstreamError> {
+    let upstream = &bid.model.upstream;
+    match upstream.complete(task).await {
+        Err(error) if error.lets_nobody_in() && circuits.answers(&bid.name).await => {
+            upstream.complete(task).await.map_err(UpstreamError::of_this_request)
+        }
+        completion => completion,
+    }
 }
 
 fn answer(payment: &PaymentView, body: Bytes, verified: Duration, served: Duration) -> Response<Body> {

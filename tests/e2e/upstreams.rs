@@ -224,6 +224,114 @@ async fn what_a_model_server_refuses_for_good_is_asked_once_told_so_and_can_be_m
     assert!(unserved(&stack, &["retry", &payment]).contains("is no payment that was given up"));
 }
 
+/// A filter in front of a model server says 403, as a server does to whoever has no key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_403_for_one_prompt_is_for_good_while_the_server_answers_others() {
+    let stack = Stack::start(SALT402).await;
+    for _ in 0..2 {
+        stack.upstream.script(Scripted::json(403, r#"{"error":"no"}"#));
+    }
+    let body = inference("refused as nobody's");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    for _ in 0..3 {
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::FAILED_DEPENDENCY, "not_served".into()));
+        assert!(answer.body.contains("status 403") && !answer.headers.contains_key("x-payment-details"));
+    }
+    assert_eq!(stack.upstream.asked(), 2);
+    assert!(unserved(&stack, &["list"]).contains("given up: paid and not served"));
+    // Once it lets nobody in, that is the operator's to mend, and no run.
+    let body = inference("refused as everybody's");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.upstream.refuse(Some(StatusCode::FORBIDDEN));
+    let answer = stack.infer_with(&body, proof).await;
+    assert_eq!(answer.code(), "upstream_failed", "{}", answer.body);
+    stack.upstream.refuse(None);
+    answered(&stack, &body, proof).await;
+    // A key that is changed in between costs nobody their answer.
+    stack.upstream.script(Scripted::json(401, "{}"));
+    let answer = paid(&stack, "with the old key").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_everybodys_uses_up_no_payments_runs() {
+    let options = StackOptions { gateway: "max_runs = 2".into(), ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let body = inference("through an outage");
+    let details = stack.quote(&body).await;
+    let proof = stack.payer().pay(&details).await;
+    stack.upstream.refuse(Some(StatusCode::BAD_GATEWAY));
+    assert_eq!(stack.infer_with(&body, proof).await.code(), "upstream_failed");
+    let models = format!("{}/metrics", stack.verifier);
+    let shut = "salt402_gateway_model_sold{model=\"counted\"} 0";
+    stack.until(&models, |answer| answer.body.contains(shut)).await;
+    let asked = stack.upstream.asked();
+    while stack.upstream.asked() < asked + 2 {
+        let answer = stack.infer_with(&body, proof).await;
+        assert_eq!(answer.code(), "upstream_failed", "{}", answer.body);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    stack.upstream.refuse(None);
+    answered(&stack, &body, proof).await;
+}
+
+/// What is sold by now is no matter of what was paid for before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_and_is_not_sold_any_more_is_served_or_owed_and_never_refused() {
+    let mut stack = Stack::start(SALT402).await;
+    let asked = |model: &str, prompt: &str, tokens: u32| serde_json::json!({ "model": model, "prompt": prompt, "max_tokens": tokens });
+    let bodies = [
+        asked("counted", "more tokens than may be asked for now", 4000),
+        asked("counted", &"longer than a prompt may be now ".repeat(40), 10),
+        asked("demo", "of a model that is gone", 10),
+    ];
+    let mut paid = Vec::new();
+    for (body, own) in bodies.iter().flat_map(|body| [(body, false), (body, true)]) {
+        let binding = [("x-payment-binding", "quote")];
+        let asked = stack.infer(body, if own { &binding } else { &[] }).await;
+        let details = salt402_tests::payment_details(&asked);
+        let proof = stack.payer().pay(&details).await.to_string();
+        paid.push((body, proof, own.then_some(details.quote_id)));
+    }
+    assert!(stack.process.take().unwrap().terminate().success());
+    let text = std::fs::read_to_string(stack.config()).unwrap();
+    let (text, _) = text.split_once("[gateway.models.demo]").unwrap();
+    let lowered = text.replace("max_tokens = 4096", "max_tokens = 16\nmax_prompt_bytes = 1000");
+    assert_ne!(text, lowered);
+    std::fs::write(stack.config(), lowered).unwrap();
+    stack.up().await;
+    stack.indexed(stack.anvil.height().await).await;
+
+    // Nothing of it is sold, and a proof of something else changes nothing.
+    for (body, code) in bodies.iter().zip(["invalid_request", "invalid_request", "unknown_model"]) {
+        let unpaid = stack.infer(body, &[]).await;
+        assert_eq!(unpaid.code(), code);
+        assert!(!unpaid.headers.contains_key("x-payment-details"));
+        let mut other = body.clone();
+        other["temperature"] = 1.into();
+        let other = stack.infer(&other, &[("x-payment-proof", &paid[0].1)]).await;
+        assert_eq!(other.code(), code, "{}", other.body);
+        assert!(!other.headers.contains_key("x-payment-details"));
+    }
+    for (body, proof, quote) in &paid {
+        let mut headers = vec![("x-payment-proof", proof.as_str())];
+        headers.extend(quote.iter().map(|quote| ("x-payment-quote", quote.as_str())));
+        let answer = stack.infer(body, &headers).await;
+        if body["model"] == "counted" {
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        } else {
+            assert_eq!((answer.status, answer.code()), (StatusCode::FAILED_DEPENDENCY, "not_served".into()));
+            assert!(!answer.headers.contains_key("x-payment-details"));
+            let listed = unserved(&stack, &["list"]);
+            assert!(listed.contains(proof) && listed.contains("one answer of demo"), "{listed}");
+        }
+    }
+    assert_eq!(stack.upstream.asked(), 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_costs_what_its_bytes_may_be_as_tokens_and_has_a_longest() {
     let model = "[gateway.models.read]\nupstream = \"demo\"\nprice_per_request = \"1000\"\n\

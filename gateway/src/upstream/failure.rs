@@ -91,6 +91,19 @@ impl UpstreamError {
         }
     }
 
+    /// Whether it is refused as anybody's request would be who has no key, or names no model that there is.
+    pub(crate) const fn lets_nobody_in(&self) -> bool {
+        matches!(self.kind, Failure::Unserved(_))
+    }
+
+    /// The same, of a server that lets others in.
+    pub(crate) fn of_this_request(self) -> Self {
+        match self.kind {
+            Failure::Unserved(status) => Failure::Refused(status).into(),
+            _ => self,
+        }
+    }
+
     /// Whether the upstream asks for patience: it is there, and will answer in a moment.
     pub(super) const fn asks_to_wait(&self) -> bool {
         matches!(self.kind, Failure::Busy(_))

@@ -10,9 +10,7 @@ mod wire;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-#[cfg(test)]
-pub(crate) use self::failure::Failure;
-pub(crate) use self::failure::{Judgement, UpstreamError};
+pub(crate) use self::failure::{Failure, Judgement, UpstreamError};
 use self::openai::OpenAi;
 
 /// Who runs a model.

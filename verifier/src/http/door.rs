@@ -118,11 +118,41 @@ impl Door {
             );
             return self.refuse(order, presented, &problem).await.map(Passage::Refused);
         };
+        match self.admit(order, presented, proof).await? {
+            Ok((payment, claim)) => Ok(Passage::Granted { payment, claim }),
+            Err(refused) => self.refuse(order, presented, &refused).await.map(Passage::Refused),
+        }
+    }
+
+    /// Lets a request through that is not sold any more, if it was paid for while it was; `None` where it was not. Nobody is
+    /// told how to pay for it. A voucher pays at the price of the moment, so one counts where it was accepted before.
+    pub async fn redeem(
+        &self,
+        order: &Order,
+        presented: &Presented,
+    ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
+        let Some(proof) = presented.proof else { return Ok(None) };
+        if let Proof::Voucher(_) = proof {
+            let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
+            let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
+            let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
+            return Ok(Some((payment, claim)));
+        }
+        Ok(self.admit(order, presented, proof).await?.ok())
+    }
+
+    /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
+    async fn admit(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<Result<(Box<PaymentView>, ClaimView), Problem>, Problem> {
         if !self.keeps_answers && presented.is_bare() {
             return Err(quote_required());
         }
         match (self.verify(order, presented, proof).await?, presented.too_soon) {
-            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Passage::Granted { payment, claim }),
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok((payment, claim))),
             (_, Some(wait)) => Err(too_soon(wait)),
             (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
@@ -136,9 +166,7 @@ impl Door {
                 Verdict::Rejected { code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore), detail },
                 None,
             ) => Err(Problem::new(code, detail)),
-            (Verdict::Rejected { code, detail }, None) => {
-                self.refuse(order, presented, &Problem::new(code, detail)).await.map(Passage::Refused)
-            }
+            (Verdict::Rejected { code, detail }, None) => Ok(Err(Problem::new(code, detail))),
         }
     }
 

@@ -13,7 +13,7 @@ use salt402_protocol::{Code, Problem, Proof, QuoteId};
 use super::address::{self, too_soon};
 
 /// The payment headers of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// The proof.
     pub proof: Option<Proof>,
