@@ -3,12 +3,13 @@
 //! Asked about are header, logs and receipt, because these make a payment. A node that lies about one of them is found
 //! out by any honest one among those that must agree, and what it made up is not indexed, let alone granted on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use alloy_primitives::B256;
 
 use crate::pinned::Pinned;
-use crate::{At, Log, Node, NodeError, Receipt};
+use crate::{At, Log, Node, NodeError, Readable, Receipt, Unreadable};
 
 /// What the others said.
 pub(crate) struct Witnesses<T> {
@@ -45,6 +46,34 @@ impl Pinned {
             }
         }
         Witnesses { enough: missing == 0, others }
+    }
+
+    /// A receipt that this node cannot give, of those that can: it names its block, which is held against this node's. As many
+    /// as must agree have to say the same.
+    ///
+    /// # Errors
+    /// Why this node cannot give it, where too few others do.
+    pub(crate) async fn receipt_of_others(
+        &self,
+        transaction: B256,
+        error: NodeError,
+    ) -> Result<Option<Receipt>, NodeError> {
+        let mut given: Vec<Receipt> = Vec::new();
+        for index in self.pool.order().into_iter().filter(|index| *index != self.lead) {
+            if self.pool.admit(index).await.is_err() {
+                continue;
+            }
+            let node = self.pool.node(index, self.work).await;
+            let Ok(Some(receipt)) = self.pool.ask(index, node.receipt(transaction)).await else { continue };
+            given.push(receipt);
+            for one in &given {
+                let same = given.iter().filter(|other| same_receipt(one, other)).count();
+                if same >= self.pool.options.agree {
+                    return Ok(Some(one.clone()));
+                }
+            }
+        }
+        Err(error)
     }
 
     /// The heights of the others' heads.
@@ -105,10 +134,28 @@ impl Agrees for crate::Header {
     }
 }
 
-impl Agrees for Vec<Log> {
+impl Agrees for Readable {
     fn agrees(&self, other: &Self) -> bool {
-        same_logs(self, other)
+        same_readable(self, other)
     }
+}
+
+/// Whether two answers hold the same events of all transactions that both could read.
+pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {
+    if one.unreadable.is_empty() && other.unreadable.is_empty() {
+        return same_logs(&one.logs, &other.logs);
+    }
+    let unread = || one.unreadable.iter().chain(&other.unreadable).cloned().collect();
+    same_logs(&without(one.clone(), unread()).logs, &without(other.clone(), unread()).logs)
+}
+
+/// An answer without the events of some transactions, which it names as unreadable instead.
+pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Readable {
+    unread.sort_by_key(|one| (one.block_number, one.place, one.transaction));
+    unread.dedup_by_key(|one| one.transaction);
+    let named: HashSet<B256> = unread.iter().map(|one| one.transaction).collect();
+    answer.logs.retain(|log| !named.contains(&log.transaction));
+    Readable { logs: answer.logs, unreadable: unread }
 }
 
 /// Whether two answers hold the same events. The order of transactions within a block is the node's where it gives no

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::rpc::{Http, Question};
 use crate::rpc_node::{questions, two};
+use crate::unreadable::Of;
 use crate::{At, Header, Log, LogQuery, NodeError, check, wire};
 
 /// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
@@ -79,8 +80,8 @@ impl Verified {
                     self.denied(http, &message)?;
                     return Ok(None);
                 }
-                logs => {
-                    let logs = logs?;
+                fetched => {
+                    let (_, _, logs) = fetched?;
                     self.proved(http);
                     self.keep(hash, logs)
                 }
@@ -158,8 +159,22 @@ pub(crate) enum Proof {
     Nothing,
 }
 
-/// All logs of a block, in order.
-pub(crate) async fn fetch(http: &Http, hash: B256, proof: Proof) -> Result<Vec<Log>, NodeError> {
+/// A block, its transactions, and all its logs, in order.
+pub(crate) async fn fetch(
+    http: &Http,
+    hash: B256,
+    proof: Proof,
+) -> Result<(Header, Vec<B256>, Vec<Log>), NodeError> {
+    let of = Of::Receipts(hash);
+    http.too_long.refuse(of)?;
+    http.too_long.note(of, fetch_now(http, hash, proof).await)
+}
+
+async fn fetch_now(
+    http: &Http,
+    hash: B256,
+    proof: Proof,
+) -> Result<(Header, Vec<B256>, Vec<Log>), NodeError> {
     let asked = [questions::header(At::Hash(hash)), Question::new(METHOD, json!([hash]))];
     let answers = http.ask_together(&asked).await?;
     let [header, receipts] = two(answers.open(http)?)?;
@@ -189,7 +204,7 @@ pub(crate) async fn fetch(http: &Http, hash: B256, proof: Proof) -> Result<Vec<L
         receipt.status != Some(wire::Quantity(0))
     };
     let logs = receipts.into_iter().filter(counts).flat_map(|receipt| receipt.logs).collect();
-    check::logs_of(logs, &block)
+    Ok((block, header.transactions, check::logs_of(logs, &block)?))
 }
 
 /// Holds the root of encoded receipts, as their block's producer computed it, against the one in the header.

@@ -73,10 +73,15 @@ pub enum NodeError {
     },
 
     /// An answer longer than the endpoint's bound. The rest of it was not read.
-    #[error("the answer is longer than {limit} bytes: raise the endpoint's bound if the node is trusted")]
+    #[error(
+        "the answer is longer than {limit} bytes{}: raise the node's max_answer_bytes if it is trusted",
+        announced.map(|bytes| format!(" ({bytes} are announced)")).unwrap_or_default()
+    )]
     AnswerTooLong {
         /// The bound in bytes.
         limit: usize,
+        /// How long it is, where the node says so beforehand.
+        announced: Option<u64>,
     },
 
     /// An answer that the node finds too long to give.
@@ -104,7 +109,7 @@ pub enum NodeError {
     /// The events of a single block fit into no answer, and its receipts are not to be had either.
     #[error(
         "the events of block {block} are too many for one answer, and were not read from its receipts: {why}; raise the \
-         endpoint's bound if the node is trusted, or name another node"
+         node's max_answer_bytes if it is trusted, or name another node"
     )]
     BlockTooLarge {
         /// The block.
@@ -253,6 +258,19 @@ impl NodeError {
     /// Whether the answer is too long, for us or for the node to give.
     pub fn is_too_long(&self) -> bool {
         matches!(self, Self::AnswerTooLong { .. } | Self::AnswerRefused { .. })
+    }
+
+    /// How long an answer is at the least that was too long, in bytes, and the most that was taken; `None` where the node itself
+    /// does not give it. `None` for any other error.
+    pub fn too_long(&self) -> Option<(u64, Option<u64>)> {
+        match self {
+            Self::AnswerTooLong { limit, announced } => {
+                let limit = u64::try_from(*limit).unwrap_or(u64::MAX);
+                Some((announced.unwrap_or(0).max(limit), Some(limit)))
+            }
+            Self::AnswerRefused { .. } => Some((0, None)),
+            _ => None,
+        }
     }
 
     /// Whether the node is on another chain.

@@ -38,6 +38,7 @@ mod rpc;
 mod rpc_node;
 mod standing;
 mod survey;
+mod unreadable;
 mod wire;
 mod words;
 
@@ -49,4 +50,5 @@ pub use pool::{Pool, PoolOptions, Role};
 pub use profile::{Completeness, Profile, ProfileError, ProfileOverrides};
 pub use rpc_node::RpcNode;
 pub use standing::{NodeReport, NodeState};
+pub use unreadable::{Readable, Unreadable};
 pub use url::Url;

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, Bytes, LogData, U256};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::{NodeError, NodeReport, Profile};
+use crate::{NodeError, NodeReport, Profile, Readable};
 
 /// As much of a block's header as it takes to follow a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,7 +170,19 @@ pub trait Node: Send + Sync + 'static {
     /// [`NodeError::Behind`] where the node does not have the (last) block of the span: an answer without it would be
     /// an empty one. [`NodeError::Moved`] where a single block was asked for and left the chain meanwhile.
     /// [`NodeError::RangeTooLarge`] where the span must be made smaller.
+    /// [`NodeError::BlockTooLarge`] where a transaction of a single block could not be read.
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError>;
+
+    /// As [`Node::logs`], of the transactions that can be read, and which of a block's cannot: one whose receipt is too long
+    /// costs no other.
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
+        self.logs(query, span).await.map(Readable::from)
+    }
+
+    /// The longest answer that is read, in bytes, of the node that reads most; `None` where there is no such bound.
+    fn longest_answer(&self) -> Option<u64> {
+        None
+    }
 
     /// What became of a transaction; `None` where the node knows of no block that holds it (yet).
     ///

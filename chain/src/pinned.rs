@@ -1,15 +1,17 @@
 //! One node of several for a unit of work; where several must agree, with the others as its witnesses.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
-use crate::agreement::{same_logs, same_receipt};
-use crate::pool::Inner;
-use crate::{At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction, Work};
+use crate::agreement::{same_readable, same_receipt, without};
+use crate::pool::{Inner, lock};
+use crate::{
+    At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Readable, Receipt, Span, Transaction, Work,
+};
 
 /// How far below the head it is looked for a block that enough nodes show.
 const STEPS_DOWN: u64 = 3;
@@ -131,21 +133,35 @@ impl Node for Pinned {
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        self.readable_logs(query, span).await?.whole()
+    }
+
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
         let node = self.own().await;
-        let logs = self.pool.ask(self.lead, node.logs(query, span)).await?;
+        let own = self.pool.ask(self.lead, node.readable_logs(query, span)).await?;
         if self.alone() {
-            return Ok(logs);
+            return Ok(own);
         }
         let ask = |node: Arc<dyn Node>| {
             let query = query.clone();
-            async move { node.logs(&query, span).await.map(Some) }
+            async move { node.readable_logs(&query, span).await.map(Some) }
         };
-        let witnesses = self.witnesses(ask, |theirs| same_logs(theirs, &logs)).await;
+        // What one of them cannot read is confirmed by too few.
+        let unread = Mutex::new(own.unreadable.clone());
+        let same = |theirs: &Readable| {
+            let same = same_readable(theirs, &own);
+            if same {
+                lock(&unread).extend(theirs.unreadable.iter().cloned());
+            }
+            same
+        };
+        let witnesses = self.witnesses(ask, same).await;
         if witnesses.enough {
             if matches!(span, Span::Block(_)) {
                 self.blame_dissenters(&witnesses, "other logs of a block");
             }
-            return Ok(logs);
+            let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
+            return Ok(without(own, unread));
         }
         if matches!(span, Span::Block(_)) {
             self.blame_if_outvoted(&witnesses, "other logs of a block")?;
@@ -153,15 +169,20 @@ impl Node for Pinned {
         Err(self.disagreed(format!(
             "{} finds {} logs in {span:?}, and others do not",
             self.name(),
-            logs.len()
+            own.logs.len()
         )))
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         let node = self.own().await;
-        let receipt = match self.pool.ask(self.lead, node.receipt(transaction)).await? {
-            Some(receipt) if !self.alone() => receipt,
-            other => return Ok(other),
+        let receipt = match self.pool.ask(self.lead, node.receipt(transaction)).await {
+            Err(error) if error.is_too_long() && !self.lone => {
+                return self.receipt_of_others(transaction, error).await;
+            }
+            answer => match answer? {
+                Some(receipt) if !self.alone() => receipt,
+                other => return Ok(other),
+            },
         };
         let ask = |node: Arc<dyn Node>| async move { node.receipt(transaction).await };
         let witnesses = self.witnesses(ask, |theirs| same_receipt(theirs, &receipt)).await;
@@ -225,6 +246,10 @@ impl Node for Pinned {
     /// The same node for another kind of work.
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
         Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work, lone: self.lone })))
+    }
+
+    fn longest_answer(&self) -> Option<u64> {
+        self.pool.members.iter().filter_map(|member| member.node.longest_answer()).max()
     }
 
     fn reject(&self, why: &str) -> bool {

@@ -20,7 +20,7 @@ use crate::pinned::Pinned;
 use crate::standing::{NodeState, Standing};
 use crate::{
     At, Completeness, Endpoint, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile,
-    Receipt, RpcNode, Span, Transaction, Work,
+    Readable, Receipt, RpcNode, Span, Transaction, Work,
 };
 
 /// Whether a node is asked first, or only while those that are cannot be.
@@ -312,6 +312,14 @@ impl Node for Pool {
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         self.any().await?.logs(query, span).await
+    }
+
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
+        self.any().await?.readable_logs(query, span).await
+    }
+
+    fn longest_answer(&self) -> Option<u64> {
+        self.0.members.iter().filter_map(|member| member.node.longest_answer()).max()
     }
 
     async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {

@@ -2,7 +2,8 @@
 //!
 //! There is no smaller question about logs than one of a single block. Its receipts can be asked for in pieces: all at
 //! once first, since a provider's limit may be one on logs alone, then by the block's transactions, as many at once as
-//! fit into an answer. What does not match is dropped as it comes, so that memory is bounded by what matches.
+//! fit into an answer. What does not match is dropped as it comes, so that memory is bounded by what matches. A receipt that
+//! fits into no answer by itself costs its own transaction and no other.
 
 use alloy_primitives::B256;
 use serde_json::json;
@@ -10,7 +11,8 @@ use serde_json::json;
 use crate::complete::{self, Proof};
 use crate::rpc::{Http, Question};
 use crate::rpc_node::questions;
-use crate::{At, Log, LogQuery, NodeError, check, wire};
+use crate::unreadable::{Of, Readable, Unreadable};
+use crate::{At, Header, Log, LogQuery, NodeError, check, wire};
 
 /// Receipts that are asked for in one request, at first.
 const TOGETHER: usize = 64;
@@ -24,20 +26,21 @@ pub(crate) fn are_needed(error: &NodeError) -> bool {
     error.is_too_long() || matches!(error, NodeError::RangeTooLarge { .. })
 }
 
-/// The logs of a block that match, in the order of the chain. With `proof`, all receipts together must have the root that
-/// the block's header names.
+/// The logs of a block that match, in the order of the chain, and the transactions of it that fit into no answer. With
+/// `proof`, all receipts together must have the root that the block's header names, unless one of them cannot be read:
+/// then nothing is proved of the others either.
 ///
 /// # Errors
-/// [`NodeError::BlockTooLarge`] where the receipts are not to be had either, or what matches is more than is kept.
+/// [`NodeError::BlockTooLarge`] where the receipts are not to be had either.
 pub(crate) async fn logs(
     http: &Http,
     query: &LogQuery,
     hash: B256,
     proof: Proof,
-) -> Result<Vec<Log>, NodeError> {
+) -> Result<Readable, NodeError> {
     tracing::info!(node = http.node, block = %hash, "a block's logs are too many for one answer: reading its receipts");
     match complete::fetch(http, hash, proof).await {
-        Ok(logs) => return bounded(http, query, hash, logs),
+        Ok((block, transactions, logs)) => return Ok(bounded(http, query, &block, &transactions, logs)),
         // Whatever it says of this question, it may answer smaller ones.
         Err(
             NodeError::AnswerTooLong { .. }
@@ -57,80 +60,165 @@ pub(crate) async fn logs(
     })
 }
 
-fn bounded(http: &Http, query: &LogQuery, hash: B256, mut logs: Vec<Log>) -> Result<Vec<Log>, NodeError> {
-    logs.retain(|log| query.matches(log.contract, &log.content));
-    let mut room = Room::of(http, hash);
-    for log in &logs {
-        room.take(log)?;
+fn bounded(http: &Http, query: &LogQuery, block: &Header, transactions: &[B256], logs: Vec<Log>) -> Readable {
+    let mut kept = Kept::of(http, *block);
+    let mut logs = logs.into_iter().peekable();
+    for (place, transaction) in transactions.iter().enumerate() {
+        let own = std::iter::from_fn(|| logs.next_if(|log| log.transaction == *transaction));
+        kept.take(place, *transaction, own.filter(|log| query.matches(log.contract, &log.content)).collect());
     }
-    Ok(logs)
+    kept.into_readable()
 }
 
-/// What may still be kept of a block.
-struct Room {
-    block: B256,
-    left: usize,
+/// What is kept of a block: the events that match, by their transactions, and which could not be read.
+struct Kept {
+    block: Header,
+    /// The most that is kept, and how much it is, as long as nodes write it.
+    most: usize,
+    weight: usize,
+    matching: Vec<Matching>,
+    unreadable: Vec<Unreadable>,
 }
 
-impl Room {
-    fn of(http: &Http, block: B256) -> Self {
-        Self { block, left: http.max_answer_bytes.saturating_mul(ANSWERS) }
+/// The events of a transaction that match.
+struct Matching {
+    place: usize,
+    transaction: B256,
+    weight: usize,
+    logs: Vec<Log>,
+}
+
+impl Kept {
+    fn of(http: &Http, block: Header) -> Self {
+        let most = http.max_answer_bytes.saturating_mul(ANSWERS);
+        Self { block, most, weight: 0, matching: Vec::new(), unreadable: Vec::new() }
     }
 
-    fn take(&mut self, log: &Log) -> Result<(), NodeError> {
-        let weight = LOG_BYTES + log.content.topics().len() * 69 + log.content.data.len() * 2;
-        self.left = self.left.checked_sub(weight).ok_or_else(|| NodeError::BlockTooLarge {
-            block: self.block,
-            why: format!("its events are more than {ANSWERS} answers of the longest that is taken"),
-        })?;
-        Ok(())
+    /// Keeps what matches of a transaction. Where all of it is more than is kept, the transactions with the most are given up:
+    /// whoever fills a block takes no room from the others in it.
+    fn take(&mut self, place: usize, transaction: B256, logs: Vec<Log>) {
+        if logs.is_empty() {
+            return;
+        }
+        let weigh = |log: &Log| LOG_BYTES + log.content.topics().len() * 69 + log.content.data.len() * 2;
+        let weight = logs.iter().map(weigh).sum();
+        self.weight += weight;
+        self.matching.push(Matching { place, transaction, weight, logs });
+        while self.weight > self.most {
+            let heaviest = (0..self.matching.len()).max_by_key(|at| self.matching[*at].weight);
+            let Some(given_up) = heaviest.map(|at| self.matching.remove(at)) else { return };
+            self.weight -= given_up.weight;
+            let why = format!(
+                "the events of the block are more than {ANSWERS} answers of the longest that is taken, and most of them \
+                 are its own"
+            );
+            let error = NodeError::BlockTooLarge { block: self.block.hash, why };
+            self.give_up(given_up.place, given_up.transaction, error);
+        }
+    }
+
+    fn give_up(&mut self, place: usize, transaction: B256, error: NodeError) {
+        let Header { number: block_number, hash: block_hash, .. } = self.block;
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        self.unreadable.push(Unreadable { transaction, block_number, block_hash, place, error });
+    }
+
+    fn into_readable(self) -> Readable {
+        let logs = self.matching.into_iter().flat_map(|matching| matching.logs).collect();
+        Readable { logs, unreadable: self.unreadable }
     }
 }
 
-async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> Result<Vec<Log>, NodeError> {
+/// How many receipts are asked for at once.
+struct Width {
+    now: usize,
+    /// Whether it may grow again: one receipt was too long by itself, and that says nothing of those after it.
+    grows: bool,
+}
+
+impl Width {
+    fn of(http: &Http) -> Self {
+        Self { now: TOGETHER.min(http.batches.most()).max(1), grows: false }
+    }
+
+    fn too_many(&mut self, asked: usize, most: usize) {
+        *self = Self { now: most.min(asked / 2).max(1), grows: false };
+    }
+
+    fn was_one(&mut self) {
+        *self = Self { now: 1, grows: true };
+    }
+
+    fn answered(&mut self, most: usize) {
+        if self.grows {
+            self.now = (self.now * 2).min(TOGETHER).min(most).max(1);
+        }
+    }
+}
+
+async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> Result<Readable, NodeError> {
     let header: Option<wire::ListedHeader> = http.ask(&questions::header(At::Hash(hash))).await?;
     let header = header.ok_or(NodeError::Behind)?;
     let block = check::header(&header.header, At::Hash(hash))?;
-    let (mut room, mut logs, mut encoded) = (Room::of(http, hash), Vec::new(), Vec::new());
-    let (mut rest, mut together) = (header.transactions.as_slice(), TOGETHER.min(http.batches.most()));
+    let (mut kept, mut encoded) = (Kept::of(http, block), Vec::new());
+    let mut asked = Vec::with_capacity(header.transactions.len());
+    for (place, transaction) in header.transactions.iter().enumerate() {
+        match http.too_long.refuse(Of::Receipt(*transaction)) {
+            Ok(()) => asked.push((place, *transaction)),
+            Err(error) => kept.give_up(place, *transaction, error),
+        }
+    }
+    let (mut rest, mut width) = (asked.as_slice(), Width::of(http));
     while !rest.is_empty() {
-        let (now, later) = rest.split_at(together.clamp(1, rest.len()));
-        let receipts = match ask(http, now).await {
-            Err(error) if error.is_too_long() && now.len() > 1 => {
-                together = now.len() / 2;
+        let (now, later) = rest.split_at(width.now.clamp(1, rest.len()));
+        let receipts = match (ask(http, now).await, now) {
+            (Err(error), [(place, transaction)]) if error.is_too_long() => {
+                let _ = http.too_long.note::<()>(Of::Receipt(*transaction), Err(error.clone()));
+                kept.give_up(*place, *transaction, error);
+                width.was_one();
+                rest = later;
                 continue;
             }
-            Err(NodeError::BatchTooLarge { .. }) if now.len() > 1 => {
-                together = http.batches.most().min(now.len() / 2);
+            (Err(error), _) if error.is_too_long() => {
+                width.too_many(now.len(), usize::MAX);
                 continue;
             }
-            receipts => receipts?,
+            (Err(NodeError::BatchTooLarge { .. }), [_, _, ..]) => {
+                width.too_many(now.len(), http.batches.most());
+                continue;
+            }
+            (receipts, _) => receipts?,
         };
-        for (receipt, transaction) in receipts.into_iter().zip(now) {
+        for (receipt, (place, transaction)) in receipts.into_iter().zip(now) {
             if proof == Proof::Root {
                 encoded.push(complete::encode(&receipt)?);
             }
-            for log in own_logs(receipt, *transaction, hash)? {
-                let log = check::log_of(log, &block)?;
-                if query.matches(log.contract, &log.content) {
-                    room.take(&log)?;
-                    logs.push(log);
-                }
-            }
+            let logs = own_logs(receipt, *transaction, hash)?.into_iter();
+            let logs: Vec<Log> = logs.map(|log| check::log_of(log, &block)).collect::<Result<_, _>>()?;
+            let matches = |log: &Log| query.matches(log.contract, &log.content);
+            kept.take(*place, *transaction, logs.into_iter().filter(matches).collect());
         }
+        width.answered(http.batches.most());
         rest = later;
     }
     if proof == Proof::Root {
-        complete::check_root(&encoded, header.receipts_root, &block)?;
+        if encoded.len() == header.transactions.len() {
+            complete::check_root(&encoded, header.receipts_root, &block)?;
+        } else {
+            tracing::warn!(
+                node = http.node, block = block.number, %hash,
+                "a transaction of the block cannot be read, so that the others are taken as complete without proof"
+            );
+        }
     }
-    Ok(logs)
+    Ok(kept.into_readable())
 }
 
 /// The receipts of some transactions, in one request.
-async fn ask(http: &Http, transactions: &[B256]) -> Result<Vec<wire::BlockReceipt>, NodeError> {
+async fn ask(http: &Http, transactions: &[(usize, B256)]) -> Result<Vec<wire::BlockReceipt>, NodeError> {
     let questions: Vec<Question> = transactions
         .iter()
-        .map(|transaction| Question::new("eth_getTransactionReceipt", json!([transaction])))
+        .map(|(_, transaction)| Question::new("eth_getTransactionReceipt", json!([transaction])))
         .collect();
     let answers = http.ask_together(&questions).await?;
     answers

@@ -20,6 +20,7 @@ use crate::either::ObjectOrList;
 use crate::endpoint::{Endpoint, is_loopback, shown};
 use crate::meter::Meter;
 use crate::refusal::{self, RpcError};
+use crate::unreadable::TooLong;
 use crate::words::Asked;
 use crate::{NodeError, Profile, Work};
 
@@ -60,6 +61,8 @@ pub(crate) struct Http {
     costs: Arc<BTreeMap<String, u64>>,
     pub(crate) batches: Arc<Batches>,
     pub(crate) work: Work,
+    /// What was too long a moment ago.
+    pub(crate) too_long: Arc<TooLong>,
 }
 
 impl Http {
@@ -107,6 +110,7 @@ impl Http {
             costs: Arc::new(costs),
             batches: Arc::new(Batches::new(profile.max_batch)),
             work: Work::Head,
+            too_long: Arc::default(),
         })
     }
 
@@ -218,6 +222,8 @@ impl Http {
             (429, _) => Err(self.refused(retry_after)),
             (_, Some(NodeError::RateLimited { .. })) => Err(self.refused(retry_after)),
             (503, _) if retry_after.is_some() => Err(self.refused(retry_after)),
+            // What stands before a node says so of what it will not pass on.
+            (413, None) => Err(NodeError::AnswerRefused { message: format!("HTTP status {status}") }),
             (401 | 403, _) => Err(NodeError::Denied { node: self.node.clone(), status }),
             (_, Some(error)) if refusal::whole(&body).is_some() => Err(error),
             _ => Err(NodeError::Status { node: self.node.clone(), status }),
@@ -231,14 +237,16 @@ impl Http {
 
     async fn body(&self, response: &mut Response) -> Result<Vec<u8>, NodeError> {
         let limit = self.max_answer_bytes;
-        let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+        let length = response.content_length();
+        let too_long = || NodeError::AnswerTooLong { limit, announced: length };
+        let announced = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
         if announced > limit {
-            return Err(NodeError::AnswerTooLong { limit });
+            return Err(too_long());
         }
         let mut body = Vec::with_capacity(announced);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error))? {
             if chunk.len() > limit - body.len() {
-                return Err(NodeError::AnswerTooLong { limit });
+                return Err(too_long());
             }
             body.extend_from_slice(&chunk);
         }

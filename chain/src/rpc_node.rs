@@ -15,10 +15,11 @@ use crate::complete::{Proof, Verified};
 use crate::endpoint::{Endpoint, shown};
 use crate::receipts;
 use crate::rpc::{Answers, Http, Question};
+use crate::unreadable::Of;
 use crate::wire::{self, Quantity};
 use crate::{
-    At, Completeness, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction,
-    Work, heads,
+    At, Completeness, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Readable, Receipt, Span,
+    Transaction, Work, heads,
 };
 
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
@@ -237,6 +238,10 @@ impl Node for RpcNode {
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        self.readable_logs(query, span).await?.whole()
+    }
+
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
         match span {
             Span::Blocks { from, to } => match self.logs_of_range(query, from, to).await {
                 // What was refused for its number of blocks is asked for by fewer; less than one is not to be had.
@@ -245,20 +250,23 @@ impl Node for RpcNode {
                     // Of the past, nothing else is proved either.
                     receipts::logs(&self.http, query, header.hash, Proof::Nothing).await
                 }
-                logs => logs,
+                logs => logs.map(Readable::from),
             },
             Span::Block(hash) => match self.logs_of_one(query, hash).await {
                 Err(error) if receipts::are_needed(&error) => {
                     receipts::logs(&self.http, query, hash, self.proof()).await
                 }
-                logs => logs,
+                logs => logs.map(Readable::from),
             },
         }
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         let question = Question::new("eth_getTransactionReceipt", json!([transaction]));
-        match self.http.ask::<Option<wire::Receipt>>(&question).await? {
+        let of = Of::Receipt(transaction);
+        self.http.too_long.refuse(of)?;
+        let answer = self.http.ask::<Option<wire::Receipt>>(&question).await;
+        match self.http.too_long.note(of, answer)? {
             Some(receipt) => check::receipt(receipt, transaction),
             None => Ok(None),
         }
@@ -266,7 +274,10 @@ impl Node for RpcNode {
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
         let question = Question::new("eth_getTransactionByHash", json!([hash]));
-        let answer: Option<wire::Transaction> = self.http.ask(&question).await?;
+        let of = Of::Transaction(hash);
+        self.http.too_long.refuse(of)?;
+        let answer = self.http.ask::<Option<wire::Transaction>>(&question).await;
+        let answer = self.http.too_long.note(of, answer)?;
         answer.map(|answer| check::transaction(answer, hash)).transpose()
     }
 
@@ -283,6 +294,10 @@ impl Node for RpcNode {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn longest_answer(&self) -> Option<u64> {
+        u64::try_from(self.http.max_answer_bytes).ok()
     }
 
     fn label(&self) -> &str {

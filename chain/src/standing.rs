@@ -259,7 +259,7 @@ mod tests {
         for error in [
             NodeError::Moved,
             NodeError::RangeTooLarge { blocks: 9, limit: None },
-            NodeError::AnswerTooLong { limit: 1 },
+            NodeError::AnswerTooLong { limit: 1, announced: None },
             NodeError::Rpc { code: 3, message: "execution reverted".into() },
         ] {
             node.failed(&error, now);

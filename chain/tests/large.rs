@@ -7,7 +7,8 @@ mod common;
 use alloy_primitives::{Address, B256};
 use common::{CONTRACT, FakeNode, QUERY, TOPIC, hash};
 use salt402_chain::{
-    Completeness, Endpoint, Log, Node, NodeError, Pool, PoolOptions, Profile, Role, RpcNode, Span, Work,
+    Completeness, Endpoint, Log, Node, NodeError, Pool, PoolOptions, Profile, Readable, Role, RpcNode, Span,
+    Work,
 };
 use serde_json::{Value, json};
 
@@ -44,6 +45,7 @@ fn receipt(place: u8) -> Value {
     json!({
         "transactionHash": transaction(place), "blockHash": hash(5), "blockNumber": "0x5", "type": "0x2",
         "status": if place == 3 { "0x0" } else { "0x1" }, "cumulativeGasUsed": "0x5208", "logs": logs,
+        "from": Address::repeat_byte(1),
     })
 }
 
@@ -93,6 +95,32 @@ async fn ask(fake: &FakeNode, limit: usize, span: Span) -> Result<Vec<Log>, Node
     let mut endpoint = Endpoint::new(common::url(&fake.url));
     endpoint.max_answer_bytes = limit;
     RpcNode::connect(endpoint, profile()).unwrap().logs(&QUERY, span).await
+}
+
+fn bounded(fake: &FakeNode, limit: usize) -> RpcNode {
+    let mut endpoint = Endpoint::new(common::url(&fake.url));
+    endpoint.max_answer_bytes = limit;
+    RpcNode::connect(endpoint, profile()).unwrap()
+}
+
+/// As the block is, but for the transaction at place 7, whose receipt has 400 logs more of somebody else.
+fn monster(place: u8, mut receipt: Value) -> Value {
+    if place == 7 {
+        let more: Vec<Value> = (0..400).map(|_| log(place, Address::repeat_byte(9), "0x")).collect();
+        receipt["logs"].as_array_mut().unwrap().extend(more);
+    }
+    receipt
+}
+
+/// Everything but what the transaction at place 7 logged.
+fn assert_all_but_the_monster(readable: &Readable) {
+    let unread: Vec<_> = readable.unreadable.iter().map(|one| (one.transaction, one.place)).collect();
+    assert_eq!(unread, [(transaction(7), 7)]);
+    assert!(readable.unreadable[0].error.is_too_long(), "{:?}", readable.unreadable[0]);
+    let found: Vec<_> = readable.logs.iter().map(|log| log.transaction).collect();
+    let places = (0..TRANSACTIONS).filter(|place| ![3, 7].contains(place));
+    let all: Vec<_> = places.flat_map(|place| [transaction(place); 2]).collect();
+    assert_eq!(found, all);
 }
 
 fn asked(fake: &FakeNode, method: &str) -> usize {
@@ -202,4 +230,89 @@ async fn f11_a_block_that_no_piece_fits_or_that_is_more_than_is_kept_is_left_to_
     let step = async || pool.pin(Work::Head).await.unwrap().unwrap().logs(&QUERY, SPANS[0]).await;
     assert!(matches!(step().await, Err(NodeError::BlockTooLarge { .. })));
     assert_all(&step().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_transaction_that_fits_into_no_answer_costs_no_other_and_is_asked_for_once() {
+    for span in SPANS {
+        let fake = node(Logs::Refused, false, monster).await;
+        let node = bounded(&fake, LIMIT);
+        assert_all_but_the_monster(&node.readable_logs(&QUERY, span).await.unwrap());
+        let first = asked(&fake, "eth_getTransactionReceipt");
+        assert!(first < 250, "{first} receipts were asked for");
+        // Whoever cannot do with less than all of them is told so.
+        let error = node.logs(&QUERY, span).await.unwrap_err();
+        assert!(matches!(&error, NodeError::BlockTooLarge { block, .. } if *block == hash(5)), "{error:?}");
+        // Nobody has it fetched again, by whatever question.
+        let before = fake.questions();
+        assert!(node.receipt(transaction(7)).await.unwrap_err().is_too_long());
+        assert_all_but_the_monster(&node.readable_logs(&QUERY, span).await.unwrap());
+        let again = fake.questions().split_off(before.len());
+        let monsters = again.iter().filter(|(_, params)| params[0] == json!(transaction(7))).count();
+        assert_eq!(monsters, 0, "{again:?}");
+        // A node that takes longer answers has it.
+        assert!(bounded(&fake, 1 << 20).readable_logs(&QUERY, span).await.unwrap().unreadable.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn of_a_block_that_is_more_than_is_kept_the_transactions_with_the_most_are_given_up() {
+    fn crowded(place: u8, mut receipt: Value) -> Value {
+        if place == 7 {
+            let more: Vec<Value> = (0..12).map(|_| log(place, CONTRACT, "0x")).collect();
+            receipt["logs"].as_array_mut().unwrap().extend(more);
+        }
+        receipt
+    }
+    let fake = node(Logs::Long, false, crowded).await;
+    let readable = bounded(&fake, 10_500).readable_logs(&QUERY, SPANS[0]).await.unwrap();
+    let unread: Vec<_> = readable.unreadable.iter().map(|one| one.transaction).collect();
+    assert_eq!(unread, [transaction(7)], "{:?}", readable.unreadable);
+    assert!(matches!(readable.unreadable[0].error, NodeError::BlockTooLarge { .. }));
+    assert_eq!(readable.logs.len(), 2 * (usize::from(TRANSACTIONS) - 2));
+}
+
+#[tokio::test]
+async fn what_one_node_cannot_give_of_a_transaction_is_taken_of_another() {
+    let fake = node(Logs::Refused, false, monster).await;
+    let endpoint = |limit| {
+        let mut endpoint = Endpoint::new(common::url(&fake.url));
+        endpoint.max_answer_bytes = limit;
+        (endpoint, Role::Primary)
+    };
+    for (limits, agree, given) in [
+        (vec![LIMIT, 1 << 20], 1, true),
+        (vec![LIMIT, LIMIT], 1, false),
+        (vec![LIMIT, 1 << 20], 2, false),
+        (vec![LIMIT, 1 << 20, 1 << 20], 2, true),
+    ] {
+        let endpoints = limits.iter().map(|limit| endpoint(*limit)).collect();
+        let options = PoolOptions { agree, ..PoolOptions::of(&profile()) };
+        let pool = Pool::connect(endpoints, &profile(), options).unwrap();
+        assert_eq!(pool.longest_answer(), limits.iter().max().map(|limit| *limit as u64));
+        let step = pool.pin(Work::Head).await.unwrap().unwrap();
+        let answer = step.receipt(transaction(7)).await;
+        let logs = answer.as_ref().map(|receipt| receipt.as_ref().map(|receipt| receipt.logs.len()));
+        match given {
+            true => assert_eq!(logs, Ok(Some(403)), "{limits:?} {agree}"),
+            false => assert!(answer.unwrap_err().is_too_long(), "{limits:?} {agree}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_two_must_agree_what_one_of_them_cannot_read_is_read_of_neither() {
+    let fake = node(Logs::Refused, false, monster).await;
+    let endpoint = |limit| {
+        let mut endpoint = Endpoint::new(common::url(&fake.url));
+        endpoint.max_answer_bytes = limit;
+        (endpoint, Role::Primary)
+    };
+    for limits in [[LIMIT, 1 << 20], [1 << 20, LIMIT], [LIMIT, LIMIT]] {
+        let endpoints = limits.iter().map(|limit| endpoint(*limit)).collect();
+        let options = PoolOptions { agree: 2, ..PoolOptions::of(&profile()) };
+        let pool = Pool::connect(endpoints, &profile(), options).unwrap();
+        let step = pool.pin(Work::Head).await.unwrap().unwrap();
+        assert_all_but_the_monster(&step.readable_logs(&QUERY, SPANS[0]).await.unwrap());
+    }
 }

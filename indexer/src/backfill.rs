@@ -23,7 +23,8 @@ use tokio::time::Instant;
 use crate::patience::Patient;
 use crate::reading::{Read, Wanted, header_at, read};
 use crate::sizing::Sizing;
-use crate::{Follower, IndexError, blocks};
+use crate::stubborn::Stubborn;
+use crate::{Follower, FollowerOptions, IndexError, blocks};
 
 /// Headers that a range may need. A range that fails is asked for again from its beginning: with a whole window of
 /// headers in one, a node that fails now and then would never let it end.
@@ -149,7 +150,10 @@ impl Follower {
             let between = (from_block > from || cursor.is_some()).then(|| from_block.saturating_sub(1));
             Some(Wanted { from: from_block, to, headers_from: window_from, between, span })
         });
-        let reads = wanted.map(|wanted| one(node.clone(), chain, Arc::clone(&sources), wanted).boxed());
+        let stubborn = Arc::clone(&self.stubborn);
+        let reads = wanted.map(|wanted| {
+            one(node.clone(), chain, Arc::clone(&sources), wanted, Arc::clone(&stubborn)).boxed()
+        });
         let mut reads = std::pin::pin!(stream::iter(reads).buffered(at_once));
         let mut stored = cursor;
         let mut staging = Staging { last: cursor, first: true, at_once, sizing };
@@ -199,17 +203,15 @@ impl Follower {
         let to = cursor.number.max(settled.min(from.saturating_add(span - 1)));
         let headers_from = head.saturating_sub(self.node.profile().reorg_window);
         let wanted = Wanted { from, to, headers_from, between: base.map(|base| base.number), span };
-        let found =
-            match read(&self.node, self.options.chain, &self.options.sources, &self.options.sources, wanted)
-                .await
-            {
-                Err(error) if error.asked_too_much() => {
-                    sizing.too_much(span.min(to - from + 1), &error);
-                    self.sizings.learned(self.node.label(), sizing).await;
-                    return Err(error);
-                }
-                found => found?,
-            };
+        let FollowerOptions { chain, sources } = &self.options;
+        let found = match read(&self.node, *chain, sources, sources, wanted, &self.stubborn).await {
+            Err(error) if error.asked_too_much() => {
+                sizing.too_much(span.min(to - from + 1), &error);
+                self.sizings.learned(self.node.label(), sizing).await;
+                return Err(error);
+            }
+            found => found?,
+        };
         if !joins(base, &found) {
             return Err(NodeError::Moved.into());
         }
@@ -250,8 +252,9 @@ async fn one(
     chain: ChainId,
     sources: Arc<[Source]>,
     wanted: Wanted,
+    stubborn: Arc<Stubborn>,
 ) -> (Wanted, Result<Read, IndexError>) {
-    let found = read(&node, chain, &sources, &sources, wanted).await;
+    let found = read(&node, chain, &sources, &sources, wanted, &stubborn).await;
     (wanted, found)
 }
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{Header, Log, LogQuery, Node, NodeError, Receipt};
+use salt402_chain::{Header, Log, LogQuery, Node, NodeError, Readable, Receipt, Unreadable};
 use salt402_protocol::payment::{Decoded, RawLog, decode};
 use salt402_protocol::permit2::Call;
 use salt402_protocol::transaction::{Whole, decode_whole, needs_call};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Beside, Block, Placed, PlacedPayment};
+use salt402_store::{Batch, Beside, Block, Placed, PlacedPayment, UnreadableTransaction};
 
 use crate::IndexError;
+use crate::stubborn::Stubborn;
 
 /// Transactions that are completed at once, by their receipts.
 const RECEIPTS_IN_FLIGHT: usize = 8;
@@ -39,6 +40,21 @@ pub(crate) fn questions<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Ve
     asked
 }
 
+/// Adds an answer to those of other questions about the same blocks. What one could not read of, all could not.
+pub(crate) fn put_together(all: &mut Readable, more: Readable) {
+    all.logs.extend(more.logs);
+    for unread in more.unreadable {
+        let same = |known: &Unreadable| known.transaction == unread.transaction;
+        if !all.unreadable.iter().any(same) {
+            all.unreadable.push(unread);
+        }
+    }
+    if !all.unreadable.is_empty() {
+        let unread: BTreeSet<B256> = all.unreadable.iter().map(|unread| unread.transaction).collect();
+        all.logs.retain(|log| !unread.contains(&log.transaction));
+    }
+}
+
 /// What was found in blocks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
@@ -55,6 +71,7 @@ impl Found {
         self.beside.channels.extend(other.beside.channels);
         self.beside.settlements.extend(other.beside.settlements);
         self.beside.ambiguities.extend(other.beside.ambiguities);
+        self.beside.unreadable.extend(other.beside.unreadable);
     }
 
     /// How many rows it is.
@@ -117,11 +134,13 @@ pub(crate) struct Place {
     timestamp: u64,
 }
 
-/// A transaction of which some logs are known, and of which the rest has to be asked for.
+/// A transaction of which some logs are known, or none could be read, and which has to be asked for as a whole.
 struct Open {
     place: Place,
     transaction: B256,
     known: Vec<Log>,
+    /// Its place in its block, where that is known.
+    index: Option<u32>,
 }
 
 /// What logs of whole blocks tell by themselves, and of which transactions they tell only that there is something.
@@ -130,7 +149,8 @@ pub(crate) struct Told {
     open: Vec<Open>,
 }
 
-/// Reads what logs of whole blocks tell. `time_of` gives a block's time where a log does not bring it.
+/// Reads what logs of whole blocks tell. `time_of` gives the time of the block at a height, where it is known. Of what could
+/// not be read together with its block, each transaction is asked for by itself.
 ///
 /// Transaction by transaction in each block, because equal logs are counted within their transaction: an answer that
 /// has one transaction in two blocks contradicts itself, and counted together its logs would be payments that nobody
@@ -138,9 +158,10 @@ pub(crate) struct Told {
 pub(crate) fn read(
     chain: ChainId,
     sources: &[Source],
-    logs: &[Log],
-    time_of: impl Fn(&Log) -> Option<u64>,
+    readable: &Readable,
+    time_of: impl Fn(u64) -> Option<u64>,
 ) -> Told {
+    let logs = &readable.logs;
     let mut blocks: BTreeMap<(u64, B256), Vec<&Log>> = BTreeMap::new();
     for together in logs.chunk_by(|a, b| a.block_hash == b.block_hash && a.block_number == b.block_number) {
         if let Some(first) = together.first() {
@@ -149,26 +170,39 @@ pub(crate) fn read(
     }
     let mut told = Told { found: Found::default(), open: Vec::new() };
     for ((number, hash), logs) in blocks {
-        let Some(timestamp) = logs.iter().find_map(|log| time_of(log)) else { continue };
+        let said = || logs.iter().find_map(|log| log.block_timestamp);
+        let Some(timestamp) = time_of(number).or_else(said) else { continue };
         let place = Place { number, hash, timestamp };
         let sources = since(sources, number);
         let (direct, open) = split(&sources, logs);
         told.found.extend(placed(chain, place, decode(chain, &sources, raw(direct))));
-        told.open.extend(open.into_iter().map(|(transaction, known)| Open { place, transaction, known }));
+        let open = open.into_iter();
+        told.open.extend(open.map(|(transaction, known)| Open { place, transaction, known, index: None }));
+    }
+    for unread in &readable.unreadable {
+        let (number, hash, transaction) = (unread.block_number, unread.block_hash, unread.transaction);
+        let known = told.open.iter().any(|open| open.transaction == transaction && open.place.hash == hash);
+        if let (false, Some(timestamp)) = (known, time_of(number)) {
+            let place = Place { number, hash, timestamp };
+            told.open.push(Open { place, transaction, known: Vec::new(), index: Some(unread.place) });
+        }
     }
     told
 }
 
 impl Told {
-    /// Completes the transactions of which only that is known, by their receipts.
+    /// Completes the transactions of which only that is known, by their receipts. One whose receipt cannot be read is named as
+    /// such, and costs no other.
     pub(crate) async fn complete(
         self,
         node: &dyn Node,
         chain: ChainId,
         sources: &[Source],
+        stubborn: &Stubborn,
     ) -> Result<Found, IndexError> {
         let mut found = self.found;
-        let completed = self.open.into_iter().map(|open| open.complete(node, chain, sources));
+        let completed =
+            self.open.into_iter().map(|open| open.complete_or_give_up(node, chain, sources, stubborn));
         let mut completed = stream::iter(completed).buffered(RECEIPTS_IN_FLIGHT);
         while let Some(more) = completed.try_next().await? {
             found.extend(more);
@@ -179,13 +213,46 @@ impl Told {
 }
 
 impl Open {
+    async fn complete_or_give_up(
+        self,
+        node: &dyn Node,
+        chain: ChainId,
+        sources: &[Source],
+        stubborn: &Stubborn,
+    ) -> Result<Found, IndexError> {
+        let (place, transaction, index) = (self.place, self.transaction, self.index);
+        let error = match self.complete(node, chain, sources).await {
+            Ok(found) => {
+                stubborn.gave_in(transaction);
+                return Ok(found);
+            }
+            Err(error) => error,
+        };
+        if !stubborn.is_given_up(transaction, &error) {
+            return Err(error);
+        }
+        let block = place.number;
+        tracing::error!(%chain, %transaction, block, %error, "a transaction cannot be read: what it paid is not known");
+        metrics::counter!("salt402_indexer_unreadable_total", "chain" => chain.to_string()).increment(1);
+        let (bytes, bound) = error.too_long().unwrap_or_default();
+        let what =
+            UnreadableTransaction { transaction, place: index, bytes, bound, reason: error.to_string() };
+        let unreadable = vec![Placed {
+            what,
+            block_number: place.number,
+            block_hash: place.hash,
+            block_timestamp: place.timestamp,
+        }];
+        Ok(Found { beside: Beside { unreadable, ..Beside::default() }, ..Found::default() })
+    }
+
     async fn complete(
         self,
         node: &dyn Node,
         chain: ChainId,
         sources: &[Source],
     ) -> Result<Found, IndexError> {
-        let Self { place, transaction, known } = self;
+        let Self { place, transaction, known, .. } = self;
         let receipt = node.receipt(transaction).await?.ok_or(NodeError::Behind)?;
         if receipt.block_hash != place.hash || receipt.block_number != place.number {
             return Err(NodeError::Moved.into());
@@ -306,6 +373,7 @@ fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
         channels: channels.collect(),
         settlements: decoded.settlements,
         ambiguities: ambiguities.collect(),
+        unreadable: Vec::new(),
     };
     Found { payments, beside, skipped: decoded.skipped }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Node, NodeError, Span, Work};
+use salt402_chain::{At, Node, NodeError, Readable, Span, Work};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::{Batch, Cursor, Store, UndecodedLog};
 use tokio::sync::watch;
@@ -18,7 +18,9 @@ use crate::doubt::{Doubt, Lower};
 use crate::past::{self, Past};
 use crate::patience::Patient;
 use crate::sizings::Sizings;
+use crate::stubborn::Stubborn;
 use crate::ticks::Ticks;
+use crate::unreadable::Unreadable;
 use crate::{Health, IndexError, ancestry, blocks, undecoded};
 
 /// Blocks whose logs are asked for at once, at the head.
@@ -66,6 +68,8 @@ pub struct Follower {
     pub(crate) doubt: Option<Doubt>,
     /// The last head below all stored headers at which the node was found to be on the right chain.
     pub(crate) low: Option<B256>,
+    /// Transactions that cannot be read, as long as it may pass.
+    pub(crate) stubborn: Arc<Stubborn>,
 }
 
 /// What one step did.
@@ -100,6 +104,7 @@ impl Follower {
             noted: None,
             doubt: None,
             low: None,
+            stubborn: Arc::default(),
         };
         (follower, watcher)
     }
@@ -113,11 +118,13 @@ impl Follower {
         let connected = CancellationToken::new();
         let past = Past::new(&self, connected.clone());
         let astray = Astray::new(&self);
+        let unreadable = Unreadable::new(&self);
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.follow(connected) => {}
             () = past.run() => {}
             () = astray.run() => {}
+            () = unreadable.run() => {}
         }
     }
 
@@ -250,17 +257,18 @@ impl Follower {
         let questions = blocks::questions(&self.options.sources);
         let each: Vec<(Found, Vec<UndecodedLog>)> = stream::iter(path.fresh.clone())
             .map(|header| {
-                let (node, questions) = (&self.node, &questions);
+                let (node, questions, stubborn) = (&self.node, &questions, &*self.stubborn);
                 let FollowerOptions { chain, sources } = &self.options;
                 async move {
-                    let mut logs = Vec::new();
+                    let mut read = Readable::default();
                     for asked in questions.iter().filter(|asked| asked.start_block <= header.number) {
-                        logs.extend(node.logs(&asked.query, Span::Block(header.hash)).await?);
+                        let more = node.readable_logs(&asked.query, Span::Block(header.hash)).await?;
+                        blocks::put_together(&mut read, more);
                     }
-                    let time = |_: &salt402_chain::Log| Some(header.timestamp);
-                    let found =
-                        blocks::read(*chain, sources, &logs, time).complete(node, *chain, sources).await?;
-                    let undecoded = undecoded::among(*chain, sources, &logs, found.skipped);
+                    let time = |_| Some(header.timestamp);
+                    let told = blocks::read(*chain, sources, &read, time);
+                    let found = told.complete(node, *chain, sources, stubborn).await?;
+                    let undecoded = undecoded::among(*chain, sources, &read.logs, found.skipped);
                     Ok::<_, IndexError>((found, undecoded))
                 }
             })

@@ -199,7 +199,7 @@ impl Follower {
         let mut span = self.node.profile().logs_range.max(1);
         loop {
             let wanted = Wanted { from, to, headers_from: from, between, span };
-            match read(&self.node, *chain, sources, sources, wanted).await {
+            match read(&self.node, *chain, sources, sources, wanted, &self.stubborn).await {
                 Err(error) if error.asked_too_much() && span > 1 => {
                     span = (span.min(to - from + 1) / 2).max(1);
                 }

@@ -28,8 +28,10 @@ mod second;
 mod second_channel;
 mod sizing;
 mod sizings;
+mod stubborn;
 mod ticks;
 mod undecoded;
+mod unreadable;
 
 pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follower::{Follower, FollowerOptions};
@@ -167,6 +169,14 @@ impl IndexError {
         matches!(self, Self::Halted { .. } | Self::Store(StoreError::Halted { .. }))
     }
 
+    /// As [`NodeError::too_long`].
+    pub(crate) fn too_long(&self) -> Option<(u64, Option<u64>)> {
+        match self {
+            Self::Node(error) => error.too_long(),
+            _ => None,
+        }
+    }
+
     /// How long the node wants to be left alone, if it says so.
     pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
@@ -198,7 +208,10 @@ impl IndexError {
         matches!(
             self,
             Self::Node(
-                NodeError::RangeTooLarge { .. } | NodeError::AnswerTooLong { .. } | NodeError::Timeout { .. }
+                NodeError::RangeTooLarge { .. }
+                    | NodeError::AnswerTooLong { .. }
+                    | NodeError::AnswerRefused { .. }
+                    | NodeError::Timeout { .. }
             )
         )
     }

@@ -18,6 +18,7 @@ use crate::merged::{Effort, Searches};
 use crate::review::{Review, Reviews};
 use crate::second::Asked;
 use crate::second_channel::ChannelsAsked;
+use crate::stubborn::is_its_own;
 use crate::{FollowerOptions, IndexError, blocks};
 
 /// How often what was found is offered to the index, which may go on by a block each time.
@@ -40,6 +41,11 @@ pub enum Look {
     },
     /// The transaction is in a block of the chain that is indexed and may hold a payment, and can be read in two ways.
     Ambiguous,
+    /// The transaction cannot be read, or its receipt, so that what it paid is not known.
+    Unreadable {
+        /// How long the answer is at the least, in bytes, and the most that is taken of the node, where that is why.
+        too_long: Option<(u64, Option<u64>)>,
+    },
     /// The transaction is in a block of the chain that is indexed and holds no payment through a contract that is
     /// followed.
     NoPayment {
@@ -62,6 +68,17 @@ pub(crate) struct Inner {
     pub(crate) asked: Asked,
     pub(crate) channels: Channels,
     pub(crate) channels_asked: ChannelsAsked,
+}
+
+/// Why what a receipt shows is not in the index.
+#[derive(Clone, Copy)]
+enum How {
+    /// The node left it out of its logs.
+    Omitted,
+    /// It is beside the chain, and in no logs by the chain's own rules.
+    Merged,
+    /// The transaction could not be read before.
+    Unreadable(B256),
 }
 
 /// What a receipt showed, and where it stands.
@@ -141,7 +158,21 @@ impl Missing {
         self.0.reviews.of(transaction)
     }
 
+    /// A look, of which it is told apart whether the transaction alone is what cannot be read.
     async fn look_now(&self, transaction: B256) -> Result<Look, IndexError> {
+        let unreadable = self.0.store.unreadable(self.0.options.chain, transaction).await?;
+        match self.look_through(transaction, unreadable.is_some()).await {
+            Err(IndexError::Node(error))
+                if error.too_long().is_some() || (unreadable.is_some() && is_its_own(&error)) =>
+            {
+                tracing::debug!(chain = %self.0.options.chain, %transaction, %error, "a transaction cannot be read");
+                Ok(Look::Unreadable { too_long: error.too_long() })
+            }
+            look => look,
+        }
+    }
+
+    async fn look_through(&self, transaction: B256, unreadable: bool) -> Result<Look, IndexError> {
         let chain = self.0.options.chain;
         metrics::counter!("salt402_indexer_lookups_total", "chain" => chain.to_string()).increment(1);
         // Receipt and headers are of one node.
@@ -178,7 +209,9 @@ impl Missing {
             (true, true) => Look::Ambiguous,
             (true, false) => Look::Nothing,
         };
-        found.beside.ambiguities.clear();
+        if !unreadable {
+            found.beside.ambiguities.clear();
+        }
         // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
         let place = if selected {
             by_height
@@ -195,7 +228,7 @@ impl Missing {
             merging
         };
         let shown = Shown { receipt: &receipt, selected, place, found };
-        let Some(cursor) = self.settle(node, shown).await? else { return Ok(Look::Unknown) };
+        let Some(cursor) = self.settle(node, shown, unreadable).await? else { return Ok(Look::Unknown) };
         self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest, coins));
         let confirmations = (cursor.number + 1).saturating_sub(place.number);
         Ok(match look {
@@ -224,7 +257,12 @@ impl Missing {
     ///
     /// To find the block that merged another takes longer than a new block does. What was found stays true of its place,
     /// so only whether the place is on the chain is asked again where the index went on meanwhile.
-    async fn settle(&self, node: &dyn Node, shown: Shown<'_>) -> Result<Option<Cursor>, IndexError> {
+    async fn settle(
+        &self,
+        node: &dyn Node,
+        shown: Shown<'_>,
+        unreadable: bool,
+    ) -> Result<Option<Cursor>, IndexError> {
         let Shown { receipt, selected, place, found } = shown;
         let mut tries = TRIES;
         loop {
@@ -242,11 +280,16 @@ impl Missing {
             }
             let mut rest = found.clone();
             self.leave_out_known(&mut rest, selected.then_some(place.hash)).await?;
-            if rest.is_empty() {
+            if rest.is_empty() && !unreadable {
                 return Ok(Some(cursor));
             }
             tries -= 1;
-            match self.commit(rest, cursor, selected).await {
+            let how = match (selected, unreadable) {
+                (true, true) => How::Unreadable(receipt.transaction),
+                (true, false) => How::Omitted,
+                (false, _) => How::Merged,
+            };
+            match self.commit(rest, cursor, how).await {
                 Err(IndexError::Store(StoreError::CursorMoved { .. })) if tries > 0 => {}
                 done => return done.map(|()| Some(cursor)),
             }
@@ -287,7 +330,7 @@ impl Missing {
         Ok(())
     }
 
-    async fn commit(&self, all: blocks::Found, cursor: Cursor, selected: bool) -> Result<(), IndexError> {
+    async fn commit(&self, all: blocks::Found, cursor: Cursor, how: How) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
         let (found, channels) = (all.payments.len() as u64, all.beside.channels.len());
         let batch = Batch {
@@ -302,13 +345,20 @@ impl Missing {
             undecoded: Vec::new(),
             prune_below: None,
         };
-        // A payment beside the chain is in no logs by the chain's own rules; one on it was left out by the node.
-        if selected {
-            self.0.store.apply_omitted(batch).await?;
-        } else {
-            self.0.store.apply_merged(batch).await?;
-        }
-        let reason = if selected { "omitted" } else { "merged" };
+        let reason = match how {
+            How::Omitted => {
+                self.0.store.apply_omitted(batch).await?;
+                "omitted"
+            }
+            How::Merged => {
+                self.0.store.apply_merged(batch).await?;
+                "merged"
+            }
+            How::Unreadable(transaction) => {
+                self.0.store.apply_read(batch, transaction).await?;
+                "unreadable"
+            }
+        };
         tracing::warn!(%chain, found, channels, reason, "payments were in no logs and were found by their receipt");
         metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)
             .increment(found);

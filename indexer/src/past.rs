@@ -5,6 +5,7 @@
 //! there. A stretch is of the index's own chain because of its anchor, the newest block of the index: it must be on
 //! the node's chain while the stretch is read, and on the index's when it is stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Keccak256;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::patience::Patient;
 use crate::reading::{Read, Wanted, read};
 use crate::sizings::Sizings;
+use crate::stubborn::Stubborn;
 use crate::{Follower, Health, IndexError};
 
 /// The first and the longest pause after a failure.
@@ -57,6 +59,7 @@ pub(crate) struct Past {
     begun: CancellationToken,
     sizings: Sizings,
     reported: Option<Instant>,
+    stubborn: Arc<Stubborn>,
 }
 
 /// What is to be read next.
@@ -78,6 +81,7 @@ impl Past {
             begun,
             sizings: follower.sizings.beside(),
             reported: None,
+            stubborn: Arc::clone(&follower.stubborn),
         }
     }
 
@@ -172,7 +176,8 @@ impl Past {
             between: Some(anchor.number),
             span: blocks,
         };
-        let read = match read(&node, self.chain, &self.sources, std::slice::from_ref(&source), wanted).await {
+        let asked = std::slice::from_ref(&source);
+        let read = match read(&node, self.chain, &self.sources, asked, wanted, &self.stubborn).await {
             Ok(read) => read,
             Err(error) => {
                 if error.asked_too_much() {

@@ -7,8 +7,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{
-    At, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile, Receipt, Span, Transaction,
-    Work,
+    At, Header, Log, LogQuery, Merging, Node, NodeError, NodeReport, Profile, Readable, Receipt, Span,
+    Transaction, Work,
 };
 use tokio::time::timeout;
 
@@ -51,6 +51,14 @@ impl Node for Patient {
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
         within(self.0.logs(query, span)).await
+    }
+
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
+        within(self.0.readable_logs(query, span)).await
+    }
+
+    fn longest_answer(&self) -> Option<u64> {
+        self.0.longest_answer()
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {

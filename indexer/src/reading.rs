@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
-use salt402_chain::{At, Header, Log, Node, NodeError, Span};
+use salt402_chain::{At, Header, Log, Node, NodeError, Readable, Span};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::UndecodedLog;
 
 use crate::blocks::Found;
+use crate::stubborn::Stubborn;
 use crate::{IndexError, blocks, undecoded};
 
 /// Headers asked for at once.
@@ -56,6 +57,7 @@ pub(crate) async fn read(
     followed: &[Source],
     asked: &[Source],
     wanted: Wanted,
+    stubborn: &Stubborn,
 ) -> Result<Read, IndexError> {
     let Wanted { from, to, headers_from, between, span } = wanted;
     let end = header_at(node, to).await?;
@@ -65,20 +67,19 @@ pub(crate) async fn read(
             None => Ok(None),
         }
     };
-    let (between, headers, logs) = futures::try_join!(
+    let (between, headers, readable) = futures::try_join!(
         joined,
         headers(node, from.max(headers_from), &end),
         logs(node, asked, from, to, span)
     )?;
-    let times = times(node, &logs, &headers).await?;
-    let time_of = |log: &Log| times.get(&log.block_number).copied().or(log.block_timestamp);
-    let told = blocks::read(chain, followed, &logs, time_of);
-    let found = told.complete(node, chain, followed).await?;
+    let times = times(node, &readable, &headers).await?;
+    let told = blocks::read(chain, followed, &readable, |number| times.get(&number).copied());
+    let found = told.complete(node, chain, followed, stubborn).await?;
     if header_at(node, to).await?.hash != end.hash {
         return Err(NodeError::Moved.into());
     }
-    let undecoded = undecoded::among(chain, followed, &logs, found.skipped);
-    let bytes = logs.iter().map(weight).sum();
+    let undecoded = undecoded::among(chain, followed, &readable.logs, found.skipped);
+    let bytes = readable.logs.iter().map(weight).sum();
     Ok(Read { end, between, headers, found, undecoded, bytes })
 }
 
@@ -94,19 +95,19 @@ async fn logs(
     from: u64,
     to: u64,
     span: u64,
-) -> Result<Vec<Log>, IndexError> {
-    let mut logs = Vec::new();
+) -> Result<Readable, IndexError> {
+    let mut all = Readable::default();
     let questions = blocks::questions(sources);
     let mut next = from;
     while next <= to {
         let last = to.min(next.saturating_add(span - 1));
         for asked in questions.iter().filter(|asked| asked.start_block <= last) {
             let span = Span::Blocks { from: next.max(asked.start_block), to: last };
-            logs.extend(node.logs(&asked.query, span).await?);
+            blocks::put_together(&mut all, node.readable_logs(&asked.query, span).await?);
         }
         next = last + 1;
     }
-    Ok(logs)
+    Ok(all)
 }
 
 pub(crate) async fn header_at(node: &dyn Node, number: u64) -> Result<Header, IndexError> {
@@ -130,19 +131,21 @@ async fn headers(node: &dyn Node, from: u64, end: &Header) -> Result<BTreeMap<u6
 /// header at its height shows, where one is at hand.
 async fn times(
     node: &dyn Node,
-    logs: &[Log],
+    readable: &Readable,
     headers: &BTreeMap<u64, Header>,
 ) -> Result<BTreeMap<u64, u64>, IndexError> {
     let mut silent: BTreeMap<u64, B256> = BTreeMap::new();
     let mut times = BTreeMap::new();
-    for log in logs {
-        match headers.get(&log.block_number) {
-            Some(header) if header.hash != log.block_hash => return Err(NodeError::Moved.into()),
+    let told = readable.logs.iter().map(|log| (log.block_number, log.block_hash, log.block_timestamp));
+    let untold = readable.unreadable.iter().map(|unread| (unread.block_number, unread.block_hash, None));
+    for (number, hash, time) in told.chain(untold) {
+        match headers.get(&number) {
+            Some(header) if header.hash != hash => return Err(NodeError::Moved.into()),
             Some(header) => {
                 times.insert(header.number, header.timestamp);
             }
-            None if log.block_timestamp.is_none() => {
-                silent.insert(log.block_number, log.block_hash);
+            None if time.is_none() => {
+                silent.insert(number, hash);
             }
             None => {}
         }

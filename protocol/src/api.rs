@@ -305,13 +305,15 @@ pub struct IncidentView {
     /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
     /// shown for another request), `omitted_log` (the node left a payment out of its logs), `nodes_disagree`
     /// (a payment was not granted on because a second node contradicts it), `voucher_at_risk` (vouchers
-    /// of a channel were accepted and are not claimed, while its money can leave it).
+    /// of a channel were accepted and are not claimed, while its money can leave it), `unreadable_transaction` (transactions of
+    /// the chain could not be read; one for a chain, with a count).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment it is about; where a channel is at risk, the grant on its last voucher.
+    /// The payment it is about; where a channel is at risk, the grant on its last voucher; zero where a transaction could not be
+    /// read.
     pub payment_id: PaymentId,
-    /// Its transaction; the one that opened the channel.
+    /// Its transaction; the one that opened the channel; the first that could not be read.
     #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Hash))]
     pub transaction: B256,
     /// Who paid, where it is known.
@@ -456,6 +458,9 @@ pub struct ChainStatus {
     /// Incidents of it that are open.
     #[serde(default)]
     pub open_incidents: u64,
+    /// Transactions of it that could not be read, so that what they paid is not known.
+    #[serde(default)]
+    pub unreadable: u64,
     /// Whether it is followed and current.
     pub ready: bool,
     /// If not, why.

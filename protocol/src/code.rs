@@ -123,6 +123,9 @@ codes! {
     /// The transaction may have paid, and can be read in two ways. No 402, so that nobody is led to pay again.
     AmbiguousPayment = "ambiguous_payment", 409, "The transaction can be read in two ways";
 
+    /// The transaction cannot be read, mostly because its receipt is too long, so that what it paid is not known. No 402, likewise.
+    PaymentUnreadable = "payment_unreadable", 409, "The transaction cannot be read here yet";
+
     /// The quote names no service and asks less than this one does. No 402, so that nobody is led to pay again.
     QuoteBelowPrice = "quote_below_price", 409, "The quote is over less than the price";
 

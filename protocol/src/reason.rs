@@ -131,9 +131,10 @@ impl Code {
             | Self::PaymentBeforeRestore
             | Self::QuoteBeforeDatabase => X402Reason::NonceAlreadyUsed,
             Self::NoPayment => X402Reason::TransferEventMismatch,
-            Self::TransactionReverted | Self::AmbiguousPayment | Self::NodesDisagree => {
-                X402Reason::InvalidTransactionState
-            }
+            Self::TransactionReverted
+            | Self::AmbiguousPayment
+            | Self::PaymentUnreadable
+            | Self::NodesDisagree => X402Reason::InvalidTransactionState,
             Self::PaymentNotSeen
             | Self::AwaitingConfirmations
             | Self::AwaitingSecondNode

@@ -13,7 +13,7 @@ use crate::recent::{Changes, Forget};
 use crate::steps::{Step, send_step};
 use crate::{
     Applied, Batch, Beside, Block, PlacedPayment, Store, StoreError, chain, clock, coverage, exposure, lost,
-    merged, payment, risk,
+    merged, payment, risk, unreadable,
 };
 
 /// Payments of a step up to which they are in memory as soon as they are stored.
@@ -85,6 +85,7 @@ impl Step for Batch {
         let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
         let above = self.keep_through.into_iter().chain(first).min();
         risk::follow(connection, self.chain, &self.beside.channels, above)?;
+        unreadable::follow(connection, self.chain)?;
         self.prune(connection)?;
         if ends_halt {
             halt::close_in_step(connection, self.chain, HaltKind::Fork)?;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
 
 use crate::columns::{Columns as _, Places as _, bound, chain_id};
-use crate::{Batch, StoreError, channel_rows};
+use crate::{Batch, StoreError, UnreadableTransaction, channel_rows, unreadable};
 
 /// Something and the block it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,16 @@ pub struct Beside {
     pub settlements: Vec<Settlement>,
     /// What may be a payment and is none.
     pub ambiguities: Vec<Placed<Ambiguity>>,
+    /// Transactions that could not be read.
+    pub unreadable: Vec<Placed<UnreadableTransaction>>,
 }
 
 impl Beside {
     pub(crate) fn places(&self) -> impl Iterator<Item = (u64, B256)> {
         let channels = self.channels.iter().map(|placed| (placed.block_number, placed.block_hash));
-        channels.chain(self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash)))
+        let ambiguities = self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash));
+        let unreadable = self.unreadable.iter().map(|placed| (placed.block_number, placed.block_hash));
+        channels.chain(ambiguities).chain(unreadable)
     }
 
     /// Checks what can be known without the database.
@@ -66,7 +70,7 @@ impl Beside {
         ] {
             connection.prepare_cached(update)?.execute(params![chain_id(chain), bound(height)])?;
         }
-        Ok(())
+        unreadable::undo(connection, chain, height)
     }
 
     /// Puts events back on the chain whose blocks are back on it, whether or not they are told again: they were seen in
@@ -78,6 +82,7 @@ impl Beside {
         blocks: &HashSet<B256>,
     ) -> Result<(), StoreError> {
         let Some(lowest) = lowest else { return Ok(()) };
+        unreadable::restore(connection, chain, lowest, blocks)?;
         let mut select = connection.prepare_cached(
             "SELECT DISTINCT block_hash FROM channel_events
              WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
@@ -152,7 +157,7 @@ impl Beside {
                 bound(*block_number)
             ])?;
         }
-        Ok(())
+        unreadable::insert(connection, chain, &self.unreadable)
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Counts {
     pub payments: BTreeMap<ChainId, u64>,
     /// Logs of followed contracts that did not decode, so far, on all chains.
     pub undecoded: u64,
+    /// Transactions that could not be read, on each pinned chain.
+    pub unreadable: BTreeMap<ChainId, u64>,
 }
 
 impl Store {
@@ -27,7 +29,7 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(
-            "SELECT chain_id, payments, claims, undecoded,
+            "SELECT chain_id, payments, claims, undecoded, unreadable,
                     (SELECT COUNT(*) FROM incidents i
                      WHERE i.chain_id = chains.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
              FROM chains",
@@ -37,6 +39,7 @@ impl Store {
         let mut counts = Counts::default();
         for row in &rows {
             counts.payments.insert(row.chain("chain_id")?, row.number("payments")?);
+            counts.unreadable.insert(row.chain("chain_id")?, row.number("unreadable")?);
             counts.undecoded += row.number("undecoded")?;
             counts.claims += row.number("claims")?;
             // An incident is of a chain that is pinned, so none is left out of the sum.

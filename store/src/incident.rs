@@ -27,12 +27,21 @@ pub enum IncidentKind {
     /// Vouchers of a channel were accepted and are not claimed, while the channel's money can leave it. Open until it is
     /// claimed or the money stays.
     VoucherAtRisk,
+    /// Transactions of the chain could not be read, so that what they paid is not known. One for a chain, open until all are
+    /// read or have left it.
+    UnreadableTransaction,
 }
 
 impl IncidentKind {
     /// Every kind.
-    pub const ALL: &'static [Self] =
-        &[Self::PaymentLost, Self::ReplayAttempt, Self::OmittedLog, Self::NodesDisagree, Self::VoucherAtRisk];
+    pub const ALL: &'static [Self] = &[
+        Self::PaymentLost,
+        Self::ReplayAttempt,
+        Self::OmittedLog,
+        Self::NodesDisagree,
+        Self::VoucherAtRisk,
+        Self::UnreadableTransaction,
+    ];
 
     /// Its name in the database and in reports.
     pub const fn name(self) -> &'static str {
@@ -42,6 +51,7 @@ impl IncidentKind {
             Self::OmittedLog => "omitted_log",
             Self::NodesDisagree => "nodes_disagree",
             Self::VoucherAtRisk => "voucher_at_risk",
+            Self::UnreadableTransaction => "unreadable_transaction",
         }
     }
 
@@ -53,7 +63,7 @@ impl IncidentKind {
     /// Whether it is a state that lasts until it comes right, and not something that is over when it is noticed.
     pub const fn lasts(self) -> bool {
         match self {
-            Self::PaymentLost | Self::VoucherAtRisk => true,
+            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
             Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree => false,
         }
     }
@@ -72,11 +82,11 @@ pub struct Incident {
     pub id: u64,
     /// What kind it is.
     pub kind: IncidentKind,
-    /// The payment; the grant on the last voucher, where a channel is at risk.
+    /// The payment; the grant on the last voucher, where a channel is at risk; zero where it is not known whether there is one.
     pub payment: PaymentId,
     /// The payment's chain.
     pub chain: ChainId,
-    /// The payment's transaction, or the one that opened the channel.
+    /// The payment's transaction, the one that opened the channel, or the first that could not be read.
     pub transaction: B256,
     /// Who lost a payment, which limits what is granted to it; `None` where a database from before this was kept does not know.
     pub payer: Option<Address>,

@@ -165,6 +165,7 @@ fn migrations() -> Vec<Migration> {
         (15, "marks", include_str!("../migrations/0015_marks.sql")),
         (16, "unserved", include_str!("../migrations/0016_unserved.sql")),
         (17, "voucher totals", include_str!("../migrations/0017_voucher_totals.sql")),
+        (18, "unreadable", include_str!("../migrations/0018_unreadable.sql")),
     ];
     steps
         .into_iter()

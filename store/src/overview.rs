@@ -41,6 +41,8 @@ pub struct ChainOverview {
     pub payments: u64,
     /// Incidents of it that are open.
     pub open_incidents: u64,
+    /// Transactions of it that could not be read.
+    pub unreadable: u64,
     /// How much was read of each contract that is followed.
     pub coverage: Vec<Coverage>,
     /// What was accepted by vouchers, by asset.
@@ -63,7 +65,7 @@ impl Overview {
         let mut connection = options.connect().await.map_err(|error| open::explain(path, error))?;
         open::check_ours(path, &mut connection).await?;
         let rows = sqlx::query(
-            "SELECT c.chain_id, c.cursor_number, c.head_number, c.noted_at_ms, c.payments, c.claims,
+            "SELECT c.chain_id, c.cursor_number, c.head_number, c.noted_at_ms, c.payments, c.claims, c.unreadable,
                     h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash,
                     b.timestamp AS indexed_timestamp,
                     (SELECT COUNT(*) FROM incidents i
@@ -89,6 +91,7 @@ impl Overview {
                 halt: halt::of(row)?,
                 payments: row.number("payments")?,
                 open_incidents,
+                unreadable: row.number("unreadable")?,
                 coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?).await?,
                 vouchers: totals::of_chain(&mut connection, row.chain("chain_id")?).await?,
             });

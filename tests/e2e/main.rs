@@ -44,6 +44,7 @@ mod second_node;
 mod secrets;
 mod selling;
 mod sources;
+mod unreadable;
 mod upstreams;
 mod voucher_cover;
 mod vouchers;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::B256;
+use salt402_indexer::Look;
 use salt402_protocol::transaction::{Whole, decode_whole};
 use salt402_store::IndexedPayment;
 
@@ -68,6 +69,39 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// What was too long is no more, and whoever paid so shows it: everything must be there then.
+    pub(crate) async fn read_again(&mut self, life: &mut Life) -> Result<(), Refuted> {
+        let mut tries = 0;
+        loop {
+            let due = life
+                .store
+                .unreadable_due(CHAIN, 0, Duration::ZERO, 1)
+                .await
+                .map_err(|error| error.to_string())?;
+            let Some(transaction) = due.first() else { break };
+            tries += 1;
+            if tries > 2_000 {
+                return Err(format!("{transaction} is not read: {:?}", life.looked));
+            }
+            life.look(*transaction);
+            while life.looked.is_none() {
+                if life.settle().await == Standing::Asking {
+                    self.answer();
+                } else if life.looked.is_none() {
+                    life.advance(Duration::from_millis(100)).await;
+                }
+            }
+            if let Some(Ok(Look::Found | Look::NoPayment { .. })) = life.looked.take() {
+                self.tally.unreadable += 1;
+            }
+            // The same is not looked up again at once.
+            life.advance(Duration::from_secs(1)).await;
+            life.settle().await;
+        }
+        self.shared.unreadable().clear();
+        self.reader.follow(&life.store).await
     }
 
     /// Whether there is something of a contract's past that is not read and could be.

@@ -30,6 +30,8 @@ pub(crate) struct Mood {
     hangs: u64,
     /// Subscriptions that end, or that there are none.
     deaf: u64,
+    /// Of a hundred transactions, those whose receipts are longer than what is read. Always the same.
+    long: u64,
 }
 
 /// A kind of fault.
@@ -43,11 +45,11 @@ pub(crate) enum Fault {
 
 impl Mood {
     pub(crate) const HONEST: Self =
-        Self { errors: 0, nulls: 0, lags: 0, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 0 };
+        Self { errors: 0, nulls: 0, lags: 0, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 0, long: 0 };
 
     /// As nodes are that are well looked after: they fail and lag, and say nothing untrue.
     pub(crate) const DECENT: Self =
-        Self { errors: 2, nulls: 1, lags: 4, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 10 };
+        Self { errors: 2, nulls: 1, lags: 4, lies: 0, omissions: 0, stale: 0, hangs: 0, deaf: 10, long: 0 };
 
     /// This one, with so many faults of one kind in a hundred answers.
     pub(crate) fn with(mut self, fault: Fault, percent: u64) -> Self {
@@ -72,7 +74,17 @@ impl Mood {
             stale: if rng.percent(40) { 100 } else { 0 },
             hangs: rng.below(3),
             deaf: rng.below(60),
+            long: if rng.percent(20) { rng.between(5, 40) } else { 0 },
         }
+    }
+
+    /// The same, with receipts that are all read.
+    pub(crate) fn brief(self) -> Self {
+        Self { long: 0, ..self }
+    }
+
+    fn is_long(&self, transaction: B256) -> bool {
+        u64::from(transaction[31]) * 100 < self.long * 256
     }
 }
 
@@ -96,6 +108,11 @@ pub(crate) fn answer(
     }
     if rng.percent(mood.errors) {
         return Fate::Answered(Err(error(rng, ask)));
+    }
+    if let Ask::Receipt(transaction) = ask
+        && mood.is_long(transaction)
+    {
+        return Fate::Answered(Err(NodeError::AnswerTooLong { limit: 1 << 20, announced: None }));
     }
     let mut tip = world.head().hash;
     if rng.percent(mood.lags) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::channel::mpsc;
-use salt402_chain::{At, Node, Pool, PoolOptions, Profile, Role};
+use salt402_chain::{At, Node, NodeError, Pool, PoolOptions, Profile, Role};
 use salt402_indexer::{Look, Phase};
 use salt402_store::{ClaimResult, Store};
 
@@ -34,6 +34,8 @@ pub(crate) struct Tally {
     pub(crate) omitted: u64,
     /// Payments found by their receipt alone.
     pub(crate) looked_up: u64,
+    /// Transactions that could not be read, and were in the end.
+    pub(crate) unreadable: u64,
     /// Reads while the past of the second contract was not read whole.
     pub(crate) unread: u64,
     /// Payments of the second contract on the chain in the end.
@@ -127,6 +129,7 @@ impl History {
         let mut history = Self::new(seed);
         let rng = &mut history.rng;
         (history.nodes, history.agree) = characters(rng);
+        history.nodes.iter_mut().for_each(|node| node.mood = node.mood.clone().brief());
         history.complete = rng.percent(50);
         // Where a node may be on another chain from the first, the operator says which chain is meant.
         history.profile.genesis_hash = Some(history.shared.world().genesis());
@@ -201,6 +204,7 @@ impl History {
             self.check_halted(&life)?;
         }
         self.quiet(&mut life).await?;
+        self.read_again(&mut life).await?;
         self.tally.ejected += life.nodes().iter().filter(|node| node.state == "ejected").count() as u64;
         self.check_everything(&life).await?;
         life.kill();
@@ -312,6 +316,11 @@ impl History {
                     && self.shared.world().get(block.hash).is_some()
                 {
                     self.reader.shown.insert(block.hash);
+                }
+                if let (Ask::Receipt(transaction), Err(NodeError::AnswerTooLong { .. })) =
+                    (asked.ask, &answer)
+                {
+                    self.shared.unreadable().insert(transaction);
                 }
                 let told = match &answer {
                     Ok(Said::Header(header)) => {

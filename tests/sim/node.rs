@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use salt402_chain::{
     At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction,
 };
+use salt402_store::PlacedPayment;
 
 use crate::gate::{Ask, Gate, IndexedLog, Said};
 use crate::world::{Block, World};
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Blocks of which a good answer left payments out. Nobody can notice that from the answer alone.
     omitted: Mutex<BTreeSet<B256>>,
+    /// Transactions whose receipts were too long when they were asked for.
+    unreadable: Mutex<BTreeSet<B256>>,
 }
 
 impl Shared {
@@ -28,6 +31,7 @@ impl Shared {
             world: Mutex::new(world),
             gate: Gate::default(),
             omitted: Mutex::new(BTreeSet::new()),
+            unreadable: Mutex::new(BTreeSet::new()),
         })
     }
 
@@ -37,6 +41,15 @@ impl Shared {
 
     pub(crate) fn omitted(&self) -> MutexGuard<'_, BTreeSet<B256>> {
         self.omitted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn unreadable(&self) -> MutexGuard<'_, BTreeSet<B256>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the index may lack a payment that is on the chain.
+    pub(crate) fn may_lack(&self, placed: &PlacedPayment) -> bool {
+        self.omitted().contains(&placed.block_hash) || self.unreadable().contains(&placed.payment.transaction)
     }
 
     /// Notes the blocks whose logs are fewer in an answer than they are.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use salt402_protocol::{ChannelState, PaymentId, RequestDigest};
-use salt402_store::{ClaimResult, Cursor, IndexedPayment, NewClaim, PlacedPayment, Store};
+use salt402_store::{ClaimResult, Cursor, IncidentKind, IndexedPayment, NewClaim, PlacedPayment, Store};
 
 use crate::growth::channel;
 use crate::node::Shared;
@@ -130,7 +130,11 @@ impl Reader {
         store: &Store,
         cursor: Option<Cursor>,
     ) -> Result<u64, Refuted> {
-        let Some(cursor) = cursor.filter(|_| self.shared.omitted().is_empty()) else { return Ok(0) };
+        let Some(cursor) =
+            cursor.filter(|_| self.shared.omitted().is_empty() && self.shared.unreadable().is_empty())
+        else {
+            return Ok(0);
+        };
         let mut compared = 0;
         for channel in [channel(0), channel(1)] {
             let (mut events, merged): (Vec<_>, BTreeSet<_>) = {
@@ -198,7 +202,8 @@ impl Reader {
             return Ok(());
         }
         let open = store.incidents(true, 10_000).await.map_err(|error| error.to_string())?;
-        let open: BTreeSet<_> = open.iter().map(|incident| incident.payment).collect();
+        let open = open.iter().filter(|incident| incident.kind == IncidentKind::PaymentLost);
+        let open: BTreeSet<_> = open.map(|incident| incident.payment).collect();
         let mut lost = BTreeSet::new();
         for (payment, (transaction, _)) in &self.granted {
             let rows = store.payments_in(CHAIN, *transaction).await.map_err(|error| error.to_string())?;
@@ -227,7 +232,6 @@ impl Reader {
         if coverage.iter().any(|known| !known.unread.is_empty()) {
             self.unread.set(self.unread.get() + 1);
         }
-        let omitted = self.shared.omitted().clone();
         for placed in self.expected(transaction, self.cursor) {
             let height = placed.block_number;
             let read = coverage.iter().any(|known| {
@@ -236,7 +240,7 @@ impl Reader {
                     && !known.unread.iter().any(|stretch| (stretch.from..=stretch.to).contains(&height))
             });
             let there = rows.iter().any(|row| row.canonical && row.placed.payment.id == placed.payment.id);
-            if read && !there && !omitted.contains(&placed.block_hash) {
+            if read && !there && !self.shared.may_lack(&placed) {
                 return Err(format!("at {:?} said to be read and missing: {placed:?}", self.cursor));
             }
         }
@@ -284,7 +288,7 @@ impl Reader {
         let missing = expected.iter().find(|placed| {
             ids.binary_search(&placed.payment.id).is_err()
                 && !Self::may_be_unread(placed)
-                && !omitted.contains(&placed.block_hash)
+                && !self.shared.may_lack(placed)
         });
         if let Some(missing) = missing {
             return Err(format!("at {cursor:?} this payment is missing: {missing:?}"));
@@ -413,7 +417,7 @@ impl Reader {
             None => "shallow",
         };
         // Where a node left the payment out, it may be refused, and still not be granted too early or twice.
-        let may_be_gone = self.shared.omitted().contains(&placed.block_hash) || Self::may_be_unread(placed);
+        let may_be_gone = self.shared.may_lack(placed) || Self::may_be_unread(placed);
         if may_be_gone { vec![said, "gone"] } else { vec![said] }
     }
 }

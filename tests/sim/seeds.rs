@@ -105,6 +105,7 @@ impl Tally {
         self.incidents += other.incidents;
         self.omitted += other.omitted;
         self.looked_up += other.looked_up;
+        self.unreadable += other.unreadable;
         self.unread += other.unread;
         self.second += other.second;
         self.ejected += other.ejected;
@@ -129,6 +130,7 @@ impl Tally {
             self.grants,
             self.omitted,
             self.looked_up,
+            self.unreadable,
             self.unread,
             self.second,
             self.signed,

@@ -11,7 +11,7 @@ use salt402_store::StoreError;
 
 use crate::grant::pending;
 use crate::verifier::now_ms;
-use crate::verifier::refusals::{HALTED_RETRY_MS, internal};
+use crate::verifier::refusals::{HALTED_RETRY_MS, internal, unreadable_since};
 use crate::watch::Seen;
 use crate::{ChainPolicy, Policy, Verifier, VerifierChain};
 
@@ -19,6 +19,8 @@ use crate::{ChainPolicy, Policy, Verifier, VerifierChain};
 const RETRY_MS: u64 = 2_000;
 /// By how much the newest block may be ahead of the clock at the least where blocks do not come steadily.
 const AHEAD: Duration = Duration::from_secs(60);
+/// By how much a chain's time may be behind the clock, where it is asked whether something was mined since a quote was given.
+const BEHIND: Duration = Duration::from_secs(7200);
 
 impl Verifier {
     /// Gives a quote, unless what is paid for it could not be seen, used up or granted on now.
@@ -79,6 +81,21 @@ impl Verifier {
         let detail = "no payment of this transaction has been seen, and its quote has ended; whether it was made in time is \
                       not known yet, because the chain is not read so far: do not pay again, show the same proof again";
         Ok(pending(&chain.policy, 1, Code::PaymentNotSeen, detail.into()))
+    }
+
+    /// Refuses to say that a quote was not paid while a transaction cannot be read that may have paid it, whatever is shown of
+    /// it.
+    ///
+    /// # Errors
+    /// [`Code::PaymentUnreadable`] then.
+    pub(crate) async fn nothing_unread_since(
+        &self,
+        quote: &Quote,
+        chain: &VerifierChain,
+    ) -> Result<(), Problem> {
+        let since = quote.issued_at.saturating_sub(BEHIND.as_secs());
+        let unread = self.store().is_unreadable_since(chain.policy.chain, since).await.map_err(internal)?;
+        if unread { Err(unreadable_since()) } else { Ok(()) }
     }
 
     /// Whether all blocks were read in which a quote may have been paid in time.

@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use self::refusals::{
-    ambiguous, before_restore, chain_halted, internal, no_payment, paid_nothing, quote_required, reverted,
+    ambiguous, before_restore, chain_halted, internal, is_used, no_payment, paid_nothing, quote_required,
+    reverted, unreadable,
 };
 use crate::derived::Derived;
 use crate::incidents::ReplayLog;
@@ -230,6 +231,7 @@ impl Verifier {
                         paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
                     }
                     Look::Ambiguous => return Err(ambiguous()),
+                    Look::Unreadable { .. } => return Err(unreadable()),
                     Look::Nothing | Look::Unknown => verdict,
                 };
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
@@ -242,15 +244,25 @@ impl Verifier {
                         )
                         .await?;
                 }
+                if let (Verdict::Pending { code: Code::QuoteExpired, .. }, Ok(Some(quote))) =
+                    (&verdict, &quote)
+                {
+                    self.nothing_unread_since(quote, chain).await?;
+                }
                 // The index may have read the payment since it was asked, and is past the end only by now.
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
                     verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
                 }
             }
-            if self.is_hasty(request, chain, &verdict).await?
-                && self.look(request, chain, asker).await == Look::Found
-            {
-                verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
+            if self.is_hasty(request, chain, &verdict).await? {
+                match self.look(request, chain, asker).await {
+                    Look::Found => {
+                        verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
+                    }
+                    // What was used is known to be used, whatever else there is.
+                    Look::Unreadable { .. } if !is_used(&verdict) => return Err(unreadable()),
+                    _ => {}
+                }
             }
             let refused = matches!(verdict, Verdict::Rejected { .. });
             verdict = self.reviewed(request, chain, verdict).await?;

@@ -175,6 +175,11 @@ impl FakeNode {
         node_at(&self.url, profile)
     }
 
+    /// What was asked, with its parameters, in order.
+    pub fn questions(&self) -> Vec<(String, Value)> {
+        self.asked.lock().unwrap().clone()
+    }
+
     /// The methods that were asked, in order.
     pub fn methods(&self) -> Vec<String> {
         self.asked.lock().unwrap().iter().map(|(method, _)| method.clone()).collect()

@@ -88,6 +88,7 @@ async fn read(config: &Path) -> Option<Value> {
                 "phase": chain.halt.map(|_| "halted"),
                 "payments": chain.payments,
                 "open_incidents": chain.open_incidents,
+                "unreadable": chain.unreadable,
                 "covered": stretches(chain, |known| known.covered(chain.indexed)),
                 "unread": stretches(chain, |known| known.unread.clone()),
                 "vouchers": chain.vouchers.iter().map(vouchers).collect::<Vec<_>>(),

@@ -147,6 +147,9 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
     if chain["open_incidents"].is_u64() {
         line.push_str(&format!(", {} open incidents", text(&chain["open_incidents"])));
     }
+    if let Some(unreadable) = chain["unreadable"].as_u64().filter(|unreadable| *unreadable > 0) {
+        line.push_str(&format!(", {unreadable} transactions not readable"));
+    }
     if chain["payment_contract"].is_string() {
         line.push_str(&format!(" through {}", text(&chain["payment_contract"])));
     }

@@ -1,5 +1,6 @@
 //! `[[chains.NAME.nodes]]`: the nodes of a chain, where `rpc` and `ws` are not enough.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::{ConfigError, secret};
 
 /// The longest time that one request to a node may be given.
 const LONGEST_TIMEOUT_MS: u64 = 100_000;
+/// The bounds of the longest answer. A block's list of transactions has to fit into the least: some 15,000 of them do.
+const ANSWER_BYTES: RangeInclusive<u64> = 1 << 20..=2 << 30;
 
 /// One of several nodes.
 #[derive(Clone, Deserialize)]
@@ -46,6 +49,9 @@ pub(crate) struct NodeConfig {
     /// The longest rest that it can make us take.
     #[serde(default)]
     longest_rest_s: Option<u64>,
+    /// The longest answer that is read, in bytes.
+    #[serde(default)]
+    max_answer_bytes: Option<u64>,
 }
 
 /// The address may hold a key.
@@ -92,6 +98,14 @@ impl NodeConfig {
         }
         if let Some(rest) = self.longest_rest_s {
             endpoint.longest_rest = Duration::from_secs(rest);
+        }
+        if let Some(bytes) = self.max_answer_bytes {
+            let most = usize::try_from(bytes).ok().filter(|_| ANSWER_BYTES.contains(&bytes));
+            endpoint.max_answer_bytes = most.ok_or_else(|| {
+                let what =
+                    format!("expected {} to {}, found {bytes}", ANSWER_BYTES.start(), ANSWER_BYTES.end());
+                value("max_answer_bytes", what)
+            })?;
         }
         Ok((endpoint, self.role))
     }
@@ -180,8 +194,26 @@ mod tests {
         assert_eq!(second.allowance, Some(Allowance::Units(500)));
         assert_eq!(second.bearer.as_deref(), std::env::var("PATH").ok().as_deref());
         assert_eq!((second.timeout, second.longest_rest), (Duration::from_secs(5), Duration::from_secs(60)));
+        assert_eq!(second.max_answer_bytes, 64 << 20);
         assert_eq!(chain.profile.completeness, salt402_chain::Completeness::Receipts);
         nodes.connect(&chain.profile).unwrap();
+    }
+
+    #[test]
+    fn the_longest_answer_holds_a_blocks_list_of_transactions_and_fits_into_memory() {
+        let read = |bytes: u64| {
+            let text = format!("rpc = \"http://node.example\"\nmax_answer_bytes = {bytes}");
+            let node: NodeConfig = toml::from_str(&text).unwrap();
+            node.resolve("chains.x.nodes[0]", Path::new(".")).map(|(endpoint, _)| endpoint.max_answer_bytes)
+        };
+        assert_eq!((read(1 << 20).unwrap(), read(2 << 30).unwrap()), (1 << 20, 2 << 30));
+        for bad in [0, (1 << 20) - 1, (2 << 30) + 1, u64::MAX >> 1] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("chains.x.nodes[0].max_answer_bytes") && error.contains("1048576"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("notice.rs::write", "SEARCH notices", "some at a time, in the order of the index"),
     ("outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
     ("risk.rs::follow", "SEARCH vouchers", "whether there is one"),
+    ("unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
     // Reports and what runs now and then, on connections that only read.
     ("account.rs::channel_accounts", "", "a report"),
     ("astray.rs::ASTRAY", "USE TEMP B-TREE", "grants that left the chain lately"),
@@ -58,5 +59,10 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("outcome.rs::newest_doomed", "", "answers that are kept, as many as the disk is given"),
     ("overview.rs::read", "SEARCH i ", "incidents that are open"),
     ("undecoded.rs::undecoded_logs", "", "a thousand rows are kept"),
+    (
+        "unreadable.rs::unreadable_due",
+        "SEARCH unreadable_transactions",
+        "some at a time, in the order of the index",
+    ),
     ("unserved.rs::all_unserved", "", "a report"),
 ];

@@ -32,7 +32,7 @@ pub struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
     /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log`, `nodes_disagree` or
-    /// `voucher_at_risk`.
+    /// `voucher_at_risk`, `unreadable_transaction`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,

@@ -48,6 +48,9 @@ pub(crate) fn view(incident: Incident) -> IncidentView {
 pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: CancellationToken) {
     let mut shown = BTreeSet::new();
     loop {
+        if let Err(error) = count_unreadable(&store).await {
+            tracing::warn!(%error, "what could not be read was not counted");
+        }
         for chain in &chains {
             if let Err(error) = count_vouchers(&store, *chain, &mut shown).await {
                 tracing::warn!(%error, "what was accepted by vouchers could not be added up");
@@ -61,6 +64,14 @@ pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: Cancellat
             () = stop.cancelled() => return,
         }
     }
+}
+
+/// What could not be read of each chain.
+async fn count_unreadable(store: &Store) -> Result<(), StoreError> {
+    for (chain, unreadable) in store.counts().await?.unreadable {
+        metrics::gauge!("salt402_indexer_unreadable", "chain" => chain.to_string()).set(unreadable as f64);
+    }
+    Ok(())
 }
 
 /// The incidents of one chain.

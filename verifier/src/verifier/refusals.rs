@@ -69,6 +69,28 @@ pub(crate) fn ambiguous() -> Problem {
     )
 }
 
+pub(crate) fn unreadable() -> Problem {
+    Problem::new(
+        Code::PaymentUnreadable,
+        "the transaction cannot be read here, mostly because its receipt is too long, so what it paid is not known: do not \
+         pay again; the operator is told, and once it can be read the same proof counts",
+    )
+}
+
+/// Nothing is known to be paid for a quote, and not all transactions since it was given could be read.
+pub(crate) fn unreadable_since() -> Problem {
+    Problem::new(
+        Code::PaymentUnreadable,
+        "no payment for the quote was seen, and a transaction that was made since it was given cannot be read here and may \
+         hold it: do not pay again; the operator is told, and once it can be read the same proof counts",
+    )
+}
+
+/// Whether a verdict says that the payment was used up.
+pub(crate) fn is_used(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. })
+}
+
 /// Money reached the payee, and no payment that counts says so.
 pub(crate) fn unaccounted() -> Problem {
     Problem::new(

@@ -101,6 +101,7 @@ impl Verifier {
                 phase: seen.phase.map(ToOwned::to_owned),
                 payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
                 open_incidents: counts.open_incidents_of.get(&policy.chain).copied().unwrap_or(0),
+                unreadable: counts.unreadable.get(&policy.chain).copied().unwrap_or(0),
                 ready: seen.complaint.is_none(),
                 reason: seen.complaint,
                 covered: watch.covered(&self.0.store, policy.chain, seen.indexed).await.map_err(internal)?,

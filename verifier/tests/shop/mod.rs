@@ -37,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) mined: Mutex<HashMap<B256, Header>>,
     /// Whether it gives no receipts.
     pub(crate) away: AtomicBool,
+    /// Transactions whose receipts are longer than what is read.
+    pub(crate) too_long: Mutex<Vec<B256>>,
     /// How often it was asked for one.
     pub(crate) receipts_asked: AtomicU64,
     pub(crate) headers: Mutex<Vec<Header>>,
@@ -77,6 +79,9 @@ impl Node for Fake {
         self.0.receipts_asked.fetch_add(1, Ordering::SeqCst);
         if self.0.away.load(Ordering::SeqCst) {
             return Err(NodeError::Unreachable { node: "node".into(), reason: "it is gone".into() });
+        }
+        if self.0.too_long.lock().unwrap().contains(&transaction) {
+            return Err(NodeError::AnswerTooLong { limit: 1 << 20, announced: None });
         }
         let told = self.0.receipt.lock().unwrap().clone();
         if let Some(receipt) = told.filter(|receipt| receipt.transaction == transaction) {

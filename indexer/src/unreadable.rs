@@ -1,0 +1,75 @@
+//! What could not be read, tried again: when more of an answer is taken than was then, and now and then in any case, because a
+//! node may give more by now, or another may be asked.
+//!
+//! Each try may cost the longest answer that is taken. So few are made at a time, one after the other, and one that fails
+//! rests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use salt402_chain::Node as _;
+use salt402_protocol::ChainId;
+use salt402_store::Store;
+
+use crate::patience::Patient;
+use crate::{Follower, IndexError, Look, Missing};
+
+/// Between two rounds, where the last one read nothing.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long one rests that was tried in vain.
+const REST: Duration = Duration::from_secs(900);
+/// Transactions of a round, of those for which more is taken now and of those that have rested.
+const AT_ONCE: u32 = 4;
+
+/// Tries what could not be read, beside a follower.
+pub(crate) struct Unreadable {
+    missing: Missing,
+    nodes: Patient,
+    store: Store,
+    chain: ChainId,
+}
+
+impl Unreadable {
+    pub(crate) fn new(follower: &Follower) -> Self {
+        let (nodes, store) = (follower.nodes.clone(), follower.store.clone());
+        let missing = Missing::new(Arc::new(nodes.clone()), store.clone(), follower.options.clone());
+        Self { missing, nodes, store, chain: follower.options.chain }
+    }
+
+    /// Never ends.
+    pub(crate) async fn run(self) {
+        loop {
+            match self.round().await {
+                Ok(read) if read > 0 => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(chain = %self.chain, %error, "what could not be read was not tried again");
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Returns how many could be read.
+    async fn round(&self) -> Result<usize, IndexError> {
+        let longest = self.nodes.longest_answer().unwrap_or(0);
+        let mut read = 0;
+        for transaction in self.store.unreadable_due(self.chain, longest, REST, AT_ONCE).await? {
+            let look = self.missing.look(transaction).await;
+            if matches!(
+                look,
+                Ok(Look::Found | Look::Ambiguous | Look::Reverted { .. } | Look::NoPayment { .. })
+            ) {
+                tracing::info!(chain = %self.chain, %transaction, "what could not be read is read");
+                read += 1;
+                continue;
+            }
+            let learned = match &look {
+                Ok(Look::Unreadable { too_long }) => Some(too_long.unwrap_or_default()),
+                _ => None,
+            };
+            self.store.note_unreadable(self.chain, transaction, learned).await?;
+        }
+        Ok(read)
+    }
+}
