@@ -13,6 +13,7 @@
 #![allow(clippy::float_arithmetic, reason = "figures of a benchmark are no money")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that cannot be set up must end")]
 
+mod b14;
 mod backfill;
 mod claims;
 mod figures;
@@ -28,7 +29,7 @@ use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 7] = [
+const BENCHES: [(&str, Run); 8] = [
     ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
@@ -36,6 +37,7 @@ const BENCHES: [(&str, Run); 7] = [
     ("B5", || Box::pin(backfill::run())),
     ("B8", || Box::pin(memory::run())),
     ("B9", || Box::pin(gas::run())),
+    ("B14", || Box::pin(b14::run())),
 ];
 
 #[tokio::main]
