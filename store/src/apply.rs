@@ -36,6 +36,8 @@ impl Store {
 impl Step for Batch {
     type Output = Applied;
 
+    const KIND: &'static str = "follow";
+
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let stored = chain::cursor(connection, self.chain)?;
         if stored != self.expected {

@@ -173,6 +173,8 @@ struct Follow {
 impl Step for Follow {
     type Output = u64;
 
+    const KIND: &'static str = "sources";
+
     fn write(&self, connection: &Connection) -> Result<u64, StoreError> {
         let chain = self.chain;
         for (_, start) in &self.sources {
@@ -262,6 +264,8 @@ impl Past {
 
 impl Step for Past {
     type Output = Applied;
+
+    const KIND: &'static str = "past";
 
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let chain = self.chain;

@@ -51,6 +51,8 @@ struct Disputed {
 impl Step for Disputed {
     type Output = ();
 
+    const KIND: &'static str = "disputed";
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         // There is one writer at a time, so nobody inserts between the look and the insertion.
         let known: Option<i64> = connection

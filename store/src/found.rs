@@ -21,15 +21,24 @@ struct Omitted(Batch);
 impl Step for Omitted {
     type Output = Applied;
 
+    const KIND: &'static str = "omitted";
+
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let applied = self.0.write(connection)?;
         // Somebody else may have found them in the meantime: then nothing was missing any more.
         if applied.inserted + applied.restored > 0 {
-            for placed in &self.0.payments {
-                let detail = format!(
+            let cut = self.0.payments.len().saturating_sub(incident::MOST);
+            if cut > 0 {
+                incident::note_cut(IncidentKind::OmittedLog, cut);
+            }
+            for placed in self.0.payments.iter().take(incident::MOST) {
+                let mut detail = format!(
                     "the payment is in block {} ({}), and was in none of the logs that the node gave of it",
                     placed.block_number, placed.block_hash
                 );
+                if cut > 0 {
+                    detail += &format!("; nor were {cut} more, of which there is no incident");
+                }
                 let new = NewIncident {
                     kind: IncidentKind::OmittedLog,
                     chain: self.0.chain,

@@ -200,6 +200,15 @@ impl Store {
     }
 }
 
+/// Incidents that are written of what is about one transaction and does not last, at the most: whoever makes a transaction
+/// chooses how many payments are in it. What is lost is written whole, since each is held against its payer.
+pub(crate) const MOST: usize = 64;
+
+/// Counts incidents that were not written down one by one, because too many came at once.
+pub(crate) fn note_cut(kind: IncidentKind, number: usize) {
+    metrics::counter!("salt402_incidents_cut_total", "kind" => kind.name()).increment(number as u64);
+}
+
 /// An incident that is about to be recorded.
 pub(crate) struct NewIncident<'a> {
     pub(crate) kind: IncidentKind,
@@ -263,6 +272,8 @@ struct Settle {
 /// A step, because requests may wait for it as they do for payments.
 impl Step for Settle {
     type Output = bool;
+
+    const KIND: &'static str = "settle";
 
     fn write(&self, connection: &Connection) -> Result<bool, StoreError> {
         let now = clock::now_ms();

@@ -29,6 +29,8 @@ struct Merged(Batch);
 impl Step for Merged {
     type Output = Applied;
 
+    const KIND: &'static str = "merged";
+
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let applied = self.0.write(connection)?;
         let mut insert = connection.prepare_cached(

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
 
-use crate::columns::{Places as _, chain_id};
+use crate::columns::{Places as _, bound, chain_id};
 use crate::incident::{self, IncidentKind, NewIncident};
 use crate::recent::Changes;
 use crate::steps::{Step, send_step};
@@ -20,11 +20,22 @@ pub struct Replays {
     pub attempts: u64,
 }
 
+/// Transactions that are noted in one step. Whoever shows used proofs chooses how many there are, and claims wait for a step:
+/// between two of them they have their turn.
+const AT_ONCE: usize = 64;
+
 impl Store {
     /// Records that used payments were shown again: one incident for each payment of the transactions that is claimed,
-    /// with a count. A transaction none of whose payments is claimed leaves nothing.
+    /// with a count, and no more than 64 of a transaction. A transaction none of whose
+    /// payments is claimed leaves nothing. Some are written at a time, and claims between them; an error is the first of
+    /// several, and what came after it was tried all the same.
     pub async fn note_replays(&self, replays: Vec<Replays>) -> Result<(), StoreError> {
-        send_step(self.jobs(), Noted(replays)).await
+        let mut result = Ok(());
+        for some in replays.chunks(AT_ONCE) {
+            let noted = send_step(self.jobs(), Noted(some.to_vec())).await;
+            result = result.and(noted);
+        }
+        result
     }
 }
 
@@ -32,6 +43,8 @@ struct Noted(Vec<Replays>);
 
 impl Step for Noted {
     type Output = ();
+
+    const KIND: &'static str = "replays";
 
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         for replays in &self.0 {
@@ -55,16 +68,22 @@ impl Step for Noted {
     }
 }
 
-/// The claimed payments of a transaction, and for what they were used.
+/// The claimed payments of a transaction, and for what they were used: some of them, always the same, where they are many.
 fn used(connection: &Connection, replays: &Replays) -> Result<Vec<(PaymentId, String)>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT k.payment_id, k.claimant, k.request_digest
          FROM payments p JOIN claims k ON k.payment_id = p.payment_id
-         WHERE p.chain_id = ?1 AND p.transaction_hash = ?2 AND p.canonical",
+         WHERE p.chain_id = ?1 AND p.transaction_hash = ?2 AND p.canonical LIMIT ?3",
     )?;
-    let mut rows = select.query(params![chain_id(replays.chain), replays.transaction.as_slice()])?;
+    let place =
+        params![chain_id(replays.chain), replays.transaction.as_slice(), bound(incident::MOST as u64 + 1)];
+    let mut rows = select.query(place)?;
     let mut used = Vec::new();
     while let Some(row) = rows.next()? {
+        if used.len() == incident::MOST {
+            incident::note_cut(IncidentKind::ReplayAttempt, 1);
+            break;
+        }
         let detail = format!(
             "used up by {:?} for request {}, and its proof was shown for another request or by another server",
             row.get::<_, String>(1)?,

@@ -27,6 +27,9 @@ pub(crate) trait Step: Send + 'static {
     /// What its sender is answered.
     type Output: Send + 'static;
 
+    /// What it is called in metrics.
+    const KIND: &'static str;
+
     /// Writes it, inside of a transaction. An error undoes the transaction.
     fn write(&self, connection: &Connection) -> Result<Self::Output, StoreError>;
 
@@ -47,6 +50,7 @@ pub(crate) async fn send_step<S: Step>(jobs: &Jobs, step: S) -> Result<S::Output
 
 /// A step that waits, whatever it is answered.
 pub(crate) trait StepJob: Send {
+    fn kind(&self) -> &'static str;
     /// Writes it and keeps its result; `false` if it failed.
     fn run(&mut self, connection: &Connection) -> bool;
     /// What it changed, once it is written.
@@ -63,6 +67,10 @@ struct PendingStep<S: Step> {
 }
 
 impl<S: Step> StepJob for PendingStep<S> {
+    fn kind(&self) -> &'static str {
+        S::KIND
+    }
+
     fn run(&mut self, connection: &Connection) -> bool {
         self.result = self.step.write(connection);
         self.result.is_ok()

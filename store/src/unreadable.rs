@@ -287,6 +287,8 @@ struct Tried {
 impl Step for Tried {
     type Output = ();
 
+    const KIND: &'static str = "unreadable";
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let (bytes, most) = self.learned.unzip();
         connection
@@ -317,6 +319,8 @@ struct WasRead {
 
 impl Step for WasRead {
     type Output = Applied;
+
+    const KIND: &'static str = "unreadable";
 
     fn write(&self, connection: &Connection) -> Result<Applied, StoreError> {
         let applied = self.batch.write(connection)?;

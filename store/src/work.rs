@@ -34,6 +34,11 @@ pub(crate) trait Write: Send + Sync + 'static {
         true
     }
 
+    /// Whether it grants: somebody waits to be served.
+    fn grants(&self) -> bool {
+        false
+    }
+
     /// Does it. It may be done twice, when its group is undone because of another piece: it must not change itself.
     /// An error undoes the transaction, so that nothing of a failed piece is left.
     fn write(
@@ -102,6 +107,7 @@ impl PendingClaim {
 pub(crate) trait Job: Send {
     fn rows(&self) -> usize;
     fn changes_payments(&self) -> bool;
+    fn grants(&self) -> bool;
     /// Runs the work and keeps its result; `false` if it failed.
     fn run<'a>(
         &'a mut self,
@@ -125,6 +131,10 @@ impl<W: Write> Job for Pending<W> {
 
     fn changes_payments(&self) -> bool {
         self.work.changes_payments()
+    }
+
+    fn grants(&self) -> bool {
+        self.work.grants()
     }
 
     fn run<'a>(

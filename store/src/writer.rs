@@ -77,7 +77,10 @@ impl Writer {
     async fn step(&mut self, step: Box<dyn StepJob>) {
         let turn = self.turn.clone();
         let _turn = turn.lock().await;
-        let Some((step, committed)) = self.stepper.write(step).await else { return };
+        let (begun, kind) = (Instant::now(), step.kind());
+        let written = self.stepper.write(step).await;
+        note_commit(kind, begun);
+        let Some((step, committed)) = written else { return };
         if committed {
             self.progress.send_modify(|count| *count += 1);
             self.commits.send_modify(|count| *count += 1);
@@ -123,7 +126,7 @@ impl Writer {
         if result.is_ok() {
             self.sums = sums;
         }
-        metrics::histogram!("salt402_store_commit_seconds").record(begun.elapsed().as_secs_f64());
+        note_commit(if claims.is_empty() { group_kind(jobs) } else { "claims" }, begun);
         // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
         self.connection = sound.then_some(connection);
         let wakes = result?;
@@ -141,6 +144,16 @@ impl Writer {
         tracing::warn!("the writing connection is opened anew after a failure");
         Ok(self.options.connect().await?)
     }
+}
+
+/// Notes how long a transaction took, whatever became of it: all that waits for the writer waited as long.
+fn note_commit(kind: &'static str, begun: Instant) {
+    metrics::histogram!("salt402_store_commit_seconds", "kind" => kind).record(begun.elapsed().as_secs_f64());
+}
+
+/// What a group without claims is called: by vouchers, if there are any, since somebody waits for them.
+fn group_kind(jobs: &[Box<dyn Job>]) -> &'static str {
+    if jobs.iter().any(|job| job.grants()) { "claims" } else { "other" }
 }
 
 /// When a transaction failed.

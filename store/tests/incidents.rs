@@ -4,7 +4,7 @@
 
 mod support;
 
-use salt402_store::{Batch, ClaimResult, IncidentFilter, IncidentKind, NoticeEvent, Replays};
+use salt402_store::{Batch, ClaimResult, IncidentFilter, IncidentKind, NewClaim, NoticeEvent, Replays};
 use support::{CHAIN, Fixture, child, genesis, id, transaction};
 
 fn replay(payment: u64, attempts: u64) -> Replays {
@@ -165,4 +165,70 @@ async fn incidents_of_the_first_schema_are_kept() {
     fixture.store = support::open(&fixture.directory).await;
     assert_eq!(fixture.store.incidents(true, 9).await.unwrap(), [before]);
     assert_eq!(fixture.store.waiting_notices().await.unwrap(), 0, "what was before is not told late");
+}
+
+/// Whoever shows used proofs chooses how many there are. Work is written in the order in which it came, so the claim is made
+/// between two parts of the replays, and the last part finds it.
+#[tokio::test]
+async fn a_claim_does_not_wait_for_all_of_a_thousand_replays() {
+    let fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1, 2])]).await.unwrap();
+    let mut replays: Vec<Replays> = (1000..2023).map(|payment| replay(payment, 1)).collect();
+    replays.push(replay(2, 1));
+    let (noted, claimed) = tokio::join!(fixture.store.note_replays(replays), fixture.claim(2, 1));
+    noted.unwrap();
+    assert!(matches!(claimed, ClaimResult::First { .. }));
+    let all = fixture.store.incidents(false, 9).await.unwrap();
+    assert_eq!(all.iter().map(|incident| incident.payment).collect::<Vec<_>>(), [id(2)]);
+}
+
+#[tokio::test]
+async fn one_transaction_with_many_payments_is_few_incidents() {
+    let fixture = Fixture::new().await;
+    let next = child(genesis(), 1, &(0..100).collect::<Vec<_>>());
+    let mut batch = fixture.batch(None, std::slice::from_ref(&next)).await;
+    batch.payments.iter_mut().for_each(|placed| placed.payment.transaction = transaction(0));
+    fixture.store.apply_omitted(batch).await.unwrap();
+    let omitted = fixture.store.incidents(false, 200).await.unwrap();
+    assert_eq!(omitted.len(), 64);
+    assert!(omitted[0].detail.contains("36 more"), "{}", omitted[0].detail);
+
+    for payment in 0..100 {
+        let claim = NewClaim { transaction: transaction(0), ..support::new_claim(payment, 1) };
+        assert!(matches!(fixture.store.claim(claim).await.unwrap(), ClaimResult::First { .. }));
+    }
+    for _ in 0..3 {
+        fixture.store.note_replays(vec![replay(0, 1)]).await.unwrap();
+    }
+    let all = fixture.store.incidents(false, 500).await.unwrap();
+    let replayed: Vec<_> = all.iter().filter(|found| found.kind == IncidentKind::ReplayAttempt).collect();
+    assert_eq!(replayed.len(), 64, "the same ones each time");
+    assert!(replayed.iter().all(|found| found.occurrences == 3));
+}
+
+/// Where more incidents are open than payments came, each payment is looked for, and not each incident.
+#[tokio::test]
+async fn of_many_lost_payments_the_one_that_comes_back_is_resolved() {
+    let fixture = Fixture::new().await;
+    let lost: Vec<u64> = (1..=9).collect();
+    fixture.apply(None, &[child(genesis(), 1, &lost)]).await.unwrap();
+    for payment in &lost {
+        fixture.claim(*payment, 1).await;
+    }
+    let other = child(genesis(), 2, &[]);
+    fixture.apply(Some(0), std::slice::from_ref(&other)).await.unwrap();
+    assert_eq!(fixture.store.incidents(true, 20).await.unwrap().len(), 9);
+    let next = child(other.block, 2, &[3, 77]);
+    fixture.apply(None, std::slice::from_ref(&next)).await.unwrap();
+    let open = fixture.store.incidents(true, 20).await.unwrap();
+    assert_eq!(open.len(), 8);
+    assert!(!open.iter().any(|incident| incident.payment == id(3)));
+    let resolved = (10, NoticeEvent::Resolved, IncidentKind::PaymentLost);
+    for notice in 1..=9 {
+        fixture.store.notice_delivered(notice, 1).await.unwrap();
+    }
+    assert_eq!(due(&fixture, u64::MAX).await, [resolved]);
+    // All the others at once, which is as many as are open.
+    fixture.apply(None, &[child(next.block, 2, &[1, 2, 4, 5, 6, 7, 8, 9])]).await.unwrap();
+    assert!(fixture.store.incidents(true, 20).await.unwrap().is_empty());
 }

@@ -14,6 +14,10 @@ use crate::work::Write;
 impl Write for NewVoucher {
     type Output = VoucherResult;
 
+    fn grants(&self) -> bool {
+        true
+    }
+
     /// Its rows are of no payment's name.
     fn changes_payments(&self) -> bool {
         false

@@ -29,6 +29,8 @@ struct Inner {
 #[derive(Default)]
 struct Waiting {
     attempts: HashMap<(ChainId, B256), u64>,
+    /// Attempts on transactions beyond those that are remembered.
+    cut: u64,
     /// Whether a task is at work that will write them.
     writing: bool,
 }
@@ -45,7 +47,10 @@ impl ReplayLog {
         let full = waiting.attempts.len() >= REMEMBERED;
         match waiting.attempts.get_mut(&(chain, transaction)) {
             Some(attempts) => *attempts += 1,
-            None if full => return,
+            None if full => {
+                waiting.cut += 1;
+                return;
+            }
             None => {
                 waiting.attempts.insert((chain, transaction), 1);
             }
@@ -70,6 +75,15 @@ impl ReplayLog {
     fn take(&self) -> Option<Vec<Replays>> {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let attempts = std::mem::take(&mut waiting.attempts);
+        let cut = std::mem::take(&mut waiting.cut);
+        if cut > 0 {
+            metrics::counter!("salt402_incidents_cut_total", "kind" => "replay_attempt").increment(cut);
+            tracing::warn!(
+                cut,
+                "proofs of more than {REMEMBERED} used transactions were shown again within a second: attempts on the others \
+                 are counted, and no incident tells of them"
+            );
+        }
         waiting.writing = !attempts.is_empty();
         let replays = |((chain, transaction), attempts)| Replays { chain, transaction, attempts };
         waiting.writing.then(|| attempts.into_iter().map(replays).collect())
