@@ -116,6 +116,12 @@ pub(crate) struct ChannelListArgs {
     /// List the channels that pay others too
     #[arg(long)]
     pub(crate) all: bool,
+    /// The most to list
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) limit: u32,
+    /// List what follows this channel, the last of the page before
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Option<String>,
     /// Print one JSON array, with amounts in base units
     #[arg(long)]
     pub(crate) json: bool,
@@ -144,6 +150,9 @@ pub(crate) struct ChannelClaimArgs {
     /// Leave channels that bring less: an amount such as "0.01 SALT", or a whole number of base units
     #[arg(long, value_name = "AMOUNT", default_value = "1")]
     pub(crate) min: String,
+    /// With --all, claim from so many channels at the most: those that bring the most
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u32>,
     /// Say what would be claimed, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

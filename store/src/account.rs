@@ -1,7 +1,5 @@
 //! Channels with their accounts: what the chain says of one, and what was accepted of it.
 
-use std::collections::BTreeSet;
-
 use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelState, U256, Voucher};
 use sqlx::sqlite::SqliteRow;
@@ -80,45 +78,6 @@ pub struct VoucherTotals {
 }
 
 impl Store {
-    /// The channels of a contract, those that were opened last first, and then those that vouchers were accepted of and
-    /// that are not on the chain; with `payee`, those that pay this account, and all that vouchers were accepted of.
-    pub async fn channel_accounts(
-        &self,
-        chain: ChainId,
-        contract: Address,
-        payee: Option<Address>,
-    ) -> Result<Vec<ChannelAccount>, StoreError> {
-        let mut reader = self.reader().await?;
-        let connection = reader.connection()?;
-        let opened = sqlx::query(
-            "SELECT channel FROM channel_events
-             WHERE chain_id = $1 AND contract = $2 AND canonical AND kind = $3 AND ($4 IS NULL OR payee = $4)
-             ORDER BY id DESC",
-        )
-        .bind(chain_id(chain))
-        .bind(contract.as_slice())
-        .bind(OPENED)
-        .bind(payee.map(|payee| payee.to_vec()))
-        .fetch_all(&mut *connection)
-        .await?;
-        let accepted = sqlx::query(
-            "SELECT channel FROM vouchers WHERE chain_id = $1 AND contract = $2 ORDER BY channel",
-        )
-        .bind(chain_id(chain))
-        .bind(contract.as_slice())
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut seen = BTreeSet::new();
-        let mut accounts = Vec::new();
-        for row in opened.iter().chain(&accepted) {
-            let id = row.hash("channel")?;
-            if seen.insert(id) {
-                accounts.extend(account(connection, chain, contract, id).await?);
-            }
-        }
-        Ok(accounts)
-    }
-
     /// One channel; `None` if nothing of it is on the chain and no voucher of it was accepted.
     pub async fn channel_account(
         &self,
@@ -137,7 +96,7 @@ impl Store {
     }
 }
 
-async fn account(
+pub(crate) async fn account(
     connection: &mut SqliteConnection,
     chain: ChainId,
     contract: Address,

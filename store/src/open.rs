@@ -166,6 +166,7 @@ fn migrations() -> Vec<Migration> {
         (16, "unserved", include_str!("../migrations/0016_unserved.sql")),
         (17, "voucher totals", include_str!("../migrations/0017_voucher_totals.sql")),
         (18, "unreadable", include_str!("../migrations/0018_unreadable.sql")),
+        (19, "channels opened", include_str!("../migrations/0019_channels_opened.sql")),
     ];
     steps
         .into_iter()

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
-use salt402_store::{IncidentFilter, IncidentKind, NewVoucher, Store, VoucherTotals};
+use salt402_store::{ChannelAccount, IncidentFilter, IncidentKind, NewVoucher, Store, VoucherTotals};
 use support::{CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, numbered};
 
 const SIGNER: Address = Address::repeat_byte(3);
@@ -61,12 +61,25 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
     store.accept_voucher(voucher).await.unwrap();
 }
 
+/// All channels, two to a page.
+async fn all_channels(store: &Store) -> Vec<ChannelAccount> {
+    let (mut accounts, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.channel_page(CHAIN, CONTRACT, None, after, 2).await.unwrap();
+        accounts.extend(page.accounts);
+        after = page.next;
+        if after.is_none() {
+            return accounts;
+        }
+    }
+}
+
 /// The totals, from the accounts and the incidents alone.
 async fn added_up(store: &Store) -> Vec<VoucherTotals> {
     let mut sums: BTreeMap<Address, VoucherTotals> = BTreeMap::new();
     let zero =
         |asset| VoucherTotals { asset, unclaimed: Amount::ZERO, at_risk: Amount::ZERO, channels_at_risk: 0 };
-    for account in store.channel_accounts(CHAIN, CONTRACT, None).await.unwrap() {
+    for account in all_channels(store).await {
         let open = account.state.as_ref().filter(|state| !state.closed);
         let Some(asset) = open.and_then(|state| state.descriptor).map(|known| known.asset) else { continue };
         if account.voucher.is_some() {
@@ -226,6 +239,12 @@ proptest! {
                 fixture = make(fixture, 2 + u8::try_from(step).unwrap(), next).await;
                 let totals = fixture.store.voucher_totals(CHAIN).await.unwrap();
                 assert_eq!(totals, added_up(&fixture.store).await, "step {step}: {next:?}");
+                let mut open: Vec<_> = all_channels(&fixture.store).await;
+                open.retain(|known| known.state.as_ref().is_some_and(|state| state.descriptor.is_some() && !state.closed)
+                        && known.unclaimed() > Amount::ZERO);
+                open.sort_by_key(|known| (std::cmp::Reverse(known.unclaimed()), known.id));
+                let open: Vec<B256> = open.iter().map(|known| known.id).collect();
+                assert_eq!(fixture.store.unclaimed_channels(CHAIN, CONTRACT).await.unwrap(), open);
             }
         });
     }

@@ -1,6 +1,5 @@
 //! `salt402 channel`: what was accepted by vouchers, and its claim.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,39 +8,53 @@ use anyhow::{Context as _, anyhow, bail};
 use salt402_chain::{Endpoint, RpcNode};
 use salt402_client::{ClaimBatch, ClaimPlan, Claimable, Claimer, NotClaimed};
 use salt402_protocol::request::parse_hash;
-use salt402_protocol::{Amount, Asset, B256, SourceKind};
+use salt402_protocol::{Address, Amount, Asset, B256, SourceKind};
 use salt402_store::{ChannelAccount, Options, Store};
 use serde_json::{Value, json};
 
 use super::chain::choose;
-use crate::args::{ChannelClaimArgs, ChannelListArgs, ChannelShowArgs, ClaimedChannels};
+use crate::args::{ChannelClaimArgs, ChannelListArgs, ChannelShowArgs};
 use crate::config::{Config, ResolvedChain, parse_price, payer_key};
 use crate::out::say;
 use crate::visible::visible_line;
 
-/// Channels of one chain's database.
+/// The channels' contracts of one chain, and its database.
 struct Channels {
     chain: ResolvedChain,
-    accounts: Vec<ChannelAccount>,
+    contracts: Vec<Address>,
+    /// Whom channels pay that are ours.
+    payee: Option<Address>,
+    store: Store,
 }
+
+/// Channels that are asked for at once.
+const PAGE: u32 = 500;
 
 /// Prints channels with their accounts. The database may be in use.
 pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
-    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), args.all).await?;
+    let after = args.after.as_deref().map(identifier).transpose()?;
+    let channels = Channels::open(&config, args.chain.as_deref()).await?;
+    let (accounts, next) = channels.page(args.all, after, args.limit).await?;
+    channels.store.close().await;
+    let chain = &channels.chain;
     if args.json {
         let shown = accounts.iter().map(|account| json!(account.view(chain.profile.chain_id)));
         say!("{}", Value::from_iter(shown));
         return Ok(ExitCode::SUCCESS);
     }
     if accounts.is_empty() {
+        let more = if after.is_some() { "more " } else { "" };
         say!(
-            "no channels{}",
+            "no {more}channels{}",
             if args.all { "" } else { " that pay this server; --all lists the others too" }
         );
     }
     for account in &accounts {
-        say!("{}", line(&chain, account));
+        say!("{}", line(chain, account));
+    }
+    if let Some(next) = next {
+        say!("there may be more: --after {next}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -50,9 +63,10 @@ pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let id = identifier(&args.id)?;
-    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), true).await?;
-    let account = accounts.iter().find(|account| account.id == id).ok_or_else(|| unknown(id))?;
-    let shown = json!(account.view(chain.profile.chain_id));
+    let channels = Channels::open(&config, args.chain.as_deref()).await?;
+    let account = channels.one(id).await;
+    channels.store.close().await;
+    let shown = json!(account?.view(channels.chain.profile.chain_id));
     if args.json {
         say!("{shown}");
         return Ok(ExitCode::SUCCESS);
@@ -68,32 +82,62 @@ pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let named = args.which.ids.iter().map(|id| identifier(id)).collect::<anyhow::Result<Vec<_>>>()?;
-    let Channels { chain, accounts } = read(&config, args.chain.as_deref(), true).await?;
-    let rows = claimable(&accounts, &args.which, &named)?;
-    let claimer = claimer(args, &chain)?;
+    let channels = Channels::open(&config, args.chain.as_deref()).await?;
+    let claimed = claim_from(args, &channels, &named).await;
+    channels.store.close().await;
+    claimed.map(|()| ExitCode::SUCCESS)
+}
+
+async fn claim_from(args: &ChannelClaimArgs, channels: &Channels, named: &[B256]) -> anyhow::Result<()> {
+    let chain = &channels.chain;
+    let wanted = if args.which.all { channels.unclaimed().await? } else { named.to_vec() };
+    let claimer = claimer(args, chain)?;
     let least = parse_price(&args.min, &chain.profile.native_symbol, chain.profile.native_decimals)
         .map_err(|what| anyhow!("--min: {what}"))?;
-    let plan = claimer.plan(rows, least).await?;
-    for (channel, why) in &plan.left {
-        say!("{channel}: {why}");
+    let most = args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    // Some at a time: what comes first is claimed before the last are asked about.
+    let (mut sum, mut asked) = (ClaimPlan::default(), 0);
+    let mut failures = 0;
+    for page in wanted.chunks(PAGE as usize) {
+        let room = most.saturating_sub(claims(&sum));
+        if room == 0 {
+            break;
+        }
+        let page = page.get(..room.min(page.len())).unwrap_or(page);
+        asked += page.len();
+        let plan = claimer.plan(channels.claimable(page, args.which.all).await?, least).await?;
+        for (channel, why) in &plan.left {
+            say!("{channel}: {why}");
+        }
+        // What could not be sent for one asset does not keep the others back.
+        for batch in &plan.batches {
+            if let Err(error) = claim_batch(args, chain, &claimer, batch).await {
+                let why = format!("{}: {error:#}", of(chain, batch.asset, batch.amount()));
+                say!("{}", visible_line(&why));
+                failures += 1;
+            }
+        }
+        sum.batches.extend(plan.batches);
+        sum.left.extend(plan.left);
     }
-    if plan.batches.is_empty() {
+    if sum.batches.is_empty() {
         say!("nothing is to be claimed; nothing was sent");
     }
-    // What could not be sent for one asset does not keep the others back.
-    let mut failures = 0;
-    for batch in &plan.batches {
-        if let Err(error) = claim_batch(args, &chain, &claimer, batch).await {
-            let why = format!("{}: {error:#}", of(&chain, batch.asset, batch.amount()));
-            say!("{}", visible_line(&why));
-            failures += 1;
-        }
+    if asked < wanted.len() {
+        say!(
+            "{} more channels have something that is not claimed, and were not asked about",
+            wanted.len() - asked
+        );
     }
     if failures > 0 {
-        bail!("{failures} of {} claims failed", plan.batches.len());
+        bail!("{failures} of {} claims failed", sum.batches.len());
     }
-    refuse_what_was_named(&named, &plan)?;
-    Ok(ExitCode::SUCCESS)
+    refuse_what_was_named(named, &sum)
+}
+
+/// How many channels are claimed from.
+fn claims(plan: &ClaimPlan) -> usize {
+    plan.batches.iter().map(|batch| batch.rows.len()).sum()
 }
 
 async fn claim_batch(
@@ -149,21 +193,6 @@ fn refuse_what_was_named(named: &[B256], plan: &ClaimPlan) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The channels to claim from: those that are named, or all with a voucher.
-fn claimable(
-    accounts: &[ChannelAccount],
-    which: &ClaimedChannels,
-    named: &[B256],
-) -> anyhow::Result<Vec<Claimable>> {
-    let by_id: BTreeMap<B256, &ChannelAccount> =
-        accounts.iter().map(|account| (account.id, account)).collect();
-    if which.all {
-        // Those that are claimed from by the index's account are asked about all the same: the contract decides.
-        return Ok(accounts.iter().filter_map(|account| row(account).ok()).collect());
-    }
-    named.iter().map(|id| row(by_id.get(id).ok_or_else(|| unknown(*id))?)).collect()
-}
-
 fn row(account: &ChannelAccount) -> anyhow::Result<Claimable> {
     let id = account.id;
     let voucher = account.voucher.ok_or_else(|| anyhow!("{id}: no voucher of it was accepted"))?;
@@ -184,32 +213,99 @@ fn claimer(args: &ChannelClaimArgs, chain: &ResolvedChain) -> anyhow::Result<Cla
     Ok(Claimer::new(Arc::new(node), account))
 }
 
-async fn read(config: &Config, chain: Option<&str>, all: bool) -> anyhow::Result<Channels> {
-    let (name, chain) = choose(config, chain)?;
-    let database = config.database();
-    if !database.exists() {
-        bail!("{}: there is no database here yet; name the configuration by --config", database.display());
+impl Channels {
+    async fn open(config: &Config, chain: Option<&str>) -> anyhow::Result<Self> {
+        let (name, chain) = choose(config, chain)?;
+        let database = config.database();
+        if !database.exists() {
+            bail!(
+                "{}: there is no database here yet; name the configuration by --config",
+                database.display()
+            );
+        }
+        let payee = config.payment().ok().map(|payment| payment.payee()).transpose()?;
+        let contracts = chain.sources.iter().filter(|source| source.kind == SourceKind::SaltChannels);
+        let contracts: Vec<_> = contracts.map(|source| source.contract).collect();
+        if contracts.is_empty() {
+            bail!(
+                "chains.{name}: no SaltChannels is followed, so no channels are known; see `salt402 config check`"
+            );
+        }
+        let store = Store::open(Options { memory: 0, ..Options::new(database) })
+            .await
+            .context("the database cannot be opened")?;
+        Ok(Self { chain, contracts, payee, store })
     }
-    let payee = match config.payment() {
-        Ok(payment) if !all => Some(payment.payee()?),
-        _ => None,
-    };
-    let contracts = chain.sources.iter().filter(|source| source.kind == SourceKind::SaltChannels);
-    let contracts: Vec<_> = contracts.map(|source| source.contract).collect();
-    if contracts.is_empty() {
-        bail!(
-            "chains.{name}: no SaltChannels is followed, so no channels are known; see `salt402 config check`"
-        );
+
+    /// So many channels after one, or the first, and after which more may follow.
+    async fn page(
+        &self,
+        all: bool,
+        after: Option<B256>,
+        limit: u32,
+    ) -> anyhow::Result<(Vec<ChannelAccount>, Option<B256>)> {
+        let payee = self.payee.filter(|_| !all);
+        let mut after = match after {
+            Some(after) => Some(self.one(after).await?),
+            None => None,
+        };
+        let mut found: Vec<ChannelAccount> = Vec::new();
+        for contract in &self.contracts {
+            if after.as_ref().is_some_and(|after| after.contract != *contract) {
+                continue;
+            }
+            let mut last = after.take().map(|after| after.id);
+            loop {
+                let room = limit.max(1).saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+                if room == 0 {
+                    let next = found.last().map(|account| account.id);
+                    return Ok((found, next));
+                }
+                let chain = self.chain.profile.chain_id;
+                let page = self.store.channel_page(chain, *contract, payee, last, room.min(PAGE)).await?;
+                found.extend(page.accounts);
+                last = page.next;
+                if last.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok((found, None))
     }
-    let store = Store::open(Options { memory: 0, ..Options::new(database) })
-        .await
-        .context("the database cannot be opened")?;
-    let mut accounts = Vec::new();
-    for contract in contracts {
-        accounts.extend(store.channel_accounts(chain.profile.chain_id, contract, payee).await?);
+
+    /// One channel, of whatever contract.
+    async fn one(&self, id: B256) -> anyhow::Result<ChannelAccount> {
+        for contract in &self.contracts {
+            let chain = self.chain.profile.chain_id;
+            if let Some(account) = self.store.channel_account(chain, *contract, id).await? {
+                return Ok(account);
+            }
+        }
+        Err(unknown(id))
     }
-    store.close().await;
-    Ok(Channels { chain, accounts })
+
+    /// The channels that there is something to claim from, as the index has it.
+    async fn unclaimed(&self) -> anyhow::Result<Vec<B256>> {
+        let mut ids = Vec::new();
+        for contract in &self.contracts {
+            ids.extend(self.store.unclaimed_channels(self.chain.profile.chain_id, *contract).await?);
+        }
+        Ok(ids)
+    }
+
+    /// What is to be asked of the contract about channels. One that was named must be claimable; of all, those are left
+    /// out that a reorganization has taken away since.
+    async fn claimable(&self, ids: &[B256], all: bool) -> anyhow::Result<Vec<Claimable>> {
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            // Those that are claimed from by the index's account are asked about all the same: the contract decides.
+            match self.one(*id).await.and_then(|account| row(&account)) {
+                Err(_) if all => {}
+                found => rows.push(found?),
+            }
+        }
+        Ok(rows)
+    }
 }
 
 fn identifier(text: &str) -> anyhow::Result<B256> {

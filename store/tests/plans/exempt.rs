@@ -44,7 +44,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("risk.rs::follow", "SEARCH vouchers", "whether there is one"),
     ("unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
     // Reports and what runs now and then, on connections that only read.
-    ("account.rs::channel_accounts", "", "a report"),
+    ("channel_page.rs::unclaimed_channels", "", "a report"),
     ("astray.rs::ASTRAY", "USE TEMP B-TREE", "grants that left the chain lately"),
     ("beside.rs::ambiguities", "SEARCH ambiguities", "a page, in the order of the index"),
     ("channel.rs::channels_of", "USE TEMP B-TREE", "a report of one account"),
