@@ -129,8 +129,9 @@ codes! {
     /// The quote names no service and asks less than this one does. No 402, so that nobody is led to pay again.
     QuoteBelowPrice = "quote_below_price", 409, "The quote is over less than the price";
 
-    /// The quote was given before the server's database was made, so what was paid for it is not known. No 402, likewise.
-    QuoteBeforeDatabase = "quote_before_database", 409, "The quote is older than the server's database";
+    /// The quote, payment or channel is from before the server's database, so whether it was used is not known. No 402,
+    /// likewise.
+    BeforeDatabase = "before_database", 409, "It is from before the server's database";
 
     /// The quote was given by another service, on other terms, with a key that is gone, or for another request, and may have
     /// been paid. No 402, likewise.

@@ -178,7 +178,7 @@ mod tests {
             request: RequestDigest::of("POST", "/v1/inference", b"{}"),
             service: None,
         };
-        let quote = QuoteClock { lifetime: 300, window: 60, since: 0 }.derived(terms, 1_000_000);
+        let quote = QuoteClock::living(300).derived(terms, 1_000_000);
         let id = QuoteKey::new(&[7; 32]).unwrap().seal(&quote);
         let names = Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 };
         let resource = Resource {

@@ -40,7 +40,7 @@ pub use nonce::SignedNonce;
 pub use payment::{Payment, PaymentId};
 pub use problem::Problem;
 pub use proof::Proof;
-pub use quote::{Quote, QuoteId, QuoteKey, QuoteKeys, Service, Terms};
+pub use quote::{DatabaseMark, Quote, QuoteId, QuoteKey, QuoteKeys, Service, Terms};
 pub use reason::{Subcode, X402Reason};
 pub use request::RequestDigest;
 pub use source::{Source, SourceKind};

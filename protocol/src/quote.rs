@@ -24,6 +24,11 @@ const UNNAMED: usize = 166;
 const NAMED: usize = UNNAMED + SERVICE;
 /// Bytes of a service in a quote: a multiple of three, as all of an id is, so that it is written without padding.
 const SERVICE: usize = 18;
+/// Bytes of the mark of a database. It stands in the second half of the nonce, so that ids have the length that they had.
+const MARK: usize = 8;
+/// Bits of a quote's second byte.
+const RANDOM: u8 = 1;
+const MARKED: u8 = 2;
 /// Layout versions of the bytes.
 const UNNAMED_VERSION: u8 = 1;
 const NAMED_VERSION: u8 = 2;
@@ -45,6 +50,10 @@ impl Service {
         service.filter(|_| !name.is_empty())
     }
 }
+
+/// Which database's server gave a quote: drawn when the database is made. Another one has forgotten what this one granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DatabaseMark(pub [u8; MARK]);
 
 /// What is to be paid, to whom, for which request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +83,11 @@ pub struct Quote {
     pub issued_at: u64,
     /// The last second in which a payment for it may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
-    /// Sixteen random bytes, or `None` for a quote that can be derived again from the request alone.
+    /// Sixteen random bytes, or `None` for a quote that can be derived again from the request alone. Of those that name a
+    /// database the last eight are zero.
     pub nonce: Option<[u8; 16]>,
+    /// The database of the server that gave it; `None` where that kept no mark, as none did at first.
+    pub database: Option<DatabaseMark>,
 }
 
 /// The id of a quote: its bytes and a code that only the server's key can make, in base64url: 264 characters, or 288 where
@@ -231,7 +243,11 @@ impl<'de> Deserialize<'de> for QuoteId {
 impl Quote {
     fn write(&self, out: &mut Vec<u8>) {
         let version = if self.terms.service.is_some() { NAMED_VERSION } else { UNNAMED_VERSION };
-        out.extend_from_slice(&[version, u8::from(self.nonce.is_some())]);
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.extend_from_slice(&[
+            version,
+            flag(self.nonce.is_some(), RANDOM) | flag(self.database.is_some(), MARKED),
+        ]);
         out.extend_from_slice(&self.terms.chain.get().to_be_bytes());
         out.extend_from_slice(self.terms.contract.as_slice());
         out.extend_from_slice(self.terms.payee.as_slice());
@@ -240,7 +256,11 @@ impl Quote {
         out.extend_from_slice(&self.issued_at.to_be_bytes());
         out.extend_from_slice(&self.expires_at.to_be_bytes());
         out.extend_from_slice(self.terms.request.0.as_slice());
-        out.extend_from_slice(&self.nonce.unwrap_or_default());
+        let mut nonce = self.nonce.unwrap_or_default();
+        if let Some(DatabaseMark(mark)) = &self.database {
+            nonce[16 - MARK..].copy_from_slice(mark);
+        }
+        out.extend_from_slice(&nonce);
         if let Some(Service(service)) = self.terms.service {
             out.extend_from_slice(&service);
         }
@@ -260,11 +280,7 @@ impl Quote {
             rest = tail;
             head
         };
-        let random = match take(1) {
-            [0] => false,
-            [1] => true,
-            _ => return None,
-        };
+        let [flags @ 0..=3] = *take(1) else { return None };
         let chain = ChainId::new(u64::from_be_bytes(take(8).try_into().ok()?))?;
         let contract = Address::from_slice(take(20));
         let payee = Address::from_slice(take(20));
@@ -273,12 +289,17 @@ impl Quote {
         let issued_at = u64::from_be_bytes(take(8).try_into().ok()?);
         let expires_at = u64::from_be_bytes(take(8).try_into().ok()?);
         let request = RequestDigest(B256::from_slice(take(32)));
-        let nonce: [u8; 16] = take(16).try_into().ok()?;
+        let mut nonce: [u8; 16] = take(16).try_into().ok()?;
+        let mark = nonce.last_chunk().copied().map(DatabaseMark).filter(|_| flags & MARKED != 0);
+        if mark.is_some() {
+            nonce[16 - MARK..].fill(0);
+        }
         Some(Self {
             terms: Terms { chain, contract, payee, asset, amount, request, service },
             issued_at,
             expires_at,
-            nonce: random.then_some(nonce),
+            nonce: (flags & RANDOM != 0).then_some(nonce),
+            database: mark,
         })
     }
 }
@@ -303,16 +324,21 @@ pub struct QuoteClock {
     pub lifetime: u64,
     /// Length of a window, in seconds; never zero.
     pub window: u64,
-    /// The first second in which a quote may have been given, in seconds since 1970 UTC: nothing is known of what was paid
-    /// for any before. 0 where all is known.
+    /// The database that quotes are given by; `None` where they name none.
+    pub database: Option<DatabaseMark>,
+    /// When that database was made, in seconds since 1970 UTC: nothing is known of what was paid for quotes of any before it.
+    /// 0 where all is known.
     pub since: u64,
+    /// Quotes that name no database were this one's too if they were given before this moment, in seconds since 1970 UTC.
+    pub unmarked_until: u64,
 }
 
 impl QuoteClock {
-    /// For quotes that live so long, in seconds. Windows grow with the life, so that however long it is, few derived quotes
-    /// can be those of one payment: each costs a look at a bare hash two hashes.
+    /// For quotes that live so long, in seconds, and name no database. Windows grow with the life, so that however long it is,
+    /// few derived quotes can be those of one payment: each costs a look at a bare hash two hashes.
     pub fn living(lifetime: u64) -> Self {
-        Self { lifetime, window: lifetime.div_ceil(WINDOWS).max(LEAST_WINDOW), since: 0 }
+        let window = lifetime.div_ceil(WINDOWS).max(LEAST_WINDOW);
+        Self { lifetime, window, database: None, since: 0, unmarked_until: 0 }
     }
 
     /// The derived quote for these terms at a moment (seconds since 1970 UTC).
@@ -320,13 +346,28 @@ impl QuoteClock {
         let window = self.window.max(1);
         let begun = now / window * window;
         let expires_at = begun.saturating_add(window).saturating_add(self.lifetime);
-        Quote { terms, issued_at: begun.max(self.since), expires_at, nonce: None }
+        Quote { terms, issued_at: begun, expires_at, nonce: None, database: self.database }
     }
 
-    /// A quote that nobody else can be given, from sixteen random bytes.
-    pub fn random(&self, terms: Terms, now: u64, nonce: [u8; 16]) -> Quote {
+    /// A quote that nobody else can be given, from random bytes: sixteen, or the first eight where it names a database.
+    pub fn random(&self, terms: Terms, now: u64, mut nonce: [u8; 16]) -> Quote {
+        if self.database.is_some() {
+            nonce[16 - MARK..].fill(0);
+        }
         let expires_at = now.saturating_add(self.lifetime);
-        Quote { terms, issued_at: now.max(self.since), expires_at, nonce: Some(nonce) }
+        Quote { terms, issued_at: now, expires_at, nonce: Some(nonce), database: self.database }
+    }
+
+    /// Whether a quote was given with the database at hand, which knows whether it was paid and used. Not told by times: clocks
+    /// step back.
+    pub fn gave(&self, quote: &Quote) -> bool {
+        quote.database == self.database || (quote.database.is_none() && quote.issued_at < self.unmarked_until)
+    }
+
+    /// Whether a payment mined at `mined_at` may have been made for a quote of an earlier database, as far as time tells.
+    pub fn is_early(&self, mined_at: u64, skew: u64) -> bool {
+        let last = [self.window, self.lifetime, skew].into_iter().fold(self.since, u64::saturating_add);
+        self.since > 0 && mined_at <= last
     }
 
     /// Every derived quote for these terms that a payment mined at `mined_at` may have been made for, newest first.
@@ -340,6 +381,11 @@ impl QuoteClock {
             .rev()
             .map(move |index| self.derived(terms, index * window))
             .take_while(move |quote| quote.pays_in_time(mined_at, skew))
+            .flat_map(move |quote| {
+                let unmarked = Quote { database: None, ..quote };
+                let other = (unmarked != quote && self.gave(&unmarked)).then_some(unmarked);
+                std::iter::once(quote).chain(other)
+            })
     }
 }
 
@@ -373,6 +419,7 @@ mod tests {
             issued_at: 100,
             expires_at: 400,
             nonce,
+            database: None,
         }
     }
 
@@ -416,18 +463,43 @@ mod tests {
     }
 
     #[test]
-    fn no_quote_is_given_as_of_before_the_clocks_beginning() {
+    fn c11_a_quote_names_its_database_and_another_database_gave_none_of_its_quotes() {
         let terms = quote(7, None).terms;
-        let old = QuoteClock { lifetime: 300, window: 60, since: 0 };
-        let new = QuoteClock { since: 1030, ..old };
-        assert_eq!(
-            (new.derived(terms, 1025).issued_at, new.random(terms, 1025, [0; 16]).issued_at),
-            (1030, 1030)
-        );
-        assert_ne!(new.derived(terms, 1040), old.derived(terms, 1040), "the window had begun before");
-        assert_eq!(new.derived(terms, 1080), old.derived(terms, 1080));
-        assert!(new.derived_for(terms, 1050, 30).all(|quote| quote.issued_at >= 1030));
-        assert!(new.derived_for(terms, 1050, 30).any(|quote| quote == new.derived(terms, 1040)));
+        let unmarked = QuoteClock::living(300);
+        let of = |mark| QuoteClock { database: Some(DatabaseMark([mark; 8])), ..unmarked };
+        let (one, other) = (of(1), of(2));
+        for given in [one.derived(terms, 1025), one.random(terms, 1025, [9; 16])] {
+            let id = key(1).seal(&given);
+            assert_eq!((key(1).open(&id), id.as_str().len()), (Ok(given), UNNAMED_LENGTH));
+            assert_eq!((one.gave(&given), other.gave(&given), unmarked.gave(&given)), (true, false, false));
+        }
+        assert_ne!(key(1).seal(&one.derived(terms, 1025)), key(1).seal(&other.derived(terms, 1025)));
+        assert_ne!(one.random(terms, 1025, [9; 16]), one.random(terms, 1025, [8; 16]));
+        // The clock was set back between the two: what tells them apart is no time.
+        assert!(!QuoteClock { since: 900, ..other }.gave(&one.derived(terms, 1025)));
+    }
+
+    #[test]
+    fn c11_a_database_that_was_there_before_marks_were_goes_on_with_the_quotes_that_it_gave() {
+        let terms = quote(7, None).terms;
+        let before = QuoteClock::living(300);
+        let since = QuoteClock { database: Some(DatabaseMark([1; 8])), unmarked_until: 2000, ..before };
+        for (given_at, gave) in [(1999, true), (2100, false)] {
+            for given in [before.derived(terms, given_at), before.random(terms, given_at, [7; 16])] {
+                assert_eq!(since.gave(&given), gave, "{given:?}");
+            }
+            let found: Vec<_> = since.derived_for(terms, given_at, 30).collect();
+            assert_eq!(found.contains(&before.derived(terms, given_at)), gave);
+            assert!(found.contains(&since.derived(terms, given_at)));
+        }
+    }
+
+    #[test]
+    fn c11_what_was_mined_while_a_quote_of_before_lived_may_be_for_one() {
+        let clock = QuoteClock { since: 1000, ..QuoteClock::living(300) };
+        let early = |mined_at| clock.is_early(mined_at, 30);
+        assert_eq!((early(1), early(1000), early(1390), early(1391)), (true, true, true, false));
+        assert!(!QuoteClock::living(300).is_early(0, 30), "where all is known");
     }
 
     #[test]
@@ -464,8 +536,14 @@ mod tests {
         #[test]
         fn a_changed_id_is_forged_or_malformed(
             at in 0usize..264, to in "[A-Za-z0-9_-]", random: Option<[u8; 16]>, name in "[a-z]{0,2}",
+            mark: Option<[u8; 8]>,
         ) {
-            let quote = of_service(&name, random);
+            let (database, zeros) = (mark.map(DatabaseMark), [0; 8]);
+            let random = random.map(|mut random| {
+                random[8..].copy_from_slice(if mark.is_some() { &zeros } else { &[7; 8] });
+                random
+            });
+            let quote = Quote { database, ..of_service(&name, random) };
             let id = key(1).seal(&quote);
             prop_assert_eq!(key(1).open(&id), Ok(quote));
             let mut text = id.as_str().to_owned();

@@ -129,7 +129,7 @@ impl Code {
             Self::AlreadyClaimed
             | Self::UsesExhausted
             | Self::PaymentBeforeRestore
-            | Self::QuoteBeforeDatabase => X402Reason::NonceAlreadyUsed,
+            | Self::BeforeDatabase => X402Reason::NonceAlreadyUsed,
             Self::NoPayment => X402Reason::TransferEventMismatch,
             Self::TransactionReverted
             | Self::AmbiguousPayment

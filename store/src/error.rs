@@ -192,6 +192,15 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
+    /// A file of the open database is not at its place any more.
+    #[error(
+        "{path} was removed or replaced while it was open: nothing is granted, quoted or indexed, as the next process would \
+         know nothing of it; stop this process, put the file back or begin anew, and start again"
+    )]
+    Moved {
+        /// The place.
+        path: PathBuf,
+    },
     /// Another process holds the write lock.
     #[error("another process writes to the database and did not finish in time: try again")]
     Busy,
@@ -226,6 +235,7 @@ impl StoreError {
             | Self::BadBatch { .. }
             | Self::PaymentTwice { .. }
             | Self::TooLarge { .. }
+            | Self::Moved { .. }
             | Self::Busy
             | Self::DiskFull
             | Self::DiskFailed(_)

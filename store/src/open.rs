@@ -11,10 +11,11 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqlSafeStr as _};
 use crate::columns::Columns as _;
 use crate::direct::Direct;
 use crate::error::Complaint;
+use crate::place::{self, Place};
 use crate::readers::Readers;
 use crate::recent::Recent;
 use crate::steps::StepSettings;
-use crate::{Options, StoreError, backup, lock, totals};
+use crate::{Making, Options, StoreError, backup, lock, making, totals};
 
 /// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
@@ -33,6 +34,8 @@ pub(crate) struct Opened {
     pub(crate) watcher: SqliteConnection,
     /// See [`crate::Store::refuse_before`].
     pub(crate) refuse_before: u64,
+    pub(crate) making: Making,
+    pub(crate) place: Arc<Place>,
     pub(crate) direct: Direct,
     pub(crate) recent: Arc<Recent>,
 }
@@ -51,6 +54,7 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .foreign_keys(true)
         .disable_statement_logging();
     claim_file(path, &plain.clone().create_if_missing(true)).await?;
+    let known = place::identity(path)?;
 
     let writer_options = plain
         .clone()
@@ -75,6 +79,7 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .fetch_one(&mut writer)
         .await?
         .number("refuse_before")?;
+    let making = making::read(&mut writer).await?;
 
     let checkpointer = plain
         .clone()
@@ -91,11 +96,16 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         .map_err(|error| explain(path, error))?;
     let direct = Direct::open(path, options.readers, options.busy_timeout)?;
     let recent = Arc::new(Recent::open(path, options.memory)?);
+    let place = Arc::new(Place::of(path)?);
+    if place::identity(path)? != known {
+        return Err(StoreError::Moved { path: path.to_owned() });
+    }
     drop(opening);
     let steps = StepSettings {
         path: path.to_owned(),
         busy_timeout: options.busy_timeout,
         wal_limit: options.wal_limit,
+        place: Arc::clone(&place),
     };
     Ok(Opened {
         writer_options,
@@ -105,6 +115,8 @@ pub(crate) async fn open(options: &Options) -> Result<Opened, StoreError> {
         readers,
         watcher,
         refuse_before,
+        making,
+        place,
         direct,
         recent,
     })
@@ -167,6 +179,7 @@ fn migrations() -> Vec<Migration> {
         (17, "voucher totals", include_str!("../migrations/0017_voucher_totals.sql")),
         (18, "unreadable", include_str!("../migrations/0018_unreadable.sql")),
         (19, "channels opened", include_str!("../migrations/0019_channels_opened.sql")),
+        (20, "making", include_str!("../migrations/0020_making.sql")),
     ];
     steps
         .into_iter()

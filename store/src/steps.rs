@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use crate::StoreError;
+use crate::place::Place;
 use crate::recent::{Changes, Recent, data_version};
 use crate::work::{Jobs, Work, note_result};
 use crate::writable::Standing;
@@ -100,6 +101,7 @@ pub(crate) struct StepSettings {
     pub(crate) path: PathBuf,
     pub(crate) busy_timeout: Duration,
     pub(crate) wal_limit: u64,
+    pub(crate) place: Arc<Place>,
 }
 
 /// The connection that steps are written on. Opened by the first of them: a process that does not index has none.
@@ -119,6 +121,10 @@ impl Stepper {
     /// thread was lost, and then whoever waits is told that the store is closed.
     pub(crate) async fn write(&mut self, mut job: Box<dyn StepJob>) -> Option<(Box<dyn StepJob>, bool)> {
         let (settings, recent) = (self.settings.clone(), Arc::clone(&self.recent));
+        if let Err(error) = settings.place.check() {
+            job.fail(error);
+            return Some((job, false));
+        }
         let connection = self.connection.take();
         let done = tokio::task::spawn_blocking(move || {
             let opened = connection.map_or_else(|| settings.open(), Ok);

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::checkpoint::Checkpointer;
 use crate::direct::Direct;
 use crate::open::{self, Opened};
+use crate::place::Place;
 use crate::readers::{Reader, Readers};
 use crate::recent::Recent;
 use crate::steps::Stepper;
@@ -19,7 +20,7 @@ use crate::sums::Sums;
 use crate::work::{Jobs, QUEUE};
 use crate::writable::Standing;
 use crate::writer::Writer;
-use crate::{Options, StoreError};
+use crate::{Making, Options, StoreError};
 
 /// A database that is open. Clones are the same store.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ struct Shared {
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
     progress: watch::Receiver<u64>,
     refuse_before: u64,
+    making: Making,
+    place: Arc<Place>,
     /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
     tasks: Mutex<Option<Tasks>>,
 }
@@ -58,6 +61,8 @@ impl Store {
             readers,
             watcher,
             refuse_before,
+            making,
+            place,
             direct,
             recent,
         } = open::open(&options).await?;
@@ -74,6 +79,7 @@ impl Store {
             stepper,
             sums: Sums::default(),
             recent: Arc::clone(&recent),
+            place: Arc::clone(&place),
             standing: Arc::clone(&standing),
             turn: Arc::clone(&turn),
             commits,
@@ -106,6 +112,8 @@ impl Store {
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
             refuse_before,
+            making,
+            place,
             tasks: Mutex::new(Some(tasks)),
         })))
     }
@@ -150,6 +158,19 @@ impl Store {
     /// never was.
     pub fn refuse_before(&self) -> u64 {
         self.0.refuse_before
+    }
+
+    /// Which database this is.
+    pub fn making(&self) -> Making {
+        self.0.making
+    }
+
+    /// Whether the files that are open are at their places.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] while one is not.
+    pub fn in_place(&self) -> Result<(), StoreError> {
+        self.0.place.check()
     }
 
     pub(crate) fn path(&self) -> &Path {

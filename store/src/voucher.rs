@@ -38,6 +38,8 @@ pub struct NewVoucher {
     pub confirmations: u64,
     /// The same while the payer has an open incident over a lost payment; 0 makes no difference, `u64::MAX` is never.
     pub after_loss: u64,
+    /// When the channel must have been opened at the earliest for a new grant, in seconds since 1970 UTC; 0 for ever.
+    pub opened_from: u64,
     /// The least exit delay that the channel must have for a new grant, in seconds; 0 for any.
     pub least_exit_delay: u64,
     /// By how much the newest block may be older than the index itself, and ahead of the clock, in milliseconds. `None`
@@ -69,6 +71,8 @@ pub enum VoucherResult {
     /// The channel was opened before the database was restored from a backup: what was used of it since the backup was
     /// taken is not known.
     BeforeRestore,
+    /// The channel was opened before [`NewVoucher::opened_from`].
+    BeforeDatabase,
     /// The channel is closed.
     Closed,
     /// The payer may have left by something that is not in the index yet.

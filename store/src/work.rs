@@ -71,6 +71,7 @@ pub(crate) fn note_result<T>(result: &Result<T, StoreError>, standing: &Standing
         Err(StoreError::Busy) => "busy",
         Err(StoreError::DiskFull) => "disk_full",
         Err(StoreError::DiskFailed(_)) => "disk_failed",
+        Err(StoreError::Moved { .. }) => "moved",
         Err(StoreError::Sql(_)) => "other",
         _ => return,
     };

@@ -82,8 +82,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again;
-    /// [`StoreError::Busy`] too while a small write does not end.
+    /// [`StoreError::Busy`] too while a small write does not end, and [`StoreError::Moved`] while a file is not at its place.
     pub fn writable(&self) -> Result<(), StoreError> {
+        self.in_place()?;
         self.standing().writable()
     }
 

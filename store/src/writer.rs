@@ -12,6 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use crate::place::Place;
 use crate::recent::{Changes, Recent};
 use crate::steps::{StepJob, Stepper};
 use crate::sums::Sums;
@@ -30,6 +31,8 @@ pub(crate) struct Writer {
     pub(crate) sums: Sums,
     /// Told what was changed, after the commit and before anybody is answered.
     pub(crate) recent: Arc<Recent>,
+    /// Whether what is written stays: asked before every commit.
+    pub(crate) place: Arc<Place>,
     /// Told of every piece whether it was written.
     pub(crate) standing: Arc<Standing>,
     /// Held while writing, so that a checkpoint can hold the writer up.
@@ -121,7 +124,8 @@ impl Writer {
         };
         let begun = Instant::now();
         let mut sums = std::mem::take(&mut self.sums);
-        let (result, sound) = transact(&mut connection, &self.recent, claims, jobs, &mut sums).await;
+        let (result, sound) =
+            transact(&mut connection, &self.recent, &self.place, claims, jobs, &mut sums).await;
         // Of a transaction that failed they hold what was not written.
         if result.is_ok() {
             self.sums = sums;
@@ -168,6 +172,7 @@ enum Undone {
 async fn transact(
     connection: &mut SqliteConnection,
     recent: &Arc<Recent>,
+    place: &Place,
     claims: &mut [PendingClaim],
     jobs: &mut [Box<dyn Job>],
     sums: &mut Sums,
@@ -202,6 +207,11 @@ async fn transact(
     }
     if !all_well {
         return (Err(Undone::During), transaction.rollback().await.is_ok());
+    }
+    // As late as can be. It says nothing of the pieces, so that none is tried alone.
+    if let Err(error) = place.check() {
+        fail(claims, jobs, &error);
+        return (Err(Undone::Before), transaction.rollback().await.is_ok());
     }
     let wakes = transaction.wakes();
     if let Err(error) = transaction.commit().await {
@@ -260,6 +270,7 @@ mod tests {
             stepper: Stepper::new(opened.steps, Arc::clone(&opened.recent)),
             sums: Sums::default(),
             recent: opened.recent,
+            place: opened.place,
             standing: Arc::default(),
             turn: Arc::default(),
             commits,

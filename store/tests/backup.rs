@@ -199,6 +199,11 @@ async fn for_as_long_as_a_reorganization_may_move_payments_after_a_restore_none_
     let said = restore(&copy, &place, Duration::from_secs(230)).await.unwrap();
     let store = Store::open(Options::new(place)).await.unwrap();
     assert_eq!(said.refuse_before, store.refuse_before());
+    assert_eq!(
+        store.making(),
+        fixture.store.making(),
+        "it is the same database, with the quotes that it gave"
+    );
     assert!((now + 230..now + 290).contains(&said.refuse_before), "{now} and 230, not {said:?}");
     let mut last = child(tip.block, 1, &[2]);
     last.block.timestamp = said.refuse_before - 1;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -224,4 +224,59 @@ async fn f20_on_a_disk_that_became_read_only_reads_go_on_and_writes_do_when_it_i
     let store = Store::open(Options::new(&path)).await.unwrap();
     step(&store, tip, 2).await;
     assert_eq!(store.counts().await.unwrap().claims, 2);
+}
+
+/// The file of the database that ends so.
+fn file(fixture: &Fixture, ending: &str) -> PathBuf {
+    fixture.directory.path().join(format!("salt402.db{ending}"))
+}
+
+#[tokio::test]
+async fn c11_nothing_is_granted_while_a_file_of_the_open_database_is_not_at_its_place() {
+    let fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1, 2]);
+    fixture.apply(None, std::slice::from_ref(&one)).await.unwrap();
+    let away = fixture.directory.path().join("away");
+    for ending in ["", "-wal", "-shm"] {
+        let place = file(&fixture, ending);
+        std::fs::rename(&place, &away).unwrap();
+        // Gone, and then another in its place.
+        for replaced in [false, true] {
+            if replaced {
+                std::fs::copy(&away, &place).unwrap();
+            }
+            let refused = [
+                fixture.store.claim(new_claim(1, 1)).await.err(),
+                fixture.apply(None, &[child(one.block, 1, &[3])]).await.err(),
+                fixture.store.try_writing(Duration::ZERO).await.err(),
+                fixture.store.get_or_create_identity().await.err(),
+                fixture.store.writable().err(),
+            ];
+            for error in refused {
+                assert!(
+                    matches!(&error, Some(StoreError::Moved { path }) if *path == place),
+                    "{ending}: {error:?}"
+                );
+            }
+        }
+        std::fs::rename(&away, &place).unwrap();
+        assert_eq!(fixture.store.counts().await.unwrap().claims, 0, "and nothing was written");
+        fixture.store.writable().unwrap();
+    }
+    let claimed = fixture.store.claim(new_claim(1, 1)).await.unwrap();
+    assert!(matches!(claimed, ClaimResult::First { .. }), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn c11_a_folder_that_was_moved_and_linked_at_its_old_place_holds_the_same_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let store = Store::open(Options::new(old.join("salt402.db"))).await.unwrap();
+    std::fs::rename(&old, &new).unwrap();
+    assert!(matches!(store.get_or_create_identity().await, Err(StoreError::Moved { .. })));
+    std::os::unix::fs::symlink(&new, &old).unwrap();
+    let identity = store.get_or_create_identity().await.unwrap();
+    store.close().await;
+    let store = Store::open(Options::new(new.join("salt402.db"))).await.unwrap();
+    assert_eq!(store.get_or_create_identity().await.unwrap(), identity);
 }

@@ -308,3 +308,46 @@ async fn a_database_from_before_merged_transactions_were_marked_learns_which_the
     assert!(on_chain[0].claim.is_some());
     assert!(fixture.store.incidents(true, 10).await.unwrap().is_empty());
 }
+
+/// As a version did that knew no marks.
+async fn without_mark(fixture: &Fixture) {
+    let mut connection = raw(fixture).await;
+    for sql in [
+        "DELETE FROM meta WHERE name IN ('mark', 'made_at', 'unmarked_until')",
+        "DROP TABLE leases",
+        "DELETE FROM _sqlx_migrations WHERE description = 'making'",
+    ] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn c11_every_database_has_a_mark_of_its_own_and_knows_since_when_it_is() {
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let (mut one, other) = (Fixture::new().await, Fixture::new().await);
+    let made = one.store.making();
+    assert_ne!(made.mark, other.store.making().mark);
+    assert!((before..=now()).contains(&made.made_at) && made.unmarked_until == 0, "{made:?}");
+    // Who shares it sees the same, and so does the next process.
+    assert_eq!(open(&one.directory).await.making(), made);
+    one.reopen().await;
+    assert_eq!(one.store.making(), made);
+
+    // One that was there before, and followed a chain, may have given quotes that name nothing.
+    without_mark(&one).await;
+    one.reopen().await;
+    let updated = one.store.making();
+    assert!(updated.made_at == 0 && updated.unmarked_until >= before + 86_400, "{updated:?}");
+}
+
+#[tokio::test]
+async fn c11_a_database_of_before_that_followed_no_chain_gave_no_quote_and_counts_as_made_now() {
+    let mut fixture = Fixture::new().await;
+    let mut connection = raw(&fixture).await;
+    sqlx::query("DELETE FROM chains").execute(&mut connection).await.unwrap();
+    without_mark(&fixture).await;
+    fixture.reopen().await;
+    let made = fixture.store.making();
+    assert!(made.made_at > 0 && made.unmarked_until == 0, "{made:?}");
+}

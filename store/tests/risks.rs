@@ -76,6 +76,7 @@ async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_
         claimant: "shop".into(),
         confirmations: 1,
         after_loss,
+        opened_from: 0,
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

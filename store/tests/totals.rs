@@ -54,6 +54,7 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         claimant: "shop".into(),
         confirmations: 1,
         after_loss: 0,
+        opened_from: 0,
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

@@ -63,6 +63,7 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         claimant: "shop".into(),
         confirmations: 1,
         after_loss: 0,
+        opened_from: 0,
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

@@ -12,6 +12,7 @@ mod answers;
 mod backends;
 mod backup;
 mod bad_input;
+mod begun_anew;
 mod browsers;
 mod chains;
 mod citrate;

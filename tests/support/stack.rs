@@ -7,8 +7,10 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use salt402_protocol::B256;
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
+use salt402_store::{Options, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use crate::{Anvil, CitrateNode, CountingUpstream, Deployment, PAYEE, Salt402, TestPayer, free_port};
 
@@ -30,6 +32,8 @@ pub struct StackOptions {
     pub sections: String,
     /// Whether to leave `salt402` unstarted.
     pub idle: bool,
+    /// Whether its database is made when it starts first, and not long before anything happens.
+    pub new_database: bool,
     /// Whether `salt402` sees the chain through a node with Citrate's habits, under Citrate's profile.
     pub citrate: bool,
 }
@@ -54,6 +58,7 @@ pub struct Stack {
     pub client: reqwest::Client,
     folder: TempDir,
     binary: PathBuf,
+    new_database: bool,
 }
 
 /// An HTTP answer, read to its end.
@@ -123,6 +128,7 @@ impl Stack {
             process: None,
             folder,
             binary: binary.into(),
+            new_database: options.new_database,
         };
         stack.configure(&options);
         if !options.idle {
@@ -222,8 +228,17 @@ max_tokens = 64
         Salt402::start(&self.binary, role, &self.config())
     }
 
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("data/salt402.db")
+    }
+
     /// Starts `salt402 up` and waits until it is ready.
     pub async fn up(&mut self) {
+        if !self.new_database && !self.database().exists() {
+            std::fs::create_dir_all(self.folder.path().join("data")).expect("a folder");
+            std::fs::write(self.database(), old_database().await).expect("a database");
+        }
         self.process = Some(self.role("up"));
         self.ready().await;
     }
@@ -304,6 +319,23 @@ max_tokens = 64
     pub async fn quote(&self, body: &Value) -> PaymentDetails {
         payment_details(&self.infer(body, &[]).await)
     }
+}
+
+/// The bytes of a database that was made long ago. Of what is paid soon after a database was made, it is not known whether an
+/// earlier one had quoted it, and that is told instead of what most tests ask about.
+async fn old_database() -> &'static [u8] {
+    static MADE: OnceCell<Vec<u8>> = OnceCell::const_new();
+    let make = || async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("old.db");
+        Store::open(Options::new(&place)).await.expect("a database").close().await;
+        let database = rusqlite::Connection::open(&place).expect("a database");
+        let earlier = "UPDATE meta SET value = '1600000000' WHERE name = 'made_at'";
+        assert_eq!(database.execute(earlier, ()).expect("SQL"), 1);
+        database.close().expect("a file");
+        std::fs::read(&place).expect("its bytes")
+    };
+    MADE.get_or_init(make).await
 }
 
 async fn read(response: reqwest::Response) -> Answer {

@@ -144,7 +144,18 @@ fn terms(question: &Question<'_>, policy: &Policy, chain: &ChainPolicy) -> Resul
             service: Service::named(question.claimant),
         });
     };
+    if !policy.clock.gave(quote) {
+        return Err((Code::BeforeDatabase, before_database("the quote")));
+    }
     quoted(asked, question.claimant, quote, chain)
+}
+
+/// Nothing is known of what another database granted. Its server may have served the payment, or not.
+pub(crate) fn before_database(what: &str) -> String {
+    format!(
+        "{what} is of before this server's database, and whether it was used then is not known: do not pay again; if you \
+         paid and were not served, ask the operator, who can put the earlier database back or pay it back"
+    )
 }
 
 /// The terms of a quote, if it was given for what is asked: by the service that asks, at whatever price that was within the
@@ -191,7 +202,7 @@ pub(crate) fn is_below(asked: &Requirement, quoted: &Terms) -> bool {
 /// A refusal. What is no matter of payment is not followed by a new quote: somebody may have paid.
 fn refused(code: Code, detail: String) -> Judgement {
     match code {
-        Code::QuoteBelowPrice | Code::QuoteBeforeDatabase | Code::QuoteNotHonoured => {
+        Code::QuoteBelowPrice | Code::BeforeDatabase | Code::QuoteNotHonoured => {
             Judgement::Unasked(code, detail)
         }
         _ => Judgement::Rejected(code, detail),
@@ -283,6 +294,8 @@ enum Misfit {
     TooOld,
     /// It was quoted by whoever names no service, and for less.
     BelowPrice,
+    /// It may have been made for a quote of an earlier database.
+    Early,
 }
 
 impl Misfit {
@@ -324,6 +337,7 @@ impl Misfit {
                 );
                 (Code::QuoteBelowPrice, detail)
             }
+            Self::Early => (Code::BeforeDatabase, before_database("the payment, or what it was quoted for,")),
             Self::Old | Self::TooOld => {
                 let (age, most) = (age(question, indexed), most_age(policy, chain));
                 (Code::PaymentExpired, format!("the payment is {age} s old, {most} s are accepted"))
@@ -379,6 +393,8 @@ fn misfit(
         } else if let Some(quoted) = made_for(derived, policy, terms, payment, mined_at) {
             // Only quotes that lived when the payment was mined are tried, so a match is always in time.
             below(&quoted).then_some(Misfit::BelowPrice)
+        } else if indexed.claim.is_none() && policy.clock.is_early(mined_at, policy.clock_skew.as_secs()) {
+            Some(Misfit::Early)
         } else if payment.amount < terms.amount {
             Some(Misfit::Amount)
         } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{Amount, Asset, ChainId, Code, Problem};
-use salt402_store::{ClaimLimits, ExposureLimit};
+use salt402_store::{ClaimLimits, ExposureLimit, Making};
 
 /// What holds on every chain.
 #[derive(Clone, Debug)]
@@ -35,6 +35,15 @@ impl Default for Policy {
             max_wait: Duration::from_secs(30),
             max_waiting: 4096,
         }
+    }
+}
+
+impl Policy {
+    /// The same, with a database that was made so.
+    pub(crate) fn with(self, making: Making) -> Self {
+        let Making { mark, made_at, unmarked_until } = making;
+        let clock = QuoteClock { database: Some(mark), since: made_at, unmarked_until, ..self.clock };
+        Self { clock, ..self }
     }
 }
 

@@ -85,12 +85,13 @@ impl Verifier {
     pub fn new(options: VerifierOptions) -> Self {
         let seats = Semaphore::new(options.policy.max_waiting);
         let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
+        let policy = options.policy.with(options.store.making());
         Self(Arc::new(Inner {
             replays: ReplayLog::new(options.store.clone()),
             store: options.store,
             keys: options.keys,
             accounts: Accounts::new(options.accounts),
-            policy: options.policy,
+            policy,
             chains,
             waker: options.waker,
             seats,
@@ -337,6 +338,7 @@ impl Verifier {
         chain: &VerifierChain,
         payment: &PaymentView,
     ) -> Result<Option<Verdict>, Problem> {
+        self.0.store.in_place().map_err(internal)?;
         if payment.claimed && request.usage.is_none() {
             return Ok(None);
         }

@@ -118,6 +118,7 @@ impl Verifier {
             claimant: request.claimant.clone(),
             confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
             after_loss: limits.after_loss,
+            opened_from: self.store().making().made_at,
             least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
             late_ms: chain.steady_blocks.then(|| self.late_ms(chain)),
             now_ms: now,
@@ -139,7 +140,10 @@ impl Verifier {
         chain: &ChainPolicy,
         now: u64,
     ) -> Result<Amount, (Code, String)> {
-        let Some(quote) = quote else { return Ok(request.requirement.amount) };
+        // One of another database says nothing of a price here.
+        let Some(quote) = quote.filter(|quote| self.policy().clock.gave(quote)) else {
+            return Ok(request.requirement.amount);
+        };
         let terms = judge::quoted(&request.requirement, &request.claimant, quote, chain)?;
         let lives = now <= quote.expires_at.saturating_add(self.policy().clock_skew.as_secs());
         let counts = lives && !judge::is_below(&request.requirement, &terms);
@@ -187,6 +191,10 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             "the server was restored from a backup after the channel was opened, and what was used of it before then is \
              not known: open another"
                 .into(),
+        ),
+        VoucherResult::BeforeDatabase => no(
+            Code::BeforeDatabase,
+            format!("{}; or open another channel", judge::before_database("the channel")),
         ),
         VoucherResult::NotCurrent(why) => not_current(*why, new, chain),
         VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),
@@ -286,6 +294,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
+        VoucherResult::BeforeDatabase => "before_database",
         VoucherResult::NotCurrent(_) => "not_current",
         VoucherResult::Closed => "closed",
         VoucherResult::Exiting(_) => "exiting",

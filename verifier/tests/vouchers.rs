@@ -283,3 +283,19 @@ async fn a_voucher_that_waits_for_an_old_index_is_granted_on_by_the_next_sign_of
     let answered = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
     assert_eq!(granted(answered.unwrap()), Ok(true));
 }
+
+#[tokio::test]
+async fn c11_of_a_channel_that_is_older_than_the_database_no_voucher_is_taken() {
+    let shop = Shop::begin(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    let shown = voucher(200, SIGNED_200, 1, 150);
+    for shown in [&shown, &VerifyRequest { claim: false, ..shown.clone() }] {
+        match shop.verifier.verify(shown).await.unwrap() {
+            Verdict::Rejected { code: Code::BeforeDatabase, detail } => {
+                assert!(detail.contains("do not pay again") && detail.contains("open another"), "{detail}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(shop.store.vouchers(CHAIN, CHANNELS).await.unwrap(), vec![]);
+}

@@ -33,6 +33,9 @@ impl NewVoucher {
         if facts.before_restore {
             return Ok(Some(VoucherResult::BeforeRestore));
         }
+        if facts.before_database {
+            return Ok(Some(VoucherResult::BeforeDatabase));
+        }
         if facts.halted {
             return Ok(Some(VoucherResult::Halted));
         }

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{NewVoucher, Opening, VoucherAccount};
 use crate::channel_rows::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
-use crate::columns::{Columns as _, chain_id};
+use crate::columns::{Columns as _, bound, chain_id};
 use crate::payment::Stand;
 use crate::totals::{self, Share};
 use crate::{StoreError, channel};
@@ -41,6 +41,8 @@ pub(super) struct Facts {
     /// Whether the channel was opened before a restore: also in another block, or by another transaction, that left the
     /// chain. Its vouchers are the same.
     pub(super) before_restore: bool,
+    /// Whether it was opened before [`NewVoucher::opened_from`], likewise.
+    pub(super) before_database: bool,
     /// Whether the payer has an open incident.
     pub(super) loss: bool,
     /// What was accepted.
@@ -70,6 +72,12 @@ const FACTS: &str = "
            OR EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
                       WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
                         AND COALESCE(e.block_timestamp, 0) < r.refuse_before) AS before_restore,
+           EXISTS (SELECT 1 FROM channel_events e
+                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
+                     AND COALESCE(e.block_timestamp, 0) < $7)
+           OR EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
+                        AND COALESCE(e.block_timestamp, 0) < $7) AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
            v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price
@@ -98,6 +106,7 @@ impl Facts {
             .bind(voucher.voucher.payment_id(chain, contract).0.to_vec())
             .bind(descriptor.payer.as_slice())
             .bind(OPENED)
+            .bind(bound(voucher.opened_from))
             .fetch_optional(connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -119,6 +128,7 @@ impl Facts {
             live_from: row.maybe_number("live_from")?,
             halted: row.flag("halted")?,
             before_restore: row.flag("before_restore")?,
+            before_database: row.flag("before_database")?,
             loss: row.flag("loss")?,
             account: match row.maybe_hash("ceiling")? {
                 Some(_) => VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? },

@@ -64,7 +64,7 @@ pub(crate) fn quote_id(data: &[u8]) {
         request: RequestDigest::of("GET", "/", &bytes),
         service: Service::named(["", "one", "two"][usize::from(bytes[57]) % 3]),
     };
-    let clock = QuoteClock { lifetime: number(24) % 100_000, window: 60, since: 0 };
+    let clock = QuoteClock { window: 60, ..QuoteClock::living(number(24) % 100_000) };
     let quote = clock.random(terms, number(32) >> 1, bytes[40..56].try_into().unwrap());
     let id = key.seal(&quote);
     assert_eq!(key.open(&id), Ok(quote));

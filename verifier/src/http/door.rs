@@ -163,7 +163,10 @@ impl Door {
                 Err(Problem::new(code, detail).retry_after(retry_after_ms))
             }
             (
-                Verdict::Rejected { code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore), detail },
+                Verdict::Rejected {
+                    code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore | Code::BeforeDatabase),
+                    detail,
+                },
                 None,
             ) => Err(Problem::new(code, detail)),
             (Verdict::Rejected { code, detail }, None) => Ok(Err(Problem::new(code, detail))),

@@ -133,7 +133,10 @@ pub(super) fn no_payment(chain: &ChainPolicy) -> Verdict {
 }
 
 pub(crate) fn internal(error: StoreError) -> Problem {
-    if matches!(error, StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_)) {
+    if matches!(
+        error,
+        StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_) | StoreError::Moved { .. }
+    ) {
         tracing::error!(%error, "the store cannot be written");
         let detail = "the server cannot store anything now; nothing was granted, show the same proof again";
         return Problem::new(Code::StorageUnavailable, detail).retry_after(2000);

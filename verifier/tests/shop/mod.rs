@@ -22,6 +22,7 @@ use salt402_verifier::{
     AccountLimits, AfterLoss, ChainPolicy, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
 };
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
 pub(crate) const CONTRACT: Address = Address::repeat_byte(0xc0);
@@ -156,8 +157,37 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
+    /// With a database that was made long before anything that happens.
     pub(crate) async fn open(operator: &Operator) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("shop.db"), old_database().await).unwrap();
+        Self::over(operator, folder).await
+    }
+
+    /// With a database that is made now.
+    pub(crate) async fn begin(operator: &Operator) -> Self {
+        Self::over(operator, tempfile::tempdir().unwrap()).await
+    }
+
+    /// The folder is emptied and another process begins in it; it indexes the chain anew.
+    pub(crate) async fn begin_anew(&mut self, operator: &Operator) {
+        self.store.clone().close().await;
+        std::fs::remove_file(self.folder.path().join("shop.db")).unwrap();
+        self.told.headers.lock().unwrap().clear();
+        self.restart(operator).await;
+        self.store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
+    }
+
+    /// Puts SQL to the database between two processes.
+    pub(crate) async fn meddle(&mut self, operator: &Operator, sql: &str) {
+        self.store.clone().close().await;
+        let database = rusqlite::Connection::open(self.folder.path().join("shop.db")).unwrap();
+        database.execute_batch(sql).unwrap();
+        database.close().unwrap();
+        self.restart(operator).await;
+    }
+
+    async fn over(operator: &Operator, folder: TempDir) -> Self {
         let store = Store::open(Options::new(folder.path().join("shop.db"))).await.unwrap();
         store.pin_chain(CHAIN, B256::ZERO).await.unwrap();
         let told = Arc::new(Told::default());
@@ -248,6 +278,21 @@ impl Shop {
     pub(crate) async fn show(&self, transaction: u8, request: u8, amount: u64) -> Result<Verdict, Problem> {
         self.verifier.verify(&proof(transaction, request, amount)).await
     }
+}
+
+/// The bytes of a database that was made long ago, of a mark that all of them have.
+async fn old_database() -> &'static [u8] {
+    static MADE: OnceCell<Vec<u8>> = OnceCell::const_new();
+    let make = || async {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("old.db");
+        Store::open(Options::new(&place)).await.unwrap().close().await;
+        let database = rusqlite::Connection::open(&place).unwrap();
+        database.execute("UPDATE meta SET value = '1600000000' WHERE name = 'made_at'", ()).unwrap();
+        database.close().unwrap();
+        std::fs::read(&place).unwrap()
+    };
+    MADE.get_or_init(make).await
 }
 
 pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told>) -> Verifier {

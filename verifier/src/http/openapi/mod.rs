@@ -73,6 +73,7 @@ pub const PAID: &[Code] = &[
     Code::VoucherAboveDeposit,
     Code::VoucherTooLow,
     Code::VoucherUsed,
+    Code::BeforeDatabase,
 ];
 
 const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];

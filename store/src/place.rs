@@ -1,0 +1,62 @@
+//! Whether the files that are open are still the ones at their places.
+//!
+//! A file that is removed or replaced stays open and takes every commit, and none of them is there for the next process. So
+//! what it granted would be granted again, by a database that is begun in its place.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::StoreError;
+
+/// Which file it is, on which device. A folder that was moved and is mounted or linked at its old place holds the same ones.
+type Identity = (u64, u64);
+
+/// The files of an open database: itself, its log, and the memory by which processes agree on the log.
+#[derive(Debug)]
+pub(crate) struct Place {
+    files: [(PathBuf, Identity); 3],
+    /// Whether it was said that one is gone.
+    told: AtomicBool,
+}
+
+impl Place {
+    /// What is at a database's place. While connections to it are open in a process, SQLite replaces none of the files.
+    pub(crate) fn of(database: &Path) -> Result<Self, StoreError> {
+        let file = |ending: &str| -> Result<(PathBuf, Identity), StoreError> {
+            let mut path = database.as_os_str().to_owned();
+            path.push(ending);
+            let path = PathBuf::from(path);
+            let known = identity(&path)?;
+            Ok((path, known))
+        };
+        let files = [file("")?, file("-wal")?, file("-shm")?];
+        Ok(Self { files, told: AtomicBool::new(false) })
+    }
+
+    /// Costs a question to the file system for each file.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] until the file is back.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let is_away = |(path, known): &&(PathBuf, Identity)| identity(path).ok() != Some(*known);
+        let Some((path, _)) = self.files.iter().find(is_away) else {
+            if self.told.swap(false, Ordering::Relaxed) {
+                tracing::warn!("the database's files are at their places again");
+            }
+            return Ok(());
+        };
+        let error = StoreError::Moved { path: path.clone() };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "nothing is granted, quoted or indexed any more");
+        }
+        Err(error)
+    }
+}
+
+/// By name: to open a file and close it again would take SQLite's locks away from this process.
+pub(crate) fn identity(path: &Path) -> Result<Identity, StoreError> {
+    let told = |error| StoreError::File { path: path.to_owned(), source: Arc::new(error) };
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino())).map_err(told)
+}
