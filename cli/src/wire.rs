@@ -283,6 +283,7 @@ impl Process {
             token_names: payment.token_names(),
             wait: Duration::from_millis(gateway.wait_ms),
             claimant: store.get_or_create_identity().await?,
+            instance: Some(store.instance()),
             keeps_answers: true,
         };
         let options = GatewayOptions {
@@ -371,6 +372,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         token_names: payment.token_names(),
         wait: Duration::from_millis(auth.wait_ms),
         claimant: FORWARD_AUTH.to_owned(),
+        instance: None,
         keeps_answers: false,
     };
     let again_within = Duration::from_secs(auth.again_within_s);

@@ -76,6 +76,7 @@ pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
 async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Problem> {
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
+    gateway.tenancy.check()?;
     let request = Request::from_parts(parts, body);
     let (reading, place) = read(gateway, request).await?;
     let bid: Arc<Bid> = match reading {

@@ -9,6 +9,7 @@ mod execution;
 mod inference;
 mod openapi;
 mod routes;
+mod tenancy;
 mod upstream;
 
 pub use bid::Bid;

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::bare::Bare;
 use crate::circuit::Circuits;
+use crate::tenancy::Tenancy;
 use crate::{Catalogue, Executions, Model, inference, openapi};
 
 /// What a gateway is made of.
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,
     pub(crate) bare: Bare,
+    pub(crate) tenancy: Tenancy,
     addresses: Option<AddressLimits>,
     browsers: Option<CorsLayer>,
 }
@@ -62,6 +64,7 @@ impl Gateway {
     /// stays the same with the store.
     pub fn new(options: GatewayOptions) -> Self {
         Self(Arc::new(Inner {
+            tenancy: Tenancy::of(&options.door),
             door: options.door,
             executions: Executions::new(options.store.clone(), options.max_runs),
             circuits: Circuits::new(&options.catalogue),
@@ -74,8 +77,10 @@ impl Gateway {
         }))
     }
 
-    /// Asks the models' servers for the first time. Nothing is sold of a model before its server has answered.
+    /// Takes the door's name, and asks the models' servers for the first time. Nothing is sold before the name is held, nor
+    /// of a model before its server has answered.
     pub fn begin(&self) {
+        self.0.tenancy.begin(&self.0.door);
         self.0.circuits.begin();
     }
 
@@ -83,6 +88,7 @@ impl Gateway {
     pub async fn finish(&self) {
         self.0.circuits.finish().await;
         self.0.executions.finish().await;
+        self.0.tenancy.finish().await;
     }
 }
 
@@ -199,9 +205,10 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "They can.", body = String, content_type = "text/plain")))]
 pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
-    let Inner { door, circuits, store, .. } = &*gateway.0;
+    let Inner { door, circuits, store, tenancy, .. } = &*gateway.0;
     let ready = async {
         store.writable().map_err(|error| error.to_string())?;
+        tenancy.check().map_err(|problem| problem.detail)?;
         circuits.ready()?;
         door.desk.ready().await
     };

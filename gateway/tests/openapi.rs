@@ -30,6 +30,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         token_names: None,
         wait: Duration::ZERO,
         claimant: "test".into(),
+        instance: None,
         keeps_answers: true,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();

@@ -1,6 +1,6 @@
 //! The verifier's wire: what a server asks and what it is answered. Snake case, amounts as strings.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B128, B256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, Asset, ChainId, Code, PaymentId, Proof, QuoteId, RequestDigest};
@@ -102,6 +102,31 @@ pub struct VerifyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub client: Option<std::net::IpAddr>,
+    /// Which of several processes of this claimant asks, where each claim must be run by one: then it holds the name, by
+    /// `POST /v1/leases`, or nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub instance: Option<B128>,
+}
+
+/// `POST /v1/leases`: holds the name of a claimant, or renews the hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRequest {
+    /// The name.
+    pub claimant: String,
+    /// Who is to hold it: 0x and 32 hexadecimal digits that no other live process has.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub instance: B128,
+}
+
+/// The answer to a [`LeaseRequest`]: the name is held.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LeaseResponse {
+    /// When it is to be renewed, in milliseconds.
+    pub renew_within_ms: u64,
 }
 
 /// One of several requests that one payment pays for.

@@ -180,6 +180,8 @@ codes! {
     ChainHalted = "chain_halted", 503, "Nothing is granted on this chain until its operator acts";
     /// The payment was mined before the server was restored from a backup, and may have been used before.
     PaymentBeforeRestore = "payment_before_restore", 402, "The payment was made before the server was restored";
+    /// Another live process claims under the same name, as a copy of a folder does: one of them serves.
+    IdentityInUse = "identity_in_use", 503, "Another live process has this identity";
     /// The database cannot be written now: its disk is full, or another process holds it.
     StorageUnavailable = "storage_unavailable", 503, "Nothing can be stored now";
 
@@ -211,6 +213,7 @@ impl Code {
                 | Self::ChannelNotCurrent
                 | Self::PaymentOrphaned
                 | Self::ChainHalted
+                | Self::IdentityInUse
                 | Self::ExposureExceeded
                 | Self::PayerHasLoss
                 | Self::PayerRefused

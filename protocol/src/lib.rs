@@ -30,7 +30,7 @@ pub mod typed_data;
 pub mod voucher;
 pub mod webhook;
 
-pub use alloy_primitives::{Address, B256, U256};
+pub use alloy_primitives::{Address, B128, B256, U256, keccak256};
 pub use asset::Asset;
 pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor};
 pub use code::Code;

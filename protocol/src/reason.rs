@@ -149,9 +149,11 @@ impl Code {
             Self::VoucherInvalid | Self::SignerRequired => X402Reason::VoucherSignature,
             Self::VoucherAboveDeposit => X402Reason::CumulativeExceedsBalance,
             Self::VoucherTooLow | Self::VoucherUsed => X402Reason::CumulativeAmountMismatch,
-            Self::StorageUnavailable | Self::VerifierUnavailable | Self::NotReady | Self::Internal => {
-                X402Reason::UnexpectedVerifyError
-            }
+            Self::IdentityInUse
+            | Self::StorageUnavailable
+            | Self::VerifierUnavailable
+            | Self::NotReady
+            | Self::Internal => X402Reason::UnexpectedVerifyError,
             Self::PaymentRequired
             | Self::MalformedJson
             | Self::MalformedParameter

@@ -98,6 +98,7 @@ async fn claims(store: &Store, rows: u64, claims: u64) {
                     transaction: hash(1, number),
                     request: RequestDigest(hash(5, number)),
                     claimant: "gateway-0123456789abcdef".into(),
+                    holder: Default::default(),
                     confirmations: 1,
                     limits: Default::default(),
                     usage: None,

@@ -13,7 +13,7 @@ use crate::payment::Stand;
 use crate::sums::Sums;
 use crate::transaction::WriteTransaction;
 use crate::work::send_claim;
-use crate::{ExposureLimit, NewUse, Store, StoreError, usage};
+use crate::{ExposureLimit, Holder, Lease, NewUse, Store, StoreError, lease, usage};
 
 /// Whether the payment `p` was mined before the database was restored: in the block where it is, or, as far as that was
 /// seen, in one that left the chain, also by another transaction of the same signature. What was used then stays used,
@@ -47,6 +47,8 @@ pub struct NewClaim {
     pub request: RequestDigest,
     /// Who claims: the same name and the same request get the same claim again.
     pub claimant: String,
+    /// Which process of the claimant asks. Checked in the same transaction: of several one runs what is paid for.
+    pub holder: Holder,
     /// Blocks that must contain or follow the payment; 1 is its own block, and less is the same. Checked in the
     /// transaction that claims, against the chain as it is then.
     pub confirmations: u64,
@@ -91,6 +93,8 @@ pub enum ClaimResult {
     /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
     /// again on a payment that is gone.
     NotCanonical,
+    /// It is unclaimed or claimed by this claimant, but another live process holds the claimant's name.
+    HeldElsewhere(Lease),
     /// It is unclaimed, and its chain is halted until the operator acts: whether the payment stays is not known.
     Halted,
     /// It has no claim in this database, but the database was put back from a backup and the payment was mined before
@@ -196,6 +200,8 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
             .push_bind(bound(claim.confirmations))
             .push_bind(bound(claim.limits.after_loss))
             .push_bind(NewUse::most(claim.usage));
+        let (instance, lapsed, renewals) = claim.holder.bindings();
+        row.push_bind(instance).push_bind(lapsed).push_bind(renewals);
     });
     insert.push(
         // CROSS JOIN is also an order: claims first, then the payment of each by its index. Left to choose, SQLite
@@ -208,6 +214,9 @@ fn insert(claims: &[&NewClaim]) -> Result<QueryBuilder<Sqlite>, StoreError> {
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
            AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM leases l
+                           WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
+                             AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
            AND NOT ", before_restore!(), "
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant"),
@@ -249,6 +258,7 @@ impl NewClaim {
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = sqlx::query(concat!(
             "SELECT p.block_number, c.cursor_number, c.doubted_above, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
+                    l.instance, l.renewals,
                     EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
                         AS halted,
                     EXISTS (SELECT 1 FROM incidents i
@@ -256,11 +266,13 @@ impl NewClaim {
                     ", before_restore!(), " AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
+             LEFT JOIN leases l ON l.claimant = $4
              WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical",
         ))
         .bind(chain_id(self.chain))
         .bind(self.transaction.as_slice())
         .bind(self.payment.0.as_slice())
+        .bind(self.claimant.as_str())
         .fetch_optional(transaction.connection())
         .await?;
         let Some(row) = row else { return Ok(ClaimResult::NotCanonical) };
@@ -269,9 +281,13 @@ impl NewClaim {
             doubted_above: row.maybe_number("doubted_above")?,
         };
         let confirmations = stand.depth(row.number("block_number")?);
+        let held = lease::joined(&row)?.filter(|lease| self.holder.is_shut_out_by(lease));
         let Some(request) = row.maybe_hash("request_digest")? else {
             if row.flag("before_restore")? {
                 return Ok(ClaimResult::BeforeRestore);
+            }
+            if let Some(lease) = held {
+                return Ok(ClaimResult::HeldElsewhere(lease));
             }
             if row.flag("halted")? {
                 return Ok(ClaimResult::Halted);
@@ -284,6 +300,9 @@ impl NewClaim {
         };
         if request != self.request.0 || row.text("claimant")? != self.claimant {
             return Ok(ClaimResult::Taken);
+        }
+        if let Some(lease) = held {
+            return Ok(ClaimResult::HeldElsewhere(lease));
         }
         match self.usage {
             None => Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? }),
@@ -324,6 +343,7 @@ mod tests {
             transaction: B256::ZERO,
             request: RequestDigest(B256::ZERO),
             claimant: String::new(),
+            holder: Default::default(),
             confirmations: 1,
             limits: ClaimLimits::default(),
             usage: None,

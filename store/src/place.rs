@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::StoreError;
 
 /// Which file it is, on which device. A folder that was moved and is mounted or linked at its old place holds the same ones.
-type Identity = (u64, u64);
+pub(crate) type Identity = (u64, u64);
 
 /// The files of an open database: itself, its log, and the memory by which processes agree on the log.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ impl Place {
         };
         let files = [file("")?, file("-wal")?, file("-shm")?];
         Ok(Self { files, told: AtomicBool::new(false) })
+    }
+
+    /// Which file the database itself is.
+    pub(crate) fn database(&self) -> Identity {
+        self.files[0].1
     }
 
     /// Costs a question to the file system for each file.

@@ -173,6 +173,11 @@ impl Store {
         self.0.place.check()
     }
 
+    /// Device and number of the database's file.
+    pub(crate) fn file_identity(&self) -> (u64, u64) {
+        self.0.place.database()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0.path
     }

@@ -11,7 +11,7 @@ use salt402_protocol::{
 
 use crate::columns::{Columns as _, chain_id};
 use crate::work::send;
-use crate::{Store, StoreError, Stretch, account};
+use crate::{Holder, Lease, Store, StoreError, Stretch, account};
 
 /// A voucher that is to pay for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct NewVoucher {
     pub request: RequestDigest,
     /// Who claims: the same name and the same request get the same grant again.
     pub claimant: String,
+    /// Which process of the claimant asks.
+    pub holder: Holder,
     /// Blocks that must contain or follow the deposits that cover the voucher.
     pub confirmations: u64,
     /// The same while the payer has an open incident over a lost payment; 0 makes no difference, `u64::MAX` is never.
@@ -66,6 +68,8 @@ pub enum VoucherResult {
     WrongAsset(Asset),
     /// The channel's exit delay, which is so many seconds, is shorter than the operator takes.
     LeavesTooSoon(u64),
+    /// Another live process holds the claimant's name.
+    HeldElsewhere(Lease),
     /// The chain is halted until the operator acts.
     Halted,
     /// The channel was opened before the database was restored from a backup: what was used of it since the backup was

@@ -74,6 +74,7 @@ async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_
         price: amount(price),
         request,
         claimant: "shop".into(),
+        holder: Default::default(),
         confirmations: 1,
         after_loss,
         opened_from: 0,

@@ -52,6 +52,7 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         price: amount(price),
         request: RequestDigest(numbered(channel[0], ceiling)),
         claimant: "shop".into(),
+        holder: Default::default(),
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,

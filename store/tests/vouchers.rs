@@ -6,11 +6,11 @@ mod support;
 
 use proptest::prelude::*;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
+    Address, Amount, Asset, B128, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
 use salt402_store::{
-    HaltKind, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch, VoucherAccount,
-    VoucherResult, backup, restore,
+    HaltKind, Holder, Lease, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch,
+    VoucherAccount, VoucherResult, backup, restore,
 };
 use support::{
     CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels, child, genesis,
@@ -61,6 +61,7 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         price: amount(price),
         request: RequestDigest(B256::repeat_byte(request)),
         claimant: "shop".into(),
+        holder: Default::default(),
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,
@@ -689,4 +690,21 @@ async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
     );
     let fixture = lost_and_put_back(&fixture, 0).await;
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, Err(VoucherResult::BeforeRestore));
+}
+
+#[tokio::test]
+async fn c12_a_voucher_is_granted_on_by_the_instance_that_holds_the_name_and_by_no_other() {
+    let fixture = open(100).await;
+    let [one, copy] = [1, 2].map(B128::repeat_byte);
+    assert_eq!(fixture.store.hold("shop".into(), one, None).await.unwrap(), None);
+    let by = |instance, voucher| NewVoucher { holder: Holder { instance, lapsed: None }, ..voucher };
+    assert_eq!(show(&fixture, by(Some(one), voucher(10, 10, 1))).await, Ok(true));
+    let held = VoucherResult::HeldElsewhere(Lease { instance: one, renewals: 1 });
+    for other in [Some(copy), None] {
+        for shown in [voucher(10, 10, 1), voucher(20, 10, 2)] {
+            assert_eq!(show(&fixture, by(other, shown)).await, Err(held.clone()));
+        }
+    }
+    assert_eq!(show(&fixture, by(Some(one), voucher(10, 10, 1))).await, Ok(false));
+    assert_eq!(show(&fixture, by(Some(one), voucher(20, 10, 2))).await, Ok(true));
 }

@@ -102,6 +102,7 @@ impl Paid {
             wait_ms: 0,
             usage: None,
             again_only: false,
+            instance: None,
             client: None,
         }
     }

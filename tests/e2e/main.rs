@@ -19,6 +19,7 @@ mod citrate;
 mod claiming;
 mod command;
 mod connections;
+mod copies;
 mod crash;
 mod deep;
 mod deploying;

@@ -323,6 +323,7 @@ impl Crowd {
             wait_ms: 0,
             usage: None,
             again_only: false,
+            instance: None,
             client: None,
         }
     }

@@ -18,6 +18,7 @@ pub(crate) async fn claim(stage: &Stage<'_>, number: u64) -> ClaimResult {
         transaction: transaction(number),
         request: RequestDigest(B256::repeat_byte(1)),
         claimant: "reader".into(),
+        holder: Default::default(),
         confirmations: 1,
         limits: Default::default(),
         usage: None,

@@ -242,6 +242,7 @@ fn f22_claims_are_made_on_what_is_read_while_the_rest_of_the_past_is_read() {
                 transaction: transaction(number),
                 request: RequestDigest(B256::repeat_byte(turn as u8)),
                 claimant: "reader".into(),
+                holder: Default::default(),
                 confirmations: 1,
                 limits: Default::default(),
                 usage: None,

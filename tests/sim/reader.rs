@@ -366,6 +366,7 @@ impl Reader {
             transaction,
             request: RequestDigest(B256::repeat_byte(rng.between(1, 3) as u8)),
             claimant: "reader".into(),
+            holder: Default::default(),
             confirmations: [1, 1, 1, 2, 3][rng.below(5) as usize],
             limits: Default::default(),
             usage: None,
@@ -391,6 +392,7 @@ impl Reader {
             ClaimResult::BeforeRestore => "before restore",
             ClaimResult::UsedUp { .. }
             | ClaimResult::NotAgain
+            | ClaimResult::HeldElsewhere(_)
             | ClaimResult::AfterLoss { .. }
             | ClaimResult::Exposed { .. } => "limited",
         };

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use salt402_protocol::api::{QuoteRequest, QuoteResponse, Verdict, VerifyRequest};
+use salt402_protocol::api::{
+    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Verdict, VerifyRequest,
+};
 use salt402_protocol::{Code, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,6 +54,14 @@ impl Desk {
             Self::There(remote) => {
                 remote.ask("v1/verify", request, Duration::from_millis(request.wait_ms)).await
             }
+        }
+    }
+
+    /// Takes the name of a claimant for an instance, or renews its hold.
+    pub async fn hold(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem> {
+        match self {
+            Self::Here(verifier) => verifier.hold(request).await,
+            Self::There(remote) => remote.ask("v1/leases", request, Duration::ZERO).await,
         }
     }
 

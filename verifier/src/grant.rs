@@ -8,6 +8,7 @@ use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
 use crate::derived::Derived;
+use crate::holds::shut_out;
 use crate::judge::{self, Judgement, Question};
 use crate::limits::Admission;
 use crate::verifier::now_ms;
@@ -94,6 +95,7 @@ impl Verifier {
             transaction: payment.transaction,
             request: request.requirement.request_digest,
             claimant: request.claimant.clone(),
+            holder: self.holder(&request.claimant, request.instance),
             confirmations: judge::confirmations(&request.requirement, chain, payment),
             limits: chain.claim_limits(payment.asset),
             usage: request.usage.map(|usage| NewUse {
@@ -108,6 +110,9 @@ impl Verifier {
             self.withdraw(admission);
         }
         let result = result.map_err(internal)?;
+        if let ClaimResult::HeldElsewhere(lease) = result {
+            self.note_hold(&request.claimant, lease);
+        }
         metrics::counter!("salt402_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(result))
             .increment(1);
         Ok(said(result, paid, chain))
@@ -154,6 +159,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
             ),
         },
         ClaimResult::NotAgain => not_again(chain),
+        ClaimResult::HeldElsewhere(_) => shut_out(),
         ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         ClaimResult::BeforeRestore => before_restore(),
         ClaimResult::NotCanonical => {
@@ -195,6 +201,7 @@ fn outcome(result: ClaimResult) -> &'static str {
         ClaimResult::Taken => "taken",
         ClaimResult::UsedUp { .. } => "used_up",
         ClaimResult::NotAgain => "not_again",
+        ClaimResult::HeldElsewhere(_) => "held_elsewhere",
         ClaimResult::Halted => "halted",
         ClaimResult::BeforeRestore => "before_restore",
         ClaimResult::NotCanonical => "not_on_chain",

@@ -7,6 +7,7 @@ mod beside;
 pub mod derived;
 mod desk;
 mod grant;
+mod holds;
 pub mod http;
 mod incidents;
 pub mod judge;

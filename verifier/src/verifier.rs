@@ -19,6 +19,7 @@ use self::refusals::{
     reverted, unreadable,
 };
 use crate::derived::Derived;
+use crate::holds::Holds;
 use crate::incidents::ReplayLog;
 use crate::limits::{AccountLimits, Accounts};
 use crate::{ChainPolicy, Policy, Waker, Watch};
@@ -77,6 +78,7 @@ struct Inner {
     /// One permit for each request that may wait.
     seats: Semaphore,
     replays: ReplayLog,
+    holds: Holds,
     version: String,
 }
 
@@ -95,6 +97,7 @@ impl Verifier {
             chains,
             waker: options.waker,
             seats,
+            holds: Holds::default(),
             version: options.version,
         }))
     }
@@ -281,8 +284,8 @@ impl Verifier {
             {
                 return Ok(chain_halted(&why));
             }
-            // A halt lasts until somebody acts: nobody waits for that.
-            if matches!(verdict, Verdict::Pending { code: Code::ChainHalted, .. }) {
+            // A halt lasts until somebody acts, and another process for its life: nobody waits for that.
+            if matches!(verdict, Verdict::Pending { code: Code::ChainHalted | Code::IdentityInUse, .. }) {
                 return Ok(verdict);
             }
             if !matches!(verdict, Verdict::Pending { .. }) || Instant::now() >= deadline {
@@ -397,6 +400,10 @@ impl Verifier {
         &self.0.policy
     }
 
+    pub(crate) fn holds(&self) -> &Holds {
+        &self.0.holds
+    }
+
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.0.accounts
     }
@@ -413,7 +420,7 @@ impl Verifier {
 }
 
 /// Refuses a name of a claimant that is too long to be kept.
-fn named(claimant: &str) -> Result<(), Problem> {
+pub(crate) fn named(claimant: &str) -> Result<(), Problem> {
     if claimant.chars().count() > CLAIMANT_LENGTH {
         let detail = format!("claimant: at most {CLAIMANT_LENGTH} characters");
         return Err(Problem::new(Code::InvalidRequest, detail));

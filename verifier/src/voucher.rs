@@ -7,6 +7,7 @@ use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGran
 use tokio::time::Instant;
 
 use crate::grant::{limited, pending};
+use crate::holds::shut_out;
 use crate::judge;
 use crate::verifier::now_ms;
 use crate::verifier::refusals::{chain_halted, internal};
@@ -30,6 +31,9 @@ impl Verifier {
             Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
         };
         let seen = self.store().look_at_voucher(&new).await.map_err(internal)?;
+        if let VoucherResult::HeldElsewhere(lease) = seen {
+            self.note_hold(&request.claimant, lease);
+        }
         let VoucherResult::Granted(grant) = seen else {
             let held =
                 if request.again_only { None } else { self.held_by_contract(&seen, &new, chain).await? };
@@ -116,6 +120,7 @@ impl Verifier {
             price: self.price(request, quote, chain, now / 1000)?,
             request: asked.request_digest,
             claimant: request.claimant.clone(),
+            holder: self.holder(&request.claimant, request.instance),
             confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
             after_loss: limits.after_loss,
             opened_from: self.store().making().made_at,
@@ -185,6 +190,7 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
                 new.least_exit_delay
             ),
         ),
+        VoucherResult::HeldElsewhere(_) => shut_out(),
         VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         VoucherResult::BeforeRestore => no(
             Code::PaymentBeforeRestore,
@@ -292,6 +298,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         | VoucherResult::WrongPayee(_)
         | VoucherResult::WrongAsset(_) => "stranger",
         VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
+        VoucherResult::HeldElsewhere(_) => "held_elsewhere",
         VoucherResult::Halted => "halted",
         VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::BeforeDatabase => "before_database",

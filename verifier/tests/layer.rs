@@ -103,6 +103,7 @@ async fn door(store: &Store) -> Door {
         token_names: None,
         wait: Duration::ZERO,
         claimant: "layer".into(),
+        instance: None,
         keeps_answers: false,
     }
 }

@@ -35,6 +35,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         token_names: None,
         wait: Duration::ZERO,
         claimant: "test".into(),
+        instance: None,
         keeps_answers: false,
     };
     let auth = ForwardAuth { door, tariff: Tariff::default(), again_within: Duration::ZERO };

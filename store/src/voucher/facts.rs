@@ -11,7 +11,7 @@ use crate::channel_rows::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::columns::{Columns as _, bound, chain_id};
 use crate::payment::Stand;
 use crate::totals::{self, Share};
-use crate::{StoreError, channel};
+use crate::{Lease, StoreError, channel, lease};
 
 /// What is known when a voucher is shown, all of one moment.
 pub(super) struct Facts {
@@ -36,6 +36,8 @@ pub(super) struct Facts {
     /// Since which height the head reads for the channel's contract; where what was read meets that, the two are one, and
     /// begin there.
     pub(super) live_from: Option<u64>,
+    /// Who holds the claimant's name.
+    pub(super) lease: Option<Lease>,
     /// Whether the chain is halted.
     pub(super) halted: bool,
     /// Whether the channel was opened before a restore: also in another block, or by another transaction, that left the
@@ -80,11 +82,13 @@ const FACTS: &str = "
                         AND COALESCE(e.block_timestamp, 0) < $7) AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
-           v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price
+           v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
+           l.instance, l.renewals
     FROM chains c
     LEFT JOIN vouchers v ON v.chain_id = $1 AND v.contract = $2 AND v.channel = $3
     LEFT JOIN voucher_grants g ON g.payment_id = $4
     LEFT JOIN claims k ON k.payment_id = g.payment_id
+    LEFT JOIN leases l ON l.claimant = $8
     WHERE c.chain_id = $1";
 
 impl Facts {
@@ -107,6 +111,7 @@ impl Facts {
             .bind(descriptor.payer.as_slice())
             .bind(OPENED)
             .bind(bound(voucher.opened_from))
+            .bind(voucher.claimant.as_str())
             .fetch_optional(connection)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -126,6 +131,7 @@ impl Facts {
             noted_at_ms: row.maybe_number("noted_at_ms")?,
             newest_at: row.maybe_number("newest_at")?,
             live_from: row.maybe_number("live_from")?,
+            lease: lease::joined(&row)?,
             halted: row.flag("halted")?,
             before_restore: row.flag("before_restore")?,
             before_database: row.flag("before_database")?,

@@ -65,6 +65,9 @@ impl NewVoucher {
         if let Some(refusal) = self.stranger(&facts.descriptor) {
             return Ok(refusal);
         }
+        if let Some(lease) = facts.lease.filter(|lease| self.holder.is_shut_out_by(lease)) {
+            return Ok(VoucherResult::HeldElsewhere(lease));
+        }
         let Facts { descriptor, opening, account, .. } = *facts;
         let payment = self.voucher.payment_id(self.chain, self.contract);
         let grant = |first, claimed_at_ms, price, account| {

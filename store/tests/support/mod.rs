@@ -193,6 +193,7 @@ pub(crate) fn new_claim(payment: u64, request: u8) -> NewClaim {
         transaction: transaction(payment),
         request: RequestDigest(B256::repeat_byte(request)),
         claimant: "gateway".into(),
+        holder: Default::default(),
         confirmations: 1,
         limits: ClaimLimits::default(),
         usage: None,

@@ -53,6 +53,7 @@ async fn claim_all(
                     transaction: payment.transaction,
                     request: RequestDigest(payment.transaction),
                     claimant: "bench".into(),
+                    holder: Default::default(),
                     confirmations: 1,
                     limits: Default::default(),
                     usage: None,

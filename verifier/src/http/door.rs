@@ -9,7 +9,7 @@ use salt402_protocol::api::{
     ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
 };
 use salt402_protocol::details::Resource;
-use salt402_protocol::{Amount, Asset, ChainId, Code, Problem, Proof, QuoteId, RequestDigest};
+use salt402_protocol::{Amount, Asset, B128, ChainId, Code, Problem, Proof, QuoteId, RequestDigest};
 
 use super::address::too_soon;
 use super::offer;
@@ -37,6 +37,9 @@ pub struct Door {
     /// The name under which payments are claimed, and which quotes are given under; the same after a restart, so that a claim
     /// is found again, and another for each service.
     pub claimant: String,
+    /// Which process of the claimant this is, where a claim that is found again is run: another live one is then shut out. `None`
+    /// where only the first finding of a claim is served.
+    pub instance: Option<B128>,
     /// Whether whoever shows a payment that was used for the same request is given the answer that it got. Only then is a
     /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
     /// shows it first would be served in its payer's place.
@@ -103,6 +106,7 @@ impl Door {
             token_names: None,
             wait: WAIT,
             claimant: claimant.into(),
+            instance: None,
             keeps_answers: false,
         }
     }
@@ -255,6 +259,7 @@ impl Door {
             usage: sold.usage,
             // Whoever asks too often is still given what it was granted.
             again_only: presented.too_soon.is_some(),
+            instance: self.instance,
             client: presented.client,
         };
         self.desk.verify(&request).await

@@ -12,8 +12,8 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::api::{
-    AmbiguitiesResponse, ChannelView, IncidentsResponse, PaymentsResponse, QuoteRequest, QuoteResponse,
-    StatusResponse, Verdict, VerifyRequest,
+    AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
+    QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{Code, Problem};
@@ -59,6 +59,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
     let guarded = Router::new()
         .route("/v1/quotes", post(quotes))
         .route("/v1/verify", post(verify))
+        .route("/v1/leases", post(leases))
         .route("/v1/payments/{transaction}", get(payments))
         .route("/v1/channels/{channel}", get(channel))
         .route("/v1/incidents", get(incidents))
@@ -123,6 +124,16 @@ pub(super) async fn verify(
     StrictJson(request): StrictJson<VerifyRequest>,
 ) -> Result<Json<Verdict>, Fault> {
     Ok(Json(verifier.verify(&request).await?))
+}
+
+/// Hold the name of a claimant, or renew the hold: of several processes that claim under one name, one does
+#[utoipa::path(post, path = "/v1/leases", tag = "payments", request_body = LeaseRequest,
+    responses((status = 200, description = "The name is held.", body = LeaseResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(super) async fn leases(
+    State(verifier): State<Verifier>,
+    StrictJson(request): StrictJson<LeaseRequest>,
+) -> Result<Json<LeaseResponse>, Fault> {
+    Ok(Json(verifier.hold(&request).await?))
 }
 
 /// What the index knows of a transaction

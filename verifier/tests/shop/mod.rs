@@ -371,6 +371,7 @@ pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest 
         wait_ms: 0,
         usage: None,
         again_only: false,
+        instance: None,
         client: None,
     }
 }

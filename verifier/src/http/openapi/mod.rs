@@ -74,6 +74,7 @@ pub const PAID: &[Code] = &[
     Code::VoucherTooLow,
     Code::VoucherUsed,
     Code::BeforeDatabase,
+    Code::IdentityInUse,
 ];
 
 const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
@@ -87,6 +88,7 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
     paths(
         routes::quotes,
         routes::verify,
+        routes::leases,
         routes::payments,
         routes::channel,
         routes::incidents,
@@ -121,6 +123,9 @@ pub(crate) fn document() -> Document {
     .concat();
     refuse(&mut document, "/v1/quotes", "post", &Refusals { codes: &bodied, ..Refusals::default() });
     refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &bodied, ..Refusals::default() });
+    let held =
+        [GUARDED, WITH_BODY, &[Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable]].concat();
+    refuse(&mut document, "/v1/leases", "post", &Refusals { codes: &held, ..Refusals::default() });
     let asked = [GUARDED, &[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]].concat();
     let payments = "/v1/payments/{transaction}";
     refuse(&mut document, payments, "get", &Refusals { codes: &asked, ..Refusals::default() });
