@@ -1,10 +1,13 @@
 //! Payments as they are read: what a transaction paid, where, and whether it was used.
 
+use std::collections::HashMap;
+
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 use salt402_protocol::{Amount, Asset, B256, ChainId, Payment, PaymentId, RequestDigest, U256};
 
 use crate::columns::{Places as _, chain_id};
+use crate::crowd::FEW;
 use crate::recent::{Key, Look};
 use crate::{MemoryUse, Store, StoreError};
 
@@ -66,11 +69,17 @@ macro_rules! with_claims {
     };
 }
 
-const PAYMENTS_IN: &str = with_claims!(
-    "SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
-     UNION ALL
-     SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical"
+const PAYMENTS_IN: &str = concat!(
+    with_claims!(
+        "SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
+         UNION ALL
+         SELECT * FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical"
+    ),
+    " LIMIT ?3"
 );
+
+/// One row.
+const PAYMENT_AT: &str = with_claims!("SELECT * FROM payments WHERE id = ?2 AND chain_id = ?1");
 
 /// A payment that somebody signed for has been noted with every transaction that settled it. An index over the names of
 /// all payments would cost a page of the log for each row of a large back-fill, and this one is there; left to choose,
@@ -146,8 +155,18 @@ impl Store {
         payment: PaymentId,
     ) -> Result<Vec<IndexedPayment>, StoreError> {
         tokio::task::coop::consume_budget().await;
-        let rows = self.direct().read(|connection| rows(connection, PAYMENTS_NAMED, chain, payment.0)).await;
-        Ok(rows?.payments)
+        let named = |connection: &Connection| {
+            let mut found = Found::default();
+            add(
+                &mut found,
+                connection,
+                PAYMENTS_NAMED,
+                chain,
+                params![chain_id(chain), payment.0.as_slice()],
+            )?;
+            Ok(found.in_order())
+        };
+        Ok(self.direct().read(named).await?.payments)
     }
 
     /// What the memory of recent payments holds and what it was good for.
@@ -158,14 +177,46 @@ impl Store {
 
 /// Reads what [`Store::payments_in`] answers.
 pub(crate) fn read(connection: &Connection, key: &Key) -> Result<Found, StoreError> {
-    let (chain, transaction) = *key;
-    rows(connection, PAYMENTS_IN, chain, transaction)
+    read_some(connection, key, None)
 }
 
-fn rows(connection: &Connection, sql: &str, chain: ChainId, named: B256) -> Result<Found, StoreError> {
-    let mut select = connection.prepare_cached(sql)?;
-    let mut rows = select.query(params![chain_id(chain), named.as_slice()])?;
+/// [`read`], of at most so many rows.
+pub(crate) fn read_some(
+    connection: &Connection,
+    (chain, transaction): &Key,
+    most: Option<usize>,
+) -> Result<Found, StoreError> {
+    let most = most.and_then(|most| i64::try_from(most).ok()).unwrap_or(-1);
     let mut found = Found::default();
+    let named = params![chain_id(*chain), transaction.as_slice(), most];
+    add(&mut found, connection, PAYMENTS_IN, *chain, named)?;
+    Ok(found.in_order())
+}
+
+/// The payments of some rows of a chain.
+pub(crate) fn read_rows(connection: &Connection, chain: ChainId, rows: &[i64]) -> Result<Found, StoreError> {
+    let mut found = Found::default();
+    for row in rows {
+        add(&mut found, connection, PAYMENT_AT, chain, params![chain_id(chain), row])?;
+    }
+    Ok(found.in_order())
+}
+
+/// The number of the row that was added last. Rows are never deleted, so that all others have lower ones.
+pub(crate) fn newest_row(connection: &Connection) -> Result<i64, StoreError> {
+    let mut newest = connection.prepare_cached("SELECT COALESCE(MAX(id), 0) FROM payments")?;
+    Ok(newest.query_row([], |row| row.get(0))?)
+}
+
+fn add(
+    found: &mut Found,
+    connection: &Connection,
+    sql: &str,
+    chain: ChainId,
+    named: &[&dyn ToSql],
+) -> Result<(), StoreError> {
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(named)?;
     while let Some(row) = rows.next()? {
         found.stand = Stand {
             cursor: row.maybe_natural(12, "cursor_number")?,
@@ -173,12 +224,18 @@ fn rows(connection: &Connection, sql: &str, chain: ChainId, named: B256) -> Resu
         };
         found.payments.push(indexed(chain, found.stand, row)?);
     }
-    // Sorted here: there is mostly one, and SQLite builds a tree to sort it.
-    found.payments.sort_by_key(|row| {
-        let height = if row.canonical { 0 } else { row.placed.block_number };
-        (!row.canonical, height, row.placed.position)
-    });
-    Ok(found)
+    Ok(())
+}
+
+impl Found {
+    /// Sorted here: there is mostly one, and SQLite builds a tree to sort it.
+    fn in_order(mut self) -> Self {
+        self.payments.sort_by_key(|row| {
+            let height = if row.canonical { 0 } else { row.placed.block_number };
+            (!row.canonical, height, row.placed.position)
+        });
+        self
+    }
 }
 
 /// The transactions of some payments, each once.
@@ -192,15 +249,20 @@ pub(crate) fn keys(payments: &[PlacedPayment]) -> Vec<Key> {
     keys
 }
 
-/// [`read`] for the transactions of some payments.
+/// [`read`] for the transactions of some payments, but for those that hold many.
 pub(crate) fn read_all(
     connection: &Connection,
     payments: &[PlacedPayment],
 ) -> Result<Vec<(Key, Found)>, StoreError> {
-    keys(payments).into_iter().map(|key| Ok((key, read(connection, &key)?))).collect()
+    let mut counts: HashMap<Key, usize> = HashMap::new();
+    for placed in payments {
+        *counts.entry((placed.payment.chain, placed.payment.transaction)).or_default() += 1;
+    }
+    let few = keys(payments).into_iter().filter(|key| counts.get(key).is_none_or(|count| *count <= FEW));
+    few.map(|key| Ok((key, read(connection, &key)?))).collect()
 }
 
-/// A row of [`PAYMENTS_IN`] or [`PAYMENTS_NAMED`].
+/// A row of [`PAYMENTS_IN`], [`PAYMENTS_NAMED`] or [`PAYMENT_AT`].
 fn indexed(chain: ChainId, stand: Stand, row: &Row<'_>) -> Result<IndexedPayment, StoreError> {
     let payment = Payment {
         id: PaymentId(row.hash_at(0, "payment_id")?),

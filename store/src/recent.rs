@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use salt402_protocol::{B256, ChainId, PaymentId};
 
 use crate::payment::{Found, Stand};
-use crate::{IndexedPayment, StoreError, direct};
+use crate::{IndexedPayment, StoreError, crowd, direct};
 
 /// Bytes that an entry costs beside its payments: its key, its links, its place in the tables.
 const ENTRY_BYTES: usize = 256;
@@ -242,8 +242,12 @@ impl State {
         Some(payments)
     }
 
+    /// Not what holds many payments: each claim of one of them would make all of them be read again.
     fn insert(&mut self, key: Key, found: &Found, limit: usize) {
         self.forget(&key);
+        if crowd::are_many(&found.payments) {
+            return;
+        }
         for id in found.payments.iter().map(|row| row.placed.payment.id) {
             if let Some(other) = self.holders.insert(id, key).filter(|other| *other != key) {
                 self.forget(&other);

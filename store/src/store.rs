@@ -10,17 +10,26 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpointer;
+use crate::crowd::Crowds;
 use crate::direct::Direct;
 use crate::open::{self, Opened};
 use crate::place::Place;
 use crate::readers::{Reader, Readers};
 use crate::recent::Recent;
+use crate::references::References;
 use crate::steps::Stepper;
 use crate::sums::Sums;
 use crate::work::{Jobs, QUEUE};
 use crate::writable::Standing;
 use crate::writer::Writer;
 use crate::{Making, Options, StoreError};
+
+/// What a step or a look at a receipt changes, and an indexer's sign of life: each may be what a request waits for.
+const PROGRESS: &str = "SELECT (SELECT COALESCE(MAX(id), 0) FROM payments)
+        || ' ' || (SELECT COALESCE(MAX(id), 0) FROM channel_events)
+        || ' ' || COALESCE((SELECT group_concat(concat_ws(' ', chain_id, COALESCE(cursor_number, '-'),
+                   COALESCE(hex(cursor_hash), '-'), COALESCE(head_number, '-'), COALESCE(doubted_above, '-'),
+                   COALESCE(noted_at_ms, '-'), payments)) FROM chains), '')";
 
 /// A database that is open. Clones are the same store.
 #[derive(Clone)]
@@ -32,6 +41,8 @@ struct Shared {
     readers: Readers,
     direct: Direct,
     recent: Arc<Recent>,
+    crowds: Crowds,
+    references: References,
     standing: Arc<Standing>,
     /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
     watcher: tokio::sync::Mutex<Option<SqliteConnection>>,
@@ -108,6 +119,8 @@ impl Store {
             readers,
             direct,
             recent,
+            crowds: Crowds::default(),
+            references: References::default(),
             standing,
             watcher: tokio::sync::Mutex::new(Some(watcher)),
             progress,
@@ -153,6 +166,14 @@ impl Store {
         Ok(sqlx::query("PRAGMA data_version").fetch_one(watcher).await?.try_get(0)?)
     }
 
+    /// Where all chains stand and how much was added to them, in words that change when that does, whoever committed it. Claims
+    /// change nothing of it: of those there are many, and nobody waits for them.
+    pub async fn outside_progress(&self) -> Result<String, StoreError> {
+        let mut watcher = self.0.watcher.lock().await;
+        let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
+        Ok(sqlx::query(PROGRESS).fetch_one(watcher).await?.try_get(0)?)
+    }
+
     /// The time of the oldest block, in seconds since 1970 UTC, whose payments can still be claimed if they have no
     /// claim: this database was put back from a backup, and what was claimed before that may be forgotten. 0 where it
     /// never was.
@@ -194,6 +215,16 @@ impl Store {
     /// The memory of recent payments.
     pub(crate) fn recent(&self) -> &Recent {
         &self.0.recent
+    }
+
+    /// Where payments stand in transactions that hold many.
+    pub(crate) fn crowds(&self) -> &Crowds {
+        &self.0.crowds
+    }
+
+    /// The payments of a time by what they were paid for.
+    pub(crate) fn references(&self) -> &References {
+        &self.0.references
     }
 
     /// Whether work is written.

@@ -39,6 +39,7 @@ mod proxies;
 mod proxy_certificates;
 mod proxy_headers;
 mod proxy_targets;
+mod referred;
 mod refusals;
 mod reorganization;
 mod roles;

@@ -44,15 +44,33 @@ impl Verifier {
         if let Proof::Voucher(voucher) = &request.proof {
             return self.attempt_voucher(request, voucher, quote, chain).await;
         }
-        let payments = self.payments_shown(&request.proof, chain.chain).await?;
-        let question = Question {
+        let payments = self.payments_shown(request, chain.chain).await?;
+        let question = self.question(request, quote);
+        let judgement = judge::judge(&question, self.policy(), chain, derived, &payments);
+        let verdict = self.follow(request, chain, judgement, &payments).await?;
+        self.referred(request, quote, chain, derived, verdict).await
+    }
+
+    /// What is asked, now.
+    pub(crate) fn question<'r>(&self, request: &'r VerifyRequest, quote: Option<&'r Quote>) -> Question<'r> {
+        Question {
             requirement: &request.requirement,
             quote: request.quote_id.as_ref().zip(quote),
             proof: request.proof,
             claimant: &request.claimant,
             now: now_ms() / 1000,
-        };
-        let paid = match judge::judge(&question, self.policy(), chain, derived, &payments) {
+        }
+    }
+
+    /// What follows from a judgement of some payments.
+    pub(crate) async fn follow(
+        &self,
+        request: &VerifyRequest,
+        chain: &ChainPolicy,
+        judgement: Judgement,
+        payments: &[IndexedPayment],
+    ) -> Result<Verdict, Problem> {
+        let paid = match judgement {
             Judgement::Paid(index) => &payments[index],
             Judgement::Pending(code, detail) => return Ok(pending(chain, 1, code, detail)),
             Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),

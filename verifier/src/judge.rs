@@ -41,7 +41,7 @@ pub enum Judgement {
 
 /// Payments of one transaction that a hash alone may mean. Each may have been made at a price of its own, and is held
 /// against every quote at that price.
-pub const MOST_BY_HASH: usize = 16;
+pub const MOST_BY_HASH: usize = salt402_store::FEW;
 
 /// Blocks that must contain or follow a payment that is offered for this requirement. The amount that was paid counts: it
 /// is never less than what was asked.

@@ -13,6 +13,7 @@ mod incidents;
 pub mod judge;
 mod limits;
 pub mod policy;
+mod referred;
 mod review;
 mod second;
 mod selling;

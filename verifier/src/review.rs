@@ -10,7 +10,7 @@ use alloy_primitives::B256;
 use salt402_indexer::Review;
 use salt402_protocol::api::{Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, Code, Problem, Proof, QuoteId, SignedNonce};
-use salt402_store::IndexedPayment;
+use salt402_store::{IndexedPayment, Wanted};
 
 use crate::grant::pending;
 use crate::verifier::refusals::{ambiguous, internal, not_honoured, sent_plainly, unaccounted};
@@ -67,6 +67,12 @@ impl Verifier {
             None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
                 Ok(unread(&chain.policy, *code, detail))
             }
+            // What is shown pays nothing. Its quote may have been paid by another transaction.
+            _ if is_of_quote(*code)
+                && self.payments_quoted(request).await.iter().any(|row| pays_for_its_quote(request, row)) =>
+            {
+                Err(not_honoured(*code, detail))
+            }
             _ => Ok(verdict),
         }
     }
@@ -80,15 +86,8 @@ impl Verifier {
         code: Code,
         detail: &str,
     ) -> Result<Option<Verdict>, Problem> {
-        let shown = self.payments_shown(&request.proof, chain.policy.chain).await?;
-        let Requirement { asset, payee, .. } = request.requirement;
-        let reference = request.quote_id.as_ref().map(QuoteId::reference);
-        let pays_for_it = |row: &IndexedPayment| {
-            let payment = &row.placed.payment;
-            let ours = (payment.payee, payment.asset) == (payee, asset);
-            ours && Some(payment.reference) == reference && row.claim.is_none()
-        };
-        if shown.iter().any(pays_for_it) {
+        let shown = self.payments_shown(request, chain.policy.chain).await?;
+        if shown.iter().any(|row| pays_for_its_quote(request, row)) {
             return Err(not_honoured(code, detail));
         }
         // A nonce names no receipt that could be read.
@@ -100,7 +99,9 @@ impl Verifier {
     async fn review(&self, transaction: B256, chain: &VerifierChain) -> Result<Option<Arc<Review>>, Problem> {
         let Some(review) = chain.missing.reviewed(transaction) else { return Ok(None) };
         let (store, (number, hash)) = (self.store(), review.block());
-        let rows = store.payments_in(chain.policy.chain, transaction).await.map_err(internal)?;
+        // Of many, some: they moved together.
+        let rows =
+            store.payments_wanted(chain.policy.chain, transaction, Wanted::Any).await.map_err(internal)?;
         let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
         let on_chain: Vec<B256> = on_chain.collect();
         let stands = if !on_chain.is_empty() || rows.is_empty() {
@@ -113,6 +114,16 @@ impl Verifier {
         };
         Ok(stands.then_some(review))
     }
+}
+
+/// Whether a payment was made for the quote that is shown, and was used for nothing yet.
+fn pays_for_its_quote(request: &VerifyRequest, row: &IndexedPayment) -> bool {
+    let Requirement { asset, payee, .. } = request.requirement;
+    let payment = &row.placed.payment;
+    let reference = request.quote_id.as_ref().map(QuoteId::reference);
+    (payment.payee, payment.asset) == (payee, asset)
+        && Some(payment.reference) == reference
+        && row.claim.is_none()
 }
 
 /// A refusal that is none yet: the receipt may hold more than the index.

@@ -5,25 +5,31 @@ use std::collections::HashSet;
 use alloy_primitives::B256;
 use salt402_protocol::api::VerifyRequest;
 use salt402_protocol::{ChainId, PaymentId, Problem, Proof};
-use salt402_store::{ClaimRow, IndexedPayment};
+use salt402_store::{ClaimRow, IndexedPayment, Wanted};
 
 use crate::Verifier;
 use crate::verifier::refusals::{ambiguous_nonce, internal};
 
 impl Verifier {
     /// What a proof names on a chain: the payments of its transaction, wherever they are by now, or the one of its
-    /// nonce. None of a voucher.
+    /// nonce. None of a voucher. Of a transaction that holds many, what the quote or the place names.
     pub(crate) async fn payments_shown(
         &self,
-        proof: &Proof,
+        request: &VerifyRequest,
         chain: ChainId,
     ) -> Result<Vec<IndexedPayment>, Problem> {
-        match proof {
+        match request.proof {
             Proof::Voucher(_) => Ok(Vec::new()),
             Proof::Nonce(nonce) => self.signed_payments(nonce.payment_id(chain), chain).await,
             Proof::Transaction { hash, ordinal } => {
-                let mut payments = self.store().payments_in(chain, *hash).await.map_err(internal)?;
-                for lost in lost(&payments, *ordinal) {
+                let wanted = match (&request.quote_id, ordinal) {
+                    (Some(quote), _) => Wanted::Reference(quote.reference()),
+                    (None, Some(place)) => Wanted::Place(place),
+                    (None, None) => Wanted::Any,
+                };
+                let shown = self.store().payments_wanted(chain, hash, wanted).await;
+                let mut payments = shown.map_err(internal)?;
+                for lost in lost(&payments, ordinal) {
                     let named = self.signed_payments(lost, chain).await?;
                     payments.extend(named.into_iter().filter(|payment| payment.canonical));
                 }
@@ -60,7 +66,8 @@ impl Verifier {
     /// refused.
     pub(crate) async fn transaction_replayed(&self, request: &VerifyRequest) -> Option<B256> {
         let (proof, digest) = (&request.proof, request.requirement.request_digest);
-        let shown = self.payments_shown(proof, request.requirement.chain).await.ok()?;
+        let mut shown = self.payments_shown(request, request.requirement.chain).await.ok()?;
+        shown.extend(self.payments_quoted(request).await);
         let is_elsewhere = |claim: &ClaimRow| claim.request != digest || claim.claimant != request.claimant;
         let used = shown.iter().find(|payment| {
             payment.canonical
@@ -68,6 +75,17 @@ impl Verifier {
                 && payment.claim.as_ref().is_some_and(is_elsewhere)
         });
         used.map(|payment| payment.placed.payment.transaction)
+    }
+
+    /// The payments for the quote that is shown with a hash, by their reference.
+    pub(crate) async fn payments_quoted(&self, request: &VerifyRequest) -> Vec<IndexedPayment> {
+        let (Proof::Transaction { .. }, Some(id)) = (&request.proof, &request.quote_id) else {
+            return Vec::new();
+        };
+        let Ok(quote) = self.keys().open(id) else { return Vec::new() };
+        let Ok(chain) = self.chain(request.requirement.chain) else { return Vec::new() };
+        let quoted = self.payments_of_quote(id, &quote, &chain.policy).await;
+        quoted.ok().flatten().unwrap_or_default()
     }
 }
 

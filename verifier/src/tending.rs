@@ -38,6 +38,7 @@ impl Verifier {
         metrics::counter!("salt402_store_lookups_total", "from" => "memory").absolute(memory.hits);
         metrics::counter!("salt402_store_lookups_total", "from" => "database").absolute(memory.misses);
         metrics::gauge!("salt402_store_memory_bytes").set(memory.bytes as f64);
+        metrics::gauge!("salt402_waiting_requests").set(self.waiting() as f64);
         Ok(())
     }
 }

@@ -34,6 +34,10 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// no receipt.
 const NODE_AGAIN: Duration = Duration::from_secs(1);
 
+/// Requests that waited and look at the index again at the same time: a block may wake thousands, and whoever comes meanwhile is
+/// answered between them.
+const TURNS: usize = 64;
+
 /// What a verifier is made of.
 pub struct VerifierOptions {
     /// Where payments and claims are.
@@ -77,6 +81,8 @@ struct Inner {
     waker: Waker,
     /// One permit for each request that may wait.
     seats: Semaphore,
+    /// One for each that waited and looks again at once.
+    turns: Semaphore,
     replays: ReplayLog,
     holds: Holds,
     version: String,
@@ -98,6 +104,7 @@ impl Verifier {
             waker: options.waker,
             seats,
             holds: Holds::default(),
+            turns: Semaphore::new(TURNS),
             version: options.version,
         }))
     }
@@ -204,7 +211,7 @@ impl Verifier {
         };
         let deadline = started + Duration::from_millis(request.wait_ms).min(self.0.policy.max_wait);
         let mut progress = self.0.waker.subscribe();
-        let mut seat = None;
+        let (mut seat, mut turn) = (None, None);
         let mut derived = Derived::new(&self.0.keys);
         let address = request.client;
         let asker = match (&quote, &request.quote_id) {
@@ -216,6 +223,7 @@ impl Verifier {
             progress.borrow_and_update();
             let mut unlooked = false;
             let mut verdict = self.attempt(request, &quote, &chain.policy, &mut derived).await?;
+            drop(turn.take());
             if request.again_only {
                 return Ok(verdict);
             }
@@ -238,6 +246,10 @@ impl Verifier {
                     Look::Unreadable { .. } => return Err(unreadable()),
                     Look::Nothing | Look::Unknown => verdict,
                 };
+                if matches!(verdict, Verdict::Rejected { .. }) {
+                    let quote = quote.as_ref().ok().and_then(Option::as_ref);
+                    verdict = self.referred(request, quote, &chain.policy, &mut derived, verdict).await?;
+                }
                 if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
                     verdict = self
                         .ended(
@@ -294,7 +306,10 @@ impl Verifier {
             if seat.is_none() {
                 match self.0.seats.try_acquire() {
                     Ok(permit) => seat = Some(permit),
-                    Err(_) => return Ok(verdict),
+                    Err(_) => {
+                        metrics::counter!("salt402_waiting_refused_total").increment(1);
+                        return Ok(verdict);
+                    }
                 }
             }
             // Nothing in the index changes when another node catches up, or a receipt is to be had.
@@ -304,6 +319,10 @@ impl Verifier {
             tokio::select! {
                 () = tokio::time::sleep(NODE_AGAIN), if asked_again => {}
                 changed = progress.changed() => if changed.is_err() { return Ok(verdict) },
+                () = tokio::time::sleep_until(deadline) => return Ok(verdict),
+            }
+            tokio::select! {
+                next = self.0.turns.acquire() => turn = next.ok(),
                 () = tokio::time::sleep_until(deadline) => return Ok(verdict),
             }
         }
@@ -394,6 +413,10 @@ impl Verifier {
 
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    pub(crate) fn keys(&self) -> &QuoteKeys {
+        &self.0.keys
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -23,13 +23,20 @@ impl Waker {
     pub fn outside(store: Store) -> Self {
         let (sender, receiver) = watch::channel(0);
         tokio::spawn(async move {
-            let mut known = None;
+            let (mut known, mut stood) = (None, None);
             while !sender.is_closed() {
                 match store.outside_change().await {
-                    Ok(version) if known != Some(version) => {
-                        known = Some(version);
-                        sender.send_modify(|count| *count += 1);
-                    }
+                    // Most commits are claims. Whoever waits need not look again for each of them.
+                    Ok(version) if known != Some(version) => match store.outside_progress().await {
+                        Ok(stands) => {
+                            known = Some(version);
+                            if stood.as_ref() != Some(&stands) {
+                                stood = Some(stands);
+                                sender.send_modify(|count| *count += 1);
+                            }
+                        }
+                        Err(error) => tracing::warn!(%error, "cannot see how far the index is"),
+                    },
                     Ok(_) => {}
                     Err(error) => tracing::warn!(%error, "cannot see whether the index changed"),
                 }

@@ -6,8 +6,8 @@ mod shop;
 
 use std::time::Duration;
 
-use salt402_protocol::Code;
-use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_protocol::api::{QuoteResponse, Verdict, VerifyRequest};
+use salt402_protocol::{B256, Code, Payment, PaymentId};
 use salt402_verifier::Policy;
 use shop::{Operator, Shop, granted, operator, paid, proof};
 
@@ -99,4 +99,43 @@ async fn without_seats_nobody_waits_and_what_is_there_is_granted() {
     assert_eq!(granted(answered.await.expect("it does not wait")), Err(Code::PaymentNotSeen));
     shop.mine(&[payment]).await;
     assert_eq!(granted(shop.verifier.verify(&patient(1)).await), Ok(true));
+}
+
+/// Those who wait for payments of one transaction: each is served by its own, whoever looks first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_wait_for_payments_of_one_transaction_are_each_served_by_their_own() {
+    const MANY: u8 = 200;
+    let shop = Shop::open(&seats(usize::from(MANY))).await;
+    let quotes: Vec<_> = (0..MANY).map(|number| shop.quote(number, 5, number % 2 == 0)).collect();
+    let in_one = |(number, quote): (u8, &QuoteResponse)| Payment {
+        id: PaymentId(B256::repeat_byte(number)),
+        ..paid(MANY, number, 5, quote)
+    };
+    let payments: Vec<_> = (0..MANY).zip(&quotes).map(in_one).collect();
+    let placed: Vec<_> = (0..).zip(payments.iter().cloned()).collect();
+    let waiters: Vec<_> = (0..MANY)
+        .zip(&quotes)
+        .map(|(number, quote)| {
+            let asked = VerifyRequest {
+                quote_id: Some(quote.quote_id.clone()),
+                wait_ms: u64::MAX,
+                ..proof(MANY, number, 5)
+            };
+            let verifier = shop.verifier.clone();
+            tokio::spawn(async move { verifier.verify(&asked).await })
+        })
+        .collect();
+    until_waiting(&shop, u64::from(MANY)).await;
+    shop.mine(&[]).await;
+    shop.replace_at(&placed).await;
+    for (payment, waiter) in payments.iter().zip(waiters) {
+        let served = tokio::time::timeout(Duration::from_secs(60), waiter).await.expect("it is woken");
+        match served.unwrap().unwrap() {
+            Verdict::Accepted { payment: granted, claim: Some(claim) } => {
+                assert_eq!((granted.payment_id, claim.first), (payment.id, true));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(waiting(&shop).await, 0);
 }

@@ -118,6 +118,15 @@ pub(crate) fn not_honoured(code: Code, why: &str) -> Problem {
     Problem::new(Code::QuoteNotHonoured, detail)
 }
 
+/// The hash names one payment and the quote id another.
+pub(crate) fn two_payments() -> Problem {
+    Problem::new(
+        Code::AmbiguousPayment,
+        "the hash names one payment and the quote id another, which is for this request: do not pay again; show the quote id with \
+         the hash of the transaction that paid for it, and with the place of the payment in it or none",
+    )
+}
+
 pub(crate) fn ambiguous_nonce() -> Problem {
     Problem::new(
         Code::AmbiguousPayment,

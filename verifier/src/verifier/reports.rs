@@ -110,15 +110,19 @@ impl Verifier {
                 nodes: missing.nodes(),
             });
         }
-        let waiting = self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits());
         Ok(StatusResponse {
             version: self.0.version.clone(),
             ready: chains.iter().all(|chain| chain.ready),
             chains,
             open_incidents: counts.open_incidents,
             claims: counts.claims,
-            waiting: waiting as u64,
+            waiting: self.waiting(),
         })
+    }
+
+    /// Requests that wait for a payment.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits()) as u64
     }
 
     /// How long ago the newest indexed block was made, where there are newer ones.

@@ -1,0 +1,151 @@
+//! A payment by its quote's reference, where the hash that is shown is not that of its transaction.
+//!
+//! A wallet replaces a transaction, a bundler or a Safe tells a hash of its own: whoever paid then shows a hash that is in no block,
+//! or that pays nothing. The reference says what was paid for, and where the quote is random only its payer knows the id that it is
+//! the hash of: so the payment is found by it, as if its own hash had been shown. A derived quote is given to everybody who asks
+//! for the same request; whoever shows its id and any hash would take the payment of whoever else asked. So there it is only said
+//! that there is one, and its hash is asked for, as it always was. A hash that names another payment is two readings, and refused.
+
+use salt402_protocol::api::{Verdict, VerifyRequest};
+use salt402_protocol::quote::BEHIND;
+use salt402_protocol::{Code, Problem, Proof, Quote, QuoteId};
+use salt402_store::{IndexedPayment, Referred, Wanted};
+
+use crate::derived::Derived;
+use crate::grant::pending;
+use crate::judge::{self, Judgement, Question};
+use crate::verifier::refusals::{internal, two_payments};
+use crate::{ChainPolicy, Verifier};
+
+/// By how many seconds a payment's block may be dated otherwise than those around it, where blocks are merged.
+const ASTRAY: u64 = 120;
+
+impl Verifier {
+    /// A verdict on what a hash names, unless what its quote names says otherwise.
+    pub(crate) async fn referred(
+        &self,
+        request: &VerifyRequest,
+        quote: Option<&Quote>,
+        chain: &ChainPolicy,
+        derived: &mut Derived<'_>,
+        verdict: Verdict,
+    ) -> Result<Verdict, Problem> {
+        let Proof::Transaction { hash, ordinal } = request.proof else { return Ok(verdict) };
+        let (Some(id), Some(quote)) = (&request.quote_id, quote) else { return Ok(verdict) };
+        if !may_be_elsewhere(&verdict) {
+            return Ok(verdict);
+        }
+        let Some(payments) = self.payments_of_quote(id, quote, chain).await? else {
+            return Ok(unless_it_refuses(chain, verdict));
+        };
+        // What is shown may have come since it was looked for.
+        let is_shown = |payment: &IndexedPayment| {
+            payment.placed.payment.transaction == hash
+                && ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
+        };
+        let (shown, others): (Vec<_>, Vec<_>) = payments.into_iter().partition(is_shown);
+        let question = Question { proof: Proof::transaction(hash), ..self.question(request, Some(quote)) };
+        for (payments, are_others) in [(shown, false), (others, true)] {
+            if payments.is_empty() {
+                continue;
+            }
+            let judgement = judge::judge(&question, self.policy(), chain, derived, &payments);
+            match &judgement {
+                // What was used or does not fit changes nothing.
+                Judgement::Rejected(..) => continue,
+                Judgement::Pending(Code::PaymentOrphaned, _) if !are_others => continue,
+                Judgement::Unasked(code, detail) => return Err(Problem::new(*code, detail.clone())),
+                Judgement::Paid(_) | Judgement::Pending(..) => {}
+            }
+            if are_others {
+                if self.names_another(request).await? {
+                    return Err(two_payments());
+                }
+                if quote.nonce.is_none() {
+                    return Ok(by_its_hash(chain, verdict));
+                }
+                let labels = [("chain", chain.chain.to_string())];
+                metrics::counter!("salt402_found_by_reference_total", &labels).increment(1);
+            }
+            return self.follow(request, chain, judgement, &payments).await;
+        }
+        Ok(verdict)
+    }
+
+    /// The payments for a quote, wherever they are; `None` where there are too many of its time to look through.
+    pub(crate) async fn payments_of_quote(
+        &self,
+        id: &QuoteId,
+        quote: &Quote,
+        chain: &ChainPolicy,
+    ) -> Result<Option<Vec<IndexedPayment>>, Problem> {
+        let skew = self.policy().clock_skew.as_secs();
+        let from = quote.issued_at.saturating_sub(skew.saturating_add(BEHIND).saturating_add(ASTRAY));
+        let to = quote.expires_at.saturating_add(skew).saturating_add(ASTRAY);
+        match self.store().payments_for(chain.chain, id.reference(), from..=to).await.map_err(internal)? {
+            Referred::Payments(payments) => Ok(Some(payments)),
+            Referred::TooMany => {
+                metrics::counter!("salt402_references_not_looked_for_total", "chain" => chain.chain.to_string())
+                    .increment(1);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the hash that is shown is of a transaction that holds payments.
+    async fn names_another(&self, request: &VerifyRequest) -> Result<bool, Problem> {
+        let Some(hash) = request.proof.hash() else { return Ok(false) };
+        let chain = request.requirement.chain;
+        let shown = self.store().payments_wanted(chain, hash, Wanted::Any).await.map_err(internal)?;
+        Ok(shown.iter().any(|payment| payment.canonical))
+    }
+}
+
+/// Whether a verdict says that what is shown does not pay, so that what was quoted may have been paid otherwise.
+fn may_be_elsewhere(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Accepted { .. } => false,
+        Verdict::Pending { code, .. } => {
+            matches!(code, Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired)
+        }
+        Verdict::Rejected { code, .. } => matches!(
+            code,
+            Code::ReferenceMismatch
+                | Code::WrongNetwork
+                | Code::WrongAsset
+                | Code::WrongPayee
+                | Code::InsufficientPayment
+                | Code::PaymentExpired
+                | Code::QuoteExpired
+                | Code::NoPayment
+                | Code::TransactionReverted
+        ),
+    }
+}
+
+/// Nobody is led to pay again before it was looked whether the quote was paid.
+fn unless_it_refuses(chain: &ChainPolicy, verdict: Verdict) -> Verdict {
+    let (Verdict::Rejected { code, detail } | Verdict::Pending { code, detail, .. }) = &verdict else {
+        return verdict;
+    };
+    if code.is_pending() {
+        return verdict;
+    }
+    let detail = format!(
+        "what is shown does not pay for this ({code}: {detail}), and the time of the quote holds more payments than are looked \
+         through for its reference: do not pay again; show the hash of the transaction that paid"
+    );
+    pending(chain, 1, Code::PaymentNotSeen, detail)
+}
+
+/// There is a payment, and whose it is the quote does not say.
+fn by_its_hash(chain: &ChainPolicy, verdict: Verdict) -> Verdict {
+    if matches!(verdict, Verdict::Pending { code: Code::PaymentOrphaned, .. }) {
+        return verdict;
+    }
+    let detail = "this transaction is not known to pay, and a payment for the same quote is in another: do not pay again; if it is \
+                  yours, as where a wallet replaced the transaction, show the hash of the transaction that is in a block; the quote was \
+                  given to everybody who asked for the same, so its id alone does not say whose payment it is"
+        .into();
+    pending(chain, 1, Code::PaymentNotSeen, detail)
+}
