@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alloy_primitives::{B256, LogData};
 
-use crate::{At, Header, Log, LogQuery, NodeError, Receipt, Transaction, wire};
+use crate::{At, Header, Log, LogFilter, NodeError, Receipt, Transaction, wire};
 
 /// Where the logs of an answer may come from.
 #[derive(Clone, Copy, Debug)]
@@ -34,16 +34,24 @@ pub(crate) fn header(header: &wire::Header, at: At) -> Result<Header, NodeError>
 }
 
 /// The logs in the order of the chain.
-pub(crate) fn logs(answer: Vec<wire::Log>, query: &LogQuery, bounds: Bounds) -> Result<Vec<Log>, NodeError> {
+pub(crate) fn logs(
+    answer: Vec<wire::Log>,
+    filter: &LogFilter,
+    bounds: Bounds,
+) -> Result<Vec<Log>, NodeError> {
     let mut logs = Vec::with_capacity(answer.len());
     let mut indexes = Vec::with_capacity(answer.len());
     for log in answer {
         indexes.push(log.log_index.map(|index| index.0));
         let log = mined(log)?;
-        if log.contract != query.contract {
-            return Err(lied(format!("a log of {} came for {}", log.contract, query.contract)));
+        if filter.contracts.binary_search(&log.contract).is_err() {
+            let asked = match filter.contracts.as_slice() {
+                [one] => one.to_string(),
+                several => format!("{} other contracts", several.len()),
+            };
+            return Err(lied(format!("a log of {} came for {asked}", log.contract)));
         }
-        if !query.matches(log.contract, &log.content) {
+        if !filter.matches(log.contract, &log.content) {
             return Err(lied(format!("a log of {} with other topics came", log.transaction)));
         }
         let inside = match bounds {
@@ -176,7 +184,7 @@ fn mined(log: wire::Log) -> Result<Log, NodeError> {
 
 /// A chain has one block at each height. Two in one answer mean that the node read it while the chain changed. The logs
 /// are in the order of their heights.
-fn one_hash_per_height(logs: &[Log]) -> Result<(), NodeError> {
+pub(crate) fn one_hash_per_height(logs: &[Log]) -> Result<(), NodeError> {
     let mut heights: HashMap<B256, u64> = HashMap::new();
     let mut previous: Option<&Log> = None;
     for log in logs {

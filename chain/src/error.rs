@@ -106,6 +106,18 @@ pub enum NodeError {
         limit: Option<usize>,
     },
 
+    /// So many contracts are not answered for in one question.
+    #[error(
+        "the node answers for no {asked} contracts in one question{}; fewer are named where that helps",
+        limit.map(|limit| format!(", and says that it does for {limit}")).unwrap_or_default()
+    )]
+    TooManyAddresses {
+        /// How many were named.
+        asked: usize,
+        /// How many the node says that it answers for.
+        limit: Option<usize>,
+    },
+
     /// The events of a single block fit into no answer, and its receipts are not to be had either.
     #[error(
         "the events of block {block} are too many for one answer, and were not read from its receipts: {why}; raise the \
@@ -246,6 +258,7 @@ impl NodeError {
             | Self::AnswerTooLong { .. }
             | Self::AnswerRefused { .. }
             | Self::BatchTooLarge { .. }
+            | Self::TooManyAddresses { .. }
             | Self::BlockTooLarge { .. }
             | Self::WrongChain { .. }
             | Self::WrongGenesis { .. }

@@ -45,7 +45,7 @@ mod words;
 pub use account::{Account, Call, KeyError, Prepared};
 pub use endpoint::{Allowance, Endpoint};
 pub use error::NodeError;
-pub use node::{At, Header, Log, LogQuery, Merging, Node, Receipt, Span, Transaction, Work};
+pub use node::{At, Header, Log, LogFilter, LogQuery, Merging, Node, Receipt, Span, Transaction, Work};
 pub use pool::{Pool, PoolOptions, Role};
 pub use profile::{Completeness, Profile, ProfileError, ProfileOverrides};
 pub use rpc_node::RpcNode;

@@ -93,28 +93,76 @@ pub struct Transaction {
     pub value: U256,
 }
 
-/// Which events: those of one contract with certain topics.
+/// Events of some contracts with the same topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogQuery {
-    /// The contract that emits them.
-    pub contract: Address,
+pub struct LogFilter {
+    /// The contracts that emit them, each once, ascending.
+    pub contracts: Vec<Address>,
     /// For each place of the topics, the values that are asked for; none stands for any. At most four places; the
     /// first is the hash of the event's signature.
     pub topics: Vec<Vec<B256>>,
 }
 
+impl LogFilter {
+    /// Whether an event is one of those.
+    pub fn matches(&self, contract: Address, content: &LogData) -> bool {
+        self.contracts.binary_search(&contract).is_ok()
+            && self.topics.iter().enumerate().all(|(place, values)| {
+                values.is_empty() || content.topics().get(place).is_some_and(|topic| values.contains(topic))
+            })
+    }
+}
+
+/// Which events: those that one of some filters lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// The filters, no two of which have the same topics.
+    filters: Vec<LogFilter>,
+}
+
 impl LogQuery {
-    /// The events of some signatures.
+    /// The events of some signatures of one contract.
     pub fn new(contract: Address, signatures: Vec<B256>) -> Self {
-        Self { contract, topics: vec![signatures] }
+        [(contract, vec![signatures])].into_iter().collect()
     }
 
     /// Whether an event is one of those.
     pub fn matches(&self, contract: Address, content: &LogData) -> bool {
-        self.contract == contract
-            && self.topics.iter().enumerate().all(|(place, values)| {
-                values.is_empty() || content.topics().get(place).is_some_and(|topic| values.contains(topic))
-            })
+        self.filters.iter().any(|filter| filter.matches(contract, content))
+    }
+
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        self.filters.is_empty()
+    }
+
+    /// Its filters, each with at most so many contracts.
+    pub(crate) fn parts(&self, most: usize) -> Vec<LogFilter> {
+        let parts = self.filters.iter().flat_map(|filter| {
+            filter
+                .contracts
+                .chunks(most.max(1))
+                .map(|part| LogFilter { contracts: part.to_vec(), topics: filter.topics.clone() })
+        });
+        parts.collect()
+    }
+}
+
+/// What is asked of several contracts in the same words is one filter.
+impl FromIterator<(Address, Vec<Vec<B256>>)> for LogQuery {
+    fn from_iter<I: IntoIterator<Item = (Address, Vec<Vec<B256>>)>>(asked: I) -> Self {
+        let mut filters: Vec<LogFilter> = Vec::new();
+        for (contract, topics) in asked {
+            match filters.iter_mut().find(|filter| filter.topics == topics) {
+                Some(filter) => {
+                    if let Err(place) = filter.contracts.binary_search(&contract) {
+                        filter.contracts.insert(place, contract);
+                    }
+                }
+                None => filters.push(LogFilter { contracts: vec![contract], topics }),
+            }
+        }
+        Self { filters }
     }
 }
 

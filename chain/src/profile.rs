@@ -61,6 +61,10 @@ pub struct Profile {
     /// The most calls that a node takes in one batch.
     #[serde(default = "batch")]
     pub max_batch: usize,
+    /// The most contracts that one `eth_getLogs` may name. 1 where it is not known that nodes read a list of them: one that
+    /// does not would leave logs out without a word.
+    #[serde(default = "addresses")]
+    pub max_addresses: usize,
     /// How often to look for a new head, in milliseconds. Heads that are told of come on top of it.
     pub poll_ms: u64,
     /// How many blocks must follow a block until it counts as final. Depth and nothing else decides: what the tags
@@ -99,6 +103,10 @@ fn shorter_fork() -> u64 {
 }
 
 fn batch() -> usize {
+    100
+}
+
+fn addresses() -> usize {
     100
 }
 
@@ -186,6 +194,7 @@ impl Profile {
             public_units_per_second,
             costs,
             max_batch,
+            max_addresses,
             poll_ms,
             finality_depth,
             confirmations,
@@ -215,6 +224,7 @@ impl Profile {
         replace(&mut self.new_heads, new_heads);
         replace(&mut self.completeness, completeness);
         replace(&mut self.max_batch, max_batch);
+        replace(&mut self.max_addresses, max_addresses);
         // Prices are changed one by one.
         self.costs.extend(costs.unwrap_or_default());
         self.units_per_second = units_per_second.or(self.units_per_second);
@@ -256,6 +266,9 @@ impl Profile {
         if self.max_batch < LARGEST_BATCH {
             let batch = self.max_batch;
             return Err(self.invalid(format!("max_batch = {batch}: {LARGEST_BATCH} questions go together")));
+        }
+        if self.max_addresses == 0 {
+            return Err(self.invalid("max_addresses = 0: a question names a contract at least".to_owned()));
         }
         if self.reorg_window < self.finality_depth {
             let (window, depth) = (self.reorg_window, self.finality_depth);
@@ -305,6 +318,7 @@ pub struct ProfileOverrides {
     pub public_units_per_second: Option<u64>,
     pub costs: Option<BTreeMap<String, u64>>,
     pub max_batch: Option<usize>,
+    pub max_addresses: Option<usize>,
     pub poll_ms: Option<u64>,
     pub finality_depth: Option<u64>,
     pub confirmations: Option<u64>,
@@ -395,6 +409,7 @@ mod tests {
             ("max_gas_limit = 20000", "max_gas_limit"),
             ("units_per_second = 0", "units_per_second"),
             ("max_batch = 2", "max_batch"),
+            ("max_addresses = 0", "max_addresses"),
         ] {
             let overrides: ProfileOverrides = toml::from_str(text).unwrap();
             let message = Profile::named("citrate").unwrap().apply(overrides).unwrap_err().to_string();

@@ -60,6 +60,8 @@ pub(crate) struct Http {
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
     pub(crate) batches: Arc<Batches>,
+    /// How many contracts one question for logs may name.
+    pub(crate) addresses: Arc<Batches>,
     pub(crate) work: Work,
     /// What was too long a moment ago.
     pub(crate) too_long: Arc<TooLong>,
@@ -109,6 +111,7 @@ impl Http {
             meter: Meter::new(profile, endpoint.label()),
             costs: Arc::new(costs),
             batches: Arc::new(Batches::new(profile.max_batch)),
+            addresses: Arc::new(Batches::new(profile.max_addresses)),
             work: Work::Head,
             too_long: Arc::default(),
         })
@@ -216,6 +219,7 @@ impl Http {
                 Some(
                     error @ (NodeError::RangeTooLarge { .. }
                     | NodeError::BatchTooLarge { .. }
+                    | NodeError::TooManyAddresses { .. }
                     | NodeError::AnswerRefused { .. }),
                 ),
             ) => Err(error),
@@ -228,6 +232,18 @@ impl Http {
             (_, Some(error)) if refusal::whole(&body).is_some() => Err(error),
             _ => Err(NodeError::Status { node: self.node.clone(), status }),
         }
+    }
+
+    /// An error of a question that named so many contracts. Where it is that they are too many, or a list of them is not
+    /// understood at all, fewer are named from now on.
+    pub(crate) fn named_too_many(&self, error: NodeError, named: usize) -> NodeError {
+        let limit = match error {
+            NodeError::TooManyAddresses { limit, .. } => limit,
+            NodeError::Rpc { code: -32602 | -32600, .. } if named > 1 => None,
+            other => return other,
+        };
+        self.addresses.refused(named, limit);
+        NodeError::TooManyAddresses { asked: named, limit }
     }
 
     fn refused(&self, retry_after: Option<Duration>) -> NodeError {

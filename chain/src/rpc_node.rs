@@ -14,14 +14,16 @@ use crate::check::{self, Bounds};
 use crate::complete::{Proof, Verified};
 use crate::endpoint::{Endpoint, shown};
 use crate::receipts;
-use crate::rpc::{Answers, Http, Question};
+use crate::rpc::{Answer, Answers, Http, Question};
 use crate::unreadable::Of;
 use crate::wire::{self, Quantity};
 use crate::{
-    At, Completeness, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Readable, Receipt, Span,
-    Transaction, Work, heads,
+    At, Completeness, Header, Log, LogFilter, LogQuery, Merging, Node, NodeError, Profile, Readable, Receipt,
+    Span, Transaction, Work, heads,
 };
 
+/// Questions for logs that go into one request: what they cost is spent at once.
+const TOGETHER: usize = 16;
 /// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
 const CALL_GAS: u64 = 10_000_000;
 
@@ -150,27 +152,11 @@ impl RpcNode {
     }
 
     async fn logs_of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
-        let filter =
-            json!({ "address": query.contract, "topics": questions::topics(query), "blockHash": hash });
-        let questions = [questions::header(At::Hash(hash)), Question::new("eth_getLogs", json!([filter]))];
-        let answers = self.http.ask_together(&questions).await?;
+        let ask = |filter: &LogFilter| questions::logs_of(filter, json!({ "blockHash": hash }));
         // Nodes answer with no logs for a block that they do not have. The header, from the same node, tells.
-        let (header, logs) = self.header_and_logs(&answers)?;
-        let header = check::header(&header, At::Hash(hash))?;
-        check::logs(logs.map_err(|error| too_large(error, 1))?, query, Bounds::Block(header))
-    }
-
-    /// The answers to the questions for a header and for logs.
-    fn header_and_logs(
-        &self,
-        answers: &Answers,
-    ) -> Result<(wire::Header, Result<Vec<wire::Log>, NodeError>), NodeError> {
-        if let Some((header, logs)) = answers.object_and_list() {
-            return Ok((header, Ok(logs)));
-        }
-        let [header, logs] = two(answers.open(&self.http)?)?;
-        let header = header.read::<Option<wire::Header>>()?.ok_or(NodeError::Behind)?;
-        Ok((header, logs.read()))
+        let told = self.ask_filters(At::Hash(hash), query, ask).await.map_err(|error| too_large(error, 1))?;
+        let block = Bounds::Block(told.header);
+        told.checked(block)
     }
 
     /// The logs of one block from a node that knows blocks only by their height.
@@ -178,20 +164,18 @@ impl RpcNode {
         let header = self.header(At::Hash(hash)).await?.ok_or(NodeError::Behind)?;
         // A replica that has no such block yet answers with no logs. The header at the height, from the same one, tells.
         let at = At::Number(header.number);
-        let questions = [questions::header(at), questions::logs(query, header.number, header.number)];
-        let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, 1))?;
-        let (beside, answer) = self.header_and_logs(&answers)?;
-        if check::header(&beside, at)?.hash != hash {
+        let ask = |filter: &LogFilter| questions::logs(filter, header.number, header.number);
+        let told = self.ask_filters(at, query, ask).await.map_err(|error| too_large(error, 1))?;
+        if told.header.hash != hash {
             return Err(NodeError::Moved);
         }
-        let answer = answer.map_err(|error| too_large(error, 1))?;
         // Once more after the logs, and not in one batch with them: that the height still belongs to this block is what
         // makes an empty answer true.
-        let now = self.header(At::Number(header.number)).await?.ok_or(NodeError::Behind)?;
+        let now = self.header(at).await?.ok_or(NodeError::Behind)?;
         if now.hash != hash {
             return Err(NodeError::Moved);
         }
-        check::logs(answer, query, Bounds::Block(header))
+        told.checked(Bounds::Block(header))
     }
 
     async fn logs_of_range(&self, query: &LogQuery, from: u64, to: u64) -> Result<Vec<Log>, NodeError> {
@@ -204,16 +188,114 @@ impl RpcNode {
         }
         // Nodes answer for the blocks that they have. The header of the last one, from the same node, tells whether
         // these are all.
-        let questions = [questions::header(At::Number(to)), questions::logs(query, from, to)];
-        let answers = self.http.ask_together(&questions).await.map_err(|error| too_large(error, blocks))?;
-        let (header, logs) = self.header_and_logs(&answers)?;
-        let last = check::header(&header, At::Number(to))?;
-        let logs = logs.map_err(|error| too_large(error, blocks))?;
-        let logs = check::logs(logs, query, Bounds::Heights(from, to))?;
+        let ask = |filter: &LogFilter| questions::logs(filter, from, to);
+        let told = self.ask_filters(At::Number(to), query, ask).await;
+        let told = told.map_err(|error| too_large(error, blocks))?;
+        let last = told.header;
+        let logs = told.checked(Bounds::Heights(from, to))?;
         match logs.last() {
             Some(log) if log.block_number == to && log.block_hash != last.hash => Err(NodeError::Moved),
             _ => Ok(logs),
         }
+    }
+
+    /// Asks for logs by as many filters as the node takes contracts in, together with a header in each request: what is said
+    /// of one request is of one node.
+    async fn ask_filters(
+        &self,
+        at: At,
+        query: &LogQuery,
+        ask: impl Fn(&LogFilter) -> Question,
+    ) -> Result<Told, NodeError> {
+        loop {
+            let most = self.http.addresses.most();
+            match self.ask_parts(at, query.parts(most), &ask).await {
+                // Fewer are named next: that was learned from it.
+                Err(NodeError::TooManyAddresses { .. }) if self.http.addresses.most() < most => {}
+                told => return told,
+            }
+        }
+    }
+
+    async fn ask_parts(
+        &self,
+        at: At,
+        parts: Vec<LogFilter>,
+        ask: &impl Fn(&LogFilter) -> Question,
+    ) -> Result<Told, NodeError> {
+        let (mut header, mut answers) = (None::<Header>, Vec::with_capacity(parts.len()));
+        let mut rest = parts.as_slice();
+        while !rest.is_empty() {
+            let together = self.http.batches.most().saturating_sub(1).min(TOGETHER).clamp(1, rest.len());
+            let (now, later) = rest.split_at(together);
+            let asked: Vec<Question> =
+                std::iter::once(questions::header(at)).chain(now.iter().map(ask)).collect();
+            let named = now.iter().map(|filter| filter.contracts.len()).max().unwrap_or(0);
+            let (shown, logs) = match self.http.ask_together(&asked).await {
+                // As above.
+                Err(NodeError::BatchTooLarge { .. }) if now.len() > 1 => continue,
+                told => {
+                    self.header_and_logs(&told.map_err(|error| self.http.named_too_many(error, named))?)?
+                }
+            };
+            let shown = check::header(&shown, at)?;
+            if header.is_some_and(|before| before != shown) {
+                return Err(NodeError::Moved);
+            }
+            header = Some(shown);
+            for (filter, logs) in now.iter().zip(logs) {
+                let named = filter.contracts.len();
+                answers.push((filter.clone(), logs.map_err(|error| self.http.named_too_many(error, named))?));
+            }
+            rest = later;
+        }
+        match header {
+            Some(header) => Ok(Told { header, answers }),
+            // Nothing was asked for.
+            None => {
+                let header = self.header(at).await?.ok_or(NodeError::Behind)?;
+                Ok(Told { header, answers })
+            }
+        }
+    }
+
+    /// The answers to the questions for a header and for logs.
+    fn header_and_logs(&self, answers: &Answers) -> Result<HeaderAndLogs, NodeError> {
+        if let Some((header, logs)) = answers.object_and_list() {
+            return Ok((header, vec![Ok(logs)]));
+        }
+        let mut answers = answers.open(&self.http)?.into_iter();
+        let header = answers.next().map(Answer::read::<Option<wire::Header>>).transpose()?.flatten();
+        let header = header.ok_or(NodeError::Behind)?;
+        Ok((header, answers.map(Answer::read).collect()))
+    }
+}
+
+type HeaderAndLogs = (wire::Header, Vec<Result<Vec<wire::Log>, NodeError>>);
+
+/// A header and what was answered beside it, each answer with its question.
+struct Told {
+    header: Header,
+    answers: Vec<(LogFilter, Vec<wire::Log>)>,
+}
+
+impl Told {
+    /// The logs, in the order of the chain and each once, if all of them fit their questions.
+    fn checked(self, bounds: Bounds) -> Result<Vec<Log>, NodeError> {
+        let mut answers = self.answers.into_iter();
+        let Some((first, logs)) = answers.next() else { return Ok(Vec::new()) };
+        let mut all = check::logs(logs, &first, bounds)?;
+        let mut asked = vec![first];
+        for (filter, logs) in answers {
+            let more = check::logs(logs, &filter, bounds)?;
+            // What another question has brought already is there.
+            let fresh = |log: &Log| !asked.iter().any(|filter| filter.matches(log.contract, &log.content));
+            all.extend(more.into_iter().filter(fresh));
+            asked.push(filter);
+        }
+        all.sort_by_key(|log| log.block_number);
+        check::one_hash_per_height(&all)?;
+        Ok(all)
     }
 }
 
@@ -349,21 +431,28 @@ pub(crate) mod questions {
         }
     }
 
-    pub(crate) fn logs(query: &LogQuery, from: u64, to: u64) -> Question {
-        let filter = json!({
-            "address": query.contract, "topics": topics(query), "fromBlock": hex(from), "toBlock": hex(to),
-        });
-        Question::new("eth_getLogs", json!([filter]))
+    pub(crate) fn logs(filter: &LogFilter, from: u64, to: u64) -> Question {
+        logs_of(filter, json!({ "fromBlock": hex(from), "toBlock": hex(to) }))
     }
 
-    /// A single value stands alone and not in a list, as the simplest clients write it.
-    pub(crate) fn topics(query: &LogQuery) -> Value {
+    /// Logs of what `blocks` says. A single contract stands alone and not in a list, as the simplest clients write it.
+    pub(crate) fn logs_of(filter: &LogFilter, mut blocks: Value) -> Question {
+        blocks["address"] = match filter.contracts.as_slice() {
+            [contract] => json!(contract),
+            contracts => json!(contracts),
+        };
+        blocks["topics"] = topics(filter);
+        Question::new("eth_getLogs", json!([blocks]))
+    }
+
+    /// A single value stands alone likewise.
+    fn topics(filter: &LogFilter) -> Value {
         let place = |values: &Vec<B256>| match values.as_slice() {
             [] => Value::Null,
             [value] => json!(value),
             values => json!(values),
         };
-        query.topics.iter().map(place).collect()
+        filter.topics.iter().map(place).collect()
     }
 
     /// A call with its data under both names: some nodes read only `data`, others prefer `input`.

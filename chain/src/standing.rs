@@ -121,6 +121,7 @@ impl Standing {
             | NodeError::AnswerTooLong { .. }
             | NodeError::AnswerRefused { .. }
             | NodeError::BatchTooLarge { asked: 3.., .. }
+            | NodeError::TooManyAddresses { asked: 2.., .. }
             | NodeError::Moved
             | NodeError::Unaffordable { .. }
             | NodeError::GasTooHigh { .. }

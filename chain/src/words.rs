@@ -37,6 +37,11 @@ pub(crate) fn meaning(asked: Asked<'_>, code: i64, message: String) -> NodeError
         let limit = number(&words, BATCH_NUMBERS).and_then(|limit| usize::try_from(limit).ok());
         return NodeError::BatchTooLarge { asked: asked.together, limit };
     }
+    if about_logs && says(ADDRESSES) && !words.contains("range") {
+        // Likewise, how many it named.
+        let limit = number(&words, ADDRESS_NUMBERS).and_then(|limit| usize::try_from(limit).ok());
+        return NodeError::TooManyAddresses { asked: 0, limit };
+    }
     if about_logs && says(RANGE) {
         // The caller, who knows how many blocks it asked for, fills in the number.
         return NodeError::RangeTooLarge { blocks: 0, limit: number(&words, BLOCK_NUMBERS) };
@@ -101,6 +106,17 @@ const RATE: &[&[&str]] = &[
     &["slow down"],
     &["throughput"],
     &["throttl"],
+];
+
+/// Of the number of contracts.
+const ADDRESSES: &[&[&str]] = &[
+    &["max addresses"],
+    &["maximum addresses"],
+    &["too many address"],
+    &["addresses", "exceed"],
+    &["addresses", "limit"],
+    &["addresses", "more than"],
+    &["addresses", "at most"],
 ];
 
 /// Of the number of blocks.
@@ -179,6 +195,12 @@ const BATCH_NUMBERS: Beside = Beside {
     not: &[],
 };
 
+const ADDRESS_NUMBERS: Beside = Beside {
+    before: &["addresses", "max", "maximum", "limit", "most", "than", "of", "to", "is", "exceeds"],
+    after: &["address", "addresses"],
+    not: &[],
+};
+
 /// The last number in a text that is what is looked for. A range of blocks that is suggested is none: it fits the blocks
 /// that were asked for and no others, and providers suggest what they then refuse.
 fn number(words: &str, beside: Beside) -> Option<u64> {
@@ -216,6 +238,18 @@ mod tests {
 
     fn about_logs(code: i64, message: &str) -> NodeError {
         meaning(Asked::one("eth_getLogs"), code, message.to_owned())
+    }
+
+    #[test]
+    fn that_too_many_contracts_are_named_is_understood_and_is_no_range() {
+        for (who, code, text, limit) in [
+            ("geth", -32602, "exceed max addresses", None),
+            ("geth, later", -32602, "exceed max addresses or topics per search position", None),
+            ("a provider", -32602, "too many addresses: maximum is 10", Some(10)),
+            ("another", -32005, "eth_getLogs is limited to at most 50 addresses", Some(50)),
+        ] {
+            assert_eq!(about_logs(code, text), NodeError::TooManyAddresses { asked: 0, limit }, "{who}");
+        }
     }
 
     /// Who says it, the code, the text, and the number of blocks that it names.

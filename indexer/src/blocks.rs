@@ -18,26 +18,48 @@ use crate::stubborn::Stubborn;
 /// Transactions that are completed at once, by their receipts.
 const RECEIPTS_IN_FLIGHT: usize = 8;
 
-/// A question to a node, and the first block that may hold an answer.
-pub(crate) struct Asked {
-    pub(crate) query: LogQuery,
-    pub(crate) start_block: u64,
+/// What a source asks, and the first block that may hold an answer.
+struct Asked {
+    contract: Address,
+    topics: Vec<Vec<B256>>,
+    start_block: u64,
 }
 
-/// The questions whose answers hold every event of the sources, or one of every transaction that holds something. What
-/// two sources ask is asked once.
-pub(crate) fn questions<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Vec<Asked> {
-    let mut asked: Vec<Asked> = Vec::new();
-    for source in sources {
-        for question in source.questions() {
-            let query = LogQuery { contract: question.contract, topics: question.topics };
-            match asked.iter_mut().find(|known| known.query == query) {
-                Some(known) => known.start_block = known.start_block.min(source.start_block),
-                None => asked.push(Asked { query, start_block: source.start_block }),
-            }
-        }
+/// The questions whose answers hold every event of some sources, or one of every transaction that holds something.
+pub(crate) struct Questions(Vec<Asked>);
+
+impl Questions {
+    pub(crate) fn of<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Self {
+        let asked = sources.into_iter().flat_map(|source| {
+            source.questions().into_iter().map(|question| Asked {
+                contract: question.contract,
+                topics: question.topics,
+                start_block: source.start_block,
+            })
+        });
+        Self(asked.collect())
     }
-    asked
+
+    /// What is asked about blocks up to a height. What several sources ask is asked once, and what they ask of several
+    /// contracts in the same words is one question.
+    pub(crate) fn up_to(&self, last: u64) -> LogQuery {
+        let begun = self.0.iter().filter(|asked| asked.start_block <= last);
+        begun.map(|asked| (asked.contract, asked.topics.clone())).collect()
+    }
+
+    /// Leaves out what nobody asked about: a contract's events from before its first block.
+    pub(crate) fn retain_asked(&self, readable: &mut Readable) {
+        let first = self.0.iter().map(|asked| asked.start_block).max().unwrap_or(0);
+        if readable.logs.iter().all(|log| log.block_number >= first) {
+            return;
+        }
+        let queries: BTreeMap<u64, LogQuery> =
+            self.0.iter().map(|asked| (asked.start_block, self.up_to(asked.start_block))).collect();
+        readable.logs.retain(|log| {
+            let begun = queries.range(..=log.block_number).next_back();
+            begun.is_some_and(|(_, query)| query.matches(log.contract, &log.content))
+        });
+    }
 }
 
 /// Adds an answer to those of other questions about the same blocks. What one could not read of, all could not.

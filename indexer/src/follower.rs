@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::astray::Astray;
-use crate::blocks::Found;
+use crate::blocks::{Found, Questions};
 use crate::doubt::{Doubt, Lower};
 use crate::past::{self, Past};
 use crate::patience::Patient;
@@ -254,17 +254,17 @@ impl Follower {
         tip: Cursor,
         head: u64,
     ) -> Result<(), IndexError> {
-        let questions = blocks::questions(&self.options.sources);
+        let questions = Questions::of(&self.options.sources);
         let each: Vec<(Found, Vec<UndecodedLog>)> = stream::iter(path.fresh.clone())
             .map(|header| {
                 let (node, questions, stubborn) = (&self.node, &questions, &*self.stubborn);
                 let FollowerOptions { chain, sources } = &self.options;
                 async move {
-                    let mut read = Readable::default();
-                    for asked in questions.iter().filter(|asked| asked.start_block <= header.number) {
-                        let more = node.readable_logs(&asked.query, Span::Block(header.hash)).await?;
-                        blocks::put_together(&mut read, more);
-                    }
+                    let query = questions.up_to(header.number);
+                    let read = match query.is_empty() {
+                        true => Readable::default(),
+                        false => node.readable_logs(&query, Span::Block(header.hash)).await?,
+                    };
                     let time = |_| Some(header.timestamp);
                     let told = blocks::read(*chain, sources, &read, time);
                     let found = told.complete(node, *chain, sources, stubborn).await?;

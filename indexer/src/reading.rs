@@ -8,7 +8,7 @@ use salt402_chain::{At, Header, Log, Node, NodeError, Readable, Span};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::UndecodedLog;
 
-use crate::blocks::Found;
+use crate::blocks::{Found, Questions};
 use crate::stubborn::Stubborn;
 use crate::{IndexError, blocks, undecoded};
 
@@ -97,16 +97,18 @@ async fn logs(
     span: u64,
 ) -> Result<Readable, IndexError> {
     let mut all = Readable::default();
-    let questions = blocks::questions(sources);
+    let questions = Questions::of(sources);
     let mut next = from;
     while next <= to {
         let last = to.min(next.saturating_add(span - 1));
-        for asked in questions.iter().filter(|asked| asked.start_block <= last) {
-            let span = Span::Blocks { from: next.max(asked.start_block), to: last };
-            blocks::put_together(&mut all, node.readable_logs(&asked.query, span).await?);
+        let query = questions.up_to(last);
+        if !query.is_empty() {
+            let span = Span::Blocks { from: next, to: last };
+            blocks::put_together(&mut all, node.readable_logs(&query, span).await?);
         }
         next = last + 1;
     }
+    questions.retain_asked(&mut all);
     Ok(all)
 }
 

@@ -232,11 +232,10 @@ impl Asking<'_> {
         if node.profile().merges_blocks {
             return Ok(Word::Nothing("does not show the receipt".into()));
         }
-        for asked in blocks::questions(&options.sources) {
-            let logs = node.logs(&asked.query, Span::Block(placed.block_hash)).await?;
-            if logs.iter().any(|log| log.transaction == placed.payment.transaction) {
-                return Ok(Word::Nothing("does not have the receipt yet".into()));
-            }
+        let query = blocks::Questions::of(&options.sources).up_to(placed.block_number);
+        let logs = node.logs(&query, Span::Block(placed.block_hash)).await?;
+        if logs.iter().any(|log| log.transaction == placed.payment.transaction) {
+            return Ok(Word::Nothing("does not have the receipt yet".into()));
         }
         Ok(Word::Other(format!("has block {} without the payment", placed.block_number)))
     }

@@ -31,6 +31,9 @@ pub enum Fault {
 /// Which method fails, and how. Asked after the node did what it was asked: its answer is lost.
 type Loss = Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>;
 
+/// Which request fails, by its questions, and how.
+type Doubt = Arc<dyn Fn(&[Value]) -> Option<Fault> + Send + Sync>;
+
 /// A proxy before an anvil.
 #[derive(Debug)]
 pub struct NodeProxy {
@@ -44,11 +47,15 @@ struct Proxy {
     client: reqwest::Client,
     /// Calls by method; each of a batch counts.
     asked: Mutex<BTreeMap<String, u64>>,
+    /// Requests by method; each counts once for every method that is in it.
+    requests: Mutex<BTreeMap<String, u64>>,
     /// `None` answers nothing at all.
     change: Mutex<Option<Change>>,
     /// What fails before the node is asked, and after.
     refused: Mutex<Option<Loss>>,
     lost: Mutex<Option<Loss>>,
+    /// What fails by what exactly is asked, before the node is.
+    questioned: Mutex<Option<Doubt>>,
 }
 
 impl fmt::Debug for Proxy {
@@ -63,8 +70,9 @@ impl NodeProxy {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let truth: Change = Arc::new(|_, result| result);
         let (asked, change) = (Mutex::default(), Mutex::new(Some(truth)));
-        let (refused, lost) = (Mutex::default(), Mutex::default());
-        let proxy = Arc::new(Proxy { anvil, client, asked, change, refused, lost });
+        let (refused, lost, questioned) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let requests = Mutex::default();
+        let proxy = Arc::new(Proxy { anvil, client, asked, requests, change, refused, lost, questioned });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("an address").port();
@@ -85,6 +93,16 @@ impl NodeProxy {
     /// How often each method was asked for.
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.proxy.asked.lock().expect("the counts").clone()
+    }
+
+    /// How many requests each method was in.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        self.proxy.requests.lock().expect("the counts").clone()
+    }
+
+    /// From now on, requests with these questions do not reach the node.
+    pub fn refuses_questions(&self, doubt: impl Fn(&[Value]) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.questioned.lock().expect("the doubt") = Some(Arc::new(doubt));
     }
 
     /// From now on, it answers a method with what this makes of the truth.
@@ -122,6 +140,14 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) ->
         let method = one["method"].as_str().unwrap_or_default().to_owned();
         *proxy.asked.lock().expect("the counts").entry(method.clone()).or_default() += 1;
         methods.insert(one["id"].to_string(), method);
+    }
+    let each: std::collections::BTreeSet<&String> = methods.values().collect();
+    for method in each {
+        *proxy.requests.lock().expect("the counts").entry(method.clone()).or_default() += 1;
+    }
+    let doubt = proxy.questioned.lock().expect("the doubt").clone();
+    if let Some(fault) = doubt.and_then(|doubt| doubt(&questions)) {
+        return spoiled(&fault, &question).await;
     }
     if let Some(fault) = fault(&proxy.refused, &methods) {
         return spoiled(&fault, &question).await;

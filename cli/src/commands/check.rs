@@ -41,6 +41,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             say!("    node {}, {heads}polled every {} ms{reserve}", endpoint.label(), profile.poll_ms);
         }
         say!(
+            "    each must take two questions in one request: a block's header and its events come together"
+        );
+        say!(
             "    {} of {} nodes must say the same; logs of new blocks are {}",
             chain.nodes.agree,
             chain.nodes.endpoints.len(),
