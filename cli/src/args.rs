@@ -203,16 +203,17 @@ pub(crate) struct RestoreArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum IncidentsCommand {
     /// List those that are open, the newest first
-    List(IncidentsArgs),
+    List(ListArgs),
     /// Say that one was made good although its payment did not come back: its payer is treated as any other again
     Settle(SettleArgs),
 }
 
+/// Which of what an operator must know of.
 #[derive(Debug, Group)]
-pub(crate) struct IncidentsArgs {
+pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) at: ConfigPath,
-    /// List those that are resolved too
+    /// List those that are resolved or were made good too
     #[arg(long)]
     pub(crate) all: bool,
     /// The most to list
@@ -220,21 +221,28 @@ pub(crate) struct IncidentsArgs {
     pub(crate) limit: u32,
 }
 
+/// That something was made good.
 #[derive(Debug, Group)]
-pub(crate) struct SettleArgs {
+pub(crate) struct MadeGoodArgs {
     #[command(flatten)]
     pub(crate) at: ConfigPath,
-    /// The incident's number
-    pub(crate) id: u64,
     /// How it was made good, for the record
     #[arg(long)]
     pub(crate) note: String,
 }
 
+#[derive(Debug, Group)]
+pub(crate) struct SettleArgs {
+    /// The incident's number
+    pub(crate) id: u64,
+    #[command(flatten)]
+    pub(crate) made_good: MadeGoodArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum UnservedCommand {
     /// List them, those that changed last first: what failed so far, and what was given up
-    List(UnservedArgs),
+    List(ListArgs),
     /// Say that one that was given up was made good: it is not served any more
     Settle(UnservedSettleArgs),
     /// Have one that was given up tried again when its payer shows the proof, once what failed is mended
@@ -242,26 +250,11 @@ pub(crate) enum UnservedCommand {
 }
 
 #[derive(Debug, Group)]
-pub(crate) struct UnservedArgs {
-    #[command(flatten)]
-    pub(crate) at: ConfigPath,
-    /// List those that were made good too
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// The most to list
-    #[arg(long, default_value_t = 100, value_name = "COUNT")]
-    pub(crate) limit: u32,
-}
-
-#[derive(Debug, Group)]
 pub(crate) struct UnservedSettleArgs {
-    #[command(flatten)]
-    pub(crate) at: ConfigPath,
     /// The payment's id
     pub(crate) payment: B256,
-    /// How it was made good, for the record
-    #[arg(long)]
-    pub(crate) note: String,
+    #[command(flatten)]
+    pub(crate) made_good: MadeGoodArgs,
 }
 
 #[derive(Debug, Group)]

@@ -362,9 +362,11 @@ fn asks_to_wait(response: &Response) -> bool {
     match response.status() {
         StatusCode::PAYMENT_REQUIRED => !response.headers().contains_key(DETAILS_HEADER),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT => true,
-        // A model server that fails for a while; without a time to come back, it will never answer.
-        StatusCode::FAILED_DEPENDENCY => response.headers().contains_key(RETRY_AFTER),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT | StatusCode::REQUEST_TIMEOUT => true,
+        // A fault, or a model server that fails for a while; without a time to come back, there is no other answer.
+        StatusCode::FAILED_DEPENDENCY | StatusCode::INTERNAL_SERVER_ERROR => {
+            response.headers().contains_key(RETRY_AFTER)
+        }
         _ => false,
     }
 }

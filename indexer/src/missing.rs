@@ -209,9 +209,6 @@ impl Missing {
             (true, true) => Look::Ambiguous,
             (true, false) => Look::Nothing,
         };
-        if !unreadable {
-            found.beside.ambiguities.clear();
-        }
         // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
         let place = if selected {
             by_height
@@ -227,6 +224,11 @@ impl Missing {
             }
             merging
         };
+        // What a look has read before is written down: whoever shows it again and again writes nothing.
+        let known = self.0.reviews.of(transaction).filter(|known| known.is_ambiguous());
+        if !unreadable && known.is_some_and(|known| known.block() == (place.number, place.hash)) {
+            found.beside.ambiguities.clear();
+        }
         let shown = Shown { receipt: &receipt, selected, place, found };
         let Some(cursor) = self.settle(node, shown, unreadable).await? else { return Ok(Look::Unknown) };
         self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest, coins));
@@ -333,6 +335,7 @@ impl Missing {
     async fn commit(&self, all: blocks::Found, cursor: Cursor, how: How) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
         let (found, channels) = (all.payments.len() as u64, all.beside.channels.len());
+        let ambiguous = all.beside.ambiguities.len();
         let batch = Batch {
             chain,
             expected: Some(cursor),
@@ -359,7 +362,8 @@ impl Missing {
                 "unreadable"
             }
         };
-        tracing::warn!(%chain, found, channels, reason, "payments were in no logs and were found by their receipt");
+        tracing::warn!(%chain, found, channels, ambiguous, reason,
+            "what was in no logs, or can be read in two ways, was found by its receipt");
         metrics::counter!("salt402_indexer_omitted_total", "chain" => chain.to_string(), "reason" => reason)
             .increment(found);
         Ok(())

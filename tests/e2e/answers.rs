@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -28,6 +29,8 @@ struct Seller {
     /// Held until the test has looked at what the client needs.
     last: Notify,
     all_but_last: Semaphore,
+    /// How often a proof was shown where nothing is answered at once.
+    shown: AtomicU32,
 }
 
 async fn sell(State(seller): State<Arc<Seller>>, headers: HeaderMap) -> Response<Body> {
@@ -40,6 +43,19 @@ async fn sell(State(seller): State<Arc<Seller>>, headers: HeaderMap) -> Response
             .unwrap();
     }
     Response::new(Body::from(format!("answer {SPELLS}")))
+}
+
+/// Sold by somebody who has no time, then stumbles, and then answers.
+async fn later(State(seller): State<Arc<Seller>>, headers: HeaderMap) -> Response<Body> {
+    if headers.get("x-payment-quote").is_none() {
+        return sell(State(seller), headers).await;
+    }
+    let answer = match seller.shown.fetch_add(1, Ordering::SeqCst) {
+        0 => Response::builder().status(StatusCode::REQUEST_TIMEOUT),
+        1 => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).header("retry-after", "1"),
+        _ => Response::builder(),
+    };
+    answer.body(Body::from("at last")).unwrap()
 }
 
 async fn long(State(seller): State<Arc<Seller>>) -> Response<Body> {
@@ -56,7 +72,12 @@ async fn long(State(seller): State<Arc<Seller>>) -> Response<Body> {
 
 /// A server's address, and the server.
 async fn seller(details: String) -> (String, Arc<Seller>) {
-    let seller = Arc::new(Seller { details, last: Notify::new(), all_but_last: Semaphore::new(0) });
+    let seller = Arc::new(Seller {
+        details,
+        last: Notify::new(),
+        all_but_last: Semaphore::new(0),
+        shown: AtomicU32::new(0),
+    });
     let free = || async { format!("free {SPELLS}") };
     let refused = || async {
         let problem = serde_json::json!({
@@ -66,6 +87,7 @@ async fn seller(details: String) -> (String, Arc<Seller>) {
     };
     let router = Router::new()
         .route("/sold", axum::routing::any(sell))
+        .route("/later", axum::routing::any(later))
         .route("/long", axum::routing::any(long))
         .route("/free", axum::routing::any(free))
         .route("/refused", axum::routing::any(refused))
@@ -140,6 +162,17 @@ async fn d28_a_servers_text_is_shown_and_not_obeyed_and_piped_bytes_stay_what_th
     assert_eq!(code, Some(0), "{out}");
     assert!(!obeyed(&out), "{out:?}");
     assert_eq!(out, "free \\u001b]0;owned\\u0007\\u009b2J\\u202elive\npaid\\u000dnot\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stumbles_is_shown_the_proof_again() {
+    let stack = Stack::start(SALT402).await;
+    let folder = tempfile::tempdir().unwrap();
+    let details = serde_json::to_string(&stack.quote(&inference("later")).await).unwrap();
+    let (server, seller) = seller(details).await;
+    let (code, out, err) = run(pay(&folder, &stack.anvil.http(), &[&format!("{server}/later")])).await;
+    assert_eq!((code, out.as_slice()), (Some(0), &b"at last"[..]), "{err}");
+    assert_eq!(seller.shown.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use salt402_tests::{Stack, StackOptions};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::SALT402;
-use crate::proxies::start;
+use crate::proxies::{files_for_pages, priced, start};
 
 /// Asks, reads how to pay, has its own server pay, and shows the proof. What it read it tells its own server.
 const PAGE: &str = r#"<script type="module">
@@ -35,6 +35,21 @@ const PAGE: &str = r#"<script type="module">
     } catch (error) { await tell({ error: String(error) }); }
 </script>"#;
 
+/// The same of a file behind a proxy that asks: its preflight is the proxy's to answer.
+const FILE: &str = r#"<script type="module">
+    const tell = (what) => fetch('/told', { method: 'POST', body: JSON.stringify(what) });
+    try {
+        const ask = (headers) => fetch('PROXY/paid/file.txt', { headers });
+        const unpaid = await ask({ authorization: 'Bearer none' });
+        const details = unpaid.headers.get('x-payment-details');
+        const transaction = await (await fetch('/pay', { method: 'POST', body: details })).text();
+        const quote = JSON.parse(details).quoteId;
+        const paid = await ask({ 'x-payment-proof': transaction, 'x-payment-quote': quote });
+        await tell({ unpaid: unpaid.status, code: unpaid.headers.get('x-payment-code'), paid: paid.status,
+            output: await paid.text() });
+    } catch (error) { await tell({ error: String(error) }); }
+</script>"#;
+
 /// What the page's server works with: details to pay, transactions that paid, and what it is told.
 struct Site {
     page: String,
@@ -44,11 +59,10 @@ struct Site {
 }
 
 /// Opens the page in a browser, pays what it asks for, and returns what it tells.
-async fn visit(stack: &mut Stack) -> serde_json::Value {
+async fn visit(stack: &Stack, page: String) -> serde_json::Value {
     let (details, mut asked) = mpsc::channel(1);
     let (pays, transactions) = mpsc::channel(1);
     let (told, mut hears) = mpsc::channel(1);
-    let page = PAGE.replace("GATEWAY", &stack.gateway);
     let site = Arc::new(Site { page, details, transactions: Mutex::new(transactions), told });
     let router = Router::new()
         .route("/", get(async |State(site): State<Arc<Site>>| Html(site.page.clone())))
@@ -93,7 +107,8 @@ async fn visit(stack: &mut Stack) -> serde_json::Value {
 async fn a_page_of_another_origin_pays_where_it_is_let_in_and_nowhere_else() {
     let options = StackOptions { gateway: "origins = [\"*\"]".into(), ..Default::default() };
     let mut stack = Stack::start_with(SALT402, options).await;
-    let told = visit(&mut stack).await;
+    let page = PAGE.replace("GATEWAY", &stack.gateway);
+    let told = visit(&stack, page.clone()).await;
     assert_eq!((&told["unpaid"], &told["paid"]), (&402.into(), &200.into()), "{told}");
     assert_eq!(told["code"], "payment_required");
     assert!(told["receipt"].as_str().unwrap().contains("payment_id"), "{told}");
@@ -110,9 +125,29 @@ async fn a_page_of_another_origin_pays_where_it_is_let_in_and_nowhere_else() {
         .unwrap();
     assert!(asked.status().is_success() && asked.headers()["access-control-allow-origin"] == "*");
 
+    // A head that is too large reaches no router, and can be read all the same.
+    let long =
+        stack.client.get(format!("{}/v1/models", stack.gateway)).header("origin", "https://app.example");
+    let long = long.header("x-long", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(
+        (long.status().as_u16(), &long.headers()["access-control-allow-origin"]),
+        (431, &"*".parse().unwrap())
+    );
+    assert!(long.headers()["access-control-expose-headers"].to_str().unwrap().contains("x-payment-code"));
+
     stack.kill();
     stack.configure(&StackOptions::default());
     stack.up().await;
-    let told = visit(&mut stack).await;
+    let told = visit(&stack, page).await;
     assert!(told["error"].as_str().is_some_and(|error| error.contains("fetch")), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_pays_for_a_file_behind_a_proxy_that_asks() {
+    let mut stack = Stack::start_with(SALT402, priced()).await;
+    let (proxy, _files) = files_for_pages(&stack);
+    stack.until(&format!("{}/free/file.txt", proxy.base), |answer| answer.status == 200).await;
+    let told = visit(&stack, FILE.replace("PROXY", &proxy.base)).await;
+    assert_eq!((&told["unpaid"], &told["paid"]), (&402.into(), &200.into()), "{told}");
+    assert_eq!((&told["code"], &told["output"]), (&"payment_required".into(), &"a paid file\n".into()));
 }

@@ -11,7 +11,7 @@ use salt402_store::{ChannelsOf, Options, Store};
 use salt402_tests::signing::{
     PAYER, approve_call, approve_permit2_call, exact_call, wrapped_salt_fee_signature, wrapped_salt_signature,
 };
-use salt402_tests::{PAYEE, Stack, StackOptions, TestPayer, inference};
+use salt402_tests::{NodeProxy, PAYEE, Stack, StackOptions, TestPayer, inference};
 use serde_json::{Value, json};
 
 use crate::SALT402;
@@ -221,6 +221,48 @@ async fn x402s_own_proxy_pays_a_quote_although_its_event_says_nothing() {
     assert_eq!(stack.get(&url).await.json(), json!({ "ambiguities": [] }));
 }
 
+/// A node left it out of its logs: its payer is not asked to pay again, and its operator finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_read_in_two_ways_and_is_found_by_its_receipt_is_listed_too() {
+    let mut stack = idle().await;
+    stack.anvil.place("SilentExactProxy", CANONICAL_PROXY).await;
+    let proxy = NodeProxy::before(stack.anvil.http()).await;
+    let nodes = format!("[[chains.local.nodes]]\nrpc = \"{}\"", proxy.http());
+    let sources = format!("completeness = \"off\"\n{}", source("x402-exact-proxy", CANONICAL_PROXY));
+    stack.configure(&StackOptions { nodes, ..options(&sources) });
+    stack.up().await;
+    let (payer, token) = (stack.payer(), stack.deployment.wrapped_salt);
+    payer.wrap(token, Amount(U256::from(1_000_000))).await;
+    payer.call(token, approve_permit2_call(), Amount::ZERO).await;
+    let details = stack.quote(&inference("doubtful")).await;
+    proxy.answers(|method, told| if method == "eth_getLogs" { json!([]) } else { told });
+    let quiet = |target, data| Call3 { target, allowFailure: false, callData: data };
+    let calls = vec![
+        quiet(CANONICAL_PROXY, exact_call(&details, token, CANONICAL_PROXY)),
+        quiet(TREASURY, Bytes::new()),
+    ];
+    let doubtful = aggregate3Call { calls }.abi_encode();
+    let doubtful = TestPayer::submitter(&stack.anvil).call(MULTICALL3, doubtful.into(), Amount::ZERO).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let url = format!("{}/v1/ambiguities?chain=eip155:40204", stack.verifier);
+    assert_eq!(stack.get(&url).await.json(), json!({ "ambiguities": [] }));
+    for _ in 0..3 {
+        not_asked_again(&stack, "doubtful", doubtful).await;
+        let told = stack.get(&url).await.json();
+        assert_eq!(told["ambiguities"].as_array().unwrap().len(), 1, "{told}");
+        assert_eq!(told["ambiguities"][0]["transaction"], json!(doubtful.to_string()), "{told}");
+        assert_eq!(
+            told["ambiguities"][0]["block_number"],
+            json!(stack.anvil.block_of(doubtful).await),
+            "{told}"
+        );
+    }
+    stack.anvil.reorg(1).await;
+    stack.anvil.mine(1).await;
+    stack.indexed(stack.anvil.height().await).await;
+    assert_eq!(stack.get(&url).await.json(), json!({ "ambiguities": [] }));
+}
+
 /// What has to be signed for so much to arrive, and the fee of it.
 fn gross(net: U256) -> (U256, U256) {
     let fee = |value: U256| value * U256::from(FEE_BPS) / U256::from(10_000);
@@ -290,6 +332,7 @@ async fn citrates_facilitator_pays_quotes_with_what_arrives_after_its_fee() {
     // The money is with the payee all the same: nobody is told to pay it again.
     not_asked_again(&stack, "past it", past).await;
     // The operator is told what is missing, until it is there.
+    assert!(checked(&stack).contains("it has no /metrics"), "no token is set");
     assert!(checked(&stack).contains("follow the token too"), "{}", checked(&stack));
     let both = source("citrate-facilitator", facilitator) + &source("eip3009-token", token);
     stack.configure(&options(&both));

@@ -168,14 +168,22 @@ impl Proxy {
     }
 }
 
+/// Whose pages are let in.
+const APP: &str = "https://app.example";
+
 /// Caddy with the documented configuration, which asks at `salt402` before it hands on to `backend`.
 pub(crate) fn caddy(folder: &Path, salt402: &str, backend: u16) -> Proxy {
+    caddy_for(APP, folder, salt402, backend)
+}
+
+/// The same, for pages of an origin.
+fn caddy_for(pages: &str, folder: &Path, salt402: &str, backend: u16) -> Proxy {
     let port = salt402_tests::free_port();
     let config = root().join("docs/proxies/Caddyfile");
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
     command.env("PORT", port.to_string()).env("SALT402", salt402.trim_start_matches("http://"));
-    command.env("BACKEND", format!("127.0.0.1:{backend}"));
+    command.env("BACKEND", format!("127.0.0.1:{backend}")).env("PAGES", pages);
     for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
         command.env(home, folder);
     }
@@ -190,6 +198,7 @@ pub(crate) fn nginx(folder: &Path, salt402: &str, backend: u16) -> Proxy {
         .replace("@HOME@", &folder.display().to_string())
         .replace("@PORT@", &port.to_string())
         .replace("@SALT402@", salt402.trim_start_matches("http://"))
+        .replace("@PAGES@", APP)
         .replace("@BACKEND@", &format!("127.0.0.1:{backend}"));
     let config = folder.join("nginx.conf");
     std::fs::write(&config, text).unwrap();
@@ -203,8 +212,59 @@ pub(crate) fn haproxy(_folder: &Path, salt402: &str, backend: u16) -> Proxy {
     command.arg("-f").arg(root().join("docs/proxies/haproxy.cfg"));
     command.env("HOME_DIR", root().join("docs/proxies")).env("PORT", port.to_string());
     command.env("SALT402", salt402.trim_start_matches("http://"));
-    command.env("BACKEND", format!("127.0.0.1:{backend}"));
+    command.env("BACKEND", format!("127.0.0.1:{backend}")).env("PAGES", APP);
     Proxy::start(port, &mut command)
+}
+
+/// What a page needs to pay, for pages of one origin and of no other.
+async fn lets_pages_in(stack: &Stack, base: &str, files: &Files) {
+    let served = files.served();
+    let ask = async |method: &str, path: &str, origin: &str| {
+        let mut request = stack.client.request(method.parse().unwrap(), format!("{base}{path}"));
+        request = request.header("origin", origin);
+        if method == "OPTIONS" {
+            request = request
+                .header("access-control-request-method", "GET")
+                .header("access-control-request-headers", "authorization,x-payment-proof,x-payment-quote");
+        }
+        let answer = request.send().await.unwrap();
+        let told = |name: &str| {
+            let values: Vec<_> = answer.headers().get_all(name).iter().collect();
+            assert!(values.len() < 2, "{name}: {values:?}");
+            values.first().map(|value| value.to_str().unwrap().to_lowercase())
+        };
+        let origin = told("access-control-allow-origin");
+        let headers = (told("access-control-allow-headers"), told("access-control-expose-headers"));
+        (answer.status(), origin, headers)
+    };
+    let stranger = "https://other.example";
+    let (status, origin, (sends, _)) = ask("OPTIONS", "/paid/file.txt", APP).await;
+    assert_eq!((status.is_success(), origin.as_deref()), (true, Some(APP)));
+    assert_eq!(sends.as_deref(), Some("authorization,x-payment-proof,x-payment-quote"));
+    let (status, origin, _) = ask("OPTIONS", "/paid/file.txt", stranger).await;
+    assert_eq!((status, origin), (StatusCode::FORBIDDEN, None), "OPTIONS has no price");
+    for (path, wanted) in [
+        ("/paid/file.txt", StatusCode::PAYMENT_REQUIRED),
+        ("/none/file.txt", StatusCode::FORBIDDEN),
+        ("/free/file.txt", StatusCode::OK),
+    ] {
+        let (status, origin, (_, reads)) = ask("GET", path, APP).await;
+        assert_eq!((status, origin.as_deref()), (wanted, Some(APP)), "{path}");
+        let reads = reads.unwrap();
+        for name in ["x-payment-details", "x-payment-code", "retry-after"] {
+            assert!(reads.split(", ").any(|known| known == name), "{path}: {name} in {reads}");
+        }
+        let (status, origin, _) = ask("GET", path, stranger).await;
+        assert_eq!((status, origin), (wanted, None), "{path}");
+    }
+    assert_eq!(files.served(), served);
+}
+
+/// A file server, and Caddy before it that lets all pages in.
+pub(crate) fn files_for_pages(stack: &Stack) -> (Proxy, impl Drop + use<>) {
+    let files = Files::start(stack.folder());
+    let proxy = caddy_for("*", stack.folder(), &stack.verifier, files.port);
+    (proxy, files._server)
 }
 
 async fn asks_before_it_serves(proxy: fn(&Path, &str, u16) -> Proxy) {
@@ -213,6 +273,7 @@ async fn asks_before_it_serves(proxy: fn(&Path, &str, u16) -> Proxy) {
     let proxy = proxy(stack.folder(), &stack.verifier, files.port);
     pays_its_way(&mut stack, &proxy.base, &files).await;
     says_what_else_is_wrong(&stack, &proxy.base).await;
+    lets_pages_in(&stack, &proxy.base, &files).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,7 @@ const LIKE: [&str; 2] =
 #[test]
 fn traefiks_configuration_names_the_headers_in_the_right_order() {
     let http = &yaml("traefik.yaml")["http"];
-    assert_eq!(http["routers"]["paid"]["middlewares"], json!(["take-away", "ask", "not-stored"]));
+    assert_eq!(http["routers"]["paid"]["middlewares"], json!(["pages", "take-away", "ask", "not-stored"]));
     let ask = &http["middlewares"]["ask"]["forwardAuth"];
     assert_eq!(ask["trustForwardHeader"], false);
     let handed_on = ask["authResponseHeaders"].as_array().unwrap();
@@ -107,6 +107,15 @@ fn traefiks_configuration_names_the_headers_in_the_right_order() {
         let value = taken.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).expect(name).1;
         assert_eq!(value, "", "an empty value removes");
     }
+    let pages = &http["middlewares"]["pages"]["headers"];
+    for name in SHOWN {
+        let sent = pages["accessControlAllowHeaders"].as_array().unwrap();
+        assert!(sent.iter().any(|sent| sent.as_str().unwrap().eq_ignore_ascii_case(name)), "{name}");
+    }
+    assert_eq!(
+        pages["accessControlExposeHeaders"],
+        json!(["X-Payment-Details", "X-Payment-Code", "Retry-After"])
+    );
     let set = &http["middlewares"]["not-stored"]["headers"]["customResponseHeaders"];
     assert_eq!(set["Cache-Control"], "no-store, private");
 }
@@ -117,12 +126,18 @@ fn envoys_configuration_shows_what_salt402_needs_and_waits_for_a_block() {
     let manager = &listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
     let filters = manager["http_filters"].as_array().unwrap();
     let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
-    let wanted = ["header_mutation", "ext_authz", "router"].map(|name| format!("envoy.filters.http.{name}"));
+    let wanted =
+        ["cors", "header_mutation", "ext_authz", "router"].map(|name| format!("envoy.filters.http.{name}"));
     assert_eq!(names, wanted);
-    let removed = &filters[0]["typed_config"]["mutations"]["request_mutations"];
+    let hosts = &manager["route_config"]["virtual_hosts"];
+    let pages = &hosts[0]["typed_per_filter_config"]["envoy.filters.http.cors"];
+    let sent: Vec<_> = pages["allow_headers"].as_str().unwrap().split(", ").collect();
+    assert!(SHOWN.iter().all(|name| sent.contains(name)), "{sent:?}");
+    assert_eq!(pages["expose_headers"], "x-payment-details, x-payment-code, retry-after");
+    let removed = &filters[1]["typed_config"]["mutations"]["request_mutations"];
     let taken_away = [&TOLD[..], &TAKEN_AWAY[..]].concat();
     assert_eq!(removed, &json!(taken_away.iter().map(|name| json!({ "remove": name })).collect::<Vec<_>>()));
-    let auth = &filters[1]["typed_config"];
+    let auth = &filters[2]["typed_config"];
     let patterns = |list: &Value| -> Vec<String> {
         let patterns = list["patterns"].as_array().unwrap();
         patterns.iter().filter_map(|pattern| pattern["exact"].as_str().map(str::to_owned)).collect()

@@ -88,6 +88,12 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             say!("  serve on {}", gateway.place(&config));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             say!("    {}", gateway.origins());
+            if gateway.verifier.is_some() && verifier_token(&config)?.is_none() {
+                say!(
+                    "    run alone, it has no /metrics: strangers may ask here, and no token of the verifier is set that would \
+                     guard them"
+                );
+            }
             if policy.bare_hashes {
                 say!(
                     "    an answer is given again {} times within a minute without its quote id, and with it as long \

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use salt402_store::{Incident, Options, Store};
 
-use crate::args::{IncidentsArgs, SettleArgs};
+use crate::args::{ListArgs, SettleArgs};
 use crate::config::Config;
 use crate::out::say;
 use crate::visible::visible_line;
 
 /// Prints incidents, the newest first. The database may be in use.
-pub(crate) async fn list(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let store = open(&Config::load(&args.at.config)?).await?;
     let incidents = store.incidents(!args.all, args.limit).await?;
     store.close().await;
@@ -26,11 +26,11 @@ pub(crate) async fn list(args: &IncidentsArgs) -> anyhow::Result<ExitCode> {
 
 /// Settles an incident.
 pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
-    let note = args.note.trim();
+    let note = args.made_good.note.trim();
     if note.is_empty() {
         bail!("--note: say how it was made good, as in --note \"paid again, 0x…\"");
     }
-    let store = open(&Config::load(&args.at.config)?).await?;
+    let store = open(&Config::load(&args.made_good.at.config)?).await?;
     let settled = store.settle_incident(args.id, note.to_owned()).await?;
     store.close().await;
     if !settled {

@@ -6,12 +6,12 @@ use anyhow::{Context as _, bail};
 use salt402_protocol::PaymentId;
 use salt402_store::{Options, Store, Unserved};
 
-use crate::args::{RetryArgs, UnservedArgs, UnservedSettleArgs};
+use crate::args::{ListArgs, RetryArgs, UnservedSettleArgs};
 use crate::config::Config;
 use crate::out::say;
 
 /// Prints payments without an answer, those that changed last first. The database may be in use.
-pub(crate) async fn list(args: &UnservedArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut none = true;
     for store in open(&Config::load(&args.at.config)?).await? {
         let unserved = store.all_unserved(args.all, args.limit).await?;
@@ -29,13 +29,13 @@ pub(crate) async fn list(args: &UnservedArgs) -> anyhow::Result<ExitCode> {
 
 /// Notes that a payment was made good.
 pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode> {
-    let note = args.note.trim();
+    let note = args.made_good.note.trim();
     if note.is_empty() {
         bail!("--note: say how it was made good, as in --note \"refunded in 0x…\"");
     }
     let payment = PaymentId(args.payment);
     let mut done = false;
-    for store in open(&Config::load(&args.at.config)?).await? {
+    for store in open(&Config::load(&args.made_good.at.config)?).await? {
         done |= store.settle_unserved(payment, note.to_owned()).await?;
         store.close().await;
     }

@@ -96,6 +96,7 @@ impl ConnectionsConfig {
             write: Duration::from_millis(self.write_timeout_ms),
             head_bytes: self.max_head_bytes,
             headers: self.max_headers,
+            browsers: None,
         }
     }
 

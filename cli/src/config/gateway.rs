@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use salt402_gateway::{Catalogue, Model, Price, Upstream};
 use salt402_protocol::Amount;
-use salt402_verifier::http::{CorsLayer, browsers};
+use salt402_verifier::http::{CorsLayer, Limits, browsers};
 use serde::Deserialize;
 use url::Url;
 
@@ -144,8 +144,11 @@ impl GatewayConfig {
             part: "gateway",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
-            // What is believed was checked before anything listens.
-            limits: self.connections.limits(self.max_body_bytes, config.limits.trusted().unwrap_or_default()),
+            // Both were checked before anything listens.
+            limits: Limits {
+                browsers: self.browsers().unwrap_or_default(),
+                ..self.connections.limits(self.max_body_bytes, config.limits.trusted().unwrap_or_default())
+            },
         }
     }
 

@@ -30,7 +30,7 @@ pub const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::TooManyBodies,
 ];
-/// What a route that is paid for may answer with 402, and how its headers may be wrong.
+/// What a route that is paid for may answer: with 402, how its headers may be wrong, and what is said of a proof without details.
 pub const PAID: &[Code] = &[
     Code::PaymentRequired,
     Code::MalformedHeader,
@@ -75,6 +75,25 @@ pub const PAID: &[Code] = &[
     Code::VoucherUsed,
     Code::BeforeDatabase,
     Code::IdentityInUse,
+    Code::PaymentBeforeRestore,
+    Code::OrdinalRequired,
+    Code::AmbiguousPayment,
+    Code::QuoteBelowPrice,
+    Code::QuoteNotHonoured,
+    Code::NodesDisagree,
+    Code::ChainHalted,
+    Code::StorageUnavailable,
+];
+/// What is said of a proof with a status of its own, and with no verdict.
+const UNDECIDED: &[Code] = &[
+    Code::OrdinalRequired,
+    Code::AmbiguousPayment,
+    Code::QuoteBelowPrice,
+    Code::BeforeDatabase,
+    Code::IdentityInUse,
+    Code::QuoteNotHonoured,
+    Code::NodesDisagree,
+    Code::StorageUnavailable,
 ];
 
 const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
@@ -122,7 +141,8 @@ pub(crate) fn document() -> Document {
     ]
     .concat();
     refuse(&mut document, "/v1/quotes", "post", &Refusals { codes: &bodied, ..Refusals::default() });
-    refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &bodied, ..Refusals::default() });
+    let verified = [&bodied[..], UNDECIDED].concat();
+    refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &verified, ..Refusals::default() });
     let held =
         [GUARDED, WITH_BODY, &[Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable]].concat();
     refuse(&mut document, "/v1/leases", "post", &Refusals { codes: &held, ..Refusals::default() });

@@ -18,7 +18,7 @@ use salt402_protocol::{Code, Problem};
 use tokio::io::AsyncWriteExt as _;
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::{Layer as _, ServiceExt as _};
 
 use super::super::address::Caller;
 use super::super::answer::problem_response;
@@ -116,11 +116,25 @@ async fn answer(
         Some(problem) => {
             let mut response = problem_response(&problem);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            response
+            readable(&limits, request, response).await?
         }
         None => router.oneshot(request.map(Body::new)).await?,
     };
     Ok(response.map(|body| Body::new(Watched { body, _served: served })))
+}
+
+/// An answer that no router gives, which pages may read as those of the router.
+async fn readable(
+    limits: &Limits,
+    request: Request<Incoming>,
+    response: Response<Body>,
+) -> Result<Response<Body>, Infallible> {
+    let Some(browsers) = &limits.browsers else { return Ok(response) };
+    let mut response = Some(response);
+    let said = tower::service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, Infallible>(response.take().unwrap_or_default()))
+    });
+    browsers.layer(said).oneshot(request.map(|_| ())).await
 }
 
 fn oversize(request: &Request<Incoming>, limits: &Limits) -> Option<Problem> {

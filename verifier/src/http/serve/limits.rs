@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
+use tower_http::cors::CorsLayer;
 
 /// How much the clients of a listener may take.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Most header lines of a request; at most 100.
     pub headers: usize,
+    /// Which pages in browsers may read what is answered here and not by the router; `None` for none.
+    pub browsers: Option<CorsLayer>,
 }
 
 impl Default for Limits {
@@ -52,6 +55,7 @@ impl Default for Limits {
             write: Duration::from_secs(30),
             head_bytes: 16 * 1024,
             headers: 64,
+            browsers: None,
         }
     }
 }
