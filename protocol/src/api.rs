@@ -331,7 +331,8 @@ pub struct IncidentView {
     /// shown for another request), `omitted_log` (the node left a payment out of its logs), `nodes_disagree`
     /// (a payment was not granted on because a second node contradicts it), `voucher_at_risk` (vouchers
     /// of a channel were accepted and are not claimed, while its money can leave it), `unreadable_transaction` (transactions of
-    /// the chain could not be read; one for a chain, with a count).
+    /// the chain could not be read; one for a chain, with a count), `not_served` (a payment was granted on and given up: what
+    /// is owed is in `salt402 unserved list`).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,

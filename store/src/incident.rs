@@ -30,6 +30,9 @@ pub enum IncidentKind {
     /// Transactions of the chain could not be read, so that what they paid is not known. One for a chain, open until all are
     /// read or have left it.
     UnreadableTransaction,
+    /// A payment was granted on and given up: its request was tried as often as it may be, or never will be answered. One
+    /// each time that it is given up; what is owed is in [`Unserved`](crate::Unserved).
+    NotServed,
 }
 
 impl IncidentKind {
@@ -41,6 +44,7 @@ impl IncidentKind {
         Self::NodesDisagree,
         Self::VoucherAtRisk,
         Self::UnreadableTransaction,
+        Self::NotServed,
     ];
 
     /// Its name in the database and in reports.
@@ -52,6 +56,7 @@ impl IncidentKind {
             Self::NodesDisagree => "nodes_disagree",
             Self::VoucherAtRisk => "voucher_at_risk",
             Self::UnreadableTransaction => "unreadable_transaction",
+            Self::NotServed => "not_served",
         }
     }
 
@@ -64,7 +69,8 @@ impl IncidentKind {
     pub const fn lasts(self) -> bool {
         match self {
             Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
-            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree => false,
+            // Open, it would stand against its payer.
+            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree | Self::NotServed => false,
         }
     }
 }

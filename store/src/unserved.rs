@@ -1,13 +1,17 @@
 //! Payments that were claimed and whose requests are not answered: how often they were tried, and whether they will be
 //! tried again.
 
+use rusqlite::{Connection, OptionalExtension as _, params};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 use sqlx::sqlite::SqliteRow;
 
 use crate::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::incident::{self, NewIncident};
+use crate::recent::Changes;
+use crate::steps::{Step, send_step};
 use crate::transaction::WriteTransaction;
 use crate::work::{Write, send};
-use crate::{Store, StoreError, clock};
+use crate::{IncidentKind, Store, StoreError, clock};
 
 /// A payment whose request failed, and has no outcome. It is gone with the first outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +76,7 @@ impl Store {
     /// Writes down how a payment's request stands; `since_ms`, `changed_at_ms` and `settled` are kept here. What has an
     /// outcome, or was settled, stays as it is. Durable when this returns.
     pub async fn put_unserved(&self, unserved: Unserved) -> Result<(), StoreError> {
-        send(self.jobs(), Put(unserved)).await
+        send_step(self.jobs(), Put(unserved)).await
     }
 
     /// Notes that a payment that is not tried again was made good. Says whether there was one to be.
@@ -89,41 +93,76 @@ impl Store {
 
 struct Put(Unserved);
 
-impl Write for Put {
+/// A step, because what is given up is an incident, which is told of in the same transaction.
+impl Step for Put {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
+    const KIND: &'static str = "unserved";
+
+    fn write(&self, connection: &Connection) -> Result<(), StoreError> {
+        let Unserved { payment, chain, transaction: hash, payer, asset, amount, sold, detail, .. } = &self.0;
+        let was_ended: Option<bool> = connection
+            .prepare_cached("SELECT ended FROM unserved WHERE payment_id = ?1")?
+            .query_row([payment.0.as_slice()], |row| row.get(0))
+            .optional()?;
+        let written = connection
+            .prepare_cached(
+                "INSERT INTO unserved (payment_id, chain_id, transaction_hash, payer, asset, amount, sold, runs, failures,
+                                       not_before_ms, ended, detail, since_ms, changed_at_ms)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13
+                 WHERE NOT EXISTS (SELECT 1 FROM outcomes WHERE payment_id = ?1)
+                 ON CONFLICT (payment_id) DO UPDATE SET
+                     runs = excluded.runs, failures = excluded.failures, not_before_ms = excluded.not_before_ms,
+                     ended = excluded.ended, detail = excluded.detail, changed_at_ms = excluded.changed_at_ms
+                 WHERE settled IS NULL",
+            )?
+            .execute(params![
+                payment.0.as_slice(),
+                chain_id(*chain),
+                hash.as_slice(),
+                payer.as_slice(),
+                asset.address().as_slice(),
+                &amount_bytes(*amount)[..],
+                sold,
+                bound(self.0.runs),
+                bound(self.0.failures),
+                bound(self.0.not_before_ms),
+                self.0.ended,
+                detail,
+                clock::now_ms(),
+            ])?;
+        if written == 1 && self.0.ended && was_ended != Some(true) {
+            self.tell(connection)?;
+        }
+        Ok(())
     }
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        let Unserved { payment, chain, transaction: hash, payer, asset, amount, sold, .. } = &self.0;
-        sqlx::query(
-            "INSERT INTO unserved (payment_id, chain_id, transaction_hash, payer, asset, amount, sold, runs, failures,
-                                   not_before_ms, ended, detail, since_ms, changed_at_ms)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13
-             WHERE NOT EXISTS (SELECT 1 FROM outcomes WHERE payment_id = $1)
-             ON CONFLICT (payment_id) DO UPDATE SET
-                 runs = excluded.runs, failures = excluded.failures, not_before_ms = excluded.not_before_ms,
-                 ended = excluded.ended, detail = excluded.detail, changed_at_ms = excluded.changed_at_ms
-             WHERE settled IS NULL",
-        )
-        .bind(payment.0.as_slice())
-        .bind(chain_id(*chain))
-        .bind(hash.as_slice())
-        .bind(payer.as_slice())
-        .bind(asset.address().as_slice())
-        .bind(&amount_bytes(*amount)[..])
-        .bind(sold.as_str())
-        .bind(bound(self.0.runs))
-        .bind(bound(self.0.failures))
-        .bind(bound(self.0.not_before_ms))
-        .bind(self.0.ended)
-        .bind(self.0.detail.as_str())
-        .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
-        Ok(())
+    fn changes(&self, _written: &(), _connection: &Connection) -> Changes {
+        Changes::default()
+    }
+}
+
+impl Put {
+    /// An incident belongs to a chain. A gateway that runs alone keeps none in its database, and tells of this by its metric.
+    fn tell(&self, connection: &Connection) -> Result<(), StoreError> {
+        let Unserved { payment, chain, transaction, sold, detail, .. } = &self.0;
+        let followed: Option<i64> = connection
+            .prepare_cached("SELECT chain_id FROM chains WHERE chain_id = ?1")?
+            .query_row([chain_id(*chain)], |row| row.get(0))
+            .optional()?;
+        if followed.is_none() {
+            return Ok(());
+        }
+        let detail = format!("{sold} was paid for and is not served: {detail}");
+        let new = NewIncident {
+            kind: IncidentKind::NotServed,
+            chain: *chain,
+            payment: *payment,
+            transaction: *transaction,
+            occurrences: 1,
+            detail: &detail,
+        };
+        incident::record(connection, &new).map(|_| ())
     }
 }
 

@@ -176,6 +176,11 @@ async fn one_payment_makes_a_bounded_number_of_runs_however_often_it_is_shown_an
     stack.up().await;
     assert_eq!(stack.infer_with(&body, proof).await.body, ended.body);
     assert_eq!(stack.upstream.asked(), 2);
+    // The operator is told once, and nothing stands against the payer.
+    let told = stack.get(&format!("{}/v1/incidents?kind=not_served", stack.verifier)).await.json();
+    assert_eq!(told["incidents"].as_array().unwrap().len(), 1, "{told}");
+    assert_eq!(told["incidents"][0]["transaction"], proof.to_string(), "{told}");
+    assert_eq!(stack.status().await["open_incidents"], 0);
 
     let listed = unserved(&stack, &["list"]);
     assert!(listed.contains("given up: paid and not served") && listed.contains("runs 2"), "{listed}");

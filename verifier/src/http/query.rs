@@ -31,8 +31,8 @@ impl PaymentsQuery {
 pub struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
-    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log`, `nodes_disagree` or
-    /// `voucher_at_risk`, `unreadable_transaction`.
+    /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log`, `nodes_disagree`, `voucher_at_risk`,
+    /// `unreadable_transaction` or `not_served`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,
