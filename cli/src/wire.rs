@@ -1,18 +1,20 @@
 //! Which part gets which other part.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_indexer::{Follower, FollowerOptions, Ground, Health, Missing};
+use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{ChainId, Source, SourceKind};
-use salt402_store::{Options, RoleLock, Store};
+use salt402_store::{Options, QuoteLife, RoleLock, Store};
 use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Token};
 use salt402_verifier::{
-    ChainPolicy, Desk, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch, Webhook,
+    ChainPolicy, Desk, Policy, RemoteVerifier, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+    Webhook,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -120,12 +122,13 @@ impl Process {
             verified.push(VerifierChain { policy: policy(chain), watch, missing, unfit });
         }
         self.watch_incidents(config, parts, &store, stop)?;
+        let policy = with_old_quotes(config.verifier.policy(), &store).await;
         let verifier = Verifier::new(VerifierOptions {
             waker: if parts.index { Waker::inside(&store) } else { Waker::outside(store.clone()) },
             store,
             keys: quote_keys(config)?,
             accounts: config.limits.accounts()?,
-            policy: config.verifier.policy(),
+            policy,
             chains: verified,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
@@ -384,6 +387,18 @@ fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
 }
 
 /// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
+/// A policy by which quotes of another life than they have by now are found too. Where none can be written down, as on a full
+/// disk, those of before are not known.
+async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let lives = store.note_quote_life(policy.clock.lifetime, now).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "how long quotes lived before is not known now");
+        Vec::new()
+    });
+    let clock = |life: QuoteLife| (QuoteClock::living(life.lifetime), life.until);
+    Policy { old_clocks: lives.into_iter().map(clock).collect(), ..policy }
+}
+
 fn metrics() -> anyhow::Result<PrometheusBuilder> {
     const SECONDS: &[f64] = &[
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,

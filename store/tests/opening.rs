@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use salt402_store::{Options, Store, StoreError};
+use salt402_store::{Options, QuoteLife, Store, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 use support::{CHAIN, Fixture, child, genesis, new_claim, open, options};
 
@@ -350,4 +350,22 @@ async fn c11_a_database_of_before_that_followed_no_chain_gave_no_quote_and_count
     fixture.reopen().await;
     let made = fixture.store.making();
     assert!(made.made_at > 0 && made.unmarked_until == 0, "{made:?}");
+}
+
+#[tokio::test]
+async fn how_long_quotes_lived_before_is_known_with_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("lives.db"))).await.unwrap();
+    let life = |lifetime, until| QuoteLife { lifetime, until };
+    assert_eq!(store.note_quote_life(300, 1000).await.unwrap(), []);
+    assert_eq!(store.note_quote_life(300, 2000).await.unwrap(), []);
+    assert_eq!(store.note_quote_life(60, 3000).await.unwrap(), [life(300, 3000)]);
+    // The end of what is over does not move.
+    assert_eq!(store.note_quote_life(60, 4000).await.unwrap(), [life(300, 3000)]);
+    assert_eq!(store.note_quote_life(300, 5000).await.unwrap(), [life(60, 5000)]);
+    for (lifetime, now) in [(61, 6000), (62, 7000), (63, 8000)] {
+        store.note_quote_life(lifetime, now).await.unwrap();
+    }
+    let last = store.note_quote_life(64, 9000).await.unwrap();
+    assert_eq!(last, [life(63, 9000), life(62, 8000), life(61, 7000)]);
 }

@@ -312,6 +312,17 @@ async fn a_price_that_changes_between_quote_and_bare_proof_costs_no_payer_its_mo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_life_of_quotes_that_changes_between_quote_and_bare_proof_costs_no_payer_its_money() {
+    let mut stack = Stack::start(SALT402).await;
+    let bare = paid(&mut stack, "quoted for five minutes").await;
+    assert!(stack.process.take().unwrap().terminate().success());
+    stack.configure(&StackOptions { verifier: "quote_lifetime_s = 3600".into(), ..Default::default() });
+    stack.up().await;
+    let answer = stack.infer_with(&bare.0, bare.1).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quote_key_is_replaced_while_payments_are_under_way() {
     let mut stack = Stack::start(SALT402).await;
     let bare = paid(&mut stack, "bare").await;

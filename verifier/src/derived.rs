@@ -33,7 +33,9 @@ impl<'a> Derived<'a> {
     /// Whether a reference is that of a quote on these terms which lived when a payment was mined.
     pub(crate) fn has(&mut self, policy: &Policy, terms: Terms, mined_at: u64, reference: B256) -> bool {
         let references = self.known.entry((mined_at, terms.service, terms.amount)).or_insert_with(|| {
-            let quotes = policy.clock.derived_for(terms, mined_at, policy.clock_skew.as_secs());
+            let skew = policy.clock_skew.as_secs();
+            let quotes =
+                policy.clocks_at(mined_at).flat_map(|clock| clock.derived_for(terms, mined_at, skew));
             let references: HashSet<B256> =
                 quotes.flat_map(|quote| self.keys.references(&quote).collect::<Vec<_>>()).collect();
             self.made += references.len();

@@ -12,6 +12,9 @@ use salt402_store::{ClaimLimits, ExposureLimit, Making};
 pub struct Policy {
     /// How long quotes live.
     pub clock: QuoteClock,
+    /// How long they lived before, and until when such quotes were given (seconds since 1970 UTC): what was paid for them is
+    /// found all the same.
+    pub old_clocks: Vec<(QuoteClock, u64)>,
     /// Whether a transaction hash alone is a proof. The quote of such a proof is derived from the request, so that
     /// only an identical request can use the payment.
     pub bare_hashes: bool,
@@ -29,6 +32,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             clock: QuoteClock::living(300),
+            old_clocks: Vec::new(),
             bare_hashes: true,
             max_age: Duration::from_secs(24 * 3600),
             clock_skew: Duration::from_secs(30),
@@ -42,8 +46,20 @@ impl Policy {
     /// The same, with a database that was made so.
     pub(crate) fn with(self, making: Making) -> Self {
         let Making { mark, made_at, unmarked_until } = making;
-        let clock = QuoteClock { database: Some(mark), since: made_at, unmarked_until, ..self.clock };
-        Self { clock, ..self }
+        let of =
+            |clock: QuoteClock| QuoteClock { database: Some(mark), since: made_at, unmarked_until, ..clock };
+        let old_clocks = self.old_clocks.into_iter().map(|(clock, until)| (of(clock), until)).collect();
+        Self { clock: of(self.clock), old_clocks, ..self }
+    }
+
+    /// By whose time a payment that was mined at a moment may have been quoted.
+    pub(crate) fn clocks_at(&self, mined_at: u64) -> impl Iterator<Item = &QuoteClock> {
+        let skew = self.clock_skew.as_secs();
+        let may = move |(clock, until): &&(QuoteClock, u64)| {
+            let over = until.saturating_add(clock.lifetime).saturating_add(clock.window);
+            mined_at <= over.saturating_add(skew)
+        };
+        std::iter::once(&self.clock).chain(self.old_clocks.iter().filter(may).map(|(clock, _)| clock))
     }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use salt402_chain::Receipt;
 use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
+use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
 use salt402_store::{HaltKind, IncidentFilter, Options, Store, backup, restore};
-use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Rate};
-use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, operator, paid, proof, question, units};
+use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Policy, Rate};
+use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, now, operator, paid, proof, question, units};
 
 #[tokio::test]
 async fn another_asset_or_payee_is_refused_before_anything_is_looked_up() {
@@ -209,6 +210,26 @@ async fn a_key_is_replaced_and_what_was_quoted_before_is_still_accepted() {
     let forgotten = Operator { keys: key(2).into(), ..operator() };
     shop.restart(&forgotten).await;
     assert_eq!(granted(shop.verifier.verify(&presented).await), Err(Code::QuoteForged));
+}
+
+/// A bare hash brings no quote: it is derived with the life that quotes had when it was given.
+#[tokio::test]
+async fn a_life_of_quotes_that_changed_after_the_quote_spoils_no_bare_payment() {
+    for (before, after) in [(300, 3600), (3600, 60), (300, 301)] {
+        let living = |clock| Policy { clock: QuoteClock::living(clock), ..Policy::default() };
+        let mut shop = Shop::open(&Operator { policy: living(before), ..operator() }).await;
+        let quotes: Vec<_> = (1..=3).map(|request| shop.quote(request, 5, false)).collect();
+        shop.mine(&[paid(1, 7, 5, &quotes[0]), paid(2, 7, 5, &quotes[1])]).await;
+        let old_clocks = vec![(QuoteClock::living(before), now())];
+        shop.restart(&Operator { policy: Policy { old_clocks, ..living(after) }, ..operator() }).await;
+        assert_eq!(granted(shop.show(1, 1, 5).await), Ok(true), "{before} to {after}");
+        // For its own request alone, and only while such quotes may be paid.
+        assert_eq!(granted(shop.show(2, 1, 5).await), Err(Code::ReferenceMismatch));
+        let late = now() + before + QuoteClock::living(before).window + 31;
+        shop.put(0, late, &[paid(3, 7, 5, &quotes[2])]).await;
+        assert_eq!(granted(shop.show(3, 3, 5).await), Err(Code::ReferenceMismatch));
+        assert_eq!(granted(shop.show(2, 2, 5).await), Ok(true));
+    }
 }
 
 #[tokio::test]

@@ -77,6 +77,7 @@ impl VerifierConfig {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             clock: QuoteClock::living(self.quote_lifetime_s),
+            old_clocks: Vec::new(),
             bare_hashes: self.bare_hashes,
             max_age: Duration::from_secs(self.max_payment_age_s),
             clock_skew: Duration::from_secs(self.clock_skew_s),
