@@ -131,13 +131,16 @@ impl Default for Crowds {
 impl Crowds {
     /// What is wanted of a transaction, and whether that is all there is.
     fn find(&self, connection: &Connection, key: &Key, wanted: Wanted) -> Result<(Found, bool), StoreError> {
-        let found = payment::read_some(connection, key, Some(FEW + 1))?;
-        if found.payments.len() <= FEW {
-            return Ok((found, true));
-        }
-        // Few payments may stand in many blocks.
-        if !is_crowd(connection, key)? {
-            return Ok((payment::read(connection, key)?, true));
+        // What was a crowd stays one.
+        if !self.knows(key) {
+            let found = payment::read_some(connection, key, Some(FEW + 1))?;
+            if found.payments.len() <= FEW {
+                return Ok((found, true));
+            }
+            // Few payments may stand in many blocks.
+            if !is_crowd(connection, key)? {
+                return Ok((payment::read(connection, key)?, true));
+            }
         }
         metrics::counter!("salt402_crowded_lookups_total").increment(1);
         let rows = self.rows(connection, key, wanted)?;
@@ -152,6 +155,10 @@ impl Crowds {
         }
         let some = self.some(connection, key)?;
         Ok((payment::read_rows(connection, key.0, &some)?, false))
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).crowds.contains_key(key)
     }
 
     /// The rows that may be wanted.
