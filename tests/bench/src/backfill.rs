@@ -176,7 +176,8 @@ pub(crate) fn cpu_seconds(pid: &str) -> anyhow::Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-fn mib(pid: u32, field: &str) -> anyhow::Result<f64> {
+/// Of the memory of a process, in MiB.
+pub(crate) fn mib(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line =
         status.lines().find_map(|line| line.strip_prefix(field)).context("a field of /proc/PID/status")?;

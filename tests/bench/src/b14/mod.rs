@@ -7,6 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are what the command is for")]
 
+mod requests;
 mod store;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::figures::processor;
 const MOST: f64 = 1.2;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
+    requests::run().await?;
     store::run().await
 }
 
