@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 
 use crate::pinned::Pinned;
 use crate::{At, Log, Node, NodeError, Readable, Receipt, Unreadable};
@@ -17,6 +17,8 @@ pub(crate) struct Witnesses<T> {
     pub(crate) enough: bool,
     /// Those who say something else, and what.
     pub(crate) others: Vec<(usize, T)>,
+    /// Why one of them cannot give its answer, where that is too long for it: it is not that it knows of none.
+    pub(crate) too_long: Option<NodeError>,
 }
 
 impl Pinned {
@@ -30,7 +32,7 @@ impl Pinned {
         F: Future<Output = Result<Option<T>, NodeError>> + Send,
     {
         let mut missing = self.pool.options.agree - 1;
-        let mut others = Vec::new();
+        let (mut others, mut too_long) = (Vec::new(), None);
         for index in self.pool.order().into_iter().filter(|index| *index != self.lead) {
             if missing == 0 {
                 break;
@@ -42,10 +44,11 @@ impl Pinned {
             match self.pool.ask(index, ask(node)).await {
                 Ok(Some(answer)) if same(&answer) => missing -= 1,
                 Ok(Some(answer)) => others.push((index, answer)),
+                Err(error) if error.is_too_long() => too_long = Some(error),
                 Ok(None) | Err(_) => {}
             }
         }
-        Witnesses { enough: missing == 0, others }
+        Witnesses { enough: missing == 0, others, too_long }
     }
 
     /// A receipt that this node cannot give, of those that can: it names its block, which is held against this node's. As many
@@ -158,15 +161,16 @@ pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Read
     Readable { logs: answer.logs, unreadable: unread }
 }
 
-/// Whether two answers hold the same events. The order of transactions within a block is the node's where it gives no
-/// indexes; that of a transaction's events is the chain's.
+/// Whether two answers hold the same events, in whatever order: that of transactions is the node's where it gives no indexes, and
+/// that of a transaction's events follows from how many questions they were asked for in.
 pub(crate) fn same_logs(one: &[Log], other: &[Log]) -> bool {
-    fn key(log: &Log) -> (u64, B256, B256) {
-        (log.block_number, log.block_hash, log.transaction)
+    fn key(log: &Log) -> (u64, B256, B256, Address, &[B256], &[u8]) {
+        let (topics, data) = (log.content.topics(), log.content.data.as_ref());
+        (log.block_number, log.block_hash, log.transaction, log.contract, topics, data)
     }
     let sorted = |logs: &[Log]| {
         let mut logs: Vec<Log> = logs.iter().map(timeless).collect();
-        logs.sort_by_key(key);
+        logs.sort_by(|one, other| key(one).cmp(&key(other)));
         logs
     };
     one.len() == other.len() && sorted(one) == sorted(other)

@@ -190,8 +190,8 @@ impl Node for Pinned {
             return Ok(Some(receipt));
         }
         if witnesses.others.is_empty() {
-            // Nobody contradicts: the others do not know it yet, and so it is not known.
-            return Ok(None);
+            // Nobody contradicts: the others do not know it yet, and so it is not known; or cannot give it.
+            return witnesses.too_long.map_or(Ok(None), Err);
         }
         Err(self.disagreed(format!("what became of {transaction}")))
     }
@@ -208,7 +208,7 @@ impl Node for Pinned {
             return Ok(Some(transaction));
         }
         if witnesses.others.is_empty() {
-            return Ok(None);
+            return witnesses.too_long.map_or(Ok(None), Err);
         }
         Err(self.disagreed(format!("what the transaction {hash} calls")))
     }

@@ -238,6 +238,10 @@ impl Http {
     /// understood at all, fewer are named from now on.
     pub(crate) fn named_too_many(&self, error: NodeError, named: usize) -> NodeError {
         let limit = match error {
+            // Of one there can be no fewer: then it is the answer that is too much.
+            NodeError::TooManyAddresses { .. } if named <= 1 => {
+                return NodeError::RangeTooLarge { blocks: 0, limit: None };
+            }
             NodeError::TooManyAddresses { limit, .. } => limit,
             NodeError::Rpc { code: -32602 | -32600, .. } if named > 1 => None,
             other => return other,

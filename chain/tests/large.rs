@@ -314,5 +314,8 @@ async fn where_two_must_agree_what_one_of_them_cannot_read_is_read_of_neither() 
         let pool = Pool::connect(endpoints, &profile(), options).unwrap();
         let step = pool.pin(Work::Head).await.unwrap().unwrap();
         assert_all_but_the_monster(&step.readable_logs(&QUERY, SPANS[0]).await.unwrap());
+        // Whoever asks for it by its hash is told why, and not that there is none.
+        let error = step.receipt(transaction(7)).await.unwrap_err();
+        assert!(error.is_too_long(), "{limits:?}: {error:?}");
     }
 }

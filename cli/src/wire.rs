@@ -386,7 +386,6 @@ fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
     FollowerOptions { chain: chain.profile.chain_id, sources: chain.sources.clone() }
 }
 
-/// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
 /// A policy by which quotes of another life than they have by now are found too. Where none can be written down, as on a full
 /// disk, those of before are not known.
 async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
@@ -399,6 +398,7 @@ async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
     Policy { old_clocks: lives.into_iter().map(clock).collect(), ..policy }
 }
 
+/// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
 fn metrics() -> anyhow::Result<PrometheusBuilder> {
     const SECONDS: &[f64] = &[
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,

@@ -56,16 +56,21 @@ impl Unreadable {
         let mut read = 0;
         for transaction in self.store.unreadable_due(self.chain, longest, REST, AT_ONCE).await? {
             let look = self.missing.look(transaction).await;
-            if matches!(
+            let is_read = matches!(
                 look,
                 Ok(Look::Found | Look::Ambiguous | Look::Reverted { .. } | Look::NoPayment { .. })
-            ) {
+            );
+            // What is read as merged from beside the chain may keep its row, and then rests as any other.
+            if is_read && self.store.unreadable(self.chain, transaction).await?.is_none() {
                 tracing::info!(chain = %self.chain, %transaction, "what could not be read is read");
                 read += 1;
                 continue;
             }
             let learned = match &look {
-                Ok(Look::Unreadable { too_long }) => Some(too_long.unwrap_or_default()),
+                // Where nodes take answers of different lengths, the most that any takes did not help.
+                Ok(Look::Unreadable { too_long }) => Some(
+                    too_long.map_or((0, None), |(bytes, most)| (bytes, most.map(|most| most.max(longest)))),
+                ),
                 _ => None,
             };
             self.store.note_unreadable(self.chain, transaction, learned).await?;

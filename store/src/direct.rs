@@ -98,7 +98,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("direct.db");
         Store::open(Options::new(&path)).await.unwrap().close().await;
-        let direct = Direct::open(&path, 1, Duration::from_millis(50)).unwrap();
+        let direct = Direct::open(&path, 1, Duration::from_secs(60)).unwrap();
         let tries = std::sync::atomic::AtomicU32::new(0);
         let busy_at_first = |_: &Connection| match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
             0..3 => Err(StoreError::Busy),
@@ -106,6 +106,7 @@ mod tests {
         };
         direct.read(busy_at_first).await.unwrap();
         assert_eq!(tries.into_inner(), 4);
+        let direct = Direct { patience: Duration::from_millis(50), ..direct };
         let never = direct.read(|_| Err::<(), _>(StoreError::Busy)).await;
         assert!(matches!(never, Err(StoreError::Busy)), "{never:?}");
         direct.close();

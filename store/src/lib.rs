@@ -102,7 +102,7 @@ pub use overview::{ChainOverview, Overview};
 pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use quote_life::QuoteLife;
 pub use recent::MemoryUse;
-pub use references::Referred;
+pub use references::{OF_ONE, Referred};
 pub use replay::Replays;
 pub use risk::{ChannelRisk, RiskReason};
 pub use store::Store;

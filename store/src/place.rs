@@ -24,14 +24,17 @@ pub(crate) struct Place {
 impl Place {
     /// What is at a database's place. While connections to it are open in a process, SQLite replaces none of the files.
     pub(crate) fn of(database: &Path) -> Result<Self, StoreError> {
-        let file = |ending: &str| -> Result<(PathBuf, Identity), StoreError> {
-            let mut path = database.as_os_str().to_owned();
+        let told = |error| StoreError::File { path: database.to_owned(), source: Arc::new(error) };
+        // SQLite keeps its log beside what a link leads to.
+        let real = std::fs::canonicalize(database).map_err(told)?;
+        let file = |place: &Path, ending: &str| -> Result<(PathBuf, Identity), StoreError> {
+            let mut path = place.as_os_str().to_owned();
             path.push(ending);
             let path = PathBuf::from(path);
             let known = identity(&path)?;
             Ok((path, known))
         };
-        let files = [file("")?, file("-wal")?, file("-shm")?];
+        let files = [file(database, "")?, file(&real, "-wal")?, file(&real, "-shm")?];
         Ok(Self { files, told: AtomicBool::new(false) })
     }
 

@@ -33,8 +33,8 @@ const STRETCH_COSTS: usize = 8;
 const ADDED: usize = 1024;
 /// Rows beyond which everything is forgotten, and read again when it is wanted.
 const TOO_MANY_ADDED: i64 = 1 << 17;
-/// Payments of one reference that are looked at, the first: anybody can pay anything for a reference that is on the chain.
-const OF_ONE: usize = 64;
+/// Payments of one reference up to which they are looked at: anybody can pay anything for a reference that is on the chain.
+pub const OF_ONE: usize = 64;
 /// Seconds to which times are rounded, outwards, so that quotes of about the same time are looked for in the same heights.
 const GRAIN: u64 = 64;
 /// Times of which it is remembered which heights they are.
@@ -45,13 +45,13 @@ const TIMES: usize = 4096;
 pub enum Referred {
     /// The payments with this reference, in whatever blocks they are.
     Payments(Vec<IndexedPayment>),
-    /// There are more payments in the time of one quote than are looked through.
+    /// There are more payments in the time of one quote than are looked through, or [`OF_ONE`] and more for its reference.
     TooMany,
 }
 
 impl Store {
     /// The payments with a reference, of those that were mined in a stretch of time, in seconds since 1970 UTC, or a little
-    /// before and after it. In the order in which they came, at most the first 64.
+    /// before and after it, in the order in which they came. Of 64 and more for one reference none is told.
     ///
     /// The first who asks for a time waits until its payments were read, some microseconds for each of them, on a thread of its
     /// own.
@@ -222,8 +222,11 @@ impl Known {
             }
             rows.extend(under(kept, wanted.reference));
         }
+        // The payer's own may be behind them.
+        if rows.len() >= OF_ONE {
+            return Ok(Rows::TooMany);
+        }
         rows.sort_unstable();
-        rows.truncate(OF_ONE);
         Ok(Rows::These(rows))
     }
 
@@ -274,7 +277,9 @@ impl Known {
             return Ok(Heights::None);
         };
         let key = (wanted.chain, *wanted.mined.start(), *wanted.mined.end());
-        let (from, to) = match self.heights.get(&key).copied() {
+        // What had no payment after it may have some by now, and then ends before them.
+        let ends = |(from, to): &(u64, u64)| *to != u64::MAX || highest.saturating_sub(*from) < 2 * STRETCH;
+        let (from, to) = match self.heights.get(&key).copied().filter(ends) {
             Some(known) => known,
             None if !patient => return Ok(Heights::Unread),
             None => {

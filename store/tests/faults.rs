@@ -280,3 +280,15 @@ async fn c11_a_folder_that_was_moved_and_linked_at_its_old_place_holds_the_same_
     let store = Store::open(Options::new(new.join("salt402.db"))).await.unwrap();
     assert_eq!(store.get_or_create_identity().await.unwrap(), identity);
 }
+
+#[tokio::test]
+async fn a_database_that_is_a_link_is_opened_and_its_log_stands_where_the_link_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("real.db"), folder.path().join("salt402.db"));
+    Store::open(Options::new(&real)).await.unwrap().close().await;
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let store = Store::open(Options::new(&link)).await.unwrap();
+    store.get_or_create_identity().await.unwrap();
+    std::fs::rename(folder.path().join("real.db-wal"), folder.path().join("away")).unwrap();
+    assert!(matches!(store.writable(), Err(StoreError::Moved { .. })));
+}

@@ -263,6 +263,9 @@ async fn on_a_terminal_a_status_is_drawn_in_place_and_a_back_fill_has_a_bar_and_
     assert!(tells_time_left(&shown), "how long it takes: {shown}");
     assert!(!shown.contains("back-filling"), "the bar says it: {shown}");
 
+    // The terminal is gone, and what ran in it may still be about to end.
+    let lock = std::fs::File::open(stack.folder().join("data/salt402.db.indexer.lock")).unwrap();
+    tokio::task::spawn_blocking(move || lock.lock().unwrap()).await.unwrap();
     stack.process = Some(stack.role("up"));
     stack.until(&format!("{}/healthz", stack.verifier), |answer| answer.body == "ok\n").await;
     let watched = terminal(format!("{SALT402} status --watch --interval 200 --url {}", stack.verifier));

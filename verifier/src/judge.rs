@@ -109,6 +109,8 @@ pub fn judge(
     }
     match (best, nearest) {
         (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
+        // Of so many for one quote not all were read, and its payer's may be behind them.
+        (None, Some(_)) if question.proof.ordinal().is_none() && payments.len() >= salt402_store::OF_ONE => unnamed(),
         (None, Some((misfit, payment))) => {
             let (code, detail) = misfit.said(question, policy, chain, &terms, payment);
             refused(code, detail)
@@ -272,10 +274,10 @@ fn unnamed() -> Judgement {
     Judgement::Unasked(
         Code::OrdinalRequired,
         format!(
-            "the transaction holds more than {MOST_BY_HASH} payments, and its hash alone does not say which of them is meant: \
+            "the transaction holds more than {MOST_BY_HASH} payments, and what is shown does not say which of them is meant: \
              do not pay again; show the hash together with the quoteId of the 402 that was paid, in the header \
              X-Payment-Quote, or name the payment by its place among the transaction's payments, from 0, as in \
-             0x<hash>:<place>"
+             0x<hash>:<place>, or both"
         ),
     )
 }

@@ -23,8 +23,8 @@ impl Verifier {
             Proof::Nonce(nonce) => self.signed_payments(nonce.payment_id(chain), chain).await,
             Proof::Transaction { hash, ordinal } => {
                 let wanted = match (&request.quote_id, ordinal) {
-                    (Some(quote), _) => Wanted::Reference(quote.reference()),
-                    (None, Some(place)) => Wanted::Place(place),
+                    (_, Some(place)) => Wanted::Place(place),
+                    (Some(quote), None) => Wanted::Reference(quote.reference()),
                     (None, None) => Wanted::Any,
                 };
                 let shown = self.store().payments_wanted(chain, hash, wanted).await;

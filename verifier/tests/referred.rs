@@ -161,6 +161,18 @@ async fn c20_dust_for_the_same_reference_neither_serves_nor_hides_the_payment() 
     assert_eq!(granted(shop.verifier.verify(&shown(MADE_UP, 1, &quote)).await), Ok(true));
 }
 
+/// Of so much that not all is looked at, nobody is told that it is all there is.
+#[tokio::test]
+async fn c20_more_dust_than_is_looked_at_leads_nobody_to_pay_again_and_the_payments_own_hash_counts() {
+    let shop = Shop::open(&operator()).await;
+    let quote = shop.quote(1, 5, true);
+    let dust = |number: u8| Payment { amount: units(1), ..paid(number, 9, 5, &quote) };
+    shop.mine(&(100..180).map(dust).collect::<Vec<_>>()).await;
+    shop.mine(&[paid(1, 1, 5, &quote)]).await;
+    assert_eq!(granted(shop.verifier.verify(&shown(MADE_UP, 1, &quote)).await), Err(Code::PaymentNotSeen));
+    assert_eq!(granted(shop.verifier.verify(&shown(1, 1, &quote)).await), Ok(true));
+}
+
 #[tokio::test]
 async fn c20_a_reorganization_takes_what_was_found_by_its_reference_and_gives_it_back() {
     let shop = Shop::open(&operator()).await;

@@ -7,6 +7,7 @@ mod shop;
 use std::time::Duration;
 
 use salt402_protocol::api::VerifyRequest;
+use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{B256, Code, QuoteId, Terms};
 use salt402_store::{Batch, Beside, Placed, UnreadableTransaction};
 use salt402_verifier::Policy;
@@ -94,7 +95,7 @@ async fn a_strangers_payment_in_a_transaction_that_cannot_be_read_whole_is_no_re
 }
 
 /// A quote that was given so many seconds ago and has ended.
-fn ended(operator: &Operator, ago: u64) -> QuoteId {
+fn ended(operator: &Operator, shop: &Shop, ago: u64) -> QuoteId {
     let asked = question(1, 5, true);
     let terms = Terms {
         chain: CHAIN,
@@ -105,7 +106,8 @@ fn ended(operator: &Operator, ago: u64) -> QuoteId {
         request: asked.request_digest,
         service: None,
     };
-    operator.keys.seal(&Policy::default().clock.random(terms, now() - ago, [7; 16]))
+    let clock = QuoteClock { database: Some(shop.store.making().mark), ..Policy::default().clock };
+    operator.keys.seal(&clock.random(terms, now() - ago, [7; 16]))
 }
 
 #[tokio::test]
@@ -113,7 +115,7 @@ async fn a_quote_that_has_ended_is_not_refused_while_its_payment_may_be_in_what_
     let operator = operator();
     let shop = Shop::open(&operator).await;
     shop.mine(&[]).await;
-    let quote = ended(&operator, 1000);
+    let quote = ended(&operator, &shop, 1000);
     // Another transaction is shown than the one that paid.
     let shown = |transaction| VerifyRequest { quote_id: Some(quote.clone()), ..proof(transaction, 1, 5) };
     assert_eq!(granted(shop.verifier.verify(&shown(20)).await), Err(Code::QuoteExpired));

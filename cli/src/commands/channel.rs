@@ -98,13 +98,13 @@ async fn claim_from(args: &ChannelClaimArgs, channels: &Channels, named: &[B256]
     // Some at a time: what comes first is claimed before the last are asked about.
     let (mut sum, mut asked) = (ClaimPlan::default(), 0);
     let mut failures = 0;
-    for page in wanted.chunks(PAGE as usize) {
-        let room = most.saturating_sub(claims(&sum));
+    while asked < wanted.len() {
+        let room = most.saturating_sub(claims(&sum)).min(PAGE as usize).min(wanted.len() - asked);
         if room == 0 {
             break;
         }
-        let page = page.get(..room.min(page.len())).unwrap_or(page);
-        asked += page.len();
+        let page = &wanted[asked..asked + room];
+        asked += room;
         let plan = claimer.plan(channels.claimable(page, args.which.all).await?, least).await?;
         for (channel, why) in &plan.left {
             say!("{channel}: {why}");

@@ -99,6 +99,8 @@ impl UpstreamError {
     /// The same, of a server that lets others in.
     pub(crate) fn of_this_request(self) -> Self {
         match self.kind {
+            // A key or an account is never the request's: whoever paid is served once it is mended.
+            Failure::Unserved(401 | 402 | 407) => self,
             Failure::Unserved(status) => Failure::Refused(status).into(),
             _ => self,
         }

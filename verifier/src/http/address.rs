@@ -89,6 +89,11 @@ impl Caller {
         Self(client(trusted, headers, peer).map(prefix))
     }
 
+    /// Of a request of which nobody knows who asks.
+    pub(crate) const fn nobody() -> Self {
+        Self(None)
+    }
+
     /// Of a request; nobody where its listener is not ours.
     pub(crate) fn of(extensions: &Extensions) -> Option<IpAddr> {
         extensions.get::<Self>().and_then(|from| from.0)

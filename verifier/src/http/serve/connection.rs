@@ -57,7 +57,11 @@ impl Connection {
                     request.extensions_mut().insert(ConnectInfo(peer));
                 }
                 let peer = peer.map(|peer| peer.ip().to_canonical());
-                let from = Caller::told(&limits.forwarded, request.headers(), peer);
+                let from = match peer {
+                    // A proxy that is let in and not believed: who its clients are is not known, and no share is theirs.
+                    Some(peer) if limits.hides_its_clients(peer) => Caller::nobody(),
+                    peer => Caller::told(&limits.forwarded, request.headers(), peer),
+                };
                 request.extensions_mut().insert(from);
                 request.extensions_mut().insert(room.clone());
                 Box::pin(answer(router.clone(), request, Arc::clone(&limits), Served(watch.clone())))

@@ -67,6 +67,12 @@ fn loopback() -> Vec<IpNet> {
 }
 
 impl Limits {
+    /// Whether a peer is a proxy, and not one whose word says who asks.
+    pub(super) fn hides_its_clients(&self, peer: IpAddr) -> bool {
+        let among = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
+        among(&self.trusted) && !among(&self.forwarded)
+    }
+
     /// What a client's connections are counted under; `None` if they are not.
     pub(super) fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
         if self.trusted.iter().any(|network| network.contains(&peer)) {
@@ -88,6 +94,9 @@ mod tests {
     fn proxies_and_loopback_are_not_counted_and_a_network_of_ipv6_is_one_client() {
         let mut limits = Limits::default();
         limits.trusted.push("10.0.0.0/8".parse().unwrap());
+        assert!(limits.hides_its_clients("10.1.2.3".parse().unwrap()));
+        assert!(!limits.hides_its_clients("127.0.0.1".parse().unwrap()));
+        assert!(!limits.hides_its_clients("192.0.2.1".parse().unwrap()));
         let counted = |text: &str| limits.counted(text.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(counted("127.0.0.1"), None);
         assert_eq!(counted("127.9.9.9"), None);
