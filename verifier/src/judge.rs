@@ -109,8 +109,7 @@ pub fn judge(
     }
     match (best, nearest) {
         (Some((standing, index)), _) => verdict(question, chain, standing, index, &payments[index]),
-        // Of so many for one quote not all were read, and its payer's may be behind them.
-        (None, Some(_)) if question.proof.ordinal().is_none() && payments.len() >= salt402_store::OF_ONE => unnamed(),
+        (None, Some(_)) if may_be_cut(question, payments) => unnamed(),
         (None, Some((misfit, payment))) => {
             let (code, detail) = misfit.said(question, policy, chain, &terms, payment);
             refused(code, detail)
@@ -268,6 +267,13 @@ fn are_many(payments: &[IndexedPayment]) -> bool {
     ids.sort_unstable();
     ids.dedup();
     ids.len() > MOST_BY_HASH
+}
+
+/// Whether there are so many payments for the quote that not all were read: its payer's may be behind them.
+fn may_be_cut(question: &Question<'_>, payments: &[IndexedPayment]) -> bool {
+    let Some((id, _)) = question.quote.filter(|_| question.proof.ordinal().is_none()) else { return false };
+    let reference = id.reference();
+    payments.iter().filter(|row| row.placed.payment.reference == reference).count() >= salt402_store::OF_ONE
 }
 
 fn unnamed() -> Judgement {
