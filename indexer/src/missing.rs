@@ -246,7 +246,11 @@ impl Missing {
         if self.0.options.sources.iter().any(|source| source.contract == to) {
             return Ok(None);
         }
-        let called = node.transaction(receipt.transaction).await?.ok_or(NodeError::Behind)?;
+        let called = match node.transaction(receipt.transaction).await {
+            // Of calldata that fits into no answer it is not known, so that nobody is told to pay that address again.
+            Err(error) if error.is_too_long() => return Ok(Some(to)),
+            called => called?.ok_or(NodeError::Behind)?,
+        };
         Ok(called.to.filter(|_| !called.value.is_zero()))
     }
 

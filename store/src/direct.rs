@@ -54,10 +54,7 @@ impl Direct {
     }
 
     /// Reads, or says that it could not begin.
-    pub(crate) fn once<T>(
-        &self,
-        read: impl Fn(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn once<T>(&self, read: impl Fn(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().as_mut().ok_or(StoreError::Closed)?.pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
         // One that failed is not kept: what is wrong may be the connection.

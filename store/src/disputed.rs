@@ -53,6 +53,9 @@ impl Step for Disputed {
 
     const KIND: &'static str = "disputed";
 
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         // There is one writer at a time, so nobody inserts between the look and the insertion.
         let known: Option<i64> = connection

@@ -75,10 +75,10 @@ impl Store {
         }
         // One reads at a time, and whoever waited mostly finds what it wanted.
         let _turn = self.references().turn.lock().await;
-        let store = self.clone();
+        let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
         let read = move || {
             let look = |connection: &Connection| store.references().look(connection, &wanted, true);
-            store.direct().once(look)
+            runtime.block_on(store.direct().read(look))
         };
         let found = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
         // Somebody else held what is kept for as long as it takes to look at it.

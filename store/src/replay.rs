@@ -46,6 +46,9 @@ impl Step for Noted {
 
     const KIND: &'static str = "replays";
 
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         for replays in &self.0 {
             for (payment, detail) in used(connection, replays)? {

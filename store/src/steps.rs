@@ -31,6 +31,9 @@ pub(crate) trait Step: Send + 'static {
     /// What it is called in metrics.
     const KIND: &'static str;
 
+    /// Whether what somebody waits for may be there once it is committed: by default it may.
+    const WAKES: bool = true;
+
     /// Writes it, inside of a transaction. An error undoes the transaction.
     fn write(&self, connection: &Connection) -> Result<Self::Output, StoreError>;
 
@@ -52,6 +55,7 @@ pub(crate) async fn send_step<S: Step>(jobs: &Jobs, step: S) -> Result<S::Output
 /// A step that waits, whatever it is answered.
 pub(crate) trait StepJob: Send {
     fn kind(&self) -> &'static str;
+    fn wakes(&self) -> bool;
     /// Writes it and keeps its result; `false` if it failed.
     fn run(&mut self, connection: &Connection) -> bool;
     /// What it changed, once it is written.
@@ -70,6 +74,10 @@ struct PendingStep<S: Step> {
 impl<S: Step> StepJob for PendingStep<S> {
     fn kind(&self) -> &'static str {
         S::KIND
+    }
+
+    fn wakes(&self) -> bool {
+        S::WAKES
     }
 
     fn run(&mut self, connection: &Connection) -> bool {

@@ -289,6 +289,9 @@ impl Step for Tried {
 
     const KIND: &'static str = "unreadable";
 
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let (bytes, most) = self.learned.unzip();
         connection

@@ -99,6 +99,9 @@ impl Step for Put {
 
     const KIND: &'static str = "unserved";
 
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
     fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         let Unserved { payment, chain, transaction: hash, payer, asset, amount, sold, detail, .. } = &self.0;
         let was_ended: Option<bool> = connection

@@ -85,7 +85,9 @@ impl Writer {
         note_commit(kind, begun);
         let Some((step, committed)) = written else { return };
         if committed {
-            self.progress.send_modify(|count| *count += 1);
+            if step.wakes() {
+                self.progress.send_modify(|count| *count += 1);
+            }
             self.commits.send_modify(|count| *count += 1);
         }
         step.answer(&self.standing);

@@ -232,3 +232,19 @@ async fn of_many_lost_payments_the_one_that_comes_back_is_resolved() {
     fixture.apply(None, &[child(next.block, 2, &[1, 2, 4, 5, 6, 7, 8, 9])]).await.unwrap();
     assert!(fixture.store.incidents(true, 20).await.unwrap().is_empty());
 }
+
+/// Strangers choose how often they show what was used, and everybody who waits looks again when woken.
+#[tokio::test]
+async fn what_is_written_of_replays_wakes_nobody_who_waits_for_the_chain() {
+    let fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1]);
+    fixture.apply(None, std::slice::from_ref(&one)).await.unwrap();
+    fixture.claim(1, 1).await;
+    let mut progress = fixture.store.progress();
+    progress.borrow_and_update();
+    fixture.store.note_replays(vec![replay(1, 3)]).await.unwrap();
+    assert_eq!(fixture.store.incidents(false, 10).await.unwrap().len(), 1);
+    assert!(!progress.has_changed().unwrap());
+    fixture.apply(None, &[child(one.block, 2, &[2])]).await.unwrap();
+    assert!(progress.has_changed().unwrap());
+}

@@ -14,6 +14,7 @@ use salt402_store::{IndexedPayment, Referred, Wanted};
 use crate::derived::Derived;
 use crate::grant::pending;
 use crate::judge::{self, Judgement, Question};
+use crate::review::does_not_pay;
 use crate::verifier::refusals::{internal, two_payments};
 use crate::{ChainPolicy, Verifier};
 
@@ -108,18 +109,7 @@ fn may_be_elsewhere(verdict: &Verdict) -> bool {
         Verdict::Pending { code, .. } => {
             matches!(code, Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired)
         }
-        Verdict::Rejected { code, .. } => matches!(
-            code,
-            Code::ReferenceMismatch
-                | Code::WrongNetwork
-                | Code::WrongAsset
-                | Code::WrongPayee
-                | Code::InsufficientPayment
-                | Code::PaymentExpired
-                | Code::QuoteExpired
-                | Code::NoPayment
-                | Code::TransactionReverted
-        ),
+        Verdict::Rejected { code, .. } => does_not_pay(*code) || *code == Code::QuoteExpired,
     }
 }
 

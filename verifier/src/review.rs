@@ -142,6 +142,11 @@ fn is_of_quote(code: Code) -> bool {
 
 /// Whether a refusal of a proof is followed by a new price, after which another payment is made.
 fn is_of_payments(code: Code) -> bool {
+    does_not_pay(code) || is_of_quote(code) || matches!(code, Code::AlreadyClaimed | Code::UsesExhausted)
+}
+
+/// Whether a refusal says that what is shown pays for something else, or for nothing.
+pub(crate) fn does_not_pay(code: Code) -> bool {
     matches!(
         code,
         Code::ReferenceMismatch
@@ -150,11 +155,7 @@ fn is_of_payments(code: Code) -> bool {
             | Code::WrongPayee
             | Code::InsufficientPayment
             | Code::PaymentExpired
-            | Code::AlreadyClaimed
-            | Code::UsesExhausted
             | Code::NoPayment
             | Code::TransactionReverted
-            | Code::QuoteForged
-            | Code::QuoteMismatch
     )
 }

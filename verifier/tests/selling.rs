@@ -6,11 +6,10 @@ mod shop;
 
 use std::time::Duration;
 
+use salt402_protocol::Code;
 use salt402_protocol::api::{QuoteResponse, VerifyRequest};
-use salt402_protocol::quote::QuoteClock;
-use salt402_protocol::{Code, QuoteId, Terms};
-use salt402_verifier::{ChainPolicy, Policy};
-use shop::{CHAIN, CONTRACT, Operator, Shop, granted, now, operator, paid, proof, question};
+use salt402_verifier::ChainPolicy;
+use shop::{CHAIN, Operator, Shop, granted, now, operator, paid, proof, question};
 
 /// An operator on a chain where a block comes every second, whatever is in it.
 fn steady() -> Operator {
@@ -67,22 +66,6 @@ async fn c19_where_blocks_come_steadily_nothing_is_sold_while_the_newest_one_is_
     }
 }
 
-/// The id of a quote that nobody else has, which was given so many seconds ago.
-fn given(operator: &Operator, shop: &Shop, ago: u64) -> QuoteId {
-    let asked = question(1, 5, true);
-    let terms = Terms {
-        chain: CHAIN,
-        contract: CONTRACT,
-        payee: asked.payee,
-        asset: asked.asset,
-        amount: asked.amount,
-        request: asked.request_digest,
-        service: None,
-    };
-    let clock = QuoteClock { database: Some(shop.store.making().mark), ..Policy::default().clock };
-    operator.keys.seal(&clock.random(terms, now() - ago, [7; 16]))
-}
-
 /// Until what a look showed is no longer what everybody is told.
 async fn rested() {
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -92,7 +75,7 @@ async fn rested() {
 async fn c18_nobody_is_told_that_a_quote_ended_before_the_node_was_asked_and_the_index_is_past_its_end() {
     let operator = steady();
     let shop = Shop::open(&operator).await;
-    let shown = VerifyRequest { quote_id: Some(given(&operator, &shop, 1000)), ..proof(9, 1, 5) };
+    let shown = VerifyRequest { quote_id: Some(shop.given(&operator, 1000)), ..proof(9, 1, 5) };
     let answer = async || granted(shop.verifier.verify(&shown).await).unwrap_err();
     // Nothing is indexed; then the chain is where it was before the quote ended, as after a halt.
     assert_eq!(answer().await, Code::PaymentNotSeen);

@@ -7,11 +7,9 @@ mod shop;
 use std::time::Duration;
 
 use salt402_protocol::api::VerifyRequest;
-use salt402_protocol::quote::QuoteClock;
-use salt402_protocol::{B256, Code, QuoteId, Terms};
+use salt402_protocol::{B256, Code};
 use salt402_store::{Batch, Beside, Placed, UnreadableTransaction};
-use salt402_verifier::Policy;
-use shop::{CHAIN, CONTRACT, Operator, Shop, granted, now, operator, paid, proof, question};
+use shop::{CHAIN, Shop, granted, now, operator, paid, proof};
 
 /// The node does not give the receipt of a transaction.
 fn too_long(shop: &Shop, transaction: u8) {
@@ -94,28 +92,12 @@ async fn a_strangers_payment_in_a_transaction_that_cannot_be_read_whole_is_no_re
     assert_eq!(granted(shop.verifier.verify(&another).await), Err(Code::AlreadyClaimed));
 }
 
-/// A quote that was given so many seconds ago and has ended.
-fn ended(operator: &Operator, shop: &Shop, ago: u64) -> QuoteId {
-    let asked = question(1, 5, true);
-    let terms = Terms {
-        chain: CHAIN,
-        contract: CONTRACT,
-        payee: asked.payee,
-        asset: asked.asset,
-        amount: asked.amount,
-        request: asked.request_digest,
-        service: None,
-    };
-    let clock = QuoteClock { database: Some(shop.store.making().mark), ..Policy::default().clock };
-    operator.keys.seal(&clock.random(terms, now() - ago, [7; 16]))
-}
-
 #[tokio::test]
 async fn a_quote_that_has_ended_is_not_refused_while_its_payment_may_be_in_what_cannot_be_read() {
     let operator = operator();
     let shop = Shop::open(&operator).await;
     shop.mine(&[]).await;
-    let quote = ended(&operator, &shop, 1000);
+    let quote = shop.given(&operator, 1000);
     // Another transaction is shown than the one that paid.
     let shown = |transaction| VerifyRequest { quote_id: Some(quote.clone()), ..proof(transaction, 1, 5) };
     assert_eq!(granted(shop.verifier.verify(&shown(20)).await), Err(Code::QuoteExpired));

@@ -13,9 +13,10 @@ use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_indexer::{FollowerOptions, Missing};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
+use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{
-    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteKey, QuoteKeys,
-    RequestDigest, Settlement, Source, SourceKind, U256,
+    Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteId, QuoteKey,
+    QuoteKeys, RequestDigest, Settlement, Source, SourceKind, Terms, U256,
 };
 use salt402_store::{Batch, Beside, Block, Cursor, Options, PlacedPayment, Store};
 use salt402_verifier::{
@@ -185,6 +186,22 @@ impl Shop {
         database.execute_batch(sql).unwrap();
         database.close().unwrap();
         self.restart(operator).await;
+    }
+
+    /// The id of a quote that nobody else has, which was given here so many seconds ago.
+    pub(crate) fn given(&self, operator: &Operator, ago: u64) -> QuoteId {
+        let asked = question(1, 5, true);
+        let terms = Terms {
+            chain: CHAIN,
+            contract: CONTRACT,
+            payee: asked.payee,
+            asset: asked.asset,
+            amount: asked.amount,
+            request: asked.request_digest,
+            service: None,
+        };
+        let clock = QuoteClock { database: Some(self.store.making().mark), ..Policy::default().clock };
+        operator.keys.seal(&clock.random(terms, now() - ago, [7; 16]))
     }
 
     async fn over(operator: &Operator, folder: TempDir) -> Self {
