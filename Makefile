@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/tools:$(PATH):/usr/sbin
 
 # forge lint and slither write caches of their own kind: in the build's folders they would make forge skip tests.
-apart = FOUNDRY_OUT=target/$(1)/out FOUNDRY_CACHE_PATH=target/$(1)/cache
+apart = FOUNDRY_OUT=scratch/$(1)/out FOUNDRY_CACHE_PATH=scratch/$(1)/cache
 
 CARGO_DENY := 0.20.2
 SLITHER := 0.11.6
@@ -113,13 +113,13 @@ fuzz: ## Fuzz every parser at the edge; FUZZ=60 is the seconds for each
 
 .PHONY: prove
 prove: setup .venv/.halmos-$(HALMOS) ## Prove for all inputs that the contracts conserve money (halmos)
-	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out target/halmos/out --contract SaltPayCheck
-	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out target/halmos/out --contract SaltChannelsCheck
+	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out scratch/halmos/out --contract SaltPayCheck
+	FOUNDRY_TEST=tests/halmos $(call apart,halmos) .venv/bin/halmos --forge-build-out scratch/halmos/out --contract SaltChannelsCheck
 
 .PHONY: bench
 bench: contracts ## Measure what design promises; B=B2 picks one
 	cargo build --locked --release --package salt402-cli --package salt402-bench
-	target/release/salt402-bench $(B)
+	cargo run --locked --quiet --release --package salt402-bench -- $(B)
 
 .PHONY: coverage
 coverage: setup ## The share of the contracts' lines and branches that tests run
@@ -140,6 +140,7 @@ fmt: setup ## Format Rust and Solidity
 lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and contracts
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo run --locked --quiet --package salt402-rooms
 	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
 	forge fmt --check
@@ -168,4 +169,5 @@ audit: ## Check dependencies against RustSec's advisories (needs the network)
 
 .PHONY: clean
 clean: ## Remove everything that was built
-	rm -rf target out cache broadcast .venv node_modules
+	cargo clean
+	rm -rf scratch out cache broadcast .venv node_modules

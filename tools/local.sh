@@ -5,7 +5,7 @@
 #   tools/local.sh up     the same set-up on fixed ports, until Ctrl-C
 #
 # LOCAL_PORTS has other ports for `up`: of the chain, the verifier, the gateway, and those that the printed commands name
-# for a file server and Caddy. LOCAL_HOME is another folder for logs and data, below target.
+# for a file server and Caddy. LOCAL_HOME is another folder for logs and data, below scratch.
 #
 # The keys are anvil's public ones: they are known to everybody and hold nothing anywhere else.
 set -euo pipefail
@@ -19,7 +19,10 @@ case $mode in demo | up) ;; *)
 esac
 
 anvil=tools/anvil
-salt402=target/debug/salt402
+# Where cargo builds to: CARGO_TARGET_DIR and cargo's own configuration may name another folder than target.
+built=$(cargo metadata --no-deps --offline --format-version 1 |
+	node -p 'JSON.parse(require("fs").readFileSync(0)).target_directory')
+salt402=${built#"$PWD/"}/debug/salt402
 for needed in node_modules/.stamp "$salt402"; do
 	[ -e "$needed" ] || { echo "$needed is missing: run make $mode, which builds it" >&2; exit 1; }
 done
@@ -40,7 +43,7 @@ rpc=http://127.0.0.1:${ports[0]}
 verifier=http://127.0.0.1:${ports[1]}
 gateway=http://127.0.0.1:${ports[2]}
 
-home=${LOCAL_HOME:-target/local/$mode}
+home=${LOCAL_HOME:-scratch/local/$mode}
 [ -n "${LOCAL_HOME:-}" ] || rm -rf "$home"
 mkdir -p "$home"
 
@@ -142,16 +145,16 @@ Ready. In another terminal:
   curl -i -H 'content-type: application/json' -d '$body' $url
 
   SALT402_KEY=$payer_key \\
-    target/debug/salt402 pay $url --network local --rpc $rpc --max '0.01 SALT' --data '$body'
+    $salt402 pay $url --network local --rpc $rpc --max '0.01 SALT' --data '$body'
 
-  target/debug/salt402 status --url $verifier
+  $salt402 status --url $verifier
 
 A paid path before any HTTP server, here a file server behind Caddy (\`make caddy\` installs it on Debian and Ubuntu):
 
-  mkdir -p target/files/paid target/files/free
-  echo 'a paid file' >target/files/paid/file.txt
-  echo 'a free file' >target/files/free/file.txt
-  python3 -m http.server --bind 127.0.0.1 --directory target/files ${ports[3]}
+  mkdir -p scratch/files/paid scratch/files/free
+  echo 'a paid file' >scratch/files/paid/file.txt
+  echo 'a free file' >scratch/files/free/file.txt
+  python3 -m http.server --bind 127.0.0.1 --directory scratch/files ${ports[3]}
 
 in the next terminal
 
@@ -162,7 +165,7 @@ and in one more
   curl -i http://127.0.0.1:${ports[4]}/free/file.txt
   curl -i http://127.0.0.1:${ports[4]}/paid/file.txt
   export SALT402_KEY=$payer_key
-  target/debug/salt402 pay http://127.0.0.1:${ports[4]}/paid/file.txt --network local --rpc $rpc --max '0.01 SALT'
+  $salt402 pay http://127.0.0.1:${ports[4]}/paid/file.txt --network local --rpc $rpc --max '0.01 SALT'
 
 Logs and database are in $home. Ctrl-C stops everything.
 TEXT

@@ -163,8 +163,8 @@ pub(crate) struct ChannelClaimArgs {
     #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
     pub(crate) rpc: Option<Url>,
     /// How long to wait for each transaction to be mined, in seconds
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    pub(crate) patience: u64,
+    #[arg(long, alias = "patience", default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
     /// The chain's name in the configuration; needed where there are several
     #[arg(long, value_name = "NAME")]
     pub(crate) chain: Option<String>,
@@ -332,8 +332,8 @@ pub(crate) struct PayArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) contract: Option<String>,
     /// How long to go on showing the proof, in seconds
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    pub(crate) patience: u64,
+    #[arg(long, alias = "patience", default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
     /// Show the proof of a payment made before, and pay nothing
     #[arg(long, value_name = "HASH", requires = "quote")]
     pub(crate) proof: Option<String>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_sol_types::{SolCall, SolEvent};
+use futures::{StreamExt as _, TryStreamExt as _};
 use salt402_chain::{Account, Call, Node as _, NodeError, Receipt, RpcNode};
 use salt402_protocol::contracts::ISaltChannels;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Descriptor, U256, Voucher};
@@ -18,7 +19,9 @@ use tokio::time::Instant;
 const CLAIM_GAS: u64 = 300_000;
 const ROW_GAS: u64 = 20_000;
 /// How long a claim that the node refused is looked for in a block.
-const REFUSED_PATIENCE: Duration = Duration::from_secs(10);
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Channels that the contract is asked about at once.
+const ASKED_AT_ONCE: usize = 16;
 /// Rows of one transaction, whatever gas there is: their calldata is some 50 KiB.
 const MOST_ROWS: u64 = 100;
 
@@ -200,16 +203,20 @@ impl Claimer {
     pub async fn plan(&self, channels: Vec<Claimable>, least: Amount) -> Result<ClaimPlan, ClaimError> {
         let mut plan = ClaimPlan::default();
         let mut groups: BTreeMap<(Address, Address), Vec<(Claimable, Amount)>> = BTreeMap::new();
-        for row in channels {
-            let channel = row.voucher.channel;
-            match self.claimable(&row, least).await? {
+        // The answers come in the channels' order.
+        let mut answers = futures::stream::iter(channels)
+            .map(async |row| Ok((self.claimable(&row, least).await?, row)))
+            .buffered(ASKED_AT_ONCE);
+        while let Some((answer, row)) = answers.try_next().await? {
+            match answer {
                 Ok(amount) => {
                     let group = (row.contract, row.descriptor.asset.address());
                     groups.entry(group).or_default().push((row, amount));
                 }
-                Err(why) => plan.left.push((channel, why)),
+                Err(why) => plan.left.push((row.voucher.channel, why)),
             }
         }
+        drop(answers);
         plan.batches = batches(groups, self.node.profile().max_gas_limit);
         Ok(plan)
     }
@@ -261,7 +268,7 @@ impl Claimer {
     pub async fn claim(
         &self,
         batch: &ClaimBatch,
-        patience: Duration,
+        timeout: Duration,
         sent: &(dyn Fn(B256) + Send + Sync),
     ) -> Result<Claimed, ClaimError> {
         self.rehearse(batch).await?;
@@ -270,8 +277,8 @@ impl Claimer {
         // An answer that is lost, or a refusal of what an earlier answer took, says nothing of the transaction: whether it
         // is mined decides. What the node refuses for good is waited for no longer than a moment.
         let refused = self.node.broadcast(&prepared).await.err().filter(|error| !error.is_transient());
-        let patience = if refused.is_some() { patience.min(REFUSED_PATIENCE) } else { patience };
-        let receipt = match (self.mined(prepared.hash, patience).await, refused) {
+        let timeout = if refused.is_some() { timeout.min(REFUSED_TIMEOUT) } else { timeout };
+        let receipt = match (self.mined(prepared.hash, timeout).await, refused) {
             (Err(ClaimError::NotMined { transaction, .. }), Some(error)) => {
                 return Err(ClaimError::NotTaken { transaction, error });
             }
@@ -284,8 +291,8 @@ impl Claimer {
     }
 
     /// Waits for a receipt. A node that does not answer is asked again until the time is over.
-    async fn mined(&self, transaction: B256, patience: Duration) -> Result<Receipt, ClaimError> {
-        let give_up = Instant::now() + patience;
+    async fn mined(&self, transaction: B256, timeout: Duration) -> Result<Receipt, ClaimError> {
+        let give_up = Instant::now() + timeout;
         loop {
             match self.node.receipt(transaction).await {
                 Ok(Some(receipt)) => return Ok(receipt),
@@ -294,7 +301,7 @@ impl Claimer {
                 Err(error) => return Err(ClaimError::Node(error)),
             }
             if Instant::now() >= give_up {
-                return Err(ClaimError::NotMined { transaction, seconds: patience.as_secs() });
+                return Err(ClaimError::NotMined { transaction, seconds: timeout.as_secs() });
             }
             tokio::time::sleep(Duration::from_millis(self.node.profile().poll_ms)).await;
         }

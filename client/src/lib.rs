@@ -11,12 +11,14 @@ mod error;
 mod limit;
 mod payer;
 pub mod receipt;
+mod request;
 mod wallet;
 
 pub use answer::Answer;
 pub use claim::{ClaimBatch, ClaimError, ClaimPlan, Claimable, Claimed, Claimer, NotClaimed};
 pub use error::PayError;
 pub use limit::Limit;
-pub use payer::{Paid, Payer, PaymentProof, Request, Step, Watch};
+pub use payer::{Paid, Payer, Step, Watch};
 pub use receipt::{Keep, Receipt, ReceiptFile, SignedPayment, Stage};
-pub use wallet::{BeforeSending, NodeWallet, Standing, Wallet};
+pub use request::{PaymentProof, Request};
+pub use wallet::{BeforeSending, NodeWallet, TransactionStatus, Wallet};

@@ -3,21 +3,21 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE, DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
-use salt402_protocol::{Problem, Proof, QuoteId};
+use salt402_protocol::Problem;
 use tokio::time::Instant;
-use url::Url;
 
 use crate::answer::Answer;
+use crate::error::PayError;
+use crate::limit::Limit;
 use crate::receipt::{Keep, Receipt, SignedPayment, Stage};
-use crate::wallet::{BeforeSending, Standing};
-use crate::{Limit, PayError, Wallet};
+use crate::request::{PaymentProof, Request};
+use crate::wallet::{BeforeSending, TransactionStatus, Wallet};
 
 /// The least time that a quote must have left when it is paid, in seconds.
 const LEAST_LEFT: u64 = 10;
@@ -27,26 +27,6 @@ const SILENCE: Duration = Duration::from_secs(300);
 const SENT_AGAIN: Duration = Duration::from_secs(15);
 /// Between two times that a payment is sent which no node says it has.
 const UNSENT_AGAIN: Duration = Duration::from_secs(2);
-
-/// What to send.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// Where to.
-    pub url: Url,
-    /// The body; sent as JSON if not empty.
-    pub body: Bytes,
-}
-
-/// A payment that was made, and what shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PaymentProof {
-    /// What is shown.
-    pub proof: Proof,
-    /// The quote that was paid; without it the proof is shown bare.
-    pub quote: Option<QuoteId>,
-}
 
 /// What a payer does, as it does it.
 #[derive(Debug)]
@@ -109,12 +89,12 @@ pub struct Payer<W> {
     wallet: W,
     limit: Option<Limit>,
     /// How long the proof is shown before the payer gives up.
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl<W: Wallet> Payer<W> {
     /// A payer with a wallet and a limit for each request. Without a limit, it only shows what was paid before.
-    pub fn new(wallet: W, limit: Option<Limit>, patience: Duration) -> Result<Self, PayError> {
+    pub fn new(wallet: W, limit: Option<Limit>, timeout: Duration) -> Result<Self, PayError> {
         // No redirects: a quote is bound to one path, and a payment to one recipient.
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
@@ -122,7 +102,7 @@ impl<W: Wallet> Payer<W> {
             .read_timeout(SILENCE)
             .build()
             .map_err(PayError::Http)?;
-        Ok(Self { client, wallet, limit, patience })
+        Ok(Self { client, wallet, limit, timeout })
     }
 
     /// Sends a request; if that asks for payment, pays it once and sends it again with the proof until it is answered.
@@ -145,9 +125,9 @@ impl<W: Wallet> Payer<W> {
             return Err(PayError::EndsTooSoon { left });
         }
         let kept = KeptFirst { request, details: &details, keep, watch };
-        let (payment, standing) = self.wallet.pay(&details, &kept).await?;
+        let (payment, status) = self.wallet.pay(&details, &kept).await?;
         let receipt = Receipt::new(request, details, payment);
-        self.carry(request, receipt, Some(standing), keep, watch).await
+        self.carry(request, receipt, Some(status), keep, watch).await
     }
 
     /// Goes on with a payment that was made before: shows its proof until it is answered, and sends the same signed
@@ -170,7 +150,7 @@ impl<W: Wallet> Payer<W> {
         proof: PaymentProof,
         watch: Watch<'_>,
     ) -> Result<Paid, PayError> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = Instant::now() + self.timeout;
         loop {
             let (reason, pause) = match self.show_once(request, &proof, None).await {
                 Shown::Answered(paid) => return Ok(*paid),
@@ -185,19 +165,19 @@ impl<W: Wallet> Payer<W> {
         &self,
         request: &Request,
         mut receipt: Receipt,
-        standing: Option<Standing>,
+        status: Option<TransactionStatus>,
         keep: &dyn Keep,
         watch: Watch<'_>,
     ) -> Result<Paid, PayError> {
-        let (proof, give_up) = (receipt.proof(), Instant::now() + self.patience);
+        let (proof, give_up) = (receipt.proof(), Instant::now() + self.timeout);
         let (mut unsent, mut send_at) = (None, Instant::now());
-        if let Some(standing) = standing {
-            send_at += self.learn(&mut receipt, standing, &mut unsent, keep, watch).await?;
+        if let Some(status) = status {
+            send_at += self.learn(&mut receipt, status, &mut unsent, keep, watch).await?;
         }
         loop {
             let due = Instant::now() >= send_at;
             // A node that is slow keeps no proof from being shown.
-            let (standing, shown) = tokio::join!(
+            let (status, shown) = tokio::join!(
                 async { if due { Some(self.send_again(&receipt).await) } else { None } },
                 self.show_once(request, &proof, Some(&receipt)),
             );
@@ -205,8 +185,8 @@ impl<W: Wallet> Payer<W> {
                 Shown::Answered(paid) => return Ok(*paid),
                 Shown::NotYet { reason, pause } => (reason, pause),
             };
-            if let Some(standing) = standing {
-                let rest = self.learn(&mut receipt, standing, &mut unsent, keep, watch).await?;
+            if let Some(status) = status {
+                let rest = self.learn(&mut receipt, status, &mut unsent, keep, watch).await?;
                 send_at = Instant::now() + rest;
             }
             self.wait(&proof, reason, unsent.as_deref(), pause, give_up, watch).await?;
@@ -214,7 +194,7 @@ impl<W: Wallet> Payer<W> {
     }
 
     /// Sends a payment again where its quote still lives: what is mined after its end is lost.
-    async fn send_again(&self, receipt: &Receipt) -> Standing {
+    async fn send_again(&self, receipt: &Receipt) -> TransactionStatus {
         let lives = now() + LEAST_LEFT <= receipt.details.expires_at;
         self.wallet.send(&receipt.payment, lives, receipt.overtaken_at).await
     }
@@ -223,23 +203,23 @@ impl<W: Wallet> Payer<W> {
     async fn learn(
         &self,
         receipt: &mut Receipt,
-        standing: Standing,
+        status: TransactionStatus,
         unsent: &mut Option<String>,
         keep: &dyn Keep,
         watch: Watch<'_>,
     ) -> Result<Duration, PayError> {
-        match standing {
-            Standing::Taken => {
+        match status {
+            TransactionStatus::Known => {
                 *unsent = None;
                 watch(Step::Sent(&receipt.proof()));
                 Ok(SENT_AGAIN)
             }
-            Standing::Unknown(why) => {
+            TransactionStatus::Unknown(why) => {
                 watch(Step::Unsent(&why));
                 *unsent = Some(why);
                 Ok(UNSENT_AGAIN)
             }
-            Standing::Overtaken { at, is_final } => {
+            TransactionStatus::Replaced { at, is_final } => {
                 let why = PayError::Replaced {
                     transaction: receipt.payment.transaction,
                     nonce: receipt.payment.nonce,
@@ -291,7 +271,7 @@ impl<W: Wallet> Payer<W> {
         }
     }
 
-    /// Waits before the proof is shown again, unless patience ends before.
+    /// Waits before the proof is shown again, unless the timeout comes before.
     async fn wait(
         &self,
         proof: &PaymentProof,

@@ -11,7 +11,7 @@ use salt402_protocol::Proof;
 use salt402_protocol::details::PaymentDetails;
 use serde::{Deserialize, Serialize};
 
-use crate::{PaymentProof, Request};
+use crate::request::{PaymentProof, Request};
 
 /// The layout of [`Receipt`].
 const VERSION: u8 = 1;

@@ -15,7 +15,7 @@ use salt402_protocol::{Address, Asset, U256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::PayError;
+use crate::error::PayError;
 use crate::receipt::{self, ReceiptLock, SignedPayment};
 
 /// Gas for a payment in the native coin, in a token, and for an approval. Given rather than estimated: what a node's
@@ -25,7 +25,7 @@ const PAY_TOKEN_GAS: u64 = 250_000;
 const APPROVE_GAS: u64 = 100_000;
 
 /// How long an approval may take to be mined.
-const APPROVAL_PATIENCE: Duration = Duration::from_secs(60);
+const APPROVAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long nodes that fail are asked again before anything is sent.
 const PREPARING: Duration = Duration::from_secs(20);
 /// Between two such questions.
@@ -43,13 +43,13 @@ sol! {
 
 /// How a payment stands with the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TransactionStatus {
     /// A node has it, or it is in a block.
-    Taken,
+    Known,
     /// No node says that it has it. That proves nothing: an answer may have been lost.
     Unknown(String),
     /// Another transaction of the account is in a block with its nonce.
-    Overtaken {
+    Replaced {
         /// The head at which that was seen.
         at: u64,
         /// Whether that was seen so long ago that it is final: the payment cannot be mined any more.
@@ -70,16 +70,21 @@ pub trait Wallet: Send + Sync {
     /// Signs a payment, tells `before`, and sends it, without waiting for a block.
     ///
     /// # Errors
-    /// Only where nothing was sent: once `before` agreed, whatever a node says is a [`Standing`].
+    /// Only where nothing was sent: once `before` agreed, whatever a node says is a [`TransactionStatus`].
     async fn pay(
         &self,
         details: &PaymentDetails,
         before: &dyn BeforeSending,
-    ) -> Result<(SignedPayment, Standing), PayError>;
+    ) -> Result<(SignedPayment, TransactionStatus), PayError>;
 
     /// Sends a payment again where `may_send`, and finds out how it stands. `overtaken_at` is the head at which another
     /// transaction was first seen in its place.
-    async fn send(&self, payment: &SignedPayment, may_send: bool, overtaken_at: Option<u64>) -> Standing;
+    async fn send(
+        &self,
+        payment: &SignedPayment,
+        may_send: bool,
+        overtaken_at: Option<u64>,
+    ) -> TransactionStatus;
 }
 
 /// Pays through nodes, with a key held in this process.
@@ -116,7 +121,7 @@ impl Wallet for NodeWallet {
         &self,
         details: &PaymentDetails,
         before: &dyn BeforeSending,
-    ) -> Result<(SignedPayment, Standing), PayError> {
+    ) -> Result<(SignedPayment, TransactionStatus), PayError> {
         let account = self.account.as_ref().ok_or(PayError::NoKey)?;
         let _turn = self.turn.lock().await;
         let _alone = self.alone().await.map_err(PayError::NotKept)?;
@@ -136,11 +141,16 @@ impl Wallet for NodeWallet {
             raw: prepared.raw,
         };
         before.signed(&payment).await?;
-        let standing = self.send(&payment, true, None).await;
-        Ok((payment, standing))
+        let status = self.send(&payment, true, None).await;
+        Ok((payment, status))
     }
 
-    async fn send(&self, payment: &SignedPayment, may_send: bool, overtaken_at: Option<u64>) -> Standing {
+    async fn send(
+        &self,
+        payment: &SignedPayment,
+        may_send: bool,
+        overtaken_at: Option<u64>,
+    ) -> TransactionStatus {
         let mut why = if may_send {
             "no node was named".to_owned()
         } else {
@@ -148,18 +158,18 @@ impl Wallet for NodeWallet {
         };
         for node in self.nodes.iter().filter(|_| may_send) {
             match node.send(payment.transaction, &payment.raw).await {
-                Ok(_) => return Standing::Taken,
+                Ok(_) => return TransactionStatus::Known,
                 Err(error) => why = error.to_string(),
             }
         }
         for node in &self.nodes {
             match look(node, payment, overtaken_at).await {
-                Ok(Some(standing)) => return standing,
+                Ok(Some(status)) => return status,
                 Ok(None) => {}
                 Err(error) => why = format!("{why}; {error}"),
             }
         }
-        Standing::Unknown(why)
+        TransactionStatus::Unknown(why)
     }
 }
 
@@ -168,11 +178,11 @@ async fn look(
     node: &RpcNode,
     payment: &SignedPayment,
     overtaken_at: Option<u64>,
-) -> Result<Option<Standing>, NodeError> {
+) -> Result<Option<TransactionStatus>, NodeError> {
     // In this order: a transaction that is mined in between is found by its receipt.
     let used = node.transaction_count(payment.payer).await?;
     if node.receipt(payment.transaction).await?.is_some() {
-        return Ok(Some(Standing::Taken));
+        return Ok(Some(TransactionStatus::Known));
     }
     if used <= payment.nonce {
         return Ok(None);
@@ -180,7 +190,7 @@ async fn look(
     let at = node.header(At::Latest).await?.ok_or(NodeError::Behind)?.number;
     let depth = node.profile().finality_depth;
     let is_final = overtaken_at.is_some_and(|first| at >= first.saturating_add(depth));
-    Ok(Some(Standing::Overtaken { at, is_final }))
+    Ok(Some(TransactionStatus::Replaced { at, is_final }))
 }
 
 fn payment(details: &PaymentDetails) -> Call {
@@ -306,7 +316,7 @@ impl NodeWallet {
     /// Sends an approval and waits until it is mined. What one node says on the way decides nothing.
     async fn approve(&self, account: &Account, call: &Call, nonce: &mut u64) -> Result<(), PayError> {
         let prepared = self.prepare(account, call, *nonce).await?;
-        let (transaction, give_up) = (prepared.hash, Instant::now() + APPROVAL_PATIENCE);
+        let (transaction, give_up) = (prepared.hash, Instant::now() + APPROVAL_TIMEOUT);
         let (mut taken, mut said) = (false, None);
         while Instant::now() < give_up {
             for node in &self.nodes {

@@ -141,7 +141,7 @@ async fn d28_a_servers_text_is_shown_and_not_obeyed_and_piped_bytes_stay_what_th
         &node,
         &[
             &format!("{server}/refused"),
-            "--patience",
+            "--timeout",
             "1",
             "--proof",
             &format!("0x{}", "11".repeat(32)),

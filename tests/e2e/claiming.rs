@@ -3,14 +3,13 @@
 use std::process::Command;
 
 use salt402_protocol::{Address, Amount, Asset, U256};
-use salt402_tests::{Anvil, PAYEE, Stack, TestChannel};
+use salt402_tests::{Anvil, PAYEE, PAYEE_KEY, Stack, TestChannel};
 use serde_json::{Value, json};
 
 use crate::SALT402;
 use crate::vouchers::{caught_up, in_salt, opened, risks, served, taking_vouchers};
 
 const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-const PAYEE_KEY: &str = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a";
 const PRICE: u64 = 1016;
 
 /// Whether it succeeded, and what it said.

@@ -26,7 +26,7 @@ const CONTRACTS: [&str; 8] = [
     "Multicall3",
 ];
 
-/// A chain, and a folder below `target`, where alone the script may write; gone with it.
+/// A chain, and a folder below `scratch`, where alone the script may write; gone with it.
 struct Site {
     anvil: Anvil,
     folder: PathBuf,
@@ -35,7 +35,7 @@ struct Site {
 impl Site {
     async fn on(chain: ChainId) -> Self {
         let anvil = Anvil::start_as(chain, free_port()).await;
-        let folder = root().join("target/tests").join(format!("deploying-{}", anvil.port));
+        let folder = root().join("scratch/tests").join(format!("deploying-{}", anvil.port));
         // Another run's, on the same port.
         if folder.exists() {
             std::fs::remove_dir_all(&folder).unwrap();

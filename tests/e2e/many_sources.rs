@@ -3,38 +3,15 @@
 use std::collections::BTreeMap;
 
 use reqwest::StatusCode;
-use salt402_protocol::{Address, Amount, U256};
+use salt402_protocol::{Amount, U256};
 use salt402_tests::signing::wrapped_salt_call;
-use salt402_tests::{Fault, NodeProxy, Stack, StackOptions, inference};
-use serde_json::{Value, json};
+use salt402_tests::{Fault, NodeProxy, Stack, following, inference};
+use serde_json::Value;
 
 use crate::SALT402;
 
 /// Blocks that are counted.
 const BLOCKS: u64 = 8;
-
-/// `salt402` that follows so many tokens beside wrapped SALT, through a node whose questions are counted.
-async fn following(tokens: u64, overrides: &str) -> (Stack, NodeProxy) {
-    let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
-    let node = NodeProxy::before(stack.anvil.http()).await;
-    let mut chain = format!(
-        "completeness = \"off\"\n[chains.local.overrides]\n{overrides}\n[[chains.local.sources]]\nkind = \"eip3009-token\"\n"
-    );
-    for number in 1..=tokens {
-        let token = Address::from_word(U256::from(0x7000_0000 + number).into());
-        stack.anvil.ask("anvil_setCode", json!([token, "0x00"])).await;
-        chain += &format!("[[chains.local.sources]]\nkind = \"eip3009-token\"\ncontract = \"{token}\"\n");
-    }
-    stack.configure(&StackOptions {
-        chain,
-        nodes: format!("[[chains.local.nodes]]\nrpc = \"{}\"", node.http()),
-        payment: "asset = \"WRAPPED_SALT\"\nasset_symbol = \"SALT\"\nasset_decimals = 18".into(),
-        ..Default::default()
-    });
-    stack.up().await;
-    stack.indexed(stack.anvil.height().await).await;
-    (stack, node)
-}
 
 /// What each block costs: questions for logs, and requests that they are in, and headers that come with them.
 async fn of_each_block(stack: &mut Stack, node: &NodeProxy) -> (u64, u64, u64) {
@@ -56,7 +33,7 @@ async fn of_each_block(stack: &mut Stack, node: &NodeProxy) -> (u64, u64, u64) {
 async fn a_hundred_sources_cost_as_many_questions_for_a_block_as_one_and_a_payment_through_the_last_counts() {
     let mut costs = Vec::new();
     for tokens in [0, 10, 99] {
-        let (mut stack, node) = following(tokens, "").await;
+        let (mut stack, node) = following(SALT402, tokens, "").await;
         costs.push(of_each_block(&mut stack, &node).await);
         if tokens == 99 {
             let token = stack.deployment.wrapped_salt;
@@ -79,13 +56,13 @@ async fn a_hundred_sources_cost_as_many_questions_for_a_block_as_one_and_a_payme
 async fn where_lists_of_contracts_are_not_taken_the_questions_share_requests_and_what_a_node_takes_is_learned()
  {
     // A question each, as the profile says.
-    let (mut stack, node) = following(40, "max_addresses = 1").await;
+    let (mut stack, node) = following(SALT402, 40, "max_addresses = 1").await;
     let (logs, requests, _) = of_each_block(&mut stack, &node).await;
     assert_eq!((logs, requests), (43, 3));
     drop((stack, node));
 
     // As the node says.
-    let (mut stack, node) = following(40, "").await;
+    let (mut stack, node) = following(SALT402, 40, "").await;
     node.refuses_questions(|questions| {
         let named = |question: &Value| question["params"][0]["address"].as_array().map_or(1, Vec::len);
         let too_many = questions.iter().any(|one| one["method"] == "eth_getLogs" && named(one) > 10);

@@ -206,7 +206,7 @@ async fn f31_a_payment_that_no_node_took_is_told_with_its_receipt_and_goes_on_fr
     let payer = Payer::of(&stack).await;
     payer.node.refuses(lost(Fault::Status(502)));
     for _ in 0..2 {
-        let told = payer.pay("later", &["--patience", "1"]).await;
+        let told = payer.pay("later", &["--timeout", "1"]).await;
         assert_eq!(told.code, Some(3), "{}", told.err);
         let (kept, path) = (payer.receipt(), payer.receipts()[0].display().to_string());
         for part in [
@@ -220,7 +220,7 @@ async fn f31_a_payment_that_no_node_took_is_told_with_its_receipt_and_goes_on_fr
         assert!(!told.err.contains("nothing was paid"), "{}", told.err);
     }
     // Machines are told the same.
-    let told = payer.pay("later", &["--patience", "1", "--json"]).await;
+    let told = payer.pay("later", &["--timeout", "1", "--json"]).await;
     let report: Value = serde_json::from_str(told.err.trim()).unwrap();
     assert_eq!((told.code, &report["transaction"]), (Some(3), &payer.receipt()["payment"]["transaction"]));
     assert!(report["error"].is_string() && report["receipt"].is_string(), "{report}");
@@ -238,15 +238,15 @@ async fn f31_a_payment_whose_nonce_went_to_another_transaction_is_given_up_when_
     let mut stack = Stack::start(SALT402).await;
     let payer = Payer::of(&stack).await;
     payer.node.refuses(lost(Fault::Status(502)));
-    assert_eq!(payer.pay("replaced", &["--patience", "1"]).await.code, Some(3));
+    assert_eq!(payer.pay("replaced", &["--timeout", "1"]).await.code, Some(3));
     stack.payer().call(Address::repeat_byte(0x77), Default::default(), Amount::ZERO).await;
     payer.node.refuses(|_| None);
     // It may come back as long as a reorganization may take the other away.
-    let told = payer.pay("replaced", &["--patience", "1"]).await;
+    let told = payer.pay("replaced", &["--timeout", "1"]).await;
     assert_eq!(told.code, Some(3), "{}", told.err);
     assert!(told.err.contains("another transaction of the account"), "{}", told.err);
     stack.anvil.mine(FINAL).await;
-    let told = payer.pay("replaced", &["--patience", "5"]).await;
+    let told = payer.pay("replaced", &["--timeout", "5"]).await;
     assert_eq!(told.code, Some(1), "{}", told.err);
     assert!(told.err.contains("paid nothing and never will"), "{}", told.err);
     assert_eq!(payments(&mut stack).await, 0);
@@ -273,7 +273,7 @@ async fn f31_without_a_place_for_the_receipt_nothing_is_paid() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "in the way");
     payer.node.refuses(lost(Fault::Status(502)));
     let mine = payer.receipts.path().join("mine.json");
-    let mine = ["--receipt", mine.to_str().unwrap(), "--patience", "1"];
+    let mine = ["--receipt", mine.to_str().unwrap(), "--timeout", "1"];
     assert_eq!(payer.pay("one", &mine).await.code, Some(3));
     payer.node.refuses(|_| None);
     let told = payer.pay("another", &mine).await;

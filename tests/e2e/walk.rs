@@ -69,10 +69,12 @@ fn the_readmes_walk_puts_a_paid_path_before_a_file_server() {
     let [up, server, caddy, client] = &blocks()[..] else { panic!("four terminals") };
     let ports = [free_port(), free_port(), free_port(), free_port(), free_port()];
     let [chain, verifier, _, files, proxy] = ports;
-    // Below target, where alone the deploying script may write.
-    let home = root().join(format!("target/tests/walk-{proxy}"));
+    // Below scratch, where alone the deploying script may write.
+    let home = root().join(format!("scratch/tests/walk-{proxy}"));
     std::fs::create_dir_all(&home).unwrap();
     let folder = home.display().to_string();
+    // Cargo may be told to build to another folder than target.
+    let built = Path::new(SALT402).strip_prefix(root()).unwrap_or(Path::new(SALT402)).display().to_string();
     let here = |commands: &str| {
         let replaced = [("8545", chain), ("4020", verifier), ("8000", files), ("8080", proxy)]
             .iter()
@@ -82,8 +84,9 @@ fn the_readmes_walk_puts_a_paid_path_before_a_file_server() {
         let replaced = replaced.replace(" 8000\n", &format!(" {files}\n"));
         let replaced = replaced.replace("PORT=8080", &format!("PORT={proxy}"));
         replaced
-            .replace("target/files", &format!("{folder}/files"))
-            .replace("target/paid.json", &format!("{folder}/paid.json"))
+            .replace("target/debug/salt402", &built)
+            .replace("scratch/files", &format!("{folder}/files"))
+            .replace("scratch/paid.json", &format!("{folder}/paid.json"))
     };
 
     // `make up` builds, which the test has done, and runs this.
@@ -91,7 +94,7 @@ fn the_readmes_walk_puts_a_paid_path_before_a_file_server() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
     assert!(makefile.contains("\nup: build curl") && makefile.contains("\n\t@tools/local.sh up\n"));
     let said = home.join("up.log");
-    let lock = File::create(root().join("target/tests/forge.lock")).unwrap();
+    let lock = File::create(root().join("scratch/tests/forge.lock")).unwrap();
     // One forge at a time in one project: two spoil each other's build.
     lock.lock().unwrap();
     let listed = ports.map(|port| port.to_string()).join(" ");
@@ -110,7 +113,7 @@ fn the_readmes_walk_puts_a_paid_path_before_a_file_server() {
 
     // It prints the same commands, with the ports that it has.
     for line in here(server).lines().chain(here(caddy).lines().skip(1)).chain(here(client).lines().take(3)) {
-        let line = line.replace(&format!("{folder}/files"), "target/files");
+        let line = line.replace(&format!("{folder}/files"), "scratch/files");
         assert!(told().contains(&format!("\n  {line}\n")), "{line}\n{}", told());
     }
 

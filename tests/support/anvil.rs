@@ -163,9 +163,9 @@ impl Anvil {
     #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
     pub fn deploy(&self, folder: &Path) -> Deployment {
         let root = root();
-        // The script may write below target only, so it writes there and the file is moved.
-        let scratch = root.join("target/tests").join(self.port.to_string());
-        std::fs::create_dir_all(&scratch).expect("a folder below target");
+        // The script may write below scratch only, so it writes there and the file is moved.
+        let scratch = root.join("scratch/tests").join(self.port.to_string());
+        std::fs::create_dir_all(&scratch).expect("a folder below scratch");
         let lock = forge_lock();
         let script = || {
             Command::new(root.join("tools/forge"))
@@ -249,8 +249,8 @@ impl Anvil {
 
 /// Held by whoever runs forge, until it is dropped: two at a time in one project spoil each other's build.
 pub fn forge_lock() -> File {
-    let folder = root().join("target/tests");
-    std::fs::create_dir_all(&folder).expect("a folder below target");
+    let folder = root().join("scratch/tests");
+    std::fs::create_dir_all(&folder).expect("a folder below scratch");
     let lock = File::create(folder.join("forge.lock")).expect("a lock file");
     lock.lock().expect("the forge lock");
     lock

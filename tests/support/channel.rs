@@ -63,6 +63,13 @@ impl TestChannel {
         self
     }
 
+    /// The same with another salt.
+    pub fn salted(mut self, salt: B256) -> Self {
+        self.channel.salt = salt;
+        self.id = self.channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, self.contract));
+        self
+    }
+
     /// The session key's voucher.
     pub fn voucher(&self, ceiling: u64) -> Voucher {
         let ceiling = amount(ceiling);

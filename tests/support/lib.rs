@@ -18,6 +18,7 @@ mod payer;
 mod port;
 mod process;
 pub mod signing;
+mod sources;
 mod stack;
 mod upstream;
 
@@ -25,9 +26,10 @@ pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
 pub use channel::{ChannelStanding, TestChannel};
 pub use citrate::CitrateNode;
 pub use node_proxy::{Fault, NodeProxy};
-pub use payer::{PAYEE, TestPayer};
+pub use payer::{PAYEE, PAYEE_KEY, TestPayer};
 pub use port::free_port;
 pub use process::Salt402;
+pub use sources::following;
 pub use stack::{Answer, Stack, StackOptions, inference, payment_details};
 pub use upstream::{CountingUpstream, Scripted};
 

@@ -18,7 +18,7 @@ use crate::out::say;
 /// Grants that are named one by one.
 const NAMED: u32 = 50;
 /// How long a running service may take to do what was accepted, before the command goes without it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The exit code where a decision is open.
 const OPEN: u8 = 2;
 
@@ -147,7 +147,7 @@ async fn show_loss(node: &dyn Node, above: &Above) {
 /// Waits until the running indexer has done it.
 async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         let state =
             store.chain_state(id).await?.ok_or_else(|| anyhow!("the chain is gone from the database"))?;
         match (state.halt, state.cursor) {

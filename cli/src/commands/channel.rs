@@ -158,7 +158,7 @@ async fn claim_batch(
     let sent = |transaction: B256| {
         say!("claiming {} of {count} channels by {transaction}", of(chain, batch.asset, batch.amount()));
     };
-    let claimed = claimer.claim(batch, Duration::from_secs(args.patience), &sent).await?;
+    let claimed = claimer.claim(batch, Duration::from_secs(args.timeout), &sent).await?;
     for (channel, amount) in &claimed.channels {
         say!("  {channel}: {}", of(chain, batch.asset, *amount));
     }
@@ -334,13 +334,13 @@ fn line(chain: &ResolvedChain, account: &ChannelAccount) -> String {
         return format!("{id}: {spent} base units accepted, {unclaimed} unclaimed; not on the chain");
     };
     let of = |amount| of(chain, known.asset, amount);
-    let standing = match state.exit_at {
+    let status = match state.exit_at {
         _ if state.closed => "; closed".to_owned(),
         Some(at) => format!("; its payer leaves at {at}"),
         None => String::new(),
     };
     format!(
-        "{id} from {}: {} deposited, {} claimed, {} accepted, {} unclaimed{standing}",
+        "{id} from {}: {} deposited, {} claimed, {} accepted, {} unclaimed{status}",
         known.payer,
         of(state.deposit),
         of(state.claimed),

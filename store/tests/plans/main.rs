@@ -62,6 +62,47 @@ async fn no_statement_reads_or_sorts_a_table_that_grows() {
     assert!(stale.is_empty(), "no statement needs these any more: {stale:?}");
 }
 
+/// Whether SQLite prepares a statement anew where other values are bound to it, which costs more than running it.
+fn is_prepared_anew(connection: &Connection, sql: &str) -> rusqlite::Result<bool> {
+    connection.execute_batch("BEGIN")?;
+    let mut statement = connection.prepare(sql)?;
+    for value in 1..4 {
+        for parameter in 1..=statement.parameter_count() {
+            statement.raw_bind_parameter(parameter, value)?;
+        }
+        // What is bound fits few columns. Whether it is prepared anew is decided before.
+        let _ = statement.raw_query().next();
+    }
+    let anew = statement.get_status(rusqlite::StatementStatus::RePrepare) > 0;
+    drop(statement);
+    connection.execute_batch("ROLLBACK")?;
+    Ok(anew)
+}
+
+#[tokio::test]
+async fn a_statement_keeps_the_plan_that_it_was_prepared_with() {
+    let (_directory, connection) = schema().await;
+    let mut looked = 0;
+    for source::Statement { place, sql } in source::statements(&sources(), FILLS) {
+        if connection.prepare(&sql).is_err() {
+            continue;
+        }
+        looked += 1;
+        assert!(
+            !is_prepared_anew(&connection, &sql).unwrap(),
+            "{place}: SQLite looks at what is bound\n{sql}"
+        );
+    }
+    assert!(looked > 150, "only {looked} statements were run");
+    // The test finds what it looks for where the build does not forbid it.
+    let forbidden = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    assert!(connection.db_config(forbidden).unwrap(), "build in the repository's folder: .cargo/config.toml");
+    connection.set_db_config(forbidden, false).unwrap();
+    for sql in ["SELECT * FROM claims LIMIT ?1", "SELECT id FROM incidents WHERE kind = ?1"] {
+        assert!(is_prepared_anew(&connection, sql).unwrap(), "{sql}");
+    }
+}
+
 /// Plans are those of a database without statistics, in this test and where it counts.
 #[test]
 fn nothing_gives_statistics_to_the_planner() {

@@ -1,5 +1,6 @@
 //! Small workspaces with one fault each, and without any.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 use std::path::Path;
 
 /// A workspace of one crate `a` with these files, and what is wrong with it.

@@ -1,6 +1,6 @@
 //! `salt402 pay`: one paid request, from the payer's side.
 
-mod errand;
+mod attempt;
 mod log;
 mod output;
 
@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use salt402_client::{PayError, Step};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::errand::Errand;
+use self::attempt::PaymentAttempt;
 use self::log::StepLog;
 use crate::args::PayArgs;
 
@@ -23,10 +23,10 @@ const UNFINISHED: u8 = 3;
 
 /// Sends, pays and prints. The exit code says what became of the money.
 pub(crate) async fn pay(args: &PayArgs) -> anyhow::Result<ExitCode> {
-    let errand = Errand::of(args)?;
-    let log = StepLog::new(args.json, errand.coin.clone(), errand.receipt_path());
+    let attempt = PaymentAttempt::of(args)?;
+    let log = StepLog::new(args.json, attempt.coin.clone(), attempt.receipt_path());
     let done = tokio::select! {
-        done = run(args, &errand, &log) => done,
+        done = run(args, &attempt, &log) => done,
         name = interrupted() => Err(anyhow!("ended by {name}")),
     };
     Ok(ExitCode::from(done.unwrap_or_else(|error| {
@@ -36,14 +36,14 @@ pub(crate) async fn pay(args: &PayArgs) -> anyhow::Result<ExitCode> {
     })))
 }
 
-async fn run(args: &PayArgs, errand: &Errand, log: &StepLog) -> anyhow::Result<u8> {
+async fn run(args: &PayArgs, attempt: &PaymentAttempt, log: &StepLog) -> anyhow::Result<u8> {
     let watch = |step: Step<'_>| log.take(&step);
-    let _lock = errand.lock(log).await?;
-    let mut paid = errand.run(args.again, log, &watch).await?;
+    let _lock = attempt.lock(log).await?;
+    let mut paid = attempt.run(args.again, log, &watch).await?;
     let most = args.max_answer_mib.saturating_mul(1 << 20);
     output::write(&mut paid.answer, args.output.as_deref(), most).await?;
     // After the answer is where it should be: a crash before this asks for it once more, and pays nothing.
-    if let Err(error) = errand.got(&paid).await {
+    if let Err(error) = attempt.got(&paid).await {
         log.note(&format!("the receipt could not be marked as answered: {error}"));
     }
     log.end(&paid);

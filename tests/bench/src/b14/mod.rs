@@ -7,7 +7,9 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are what the command is for")]
 
+mod channels;
 mod requests;
+mod sources;
 mod store;
 
 use std::time::Duration;
@@ -19,6 +21,8 @@ const MOST: f64 = 1.2;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     requests::run().await?;
+    sources::run().await?;
+    channels::run().await?;
     store::run().await
 }
 

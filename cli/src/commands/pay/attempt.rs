@@ -22,7 +22,7 @@ use crate::config::{parse_price, payer_key};
 const LOCKED_AGAIN: Duration = Duration::from_millis(200);
 
 /// One call of the command.
-pub(super) struct Errand {
+pub(super) struct PaymentAttempt {
     what: What,
     payer: Payer<NodeWallet>,
     /// The native coin's symbol and decimal places.
@@ -38,7 +38,7 @@ enum What {
     Show(Request, PaymentProof),
 }
 
-impl Errand {
+impl PaymentAttempt {
     pub(super) fn of(args: &PayArgs) -> anyhow::Result<Self> {
         match &args.resume {
             Some(path) => Self::resume(args, path),
@@ -53,7 +53,7 @@ impl Errand {
         // Without a node the proof is shown all the same.
         let nodes = nodes(args, &profile).unwrap_or_default();
         let coin = (profile.native_symbol, profile.native_decimals);
-        let payer = Payer::new(NodeWallet::keyless(nodes), None, Duration::from_secs(args.patience))?;
+        let payer = Payer::new(NodeWallet::keyless(nodes), None, Duration::from_secs(args.timeout))?;
         Ok(Self { what: What::Resume(file), payer, coin })
     }
 
@@ -63,11 +63,11 @@ impl Errand {
         let request = request(args)?;
         let nodes = nodes(args, &profile)?;
         let coin = (profile.native_symbol.clone(), profile.native_decimals);
-        let patience = Duration::from_secs(args.patience);
+        let timeout = Duration::from_secs(args.timeout);
         if let (Some(proof), Some(quote)) = (&args.proof, &args.quote) {
             let proof: Proof = proof.parse().context("--proof")?;
             let quote = Some(quote.parse().context("--quote")?);
-            let payer = Payer::new(NodeWallet::keyless(nodes), None, patience)?;
+            let payer = Payer::new(NodeWallet::keyless(nodes), None, timeout)?;
             return Ok(Self { what: What::Show(request, PaymentProof { proof, quote }), payer, coin });
         }
         let account = payer_key(args.key_file.as_deref())?;
@@ -82,7 +82,7 @@ impl Errand {
         if let Ok(folder) = folder(args) {
             wallet = wallet.in_turn(folder.join(turn));
         }
-        let payer = Payer::new(wallet, Some(limit), patience)?;
+        let payer = Payer::new(wallet, Some(limit), timeout)?;
         Ok(Self { what: What::Pay { request, file, identity }, payer, coin })
     }
 
