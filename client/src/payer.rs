@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
+use salt402_protocol::Problem;
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE, DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
-use salt402_protocol::Problem;
 use tokio::time::Instant;
 
 use crate::answer::Answer;
