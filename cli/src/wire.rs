@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use salt402_chain::Node;
 use salt402_gateway::{Gateway, GatewayOptions};
-use salt402_indexer::{Follower, FollowerOptions, Ground, Health, Missing};
+use salt402_indexer::{DeploymentCheck, Follower, FollowerOptions, Health, ReceiptLookup};
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{ChainId, Source, SourceKind};
 use salt402_store::{Options, QuoteLife, RoleLock, Store};
@@ -117,9 +117,9 @@ impl Process {
             let node = self.nodes(chain, &store, stop).await?;
             let watch =
                 if parts.index { self.follow(chain, Arc::clone(&node), &store, stop) } else { Watch::Store };
-            let unfit = self.stand_on(config, chain, Arc::clone(&node), stop)?;
-            let missing = Missing::new(node, store.clone(), follower_options(chain));
-            verified.push(VerifierChain { policy: policy(chain), watch, missing, unfit });
+            let unfit = self.check_deployment(config, chain, Arc::clone(&node), stop)?;
+            let lookup = ReceiptLookup::new(node, store.clone(), follower_options(chain));
+            verified.push(VerifierChain { policy: policy(chain), watch, lookup, unfit });
         }
         self.watch_incidents(config, parts, &store, stop)?;
         let policy = with_old_quotes(config.verifier.policy(), &store).await;
@@ -176,15 +176,15 @@ impl Process {
     }
 
     /// Looks whether the payment contract and the token are on the chain as they are configured.
-    fn stand_on(
+    fn check_deployment(
         &mut self,
         config: &Config,
         chain: &ResolvedChain,
         node: Arc<dyn Node>,
         stop: &CancellationToken,
     ) -> anyhow::Result<watch::Receiver<Option<String>>> {
-        let (said, unfit) = Ground::unseen();
-        let ground = Ground {
+        let (said, unfit) = DeploymentCheck::unseen();
+        let check = DeploymentCheck {
             contract: chain.contract,
             start_block: chain.start_block,
             token: config.token_on(chain.profile.chain_id)?,
@@ -192,7 +192,7 @@ impl Process {
         let stop = stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = ground.watch(node, said) => stop.cancelled().await,
+                () = check.watch(node, said) => stop.cancelled().await,
                 () = stop.cancelled() => {}
             }
             Ok(())

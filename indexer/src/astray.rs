@@ -12,7 +12,7 @@ use salt402_chain::Node as _;
 use salt402_protocol::ChainId;
 use salt402_store::Store;
 
-use crate::{Follower, IndexError, Missing};
+use crate::{Follower, IndexError, ReceiptLookup};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const AT_ONCE: u32 = 32;
 
 /// Looks for what went astray, beside a follower.
 pub(crate) struct Astray {
-    missing: Missing,
+    lookup: ReceiptLookup,
     store: Store,
     chain: ChainId,
     /// How far below the cursor; `None` where no blocks are merged.
@@ -33,8 +33,8 @@ impl Astray {
         let (nodes, store) = (follower.nodes.clone(), follower.store.clone());
         let profile = nodes.profile();
         let reach = profile.merges_blocks.then_some(profile.finality_depth);
-        let missing = Missing::new(Arc::new(nodes), store.clone(), follower.options.clone());
-        Self { missing, store, chain: follower.options.chain, reach }
+        let lookup = ReceiptLookup::new(Arc::new(nodes), store.clone(), follower.options.clone());
+        Self { lookup, store, chain: follower.options.chain, reach }
     }
 
     /// Looks after each change of the index; never ends.
@@ -59,7 +59,7 @@ impl Astray {
         let above = cursor.number.saturating_sub(reach);
         for transaction in self.store.astray(self.chain, above, AT_ONCE).await? {
             // One that fails is no reason to leave out the others.
-            if let Err(error) = self.missing.look(transaction).await {
+            if let Err(error) = self.lookup.look(transaction).await {
                 tracing::debug!(chain = %self.chain, %transaction, %error, "what left the chain could not be looked up");
             }
         }

@@ -17,7 +17,7 @@ use salt402_protocol::Amount;
 use salt402_protocol::contracts::ISaltChannels;
 use tokio::time::{Instant, timeout};
 
-use crate::{IndexError, Missing};
+use crate::{IndexError, ReceiptLookup};
 
 /// How long a node is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -169,7 +169,7 @@ impl Answers {
     }
 }
 
-impl Missing {
+impl ReceiptLookup {
     /// Whether this chain has blocks whose events are in no logs.
     pub fn merges_blocks(&self) -> bool {
         self.0.node.profile().merges_blocks

@@ -20,7 +20,7 @@ const DECIMALS: [u8; 4] = [0x31, 0x3c, 0xe5, 0x67];
 
 /// What is to be paid through on one chain.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct DeploymentCheck {
     /// The payment contract.
     pub contract: Address,
     /// The first block that may hold a payment through it.
@@ -31,7 +31,7 @@ pub struct Ground {
 
 /// Why nothing can be paid so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfit {
+pub enum DeploymentFault {
     /// The payment contract is not there.
     NoContract(Address),
     /// The payment contract is followed from a block on that is still to come.
@@ -54,7 +54,7 @@ pub enum Unfit {
     },
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for DeploymentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoContract(contract) => {
@@ -83,33 +83,35 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl Ground {
+impl DeploymentCheck {
     /// Looks once.
     ///
     /// # Errors
     /// What kept the node from answering.
-    pub async fn look(&self, nodes: &Arc<dyn Node>) -> Result<Result<(), Unfit>, NodeError> {
+    pub async fn look(&self, nodes: &Arc<dyn Node>) -> Result<Result<(), DeploymentFault>, NodeError> {
         let pinned = nodes.pin(Work::LookUp).await?;
         let node = pinned.as_deref().unwrap_or(&**nodes);
         node.check_chain().await?;
         let head = node.header(At::Latest).await?.ok_or(NodeError::Behind)?.number;
         if self.start_block > head {
-            return Ok(Err(Unfit::StartsLater { start: self.start_block, head }));
+            return Ok(Err(DeploymentFault::StartsLater { start: self.start_block, head }));
         }
         match view(node, self.contract, NO_FUNCTION).await {
-            Ok(Some(said)) if said.is_empty() => return Ok(Err(Unfit::NoContract(self.contract))),
+            Ok(Some(said)) if said.is_empty() => return Ok(Err(DeploymentFault::NoContract(self.contract))),
             // Nodes have many words for a call that fails, and each says that somebody was there to fail.
             Ok(_) | Err(NodeError::Rpc { .. } | NodeError::Unsupported { .. }) => {}
             Err(error) => return Err(error),
         }
         let Some((token, written)) = self.token else { return Ok(Ok(())) };
-        let Some(said) = view(node, token, DECIMALS).await? else { return Ok(Err(Unfit::NoToken(token))) };
+        let Some(said) = view(node, token, DECIMALS).await? else {
+            return Ok(Err(DeploymentFault::NoToken(token)));
+        };
         if said.len() != 32 {
-            return Ok(Err(Unfit::NoToken(token)));
+            return Ok(Err(DeploymentFault::NoToken(token)));
         }
         let says = U256::from_be_slice(&said);
         let fits = says == U256::from(written);
-        Ok(if fits { Ok(()) } else { Err(Unfit::OtherDecimals { token, says, written }) })
+        Ok(if fits { Ok(()) } else { Err(DeploymentFault::OtherDecimals { token, says, written }) })
     }
 
     /// Looks until all is right, and says meanwhile why it is not. A node that does not answer is waited for.

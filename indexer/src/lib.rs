@@ -35,12 +35,12 @@ mod unreadable;
 
 pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follower::{Follower, FollowerOptions};
-pub use ground::{Ground, Unfit};
+pub use ground::{DeploymentCheck, DeploymentFault};
 pub use halt::{Comparison, compare};
 pub use health::{Health, Phase};
 pub use looks::Asker;
-pub use missing::{Look, Missing};
-pub use review::Review;
+pub use missing::{Look, ReceiptLookup};
+pub use review::Unaccounted;
 pub use second::{Confirmation, Confirmed};
 
 use salt402_chain::NodeError;

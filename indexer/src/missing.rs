@@ -15,7 +15,7 @@ use salt402_store::{Batch, Cursor, Store, StoreError};
 use crate::channel::Channels;
 use crate::looks::{Asker, Looks};
 use crate::merged::{Effort, Searches};
-use crate::review::{Review, Reviews};
+use crate::review::{Reviews, Unaccounted};
 use crate::second::Asked;
 use crate::second_channel::ChannelsAsked;
 use crate::stubborn::is_its_own;
@@ -56,7 +56,7 @@ pub enum Look {
 
 /// Looks for payments that the index has missed, on one chain. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Missing(pub(crate) Arc<Inner>);
+pub struct ReceiptLookup(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) node: Arc<dyn Node>,
@@ -91,7 +91,7 @@ struct Shown<'r> {
     found: blocks::Found,
 }
 
-impl Missing {
+impl ReceiptLookup {
     /// Looks through a node, and writes what it finds to a store that a follower of the same options fills.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let (looks, searches, asked) = (Looks::default(), Searches::default(), Asked::default());
@@ -133,11 +133,11 @@ impl Missing {
         self.shared(transaction, Asker::Operator, false).await
     }
 
-    /// As [`Missing::look`], for somebody who may hang up: the look goes on without them. Those who show no quote that was
+    /// As [`ReceiptLookup::look`], for somebody who may hang up: the look goes on without them. Those who show no quote that was
     /// given here have looks of their own, and each quote and each address a share of those of its kind.
     ///
     /// # Errors
-    /// As [`Missing::look`].
+    /// As [`ReceiptLookup::look`].
     pub async fn look_for(&self, transaction: B256, asker: Asker) -> Result<Look, Arc<IndexError>> {
         self.shared(transaction, asker, true).await
     }
@@ -148,13 +148,13 @@ impl Missing {
         asker: Asker,
         to_the_end: bool,
     ) -> Result<Look, Arc<IndexError>> {
-        let missing = self.clone();
-        let look = async move { missing.look_now(transaction).await };
+        let lookup = self.clone();
+        let look = async move { lookup.look_now(transaction).await };
         self.0.looks.share(transaction, asker, to_the_end, look).await
     }
 
     /// What the whole receipt of a transaction held beside its payments, if a look has read it.
-    pub fn reviewed(&self, transaction: B256) -> Option<Arc<Review>> {
+    pub fn unaccounted(&self, transaction: B256) -> Option<Arc<Unaccounted>> {
         self.0.reviews.of(transaction)
     }
 
@@ -231,7 +231,9 @@ impl Missing {
         }
         let shown = Shown { receipt: &receipt, selected, place, found };
         let Some(cursor) = self.settle(node, shown, unreadable).await? else { return Ok(Look::Unknown) };
-        self.0.reviews.keep(transaction, Review::new((place.number, place.hash), ambiguous, rest, coins));
+        self.0
+            .reviews
+            .keep(transaction, Unaccounted::new((place.number, place.hash), ambiguous, rest, coins));
         let confirmations = (cursor.number + 1).saturating_sub(place.number);
         Ok(match look {
             Look::Nothing if !receipt.success => Look::Reverted { confirmations },

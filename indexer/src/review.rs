@@ -14,7 +14,7 @@ const TRANSFERS: usize = 64;
 
 /// What a transaction holds that is no payment, by its whole receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Review {
+pub struct Unaccounted {
     /// The block where its payments stand: height and hash.
     block: (u64, B256),
     ambiguous: bool,
@@ -26,7 +26,7 @@ pub struct Review {
     coins: Option<Address>,
 }
 
-impl Review {
+impl Unaccounted {
     pub(crate) fn new(
         block: (u64, B256),
         ambiguous: bool,
@@ -61,15 +61,15 @@ impl Review {
 #[derive(Clone, Default)]
 pub(crate) struct Reviews {
     // A std mutex, because nothing is awaited while it is held.
-    known: Arc<Mutex<HashMap<B256, Arc<Review>>>>,
+    known: Arc<Mutex<HashMap<B256, Arc<Unaccounted>>>>,
 }
 
 impl Reviews {
-    pub(crate) fn of(&self, transaction: B256) -> Option<Arc<Review>> {
+    pub(crate) fn of(&self, transaction: B256) -> Option<Arc<Unaccounted>> {
         self.lock().get(&transaction).cloned()
     }
 
-    pub(crate) fn keep(&self, transaction: B256, review: Review) {
+    pub(crate) fn keep(&self, transaction: B256, review: Unaccounted) {
         let mut known = self.lock();
         if known.len() >= REMEMBERED {
             known.clear();
@@ -77,7 +77,7 @@ impl Reviews {
         known.insert(transaction, Arc::new(review));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<B256, Arc<Review>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<B256, Arc<Unaccounted>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

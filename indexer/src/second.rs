@@ -21,7 +21,7 @@ use salt402_store::PlacedPayment;
 use tokio::time::{Instant, timeout};
 
 use crate::merged::{Effort, Searches};
-use crate::{FollowerOptions, IndexError, Missing, blocks};
+use crate::{FollowerOptions, IndexError, ReceiptLookup, blocks};
 
 /// How many nodes must show a payment.
 const NEEDED: usize = 2;
@@ -91,7 +91,7 @@ impl Asked {
     }
 }
 
-impl Missing {
+impl ReceiptLookup {
     /// Whether two nodes show a payment that is `confirmations` deep. They are asked once for a payment that they confirm,
     /// and no more often than about once a second otherwise; whoever asks meanwhile is told the same. Waits for some seconds
     /// at most.

@@ -17,7 +17,7 @@ use salt402_store::Cursor;
 use tokio::time::{Instant, timeout};
 
 use crate::second::{self, Word};
-use crate::{ChannelQuestion, Confirmation, Confirmed, IndexError, Missing};
+use crate::{ChannelQuestion, Confirmation, Confirmed, IndexError, ReceiptLookup};
 
 /// How long the nodes are waited for, all together.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -61,7 +61,7 @@ impl ChannelsAsked {
     }
 }
 
-impl Missing {
+impl ReceiptLookup {
     /// Whether two nodes show that a channel covers what is asked. They are asked again when the last confirmation is as old
     /// as it may be or covers less, and no more often than about once a second otherwise; whoever asks meanwhile is told the
     /// same. Waits for some seconds at most.

@@ -12,7 +12,7 @@ use salt402_protocol::ChainId;
 use salt402_store::Store;
 
 use crate::patience::Patient;
-use crate::{Follower, IndexError, Look, Missing};
+use crate::{Follower, IndexError, Look, ReceiptLookup};
 
 /// Between two rounds, where the last one read nothing.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ const AT_ONCE: u32 = 4;
 
 /// Tries what could not be read, beside a follower.
 pub(crate) struct Unreadable {
-    missing: Missing,
+    lookup: ReceiptLookup,
     nodes: Patient,
     store: Store,
     chain: ChainId,
@@ -32,8 +32,8 @@ pub(crate) struct Unreadable {
 impl Unreadable {
     pub(crate) fn new(follower: &Follower) -> Self {
         let (nodes, store) = (follower.nodes.clone(), follower.store.clone());
-        let missing = Missing::new(Arc::new(nodes.clone()), store.clone(), follower.options.clone());
-        Self { missing, nodes, store, chain: follower.options.chain }
+        let lookup = ReceiptLookup::new(Arc::new(nodes.clone()), store.clone(), follower.options.clone());
+        Self { lookup, nodes, store, chain: follower.options.chain }
     }
 
     /// Never ends.
@@ -55,7 +55,7 @@ impl Unreadable {
         let longest = self.nodes.longest_answer().unwrap_or(0);
         let mut read = 0;
         for transaction in self.store.unreadable_due(self.chain, longest, REST, AT_ONCE).await? {
-            let look = self.missing.look(transaction).await;
+            let look = self.lookup.look(transaction).await;
             let is_read = matches!(
                 look,
                 Ok(Look::Found | Look::Ambiguous | Look::Reverted { .. } | Look::NoPayment { .. })

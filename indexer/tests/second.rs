@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use salt402_chain::{
     At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Receipt, Span, Transaction, Work,
 };
-use salt402_indexer::{Confirmation, Confirmed, FollowerOptions, Missing};
+use salt402_indexer::{Confirmation, Confirmed, FollowerOptions, ReceiptLookup};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::payment::{RawLog, decode};
 use salt402_protocol::{ChainId, Source, SourceKind};
@@ -197,19 +197,19 @@ impl Node for Both {
     }
 }
 
-async fn asking(first: &Arc<Shown>, second: &Arc<Shown>) -> (Missing, TempDir) {
+async fn asking(first: &Arc<Shown>, second: &Arc<Shown>) -> (ReceiptLookup, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(directory.path().join("salt402.db"))).await.unwrap();
     let options = FollowerOptions { chain: CHAIN, sources: vec![source()] };
     let both = Both([Arc::clone(first), Arc::clone(second)]);
-    (Missing::new(Arc::new(both), store, options), directory)
+    (ReceiptLookup::new(Arc::new(both), store, options), directory)
 }
 
 /// What is said of a payment where the first node shows that its block was merged, and the second what it does.
 async fn said(second: Arc<Shown>, block: Header) -> Confirmation {
     let first = Shown::new(true, Some(MERGING), Some(receipt(beside(), true)));
-    let (missing, _directory) = asking(&first, &second).await;
-    missing.confirm(&placed(block), TIP - block.number + 1).await.said
+    let (lookup, _directory) = asking(&first, &second).await;
+    lookup.confirm(&placed(block), TIP - block.number + 1).await.said
 }
 
 fn silent(said: &Confirmation, why: &str) -> bool {
@@ -272,10 +272,10 @@ async fn what_is_searched_is_bounded_by_the_block_where_the_payment_stands() {
 async fn a_contradiction_is_fresh_once_for_each_time_that_the_nodes_are_asked() {
     let first = Shown::new(true, Some(MERGING), Some(receipt(beside(), true)));
     let second = Shown::new(true, Some(MERGING), Some(receipt(beside(), false)));
-    let (missing, _directory) = asking(&first, &second).await;
+    let (lookup, _directory) = asking(&first, &second).await;
     tokio::time::pause();
     let confirm = async || {
-        let Confirmed { said, fresh } = missing.confirm(&placed(selected(MERGING)), 6).await;
+        let Confirmed { said, fresh } = lookup.confirm(&placed(selected(MERGING)), 6).await;
         (said != Confirmation::Confirmed, fresh)
     };
     for _ in 0..3 {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use futures::task::AtomicWaker;
 use salt402_chain::{Node, Pool};
-use salt402_indexer::{Follower, FollowerOptions, Health, IndexError, Look, Missing};
+use salt402_indexer::{Follower, FollowerOptions, Health, IndexError, Look, ReceiptLookup};
 use salt402_protocol::Source;
 use salt402_protocol::api::NodeStatus;
 use salt402_store::{ChainState, Options, Store};
@@ -66,7 +66,7 @@ pub(crate) struct Life {
     watch: Option<Running<()>>,
     /// A look at a receipt, beside the follower.
     look: Option<Running<Result<Look, Arc<IndexError>>>>,
-    missing: Missing,
+    lookup: ReceiptLookup,
     /// Which of several nodes was asked last.
     serving: Option<usize>,
     /// What the last look that ended found.
@@ -106,7 +106,7 @@ impl Life {
         sources: Vec<Source>,
     ) -> Self {
         let options = FollowerOptions { chain: CHAIN, sources };
-        let missing = Missing::new(node.clone(), store.clone(), options.clone());
+        let lookup = ReceiptLookup::new(node.clone(), store.clone(), options.clone());
         let (follower, health) = Follower::new(node, store.clone(), options);
         let stop = CancellationToken::new();
         let follower = Some(Box::pin(follower.run(stop.clone())) as _);
@@ -118,7 +118,7 @@ impl Life {
             follower,
             look: None,
             watch: None,
-            missing,
+            lookup,
             serving: None,
             looked: None,
             woken: Arc::new(Woken::default()),
@@ -134,7 +134,7 @@ impl Life {
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeStatus> {
-        self.missing.nodes()
+        self.lookup.nodes()
     }
 
     /// Whether another node is asked than when this was last called.
@@ -145,9 +145,9 @@ impl Life {
 
     /// Looks a transaction up by its receipt, unless a look is under way.
     pub(crate) fn look(&mut self, transaction: B256) {
-        let missing = self.missing.clone();
+        let lookup = self.lookup.clone();
         if self.look.is_none() {
-            self.look = Some(Box::pin(async move { missing.look(transaction).await }));
+            self.look = Some(Box::pin(async move { lookup.look(transaction).await }));
         }
     }
 

@@ -29,8 +29,8 @@ impl Verifier {
         grant: &VoucherGrant,
         chain: &ChainPolicy,
     ) -> Result<Option<Verdict>, Problem> {
-        let missing = &self.chain(chain.chain)?.missing;
-        if !missing.merges_blocks() {
+        let lookup = &self.chain(chain.chain)?.lookup;
+        if !lookup.merges_blocks() {
             return Ok(None);
         }
         // A deposit that is less than the index has left the chain, whether or not it covers this voucher.
@@ -38,7 +38,7 @@ impl Verifier {
         let delay = Duration::from_secs(grant.descriptor.exit_delay);
         let most_age = most_age(delay);
         let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
-        Ok(match missing.channel(&asked).await {
+        Ok(match lookup.channel(&asked).await {
             ChannelAnswer::Stands(now) if now.covers(least) => None,
             ChannelAnswer::Stands(now) => Some(otherwise(&now, new, chain)),
             ChannelAnswer::Unanswered(why) => {
@@ -64,13 +64,13 @@ impl Verifier {
             VoucherResult::AboveDeposit(_) => (true, Code::ChannelNotCurrent),
             _ => return Ok(None),
         };
-        let missing = &self.chain(chain.chain)?.missing;
-        if !missing.merges_blocks() {
+        let lookup = &self.chain(chain.chain)?.lookup;
+        if !lookup.merges_blocks() {
             return Ok(None);
         }
         let least = if known { new.voucher.ceiling } else { Amount(U256::ONE) };
         let asked = ChannelQuestion { known, least, most_age: UNKNOWN_AGE, ..question(new) };
-        let ChannelAnswer::Stands(now) = missing.channel(&asked).await else { return Ok(None) };
+        let ChannelAnswer::Stands(now) = lookup.channel(&asked).await else { return Ok(None) };
         if !now.covers(least) {
             return Ok(None);
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use salt402_indexer::Review;
+use salt402_indexer::Unaccounted;
 use salt402_protocol::api::{Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, Code, Problem, Proof, QuoteId, SignedNonce};
 use salt402_store::{IndexedPayment, Wanted};
@@ -96,8 +96,12 @@ impl Verifier {
     }
 
     /// What the whole receipt of a transaction holds, if it was read where the transaction stands.
-    async fn review(&self, transaction: B256, chain: &VerifierChain) -> Result<Option<Arc<Review>>, Problem> {
-        let Some(review) = chain.missing.reviewed(transaction) else { return Ok(None) };
+    async fn review(
+        &self,
+        transaction: B256,
+        chain: &VerifierChain,
+    ) -> Result<Option<Arc<Unaccounted>>, Problem> {
+        let Some(review) = chain.lookup.unaccounted(transaction) else { return Ok(None) };
         let (store, (number, hash)) = (self.store(), review.block());
         // Of many, some: they moved together.
         let rows =

@@ -27,8 +27,8 @@ impl Verifier {
         if !chain.needs_second_node(payment.asset, payment.amount) {
             return Ok(None);
         }
-        let missing = &self.chain(chain.chain)?.missing;
-        let Confirmed { said, fresh } = missing.confirm(&paid.placed, paid.confirmations).await;
+        let lookup = &self.chain(chain.chain)?.lookup;
+        let Confirmed { said, fresh } = lookup.confirm(&paid.placed, paid.confirmations).await;
         match said {
             Confirmation::Confirmed => Ok(None),
             Confirmation::Unanswered(why) => {
@@ -74,7 +74,7 @@ impl Verifier {
         let least = grant.deposit.max(new.voucher.ceiling);
         let most_age = most_age(Duration::from_secs(grant.descriptor.exit_delay));
         let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
-        let Confirmed { said, fresh } = self.chain(chain.chain)?.missing.confirm_channel(&asked).await;
+        let Confirmed { said, fresh } = self.chain(chain.chain)?.lookup.confirm_channel(&asked).await;
         match said {
             Confirmation::Confirmed => Ok(None),
             Confirmation::Unanswered(why) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use salt402_indexer::{Asker, Look, Missing};
+use salt402_indexer::{Asker, Look, ReceiptLookup};
 use salt402_protocol::api::{PaymentView, QuoteRequest, QuoteResponse, UnreadBlocks, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, ChainId, Code, Problem, Proof, QuoteKeys, Service, Terms};
 use salt402_store::Store;
@@ -63,7 +63,7 @@ pub struct VerifierChain {
     /// How its index is doing.
     pub watch: Watch,
     /// Who looks for a payment that the index does not know.
-    pub missing: Missing,
+    pub lookup: ReceiptLookup,
     /// Why nothing can be paid on it as it is configured; `None` if it can.
     pub unfit: watch::Receiver<Option<String>>,
 }
@@ -390,7 +390,7 @@ impl Verifier {
     async fn look(&self, request: &VerifyRequest, chain: &VerifierChain, asker: Asker) -> Look {
         let Some(transaction) = self.transaction_shown(request).await else { return Look::Unknown };
         // A look that takes longer goes on, and the next who asks is told.
-        let look = match tokio::time::timeout(LOOK_PATIENCE, chain.missing.look_for(transaction, asker)).await
+        let look = match tokio::time::timeout(LOOK_PATIENCE, chain.lookup.look_for(transaction, asker)).await
         {
             Ok(Ok(look)) => look,
             Ok(Err(error)) => {

@@ -13,7 +13,7 @@ use axum::routing::post;
 use axum::{Extension, Router};
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
-use salt402_indexer::{FollowerOptions, Missing};
+use salt402_indexer::{FollowerOptions, ReceiptLookup};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
 use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
@@ -80,7 +80,7 @@ async fn door(store: &Store) -> Door {
         patience: Duration::from_secs(10),
     };
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
-    let missing = Missing::new(Arc::new(Silent(profile)), store.clone(), options);
+    let lookup = ReceiptLookup::new(Arc::new(Silent(profile)), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(store),
         store: store.clone(),
@@ -90,7 +90,7 @@ async fn door(store: &Store) -> Door {
         chains: vec![VerifierChain {
             policy,
             watch: Watch::Store,
-            missing,
+            lookup,
             unfit: tokio::sync::watch::channel(None).1,
         }],
         version: "test".into(),

@@ -87,7 +87,7 @@ impl Verifier {
         let mut chains = Vec::with_capacity(self.0.chains.len());
         let unwritable = self.0.store.writable().err().map(|error| error.to_string());
         for chain in self.0.chains.values() {
-            let VerifierChain { policy, watch, missing, .. } = chain;
+            let VerifierChain { policy, watch, lookup, .. } = chain;
             let mut seen = self.seen(chain).await.map_err(internal)?;
             seen.complaint = unwritable.clone().or(seen.complaint);
             chains.push(ChainStatus {
@@ -107,7 +107,7 @@ impl Verifier {
                 covered: watch.covered(&self.0.store, policy.chain, seen.indexed).await.map_err(internal)?,
                 unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
                 vouchers: Vec::new(),
-                nodes: missing.nodes(),
+                nodes: lookup.nodes(),
             });
         }
         Ok(StatusResponse {

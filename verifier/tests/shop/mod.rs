@@ -11,7 +11,7 @@ use alloy_primitives::{Bytes, keccak256};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
-use salt402_indexer::{FollowerOptions, Missing};
+use salt402_indexer::{FollowerOptions, ReceiptLookup};
 use salt402_protocol::api::{QuoteRequest, QuoteResponse, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{
@@ -319,7 +319,7 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
     let merges_blocks = told.merges_blocks.load(Ordering::SeqCst);
     let profile = Profile { merges_blocks, ..Profile::named("local").unwrap() };
     let node = Fake(Arc::clone(told), profile);
-    let missing = Missing::new(Arc::new(node), store.clone(), options);
+    let lookup = ReceiptLookup::new(Arc::new(node), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
         waker: Waker::inside(store),
         store: store.clone(),
@@ -329,7 +329,7 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
         chains: vec![VerifierChain {
             policy: chain,
             watch: Watch::Store,
-            missing,
+            lookup,
             unfit: tokio::sync::watch::channel(None).1,
         }],
         version: "test".into(),
