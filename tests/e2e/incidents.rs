@@ -4,15 +4,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
-use salt402_protocol::webhook::{WebhookEvent, WebhookKey};
+use reqwest::header::HeaderMap;
+use salt402_protocol::webhook::WebhookEvent;
 use salt402_tests::{Stack, StackOptions, inference, root};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 
 use crate::SALT402;
 
-const KEY: &str = "a webhook's key of at least 32 bytes";
+const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Answers with a status of the test's choice, and keeps what it was told.
 struct Receiver {
@@ -31,14 +33,14 @@ impl Receiver {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let (head, body) = read(&mut stream);
-                let key = WebhookKey::new(KEY.as_bytes()).unwrap();
-                let signature = value(&head, "x-salt402-signature");
-                let now =
-                    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-                key.verify(&signature, &body, now, 300).unwrap();
+                let mut headers = HeaderMap::new();
+                for name in [HEADER_WEBHOOK_ID, HEADER_WEBHOOK_TIMESTAMP, HEADER_WEBHOOK_SIGNATURE] {
+                    headers.insert(name, value(&head, name).parse().unwrap());
+                }
+                // As a receiver does: made with this key, over this body, and not long ago.
+                standardwebhooks::Webhook::new(KEY).unwrap().verify(&body, &headers).unwrap();
                 let event: WebhookEvent = serde_json::from_slice(&body).unwrap();
-                assert_eq!(value(&head, "x-salt402-event"), event.event);
-                assert_eq!(value(&head, "x-salt402-delivery"), event.id.to_string());
+                assert_eq!(value(&head, HEADER_WEBHOOK_ID), event.id.to_string());
                 let answer = answers.lock().unwrap().clone();
                 log.lock().unwrap().push((answer.clone(), event));
                 // An endless body is nobody's business.
@@ -73,7 +75,7 @@ fn read(stream: &mut TcpStream) -> (String, Vec<u8>) {
     loop {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         if let Some(end) = end {
-            let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
             let length: usize = value(&head, "content-length").parse().unwrap();
             if bytes.len() >= end + 4 + length {
                 return (head, bytes[end + 4..].to_vec());
@@ -86,7 +88,8 @@ fn read(stream: &mut TcpStream) -> (String, Vec<u8>) {
 }
 
 fn value(head: &str, name: &str) -> String {
-    let line = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    let line = head.lines().filter_map(|line| line.split_once(": "));
+    let line = line.into_iter().find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value));
     line.unwrap_or_else(|| panic!("no {name} in {head}")).trim().to_owned()
 }
 
@@ -261,14 +264,20 @@ async fn the_documented_receiver_believes_us_and_nobody_else() {
     let waiting = format!("{}/metrics", stack.verifier);
     stack.until(&waiting, |answer| answer.body.contains("salt402_webhook_waiting 0")).await;
     let forged = serde_json::json!({ "id": 9, "event": "opened", "incident": { "kind": "forged", "transaction": "" } });
-    for signature in ["", "t=1,v1=00", "nonsense", "t=x"] {
-        let answer = stack.post(&url, &forged, &[("x-salt402-signature", signature)]).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{signature}");
+    let signed = |at: u64| {
+        let key = standardwebhooks::Webhook::new(KEY).unwrap();
+        key.sign("9", i64::try_from(at).unwrap(), forged.to_string().as_bytes()).unwrap()
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let show = async |at: &str, signature: &str| {
+        let headers = [("webhook-id", "9"), ("webhook-timestamp", at), ("webhook-signature", signature)];
+        stack.post(&url, &forged, &headers).await.status
+    };
+    let (good, fresh) = (signed(now), now.to_string());
+    for signature in ["", "v1,", "v1", "nonsense", &good[3..], &format!("v1a,{}", &good[3..])] {
+        assert_eq!(show(&fresh, signature).await, StatusCode::FORBIDDEN, "{signature}");
     }
-    let old = WebhookKey::new(KEY.as_bytes()).unwrap().sign(1_700_000_000, forged.to_string().as_bytes());
-    assert_eq!(
-        stack.post(&url, &forged, &[("x-salt402-signature", &old)]).await.status,
-        StatusCode::FORBIDDEN
-    );
+    assert_eq!(show("1700000000", &signed(1_700_000_000)).await, StatusCode::FORBIDDEN, "an old one");
+    assert_eq!(show("soon", &good).await, StatusCode::FORBIDDEN);
     assert_eq!(std::fs::read_to_string(&said).unwrap().lines().count(), 1);
 }

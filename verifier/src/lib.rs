@@ -32,4 +32,4 @@ pub use policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, Policy, SecondNode}
 pub use verifier::{Verifier, VerifierChain, VerifierOptions};
 pub use waker::Waker;
 pub use watch::Watch;
-pub use webhook::{Webhook, WebhookError};
+pub use webhook::{Webhook, WebhookError, WebhookKey, WebhookKeyError};

@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use salt402_chain::Account;
-use salt402_protocol::webhook::WebhookKey;
 use salt402_protocol::{QuoteKey, QuoteKeys};
+use salt402_verifier::WebhookKey;
 
 use super::{Config, ConfigError, WebhookConfig};
 
@@ -76,7 +76,8 @@ pub(crate) fn webhook_key(config: &Config, webhook: &WebhookConfig) -> Result<We
             }
         },
     };
-    WebhookKey::new(&secret).map_err(|error| ConfigError::value(source, error.to_string()))
+    let secret = std::str::from_utf8(&secret).map_err(|_| ConfigError::value(source, "expected text"))?;
+    WebhookKey::new(secret).map_err(|error| ConfigError::value(source, error.to_string()))
 }
 
 /// The token that callers of the verifier must send, if one is set: from `verifier.token_file`, else from

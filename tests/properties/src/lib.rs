@@ -25,7 +25,6 @@ pub const ALL: &[Property] = &[
     ("proof", text::proof),
     ("quote_id", text::quote_id),
     ("amount", text::amount),
-    ("signature", text::signature),
     ("presented", http::presented),
     ("forward_auth", http::forward_auth),
     ("tariff", http::tariff),

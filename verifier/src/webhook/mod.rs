@@ -4,17 +4,20 @@
 //! that ends in between sends it again, with the same number.
 
 mod address;
+mod key;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::redirect::Policy;
-use salt402_protocol::webhook::{DELIVERY_HEADER, EVENT_HEADER, SIGNATURE_HEADER, WebhookEvent, WebhookKey};
+use salt402_protocol::webhook::WebhookEvent;
 use salt402_store::{Notice, Store, StoreError};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use self::address::WebhookError;
+pub use self::key::{WebhookKey, WebhookKeyError};
 use crate::incidents;
 
 /// How often it is looked whether there is something to tell.
@@ -114,15 +117,16 @@ impl Webhook {
             incident: incidents::view(notice.incident),
         };
         let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-        let signature = self.key.sign(now_ms() / 1000, &body);
+        let (delivery, now) = (notice.id.to_string(), now_ms() / 1000);
+        let signature = self.key.sign(&delivery, now, &body).map_err(|error| error.to_string())?;
         let sent = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(USER_AGENT, concat!("salt402/", env!("CARGO_PKG_VERSION")))
-            .header(SIGNATURE_HEADER, signature)
-            .header(EVENT_HEADER, event.event)
-            .header(DELIVERY_HEADER, notice.id)
+            .header(HEADER_WEBHOOK_ID, delivery)
+            .header(HEADER_WEBHOOK_TIMESTAMP, now)
+            .header(HEADER_WEBHOOK_SIGNATURE, signature)
             .body(body)
             .send()
             .await;
