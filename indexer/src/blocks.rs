@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use alloy_primitives::{Address, B256};
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{Header, Log, LogQuery, Node, NodeError, Readable, Receipt, Unreadable};
-use salt402_protocol::payment::{Decoded, RawLog, decode};
+use salt402_protocol::log::{Decoded, RawLog, decode};
 use salt402_protocol::permit2::Call;
 use salt402_protocol::transaction::{Whole, decode_whole, needs_call};
 use salt402_protocol::{ChainId, Source};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alloy_primitives::B256;
 use salt402_chain::Log;
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::UndecodedLog;
 

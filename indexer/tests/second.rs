@@ -15,7 +15,7 @@ use salt402_chain::{
 };
 use salt402_indexer::{Confirmation, Confirmed, FollowerOptions, ReceiptLookup};
 use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{ChainId, Source, SourceKind};
 use salt402_store::{Options, PlacedPayment, Store};
 use tempfile::TempDir;

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Keccak256, LogData, U256};
-use alloy_sol_types::{SolEvent, SolStruct as _};
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolStruct as _;
 use serde::{Deserialize, Serialize};
 
 use crate::contracts::ISaltChannels;
-use crate::foreign::IX402BatchSettlement;
-use crate::voucher::salt_channels_domain;
-use crate::{Amount, Asset, ChainId};
+use crate::typed_data::salt_channels_domain;
+use crate::values::asset::Asset;
+use crate::values::money::Amount;
+use crate::values::network::ChainId;
 
 /// The name of a channel's event: a function of what is on chain, made as a payment's name is, of chain, contract,
 /// transaction, content, and how many equal logs stand before it in the transaction.
@@ -285,142 +286,4 @@ impl Fold {
             closed: self.closed,
         }
     }
-}
-
-/// Reads a log of `SaltChannels`: the channel, or zero, and what happened.
-pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
-    use ISaltChannels as C;
-    let signature = log.topics().first()?;
-    Some(match *signature {
-        C::ChannelOpened::SIGNATURE_HASH => {
-            let event = C::ChannelOpened::decode_log_data_validate(log).ok()?;
-            let descriptor = Descriptor {
-                payer: event.payer,
-                payee: event.payee,
-                asset: Asset::from_address(event.asset),
-                signer: given(event.signer),
-                claimer: None,
-                exit_delay: u64::from(event.exitDelay),
-                salt: event.salt,
-            };
-            (event.channel, ChannelChange::Opened { descriptor, deposit: Amount(event.deposit) })
-        }
-        C::ChannelToppedUp::SIGNATURE_HASH => {
-            let event = C::ChannelToppedUp::decode_log_data_validate(log).ok()?;
-            let (amount, deposit) = (Amount(event.amount), Amount(event.deposit));
-            (event.channel, ChannelChange::ToppedUp { amount, deposit })
-        }
-        C::ChannelClaimed::SIGNATURE_HASH => {
-            let event = C::ChannelClaimed::decode_log_data_validate(log).ok()?;
-            let (amount, claimed) = (Amount(event.amount), Amount(event.claimed));
-            (event.channel, ChannelChange::Claimed { amount, claimed })
-        }
-        C::ChannelExitRequested::SIGNATURE_HASH => {
-            let event = C::ChannelExitRequested::decode_log_data_validate(log).ok()?;
-            let exit_at = u64::try_from(event.exitAt).ok()?;
-            (event.channel, ChannelChange::ExitRequested { exit_at, amount: None })
-        }
-        C::ChannelExitCancelled::SIGNATURE_HASH => {
-            let event = C::ChannelExitCancelled::decode_log_data_validate(log).ok()?;
-            (event.channel, ChannelChange::ExitCancelled)
-        }
-        C::ChannelClosed::SIGNATURE_HASH => {
-            let event = C::ChannelClosed::decode_log_data_validate(log).ok()?;
-            let (claimed, refund) = (Amount(event.claimed), Amount(event.refund));
-            (event.channel, ChannelChange::Closed { claimed, refund })
-        }
-        C::Credited::SIGNATURE_HASH => {
-            let event = C::Credited::decode_log_data_validate(log).ok()?;
-            let (account, asset) = (event.account, Asset::from_address(event.asset));
-            (B256::ZERO, ChannelChange::Credited { account, asset, amount: Amount(event.amount) })
-        }
-        C::CreditWithdrawn::SIGNATURE_HASH => {
-            let event = C::CreditWithdrawn::decode_log_data_validate(log).ok()?;
-            let (account, asset) = (event.account, Asset::from_address(event.asset));
-            (B256::ZERO, ChannelChange::CreditWithdrawn { account, asset, amount: Amount(event.amount) })
-        }
-        _ => return None,
-    })
-}
-
-/// Reads a log of x402's batch settlement.
-pub(crate) fn batch_settlement(log: &LogData) -> Option<(B256, ChannelChange)> {
-    use IX402BatchSettlement as C;
-    let signature = log.topics().first()?;
-    Some(match *signature {
-        C::ChannelCreated::SIGNATURE_HASH => {
-            let event = C::ChannelCreated::decode_log_data_validate(log).ok()?;
-            (event.channelId, ChannelChange::Created { descriptor: described(&event.config) })
-        }
-        C::ChannelClosed::SIGNATURE_HASH => {
-            let event = C::ChannelClosed::decode_log_data_validate(log).ok()?;
-            (event.channelId, ChannelChange::Drained { descriptor: described(&event.config) })
-        }
-        C::Deposited::SIGNATURE_HASH => {
-            let event = C::Deposited::decode_log_data_validate(log).ok()?;
-            (event.channelId, ChannelChange::Deposited { amount: small(event.amount) })
-        }
-        C::Claimed::SIGNATURE_HASH => {
-            let event = C::Claimed::decode_log_data_validate(log).ok()?;
-            let (amount, claimed) = (small(event.claimAmount), small(event.newTotalClaimed));
-            (event.channelId, ChannelChange::Claimed { amount, claimed })
-        }
-        C::Settled::SIGNATURE_HASH => {
-            let event = C::Settled::decode_log_data_validate(log).ok()?;
-            let (payee, asset) = (event.receiver, Asset::from_address(event.token));
-            (B256::ZERO, ChannelChange::Swept { payee, asset, amount: small(event.amount) })
-        }
-        C::Refunded::SIGNATURE_HASH => {
-            let event = C::Refunded::decode_log_data_validate(log).ok()?;
-            (event.channelId, ChannelChange::Refunded { amount: small(event.amount) })
-        }
-        C::WithdrawInitiated::SIGNATURE_HASH => {
-            let event = C::WithdrawInitiated::decode_log_data_validate(log).ok()?;
-            let exit_at = event.finalizeAfter.to::<u64>();
-            (event.channelId, ChannelChange::ExitRequested { exit_at, amount: Some(small(event.amount)) })
-        }
-        C::WithdrawFinalized::SIGNATURE_HASH => {
-            let event = C::WithdrawFinalized::decode_log_data_validate(log).ok()?;
-            (event.channelId, ChannelChange::Withdrawn { amount: small(event.amount) })
-        }
-        _ => return None,
-    })
-}
-
-fn described(config: &IX402BatchSettlement::ChannelConfig) -> Descriptor {
-    Descriptor {
-        payer: config.payer,
-        payee: config.receiver,
-        asset: Asset::from_address(config.token),
-        signer: given(config.payerAuthorizer),
-        claimer: given(config.receiverAuthorizer),
-        exit_delay: config.withdrawDelay.to::<u64>(),
-        salt: config.salt,
-    }
-}
-
-fn given(address: Address) -> Option<Address> {
-    (!address.is_zero()).then_some(address)
-}
-
-fn small(amount: u128) -> Amount {
-    Amount(U256::from(amount))
-}
-
-/// The name of an event, from its place and content.
-pub(crate) fn identity(
-    chain: ChainId,
-    contract: Address,
-    transaction: B256,
-    content: B256,
-    equal_before: u32,
-) -> ChannelEventId {
-    let mut hasher = Keccak256::new();
-    hasher.update(b"salt402-channel-event-v1");
-    hasher.update(chain.get().to_be_bytes());
-    hasher.update(contract);
-    hasher.update(transaction);
-    hasher.update(content);
-    hasher.update(equal_before.to_be_bytes());
-    ChannelEventId(hasher.finalize())
 }

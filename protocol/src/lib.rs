@@ -3,46 +3,38 @@
 //!
 //! Nothing here reads a clock, a socket, a file or a database: every function is a pure function of its arguments, so
 //! that the whole protocol can be tested without a machine around it.
+//!
+//! From the bottom up, each knowing only what stands before it: [`values`](money); [`contracts`] and [`typed_data`], which are
+//! Solidity's; [`payment`] and [`channel`], what the chain tells; [`quote`] and [`proof`], what server and payer give each other;
+//! [`wire`](api), all of it over HTTP, and [`decode`](log), from logs to payments, which do not know each other.
 
-pub mod api;
-pub mod asset;
 pub mod channel;
-pub mod code;
 pub mod contracts;
-pub mod details;
-pub mod foreign;
-pub mod money;
-pub mod network;
-pub mod nonce;
-pub mod object;
-#[cfg(feature = "openapi")]
-pub mod openapi;
+mod decode;
 pub mod payment;
-pub mod permit2;
-pub mod problem;
 pub mod proof;
 pub mod quote;
-pub mod reason;
-pub mod request;
-pub mod source;
-pub mod transaction;
 pub mod typed_data;
-pub mod voucher;
-pub mod webhook;
+mod values;
+mod wire;
 
 pub use alloy_primitives::{Address, B128, B256, U256, keccak256};
-pub use asset::Asset;
 pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor};
-pub use code::Code;
-pub use money::Amount;
-pub use network::ChainId;
-pub use nonce::SignedNonce;
-pub use payment::{Payment, PaymentId};
-pub use problem::Problem;
-pub use proof::Proof;
+pub use decode::source::{Source, SourceKind};
+pub use decode::{foreign, log, permit2, source, transaction};
+pub use payment::{Ambiguity, Payment, PaymentId, Settlement};
+pub use proof::nonce::SignedNonce;
+pub use proof::voucher::Voucher;
+pub use proof::{Proof, nonce, voucher};
 pub use quote::{DatabaseMark, Quote, QuoteId, QuoteKey, QuoteKeys, Service, Terms};
-pub use reason::{Subcode, X402Reason};
-pub use request::RequestDigest;
-pub use source::{Source, SourceKind};
-pub use transaction::{Ambiguity, Settlement};
-pub use voucher::Voucher;
+pub use values::asset::Asset;
+pub use values::money::Amount;
+pub use values::network::ChainId;
+pub use values::request::RequestDigest;
+pub use values::{asset, money, network, request};
+pub use wire::code::Code;
+#[cfg(feature = "openapi")]
+pub use wire::openapi;
+pub use wire::problem::Problem;
+pub use wire::reason::{Subcode, X402Reason};
+pub use wire::{api, code, details, object, problem, reason, webhook};

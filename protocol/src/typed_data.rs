@@ -5,7 +5,7 @@
 use alloy_primitives::Address;
 use alloy_sol_types::{Eip712Domain, eip712_domain, sol};
 
-use crate::ChainId;
+use crate::values::network::ChainId;
 
 sol! {
     /// Moves a token for whoever submits it (EIP-3009).
@@ -171,5 +171,15 @@ pub fn salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
         version: "1",
         chain_id: chain.get(),
         verifying_contract: token,
+    }
+}
+
+/// The EIP-712 domain of `SaltChannels`.
+pub fn salt_channels_domain(chain: ChainId, contract: Address) -> Eip712Domain {
+    eip712_domain! {
+        name: "SaltChannels",
+        version: "1",
+        chain_id: chain.get(),
+        verifying_contract: contract,
     }
 }

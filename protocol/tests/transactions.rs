@@ -12,7 +12,7 @@ use salt402_protocol::contracts::{ISaltPay, IX402ExactPermit2Proxy as Exact, IX4
 use salt402_protocol::foreign::{
     ICitrateFacilitator, ICitratePaywall, IMulticall3, IToken, IX402Settled, MULTICALL3,
 };
-use salt402_protocol::payment::{Decoded, RawLog, decode};
+use salt402_protocol::log::{Decoded, RawLog, decode};
 use salt402_protocol::permit2::Call;
 use salt402_protocol::source::ProxyScheme;
 use salt402_protocol::transaction::{Whole, decode_whole, needs_call};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
 use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
 use proptest::prelude::*;
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{ChainId, ChannelState, Source, SourceKind};
 
 use crate::channels::{ISaltChannels, domain, typed};

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, Log, U256};
 use alloy_sol_types::SolError as _;
 use proptest::prelude::*;
 use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{Amount, Asset, ChainId, Payment, Source, SourceKind};
 
 use crate::machine::Machine;

@@ -5,7 +5,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall as _, SolEvent as _, SolStruct as _};
 use salt402_protocol::contracts::{ISalt, IX402ExactPermit2Proxy, IX402Permit2Proxy};
 use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
-use salt402_protocol::payment::Decoded;
+use salt402_protocol::log::Decoded;
 use salt402_protocol::permit2::Call;
 use salt402_protocol::source::ProxyScheme;
 use salt402_protocol::transaction::{Whole, decode_whole};

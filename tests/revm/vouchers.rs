@@ -4,7 +4,7 @@ use alloy_primitives::{Address, Bytes, U256, hex};
 use alloy_sol_types::{SolCall as _, SolStruct as _};
 use proptest::prelude::*;
 use salt402_protocol::channel::EXIT_DELAYS;
-use salt402_protocol::voucher::salt_channels_domain;
+use salt402_protocol::typed_data::salt_channels_domain;
 use salt402_protocol::{Amount, B256, ChainId, Proof, Voucher};
 
 use crate::channels::ISaltChannels;

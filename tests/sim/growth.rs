@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, LogData, U256};
 use alloy_sol_types::SolEvent;
 use salt402_protocol::contracts::ISaltChannels as C;
 use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::payment::{RawLog, decode};
+use salt402_protocol::log::{RawLog, decode};
 
 use crate::rng::Rng;
 use crate::world::{

@@ -4,7 +4,7 @@ use alloy_primitives::{Bytes, U256, hex};
 use alloy_sol_types::{SolCall, SolStruct as _, sol};
 use k256::ecdsa::SigningKey;
 use salt402_protocol::contracts::ISaltChannels;
-use salt402_protocol::voucher::salt_channels_domain;
+use salt402_protocol::typed_data::salt_channels_domain;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Voucher};
 use serde_json::{Value, json};
 

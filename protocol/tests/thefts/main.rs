@@ -8,7 +8,7 @@
 mod world;
 
 use proptest::prelude::*;
-use salt402_protocol::payment::Decoded;
+use salt402_protocol::log::Decoded;
 use salt402_protocol::permit2::Call;
 use salt402_protocol::source::ProxyScheme;
 use salt402_protocol::transaction::{Whole, decode_whole};

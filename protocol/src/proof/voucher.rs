@@ -1,0 +1,226 @@
+//! A channel's voucher as a proof: what its text is, who signed it, and what a grant on it is called.
+
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Signature, U256, hex};
+use alloy_sol_types::{SolStruct as _, sol};
+
+use crate::payment::PaymentId;
+use crate::typed_data::salt_channels_domain;
+use crate::values::money::Amount;
+use crate::values::name::name;
+use crate::values::network::ChainId;
+use crate::values::request::parse_hash;
+
+/// How a voucher's text begins.
+pub(crate) const PREFIX: &str = "voucher:";
+
+mod typed {
+    use super::sol;
+
+    sol! {
+        /// What is signed; its name and fields are those of `SaltChannels`.
+        struct Voucher {
+            bytes32 channel;
+            uint256 ceiling;
+        }
+    }
+}
+
+/// "The payee may claim up to so much from this channel in total": `voucher:0x<channel>:<ceiling>:0x<signature>`.
+///
+/// A voucher is a bearer's: whoever sees it can show it first, for a request of its own. So it travels over TLS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Voucher {
+    /// The channel's identifier in its contract.
+    pub channel: B256,
+    /// The most that may ever be claimed from the channel, in base units.
+    pub ceiling: Amount,
+    /// r, s and v.
+    pub signature: [u8; 65],
+}
+
+impl Voucher {
+    /// What its signer signs for a contract on a chain.
+    pub fn digest(channel: B256, ceiling: Amount, chain: ChainId, contract: Address) -> B256 {
+        typed::Voucher { channel, ceiling: ceiling.0 }
+            .eip712_signing_hash(&salt_channels_domain(chain, contract))
+    }
+
+    /// Whose key signed it. `None` for what the contract refuses whoever the signer is: a high s, another v than 27 and
+    /// 28, numbers that are no signature.
+    pub fn signer(&self, chain: ChainId, contract: Address) -> Option<Address> {
+        let parity = match self.signature[64] {
+            27 => false,
+            28 => true,
+            _ => return None,
+        };
+        let (r, s) =
+            (U256::from_be_slice(&self.signature[..32]), U256::from_be_slice(&self.signature[32..64]));
+        let signature = Signature::new(r, s, parity);
+        if signature.normalize_s().is_some() {
+            return None;
+        }
+        let digest = Self::digest(self.channel, self.ceiling, chain, contract);
+        signature.recover_address_from_prehash(&digest).ok().filter(|signer| !signer.is_zero())
+    }
+
+    /// The name of the grant on it:
+    ///
+    /// ```text
+    /// keccak256( "salt402-voucher-v1" ‖ chain id (8 bytes) ‖ contract (20) ‖ channel (32) ‖ ceiling (32) )
+    /// ```
+    ///
+    /// Two signatures over the same ceiling are one voucher.
+    pub fn payment_id(&self, chain: ChainId, contract: Address) -> PaymentId {
+        let ceiling = self.ceiling.0.to_be_bytes::<32>();
+        PaymentId(name("salt402-voucher-v1", chain, contract, &[self.channel.as_slice(), &ceiling]))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.strip_prefix(PREFIX)?.split(':');
+        let channel = parse_hash(parts.next()?)?;
+        let ceiling = Amount::from_base_units(parts.next()?).ok()?;
+        let digits = parts.next()?.strip_prefix("0x").filter(|digits| digits.len() == 130)?;
+        let mut signature = [0; 65];
+        hex::decode_to_slice(digits, &mut signature).ok()?;
+        parts.next().is_none().then_some(Self { channel, ceiling, signature })
+    }
+}
+
+/// Where a channel's account stands, as a refusal tells it, in base units. Its text is `highest=… spent=… price=… next=…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VoucherFigures {
+    /// The highest ceiling that was accepted.
+    pub highest: Amount,
+    /// What the requests so far cost together.
+    pub spent: Amount,
+    /// What the request costs.
+    pub price: Amount,
+    /// The least ceiling that is taken for it; `None` where there is no such number.
+    pub next: Option<Amount>,
+}
+
+impl VoucherFigures {
+    /// What is to be signed for a price.
+    pub fn new(highest: Amount, spent: Amount, price: Amount) -> Self {
+        let next = spent.checked_add(price).zip(highest.checked_add(Amount::ONE));
+        Self { highest, spent, price, next: next.map(|(least, above)| least.max(above)) }
+    }
+
+    /// Reads the figures that a refusal's text ends with.
+    pub fn at_end_of(text: &str) -> Option<Self> {
+        let mut words = text.rsplitn(5, ' ');
+        let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
+        let (next, price, spent, highest) =
+            (value("next")?, value("price")?, value("spent")?, value("highest")?);
+        let amount = |text: &str| Amount::from_base_units(text).ok();
+        Some(Self {
+            highest: amount(highest)?,
+            spent: amount(spent)?,
+            price: amount(price)?,
+            next: if next == "none" { None } else { Some(amount(next)?) },
+        })
+    }
+}
+
+impl fmt::Display for VoucherFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { highest, spent, price, next } = self;
+        write!(f, "highest={highest} spent={spent} price={price} next=")?;
+        match next {
+            Some(next) => next.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+impl fmt::Display for Voucher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (channel, signature) = (hex::encode_prefixed(self.channel), hex::encode_prefixed(self.signature));
+        write!(f, "{PREFIX}{channel}:{}:{signature}", self.ceiling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed by `cast wallet sign --data` with anvil's first key.
+    const SIGNED: &str = "voucher:0x2222222222222222222222222222222222222222222222222222222222222222:250:\
+        0xf82546822d6c1c6eaee449751b02169667b72e19d7d362f1654ee3a07e1f7f9770d906f710a406a7c6a5bc582a99f659f44e4ed87f07126c\
+        65e4180c942f97e41b";
+    const CONTRACT: Address = Address::repeat_byte(0x11);
+
+    fn signed() -> Voucher {
+        Voucher::parse(SIGNED).unwrap()
+    }
+
+    #[test]
+    fn what_another_program_signed_is_of_its_key() {
+        let anvil = alloy_primitives::address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
+        assert_eq!(signed().signer(ChainId::CITRATE, CONTRACT), Some(anvil));
+        let elsewhere = [
+            signed().signer(ChainId::new(8453).unwrap(), CONTRACT),
+            signed().signer(ChainId::CITRATE, Address::repeat_byte(0x12)),
+            Voucher { ceiling: Amount(U256::from(251)), ..signed() }.signer(ChainId::CITRATE, CONTRACT),
+            Voucher { channel: B256::repeat_byte(0x23), ..signed() }.signer(ChainId::CITRATE, CONTRACT),
+        ];
+        assert!(!elsewhere.contains(&Some(anvil)), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn what_the_contract_refuses_is_nobodys() {
+        let with = |change: &dyn Fn(&mut [u8; 65])| {
+            let mut voucher = signed();
+            change(&mut voucher.signature);
+            voucher.signer(ChainId::CITRATE, CONTRACT)
+        };
+        for v in [0, 1, 2, 26, 29, 255] {
+            assert_eq!(with(&|signature| signature[64] = v), None, "{v}");
+        }
+        // The same signature with the other s, which recovers to the same key.
+        let order = U256::from_be_bytes(alloy_primitives::hex!(
+            "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
+        ));
+        let high = with(&|signature| {
+            let s = order - U256::from_be_slice(&signature[32..64]);
+            signature[32..64].copy_from_slice(&s.to_be_bytes::<32>());
+            signature[64] = 55 - signature[64];
+        });
+        assert_eq!(high, None);
+        assert_eq!(with(&|signature| signature[..32].fill(0)), None, "r is zero");
+        assert_eq!(with(&|signature| signature[32..64].fill(0)), None, "s is zero");
+        assert_eq!(with(&|signature| signature[..32].fill(0xff)), None, "r is above the order");
+    }
+
+    #[test]
+    fn figures_are_read_as_they_are_written_and_from_nothing_else() {
+        let amount = |value: u64| Amount(U256::from(value));
+        let figures = VoucherFigures::new(amount(30), amount(10), amount(7));
+        assert_eq!(figures.next, Some(amount(31)), "above the last one");
+        assert_eq!(VoucherFigures::new(amount(30), amount(30), amount(7)).next, Some(amount(37)));
+        let most = VoucherFigures::new(Amount(U256::MAX), amount(1), amount(1));
+        for figures in [figures, most] {
+            let text = format!("the voucher was used for another request; {figures}");
+            assert_eq!(VoucherFigures::at_end_of(&text), Some(figures), "{text}");
+        }
+        for other in [
+            "",
+            "next=5",
+            "highest=1 spent=2 price=3 next=",
+            "highest=1 spent=2 price=x next=4",
+            "no figures here at all",
+        ] {
+            assert_eq!(VoucherFigures::at_end_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_grant_is_named_by_its_ceiling_and_not_by_its_signature() {
+        let name = |voucher: Voucher| voucher.payment_id(ChainId::CITRATE, CONTRACT);
+        assert_eq!(name(Voucher { signature: [0; 65], ..signed() }), name(signed()));
+        assert_ne!(name(Voucher { ceiling: Amount(U256::from(251)), ..signed() }), name(signed()));
+        assert_ne!(name(signed()), signed().payment_id(ChainId::CITRATE, Address::repeat_byte(0x12)));
+    }
+}

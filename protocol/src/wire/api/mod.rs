@@ -1,0 +1,16 @@
+//! The verifier's wire: what a server asks and what it is answered. Snake case, amounts as strings.
+
+pub(crate) mod incidents;
+mod status;
+mod verify;
+
+pub use crate::wire::api::incidents::{
+    AmbiguitiesResponse, AmbiguityView, ChannelRiskView, IncidentView, IncidentsResponse,
+};
+pub use crate::wire::api::status::{
+    ChainStatus, ChannelView, CoveredBlocks, NodeStatus, StatusResponse, UnreadBlocks, VouchersStatus,
+};
+pub use crate::wire::api::verify::{
+    ClaimView, LeaseRequest, LeaseResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
+    Requirement, Usage, Verdict, VerifyRequest,
+};

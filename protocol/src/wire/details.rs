@@ -1,0 +1,232 @@
+//! `X-Payment-Details`: what a 402 tells a payer.
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use crate::quote::key::QuoteId;
+use crate::quote::terms::Quote;
+use crate::values::asset::{Asset, checked_address, maybe_checked_address};
+use crate::values::money::Amount;
+use crate::values::network::ChainId;
+use crate::values::request::RequestDigest;
+use crate::wire::object::{self, Object};
+#[cfg(feature = "openapi")]
+use crate::wire::openapi;
+
+/// The response header that carries [`PaymentDetails`] as one line of ASCII JSON.
+pub const DETAILS_HEADER: &str = "x-payment-details";
+
+/// A request header by which a client that will present its quote id asks for an id that nobody else can be given;
+/// its one value is [`BINDING_QUOTE`].
+pub const BINDING_HEADER: &str = "x-payment-binding";
+/// See [`BINDING_HEADER`].
+pub const BINDING_QUOTE: &str = "quote";
+
+/// Everything a payer needs to pay, and to know what it pays for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentDetails {
+    /// Version of this object: 1.
+    pub version: u8,
+    /// How much to pay, in base units, as a decimal string.
+    pub amount: Amount,
+    /// What to pay: `native`, or the address of an ERC-20 token.
+    pub asset: Asset,
+    /// The asset's symbol, for people; the contract decides.
+    pub symbol: String,
+    /// The asset's decimal places, for people.
+    pub decimals: u8,
+    /// The network's name, for people.
+    pub network: String,
+    /// The chain's EIP-155 id; the same as in `chain`.
+    pub chain_id: u64,
+    /// The chain to pay on, as CAIP-2.
+    pub chain: ChainId,
+    /// Who is to be paid.
+    #[serde(with = "checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
+    pub recipient: Address,
+    /// The contract to pay through.
+    #[serde(with = "checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
+    pub payment_contract: Address,
+    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
+    pub channels_contract: Option<Address>,
+    /// The least exit delay of a channel whose vouchers are taken, in seconds; left out where any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels_exit_delay: Option<u64>,
+    /// What to give the contract as the payment's reference.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
+    pub reference: B256,
+    /// The quote's id, to be presented as `X-Payment-Quote` beside the proof, and to be told to nobody else.
+    pub quote_id: QuoteId,
+    /// The last second in which the payment may be mined, in seconds since 1970 UTC.
+    pub expires_at: u64,
+    /// What is paid for.
+    #[serde(deserialize_with = "object::deserialize")]
+    pub resource: Resource,
+}
+
+/// What a payment is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// The request's method.
+    pub method: String,
+    /// The request's target.
+    pub path: String,
+    /// What will be done, in words.
+    pub description: String,
+    /// The digest of method, path and body that the quote is bound to.
+    pub request_digest: RequestDigest,
+}
+
+/// How a network and an asset are called by people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The network's name.
+    pub network: String,
+    /// The asset's symbol.
+    pub symbol: String,
+    /// The asset's decimal places.
+    pub decimals: u8,
+}
+
+impl PaymentDetails {
+    /// The details of a quote.
+    pub fn new(quote: &Quote, id: QuoteId, names: Names, resource: Resource) -> Self {
+        Self {
+            version: 1,
+            amount: quote.terms.amount,
+            asset: quote.terms.asset,
+            symbol: names.symbol,
+            decimals: names.decimals,
+            network: names.network,
+            chain_id: quote.terms.chain.get(),
+            chain: quote.terms.chain,
+            recipient: quote.terms.payee,
+            payment_contract: quote.terms.contract,
+            channels_contract: None,
+            channels_exit_delay: None,
+            reference: id.reference(),
+            quote_id: id,
+            expires_at: quote.expires_at,
+            resource,
+        }
+    }
+
+    /// The value of the header: JSON in visible ASCII, every other character escaped.
+    pub fn to_header(&self) -> Result<String, serde_json::Error> {
+        let json = serde_json::to_string(self)?;
+        let mut ascii = String::with_capacity(json.len());
+        for character in json.chars() {
+            if matches!(character, ' '..='~') {
+                ascii.push(character);
+            } else {
+                let mut units = [0u16; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    ascii.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+        Ok(ascii)
+    }
+
+    /// Reads the header, and checks what a payer relies on: that both names of the chain are one chain and that the
+    /// reference is the hash of the quote id.
+    pub fn from_header(text: &str) -> Result<Self, DetailsError> {
+        let Object(details) = serde_json::from_str::<Object<Self>>(text)?;
+        if details.version != 1 {
+            return Err(DetailsError::Version(details.version));
+        }
+        if details.chain_id != details.chain.get() {
+            return Err(DetailsError::Chain(details.chain_id, details.chain));
+        }
+        if details.reference != details.quote_id.reference() {
+            return Err(DetailsError::Reference);
+        }
+        Ok(details)
+    }
+}
+
+/// Why a header is not payment details that can be paid.
+#[derive(Debug, thiserror::Error)]
+pub enum DetailsError {
+    /// Not the JSON object that the header holds.
+    #[error("X-Payment-Details is not the JSON this client knows: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A later version.
+    #[error("X-Payment-Details has version {0}, this client knows version 1")]
+    Version(u8),
+    /// Two chains.
+    #[error("X-Payment-Details names two chains, {0} and {1}: not paid")]
+    Chain(u64, ChainId),
+    /// The reference would pay for something else.
+    #[error("X-Payment-Details holds a reference that is not the hash of its quote id: not paid")]
+    Reference,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+
+    use super::*;
+    use crate::quote::clock::QuoteClock;
+    use crate::quote::key::QuoteKey;
+    use crate::quote::terms::Terms;
+
+    fn details() -> PaymentDetails {
+        let terms = Terms {
+            chain: ChainId::CITRATE,
+            contract: Address::repeat_byte(1),
+            payee: Address::repeat_byte(2),
+            asset: Asset::Native,
+            amount: Amount(U256::from(5)),
+            request: RequestDigest::of("POST", "/v1/inference", b"{}"),
+            service: None,
+        };
+        let quote = QuoteClock::living(300).derived(terms, 1_000_000);
+        let id = QuoteKey::new(&[7; 32]).unwrap().seal(&quote);
+        let names = Names { network: "citrate".into(), symbol: "SALT".into(), decimals: 18 };
+        let resource = Resource {
+            method: "POST".into(),
+            path: "/v1/inference".into(),
+            description: "Größe: 64 tokens 🧂\n".into(),
+            request_digest: terms.request,
+        };
+        PaymentDetails::new(&quote, id, names, resource)
+    }
+
+    #[test]
+    fn the_header_is_visible_ascii_and_reads_back() {
+        let header = details().to_header().unwrap();
+        assert!(header.bytes().all(|b| (b' '..=b'~').contains(&b)), "{header}");
+        assert_eq!(PaymentDetails::from_header(&header).unwrap(), details());
+        assert!(!header.contains("channelsContract"), "what is not there is left out: {header}");
+        assert!(!header.contains("channelsExitDelay"), "what is not there is left out: {header}");
+        let with_channels = PaymentDetails {
+            channels_contract: Some(Address::repeat_byte(3)),
+            channels_exit_delay: Some(172_800),
+            ..details()
+        };
+        let header = with_channels.to_header().unwrap();
+        assert!(header.contains("\"channelsContract\":\"0x0303"), "{header}");
+        assert!(header.contains("\"channelsExitDelay\":172800"), "{header}");
+        assert_eq!(PaymentDetails::from_header(&header).unwrap(), with_channels);
+    }
+
+    #[test]
+    fn details_that_contradict_themselves_are_not_paid() {
+        let mut other_chain = details();
+        other_chain.chain_id = 8453;
+        let mut other_reference = details();
+        other_reference.reference = B256::ZERO;
+        for bad in [other_chain, other_reference] {
+            assert!(PaymentDetails::from_header(&bad.to_header().unwrap()).is_err());
+        }
+    }
+}
