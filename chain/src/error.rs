@@ -5,8 +5,6 @@ use std::time::Duration;
 use alloy_primitives::{B256, U256};
 use salt402_protocol::ChainId;
 
-use crate::words;
-
 /// Why a node gave no answer, or one that cannot be used.
 ///
 /// No message holds more of a node's URL than scheme, host and port: keys live in the rest.
@@ -251,7 +249,7 @@ impl NodeError {
             | Self::Disagreed { .. }
             | Self::FeeTooHigh { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 408,
-            Self::Rpc { code, message } => words::is_hiccup(*code, message),
+            Self::Rpc { code, message } => may_pass(*code, message),
             Self::Endpoint { .. }
             | Self::Denied { .. }
             | Self::RangeTooLarge { .. }
@@ -308,6 +306,14 @@ impl NodeError {
             _ => "error",
         }
     }
+}
+
+/// Whether an error of the node's own may be gone in a moment.
+fn may_pass(code: i64, message: &str) -> bool {
+    let words = message.to_ascii_lowercase();
+    let waits =
+        ["timeout", "timed out", "deadline", "try again", "temporar", "overloaded", "currently healthy"];
+    matches!(code, -32603 | -32002) || waits.iter().any(|phrase| words.contains(phrase))
 }
 
 fn rest(retry_after: Option<Duration>) -> String {

@@ -13,42 +13,30 @@
 //!   node may leave out or make up every other field: no block hash is computed here, no bloom consulted, no
 //!   transaction decoded.
 //! * **A node is not trusted with money.** What an account may be made to pay for gas is bounded by the profile.
+//!
+//! From the bottom up: `error` and `profile`; `node`, the trait and its values; `rpc`, one node; `pool` and `wallet`, which do not
+//! know each other. Each knows only what stands before it.
 
-mod account;
-mod admission;
-mod agreement;
-mod batches;
-mod budget;
-mod check;
-mod complete;
-mod either;
-mod endpoint;
 mod error;
-mod heads;
-mod meter;
+mod lock;
 mod node;
-mod pinned;
 mod pool;
 mod profile;
-#[cfg(feature = "reading")]
-pub mod reading;
-mod receipts;
-mod refusal;
 mod rpc;
-mod rpc_node;
-mod standing;
-mod survey;
-mod unreadable;
-mod wire;
-mod words;
+mod wallet;
 
-pub use account::{Account, Call, KeyError, Prepared};
-pub use endpoint::{Allowance, Endpoint};
 pub use error::NodeError;
-pub use node::{At, Header, Log, LogFilter, LogQuery, Merging, Node, Receipt, Span, Transaction, Work};
-pub use pool::{Pool, PoolOptions, Role};
+pub use node::Node;
+pub use node::block::{Header, Log, Merging, Readable, Receipt, Transaction, Unreadable};
+pub use node::call::{Call, Prepared};
+pub use node::query::{At, LogFilter, LogQuery, Span, Work};
+pub use node::report::{NodeReport, NodeState, Role};
+pub use pool::Pool;
+pub use pool::members::PoolOptions;
 pub use profile::{Completeness, Profile, ProfileError, ProfileOverrides};
-pub use rpc_node::RpcNode;
-pub use standing::{NodeReport, NodeState};
-pub use unreadable::{Readable, Unreadable};
+pub use rpc::endpoint::{Allowance, Endpoint};
+pub use rpc::node::RpcNode;
+#[cfg(feature = "fuzzing")]
+pub use rpc::parse;
 pub use url::Url;
+pub use wallet::account::{Account, KeyError};

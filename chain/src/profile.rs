@@ -28,7 +28,7 @@ pub struct Profile {
     pub native_symbol: String,
     /// Decimals of the native coin: one coin is 10 to this power of base units.
     pub native_decimals: u8,
-    /// Usual time between blocks, in milliseconds. Nothing is timed by it but patience.
+    /// Usual time between blocks, in milliseconds. No event is expected at that time; only timeouts follow from it.
     pub block_time_ms: u64,
     /// Whether a block comes about every `block_time_ms`, also when there is nothing to put into it. Then a newest block
     /// that is old says that the node has lost touch with its chain, and no vouchers are granted on by it.
@@ -179,67 +179,13 @@ impl Profile {
     /// # Errors
     /// [`ProfileError::Invalid`] where the outcome contradicts itself.
     pub fn apply(mut self, overrides: ProfileOverrides) -> Result<Self, ProfileError> {
-        let ProfileOverrides {
-            chain_id,
-            native_symbol,
-            native_decimals,
-            block_time_ms,
-            steady_blocks,
-            logs_range,
-            logs_by_hash,
-            merges_blocks,
-            new_heads,
-            completeness,
-            units_per_second,
-            public_units_per_second,
-            costs,
-            max_batch,
-            max_addresses,
-            poll_ms,
-            finality_depth,
-            confirmations,
-            reorg_window,
-            shorter_fork_ms,
-            max_fee_per_gas,
-            max_gas_limit,
-            genesis_hash,
-            rpc,
-            ws,
-            wrapped_native,
-        } = overrides;
-        if chain_id.is_some_and(|id| id != self.chain_id) {
+        if overrides.chain_id.is_some_and(|id| id != self.chain_id) {
             (self.genesis_hash, self.rpc, self.ws, self.wrapped_native) = (None, None, None, None);
         }
-        if rpc.is_some() && rpc != self.rpc {
+        if overrides.rpc.is_some() && overrides.rpc != self.rpc {
             (self.ws, self.public_units_per_second) = (None, None);
         }
-        replace(&mut self.chain_id, chain_id);
-        replace(&mut self.native_symbol, native_symbol);
-        replace(&mut self.native_decimals, native_decimals);
-        replace(&mut self.block_time_ms, block_time_ms);
-        replace(&mut self.steady_blocks, steady_blocks);
-        replace(&mut self.logs_range, logs_range);
-        replace(&mut self.logs_by_hash, logs_by_hash);
-        replace(&mut self.merges_blocks, merges_blocks);
-        replace(&mut self.new_heads, new_heads);
-        replace(&mut self.completeness, completeness);
-        replace(&mut self.max_batch, max_batch);
-        replace(&mut self.max_addresses, max_addresses);
-        // Prices are changed one by one.
-        self.costs.extend(costs.unwrap_or_default());
-        self.units_per_second = units_per_second.or(self.units_per_second);
-        self.public_units_per_second = public_units_per_second.or(self.public_units_per_second);
-        replace(&mut self.poll_ms, poll_ms);
-        replace(&mut self.finality_depth, finality_depth);
-        replace(&mut self.confirmations, confirmations);
-        replace(&mut self.reorg_window, reorg_window);
-        replace(&mut self.shorter_fork_ms, shorter_fork_ms);
-        replace(&mut self.max_fee_per_gas, max_fee_per_gas);
-        replace(&mut self.max_gas_limit, max_gas_limit);
-        self.genesis_hash = genesis_hash.or(self.genesis_hash);
-        self.rpc = rpc.or(self.rpc);
-        self.ws = ws.or(self.ws);
-        self.wrapped_native = wrapped_native.or(self.wrapped_native);
+        overrides.replace(&mut self);
         self.check()?;
         Ok(self)
     }
@@ -297,44 +243,61 @@ impl Profile {
     }
 }
 
-/// An operator's values for a network; what is left out stays as the built-in profile has it.
-///
-/// The fields are those of [`Profile`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs)] // Each field is documented where it is defined.
-pub struct ProfileOverrides {
-    pub chain_id: Option<ChainId>,
-    pub native_symbol: Option<String>,
-    pub native_decimals: Option<u8>,
-    pub block_time_ms: Option<u64>,
-    pub steady_blocks: Option<bool>,
-    pub logs_range: Option<u64>,
-    pub logs_by_hash: Option<bool>,
-    pub merges_blocks: Option<bool>,
-    pub new_heads: Option<bool>,
-    pub completeness: Option<Completeness>,
-    pub units_per_second: Option<u64>,
-    pub public_units_per_second: Option<u64>,
-    pub costs: Option<BTreeMap<String, u64>>,
-    pub max_batch: Option<usize>,
-    pub max_addresses: Option<usize>,
-    pub poll_ms: Option<u64>,
-    pub finality_depth: Option<u64>,
-    pub confirmations: Option<u64>,
-    pub reorg_window: Option<u64>,
-    pub shorter_fork_ms: Option<u64>,
-    pub max_fee_per_gas: Option<u64>,
-    pub max_gas_limit: Option<u64>,
-    pub genesis_hash: Option<B256>,
-    pub rpc: Option<Url>,
-    pub ws: Option<Url>,
-    pub wrapped_native: Option<Address>,
+/// Declares [`ProfileOverrides`] from the fields that a profile always has, and those that it may be without.
+macro_rules! overrides {
+    (always { $($field:ident: $kind:ty,)+ } sometimes { $($maybe:ident: $of:ty,)+ }) => {
+        /// An operator's values for a network; what is left out stays as the built-in profile has it.
+        ///
+        /// The fields are those of [`Profile`].
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[allow(missing_docs)] // Each field is documented where it is defined.
+        pub struct ProfileOverrides {
+            pub costs: Option<BTreeMap<String, u64>>,
+            $(pub $field: Option<$kind>,)+
+            $(pub $maybe: Option<$of>,)+
+        }
+
+        impl ProfileOverrides {
+            fn replace(self, profile: &mut Profile) {
+                // Prices are changed one by one.
+                profile.costs.extend(self.costs.unwrap_or_default());
+                $(if let Some(value) = self.$field { profile.$field = value; })+
+                $(if self.$maybe.is_some() { profile.$maybe = self.$maybe; })+
+            }
+        }
+    };
 }
 
-fn replace<T>(field: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *field = value;
+overrides! {
+    always {
+        chain_id: ChainId,
+        native_symbol: String,
+        native_decimals: u8,
+        block_time_ms: u64,
+        steady_blocks: bool,
+        logs_range: u64,
+        logs_by_hash: bool,
+        merges_blocks: bool,
+        new_heads: bool,
+        completeness: Completeness,
+        max_batch: usize,
+        max_addresses: usize,
+        poll_ms: u64,
+        finality_depth: u64,
+        confirmations: u64,
+        reorg_window: u64,
+        shorter_fork_ms: u64,
+        max_fee_per_gas: u64,
+        max_gas_limit: u64,
+    }
+    sometimes {
+        units_per_second: u64,
+        public_units_per_second: u64,
+        genesis_hash: B256,
+        rpc: Url,
+        ws: Url,
+        wrapped_native: Address,
     }
 }
 

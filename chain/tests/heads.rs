@@ -40,10 +40,10 @@ async fn subscribed<F: Future<Output = ()> + Send>(
     node(&address.to_string(), Duration::from_secs(1))
 }
 
-fn node(address: &str, patience: Duration) -> RpcNode {
+fn node(address: &str, timeout: Duration) -> RpcNode {
     let mut endpoint = Endpoint::new(common::url(&format!("http://{address}")))
         .with_ws(common::url(&format!("ws://{address}/key/0123456789abcdef")));
-    endpoint.timeout = patience;
+    endpoint.timeout = timeout;
     RpcNode::connect(endpoint, profile("citrate", |_| {})).unwrap()
 }
 

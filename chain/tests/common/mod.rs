@@ -35,7 +35,7 @@ pub fn profile(name: &str, change: impl FnOnce(&mut ProfileOverrides)) -> Profil
     Profile::named(name).unwrap().apply(overrides).unwrap()
 }
 
-/// A node at an address, asked with little patience.
+/// A node at an address, with a short timeout.
 pub fn node_at(url: &str, profile: Profile) -> RpcNode {
     let mut endpoint =
         Endpoint::new(url.parse().unwrap()).with_ws(url.replacen("http", "ws", 1).parse().unwrap());

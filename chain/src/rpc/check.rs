@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use alloy_primitives::{B256, LogData};
 
-use crate::{At, Header, Log, LogFilter, NodeError, Receipt, Transaction, wire};
+use crate::error::NodeError;
+use crate::node::block::{Header, Log, Receipt, Transaction};
+use crate::node::query::{At, LogFilter};
+use crate::rpc::wire;
 
 /// Where the logs of an answer may come from.
 #[derive(Clone, Copy, Debug)]

@@ -3,16 +3,19 @@
 use std::fmt;
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, hex};
+use alloy_primitives::{Address, B256, Signature, TxKind, hex};
 use k256::ecdsa::SigningKey;
 use k256::elliptic_curve::zeroize::Zeroizing;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::rpc::Question;
-use crate::rpc_node::questions;
-use crate::wire::{self, Quantity};
-use crate::{At, Node, NodeError, Profile, RpcNode};
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::node::call::{Call, Prepared};
+use crate::rpc::node::RpcNode;
+use crate::rpc::questions::{self, Question};
+use crate::rpc::wire::Quantity;
+use crate::wallet::market::{Market, afford};
 
 /// A key that signs transactions, and its address.
 ///
@@ -34,49 +37,6 @@ pub enum KeyError {
     /// Zero, or not below the order of the curve.
     #[error("this is no private key: the number is outside the range of secp256k1")]
     Range,
-}
-
-/// What a transaction does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// The contract, or whoever receives the value.
-    pub to: Address,
-    /// Native coin that goes along, in base units.
-    pub value: U256,
-    /// Calldata; empty for a mere transfer.
-    pub data: Bytes,
-    /// The most gas that it may use. `None`: as much as the node estimates and a quarter more, within the profile's
-    /// `max_gas_limit`. Give it where it is known: an estimate is a round trip, and on some chains a guess.
-    pub gas_limit: Option<u64>,
-}
-
-/// A signed transaction that has not been sent.
-///
-/// Store its hash before it is sent: an answer can be lost, and the hash finds out what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    /// The transaction's hash.
-    pub hash: B256,
-    /// The transaction as it is sent, EIP-2718.
-    pub raw: Bytes,
-    /// Who signed it.
-    pub from: Address,
-    /// Its place in the order of the account's transactions.
-    pub nonce: u64,
-    /// Native coin that goes along, in base units.
-    pub value: U256,
-    /// The most gas that it may use.
-    pub gas_limit: u64,
-    /// The most that a unit of gas may cost, in base units.
-    pub max_fee_per_gas: u64,
-}
-
-impl Prepared {
-    /// The most gas may cost, in base units of the native coin. Nodes want to see this much, and the value, in the
-    /// account.
-    pub fn max_fee(&self) -> U256 {
-        U256::from(self.gas_limit) * U256::from(self.max_fee_per_gas)
-    }
 }
 
 impl Account {
@@ -203,72 +163,10 @@ impl fmt::Debug for Account {
     }
 }
 
-/// What a node says about the chain and the account, all at one time.
-struct Market {
-    chain_id: u64,
-    nonce: u64,
-    balance: U256,
-    base_fee: u64,
-    tip: u64,
-}
-
-impl Market {
-    async fn of(node: &RpcNode, account: Address) -> Result<Self, NodeError> {
-        let asked = [
-            questions::chain_id(),
-            Question::new("eth_getTransactionCount", json!([account, "pending"])),
-            questions::balance(account),
-            questions::header(At::Latest),
-            Question::new("eth_gasPrice", json!([])),
-            Question::new("eth_maxPriorityFeePerGas", json!([])),
-        ];
-        let http = node.http();
-        let pieces = http.ask_in_pieces(&asked).await?;
-        let mut answers = Vec::with_capacity(asked.len());
-        for piece in &pieces {
-            answers.extend(piece.open(http)?);
-        }
-        let [chain_id, nonce, balance, head, price, tip] = answers.as_slice() else {
-            return Err(NodeError::Malformed { what: "a batch of six had another number".to_owned() });
-        };
-        let price = price.clone().read::<Quantity>().map(|price| price.0);
-        let base_fee = head.clone().read::<Option<wire::Header>>()?.and_then(|head| head.base_fee_per_gas);
-        // Zero is what nodes write that keep no base fee in their headers.
-        let base_fee = match base_fee.filter(|fee| fee.0 > 0) {
-            Some(fee) => fee.0,
-            None => price.clone()?,
-        };
-        let tip = match tip.clone().read::<Quantity>() {
-            Ok(tip) => tip.0,
-            // Not every node has the method. What the price holds beyond the base fee is the tip.
-            Err(_) => price.map_or(0, |price| price.saturating_sub(base_fee)),
-        };
-        Ok(Self {
-            chain_id: chain_id.clone().read::<Quantity>()?.0,
-            nonce: nonce.clone().read::<Quantity>()?.0,
-            balance: balance.clone().read()?,
-            base_fee,
-            tip,
-        })
-    }
-
-    /// The most to offer for a unit of gas, and the tip in it. Twice the base fee outlasts six full blocks.
-    fn fees(&self, profile: &Profile) -> Result<(u64, u64), NodeError> {
-        let limit = profile.max_fee_per_gas;
-        let asked = self.base_fee.saturating_add(self.tip);
-        if asked > limit {
-            return Err(NodeError::FeeTooHigh { asked, limit });
-        }
-        Ok((asked.saturating_add(self.base_fee).min(limit), self.tip))
-    }
-}
-
-fn afford(needed: U256, held: U256) -> Result<(), NodeError> {
-    if needed > held { Err(NodeError::Unaffordable { needed, held }) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::{Bytes, U256};
+
     use super::*;
 
     /// The first account of every development node.
@@ -327,18 +225,5 @@ mod tests {
         let signature = Signature::from_bytes_and_parity(&[&raw[2..34], &raw[35..67]].concat(), raw[0] == 1);
         assert_eq!(signature.recover_address_from_prehash(&digest).ok(), Some(account.address()));
         assert!(signature.normalize_s().is_none(), "the signature is malleable");
-    }
-
-    #[test]
-    fn a_node_cannot_make_the_account_overpay() {
-        let profile = Profile { max_fee_per_gas: 100, ..Profile::named("local").unwrap() };
-        let market = |base_fee, tip| Market { chain_id: 1, nonce: 0, balance: U256::ZERO, base_fee, tip };
-        assert_eq!(market(10, 1).fees(&profile), Ok((21, 1)));
-        assert_eq!(market(60, 5).fees(&profile), Ok((100, 5)));
-        assert_eq!(market(100, 1).fees(&profile), Err(NodeError::FeeTooHigh { asked: 101, limit: 100 }));
-        assert_eq!(
-            market(u64::MAX, 1).fees(&profile),
-            Err(NodeError::FeeTooHigh { asked: u64::MAX, limit: 100 })
-        );
     }
 }

@@ -1,19 +1,16 @@
-//! An error of a node in whatever form it comes: JSON-RPC's, a proxy's object, a list, or plain text.
+//! An error of a node in whatever form it comes: JSON-RPC's, a proxy's object, a list, or plain text. What it means is not
+//! told here.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-
-use crate::NodeError;
-use crate::rpc::Http;
-use crate::words::{self, Asked};
 
 /// A refusal is short. What is longer is an answer, and not read twice.
 const LONGEST: usize = 16 << 10;
 
 /// An error object, or whatever else a proxy puts in its place.
 pub(crate) struct RpcError {
-    code: i64,
-    message: String,
+    pub(crate) code: i64,
+    pub(crate) message: String,
 }
 
 impl From<Value> for RpcError {
@@ -36,19 +33,6 @@ impl From<Value> for RpcError {
 impl<'de> Deserialize<'de> for RpcError {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Value::deserialize(deserializer).map(Self::from)
-    }
-}
-
-impl RpcError {
-    /// What it means. The node's limits that it tells of are kept to from now on.
-    pub(crate) fn meaning(self, asked: Asked<'_>, http: &Http) -> NodeError {
-        let error = words::meaning(asked, self.code, http.clean(&self.message));
-        match &error {
-            NodeError::RateLimited { retry_after: None } => http.budget.refused(None),
-            NodeError::BatchTooLarge { asked, limit } => http.batches.refused(*asked, *limit),
-            _ => {}
-        }
-        error
     }
 }
 

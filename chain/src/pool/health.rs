@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{At, Header, NodeError, Role};
+use crate::error::NodeError;
+use crate::node::block::Header;
+use crate::node::query::At;
+use crate::node::report::NodeState;
 
 /// The first and the longest pause that a node gets after a failure. It doubles with each failure in a row.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -15,54 +18,7 @@ const HALF_LIFE: Duration = Duration::from_secs(30);
 /// Of a thousand, how much trouble makes a node one to avoid.
 const TROUBLED: u32 = 400;
 
-/// What a node is good for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum NodeState {
-    /// It is asked, or would be.
-    Ready,
-    /// It fails often, or its head stands still.
-    Suspect,
-    /// Its head is behind that of the others.
-    Lagging,
-    /// It failed a moment ago, or wants rest.
-    Resting,
-    /// It is on another chain, and is asked for nothing but whether it still is.
-    Ejected,
-}
-
-impl NodeState {
-    /// The state in one word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Suspect => "suspect",
-            Self::Lagging => "lagging",
-            Self::Resting => "resting",
-            Self::Ejected => "ejected",
-        }
-    }
-}
-
-/// How one of several nodes is, for those who watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeReport {
-    /// Its name: host and port, and nothing of its address that may be a key.
-    pub host: String,
-    /// Primary or fallback.
-    pub role: Role,
-    /// What it is good for now.
-    pub state: NodeState,
-    /// Whether the newest unit of work was its own.
-    pub serving: bool,
-    /// The newest block that it has shown.
-    pub head: Option<u64>,
-    /// Why it is not simply ready.
-    pub reason: Option<String>,
-    /// Whether its logs are taken without the proof that the profile asks for.
-    pub logs_unproved: bool,
-}
-
-/// Why a node was put out.
+/// Why a node was ejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ejection {
     /// Another chain id or genesis: back when these are right again.
@@ -82,7 +38,7 @@ impl Ejection {
 
 /// What is remembered of a node.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct Health {
     /// Chain id and genesis were right, and the connection did not break since.
     pub(crate) admitted: bool,
     pub(crate) ejected: Option<Ejection>,
@@ -103,7 +59,7 @@ pub(crate) struct Standing {
     last_error: Option<String>,
 }
 
-impl Standing {
+impl Health {
     pub(crate) fn succeeded(&mut self, took: Duration, now: Instant) {
         self.decay(now);
         self.trouble -= self.trouble / 8;
@@ -236,7 +192,7 @@ mod tests {
     #[test]
     fn a_failure_is_a_pause_that_grows_and_ends_with_a_good_answer() {
         let start = Instant::now();
-        let mut node = Standing { admitted: true, ..Default::default() };
+        let mut node = Health { admitted: true, ..Default::default() };
         for (failure, seconds) in [(0, 1), (1, 2), (2, 4), (3, 8)] {
             node.failed(&gone(), start);
             assert!(!node.admitted);
@@ -256,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_not_the_nodes_fault_is_not_held_against_it() {
         let now = Instant::now();
-        let mut node = Standing::default();
+        let mut node = Health::default();
         for error in [
             NodeError::Moved,
             NodeError::RangeTooLarge { blocks: 9, limit: None },
@@ -271,10 +227,10 @@ mod tests {
     #[test]
     fn a_node_rests_as_long_as_it_asks_and_longer_after_a_lie() {
         let now = Instant::now();
-        let mut node = Standing::default();
+        let mut node = Health::default();
         node.failed(&NodeError::RateLimited { retry_after: Some(Duration::from_secs(30)) }, now);
         assert_eq!(node.state(now + Duration::from_secs(29), STALL), NodeState::Resting);
-        let mut liar = Standing::default();
+        let mut liar = Health::default();
         liar.failed(&NodeError::Lied { what: "so".into() }, now);
         assert_eq!(liar.state(now + Duration::from_secs(9), STALL), NodeState::Resting);
     }
@@ -282,7 +238,7 @@ mod tests {
     #[test]
     fn heads_tell_who_lags_and_who_stands_still() {
         let now = Instant::now();
-        let mut node = Standing::default();
+        let mut node = Health::default();
         node.saw(At::Latest, Some(&block(100)), now);
         node.saw(At::Number(200), Some(&block(200)), now);
         assert_eq!(node.head(), Some(100));

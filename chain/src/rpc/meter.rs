@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Profile;
+use crate::profile::Profile;
 
 /// The metrics of one node.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl Meter {
         }
     }
 
-    /// Whether the node may be asked, and whether it was put out for good reason.
+    /// Whether the node may be asked, and whether it was ejected for good reason.
     pub(crate) fn state(&self, up: bool, ejected: bool) {
         metrics::gauge!("salt402_node_up", "chain" => self.chain.clone(), "node" => self.node.clone())
             .set(f64::from(u8::from(up)));

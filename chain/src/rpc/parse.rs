@@ -1,9 +1,12 @@
-//! Answers of a node read from bytes and held against their questions, without a node: for fuzzing alone.
+//! Answers read from bytes and held against their questions, without a node: for fuzzing alone.
 
 use alloy_primitives::B256;
 
-use crate::check::{self, Bounds};
-use crate::{At, Header, Log, LogQuery, NodeError, Receipt, wire};
+use crate::error::NodeError;
+use crate::node::block::{Header, Log, Receipt};
+use crate::node::query::{At, LogQuery};
+use crate::rpc::check::Bounds;
+use crate::rpc::{check, wire};
 
 /// The result of `eth_getBlockBy…`.
 pub fn header(json: &[u8], at: At) -> Result<Header, NodeError> {

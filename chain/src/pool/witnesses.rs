@@ -1,15 +1,19 @@
-//! Answers of one node held against those of others.
+//! One node that is asked, and the others as its witnesses: answers of one node held against those of others.
 //!
 //! Asked about are header, logs and receipt, because these make a payment. A node that lies about one of them is found
 //! out by any honest one among those that must agree, and what it made up is not indexed, let alone granted on.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
+use tokio::time::Instant;
 
-use crate::pinned::Pinned;
-use crate::{At, Log, Node, NodeError, Readable, Receipt, Unreadable};
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::node::block::{Header, Receipt};
+use crate::node::query::{At, Work};
+use crate::pool::compare::{Agrees, same_receipt};
+use crate::pool::members::{Inner, Member};
 
 /// What the others said.
 pub(crate) struct Witnesses<T> {
@@ -21,7 +25,62 @@ pub(crate) struct Witnesses<T> {
     pub(crate) too_long: Option<NodeError>,
 }
 
-impl Pinned {
+/// The node that is asked, among the others of its pool.
+#[derive(Clone)]
+pub(crate) struct Lead {
+    pub(crate) pool: Arc<Inner>,
+    pub(crate) index: usize,
+    pub(crate) work: Work,
+}
+
+impl Lead {
+    fn member(&self) -> &Member {
+        &self.pool.members[self.index]
+    }
+
+    /// One answer of this node; what it tells of the node is noted.
+    pub(crate) async fn ask<T>(
+        &self,
+        answer: impl Future<Output = Result<T, NodeError>>,
+    ) -> Result<T, NodeError> {
+        self.pool.ask(self.index, answer).await
+    }
+
+    pub(crate) async fn node(&self) -> Arc<dyn Node> {
+        self.pool.node(self.index, self.work).await
+    }
+
+    /// The other nodes, the best first.
+    fn others(&self) -> impl Iterator<Item = usize> {
+        let own = self.index;
+        self.pool.order().into_iter().filter(move |index| *index != own)
+    }
+
+    /// Another node, if it can be asked.
+    async fn admitted(&self, index: usize) -> Option<Arc<dyn Node>> {
+        self.pool.admit(index).await.ok()?;
+        Some(self.pool.node(index, self.work).await)
+    }
+
+    pub(crate) async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        let node = self.node().await;
+        let header = self.ask(node.header(at)).await?;
+        self.member().health().saw(at, header.as_ref(), Instant::now());
+        Ok(header)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.member().name
+    }
+
+    /// Says that too few agree. The node in the lead is left alone for a moment, so that another may be right.
+    pub(crate) fn disagreed(&self, what: String) -> NodeError {
+        let needed = self.pool.options.agree;
+        let error = NodeError::Disagreed { what: format!("{what} ({needed} must agree)") };
+        self.pool.blame(self.index, &error);
+        error
+    }
+
     /// Asks one after another until enough of them say the same. A node that cannot be asked says nothing.
     pub(crate) async fn witnesses<T, F>(
         &self,
@@ -33,14 +92,11 @@ impl Pinned {
     {
         let mut missing = self.pool.options.agree - 1;
         let (mut others, mut too_long) = (Vec::new(), None);
-        for index in self.pool.order().into_iter().filter(|index| *index != self.lead) {
+        for index in self.others() {
             if missing == 0 {
                 break;
             }
-            if self.pool.admit(index).await.is_err() {
-                continue;
-            }
-            let node = self.pool.node(index, self.work).await;
+            let Some(node) = self.admitted(index).await else { continue };
             match self.pool.ask(index, ask(node)).await {
                 Ok(Some(answer)) if same(&answer) => missing -= 1,
                 Ok(Some(answer)) => others.push((index, answer)),
@@ -62,11 +118,8 @@ impl Pinned {
         error: NodeError,
     ) -> Result<Option<Receipt>, NodeError> {
         let mut given: Vec<Receipt> = Vec::new();
-        for index in self.pool.order().into_iter().filter(|index| *index != self.lead) {
-            if self.pool.admit(index).await.is_err() {
-                continue;
-            }
-            let node = self.pool.node(index, self.work).await;
+        for index in self.others() {
+            let Some(node) = self.admitted(index).await else { continue };
             let Ok(Some(receipt)) = self.pool.ask(index, node.receipt(transaction)).await else { continue };
             given.push(receipt);
             for one in &given {
@@ -82,11 +135,8 @@ impl Pinned {
     /// The heights of the others' heads.
     pub(crate) async fn heads_of_others(&self) -> Vec<u64> {
         let mut heights = Vec::new();
-        for index in self.pool.order().into_iter().filter(|index| *index != self.lead) {
-            if self.pool.admit(index).await.is_err() {
-                continue;
-            }
-            let node = self.pool.node(index, self.work).await;
+        for index in self.others() {
+            let Some(node) = self.admitted(index).await else { continue };
             if let Ok(Some(head)) = self.pool.ask(index, node.header(At::Latest)).await {
                 heights.push(head.number);
             }
@@ -117,73 +167,11 @@ impl Pinned {
         if witnesses.others.len() < needed || !witnesses.others.iter().all(|(_, other)| other.agrees(first)) {
             return Ok(());
         }
-        let name = &self.pool.members[self.lead].name;
+        let name = &self.member().name;
         let error =
             NodeError::Lied { what: format!("{name} gives {what}, and {needed} nodes contradict it") };
-        self.pool.members[self.lead].meter.disagreed();
-        self.pool.blame(self.lead, &error);
+        self.member().meter.disagreed();
+        self.pool.blame(self.index, &error);
         Err(error)
     }
-}
-
-/// What can be compared between nodes.
-pub(crate) trait Agrees {
-    fn agrees(&self, other: &Self) -> bool;
-}
-
-impl Agrees for crate::Header {
-    fn agrees(&self, other: &Self) -> bool {
-        self == other
-    }
-}
-
-impl Agrees for Readable {
-    fn agrees(&self, other: &Self) -> bool {
-        same_readable(self, other)
-    }
-}
-
-/// Whether two answers hold the same events of all transactions that both could read.
-pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {
-    if one.unreadable.is_empty() && other.unreadable.is_empty() {
-        return same_logs(&one.logs, &other.logs);
-    }
-    let unread = || one.unreadable.iter().chain(&other.unreadable).cloned().collect();
-    same_logs(&without(one.clone(), unread()).logs, &without(other.clone(), unread()).logs)
-}
-
-/// An answer without the events of some transactions, which it names as unreadable instead.
-pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Readable {
-    unread.sort_by_key(|one| (one.block_number, one.place, one.transaction));
-    unread.dedup_by_key(|one| one.transaction);
-    let named: HashSet<B256> = unread.iter().map(|one| one.transaction).collect();
-    answer.logs.retain(|log| !named.contains(&log.transaction));
-    Readable { logs: answer.logs, unreadable: unread }
-}
-
-/// Whether two answers hold the same events, in whatever order: that of transactions is the node's where it gives no indexes, and
-/// that of a transaction's events follows from how many questions they were asked for in.
-pub(crate) fn same_logs(one: &[Log], other: &[Log]) -> bool {
-    fn key(log: &Log) -> (u64, B256, B256, Address, &[B256], &[u8]) {
-        let (topics, data) = (log.content.topics(), log.content.data.as_ref());
-        (log.block_number, log.block_hash, log.transaction, log.contract, topics, data)
-    }
-    let sorted = |logs: &[Log]| {
-        let mut logs: Vec<Log> = logs.iter().map(timeless).collect();
-        logs.sort_by(|one, other| key(one).cmp(&key(other)));
-        logs
-    };
-    one.len() == other.len() && sorted(one) == sorted(other)
-}
-
-/// Whether two receipts say the same.
-pub(crate) fn same_receipt(one: &Receipt, other: &Receipt) -> bool {
-    let timeless =
-        |receipt: &Receipt| Receipt { logs: receipt.logs.iter().map(timeless).collect(), ..receipt.clone() };
-    timeless(one) == timeless(other)
-}
-
-/// A log without the time of its block, which some nodes give and some do not.
-fn timeless(log: &Log) -> Log {
-    Log { block_timestamp: None, ..log.clone() }
 }

@@ -5,46 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use tokio::time::Instant;
 
-use crate::agreement::{same_readable, same_receipt, without};
-use crate::pool::{Inner, lock};
-use crate::{
-    At, Header, Log, LogQuery, Merging, Node, NodeError, Profile, Readable, Receipt, Span, Transaction, Work,
-};
+use crate::error::NodeError;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
+use crate::node::query::{At, LogQuery, Span, Work};
+use crate::pool::compare::{same_readable, same_receipt, without};
+use crate::pool::witnesses::Lead;
+use crate::profile::Profile;
 
 /// How far below the head it is looked for a block that enough nodes show.
 const STEPS_DOWN: u64 = 3;
 
 /// A node that was picked out of several. Every answer is that node's, and where more must agree, theirs too.
 pub(crate) struct Pinned {
-    pub(crate) pool: Arc<Inner>,
-    pub(crate) lead: usize,
-    pub(crate) work: Work,
+    pub(crate) lead: Lead,
     /// Whether it answers for itself, however many must agree.
     pub(crate) lone: bool,
 }
 
 impl Pinned {
-    pub(crate) async fn own(&self) -> Arc<dyn Node> {
-        self.pool.node(self.lead, self.work).await
-    }
-
-    pub(crate) async fn own_header(&self, at: At) -> Result<Option<Header>, NodeError> {
-        let node = self.own().await;
-        let header = self.pool.ask(self.lead, node.header(at)).await?;
-        self.pool.members[self.lead].standing().saw(at, header.as_ref(), Instant::now());
-        Ok(header)
-    }
-
     /// Whether enough others show this very block, at its height or by its hash.
     async fn is_shown(&self, header: &Header, at: At) -> Result<bool, NodeError> {
         let witnesses =
-            self.witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
+            self.lead.witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
         let enough = witnesses.enough;
         if !enough && matches!(at, At::Hash(_)) {
             // A hash names one block: who shows another parent or time under it is wrong for good.
-            self.blame_if_outvoted(&witnesses, "a header")?;
+            self.lead.blame_if_outvoted(&witnesses, "a header")?;
         }
         Ok(enough)
     }
@@ -54,55 +43,43 @@ impl Pinned {
         if self.is_shown(&head, At::Number(head.number)).await? {
             return Ok(Some(head));
         }
-        let mut heights = self.heads_of_others().await;
+        let mut heights = self.lead.heads_of_others().await;
         heights.push(head.number);
         heights.sort_unstable_by(|a, b| b.cmp(a));
-        let common = heights.get(self.pool.options.agree - 1).copied();
+        let common = heights.get(self.lead.pool.options.agree - 1).copied();
         let Some(common) =
-            common.filter(|common| head.number - common.min(&head.number) <= self.pool.options.max_lag)
+            common.filter(|common| head.number - common.min(&head.number) <= self.lead.pool.options.max_lag)
         else {
-            return Err(self.disagreed(format!("too few of them have block {}", head.number)));
+            return Err(self.lead.disagreed(format!("too few of them have block {}", head.number)));
         };
         let top = common.min(head.number.saturating_sub(1));
         for number in (top.saturating_sub(STEPS_DOWN)..=top).rev() {
-            let block = self.own_header(At::Number(number)).await?.ok_or(NodeError::Behind)?;
+            let block = self.lead.header(At::Number(number)).await?.ok_or(NodeError::Behind)?;
             if self.is_shown(&block, At::Number(number)).await? {
                 return Ok(Some(block));
             }
         }
-        Err(self.disagreed(format!(
+        Err(self.lead.disagreed(format!(
             "too few of them show the blocks below {} that {} shows",
             head.number,
-            self.name()
+            self.lead.name()
         )))
     }
 
-    fn name(&self) -> &str {
-        &self.pool.members[self.lead].name
-    }
-
-    /// Says that too few agree. The node in the lead is left alone for a moment, so that another may be right.
-    pub(crate) fn disagreed(&self, what: String) -> NodeError {
-        let needed = self.pool.options.agree;
-        let error = NodeError::Disagreed { what: format!("{what} ({needed} must agree)") };
-        self.pool.blame(self.lead, &error);
-        error
-    }
-
     fn alone(&self) -> bool {
-        self.lone || self.pool.options.agree < 2
+        self.lone || self.lead.pool.options.agree < 2
     }
 }
 
 #[async_trait]
 impl Node for Pinned {
     async fn chain_id(&self) -> Result<u64, NodeError> {
-        let node = self.own().await;
-        self.pool.ask(self.lead, node.chain_id()).await
+        let node = self.lead.node().await;
+        self.lead.ask(node.chain_id()).await
     }
 
     async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
-        let header = match self.own_header(at).await? {
+        let header = match self.lead.header(at).await? {
             Some(header) if !self.alone() => header,
             other => return Ok(other),
         };
@@ -112,24 +89,29 @@ impl Node for Pinned {
         if self.is_shown(&header, at).await? {
             return Ok(Some(header));
         }
-        Err(self.disagreed(format!("block {} is {} at {}", header.number, header.hash, self.name())))
+        Err(self.lead.disagreed(format!(
+            "block {} is {} at {}",
+            header.number,
+            header.hash,
+            self.lead.name()
+        )))
     }
 
     async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
-        let node = self.own().await;
-        let merging = match self.pool.ask(self.lead, node.merging(at)).await? {
+        let node = self.lead.node().await;
+        let merging = match self.lead.ask(node.merging(at)).await? {
             Some(merging) if !self.alone() => merging,
             other => return Ok(other),
         };
         let ask = |node: Arc<dyn Node>| async move { node.merging(at).await };
-        let witnesses = self.witnesses(ask, |theirs| *theirs == merging).await;
+        let witnesses = self.lead.witnesses(ask, |theirs| *theirs == merging).await;
         if witnesses.enough {
             return Ok(Some(merging));
         }
         if witnesses.others.is_empty() {
             return Ok(None);
         }
-        Err(self.disagreed(format!("what block {} merged", merging.header.number)))
+        Err(self.lead.disagreed(format!("what block {} merged", merging.header.number)))
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
@@ -137,8 +119,8 @@ impl Node for Pinned {
     }
 
     async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
-        let node = self.own().await;
-        let own = self.pool.ask(self.lead, node.readable_logs(query, span)).await?;
+        let node = self.lead.node().await;
+        let own = self.lead.ask(node.readable_logs(query, span)).await?;
         if self.alone() {
             return Ok(own);
         }
@@ -155,29 +137,29 @@ impl Node for Pinned {
             }
             same
         };
-        let witnesses = self.witnesses(ask, same).await;
+        let witnesses = self.lead.witnesses(ask, same).await;
         if witnesses.enough {
             if matches!(span, Span::Block(_)) {
-                self.blame_dissenters(&witnesses, "other logs of a block");
+                self.lead.blame_dissenters(&witnesses, "other logs of a block");
             }
             let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
             return Ok(without(own, unread));
         }
         if matches!(span, Span::Block(_)) {
-            self.blame_if_outvoted(&witnesses, "other logs of a block")?;
+            self.lead.blame_if_outvoted(&witnesses, "other logs of a block")?;
         }
-        Err(self.disagreed(format!(
+        Err(self.lead.disagreed(format!(
             "{} finds {} logs in {span:?}, and others do not",
-            self.name(),
+            self.lead.name(),
             own.logs.len()
         )))
     }
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
-        let node = self.own().await;
-        let receipt = match self.pool.ask(self.lead, node.receipt(transaction)).await {
+        let node = self.lead.node().await;
+        let receipt = match self.lead.ask(node.receipt(transaction)).await {
             Err(error) if error.is_too_long() && !self.lone => {
-                return self.receipt_of_others(transaction, error).await;
+                return self.lead.receipt_of_others(transaction, error).await;
             }
             answer => match answer? {
                 Some(receipt) if !self.alone() => receipt,
@@ -185,7 +167,7 @@ impl Node for Pinned {
             },
         };
         let ask = |node: Arc<dyn Node>| async move { node.receipt(transaction).await };
-        let witnesses = self.witnesses(ask, |theirs| same_receipt(theirs, &receipt)).await;
+        let witnesses = self.lead.witnesses(ask, |theirs| same_receipt(theirs, &receipt)).await;
         if witnesses.enough {
             return Ok(Some(receipt));
         }
@@ -193,30 +175,30 @@ impl Node for Pinned {
             // Nobody contradicts: the others do not know it yet, and so it is not known; or cannot give it.
             return witnesses.too_long.map_or(Ok(None), Err);
         }
-        Err(self.disagreed(format!("what became of {transaction}")))
+        Err(self.lead.disagreed(format!("what became of {transaction}")))
     }
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
-        let node = self.own().await;
-        let transaction = match self.pool.ask(self.lead, node.transaction(hash)).await? {
+        let node = self.lead.node().await;
+        let transaction = match self.lead.ask(node.transaction(hash)).await? {
             Some(transaction) if !self.alone() => transaction,
             other => return Ok(other),
         };
         let ask = |node: Arc<dyn Node>| async move { node.transaction(hash).await };
-        let witnesses = self.witnesses(ask, |theirs| *theirs == transaction).await;
+        let witnesses = self.lead.witnesses(ask, |theirs| *theirs == transaction).await;
         if witnesses.enough {
             return Ok(Some(transaction));
         }
         if witnesses.others.is_empty() {
             return witnesses.too_long.map_or(Ok(None), Err);
         }
-        Err(self.disagreed(format!("what the transaction {hash} calls")))
+        Err(self.lead.disagreed(format!("what the transaction {hash} calls")))
     }
 
     /// Nodes that stand at different heads may rightly differ, so none is left alone for it.
     async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
-        let node = self.own().await;
-        let answer = self.pool.ask(self.lead, node.view(contract, data.clone())).await?;
+        let node = self.lead.node().await;
+        let answer = self.lead.ask(node.view(contract, data.clone())).await?;
         if self.alone() {
             return Ok(answer);
         }
@@ -224,35 +206,35 @@ impl Node for Pinned {
             let data = data.clone();
             async move { node.view(contract, data).await.map(Some) }
         };
-        if self.witnesses(ask, |theirs| *theirs == answer).await.enough {
+        if self.lead.witnesses(ask, |theirs| *theirs == answer).await.enough {
             return Ok(answer);
         }
-        let needed = self.pool.options.agree;
+        let needed = self.lead.pool.options.agree;
         Err(NodeError::Disagreed { what: format!("what {contract} returns ({needed} must agree)") })
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
-        self.own().await.heads().await
+        self.lead.node().await.heads().await
     }
 
     fn profile(&self) -> &Profile {
-        self.pool.profile()
+        self.lead.pool.profile()
     }
 
     fn label(&self) -> &str {
-        self.name()
+        self.lead.name()
     }
 
     /// The same node for another kind of work.
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
-        Ok(Some(Arc::new(Self { pool: Arc::clone(&self.pool), lead: self.lead, work, lone: self.lone })))
+        Ok(Some(Arc::new(Self { lead: Lead { work, ..self.lead.clone() }, lone: self.lone })))
     }
 
     fn longest_answer(&self) -> Option<u64> {
-        self.pool.members.iter().filter_map(|member| member.node.longest_answer()).max()
+        self.lead.pool.members.iter().filter_map(|member| member.node.longest_answer()).max()
     }
 
     fn reject(&self, why: &str) -> bool {
-        self.pool.reject(self.lead, why)
+        self.lead.pool.reject(self.lead.index, why)
     }
 }

@@ -8,17 +8,20 @@
 use alloy_primitives::B256;
 use serde_json::json;
 
-use crate::complete::{self, Proof};
-use crate::rpc::{Http, Question};
-use crate::rpc_node::questions;
-use crate::unreadable::{Of, Readable, Unreadable};
-use crate::{At, Header, Log, LogQuery, NodeError, check, wire};
+use crate::error::NodeError;
+use crate::node::block::{Header, Log, Readable, Unreadable};
+use crate::node::query::{At, LogQuery};
+use crate::rpc::http::Http;
+use crate::rpc::questions::Question;
+use crate::rpc::receipts_root::Proof;
+use crate::rpc::too_long::Of;
+use crate::rpc::{check, questions, receipts_root, wire};
 
 /// Receipts that are asked for in one request, at first.
 const TOGETHER: usize = 64;
 /// How much more than one answer what matches may be, in an answer's own measure.
 const ANSWERS: usize = 4;
-/// Characters of a log in an answer besides its topics and data, about.
+/// Characters of a log in an answer without its topics and data, about.
 const LOG_BYTES: usize = 420;
 
 /// Whether an error says that a block's logs do not fit into one answer.
@@ -39,7 +42,7 @@ pub(crate) async fn logs(
     proof: Proof,
 ) -> Result<Readable, NodeError> {
     tracing::info!(node = http.node, block = %hash, "a block's logs are too many for one answer: reading its receipts");
-    match complete::fetch(http, hash, proof).await {
+    match receipts_root::fetch(http, hash, proof).await {
         Ok((block, transactions, logs)) => return Ok(bounded(http, query, &block, &transactions, logs)),
         // Whatever it says of this question, it may answer smaller ones.
         Err(
@@ -191,7 +194,7 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
         };
         for (receipt, (place, transaction)) in receipts.into_iter().zip(now) {
             if proof == Proof::Root {
-                encoded.push(complete::encode(&receipt)?);
+                encoded.push(receipts_root::encode(&receipt)?);
             }
             let logs = own_logs(receipt, *transaction, hash)?.into_iter();
             let logs: Vec<Log> = logs.map(|log| check::log_of(log, &block)).collect::<Result<_, _>>()?;
@@ -203,7 +206,7 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
     }
     if proof == Proof::Root {
         if encoded.len() == header.transactions.len() {
-            complete::check_root(&encoded, header.receipts_root, &block)?;
+            receipts_root::check_root(&encoded, header.receipts_root, &block)?;
         } else {
             tracing::warn!(
                 node = http.node, block = block.number, %hash,
@@ -221,8 +224,7 @@ async fn ask(http: &Http, transactions: &[(usize, B256)]) -> Result<Vec<wire::Bl
         .map(|(_, transaction)| Question::new("eth_getTransactionReceipt", json!([transaction])))
         .collect();
     let answers = http.ask_together(&questions).await?;
-    answers
-        .open(http)?
+    http.open(&answers)?
         .into_iter()
         .map(|answer| answer.read::<Option<wire::BlockReceipt>>()?.ok_or(NodeError::Behind))
         .collect()

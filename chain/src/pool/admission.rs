@@ -1,11 +1,13 @@
-//! Who is let in among several nodes, and who is put out.
+//! Who is let in among several nodes, and who is ejected.
 
 use alloy_primitives::B256;
 use futures::future::join_all;
 
-use crate::pool::{Inner, Member, lock};
-use crate::standing::Ejection;
-use crate::{At, NodeError};
+use crate::error::NodeError;
+use crate::lock::lock;
+use crate::node::query::At;
+use crate::pool::health::Ejection;
+use crate::pool::members::{Inner, Member};
 
 impl Inner {
     /// Makes sure that a node is on the chain, before anything that it says is used.
@@ -13,29 +15,29 @@ impl Inner {
     /// A node that stands alone is identified by whoever asks it, who knows more.
     pub(crate) async fn admit(&self, index: usize) -> Result<(), NodeError> {
         let member = &self.members[index];
-        if self.members.len() == 1 || member.standing().admitted {
+        if self.members.len() == 1 || member.health().admitted {
             return Ok(());
         }
         let found = self.ask(index, member.node.chain_id()).await?;
         let expected = self.profile().chain_id;
         if found != expected.get() {
-            return Err(self.put_out(index, NodeError::WrongChain { expected, found }));
+            return Err(self.eject_for(index, NodeError::WrongChain { expected, found }));
         }
         let block = self.ask(index, member.node.header(At::Number(0))).await?;
         let expected = *lock(&self.genesis);
         match (block.map(|block| block.hash), expected) {
             (Some(found), Some(expected)) if found != expected => {
                 let node = member.name.clone();
-                return Err(self.put_out(index, NodeError::WrongGenesis { node, expected, found }));
+                return Err(self.eject_for(index, NodeError::WrongGenesis { node, expected, found }));
             }
             (Some(_), Some(_)) => {}
             (Some(found), None) => self.first_contact(index, found).await?,
             (None, _) => self.admit_without_genesis(index).await?,
         }
-        let mut standing = member.standing();
-        standing.admitted = true;
-        if matches!(standing.ejected, Some(Ejection::Chain(_))) {
-            standing.ejected = None;
+        let mut health = member.health();
+        health.admitted = true;
+        if matches!(health.ejected, Some(Ejection::Chain(_))) {
+            health.ejected = None;
             tracing::info!(chain = %self.profile().chain_id, node = member.name, "is on the chain again");
         }
         Ok(())
@@ -93,7 +95,7 @@ impl Inner {
         }
     }
 
-    fn put_out(&self, index: usize, error: NodeError) -> NodeError {
+    fn eject_for(&self, index: usize, error: NodeError) -> NodeError {
         self.eject(index, Ejection::Chain(error.clone()));
         error
     }
@@ -101,20 +103,20 @@ impl Inner {
     /// Asks a node no more. Said once, until it is let in again.
     pub(crate) fn eject(&self, index: usize, why: Ejection) {
         let member = &self.members[index];
-        let mut standing = member.standing();
-        standing.admitted = false;
-        if standing.ejected.is_none() {
+        let mut health = member.health();
+        health.admitted = false;
+        if health.ejected.is_none() {
             let reason = why.reason();
-            tracing::error!(chain = %self.profile().chain_id, node = member.name, reason, "the node is put out");
+            tracing::error!(chain = %self.profile().chain_id, node = member.name, reason, "the node is ejected: it is asked no more");
         }
-        standing.ejected = Some(why);
-        drop(standing);
+        health.ejected = Some(why);
+        drop(health);
         member.meter.state(false, true);
     }
 
     /// Puts a node out whose chain cannot be the right one; `false`, and nothing done, where no other is left.
     pub(crate) fn reject(&self, index: usize, why: &str) -> bool {
-        let left = |(other, member): (usize, &Member)| other != index && member.standing().ejected.is_none();
+        let left = |(other, member): (usize, &Member)| other != index && member.health().ejected.is_none();
         if !self.members.iter().enumerate().any(left) {
             return false;
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{NodeError, Profile};
+use crate::error::NodeError;
+use crate::profile::Profile;
 
-/// Where a node is and how patient we are with it.
+/// Where a node is, and how much of its time and of its answers is taken.
 ///
 /// Credentials may stand in the URL (user and password, path, query) or in `bearer`; neither `Debug` nor any error
 /// shows them.

@@ -19,10 +19,11 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use crate::NodeError;
-use crate::endpoint::shown;
-use crate::rpc::Http;
-use crate::words;
+use crate::error::NodeError;
+use crate::rpc::endpoint::shown;
+use crate::rpc::error_text;
+use crate::rpc::error_text::Asked;
+use crate::rpc::http::Http;
 
 /// A header takes two kilobytes or so; a node that sends a megabyte means no header.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -95,7 +96,7 @@ async fn new_heads(socket: &mut Socket, http: &Http, ws: &Url) -> Result<Value, 
         if let Some(error) = error {
             let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
             let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-            return Err(words::meaning(words::Asked::one("eth_subscribe"), code, http.clean(message)));
+            return Err(error_text::meaning(Asked::one("eth_subscribe"), code, http.clean(message)));
         }
         if let Some(id) = result.filter(|id| id.is_string() || id.is_u64()) {
             return Ok(id);
@@ -106,12 +107,12 @@ async fn new_heads(socket: &mut Socket, http: &Http, ws: &Url) -> Result<Value, 
 
 /// Turns notifications into ticks until the socket ends, falls silent, or nobody listens any more.
 ///
-/// A connection that says nothing for `patience` is asked whether it still lives, and given up after as long again: a
+/// A connection that says nothing for `silence` is asked whether it still lives, and given up after as long again: a
 /// peer that vanished without a word would otherwise look like a chain without blocks.
-async fn follow(mut socket: Socket, subscription: Value, tick: mpsc::Sender<()>, patience: Duration) {
+async fn follow(mut socket: Socket, subscription: Value, tick: mpsc::Sender<()>, silence: Duration) {
     let mut asked = false;
     loop {
-        let message = match timeout(patience, socket.next()).await {
+        let message = match timeout(silence, socket.next()).await {
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(_)) | None) => return,
             Err(_) if asked => return,

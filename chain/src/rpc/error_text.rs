@@ -3,7 +3,7 @@
 //! There is a standard for neither, so this is a list of what nodes and providers are known to say, each under the name
 //! of who says it in this file's tests. The words come first: the same code means one thing here and another there.
 
-use crate::NodeError;
+use crate::error::NodeError;
 
 /// What was asked when the error came.
 #[derive(Clone, Copy)]
@@ -77,12 +77,27 @@ fn too_long(about_logs: bool, message: String) -> NodeError {
     }
 }
 
-/// Whether the same question may be answered in a moment.
-pub(crate) fn is_hiccup(code: i64, message: &str) -> bool {
+/// Whether a node refuses a transaction because it has it already. The words for it differ: geth
+/// and anvil, reth, Nethermind, Citrate, Besu and old gateways, OpenEthereum.
+pub(crate) fn is_known_transaction(message: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "already known",
+        "already imported",
+        "alreadyknown",
+        "already_known",
+        "duplicatetransaction",
+        "duplicate transaction",
+        "already in mempool",
+        "already in the mempool",
+        "already in pool",
+        "tx already exists",
+        "same hash was already",
+        "known transaction",
+    ];
     let words = message.to_ascii_lowercase();
-    let waits =
-        ["timeout", "timed out", "deadline", "try again", "temporar", "overloaded", "currently healthy"];
-    matches!(code, -32603 | -32002) || waits.iter().any(|phrase| words.contains(phrase))
+    // Which is said of a type, and is something else.
+    let words = words.replace("unknown transaction", "");
+    WORDS.iter().any(|phrase| words.contains(phrase))
 }
 
 /// -32005 is Citrate's and Infura's, -32016 Base's, -32029 Alchemy's and Ankr's; 429 is HTTP's, sent as a JSON-RPC code.
@@ -174,13 +189,13 @@ const BEHIND: &[&[&str]] = &[
 ];
 
 /// What stands before or after a number of blocks, and what after a number of something else.
-struct Beside {
+struct NumberContext {
     before: &'static [&'static str],
     after: &'static [&'static str],
     not: &'static [&'static str],
 }
 
-const BLOCK_NUMBERS: Beside = Beside {
+const BLOCK_NUMBERS: NumberContext = NumberContext {
     before: &[
         "range", "ranges", "max", "maximum", "to", "a", "of", "limit", "exceeds", "is", "over", "than",
         "distance", ">", "size", "most",
@@ -189,13 +204,13 @@ const BLOCK_NUMBERS: Beside = Beside {
     not: &["log", "logs", "result", "results", "event", "events", "second", "seconds", "request", "requests"],
 };
 
-const BATCH_NUMBERS: Beside = Beside {
+const BATCH_NUMBERS: NumberContext = NumberContext {
     before: &["than", "of", "to", "limit", "max", "maximum", "is", "exceeds"],
     after: &["request", "requests", "calls", "items"],
     not: &[],
 };
 
-const ADDRESS_NUMBERS: Beside = Beside {
+const ADDRESS_NUMBERS: NumberContext = NumberContext {
     before: &["addresses", "max", "maximum", "limit", "most", "than", "of", "to", "is", "exceeds"],
     after: &["address", "addresses"],
     not: &[],
@@ -203,7 +218,7 @@ const ADDRESS_NUMBERS: Beside = Beside {
 
 /// The last number in a text that is what is looked for. A range of blocks that is suggested is none: it fits the blocks
 /// that were asked for and no others, and providers suggest what they then refuse.
-fn number(words: &str, beside: Beside) -> Option<u64> {
+fn number(words: &str, context: NumberContext) -> Option<u64> {
     let words = words.split("[0x").next().unwrap_or_default();
     let words: Vec<&str> = words
         .split([' ', '(', ')', ':', ';'])
@@ -214,8 +229,8 @@ fn number(words: &str, beside: Beside) -> Option<u64> {
         let number = amount(word)?;
         let before = place.checked_sub(1).and_then(|place| words.get(place)).copied().unwrap_or_default();
         let after = words.get(place + 1).copied().unwrap_or_default();
-        let fits = beside.after.contains(&after)
-            || (beside.before.contains(&before) && !beside.not.contains(&after));
+        let fits = context.after.contains(&after)
+            || (context.before.contains(&before) && !context.not.contains(&after));
         fits.then_some(number)
     };
     let mut found = words.iter().enumerate().filter_map(|(place, word)| of(place, word));
@@ -450,5 +465,26 @@ mod tests {
         assert!(call("no backend is currently healthy to serve traffic").is_transient());
         let absent = about_logs(-32601, "the method does not exist");
         assert!(!absent.is_transient() && matches!(absent, NodeError::Unsupported { .. }), "{absent:?}");
+    }
+
+    #[test]
+    fn a_node_that_has_the_transaction_is_understood_whatever_its_words() {
+        for known in [
+            "already known",
+            "Known transaction",
+            "known transaction: 0xabc",
+            "transaction already imported",
+            "AlreadyKnown",
+            "DuplicateTransaction(0xabc)",
+            "ALREADY_KNOWN: already known",
+            "Transaction with the same hash was already imported.",
+            "tx already exists in cache",
+        ] {
+            assert!(is_known_transaction(known), "{known}");
+        }
+        for other in ["unknown transaction type", "nonce too low", "replacement transaction underpriced", ""]
+        {
+            assert!(!is_known_transaction(other), "{other}");
+        }
     }
 }

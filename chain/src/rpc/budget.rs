@@ -3,12 +3,14 @@
 //! The rate is the operator's, or what the network's nodes allow, and shrinks when the node says that it is too much:
 //! asking the same questions less often, and not smaller ones. It grows back slowly.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{NodeError, Work};
+use crate::error::NodeError;
+use crate::lock::lock;
+use crate::node::query::Work;
 
 /// Thousandths of a unit: the bucket counts in these, so that slow rates need no fractions.
 const UNIT: i64 = 1000;
@@ -26,7 +28,6 @@ pub(crate) struct Budget {
     limit: Option<i64>,
     /// The longest rest that the node can make us take.
     longest_rest: Duration,
-    // A std mutex, because nothing is awaited while it is held.
     state: Mutex<State>,
     /// Those who wait, by kind of work, each in the order in which they came. Tokio's mutex is fair, and one who goes
     /// away gives up the place in the queue and nothing else.
@@ -71,7 +72,7 @@ impl Budget {
     pub(crate) async fn take(&self, work: Work, units: u64) -> Result<(), NodeError> {
         let _turn = self.queues[place(work)].lock().await;
         loop {
-            let taken = self.lock().take(work, units_to_milli(units), self.limit, Instant::now());
+            let taken = lock(&self.state).take(work, units_to_milli(units), self.limit, Instant::now());
             match taken {
                 Taken::Now => return Ok(()),
                 Taken::Resting(left) => return Err(NodeError::RateLimited { retry_after: Some(left) }),
@@ -83,18 +84,14 @@ impl Budget {
     /// Learns that the node found it too much, and for how long it wants to be left alone.
     pub(crate) fn refused(&self, retry_after: Option<Duration>) {
         let now = Instant::now();
-        self.lock().refused(retry_after.map(|time| time.min(self.longest_rest)), self.limit, now);
+        lock(&self.state).refused(retry_after.map(|time| time.min(self.longest_rest)), self.limit, now);
     }
 
     /// Whole units that may be spent now; `None` where there is no limit.
     pub(crate) fn left(&self) -> Option<u64> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.fill(self.limit, Instant::now());
         state.rate.map(|_| u64::try_from(state.level / UNIT).unwrap_or(0))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -306,7 +303,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_halves_the_rate_once_and_it_grows_back_slowly() {
         let budget = of(Some(1000));
-        let rate = || budget.lock().rate.unwrap() / UNIT;
+        let rate = || lock(&budget.state).rate.unwrap() / UNIT;
         for _ in 0..8 {
             budget.refused(None);
         }
@@ -330,7 +327,7 @@ mod tests {
         }
         assert_eq!(budget.left(), None);
         budget.refused(None);
-        assert_eq!(budget.lock().rate, Some(200 * UNIT));
+        assert_eq!(lock(&budget.state).rate, Some(200 * UNIT));
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(budget.left().is_some_and(|units| units < 100), "it grew too fast");
         for _ in 0..600 {

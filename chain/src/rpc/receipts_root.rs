@@ -7,7 +7,7 @@
 //! No bloom that a node gives is used: the one that is part of a receipt's encoding is computed from its logs.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_consensus::{Eip658Value, Receipt, ReceiptWithBloom, TxReceipt as _};
@@ -17,10 +17,15 @@ use op_alloy_consensus::OpDepositReceipt;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::rpc::{Http, Question};
-use crate::rpc_node::{questions, two};
-use crate::unreadable::Of;
-use crate::{At, Header, Log, LogQuery, NodeError, check, wire};
+use crate::error::NodeError;
+use crate::lock::lock;
+use crate::node::block::{Header, Log};
+use crate::node::query::{At, LogQuery};
+use crate::rpc::answers::Answer;
+use crate::rpc::http::Http;
+use crate::rpc::questions::Question;
+use crate::rpc::too_long::Of;
+use crate::rpc::{check, questions, wire};
 
 /// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
 const DEPOSIT: u8 = 0x7e;
@@ -38,7 +43,6 @@ type Kept = VecDeque<(B256, Arc<Vec<Log>>)>;
 /// What one node has proved: the blocks whose receipts were asked for, newest last, and whether it gives any.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    // Std mutexes, because nothing is awaited while they are held.
     kept: Mutex<Kept>,
     ability: Mutex<Ability>,
 }
@@ -67,12 +71,8 @@ impl Verified {
         if self.lacks() {
             return Ok(None);
         }
-        let known = self
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .find_map(|(kept, logs)| (*kept == hash).then(|| Arc::clone(logs)));
+        let known =
+            lock(&self.kept).iter().find_map(|(kept, logs)| (*kept == hash).then(|| Arc::clone(logs)));
         let logs = match known {
             Some(logs) => logs,
             None => match fetch(http, hash, Proof::Root).await {
@@ -92,7 +92,7 @@ impl Verified {
 
     /// Whether the node is believed to give no receipts of blocks now.
     pub(crate) fn lacks(&self) -> bool {
-        matches!(*self.ability(), Ability::Lacks { until } if Instant::now() < until)
+        matches!(*lock(&self.ability), Ability::Lacks { until } if Instant::now() < until)
     }
 
     /// Takes note that the node says that it does not have the method.
@@ -100,7 +100,7 @@ impl Verified {
     /// # Errors
     /// [`NodeError::Lied`] where it has proved a block before: then it is no reason to take logs without proof.
     fn denied(&self, http: &Http, message: &str) -> Result<(), NodeError> {
-        let mut ability = self.ability();
+        let mut ability = lock(&self.ability);
         match *ability {
             Ability::Proves => {
                 return Err(NodeError::Lied {
@@ -125,7 +125,7 @@ impl Verified {
 
     /// Takes note that the node has proved a block.
     fn proved(&self, http: &Http) {
-        let mut ability = self.ability();
+        let mut ability = lock(&self.ability);
         if matches!(*ability, Ability::Lacks { .. }) {
             tracing::info!(node = http.node, "gives receipts of blocks now: its logs are proved");
         }
@@ -135,13 +135,9 @@ impl Verified {
         *ability = Ability::Proves;
     }
 
-    fn ability(&self) -> MutexGuard<'_, Ability> {
-        self.ability.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keep(&self, hash: B256, logs: Vec<Log>) -> Arc<Vec<Log>> {
         let logs = Arc::new(logs);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         kept.push_back((hash, Arc::clone(&logs)));
         while kept.len() > KEPT_BLOCKS || kept.iter().map(|(_, logs)| logs.len()).sum::<usize>() > KEPT_LOGS {
             kept.pop_front();
@@ -177,7 +173,10 @@ async fn fetch_now(
 ) -> Result<(Header, Vec<B256>, Vec<Log>), NodeError> {
     let asked = [questions::header(At::Hash(hash)), Question::new(METHOD, json!([hash]))];
     let answers = http.ask_together(&asked).await?;
-    let [header, receipts] = two(answers.open(http)?)?;
+    let [header, receipts]: [Answer<'_>; 2] = http
+        .open(&answers)?
+        .try_into()
+        .map_err(|_| NodeError::Malformed { what: "a batch of two had another number".to_owned() })?;
     let receipts = receipts.read::<Option<Vec<wire::BlockReceipt>>>();
     if let Err(absent @ NodeError::Unsupported { .. }) = receipts {
         return Err(absent);

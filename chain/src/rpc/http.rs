@@ -7,42 +7,24 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::batches::Batches;
-use crate::budget::Budget;
-use crate::either::ObjectOrList;
-use crate::endpoint::{Endpoint, is_loopback, shown};
-use crate::meter::Meter;
-use crate::refusal::{self, RpcError};
-use crate::unreadable::TooLong;
-use crate::words::Asked;
-use crate::{NodeError, Profile, Work};
-
-/// How much of a node's own words is kept.
-const MESSAGE_CHARS: usize = 300;
-
-/// One method with its parameters.
-#[derive(Clone, Debug)]
-pub(crate) struct Question {
-    pub(crate) method: &'static str,
-    pub(crate) params: Value,
-}
-
-impl Question {
-    pub(crate) fn new(method: &'static str, params: Value) -> Self {
-        Self { method, params }
-    }
-
-    fn body(&self, id: usize) -> Value {
-        json!({ "jsonrpc": "2.0", "id": id, "method": self.method, "params": self.params })
-    }
-}
+use crate::error::NodeError;
+use crate::node::query::Work;
+use crate::profile::Profile;
+use crate::rpc::answers::{Answer, Answers, Envelope, cut};
+use crate::rpc::budget::Budget;
+use crate::rpc::endpoint::{Endpoint, is_loopback, shown};
+use crate::rpc::error_body::RpcError;
+use crate::rpc::error_text::Asked;
+use crate::rpc::learned_limit::LearnedLimit;
+use crate::rpc::meter::Meter;
+use crate::rpc::questions::Question;
+use crate::rpc::too_long::TooLong;
+use crate::rpc::{answers, error_body, error_text};
 
 /// The way to one node, for one kind of work. Clones are one way, with one budget.
 #[derive(Clone)]
@@ -59,9 +41,9 @@ pub(crate) struct Http {
     pub(crate) meter: Meter,
     /// Prices by method; none where all cost the same.
     costs: Arc<BTreeMap<String, u64>>,
-    pub(crate) batches: Arc<Batches>,
+    pub(crate) batches: Arc<LearnedLimit>,
     /// How many contracts one question for logs may name.
-    pub(crate) addresses: Arc<Batches>,
+    pub(crate) addresses: Arc<LearnedLimit>,
     pub(crate) work: Work,
     /// What was too long a moment ago.
     pub(crate) too_long: Arc<TooLong>,
@@ -110,8 +92,8 @@ impl Http {
             budget: Arc::new(Budget::new(allowed, endpoint.longest_rest, Instant::now())),
             meter: Meter::new(profile, endpoint.label()),
             costs: Arc::new(costs),
-            batches: Arc::new(Batches::new(profile.max_batch)),
-            addresses: Arc::new(Batches::new(profile.max_addresses)),
+            batches: Arc::new(LearnedLimit::new(profile.max_batch)),
+            addresses: Arc::new(LearnedLimit::new(profile.max_addresses)),
             work: Work::Head,
             too_long: Arc::default(),
         })
@@ -129,12 +111,13 @@ impl Http {
     async fn ask_now<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
         let asked = Asked::one(question.method);
         let body = self.post(asked, &question.body(1)).await?;
-        let envelope = match refusal::in_list(&body) {
-            Some(error) => return Err(error.meaning(asked, self)),
+        let envelope = match error_body::in_list(&body) {
+            Some(error) => return Err(self.meaning(asked, error)),
             None => Envelope::read(&body)?,
         };
         envelope.expect_id(1)?;
-        read(question.method, envelope.open(asked, self)?)
+        let result = envelope.open(asked, |asked, error| self.meaning(asked, error))?;
+        answers::read(question.method, result)
     }
 
     /// Asks several questions in one request, so that one node answers all of them.
@@ -177,13 +160,13 @@ impl Http {
         // A node that takes no batches may take what is none.
         if let [question] = questions {
             let body = [b"[", self.post(asked, &question.body(1)).await?.as_slice(), b"]"].concat();
-            return Ok(Answers { body, methods });
+            return Ok(Answers::new(body, methods));
         }
         let batch = questions.iter().enumerate().map(|(place, question)| question.body(place + 1)).collect();
         let body = self.post(asked, &Value::Array(batch)).await?;
         // A batch that is refused whole comes as one error, alone, in a list, or once for each question.
-        match refusal::whole(&body).map(|error| error.meaning(asked, self)) {
-            None => Ok(Answers { body, methods }),
+        match error_body::whole(&body).map(|error| self.meaning(asked, error)) {
+            None => Ok(Answers::new(body, methods)),
             Some(error) => Err(error),
         }
     }
@@ -212,7 +195,7 @@ impl Http {
         }
         // Nodes put their JSON-RPC errors under a status of their choice. What is said of the question is believed under
         // any; otherwise the status says what it is.
-        let said = refusal::under_a_status(&body).map(|error| error.meaning(asked, self));
+        let said = error_body::under_a_status(&body).map(|error| self.meaning(asked, error));
         match (status, said) {
             (
                 _,
@@ -229,7 +212,7 @@ impl Http {
             // What stands before a node says so of what it will not pass on.
             (413, None) => Err(NodeError::AnswerRefused { message: format!("HTTP status {status}") }),
             (401 | 403, _) => Err(NodeError::Denied { node: self.node.clone(), status }),
-            (_, Some(error)) if refusal::whole(&body).is_some() => Err(error),
+            (_, Some(error)) if error_body::whole(&body).is_some() => Err(error),
             _ => Err(NodeError::Status { node: self.node.clone(), status }),
         }
     }
@@ -248,6 +231,22 @@ impl Http {
         };
         self.addresses.refused(named, limit);
         NodeError::TooManyAddresses { asked: named, limit }
+    }
+
+    /// The answers to a batch in the order of the questions.
+    pub(crate) fn open<'a>(&self, answers: &'a Answers) -> Result<Vec<Answer<'a>>, NodeError> {
+        answers.open(|asked, error| self.meaning(asked, error))
+    }
+
+    /// What an error of the node means. The limits that it tells of are kept to from now on.
+    fn meaning(&self, asked: Asked<'_>, error: RpcError) -> NodeError {
+        let error = error_text::meaning(asked, error.code, self.clean(&error.message));
+        match &error {
+            NodeError::RateLimited { retry_after: None } => self.budget.refused(None),
+            NodeError::BatchTooLarge { asked, limit } => self.batches.refused(*asked, *limit),
+            _ => {}
+        }
+        error
     }
 
     fn refused(&self, retry_after: Option<Duration>) -> NodeError {
@@ -288,144 +287,6 @@ impl Http {
         }
         cut(&text)
     }
-}
-
-/// The answers to a batch, still as text.
-pub(crate) struct Answers {
-    body: Vec<u8>,
-    methods: Vec<&'static str>,
-}
-
-impl Answers {
-    /// The answers to two questions, an object and a list, in one pass over the text: that of a thousand logs is long.
-    /// `None` where anything is unusual; [`Answers::open`] tells what it is.
-    pub(crate) fn object_and_list<O: DeserializeOwned, L: DeserializeOwned>(&self) -> Option<(O, Vec<L>)> {
-        let answers: [Usual<O, L>; 2] = serde_json::from_slice(&self.body).ok()?;
-        let (mut object, mut list) = (None, None);
-        for Usual { id, result, error } in answers {
-            match (id, result, error) {
-                (1, ObjectOrList::Object(read), None) => object = Some(read),
-                (2, ObjectOrList::List(read), None) => list = Some(read),
-                _ => return None,
-            }
-        }
-        object.zip(list)
-    }
-
-    /// The answers in the order of the questions, each with the node's verdict on it.
-    pub(crate) fn open<'a>(&'a self, http: &Http) -> Result<Vec<Answer<'a>>, NodeError> {
-        let mut envelopes: Vec<Envelope<'a>> = parse(&self.body)?;
-        let mut answers = Vec::with_capacity(self.methods.len());
-        for (place, method) in self.methods.iter().enumerate() {
-            // The order of a batch's answers is the node's to choose.
-            let found = envelopes.iter().position(|envelope| envelope.has_id(place + 1));
-            let envelope =
-                found.map(|found| envelopes.swap_remove(found)).ok_or_else(|| NodeError::Malformed {
-                    what: format!(
-                        "{method} is missing from the answers to a batch; does the node allow batches?"
-                    ),
-                })?;
-            let asked = Asked { method, together: self.methods.len() };
-            answers.push(Answer { method, result: envelope.open(asked, http) });
-        }
-        Ok(answers)
-    }
-}
-
-/// A batch's answer as it usually is.
-#[derive(Deserialize)]
-#[serde(bound = "O: DeserializeOwned, L: DeserializeOwned")]
-struct Usual<O, L> {
-    id: u64,
-    result: ObjectOrList<O, L>,
-    #[serde(default)]
-    error: Option<IgnoredAny>,
-}
-
-/// One answer of a batch.
-#[derive(Clone)]
-pub(crate) struct Answer<'a> {
-    method: &'static str,
-    result: Result<&'a RawValue, NodeError>,
-}
-
-impl Answer<'_> {
-    pub(crate) fn read<T: DeserializeOwned>(self) -> Result<T, NodeError> {
-        read(self.method, self.result?)
-    }
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(default)]
-    id: Value,
-    // `null` is a result; only its absence is not.
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<RpcError>,
-}
-
-impl<'a> Envelope<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, NodeError> {
-        // Serde would read a batch as an envelope, its answers as the fields in order.
-        if body.trim_ascii_start().first() == Some(&b'[') {
-            return Err(NodeError::Malformed { what: "a batch came for a single question".to_owned() });
-        }
-        parse(body)
-    }
-
-    fn has_id(&self, id: usize) -> bool {
-        self.id.as_u64() == u64::try_from(id).ok()
-            || self.id.as_str().is_some_and(|text| text == id.to_string())
-    }
-
-    /// An answer under another id was meant for somebody else. An error may come before the node knew the id.
-    fn expect_id(&self, id: usize) -> Result<(), NodeError> {
-        if self.has_id(id) || self.error.is_some() {
-            return Ok(());
-        }
-        Err(NodeError::Lied { what: "the answer to another question came".to_owned() })
-    }
-
-    fn open(self, asked: Asked<'_>, http: &Http) -> Result<&'a RawValue, NodeError> {
-        match (self.error, self.result) {
-            (Some(error), _) => Err(error.meaning(asked, http)),
-            (None, Some(result)) => Ok(result),
-            (None, None) => {
-                let method = asked.method;
-                Err(NodeError::Malformed { what: format!("{method} has neither a result nor an error") })
-            }
-        }
-    }
-}
-
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NodeError> {
-    serde_json::from_slice(body)
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("not JSON-RPC: {}", quiet(&error))) })
-}
-
-fn read<T: DeserializeOwned>(method: &str, result: &RawValue) -> Result<T, NodeError> {
-    serde_json::from_str(result.get())
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("{method}: {}", quiet(&error))) })
-}
-
-/// Without what the node wrote: a gateway's answer may quote the address that it was asked at, and a key is in that.
-fn quiet(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match (text.find('"'), text.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}\"…{}", &text[..=first], &text[last..]),
-        _ => text,
-    }
-}
-
-/// In one line, and not for ever.
-fn cut(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect()
 }
 
 fn rest(response: &Response) -> Option<Duration> {

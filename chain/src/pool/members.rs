@@ -1,0 +1,200 @@
+//! The nodes of a pool, which of them is asked next, and what their answers tell of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use tokio::time::{Instant, timeout};
+
+use crate::error::NodeError;
+use crate::lock::lock;
+use crate::node::Node;
+use crate::node::query::Work;
+use crate::node::report::{NodeReport, NodeState, Role};
+use crate::pool::health::Health;
+use crate::profile::{Completeness, Profile};
+use crate::rpc::meter::Meter;
+
+/// How several nodes are treated.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// How many nodes must say the same of a header, of logs and of a receipt: 1 believes one node.
+    pub agree: usize,
+    /// The longest that any answer is waited for.
+    pub limit: Duration,
+    /// How often the nodes that are not asked anyhow are looked at.
+    pub survey: Duration,
+    /// How long a head may stand still until another node is asked for it.
+    pub stall: Duration,
+    /// How many blocks a head may be behind that of another node.
+    pub max_lag: u64,
+}
+
+impl PoolOptions {
+    /// What fits a network: a look at every node each ten seconds, five block times until a head stands still (ten
+    /// seconds at least), ten seconds of blocks (three at least) until it lags.
+    pub fn of(profile: &Profile) -> Self {
+        let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).max(Duration::from_secs(10));
+        Self {
+            agree: 1,
+            limit: Duration::from_secs(120),
+            survey: Duration::from_secs(10),
+            stall: seconds(profile.block_time_ms.saturating_mul(5)),
+            max_lag: (10_000 / profile.block_time_ms.max(1)).max(3),
+        }
+    }
+}
+
+/// What all clones of a pool share.
+pub(crate) struct Inner {
+    pub(crate) members: Vec<Member>,
+    pub(crate) options: PoolOptions,
+    profile: Profile,
+    /// Block 0, where it is known.
+    pub(crate) genesis: Mutex<Option<B256>>,
+    /// A block that counts as final, as most nodes show it.
+    pub(crate) anchor: Mutex<Option<(u64, B256)>>,
+    /// Whether the nodes were last seen to disagree without a majority.
+    pub(crate) split: Mutex<bool>,
+    lead: AtomicUsize,
+}
+
+/// One of the nodes.
+pub(crate) struct Member {
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) meter: Meter,
+    health: Mutex<Health>,
+}
+
+impl Inner {
+    pub(crate) fn new(
+        nodes: Vec<(String, Role, Arc<dyn Node>)>,
+        options: PoolOptions,
+        profile: Profile,
+    ) -> Self {
+        let member = |(name, role, node): (String, Role, Arc<dyn Node>)| Member {
+            meter: Meter::new(&profile, name.clone()),
+            node,
+            name,
+            role,
+            health: Mutex::default(),
+        };
+        Self {
+            members: nodes.into_iter().map(member).collect(),
+            genesis: Mutex::new(profile.genesis_hash),
+            anchor: Mutex::default(),
+            split: Mutex::default(),
+            lead: AtomicUsize::new(0),
+            options,
+            profile,
+        }
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Those that are not ejected, the best first. Small differences are no reason to leave the one that is asked now.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let (now, lead) = (Instant::now(), self.lead.load(Ordering::Relaxed));
+        let mut keyed: Vec<_> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| {
+                let health = member.health();
+                let state = health.state(now, self.options.stall);
+                let slow = if index == lead { 0 } else { health.slowness() };
+                // Of nodes that are as good, one that proves its logs comes before one that cannot.
+                let unproved = member.node.is_unproved();
+                (state >= NodeState::Suspect, member.role, state, unproved, index != lead, slow, index)
+            })
+            .filter(|(_, _, state, ..)| *state != NodeState::Ejected)
+            .collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(.., index)| index).collect()
+    }
+
+    pub(crate) fn lead_by(&self, index: usize) {
+        let before = self.lead.swap(index, Ordering::Relaxed);
+        if before != index {
+            let unproved = self.members[before].node.is_unproved();
+            let reason = self.members[before].health().reason(Instant::now(), self.options.stall);
+            let reason = reason.or_else(|| unproved.then(|| "its logs cannot be proved".to_owned()));
+            tracing::info!(
+                chain = %self.profile.chain_id,
+                node = self.members[index].name,
+                before = self.members[before].name,
+                reason = reason.as_deref().unwrap_or("it is as good again"),
+                "another node is asked"
+            );
+        }
+    }
+
+    /// One answer of one node, within the limit; what it tells of the node is noted.
+    pub(crate) async fn ask<T>(
+        &self,
+        index: usize,
+        answer: impl Future<Output = Result<T, NodeError>>,
+    ) -> Result<T, NodeError> {
+        let (member, started, limit) = (&self.members[index], Instant::now(), self.options.limit);
+        let late = || NodeError::Timeout { node: member.name.clone(), after: limit };
+        let answer = timeout(limit, answer).await.unwrap_or_else(|_| Err(late()));
+        match &answer {
+            Ok(_) => member.health().succeeded(started.elapsed(), Instant::now()),
+            Err(error) => self.blame(index, error),
+        }
+        answer
+    }
+
+    /// Holds an error against a node.
+    pub(crate) fn blame(&self, index: usize, error: &NodeError) {
+        let member = &self.members[index];
+        member.health().failed(error, Instant::now());
+        if matches!(error, NodeError::Disagreed { .. }) {
+            member.meter.disagreed();
+        }
+        self.measure(index);
+    }
+
+    pub(crate) fn measure(&self, index: usize) {
+        let member = &self.members[index];
+        let state = member.health().state(Instant::now(), self.options.stall);
+        if self.profile.completeness == Completeness::Receipts {
+            member.meter.unproved(member.node.is_unproved());
+        }
+        member.meter.state(state < NodeState::Resting, state == NodeState::Ejected);
+    }
+
+    /// A node for a kind of work; itself, where it knows no kinds.
+    pub(crate) async fn node(&self, index: usize, work: Work) -> Arc<dyn Node> {
+        let node = &self.members[index].node;
+        node.pin(work).await.ok().flatten().unwrap_or_else(|| Arc::clone(node))
+    }
+
+    pub(crate) fn reports(&self) -> Vec<NodeReport> {
+        let (now, lead, stall) = (Instant::now(), self.lead.load(Ordering::Relaxed), self.options.stall);
+        let report = |(index, member): (usize, &Member)| {
+            let health = member.health();
+            NodeReport {
+                host: member.name.clone(),
+                role: member.role,
+                state: health.state(now, stall),
+                serving: index == lead,
+                head: health.head(),
+                reason: health.reason(now, stall),
+                logs_unproved: member.node.is_unproved(),
+            }
+        };
+        self.members.iter().enumerate().map(report).collect()
+    }
+}
+
+impl Member {
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
+        lock(&self.health)
+    }
+}

@@ -1,0 +1,255 @@
+//! A node that is asked over HTTP, and that may tell of new heads over WebSocket.
+
+use std::fmt;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde_json::json;
+use url::Url;
+
+use crate::error::NodeError;
+use crate::node::Node;
+use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
+use crate::node::call::{Call, Prepared};
+use crate::node::query::{At, LogQuery, Span, Work};
+use crate::profile::{Completeness, Profile};
+use crate::rpc::endpoint::{Endpoint, shown};
+use crate::rpc::http::Http;
+use crate::rpc::logs::LogReader;
+use crate::rpc::questions::Question;
+use crate::rpc::receipts_root::{Proof, Verified};
+use crate::rpc::too_long::Of;
+use crate::rpc::wire::Quantity;
+use crate::rpc::{block_receipts, check, error_text, heads, questions, wire};
+
+/// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
+const CALL_GAS: u64 = 10_000_000;
+
+/// [`Node`] over JSON-RPC.
+///
+/// It keeps no state but its connections, its budget and a few blocks' logs, and asks again only what it is asked again:
+/// retries and the choice of another node are the caller's. It waits where its budget is spent. Clones are one node.
+#[derive(Clone)]
+pub struct RpcNode {
+    http: Http,
+    ws: Option<Url>,
+    profile: Arc<Profile>,
+    verified: Arc<Verified>,
+}
+
+impl RpcNode {
+    /// A node that need not be reachable yet: the first question finds out.
+    ///
+    /// # Errors
+    /// [`NodeError::Endpoint`] where the endpoint or the profile cannot be used at all.
+    pub fn connect(endpoint: Endpoint, profile: Profile) -> Result<Self, NodeError> {
+        endpoint.check()?;
+        profile.check().map_err(|error| NodeError::Endpoint { what: error.to_string() })?;
+        let http = Http::new(&endpoint, &profile)?;
+        Ok(Self { http, ws: endpoint.ws, profile: Arc::new(profile), verified: Arc::default() })
+    }
+
+    /// Scheme, host and port of the node: what of its address may be shown.
+    pub fn host(&self) -> &str {
+        &self.http.node
+    }
+
+    /// An account's balance in base units of the native coin, at the head.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn balance(&self, account: Address) -> Result<U256, NodeError> {
+        self.http.ask(&questions::balance(account)).await
+    }
+
+    /// The code at an address, at the head; empty where there is no contract.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        self.http.ask(&Question::new("eth_getCode", json!([contract, "latest"]))).await
+    }
+
+    /// Executes a call at the head without sending it, and gives what it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::is_revert`] tells a call that reverted from a node that failed. The reason is in the message where
+    /// the node gives one; a custom error's data is not to be relied upon, some nodes keep it to themselves.
+    pub async fn call(&self, from: Option<Address>, call: &Call) -> Result<Bytes, NodeError> {
+        let mut transaction = questions::transaction(call);
+        transaction["gas"] = json!(questions::hex(call.gas_limit.unwrap_or(CALL_GAS)));
+        if let Some(from) = from {
+            transaction["from"] = json!(from);
+        }
+        self.http.ask(&Question::new("eth_call", json!([transaction, "latest"]))).await
+    }
+
+    /// Sends a signed transaction. Sending it again does no harm: a node that already has it is a success.
+    ///
+    /// # Errors
+    /// [`NodeError::Lied`] where the node answers with another hash than the transaction's. After
+    /// [`NodeError::Timeout`] or [`NodeError::Unreachable`] the transaction may have been sent: look for its receipt,
+    /// or send the same one again.
+    pub async fn broadcast(&self, prepared: &Prepared) -> Result<B256, NodeError> {
+        self.send(prepared.hash, &prepared.raw).await
+    }
+
+    /// [`RpcNode::broadcast`] for a transaction that was signed elsewhere or before: its hash, and the transaction as EIP-2718.
+    ///
+    /// # Errors
+    /// As [`RpcNode::broadcast`].
+    pub async fn send(&self, hash: B256, raw: &Bytes) -> Result<B256, NodeError> {
+        let question = Question::new("eth_sendRawTransaction", json!([raw]));
+        match self.http.ask::<B256>(&question).await {
+            Ok(taken) if taken == hash => Ok(hash),
+            Ok(other) => {
+                Err(NodeError::Lied { what: format!("the transaction {hash} was taken as {other}") })
+            }
+            Err(NodeError::Rpc { message, .. }) if error_text::is_known_transaction(&message) => Ok(hash),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many transactions of an account are in blocks: its lowest nonce that is not used up.
+    ///
+    /// # Errors
+    /// Whatever keeps the node from answering.
+    pub async fn transaction_count(&self, account: Address) -> Result<u64, NodeError> {
+        let question = Question::new("eth_getTransactionCount", json!([account, "latest"]));
+        Ok(self.http.ask::<Quantity>(&question).await?.0)
+    }
+
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    async fn logs_of_one(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
+        if self.profile.completeness == Completeness::Receipts
+            && let Some(logs) = self.verified.logs(&self.http, query, hash).await?
+        {
+            return Ok(logs);
+        }
+        self.reader().of_block(query, hash).await
+    }
+
+    fn reader(&self) -> LogReader<'_> {
+        LogReader { http: &self.http, profile: &self.profile }
+    }
+
+    /// Whether the receipts of a new block are held against its header.
+    fn proof(&self) -> Proof {
+        match self.profile.completeness {
+            Completeness::Receipts => Proof::Root,
+            Completeness::Off => Proof::Nothing,
+        }
+    }
+}
+
+#[async_trait]
+impl Node for RpcNode {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        Ok(self.http.ask::<Quantity>(&questions::chain_id()).await?.0)
+    }
+
+    async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
+        self.reader().header(at).await
+    }
+
+    async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
+        let answer: Option<wire::MergingHeader> = self.http.ask(&questions::header(at)).await?;
+        let merging = |answer: wire::MergingHeader| {
+            let header = check::header(&answer.header, at)?;
+            Ok(Merging { header, merged: answer.merge_parent_hashes })
+        };
+        answer.map(merging).transpose()
+    }
+
+    async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
+        self.readable_logs(query, span).await?.whole()
+    }
+
+    async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
+        match span {
+            Span::Blocks { from, to } => match self.reader().of_range(query, from, to).await {
+                // What was refused for its number of blocks is asked for by fewer; less than one is not to be had.
+                Err(error) if from == to && block_receipts::are_needed(&error) => {
+                    let header = self.header(At::Number(to)).await?.ok_or(NodeError::Behind)?;
+                    // Of the past, nothing else is proved either.
+                    block_receipts::logs(&self.http, query, header.hash, Proof::Nothing).await
+                }
+                logs => logs.map(Readable::from),
+            },
+            Span::Block(hash) => match self.logs_of_one(query, hash).await {
+                Err(error) if block_receipts::are_needed(&error) => {
+                    block_receipts::logs(&self.http, query, hash, self.proof()).await
+                }
+                logs => logs.map(Readable::from),
+            },
+        }
+    }
+
+    async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
+        let question = Question::new("eth_getTransactionReceipt", json!([transaction]));
+        let of = Of::Receipt(transaction);
+        self.http.too_long.refuse(of)?;
+        let answer = self.http.ask::<Option<wire::Receipt>>(&question).await;
+        match self.http.too_long.note(of, answer)? {
+            Some(receipt) => check::receipt(receipt, transaction),
+            None => Ok(None),
+        }
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
+        let question = Question::new("eth_getTransactionByHash", json!([hash]));
+        let of = Of::Transaction(hash);
+        self.http.too_long.refuse(of)?;
+        let answer = self.http.ask::<Option<wire::Transaction>>(&question).await;
+        let answer = self.http.too_long.note(of, answer)?;
+        answer.map(|answer| check::transaction(answer, hash)).transpose()
+    }
+
+    async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
+        self.call(None, &Call { to: contract, value: U256::ZERO, data, gas_limit: None }).await
+    }
+
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        match &self.ws {
+            Some(ws) if self.profile.new_heads => heads::subscribe(&self.http, ws).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn longest_answer(&self) -> Option<u64> {
+        u64::try_from(self.http.max_answer_bytes).ok()
+    }
+
+    fn label(&self) -> &str {
+        self.http.meter.node()
+    }
+
+    fn is_unproved(&self) -> bool {
+        self.profile.completeness == Completeness::Receipts && self.verified.lacks()
+    }
+
+    async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
+        let mut node = self.clone();
+        node.http.work = work;
+        Ok(Some(Arc::new(node)))
+    }
+}
+
+impl fmt::Debug for RpcNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcNode")
+            .field("http", &self.http.node)
+            .field("ws", &self.ws.as_ref().map(shown))
+            .field("profile", &self.profile.name)
+            .finish_non_exhaustive()
+    }
+}

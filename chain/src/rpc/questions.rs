@@ -1,0 +1,73 @@
+//! What is asked, in JSON-RPC's words.
+
+use alloy_primitives::{Address, B256};
+use serde_json::{Value, json};
+
+use crate::node::call::Call;
+use crate::node::query::{At, LogFilter};
+
+/// One method with its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) method: &'static str,
+    pub(crate) params: Value,
+}
+
+impl Question {
+    pub(crate) fn new(method: &'static str, params: Value) -> Self {
+        Self { method, params }
+    }
+
+    pub(crate) fn body(&self, id: usize) -> Value {
+        json!({ "jsonrpc": "2.0", "id": id, "method": self.method, "params": self.params })
+    }
+}
+
+pub(crate) fn hex(number: u64) -> String {
+    format!("{number:#x}")
+}
+
+pub(crate) fn chain_id() -> Question {
+    Question::new("eth_chainId", json!([]))
+}
+
+pub(crate) fn balance(account: Address) -> Question {
+    Question::new("eth_getBalance", json!([account, "latest"]))
+}
+
+pub(crate) fn header(at: At) -> Question {
+    match at {
+        At::Latest => Question::new("eth_getBlockByNumber", json!(["latest", false])),
+        At::Number(number) => Question::new("eth_getBlockByNumber", json!([hex(number), false])),
+        At::Hash(hash) => Question::new("eth_getBlockByHash", json!([hash, false])),
+    }
+}
+
+pub(crate) fn logs(filter: &LogFilter, from: u64, to: u64) -> Question {
+    logs_of(filter, json!({ "fromBlock": hex(from), "toBlock": hex(to) }))
+}
+
+/// Logs of what `blocks` says. A single contract stands alone and not in a list, as the simplest clients write it.
+pub(crate) fn logs_of(filter: &LogFilter, mut blocks: Value) -> Question {
+    blocks["address"] = match filter.contracts.as_slice() {
+        [contract] => json!(contract),
+        contracts => json!(contracts),
+    };
+    blocks["topics"] = topics(filter);
+    Question::new("eth_getLogs", json!([blocks]))
+}
+
+/// A single value stands alone likewise.
+fn topics(filter: &LogFilter) -> Value {
+    let place = |values: &Vec<B256>| match values.as_slice() {
+        [] => Value::Null,
+        [value] => json!(value),
+        values => json!(values),
+    };
+    filter.topics.iter().map(place).collect()
+}
+
+/// A call with its data under both names: some nodes read only `data`, others prefer `input`.
+pub(crate) fn transaction(call: &Call) -> Value {
+    json!({ "to": call.to, "value": call.value, "data": call.data, "input": call.data })
+}
