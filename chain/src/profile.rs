@@ -233,11 +233,6 @@ impl Profile {
         Ok(())
     }
 
-    /// What a method costs, in units.
-    pub fn cost(&self, method: &str) -> u64 {
-        self.costs.get(method).copied().unwrap_or(1)
-    }
-
     fn invalid(&self, what: String) -> ProfileError {
         ProfileError::Invalid { name: self.name.clone(), what }
     }
@@ -323,8 +318,9 @@ mod tests {
         assert_eq!((citrate.logs_range, citrate.logs_by_hash, citrate.finality_depth), (1000, false, 100));
         assert_eq!((citrate.native_symbol.as_str(), citrate.native_decimals), ("SALT", 18));
         assert_eq!((citrate.units_per_second, citrate.max_batch), (Some(1000), 100));
-        let costs = ["eth_getLogs", "eth_call", "eth_getBlockByNumber"].map(|method| citrate.cost(method));
-        assert_eq!(costs, [10, 10, 1]);
+        let costs = ["eth_getLogs", "eth_call", "eth_getBlockByNumber"]
+            .map(|method| citrate.costs.get(method).copied());
+        assert_eq!(costs, [Some(10), Some(10), None]);
         assert_eq!(citrate.completeness, Completeness::Off);
         assert!(citrate.new_heads && citrate.genesis_hash.is_none() && citrate.wrapped_native.is_some());
     }

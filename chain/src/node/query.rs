@@ -92,7 +92,7 @@ pub enum Span {
     /// Every block from one height to another, both included, on the chain that the node now holds to be the right
     /// one. The answer may straddle a reorganization: compare its hashes with headers that were asked for.
     ///
-    /// At most [`Profile::logs_range`] blocks. `from` above `to` holds no block, and gets no log.
+    /// At most [`Profile::logs_range`](crate::Profile::logs_range) blocks. `from` above `to` holds no block, and gets no log.
     Blocks {
         /// First height.
         from: u64,

@@ -4,24 +4,7 @@ use std::collections::HashSet;
 
 use alloy_primitives::{Address, B256};
 
-use crate::node::block::{Header, Log, Readable, Receipt, Unreadable};
-
-/// What can be compared between nodes.
-pub(crate) trait Agrees {
-    fn agrees(&self, other: &Self) -> bool;
-}
-
-impl Agrees for Header {
-    fn agrees(&self, other: &Self) -> bool {
-        self == other
-    }
-}
-
-impl Agrees for Readable {
-    fn agrees(&self, other: &Self) -> bool {
-        same_readable(self, other)
-    }
-}
+use crate::node::block::{Log, Readable, Receipt, Unreadable};
 
 /// Whether two answers hold the same events of all transactions that both could read.
 pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {
@@ -43,7 +26,7 @@ pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Read
 
 /// Whether two answers hold the same events, in whatever order: that of transactions is the node's where it gives no indexes, and
 /// that of a transaction's events follows from how many questions they were asked for in.
-pub(crate) fn same_logs(one: &[Log], other: &[Log]) -> bool {
+fn same_logs(one: &[Log], other: &[Log]) -> bool {
     fn key(log: &Log) -> (u64, B256, B256, Address, &[B256], &[u8]) {
         let (topics, data) = (log.content.topics(), log.content.data.as_ref());
         (log.block_number, log.block_hash, log.transaction, log.contract, topics, data)

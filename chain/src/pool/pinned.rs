@@ -33,7 +33,7 @@ impl Pinned {
         let enough = witnesses.enough;
         if !enough && matches!(at, At::Hash(_)) {
             // A hash names one block: who shows another parent or time under it is wrong for good.
-            self.lead.blame_if_outvoted(&witnesses, "a header")?;
+            self.lead.blame_if_outvoted(&witnesses, Header::eq, "a header")?;
         }
         Ok(enough)
     }
@@ -146,7 +146,7 @@ impl Node for Pinned {
             return Ok(without(own, unread));
         }
         if matches!(span, Span::Block(_)) {
-            self.lead.blame_if_outvoted(&witnesses, "other logs of a block")?;
+            self.lead.blame_if_outvoted(&witnesses, same_readable, "other logs of a block")?;
         }
         Err(self.lead.disagreed(format!(
             "{} finds {} logs in {span:?}, and others do not",

@@ -12,7 +12,7 @@ use crate::error::NodeError;
 use crate::node::Node;
 use crate::node::block::{Header, Receipt};
 use crate::node::query::{At, Work};
-use crate::pool::compare::{Agrees, same_receipt};
+use crate::pool::compare::same_receipt;
 use crate::pool::members::{Inner, Member};
 
 /// What the others said.
@@ -157,14 +157,15 @@ impl Lead {
     ///
     /// # Errors
     /// [`NodeError::Lied`] then.
-    pub(crate) fn blame_if_outvoted<T: Agrees>(
+    pub(crate) fn blame_if_outvoted<T>(
         &self,
         witnesses: &Witnesses<T>,
+        same: impl Fn(&T, &T) -> bool,
         what: &str,
     ) -> Result<(), NodeError> {
         let needed = self.pool.options.agree;
         let Some((_, first)) = witnesses.others.first() else { return Ok(()) };
-        if witnesses.others.len() < needed || !witnesses.others.iter().all(|(_, other)| other.agrees(first)) {
+        if witnesses.others.len() < needed || !witnesses.others.iter().all(|(_, other)| same(other, first)) {
             return Ok(());
         }
         let name = &self.member().name;

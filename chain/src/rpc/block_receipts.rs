@@ -14,7 +14,7 @@ use crate::node::query::{At, LogQuery};
 use crate::rpc::http::Http;
 use crate::rpc::questions::Question;
 use crate::rpc::receipts_root::Proof;
-use crate::rpc::too_long::Of;
+use crate::rpc::too_long::Subject;
 use crate::rpc::{check, questions, receipts_root, wire};
 
 /// Receipts that are asked for in one request, at first.
@@ -166,7 +166,7 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
     let (mut kept, mut encoded) = (Kept::of(http, block), Vec::new());
     let mut asked = Vec::with_capacity(header.transactions.len());
     for (place, transaction) in header.transactions.iter().enumerate() {
-        match http.too_long.refuse(Of::Receipt(*transaction)) {
+        match http.too_long.refuse(Subject::Receipt(*transaction)) {
             Ok(()) => asked.push((place, *transaction)),
             Err(error) => kept.give_up(place, *transaction, error),
         }
@@ -176,7 +176,7 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
         let (now, later) = rest.split_at(width.now.clamp(1, rest.len()));
         let receipts = match (ask(http, now).await, now) {
             (Err(error), [(place, transaction)]) if error.is_too_long() => {
-                let _ = http.too_long.note::<()>(Of::Receipt(*transaction), Err(error.clone()));
+                let _ = http.too_long.note::<()>(Subject::Receipt(*transaction), Err(error.clone()));
                 kept.give_up(*place, *transaction, error);
                 width.was_one();
                 rest = later;

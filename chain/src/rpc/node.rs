@@ -20,7 +20,7 @@ use crate::rpc::http::Http;
 use crate::rpc::logs::LogReader;
 use crate::rpc::questions::Question;
 use crate::rpc::receipts_root::{Proof, Verified};
-use crate::rpc::too_long::Of;
+use crate::rpc::too_long::Subject;
 use crate::rpc::wire::Quantity;
 use crate::rpc::{block_receipts, check, error_text, heads, questions, wire};
 
@@ -192,10 +192,10 @@ impl Node for RpcNode {
 
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         let question = Question::new("eth_getTransactionReceipt", json!([transaction]));
-        let of = Of::Receipt(transaction);
-        self.http.too_long.refuse(of)?;
+        let subject = Subject::Receipt(transaction);
+        self.http.too_long.refuse(subject)?;
         let answer = self.http.ask::<Option<wire::Receipt>>(&question).await;
-        match self.http.too_long.note(of, answer)? {
+        match self.http.too_long.note(subject, answer)? {
             Some(receipt) => check::receipt(receipt, transaction),
             None => Ok(None),
         }
@@ -203,10 +203,10 @@ impl Node for RpcNode {
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
         let question = Question::new("eth_getTransactionByHash", json!([hash]));
-        let of = Of::Transaction(hash);
-        self.http.too_long.refuse(of)?;
+        let subject = Subject::Transaction(hash);
+        self.http.too_long.refuse(subject)?;
         let answer = self.http.ask::<Option<wire::Transaction>>(&question).await;
-        let answer = self.http.too_long.note(of, answer)?;
+        let answer = self.http.too_long.note(subject, answer)?;
         answer.map(|answer| check::transaction(answer, hash)).transpose()
     }
 

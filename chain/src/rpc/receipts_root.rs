@@ -24,7 +24,7 @@ use crate::node::query::{At, LogQuery};
 use crate::rpc::answers::Answer;
 use crate::rpc::http::Http;
 use crate::rpc::questions::Question;
-use crate::rpc::too_long::Of;
+use crate::rpc::too_long::Subject;
 use crate::rpc::{check, questions, wire};
 
 /// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
@@ -161,9 +161,9 @@ pub(crate) async fn fetch(
     hash: B256,
     proof: Proof,
 ) -> Result<(Header, Vec<B256>, Vec<Log>), NodeError> {
-    let of = Of::Receipts(hash);
-    http.too_long.refuse(of)?;
-    http.too_long.note(of, fetch_now(http, hash, proof).await)
+    let subject = Subject::Receipts(hash);
+    http.too_long.refuse(subject)?;
+    http.too_long.note(subject, fetch_now(http, hash, proof).await)
 }
 
 async fn fetch_now(

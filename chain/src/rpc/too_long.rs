@@ -20,7 +20,7 @@ const REMEMBERED: usize = 4096;
 
 /// What an answer is about that was too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Of {
+pub(crate) enum Subject {
     /// The receipt of a transaction.
     Receipt(B256),
     /// The transaction itself.
@@ -32,7 +32,7 @@ pub(crate) enum Of {
 /// Answers of one node that were too long, for a while.
 #[derive(Debug, Default)]
 pub(crate) struct TooLong {
-    known: Mutex<HashMap<Of, (NodeError, Instant)>>,
+    known: Mutex<HashMap<Subject, (NodeError, Instant)>>,
 }
 
 impl TooLong {
@@ -40,16 +40,16 @@ impl TooLong {
     ///
     /// # Errors
     /// The one of then.
-    pub(crate) fn refuse(&self, of: Of) -> Result<(), NodeError> {
+    pub(crate) fn refuse(&self, subject: Subject) -> Result<(), NodeError> {
         let known = lock(&self.known);
-        match known.get(&of) {
+        match known.get(&subject) {
             Some((error, until)) if *until > Instant::now() => Err(error.clone()),
             _ => Ok(()),
         }
     }
 
     /// Takes note of an answer, if it was too long.
-    pub(crate) fn note<T>(&self, of: Of, answer: Result<T, NodeError>) -> Result<T, NodeError> {
+    pub(crate) fn note<T>(&self, subject: Subject, answer: Result<T, NodeError>) -> Result<T, NodeError> {
         if let Err(error) = &answer
             && error.is_too_long()
         {
@@ -57,7 +57,7 @@ impl TooLong {
             if known.len() >= REMEMBERED {
                 known.clear();
             }
-            known.insert(of, (error.clone(), Instant::now() + BELIEVED));
+            known.insert(subject, (error.clone(), Instant::now() + BELIEVED));
         }
         answer
     }
