@@ -572,9 +572,22 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
     assert!(!ok && said.contains("SALT402__VERIFIER__MAX_WAIT_MS: invalid type"), "{said}");
     assert!(said.contains("expected u64"), "{said}");
     assert!(check(&good, &[]).1.contains("prompts cost nothing: one of 262144 bytes"));
+    let routes = "[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"0.0005 SALT\"\nuses = 3\n\
+                  [[forward_auth.routes]]\npath = \"/free/*\"\nprice = \"0\"\n";
+    let (ok, said) = check(&format!("{good}{routes}"), &[]);
+    for price in [
+        "m: 0.001 SALT a request and 0 SALT a token, up to 8192 tokens",
+        "/paid/* (any method): 0.0005 SALT for 3 requests",
+        "/free/* (any method): free",
+        "paid to 0x2222222222222222222222222222222222220002 in SALT on eip155:40204",
+    ] {
+        assert!(ok && said.contains(price), "{said}\nexpected: {price}");
+    }
+    assert!(!said.contains("base units"), "{said}");
     let (ok, said) = check(&format!("{good}price_per_prompt_token = \"5\"\nmax_prompt_bytes = 99\n"), &[]);
     assert!(
-        ok && said.contains("5 base units a byte of the prompt") && said.contains("up to 99 bytes"),
+        ok && said.contains("0.000000000000000005 SALT a byte of the prompt")
+            && said.contains("up to 99 bytes"),
         "{said}"
     );
     let (ok, said) = check(&good, &[("SALT402__VERIFIER__MAX_WAIT_MS", "1234")]);

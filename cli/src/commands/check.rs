@@ -4,10 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use salt402_chain::{Completeness, Role};
+use salt402_protocol::Amount;
 
 use super::explain;
 use crate::config::{
-    Config, ResolvedChain, explain_source, needed_beside, quote_keys, verifier_token, webhook_key,
+    Config, ConfigError, ResolvedChain, explain_source, needed_beside, quote_keys, verifier_token,
+    webhook_key,
 };
 use crate::out::say;
 
@@ -67,7 +69,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         say!("    {line}");
     }
     if let Ok(payment) = config.payment() {
-        say!("  paid to {} in {} on {}", payment.payee()?, payment.asset(), payment.chain(&config)?);
+        let (symbol, _) = payment.unit(&config)?;
+        let token = payment.token().map(|(token, _)| format!(" (the token {token})")).unwrap_or_default();
+        say!("  paid to {} in {symbol}{token} on {}", payment.payee()?, payment.chain(&config)?);
     }
     if let Some(auth) = &config.forward_auth {
         say!("  proxies may ask at /v1/forward-auth; a payment is shown there with its quote id");
@@ -75,7 +79,12 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             let methods =
                 if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
             let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
-            say!("    {} ({methods}): {} base units{several}", rule.path, rule.amount);
+            let price = if rule.amount.is_zero() {
+                "free".to_owned()
+            } else {
+                price(&config, rule.amount)? + &several
+            };
+            say!("    {} ({methods}): {price}", rule.path);
         }
     }
     if let Some(webhook) = &config.webhook {
@@ -103,21 +112,21 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             }
             for (name, model) in gateway.catalogue(&config)?.0 {
                 say!(
-                    "    {name}: {} base units a request and {} a token, up to {} tokens",
-                    model.price.per_request,
-                    model.price.per_token,
+                    "    {name}: {} a request and {} a token, up to {} tokens",
+                    price(&config, model.price.per_request)?,
+                    price(&config, model.price.per_token)?,
                     model.max_tokens
                 );
-                let price = model.price.per_prompt_token;
-                if price.is_zero() {
+                if model.price.per_prompt_token.is_zero() {
                     say!(
                         "      prompts cost nothing: one of {} bytes is answered at the price of the shortest",
                         model.max_prompt_bytes
                     );
                 } else {
                     say!(
-                        "      {price} base units a byte of the prompt, which is a token at most, and for each of {} of the \
-                         template, up to {} bytes",
+                        "      {} a byte of the prompt, which is a token at most, and for each of {} of the template, up to \
+                         {} bytes",
+                        price(&config, model.price.per_prompt_token)?,
                         model.template_tokens,
                         model.max_prompt_bytes
                     );
@@ -126,6 +135,12 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An amount in what is to be paid with, as `0.0005 SALT`.
+fn price(config: &Config, amount: Amount) -> Result<String, ConfigError> {
+    let (symbol, decimals) = config.payment()?.unit(config)?;
+    Ok(format!("{} {symbol}", amount.to_units(decimals)))
 }
 
 /// Makes what `up` makes of a configuration before it asks anybody, so that what is good here is not refused there. A quote key

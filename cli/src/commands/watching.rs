@@ -163,7 +163,7 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
         lines.push(line);
     }
     for entry in chain["nodes"].as_array().into_iter().flatten() {
-        lines.push(format!("    node {}", facts(entry)));
+        lines.push(format!("    node {}", node(entry)));
     }
     for (key, what) in [("covered", "read"), ("unread", "not read yet")] {
         for blocks in chain[key].as_array().into_iter().flatten() {
@@ -192,15 +192,26 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
     lines
 }
 
-/// An object's values in a row, whatever they are.
-fn facts(value: &Value) -> String {
-    match value.as_object() {
-        Some(fields) => {
-            let fields = fields.iter().filter(|(_, value)| !value.is_null());
-            fields.map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
-        }
-        None => text(value),
+/// A node in words: whether it may be asked and why not, how far it is, and what else is to be known of it.
+fn node(node: &Value) -> String {
+    let mut line = format!("{}: {}", text(&node["host"]), text(&node["state"]));
+    if let Some(reason) = node["reason"].as_str() {
+        line.push_str(&format!(" ({reason})"));
     }
+    match node["head"].as_u64() {
+        Some(head) => line.push_str(&format!(", its newest block is {head}")),
+        None => line.push_str(", it has shown no block yet"),
+    }
+    for (fact, words) in [
+        ("serving", "asked last"),
+        ("fallback", "asked only while no other is ready"),
+        ("logs_unproved", "its logs are taken without proof"),
+    ] {
+        if node[fact] == true {
+            line.push_str(&format!(", {words}"));
+        }
+    }
+    line
 }
 
 fn text(value: &Value) -> String {
@@ -230,7 +241,9 @@ mod tests {
                          "covered": [{ "contract": "0x1", "from_block": 0, "to_block": 9 },
                                      { "contract": "0x1", "from_block": 20, "to_block": 60 }],
                          "unread": [{ "contract": "0x1", "from_block": 10, "to_block": 19 }],
-                         "phase": "back_filling", "nodes": [{ "name": "a", "state": "good" }],
+                         "phase": "back_filling", "nodes": [{ "host": "a:1", "state": "ready", "head": 100, "serving": true, "fallback": false },
+                                   { "host": "b:2", "state": "resting", "head": null, "reason": "no answer",
+                                     "fallback": true, "logs_unproved": true }],
                          "vouchers": [{ "asset": "native", "unclaimed": "70", "at_risk": "7", "channels_at_risk": 1 }] }],
         })
     }
@@ -256,7 +269,9 @@ mod tests {
             "read: blocks 0 to 9 of 0x1",
             "not read yet: blocks 10 to 19 of 0x1",
             "read: blocks 20 to 60 of 0x1",
-            "node name a, state good",
+            "    node a:1: ready, its newest block is 100, asked last\n",
+            "    node b:2: resting (no answer), it has shown no block yet, asked only while no other is ready, its logs are \
+             taken without proof\n",
             "vouchers: 70 of native accepted and not claimed, 7 of 1 channels at risk",
         ] {
             assert!(told.contains(wanted), "{told}");
