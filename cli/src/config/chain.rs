@@ -23,61 +23,67 @@ const PATIENCE: std::ops::RangeInclusive<u64> = 1..=90;
 
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChainConfig {
-    /// Which network; left out, the table's name.
+    /// The network: `citrate`, `base`, `base-sepolia` or `local`. Left out: the name of the table.
     #[serde(default)]
     profile: Option<String>,
-    /// The node's HTTP address; left out, the profile's.
+    /// The node's HTTP address. It may hold a key, and is shown nowhere. Left out: the network's public node.
     #[serde(default)]
     rpc: Option<Url>,
-    /// The node's WebSocket address, for new heads; left out with `rpc`, the profile's; else none.
+    /// The node's WebSocket address, by which it tells of new blocks. The node is polled all the same. Left out: none, or the
+    /// network's where `rpc` is left out too.
     #[serde(default)]
     ws: Option<Url>,
     /// Several nodes, in place of `rpc` and `ws`.
     #[serde(default)]
     nodes: Vec<NodeConfig>,
-    /// How many nodes must say the same before it is believed; left out, 1.
+    /// How many nodes must say the same before it is believed. Left out: 1.
     #[serde(default)]
     agree: Option<usize>,
-    /// Whether new blocks' logs are proven complete by their receipts; left out, the profile's.
+    /// `receipts`: the logs of new blocks are proven complete by their receipts. `off`: they are taken as the node gives them.
+    /// Left out: the network's.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     completeness: Option<Completeness>,
-    /// The payment contract; left out, the one in `deployments`.
+    /// The address of the payment contract `SaltPay`. Left out: the one in `deployments`.
     #[serde(default)]
     contract: Option<String>,
-    /// The first block that may hold a payment; left out, the one in `deployments`, or 0.
+    /// The first block that may hold a payment. Left out: the one in `deployments`, or 0 where `contract` is given.
     #[serde(default)]
     start_block: Option<u64>,
-    /// The folder with `<chain id>.json`, as the deployment script writes it; relative to the file.
+    /// The folder with `<chain id>.json`, as `make deploy` writes it; relative to this file. Needed unless `contract` is given.
     #[serde(default)]
     deployments: Option<PathBuf>,
-    /// What is accepted; left out, the profile's depth for any amount.
+    /// What is accepted, and how deep. Left out: the network's depth for any amount.
     #[serde(default)]
     policy: PolicyConfig,
-    /// `policy.confirmations`, where nothing else of the policy is said.
+    /// The same as `policy.confirmations`. Give one of the two.
     #[serde(default)]
     confirmations: Option<Confirmations>,
-    /// `policy.depths`, likewise.
+    /// The same as `policy.depths`. Give one of the two.
     #[serde(default)]
     depths: Vec<DepthConfig>,
-    /// What is followed beside the payment contract.
+    /// Other contracts that are followed beside the payment contract.
     #[serde(default)]
     sources: Vec<SourceConfig>,
-    /// Whether the channels of the deployment are followed without being named in `sources`.
+    /// Whether `SaltChannels` of `deployments` is followed without being named in `sources`.
     #[serde(default = "yes")]
     channels: bool,
-    /// Whether vouchers of the channels are taken. Off by default: whoever takes them must claim before a payer leaves.
+    /// Whether requests may be paid by vouchers of channels. If you take them, you must claim before a payer leaves.
     #[serde(default)]
     vouchers: bool,
-    /// The least exit delay of channels whose vouchers are taken, in seconds; left out, any that the contract takes.
+    /// The least exit delay of channels whose vouchers are taken: 900 to 2592000. Left out: any that the contract takes.
     #[serde(default)]
     least_exit_delay_s: Option<u64>,
-    /// How long the newest block may be unheard of until nothing is sold, in seconds; left out, by the time between blocks.
+    /// How long nothing may be heard of the newest block until nothing is sold: 1 to 90. Left out: 10, or five times the poll
+    /// interval, or three times the time between blocks, whichever is the longest.
     #[serde(default)]
     patience_s: Option<u64>,
-    /// Single values of the profile.
+    /// Single values of the network, in place of its own.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     overrides: ProfileOverrides,
 }
 

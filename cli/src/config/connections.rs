@@ -10,33 +10,35 @@ use super::ConfigError;
 
 /// The limits of a listener.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ConnectionsConfig {
-    /// Connections at once.
+    /// Connections at once: 1 to 1000000.
     max: usize,
-    /// Connections at once of one address (an IPv6 client's /64).
+    /// Connections at once of one address (of an IPv6 client, of its /64): 1 to 1000000.
     max_per_address: usize,
     /// Addresses or networks that `max_per_address` does not count: those of proxies, behind which all clients have one
-    /// address. Left out, loopback; given, only what is given.
+    /// address. Left out: `["127.0.0.0/8", "::1"]`. Given: only what is given.
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     trusted: Vec<Network>,
-    /// How long a request's head may take to arrive, in milliseconds.
+    /// How long a request's head may take to arrive: 1 to 3600000.
     head_timeout_ms: u64,
-    /// How long a request's body may take to arrive, in milliseconds.
+    /// How long a request's body may take to arrive: 1 to 3600000.
     body_timeout_ms: u64,
-    /// How long a request's body may take to go on, in milliseconds.
+    /// How long a request's body may pause between two pieces: 1 to 3600000.
     body_pause_ms: u64,
-    /// Bytes of bodies that are held at once before they are paid for, beside the first 4 KiB of each.
+    /// How much bodies that nobody has paid for yet may hold at once, beside the first 4 KiB of each: 1048576 to 68719476736.
     max_bodies_bytes: usize,
-    /// Of these, those that one address may hold (an IPv6 client's /64); left out, an eighth, or the largest body if that is
-    /// more.
+    /// How much of it one address may hold (of an IPv6 client, its /64): 65536 or more. Left out: an eighth, or the largest body
+    /// if that is more.
     max_bodies_bytes_per_address: Option<usize>,
-    /// How long a connection may be idle between two requests, in milliseconds.
+    /// How long a connection may be idle between two requests: 1 to 3600000.
     idle_timeout_ms: u64,
-    /// How long a client may take no byte of its answer, in milliseconds.
+    /// How long a client may take no byte of its answer: 1 to 3600000.
     write_timeout_ms: u64,
-    /// Largest head of a request, in bytes.
+    /// The largest head of a request: 2048 to 131072.
     max_head_bytes: usize,
-    /// Most header lines of a request.
+    /// The most header lines of a request: 16 to 100.
     max_headers: usize,
 }
 

@@ -7,36 +7,38 @@ use super::{Config, ConfigError, parse_price};
 
 /// What a proxy may ask.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForwardAuthConfig {
-    /// How long a proof may wait for its payment, in milliseconds.
+    /// How long a proof may wait for its payment.
     #[serde(default = "wait")]
     pub(crate) wait_ms: u64,
-    /// For how long after its first use the same proof lets the same request pass again, in seconds.
+    /// For how long after its first use the same proof lets the same request pass again.
     #[serde(default)]
     pub(crate) again_within_s: u64,
-    /// Whether a request that no route names may pass for nothing; else it is refused.
+    /// Whether a request that no route names may pass for nothing. Otherwise it is refused.
     #[serde(default)]
     others_pass: bool,
-    /// The prices, tried in this order.
+    /// The prices. They are tried in this order, and the first that matches counts.
     routes: Vec<RouteConfig>,
 }
 
 /// A price.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RouteConfig {
-    /// A path, or with a `*` at its end everything that begins so.
+    /// A path; or, with a `*` at its end, all paths that begin so.
     path: String,
-    /// The methods it is for; left out, all.
+    /// The methods that it is for, such as `["GET"]`. Left out: all.
     #[serde(default)]
     methods: Vec<String>,
-    /// What a request costs, such as `0.001 SALT`; `0` for nothing.
+    /// What a request costs, such as `0.001 SALT`, or a whole number of base units. `0` is free.
     price: String,
-    /// What is paid for, in words.
+    /// What is paid for, in words. Left out: the path.
     #[serde(default)]
     description: Option<String>,
-    /// How many different requests of this route one payment pays for.
+    /// How many different requests of this route one payment pays for: 1 to 1000000.
     #[serde(default = "one")]
     uses: u32,
 }

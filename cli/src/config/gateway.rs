@@ -17,88 +17,92 @@ use crate::listen::Place;
 
 /// The gateway.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GatewayConfig {
-    /// Where it listens.
+    /// The address and port on which it listens.
     #[serde(default = "listen")]
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system beside the port, relative to the file of the configuration; left out, none.
+    /// A socket in the file system beside the port; relative to this file. Left out: none.
     #[serde(default)]
     socket: Option<PathBuf>,
-    /// The socket's permissions.
+    /// The socket's permissions, in octal. Left out: `"0660"`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     socket_mode: Mode,
-    /// How much clients may take, of time and of room.
+    /// How much clients may take of time and of room.
     #[serde(default)]
     connections: ConnectionsConfig,
     /// The verifier to ask when the gateway runs alone (`salt402 serve`): `http://…`, or `unix:/path` for its socket.
     #[serde(default)]
     pub(crate) verifier: Option<Url>,
-    /// Largest request body, in bytes.
+    /// The largest body of a request: 1024 to 67108864.
     #[serde(default = "body_limit")]
     pub(crate) max_body_bytes: usize,
-    /// How long a proof may wait for its payment before the client is asked to come back, in milliseconds.
+    /// How long a proof may wait for its payment before the client is asked to come back.
     #[serde(default = "wait")]
     pub(crate) wait_ms: u64,
-    /// How long answers are kept for payers whose connection broke, in seconds.
+    /// How long answers are kept, for payers whose connection broke.
     #[serde(default = "keep")]
     pub(crate) keep_answers_s: u64,
-    /// How many bytes of answers are kept at most.
+    /// How much room kept answers may take. The oldest are dropped first.
     #[serde(default = "keep_bytes")]
     pub(crate) keep_answers_bytes: u64,
-    /// How often what was paid for is run at most, where runs fail.
+    /// How often a paid request is run at most, where runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
-    /// The origins of pages in browsers that may ask and read, such as `https://app.example`; `*` for all; left out, none.
+    /// The origins of pages in browsers that may ask and read, such as `["https://app.example"]`; `["*"]` is all. Left out: none.
     #[serde(default)]
     origins: Vec<String>,
     /// How often a kept answer is given again, within a minute, to whoever shows the payment without its quote id.
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
-    /// What is served, by the name that clients use.
+    /// The models that are sold, each by the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
 
 /// A model.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModelConfig {
-    /// `demo`, or the address of an OpenAI-compatible server.
+    /// The address of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`; or `demo`, which is built in.
     upstream: String,
-    /// The model's name there; left out, the same as here.
+    /// The model's name at that server. Left out: the name of the table.
     #[serde(default)]
     upstream_model: Option<String>,
-    /// The environment variable that holds the upstream's API key.
+    /// The environment variable that holds that server's API key. Left out: none.
     #[serde(default)]
     api_key_env: Option<String>,
-    /// A file that holds the upstream's API key.
+    /// A file that holds that server's API key; relative to this file. Left out: none.
     #[serde(default)]
     api_key_file: Option<PathBuf>,
-    /// What it is, in words.
+    /// What the model is, in words.
     #[serde(default)]
     description: String,
-    /// What any request costs, such as `0.001 SALT`, or a whole number of base units.
+    /// What any request costs, such as `0.001 SALT`, or a whole number of base units. Left out: nothing.
     #[serde(default)]
     price_per_request: Option<String>,
-    /// What each token that a request may generate costs on top.
+    /// What each token costs in addition that a request may generate. Left out: nothing.
     #[serde(default)]
     price_per_token: Option<String>,
-    /// What each token costs that the prompt may have: one for each of its bytes, and those of the template.
+    /// What each token costs in addition that the prompt may have: one for each of its bytes, and those of the template. Left
+    /// out: nothing.
     #[serde(default)]
     price_per_prompt_token: Option<String>,
-    /// The longest prompt, in bytes; left out, what the body's limit lets through.
+    /// The longest prompt: 1 or more. Left out: what `max_body_bytes` lets through.
     #[serde(default)]
     max_prompt_bytes: Option<usize>,
-    /// Tokens that the server's template puts around a prompt, at most.
+    /// How many tokens the server's template puts around a prompt, at most.
     #[serde(default = "template_tokens")]
     template_tokens: u32,
-    /// Tokens generated where a request does not say.
+    /// How many tokens are generated where a request does not say: 1 to `max_tokens`.
     #[serde(default = "default_tokens")]
     default_tokens: u32,
-    /// The most tokens that a request may ask for.
+    /// The most tokens that a request may ask for: 1 or more.
     #[serde(default = "max_tokens")]
     max_tokens: u32,
-    /// How long the upstream may take, in seconds.
+    /// How long that server may take to answer: 1 or more.
     #[serde(default = "timeout")]
     timeout_s: u64,
 }

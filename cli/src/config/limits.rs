@@ -11,25 +11,27 @@ use super::ConfigError;
 
 /// How often accounts may be granted and addresses may ask; left out, without limit.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsConfig {
-    /// The least time between two granted payments of one account, in seconds.
+    /// The least time between two granted payments of one account: 0 to 86400.
     cool_down_s: u64,
-    /// Granted payments of one account.
+    /// How many payments of one account are granted. Left out: without limit.
     per_account: Option<RateConfig>,
-    /// Requests of one address.
+    /// How many requests of one address are answered. Left out: without limit.
     per_address: Option<RateConfig>,
-    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`.
+    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`. Left out: this machine's.
     trusted_proxies: Option<Vec<String>>,
 }
 
 /// How many a minute, and how many at once.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RateConfig {
-    /// How many a minute in the long run.
+    /// How many a minute in the long run: 1 to 60000000.
     per_minute: u32,
-    /// How many at once after a pause; left out, a minute's.
+    /// How many at once after a pause: 1 to 60000000. Left out: as many as in a minute.
     #[serde(default)]
     burst: Option<u32>,
 }

@@ -9,6 +9,8 @@ mod limits;
 mod nodes;
 mod payment;
 mod policy;
+#[cfg(test)]
+mod reference;
 mod secret;
 mod socket;
 mod source;
@@ -44,29 +46,30 @@ const PREFIX: &str = "SALT402__";
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where the database and a generated quote key live; relative to the file.
+    /// The folder of the database and of a quote key that is made at the first start; relative to this file.
     #[serde(default = "data")]
     pub(crate) data: PathBuf,
-    /// The chains to follow, by a name of the operator's choice.
+    /// The chains to follow, each by a name of your choice.
     pub(crate) chains: BTreeMap<String, ChainConfig>,
-    /// The verifier; left out, its defaults.
+    /// The verifier: where it listens, and what it takes as a proof.
     #[serde(default)]
     pub(crate) verifier: VerifierConfig,
-    /// How often; left out, without limit.
+    /// How often accounts may be granted and addresses may ask. Left out: without limit.
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
-    /// On which chain, to whom and in what to be paid; needed where something is sold.
+    /// On which chain, to whom and in what to be paid. Needed where something is sold.
     #[serde(default)]
     payment: Option<PaymentConfig>,
-    /// What a proxy may ask the verifier; left out, nothing.
+    /// What a proxy may ask, and what its paths cost. Left out: a proxy may ask nothing.
     #[serde(default)]
     pub(crate) forward_auth: Option<ForwardAuthConfig>,
-    /// Who is told of incidents; left out, nobody.
+    /// Who is told of incidents. Left out: nobody.
     #[serde(default)]
     pub(crate) webhook: Option<WebhookConfig>,
-    /// The gateway; left out, none runs.
+    /// The gateway, which sells models. Left out: none runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
     /// The folder of the file, for relative paths in it.

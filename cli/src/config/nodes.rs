@@ -18,38 +18,42 @@ const ANSWER_BYTES: RangeInclusive<u64> = 1 << 20..=2 << 30;
 
 /// One of several nodes.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NodeConfig {
-    /// Its HTTP address.
+    /// Its HTTP address. It may hold a key, and is shown nowhere.
     rpc: Url,
-    /// Its WebSocket address, for new heads; left out, none.
+    /// Its WebSocket address, by which it tells of new blocks. Left out: none.
     #[serde(default)]
     ws: Option<Url>,
-    /// Whether it is asked first, or only while no primary is ready.
+    /// `primary`: asked first. `fallback`: asked only while no primary is ready. Left out: `primary`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     role: Role,
     /// Refused, and known only so that the refusal does not repeat it.
     #[serde(default)]
+    #[cfg_attr(test, schemars(skip))]
     bearer: Option<IgnoredAny>,
-    /// The environment variable with its bearer token.
+    /// The environment variable that holds its bearer token. Left out: none.
     #[serde(default)]
     bearer_env: Option<String>,
-    /// The file with its bearer token; relative to the configuration.
+    /// The file that holds its bearer token; relative to this file. Left out: none.
     #[serde(default)]
     bearer_file: Option<PathBuf>,
-    /// Requests that it allows in a second, whatever they ask.
+    /// How many requests it allows in a second, whatever they ask. Give this or `units_per_second`. Left out: the network's.
     #[serde(default)]
     requests_per_second: Option<u64>,
-    /// Units that it allows in a second, as the profile prices methods; left out, what the profile says.
+    /// How many units it allows in a second, as the network prices methods. Left out: the network's.
     #[serde(default)]
     units_per_second: Option<u64>,
-    /// How long one request may take.
+    /// How long one request may take: 1 to 100000. Left out: 10000.
     #[serde(default)]
     timeout_ms: Option<u64>,
-    /// The longest rest that it can make us take.
+    /// The longest `Retry-After` of the node that is honoured. Left out: 300.
     #[serde(default)]
     longest_rest_s: Option<u64>,
-    /// The longest answer that is read, in bytes.
+    /// The longest answer that is read: 1048576 to 2147483648. Some answers of that length are in memory at once. Left out:
+    /// 33554432.
     #[serde(default)]
     max_answer_bytes: Option<u64>,
 }

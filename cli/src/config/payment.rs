@@ -10,19 +10,21 @@ use super::{Config, ConfigError, ResolvedPolicy};
 
 /// On which chain, to whom and in what to be paid.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaymentConfig {
-    /// The name of the chain, of the table `[chains.NAME]`, on which to be paid.
+    /// The chain on which to be paid: the name of a table `[chains.NAME]`.
     chain: String,
-    /// Who is to be paid.
+    /// The address that is paid.
     payee: String,
-    /// What is to be paid: `native`, or the address of an ERC-20 token.
+    /// What is paid: `native`, or the address of an ERC-20 token.
     #[serde(default = "native")]
+    #[cfg_attr(test, schemars(with = "String"))]
     asset: Asset,
-    /// A token's symbol, in which prices are written.
+    /// A token's symbol, in which prices are written. Needed with a token.
     #[serde(default)]
     asset_symbol: Option<String>,
-    /// A token's decimal places.
+    /// A token's decimal places. Needed with a token.
     #[serde(default)]
     asset_decimals: Option<u8>,
 }

@@ -12,28 +12,33 @@ use super::{ConfigError, parse_price};
 
 /// What is accepted on a chain.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicyConfig {
-    /// Blocks that must contain or follow a payment, or `"final"`; left out, the profile's.
+    /// How many blocks must contain or follow a payment, 1 or more; or `"final"`: as many as make a block final. Left out: the
+    /// network's.
     confirmations: Option<Confirmations>,
-    /// More confirmations for larger amounts.
+    /// More confirmations for larger amounts. The largest that applies counts. Left out: none.
     depths: Vec<DepthConfig>,
-    /// The oldest payment that is accepted, in seconds; left out, `verifier.max_payment_age_s`.
+    /// The oldest payment that is granted on, by its block's time: 1 to 31536000. Left out: `verifier.max_payment_age_s`.
     max_age_s: Option<u64>,
-    /// What may be paid with: `native` or addresses of tokens; left out, whatever is asked for.
+    /// What may be paid with: `native`, or addresses of tokens. Left out: whatever is asked for.
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     assets: Option<Vec<Asset>>,
-    /// Who may be paid; left out, whoever is asked for.
+    /// The addresses that may be paid. Left out: whoever is asked for.
     payees: Option<Vec<String>>,
-    /// The most that is granted to one payer on payments that are not final.
+    /// The most that is granted to one payer on payments that are not final. Left out: without limit.
     exposure: Vec<ExposureConfig>,
-    /// Amounts from which a second node must show a payment.
+    /// Amounts from which a second node must show a payment, before it is granted on. Left out: one node is enough.
     second_node: Vec<SecondNodeConfig>,
-    /// What becomes of a payer's payments while one that was granted on is lost.
+    /// What becomes of a payer's other payments while one that was granted on is lost: they must be final, do not count, or
+    /// count as any. Left out: `require_final`.
     after_loss: AfterLossConfig,
 }
 
 /// A number of blocks, or the word for as many as make a block final.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a number of blocks, or \"final\"")]
 pub(crate) enum Confirmations {
     Blocks(u64),
@@ -41,6 +46,7 @@ pub(crate) enum Confirmations {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) enum Final {
     #[serde(rename = "final")]
     Final,
@@ -48,40 +54,47 @@ pub(crate) enum Final {
 
 /// Amounts from which a payment must be deeper.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DepthConfig {
-    /// The least amount that this is for, such as `1 SALT`, or a whole number of base units.
+    /// The least amount that this is for, such as `10 SALT`, or a whole number of base units.
     from: String,
-    /// Blocks that must contain or follow the payment, or `"final"`.
+    /// How many blocks must contain or follow the payment; or `"final"`.
     confirmations: Confirmations,
-    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
+    /// The asset: `native`, or the address of a token. A token's amount is in base units.
     #[serde(default = "native")]
+    #[cfg_attr(test, schemars(with = "String"))]
     asset: Asset,
 }
 
 /// The most that is granted to one payer on payments that are not final.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ExposureConfig {
-    /// How much, such as `10 SALT`, or a whole number of base units; `0` makes every payment wait until it is final.
+    /// How much, such as `10 SALT`, or a whole number of base units. `0` makes every payment wait until it is final.
     most: String,
-    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
+    /// The asset: `native`, or the address of a token. A token's amount is in base units.
     #[serde(default = "native")]
+    #[cfg_attr(test, schemars(with = "String"))]
     asset: Asset,
 }
 
 /// An amount from which a second node must show a payment.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct SecondNodeConfig {
-    /// The least amount that this is for, such as `10 SALT`, or a whole number of base units; `0` is every payment.
+    /// The least amount that this is for, such as `100 SALT`, or a whole number of base units. `0` is every payment.
     from: String,
-    /// Of which asset: `native`, or the address of a token; then the amount is in base units.
+    /// The asset: `native`, or the address of a token. A token's amount is in base units.
     #[serde(default = "native")]
+    #[cfg_attr(test, schemars(with = "String"))]
     asset: Asset,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum AfterLossConfig {
     #[default]

@@ -12,25 +12,29 @@ use super::deployment::Deployment;
 
 /// One more contract to follow.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceConfig {
-    /// What it is.
+    /// What the contract is, see docs/sources.md.
     kind: Kind,
-    /// Where it is; left out, where the deployment says, or where it stands on every chain.
+    /// Its address. Left out: the deployment's; for x402's contracts, where they stand on every chain; for a token, that of
+    /// `[payment]`, the deployment or the network.
     #[serde(default)]
     contract: Option<String>,
-    /// The first block that may hold one of its events; left out, the deployment's, or the chain's `start_block`.
+    /// The first block that may hold one of its events. Left out: the deployment's, or the chain's `start_block`.
     #[serde(default)]
     start_block: Option<u64>,
-    /// Whose payments count; left out, the payee of `[payment]`.
+    /// The addresses to which payments count. Left out: the payee of `[payment]`.
     #[serde(default)]
     payees: Option<Vec<String>>,
-    /// In which tokens payments count; left out, the token of `[payment]`, or the wrapped coin.
+    /// The addresses of tokens in which payments count. Left out: the token of `[payment]`, the deployment's, or the network's
+    /// wrapped coin.
     #[serde(default)]
     tokens: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     SaltChannels,

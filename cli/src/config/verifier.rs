@@ -14,39 +14,42 @@ use crate::listen::Place;
 
 /// The verifier.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VerifierConfig {
-    /// Where its API listens. Beyond loopback only with a token.
+    /// The address and port of its API. Beyond loopback only with a token.
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system beside the port, relative to the file of the configuration; left out, none.
+    /// A socket in the file system beside the port; relative to this file. Left out: none.
     socket: Option<PathBuf>,
-    /// The socket's permissions: whoever may write to it may ask.
+    /// The socket's permissions, in octal: who may write to it may ask. Left out: `"0660"`.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     socket_mode: Mode,
     /// Whether callers by the socket must send the token too, where there is one.
     pub(crate) socket_needs_token: bool,
-    /// How much clients may take, of time and of room.
+    /// How much clients may take of time and of room.
     connections: ConnectionsConfig,
-    /// A file with the token that callers must send; left out, the environment variable `SALT402_VERIFIER_TOKEN`, or
-    /// none on loopback.
+    /// A file with the token that callers must send, 16 characters or more; relative to this file. Left out: the environment
+    /// variable `SALT402_VERIFIER_TOKEN`; without that, no token.
     pub(crate) token_file: Option<PathBuf>,
-    /// A file with at least 32 bytes that authenticate quotes; left out, the environment variable
-    /// `SALT402_QUOTE_KEY`, or else one that is made once and kept beside the database.
+    /// A file with the key that authenticates quotes, 32 bytes or more; relative to this file. Left out: the environment variable
+    /// `SALT402_QUOTE_KEY`; without that, `quote.key` in `data`, which is made once.
     pub(crate) quote_key_file: Option<PathBuf>,
-    /// Files with keys that quotes were made with before, the newest first: what was quoted with them is accepted.
+    /// Files with keys that authenticated quotes before, the newest first: what was quoted with them is accepted. The environment
+    /// variable `SALT402_OLD_QUOTE_KEYS` adds to them.
     pub(crate) old_quote_key_files: Vec<PathBuf>,
-    /// How long a client has to pay, in seconds.
+    /// How long a client has to pay: 1 to 86400.
     quote_lifetime_s: u64,
-    /// Whether a transaction hash alone is a proof, bound to the request by its derived quote.
+    /// Whether the gateway takes a transaction's hash without the quote id. It is bound to the request all the same.
     bare_hashes: bool,
-    /// The oldest payment that is accepted, in seconds.
+    /// The oldest payment that is granted on, by its block's time: 1 to 31536000.
     max_payment_age_s: u64,
-    /// By how much the chain's clock may differ from ours, in seconds.
+    /// By how much the chain's clock may differ from the machine's: 0 to 600.
     clock_skew_s: u64,
-    /// The longest that a request may wait for its payment, in milliseconds.
+    /// The longest that a request may wait for its payment: 0 to 120000.
     max_wait_ms: u64,
-    /// How many requests may wait at once.
+    /// How many requests may wait at once: 0 to 100000. Those beyond it are answered at once with what is known.
     max_waiting: usize,
-    /// How much memory recent payments may take, in MiB; 0 keeps none.
+    /// How much memory recent payments may take: 0 to 16384; 0 keeps none. A payment takes some 600 bytes.
     memory_mib: usize,
 }
 

@@ -10,12 +10,13 @@ use super::ConfigError;
 
 /// A server that is told of incidents, by the process that indexes.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookConfig {
     /// Its address: https, or http on loopback.
     pub(crate) url: Url,
-    /// A file with at least 32 bytes that sign what it is told; left out, the environment variable
-    /// `SALT402_WEBHOOK_KEY`.
+    /// A file with the key that signs what it is told: `whsec_` and 24 to 64 bytes in base64; relative to this file. Left out: the
+    /// environment variable `SALT402_WEBHOOK_KEY`.
     #[serde(default)]
     pub(crate) key_file: Option<PathBuf>,
 }
