@@ -1,5 +1,5 @@
 //! The documentation is true of the code: the table of codes (`UPDATE=1 cargo test -p salt402-protocol` writes it), and the
-//! tests that SECURITY.md names.
+//! tests that tests/attacks.md names.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "these are tests")]
 
@@ -37,10 +37,9 @@ fn the_documented_codes_are_the_codes() {
 
 /// A test that was renamed or taken out would leave an attack that nobody tries.
 #[test]
-fn every_test_that_the_security_page_names_is_in_the_tree() {
+fn every_test_that_is_said_to_try_an_attack_is_in_the_tree() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
-    let (_, attacks) = text.split_once("## Attacks, and the tests that try them").expect("the attacks");
+    let attacks = std::fs::read_to_string(root.join("tests/attacks.md")).expect("tests/attacks.md");
     let mut tests = String::new();
     for folder in std::fs::read_dir(&root).expect("the repository") {
         let path = folder.expect("an entry").path();
@@ -57,10 +56,10 @@ fn every_test_that_the_security_page_names_is_in_the_tree() {
             (None, _) if name.matches('_').count() < 2 && !name.starts_with("test_") => continue,
             (None, _) => tests.contains(&format!(" {name} ")),
         };
-        assert!(known, "SECURITY.md names {name}, which is no test");
+        assert!(known, "tests/attacks.md names {name}, which is no test");
         named += 1;
     }
-    assert!(named > 60, "SECURITY.md names {named} tests");
+    assert!(named > 60, "tests/attacks.md names {named} tests");
 }
 
 /// The names of the functions in the sources below a folder, each between blanks.

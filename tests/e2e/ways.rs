@@ -12,14 +12,6 @@ mod paid_axum;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_a_paid_axum_service_is_paid() {
-    let page = std::fs::read_to_string(root().join("docs/proxy.md")).unwrap();
-    let shown = page.split_once("```rust\n").unwrap().1.split_once("```").unwrap().0;
-    assert_eq!(
-        shown,
-        include_str!("../../verifier/examples/paid_axum.rs"),
-        "the page shows the example whole"
-    );
-
     let stack = Stack::start(SALT402).await;
     let app = paid_axum::app(&stack.verifier).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -44,7 +36,7 @@ async fn the_example_of_a_paid_axum_service_is_paid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_ask_by_port_and_by_socket() {
-    let text = std::fs::read_to_string(root().join("docs/proxy.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/ask.md")).unwrap();
     let commands = text.split_once("```bash\n").unwrap().1.split_once("```").unwrap().0;
     let verifier = "socket = \"verifier.sock\"".to_owned();
     let stack = Stack::start_with(SALT402, StackOptions { verifier, ..Default::default() }).await;
