@@ -326,7 +326,7 @@ impl Process {
                     // Nobody waits for a disk here.
                     let trying = store.clone();
                     tokio::spawn(async move { trying.try_writing(QUIET).await });
-                    if let Err(error) = store.measure().await {
+                    if let Err(error) = store.set_gauges().await {
                         tracing::debug!(%error, "the store could not be measured");
                     }
                 }

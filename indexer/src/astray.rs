@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use salt402_chain::Node as _;
 use salt402_protocol::ChainId;
-use salt402_store::Store;
+use salt402_store::{OrphanedTransaction, Store};
 
 use crate::{Follower, IndexError, ReceiptLookup};
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Transactions of a round.
+/// Transactions of a page.
 const AT_ONCE: u32 = 32;
 
 /// Looks for what went astray, beside a follower.
@@ -26,6 +26,8 @@ pub(crate) struct Astray {
     chain: ChainId,
     /// How far below the cursor; `None` where no blocks are merged.
     reach: Option<u64>,
+    /// Up to where the older ones were looked for; `None` to begin with the newest of them.
+    older: Option<OrphanedTransaction>,
 }
 
 impl Astray {
@@ -34,11 +36,11 @@ impl Astray {
         let profile = nodes.profile();
         let reach = profile.merges_blocks.then_some(profile.finality_depth);
         let lookup = ReceiptLookup::new(Arc::new(nodes), store.clone(), follower.options.clone());
-        Self { lookup, store, chain: follower.options.chain, reach }
+        Self { lookup, store, chain: follower.options.chain, reach, older: None }
     }
 
     /// Looks after each change of the index; never ends.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let Some(reach) = self.reach else { return std::future::pending().await };
         let mut progress = self.store.progress();
         loop {
@@ -53,11 +55,23 @@ impl Astray {
         }
     }
 
-    async fn round(&self, reach: u64) -> Result<(), IndexError> {
+    async fn round(&mut self, reach: u64) -> Result<(), IndexError> {
         let state = self.store.chain_state(self.chain).await?;
         let Some(cursor) = state.and_then(|state| state.cursor) else { return Ok(()) };
         let above = cursor.number.saturating_sub(reach);
-        for transaction in self.store.astray(self.chain, above, AT_ONCE).await? {
+        // Those that left last in each round, and of the older ones a page in turn: some stay unresolved for long, and must
+        // not hide the others.
+        let newest = self.store.orphaned_transactions(self.chain, above, None, AT_ONCE).await?;
+        let is_all = newest.len() < AT_ONCE as usize;
+        let older = match newest.last().copied().filter(|_| !is_all) {
+            Some(last) => {
+                let after = self.older.unwrap_or(last);
+                self.store.orphaned_transactions(self.chain, above, Some(after), AT_ONCE).await?
+            }
+            None => Vec::new(),
+        };
+        self.older = older.last().copied().filter(|_| older.len() == AT_ONCE as usize);
+        for OrphanedTransaction { transaction, .. } in newest.into_iter().chain(older) {
             // One that fails is no reason to leave out the others.
             if let Err(error) = self.lookup.look(transaction).await {
                 tracing::debug!(chain = %self.chain, %transaction, %error, "what left the chain could not be looked up");

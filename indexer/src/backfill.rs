@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use salt402_chain::{Node as _, NodeError};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Beside, Block, Cursor};
+use salt402_store::{Batch, Block, Cursor, Extras};
 use tokio::time::Instant;
 
 use crate::patience::Patient;
@@ -74,7 +74,7 @@ impl Staged {
             keep_through: None,
             blocks: Vec::new(),
             payments: Vec::with_capacity(self.rows),
-            beside: Beside::default(),
+            extras: Extras::default(),
             undecoded: Vec::new(),
             cursor: Cursor { number: end.number, hash: end.hash },
             head: Some(head),

@@ -10,7 +10,7 @@ use salt402_protocol::log::{Decoded, RawLog, decode};
 use salt402_protocol::permit2::Call;
 use salt402_protocol::transaction::{Whole, decode_whole, needs_call};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Beside, Block, Placed, PlacedPayment, UnreadableTransaction};
+use salt402_store::{Batch, Block, Extras, Placed, PlacedPayment, UnreadableTransaction};
 
 use crate::IndexError;
 use crate::stubborn::Stubborn;
@@ -81,7 +81,7 @@ pub(crate) fn put_together(all: &mut Readable, more: Readable) {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found {
     pub(crate) payments: Vec<PlacedPayment>,
-    pub(crate) beside: Beside,
+    pub(crate) extras: Extras,
     /// Logs that should tell something and do not decode.
     pub(crate) skipped: usize,
 }
@@ -90,30 +90,30 @@ impl Found {
     pub(crate) fn extend(&mut self, other: Self) {
         self.payments.extend(other.payments);
         self.skipped += other.skipped;
-        self.beside.channels.extend(other.beside.channels);
-        self.beside.settlements.extend(other.beside.settlements);
-        self.beside.ambiguities.extend(other.beside.ambiguities);
-        self.beside.unreadable.extend(other.beside.unreadable);
+        self.extras.channels.extend(other.extras.channels);
+        self.extras.settlements.extend(other.extras.settlements);
+        self.extras.ambiguities.extend(other.extras.ambiguities);
+        self.extras.unreadable.extend(other.extras.unreadable);
     }
 
     /// How many rows it is.
     pub(crate) fn rows(&self) -> usize {
-        self.payments.len() + self.beside.channels.len()
+        self.payments.len() + self.extras.channels.len()
     }
 
     /// Puts it into a batch.
     pub(crate) fn into_batch(self, batch: &mut Batch) {
         let mut all = Self {
             payments: std::mem::take(&mut batch.payments),
-            beside: std::mem::take(&mut batch.beside),
+            extras: std::mem::take(&mut batch.extras),
             skipped: 0,
         };
         all.extend(self);
-        (batch.payments, batch.beside) = (all.payments, all.beside);
+        (batch.payments, batch.extras) = (all.payments, all.extras);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.payments.is_empty() && self.beside.channels.is_empty() && self.beside.ambiguities.is_empty()
+        self.payments.is_empty() && self.extras.channels.is_empty() && self.extras.ambiguities.is_empty()
     }
 
     /// Leaves only what is of a source. Whole transactions tell of others too, which are read at other times.
@@ -122,16 +122,16 @@ impl Found {
         self.payments.retain(|placed| own.contains(&placed.payment.contract));
         let kept: std::collections::HashSet<_> =
             self.payments.iter().map(|placed| placed.payment.id).collect();
-        self.beside.settlements.retain(|settlement| kept.contains(&settlement.payment));
-        self.beside.channels.retain(|placed| placed.what.contract == source.contract);
-        self.beside.ambiguities.retain(|placed| placed.what.contract == source.contract);
+        self.extras.settlements.retain(|settlement| kept.contains(&settlement.payment));
+        self.extras.channels.retain(|placed| placed.what.contract == source.contract);
+        self.extras.ambiguities.retain(|placed| placed.what.contract == source.contract);
     }
 
     /// Gives all of it a block's time.
     pub(crate) fn date(&mut self, timestamp: u64) {
         self.payments.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
-        self.beside.channels.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
-        self.beside.ambiguities.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
+        self.extras.channels.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
+        self.extras.ambiguities.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
     }
 
     /// Puts all of it into a block.
@@ -139,10 +139,10 @@ impl Found {
         for placed in &mut self.payments {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);
         }
-        for placed in &mut self.beside.channels {
+        for placed in &mut self.extras.channels {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);
         }
-        for placed in &mut self.beside.ambiguities {
+        for placed in &mut self.extras.ambiguities {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);
         }
     }
@@ -258,14 +258,14 @@ impl Open {
         metrics::counter!("salt402_indexer_unreadable_total", "chain" => chain.to_string()).increment(1);
         let (bytes, bound) = error.too_long().unwrap_or_default();
         let what =
-            UnreadableTransaction { transaction, place: index, bytes, bound, reason: error.to_string() };
+            UnreadableTransaction { transaction, position: index, bytes, bound, reason: error.to_string() };
         let unreadable = vec![Placed {
             what,
             block_number: place.number,
             block_hash: place.hash,
             block_timestamp: place.timestamp,
         }];
-        Ok(Found { beside: Beside { unreadable, ..Beside::default() }, ..Found::default() })
+        Ok(Found { extras: Extras { unreadable, ..Extras::default() }, ..Found::default() })
     }
 
     async fn complete(
@@ -391,18 +391,18 @@ fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
     let channels = channels.map(|what| Placed { what, block_number, block_hash, block_timestamp });
     let ambiguities = decoded.ambiguities.into_iter();
     let ambiguities = ambiguities.map(|what| Placed { what, block_number, block_hash, block_timestamp });
-    let beside = Beside {
+    let extras = Extras {
         channels: channels.collect(),
         settlements: decoded.settlements,
         ambiguities: ambiguities.collect(),
         unreadable: Vec::new(),
     };
-    Found { payments, beside, skipped: decoded.skipped }
+    Found { payments, extras, skipped: decoded.skipped }
 }
 
 /// Tells of what a person must look at.
 fn report(chain: ChainId, found: &Found) {
-    for Placed { what, block_number, .. } in &found.beside.ambiguities {
+    for Placed { what, block_number, .. } in &found.extras.ambiguities {
         tracing::warn!(
             %chain,
             transaction = %what.transaction,

@@ -75,7 +75,7 @@ impl Follower {
     /// Ends a doubt: the node shows the stored chain.
     pub(crate) async fn trust(&mut self, doubted: Option<u64>) -> Result<(), IndexError> {
         if doubted.is_some() {
-            self.store.doubt(self.options.chain, None).await?;
+            self.store.note_lower_fork(self.options.chain, None).await?;
             self.forget_doubt();
         }
         Ok(())
@@ -103,7 +103,7 @@ impl Follower {
             Err(error) => return Err(error),
         };
         if doubted != Some(above) {
-            self.store.doubt(chain, Some(above)).await?;
+            self.store.note_lower_fork(chain, Some(above)).await?;
         }
         let (since, told) = self.doubt.map_or((Instant::now(), false), |doubt| (doubt.since, doubt.told));
         self.doubt = Some(Doubt { above, head: head.hash, since, told });

@@ -189,7 +189,7 @@ impl Follower {
         let (finality_depth, window) = (profile.finality_depth, profile.reorg_window);
         let state = self.store.chain_state(chain).await?;
         let cursor = state.and_then(|state| state.cursor);
-        let doubted = state.and_then(|state| state.doubted_above);
+        let doubted = state.and_then(|state| state.lower_fork_at);
         if let Some(halt) = state.and_then(|state| state.halt) {
             self.resume(cursor, halt).await?;
             return Ok(Step::Advanced);
@@ -290,7 +290,7 @@ impl Follower {
             keep_through: path.keep_through,
             blocks: path.fresh.iter().map(blocks::block).collect(),
             payments: all.payments,
-            beside: all.beside,
+            extras: all.extras,
             undecoded,
             cursor: tip,
             head: Some(head),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
-use salt402_store::{AcceptedFork, Batch, Beside, Cursor, Halt, HaltKind, Store, StoreError};
+use salt402_store::{AcceptedFork, Batch, Cursor, Extras, Halt, HaltKind, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::reading::{Read, Wanted, read};
@@ -179,7 +179,7 @@ impl Follower {
             keep_through: Some(fork.keep_through),
             blocks: read.headers.values().map(blocks::block).collect(),
             payments: Vec::new(),
-            beside: Beside::default(),
+            extras: Extras::default(),
             undecoded: read.undecoded,
             cursor: Cursor { number: read.end.number, hash: read.end.hash },
             head: Some(head),

@@ -203,7 +203,7 @@ impl ReceiptLookup {
             Default::default()
         };
         let coins = self.coins(node, &receipt).await?;
-        let ambiguous = !found.beside.ambiguities.is_empty();
+        let ambiguous = !found.extras.ambiguities.is_empty();
         let look = match (found.payments.is_empty(), ambiguous) {
             (false, _) => Look::Found,
             (true, true) => Look::Ambiguous,
@@ -227,7 +227,7 @@ impl ReceiptLookup {
         // What a look has read before is written down: whoever shows it again and again writes nothing.
         let known = self.0.reviews.of(transaction).filter(|known| known.is_ambiguous());
         if !unreadable && known.is_some_and(|known| known.block() == (place.number, place.hash)) {
-            found.beside.ambiguities.clear();
+            found.extras.ambiguities.clear();
         }
         let shown = Shown { receipt: &receipt, selected, place, found };
         let Some(cursor) = self.settle(node, shown, unreadable).await? else { return Ok(Look::Unknown) };
@@ -320,10 +320,10 @@ impl ReceiptLookup {
                 on_chain.any(|row| row.placed.payment.id == id)
             };
             found.payments.retain(|placed| !known(placed.payment.id));
-            found.beside.settlements.retain(|settlement| !known(settlement.payment));
+            found.extras.settlements.retain(|settlement| !known(settlement.payment));
         }
         let mut unknown = Vec::new();
-        for placed in found.beside.channels.drain(..) {
+        for placed in found.extras.channels.drain(..) {
             let event = &placed.what;
             let known = self
                 .0
@@ -334,21 +334,21 @@ impl ReceiptLookup {
                 unknown.push(placed);
             }
         }
-        found.beside.channels = unknown;
+        found.extras.channels = unknown;
         Ok(())
     }
 
     async fn commit(&self, all: blocks::Found, cursor: Cursor, how: How) -> Result<(), IndexError> {
         let chain = self.0.options.chain;
-        let (found, channels) = (all.payments.len() as u64, all.beside.channels.len());
-        let ambiguous = all.beside.ambiguities.len();
+        let (found, channels) = (all.payments.len() as u64, all.extras.channels.len());
+        let ambiguous = all.extras.ambiguities.len();
         let batch = Batch {
             chain,
             expected: Some(cursor),
             keep_through: None,
             blocks: Vec::new(),
             payments: all.payments,
-            beside: all.beside,
+            extras: all.extras,
             cursor,
             head: None,
             undecoded: Vec::new(),

@@ -203,7 +203,7 @@ impl Past {
             stretch,
             anchor,
             payments: found.payments,
-            beside: found.beside,
+            extras: found.extras,
             undecoded,
         };
         let applied = self.store.apply_past(past).await?;

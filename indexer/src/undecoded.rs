@@ -32,7 +32,7 @@ pub(crate) fn among(chain: ChainId, sources: &[Source], logs: &[Log], skipped: u
             transaction: log.transaction,
             block_hash: log.block_hash,
             block_number: log.block_number,
-            place,
+            position: place,
             topics: log.content.topics().to_vec(),
             data: log.content.data.to_vec(),
         }

@@ -60,7 +60,7 @@ async fn back_fill(store: &Store, rows: u64) -> Cursor {
             payments,
             cursor,
             head: Some(head),
-            beside: Default::default(),
+            extras: Default::default(),
             undecoded: Vec::new(),
             prune_below: None,
         };
@@ -167,7 +167,7 @@ async fn follow(store: &Store, rows: u64, mut cursor: Cursor) {
             payments,
             cursor: to,
             head: Some(to.number),
-            beside: Default::default(),
+            extras: Default::default(),
             undecoded: Vec::new(),
             prune_below: to.number.checked_sub(1_000),
         };

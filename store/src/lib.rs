@@ -16,98 +16,75 @@
 //! - **Rows of blocks that left the chain stay**, marked. At most one row of a payment is on the chain: an index
 //!   refuses a second, and so does another the second claim of a payment, whatever the code does.
 //! - What the store does not know: what a payment is worth, who may claim it, how the chain was read.
+//!
+//! # Rooms
+//!
+//! Each imports only rooms that stand before it in this list.
+//!
+//! | room | what it is |
+//! | --- | --- |
+//! | `rows` | the values that go in and out |
+//! | `engine` | the file, its schema, connections and tasks; the only room that knows which SQL libraries run |
+//! | `payments` | how payments are found, and the memory of recent ones |
+//! | `store` | the open database as all others hold it |
+//! | `chains` | which chain it is, where its index stands, what was read, what halts it |
+//! | `channels` | payment channels, and grants on their vouchers |
+//! | `incidents` | what an operator must know of, and the outbox that tells of it |
+//! | `grants` | claims, exposure, outcomes |
+//! | `follow` | a follower's steps |
+//! | `reports` | what is told of a whole database |
+//! | `database` | opening one, and putting one back |
 
-mod account;
-mod apply;
-mod astray;
-mod backup;
-mod batch;
-mod beside;
-mod bulk;
-mod ceiling;
-mod chain;
-mod channel;
-mod channel_page;
-mod channel_rows;
-mod checkpoint;
-mod claim;
-mod clock;
-mod columns;
-mod counts;
-mod coverage;
-mod crowd;
-mod direct;
-mod disputed;
-mod error;
-mod exposure;
-mod found;
-mod halt;
-mod identity;
-mod incident;
-mod lease;
-mod lock;
-mod lost;
-mod making;
-mod measure;
-mod merged;
-mod notice;
-mod open;
-mod options;
-mod outcome;
-mod overview;
-mod payment;
-mod place;
-mod quote_life;
-mod readers;
-mod recent;
-mod references;
-mod replay;
-mod risk;
-mod steps;
+mod chains;
+mod channels;
+mod database;
+mod engine;
+mod follow;
+mod grants;
+mod incidents;
+mod payments;
+mod reports;
+mod rows;
 mod store;
-mod sums;
-mod totals;
-mod transaction;
-mod undecoded;
-mod unreadable;
-mod unserved;
-mod usage;
-mod voucher;
-mod work;
-mod writable;
-mod writer;
 
-pub use account::{ChannelAccount, VoucherTotals};
-pub use backup::{Backup, Restored, backup, restore};
-pub use batch::{Applied, Batch};
-pub use beside::{AmbiguityRow, Beside, Placed};
-pub use chain::{Block, ChainState, Cursor};
-pub use channel::{ChannelRow, ChannelsOf};
-pub use channel_page::ChannelPage;
-pub use claim::{ClaimLimits, ClaimResult, NewClaim};
-pub use counts::Counts;
-pub use coverage::{Coverage, Past, SourceKey, Stretch};
-pub use crowd::{FEW, Wanted};
-pub use error::StoreError;
-pub use exposure::{Exposure, ExposureLimit};
-pub use halt::{Above, AcceptedFork, GrantAbove, Halt, HaltKind};
-pub use incident::{Incident, IncidentCount, IncidentFilter, IncidentKind};
-pub use lease::{Holder, Lease};
-pub use lock::RoleLock;
-pub use making::Making;
-pub use notice::{Notice, NoticeEvent};
-pub use options::Options;
-pub use outcome::{Outcome, StoredOutcome};
-pub use overview::{ChainOverview, Overview};
-pub use payment::{ClaimRow, IndexedPayment, PlacedPayment};
-pub use quote_life::QuoteLife;
-pub use recent::MemoryUse;
-pub use references::{OF_ONE, Referred};
-pub use replay::Replays;
-pub use risk::{ChannelRisk, RiskReason};
+pub use chains::chain::ChainState;
+pub use chains::coverage::{Coverage, SourceKey};
+pub use chains::halt::{Above, AcceptedFork, GrantAbove, Halt};
+pub use channels::account::ChannelAccount;
+pub use channels::page::ChannelPage;
+pub use channels::state::{ChannelRow, ChannelsOf};
+pub use database::restore::restore;
+pub use engine::backup::{Backup, Restored, backup};
+pub use engine::database_mark::DatabaseOrigin;
+pub use engine::lock::RoleLock;
+pub use engine::options::Options;
+pub use follow::ambiguities::AmbiguityRow;
+pub use follow::batch::{Applied, Batch};
+pub use follow::extras::Extras;
+pub use follow::orphans::OrphanedTransaction;
+pub use follow::past::Past;
+pub use follow::undecoded::UndecodedLog;
+pub use follow::unreadable::UnreadableTransaction;
+pub use grants::exposure::Exposure;
+pub use grants::outcome::{Outcome, StoredOutcome};
+pub use grants::quote_life::QuoteLife;
+pub use grants::unserved::Unserved;
+pub use incidents::incident::{Incident, IncidentCount, IncidentFilter, IncidentKind};
+pub use incidents::notices::Notice;
+pub use incidents::outbox::NoticeEvent;
+pub use incidents::replay::Replays;
+pub use payments::cache::MemoryUse;
+pub use payments::many_payments::Wanted;
+pub use payments::query::FEW;
+pub use payments::references::{OF_ONE, Referred};
+pub use reports::counts::Counts;
+pub use reports::overview::{ChainOverview, Overview};
+pub use rows::block::{Block, Cursor, HaltKind, Placed, Stretch};
+pub use rows::claim::{ClaimLimits, ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
+pub use rows::error::StoreError;
+pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};
+pub use rows::risk::{ChannelRisk, RiskReason};
+pub use rows::voucher::{
+    NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,
+};
 pub use store::Store;
-pub use undecoded::UndecodedLog;
-pub use unreadable::UnreadableTransaction;
-pub use unserved::Unserved;
-pub use usage::NewUse;
-pub use voucher::{NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow};

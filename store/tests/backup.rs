@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use salt402_protocol::{B256, RequestDigest, Settlement};
 use salt402_store::{
-    ClaimLimits, ClaimResult, ExposureLimit, NewClaim, NewUse, Options, Outcome, Store, StoreError,
-    StoredOutcome, backup, restore,
+    ClaimLimits, ClaimResult, ExposureLimit, NewClaim, NewUse, Options, Outcome, PlacedPayment, Store,
+    StoreError, StoredOutcome, backup, restore,
 };
 use support::{CHAIN, Fixture, TestBlock, child, genesis, id, new_claim, options, transaction};
 
@@ -67,8 +67,11 @@ async fn a_copy_taken_under_load_is_one_moment_and_holds_all_that_was_acknowledg
     let file = std::fs::metadata(&copy).unwrap();
     assert_eq!((file.permissions().mode() & 0o777, file.len()), (0o600, made.bytes));
     assert_eq!(told.lock().unwrap().last(), Some(&(made.bytes, made.bytes)));
-    let beside: Vec<_> = std::fs::read_dir(fixture.directory.path()).unwrap().flatten().collect();
-    assert!(beside.iter().all(|file| !file.file_name().to_string_lossy().contains("partial")), "{beside:?}");
+    let next_to_it: Vec<_> = std::fs::read_dir(fixture.directory.path()).unwrap().flatten().collect();
+    assert!(
+        next_to_it.iter().all(|file| !file.file_name().to_string_lossy().contains("partial")),
+        "{next_to_it:?}"
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let store = restored(&copy, &folder).await;
@@ -125,6 +128,14 @@ async fn nothing_is_granted_after_a_restore_that_may_have_been_granted_before() 
     store.apply(batch).await.unwrap();
     assert_eq!(claim(4, 1).await, ClaimResult::BeforeRestore);
     assert!(matches!(claim(5, 1).await, ClaimResult::First { .. }));
+    // Whoever claims nothing is told the same.
+    for (payment, before) in [(2, true), (3, true), (4, true), (5, false), (6, false)] {
+        assert_eq!(is_before_restore(&store, transaction(payment), payment).await, before, "{payment}");
+        assert!(
+            !is_before_restore(&fixture.store, transaction(payment), payment).await,
+            "it was never put back"
+        );
+    }
     // The claim without an answer counts as answered: it may have been, after the backup was taken.
     assert_eq!(store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Evicted));
     assert_eq!(store.outcome(id(5)).await.unwrap(), None);
@@ -153,24 +164,32 @@ async fn a_payment_that_a_reorganization_moves_behind_the_restore_stays_refused(
         assert_eq!(store.claim(claim).await.unwrap(), ClaimResult::BeforeRestore);
     }
     assert!(matches!(store.claim(new_claim(9, 1)).await.unwrap(), ClaimResult::First { .. }));
+    assert!(is_before_restore(&store, transaction(2), 2).await);
+    assert!(!is_before_restore(&store, transaction(9), 9).await);
+}
+
+async fn is_before_restore(store: &Store, transaction: B256, payment: u64) -> bool {
+    store.is_before_restore(CHAIN, transaction, id(payment)).await.unwrap()
+}
+
+/// One signed payment in a block, taken by the transaction of a number.
+fn signed(block: &TestBlock, number: u64) -> (PlacedPayment, Settlement) {
+    let mut placed = support::placed(7, block.block);
+    placed.payment.transaction = transaction(number);
+    let movement = transaction(number + 100);
+    let settlement =
+        Settlement { payment: placed.payment.id, transaction: placed.payment.transaction, movement };
+    (placed, settlement)
 }
 
 /// The same by a signature that another transaction used up on the chain that won.
 #[tokio::test]
 async fn a_signed_payment_that_comes_back_in_another_transaction_after_the_restore_stays_refused() {
     let fixture = Fixture::new().await;
-    let signed = |block: &TestBlock, number: u64| {
-        let mut placed = support::placed(7, block.block);
-        placed.payment.transaction = transaction(number);
-        let movement = transaction(number + 100);
-        let settlement =
-            Settlement { payment: placed.payment.id, transaction: placed.payment.transaction, movement };
-        (placed, settlement)
-    };
     let first = child(genesis(), 1, &[]);
     let mut batch = fixture.batch(None, std::slice::from_ref(&first)).await;
     let (placed, settlement) = signed(&first, 7);
-    (batch.payments, batch.beside.settlements) = (vec![placed], vec![settlement]);
+    (batch.payments, batch.extras.settlements) = (vec![placed], vec![settlement]);
     fixture.store.apply(batch).await.unwrap();
     let copy = fixture.directory.path().join("copy.db");
     backup(&database(&fixture), &copy, quiet).await.unwrap();
@@ -182,10 +201,37 @@ async fn a_signed_payment_that_comes_back_in_another_transaction_after_the_resto
     let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
     let mut batch = support::batch(cursor, Some(0), std::slice::from_ref(&moved));
     let (placed, settlement) = signed(&moved, 8);
-    (batch.payments, batch.beside.settlements) = (vec![placed], vec![settlement]);
+    (batch.payments, batch.extras.settlements) = (vec![placed], vec![settlement]);
     store.apply(batch).await.unwrap();
     let claim = NewClaim { transaction: transaction(8), ..new_claim(7, 1) };
     assert_eq!(store.claim(claim).await.unwrap(), ClaimResult::BeforeRestore);
+    assert!(is_before_restore(&store, transaction(8), 7).await);
+}
+
+/// A token took one nonce twice: before the restore, and again after it. Both are on the chain, and have one name.
+#[tokio::test]
+async fn a_signed_payment_that_is_taken_again_after_the_restore_stays_refused() {
+    let fixture = Fixture::new().await;
+    let first = child(genesis(), 1, &[]);
+    let mut batch = fixture.batch(None, std::slice::from_ref(&first)).await;
+    let (placed, settlement) = signed(&first, 7);
+    (batch.payments, batch.extras.settlements) = (vec![placed], vec![settlement]);
+    fixture.store.apply(batch).await.unwrap();
+    let copy = fixture.directory.path().join("copy.db");
+    backup(&database(&fixture), &copy, quiet).await.unwrap();
+    fixture.claim(7, 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let store = restored(&copy, &folder).await;
+    let mut second = child(first.block, 1, &[]);
+    second.block.timestamp = store.refuse_before() + 5;
+    let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    let mut batch = support::batch(cursor, None, std::slice::from_ref(&second));
+    let (placed, settlement) = signed(&second, 8);
+    (batch.payments, batch.extras.settlements) = (vec![placed], vec![settlement]);
+    store.apply(batch).await.unwrap();
+    let claim = NewClaim { transaction: transaction(8), ..new_claim(7, 1) };
+    assert_eq!(store.claim(claim).await.unwrap(), ClaimResult::BeforeRestore);
+    assert!(is_before_restore(&store, transaction(8), 7).await);
 }
 
 /// The copy never saw the payment, and the reorganization was over when the chain was followed again.
@@ -200,8 +246,8 @@ async fn for_as_long_as_a_reorganization_may_move_payments_after_a_restore_none_
     let store = Store::open(Options::new(place)).await.unwrap();
     assert_eq!(said.refuse_before, store.refuse_before());
     assert_eq!(
-        store.making(),
-        fixture.store.making(),
+        store.origin(),
+        fixture.store.origin(),
         "it is the same database, with the quotes that it gave"
     );
     assert!((now + 230..now + 290).contains(&said.refuse_before), "{now} and 230, not {said:?}");

@@ -381,7 +381,7 @@ async fn a_look_up_tells_nothing_of_the_nodes_head_nor_of_what_is_in_doubt() {
     let two = child(one.block, 1, &[]);
     fixture.apply(None, &[one.clone(), two.clone()]).await.unwrap();
     fixture.store.note_head_at(CHAIN, 9, 1000).await.unwrap();
-    fixture.store.doubt(CHAIN, Some(0)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(0)).await.unwrap();
     let look_up = async |number| {
         let mut batch = fixture.batch(None, std::slice::from_ref(&two)).await;
         batch.blocks.clear();
@@ -450,8 +450,8 @@ async fn a_sign_of_life_wakes_those_who_wait_when_it_ends_a_silence_or_a_doubt_a
     }
     let mut progress = store.progress();
     progress.borrow_and_update();
-    store.doubt(CHAIN, Some(0)).await.unwrap();
+    store.note_lower_fork(CHAIN, Some(0)).await.unwrap();
     assert!(!progress.has_changed().unwrap(), "what is in doubt grants nothing");
-    store.doubt(CHAIN, None).await.unwrap();
+    store.note_lower_fork(CHAIN, None).await.unwrap();
     assert!(progress.has_changed().unwrap());
 }

@@ -62,7 +62,7 @@ async fn apply(
     let chain: Vec<TestBlock> = blocks.iter().map(|(block, _)| block.clone()).collect();
     let mut batch = fixture.batch(keep_through, &chain).await;
     for (block, events) in blocks {
-        batch.beside.channels.extend(events.iter().map(|event| place(event, block.block)));
+        batch.extras.channels.extend(events.iter().map(|event| place(event, block.block)));
     }
     fixture.store.apply(batch).await.map(|_| ())
 }
@@ -145,7 +145,7 @@ async fn channels_are_found_by_payee_and_payer_and_credits_add_up() {
 
 /// A payment of the fixture's, as one that counts a movement.
 fn settles(batch: &mut Batch, payment: u64, movement: u8) {
-    batch.beside.settlements.push(Settlement {
+    batch.extras.settlements.push(Settlement {
         payment: id(payment),
         transaction: transaction(payment),
         movement: B256::repeat_byte(movement),
@@ -184,7 +184,7 @@ async fn a_payment_that_moves_to_another_transaction_keeps_its_claim() {
     let settled_in = |batch: &mut Batch, transaction: B256, movement: u8| {
         batch.payments[0].payment.transaction = transaction;
         let movement = B256::repeat_byte(movement);
-        batch.beside.settlements.push(Settlement { payment: id(1), transaction, movement });
+        batch.extras.settlements.push(Settlement { payment: id(1), transaction, movement });
     };
     let one = child(genesis(), 1, &[1]);
     let mut batch = fixture.batch(None, &[one]).await;
@@ -218,7 +218,7 @@ async fn what_cannot_be_told_apart_is_kept_while_it_is_on_the_chain() {
         reason: "it cannot be told which",
     };
     let mut batch = fixture.batch(None, std::slice::from_ref(&one)).await;
-    batch.beside.ambiguities.push(place(&doubt, one.block));
+    batch.extras.ambiguities.push(place(&doubt, one.block));
     fixture.store.apply(batch).await.unwrap();
     let rows = fixture.store.ambiguities(CHAIN, None, 10).await.unwrap();
     assert_eq!((rows.len(), rows[0].transaction, rows[0].block_number), (1, doubt.transaction, 1));

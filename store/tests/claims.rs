@@ -252,7 +252,7 @@ async fn f05_what_is_in_doubt_is_not_granted_on_and_is_all_there_afterwards() {
     assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 1)]);
     assert_eq!(another_process.payments_in(CHAIN, transaction(2)).await.unwrap()[0].confirmations, 1);
 
-    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(1)).await.unwrap();
     let shallow = ClaimResult::TooShallow { confirmations: 0 };
     for store in [&fixture.store, &another_process] {
         // Twice, of which the second is answered from memory.
@@ -266,14 +266,14 @@ async fn f05_what_is_in_doubt_is_not_granted_on_and_is_all_there_afterwards() {
     }
     assert!(matches!(fixture.claim(1, 9).await, ClaimResult::First { .. }), "it is below");
 
-    fixture.store.doubt(CHAIN, None).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, None).await.unwrap();
     assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 1)]);
     assert!(matches!(another_process.claim(new_claim(2, 9)).await.unwrap(), ClaimResult::First { .. }));
 
     // A step ends it as well.
-    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(1)).await.unwrap();
     fixture.apply(None, &[child(two.block, 1, &[])]).await.unwrap();
-    assert_eq!(fixture.store.chain_state(CHAIN).await.unwrap().unwrap().doubted_above, None);
+    assert_eq!(fixture.store.chain_state(CHAIN).await.unwrap().unwrap().lower_fork_at, None);
     assert_eq!(fixture.rows(2).await, [(true, two.block.hash, 2)]);
     assert!(matches!(fixture.store.claim(used(2)).await.unwrap(), ClaimResult::First { .. }));
 }

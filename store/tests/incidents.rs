@@ -54,7 +54,7 @@ async fn a_payment_that_was_left_out_of_the_logs_is_noted_with_its_row_or_not_at
         cursor,
         head: Some(cursor.number),
         undecoded: Vec::new(),
-        beside: Default::default(),
+        extras: Default::default(),
         prune_below: None,
     };
     // Computed from a place where the index stands no more: neither row nor incident.

@@ -13,7 +13,8 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use salt402_protocol::{B256, RequestDigest};
 use salt402_store::{
-    Batch, Block, ClaimResult, Cursor, IndexedPayment, MemoryUse, NewClaim, Options, PlacedPayment, Store,
+    Batch, Block, ClaimResult, Cursor, HaltKind, IndexedPayment, MemoryUse, NewClaim, Options, PlacedPayment,
+    Store,
 };
 use support::{CHAIN, Fixture, TestBlock, batch, child, genesis, new_claim, numbered, options, transaction};
 
@@ -99,6 +100,10 @@ async fn work_that_changes_no_payment_leaves_memory_as_it_is() {
     let before = fixture.store.memory_use();
     fixture.store.note_head(CHAIN, 9).await.unwrap();
     fixture.store.sweep_exposures(CHAIN, 3, true).await.unwrap();
+    // A second start, and a halt that comes and goes.
+    fixture.store.pin_chain(CHAIN, genesis().hash).await.unwrap();
+    fixture.store.halt(CHAIN, HaltKind::Fork, 9).await.unwrap();
+    fixture.store.end_halt(CHAIN, HaltKind::Fork).await.unwrap();
     // The log is begun anew by the first commit after a checkpoint.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     fixture.store.note_head(CHAIN, 10).await.unwrap();

@@ -48,8 +48,8 @@ async fn merge(fixture: &Fixture, payment: u64, merging: Block) -> u64 {
     let mut batch = support::batch(Some(cursor), None, &[child(genesis(), 1, &[])]);
     (batch.blocks, batch.cursor, batch.head) = (Vec::new(), cursor, None);
     batch.payments = vec![placed(payment, merging)];
-    batch.beside.channels = vec![place(opened(payment), merging)];
-    batch.beside.settlements = vec![movement(payment, payment)];
+    batch.extras.channels = vec![place(opened(payment), merging)];
+    batch.extras.settlements = vec![movement(payment, payment)];
     fixture.store.apply_merged(batch).await.unwrap().inserted
 }
 
@@ -79,8 +79,8 @@ async fn what_is_found_in_a_block_of_its_own_moves_there_and_stays_granted() {
     assert!(matches!(fixture.claim(5, 1).await, ClaimResult::First { .. }));
 
     let mut batch = fixture.batch(None, std::slice::from_ref(&two)).await;
-    batch.beside.channels = vec![place(opened(5), two.block)];
-    batch.beside.settlements = vec![movement(5, 5)];
+    batch.extras.channels = vec![place(opened(5), two.block)];
+    batch.extras.settlements = vec![movement(5, 5)];
     let applied = fixture.store.apply(batch).await.unwrap();
     assert_eq!((applied.inserted, applied.orphaned, applied.incidents), (1, 1, 0));
     assert_eq!(
@@ -138,7 +138,7 @@ async fn what_the_transaction_does_not_do_in_its_own_block_is_a_lost_payment() {
     instead.payment.transaction = transaction(5);
     batch.payments = vec![instead];
     // The movement that the first counted is the second's now.
-    batch.beside.settlements = vec![movement(5, 6)];
+    batch.extras.settlements = vec![movement(5, 6)];
     let applied = fixture.store.apply(batch).await.unwrap();
     assert_eq!((applied.inserted, applied.orphaned, applied.incidents), (1, 1, 1));
     assert_eq!(fixture.open_incidents().await, [id(5)]);
@@ -164,7 +164,7 @@ async fn the_past_of_a_contract_moves_it_too() {
         stretch: Stretch { from: 0, to: 2 },
         anchor: fixture.cursor().await.unwrap(),
         payments: vec![placed(5, two.block)],
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     fixture.store.apply_past(past).await.unwrap();
@@ -224,8 +224,8 @@ fn marks(fixture: &Fixture) -> Vec<(B256, u64)> {
 /// Applies a block of its own of a transaction that pays and opens a channel.
 async fn mine(fixture: &Fixture, payment: u64, block: &support::TestBlock) {
     let mut batch = fixture.batch(None, std::slice::from_ref(block)).await;
-    batch.beside.channels = vec![place(opened(payment), block.block)];
-    batch.beside.settlements = vec![movement(payment, payment)];
+    batch.extras.channels = vec![place(opened(payment), block.block)];
+    batch.extras.settlements = vec![movement(payment, payment)];
     fixture.store.apply(batch).await.unwrap();
 }
 
@@ -325,7 +325,7 @@ async fn the_past_of_a_contract_moves_only_its_own() {
     let mut batch = support::batch(Some(cursor), None, std::slice::from_ref(&three));
     (batch.blocks, batch.head) = (Vec::new(), None);
     batch.payments = vec![placed(5, one.block), of_second(one.block)];
-    batch.beside.channels = vec![place(opened(5), one.block)];
+    batch.extras.channels = vec![place(opened(5), one.block)];
     fixture.store.apply_merged(batch).await.unwrap();
     let mut claim = support::new_claim(6, 1);
     claim.transaction = transaction(5);
@@ -337,7 +337,7 @@ async fn the_past_of_a_contract_moves_only_its_own() {
         stretch: Stretch { from: 0, to: 3 },
         anchor: cursor,
         payments: vec![payment],
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     let on_chain = async || {
@@ -394,7 +394,7 @@ async fn what_one_contracts_past_moved_comes_back_to_what_the_others_left() {
         stretch: Stretch { from: 0, to: 2 },
         anchor: cursor,
         payments: vec![placed(5, two.block)],
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     fixture.store.apply_past(past).await.unwrap();

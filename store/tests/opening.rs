@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use salt402_store::{Options, QuoteLife, Store, StoreError};
+use salt402_store::{Options, Placed, QuoteLife, Store, StoreError, UndecodedLog, UnreadableTransaction};
 use sqlx::{Connection as _, SqliteConnection};
 use support::{CHAIN, Fixture, child, genesis, new_claim, open, options};
 
@@ -260,7 +260,7 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
     fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
     fixture.store.clone().close().await;
     let mut first = raw(&fixture).await;
-    for undo in [
+    for undo in support::FORMER_NAMES.into_iter().chain([
         "DROP INDEX incidents_open_by_payer",
         "DROP INDEX incidents_settled",
         "ALTER TABLE incidents DROP COLUMN payer",
@@ -269,7 +269,7 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
         "DROP TABLE uses",
         "DROP TABLE exposures",
         "DELETE FROM _sqlx_migrations WHERE version = 2",
-    ] {
+    ]) {
         sqlx::query(undo).execute(&mut first).await.unwrap();
     }
     drop(first);
@@ -278,6 +278,70 @@ async fn a_database_of_the_first_schema_learns_whose_payments_were_lost() {
     assert_eq!(incidents.len(), 1);
     assert_eq!(incidents[0].payer, Some(support::payer(1)));
     assert!(matches!(fixture.claim(1, 1).await, salt402_store::ClaimResult::NotCanonical));
+}
+
+/// A step that only gives names: what is stored under the former ones is there under the new.
+#[tokio::test]
+async fn a_database_with_the_former_names_keeps_what_it_holds() {
+    let mut fixture = Fixture::new().await;
+    let one = child(genesis(), 1, &[1]);
+    let mut batch = fixture.batch(None, std::slice::from_ref(&one)).await;
+    let placed = |what| Placed {
+        what,
+        block_number: one.block.number,
+        block_hash: one.block.hash,
+        block_timestamp: one.block.timestamp,
+    };
+    batch.extras.unreadable = vec![placed(UnreadableTransaction {
+        transaction: support::transaction(2),
+        position: Some(7),
+        bytes: 40,
+        bound: Some(30),
+        reason: "it is too long".into(),
+    })];
+    batch.undecoded = vec![UndecodedLog {
+        contract: support::CHANNELS,
+        transaction: support::transaction(3),
+        block_hash: one.block.hash,
+        block_number: one.block.number,
+        position: 5,
+        topics: vec![],
+        data: vec![1],
+    }];
+    fixture.store.apply(batch).await.unwrap();
+    fixture.claim(1, 1).await;
+    fixture.store.note_exposures(CHAIN, 9).await.unwrap();
+    fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
+    fixture.apply(Some(0), std::slice::from_ref(&one)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(0)).await.unwrap();
+    let before = (
+        fixture.store.chain_state(CHAIN).await.unwrap(),
+        fixture.store.undecoded_logs(CHAIN, 9).await.unwrap(),
+        fixture.store.unreadable(CHAIN, support::transaction(2)).await.unwrap(),
+        fixture.store.exposures(CHAIN, 9).await.unwrap(),
+    );
+    assert_eq!(before.0.as_ref().unwrap().lower_fork_at, Some(0));
+    assert_eq!((before.1.len(), before.2.is_some(), before.3.len()), (1, true, 1));
+    fixture.store.clone().close().await;
+    let mut former = raw(&fixture).await;
+    for sql in support::FORMER_NAMES {
+        sqlx::query(sql).execute(&mut former).await.unwrap();
+    }
+    former.close().await.unwrap();
+    fixture.reopen().await;
+    let after = (
+        fixture.store.chain_state(CHAIN).await.unwrap(),
+        fixture.store.undecoded_logs(CHAIN, 9).await.unwrap(),
+        fixture.store.unreadable(CHAIN, support::transaction(2)).await.unwrap(),
+        fixture.store.exposures(CHAIN, 9).await.unwrap(),
+    );
+    assert_eq!(after, before);
+    // The index over grants whose payment is nowhere is there, and so are the triggers that count what moves.
+    fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
+    assert_eq!(fixture.store.exposures(CHAIN, 9).await.unwrap(), []);
+    fixture.apply(Some(0), &[one]).await.unwrap();
+    assert_eq!(fixture.store.exposures(CHAIN, 9).await.unwrap(), before.3);
+    assert_eq!(fixture.claim(1, 2).await, salt402_store::ClaimResult::Taken);
 }
 
 /// What an older version placed in the block that the index stood at is marked, so that it moves where it is mined again.
@@ -326,18 +390,18 @@ async fn c11_every_database_has_a_mark_of_its_own_and_knows_since_when_it_is() {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let before = now();
     let (mut one, other) = (Fixture::new().await, Fixture::new().await);
-    let made = one.store.making();
-    assert_ne!(made.mark, other.store.making().mark);
+    let made = one.store.origin();
+    assert_ne!(made.mark, other.store.origin().mark);
     assert!((before..=now()).contains(&made.made_at) && made.unmarked_until == 0, "{made:?}");
     // Who shares it sees the same, and so does the next process.
-    assert_eq!(open(&one.directory).await.making(), made);
+    assert_eq!(open(&one.directory).await.origin(), made);
     one.reopen().await;
-    assert_eq!(one.store.making(), made);
+    assert_eq!(one.store.origin(), made);
 
     // One that was there before, and followed a chain, may have given quotes that name nothing.
     without_mark(&one).await;
     one.reopen().await;
-    let updated = one.store.making();
+    let updated = one.store.origin();
     assert!(updated.made_at == 0 && updated.unmarked_until >= before + 86_400, "{updated:?}");
 }
 
@@ -348,7 +412,7 @@ async fn c11_a_database_of_before_that_followed_no_chain_gave_no_quote_and_count
     sqlx::query("DELETE FROM chains").execute(&mut connection).await.unwrap();
     without_mark(&fixture).await;
     fixture.reopen().await;
-    let made = fixture.store.making();
+    let made = fixture.store.origin();
     assert!(made.made_at > 0 && made.unmarked_until == 0, "{made:?}");
 }
 

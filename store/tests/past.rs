@@ -40,7 +40,7 @@ async fn past(fixture: &Fixture, from: u64, to: u64, payments: &[(u64, TestBlock
         stretch: Stretch { from, to },
         anchor: fixture.cursor().await.unwrap(),
         payments: payments.iter().map(|(number, block)| placed(*number, block.block)).collect(),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     }
 }
@@ -133,14 +133,14 @@ async fn a_database_from_before_counts_as_read_for_the_contract_that_it_holds() 
         fixture.store.clone().close().await;
         let path = options(&fixture.directory).path;
         let mut raw = SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-        for sql in [
+        for sql in support::FORMER_NAMES.into_iter().chain([
             "DROP TABLE sources",
             "DROP TABLE covered",
             "DROP TABLE undecoded_logs",
             "ALTER TABLE chains DROP COLUMN first_block",
             "ALTER TABLE chains DROP COLUMN undecoded",
             "DELETE FROM _sqlx_migrations WHERE version = 4",
-        ] {
+        ]) {
             sqlx::query(sql).execute(&mut raw).await.unwrap();
         }
         raw.close().await.unwrap();
@@ -253,7 +253,7 @@ async fn of_logs_that_do_not_decode_the_newest_are_kept_and_all_are_counted() {
         transaction: transaction(number),
         block_hash: one.block.hash,
         block_number: 1,
-        place: 0,
+        position: 0,
         topics: vec![numbered(8, number), numbered(9, number)],
         data: vec![7; 5000],
     };

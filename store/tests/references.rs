@@ -176,21 +176,21 @@ async fn one_of_many_is_found_by_its_reference_or_place_and_no_others_are_read()
     let one = child(genesis(), 1, &[]).block;
     let few = |count: u64, block| (0..count).map(|at| of_crowd(at, at as u32, block)).collect::<Vec<_>>();
     add(&fixture, None, one, few(FEW as u64, one)).await;
-    for which in [Wanted::Any, Wanted::Place(3), Wanted::Reference(reference(99))] {
+    for which in [Wanted::Any, Wanted::Position(3), Wanted::Reference(reference(99))] {
         assert_eq!(wanted(which).await.unwrap().len(), FEW, "few are told whatever is wanted");
     }
     // It is mined anew with many, then once more.
     let two = child(genesis(), 2, &[]).block;
     add(&fixture, Some(0), two, few(crowd, two)).await;
     for number in [0, 7, crowd - 1] {
-        for which in [Wanted::Reference(reference(number)), Wanted::Place(number as u32)] {
+        for which in [Wanted::Reference(reference(number)), Wanted::Position(number as u32)] {
             let rows = wanted(which).await.unwrap();
             assert!(rows.iter().all(|row| row.placed.payment.reference == reference(number)), "{rows:?}");
             assert_eq!(rows.iter().filter(|row| row.canonical).count(), 1);
             assert_eq!(rows.len(), if number < FEW as u64 { 2 } else { 1 });
         }
     }
-    for which in [Wanted::Any, Wanted::Place(1000), Wanted::Reference(reference(1000))] {
+    for which in [Wanted::Any, Wanted::Position(1000), Wanted::Reference(reference(1000))] {
         assert_eq!(wanted(which).await.unwrap().len(), FEW + 1);
     }
     let three = child(genesis(), 3, &[]).block;
@@ -201,8 +201,8 @@ async fn one_of_many_is_found_by_its_reference_or_place_and_no_others_are_read()
     // A claim of one is seen by the next look, as all that is read is.
     let claim = salt402_store::NewClaim { transaction, ..support::new_claim(crowd - 1, 5) };
     fixture.store.claim(claim).await.unwrap();
-    let rows = wanted(Wanted::Place(crowd as u32 - 1)).await.unwrap();
+    let rows = wanted(Wanted::Position(crowd as u32 - 1)).await.unwrap();
     assert!(rows.iter().all(|row| row.claim.is_some()));
-    assert!(wanted(Wanted::Place(0)).await.unwrap().iter().all(|row| row.claim.is_none()));
+    assert!(wanted(Wanted::Position(0)).await.unwrap().iter().all(|row| row.claim.is_none()));
     assert_eq!(fixture.store.payments_in(CHAIN, transaction).await.unwrap().len(), FEW + 2 * crowd as usize);
 }

@@ -13,7 +13,7 @@ use support::{CHAIN, Fixture, TestBlock, child, genesis, transaction};
 fn unread(number: u64, block: &TestBlock) -> Placed<UnreadableTransaction> {
     let what = UnreadableTransaction {
         transaction: transaction(number),
-        place: Some(3),
+        position: Some(3),
         bytes: 40 << 20,
         bound: Some(32 << 20),
         reason: "the answer is longer than 33554432 bytes".into(),
@@ -29,7 +29,7 @@ async fn with(
     unreadable: &[(u64, usize)],
 ) -> Batch {
     let mut batch = fixture.batch(keep, blocks).await;
-    batch.beside.unreadable = unreadable.iter().map(|(number, at)| unread(*number, &blocks[*at])).collect();
+    batch.extras.unreadable = unreadable.iter().map(|(number, at)| unread(*number, &blocks[*at])).collect();
     batch
 }
 

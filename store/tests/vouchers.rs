@@ -113,6 +113,21 @@ async fn a_look_writes_nothing() {
     assert_eq!(show(&fixture, voucher(30, 10, 2)).await, Ok(true));
 }
 
+/// Its rows are of no payment's name: whoever asks for a payment next is answered from memory.
+#[tokio::test]
+async fn a_grant_on_a_voucher_leaves_recent_payments_in_memory() {
+    let fixture = open(100).await;
+    let parent = fixture.store.canonical_block(CHAIN, 1).await.unwrap().unwrap();
+    fixture.apply(None, &[child(parent, 1, &[1])]).await.unwrap();
+    let before = fixture.store.memory_use();
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(false));
+    assert_eq!(show(&fixture, voucher(30, 10, 2)).await, Err(VoucherResult::Used(account(30, 10))));
+    assert_eq!(fixture.rows(1).await.len(), 1);
+    let after = fixture.store.memory_use();
+    assert_eq!((after.hits, after.misses), (before.hits + 1, before.misses));
+}
+
 #[tokio::test]
 async fn a_strange_channel_pays_for_nothing() {
     let fixture = Fixture::new().await;
@@ -332,14 +347,14 @@ async fn granted(fixture: &Fixture, voucher: NewVoucher) -> VoucherResult {
 async fn f05_a_deposit_that_is_in_doubt_covers_no_voucher() {
     let fixture = open(100).await;
     block(&fixture, None, 1, &[ChannelChange::ToppedUp { amount: amount(100), deposit: amount(200) }]).await;
-    fixture.store.doubt(CHAIN, Some(1)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(1)).await.unwrap();
     assert_eq!(show(&fixture, voucher(100, 100, 1)).await, Ok(true));
     let shallow = |confirmations| Err(VoucherResult::TooShallow { confirmations, needed: 1 });
     assert_eq!(show(&fixture, voucher(101, 1, 2)).await, shallow(2));
-    fixture.store.doubt(CHAIN, Some(0)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(0)).await.unwrap();
     assert_eq!(show(&fixture, voucher(101, 1, 2)).await, shallow(0));
     assert_eq!(show(&fixture, voucher(100, 100, 1)).await, Ok(false), "what was granted is answered again");
-    fixture.store.doubt(CHAIN, None).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, None).await.unwrap();
     assert_eq!(show(&fixture, voucher(101, 1, 2)).await, Ok(true));
 }
 
@@ -353,9 +368,9 @@ async fn a_cancelled_exit_is_over_when_its_cancelling_is_deep_and_not_in_doubt()
     let shallow = |confirmations, needed| Err(VoucherResult::TooShallow { confirmations, needed });
     assert_eq!(show(&fixture, deep(10, 1)).await, shallow(1, 2));
     block(&fixture, None, 1, &[]).await;
-    fixture.store.doubt(CHAIN, Some(2)).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, Some(2)).await.unwrap();
     assert_eq!(show(&fixture, voucher(10, 10, 1)).await, shallow(0, 1), "f05: it is in doubt");
-    fixture.store.doubt(CHAIN, None).await.unwrap();
+    fixture.store.note_lower_fork(CHAIN, None).await.unwrap();
     assert_eq!(show(&fixture, deep(10, 1)).await, Ok(true));
 }
 
@@ -528,11 +543,11 @@ async fn read(fixture: &Fixture, from: u64, to: u64, changes: &[ChannelChange]) 
         stretch: Stretch { from, to },
         anchor: fixture.cursor().await.unwrap(),
         payments: Vec::new(),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     let events = changes.iter().map(|change| (CHANNEL, *change)).collect::<Vec<_>>();
-    past.beside.channels = channel_events(block, 9, &events);
+    past.extras.channels = channel_events(block, 9, &events);
     fixture.store.apply_past(past).await.unwrap();
 }
 
@@ -611,7 +626,7 @@ async fn block_at(
     next.block.timestamp = timestamp;
     let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
     let changes: Vec<_> = changes.iter().map(|change| (CHANNEL, *change)).collect();
-    batch.beside.channels = channel_events(next.block, branch, &changes);
+    batch.extras.channels = channel_events(next.block, branch, &changes);
     batch.prune_below = prune_below;
     fixture.store.apply(batch).await.unwrap();
 }
@@ -659,7 +674,7 @@ async fn what_is_still_known_of_the_times_of_events_is_kept_by_the_upgrade() {
     let paid = child(parent, 1, &[7]);
     let mut batch = fixture.batch(None, std::slice::from_ref(&paid)).await;
     let [second, third] = [0xc2, 0xc3].map(B256::repeat_byte);
-    batch.beside.channels = channel_events(paid.block, 1, &[(second, opened(Some(SIGNER), 100))]);
+    batch.extras.channels = channel_events(paid.block, 1, &[(second, opened(Some(SIGNER), 100))]);
     fixture.store.apply(batch).await.unwrap();
     channel_block(&fixture, None, 1, &[(third, opened(Some(SIGNER), 100))]).await;
     block_at(&fixture, (None, 1), 1_700_000_004, &[], Some(3)).await;

@@ -368,7 +368,7 @@ fn f24_what_does_not_decode_is_kept_as_it_came_and_counted_once() {
             stage.arrive().await;
             stage.assert_exact().await;
             let kept = stage.life.store.undecoded_logs(CHAIN, 10).await.unwrap();
-            let told: Vec<_> = kept.iter().map(|log| (log.block_hash, log.place)).collect();
+            let told: Vec<_> = kept.iter().map(|log| (log.block_hash, log.position)).collect();
             assert_eq!(told, [(late, 1), (late, 0), (early, 1), (early, 0)], "by ranges and at the head");
             assert_eq!((&kept[0].topics[..], &kept[0].data[..]), (half.topics(), &half.data[..]));
             assert_eq!(stage.life.store.counts().await.unwrap().undecoded, 4);

@@ -409,7 +409,7 @@ impl History {
 
 async fn stands(life: &Life) -> Stood {
     let state = life.state().await;
-    Stood { cursor: state.cursor, doubted: state.doubted_above }
+    Stood { cursor: state.cursor, doubted: state.lower_fork_at }
 }
 
 /// A directory on a disk in memory, where there is one: a history is not about the speed of a disk.

@@ -228,7 +228,7 @@ impl Life {
             first_block: None,
             head: None,
             noted_at_ms: None,
-            doubted_above: None,
+            lower_fork_at: None,
             halt: None,
         })
     }

@@ -92,7 +92,7 @@ impl Reader {
     pub(crate) async fn follow(&mut self, store: &Store) -> Result<(), Refuted> {
         let state = store.chain_state(CHAIN).await.map_err(|error| error.to_string())?;
         let now = state.and_then(|state| state.cursor);
-        self.doubted = state.and_then(|state| state.doubted_above);
+        self.doubted = state.and_then(|state| state.lower_fork_at);
         if now == self.cursor {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{Amount, Asset, ChainId, Code, Problem};
-use salt402_store::{ClaimLimits, ExposureLimit, Making};
+use salt402_store::{ClaimLimits, DatabaseOrigin, ExposureLimit};
 
 /// What holds on every chain.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ impl Default for Policy {
 
 impl Policy {
     /// The same, with a database that was made so.
-    pub(crate) fn with(self, making: Making) -> Self {
-        let Making { mark, made_at, unmarked_until } = making;
+    pub(crate) fn with(self, making: DatabaseOrigin) -> Self {
+        let DatabaseOrigin { mark, made_at, unmarked_until } = making;
         let of =
             |clock: QuoteClock| QuoteClock { database: Some(mark), since: made_at, unmarked_until, ..clock };
         let old_clocks = self.old_clocks.into_iter().map(|(clock, until)| (of(clock), until)).collect();

@@ -23,7 +23,7 @@ impl Verifier {
             Proof::Nonce(nonce) => self.signed_payments(nonce.payment_id(chain), chain).await,
             Proof::Transaction { hash, ordinal } => {
                 let wanted = match (&request.quote_id, ordinal) {
-                    (_, Some(place)) => Wanted::Place(place),
+                    (_, Some(place)) => Wanted::Position(place),
                     (Some(quote), None) => Wanted::Reference(quote.reference()),
                     (None, None) => Wanted::Any,
                 };

@@ -93,7 +93,7 @@ impl Verifier {
     pub fn new(options: VerifierOptions) -> Self {
         let seats = Semaphore::new(options.policy.max_waiting);
         let chains = options.chains.into_iter().map(|chain| (chain.policy.chain, chain)).collect();
-        let policy = options.policy.with(options.store.making());
+        let policy = options.policy.with(options.store.origin());
         Self(Arc::new(Inner {
             replays: ReplayLog::new(options.store.clone()),
             store: options.store,
@@ -360,30 +360,16 @@ impl Verifier {
         chain: &VerifierChain,
         payment: &PaymentView,
     ) -> Result<Option<Verdict>, Problem> {
-        self.0.store.in_place().map_err(internal)?;
+        self.0.store.check_files().map_err(internal)?;
         if payment.claimed && request.usage.is_none() {
             return Ok(None);
         }
-        if self.mined_before_restore(payment).await? {
+        let PaymentView { chain: of, transaction, payment_id, .. } = *payment;
+        if self.0.store.is_before_restore(of, transaction, payment_id).await.map_err(internal)? {
             return Ok(Some(before_restore()));
         }
         let halted = chain.watch.halted(&self.0.store, chain.policy.chain).await.map_err(internal)?;
         Ok(halted.map(|why| chain_halted(&why)))
-    }
-
-    /// Whether the server was restored after a payment was mined, in its block or in one that left the chain.
-    async fn mined_before_restore(&self, payment: &PaymentView) -> Result<bool, Problem> {
-        let (store, refuse_before) = (&self.0.store, self.0.store.refuse_before());
-        if refuse_before == 0 {
-            return Ok(false);
-        }
-        let of_transaction = store.payments_in(payment.chain, payment.transaction).await.map_err(internal)?;
-        let of_name = store.signed_payments(payment.chain, payment.payment_id).await.map_err(internal)?;
-        let mut rows = of_transaction.iter().chain(&of_name).map(|row| &row.placed);
-        Ok(payment.block_timestamp < refuse_before
-            || rows.any(|placed| {
-                placed.payment.id == payment.payment_id && placed.block_timestamp < refuse_before
-            }))
     }
 
     /// Looks for a payment that the index does not know. A node that cannot be asked has said nothing.

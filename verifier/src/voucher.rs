@@ -123,7 +123,7 @@ impl Verifier {
             holder: self.holder(&request.claimant, request.instance),
             confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
             after_loss: limits.after_loss,
-            opened_from: self.store().making().made_at,
+            opened_from: self.store().origin().made_at,
             least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
             late_ms: chain.steady_blocks.then(|| self.late_ms(chain)),
             now_ms: now,

@@ -144,7 +144,7 @@ async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Resu
         Some(halted(halt.kind))
     } else if ahead {
         Some("the clock was set back since the indexer last wrote: is `salt402 index` running?".into())
-    } else if let Some(above) = state.doubted_above.filter(|_| silence > policy.patience) {
+    } else if let Some(above) = state.lower_fork_at.filter(|_| silence > policy.patience) {
         Some(format!(
             "the node shows a fork that is lower than the index: nothing is granted on payments above block {above} \
              until the fork is as high, or stays"

@@ -108,13 +108,13 @@ async fn c11_a_database_that_was_there_before_honours_what_it_quoted_before_its_
         assert_eq!(told, Err(Code::BeforeDatabase), "by a database that never gave such quotes");
     }
     shop.meddle(&operator, UNMARKED).await;
-    assert_eq!(shop.store.making().made_at, 0);
+    assert_eq!(shop.store.origin().made_at, 0);
     for shown in &shown {
         assert_eq!(granted(shop.verifier.verify(shown).await), Ok(true));
     }
     // From now on its quotes name it.
     let quote = shop.quote(3, 5, true);
-    assert_eq!(operator.keys.open(&quote.quote_id).unwrap().database, Some(shop.store.making().mark));
+    assert_eq!(operator.keys.open(&quote.quote_id).unwrap().database, Some(shop.store.origin().mark));
     shop.mine(&[paid(3, 1, 5, &quote)]).await;
     assert_eq!(granted(shop.verifier.verify(&with(&quote, proof(3, 3, 5))).await), Ok(true));
 }

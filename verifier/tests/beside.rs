@@ -84,11 +84,11 @@ async fn happen(shop: &Shop, change: ChannelChange) {
         cursor: Cursor { number, hash },
         head: Some(number),
         prune_below: None,
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     let placed = Placed { what: event, block_number: number, block_hash: hash, block_timestamp: timestamp };
-    batch.beside.channels.push(placed);
+    batch.extras.channels.push(placed);
     shop.store.apply(batch).await.unwrap();
     shop.told.headers.lock().unwrap().push(Header { number, hash, parent_hash, timestamp });
 }

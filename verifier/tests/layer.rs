@@ -136,7 +136,7 @@ async fn pay(store: &Store, details: &PaymentDetails, transaction: u8) {
         payments: vec![placed],
         cursor,
         head: Some(1),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     };

@@ -327,7 +327,7 @@ async fn what_is_in_doubt_waits_and_on_a_halted_chain_nobody_is_told_to_wait_for
     let quotes = [1, 2].map(|request| shop.quote(request, 10, false));
     shop.mine(&[paid(1, 1, 10, &quotes[0]), paid(2, 2, 10, &quotes[1])]).await;
     assert_eq!(granted(shop.show(1, 1, 10).await), Ok(true));
-    shop.store.doubt(CHAIN, Some(0)).await.unwrap();
+    shop.store.note_lower_fork(CHAIN, Some(0)).await.unwrap();
     assert_eq!(granted(shop.show(1, 1, 10).await), Ok(false), "what was granted is");
     assert_eq!(granted(shop.show(2, 2, 10).await), Err(Code::AwaitingConfirmations));
     let unclaimed = VerifyRequest { claim: false, ..proof(2, 2, 10) };

@@ -22,7 +22,7 @@ async fn read(shop: &Shop, contract: Address, from: u64, to: u64) {
         stretch: Stretch { from, to },
         anchor,
         payments: Vec::new(),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     shop.store.apply_past(past).await.unwrap();

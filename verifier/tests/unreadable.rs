@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use salt402_protocol::api::VerifyRequest;
 use salt402_protocol::{B256, Code};
-use salt402_store::{Batch, Beside, Placed, UnreadableTransaction};
+use salt402_store::{Batch, Extras, Placed, UnreadableTransaction};
 use shop::{CHAIN, Shop, granted, now, operator, paid, proof};
 
 /// The node does not give the receipt of a transaction.
@@ -22,7 +22,7 @@ async fn given_up(shop: &Shop, transaction: u8) {
     let cursor = shop.store.chain_state(CHAIN).await.unwrap().unwrap().cursor.unwrap();
     let what = UnreadableTransaction {
         transaction: B256::repeat_byte(transaction),
-        place: None,
+        position: None,
         bytes: 2 << 20,
         bound: Some(1 << 20),
         reason: "it is long".into(),
@@ -36,7 +36,7 @@ async fn given_up(shop: &Shop, transaction: u8) {
         keep_through: None,
         blocks: Vec::new(),
         payments: Vec::new(),
-        beside: Beside { unreadable, ..Beside::default() },
+        extras: Extras { unreadable, ..Extras::default() },
         undecoded: Vec::new(),
         cursor,
         head: None,

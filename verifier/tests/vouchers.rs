@@ -73,10 +73,10 @@ async fn happen(shop: &Shop, change: ChannelChange) {
         cursor: Cursor { number, hash },
         head: Some(number),
         prune_below: None,
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
-    batch.beside.channels.push(Placed {
+    batch.extras.channels.push(Placed {
         what: event,
         block_number: number,
         block_hash: hash,
@@ -200,7 +200,7 @@ async fn on_an_index_that_is_old_or_half_read_a_voucher_is_neither_granted_nor_r
         stretch: Stretch { from: 2, to: 2 },
         anchor,
         payments: Vec::new(),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
     };
     shop.store.apply_past(past).await.unwrap();

@@ -9,7 +9,7 @@ use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{Expr, ExprLit, ExprMacro, Item, Lit, Macro, Token};
 
-/// A statement, and where it is: `file.rs::function`, or the constant's name.
+/// A statement, and where it is: `room/file.rs::function`, or the constant's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Statement {
     pub(crate) place: String,
@@ -80,7 +80,10 @@ impl Names {
         let named = || self.constants.iter().filter(|((_, known), _)| known == name);
         let fitting = |wanted: &str| named().find(|((known, _), _)| known == wanted);
         let found = match module {
-            Some(module) => named().find(|((known, _), _)| *known == format!("{module}.rs")),
+            Some(module) => named().find(|((known, _), _)| {
+                let file = known.rsplit('/').next();
+                file.and_then(|file| file.strip_suffix(".rs")) == Some(module)
+            }),
             None => fitting(file).or_else(|| named().next().filter(|_| named().count() == 1)),
         };
         found.map(|((file, _), expression)| (file.as_str(), expression))

@@ -91,6 +91,16 @@ pub(crate) async fn open(directory: &TempDir) -> Store {
     Store::open(options(directory)).await.unwrap()
 }
 
+/// Gives the schema the names back that it had before the step `names`, and forgets that the step was taken.
+pub(crate) const FORMER_NAMES: [&str; 6] = [
+    "ALTER TABLE chains RENAME COLUMN lower_fork_at TO doubted_above",
+    "ALTER TABLE undecoded_logs RENAME COLUMN position TO place",
+    "ALTER TABLE unreadable_transactions RENAME COLUMN position TO place",
+    "DROP INDEX exposures_orphaned",
+    "CREATE INDEX exposures_lost ON exposures (chain_id, payment_id) WHERE block_number IS NULL",
+    "DELETE FROM _sqlx_migrations WHERE description = 'names'",
+];
+
 /// A block with the payments in it, by number.
 #[derive(Clone, Debug)]
 pub(crate) struct TestBlock {
@@ -125,7 +135,7 @@ pub(crate) fn batch(expected: Option<Cursor>, keep_through: Option<u64>, blocks:
             .collect(),
         cursor: Cursor { number: top.number, hash: top.hash },
         head: Some(top.number),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     }
@@ -214,7 +224,7 @@ pub(crate) async fn channel_block(
     };
     let next = child(parent, branch, &[]);
     let mut batch = fixture.batch(keep_through, std::slice::from_ref(&next)).await;
-    batch.beside.channels = channel_events(next.block, branch, changes);
+    batch.extras.channels = channel_events(next.block, branch, changes);
     fixture.store.apply(batch).await.unwrap();
 }
 

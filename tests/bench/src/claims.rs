@@ -166,7 +166,7 @@ async fn add(store: &Store, block: &Block, payments: &[Payment]) -> anyhow::Resu
         payments: payments.iter().map(place).collect(),
         cursor: Cursor { number, hash: block.hash },
         head: Some(number),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     };

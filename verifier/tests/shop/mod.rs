@@ -18,7 +18,7 @@ use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, Code, Payment, PaymentId, Problem, Proof, QuoteId, QuoteKey,
     QuoteKeys, RequestDigest, Settlement, Source, SourceKind, Terms, U256,
 };
-use salt402_store::{Batch, Beside, Block, Cursor, Options, PlacedPayment, Store};
+use salt402_store::{Batch, Block, Cursor, Extras, Options, PlacedPayment, Store};
 use salt402_verifier::{
     AccountLimits, AfterLoss, ChainPolicy, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
 };
@@ -200,7 +200,7 @@ impl Shop {
             request: asked.request_digest,
             service: None,
         };
-        let clock = QuoteClock { database: Some(self.store.making().mark), ..Policy::default().clock };
+        let clock = QuoteClock { database: Some(self.store.origin().mark), ..Policy::default().clock };
         operator.keys.seal(&clock.random(terms, now() - ago, [7; 16]))
     }
 
@@ -275,9 +275,9 @@ impl Shop {
             cursor: Cursor { number, hash },
             head: Some(number),
             prune_below: None,
-            beside: Beside {
+            extras: Extras {
                 settlements: payments.iter().filter_map(|(_, payment)| settled(payment)).collect(),
-                ..Beside::default()
+                ..Extras::default()
             },
             undecoded: Vec::new(),
         };

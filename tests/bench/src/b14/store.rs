@@ -173,7 +173,7 @@ fn fork(top: u64) -> Batch {
         payments: Vec::new(),
         cursor: Cursor { number: 1, hash: block.hash },
         head: Some(1),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     }
@@ -260,11 +260,11 @@ async fn block(store: &Store, top: &mut u64, events: &[(u64, ChannelChange)]) ->
         payments: Vec::new(),
         cursor: Cursor { number, hash: block.hash },
         head: Some(number),
-        beside: Default::default(),
+        extras: Default::default(),
         undecoded: Vec::new(),
         prune_below: None,
     };
-    batch.beside.channels = events.iter().enumerate().map(placed).collect();
+    batch.extras.channels = events.iter().enumerate().map(placed).collect();
     store.apply(batch).await?;
     *top = number;
     Ok(())

@@ -1,0 +1,8 @@
+//! Chains: which one it is, where its index stands, what was read for which contract, and what keeps it from being followed.
+//! Nothing here stores a payment.
+
+pub(crate) mod canonical;
+pub(crate) mod chain;
+pub(crate) mod coverage;
+pub(crate) mod halt;
+pub(crate) mod range_limit;

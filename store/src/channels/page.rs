@@ -1,0 +1,151 @@
+//! Channels page by page: a page costs what it is long, however many channels there are.
+
+use salt402_protocol::{Address, B256, ChainId};
+
+use crate::channels::account::{ChannelAccount, account};
+use crate::engine::async_sql::{AsyncConnection, query};
+use crate::engine::columns::{Columns as _, bound, chain_id};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// Some channels of a contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelPage {
+    /// The channels.
+    pub accounts: Vec<ChannelAccount>,
+    /// The last of them, after which the next page begins; `None` where this is the last page.
+    pub next: Option<B256>,
+}
+
+/// Those that are open or closed on the chain, the newest first. The kind is written out: only so is it served by its index.
+const OPENED_BELOW: &str = "
+    SELECT id, channel FROM channel_events INDEXED BY channel_events_opened
+    WHERE chain_id = $1 AND contract = $2 AND canonical AND kind = 1 AND id < $3 AND ($4 IS NULL OR payee = $4)
+    ORDER BY id DESC LIMIT $5";
+
+const OPENED_AS: &str = "
+    SELECT id FROM channel_events
+    WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = 1";
+
+/// Those that vouchers were accepted of and that are not among the others.
+const ACCEPTED_ABOVE: &str = "
+    SELECT v.channel FROM vouchers v
+    WHERE v.chain_id = $1 AND v.contract = $2 AND v.channel > $3
+      AND NOT EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = v.chain_id AND e.contract = v.contract AND e.channel = v.channel AND e.canonical
+                        AND e.kind = 1 AND ($4 IS NULL OR e.payee = $4))
+    ORDER BY v.channel LIMIT $5";
+
+impl Store {
+    /// At most `limit` channels of a contract after one of them, or the first: those that were opened last first, and then
+    /// those that vouchers were accepted of and that are not on the chain; with `payee`, those that pay this account, and
+    /// all that vouchers were accepted of.
+    pub async fn channel_page(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        payee: Option<Address>,
+        after: Option<B256>,
+        limit: u32,
+    ) -> Result<ChannelPage, StoreError> {
+        let mut reader = self.reader().await?;
+        let connection = reader.connection()?;
+        let ids = Ids { chain, contract, payee };
+        let below = match after {
+            None => Some(i64::MAX),
+            Some(after) => ids.opened_as(after, connection).await?,
+        };
+        let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let mut found = match below {
+            Some(below) => ids.opened(below, limit, connection).await?,
+            None => Vec::new(),
+        };
+        if found.len() < limit {
+            let above = after.filter(|_| below.is_none()).unwrap_or(B256::ZERO);
+            found.extend(ids.accepted(above, limit - found.len(), connection).await?);
+        }
+        let next = found.last().copied().filter(|_| found.len() == limit);
+        let mut accounts = Vec::with_capacity(found.len());
+        for id in found {
+            // A reorganization between the two looks may take a channel away.
+            accounts.extend(account(connection, chain, contract, id).await?);
+        }
+        Ok(ChannelPage { accounts, next })
+    }
+
+    /// The channels of a contract of which something is accepted and not claimed, while they are open: those first of which
+    /// it is the most.
+    pub async fn unclaimed_channels(
+        &self,
+        chain: ChainId,
+        contract: Address,
+    ) -> Result<Vec<B256>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT channel FROM vouchers
+             WHERE chain_id = $1 AND contract = $2 AND counted > zeroblob(32) ORDER BY counted DESC, channel",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter().map(|row| row.hash("channel")).collect()
+    }
+}
+
+/// Whose channels are looked for.
+struct Ids {
+    chain: ChainId,
+    contract: Address,
+    payee: Option<Address>,
+}
+
+impl Ids {
+    async fn opened_as(
+        &self,
+        channel: B256,
+        connection: &mut AsyncConnection,
+    ) -> Result<Option<i64>, StoreError> {
+        let row = query(OPENED_AS)
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(channel.as_slice())
+            .fetch_optional(connection)
+            .await?;
+        row.map(|row| row.number("id").map(bound)).transpose()
+    }
+
+    async fn opened(
+        &self,
+        below: i64,
+        limit: usize,
+        connection: &mut AsyncConnection,
+    ) -> Result<Vec<B256>, StoreError> {
+        let rows = query(OPENED_BELOW)
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(below)
+            .bind(self.payee.map(|payee| payee.to_vec()))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?;
+        rows.iter().map(|row| row.hash("channel")).collect()
+    }
+
+    async fn accepted(
+        &self,
+        above: B256,
+        limit: usize,
+        connection: &mut AsyncConnection,
+    ) -> Result<Vec<B256>, StoreError> {
+        let rows = query(ACCEPTED_ABOVE)
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(above.as_slice())
+            .bind(self.payee.map(|payee| payee.to_vec()))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(connection)
+            .await?;
+        rows.iter().map(|row| row.hash("channel")).collect()
+    }
+}

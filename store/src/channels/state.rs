@@ -1,0 +1,254 @@
+//! Channels as they are read: where each stands, folded from its events on the chain.
+
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, ChannelState, U256,
+};
+
+use crate::channels::events::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
+use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
+use crate::engine::columns::{Columns as _, chain_id};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::rows::block::Placed;
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// A channel and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// The contract that holds the deposit.
+    pub contract: Address,
+    /// The channel's identifier in it.
+    pub id: B256,
+    /// Where it stands.
+    pub state: ChannelState,
+}
+
+/// Whose channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelsOf {
+    /// Those that pay this account.
+    Payee(Address),
+    /// Those that this account pays from.
+    Payer(Address),
+}
+
+/// The events that a channel's state follows from. Of totals only the greatest matters, and the index has it at its
+/// end: a channel with a million claims is read as quickly as one with none. The kinds with totals are neighbours, so
+/// that the others are two ranges.
+const EVENTS_OF: &str = "
+    SELECT * FROM (
+        SELECT * FROM channel_events
+        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $4
+        ORDER BY total DESC LIMIT 1)
+    UNION ALL SELECT * FROM (
+        SELECT * FROM channel_events
+        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $5
+        ORDER BY total DESC LIMIT 1)
+    UNION ALL
+        SELECT * FROM channel_events
+        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind < $5
+    UNION ALL
+        SELECT * FROM channel_events
+        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind > $4";
+
+impl Store {
+    /// Where a channel stands at the index's cursor; `None` if nothing of it is on the chain.
+    pub async fn channel(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        id: B256,
+    ) -> Result<Option<ChannelState>, StoreError> {
+        let mut reader = self.reader().await?;
+        state(reader.connection()?, chain, contract, id).await
+    }
+
+    /// The channels of an account on a chain, the one that was opened last first, at most `limit`.
+    pub async fn channels_of(
+        &self,
+        chain: ChainId,
+        account: ChannelsOf,
+        limit: u32,
+    ) -> Result<Vec<ChannelRow>, StoreError> {
+        let (sql, account) = match account {
+            ChannelsOf::Payee(payee) => (
+                "SELECT contract, channel, MAX(id) AS newest
+                 FROM channel_events INDEXED BY channel_events_by_payee
+                 WHERE chain_id = $1 AND payee = $2 AND canonical AND payee IS NOT NULL AND kind IN ($3, $4)
+                 GROUP BY contract, channel ORDER BY newest DESC LIMIT $5",
+                payee,
+            ),
+            ChannelsOf::Payer(payer) => (
+                "SELECT contract, channel, MAX(id) AS newest
+                 FROM channel_events INDEXED BY channel_events_by_payer
+                 WHERE chain_id = $1 AND payer = $2 AND canonical AND payer IS NOT NULL AND kind IN ($3, $4)
+                 GROUP BY contract, channel ORDER BY newest DESC LIMIT $5",
+                payer,
+            ),
+        };
+        let mut reader = self.reader().await?;
+        let connection = reader.connection()?;
+        let rows = query(sql)
+            .bind(chain_id(chain))
+            .bind(account.as_slice())
+            .bind(OPENED)
+            .bind(CREATED)
+            .bind(i64::from(limit))
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut channels = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (contract, id) = (row.address("contract")?, row.hash("channel")?);
+            // A reorganization between the two looks may take a channel away.
+            if let Some(state) = state(connection, chain, contract, id).await? {
+                channels.push(ChannelRow { contract, id, state });
+            }
+        }
+        Ok(channels)
+    }
+
+    /// What an account can withdraw from a channels contract in an asset, because it could not be sent: what was
+    /// credited less what was withdrawn.
+    pub async fn channel_credit(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        account: Address,
+        asset: Asset,
+    ) -> Result<Amount, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT kind, amount FROM channel_events
+             WHERE chain_id = $1 AND payee = $2 AND canonical AND payee IS NOT NULL
+               AND contract = $3 AND asset = $4 AND kind IN ($5, $6)",
+        )
+        .bind(chain_id(chain))
+        .bind(account.as_slice())
+        .bind(contract.as_slice())
+        .bind(asset.address().to_vec())
+        .bind(CREDITED)
+        .bind(CREDIT_WITHDRAWN)
+        .fetch_all(reader.connection()?)
+        .await?;
+        let (mut credited, mut withdrawn) = (U256::ZERO, U256::ZERO);
+        for row in &rows {
+            let sum = if i64::try_from(row.number("kind")?) == Ok(CREDITED) {
+                &mut credited
+            } else {
+                &mut withdrawn
+            };
+            *sum = sum.saturating_add(row.amount("amount")?.0);
+        }
+        Ok(Amount(credited.saturating_sub(withdrawn)))
+    }
+
+    /// The channel events of a transaction that are on the chain, in no order.
+    pub async fn channel_events_in(
+        &self,
+        chain: ChainId,
+        contract: Address,
+        channel: B256,
+        transaction: B256,
+    ) -> Result<Vec<Placed<ChannelEvent>>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT * FROM channel_events
+             WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND transaction_hash = $4",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .bind(channel.as_slice())
+        .bind(transaction.as_slice())
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let what = ChannelEvent {
+                    id: ChannelEventId(row.hash("event_id")?),
+                    chain,
+                    contract,
+                    transaction,
+                    channel,
+                    change: change(row)?,
+                };
+                Ok(Placed {
+                    what,
+                    block_number: row.number("block_number")?,
+                    block_hash: row.hash("block_hash")?,
+                    block_timestamp: row.maybe_number("block_timestamp")?.unwrap_or(0),
+                })
+            })
+            .collect()
+    }
+}
+
+pub(crate) async fn state(
+    connection: &mut AsyncConnection,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Option<ChannelState>, StoreError> {
+    fold(&events(connection, chain, contract, id).await?)
+}
+
+/// The events on the chain that a channel's state follows from: of its claims and its top-ups the greatest, all others.
+pub(crate) async fn events(
+    connection: &mut AsyncConnection,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Vec<AsyncRow>, StoreError> {
+    let rows = query(EVENTS_OF)
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .bind(id.as_slice())
+        .bind(CLAIMED)
+        .bind(TOPPED_UP)
+        .fetch_all(connection)
+        .await?;
+    Ok(rows)
+}
+
+/// The state that follows from [`events`].
+pub(crate) fn fold(rows: &[AsyncRow]) -> Result<Option<ChannelState>, StoreError> {
+    let events: Vec<(u64, ChannelChange)> = rows
+        .iter()
+        .map(|row| Ok((row.number("block_number")?, change(row)?)))
+        .collect::<Result<_, StoreError>>()?;
+    Ok(ChannelState::fold(events))
+}
+
+/// [`state`] on the connection that steps are written on.
+pub(crate) fn state_in_step(
+    connection: &SyncConnection<'_>,
+    chain: ChainId,
+    contract: Address,
+    id: B256,
+) -> Result<Option<ChannelState>, StoreError> {
+    let mut select = connection.prepare_cached(EVENTS_OF)?;
+    let mut rows =
+        select.query(params![chain_id(chain), contract.as_slice(), id.as_slice(), CLAIMED, TOPPED_UP])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        events.push((row.number("block_number")?, change(&row)?));
+    }
+    Ok(ChannelState::fold(events))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{async_sql, open};
+
+    #[tokio::test]
+    async fn a_channel_is_found_by_its_index_and_nothing_is_sorted() {
+        let (_directory, mut connection) = open::empty().await;
+        let plan = async_sql::plan(&mut connection, EVENTS_OF).await;
+        let by_index = plan.iter().filter(|line| line.contains("USING INDEX channel_events_of")).count();
+        assert_eq!(by_index, 4, "{plan:?}");
+        assert!(
+            !plan.iter().any(|line| line.contains("TEMP B-TREE") || line.starts_with("SCAN channel")),
+            "{plan:?}"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! What was accepted by vouchers, added up: kept with every change, so that telling it costs nothing, however many channels
+//! there are.
+//!
+//! The accounts and the open risks are what counts. Each account says what of it is in the totals, and whatever changes an
+//! account, a channel or a risk takes that out and puts in what holds then, in its own transaction. So a reorganization
+//! takes totals back as it does everything else, and whoever stops in the middle changed nothing.
+//!
+//! Amounts are added and taken away modulo 2^256: in whatever order, the result is right if the sum fits.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use salt402_protocol::{Address, Amount, Asset, ChainId, ChannelState, U256};
+
+use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
+use crate::engine::columns::{Columns, amount_bytes, bound, chain_id};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::transaction::Gathered;
+use crate::rows::error::StoreError;
+use crate::rows::voucher::{Share, VoucherTotals};
+
+/// What an account adds, `spent` being what was accepted: what is not claimed, of a channel that is on the chain and open.
+pub(crate) fn share(spent: Amount, state: Option<&ChannelState>) -> Option<Share> {
+    let state = state.filter(|state| !state.closed)?;
+    let unclaimed = spent.0.saturating_sub(state.claimed.0);
+    state.descriptor.map(|descriptor| (descriptor.asset, Amount(unclaimed)))
+}
+
+/// What of an account is in the totals, from a row of `vouchers`.
+pub(crate) fn counted(row: &impl Columns) -> Result<Option<Share>, StoreError> {
+    match row.maybe_address("counted_asset")? {
+        Some(asset) => Ok(Some((Asset::from_address(asset), row.amount("counted")?))),
+        None => Ok(None),
+    }
+}
+
+/// What a transaction changes, by chain and asset: written once, at its end.
+#[derive(Default)]
+pub(crate) struct TotalsChanges(BTreeMap<(ChainId, Address), Change>);
+
+#[derive(Clone, Copy, Default)]
+struct Change {
+    unclaimed: U256,
+    channels: i64,
+    at_risk: U256,
+    channels_at_risk: i64,
+}
+
+impl TotalsChanges {
+    /// An account that added `before` adds `after`.
+    pub(crate) fn account(&mut self, chain: ChainId, before: Option<Share>, after: Option<Share>) {
+        self.each(chain, before, after, |change, amount, number| {
+            change.unclaimed = change.unclaimed.wrapping_add(amount);
+            change.channels += number;
+        });
+    }
+
+    /// A channel at risk that added `before` adds `after`.
+    pub(crate) fn risk(&mut self, chain: ChainId, before: Option<Share>, after: Option<Share>) {
+        self.each(chain, before, after, |change, amount, number| {
+            change.at_risk = change.at_risk.wrapping_add(amount);
+            change.channels_at_risk += number;
+        });
+    }
+
+    fn each(
+        &mut self,
+        chain: ChainId,
+        before: Option<Share>,
+        after: Option<Share>,
+        add: impl Fn(&mut Change, U256, i64),
+    ) {
+        if before == after {
+            return;
+        }
+        let signed = [(before, -1), (after, 1)];
+        for ((asset, amount), number) in signed.into_iter().filter_map(|(share, sign)| Some((share?, sign))) {
+            let amount = if number < 0 { amount.0.wrapping_neg() } else { amount.0 };
+            add(self.0.entry((chain, asset.address())).or_default(), amount, number);
+        }
+    }
+
+    /// Writes them on the connection that steps are written on.
+    pub(crate) fn write_in_step(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        for ((chain, asset), change) in &self.0 {
+            let known = connection
+                .prepare_cached(TOTAL)?
+                .query_optional(params![chain_id(*chain), asset.as_slice()], |row| Change::of(&row))?;
+            let total = known.unwrap_or_default().with(change);
+            connection.prepare_cached(WRITE)?.execute(params![
+                chain_id(*chain),
+                asset.as_slice(),
+                amount_bytes(Amount(total.unclaimed)),
+                total.channels,
+                amount_bytes(Amount(total.at_risk)),
+                total.channels_at_risk
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Writes them on the connection of everything else.
+    pub(super) async fn write_awaited(&self, connection: &mut AsyncConnection) -> Result<(), StoreError> {
+        for ((chain, asset), change) in &self.0 {
+            let known = query(TOTAL)
+                .bind(chain_id(*chain))
+                .bind(asset.as_slice())
+                .fetch_optional(&mut *connection)
+                .await?;
+            let known = known.map(|row| Change::of(&row)).transpose()?;
+            let total = known.unwrap_or_default().with(change);
+            query(WRITE)
+                .bind(chain_id(*chain))
+                .bind(asset.as_slice())
+                .bind(amount_bytes(Amount(total.unclaimed)).to_vec())
+                .bind(total.channels)
+                .bind(amount_bytes(Amount(total.at_risk)).to_vec())
+                .bind(total.channels_at_risk)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+impl Gathered for TotalsChanges {
+    fn write<'a>(
+        &'a self,
+        connection: &'a mut AsyncConnection,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+        Box::pin(self.write_awaited(connection))
+    }
+}
+
+const TOTAL: &str = "SELECT unclaimed, channels, at_risk, channels_at_risk FROM voucher_totals
+                     WHERE chain_id = $1 AND asset = $2";
+
+const WRITE: &str =
+    "INSERT INTO voucher_totals (chain_id, asset, unclaimed, channels, at_risk, channels_at_risk)
+     VALUES ($1, $2, $3, $4, $5, $6)
+     ON CONFLICT (chain_id, asset)
+     DO UPDATE SET unclaimed = excluded.unclaimed, channels = excluded.channels, at_risk = excluded.at_risk,
+                   channels_at_risk = excluded.channels_at_risk";
+
+impl Change {
+    fn of(row: &impl Columns) -> Result<Self, StoreError> {
+        let count = |column| row.number(column).map(bound);
+        Ok(Self {
+            unclaimed: row.amount("unclaimed")?.0,
+            channels: count("channels")?,
+            at_risk: row.amount("at_risk")?.0,
+            channels_at_risk: count("channels_at_risk")?,
+        })
+    }
+
+    /// Counts stay at 0 where they would fall below it: totals are told and decide nothing, so they stop nothing either.
+    fn with(self, other: &Self) -> Self {
+        Self {
+            unclaimed: self.unclaimed.wrapping_add(other.unclaimed),
+            channels: (self.channels + other.channels).max(0),
+            at_risk: self.at_risk.wrapping_add(other.at_risk),
+            channels_at_risk: (self.channels_at_risk + other.channels_at_risk).max(0),
+        }
+    }
+}
+
+/// The totals of a chain, of assets in which there is an open account or a risk.
+pub(crate) async fn of_chain(
+    connection: &mut AsyncConnection,
+    chain: ChainId,
+) -> Result<Vec<VoucherTotals>, StoreError> {
+    let rows = query(
+        "SELECT asset, unclaimed, at_risk, channels_at_risk FROM voucher_totals
+         WHERE chain_id = $1 AND (channels > 0 OR channels_at_risk > 0) ORDER BY asset",
+    )
+    .bind(chain_id(chain))
+    .fetch_all(connection)
+    .await?;
+    let total = |row: &AsyncRow| {
+        Ok(VoucherTotals {
+            asset: row.asset("asset")?,
+            unclaimed: row.amount("unclaimed")?,
+            at_risk: row.amount("at_risk")?,
+            channels_at_risk: row.number("channels_at_risk")?,
+        })
+    };
+    rows.iter().map(total).collect()
+}

@@ -1,0 +1,195 @@
+//! All that a voucher is decided on, in two statements.
+//!
+//! A statement of its own for each would cost the writer's thread ten turns for a voucher, which is most of what it costs.
+
+use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
+
+use crate::channels::events::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
+use crate::channels::{state, totals};
+use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
+use crate::engine::columns::{Columns as _, bound, chain_id};
+use crate::rows::block::Stand;
+use crate::rows::claim::Lease;
+use crate::rows::error::StoreError;
+use crate::rows::voucher::{NewVoucher, Opening, Share, VoucherAccount};
+use crate::store::lease;
+
+/// What is known when a voucher is shown, all of one moment.
+pub(super) struct Facts {
+    /// Where the channel stands.
+    pub(super) state: ChannelState,
+    /// What it is.
+    pub(super) descriptor: Descriptor,
+    /// Where it was opened.
+    pub(super) opening: Opening,
+    /// The greatest total of its deposits, and the height of that block.
+    pub(super) deposit: Option<(Amount, u64)>,
+    /// The height at which an exit was cancelled last.
+    pub(super) cancelled_at: Option<u64>,
+    /// Where the index stands.
+    pub(super) stand: Stand,
+    /// The node's newest block, as it was last heard of.
+    pub(super) head: Option<u64>,
+    /// When that was, in milliseconds since 1970 UTC.
+    pub(super) noted_at_ms: Option<u64>,
+    /// The time of the index's newest block, in seconds since 1970 UTC.
+    pub(super) newest_at: Option<u64>,
+    /// Since which height the head reads for the channel's contract; where what was read meets that, the two are one, and
+    /// begin there.
+    pub(super) live_from: Option<u64>,
+    /// Who holds the claimant's name.
+    pub(super) lease: Option<Lease>,
+    /// Whether the chain is halted.
+    pub(super) halted: bool,
+    /// Whether the channel was opened before a restore: also in another block, or by another transaction, that left the
+    /// chain. Its vouchers are the same.
+    pub(super) before_restore: bool,
+    /// Whether it was opened before [`NewVoucher::opened_from`], likewise.
+    pub(super) before_database: bool,
+    /// Whether the payer has an open incident.
+    pub(super) loss: bool,
+    /// What was accepted.
+    pub(super) account: VoucherAccount,
+    /// What of that is in the totals.
+    pub(super) counted: Option<Share>,
+    /// The grant on this very voucher.
+    pub(super) known: Option<Known>,
+}
+
+/// An earlier grant.
+pub(super) struct Known {
+    pub(super) request: B256,
+    pub(super) claimant: String,
+    pub(super) claimed_at_ms: u64,
+    pub(super) price: Amount,
+}
+
+const FACTS: &str = "
+    SELECT c.cursor_number, c.lower_fork_at, c.noted_at_ms, c.head_number,
+           (SELECT b.timestamp FROM blocks b WHERE b.chain_id = c.chain_id AND b.hash = c.cursor_hash) AS newest_at,
+           (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2) AS live_from,
+           EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL) AS halted,
+           EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
+                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
+                     AND COALESCE(e.block_timestamp, 0) < r.refuse_before)
+           OR EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
+                        AND COALESCE(e.block_timestamp, 0) < r.refuse_before) AS before_restore,
+           EXISTS (SELECT 1 FROM channel_events e
+                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
+                     AND COALESCE(e.block_timestamp, 0) < $7)
+           OR EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
+                        AND COALESCE(e.block_timestamp, 0) < $7) AS before_database,
+           EXISTS (SELECT 1 FROM incidents i
+                   WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
+           v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
+           l.instance, l.renewals
+    FROM chains c
+    LEFT JOIN vouchers v ON v.chain_id = $1 AND v.contract = $2 AND v.channel = $3
+    LEFT JOIN voucher_grants g ON g.payment_id = $4
+    LEFT JOIN claims k ON k.payment_id = g.payment_id
+    LEFT JOIN leases l ON l.claimant = $8
+    WHERE c.chain_id = $1";
+
+impl Facts {
+    /// Reads them; `None` where the channel's opening is not on the chain.
+    pub(super) async fn of(
+        voucher: &NewVoucher,
+        connection: &mut AsyncConnection,
+    ) -> Result<Option<Self>, StoreError> {
+        let (chain, contract, id) = (voucher.chain, voucher.contract, voucher.voucher.channel);
+        let events = Events::of(state::events(connection, chain, contract, id).await?)?;
+        let Events { state: Some(state), opened: Some(opened), deposit, cancelled_at } = events else {
+            return Ok(None);
+        };
+        let Some(descriptor) = state.descriptor else { return Ok(None) };
+        let row = query(FACTS)
+            .bind(chain_id(chain))
+            .bind(contract.as_slice())
+            .bind(id.as_slice())
+            .bind(voucher.voucher.payment_id(chain, contract).0.to_vec())
+            .bind(descriptor.payer.as_slice())
+            .bind(OPENED)
+            .bind(bound(voucher.opened_from))
+            .bind(voucher.claimant.as_str())
+            .fetch_optional(connection)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let stand = Stand {
+            cursor: row.maybe_number("cursor_number")?,
+            lower_fork_at: row.maybe_number("lower_fork_at")?,
+        };
+        let opening = Opening { confirmations: stand.depth(opened.block_number), ..opened };
+        Ok(Some(Self {
+            state,
+            descriptor,
+            opening,
+            deposit,
+            cancelled_at,
+            stand,
+            head: row.maybe_number("head_number")?,
+            noted_at_ms: row.maybe_number("noted_at_ms")?,
+            newest_at: row.maybe_number("newest_at")?,
+            live_from: row.maybe_number("live_from")?,
+            lease: lease::joined(&row)?,
+            halted: row.flag("halted")?,
+            before_restore: row.flag("before_restore")?,
+            before_database: row.flag("before_database")?,
+            loss: row.flag("loss")?,
+            account: match row.maybe_hash("ceiling")? {
+                Some(_) => VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? },
+                None => VoucherAccount::default(),
+            },
+            counted: totals::counted(&row)?,
+            known: Known::of(&row)?,
+        }))
+    }
+}
+
+impl Known {
+    fn of(row: &AsyncRow) -> Result<Option<Self>, StoreError> {
+        let Some(request) = row.maybe_hash("request_digest")? else { return Ok(None) };
+        Ok(Some(Self {
+            request,
+            claimant: row.text("claimant")?,
+            claimed_at_ms: row.number("claimed_at_ms")?,
+            price: row.amount("price")?,
+        }))
+    }
+}
+
+/// What is read off a channel's events.
+struct Events {
+    state: Option<ChannelState>,
+    /// Without its depth.
+    opened: Option<Opening>,
+    deposit: Option<(Amount, u64)>,
+    cancelled_at: Option<u64>,
+}
+
+impl Events {
+    fn of(rows: Vec<AsyncRow>) -> Result<Self, StoreError> {
+        let mut events = Self { state: state::fold(&rows)?, opened: None, deposit: None, cancelled_at: None };
+        for row in &rows {
+            let (kind, block_number) = (row.number("kind")?, row.number("block_number")?);
+            let kind = i64::try_from(kind).unwrap_or_default();
+            if kind == OPENED {
+                events.opened = Some(Opening {
+                    transaction: row.hash("transaction_hash")?,
+                    block_number,
+                    block_hash: row.hash("block_hash")?,
+                    block_timestamp: row.maybe_number("block_timestamp")?.unwrap_or(0),
+                    confirmations: 0,
+                });
+            }
+            if matches!(kind, OPENED | TOPPED_UP) {
+                events.deposit = events.deposit.max(Some((row.amount("total")?, block_number)));
+            }
+            if matches!(kind, EXIT_CANCELLED | WITHDRAWN) {
+                events.cancelled_at = events.cancelled_at.max(Some(block_number));
+            }
+        }
+        Ok(events)
+    }
+}

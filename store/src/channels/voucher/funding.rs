@@ -1,0 +1,101 @@
+//! Whether a channel's money is there to be claimed, as far as the chain is known.
+
+use salt402_protocol::Amount;
+
+use crate::channels::events::{OPENED, TOPPED_UP};
+use crate::channels::voucher::facts::Facts;
+use crate::engine::async_sql::{AsyncConnection, query};
+use crate::engine::columns::{Columns as _, bound, chain_id};
+use crate::rows::error::StoreError;
+use crate::rows::voucher::{NewVoucher, VoucherResult};
+
+/// The greatest total of a channel's deposits up to a block. The index over a channel's events is named: left to choose,
+/// SQLite goes through the events of all channels by their height.
+const DEPOSITED_BY: &str = "
+    SELECT MAX(d.total) AS total FROM (
+        SELECT * FROM (
+            SELECT total FROM channel_events INDEXED BY channel_events_of
+            WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $4 AND block_number <= $6
+            ORDER BY total DESC LIMIT 1)
+        UNION ALL SELECT * FROM (
+            SELECT total FROM channel_events INDEXED BY channel_events_of
+            WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $5 AND block_number <= $6
+            ORDER BY total DESC LIMIT 1)) AS d";
+
+impl NewVoucher {
+    /// Whether the channel's money is not there to be claimed, or not certainly.
+    pub(super) async fn unfunded(
+        &self,
+        facts: &Facts,
+        connection: &mut AsyncConnection,
+    ) -> Result<Option<VoucherResult>, StoreError> {
+        let state = &facts.state;
+        if facts.before_restore {
+            return Ok(Some(VoucherResult::BeforeRestore));
+        }
+        if facts.before_database {
+            return Ok(Some(VoucherResult::BeforeDatabase));
+        }
+        if facts.halted {
+            return Ok(Some(VoucherResult::Halted));
+        }
+        // What is closed stays closed. All else may have changed in what is not read: for the worse, or by a top-up.
+        if state.closed {
+            return Ok(Some(VoucherResult::Closed));
+        }
+        if let Some(why) = self.not_current(facts) {
+            return Ok(Some(VoucherResult::NotCurrent(why)));
+        }
+        if let Some(exit_at) = state.exit_at {
+            return Ok(Some(VoucherResult::Exiting(exit_at)));
+        }
+        if self.voucher.ceiling > state.deposit {
+            return Ok(Some(VoucherResult::AboveDeposit(state.deposit)));
+        }
+        let needed = if facts.loss { self.confirmations.max(self.after_loss) } else { self.confirmations };
+        let needed = needed.max(1);
+        // Counted from the cursor, which the opening's own depth says.
+        let (opening, confirmations) = (facts.opening.block_number, facts.opening.confirmations);
+        let cursor = (opening + confirmations).saturating_sub(1);
+        let deep = match (cursor + 1).checked_sub(needed) {
+            Some(height) => self.deposited_by(height, facts, connection).await?,
+            None => Amount::ZERO,
+        };
+        if self.voucher.ceiling > deep {
+            return Ok(Some(VoucherResult::TooShallow { confirmations, needed }));
+        }
+        // An exit that was asked for is at once, one that was cancelled not before the cancelling stays: without it, the
+        // exit may be due.
+        let confirmations = facts.cancelled_at.map(|height| facts.stand.depth(height));
+        Ok(confirmations
+            .filter(|confirmations| *confirmations < needed)
+            .map(|confirmations| VoucherResult::TooShallow { confirmations, needed }))
+    }
+
+    /// All that was deposited up to a block, of what is not above a lower fork.
+    async fn deposited_by(
+        &self,
+        height: u64,
+        facts: &Facts,
+        connection: &mut AsyncConnection,
+    ) -> Result<Amount, StoreError> {
+        let height = facts.stand.lower_fork_at.map_or(height, |fork| fork.min(height));
+        // Nearly always the last deposit is deep enough, and nothing more is asked.
+        if let Some((total, _)) = facts.deposit.filter(|(_, at)| *at <= height) {
+            return Ok(total);
+        }
+        let row = query(DEPOSITED_BY)
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(self.voucher.channel.as_slice())
+            .bind(OPENED)
+            .bind(TOPPED_UP)
+            .bind(bound(height))
+            .fetch_one(connection)
+            .await?;
+        match row.maybe_hash("total")? {
+            Some(_) => row.amount("total"),
+            None => Ok(Amount::ZERO),
+        }
+    }
+}

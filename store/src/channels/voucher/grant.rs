@@ -1,0 +1,175 @@
+//! The grant on a voucher: whose channel it must be, what its account allows, and the rows that say it was made.
+
+use salt402_protocol::Descriptor;
+
+use crate::chains::chain::count_claim;
+use crate::channels::totals::{self, TotalsChanges};
+use crate::channels::voucher::facts::Facts;
+use crate::engine::async_sql::{AsyncConnection, query};
+use crate::engine::columns::{amount_bytes, bound, chain_id, integer};
+use crate::engine::queue::Write;
+use crate::engine::transaction::WriteTransaction;
+use crate::rows::error::StoreError;
+use crate::rows::voucher::{NewVoucher, Share, VoucherAccount, VoucherGrant, VoucherResult};
+
+impl Write for NewVoucher {
+    type Output = VoucherResult;
+
+    fn grants(&self) -> bool {
+        true
+    }
+
+    /// Its rows are of no payment's name.
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
+        let (mut result, shares) = self.decide(transaction.connection()).await?;
+        if let VoucherResult::Granted(grant) = &mut result
+            && grant.claimed_at_ms.is_none()
+        {
+            self.note(grant, shares, transaction).await?;
+            grant.claimed_at_ms = Some(self.now_ms);
+            count_claim(transaction, self.chain);
+        }
+        Ok(result)
+    }
+}
+
+/// What the account adds to the totals before a grant and after it.
+type Shares = (Option<Share>, Option<Share>);
+
+impl NewVoucher {
+    /// A channel that left the chain grants nothing, not even again. What was granted before is given again whatever
+    /// else became of the channel; everything after that is about a new grant.
+    pub(super) async fn decide(
+        &self,
+        connection: &mut AsyncConnection,
+    ) -> Result<(VoucherResult, Shares), StoreError> {
+        let Some(facts) = Facts::of(self, connection).await? else {
+            return Ok((VoucherResult::UnknownChannel, (None, None)));
+        };
+        let result = self.judge(&facts, connection).await?;
+        let after = match &result {
+            VoucherResult::Granted(grant) => totals::share(grant.account.spent, Some(&facts.state)),
+            _ => facts.counted,
+        };
+        Ok((result, (facts.counted, after)))
+    }
+
+    async fn judge(
+        &self,
+        facts: &Facts,
+        connection: &mut AsyncConnection,
+    ) -> Result<VoucherResult, StoreError> {
+        if let Some(refusal) = self.stranger(&facts.descriptor) {
+            return Ok(refusal);
+        }
+        if let Some(lease) = facts.lease.filter(|lease| self.holder.is_shut_out_by(lease)) {
+            return Ok(VoucherResult::HeldElsewhere(lease));
+        }
+        let Facts { descriptor, opening, account, .. } = *facts;
+        let payment = self.voucher.payment_id(self.chain, self.contract);
+        let grant = |first, claimed_at_ms, price, account| {
+            let deposit = facts.state.deposit;
+            let grant =
+                VoucherGrant { payment, first, claimed_at_ms, price, account, descriptor, opening, deposit };
+            VoucherResult::Granted(Box::new(grant))
+        };
+        if let Some(known) = &facts.known {
+            let ours = known.request == self.request.0 && known.claimant == self.claimant;
+            if !ours {
+                return Ok(VoucherResult::Used(account));
+            }
+            return Ok(grant(false, Some(known.claimed_at_ms), known.price, account));
+        }
+        if descriptor.exit_delay < self.least_exit_delay {
+            return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
+        }
+        if let Some(refusal) = self.unfunded(facts, connection).await? {
+            return Ok(refusal);
+        }
+        let ceiling = self.voucher.ceiling;
+        Ok(match account.spent.checked_add(self.price) {
+            Some(spent) if ceiling > account.ceiling && ceiling >= spent => {
+                grant(true, None, self.price, VoucherAccount { ceiling, spent })
+            }
+            _ => VoucherResult::TooLow(account),
+        })
+    }
+
+    /// Whether the channel is another's.
+    fn stranger(&self, descriptor: &Descriptor) -> Option<VoucherResult> {
+        match descriptor.signer {
+            None => Some(VoucherResult::NoSigner),
+            Some(signer) if signer != self.signer => Some(VoucherResult::WrongSigner(signer)),
+            _ if descriptor.payee != self.payee => Some(VoucherResult::WrongPayee(descriptor.payee)),
+            _ if descriptor.asset != self.asset => Some(VoucherResult::WrongAsset(descriptor.asset)),
+            Some(_) => None,
+        }
+    }
+
+    /// The account, the claim and its price: all of it or nothing. What is accepted and not claimed is more by the price.
+    async fn note(
+        &self,
+        grant: &VoucherGrant,
+        (counted, share): Shares,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<(), StoreError> {
+        let now_ms = integer("the time of a claim", self.now_ms)?;
+        transaction.gather(|totals: &mut TotalsChanges| totals.account(self.chain, counted, share));
+        let connection = transaction.connection();
+        let (chain, channel) = (chain_id(self.chain), self.voucher.channel);
+        query(
+            "INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms,
+                                   counted_asset, counted)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             ON CONFLICT (chain_id, contract, channel)
+             DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
+                           updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset,
+                           counted = excluded.counted",
+        )
+        .bind(chain)
+        .bind(self.contract.as_slice())
+        .bind(channel.as_slice())
+        .bind(amount_bytes(grant.account.ceiling).to_vec())
+        .bind(self.voucher.signature.to_vec())
+        .bind(amount_bytes(grant.account.spent).to_vec())
+        .bind(now_ms)
+        .bind(share.map(|(asset, _)| asset.address().to_vec()))
+        .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
+        .execute(&mut *connection)
+        .await?;
+        // The channel stands where a payment's reference does.
+        query(
+            "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
+                                 claimed_at_ms, block_number, block_hash)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(grant.payment.0.as_slice())
+        .bind(chain)
+        .bind(grant.opening.transaction.as_slice())
+        .bind(self.request.0.as_slice())
+        .bind(channel.as_slice())
+        .bind(self.claimant.clone())
+        .bind(now_ms)
+        .bind(bound(grant.opening.block_number))
+        .bind(grant.opening.block_hash.as_slice())
+        .execute(&mut *connection)
+        .await?;
+        query(
+            "INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(grant.payment.0.as_slice())
+        .bind(chain)
+        .bind(self.contract.as_slice())
+        .bind(channel.as_slice())
+        .bind(amount_bytes(self.voucher.ceiling).to_vec())
+        .bind(amount_bytes(self.price).to_vec())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}

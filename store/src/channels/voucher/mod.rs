@@ -1,0 +1,48 @@
+//! Vouchers of channels: checked, accounted for and granted on in one transaction.
+
+mod facts;
+mod freshness;
+mod funding;
+mod grant;
+
+use salt402_protocol::{Address, ChainId};
+
+use crate::channels::account;
+use crate::engine::async_sql::query;
+use crate::engine::columns::{Columns as _, chain_id};
+use crate::engine::queue::send;
+use crate::rows::error::StoreError;
+use crate::rows::voucher::{NewVoucher, VoucherResult, VoucherRow};
+use crate::store::Store;
+
+impl Store {
+    /// Grants on a voucher. Durable when this returns; when it is dropped before, the grant may have been made, and
+    /// asking again then gives it again.
+    pub async fn accept_voucher(&self, voucher: NewVoucher) -> Result<VoucherResult, StoreError> {
+        send(self.jobs(), voucher).await
+    }
+
+    /// What [`Store::accept_voucher`] would say; nothing is written.
+    pub async fn look_at_voucher(&self, voucher: &NewVoucher) -> Result<VoucherResult, StoreError> {
+        let mut reader = self.reader().await?;
+        voucher.decide(reader.connection()?).await.map(|(result, _)| result)
+    }
+
+    /// The last voucher of every channel of a contract from which one was accepted.
+    pub async fn vouchers(&self, chain: ChainId, contract: Address) -> Result<Vec<VoucherRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT channel, ceiling, signature, spent FROM vouchers WHERE chain_id = $1 AND contract = $2",
+        )
+        .bind(chain_id(chain))
+        .bind(contract.as_slice())
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let (voucher, account) = account::accepted(row.hash("channel")?, row)?;
+                Ok(VoucherRow { contract, voucher, account })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! Backups: a copy of a database that is in use, and the way back.
+//!
+//! A copy knows that it is one and cannot be opened as a database: a claim that was made after the copy was taken is
+//! not in it, and opened as if nothing had happened it would grant on the same payment again. [`crate::restore`] notes the
+//! moment instead, and from then on a payment that was mined before it and has no claim is not granted on.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+
+use crate::engine::clock;
+use crate::engine::columns::Columns as _;
+use crate::engine::schema::{TAKEN, Upgrade, check_ours, explain, migrate, taken_at_ms};
+use crate::rows::error::StoreError;
+
+/// How often the progress of a copy is told.
+const TELL: Duration = Duration::from_millis(200);
+
+/// A backup that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// What is in it was committed before this, in milliseconds since 1970 UTC, and perhaps a little after.
+    pub taken_at_ms: u64,
+}
+
+/// A database that was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// When the backup was taken, in milliseconds since 1970 UTC.
+    pub taken_at_ms: u64,
+    /// Payments without a claim in blocks before this time are not granted on, in seconds since 1970 UTC.
+    pub refuse_before: u64,
+    /// Claims without a kept answer; they count as answered.
+    pub closed: u64,
+}
+
+/// Copies a database into a new file, while it is in use or not. The copy is one moment's, checked, on disk when this
+/// returns, and readable by its owner alone. `told` is told the bytes that are written and about how many there will
+/// be.
+///
+/// The write-ahead log of the database cannot be begun anew meanwhile.
+///
+/// # Errors
+/// [`StoreError::Exists`] where there is such a file; it is left alone.
+pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Result<Backup, StoreError> {
+    if !database.exists() {
+        return Err(file_error(database, std::io::ErrorKind::NotFound.into()));
+    }
+    let draft = Draft::next_to(to)?;
+    let began_at_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
+    let mut source = plain(database).read_only(true).connect().await.map_err(|e| explain(database, e))?;
+    check_ours(database, &mut source).await?;
+    if taken_at_ms(&mut source).await?.is_some() {
+        return Err(StoreError::IsBackup { path: database.to_owned() });
+    }
+    let row = sqlx::query("SELECT page_count * page_size AS size FROM pragma_page_count, pragma_page_size")
+        .fetch_one(&mut source)
+        .await?;
+    let total = row.number("size")?;
+    let path = draft.path.to_string_lossy().into_owned();
+    let copied = {
+        let copy = sqlx::query("VACUUM INTO $1").bind(path).execute(&mut source);
+        tokio::pin!(copy);
+        loop {
+            tokio::select! {
+                copied = &mut copy => break copied,
+                () = tokio::time::sleep(TELL) => told(draft.length().min(total), total),
+            }
+        }
+    };
+    let _ = source.close().await;
+    copied.map_err(|error| explain(&draft.path, error))?;
+    mark(&draft.path, began_at_ms).await?;
+    let bytes = draft.length();
+    draft.publish(to)?;
+    told(bytes, bytes);
+    Ok(Backup { bytes, taken_at_ms: began_at_ms })
+}
+
+/// See [`crate::restore`]; `upgrade` is what the restored database needs besides its schema.
+pub(crate) async fn restore(
+    from: &Path,
+    database: &Path,
+    skew: Duration,
+    upgrade: &dyn Upgrade,
+) -> Result<Restored, StoreError> {
+    for suffix in ["", "-wal", "-journal"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        if Path::new(&path).exists() {
+            return Err(StoreError::Exists { path: path.into() });
+        }
+    }
+    if let Some(folder) = folder_of(database) {
+        std::fs::create_dir_all(folder).map_err(|error| file_error(folder, error))?;
+    }
+    let draft = Draft::next_to(database)?;
+    std::fs::copy(from, &draft.path).map_err(|error| file_error(from, error))?;
+    let mut copy = plain(&draft.path).connect().await.map_err(|error| explain(from, error))?;
+    check_ours(from, &mut copy).await?;
+    let taken = taken_at_ms(&mut copy).await?;
+    let taken_at_ms = taken.ok_or_else(|| StoreError::NoBackup { path: from.to_owned() })?;
+    check_sound(&draft.path, &mut copy).await?;
+    migrate(from, &mut copy, upgrade).await?;
+    let restored = note_restore(&mut copy, taken_at_ms, skew).await?;
+    copy.close().await?;
+    draft.publish(database)?;
+    Ok(restored)
+}
+
+async fn note_restore(
+    copy: &mut SqliteConnection,
+    taken_at_ms: u64,
+    skew: Duration,
+) -> Result<Restored, StoreError> {
+    let now_ms = clock::now_ms();
+    let refuse_before = u64::try_from(now_ms).unwrap_or(0) / 1000 + skew.as_secs();
+    let mut transaction = copy.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("DELETE FROM meta WHERE name = $1").bind(TAKEN).execute(&mut *transaction).await?;
+    sqlx::query("INSERT INTO restores (taken_at_ms, restored_at_ms, refuse_before) VALUES ($1, $2, $3)")
+        .bind(i64::try_from(taken_at_ms).unwrap_or(i64::MAX))
+        .bind(now_ms)
+        .bind(i64::try_from(refuse_before).unwrap_or(i64::MAX))
+        .execute(&mut *transaction)
+        .await?;
+    // Whether these were answered after the backup was taken is not known, and to run them again would serve twice.
+    let closed = sqlx::query(
+        "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
+         SELECT payment_id, 200, '[]', x'', 0, $1, TRUE FROM claims
+         WHERE NOT EXISTS (SELECT 1 FROM outcomes o WHERE o.payment_id = claims.payment_id)",
+    )
+    .bind(now_ms)
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    transaction.commit().await?;
+    Ok(Restored { taken_at_ms, refuse_before, closed })
+}
+
+/// Makes a copy one that cannot be opened as a database, and looks whether it is sound.
+async fn mark(path: &Path, taken_at_ms: u64) -> Result<(), StoreError> {
+    let mut copy = plain(path).connect().await.map_err(|error| explain(path, error))?;
+    sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ($1, $2)")
+        .bind(TAKEN)
+        .bind(taken_at_ms.to_string())
+        .execute(&mut copy)
+        .await?;
+    check_sound(path, &mut copy).await?;
+    Ok(copy.close().await?)
+}
+
+async fn check_sound(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let said: String = sqlx::query("PRAGMA quick_check(1)").fetch_one(connection).await?.try_get(0)?;
+    if said == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_owned(), said }) }
+}
+
+fn plain(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .disable_statement_logging()
+        .thread_name(|_| "salt402-backup".into())
+}
+
+/// A file that is being made next to its target, and removed unless it gets there.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    fn next_to(target: &Path) -> Result<Self, StoreError> {
+        if target.exists() {
+            return Err(StoreError::Exists { path: target.to_owned() });
+        }
+        let mut path = target.as_os_str().to_owned();
+        path.push(format!(".{}.partial", std::process::id()));
+        let path = PathBuf::from(path);
+        // Made here, so that nobody else can read it at any time.
+        let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        made.map_err(|error| file_error(&path, error))?;
+        Ok(Self { path })
+    }
+
+    fn length(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
+    /// Gives the file its name, on disk, and never that of another.
+    fn publish(self, target: &Path) -> Result<(), StoreError> {
+        let told = |error| file_error(target, error);
+        File::open(&self.path).and_then(|file| file.sync_all()).map_err(told)?;
+        std::fs::hard_link(&self.path, target).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => StoreError::Exists { path: target.to_owned() },
+            _ => file_error(target, error),
+        })?;
+        std::fs::remove_file(&self.path).map_err(told)?;
+        File::open(folder_of(target).unwrap_or(Path::new(".")))
+            .and_then(|folder| folder.sync_all())
+            .map_err(told)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty())
+}
+
+fn file_error(path: &Path, error: std::io::Error) -> StoreError {
+    StoreError::File { path: path.to_owned(), source: Arc::new(error) }
+}

@@ -1,0 +1,122 @@
+//! The task that moves the write-ahead log into the database.
+//!
+//! A commit appends to the log; a checkpoint copies the log's pages to where they belong. SQLite would do that inside
+//! whichever commit makes the log long, which then takes tens of milliseconds. Here it is done between the commits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+
+/// Bytes of the log for one page: the page and its header.
+const FRAME: u64 = 4096 + 24;
+
+/// The log's end of things.
+pub(crate) struct Checkpointer {
+    pub(crate) connection: SqliteConnection,
+    /// The log's file.
+    pub(crate) log: PathBuf,
+    pub(crate) every: Duration,
+    /// Bytes of log above which the writer is held up.
+    pub(crate) limit: u64,
+    /// Bytes that the log's file may keep while nothing is written.
+    pub(crate) idle_length: u64,
+    /// Held by the writer while it writes.
+    pub(crate) turn: Arc<Mutex<()>>,
+}
+
+/// How long a log is looked at in vain before that is said, and between two such words.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// How far a checkpoint came.
+struct Progress {
+    complete: bool,
+    /// Bytes of the log that are in use.
+    length: u64,
+}
+
+impl Checkpointer {
+    /// Checkpoints while there are commits, until the writer that counts them is gone; then once for all.
+    pub(crate) async fn run(mut self, mut commits: watch::Receiver<u64>) {
+        let mut complete = true;
+        let mut stuck: Option<Instant> = None;
+        loop {
+            // What readers kept a checkpoint from copying is tried again without a new commit.
+            if complete && commits.changed().await.is_err() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.every) => {}
+                () = ended(commits.clone()) => break,
+            }
+            commits.mark_unchanged();
+            complete = self.checkpoint().await;
+            if complete {
+                stuck = None;
+                tokio::select! {
+                    () = tokio::time::sleep(self.every) => self.shorten().await,
+                    _ = commits.changed() => commits.mark_changed(),
+                }
+            } else if stuck.get_or_insert_with(Instant::now).elapsed() >= STUCK {
+                stuck = Some(Instant::now());
+                tracing::warn!(
+                    "the write-ahead log could not be moved into the database for {} s and grows: is a transaction of \
+                     another program open on the database?",
+                    STUCK.as_secs()
+                );
+            }
+        }
+        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        let _ = self.connection.close().await;
+    }
+
+    /// Returns whether the whole log is in the database.
+    async fn checkpoint(&mut self) -> bool {
+        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await;
+        if progress.length <= self.limit {
+            return progress.complete;
+        }
+        // The log is begun anew by the first commit after a checkpoint that caught up with it. Under steady writing
+        // none does, and the log would grow without end. So the writer waits for this one; most is copied already.
+        let turn = Arc::clone(&self.turn);
+        let _turn = turn.lock().await;
+        self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await.complete
+    }
+
+    /// Cuts the log's file, which keeps its length otherwise, while nobody writes.
+    async fn shorten(&mut self) {
+        let Ok(log) = std::fs::metadata(&self.log) else { return };
+        let turn = Arc::clone(&self.turn);
+        let Ok(_turn) = turn.try_lock() else { return };
+        if log.len() > self.idle_length {
+            self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        }
+    }
+
+    async fn pragma(&mut self, pragma: &'static str) -> Progress {
+        let row = match sqlx::query(pragma).fetch_one(&mut self.connection).await {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint failed; commits are safe, the write-ahead log grows meanwhile");
+                metrics::counter!("salt402_store_checkpoints_total", "result" => "failed").increment(1);
+                return Progress { complete: false, length: 0 };
+            }
+        };
+        // Whether it was kept from finishing, pages in the log, pages of them in the database; -1 for no log.
+        let column = |index: usize| row.try_get::<i64, _>(index).unwrap_or(-1);
+        let length = u64::try_from(column(1)).unwrap_or(0).saturating_mul(FRAME);
+        let complete = column(0) == 0 && column(1) == column(2);
+        let result = if complete { "complete" } else { "partial" };
+        metrics::counter!("salt402_store_checkpoints_total", "result" => result).increment(1);
+        Progress { complete, length }
+    }
+}
+
+/// Until the writer is gone.
+async fn ended(mut commits: watch::Receiver<u64>) {
+    while commits.changed().await.is_ok() {}
+}

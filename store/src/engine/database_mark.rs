@@ -1,0 +1,43 @@
+//! Which database this is, and since when it knows what was granted.
+
+use salt402_protocol::DatabaseMark;
+
+use crate::engine::async_sql::{AsyncConnection, query};
+use crate::engine::columns::Columns as _;
+use crate::rows::error::StoreError;
+
+/// Which database it is. A backup that is put back is the same one still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseOrigin {
+    /// Drawn when it was made, or when this was first kept.
+    pub mark: DatabaseMark,
+    /// When it was made, by the clock, in seconds since 1970 UTC. 0 where it was there before that was kept.
+    pub made_at: u64,
+    /// Until when quotes that name no database may have been given with it, in seconds since 1970 UTC. 0 where none were.
+    pub unmarked_until: u64,
+}
+
+pub(super) async fn read(connection: &mut AsyncConnection) -> Result<DatabaseOrigin, StoreError> {
+    let rows = query("SELECT name, value FROM meta WHERE name IN ('mark', 'made_at', 'unmarked_until')")
+        .fetch_all(connection)
+        .await?;
+    let (mut mark, mut made_at, mut unmarked_until) = (None, 0, 0);
+    for row in &rows {
+        let value = row.text("value")?;
+        let moment = || value.parse().map_err(|_| StoreError::Corrupt { column: "value" });
+        match row.text("name")?.as_str() {
+            "mark" => mark = mark_of(&value),
+            "made_at" => made_at = moment()?,
+            _ => unmarked_until = moment()?,
+        }
+    }
+    let mark = mark.ok_or(StoreError::Corrupt { column: "value" })?;
+    Ok(DatabaseOrigin { mark, made_at, unmarked_until })
+}
+
+fn mark_of(text: &str) -> Option<DatabaseMark> {
+    u64::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| text.len() == 16)
+        .map(|mark| DatabaseMark(mark.to_be_bytes()))
+}

@@ -1,0 +1,148 @@
+//! Connections that read on the caller's own thread.
+//!
+//! Finding a payment costs SQLite some microseconds. Handing the question to another thread and its answer back costs
+//! several times that, and on a busy machine the turn of a thread that sleeps. So the one read that every request needs
+//! is done where it is asked for. It never waits for a lock: a reader of a write-ahead log needs none, but for the moments
+//! in which a log is recovered or taken away, and those are waited for without holding a thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::engine::sync_sql::SyncConnection;
+use crate::rows::error::StoreError;
+
+/// Memory for pages, for each connection. No mapping of the file: its pages would count as this process's memory.
+const CACHE_KIB: u32 = 2 << 10;
+/// Between two attempts at a read that could not begin.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The connections that are not in use, the last to come back on top, with its cache warm.
+pub(crate) struct Direct {
+    path: PathBuf,
+    /// How many are kept. More are opened where more threads read at once, and closed after that.
+    keep: usize,
+    /// How long a read may be put off.
+    timeout: Duration,
+    /// `None` once closed. A std mutex, because no await happens while it is held.
+    idle: Mutex<Option<Vec<Connection>>>,
+}
+
+impl Direct {
+    /// Opens the first connection; others follow when they are needed.
+    pub(crate) fn open(path: &Path, keep: u32, timeout: Duration) -> Result<Self, StoreError> {
+        let first = connect(path)?;
+        let keep = usize::try_from(keep.max(1)).unwrap_or(usize::MAX);
+        Ok(Self { path: path.to_owned(), keep, timeout, idle: Mutex::new(Some(vec![first])) })
+    }
+
+    /// Reads. A read that cannot begin is tried again, for as long as the timeout.
+    pub(crate) async fn read<T>(
+        &self,
+        read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        let mut begun = None;
+        loop {
+            match self.once(&read) {
+                Err(StoreError::Busy) if begun.get_or_insert_with(Instant::now).elapsed() < self.timeout => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Reads, or says that it could not begin.
+    fn once<T>(&self, read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let idle = self.idle().as_mut().ok_or(StoreError::Closed)?.pop();
+        let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
+        // One that failed is not kept: what is wrong may be the connection.
+        let found = read(&SyncConnection::new(&connection))?;
+        match self.idle().as_mut() {
+            Some(idle) if idle.len() < self.keep => idle.push(connection),
+            _ => drop(connection),
+        }
+        Ok(found)
+    }
+
+    /// Closes what is not in use; what is, closes as it comes back. Whoever asks later is told that it is closed.
+    pub(crate) fn close(&self) {
+        drop(self.idle().take());
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that only reads.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.pragma_update(None, "cache_size", -i64::from(CACHE_KIB))?;
+    Ok(connection)
+}
+
+/// A connection that sees the commits of all others, in this process and elsewhere.
+pub(crate) struct CommitWatcher(Connection);
+
+impl CommitWatcher {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        connect(path).map(Self)
+    }
+
+    /// A number that changes with every commit; `None` where it cannot be asked, and then nothing is known.
+    pub(crate) fn data_version(&self) -> Option<i64> {
+        SyncConnection::new(&self.0).data_version()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::open;
+
+    #[tokio::test]
+    async fn a_read_waits_for_the_moment_in_which_it_can_begin_and_no_longer_than_it_may() {
+        let (directory, connection) = open::empty().await;
+        drop(connection);
+        let path = directory.path().join("empty.db");
+        let direct = Direct::open(&path, 1, Duration::from_secs(60)).unwrap();
+        let tries = std::sync::atomic::AtomicU32::new(0);
+        let busy_at_first =
+            |_: &SyncConnection<'_>| match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0..3 => Err(StoreError::Busy),
+                _ => Ok(()),
+            };
+        direct.read(busy_at_first).await.unwrap();
+        assert_eq!(tries.into_inner(), 4);
+        let direct = Direct { timeout: Duration::from_millis(50), ..direct };
+        let never = direct.read(|_| Err::<(), _>(StoreError::Busy)).await;
+        assert!(matches!(never, Err(StoreError::Busy)), "{never:?}");
+        direct.close();
+        assert!(matches!(direct.read(|_| Ok(())).await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn as_many_read_at_once_as_ask_and_no_more_connections_are_kept_than_wished() {
+        let (directory, connection) = open::empty().await;
+        drop(connection);
+        let path = directory.path().join("empty.db");
+        let direct = Direct::open(&path, 2, Duration::ZERO).unwrap();
+        let together = std::sync::Barrier::new(5);
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    direct.once(|_| {
+                        together.wait();
+                        Ok(())
+                    })
+                });
+            }
+        });
+        assert_eq!(direct.idle().as_ref().map(Vec::len), Some(2));
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether the files that are open are still the ones at their paths.
+//!
+//! A file that is removed or replaced stays open and takes every commit, and none of them is there for the next process. So
+//! what it granted would be granted again, by a database that is begun at its path.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::rows::error::StoreError;
+
+/// Which file it is, on which device. A folder that was moved and is mounted or linked at its old path holds the same ones.
+pub(crate) type FileIdentity = (u64, u64);
+
+/// The files of an open database: itself, its log, and the memory by which processes agree on the log.
+#[derive(Debug)]
+pub(crate) struct DatabaseFiles {
+    files: [(PathBuf, FileIdentity); 3],
+    /// Whether it was said that one is gone.
+    told: AtomicBool,
+}
+
+impl DatabaseFiles {
+    /// What is at a database's path. While connections to it are open in a process, SQLite replaces none of the files.
+    pub(crate) fn of(database: &Path) -> Result<Self, StoreError> {
+        let told = |error| StoreError::File { path: database.to_owned(), source: Arc::new(error) };
+        // SQLite keeps its log next to what a link leads to.
+        let real = std::fs::canonicalize(database).map_err(told)?;
+        let file = |base: &Path, ending: &str| -> Result<(PathBuf, FileIdentity), StoreError> {
+            let mut path = base.as_os_str().to_owned();
+            path.push(ending);
+            let path = PathBuf::from(path);
+            let known = identity(&path)?;
+            Ok((path, known))
+        };
+        let files = [file(database, "")?, file(&real, "-wal")?, file(&real, "-shm")?];
+        Ok(Self { files, told: AtomicBool::new(false) })
+    }
+
+    /// Which file the database itself is.
+    pub(crate) fn database(&self) -> FileIdentity {
+        self.files[0].1
+    }
+
+    /// Costs a question to the file system for each file.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] until the file is back.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let is_away = |(path, known): &&(PathBuf, FileIdentity)| identity(path).ok() != Some(*known);
+        let Some((path, _)) = self.files.iter().find(is_away) else {
+            if self.told.swap(false, Ordering::Relaxed) {
+                tracing::warn!("the database's files are at their paths again");
+            }
+            return Ok(());
+        };
+        let error = StoreError::Moved { path: path.clone() };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "nothing is granted, quoted or indexed any more");
+        }
+        Err(error)
+    }
+}
+
+/// By name: to open a file and close it again would take SQLite's locks away from this process.
+pub(crate) fn identity(path: &Path) -> Result<FileIdentity, StoreError> {
+    let told = |error| StoreError::File { path: path.to_owned(), source: Arc::new(error) };
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino())).map_err(told)
+}

@@ -1,0 +1,47 @@
+//! Locks between processes, as files next to the database. The system releases them when their holder dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::rows::error::StoreError;
+
+/// A right to a database that at most one process has, given back when this is dropped.
+#[must_use = "the right is given back when this is dropped"]
+#[derive(Debug)]
+pub struct RoleLock {
+    _file: File,
+}
+
+/// Takes a right to a database; [`StoreError::HeldElsewhere`] if another process has it.
+pub(crate) fn take(database: &Path, role: &'static str) -> Result<RoleLock, StoreError> {
+    let lock = file_of(database, &format!("{role}.lock"));
+    let file = open(&lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(RoleLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::HeldElsewhere { role, lock }),
+        Err(TryLockError::Error(error)) => Err(StoreError::File { path: lock, source: Arc::new(error) }),
+    }
+}
+
+/// Waits until no other process is creating or migrating the database. SQLite alone does not order that.
+pub(super) async fn opening(database: &Path) -> Result<File, StoreError> {
+    let path = file_of(database, "open.lock");
+    let file = open(&path)?;
+    let locked = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await;
+    let locked = locked.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+    locked.map_err(|error| StoreError::File { path, source: Arc::new(error) })
+}
+
+/// A file that belongs to the database: its path, a dot, and a name.
+fn file_of(database: &Path, name: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".");
+    path.push(name);
+    path.into()
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    let opened = OpenOptions::new().create(true).write(true).truncate(false).open(path);
+    opened.map_err(|error| StoreError::File { path: path.to_owned(), source: Arc::new(error) })
+}

@@ -1,0 +1,235 @@
+//! What waits for the writer, and how it is answered.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use salt402_protocol::PaymentId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::changes::Changes;
+use crate::engine::sync_sql::SyncConnection;
+use crate::engine::transaction::WriteTransaction;
+use crate::engine::write_health::WriteHealth;
+use crate::rows::error::StoreError;
+
+/// Pieces of work that may wait; more wait at their senders.
+pub(crate) const QUEUE: usize = 1024;
+/// Rows after which a group is closed.
+const GROUP_ROWS: usize = 512;
+
+/// Where work is sent.
+pub(crate) type Jobs<B> = mpsc::Sender<Work<B>>;
+
+/// A piece of work for the writer.
+pub(crate) trait Write: Send + Sync + 'static {
+    /// What its sender is answered.
+    type Output: Send + 'static;
+
+    /// Rows it writes, about.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Whether it changes what look-ups of payments find: payments, claims, or where an index stands. If it may, memory
+    /// forgets all it has. Every kind of work says so itself: a default would be wrong for most of them.
+    fn changes_payments(&self) -> bool;
+
+    /// Whether it grants: somebody waits to be served.
+    fn grants(&self) -> bool {
+        false
+    }
+
+    /// Does it. It may be done twice, when its group is undone because of another piece: it must not change itself.
+    /// An error undoes the transaction, so that nothing of a failed piece is left.
+    fn write(
+        &self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
+}
+
+/// Sends work and waits until it is committed. When the waiting ends early, the work may still be done.
+pub(crate) async fn send<B: Batched, W: Write>(jobs: &Jobs<B>, work: W) -> Result<W::Output, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let job = Pending { work, result: Err(StoreError::Closed), reply };
+    jobs.send(Work::Other(Box::new(job))).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// Work that comes in crowds: all pieces of a group are written together.
+pub(crate) trait Batched: Send + Sync + Sized + 'static {
+    /// What its sender is answered.
+    type Output: Send + 'static;
+
+    /// What is kept from one transaction to the next. After one that failed it begins anew.
+    type State: Default + Send + 'static;
+
+    /// What it is called in metrics.
+    const KIND: &'static str;
+
+    /// The payment of which it changes what look-ups find. It changes that of no other.
+    fn payment(&self) -> PaymentId;
+
+    /// Does all of it. The results are in the order of the pieces. It may be done again, when its group is undone because
+    /// of another piece. An error undoes the transaction.
+    fn write(
+        transaction: &mut WriteTransaction<'_>,
+        pieces: &[&Self],
+        state: &mut Self::State,
+    ) -> impl Future<Output = Result<Vec<Self::Output>, StoreError>> + Send;
+
+    /// Whether a piece with this result was written. One that only found what was written before says nothing of the disk.
+    fn was_written(output: &Self::Output) -> bool;
+}
+
+/// [`send`] for work that comes in crowds.
+pub(crate) async fn send_batched<B: Batched>(jobs: &Jobs<B>, work: B) -> Result<B::Output, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    let pending = PendingBatched { work, result: Err(StoreError::Closed), reply };
+    jobs.send(Work::Batched(Box::new(pending))).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+/// Counts work that the disk or another process kept from being done, under what an operator would do about it, and notes
+/// whether it was done.
+pub(crate) fn note_result<T>(result: &Result<T, StoreError>, health: &WriteHealth) {
+    health.note(result);
+    let reason = match result {
+        Err(StoreError::Busy) => "busy",
+        Err(StoreError::DiskFull) => "disk_full",
+        Err(StoreError::DiskFailed(_)) => "disk_failed",
+        Err(StoreError::Moved { .. }) => "moved",
+        Err(StoreError::Sql(_)) => "other",
+        _ => return,
+    };
+    metrics::counter!("salt402_store_failures_total", "reason" => reason).increment(1);
+}
+
+/// What waits.
+pub(crate) enum Work<B: Batched> {
+    Batched(Box<PendingBatched<B>>),
+    /// A follower's step: a transaction of its own, on a connection of its own.
+    Step(Box<dyn StepJob>),
+    Other(Box<dyn Job>),
+}
+
+/// Work that comes in crowds, its result until it is answered, and who waits for it.
+pub(crate) struct PendingBatched<B: Batched> {
+    pub(super) work: B,
+    pub(super) result: Result<B::Output, StoreError>,
+    reply: oneshot::Sender<Result<B::Output, StoreError>>,
+}
+
+impl<B: Batched> PendingBatched<B> {
+    pub(super) fn answer(self, health: &WriteHealth) {
+        if !self.result.as_ref().is_ok_and(|output| !B::was_written(output)) {
+            note_result(&self.result, health);
+        }
+        // Whoever asked may have gone; the work is done all the same.
+        let _ = self.reply.send(self.result);
+    }
+}
+
+/// A step that waits, whatever it is answered.
+pub(crate) trait StepJob: Send {
+    fn kind(&self) -> &'static str;
+    fn wakes(&self) -> bool;
+    /// Writes it and keeps its result; `false` if it failed.
+    fn run(&mut self, connection: &SyncConnection<'_>) -> bool;
+    /// What it changed, once it is written.
+    fn changes(&self, connection: &SyncConnection<'_>) -> Changes;
+    /// Puts an error in the place of the result.
+    fn fail(&mut self, error: StoreError);
+    fn answer(self: Box<Self>, health: &WriteHealth);
+}
+
+/// Work of any other kind.
+pub(crate) trait Job: Send {
+    fn rows(&self) -> usize;
+    fn changes_payments(&self) -> bool;
+    fn grants(&self) -> bool;
+    /// Runs the work and keeps its result; `false` if it failed.
+    fn run<'a>(
+        &'a mut self,
+        transaction: &'a mut WriteTransaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+    /// Puts an error in the place of the result.
+    fn fail(&mut self, error: StoreError);
+    fn answer(self: Box<Self>, health: &WriteHealth);
+}
+
+struct Pending<W: Write> {
+    work: W,
+    result: Result<W::Output, StoreError>,
+    reply: oneshot::Sender<Result<W::Output, StoreError>>,
+}
+
+impl<W: Write> Job for Pending<W> {
+    fn rows(&self) -> usize {
+        self.work.rows()
+    }
+
+    fn changes_payments(&self) -> bool {
+        self.work.changes_payments()
+    }
+
+    fn grants(&self) -> bool {
+        self.work.grants()
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        transaction: &'a mut WriteTransaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
+        Box::pin(async move {
+            self.result = self.work.write(transaction).await;
+            self.result.is_ok()
+        })
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.result = Err(error);
+    }
+
+    fn answer(self: Box<Self>, health: &WriteHealth) {
+        note_result(&self.result, health);
+        let _ = self.reply.send(self.result);
+    }
+}
+
+/// Work that is written in one transaction.
+pub(super) struct Group<B: Batched> {
+    pub(super) batched: Vec<PendingBatched<B>>,
+    pub(super) jobs: Vec<Box<dyn Job>>,
+    rows: usize,
+}
+
+impl<B: Batched> Group<B> {
+    pub(super) fn new() -> Self {
+        Self { batched: Vec::new(), jobs: Vec::new(), rows: 0 }
+    }
+
+    /// Adds work to the group; gives a step back, which is in no group.
+    pub(super) fn add(&mut self, work: Work<B>) -> Option<Box<dyn StepJob>> {
+        match work {
+            Work::Batched(pending) => {
+                self.rows += 1;
+                self.batched.push(*pending);
+                None
+            }
+            Work::Other(job) => {
+                self.rows += job.rows();
+                self.jobs.push(job);
+                None
+            }
+            Work::Step(step) => Some(step),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batched.is_empty() && self.jobs.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.rows >= GROUP_ROWS
+    }
+}

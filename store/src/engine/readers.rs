@@ -1,0 +1,145 @@
+//! The connections that read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::rows::error::StoreError;
+
+/// A few connections, lent out one at a time.
+///
+/// A pool does more than is needed here: it tests, times and replaces connections and starts a task to take one back,
+/// which together cost more than the read. A connection to a file does not go stale.
+pub(crate) struct Readers {
+    /// The last to come back is the next to go, with its cache warm. A std mutex, because no await happens while it
+    /// is held.
+    idle: Mutex<Vec<Lent>>,
+    /// As many permits as connections; closed with the store.
+    permits: Semaphore,
+    count: u32,
+    begun: Instant,
+}
+
+/// How often a long read looks at the clock, in steps of SQLite's machine: some tenth of a millisecond of work, and far
+/// more than any look-up takes.
+const STEPS: i32 = 20_000;
+
+/// A connection, and when it was lent out, in milliseconds since the readers were opened.
+struct Lent {
+    connection: SqliteConnection,
+    since: Arc<AtomicU64>,
+}
+
+impl Readers {
+    /// As many connections as `count`, at least one. A read that takes longer than `limit` is broken off.
+    pub(crate) async fn open(
+        options: &SqliteConnectOptions,
+        count: u32,
+        limit: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let count = count.clamp(1, 1024);
+        let begun = Instant::now();
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let mut connections = Vec::new();
+        for _ in 0..count {
+            let mut connection = options.connect().await?;
+            let since = Arc::new(AtomicU64::new(0));
+            let lent = Arc::clone(&since);
+            connection.lock_handle().await?.set_progress_handler(STEPS, move || {
+                millis(begun).saturating_sub(lent.load(Ordering::Relaxed)) < limit
+            });
+            connections.push(Lent { connection, since });
+        }
+        Ok(Self { permits: Semaphore::new(connections.len()), idle: Mutex::new(connections), count, begun })
+    }
+
+    /// How many are lent out.
+    pub(crate) fn busy(&self) -> u32 {
+        self.count.saturating_sub(u32::try_from(self.permits.available_permits()).unwrap_or(0))
+    }
+
+    /// A connection, when one is free.
+    pub(crate) async fn take(&self) -> Result<Reader<'_>, StoreError> {
+        let permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
+        let lent = self.idle().pop().ok_or(StoreError::Closed)?;
+        lent.since.store(millis(self.begun), Ordering::Relaxed);
+        Ok(Reader { lent: Some(lent), home: self, _permit: permit })
+    }
+
+    /// Closes every connection, waiting for those that are lent out. Whoever waits for one is told that it is closed.
+    pub(crate) async fn close(&self) {
+        let all = self.permits.acquire_many(self.count).await;
+        self.permits.close();
+        drop(all);
+        let connections = std::mem::take(&mut *self.idle());
+        for lent in connections {
+            let _ = lent.connection.close().await;
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Lent>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that is lent out. Goes back when it is dropped, also in the middle of a read.
+pub(crate) struct Reader<'r> {
+    /// `None` only while it goes back.
+    lent: Option<Lent>,
+    home: &'r Readers,
+    _permit: SemaphorePermit<'r>,
+}
+
+impl Reader<'_> {
+    /// What statements are run on.
+    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        self.lent.as_mut().map(|lent| &mut lent.connection).ok_or(StoreError::Closed)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.home.idle().extend(self.lent.take());
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::engine::open;
+    use crate::engine::options::Options;
+    use crate::engine::schema::NoUpgrade;
+
+    #[tokio::test]
+    async fn f20_a_read_that_does_not_end_is_broken_off_and_its_connection_reads_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path().join("slow.db"));
+        (options.readers, options.read_limit) = (1, Duration::from_millis(200));
+        let opened = open::open(&options, &NoUpgrade).await.unwrap();
+        for _ in 0..2 {
+            let mut reader = opened.readers.take().await.unwrap();
+            let endless =
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n";
+            let error = sqlx::query(endless).fetch_one(reader.connection().unwrap()).await.unwrap_err();
+            assert!(matches!(StoreError::from(error), StoreError::ReadTooLong));
+            assert_eq!(opened.readers.busy(), 1);
+            drop(reader);
+            // Long after the first one began: every read has its own time.
+            let mut reader = opened.readers.take().await.unwrap();
+            let row =
+                sqlx::query("SELECT COUNT(*) FROM chains").fetch_one(reader.connection().unwrap()).await;
+            assert_eq!(row.unwrap().get::<i64, _>(0), 0);
+        }
+        assert_eq!(opened.readers.busy(), 0);
+    }
+}

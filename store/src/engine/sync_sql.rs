@@ -1,0 +1,195 @@
+//! Statements on the calling thread: for steps of many rows, and for the look-up that every request needs.
+//!
+//! Other rooms see these types and no library behind them. Statements stay prepared on their connection.
+
+use rusqlite::types::{FromSql, ValueRef};
+use rusqlite::{CachedStatement, Connection, Row, Rows};
+pub(crate) use rusqlite::{Params, ToSql, params, params_from_iter};
+use salt402_protocol::{Address, B256};
+
+use crate::engine::columns::{Columns, natural};
+use crate::engine::result_code::ResultCode;
+use crate::rows::error::StoreError;
+
+/// A connection whose statements run on the calling thread.
+#[derive(Clone, Copy)]
+pub(crate) struct SyncConnection<'c>(&'c Connection);
+
+impl<'c> SyncConnection<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Self {
+        Self(connection)
+    }
+
+    /// A statement, prepared once and kept.
+    pub(crate) fn prepare_cached(&self, sql: &str) -> Result<SyncStatement<'c>, StoreError> {
+        Ok(SyncStatement(self.0.prepare_cached(sql)?))
+    }
+
+    /// Runs a statement once, and keeps nothing of it. Returns how many rows it changed.
+    pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        Ok(self.0.execute(sql, params)?)
+    }
+
+    /// Reads as of one moment of the database, whatever is committed meanwhile.
+    pub(crate) fn at_one_moment<T>(
+        &self,
+        read: impl FnOnce(&SyncConnection<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let moment = self.0.unchecked_transaction()?;
+        read(&SyncConnection(&moment))
+    }
+
+    /// A number that changes with the commits of other connections; `None` where it cannot be asked.
+    pub(super) fn data_version(&self) -> Option<i64> {
+        let mut pragma = self.0.prepare_cached("PRAGMA data_version").ok()?;
+        pragma.query_row([], |row| row.get(0)).ok()
+    }
+}
+
+/// A statement that is prepared.
+pub(crate) struct SyncStatement<'c>(CachedStatement<'c>);
+
+impl SyncStatement<'_> {
+    /// Runs it. Returns how many rows it changed.
+    pub(crate) fn execute(&mut self, params: impl Params) -> Result<usize, StoreError> {
+        Ok(self.0.execute(params)?)
+    }
+
+    /// [`Self::execute`]; `None` where an index that takes each value once refuses it.
+    pub(crate) fn execute_unique(&mut self, params: impl Params) -> Result<Option<usize>, StoreError> {
+        match self.0.execute(params) {
+            Ok(changed) => Ok(Some(changed)),
+            Err(error) if ResultCode::of_sync(&error) == ResultCode::Unique => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Binds one parameter, which stays bound; parameters are counted from 1.
+    pub(crate) fn bind(&mut self, parameter: usize, value: impl ToSql) -> Result<(), StoreError> {
+        Ok(self.0.raw_bind_parameter(parameter, value)?)
+    }
+
+    /// [`Self::execute`] with what is bound.
+    pub(crate) fn execute_bound(&mut self) -> Result<usize, StoreError> {
+        Ok(self.0.raw_execute()?)
+    }
+
+    /// The rows that it finds.
+    pub(crate) fn query(&mut self, params: impl Params) -> Result<SyncRows<'_>, StoreError> {
+        Ok(SyncRows(self.0.query(params)?))
+    }
+
+    /// The first row that it finds; that there is none is an error.
+    pub(crate) fn query_row<T>(
+        &mut self,
+        params: impl Params,
+        read: impl FnOnce(SyncRow<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.query_optional(params, read)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+    }
+
+    /// The first row that it finds, if there is one.
+    pub(crate) fn query_optional<T>(
+        &mut self,
+        params: impl Params,
+        read: impl FnOnce(SyncRow<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut rows = self.query(params)?;
+        rows.next()?.map(read).transpose()
+    }
+
+    /// Whether it finds a row.
+    pub(crate) fn exists(&mut self, params: impl Params) -> Result<bool, StoreError> {
+        Ok(self.0.exists(params)?)
+    }
+}
+
+/// Rows, one after another.
+pub(crate) struct SyncRows<'s>(Rows<'s>);
+
+impl SyncRows<'_> {
+    pub(crate) fn next(&mut self) -> Result<Option<SyncRow<'_>>, StoreError> {
+        Ok(self.0.next()?.map(SyncRow))
+    }
+}
+
+/// A row. Its columns are read by their index, or by their name as [`Columns`].
+#[derive(Clone, Copy)]
+pub(crate) struct SyncRow<'r>(&'r Row<'r>);
+
+impl SyncRow<'_> {
+    pub(crate) fn get<T: FromSql>(&self, index: usize) -> Result<T, StoreError> {
+        Ok(self.0.get(index)?)
+    }
+
+    pub(crate) fn is_null(&self, index: usize) -> Result<bool, StoreError> {
+        Ok(self.0.get_ref(index)? == ValueRef::Null)
+    }
+
+    /// A number that is never negative; `column` is its name in an error.
+    pub(crate) fn natural(&self, index: usize, column: &'static str) -> Result<u64, StoreError> {
+        natural(column, self.get(index)?)
+    }
+
+    pub(crate) fn maybe_natural(
+        &self,
+        index: usize,
+        column: &'static str,
+    ) -> Result<Option<u64>, StoreError> {
+        self.get::<Option<i64>>(index)?.map(|value| natural(column, value)).transpose()
+    }
+
+    pub(crate) fn hash_at(&self, index: usize, column: &'static str) -> Result<B256, StoreError> {
+        let bytes = self.0.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
+    }
+
+    pub(crate) fn address_at(&self, index: usize, column: &'static str) -> Result<Address, StoreError> {
+        let bytes = self.0.get_ref(index)?.as_blob().map_err(|_| StoreError::Corrupt { column })?;
+        Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })
+    }
+}
+
+impl Columns for SyncRow<'_> {
+    fn number(&self, column: &'static str) -> Result<u64, StoreError> {
+        natural(column, self.0.get(column)?)
+    }
+
+    fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError> {
+        self.0.get::<_, Option<i64>>(column)?.map(|value| natural(column, value)).transpose()
+    }
+
+    fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
+        Ok(self.0.get(column)?)
+    }
+
+    fn hash(&self, column: &'static str) -> Result<B256, StoreError> {
+        self.maybe_hash(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    fn maybe_hash(&self, column: &'static str) -> Result<Option<B256>, StoreError> {
+        let bytes = self.0.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        bytes.map(|bytes| B256::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn address(&self, column: &'static str) -> Result<Address, StoreError> {
+        self.maybe_address(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    fn maybe_address(&self, column: &'static str) -> Result<Option<Address>, StoreError> {
+        let bytes = self.0.get_ref(column)?.as_blob_or_null().map_err(|_| StoreError::Corrupt { column })?;
+        bytes.map(|bytes| Address::try_from(bytes).map_err(|_| StoreError::Corrupt { column })).transpose()
+    }
+
+    fn text(&self, column: &'static str) -> Result<String, StoreError> {
+        Ok(self.0.get(column)?)
+    }
+
+    fn maybe_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(self.0.get(column)?)
+    }
+
+    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
+        Ok(self.0.get(column)?)
+    }
+}

@@ -1,0 +1,78 @@
+//! A transaction that writes.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+
+use sqlx::sqlite::{Sqlite, SqliteConnection};
+use sqlx::{Connection as _, Transaction};
+
+use crate::engine::async_sql::AsyncConnection;
+use crate::rows::error::StoreError;
+
+/// The transaction of one group.
+pub(crate) struct WriteTransaction<'c> {
+    inner: Transaction<'c, Sqlite>,
+    gathered: Vec<Box<dyn Gathered>>,
+    /// Whether what was waited for may be there once this is committed.
+    wakes: bool,
+}
+
+/// What the pieces of a group gather, and what is written once, before the commit.
+pub(crate) trait Gathered: Any + Send + Sync {
+    /// Writes it.
+    fn write<'a>(
+        &'a self,
+        connection: &'a mut AsyncConnection,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+}
+
+impl<'c> WriteTransaction<'c> {
+    /// Begins and takes the write lock at once. A transaction that only takes it at its first write fails without
+    /// waiting when another process wrote since it began to read.
+    pub(super) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
+        let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Self { inner, gathered: Vec::new(), wakes: false })
+    }
+
+    /// What statements are run on.
+    pub(crate) fn connection(&mut self) -> &mut AsyncConnection {
+        &mut self.inner
+    }
+
+    /// Notes something that is written once for the whole group, at its end.
+    pub(crate) fn gather<G: Gathered + Default>(&mut self, note: impl FnOnce(&mut G)) {
+        for gathered in &mut self.gathered {
+            let gathered: &mut dyn Any = gathered.as_mut();
+            if let Some(known) = gathered.downcast_mut() {
+                return note(known);
+            }
+        }
+        let mut new = G::default();
+        note(&mut new);
+        self.gathered.push(Box::new(new));
+    }
+
+    /// Says that whoever waits for the index is to look at it again, once this is committed.
+    pub(crate) fn wake(&mut self) {
+        self.wakes = true;
+    }
+
+    /// Whether [`WriteTransaction::wake`] was called.
+    pub(super) fn wakes(&self) -> bool {
+        self.wakes
+    }
+
+    /// Commits. After a failure the state of the connection is not known: it must be closed, which undoes everything.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        for gathered in std::mem::take(&mut self.gathered) {
+            gathered.write(&mut self.inner).await?;
+        }
+        Ok(self.inner.commit().await?)
+    }
+
+    /// Undoes everything.
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.inner.rollback().await?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether work is written, as the last of it showed.
+//!
+//! Whoever is asked for money must be able to use the payment up. So a disk that refuses is known to all who ask, before the
+//! next claim meets it, and a small write from time to time finds it out where nothing else is written.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::rows::error::StoreError;
+
+/// How long a small write may take. A disk that hangs refuses nothing and writes nothing either.
+const SMALL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the last piece of work showed.
+#[derive(Debug)]
+pub(crate) struct WriteHealth(Mutex<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    refused: Option<StoreError>,
+    at: Instant,
+    /// Since when a small write is under way.
+    trying: Option<Instant>,
+}
+
+impl Default for WriteHealth {
+    fn default() -> Self {
+        Self(Mutex::new(Shown { refused: None, at: Instant::now(), trying: None }))
+    }
+}
+
+impl WriteHealth {
+    /// Notes what came of a piece of work. What was wrong with the work itself says nothing of the disk.
+    pub(crate) fn note<T>(&self, result: &Result<T, StoreError>) {
+        let refused = match result {
+            Ok(_) => None,
+            Err(error @ (StoreError::Busy | StoreError::DiskFull | StoreError::DiskFailed(_))) => {
+                Some(error.clone())
+            }
+            Err(_) => return,
+        };
+        let mut shown = self.lock();
+        (shown.refused, shown.at) = (refused, Instant::now());
+    }
+
+    /// Whether what was written last was written.
+    pub(crate) fn writable(&self) -> Result<(), StoreError> {
+        let shown = self.lock();
+        let hangs = shown.trying.is_some_and(|since| since.elapsed() > SMALL_WRITE_TIMEOUT);
+        let refused = shown.refused.clone().or_else(|| hangs.then_some(StoreError::Busy));
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Begins a small write, if one is due; one at a time.
+    pub(crate) fn try_now(&self, quiet: Duration) -> Option<SmallWrite<'_>> {
+        let mut shown = self.lock();
+        let due = shown.trying.is_none() && (shown.refused.is_some() || shown.at.elapsed() >= quiet);
+        due.then(|| {
+            shown.trying = Some(Instant::now());
+            SmallWrite(self)
+        })
+    }
+
+    // A std mutex, because nothing is awaited while it is held.
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A small write that is under way, until this is dropped.
+pub(crate) struct SmallWrite<'a>(&'a WriteHealth);
+
+impl Drop for SmallWrite<'_> {
+    fn drop(&mut self) {
+        self.0.lock().trying = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f20_a_disk_that_hangs_is_no_better_than_one_that_refuses() {
+        let health = WriteHealth::default();
+        let trying = health.try_now(Duration::ZERO).unwrap();
+        assert!(health.writable().is_ok() && health.try_now(Duration::ZERO).is_none(), "one at a time");
+        health.lock().trying = Instant::now().checked_sub(SMALL_WRITE_TIMEOUT * 2);
+        assert!(matches!(health.writable(), Err(StoreError::Busy)));
+        drop(trying);
+        assert!(health.writable().is_ok() && health.try_now(Duration::ZERO).is_some());
+    }
+}

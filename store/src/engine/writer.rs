@@ -1,0 +1,409 @@
+//! The one task that writes.
+//!
+//! It owns the only writing connection of this process. Work comes over a bounded channel; whatever waits there is
+//! written in one transaction, and every piece is answered after its commit. So nothing is acknowledged that a crash
+//! could take back, and a crowd of claims costs one wait for the disk.
+
+use std::slice;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use crate::engine::async_sql::data_version;
+use crate::engine::changes::Changes;
+use crate::engine::file_identity::DatabaseFiles;
+use crate::engine::memory::{Memory, Publication};
+use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
+use crate::engine::steps::Stepper;
+use crate::engine::transaction::WriteTransaction;
+use crate::engine::write_health::WriteHealth;
+use crate::rows::error::StoreError;
+
+/// The writer's end of things.
+pub(crate) struct Writer<B: Batched> {
+    pub(crate) options: SqliteConnectOptions,
+    /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
+    pub(crate) connection: Option<SqliteConnection>,
+    pub(crate) stepper: Stepper,
+    /// What the work that comes in crowds keeps. As the last transaction left it.
+    pub(crate) state: B::State,
+    /// Told what was changed, after the commit and before anybody is answered.
+    pub(crate) memory: Arc<dyn Memory>,
+    /// Whether what is written stays: asked before every commit.
+    pub(crate) files: Arc<DatabaseFiles>,
+    /// Told of every piece whether it was written.
+    pub(crate) health: Arc<WriteHealth>,
+    /// Held while writing, so that a checkpoint can hold the writer up.
+    pub(crate) turn: Arc<Mutex<()>>,
+    /// Counts transactions, and ends with the writer.
+    pub(crate) commits: watch::Sender<u64>,
+    /// Counts those that changed a chain.
+    pub(crate) progress: watch::Sender<u64>,
+}
+
+impl<B: Batched> Writer<B> {
+    /// Writes until `closing` is sent or every sender is gone, and then what is still queued.
+    pub(crate) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Work<B>>,
+        mut closing: oneshot::Receiver<()>,
+    ) {
+        let mut open = true;
+        loop {
+            let first = tokio::select! {
+                work = queue.recv() => work,
+                _ = &mut closing, if open => {
+                    open = false;
+                    queue.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
+            let mut group = Group::new();
+            let mut step = group.add(first);
+            while step.is_none() && !group.is_full() {
+                let Ok(next) = queue.try_recv() else { break };
+                step = group.add(next);
+            }
+            if !group.is_empty() {
+                self.write(group).await;
+            }
+            if let Some(step) = step {
+                self.step(step).await;
+            }
+        }
+        self.stepper.close().await;
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// A follower's step, in a transaction of its own.
+    async fn step(&mut self, step: Box<dyn StepJob>) {
+        let turn = self.turn.clone();
+        let _turn = turn.lock().await;
+        let (begun, kind) = (Instant::now(), step.kind());
+        let written = self.stepper.write(step).await;
+        note_commit(kind, begun);
+        let Some((step, committed)) = written else { return };
+        if committed {
+            if step.wakes() {
+                self.progress.send_modify(|count| *count += 1);
+            }
+            self.commits.send_modify(|count| *count += 1);
+        }
+        step.answer(&self.health);
+    }
+
+    async fn write(&mut self, mut group: Group<B>) {
+        let turn = self.turn.clone();
+        let _turn = turn.lock().await;
+        // One failing piece must not take its neighbours along: they are tried again, each in a transaction of its
+        // own. A transaction that could not even begin says nothing about the pieces, and is not tried for each.
+        if let Err(Undone::During) = self.commit(&mut group.batched, &mut group.jobs).await
+            && group.batched.len() + group.jobs.len() > 1
+        {
+            for mut piece in group.batched {
+                let _ = self.commit(slice::from_mut(&mut piece), &mut []).await;
+                piece.answer(&self.health);
+            }
+            for mut job in group.jobs {
+                let _ = self.commit(&mut [], slice::from_mut(&mut job)).await;
+                job.answer(&self.health);
+            }
+            return;
+        }
+        group.batched.into_iter().for_each(|piece| piece.answer(&self.health));
+        group.jobs.into_iter().for_each(|job| job.answer(&self.health));
+    }
+
+    /// All in one transaction. The results are set, not yet answered.
+    async fn commit(
+        &mut self,
+        batched: &mut [PendingBatched<B>],
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<(), Undone> {
+        let mut connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                fail(batched, jobs, &error);
+                return Err(Undone::Before);
+            }
+        };
+        let begun = Instant::now();
+        let mut state = std::mem::take(&mut self.state);
+        let (result, sound) =
+            transact(&mut connection, &self.memory, &self.files, batched, jobs, &mut state).await;
+        // Of a transaction that failed it holds what was not written.
+        if result.is_ok() {
+            self.state = state;
+        }
+        note_commit(if batched.is_empty() { group_kind(jobs) } else { B::KIND }, begun);
+        // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
+        self.connection = sound.then_some(connection);
+        let wakes = result?;
+        self.commits.send_modify(|count| *count += 1);
+        if wakes {
+            self.progress.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    async fn connection(&mut self) -> Result<SqliteConnection, StoreError> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        tracing::warn!("the writing connection is opened anew after a failure");
+        Ok(self.options.connect().await?)
+    }
+}
+
+/// Notes how long a transaction took, whatever became of it: all that waits for the writer waited as long.
+fn note_commit(kind: &'static str, begun: Instant) {
+    metrics::histogram!("salt402_store_commit_seconds", "kind" => kind).record(begun.elapsed().as_secs_f64());
+}
+
+/// What a group without batched work is called: by what grants in it, if anything does, since somebody waits for that.
+fn group_kind(jobs: &[Box<dyn Job>]) -> &'static str {
+    if jobs.iter().any(|job| job.grants()) { "claims" } else { "other" }
+}
+
+/// When a transaction failed.
+enum Undone {
+    /// It could not begin.
+    Before,
+    /// One of its pieces or its commit failed.
+    During,
+}
+
+/// One transaction: whether it wakes whoever waits for the index; and whether the connection is in a known state after it.
+async fn transact<B: Batched>(
+    connection: &mut SqliteConnection,
+    memory: &Arc<dyn Memory>,
+    files: &DatabaseFiles,
+    batched: &mut [PendingBatched<B>],
+    jobs: &mut [Box<dyn Job>],
+    state: &mut B::State,
+) -> (Result<bool, Undone>, bool) {
+    let mut transaction = match WriteTransaction::begin(connection).await {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            fail(batched, jobs, &error);
+            return (Err(Undone::Before), matches!(error, StoreError::Busy));
+        }
+    };
+    // Dropped on every way out that does not publish: then memory forgets all it has.
+    let publication = match memory.is_on() {
+        true => Some(Publication::begin(memory, data_version(transaction.connection()).await.ok())),
+        false => None,
+    };
+    let mut all_well = true;
+    for job in jobs.iter_mut() {
+        all_well = all_well && job.run(&mut transaction).await;
+    }
+    if all_well && !batched.is_empty() {
+        let pieces: Vec<_> = batched.iter().map(|pending| &pending.work).collect();
+        match B::write(&mut transaction, &pieces, state).await {
+            Ok(results) => {
+                batched.iter_mut().zip(results).for_each(|(pending, result)| pending.result = Ok(result));
+            }
+            Err(error) => {
+                batched.iter_mut().for_each(|pending| pending.result = Err(error.clone()));
+                all_well = false;
+            }
+        }
+    }
+    if !all_well {
+        return (Err(Undone::During), transaction.rollback().await.is_ok());
+    }
+    // As late as can be. It says nothing of the pieces, so that none is tried alone.
+    if let Err(error) = files.check() {
+        fail(batched, jobs, &error);
+        return (Err(Undone::Before), transaction.rollback().await.is_ok());
+    }
+    let wakes = transaction.wakes();
+    if let Err(error) = transaction.commit().await {
+        fail(batched, jobs, &error);
+        return (Err(Undone::During), false);
+    }
+    if let Some(publication) = publication {
+        let seen = publication.seen();
+        publication.publish(seen, data_version(connection).await.ok(), changes(batched, jobs));
+    }
+    (Ok(wakes), true)
+}
+
+/// What a group changed of what look-ups find. A payment that was used up is seldom asked for again, so that it is
+/// forgotten and not changed in its place.
+fn changes<B: Batched>(batched: &[PendingBatched<B>], jobs: &[Box<dyn Job>]) -> Changes {
+    if jobs.iter().any(|job| job.changes_payments()) {
+        return Changes::everything();
+    }
+    let used = batched.iter().map(|pending| pending.work.payment()).collect();
+    Changes { used, ..Changes::default() }
+}
+
+fn fail<B: Batched>(batched: &mut [PendingBatched<B>], jobs: &mut [Box<dyn Job>], error: &StoreError) {
+    batched.iter_mut().for_each(|pending| pending.result = Err(error.clone()));
+    jobs.iter_mut().for_each(|job| job.fail(error.clone()));
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::B256;
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::engine::async_sql::query;
+    use crate::engine::open;
+    use crate::engine::options::Options;
+    use crate::engine::queue::{Jobs, QUEUE, Write, send};
+    use crate::engine::schema::NoUpgrade;
+    use crate::payments::cache::Recent;
+    use crate::rows::claim::NewClaim;
+
+    /// A writer whose connection may hold a few pages more than an empty database.
+    async fn cramped() -> (tempfile::TempDir, Jobs<NewClaim>, watch::Receiver<u64>) {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Options::new(directory.path().join("writer.db"));
+        let mut opened = open::open(&settings, &NoUpgrade).await.unwrap();
+        let memory: Arc<dyn Memory> = Arc::new(Recent::new(opened.commit_watcher, settings.memory));
+        let pages: i64 = query("PRAGMA page_count").fetch_one(&mut opened.writer).await.unwrap().get(0);
+        // Among the settings, so that a connection that is opened anew has it too.
+        let options = opened.writer_options.pragma("max_page_count", (pages + 8).to_string());
+        let connection = options.connect().await.unwrap();
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (commits, committed) = watch::channel(0);
+        let (progress, _) = watch::channel(0);
+        let writer = Writer::<NewClaim> {
+            options,
+            connection: Some(connection),
+            stepper: Stepper::new(opened.steps, Arc::clone(&memory)),
+            state: Default::default(),
+            memory,
+            files: opened.files,
+            health: Arc::default(),
+            turn: Arc::default(),
+            commits,
+            progress,
+        };
+        tokio::spawn(async move {
+            // Never sent: the writer ends with its senders.
+            let (_closing, closed) = oneshot::channel();
+            writer.run(queue, closed).await;
+        });
+        (directory, jobs, committed)
+    }
+
+    /// Keeps a text of some length under a name.
+    struct Keep(&'static str, usize);
+
+    impl Write for Keep {
+        type Output = ();
+
+        fn changes_payments(&self) -> bool {
+            true
+        }
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            query("INSERT INTO meta (name, value) VALUES ($1, $2)")
+                .bind(self.0)
+                .bind("x".repeat(self.1))
+                .execute(transaction.connection())
+                .await?;
+            Ok(())
+        }
+    }
+
+    struct Kept;
+
+    impl Write for Kept {
+        type Output = String;
+
+        fn changes_payments(&self) -> bool {
+            true
+        }
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
+            let rows = query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
+                .fetch_all(transaction.connection())
+                .await?;
+            Ok(rows.iter().map(|row| row.get::<String, _>(0)).collect())
+        }
+    }
+
+    /// Fails when it is committed, and not before.
+    struct FailsAtCommit;
+
+    impl Write for FailsAtCommit {
+        type Output = ();
+
+        fn changes_payments(&self) -> bool {
+            true
+        }
+
+        async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+            query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection()).await?;
+            query(
+                "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, detail)
+                 VALUES (404, 'payment_lost', $1, $1, 0, '')",
+            )
+            .bind(B256::ZERO.as_slice())
+            .execute(transaction.connection())
+            .await?;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_together_is_committed_together() {
+        let (_directory, jobs, commits) = cramped().await;
+        let (one, two, three) =
+            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, Keep("b", 1)), send(&jobs, Keep("c", 1)));
+        assert!(one.is_ok() && two.is_ok() && three.is_ok());
+        assert_eq!(*commits.borrow(), 1);
+    }
+
+    #[tokio::test]
+    async fn f20_a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+        let (_directory, jobs, commits) = cramped().await;
+        let (before, large, after) = tokio::join!(
+            send(&jobs, Keep("a", 1)),
+            send(&jobs, Keep("b", 1 << 20)),
+            send(&jobs, Keep("c", 1))
+        );
+        assert!(matches!(large, Err(StoreError::DiskFull)), "{large:?}");
+        assert!(before.is_ok() && after.is_ok());
+        assert_eq!(*commits.borrow(), 2, "each of the others on its own");
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
+        assert!(matches!(send(&jobs, Keep("d", 1 << 20)).await, Err(StoreError::DiskFull)));
+        send(&jobs, Keep("e", 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_fails_undoes_its_piece_and_nothing_else() {
+        let (_directory, jobs, _) = cramped().await;
+        let (before, failing, after) =
+            tokio::join!(send(&jobs, Keep("a", 1)), send(&jobs, FailsAtCommit), send(&jobs, Keep("c", 1)));
+        assert!(matches!(failing, Err(StoreError::Sql(_))), "{failing:?}");
+        assert!(before.is_ok() && after.is_ok());
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "ac");
+        send(&jobs, Keep("d", 1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_whose_sender_is_gone_is_done_all_the_same() {
+        let (_directory, jobs, _) = cramped().await;
+        let mut gone = Box::pin(send(&jobs, Keep("a", 1)));
+        std::future::poll_fn(|context| {
+            assert!(gone.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(gone);
+        assert_eq!(send(&jobs, Kept).await.unwrap(), "a");
+    }
+}

@@ -1,0 +1,275 @@
+//! A batch into the database.
+
+use std::collections::HashSet;
+
+use salt402_protocol::{B256, PaymentId};
+
+use crate::chains::canonical::{check_blocks, check_events, stored_hashes};
+use crate::chains::{chain, coverage, halt};
+use crate::engine::changes::{Changes, Forget};
+use crate::engine::clock;
+use crate::engine::columns::{bound, chain_id};
+use crate::engine::steps::{Step, send_step};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::follow::batch::{Applied, Batch};
+use crate::follow::extras::Extras;
+use crate::follow::insert::insert_payments;
+use crate::follow::undecoded::insert_undecoded;
+use crate::follow::{merged, unreadable};
+use crate::grants::exposure;
+use crate::incidents::{channel_risk, orphaned_grant};
+use crate::payments::query;
+use crate::rows::block::{Block, HaltKind};
+use crate::rows::error::StoreError;
+use crate::rows::payment::PlacedPayment;
+use crate::store::Store;
+
+/// Payments of a step up to which they are in memory as soon as they are stored.
+const PUSHED: usize = 1024;
+
+impl Store {
+    /// Applies one step of a follower, all of it or nothing. Durable when this returns.
+    ///
+    /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
+    /// block, resolves it. So does a channel whose accepted vouchers may not be paid. Rows that exist already are left or put back on
+    /// the chain, so the same blocks may be applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
+    /// were seen in it, and its hash says that it is the same. A lower fork is over where a follower
+    /// applies a step: the node shows the chain that the index is at then.
+    pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
+        batch.check()?;
+        send_step(self.jobs(), batch).await
+    }
+}
+
+impl Step for Batch {
+    type Output = Applied;
+
+    const KIND: &'static str = "follow";
+
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<Applied, StoreError> {
+        let stored = chain::cursor(connection, self.chain)?;
+        if stored != self.expected {
+            return Err(StoreError::CursorMoved { chain: self.chain, expected: self.expected, stored });
+        }
+        let ends_halt = halt::permit(connection, self.chain, self.keep_through)?;
+        let undone = match self.keep_through {
+            Some(height) => self.undo(connection, height)?,
+            None => 0,
+        };
+        let reinstated = match self.keep_through {
+            Some(height) => merged::reinstate(connection, self.chain, height)?,
+            None => Vec::new(),
+        };
+        self.insert_blocks(connection)?;
+        self.check_against_stored(connection)?;
+        let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
+        Extras::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
+        let released = merged::release(connection, self.chain, &self.payments, &self.extras.channels, None)?;
+        self.extras.insert(connection, self.chain)?;
+        let restored = self.restore(connection, &released.from)?;
+        let doubles = self.extras.settle(connection, self.chain)?;
+        let fresh = self
+            .payments
+            .iter()
+            .filter(|placed| !restored.contains(&inclusion(placed)) && !doubles.contains(&placed.payment.id))
+            .collect();
+        let inserted = insert_payments(connection, self.chain, fresh)?;
+        insert_undecoded(connection, self.chain, &self.undecoded)?;
+        let came: HashSet<PaymentId> = (self.payments.iter().map(|placed| placed.payment.id))
+            .chain(restored.iter().map(|(payment, _)| *payment))
+            .chain(reinstated.iter().copied())
+            .collect();
+        let restored = restored.len() as u64 + reinstated.len() as u64;
+        let orphaned = undone + released.payments;
+        let orphaned_above = self.keep_through.into_iter().chain(released.above).min();
+        let incidents = match orphaned_above {
+            Some(height) => orphaned_grant::open_orphaned(connection, self.chain, height)?,
+            None => 0,
+        };
+        if inserted + restored > 0 {
+            orphaned_grant::resolve_returned(connection, self.chain, &came)?;
+        }
+        if orphaned_above.is_some() || inserted + restored > 0 {
+            exposure::follow(connection, self.chain, &came, orphaned_above)?;
+        }
+        let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
+        let above = self.keep_through.into_iter().chain(first).min();
+        channel_risk::follow(connection, self.chain, &self.extras.channels, above)?;
+        unreadable::follow(connection, self.chain)?;
+        self.prune(connection)?;
+        if ends_halt {
+            halt::close_in_step(connection, self.chain, HaltKind::Fork)?;
+        }
+        let applied = Applied { inserted, orphaned, restored, incidents };
+        self.move_cursor(connection, applied)?;
+        Ok(applied)
+    }
+
+    fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
+        // A reorganization is rare, and what it changes is in blocks that the batch does not name.
+        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
+            Forget::Everything
+        } else {
+            Forget::These(query::keys(&self.payments))
+        };
+        let cursor = self.head.map(|_| (self.chain, self.cursor.number));
+        // Those of a back-fill are many, and nobody waits for them.
+        let fresh = if self.payments.len() <= PUSHED { self.payments.as_slice() } else { &[] };
+        match query::read_all(connection, fresh) {
+            Ok(fresh) => Changes { forget, cursor, fresh, ..Changes::default() },
+            Err(_) => Changes::everything(),
+        }
+    }
+}
+
+impl Batch {
+    /// Takes everything above a height off the chain; returns the number of payment rows.
+    fn undo(&self, connection: &SyncConnection<'_>, height: u64) -> Result<u64, StoreError> {
+        exposure::note_undone(connection, self.chain, height, self.cursor.number)?;
+        connection
+            .prepare_cached(
+                "UPDATE blocks SET canonical = FALSE WHERE chain_id = ?1 AND number > ?2 AND canonical",
+            )?
+            .execute(params![chain_id(self.chain), bound(height)])?;
+        let rows = connection
+            .prepare_cached(
+                "UPDATE payments SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
+            )?
+            .execute(params![chain_id(self.chain), bound(height)])?;
+        Extras::undo(connection, self.chain, height)?;
+        // What the batch puts there is read for every contract that is followed, and for no other.
+        coverage::cut(connection, self.chain, height)?;
+        Ok(rows as u64)
+    }
+
+    fn insert_blocks(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO blocks (chain_id, hash, number, parent_hash, timestamp, canonical)
+             VALUES (?1, ?2, ?3, ?4, ?5, TRUE) ON CONFLICT (chain_id, hash) DO UPDATE SET canonical = TRUE",
+        )?;
+        for Block { number, hash, parent_hash, timestamp } in &self.blocks {
+            let row = params![
+                chain_id(self.chain),
+                hash.as_slice(),
+                bound(*number),
+                parent_hash.as_slice(),
+                bound(*timestamp)
+            ];
+            if insert.execute_unique(row)?.is_none() {
+                let reason = "one of its blocks is at a height where the chain has another block".into();
+                return Err(StoreError::BadBatch { chain: self.chain, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether stored headers contradict the batch: a first block that does not join the block that is kept, or a
+    /// payment in a block that is not the chain's.
+    fn check_against_stored(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        if let Some((kept, first)) = self.keep_through.zip(self.blocks.first())
+            && kept + 1 == first.number
+            && stored_hashes(connection, self.chain, kept, kept)?
+                .get(&kept)
+                .is_some_and(|hash| *hash != first.parent_hash)
+        {
+            let reason = format!("block {} is no child of the block {kept} that is kept", first.number);
+            return Err(StoreError::BadBatch { chain: self.chain, reason });
+        }
+        let own = self.block_hashes();
+        let elsewhere = self.payments.iter().filter(|placed| !own.contains_key(&placed.block_number));
+        check_blocks(connection, self.chain, elsewhere)?;
+        let elsewhere = self.extras.blocks().filter(|(number, _)| !own.contains_key(number)).collect();
+        check_events(connection, self.chain, elsewhere)
+    }
+
+    /// Puts the rows back on the chain that had left it: those of the batch's blocks, and those that the batch names.
+    /// Returns which. Not those that `moved` to another block than the one in which they were placed.
+    fn restore(
+        &self,
+        connection: &SyncConnection<'_>,
+        moved: &HashSet<(B256, B256)>,
+    ) -> Result<HashSet<Inclusion>, StoreError> {
+        let mut restored = HashSet::new();
+        let heights = self.payments.iter().map(|placed| placed.block_number);
+        let Some(lowest) = heights.chain(self.blocks.first().map(|block| block.number)).min() else {
+            return Ok(restored);
+        };
+        let mut orphans = connection.prepare_cached(
+            "SELECT id, payment_id, block_hash, transaction_hash FROM payments
+             WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical ORDER BY id",
+        )?;
+        let mut orphans = orphans.query(params![chain_id(self.chain), bound(lowest)])?;
+        // Nearly always there are none, and then nothing is gathered to compare them with.
+        let mut known: Option<(HashSet<B256>, HashSet<Inclusion>)> = None;
+        let mut restore = connection.prepare_cached(
+            "UPDATE payments SET canonical = TRUE
+             WHERE id = ?1 AND NOT canonical
+               AND NOT EXISTS (SELECT 1 FROM payments rival
+                               WHERE rival.chain_id = payments.chain_id
+                                 AND rival.transaction_hash = payments.transaction_hash
+                                 AND rival.payment_id = payments.payment_id AND rival.canonical)",
+        )?;
+        let mut found = Vec::new();
+        while let Some(row) = orphans.next()? {
+            let orphan = (PaymentId(row.hash_at(1, "payment_id")?), row.hash_at(2, "block_hash")?);
+            let (blocks, named) = known.get_or_insert_with(|| {
+                (
+                    self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect(),
+                    self.payments.iter().map(inclusion).collect(),
+                )
+            });
+            if !moved.is_empty() && moved.contains(&(row.hash_at(3, "transaction_hash")?, orphan.1)) {
+                continue;
+            }
+            if blocks.contains(&orphan.1) || named.contains(&orphan) {
+                found.push((row.get::<i64>(0)?, orphan));
+            }
+        }
+        for (row, orphan) in found {
+            if restore.execute([row])? == 1 {
+                restored.insert(orphan);
+            }
+        }
+        Ok(restored)
+    }
+
+    fn prune(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let Some(height) = self.prune_below else { return Ok(()) };
+        merged::prune(connection, self.chain, height)?;
+        connection
+            .prepare_cached("DELETE FROM blocks WHERE chain_id = ?1 AND number < ?2 AND canonical")?
+            .execute(params![chain_id(self.chain), bound(height)])?;
+        Ok(())
+    }
+
+    fn move_cursor(&self, connection: &SyncConnection<'_>, applied: Applied) -> Result<(), StoreError> {
+        connection
+            .prepare_cached(
+                "UPDATE chains SET cursor_number = ?2, cursor_hash = ?3, head_number = ?4, noted_at_ms = ?5,
+                                   lower_fork_at = NULL
+                 WHERE chain_id = ?1 AND ?4 IS NOT NULL",
+            )?
+            .execute(params![
+                chain_id(self.chain),
+                bound(self.cursor.number),
+                self.cursor.hash.as_slice(),
+                self.head.map(bound),
+                clock::now_ms()
+            ])?;
+        connection
+            .prepare_cached("UPDATE chains SET payments = payments + ?2 - ?3 WHERE chain_id = ?1")?
+            .execute(params![
+                chain_id(self.chain),
+                bound(applied.inserted + applied.restored),
+                bound(applied.orphaned)
+            ])?;
+        Ok(())
+    }
+}
+
+/// What tells a row of the payments: the payment and the block it is in.
+type Inclusion = (PaymentId, B256);
+
+fn inclusion(placed: &PlacedPayment) -> Inclusion {
+    (placed.payment.id, placed.block_hash)
+}

@@ -1,0 +1,60 @@
+//! Payments that the node left out of its logs, and that were found by their receipt.
+
+use crate::engine::changes::Changes;
+use crate::engine::steps::{Step, send_step};
+use crate::engine::sync_sql::SyncConnection;
+use crate::follow::batch::{Applied, Batch};
+use crate::incidents::incident::{self, IncidentKind, NewIncident};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+impl Store {
+    /// [`Store::apply`] for payments that should have been in logs and were not: each is an incident, in the same
+    /// transaction.
+    pub async fn apply_omitted(&self, batch: Batch) -> Result<Applied, StoreError> {
+        batch.check()?;
+        send_step(self.jobs(), Omitted(batch)).await
+    }
+}
+
+struct Omitted(Batch);
+
+impl Step for Omitted {
+    type Output = Applied;
+
+    const KIND: &'static str = "omitted";
+
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<Applied, StoreError> {
+        let applied = self.0.write(connection)?;
+        // Somebody else may have found them in the meantime: then nothing was missing any more.
+        if applied.inserted + applied.restored > 0 {
+            let cut = self.0.payments.len().saturating_sub(incident::MOST);
+            if cut > 0 {
+                incident::note_cut(IncidentKind::OmittedLog, cut);
+            }
+            for placed in self.0.payments.iter().take(incident::MOST) {
+                let mut detail = format!(
+                    "the payment is in block {} ({}), and was in none of the logs that the node gave of it",
+                    placed.block_number, placed.block_hash
+                );
+                if cut > 0 {
+                    detail += &format!("; nor were {cut} more, of which there is no incident");
+                }
+                let new = NewIncident {
+                    kind: IncidentKind::OmittedLog,
+                    chain: self.0.chain,
+                    payment: placed.payment.id,
+                    transaction: placed.payment.transaction,
+                    occurrences: 1,
+                    detail: &detail,
+                };
+                incident::record(connection, &new)?;
+            }
+        }
+        Ok(applied)
+    }
+
+    fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
+        self.0.changes(applied, connection)
+    }
+}

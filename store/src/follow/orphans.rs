@@ -1,0 +1,87 @@
+//! Orphaned transactions: those that matter and whose blocks left the chain.
+
+use salt402_protocol::{B256, ChainId};
+
+use crate::engine::async_sql::query;
+use crate::engine::columns::{Columns as _, bound, chain_id};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// An orphaned transaction, by which a page ends and the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrphanedTransaction {
+    /// The transaction.
+    pub transaction: B256,
+    /// The highest block that left the chain with something of it.
+    pub block_number: u64,
+}
+
+impl Store {
+    /// Transactions in blocks above a height that left the chain, which hold a payment that was granted on or something of a
+    /// channel, and are in no block of the chain now; the newest first, at most `limit`. `after` is the last of the page
+    /// before: of those that follow it, in whatever order they are asked about, none is left out.
+    pub async fn orphaned_transactions(
+        &self,
+        chain: ChainId,
+        above: u64,
+        after: Option<OrphanedTransaction>,
+        limit: u32,
+    ) -> Result<Vec<OrphanedTransaction>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(ORPHANED)
+            .bind(chain_id(chain))
+            .bind(bound(above))
+            .bind(limit)
+            .bind(after.map_or(i64::MAX, |last| bound(last.block_number)))
+            .bind(after.map_or(B256::ZERO, |last| last.transaction).to_vec())
+            .fetch_all(reader.connection()?)
+            .await?;
+        let orphaned = rows.iter().map(|row| {
+            Ok(OrphanedTransaction {
+                transaction: row.hash("transaction_hash")?,
+                block_number: row.number("newest")?,
+            })
+        });
+        orphaned.collect()
+    }
+}
+
+/// Ordered by height and, within one, by hash, so that a page goes on where the one before it ended.
+const ORPHANED: &str = "SELECT transaction_hash, MAX(block_number) AS newest FROM (
+         SELECT p.transaction_hash, p.block_number
+         FROM payments p CROSS JOIN claims k
+         WHERE p.chain_id = $1 AND p.block_number > $2 AND NOT p.canonical AND k.payment_id = p.payment_id
+           AND NOT EXISTS (SELECT 1 FROM payments q
+                           WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                             AND q.payment_id = p.payment_id AND q.canonical)
+         UNION ALL
+         SELECT e.transaction_hash, e.block_number
+         FROM channel_events e
+         WHERE e.chain_id = $1 AND e.block_number > $2 AND NOT e.canonical
+           AND NOT EXISTS (SELECT 1 FROM channel_events f
+                           WHERE f.chain_id = e.chain_id AND f.event_id = e.event_id AND f.canonical))
+     GROUP BY transaction_hash
+     HAVING newest < $4 OR (newest = $4 AND transaction_hash > $5)
+     ORDER BY newest DESC, transaction_hash LIMIT $3";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{async_sql, open};
+
+    #[tokio::test]
+    async fn orphaned_transactions_are_found_by_indexes() {
+        let (_directory, mut connection) = open::empty().await;
+        let plan = async_sql::plan(&mut connection, ORPHANED).await;
+        for line in [
+            "SEARCH p USING INDEX payments_orphaned_by_height (chain_id=? AND block_number>?)",
+            "SEARCH e USING INDEX channel_events_orphaned_by_height (chain_id=? AND block_number>?)",
+        ] {
+            assert!(plan.iter().any(|known| known == line), "{plan:?}");
+        }
+        assert!(
+            !plan.iter().any(|line| line.starts_with("SCAN p") || line.starts_with("SCAN e")),
+            "{plan:?}"
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! What was mined before the database was put back from a backup: a grant on it may be forgotten.
+
+use salt402_protocol::{B256, ChainId, PaymentId};
+
+use crate::engine::async_sql::query;
+use crate::engine::columns::{Columns as _, chain_id};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// Whether the payment `p` was mined before the database was restored: in the block where it is, or, as far as that was
+/// seen, in one that left the chain, or by another transaction of the same signature, wherever that is. What was used then
+/// stays used, wherever a reorganization puts it.
+macro_rules! before_restore {
+    () => {
+        "(p.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores)
+          OR EXISTS (SELECT 1 FROM restores)
+             AND (EXISTS (SELECT 1 FROM payments q
+                          WHERE q.chain_id = p.chain_id AND q.transaction_hash = p.transaction_hash
+                            AND q.payment_id = p.payment_id AND NOT q.canonical
+                            AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))
+                  OR EXISTS (SELECT 1 FROM settlements s INDEXED BY settlements_of_payment CROSS JOIN payments q
+                             WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
+                               AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                               AND q.payment_id = s.payment_id AND q.canonical
+                               AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))
+                  OR EXISTS (SELECT 1 FROM settlements s INDEXED BY settlements_of_payment CROSS JOIN payments q
+                             WHERE s.chain_id = p.chain_id AND s.payment_id = p.payment_id
+                               AND q.chain_id = s.chain_id AND q.transaction_hash = s.transaction_hash
+                               AND q.payment_id = s.payment_id AND NOT q.canonical
+                               AND q.block_timestamp < (SELECT MAX(refuse_before) FROM restores))))"
+    };
+}
+pub(super) use before_restore;
+
+impl Store {
+    /// Whether a payment of the chain was mined before this database was put back from a backup: without a claim here, it is
+    /// not granted on ([`ClaimResult::BeforeRestore`](crate::ClaimResult::BeforeRestore)). `false` where it is not on the
+    /// chain. Reads nothing in a database that was never put back.
+    pub async fn is_before_restore(
+        &self,
+        chain: ChainId,
+        transaction: B256,
+        payment: PaymentId,
+    ) -> Result<bool, StoreError> {
+        if self.refuse_before() == 0 {
+            return Ok(false);
+        }
+        let mut reader = self.reader().await?;
+        let row = query(concat!(
+            "SELECT ",
+            before_restore!(),
+            " AS before_restore FROM payments p
+             WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical"
+        ))
+        .bind(chain_id(chain))
+        .bind(transaction.as_slice())
+        .bind(payment.0.as_slice())
+        .fetch_optional(reader.connection()?)
+        .await?;
+        row.map_or(Ok(false), |row| row.flag("before_restore"))
+    }
+}

@@ -1,0 +1,101 @@
+//! What is granted to payers before it is final, added up in memory: a claim under a limit costs the same however many
+//! grants of its payer are open.
+//!
+//! The rows are what counts, and these sums are believed only at the version of the chain's exposures at which they were
+//! read. The database itself counts the version with every row that is noted, moved or swept, by whatever process, and it
+//! is read with the payment that is to be claimed, under the write lock. So a sum that is out of date is never used; it is
+//! read anew.
+//!
+//! Sums are kept by block, because what is final changes with every block and without any row.
+
+use std::collections::{BTreeMap, HashMap};
+
+use salt402_protocol::{Address, Amount, Asset, ChainId};
+
+use crate::engine::async_sql::{AsyncConnection, query};
+use crate::engine::columns::{Columns as _, chain_id};
+use crate::rows::error::StoreError;
+
+/// Payers whose sums are kept, for each asset; beyond it all are forgotten, and read again as they are needed.
+const KEPT: usize = 4096;
+
+/// Whose sum: a payer's, in one asset of one chain.
+pub(crate) type Account = (ChainId, Address, Asset);
+
+/// The sums of a writer. Whatever is written in a transaction that fails is in them too: they are dropped with it.
+#[derive(Default)]
+pub(crate) struct ExposureSums {
+    /// At which version the sums of a chain are true.
+    versions: HashMap<ChainId, u64>,
+    /// What is granted on payments by the heights of their blocks, in base units. Of those that are in no block of the
+    /// chain nothing counts.
+    by_block: HashMap<Account, BTreeMap<u64, Amount>>,
+}
+
+impl ExposureSums {
+    /// Forgets what is not true at the version that a chain's exposures have now.
+    pub(crate) fn at(&mut self, chain: ChainId, version: u64) {
+        if self.versions.insert(chain, version) != Some(version) {
+            self.by_block.retain(|(of, ..), _| *of != chain);
+        }
+    }
+
+    /// How much is granted on payments in blocks of `from` and above. To be asked after [`Self::at`], in the same
+    /// transaction.
+    pub(crate) async fn granted(
+        &mut self,
+        account: Account,
+        from: u64,
+        connection: &mut AsyncConnection,
+    ) -> Result<Amount, StoreError> {
+        if !self.by_block.contains_key(&account) {
+            if self.by_block.len() >= KEPT {
+                self.by_block.clear();
+            }
+            self.by_block.insert(account, read(account, connection).await?);
+        } else if cfg!(debug_assertions) {
+            let told = read(account, connection).await?;
+            debug_assert_eq!(self.by_block.get(&account), Some(&told), "sums of {account:?} are out of date");
+        }
+        let above = self.by_block.get(&account).into_iter().flat_map(|sums| sums.range(from..));
+        Ok(above.fold(Amount::ZERO, |sum, (_, amount)| add(sum, *amount)))
+    }
+
+    /// One row was noted, which is one version.
+    pub(crate) fn noted(&mut self, account: Account, block: u64, amount: Amount) {
+        if let Some(version) = self.versions.get_mut(&account.0) {
+            *version += 1;
+        }
+        if let Some(sums) = self.by_block.get_mut(&account) {
+            let sum = sums.entry(block).or_insert(Amount::ZERO);
+            *sum = add(*sum, amount);
+        }
+    }
+}
+
+/// Added up here, because SQL has no numbers of this size.
+async fn read(
+    (chain, payer, asset): Account,
+    connection: &mut AsyncConnection,
+) -> Result<BTreeMap<u64, Amount>, StoreError> {
+    let rows = query(
+        "SELECT block_number, amount FROM exposures
+         WHERE chain_id = $1 AND payer = $2 AND asset = $3 AND block_number IS NOT NULL",
+    )
+    .bind(chain_id(chain))
+    .bind(payer.as_slice())
+    .bind(asset.address().as_slice())
+    .fetch_all(connection)
+    .await?;
+    let mut sums = BTreeMap::new();
+    for row in &rows {
+        let sum = sums.entry(row.number("block_number")?).or_insert(Amount::ZERO);
+        *sum = add(*sum, row.amount("amount")?);
+    }
+    Ok(sums)
+}
+
+/// Beyond the largest amount there is no more: the sum then exceeds every limit but the largest.
+pub(crate) fn add(one: Amount, other: Amount) -> Amount {
+    Amount(one.0.saturating_add(other.0))
+}

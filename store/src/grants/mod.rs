@@ -1,0 +1,11 @@
+//! Grants: claims of payments, what is open of each payer, and what was answered. A claim is the only thing that grants on a
+//! payment. Nothing here decides what a payment is worth or who may claim it.
+
+mod before_restore;
+mod claim;
+pub(crate) mod exposure;
+mod exposure_sums;
+pub(crate) mod outcome;
+pub(crate) mod quote_life;
+pub(crate) mod unserved;
+mod uses;

@@ -1,0 +1,174 @@
+//! Outcomes: what was answered for a payment, so that a retry is an answer and not a second run.
+
+use salt402_protocol::PaymentId;
+
+use crate::engine::async_sql::query;
+use crate::engine::clock;
+use crate::engine::columns::{Columns as _, bound};
+use crate::engine::queue::{Write, send};
+use crate::engine::transaction::WriteTransaction;
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// Outcomes evicted in one transaction.
+const EVICTED_AT_ONCE: u64 = 256;
+
+/// An HTTP response that was given for a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers, the content type among them, in their order.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What is known of the response for a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredOutcome {
+    /// It is kept.
+    Kept {
+        /// The response.
+        outcome: Outcome,
+        /// Since when, in milliseconds since 1970 UTC.
+        kept_at_ms: u64,
+    },
+    /// It was given, and is no longer kept.
+    Evicted,
+}
+
+impl Store {
+    /// Keeps the response for a payment. The first one stays: a second changes nothing, also when the first was
+    /// evicted. Returns now, in milliseconds since 1970 UTC, as it was written down.
+    pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<u64, StoreError> {
+        send(self.jobs(), Put { payment, outcome, now_ms: clock::now_ms().unsigned_abs() }).await
+    }
+
+    /// The response for a payment; `None` if none was given.
+    pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row =
+            query("SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = $1")
+                .bind(payment.0.as_slice())
+                .fetch_optional(reader.connection()?)
+                .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.flag("evicted")? {
+            return Ok(Some(StoredOutcome::Evicted));
+        }
+        let status =
+            u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
+        let headers = serde_json::from_str(&row.text("headers")?)
+            .map_err(|_| StoreError::Corrupt { column: "headers" })?;
+        let outcome = Outcome { status, headers, body: row.bytes("body")? };
+        Ok(Some(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? }))
+    }
+
+    /// Forgets the contents of outcomes that were stored before `older_than_ms` (a moment, in milliseconds since 1970
+    /// UTC), and of the oldest while all together are larger than `keep_bytes`. That they were given stays known.
+    /// Returns how many were evicted; writes a few hundred at a time, so that claims get in between.
+    pub async fn evict_outcomes(&self, older_than_ms: u64, keep_bytes: u64) -> Result<u64, StoreError> {
+        let Some((stored_at_ms, payment)) = self.newest_doomed(older_than_ms, keep_bytes).await? else {
+            return Ok(0);
+        };
+        let mut evicted = 0;
+        loop {
+            let now = send(self.jobs(), Evict { stored_at_ms, payment }).await?;
+            evicted += now;
+            if now < EVICTED_AT_ONCE {
+                return Ok(evicted);
+            }
+        }
+    }
+
+    /// The newest outcome that must go; with it go all that are older, by time and then by id.
+    async fn newest_doomed(
+        &self,
+        older_than_ms: u64,
+        keep_bytes: u64,
+    ) -> Result<Option<(u64, PaymentId)>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query(
+            "SELECT stored_at_ms, payment_id FROM (
+                 SELECT stored_at_ms, payment_id,
+                        SUM(size) OVER (ORDER BY stored_at_ms DESC, payment_id DESC
+                                        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS total
+                 FROM outcomes WHERE NOT evicted) AS kept
+             WHERE stored_at_ms < $1 OR total > $2
+             ORDER BY stored_at_ms DESC, payment_id DESC LIMIT 1",
+        )
+        .bind(bound(older_than_ms))
+        .bind(bound(keep_bytes))
+        .fetch_optional(reader.connection()?)
+        .await?;
+        row.map(|row| Ok((row.number("stored_at_ms")?, row.payment_id("payment_id")?))).transpose()
+    }
+}
+
+struct Put {
+    payment: PaymentId,
+    outcome: Outcome,
+    now_ms: u64,
+}
+
+impl Write for Put {
+    type Output = u64;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let Outcome { status, headers, body } = &self.outcome;
+        let headers =
+            serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
+        query(
+            "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
+             VALUES ($1, $2, $3, $4, $5, $6, FALSE) ON CONFLICT (payment_id) DO NOTHING",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(i64::from(*status))
+        .bind(headers.as_str())
+        .bind(body.as_slice())
+        .bind(bound((headers.len() + body.len()) as u64))
+        .bind(bound(self.now_ms))
+        .execute(transaction.connection())
+        .await?;
+        query("DELETE FROM unserved WHERE payment_id = $1")
+            .bind(self.payment.0.as_slice())
+            .execute(transaction.connection())
+            .await?;
+        Ok(self.now_ms)
+    }
+}
+
+/// Some of the oldest outcomes, up to and with this one.
+struct Evict {
+    stored_at_ms: u64,
+    payment: PaymentId,
+}
+
+impl Write for Evict {
+    type Output = u64;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+        let done = query(
+            "UPDATE outcomes SET headers = '[]', body = $4, size = 0, evicted = TRUE
+             WHERE payment_id IN (SELECT payment_id FROM outcomes
+                                  WHERE NOT evicted AND (stored_at_ms, payment_id) <= ($1, $2)
+                                  ORDER BY stored_at_ms, payment_id LIMIT $3)",
+        )
+        .bind(bound(self.stored_at_ms))
+        .bind(self.payment.0.as_slice())
+        .bind(bound(EVICTED_AT_ONCE))
+        .bind(&[][..] as &[u8])
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected())
+    }
+}

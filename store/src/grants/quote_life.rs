@@ -1,0 +1,76 @@
+//! How long quotes lived before the operator changed it: a payment that brings no quote id is found by its quote alone, which
+//! is derived with that life.
+
+use crate::engine::async_sql::query;
+use crate::engine::columns::Columns as _;
+use crate::engine::queue::{Write, send};
+use crate::engine::transaction::WriteTransaction;
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// Lives that are given at most: those that ended last.
+const MOST: usize = 3;
+
+/// A life that quotes had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuoteLife {
+    /// How long they lived, in seconds.
+    pub lifetime: u64,
+    /// Until when they were given, in seconds since 1970 UTC.
+    pub until: u64,
+}
+
+impl Store {
+    /// Notes that from `now` on (seconds since 1970 UTC) quotes live for `lifetime` seconds, and gives the lives that they had
+    /// before, the last first. Durable when this returns.
+    pub async fn note_quote_life(&self, lifetime: u64, now: u64) -> Result<Vec<QuoteLife>, StoreError> {
+        send(self.jobs(), Note { lifetime, now }).await
+    }
+}
+
+struct Note {
+    lifetime: u64,
+    now: u64,
+}
+
+impl Write for Note {
+    type Output = Vec<QuoteLife>;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    /// Each life is a fact by its name, which says when it ended; nothing while it lasts.
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<QuoteLife>, StoreError> {
+        let name = format!("quote_life:{}", self.lifetime);
+        query(
+            "UPDATE meta SET value = $2
+             WHERE name >= 'quote_life:' AND name < 'quote_life;' AND value = '' AND name <> $1",
+        )
+        .bind(name.as_str())
+        .bind(self.now.to_string())
+        .execute(transaction.connection())
+        .await?;
+        query("INSERT INTO meta (name, value) VALUES ($1, '') ON CONFLICT (name) DO UPDATE SET value = ''")
+            .bind(name.as_str())
+            .execute(transaction.connection())
+            .await?;
+        let rows = query(
+            "SELECT name, value FROM meta WHERE name >= 'quote_life:' AND name < 'quote_life;' AND value <> ''",
+        )
+        .fetch_all(transaction.connection())
+        .await?;
+        let mut lives = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (name, value) = (row.text("name")?, row.text("value")?);
+            let lifetime = name.strip_prefix("quote_life:").and_then(|life| life.parse().ok());
+            let (Some(lifetime), Ok(until)) = (lifetime, value.parse()) else {
+                return Err(StoreError::Corrupt { column: "value" });
+            };
+            lives.push(QuoteLife { lifetime, until });
+        }
+        lives.sort_unstable_by_key(|life| std::cmp::Reverse((life.until, life.lifetime)));
+        lives.truncate(MOST);
+        Ok(lives)
+    }
+}

@@ -1,0 +1,238 @@
+//! Payments that were claimed and whose requests are not answered: how often they were tried, and whether they will be
+//! tried again.
+
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
+
+use crate::engine::async_sql::{AsyncRow, query};
+use crate::engine::changes::Changes;
+use crate::engine::clock;
+use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
+use crate::engine::queue::{Write, send};
+use crate::engine::steps::{Step, send_step};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::transaction::WriteTransaction;
+use crate::incidents::incident::{self, IncidentKind, NewIncident};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// A payment whose request failed, and has no outcome. It is gone with the first outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// The payment.
+    pub payment: PaymentId,
+    /// Its chain.
+    pub chain: ChainId,
+    /// Its transaction.
+    pub transaction: B256,
+    /// Who paid.
+    pub payer: Address,
+    /// In what.
+    pub asset: Asset,
+    /// How much, in base units.
+    pub amount: Amount,
+    /// What was sold, in words.
+    pub sold: String,
+    /// Runs that may have cost the work of a run: those that began and did not end too.
+    pub runs: u64,
+    /// Failures, one after another, also those in which nothing ran.
+    pub failures: u64,
+    /// It is not tried before this moment, in milliseconds since 1970 UTC.
+    pub not_before_ms: u64,
+    /// Whether it is not tried again.
+    pub ended: bool,
+    /// What went wrong last, as the payer is told.
+    pub detail: String,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub since_ms: u64,
+    /// When it last changed, in milliseconds since 1970 UTC.
+    pub changed_at_ms: u64,
+    /// What an operator wrote who made it good.
+    pub settled: Option<String>,
+}
+
+impl Store {
+    /// What is known of a payment whose request failed; `None` if none did, or it was answered since.
+    pub async fn unserved(&self, payment: PaymentId) -> Result<Option<Unserved>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query("SELECT * FROM unserved WHERE payment_id = $1")
+            .bind(payment.0.as_slice())
+            .fetch_optional(reader.connection()?)
+            .await?;
+        row.as_ref().map(unserved_of).transpose()
+    }
+
+    /// Payments without an answer, those that changed last first, at most `limit`. Without `all`, only those that nobody
+    /// made good.
+    pub async fn all_unserved(&self, all: bool, limit: u32) -> Result<Vec<Unserved>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT * FROM unserved WHERE $1 OR settled IS NULL ORDER BY changed_at_ms DESC, payment_id LIMIT $2",
+        )
+        .bind(all)
+        .bind(i64::from(limit))
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter().map(unserved_of).collect()
+    }
+
+    /// Writes down how a payment's request stands; `since_ms`, `changed_at_ms` and `settled` are kept here. What has an
+    /// outcome, or was settled, stays as it is. Durable when this returns.
+    pub async fn put_unserved(&self, unserved: Unserved) -> Result<(), StoreError> {
+        send_step(self.jobs(), Put(unserved)).await
+    }
+
+    /// Notes that a payment that is not tried again was made good. Says whether there was one to be.
+    pub async fn settle_unserved(&self, payment: PaymentId, note: String) -> Result<bool, StoreError> {
+        send(self.jobs(), Settle { payment, note }).await
+    }
+
+    /// Lets a payment that is not tried again be tried again, with as many runs as a new one. Says whether there was one
+    /// to be, which nobody had made good.
+    pub async fn reopen_unserved(&self, payment: PaymentId) -> Result<bool, StoreError> {
+        send(self.jobs(), Reopen(payment)).await
+    }
+}
+
+struct Put(Unserved);
+
+/// A step, because what is given up is an incident, which is told of in the same transaction.
+impl Step for Put {
+    type Output = ();
+
+    const KIND: &'static str = "unserved";
+
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let Unserved { payment, chain, transaction: hash, payer, asset, amount, sold, detail, .. } = &self.0;
+        let was_ended: Option<bool> = connection
+            .prepare_cached("SELECT ended FROM unserved WHERE payment_id = ?1")?
+            .query_optional([payment.0.as_slice()], |row| row.get(0))?;
+        let written = connection
+            .prepare_cached(
+                "INSERT INTO unserved (payment_id, chain_id, transaction_hash, payer, asset, amount, sold, runs, failures,
+                                       not_before_ms, ended, detail, since_ms, changed_at_ms)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13
+                 WHERE NOT EXISTS (SELECT 1 FROM outcomes WHERE payment_id = ?1)
+                 ON CONFLICT (payment_id) DO UPDATE SET
+                     runs = excluded.runs, failures = excluded.failures, not_before_ms = excluded.not_before_ms,
+                     ended = excluded.ended, detail = excluded.detail, changed_at_ms = excluded.changed_at_ms
+                 WHERE settled IS NULL",
+            )?
+            .execute(params![
+                payment.0.as_slice(),
+                chain_id(*chain),
+                hash.as_slice(),
+                payer.as_slice(),
+                asset.address().as_slice(),
+                &amount_bytes(*amount)[..],
+                sold,
+                bound(self.0.runs),
+                bound(self.0.failures),
+                bound(self.0.not_before_ms),
+                self.0.ended,
+                detail,
+                clock::now_ms(),
+            ])?;
+        if written == 1 && self.0.ended && was_ended != Some(true) {
+            self.tell(connection)?;
+        }
+        Ok(())
+    }
+
+    fn changes(&self, _written: &(), _connection: &SyncConnection<'_>) -> Changes {
+        Changes::default()
+    }
+}
+
+impl Put {
+    /// An incident belongs to a chain. A gateway that runs alone keeps none in its database, and tells of this by its metric.
+    fn tell(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let Unserved { payment, chain, transaction, sold, detail, .. } = &self.0;
+        let followed: Option<i64> = connection
+            .prepare_cached("SELECT chain_id FROM chains WHERE chain_id = ?1")?
+            .query_optional([chain_id(*chain)], |row| row.get(0))?;
+        if followed.is_none() {
+            return Ok(());
+        }
+        let detail = format!("{sold} was paid for and is not served: {detail}");
+        let new = NewIncident {
+            kind: IncidentKind::NotServed,
+            chain: *chain,
+            payment: *payment,
+            transaction: *transaction,
+            occurrences: 1,
+            detail: &detail,
+        };
+        incident::record(connection, &new).map(|_| ())
+    }
+}
+
+struct Settle {
+    payment: PaymentId,
+    note: String,
+}
+
+impl Write for Settle {
+    type Output = bool;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let done = query(
+            "UPDATE unserved SET settled = $2, changed_at_ms = $3
+             WHERE payment_id = $1 AND ended AND settled IS NULL",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(self.note.as_str())
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+struct Reopen(PaymentId);
+
+impl Write for Reopen {
+    type Output = bool;
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let done = query(
+            "UPDATE unserved SET ended = FALSE, runs = 0, failures = 0, not_before_ms = 0, changed_at_ms = $2
+             WHERE payment_id = $1 AND ended AND settled IS NULL",
+        )
+        .bind(self.0.0.as_slice())
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
+    Ok(Unserved {
+        payment: row.payment_id("payment_id")?,
+        chain: row.chain("chain_id")?,
+        transaction: row.hash("transaction_hash")?,
+        payer: row.address("payer")?,
+        asset: row.asset("asset")?,
+        amount: row.amount("amount")?,
+        sold: row.text("sold")?,
+        runs: row.number("runs")?,
+        failures: row.number("failures")?,
+        not_before_ms: row.number("not_before_ms")?,
+        ended: row.flag("ended")?,
+        detail: row.text("detail")?,
+        since_ms: row.number("since_ms")?,
+        changed_at_ms: row.number("changed_at_ms")?,
+        settled: row.maybe_text("settled")?,
+    })
+}

@@ -1,0 +1,326 @@
+//! Incidents: what an operator must know of.
+
+use std::fmt;
+
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
+
+use crate::channels::risk_rows;
+use crate::engine::async_sql::{AsyncQueryBuilder, AsyncRow, query};
+use crate::engine::changes::Changes;
+use crate::engine::clock;
+use crate::engine::columns::{Columns as _, bound, chain_id};
+use crate::engine::steps::{Step, send_step};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::incidents::outbox::{self, NoticeEvent};
+use crate::rows::error::StoreError;
+use crate::rows::risk::ChannelRisk;
+use crate::store::Store;
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IncidentKind {
+    /// A payment was granted on, and then its block left the chain. Open until it is on the chain again.
+    PaymentLost,
+    /// The proof of a payment that was used up was shown for another request. One for a payment, however often.
+    ReplayAttempt,
+    /// The node left a payment out of its logs, and it was found by its receipt.
+    OmittedLog,
+    /// A payment was not granted on because a second node contradicts it. One for a payment, however often.
+    NodesDisagree,
+    /// Vouchers of a channel were accepted and are not claimed, while the channel's money can leave it. Open until it is
+    /// claimed or the money stays.
+    VoucherAtRisk,
+    /// Transactions of the chain could not be read, so that what they paid is not known. One for a chain, open until all are
+    /// read or have left it.
+    UnreadableTransaction,
+    /// A payment was granted on and given up: its request was tried as often as it may be, or never will be answered. One
+    /// each time that it is given up; what is owed is in [`Unserved`](crate::Unserved).
+    NotServed,
+}
+
+impl IncidentKind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::PaymentLost,
+        Self::ReplayAttempt,
+        Self::OmittedLog,
+        Self::NodesDisagree,
+        Self::VoucherAtRisk,
+        Self::UnreadableTransaction,
+        Self::NotServed,
+    ];
+
+    /// Its name in the database and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PaymentLost => "payment_lost",
+            Self::ReplayAttempt => "replay_attempt",
+            Self::OmittedLog => "omitted_log",
+            Self::NodesDisagree => "nodes_disagree",
+            Self::VoucherAtRisk => "voucher_at_risk",
+            Self::UnreadableTransaction => "unreadable_transaction",
+            Self::NotServed => "not_served",
+        }
+    }
+
+    /// The kind of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it is a state that lasts until it comes right, and not something that is over when it is noticed.
+    pub const fn lasts(self) -> bool {
+        match self {
+            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
+            // Open, it would stand against its payer.
+            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree | Self::NotServed => false,
+        }
+    }
+}
+
+impl fmt::Display for IncidentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Something that an operator must know of. One that lasts is open until what went wrong came right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Its number, ascending in time.
+    pub id: u64,
+    /// What kind it is.
+    pub kind: IncidentKind,
+    /// The payment; the grant on the last voucher, where a channel is at risk; zero where it is not known whether there is one.
+    pub payment: PaymentId,
+    /// The payment's chain.
+    pub chain: ChainId,
+    /// The payment's transaction, the one that opened the channel, or the first that could not be read.
+    pub transaction: B256,
+    /// Who lost a payment, which limits what is granted to it; `None` where a database from before this was kept does not know.
+    pub payer: Option<Address>,
+    /// When it began, in milliseconds since 1970 UTC.
+    pub opened_at_ms: u64,
+    /// When it came right, in milliseconds since 1970 UTC; `None` while it is open. What does not last was never open.
+    pub resolved_at_ms: Option<u64>,
+    /// How often it happened.
+    pub occurrences: u64,
+    /// When it last happened, or came right, in milliseconds since 1970 UTC.
+    pub changed_at_ms: u64,
+    /// What happened, for people.
+    pub detail: String,
+    /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
+    pub settled: Option<String>,
+    /// The channel, where one is at risk.
+    pub risk: Option<ChannelRisk>,
+}
+
+/// Which incidents are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IncidentFilter {
+    /// Those that are open, or those that are not.
+    pub open: Option<bool>,
+    /// Those of a kind.
+    pub kind: Option<IncidentKind>,
+    /// Those of a chain.
+    pub chain: Option<ChainId>,
+    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
+    pub since_ms: Option<u64>,
+    /// Those with a smaller number: what follows a page that ended with it.
+    pub before: Option<u64>,
+}
+
+/// How many incidents there are of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IncidentCount {
+    /// The kind.
+    pub kind: IncidentKind,
+    /// Those that are open.
+    pub open: u64,
+    /// All.
+    pub all: u64,
+}
+
+impl Store {
+    /// Incidents, the newest first, at most `limit`; with `open_only`, those that are still open.
+    pub async fn incidents(&self, open_only: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let filter = IncidentFilter { open: open_only.then_some(true), ..IncidentFilter::default() };
+        self.incidents_where(&filter, limit).await
+    }
+
+    /// The incidents that are asked for, the newest first, at most `limit`.
+    pub async fn incidents_where(
+        &self,
+        filter: &IncidentFilter,
+        limit: u32,
+    ) -> Result<Vec<Incident>, StoreError> {
+        let mut select = AsyncQueryBuilder::new(format!(
+            "SELECT i.*, {} FROM incidents i LEFT JOIN channel_risks r ON r.incident_id = i.id WHERE TRUE",
+            risk_rows::COLUMNS
+        ));
+        match filter.open {
+            Some(true) => select.push(" AND i.resolved_at_ms IS NULL"),
+            Some(false) => select.push(" AND i.resolved_at_ms IS NOT NULL"),
+            None => &mut select,
+        };
+        if let Some(kind) = filter.kind {
+            select.push(" AND i.kind = ").push_bind(kind.name());
+        }
+        if let Some(chain) = filter.chain {
+            select.push(" AND i.chain_id = ").push_bind(chain_id(chain));
+        }
+        if let Some(since) = filter.since_ms {
+            select.push(" AND i.changed_at_ms >= ").push_bind(bound(since));
+        }
+        if let Some(before) = filter.before {
+            select.push(" AND i.id < ").push_bind(bound(before));
+        }
+        select.push(" ORDER BY i.id DESC LIMIT ").push_bind(i64::from(limit));
+        let mut reader = self.reader().await?;
+        let rows = select.build().fetch_all(reader.connection()?).await?;
+        rows.iter().map(incident_of).collect()
+    }
+
+    /// Resolves an incident although its payment did not come back, because an operator says that it was made good.
+    /// Says whether it was open. The same payment opens no further one. Durable when this returns.
+    pub async fn settle_incident(&self, id: u64, note: String) -> Result<bool, StoreError> {
+        send_step(self.jobs(), Settle { id, note }).await
+    }
+
+    /// How many incidents there are on a chain, for every kind.
+    pub async fn incident_counts(&self, chain: ChainId) -> Result<Vec<IncidentCount>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT kind, COUNT(*) AS number, COUNT(*) - COUNT(resolved_at_ms) AS open FROM incidents
+             WHERE chain_id = $1 GROUP BY kind",
+        )
+        .bind(chain_id(chain))
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut counts: Vec<_> =
+            IncidentKind::ALL.iter().map(|kind| IncidentCount { kind: *kind, open: 0, all: 0 }).collect();
+        for row in &rows {
+            let kind = kind_of(row)?;
+            if let Some(count) = counts.iter_mut().find(|count| count.kind == kind) {
+                (count.open, count.all) = (row.number("open")?, row.number("number")?);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+/// Incidents that are written of what is about one transaction and does not last, at the most: whoever makes a transaction
+/// chooses how many payments are in it. What is lost is written whole, since each is held against its payer.
+pub(crate) const MOST: usize = 64;
+
+/// Counts incidents that were not written down one by one, because too many came at once.
+pub(crate) fn note_cut(kind: IncidentKind, number: usize) {
+    metrics::counter!("salt402_incidents_cut_total", "kind" => kind.name()).increment(number as u64);
+}
+
+/// An incident that is about to be recorded.
+pub(crate) struct NewIncident<'a> {
+    pub(crate) kind: IncidentKind,
+    pub(crate) chain: ChainId,
+    pub(crate) payment: PaymentId,
+    pub(crate) transaction: B256,
+    /// How often it happened, since it was last recorded.
+    pub(crate) occurrences: u64,
+    pub(crate) detail: &'a str,
+}
+
+/// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
+/// already is counted, and not told again. Returns its number.
+///
+/// Whose payment it is, is looked for on the chain and then among what left it: each half has its index, and both at once
+/// have none.
+pub(crate) fn record(connection: &SyncConnection<'_>, incident: &NewIncident<'_>) -> Result<i64, StoreError> {
+    let now = clock::now_ms();
+    let resolved = (!incident.kind.lasts()).then_some(now);
+    let occurrences = bound(incident.occurrences.max(1));
+    let (id, recorded): (i64, i64) = connection
+        .prepare_cached(
+            "INSERT INTO incidents (chain_id, kind, payment_id, transaction_hash, opened_at_ms, resolved_at_ms,
+                                    occurrences, changed_at_ms, detail, payer)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8,
+                     COALESCE((SELECT p.payer FROM payments p
+                               WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3 AND p.canonical),
+                              (SELECT p.payer FROM payments p
+                               WHERE p.chain_id = ?1 AND p.transaction_hash = ?4 AND p.payment_id = ?3
+                                 AND NOT p.canonical LIMIT 1)))
+             ON CONFLICT (chain_id, payment_id, kind) WHERE kind IN ('replay_attempt', 'omitted_log')
+             DO UPDATE SET occurrences = occurrences + excluded.occurrences, changed_at_ms = excluded.changed_at_ms
+             RETURNING id, occurrences",
+        )?
+        .query_row(
+            params![
+                chain_id(incident.chain),
+                incident.kind.name(),
+                incident.payment.0.as_slice(),
+                incident.transaction.as_slice(),
+                now,
+                resolved,
+                occurrences,
+                incident.detail,
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    if recorded > occurrences {
+        return Ok(id);
+    }
+    let event = if incident.kind.lasts() { NoticeEvent::Opened } else { NoticeEvent::Noted };
+    outbox::write(connection, id, event, now)?;
+    Ok(id)
+}
+
+struct Settle {
+    id: u64,
+    note: String,
+}
+
+/// A step, because requests may wait for it as they do for payments.
+impl Step for Settle {
+    type Output = bool;
+
+    const KIND: &'static str = "settle";
+
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<bool, StoreError> {
+        let now = clock::now_ms();
+        let settled = connection.execute(
+            "UPDATE incidents SET resolved_at_ms = ?2, changed_at_ms = ?2, settled = ?3
+             WHERE id = ?1 AND resolved_at_ms IS NULL",
+            params![bound(self.id), now, self.note],
+        )?;
+        if settled == 1 {
+            outbox::write(connection, bound(self.id), NoticeEvent::Resolved, now)?;
+            risk_rows::settled(connection, bound(self.id))?;
+        }
+        Ok(settled == 1)
+    }
+
+    fn changes(&self, _settled: &bool, _connection: &SyncConnection<'_>) -> Changes {
+        Changes::default()
+    }
+}
+
+pub(crate) fn incident_of(row: &AsyncRow) -> Result<Incident, StoreError> {
+    Ok(Incident {
+        id: row.number("id")?,
+        kind: kind_of(row)?,
+        payment: row.payment_id("payment_id")?,
+        chain: row.chain("chain_id")?,
+        transaction: row.hash("transaction_hash")?,
+        opened_at_ms: row.number("opened_at_ms")?,
+        resolved_at_ms: row.maybe_number("resolved_at_ms")?,
+        occurrences: row.number("occurrences")?,
+        changed_at_ms: row.number("changed_at_ms")?,
+        detail: row.text("detail")?,
+        payer: row.maybe_address("payer")?,
+        settled: row.maybe_text("settled")?,
+        risk: risk_rows::of(row)?,
+    })
+}
+
+fn kind_of(row: &AsyncRow) -> Result<IncidentKind, StoreError> {
+    IncidentKind::named(&row.text("kind")?).ok_or(StoreError::Corrupt { column: "kind" })
+}

@@ -1,0 +1,52 @@
+//! The outbox of incidents: what is to be told is written with what it tells.
+
+use std::fmt;
+
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::rows::error::StoreError;
+
+/// What happened to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoticeEvent {
+    /// It began, and lasts.
+    Opened,
+    /// It came right.
+    Resolved,
+    /// It happened, and does not last.
+    Noted,
+}
+
+impl NoticeEvent {
+    /// Its name in the database and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Resolved => "resolved",
+            Self::Noted => "noted",
+        }
+    }
+
+    /// The event of a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Opened, Self::Resolved, Self::Noted].into_iter().find(|event| event.name() == name)
+    }
+}
+
+impl fmt::Display for NoticeEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Writes a notice in the transaction of what it tells.
+pub(crate) fn write(
+    connection: &SyncConnection<'_>,
+    incident: i64,
+    event: NoticeEvent,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO notices (incident_id, event, at_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![incident, event.name(), at_ms])?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Proofs of payments that were used up, shown for another request.
+
+use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
+
+use crate::engine::changes::Changes;
+use crate::engine::columns::{bound, chain_id};
+use crate::engine::steps::{Step, send_step};
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::incidents::incident::{self, IncidentKind, NewIncident};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// Attempts to use a transaction's payments again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replays {
+    /// The chain.
+    pub chain: ChainId,
+    /// The transaction that was shown.
+    pub transaction: B256,
+    /// How often.
+    pub attempts: u64,
+}
+
+/// Transactions that are noted in one step. Whoever shows used proofs chooses how many there are, and claims wait for a step:
+/// between two of them they have their turn.
+const AT_ONCE: usize = 64;
+
+impl Store {
+    /// Records that used payments were shown again: one incident for each payment of the transactions that is claimed,
+    /// with a count, and no more than 64 of a transaction. A transaction none of whose
+    /// payments is claimed leaves nothing. Some are written at a time, and claims between them; an error is the first of
+    /// several, and what came after it was tried all the same.
+    pub async fn note_replays(&self, replays: Vec<Replays>) -> Result<(), StoreError> {
+        let mut result = Ok(());
+        for some in replays.chunks(AT_ONCE) {
+            let noted = send_step(self.jobs(), Noted(some.to_vec())).await;
+            result = result.and(noted);
+        }
+        result
+    }
+}
+
+struct Noted(Vec<Replays>);
+
+impl Step for Noted {
+    type Output = ();
+
+    const KIND: &'static str = "replays";
+
+    // It grants nothing, and brings nothing that a request waits for.
+    const WAKES: bool = false;
+
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        for replays in &self.0 {
+            for (payment, detail) in used(connection, replays)? {
+                let new = NewIncident {
+                    kind: IncidentKind::ReplayAttempt,
+                    chain: replays.chain,
+                    payment,
+                    transaction: replays.transaction,
+                    occurrences: replays.attempts,
+                    detail: &detail,
+                };
+                incident::record(connection, &new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn changes(&self, _noted: &(), _connection: &SyncConnection<'_>) -> Changes {
+        Changes::default()
+    }
+}
+
+/// The claimed payments of a transaction, and for what they were used: some of them, always the same, where they are many.
+fn used(connection: &SyncConnection<'_>, replays: &Replays) -> Result<Vec<(PaymentId, String)>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT k.payment_id, k.claimant, k.request_digest
+         FROM payments p JOIN claims k ON k.payment_id = p.payment_id
+         WHERE p.chain_id = ?1 AND p.transaction_hash = ?2 AND p.canonical LIMIT ?3",
+    )?;
+    let shown =
+        params![chain_id(replays.chain), replays.transaction.as_slice(), bound(incident::MOST as u64 + 1)];
+    let mut rows = select.query(shown)?;
+    let mut used = Vec::new();
+    while let Some(row) = rows.next()? {
+        if used.len() == incident::MOST {
+            incident::note_cut(IncidentKind::ReplayAttempt, 1);
+            break;
+        }
+        let detail = format!(
+            "used up by {:?} for request {}, and its proof was shown for another request or by another server",
+            row.get::<String>(1)?,
+            RequestDigest(row.hash_at(2, "request_digest")?),
+        );
+        used.push((PaymentId(row.hash_at(0, "payment_id")?), detail));
+    }
+    Ok(used)
+}

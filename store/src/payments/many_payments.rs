@@ -1,0 +1,221 @@
+//! Transactions with many payments: which row is wanted is known by its reference or its position, and no others are read.
+//!
+//! Anybody can make a transaction of thousands of payments, show its hash, or pay into one that thousands wait for. So whoever asks
+//! for one of them gets one. Where each stands is read once for a transaction and kept, some bytes a payment; rows are read from the
+//! database all the same, so nothing here can be older than it. Only a row that is added later must be noticed, and those have
+//! the highest numbers: rows are never deleted.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use hashlink::LruCache;
+use salt402_protocol::B256;
+
+use crate::engine::columns::chain_id;
+use crate::engine::sync_sql::{SyncConnection, params};
+use crate::payments::query::{self, FEW};
+use crate::payments::references;
+use crate::rows::error::StoreError;
+use crate::rows::payment::{Found, Key};
+
+/// Payments whose positions are kept, over all transactions; some 40 bytes each.
+const KEPT: usize = 1 << 18;
+/// Rows that may have been added since a transaction was read, to look whether one is of it. Beyond that it is read again.
+const ADDED: i64 = 4096;
+
+/// Which payment of a transaction is wanted, if it holds more than [`FEW`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those with a reference.
+    Reference(B256),
+    /// The one at a position among them, counted from 0.
+    Position(u32),
+    /// None in particular.
+    Any,
+}
+
+/// Whether a transaction holds more than [`FEW`] different payments, in whatever blocks. Reads as many rows of an index.
+fn holds_many(connection: &SyncConnection<'_>, key: &Key) -> Result<bool, StoreError> {
+    let mut ids = HashSet::new();
+    for sql in [ON_CHAIN, ORPHANED] {
+        let mut select = connection.prepare_cached(sql)?;
+        let mut rows = select.query(params![chain_id(key.0), key.1.as_slice(), (FEW + 1) as i64])?;
+        while let Some(row) = rows.next()? {
+            ids.insert(row.hash_at(0, "payment_id")?);
+        }
+        if ids.len() > FEW {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const ON_CHAIN: &str = "SELECT payment_id FROM payments INDEXED BY payments_on_chain
+                        WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical LIMIT ?3";
+const ORPHANED: &str = "SELECT DISTINCT payment_id FROM payments INDEXED BY payments_orphaned
+                        WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical LIMIT ?3";
+
+/// Which position each payment of a transaction has: everything else is in its row.
+const POSITIONS: &str = "SELECT id, reference, position FROM payments
+                      WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
+                      UNION ALL
+                      SELECT id, reference, position FROM payments
+                      WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical";
+
+/// Rows that were added, the few newest.
+const NEWER: &str =
+    "SELECT 1 FROM payments WHERE id > ?1 AND chain_id = ?2 AND transaction_hash = ?3 LIMIT 1";
+
+/// The transactions with many payments that were asked about.
+pub(crate) struct ManyPayments {
+    /// A std mutex, because no await happens while it is held. It is held while one is read, so that it is read once.
+    known: Mutex<Known>,
+}
+
+struct Known {
+    transactions: LruCache<Key, Positions>,
+    payments: usize,
+}
+
+/// One transaction. Rows by the mark of their reference and by their position; ids of rows are the last part of each.
+struct Positions {
+    by_reference: BTreeSet<(u64, i64)>,
+    by_position: BTreeSet<(u32, i64)>,
+    /// All rows up to this one are known.
+    seen: i64,
+}
+
+impl Default for ManyPayments {
+    fn default() -> Self {
+        Self { known: Mutex::new(Known { transactions: LruCache::new_unbounded(), payments: 0 }) }
+    }
+}
+
+impl ManyPayments {
+    /// What is wanted of a transaction, and whether that is all there is.
+    pub(crate) fn find(
+        &self,
+        connection: &SyncConnection<'_>,
+        key: &Key,
+        wanted: Wanted,
+    ) -> Result<(Found, bool), StoreError> {
+        // What held many holds many still.
+        if !self.knows(key) {
+            let found = query::read_some(connection, key, Some(FEW + 1))?;
+            if found.payments.len() <= FEW {
+                return Ok((found, true));
+            }
+            // Few payments may stand in many blocks.
+            if !holds_many(connection, key)? {
+                return Ok((query::read(connection, key)?, true));
+            }
+        }
+        metrics::counter!("salt402_crowded_lookups_total").increment(1);
+        let rows = self.rows(connection, key, wanted)?;
+        let mut found = query::read_rows(connection, key.0, &rows)?;
+        found.payments.retain(|row| match wanted {
+            Wanted::Reference(reference) => row.placed.payment.reference == reference,
+            Wanted::Position(position) => row.placed.position == position,
+            Wanted::Any => false,
+        });
+        if !found.payments.is_empty() {
+            return Ok((found, false));
+        }
+        let some = self.some(connection, key)?;
+        Ok((query::read_rows(connection, key.0, &some)?, false))
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).transactions.contains_key(key)
+    }
+
+    /// The rows that may be wanted.
+    fn rows(
+        &self,
+        connection: &SyncConnection<'_>,
+        key: &Key,
+        wanted: Wanted,
+    ) -> Result<Vec<i64>, StoreError> {
+        self.with(connection, key, |positions| match wanted {
+            Wanted::Reference(reference) => references::under(&positions.by_reference, reference),
+            Wanted::Position(at) => {
+                positions.by_position.range((at, i64::MIN)..=(at, i64::MAX)).map(|(_, row)| *row).collect()
+            }
+            Wanted::Any => Vec::new(),
+        })
+    }
+
+    /// Rows of one more payment than are few, the first by their positions.
+    fn some(&self, connection: &SyncConnection<'_>, key: &Key) -> Result<Vec<i64>, StoreError> {
+        self.with(connection, key, |positions| {
+            let mut known = HashSet::new();
+            let first = positions.by_position.iter().filter(|(position, _)| known.insert(*position));
+            first.map(|(_, row)| *row).take(FEW + 1).collect()
+        })
+    }
+
+    fn with<T>(
+        &self,
+        connection: &SyncConnection<'_>,
+        key: &Key,
+        read: impl FnOnce(&Positions) -> T,
+    ) -> Result<T, StoreError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(positions) = known.transactions.get_mut(key)
+            && positions.is_whole(connection, key)?
+        {
+            return Ok(read(positions));
+        }
+        let positions = Positions::read(connection, key)?;
+        let answer = read(&positions);
+        known.keep(*key, positions);
+        Ok(answer)
+    }
+}
+
+impl Known {
+    fn keep(&mut self, key: Key, positions: Positions) {
+        self.payments += positions.by_position.len();
+        if let Some(old) = self.transactions.insert(key, positions) {
+            self.payments = self.payments.saturating_sub(old.by_position.len());
+        }
+        while self.payments > KEPT {
+            let Some((_, oldest)) = self.transactions.remove_lru() else { break };
+            self.payments = self.payments.saturating_sub(oldest.by_position.len());
+        }
+    }
+}
+
+impl Positions {
+    fn read(connection: &SyncConnection<'_>, key: &Key) -> Result<Self, StoreError> {
+        // Asked first: what is added from here on is looked for again, and known twice at most.
+        let seen = query::newest_row(connection)?;
+        let mut select = connection.prepare_cached(POSITIONS)?;
+        let mut rows = select.query(params![chain_id(key.0), key.1.as_slice()])?;
+        let mut positions = Self { by_reference: BTreeSet::new(), by_position: BTreeSet::new(), seen };
+        while let Some(row) = rows.next()? {
+            let (id, position) = (row.get::<i64>(0)?, row.natural(2, "position")?);
+            let position = u32::try_from(position).map_err(|_| StoreError::Corrupt { column: "position" })?;
+            positions.by_reference.insert((references::mark(row.hash_at(1, "reference")?), id));
+            positions.by_position.insert((position, id));
+        }
+        Ok(positions)
+    }
+
+    /// Whether no row was added since.
+    fn is_whole(&mut self, connection: &SyncConnection<'_>, key: &Key) -> Result<bool, StoreError> {
+        let newest = query::newest_row(connection)?;
+        if newest == self.seen {
+            return Ok(true);
+        }
+        if newest - self.seen > ADDED {
+            return Ok(false);
+        }
+        let row = params![self.seen, chain_id(key.0), key.1.as_slice()];
+        if connection.prepare_cached(NEWER)?.exists(row)? {
+            return Ok(false);
+        }
+        self.seen = newest;
+        Ok(true)
+    }
+}

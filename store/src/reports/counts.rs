@@ -1,0 +1,54 @@
+//! How much there is, for status pages and metrics.
+
+use std::collections::BTreeMap;
+
+use salt402_protocol::ChainId;
+
+use crate::engine::async_sql::query;
+use crate::engine::columns::Columns as _;
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+/// How much there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Payments claimed so far, on all chains.
+    pub claims: u64,
+    /// Incidents that are open, on all chains.
+    pub open_incidents: u64,
+    /// Incidents that are open, of each pinned chain.
+    pub open_incidents_of: BTreeMap<ChainId, u64>,
+    /// Payments on each pinned chain.
+    pub payments: BTreeMap<ChainId, u64>,
+    /// Logs of followed contracts that did not decode, so far, on all chains.
+    pub undecoded: u64,
+    /// Transactions that could not be read, on each pinned chain.
+    pub unreadable: BTreeMap<ChainId, u64>,
+}
+
+impl Store {
+    /// How much there is. Costs the same however much that is: totals are kept with every write.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT chain_id, payments, claims, undecoded, unreadable,
+                    (SELECT COUNT(*) FROM incidents i
+                     WHERE i.chain_id = chains.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
+             FROM chains",
+        )
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut counts = Counts::default();
+        for row in &rows {
+            counts.payments.insert(row.chain("chain_id")?, row.number("payments")?);
+            counts.unreadable.insert(row.chain("chain_id")?, row.number("unreadable")?);
+            counts.undecoded += row.number("undecoded")?;
+            counts.claims += row.number("claims")?;
+            // An incident is of a chain that is pinned, so none is left out of the sum.
+            let open = row.number("open_incidents")?;
+            counts.open_incidents += open;
+            counts.open_incidents_of.insert(row.chain("chain_id")?, open);
+        }
+        Ok(counts)
+    }
+}

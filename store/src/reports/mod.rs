@@ -1,0 +1,5 @@
+//! What is told of a whole database: totals, gauges, and a look from outside. Nothing here writes.
+
+pub(crate) mod counts;
+mod gauges;
+pub(crate) mod overview;

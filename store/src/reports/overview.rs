@@ -1,0 +1,98 @@
+//! A look into a database from outside: by a command beside the service, or when there is no service.
+
+use std::path::Path;
+
+use salt402_protocol::ChainId;
+
+use crate::chains::coverage::{self, Coverage};
+use crate::chains::halt::{self, Halt};
+use crate::channels::totals;
+use crate::engine::async_sql::{close, query};
+use crate::engine::columns::Columns as _;
+use crate::engine::open::read_only;
+use crate::rows::error::StoreError;
+use crate::rows::voucher::VoucherTotals;
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// Its chains.
+    pub chains: Vec<ChainOverview>,
+    /// Payments claimed so far, on all chains.
+    pub claims: u64,
+    /// Incidents that are open, on all chains.
+    pub open_incidents: u64,
+}
+
+/// What it holds of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainOverview {
+    /// The chain.
+    pub chain: ChainId,
+    /// The newest block whose payments are stored.
+    pub indexed: Option<u64>,
+    /// The time of that block, in seconds since 1970 UTC, if its header is kept.
+    pub indexed_timestamp: Option<u64>,
+    /// The node's newest block when the indexer last said so.
+    pub head: Option<u64>,
+    /// When the indexer last said anything, in milliseconds since 1970 UTC.
+    pub noted_at_ms: Option<u64>,
+    /// Why it is not followed further before the operator acts.
+    pub halt: Option<Halt>,
+    /// Payments on the chain.
+    pub payments: u64,
+    /// Incidents of it that are open.
+    pub open_incidents: u64,
+    /// Transactions of it that could not be read.
+    pub unreadable: u64,
+    /// How much was read of each contract that is followed.
+    pub coverage: Vec<Coverage>,
+    /// What was accepted by vouchers, by asset.
+    pub vouchers: Vec<VoucherTotals>,
+}
+
+impl Overview {
+    /// Reads a database that is there, in use or not, and changes nothing: neither is it made, nor brought to this
+    /// program's schema.
+    ///
+    /// # Errors
+    /// [`StoreError::ForeignDatabase`] where it is another program's; [`StoreError::Sql`] where its schema is older
+    /// than this program's, until the service was started once.
+    pub async fn read(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = read_only(path).await?;
+        let rows = query(
+            "SELECT c.chain_id, c.cursor_number, c.head_number, c.noted_at_ms, c.payments, c.claims, c.unreadable,
+                    h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash,
+                    b.timestamp AS indexed_timestamp,
+                    (SELECT COUNT(*) FROM incidents i
+                     WHERE i.chain_id = c.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
+             FROM chains c LEFT JOIN blocks b
+                    ON b.chain_id = c.chain_id AND b.number = c.cursor_number AND b.canonical
+             LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             ORDER BY c.chain_id",
+        )
+        .fetch_all(&mut connection)
+        .await?;
+        let mut overview = Self { chains: Vec::with_capacity(rows.len()), claims: 0, open_incidents: 0 };
+        for row in &rows {
+            overview.claims += row.number("claims")?;
+            let open_incidents = row.number("open_incidents")?;
+            overview.open_incidents += open_incidents;
+            overview.chains.push(ChainOverview {
+                chain: row.chain("chain_id")?,
+                indexed: row.maybe_number("cursor_number")?,
+                indexed_timestamp: row.maybe_number("indexed_timestamp")?,
+                head: row.maybe_number("head_number")?,
+                noted_at_ms: row.maybe_number("noted_at_ms")?,
+                halt: halt::of(row)?,
+                payments: row.number("payments")?,
+                open_incidents,
+                unreadable: row.number("unreadable")?,
+                coverage: coverage::of_chain(&mut connection, row.chain("chain_id")?).await?,
+                vouchers: totals::of_chain(&mut connection, row.chain("chain_id")?).await?,
+            });
+        }
+        close(connection).await;
+        Ok(overview)
+    }
+}

@@ -1,0 +1,31 @@
+//! Rights to a database that one process has at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::lock::{RoleLock, take};
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+impl Store {
+    /// Takes the right to index into this database, for as long as the result is kept;
+    /// [`StoreError::HeldElsewhere`] if somebody has it.
+    pub fn lock_indexing(&self) -> Result<RoleLock, StoreError> {
+        take(self.path(), "indexer")
+    }
+
+    /// Takes the right to run requests whose outcomes are kept in this database, likewise. Two that ran them under the
+    /// identity that is stored here could both run one payment's request.
+    pub fn lock_serving(&self) -> Result<RoleLock, StoreError> {
+        take(self.path(), "gateway")
+    }
+
+    /// The right to index into a database that need not be there.
+    pub fn reserve_indexing(database: &Path) -> Result<RoleLock, StoreError> {
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| StoreError::File { path: folder.to_owned(), source: Arc::new(error) })?;
+        }
+        take(database, "indexer")
+    }
+}

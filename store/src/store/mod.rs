@@ -1,0 +1,263 @@
+//! The open database as every other room holds it: its connections and tasks, what it is, who may use it, and the look-ups of
+//! payments. It knows no other table than those of the database itself.
+
+mod identity;
+pub(crate) mod lease;
+mod locks;
+mod lookups;
+mod writable;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::engine::async_sql::{AsyncConnection, close, data_version, query};
+use crate::engine::checkpoint::Checkpointer;
+use crate::engine::columns::Columns as _;
+use crate::engine::database_mark::DatabaseOrigin;
+use crate::engine::direct::Direct;
+use crate::engine::file_identity::DatabaseFiles;
+use crate::engine::memory::Memory;
+use crate::engine::open::{self, Opened};
+use crate::engine::options::Options;
+use crate::engine::queue::{Jobs, QUEUE};
+use crate::engine::readers::{Reader, Readers};
+use crate::engine::schema::Upgrade;
+use crate::engine::steps::Stepper;
+use crate::engine::write_health::WriteHealth;
+use crate::engine::writer::Writer;
+use crate::payments::cache::Recent;
+use crate::payments::many_payments::ManyPayments;
+use crate::payments::references::References;
+use crate::rows::claim::NewClaim;
+use crate::rows::error::StoreError;
+
+/// What a step or a look at a receipt changes, and an indexer's sign of life: each may be what a request waits for.
+const PROGRESS: &str = "SELECT (SELECT COALESCE(MAX(id), 0) FROM payments)
+        || ' ' || (SELECT COALESCE(MAX(id), 0) FROM channel_events)
+        || ' ' || COALESCE((SELECT group_concat(concat_ws(' ', chain_id, COALESCE(cursor_number, '-'),
+                   COALESCE(hex(cursor_hash), '-'), COALESCE(head_number, '-'), COALESCE(lower_fork_at, '-'),
+                   COALESCE(noted_at_ms, '-'), payments)) FROM chains), '') AS progress";
+
+/// A database that is open. Clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    jobs: Jobs<NewClaim>,
+    readers: Readers,
+    direct: Direct,
+    recent: Arc<Recent>,
+    many_payments: ManyPayments,
+    references: References,
+    health: Arc<WriteHealth>,
+    /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
+    watcher: tokio::sync::Mutex<Option<AsyncConnection>>,
+    progress: watch::Receiver<u64>,
+    refuse_before: u64,
+    origin: DatabaseOrigin,
+    files: Arc<DatabaseFiles>,
+    /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
+    tasks: Mutex<Option<Tasks>>,
+}
+
+struct Tasks {
+    closing: oneshot::Sender<()>,
+    writer: JoinHandle<()>,
+    checkpointer: JoinHandle<()>,
+}
+
+impl Store {
+    /// Opens a database and brings it to this program's schema. Must be called in a tokio runtime, where its two tasks then
+    /// live: one writes, one checkpoints.
+    pub(crate) async fn open_with(options: Options, upgrade: &dyn Upgrade) -> Result<Self, StoreError> {
+        let Opened {
+            writer_options,
+            writer,
+            steps,
+            checkpointer,
+            readers,
+            watcher,
+            refuse_before,
+            origin,
+            files,
+            direct,
+            commit_watcher,
+        } = open::open(&options, upgrade).await?;
+        let recent = Arc::new(Recent::new(commit_watcher, options.memory));
+        let memory: Arc<dyn Memory> = recent.clone();
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (closing, closed) = oneshot::channel();
+        let (commits, committed) = watch::channel(0);
+        let (progressed, progress) = watch::channel(0);
+
+        let (turn, health) = (Arc::default(), Arc::<WriteHealth>::default());
+        let stepper = Stepper::new(steps, Arc::clone(&memory));
+        let writer = Writer {
+            options: writer_options,
+            connection: Some(writer),
+            stepper,
+            state: Default::default(),
+            memory,
+            files: Arc::clone(&files),
+            health: Arc::clone(&health),
+            turn: Arc::clone(&turn),
+            commits,
+            progress: progressed,
+        };
+        let checkpointer = Checkpointer {
+            connection: checkpointer,
+            log: {
+                let mut log = options.path.as_os_str().to_owned();
+                log.push("-wal");
+                log.into()
+            },
+            every: options.checkpoint_every,
+            limit: options.wal_limit,
+            idle_length: options.idle_wal_length,
+            turn,
+        };
+        let tasks = Tasks {
+            closing,
+            writer: tokio::spawn(writer.run(queue, closed)),
+            checkpointer: tokio::spawn(checkpointer.run(committed)),
+        };
+        Ok(Self(Arc::new(Shared {
+            path: options.path,
+            jobs,
+            readers,
+            direct,
+            recent,
+            many_payments: ManyPayments::default(),
+            references: References::default(),
+            health,
+            watcher: tokio::sync::Mutex::new(Some(watcher)),
+            progress,
+            refuse_before,
+            origin,
+            files,
+            tasks: Mutex::new(Some(tasks)),
+        })))
+    }
+
+    /// Writes what is queued, moves the log into the database and closes it, for every clone. A store that is dropped
+    /// without this loses nothing that was answered.
+    pub async fn close(self) {
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tasks { closing, writer, checkpointer }) = tasks else { return };
+        let _ = closing.send(());
+        if let Err(error) = writer.await {
+            tracing::error!(%error, "the writer ended badly; what it had answered is stored");
+        }
+        // Readers go before the last checkpoint, which then has the log to itself.
+        self.0.recent.close();
+        self.0.direct.close();
+        self.0.readers.close().await;
+        if let Some(watcher) = self.0.watcher.lock().await.take() {
+            close(watcher).await;
+        }
+        if let Err(error) = checkpointer.await {
+            tracing::warn!(%error, "the checkpoint task ended badly; the next start takes over what it left");
+        }
+    }
+
+    /// A number that changes after every commit of this process that changed a chain, or by which an index is current again
+    /// or a lower fork is over. The channel ends with the store.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.0.progress.clone()
+    }
+
+    /// A number that changes when anybody, in this process or another, committed to the database since the last call.
+    /// It says nothing by its size. Costs microseconds and never waits for writers.
+    pub async fn outside_change(&self) -> Result<i64, StoreError> {
+        let mut watcher = self.0.watcher.lock().await;
+        let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
+        data_version(watcher).await
+    }
+
+    /// Where all chains stand and how much was added to them, in words that change when that does, whoever committed it. Claims
+    /// change nothing of it: of those there are many, and nobody waits for them.
+    pub async fn outside_progress(&self) -> Result<String, StoreError> {
+        let mut watcher = self.0.watcher.lock().await;
+        let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
+        query(PROGRESS).fetch_one(watcher).await?.text("progress")
+    }
+
+    /// The time of the oldest block, in seconds since 1970 UTC, whose payments can still be claimed if they have no
+    /// claim: this database was put back from a backup, and what was claimed before that may be forgotten. 0 where it
+    /// never was.
+    pub fn refuse_before(&self) -> u64 {
+        self.0.refuse_before
+    }
+
+    /// Which database this is.
+    pub fn origin(&self) -> DatabaseOrigin {
+        self.0.origin
+    }
+
+    /// Whether the files that are open are at their paths.
+    ///
+    /// # Errors
+    /// [`StoreError::Moved`] while one is not.
+    pub fn check_files(&self) -> Result<(), StoreError> {
+        self.0.files.check()
+    }
+
+    /// Device and number of the database's file.
+    fn file_identity(&self) -> (u64, u64) {
+        self.0.files.database()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn jobs(&self) -> &Jobs<NewClaim> {
+        &self.0.jobs
+    }
+
+    /// Reading connections that are lent out.
+    pub(crate) fn readers_busy(&self) -> u32 {
+        self.0.readers.busy()
+    }
+
+    /// The memory of recent payments.
+    fn recent(&self) -> &Recent {
+        &self.0.recent
+    }
+
+    /// Which positions payments have in transactions that hold many.
+    fn many_payments(&self) -> &ManyPayments {
+        &self.0.many_payments
+    }
+
+    /// The payments of a time by what they were paid for.
+    fn references(&self) -> &References {
+        &self.0.references
+    }
+
+    /// Whether work is written.
+    fn health(&self) -> &WriteHealth {
+        &self.0.health
+    }
+
+    /// The connections to read with on the caller's thread.
+    fn direct(&self) -> &Direct {
+        &self.0.direct
+    }
+
+    /// A connection to read with, when one is free.
+    pub(crate) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
+        self.0.readers.take().await
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.0.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! Whether this process can write, and the small write that finds it out.
+
+use std::time::Duration;
+
+use crate::engine::async_sql::query;
+use crate::engine::clock;
+use crate::engine::queue::{Write, send};
+use crate::engine::transaction::WriteTransaction;
+use crate::rows::error::StoreError;
+use crate::store::Store;
+
+impl Store {
+    /// Whether what was written last in this process was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again;
+    /// [`StoreError::Busy`] too while a small write does not end, and [`StoreError::Moved`] while a file is not at its place.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        self.check_files()?;
+        self.health().writable()
+    }
+
+    /// Writes a moment down where nothing was written for `quiet`, or the last that was to be written was refused. For every
+    /// second or so.
+    pub async fn try_writing(&self, quiet: Duration) -> Result<(), StoreError> {
+        match self.health().try_now(quiet) {
+            Some(_small_write) => send(self.jobs(), Moment(clock::now_ms())).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The last moment at which writing was tried.
+struct Moment(i64);
+
+impl Write for Moment {
+    type Output = ();
+
+    fn changes_payments(&self) -> bool {
+        false
+    }
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        query(
+            "INSERT INTO meta (name, value) VALUES ('tried_writing_at_ms', $1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(self.0.to_string())
+        .execute(transaction.connection())
+        .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::options::Options;
+
+    #[tokio::test]
+    async fn f20_a_refusal_of_the_disk_is_known_until_something_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("writable.db"))).await.unwrap();
+        store.writable().unwrap();
+        store.health().note::<()>(&Err(StoreError::DiskFull));
+        assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
+        // What is wrong with a piece of work is not the disk's.
+        store.health().note::<()>(&Err(StoreError::Corrupt { column: "one" }));
+        assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
+        store.try_writing(Duration::from_secs(3600)).await.unwrap();
+        store.writable().unwrap();
+    }
+}
