@@ -65,7 +65,7 @@ pub(crate) struct ChainConfig {
     /// The same as `policy.depths`. Give one of the two.
     #[serde(default)]
     depths: Vec<DepthConfig>,
-    /// Other contracts that are followed beside the payment contract.
+    /// Other contracts that are followed, in addition to the payment contract.
     #[serde(default)]
     sources: Vec<SourceConfig>,
     /// Whether `SaltChannels` of `deployments` is followed without being named in `sources`.

@@ -27,7 +27,7 @@ pub(crate) struct ConnectionsConfig {
     body_timeout_ms: u64,
     /// How long a request's body may pause between two pieces: 1 to 3600000.
     body_pause_ms: u64,
-    /// How much bodies that nobody has paid for yet may hold at once, beside the first 4 KiB of each: 1048576 to 68719476736.
+    /// How much bodies that nobody has paid for yet may hold at once, without the first 4 KiB of each: 1048576 to 68719476736.
     max_bodies_bytes: usize,
     /// How much of it one address may hold (of an IPv6 client, its /64): 65536 or more. Left out: an eighth, or the largest body
     /// if that is more.

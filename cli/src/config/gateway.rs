@@ -23,7 +23,7 @@ pub(crate) struct GatewayConfig {
     /// The address and port on which it listens.
     #[serde(default = "listen")]
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system beside the port; relative to this file. Left out: none.
+    /// A socket in the file system, in addition to the port; relative to this file. Left out: none.
     #[serde(default)]
     socket: Option<PathBuf>,
     /// The socket's permissions, in octal. Left out: `"0660"`.

@@ -19,7 +19,7 @@ use crate::listen::Place;
 pub(crate) struct VerifierConfig {
     /// The address and port of its API. Beyond loopback only with a token.
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system beside the port; relative to this file. Left out: none.
+    /// A socket in the file system, in addition to the port; relative to this file. Left out: none.
     socket: Option<PathBuf>,
     /// The socket's permissions, in octal: who may write to it may ask. Left out: `"0660"`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
