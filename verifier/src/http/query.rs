@@ -1,11 +1,10 @@
-//! What a question says after the `?`: every field is known, said once, and in its bounds.
+//! What a question to the verifier says after the `?`.
 
-use axum::extract::Query;
 use axum::http::Uri;
-use salt402_protocol::{ChainId, Code, Problem};
+use salt402_http::{malformed_parameter, read_query};
+use salt402_protocol::{ChainId, Problem};
 use salt402_store::{IncidentFilter, IncidentKind};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 /// Of which chain a thing is asked.
@@ -20,7 +19,7 @@ pub struct PaymentsQuery {
 impl PaymentsQuery {
     /// Reads a request's target.
     pub fn read(uri: &Uri) -> Result<Self, Problem> {
-        fields(uri, "say which chain, as in ?chain=eip155:40204")
+        read_query(uri, "say which chain, as in ?chain=eip155:40204")
     }
 }
 
@@ -49,13 +48,13 @@ pub struct IncidentsQuery {
 impl IncidentsQuery {
     /// Reads a request's target: which incidents, and how many at most.
     pub fn read(uri: &Uri) -> Result<(IncidentFilter, u32), Problem> {
-        let query: Self = fields(uri, "as in ?open=true&limit=100")?;
+        let query: Self = read_query(uri, "as in ?open=true&limit=100")?;
         let kind = match query.kind.as_deref() {
             None => None,
             Some(name) => {
                 let known: Vec<_> = IncidentKind::ALL.iter().map(|kind| kind.name()).collect();
                 let unknown =
-                    || malformed(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
+                    || malformed_parameter(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
                 Some(IncidentKind::named(name).ok_or_else(unknown)?)
             }
         };
@@ -88,7 +87,7 @@ pub struct AmbiguitiesQuery {
 impl AmbiguitiesQuery {
     /// Reads a request's target.
     pub fn read(uri: &Uri) -> Result<Self, Problem> {
-        let query: Self = fields(uri, "say which chain, as in ?chain=eip155:40204&limit=100")?;
+        let query: Self = read_query(uri, "say which chain, as in ?chain=eip155:40204&limit=100")?;
         bounded(query.limit)?;
         Ok(query)
     }
@@ -99,15 +98,5 @@ fn at_once() -> u32 {
 }
 
 fn bounded(limit: u32) -> Result<u32, Problem> {
-    if (1..=1000).contains(&limit) { Ok(limit) } else { Err(malformed("limit: from 1 to 1000".into())) }
-}
-
-fn fields<T: DeserializeOwned>(uri: &Uri, hint: &str) -> Result<T, Problem> {
-    Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|error| malformed(format!("{hint} ({})", error.body_text())))
-}
-
-fn malformed(detail: String) -> Problem {
-    Problem::new(Code::MalformedParameter, detail)
+    if (1..=1000).contains(&limit) { Ok(limit) } else { Err(malformed_parameter("limit: from 1 to 1000".into())) }
 }

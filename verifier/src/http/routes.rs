@@ -1,32 +1,17 @@
 //! Which path asks what.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware;
-use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
-pub use metrics_exporter_prometheus::PrometheusHandle;
-use salt402_protocol::api::{
-    AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
-    QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+use axum::{Router, middleware};
+use salt402_http::openapi::{PATH, serve_document};
+use salt402_http::{
+    AddressLimits, PrometheusHandle, Token, check_token, finish, limit_addresses, metrics_route,
 };
-use salt402_protocol::request::parse_hash;
-use salt402_protocol::{Code, Problem};
-use tower_http::catch_panic::CatchPanicLayer;
+use salt402_paywall::{ForwardAuth, forward_auth};
 
-use super::address::{self, AddressLimits};
-use super::answer::{Fault, method_not_allowed, not_found, problem_response};
-use super::forward_auth::{self, ForwardAuth};
-use super::input::StrictJson;
-use super::openapi;
-use super::query::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
-use super::token::{self, Token};
 use crate::Verifier;
+use crate::http::{handlers, openapi};
 
 /// What an API is given beside its verifier.
 #[derive(Default)]
@@ -53,174 +38,40 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         None => Router::new(),
     };
     let proxied = match options.addresses {
-        Some(limits) => proxied.layer(middleware::from_fn_with_state(limits, address::limit)),
+        Some(limits) => proxied.layer(middleware::from_fn_with_state(limits, limit_addresses)),
         None => proxied,
     };
     let guarded = Router::new()
-        .route("/v1/quotes", post(quotes))
-        .route("/v1/verify", post(verify))
-        .route("/v1/leases", post(leases))
-        .route("/v1/payments/{transaction}", get(payments))
-        .route("/v1/channels/{channel}", get(channel))
-        .route("/v1/incidents", get(incidents))
-        .route("/v1/ambiguities", get(ambiguities))
-        .route("/v1/status", get(status))
+        .route("/v1/quotes", post(handlers::quotes))
+        .route("/v1/verify", post(handlers::verify))
+        .route("/v1/leases", post(handlers::leases))
+        .route("/v1/payments/{transaction}", get(handlers::payments))
+        .route("/v1/channels/{channel}", get(handlers::channel))
+        .route("/v1/incidents", get(handlers::incidents))
+        .route("/v1/ambiguities", get(handlers::ambiguities))
+        .route("/v1/status", get(handlers::status))
         .with_state(verifier.clone())
         .merge(proxied)
-        .merge(measured(options.metrics))
-        .route_layer(middleware::from_fn_with_state(options.token.clone(), token::check));
-    let document = get(openapi::serve(&openapi::document()));
-    finish(guarded.merge(health(verifier, options.token)).route(openapi::PATH, document))
+        .merge(options.metrics.map(metrics_route).unwrap_or_default())
+        .route_layer(middleware::from_fn_with_state(options.token.clone(), check_token));
+    let document = get(serve_document(&openapi::document()));
+    finish(guarded.merge(health(verifier, options.token)).route(PATH, document))
 }
 
 /// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
 pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
     let guarded = Router::new()
-        .route("/v1/status", get(status))
+        .route("/v1/status", get(handlers::status))
         .with_state(verifier.clone())
-        .merge(measured(options.metrics))
-        .route_layer(middleware::from_fn_with_state(options.token.clone(), token::check));
+        .merge(options.metrics.map(metrics_route).unwrap_or_default())
+        .route_layer(middleware::from_fn_with_state(options.token.clone(), check_token));
     finish(guarded.merge(health(verifier, options.token)))
-}
-
-/// Gives a router its last words: for what it does not know, and for a panic.
-pub fn finish(routes: Router) -> Router {
-    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(CatchPanicLayer::custom(
-        |_| problem_response(&Problem::new(Code::Internal, "a fault of ours; it was logged")),
-    ))
 }
 
 /// What anybody may ask who reaches the listener.
 fn health(verifier: Verifier, token: Option<Token>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(handlers::ready))
         .with_state((verifier, token))
-}
-
-/// `/metrics`, which names nodes.
-fn measured(metrics: Option<PrometheusHandle>) -> Router {
-    match metrics {
-        Some(handle) => Router::new().route("/metrics", get(move || async move { handle.render() })),
-        None => Router::new(),
-    }
-}
-
-/// A quote for a request
-#[utoipa::path(post, path = "/v1/quotes", tag = "payments", request_body = QuoteRequest,
-    responses((status = 200, description = "The quote. Nothing is stored of it.", body = QuoteResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn quotes(
-    State(verifier): State<Verifier>,
-    StrictJson(request): StrictJson<QuoteRequest>,
-) -> Result<Json<QuoteResponse>, Fault> {
-    Ok(Json(verifier.offer(&request).await?))
-}
-
-/// Was this paid? With `claim`, use it up; with `wait_ms`, wait for it
-#[utoipa::path(post, path = "/v1/verify", tag = "payments", request_body = VerifyRequest,
-    responses((status = 200, description = "The verdict. A claim is on disk before it is told.", body = Verdict)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn verify(
-    State(verifier): State<Verifier>,
-    StrictJson(request): StrictJson<VerifyRequest>,
-) -> Result<Json<Verdict>, Fault> {
-    Ok(Json(verifier.verify(&request).await?))
-}
-
-/// Hold the name of a claimant, or renew the hold: of several processes that claim under one name, one does
-#[utoipa::path(post, path = "/v1/leases", tag = "payments", request_body = LeaseRequest,
-    responses((status = 200, description = "The name is held.", body = LeaseResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn leases(
-    State(verifier): State<Verifier>,
-    StrictJson(request): StrictJson<LeaseRequest>,
-) -> Result<Json<LeaseResponse>, Fault> {
-    Ok(Json(verifier.hold(&request).await?))
-}
-
-/// What the index knows of a transaction
-#[utoipa::path(get, path = "/v1/payments/{transaction}", tag = "payments",
-    params(("transaction" = salt402_protocol::openapi::Hash, Path, description = "The transaction's hash."), PaymentsQuery),
-    responses((status = 200, description = "Its payments; none if none are known.", body = PaymentsResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn payments(
-    State(verifier): State<Verifier>,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Json<PaymentsResponse>, Fault> {
-    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
-    let Path(transaction) = path.map_err(|error| malformed(error.body_text()))?;
-    let hash = parse_hash(&transaction).ok_or_else(|| {
-        let detail = "a transaction's hash is \"0x\" and 64 hexadecimal digits";
-        Fault(Problem::new(Code::MalformedProof, detail))
-    })?;
-    let query = PaymentsQuery::read(&uri)?;
-    Ok(Json(verifier.payments(query.chain, hash).await?))
-}
-
-/// What the index knows of a payment channel, and what was accepted of it by vouchers
-#[utoipa::path(get, path = "/v1/channels/{channel}", tag = "payments",
-    params(("channel" = salt402_protocol::openapi::Hash, Path, description = "The channel's identifier."), PaymentsQuery),
-    responses((status = 200, description = "The channel and its account.", body = ChannelView)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn channel(
-    State(verifier): State<Verifier>,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Result<Json<ChannelView>, Fault> {
-    let malformed = |detail: String| Fault(Problem::new(Code::MalformedParameter, detail));
-    let Path(channel) = path.map_err(|error| malformed(error.body_text()))?;
-    let id = parse_hash(&channel)
-        .ok_or_else(|| malformed("a channel's identifier is \"0x\" and 64 hexadecimal digits".into()))?;
-    let query = PaymentsQuery::read(&uri)?;
-    Ok(Json(verifier.channel(query.chain, id).await?))
-}
-
-/// What an operator must know of, newest first
-#[utoipa::path(get, path = "/v1/incidents", tag = "operation", params(IncidentsQuery),
-    responses((status = 200, description = "The incidents, and where they go on.", body = IncidentsResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn incidents(
-    State(verifier): State<Verifier>,
-    uri: Uri,
-) -> Result<Json<IncidentsResponse>, Fault> {
-    let (filter, limit) = IncidentsQuery::read(&uri)?;
-    Ok(Json(verifier.incidents(&filter, limit).await?))
-}
-
-/// What may be a payment and is counted for nobody, newest first
-#[utoipa::path(get, path = "/v1/ambiguities", tag = "operation", params(AmbiguitiesQuery),
-    responses((status = 200, description = "The transactions that can be read in two ways, and where they go on.", body = AmbiguitiesResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn ambiguities(
-    State(verifier): State<Verifier>,
-    uri: Uri,
-) -> Result<Json<AmbiguitiesResponse>, Fault> {
-    let query = AmbiguitiesQuery::read(&uri)?;
-    Ok(Json(verifier.ambiguities(query.chain, query.cursor, query.limit).await?))
-}
-
-/// How things are
-#[utoipa::path(get, path = "/v1/status", tag = "operation",
-    responses((status = 200, description = "Chains, payments, claims, incidents.", body = StatusResponse)), security((), ("bearer" = []), ("token" = [])))]
-pub(super) async fn status(State(verifier): State<Verifier>) -> Result<Json<StatusResponse>, Fault> {
-    Ok(Json(verifier.status().await?))
-}
-
-/// 200 while every chain's index is current, else 503; the reasons name nodes and are for callers with the token.
-#[utoipa::path(get, path = "/readyz", tag = "health",
-    responses((status = 200, description = "Payments can be verified.", body = String, content_type = "text/plain")))]
-pub(super) async fn ready(
-    State((verifier, token)): State<(Verifier, Option<Token>)>,
-    headers: HeaderMap,
-) -> Result<impl IntoResponse, Fault> {
-    let status = verifier.standing().await?;
-    if status.ready {
-        return Ok((StatusCode::OK, "ready\n"));
-    }
-    let wait = Duration::from_secs(1).as_millis() as u64;
-    if !token.is_none_or(|token| token.admits(&headers).unwrap_or(false)) {
-        let detail = "payments cannot be verified now: callers with the token, and the log, are told why";
-        return Err(Problem::new(Code::NotReady, detail).retry_after(wait).into());
-    }
-    let reasons: Vec<_> = status
-        .chains
-        .iter()
-        .filter_map(|chain| chain.reason.as_ref().map(|reason| format!("{}: {reason}", chain.network)))
-        .collect();
-    Err(Problem::new(Code::NotReady, reasons.join("; ")).retry_after(wait).into())
 }

@@ -2,88 +2,18 @@
 //!
 //! Paths, parameters and bodies come from the handlers; which refusals a route knows is said here, by their codes.
 
-mod refusals;
 mod webhooks;
 
-use axum::http::{HeaderValue, header};
-use axum::response::IntoResponse;
-use bytes::Bytes;
+use salt402_http::openapi::{PATH, WITH_BODY, refuse};
+use salt402_paywall::forward_auth;
+use salt402_paywall::openapi::{PAID, refuse_paid};
 use salt402_protocol::Code;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi as Document};
 use utoipa::{Modify, OpenApi};
 
-pub use self::refusals::{Refusals, refuse};
-use super::routes;
-use super::{forward_auth, offer};
+use crate::http::handlers;
 
-/// Where the document is.
-pub const PATH: &str = "/openapi.json";
-
-/// What any route may answer beside its own refusals.
-pub const ANYWHERE: &[Code] = &[Code::HeadTooLarge, Code::TooManyConnections, Code::Internal];
-/// What any route with a body may answer.
-pub const WITH_BODY: &[Code] = &[
-    Code::MalformedJson,
-    Code::RequestTimeout,
-    Code::BodyTooLarge,
-    Code::UnsupportedMediaType,
-    Code::TooManyBodies,
-];
-/// What a route that is paid for may answer: with 402, how its headers may be wrong, and what is said of a proof without details.
-pub const PAID: &[Code] = &[
-    Code::PaymentRequired,
-    Code::MalformedHeader,
-    Code::MalformedProof,
-    Code::MalformedQuote,
-    Code::QuoteForged,
-    Code::QuoteExpired,
-    Code::QuoteMismatch,
-    Code::QuoteRequired,
-    Code::ReferenceMismatch,
-    Code::WrongNetwork,
-    Code::WrongAsset,
-    Code::WrongPayee,
-    Code::InsufficientPayment,
-    Code::PaymentExpired,
-    Code::AlreadyClaimed,
-    Code::TransactionReverted,
-    Code::NoPayment,
-    Code::PaymentNotSeen,
-    Code::AwaitingConfirmations,
-    Code::AwaitingSecondNode,
-    Code::PaymentOrphaned,
-    Code::VerifierUnavailable,
-    Code::AddressLimited,
-    Code::AccountLimited,
-    Code::CoolDown,
-    Code::UsesExhausted,
-    Code::ExposureExceeded,
-    Code::PayerHasLoss,
-    Code::PayerRefused,
-    Code::AssetNotAccepted,
-    Code::PayeeNotAccepted,
-    Code::VoucherNotAccepted,
-    Code::VoucherInvalid,
-    Code::SignerRequired,
-    Code::ChannelClosed,
-    Code::ChannelExiting,
-    Code::ChannelNotSeen,
-    Code::ChannelNotCurrent,
-    Code::VoucherAboveDeposit,
-    Code::VoucherTooLow,
-    Code::VoucherUsed,
-    Code::BeforeDatabase,
-    Code::IdentityInUse,
-    Code::PaymentBeforeRestore,
-    Code::OrdinalRequired,
-    Code::AmbiguousPayment,
-    Code::QuoteBelowPrice,
-    Code::QuoteNotHonoured,
-    Code::NodesDisagree,
-    Code::ChainHalted,
-    Code::StorageUnavailable,
-];
 /// What is said of a proof with a status of its own, and with no verdict.
 const UNDECIDED: &[Code] = &[
     Code::OrdinalRequired,
@@ -105,15 +35,15 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
         description = "Was this request paid for, and may it be served now? Every refusal is a problem document (RFC 9457) with a stable `code`."
     ),
     paths(
-        routes::quotes,
-        routes::verify,
-        routes::leases,
-        routes::payments,
-        routes::channel,
-        routes::incidents,
-        routes::ambiguities,
-        routes::status,
-        routes::ready,
+        handlers::quotes,
+        handlers::verify,
+        handlers::leases,
+        handlers::payments,
+        handlers::channel,
+        handlers::incidents,
+        handlers::ambiguities,
+        handlers::status,
+        handlers::ready,
         health_paths::healthz,
         health_paths::metrics,
         health_paths::openapi,
@@ -125,7 +55,7 @@ const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
     components(schemas(
         salt402_protocol::Problem,
         salt402_protocol::details::PaymentDetails,
-        offer::PaymentProblem<'_>
+        salt402_paywall::PaymentProblem<'_>
     )),
     modifiers(&Schemes)
 )]
@@ -140,56 +70,35 @@ pub(crate) fn document() -> Document {
         &[Code::UnknownChain, Code::InvalidRequest, Code::AssetNotAccepted, Code::PayeeNotAccepted],
     ]
     .concat();
-    refuse(&mut document, "/v1/quotes", "post", &Refusals { codes: &bodied, ..Refusals::default() });
+    refuse(&mut document, "/v1/quotes", "post", &bodied);
     let verified = [&bodied[..], UNDECIDED].concat();
-    refuse(&mut document, "/v1/verify", "post", &Refusals { codes: &verified, ..Refusals::default() });
+    refuse(&mut document, "/v1/verify", "post", &verified);
     let held =
         [GUARDED, WITH_BODY, &[Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable]].concat();
-    refuse(&mut document, "/v1/leases", "post", &Refusals { codes: &held, ..Refusals::default() });
+    refuse(&mut document, "/v1/leases", "post", &held);
     let asked = [GUARDED, &[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]].concat();
     let payments = "/v1/payments/{transaction}";
-    refuse(&mut document, payments, "get", &Refusals { codes: &asked, ..Refusals::default() });
+    refuse(&mut document, payments, "get", &asked);
     let asked = [GUARDED, &[Code::MalformedParameter, Code::UnknownChain, Code::NotFound]].concat();
     let channels = "/v1/channels/{channel}";
-    refuse(&mut document, channels, "get", &Refusals { codes: &asked, ..Refusals::default() });
+    refuse(&mut document, channels, "get", &asked);
     let asked = [GUARDED, &[Code::MalformedParameter]].concat();
-    refuse(&mut document, "/v1/incidents", "get", &Refusals { codes: &asked, ..Refusals::default() });
+    refuse(&mut document, "/v1/incidents", "get", &asked);
     let asked = [GUARDED, &[Code::MalformedParameter, Code::UnknownChain]].concat();
-    refuse(&mut document, "/v1/ambiguities", "get", &Refusals { codes: &asked, ..Refusals::default() });
-    refuse(&mut document, "/v1/status", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
-    let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
-    refuse(&mut document, "/readyz", "get", &ready);
-    refuse(&mut document, "/metrics", "get", &Refusals { codes: GUARDED, ..Refusals::default() });
+    refuse(&mut document, "/v1/ambiguities", "get", &asked);
+    refuse(&mut document, "/v1/status", "get", GUARDED);
+    refuse(&mut document, "/readyz", "get", &[Code::NotReady]);
+    refuse(&mut document, "/metrics", "get", GUARDED);
     for path in ["/healthz", PATH] {
-        refuse(&mut document, path, "get", &Refusals::default());
+        refuse(&mut document, path, "get", &[]);
     }
     let paid = [GUARDED, PAID, &[Code::MalformedParameter, Code::NoPrice, Code::NotFound]].concat();
-    let paid = Refusals { codes: &paid, paid: true };
-    refuse(&mut document, forward_auth::PATH, "get", &paid);
-    refuse(&mut document, &format!("{}/", forward_auth::PATH), "get", &paid);
-    refuse(&mut document, &format!("{}/{{target}}", forward_auth::PATH), "get", &paid);
-    let refused = Refusals { codes: &[Code::Unauthorized], ..Refusals::default() };
-    refuse(&mut document, forward_auth::AUTH_REQUEST_PATH, "get", &refused);
+    refuse_paid(&mut document, forward_auth::PATH, "get", &paid);
+    refuse_paid(&mut document, &format!("{}/", forward_auth::PATH), "get", &paid);
+    refuse_paid(&mut document, &format!("{}/{{target}}", forward_auth::PATH), "get", &paid);
+    refuse(&mut document, forward_auth::AUTH_REQUEST_PATH, "get", &[Code::Unauthorized]);
     webhooks::describe(&mut document);
     document
-}
-
-/// Serves a document. It is written once and for all.
-pub fn serve(
-    document: &Document,
-) -> impl Fn() -> std::future::Ready<axum::response::Response> + Clone + use<> {
-    let text = Bytes::from(describe(document));
-    move || {
-        let kind = HeaderValue::from_static("application/json");
-        std::future::ready(([(header::CONTENT_TYPE, kind)], text.clone()).into_response())
-    }
-}
-
-fn describe(document: &Document) -> Vec<u8> {
-    serde_json::to_vec(document).unwrap_or_else(|error| {
-        tracing::error!(%error, "the OpenAPI document could not be written");
-        Vec::new()
-    })
 }
 
 /// The two ways to send the token.

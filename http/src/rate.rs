@@ -1,0 +1,128 @@
+//! How often something may happen: token buckets, in memory and bounded.
+//!
+//! A limit may forget and then allows too much; it never refuses too much. So it needs no disk, and what was used
+//! least lately is forgotten when there are too many to remember.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Accounts or addresses that are remembered at least; twice as many at most.
+const REMEMBERED: usize = 32_768;
+
+/// How often something may happen: so many times at once, and so many a minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many a minute in the long run; at least 1.
+    pub per_minute: u32,
+    /// How many at once after a pause; at least 1.
+    pub burst: u32,
+}
+
+/// A bucket of tokens, as the moment at which it is full again. `None` is a full one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bucket(Option<Instant>);
+
+impl Rate {
+    /// The time in which one token comes back.
+    fn each(self) -> Duration {
+        Duration::from_secs(60) / self.per_minute.max(1)
+    }
+}
+
+impl Bucket {
+    /// Takes a token, or says how long until there is one.
+    pub fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+        let full_at = self.0.map_or(now, |at| at.max(now));
+        let allowed = rate.each() * (rate.burst.max(1) - 1);
+        let missing = full_at.duration_since(now);
+        if missing > allowed {
+            return Err(missing - allowed);
+        }
+        self.0 = Some(full_at + rate.each());
+        Ok(())
+    }
+
+    /// Puts a token back that was taken for nothing.
+    pub fn give_back(&mut self, rate: Rate) {
+        self.0 = self.0.and_then(|at| at.checked_sub(rate.each()));
+    }
+}
+
+/// A map that holds so many and forgets what was not asked for lately.
+#[derive(Debug)]
+pub struct Recent<K, V> {
+    young: HashMap<K, V>,
+    /// Those that were young before; a look makes one young again.
+    old: HashMap<K, V>,
+    most: usize,
+}
+
+impl<K: Eq + Hash, V: Default> Default for Recent<K, V> {
+    /// An empty one, which remembers 32,768 at least.
+    fn default() -> Self {
+        Self::of(REMEMBERED)
+    }
+}
+
+impl<K: Eq + Hash, V: Default> Recent<K, V> {
+    fn of(most: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), most: most.max(1) }
+    }
+
+    /// What is known of a key; its default where nothing is.
+    pub fn of_key(&mut self, key: K) -> &mut V {
+        if !self.young.contains_key(&key) && self.young.len() >= self.most {
+            self.old = std::mem::take(&mut self.young);
+        }
+        let old = &mut self.old;
+        match self.young.entry(key) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(empty) => {
+                let known = old.remove(empty.key()).unwrap_or_default();
+                empty.insert(known)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_minute: 60, burst: 3 };
+
+    fn second(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[test]
+    fn a_bucket_gives_a_burst_and_then_its_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::default();
+        for _ in 0..3 {
+            assert_eq!(bucket.take(RATE, start), Ok(()));
+        }
+        assert_eq!(bucket.take(RATE, start), Err(second(1)));
+        assert_eq!(bucket.take(RATE, start + second(1)), Ok(()));
+        assert_eq!(bucket.take(RATE, start + second(1)), Err(second(1)));
+        // A long pause fills it, and no more than that.
+        let later = start + second(3600);
+        let taken = (0..10).filter(|_| bucket.take(RATE, later).is_ok()).count();
+        assert_eq!(taken, 3);
+    }
+
+    #[test]
+    fn what_was_not_used_lately_is_forgotten_and_never_more_is_kept() {
+        let mut recent: Recent<u32, u32> = Recent::of(10);
+        for key in 0..1000 {
+            *recent.of_key(key) += 1;
+            *recent.of_key(0) += 1;
+            assert!(recent.young.len() + recent.old.len() <= 20);
+        }
+        assert_eq!(*recent.of_key(0), 1001, "it was used all the time");
+        assert_eq!(*recent.of_key(5), 0, "it was not");
+    }
+}

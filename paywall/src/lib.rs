@@ -1,0 +1,32 @@
+//! What stands before a paid request: an offer, a proof that is presented, and the decision between them. It never runs what
+//! is sold, and knows a verifier only by what it asks of it ([`VerifierClient`]).
+//!
+//! [`Paywall::decide`] returns a [`Decision`] as data. Writing it as an answer is done at the edge: by [`offer_response`], or
+//! in the words of another dialect.
+//!
+//! Files, each of which imports only those before it: `order`, `offer`, `presented`, `client`; `tariff`, `response`; `paywall`;
+//! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
+
+mod browsers;
+mod client;
+pub mod forward_auth;
+mod layer;
+mod offer;
+pub mod openapi;
+mod order;
+mod paywall;
+mod presented;
+mod response;
+mod tariff;
+
+pub use browsers::{OriginError, browsers};
+pub use client::{RemoteError, RemoteVerifier, VerifierClient};
+pub use forward_auth::{ForwardAuth, asked_for};
+pub use layer::{Paid, PaidLayer, Payer};
+pub use offer::Offer;
+pub use order::{Order, Sold};
+pub use paywall::{Decision, Paywall, quote_required};
+pub use presented::Presented;
+pub use response::{PaymentProblem, offer_response};
+pub use tariff::{Rule, Tariff};
+pub use tower_http::cors::CorsLayer;

@@ -1,0 +1,36 @@
+//! What a request costs and how to pay it, as data.
+
+use salt402_protocol::Problem;
+use salt402_protocol::api::{QuoteRequest, QuoteResponse};
+use salt402_protocol::details::{PaymentDetails, Resource};
+
+/// Why a request is to be paid for, and how.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Why: there is no proof, or the one that was shown does not pay.
+    pub problem: Problem,
+    /// How: a fresh quote, with what it is for.
+    pub details: PaymentDetails,
+}
+
+/// The details of a quote that was given for a request.
+pub(crate) fn details(asked: &QuoteRequest, quote: QuoteResponse, resource: Resource) -> PaymentDetails {
+    PaymentDetails {
+        version: 1,
+        amount: asked.amount,
+        asset: asked.asset,
+        symbol: quote.symbol,
+        decimals: quote.decimals,
+        network: quote.network,
+        chain_id: asked.chain.get(),
+        chain: asked.chain,
+        recipient: asked.payee,
+        payment_contract: quote.payment_contract,
+        channels_contract: quote.channels_contract,
+        channels_exit_delay: quote.channels_exit_delay,
+        reference: quote.reference,
+        quote_id: quote.quote_id,
+        expires_at: quote.expires_at,
+        resource,
+    }
+}

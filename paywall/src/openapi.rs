@@ -1,0 +1,74 @@
+//! What a route that is paid for may answer, in a document.
+
+use salt402_http::openapi::{operation, refuse, text_header};
+use salt402_protocol::Code;
+use salt402_protocol::problem::PROBLEM_JSON;
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr};
+
+/// What a route that is paid for may answer: with 402, how its headers may be wrong, and what is said of a proof without details.
+pub const PAID: &[Code] = &[
+    Code::PaymentRequired,
+    Code::MalformedHeader,
+    Code::MalformedProof,
+    Code::MalformedQuote,
+    Code::QuoteForged,
+    Code::QuoteExpired,
+    Code::QuoteMismatch,
+    Code::QuoteRequired,
+    Code::ReferenceMismatch,
+    Code::WrongNetwork,
+    Code::WrongAsset,
+    Code::WrongPayee,
+    Code::InsufficientPayment,
+    Code::PaymentExpired,
+    Code::AlreadyClaimed,
+    Code::TransactionReverted,
+    Code::NoPayment,
+    Code::PaymentNotSeen,
+    Code::AwaitingConfirmations,
+    Code::AwaitingSecondNode,
+    Code::PaymentOrphaned,
+    Code::VerifierUnavailable,
+    Code::AddressLimited,
+    Code::AccountLimited,
+    Code::CoolDown,
+    Code::UsesExhausted,
+    Code::ExposureExceeded,
+    Code::PayerHasLoss,
+    Code::PayerRefused,
+    Code::AssetNotAccepted,
+    Code::PayeeNotAccepted,
+    Code::VoucherNotAccepted,
+    Code::VoucherInvalid,
+    Code::SignerRequired,
+    Code::ChannelClosed,
+    Code::ChannelExiting,
+    Code::ChannelNotSeen,
+    Code::ChannelNotCurrent,
+    Code::VoucherAboveDeposit,
+    Code::VoucherTooLow,
+    Code::VoucherUsed,
+    Code::BeforeDatabase,
+    Code::IdentityInUse,
+    Code::PaymentBeforeRestore,
+    Code::OrdinalRequired,
+    Code::AmbiguousPayment,
+    Code::QuoteBelowPrice,
+    Code::QuoteNotHonoured,
+    Code::NodesDisagree,
+    Code::ChainHalted,
+    Code::StorageUnavailable,
+];
+
+/// Describes the refusals of a route that is paid for, as [`refuse`] does those of any: its 402 says how to pay.
+pub fn refuse_paid(document: &mut Document, path: &str, method: &str, codes: &[Code]) {
+    refuse(document, path, method, codes);
+    let Some(operation) = operation(document, path, method) else { return };
+    let Some(RefOr::T(unpaid)) = operation.responses.responses.get_mut("402") else { return };
+    // What only time stands in the way of comes as a problem without details: nobody is led to pay twice.
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("PaymentProblem"))).build();
+    unpaid.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
+    let details = text_header("PaymentDetails as one line of ASCII JSON, unless only time is missing.");
+    unpaid.headers.insert("X-Payment-Details".to_owned(), RefOr::T(details));
+    unpaid.headers.insert("Vary".to_owned(), RefOr::T(text_header("The payment headers.")));
+}

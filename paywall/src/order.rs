@@ -1,0 +1,38 @@
+//! A request that is for sale: what it asks, as what it is sold, and for how much.
+
+use salt402_protocol::api::Usage;
+use salt402_protocol::{Amount, RequestDigest};
+
+/// A request and its price.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its method.
+    pub method: String,
+    /// Its target.
+    pub path: String,
+    /// As what it is sold.
+    pub sold: Sold,
+    /// As what it may have been sold before the operator changed how many requests a payment pays for; whoever paid for
+    /// that is served too.
+    pub before: Option<Sold>,
+    /// What it costs, in base units.
+    pub amount: Amount,
+    /// What will be done, in words.
+    pub description: String,
+}
+
+/// What a payment pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sold {
+    /// The digest that a quote is bound to: the request's, or what several requests have in common.
+    pub digest: RequestDigest,
+    /// Which of several requests this is that one payment pays for; `None` where it pays for one.
+    pub usage: Option<Usage>,
+}
+
+impl Sold {
+    /// One request for one payment.
+    pub fn one(digest: RequestDigest) -> Self {
+        Self { digest, usage: None }
+    }
+}

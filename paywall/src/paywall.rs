@@ -1,0 +1,249 @@
+//! The decision before a paid request: it must be paid for, or it was and passes once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use salt402_http::address_limited;
+use salt402_protocol::api::{
+    ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
+};
+use salt402_protocol::details::Resource;
+use salt402_protocol::{
+    Address, Amount, Asset, B128, ChainId, Code, Problem, Proof, QuoteId, RequestDigest,
+};
+
+use crate::client::VerifierClient;
+use crate::offer::{Offer, details};
+use crate::order::{Order, Sold};
+use crate::presented::Presented;
+
+/// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What stands before requests that are paid for, and what all of them are paid with.
+#[derive(Clone)]
+pub struct Paywall {
+    /// Where payments are asked about.
+    pub verifier: Arc<dyn VerifierClient>,
+    /// The chain to be paid on.
+    pub chain: ChainId,
+    /// Who is to be paid.
+    pub payee: Address,
+    /// What is to be paid.
+    pub asset: Asset,
+    /// A token's symbol and decimal places, for people; the native coin's come from its network.
+    pub token_names: Option<(String, u8)>,
+    /// How long a proof may wait for its payment.
+    pub wait: Duration,
+    /// The name under which payments are claimed, and which quotes are given under; the same after a restart, so that a claim
+    /// is found again, and another for each service.
+    pub claimant: String,
+    /// Which process of the claimant this is, where a claim that is found again is run: another live one is then shut out. `None`
+    /// where only the first finding of a claim is served.
+    pub instance: Option<B128>,
+    /// Whether whoever shows a payment that was used for the same request is given the answer that it got. Only then is a
+    /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
+    /// shows it first would be served in its payer's place.
+    pub keeps_answers: bool,
+}
+
+/// What is decided of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It was paid for and the payment is used up for it; `claim.first` is true once.
+    Granted {
+        /// The payment.
+        payment: Box<PaymentView>,
+        /// The claim.
+        claim: ClaimView,
+    },
+    /// It must be paid for: why, and how. Whoever serves writes this in its own words.
+    Unpaid(Box<Offer>),
+}
+
+impl Paywall {
+    /// One that is paid in the native coin, where a proof may wait ten seconds for its payment. `claimant` is the name
+    /// under which payments are claimed: another for each service, and the same after a restart.
+    pub fn new(
+        verifier: impl VerifierClient,
+        chain: ChainId,
+        payee: Address,
+        claimant: impl Into<String>,
+    ) -> Self {
+        Self {
+            verifier: Arc::new(verifier),
+            chain,
+            payee,
+            asset: Asset::Native,
+            token_names: None,
+            wait: WAIT,
+            claimant: claimant.into(),
+            instance: None,
+            keeps_answers: false,
+        }
+    }
+
+    /// Lets a request through, or says how to pay for it. A payment is used up, on disk, before this returns.
+    pub async fn decide(&self, order: &Order, presented: &Presented) -> Result<Decision, Problem> {
+        let Some(proof) = presented.proof else {
+            let problem = Problem::new(
+                Code::PaymentRequired,
+                "pay the amount to the recipient through paymentContract with this reference, then send the same \
+                 request again with the header X-Payment-Proof: 0x<transaction hash> and X-Payment-Quote: <quoteId>; \
+                 the quoteId is your receipt: keep it, and tell it to nobody",
+            );
+            return self.offer(order, presented, problem).await.map(Decision::Unpaid);
+        };
+        match self.admit(order, presented, proof).await? {
+            Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+            Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
+        }
+    }
+
+    /// Lets a request through that is not sold any more, if it was paid for while it was; `None` where it was not. Nobody is
+    /// told how to pay for it. A voucher pays at the price of the moment, so one counts where it was accepted before.
+    pub async fn redeem(
+        &self,
+        order: &Order,
+        presented: &Presented,
+    ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
+        let Some(proof) = presented.proof else { return Ok(None) };
+        if let Proof::Voucher(_) = proof {
+            let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
+            let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
+            let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
+            return Ok(Some((payment, claim)));
+        }
+        Ok(self.admit(order, presented, proof).await?.ok())
+    }
+
+    /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
+    async fn admit(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<Result<(Box<PaymentView>, ClaimView), Problem>, Problem> {
+        if !self.keeps_answers && presented.is_bare() {
+            return Err(quote_required());
+        }
+        match (self.verify(order, presented, proof).await?, presented.too_soon) {
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok((payment, claim))),
+            (_, Some(wait)) => Err(address_limited(wait)),
+            (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
+                Code::VerifierUnavailable,
+                "the verifier accepted without the claim it was asked for",
+            )),
+            // No details: whoever has paid must not be led to pay again.
+            (Verdict::Pending { code, detail, retry_after_ms }, None) => {
+                Err(Problem::new(code, detail).retry_after(retry_after_ms))
+            }
+            (
+                Verdict::Rejected {
+                    code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore | Code::BeforeDatabase),
+                    detail,
+                },
+                None,
+            ) => Err(Problem::new(code, detail)),
+            (Verdict::Rejected { code, detail }, None) => Ok(Err(Problem::new(code, detail))),
+        }
+    }
+
+    /// A fresh quote for a request, and why it is to be paid.
+    pub async fn offer(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        problem: Problem,
+    ) -> Result<Box<Offer>, Problem> {
+        let asked = QuoteRequest {
+            chain: self.chain,
+            payee: self.payee,
+            asset: self.asset,
+            amount: order.amount,
+            request_digest: order.sold.digest,
+            // Of several requests not one is told apart by the payment's hash, so the quote id must be secret.
+            secret: presented.secret
+                || presented.quote.is_some()
+                || order.sold.usage.is_some()
+                || !self.keeps_answers,
+            claimant: self.claimant.clone(),
+        };
+        let mut quote = self.verifier.quote(&asked).await?;
+        // A voucher pays for one request.
+        if order.sold.usage.is_some() {
+            (quote.channels_contract, quote.channels_exit_delay) = (None, None);
+        }
+        if let Some((symbol, decimals)) = &self.token_names {
+            quote.symbol.clone_from(symbol);
+            quote.decimals = *decimals;
+        }
+        let resource = Resource {
+            method: order.method.clone(),
+            path: order.path.clone(),
+            description: order.description.clone(),
+            request_digest: order.sold.digest,
+        };
+        metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
+        let details = details(&asked, quote, resource);
+        Ok(Box::new(Offer { problem, details }))
+    }
+
+    async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
+        let quoted = presented.quote.as_ref().and_then(QuoteId::request);
+        let was_before = order.before.filter(|before| quoted == Some(before.digest));
+        let sold = was_before.unwrap_or(order.sold);
+        let verdict = self.ask(order, sold, self.wait, presented, proof).await?;
+        let Some(before) = order.before else { return Ok(verdict) };
+        if !matches!(verdict, Verdict::Rejected { code: Code::QuoteRequired, .. }) {
+            return Ok(verdict);
+        }
+        let otherwise = self.ask(order, before, Duration::ZERO, presented, proof).await?;
+        Ok(match &otherwise {
+            Verdict::Accepted { .. } => otherwise,
+            Verdict::Pending { code, .. } if *code != Code::PaymentNotSeen => otherwise,
+            Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. } => otherwise,
+            _ => verdict,
+        })
+    }
+
+    async fn ask(
+        &self,
+        order: &Order,
+        sold: Sold,
+        wait: Duration,
+        presented: &Presented,
+        proof: Proof,
+    ) -> Result<Verdict, Problem> {
+        let request = VerifyRequest {
+            proof,
+            quote_id: presented.quote.clone(),
+            requirement: Requirement {
+                chain: self.chain,
+                payee: self.payee,
+                asset: self.asset,
+                amount: order.amount,
+                request_digest: sold.digest,
+                confirmations: None,
+            },
+            claim: true,
+            claimant: self.claimant.clone(),
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            usage: sold.usage,
+            // Whoever asks too often is still given what it was granted.
+            again_only: presented.too_soon.is_some(),
+            instance: self.instance,
+            client: presented.client,
+        };
+        self.verifier.verify(&request).await
+    }
+}
+
+/// Somebody has paid, if not necessarily whoever shows it, and has the id: so no new quote comes with this.
+pub fn quote_required() -> Problem {
+    Problem::new(
+        Code::QuoteRequired,
+        "a payment can be read off the chain by anybody, so here it is shown together with the quoteId of the 402 that it \
+         was made for, in the header X-Payment-Quote: if you paid, do not pay again, show both",
+    )
+}

@@ -1,0 +1,97 @@
+//! What a request brings along to pay with. One reading or none.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use salt402_http::{Caller, address_limited, address_wait, one_value};
+use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
+use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::quote::QUOTE_HEADER;
+use salt402_protocol::{Code, Problem, Proof, QuoteId};
+
+/// The payment headers of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The proof.
+    pub proof: Option<Proof>,
+    /// The id of the quote that was paid.
+    pub quote: Option<QuoteId>,
+    /// Whether the client asks for a quote that nobody else can be given.
+    pub secret: bool,
+    /// For how long the client's address has asked too often; `None` where it has not.
+    pub too_soon: Option<Duration>,
+    /// From where it comes, if that is known: an address, or an IPv6 network.
+    pub client: Option<IpAddr>,
+}
+
+impl Presented {
+    /// Reads them from a request; a header with more than one reading is refused, and so is a request without a proof
+    /// that comes too soon.
+    pub fn of(request: &Parts) -> Result<Self, Problem> {
+        let presented = Self::read(&request.headers)?;
+        match address_wait(&request.extensions) {
+            Some(wait) if presented.proof.is_none() => Err(address_limited(wait)),
+            too_soon => Ok(Self { too_soon, client: Caller::of(&request.extensions), ..presented }),
+        }
+    }
+
+    /// Whether it shows what anybody can read off the chain, and nothing that only its payer knows.
+    pub fn is_bare(&self) -> bool {
+        self.quote.is_none() && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_)))
+    }
+
+    /// Reads them; a header with more than one reading is refused.
+    pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
+        let proof = one_value(headers, PROOF_HEADER)?
+            .map(|text| {
+                text.parse::<Proof>().map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))
+            })
+            .transpose()?;
+        let quote = one_value(headers, QUOTE_HEADER)?
+            .map(|text| {
+                text.parse::<QuoteId>().map_err(|error| Problem::new(Code::MalformedQuote, error.to_string()))
+            })
+            .transpose()?;
+        let secret = match one_value(headers, BINDING_HEADER)? {
+            None => false,
+            Some(BINDING_QUOTE) => true,
+            Some(_) => {
+                return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
+            }
+        };
+        Ok(Self { proof, quote, secret, too_soon: None, client: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn code(pairs: &[(&'static str, &[u8])]) -> Result<Presented, Code> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        Presented::read(&headers).map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn a_header_is_read_one_way_or_refused() {
+        let hash = format!("0x{}", "ab".repeat(32));
+        let hash = hash.as_bytes();
+        assert!(code(&[]).unwrap().proof.is_none());
+        assert!(code(&[("x-payment-proof", hash)]).unwrap().proof.is_some());
+        assert_eq!(code(&[("x-payment-proof", hash), ("X-Payment-Proof", hash)]), Err(Code::MalformedHeader));
+        let joined = [hash, b", ", hash].concat();
+        assert_eq!(code(&[("x-payment-proof", &joined)]), Err(Code::MalformedProof));
+        assert_eq!(code(&[("x-payment-proof", b"\xff\xfe")]), Err(Code::MalformedHeader));
+        assert_eq!(code(&[("x-payment-proof", b"")]), Err(Code::MalformedProof));
+        assert_eq!(code(&[("x-payment-quote", b"abc")]), Err(Code::MalformedQuote));
+        assert_eq!(code(&[("x-payment-binding", b"other")]), Err(Code::MalformedHeader));
+        assert!(code(&[("x-payment-binding", b"quote")]).unwrap().secret);
+    }
+}
