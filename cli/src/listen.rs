@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use axum::Router;
-use salt402_verifier::http::{Limits, Listener};
+use salt402_http::{Limits, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Where a part listens.
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     /// Its name, in messages and metrics, and the table of the configuration that says where.
     pub(crate) part: &'static str,
     /// Its port.
@@ -30,7 +30,7 @@ pub(crate) struct Bound {
     limits: Limits,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
         match &self.socket {
@@ -40,7 +40,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl Endpoint {
     /// Binds; an error says which part wanted what.
     pub(crate) async fn bind(self) -> anyhow::Result<Bound> {
         let Self { part, address, socket, limits } = self;
@@ -74,7 +74,7 @@ impl Bound {
             let Some(listener) = listener else { continue };
             let (router, limits, stop) = (router(inside), limits.clone(), stop.clone());
             tasks.spawn(async move {
-                salt402_verifier::http::serve(part, listener, router, limits, stop).await;
+                salt402_http::serve(part, listener, router, limits, stop).await;
                 Ok(())
             });
         }

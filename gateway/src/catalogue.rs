@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use salt402_protocol::Amount;
 
-use crate::Upstream;
+use crate::upstream::Upstream;
 
 /// What a request costs, in base units of the asset that the gateway is paid in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::upstream::{Completion, Failure, Judgement, Task, UpstreamError};
-use crate::{Catalogue, Upstream};
+use crate::catalogue::{Catalogue, Model};
+use crate::upstream::Upstream;
+use crate::upstream::completion::{Completion, Task};
+use crate::upstream::failure::{Failure, FailureClass, UpstreamError};
 
 /// Failures in a row after which a model is no longer sold.
 const FAILURES: u32 = 3;
@@ -60,7 +62,7 @@ struct State {
 impl Circuits {
     /// All models, none of them tried.
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
-        let circuit = |(name, model): (&String, &crate::Model)| {
+        let circuit = |(name, model): (&String, &Model)| {
             let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
             let default_tokens = model.default_tokens;
             (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, default_tokens, state }))
@@ -162,7 +164,7 @@ impl Circuit {
     /// Our own question.
     async fn ask(&self) -> Result<Completion, UpstreamError> {
         match self.upstream.complete(&PROBE).await {
-            Err(error) if error.judgement() == Judgement::Permanent => {
+            Err(error) if error.class() == FailureClass::Permanent => {
                 self.upstream.complete(&Task { max_tokens: self.default_tokens, ..PROBE }).await
             }
             answered => answered,
@@ -179,7 +181,7 @@ impl Circuit {
 
     /// Whether it must be asked, since it did not answer. A refusal for good counts where the question is our own.
     fn note(&self, completion: Result<&Completion, &UpstreamError>, own: bool) -> bool {
-        let failed = completion.err().filter(|error| own || error.judgement() != Judgement::Permanent);
+        let failed = completion.err().filter(|error| own || error.class() != FailureClass::Permanent);
         let mut state = self.lock();
         let was = state.is_sold();
         state.failures = match (&failed, state.tried) {
@@ -236,7 +238,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Model, Price};
+    use crate::catalogue::Price;
 
     fn circuits() -> Circuits {
         of(Upstream::Demo)

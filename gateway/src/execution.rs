@@ -22,7 +22,7 @@ use salt402_store::{Outcome, Store, StoreError, StoredOutcome, Unserved};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::upstream::Judgement;
+use crate::upstream::failure::FailureClass;
 
 /// The pause after the first failure; each is twice the one before, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub(crate) struct Purchase {
 /// A run without an answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Failed {
-    pub(crate) judgement: Judgement,
+    pub(crate) class: FailureClass,
     /// What went wrong, as the payer is told.
     pub(crate) detail: String,
     /// When it may be tried again, where the upstream says.
@@ -178,13 +178,13 @@ impl Executions {
 
     /// Notes that an attempt failed, and says what its payer is told.
     fn failed(&self, attempt: &mut Unserved, failed: Failed) -> Problem {
-        let Failed { judgement, detail, after } = failed;
+        let Failed { class, detail, after } = failed;
         attempt.failures += 1;
         attempt.detail = detail;
-        match judgement {
-            Judgement::NotRun => attempt.runs = attempt.runs.saturating_sub(1),
-            Judgement::Ran => attempt.ended = attempt.runs >= u64::from(self.runs),
-            Judgement::Permanent => attempt.ended = true,
+        match class {
+            FailureClass::NotRun => attempt.runs = attempt.runs.saturating_sub(1),
+            FailureClass::Ran => attempt.ended = attempt.runs >= u64::from(self.runs),
+            FailureClass::Permanent => attempt.ended = true,
         }
         if attempt.ended {
             metrics::counter!("salt402_gateway_not_served_total").increment(1);
@@ -310,8 +310,8 @@ mod tests {
         Purchase { payment, first, sold: "an answer".into() }
     }
 
-    fn fail(judgement: Judgement) -> impl FnOnce() -> std::future::Ready<Result<Bytes, Failed>> {
-        move || std::future::ready(Err(Failed { judgement, detail: "no".into(), after: None }))
+    fn fail(class: FailureClass) -> impl FnOnce() -> std::future::Ready<Result<Bytes, Failed>> {
+        move || std::future::ready(Err(Failed { class, detail: "no".into(), after: None }))
     }
 
     /// Takes the pause away that an attempt is under.
@@ -364,17 +364,17 @@ mod tests {
     #[tokio::test]
     async fn a_failed_run_is_made_again_after_a_pause_that_grows_and_so_often_and_no_more() {
         let (executions, _folder) = executions().await;
-        let told = executions.outcome(purchase(true), fail(Judgement::Ran)).await.unwrap_err();
+        let told = executions.outcome(purchase(true), fail(FailureClass::Ran)).await.unwrap_err();
         assert_eq!((told.code, told.retry_after_ms), (Code::UpstreamFailed, Some(1000)));
         // Nobody who asks within the pause makes a run.
         let early = executions.outcome(purchase(false), || async { panic!("run in the pause") }).await;
         assert_eq!(early.unwrap_err().code, Code::UpstreamFailed);
         assert_eq!(without_pause(&executions).await.runs, 1);
 
-        let told = executions.outcome(purchase(false), fail(Judgement::Ran)).await.unwrap_err();
+        let told = executions.outcome(purchase(false), fail(FailureClass::Ran)).await.unwrap_err();
         assert_eq!((told.code, told.retry_after_ms), (Code::UpstreamFailed, Some(2000)));
         without_pause(&executions).await;
-        let told = executions.outcome(purchase(false), fail(Judgement::Ran)).await.unwrap_err();
+        let told = executions.outcome(purchase(false), fail(FailureClass::Ran)).await.unwrap_err();
         assert_eq!((told.code, told.retry_after_ms), (Code::NotServed, None));
         without_pause(&executions).await;
         let ended = executions.outcome(purchase(false), || async { panic!("run beyond the bound") }).await;
@@ -408,7 +408,8 @@ mod tests {
     async fn where_nothing_ran_it_is_tried_again_as_often_as_it_is_asked_for() {
         let (executions, _folder) = executions().await;
         for attempt in 0..10 {
-            let told = executions.outcome(purchase(attempt == 0), fail(Judgement::NotRun)).await.unwrap_err();
+            let told =
+                executions.outcome(purchase(attempt == 0), fail(FailureClass::NotRun)).await.unwrap_err();
             assert_eq!(told.code, Code::UpstreamFailed);
             assert!(told.retry_after_ms.unwrap() <= 300_000);
             assert_eq!(without_pause(&executions).await.runs, 0);
@@ -420,7 +421,7 @@ mod tests {
     #[tokio::test]
     async fn what_will_never_be_answered_is_asked_once_and_can_be_made_good_once() {
         let (executions, _folder) = executions().await;
-        let told = executions.outcome(purchase(true), fail(Judgement::Permanent)).await.unwrap_err();
+        let told = executions.outcome(purchase(true), fail(FailureClass::Permanent)).await.unwrap_err();
         assert_eq!((told.code, told.retry_after_ms), (Code::NotServed, None));
         let again = executions.outcome(purchase(false), || async { panic!("run again") }).await;
         assert_eq!(again.unwrap_err(), told);

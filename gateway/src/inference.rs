@@ -7,23 +7,23 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
+use salt402_http::{
+    BodyReservation, PAYMENT, Target, no_store, problem_response, read_json, server_timing, vary,
+};
+use salt402_paywall::{Decision, Presented, offer_response, quote_required};
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
-use salt402_verifier::http::{
-    PAYMENT, Passage, Place, Presented, Target, no_store, problem_response, quote_required, read_json,
-    server_timing, vary,
-};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::Bid;
-use crate::bid::{InferenceRequest, Reading, Unsold};
 use crate::circuit::Circuits;
 use crate::execution::{Answer, Failed, Purchase};
-use crate::routes::{Gateway, Inner};
-use crate::upstream::{Completion, Judgement, Task, UpstreamError, Usage};
+use crate::gateway::{Gateway, Inner};
+use crate::priced_request::{InferenceRequest, PricedRequest, Reading, Unsold};
+use crate::upstream::completion::{Completion, Task, Usage};
+use crate::upstream::failure::{FailureClass, UpstreamError};
 
 /// The response header that says what was paid, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
@@ -76,29 +76,29 @@ pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
 async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Problem> {
     let (parts, body) = request.into_parts();
     let presented = Presented::of(&parts)?;
-    gateway.tenancy.check()?;
+    gateway.lease.check()?;
     let request = Request::from_parts(parts, body);
-    let (reading, place) = read(gateway, request).await?;
-    let bid: Arc<Bid> = match reading {
-        Reading::Sold(bid) => Arc::from(bid),
-        Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, place).await,
+    let (reading, reservation) = read(gateway, request).await?;
+    let priced: Arc<PricedRequest> = match reading {
+        Reading::Sold(priced) => Arc::from(priced),
+        Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, reservation).await,
     };
-    let unsold = unsold(gateway, &bid.name);
+    let unsold = unsold(gateway, &priced.name);
     if let (Some(problem), None) = (&unsold, presented.proof) {
         return Err(problem.clone());
     }
     let started = Instant::now();
-    let (payment, first) = match gateway.door.pass(&bid.order, &presented).await? {
-        Passage::Granted { payment, claim } => (payment, claim.first),
+    let (payment, first) = match gateway.paywall.decide(&priced.order, &presented).await? {
+        Decision::Granted { payment, claim } => (payment, claim.first),
         // A refusal says how to pay, and this is no time for it.
-        Passage::Refused(response) => return unsold.map_or(Ok(response), Err),
+        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
     let verified = started.elapsed();
     // What is paid for is bounded by its payments.
-    drop(place);
-    let purchase = Purchase { payment, first, sold: bid.order.description.clone() };
+    drop(reservation);
+    let purchase = Purchase { payment, first, sold: priced.order.description.clone() };
     let circuits = gateway.circuits.clone();
-    give(gateway, &presented, purchase, verified, || run(bid, circuits)).await
+    give(gateway, &presented, purchase, verified, || run(priced, circuits)).await
 }
 
 /// Serves what is not sold any more to whoever paid for it while it was; what cannot be served is owed to them.
@@ -106,21 +106,23 @@ async fn redeem(
     gateway: &Inner,
     unsold: Unsold,
     presented: &Presented,
-    place: Place,
+    reservation: BodyReservation,
 ) -> Result<Response<Body>, Problem> {
-    let Unsold { problem, order, bid } = unsold;
+    let Unsold { problem, order, request } = unsold;
     let started = Instant::now();
-    let Some((payment, claim)) = gateway.door.redeem(&order, presented).await? else { return Err(problem) };
+    let Some((payment, claim)) = gateway.paywall.redeem(&order, presented).await? else {
+        return Err(problem);
+    };
     let verified = started.elapsed();
-    drop(place);
-    tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = bid.is_some(),
+    drop(reservation);
+    tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
     let purchase = Purchase { payment, first: claim.first, sold: order.description };
     let circuits = gateway.circuits.clone();
     let run = || async {
-        match bid {
-            Some(bid) => run(Arc::new(bid), circuits).await,
-            None => Err(Failed { judgement: Judgement::Permanent, detail: problem.detail, after: None }),
+        match request {
+            Some(request) => run(Arc::new(request), circuits).await,
+            None => Err(Failed { class: FailureClass::Permanent, detail: problem.detail, after: None }),
         }
     };
     give(gateway, presented, purchase, verified, run).await
@@ -150,12 +152,13 @@ fn since(moment_ms: u64) -> Duration {
     now.saturating_sub(Duration::from_millis(moment_ms))
 }
 
-/// What is asked, and the room that it takes.
-async fn read(gateway: &Inner, request: Request) -> Result<(Reading, Place), Problem> {
+/// What is asked, and the memory that it takes.
+async fn read(gateway: &Inner, request: Request) -> Result<(Reading, BodyReservation), Problem> {
     let method = request.method().as_str().to_owned();
     let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
     let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
-    Bid::understand(&gateway.catalogue, method, path, &body.bytes).map(|reading| (reading, body.place))
+    PricedRequest::understand(&gateway.catalogue, method, path, &body.bytes)
+        .map(|reading| (reading, body.reservation))
 }
 
 /// Why nothing is to be paid for now: the model's server keeps failing, or the answer could not be kept.
@@ -170,27 +173,28 @@ fn unsold(gateway: &Inner, model: &str) -> Option<Problem> {
 }
 
 /// Asks the model. What it returns is kept for the payer.
-async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
-    let name = &bid.name;
-    let task = Task { prompt: &bid.prompt, max_tokens: bid.tokens, temperature: bid.temperature };
+async fn run(request: Arc<PricedRequest>, circuits: Circuits) -> Result<Bytes, Failed> {
+    let name = &request.name;
+    let PricedRequest { prompt, tokens, temperature, .. } = &*request;
+    let task = Task { prompt, max_tokens: *tokens, temperature: *temperature };
     let started = Instant::now();
     // While it fails for everybody, that it fails here says nothing of this request.
     let shut = circuits.unsold(name).is_some();
-    let completion = complete(&bid, &task, &circuits).await;
+    let completion = complete(&request, &task, &circuits).await;
     circuits.note(name, completion.as_ref());
     metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.clone())
         .record(started.elapsed().as_secs_f64());
     let Completion { output, reasoning, refusal, finish_reason, usage } = completion.map_err(|error| {
-        let judgement = match error.judgement() {
-            Judgement::Ran if shut => Judgement::NotRun,
-            judgement => judgement,
+        let class = match error.class() {
+            FailureClass::Ran if shut => FailureClass::NotRun,
+            class => class,
         };
         // What it refuses for good is no fault of the server's.
-        if judgement != Judgement::Permanent {
+        if class != FailureClass::Permanent {
             metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone())
                 .increment(1);
         }
-        Failed { judgement, detail: error.to_string(), after: error.after }
+        Failed { class, detail: error.to_string(), after: error.after }
     })?;
     metrics::counter!("salt402_gateway_executions_total", "model" => name.clone()).increment(1);
     let answer = InferenceResponse {
@@ -202,7 +206,7 @@ async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
         usage,
     };
     serde_json::to_vec(&answer).map(Bytes::from).map_err(|_| Failed {
-        judgement: Judgement::Ran,
+        class: FailureClass::Ran,
         detail: "the answer could not be written".into(),
         after: None,
     })
@@ -210,10 +214,14 @@ async fn run(bid: Arc<Bid>, circuits: Circuits) -> Result<Bytes, Failed> {
 
 /// What the model's server answers. One that answers our own question, and lets this one in neither before nor after it, refuses
 /// what is asked and not us.
-async fn complete(bid: &Bid, task: &Task<'_>, circuits: &Circuits) -> Result<Completion, UpstreamError> {
-    let upstream = &bid.model.upstream;
+async fn complete(
+    request: &PricedRequest,
+    task: &Task<'_>,
+    circuits: &Circuits,
+) -> Result<Completion, UpstreamError> {
+    let upstream = &request.model.upstream;
     match upstream.complete(task).await {
-        Err(error) if error.lets_nobody_in() && circuits.answers(&bid.name).await => {
+        Err(error) if error.lets_nobody_in() && circuits.answers(&request.name).await => {
             upstream.complete(task).await.map_err(UpstreamError::of_this_request)
         }
         completion => completion,

@@ -1,11 +1,12 @@
 //! `GET /openapi.json`: the gateway's API as an OpenAPI 3.1 document.
 
+use salt402_http::openapi::{PATH, WITH_BODY, refuse};
+use salt402_paywall::openapi::{PAID, refuse_paid};
 use salt402_protocol::Code;
-use salt402_verifier::http::openapi::{PAID, PATH, Refusals, WITH_BODY, refuse};
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use crate::{inference, routes};
+use crate::{inference, models, readiness};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,12 +14,12 @@ use crate::{inference, routes};
         title = "salt402 gateway",
         description = "Inference that is paid per request. Every refusal is a problem document (RFC 9457) with a stable `code`; a 402 says how to pay."
     ),
-    paths(inference::handle, routes::models, routes::ready, plain::healthz, plain::metrics, plain::openapi),
+    paths(inference::handle, models::models, readiness::ready, plain::healthz, plain::metrics, plain::openapi),
     components(schemas(
         salt402_protocol::Problem,
         salt402_protocol::details::PaymentDetails,
         salt402_protocol::api::PaymentView,
-        salt402_verifier::http::PaymentProblem<'_>
+        salt402_paywall::PaymentProblem<'_>
     ))
 )]
 struct Gateway;
@@ -37,14 +38,11 @@ pub(crate) fn document() -> Document {
         Code::NotReady,
     ];
     let codes = [PAID, WITH_BODY, &own].concat();
-    let paid = Refusals { codes: &codes, paid: true };
-    refuse(&mut document, "/v1/inference", "post", &paid);
-    let ready = Refusals { codes: &[Code::NotReady], ..Refusals::default() };
-    refuse(&mut document, "/readyz", "get", &ready);
-    let guarded = [Code::Unauthorized, Code::MalformedHeader];
-    refuse(&mut document, "/metrics", "get", &Refusals { codes: &guarded, ..Refusals::default() });
+    refuse_paid(&mut document, "/v1/inference", "post", &codes);
+    refuse(&mut document, "/readyz", "get", &[Code::NotReady]);
+    refuse(&mut document, "/metrics", "get", &[Code::Unauthorized, Code::MalformedHeader]);
     for path in ["/v1/models", "/healthz", PATH] {
-        refuse(&mut document, path, "get", &Refusals::default());
+        refuse(&mut document, path, "get", &[]);
     }
     document
 }

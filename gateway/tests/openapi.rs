@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,10 +11,10 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use salt402_gateway::{Catalogue, Gateway, GatewayOptions, router};
+use salt402_http::Token;
+use salt402_paywall::{Paywall, RemoteVerifier};
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_store::{Options, Store};
-use salt402_verifier::http::{Door, Token};
-use salt402_verifier::{Desk, RemoteVerifier};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -22,8 +23,8 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     // Nobody listens there: what needs the verifier says so.
     let remote =
         RemoteVerifier::at_socket(&folder.path().join("none.sock"), None, Duration::from_secs(5)).unwrap();
-    let door = Door {
-        desk: Desk::There(remote),
+    let paywall = Paywall {
+        verifier: Arc::new(remote),
         chain: ChainId::CITRATE,
         payee: Address::ZERO,
         asset: Asset::Native,
@@ -35,7 +36,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let options = GatewayOptions {
-        door,
+        paywall,
         store,
         catalogue: Catalogue::default(),
         body_limit: 1024,

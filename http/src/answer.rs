@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use salt402_protocol::Problem;
 use salt402_protocol::problem::PROBLEM_JSON;
-use salt402_protocol::{Code, Problem};
 
 /// The response header with a refusal's code, for whoever sees headers and no body.
 pub const CODE_HEADER: &str = "x-payment-code";

@@ -8,7 +8,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{Fault, problem_response};
 
-/// Gives a router its last words: for what it does not know, and for a panic.
+/// Gives a router its answers to what it does not know, and to a panic.
 pub fn finish(routes: Router) -> Router {
     routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(CatchPanicLayer::custom(
         |_| problem_response(&Problem::new(Code::Internal, "a fault of ours; it was logged")),

@@ -4,13 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_http::address_limited;
-use salt402_protocol::api::{
-    ClaimView, PaymentView, QuoteRequest, Requirement, Usage, Verdict, VerifyRequest,
-};
+use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::details::Resource;
-use salt402_protocol::{
-    Address, Amount, Asset, B128, ChainId, Code, Problem, Proof, QuoteId, RequestDigest,
-};
+use salt402_protocol::{Address, Asset, B128, ChainId, Code, Problem, Proof, QuoteId};
 
 use crate::client::VerifierClient;
 use crate::offer::{Offer, details};

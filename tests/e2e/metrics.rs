@@ -58,7 +58,7 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_metric_of_the_sources_is_on_the_page_and_every_one_on_the_page_is_in_the_sources() {
     let mut used = BTreeSet::new();
-    for floor in ["chain", "store", "indexer", "verifier", "gateway", "cli"] {
+    for floor in ["chain", "store", "http", "indexer", "paywall", "verifier", "gateway", "cli"] {
         let mut files = Vec::new();
         sources(&root().join(floor).join("src"), &mut files);
         for file in files {

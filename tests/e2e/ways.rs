@@ -7,7 +7,7 @@ use crate::SALT402;
 
 /// The example itself; its `main` has fixed addresses and is only compiled.
 #[allow(dead_code, reason = "main is not called")]
-#[path = "../../verifier/examples/paid_axum.rs"]
+#[path = "../../paywall/examples/paid_axum.rs"]
 mod paid_axum;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,34 +2,27 @@
 //!
 //! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
+//!
+//! Rooms, each of which imports only those before it: `clock`, `incidents`, `webhook`, `verify`, `client`, [`http`].
 
-mod beside;
-pub mod derived;
-mod desk;
-mod grant;
-mod holds;
+mod client;
+mod clock;
 pub mod http;
 mod incidents;
-pub mod judge;
-mod limits;
-pub mod policy;
-mod referred;
-mod review;
-mod second;
-mod selling;
-mod shown;
-mod tending;
-mod verifier;
-mod voucher;
-mod waker;
-mod watch;
+mod verify;
 mod webhook;
 
-pub use desk::{Desk, RemoteError, RemoteVerifier};
 pub use incidents::count_incidents;
-pub use limits::{AccountLimits, Rate};
-pub use policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, Policy, SecondNode};
-pub use verifier::{Verifier, VerifierChain, VerifierOptions};
-pub use waker::Waker;
-pub use watch::Watch;
-pub use webhook::{Webhook, WebhookError, WebhookKey, WebhookKeyError};
+pub use verify::account_limits::AccountLimits;
+pub use verify::derived::Derived;
+pub use verify::freshness::Freshness;
+pub use verify::index_changes::IndexChanges;
+pub use verify::inner::VerifierChain;
+pub use verify::judge::judge;
+pub use verify::judge::question::{Judgement, Question};
+pub use verify::judge::unseen::MOST_BY_HASH;
+pub use verify::policy::{AfterLoss, ChainPolicy, Depth, ExposureCap, PaymentRules, Policy, SecondNode};
+pub use verify::verifier::{Verifier, VerifierOptions};
+pub use webhook::Webhook;
+pub use webhook::address::WebhookError;
+pub use webhook::key::{WebhookKey, WebhookKeyError};

@@ -230,7 +230,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut operator = operator();
-            operator.chain.exposure = vec![ExposureCap { asset: Asset::Native, most: units(CAP) }];
+            operator.chain.rules.exposure = vec![ExposureCap { asset: Asset::Native, most: units(CAP) }];
             let shop = Shop::open(&operator).await;
             let mut run = Run { shop, operator, known: Vec::new(), chain: Vec::new(), price: 10 };
             for step in &steps {

@@ -12,9 +12,9 @@ use salt402_protocol::{
     QuoteKeys, RequestDigest, Service, SignedNonce, Terms, U256,
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
-use salt402_verifier::derived::Derived;
-use salt402_verifier::judge::{Judgement, MOST_BY_HASH, Question, judge};
-use salt402_verifier::{AfterLoss, ChainPolicy, Depth, Policy};
+use salt402_verifier::{
+    AfterLoss, ChainPolicy, Depth, Derived, Judgement, MOST_BY_HASH, PaymentRules, Policy, Question, judge,
+};
 
 const NOW: u64 = 1_800_000_000;
 /// Which transaction it is matters to the judge only where a place in it is named: it is given its payments.
@@ -32,20 +32,22 @@ fn chain() -> ChainPolicy {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        confirmations: 1,
-        depths: Vec::new(),
-        final_at: 101,
-        max_age: None,
-        assets: None,
-        payees: None,
-        exposure: Vec::new(),
-        second_node: Vec::new(),
-        after_loss: AfterLoss::default(),
+        rules: PaymentRules {
+            confirmations: 1,
+            depths: Vec::new(),
+            final_at: 101,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            second_node: Vec::new(),
+            after_loss: AfterLoss::default(),
+        },
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),
         steady_blocks: false,
-        patience: Duration::from_secs(10),
+        stale_after: Duration::from_secs(10),
     }
 }
 
@@ -217,7 +219,7 @@ fn a_larger_amount_must_be_deeper() {
         from: Amount(U256::from(from)),
         confirmations,
     };
-    policy.depths = vec![
+    policy.rules.depths = vec![
         native(1000, 3),
         native(5000, 12),
         Depth { asset: Asset::Token(Address::repeat_byte(1)), ..native(1, 99) },
@@ -254,7 +256,8 @@ fn an_old_payment_is_refused() {
 #[test]
 fn a_chain_may_take_younger_payments_than_others() {
     let (requirement, payment) = bare();
-    let strict = ChainPolicy { max_age: Some(Duration::from_secs(60)), ..chain() };
+    let mut strict = chain();
+    strict.rules.max_age = Some(Duration::from_secs(60));
     let question =
         Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW + 61 };
     let judgement = judge(

@@ -14,13 +14,13 @@ use axum::{Extension, Router};
 use futures::stream::BoxStream;
 use salt402_chain::{At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, Transaction};
 use salt402_indexer::{FollowerOptions, ReceiptLookup};
+use salt402_paywall::{PaidLayer, Payer, Paywall, Rule, Tariff};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
 use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
-use salt402_verifier::http::{Door, PaidLayer, Payer, Rule, Tariff};
 use salt402_verifier::{
-    AccountLimits, AfterLoss, ChainPolicy, Desk, Policy, Verifier, VerifierChain, VerifierOptions, Waker,
-    Watch,
+    AccountLimits, AfterLoss, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier,
+    VerifierChain, VerifierOptions,
 };
 use tower::ServiceExt as _;
 
@@ -55,7 +55,7 @@ impl Node for Silent {
     }
 }
 
-async fn door(store: &Store) -> Door {
+async fn paywall(store: &Store) -> Paywall {
     let profile = Profile::named("local").unwrap();
     let policy = ChainPolicy {
         chain: CHAIN,
@@ -64,39 +64,41 @@ async fn door(store: &Store) -> Door {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        confirmations: 1,
-        depths: Vec::new(),
-        final_at: 9,
-        max_age: None,
-        assets: None,
-        payees: None,
-        exposure: Vec::new(),
-        second_node: Vec::new(),
-        after_loss: AfterLoss::default(),
+        rules: PaymentRules {
+            confirmations: 1,
+            depths: Vec::new(),
+            final_at: 9,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            second_node: Vec::new(),
+            after_loss: AfterLoss::default(),
+        },
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
         steady_blocks: false,
-        patience: Duration::from_secs(10),
+        stale_after: Duration::from_secs(10),
     };
     let options = FollowerOptions { chain: CHAIN, sources: Vec::new() };
     let lookup = ReceiptLookup::new(Arc::new(Silent(profile)), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
-        waker: Waker::inside(store),
+        changes: IndexChanges::of_this_process(store),
         store: store.clone(),
         keys: QuoteKey::new(&[1; 32]).unwrap().into(),
         accounts: AccountLimits::default(),
         policy: Policy::default(),
         chains: vec![VerifierChain {
             policy,
-            watch: Watch::Store,
+            freshness: Freshness::Store,
             lookup,
             unfit: tokio::sync::watch::channel(None).1,
         }],
         version: "test".into(),
     });
-    Door {
-        desk: Desk::Here(verifier),
+    Paywall {
+        verifier: Arc::new(verifier),
         chain: CHAIN,
         payee: Address::repeat_byte(0xaa),
         asset: Asset::Native,
@@ -183,7 +185,7 @@ async fn app(store: &Store) -> (Router, Arc<AtomicU32>) {
         uses: 1,
     };
     let tariff = Tariff { rules: vec![rule], others_pass: false };
-    let layer = PaidLayer::new(door(store).await, tariff).body_limit(64);
+    let layer = PaidLayer::new(paywall(store).await, tariff).body_limit(64);
     (Router::new().route("/ask", post(handler)).layer(layer), served)
 }
 

@@ -20,7 +20,7 @@ async fn c12_a_second_live_process_of_one_identity_is_given_no_claim_that_it_wou
     let told = async |request: VerifyRequest| granted(shop.verifier.verify(&request).await);
     let hold = async |instance| {
         let request = LeaseRequest { claimant: "shop".into(), instance };
-        shop.verifier.hold(&request).await.map(|held| held.renew_within_ms).map_err(|problem| problem.code)
+        shop.verifier.lease(&request).await.map(|held| held.renew_within_ms).map_err(|problem| problem.code)
     };
     assert_eq!(hold(ONE).await, Ok(5000));
     assert_eq!(hold(COPY).await, Err(Code::IdentityInUse));
@@ -35,15 +35,15 @@ async fn c12_a_second_live_process_of_one_identity_is_given_no_claim_that_it_wou
     assert_eq!(told(by(Some(ONE), proof(2, 2, 5))).await, Ok(true));
     // No name is held by nobody.
     let nameless = LeaseRequest { claimant: String::new(), instance: ONE };
-    assert_eq!(shop.verifier.hold(&nameless).await.unwrap_err().code, Code::InvalidRequest);
+    assert_eq!(shop.verifier.lease(&nameless).await.unwrap_err().code, Code::InvalidRequest);
 }
 
 #[tokio::test]
 async fn c12_what_a_second_process_is_told_leads_nobody_to_pay_again() {
     let shop = Shop::open(&operator()).await;
     let request = LeaseRequest { claimant: "shop".into(), instance: ONE };
-    shop.verifier.hold(&request).await.unwrap();
-    let problem = shop.verifier.hold(&LeaseRequest { instance: COPY, ..request }).await.unwrap_err();
+    shop.verifier.lease(&request).await.unwrap();
+    let problem = shop.verifier.lease(&LeaseRequest { instance: COPY, ..request }).await.unwrap_err();
     assert_eq!((problem.status, problem.retry_after_ms), (503, Some(5000)));
     assert!(
         problem.detail.contains("a copied folder?") && problem.detail.contains("show the same proof again")

@@ -202,8 +202,8 @@ async fn a_nonce_that_two_transactions_used_up_is_refused_until_one_was_granted_
 #[tokio::test]
 async fn a_nonce_counts_as_deep_as_any_payment_of_its_amount() {
     let mut operator = following();
-    operator.chain.confirmations = 2;
-    operator.chain.exposure =
+    operator.chain.rules.confirmations = 2;
+    operator.chain.rules.exposure =
         vec![salt402_verifier::ExposureCap { asset: salt402_protocol::Asset::Native, most: units(5) }];
     let shop = Shop::open(&operator).await;
     let quotes = [shop.quote(1, 5, false), shop.quote(2, 5, false)];
@@ -279,7 +279,7 @@ async fn a_place_in_a_transaction_that_lost_its_payment_names_the_payment_that_w
 #[tokio::test]
 async fn a_payment_that_moved_waits_for_its_confirmations_in_the_new_block() {
     let mut operator = following();
-    operator.chain.confirmations = 2;
+    operator.chain.rules.confirmations = 2;
     let shop = Shop::open(&operator).await;
     let quote = shop.quote(1, 5, false);
     shop.mine(&[]).await;
@@ -295,7 +295,7 @@ async fn a_payment_that_moved_waits_for_its_confirmations_in_the_new_block() {
 #[tokio::test]
 async fn a_grant_whose_payment_moved_to_another_transaction_counts_against_the_payers_limit() {
     let mut operator = following();
-    operator.chain.exposure =
+    operator.chain.rules.exposure =
         vec![salt402_verifier::ExposureCap { asset: salt402_protocol::Asset::Native, most: units(5) }];
     let shop = Shop::open(&operator).await;
     let quotes: Vec<_> = (1..=3).map(|request| shop.quote(request, 5, false)).collect();

@@ -3,23 +3,25 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "these are tests")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use salt402_paywall::{ForwardAuth, Paywall, Tariff};
 use salt402_protocol::{Address, Asset, ChainId, Code, QuoteKey};
 use salt402_store::{Options, Store};
-use salt402_verifier::http::{ApiOptions, Door, ForwardAuth, Tariff, router};
-use salt402_verifier::{AccountLimits, Desk, Policy, Verifier, VerifierOptions, Waker};
+use salt402_verifier::http::{ApiOptions, router};
+use salt402_verifier::{AccountLimits, IndexChanges, Policy, Verifier, VerifierOptions};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 async fn api(folder: &tempfile::TempDir) -> Router {
     let store = Store::open(Options::new(folder.path().join("api.db"))).await.unwrap();
     let verifier = Verifier::new(VerifierOptions {
-        waker: Waker::inside(&store),
+        changes: IndexChanges::of_this_process(&store),
         store,
         keys: QuoteKey::new(&[1; 32]).unwrap().into(),
         accounts: AccountLimits::default(),
@@ -27,8 +29,8 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         chains: Vec::new(),
         version: "test".into(),
     });
-    let door = Door {
-        desk: Desk::Here(verifier.clone()),
+    let paywall = Paywall {
+        verifier: Arc::new(verifier.clone()),
         chain: ChainId::CITRATE,
         payee: Address::ZERO,
         asset: Asset::Native,
@@ -38,7 +40,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         instance: None,
         keeps_answers: false,
     };
-    let auth = ForwardAuth { door, tariff: Tariff::default(), again_within: Duration::ZERO };
+    let auth = ForwardAuth { paywall, tariff: Tariff::default(), again_within: Duration::ZERO };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     router(verifier, ApiOptions { metrics: Some(metrics), auth: Some(auth), ..ApiOptions::default() })
 }

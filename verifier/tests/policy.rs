@@ -17,8 +17,8 @@ use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, now, operator, paid
 #[tokio::test]
 async fn another_asset_or_payee_is_refused_before_anything_is_looked_up() {
     let mut operator = operator();
-    operator.chain.assets = Some(vec![Asset::Native]);
-    operator.chain.payees = Some(vec![PAYEE]);
+    operator.chain.rules.assets = Some(vec![Asset::Native]);
+    operator.chain.rules.payees = Some(vec![PAYEE]);
     let shop = Shop::open(&operator).await;
     let good = question(1, 5, false);
     assert!(shop.verifier.quote(&good).is_ok());
@@ -48,7 +48,7 @@ async fn beyond_its_cap_a_payer_waits_for_finality_and_is_never_refused() {
     shop.mine(&payments[0..=0]).await;
     assert_eq!(granted(shop.show(1, 1, 60).await), Ok(true));
     // The cap is set afterwards, and counts what was granted before.
-    operator.chain.exposure = vec![ExposureCap { asset: Asset::Native, most: units(100) }];
+    operator.chain.rules.exposure = vec![ExposureCap { asset: Asset::Native, most: units(100) }];
     shop.restart(&operator).await;
     shop.mine(&payments[1..=1]).await;
     let refused = shop.show(2, 2, 60).await.unwrap();
@@ -67,7 +67,7 @@ async fn beyond_its_cap_a_payer_waits_for_finality_and_is_never_refused() {
     assert_eq!(granted(shop.show(3, 3, 60).await), Err(Code::ExposureExceeded));
     shop.mine(&[]).await;
     assert_eq!(granted(shop.show(3, 3, 60).await), Ok(true));
-    shop.verifier.tend().await.unwrap();
+    shop.verifier.upkeep().await.unwrap();
 }
 
 /// A payer of two payments, the first of which was granted on and then lost.
@@ -93,11 +93,11 @@ async fn a_payer_whose_granted_payment_was_lost_pays_by_finality_until_that_is_s
     shop.mine(&[]).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::PayerHasLoss));
 
-    operator.chain.after_loss = AfterLoss::Refuse;
+    operator.chain.rules.after_loss = AfterLoss::Refuse;
     shop.restart(&operator).await;
     shop.mine(&[]).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::PayerRefused), "not even when it is final");
-    operator.chain.after_loss = AfterLoss::RequireFinal;
+    operator.chain.rules.after_loss = AfterLoss::RequireFinal;
     shop.restart(&operator).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Ok(true));
 }
@@ -105,7 +105,7 @@ async fn a_payer_whose_granted_payment_was_lost_pays_by_finality_until_that_is_s
 #[tokio::test]
 async fn an_operator_may_settle_a_loss_or_ignore_it() {
     let mut operator = operator();
-    operator.chain.after_loss = AfterLoss::Refuse;
+    operator.chain.rules.after_loss = AfterLoss::Refuse;
     let shop = after_a_loss(&operator).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Err(Code::PayerRefused));
     let incident = shop
@@ -124,7 +124,7 @@ async fn an_operator_may_settle_a_loss_or_ignore_it() {
     let incident = shop.verifier.incidents(&IncidentFilter::default(), 1).await.unwrap().incidents.remove(0);
     assert_eq!(incident.settled.as_deref(), Some("paid by hand"));
 
-    operator.chain.after_loss = AfterLoss::Ignore;
+    operator.chain.rules.after_loss = AfterLoss::Ignore;
     let shop = after_a_loss(&operator).await;
     assert_eq!(granted(shop.show(2, 2, 5).await), Ok(true));
 }
@@ -289,7 +289,7 @@ fn receipt(number: u64, made_before: u64, success: bool) -> Receipt {
 async fn a_receipt_that_shows_no_payment_is_a_refusal_only_once_it_is_deep() {
     for (success, code) in [(false, Code::TransactionReverted), (true, Code::NoPayment)] {
         let mut operator = operator();
-        operator.chain.confirmations = 2;
+        operator.chain.rules.confirmations = 2;
         let shop = Shop::open(&operator).await;
         shop.mine(&[]).await;
         *shop.told.receipt.lock().unwrap() = Some(receipt(1, 0, success));

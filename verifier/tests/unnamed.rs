@@ -4,9 +4,8 @@
 
 mod shop;
 
+use salt402_paywall::{Decision, Order, Paywall, Presented, Sold};
 use salt402_protocol::{B256, Code, Payment, PaymentId, Proof, RequestDigest};
-use salt402_verifier::Desk;
-use salt402_verifier::http::{Door, Order, Passage, Presented, Sold};
 use shop::{CHAIN, PAYEE, Shop, operator, paid, units};
 
 const SHOWN: u8 = 9;
@@ -36,8 +35,8 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
     let mut payments: Vec<_> = (0..20).map(|place| (u32::from(place), stranger(place))).collect();
     payments[13].1 = mine.clone();
     shop.replace_at(&payments).await;
-    let door = Door::new(Desk::Here(shop.verifier.clone()), CHAIN, PAYEE, "shop");
-    let door = Door { keeps_answers: true, ..door };
+    let paywall = Paywall::new(shop.verifier.clone(), CHAIN, PAYEE, "shop");
+    let paywall = Paywall { keeps_answers: true, ..paywall };
     let show = |ordinal| Presented {
         proof: Some(Proof::Transaction { hash: B256::repeat_byte(SHOWN), ordinal }),
         quote: None,
@@ -46,11 +45,12 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
         client: None,
     };
     for _ in 0..2 {
-        let refused = door.pass(&order(), &show(None)).await.expect_err("no 402 with details");
+        let refused = paywall.decide(&order(), &show(None)).await.expect_err("no 402 with details");
         assert_eq!((refused.code, refused.status), (Code::OrdinalRequired, 422));
         assert!(refused.detail.contains("do not pay again"), "{}", refused.detail);
     }
-    let Passage::Granted { payment, claim } = door.pass(&order(), &show(Some(13))).await.unwrap() else {
+    let Decision::Granted { payment, claim } = paywall.decide(&order(), &show(Some(13))).await.unwrap()
+    else {
         panic!("it was paid");
     };
     assert_eq!((payment.payment_id, claim.first), (mine.id, true));

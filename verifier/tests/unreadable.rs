@@ -70,13 +70,13 @@ async fn whoever_shows_what_cannot_be_read_is_not_told_to_pay_again_and_served_o
         }
         rest().await;
     }
-    assert_eq!(shop.verifier.standing().await.unwrap().chains[0].unreadable, 1);
+    assert_eq!(shop.verifier.readiness().await.unwrap().chains[0].unreadable, 1);
     shop.told.too_long.lock().unwrap().clear();
     let cursor = shop.store.chain_state(CHAIN).await.unwrap().unwrap().cursor.unwrap();
     shop.replace(&[payment]).await;
     assert_ne!(shop.store.chain_state(CHAIN).await.unwrap().unwrap().cursor.unwrap(), cursor);
     assert_eq!(granted(shop.verifier.verify(&quoted).await), Ok(true));
-    assert_eq!(shop.verifier.standing().await.unwrap().chains[0].unreadable, 0, "it left with its block");
+    assert_eq!(shop.verifier.readiness().await.unwrap().chains[0].unreadable, 0, "it left with its block");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    say!("  verify on {}{token}", config.verifier.place(&config));
+    say!("  verify on {}{token}", config.verifier.endpoint(&config));
     say!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
@@ -94,7 +94,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     match &config.gateway {
         None => say!("  no gateway"),
         Some(gateway) => {
-            say!("  serve on {}", gateway.place(&config));
+            say!("  serve on {}", gateway.endpoint(&config));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             say!("    {}", gateway.origins());
             if gateway.verifier.is_some() && verifier_token(&config)?.is_none() {

@@ -8,13 +8,14 @@ use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::channel::EXIT_DELAYS;
 use salt402_protocol::{Asset, Source, SourceKind};
+use salt402_verifier::PaymentRules;
 use serde::Deserialize;
 use url::Url;
 
 use super::ConfigError;
 use super::deployment::Deployment;
 use super::nodes::{NodeConfig, Nodes};
-use super::policy::{Confirmations, DepthConfig, PolicyConfig, ResolvedPolicy};
+use super::policy::{Confirmations, DepthConfig, PolicyConfig};
 use super::source::{self, Defaults, SourceConfig};
 use super::text::no_placeholder;
 
@@ -105,7 +106,7 @@ pub(crate) struct ResolvedChain {
     pub(crate) vouchers: bool,
     /// The least exit delay of their channels.
     pub(crate) least_exit_delay: Option<Duration>,
-    pub(crate) policy: ResolvedPolicy,
+    pub(crate) policy: PaymentRules,
     /// How long the newest block may be unheard of; `None` for what fits the chain.
     pub(crate) patience: Option<Duration>,
 }

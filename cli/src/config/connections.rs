@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_verifier::http::Limits;
+use salt402_http::Limits;
 use serde::Deserialize;
 
 use super::ConfigError;

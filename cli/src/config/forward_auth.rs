@@ -1,6 +1,7 @@
 //! `[forward_auth]`: what a proxy may ask, and what its paths cost.
 
-use salt402_verifier::http::{Rule, Target, Tariff};
+use salt402_http::Target;
+use salt402_paywall::{Rule, Tariff};
 use serde::Deserialize;
 
 use super::{Config, ConfigError, parse_price};

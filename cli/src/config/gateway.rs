@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_gateway::{Catalogue, Model, Price, Upstream};
+use salt402_http::Limits;
+use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
-use salt402_verifier::http::{CorsLayer, Limits, browsers};
 use serde::Deserialize;
 use url::Url;
 
 use super::{Config, ConfigError, ConnectionsConfig, Mode, is_verifier, parse_price, secret};
-use crate::listen::Place;
+use crate::listen::Endpoint;
 
 /// The gateway.
 #[derive(Clone, Debug, Deserialize)]
@@ -143,8 +144,8 @@ fn timeout() -> u64 {
 
 impl GatewayConfig {
     /// Where it listens.
-    pub(crate) fn place(&self, config: &Config) -> Place {
-        Place {
+    pub(crate) fn endpoint(&self, config: &Config) -> Endpoint {
+        Endpoint {
             part: "gateway",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),

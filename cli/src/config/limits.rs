@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_verifier::http::AddressLimits;
-use salt402_verifier::{AccountLimits, Rate};
+use salt402_http::{AddressLimits, Rate};
+use salt402_verifier::AccountLimits;
 use serde::Deserialize;
 
 use super::ConfigError;

@@ -3,10 +3,11 @@
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset, ChainId};
+use salt402_verifier::PaymentRules;
 use serde::Deserialize;
 
 use super::text::no_placeholder;
-use super::{Config, ConfigError, ResolvedPolicy};
+use super::{Config, ConfigError};
 
 /// On which chain, to whom and in what to be paid.
 #[derive(Clone, Debug, Deserialize)]
@@ -100,7 +101,7 @@ impl PaymentConfig {
     }
 
     /// Whether the chain's own policy accepts what is to be paid; else nothing could be sold.
-    pub(crate) fn accepted(&self, policy: &ResolvedPolicy) -> Result<(), ConfigError> {
+    pub(crate) fn accepted(&self, policy: &PaymentRules) -> Result<(), ConfigError> {
         let listed = format!("chains.{}.policy", self.chain);
         if policy.assets.as_ref().is_some_and(|assets| !assets.contains(&self.asset)) {
             let what = format!("{} is not in {listed}.assets: add it there", self.asset);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset};
-use salt402_verifier::{AfterLoss, Depth, ExposureCap, SecondNode};
+use salt402_verifier::{AfterLoss, Depth, ExposureCap, PaymentRules, SecondNode};
 use serde::Deserialize;
 
 use super::{ConfigError, parse_price};
@@ -107,20 +107,6 @@ fn native() -> Asset {
     Asset::Native
 }
 
-/// What is accepted on a chain, with every amount in base units and every depth in blocks.
-#[derive(Clone, Debug)]
-pub(crate) struct ResolvedPolicy {
-    pub(crate) confirmations: u64,
-    pub(crate) depths: Vec<Depth>,
-    pub(crate) final_at: u64,
-    pub(crate) max_age: Option<Duration>,
-    pub(crate) assets: Option<Vec<Asset>>,
-    pub(crate) payees: Option<Vec<Address>>,
-    pub(crate) exposure: Vec<ExposureCap>,
-    pub(crate) second_node: Vec<SecondNode>,
-    pub(crate) after_loss: AfterLoss,
-}
-
 impl PolicyConfig {
     /// With what `[chains.NAME]` says itself, where it says it: `confirmations` and `depths` may stand there too.
     pub(crate) fn resolve(
@@ -129,7 +115,7 @@ impl PolicyConfig {
         profile: &Profile,
         confirmations: Option<Confirmations>,
         depths: &[DepthConfig],
-    ) -> Result<ResolvedPolicy, ConfigError> {
+    ) -> Result<PaymentRules, ConfigError> {
         let chain = format!("chains.{name}");
         let here = format!("{chain}.policy");
         let twice = |key: &str| {
@@ -150,7 +136,7 @@ impl PolicyConfig {
         };
         let step =
             |(index, depth): (usize, &DepthConfig)| depth.resolve(&format!("{key}.depths[{index}]"), profile);
-        Ok(ResolvedPolicy {
+        Ok(PaymentRules {
             confirmations,
             depths: steps.iter().enumerate().map(step).collect::<Result<_, _>>()?,
             final_at: final_at(profile),

@@ -10,7 +10,7 @@ use salt402_verifier::Policy;
 use serde::Deserialize;
 
 use super::{Config, ConfigError, ConnectionsConfig, Mode};
-use crate::listen::Place;
+use crate::listen::Endpoint;
 
 /// The verifier.
 #[derive(Clone, Debug, Deserialize)]
@@ -90,8 +90,8 @@ impl VerifierConfig {
     }
 
     /// Where it listens.
-    pub(crate) fn place(&self, config: &Config) -> Place {
-        Place {
+    pub(crate) fn endpoint(&self, config: &Config) -> Endpoint {
+        Endpoint {
             part: "verifier",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),

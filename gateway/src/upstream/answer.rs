@@ -1,9 +1,9 @@
 //! A model server's answer, made of what its documents say.
 
-use super::failure::{Failure, UpstreamError};
-use super::json::{self, Choice, Tokens};
-use super::wire::Documents;
-use super::{Completion, Task, Usage};
+use crate::upstream::completion::{Completion, Task, Usage};
+use crate::upstream::failure::{Failure, UpstreamError};
+use crate::upstream::json::{self, Choice, Tokens};
+use crate::upstream::wire::Documents;
 
 /// Bytes that are taken for a token where nobody counted.
 const BYTES_A_TOKEN: usize = 4;
@@ -85,8 +85,8 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{documents, text};
     use super::*;
+    use crate::upstream::wire::{documents, text};
 
     const TASK: Task<'_> = Task { prompt: "twelve bytes", max_tokens: 16, temperature: None };
 

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Completion, Task, Usage};
+use crate::upstream::completion::{Completion, Task, Usage};
 
 const WORDS: [&str; 32] = [
     "salt", "is", "paid", "and", "the", "block", "holds", "a", "proof", "of", "every", "token", "that",

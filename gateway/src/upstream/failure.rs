@@ -43,7 +43,7 @@ pub(crate) enum Failure {
 
 /// Whether the same request may be answered another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum FailureClass {
     /// The upstream is not there, is busy or does not let us in: no model ran.
     NotRun,
     /// A model may have run, and its work is lost.
@@ -78,16 +78,16 @@ impl UpstreamError {
     }
 
     /// Whether it may be answered another time.
-    pub(crate) const fn judgement(&self) -> Judgement {
+    pub(crate) const fn class(&self) -> FailureClass {
         match self.kind {
-            Failure::Unreachable | Failure::Busy(_) | Failure::Unserved(_) => Judgement::NotRun,
+            Failure::Unreachable | Failure::Busy(_) | Failure::Unserved(_) => FailureClass::NotRun,
             Failure::Timeout
             | Failure::BrokenOff
             | Failure::Failed(_)
             | Failure::SaidError
             | Failure::Unreadable
-            | Failure::TooLong(_) => Judgement::Ran,
-            Failure::ContextTooLong | Failure::Filtered | Failure::Refused(_) => Judgement::Permanent,
+            | Failure::TooLong(_) => FailureClass::Ran,
+            Failure::ContextTooLong | Failure::Filtered | Failure::Refused(_) => FailureClass::Permanent,
         }
     }
 
@@ -149,15 +149,15 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_not_refused_for_good_and_what_will_not_is() {
-        let judged = |status, words: &str| UpstreamError::of(status, words, None).judgement();
+        let judged = |status, words: &str| UpstreamError::of(status, words, None).class();
         for status in [401, 402, 403, 404, 405, 301, 408, 409, 429, 503, 529] {
-            assert_eq!(judged(status, "no"), Judgement::NotRun, "{status}");
+            assert_eq!(judged(status, "no"), FailureClass::NotRun, "{status}");
         }
         for status in [500, 502, 504] {
-            assert_eq!(judged(status, "no"), Judgement::Ran, "{status}");
+            assert_eq!(judged(status, "no"), FailureClass::Ran, "{status}");
         }
         for status in [400, 413, 422] {
-            assert_eq!(judged(status, "max_tokens is not supported"), Judgement::Permanent, "{status}");
+            assert_eq!(judged(status, "max_tokens is not supported"), FailureClass::Permanent, "{status}");
         }
         let vllm = "This model's maximum context length is 4096 tokens.";
         assert_eq!(UpstreamError::of(500, vllm, None).kind, Failure::ContextTooLong);

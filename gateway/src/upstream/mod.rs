@@ -1,17 +1,20 @@
-//! Who runs a model.
+//! Who runs a model. What a model is sold for, and to whom, is not known here.
 
 mod answer;
+pub(crate) mod completion;
 mod demo;
-mod failure;
+pub(crate) mod failure;
 mod json;
 mod openai;
 mod wire;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::time::Duration;
 
-pub(crate) use self::failure::{Failure, Judgement, UpstreamError};
-use self::openai::OpenAi;
+use url::Url;
+
+use crate::upstream::completion::{Completion, Task};
+use crate::upstream::failure::UpstreamError;
+use crate::upstream::openai::OpenAi;
 
 /// Who runs a model.
 #[derive(Debug)]
@@ -22,42 +25,18 @@ pub enum Upstream {
     OpenAi(OpenAi),
 }
 
-/// What a model is asked.
-#[derive(Clone, Debug)]
-pub(crate) struct Task<'a> {
-    pub(crate) prompt: &'a str,
-    pub(crate) max_tokens: u32,
-    pub(crate) temperature: Option<f32>,
-}
-
-/// What a model answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Completion {
-    /// What it says; empty where it came to no answer.
-    pub(crate) output: String,
-    /// What it thought before, where the server tells.
-    pub(crate) reasoning: Option<String>,
-    /// Why it says nothing, where it refused.
-    pub(crate) refusal: Option<String>,
-    pub(crate) finish_reason: String,
-    pub(crate) usage: Usage,
-}
-
-/// Tokens read and written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Usage {
-    /// Tokens read.
-    pub(crate) prompt_tokens: u64,
-    /// Tokens written.
-    pub(crate) completion_tokens: u64,
-    /// Both.
-    pub(crate) total_tokens: u64,
-    /// Whether a figure is ours, a token for every four bytes, because the model server did not count.
-    #[serde(default)]
-    pub(crate) estimated: bool,
-}
-
 impl Upstream {
+    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under the name it has there.
+    /// `key` is sent as a bearer token. `timeout` bounds one request, connection and waiting included.
+    pub fn openai(
+        base: &Url,
+        model: String,
+        key: Option<String>,
+        timeout: Duration,
+    ) -> Result<Self, reqwest::Error> {
+        OpenAi::new(base, model, key, timeout).map(Self::OpenAi)
+    }
+
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
         match self {
             Self::Demo => Ok(demo::complete(task)),

@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::failure::{Failure, UpstreamError};
-use super::{Completion, Task, answer, wire};
+use crate::upstream::completion::{Completion, Task};
+use crate::upstream::failure::{Failure, UpstreamError};
+use crate::upstream::{answer, wire};
 
 /// The longest answer that is read, in bytes, and of one that is an error.
 const LONGEST: usize = 8 * 1024 * 1024;
@@ -57,10 +58,10 @@ struct Message<'a> {
     content: &'a str,
 }
 
-impl crate::Upstream {
+impl OpenAi {
     /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under the name it has there.
     /// `key` is sent as a bearer token. `timeout` bounds one request, connection and waiting included.
-    pub fn openai(
+    pub(super) fn new(
         base: &Url,
         model: String,
         key: Option<String>,
@@ -76,7 +77,7 @@ impl crate::Upstream {
         let path = if path.ends_with("/v1") { path.to_owned() } else { format!("{path}/v1") };
         let mut completions = base.clone();
         completions.set_path(&format!("{path}/chat/completions"));
-        Ok(Self::OpenAi(OpenAi { client, completions, model, key, timeout }))
+        Ok(Self { client, completions, model, key, timeout })
     }
 }
 

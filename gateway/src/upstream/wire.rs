@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-use super::failure::Failure;
+use crate::upstream::failure::Failure;
 
 /// How every gzip stream begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];

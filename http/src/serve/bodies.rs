@@ -59,12 +59,12 @@ impl Shared {
     fn take(&self, client: Option<IpAddr>, bytes: usize) -> Result<(), &'static str> {
         let mut held = self.held();
         if held.all.saturating_add(bytes) > self.most {
-            return Err("other requests fill the room for bodies");
+            return Err("other requests fill the memory for bodies");
         }
         if let Some(client) = client.filter(|_| bytes > 0) {
             let of_one = held.by_client.get(&client).copied().unwrap_or(0).saturating_add(bytes);
             if of_one > self.most_of_one {
-                return Err("other requests of your address fill its share of the room for bodies");
+                return Err("other requests of your address fill its share of the memory for bodies");
             }
             held.by_client.insert(client, of_one);
         }

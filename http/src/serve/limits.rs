@@ -1,4 +1,4 @@
-//! How much a client may take, of time and of room.
+//! How much a client may take, of time and of memory.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

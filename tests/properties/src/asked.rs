@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use salt402_gateway::{Bid, Catalogue, Model, Price, Upstream};
+use salt402_gateway::{Catalogue, Model, Price, PricedRequest, Upstream};
+use salt402_http::{AddressLimits, Rate};
 use salt402_protocol::{Amount, Code, RequestDigest, U256};
-use salt402_verifier::Rate;
-use salt402_verifier::http::{AddressLimits, AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
+use salt402_verifier::http::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
 use serde_json::Value;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -33,8 +33,8 @@ pub(crate) fn inference(data: &[u8]) {
         upstream,
     };
     let catalogue = Catalogue(BTreeMap::from([("demo".to_owned(), model)]));
-    let bid = match Bid::read(&catalogue, "POST".into(), "/v1/inference".into(), data) {
-        Ok(bid) => bid,
+    let request = match PricedRequest::read(&catalogue, "POST".into(), "/v1/inference".into(), data) {
+        Ok(request) => request,
         Err(problem) => {
             let known = [Code::MalformedJson, Code::UnknownModel, Code::InvalidRequest];
             return assert!(known.contains(&problem.code) && (400..500).contains(&problem.status));
@@ -46,19 +46,19 @@ pub(crate) fn inference(data: &[u8]) {
     for (name, value) in &body {
         count += 1;
         match name.as_str() {
-            "model" => assert_eq!(value, &bid.name),
-            "prompt" => assert_eq!(value, &bid.prompt),
-            "max_tokens" => assert!(value.is_null() || value.as_u64() == Some(bid.tokens.into())),
-            "temperature" => assert_eq!(value.as_f64().map(|number| number as f32), bid.temperature),
+            "model" => assert_eq!(value, &request.name),
+            "prompt" => assert_eq!(value, &request.prompt),
+            "max_tokens" => assert!(value.is_null() || value.as_u64() == Some(request.tokens.into())),
+            "temperature" => assert_eq!(value.as_f64().map(|number| number as f32), request.temperature),
             other => panic!("{other:?} was passed over in {text}"),
         }
     }
     // A `Value` keeps the last of two fields of one name: written again with all of them, none is missing.
     assert_eq!(Fields::of(text).0.len(), count, "a field came twice in {text}");
-    assert!(!bid.prompt.is_empty() && (1..=4096).contains(&bid.tokens));
-    let read = bid.prompt.len() as u64 + 5;
-    assert_eq!(bid.order.amount, Amount(U256::from(7 + 3 * u64::from(bid.tokens) + 2 * read)));
-    assert_eq!(bid.order.sold.digest, RequestDigest::of("POST", "/v1/inference", data));
+    assert!(!request.prompt.is_empty() && (1..=4096).contains(&request.tokens));
+    let read = request.prompt.len() as u64 + 5;
+    assert_eq!(request.order.amount, Amount(U256::from(7 + 3 * u64::from(request.tokens) + 2 * read)));
+    assert_eq!(request.order.sold.digest, RequestDigest::of("POST", "/v1/inference", data));
 }
 
 /// The names of an object's fields, those that come twice twice.

@@ -2,8 +2,8 @@
 
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Request};
+use salt402_paywall::{Presented, Rule, Tariff, asked_for};
 use salt402_protocol::{Amount, Code, U256};
-use salt402_verifier::http::{Presented, Rule, Tariff, asked_for};
 
 /// Lines of `name:value` as headers; a line that is none is left out.
 fn headers(data: &[u8]) -> HeaderMap {

@@ -15,8 +15,8 @@ use salt402_protocol::api::{
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{Code, Problem};
 
-use crate::Verifier;
 use crate::http::query::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
+use crate::verify::verifier::Verifier;
 
 /// A quote for a request
 #[utoipa::path(post, path = "/v1/quotes", tag = "payments", request_body = QuoteRequest,
@@ -38,7 +38,7 @@ pub(crate) async fn verify(
     Ok(Json(verifier.verify(&request).await?))
 }
 
-/// Hold the name of a claimant, or renew the hold: of several processes that claim under one name, one does
+/// Lease the name of a claimant, or renew the lease: of several processes that claim under one name, one does
 #[utoipa::path(post, path = "/v1/leases", tag = "payments", request_body = LeaseRequest,
     responses((status = 200, description = "The name is held.", body = LeaseResponse)), security((), ("bearer" = []), ("token" = [])))]
 pub(crate) async fn leases(
@@ -76,8 +76,9 @@ pub(crate) async fn channel(
     uri: Uri,
 ) -> Result<Json<ChannelView>, Fault> {
     let Path(channel) = path.map_err(|error| malformed_parameter(error.body_text()))?;
-    let id = parse_hash(&channel)
-        .ok_or_else(|| malformed_parameter("a channel's identifier is \"0x\" and 64 hexadecimal digits".into()))?;
+    let id = parse_hash(&channel).ok_or_else(|| {
+        malformed_parameter("a channel's identifier is \"0x\" and 64 hexadecimal digits".into())
+    })?;
     let query = PaymentsQuery::read(&uri)?;
     Ok(Json(verifier.channel(query.chain, id).await?))
 }

@@ -53,8 +53,9 @@ impl IncidentsQuery {
             None => None,
             Some(name) => {
                 let known: Vec<_> = IncidentKind::ALL.iter().map(|kind| kind.name()).collect();
-                let unknown =
-                    || malformed_parameter(format!("kind: there is no {name:?}; there are {}", known.join(", ")));
+                let unknown = || {
+                    malformed_parameter(format!("kind: there is no {name:?}; there are {}", known.join(", ")))
+                };
                 Some(IncidentKind::named(name).ok_or_else(unknown)?)
             }
         };
@@ -98,5 +99,9 @@ fn at_once() -> u32 {
 }
 
 fn bounded(limit: u32) -> Result<u32, Problem> {
-    if (1..=1000).contains(&limit) { Ok(limit) } else { Err(malformed_parameter("limit: from 1 to 1000".into())) }
+    if (1..=1000).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(malformed_parameter("limit: from 1 to 1000".into()))
+    }
 }

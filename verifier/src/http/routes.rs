@@ -10,8 +10,8 @@ use salt402_http::{
 };
 use salt402_paywall::{ForwardAuth, forward_auth};
 
-use crate::Verifier;
 use crate::http::{handlers, openapi};
+use crate::verify::verifier::Verifier;
 
 /// What an API is given beside its verifier.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! What an operator must know of: how it is told, counted, and noticed here.
 
-mod replays;
+pub(crate) mod replays;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,8 +9,6 @@ use salt402_protocol::api::{ChannelRiskView, IncidentView};
 use salt402_protocol::{ChainId, U256};
 use salt402_store::{Incident, Store, StoreError};
 use tokio_util::sync::CancellationToken;
-
-pub(crate) use self::replays::ReplayLog;
 
 /// How often incidents are counted.
 const EVERY: Duration = Duration::from_secs(5);

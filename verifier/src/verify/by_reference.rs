@@ -7,99 +7,75 @@
 //! that there is one, and its hash is asked for, as it always was. A hash that names another payment is two readings, and refused.
 
 use salt402_protocol::api::{Verdict, VerifyRequest};
-use salt402_protocol::quote::BEHIND;
-use salt402_protocol::{Code, Problem, Proof, Quote, QuoteId};
-use salt402_store::{IndexedPayment, Referred, Wanted};
+use salt402_protocol::{Code, Problem, Proof, Quote};
+use salt402_store::{IndexedPayment, Wanted};
 
-use crate::derived::Derived;
-use crate::grant::pending;
-use crate::judge::{self, Judgement, Question};
-use crate::review::does_not_pay;
-use crate::verifier::refusals::{internal, two_payments};
-use crate::{ChainPolicy, Verifier};
+use crate::verify::derived::Derived;
+use crate::verify::grant::{follow, question};
+use crate::verify::inner::Inner;
+use crate::verify::judge::judge;
+use crate::verify::judge::question::{Judgement, Question};
+use crate::verify::policy::ChainPolicy;
+use crate::verify::refusals::{does_not_pay, internal, pending, two_payments};
+use crate::verify::shown::payments_of_quote;
 
-/// By how many seconds a payment's block may be dated otherwise than those around it, where blocks are merged.
-const ASTRAY: u64 = 120;
-
-impl Verifier {
-    /// A verdict on what a hash names, unless what its quote names says otherwise.
-    pub(crate) async fn referred(
-        &self,
-        request: &VerifyRequest,
-        quote: Option<&Quote>,
-        chain: &ChainPolicy,
-        derived: &mut Derived<'_>,
-        verdict: Verdict,
-    ) -> Result<Verdict, Problem> {
-        let Proof::Transaction { hash, ordinal } = request.proof else { return Ok(verdict) };
-        let (Some(id), Some(quote)) = (&request.quote_id, quote) else { return Ok(verdict) };
-        if !may_be_elsewhere(&verdict) {
-            return Ok(verdict);
-        }
-        let Some(payments) = self.payments_of_quote(id, quote, chain).await? else {
-            return Ok(unless_it_refuses(chain, verdict));
-        };
-        // What is shown may have come since it was looked for.
-        let is_shown = |payment: &IndexedPayment| {
-            payment.placed.payment.transaction == hash
-                && ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
-        };
-        let (shown, others): (Vec<_>, Vec<_>) = payments.into_iter().partition(is_shown);
-        let question = Question { proof: Proof::transaction(hash), ..self.question(request, Some(quote)) };
-        for (payments, are_others) in [(shown, false), (others, true)] {
-            if payments.is_empty() {
-                continue;
-            }
-            let judgement = judge::judge(&question, self.policy(), chain, derived, &payments);
-            match &judgement {
-                // What was used or does not fit changes nothing.
-                Judgement::Rejected(..) => continue,
-                Judgement::Pending(Code::PaymentOrphaned, _) if !are_others => continue,
-                Judgement::Unasked(code, detail) => return Err(Problem::new(*code, detail.clone())),
-                Judgement::Paid(_) | Judgement::Pending(..) => {}
-            }
-            if are_others {
-                if self.names_another(request).await? {
-                    return Err(two_payments());
-                }
-                if quote.nonce.is_none() {
-                    return Ok(by_its_hash(chain, verdict));
-                }
-                let labels = [("chain", chain.chain.to_string())];
-                metrics::counter!("salt402_found_by_reference_total", &labels).increment(1);
-            }
-            return self.follow(request, chain, judgement, &payments).await;
-        }
-        Ok(verdict)
+/// A verdict on what a hash names, unless what its quote names says otherwise.
+pub(crate) async fn by_reference(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    quote: Option<&Quote>,
+    chain: &ChainPolicy,
+    derived: &mut Derived<'_>,
+    verdict: Verdict,
+) -> Result<Verdict, Problem> {
+    let Proof::Transaction { hash, ordinal } = request.proof else { return Ok(verdict) };
+    let (Some(id), Some(quote)) = (&request.quote_id, quote) else { return Ok(verdict) };
+    if !may_be_elsewhere(&verdict) {
+        return Ok(verdict);
     }
-
-    /// The payments for a quote, wherever they are; `None` where there are too many of its time to look through.
-    pub(crate) async fn payments_of_quote(
-        &self,
-        id: &QuoteId,
-        quote: &Quote,
-        chain: &ChainPolicy,
-    ) -> Result<Option<Vec<IndexedPayment>>, Problem> {
-        let skew = self.policy().clock_skew.as_secs();
-        let from = quote.issued_at.saturating_sub(skew.saturating_add(BEHIND).saturating_add(ASTRAY));
-        let to = quote.expires_at.saturating_add(skew).saturating_add(ASTRAY);
-        match self.store().payments_for(chain.chain, id.reference(), from..=to).await.map_err(internal)? {
-            Referred::Payments(payments) => Ok(Some(payments)),
-            Referred::TooMany => {
-                metrics::counter!("salt402_references_not_looked_for_total", "chain" => chain.chain.to_string())
-                    .increment(1);
-                Ok(None)
-            }
+    let Some(payments) = payments_of_quote(verifier, id, quote, chain).await? else {
+        return Ok(unless_it_refuses(chain, verdict));
+    };
+    // What is shown may have come since it was looked for.
+    let is_shown = |payment: &IndexedPayment| {
+        payment.placed.payment.transaction == hash
+            && ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
+    };
+    let (shown, others): (Vec<_>, Vec<_>) = payments.into_iter().partition(is_shown);
+    let question = Question { proof: Proof::transaction(hash), ..question(request, Some(quote)) };
+    for (payments, are_others) in [(shown, false), (others, true)] {
+        if payments.is_empty() {
+            continue;
         }
+        let judgement = judge(&question, &verifier.policy, chain, derived, &payments);
+        match &judgement {
+            // What was used or does not fit changes nothing.
+            Judgement::Rejected(..) => continue,
+            Judgement::Pending(Code::PaymentOrphaned, _) if !are_others => continue,
+            Judgement::Unasked(code, detail) => return Err(Problem::new(*code, detail.clone())),
+            Judgement::Paid(_) | Judgement::Pending(..) => {}
+        }
+        if are_others {
+            if names_another(verifier, request).await? {
+                return Err(two_payments());
+            }
+            if quote.nonce.is_none() {
+                return Ok(by_its_hash(chain, verdict));
+            }
+            let labels = [("chain", chain.chain.to_string())];
+            metrics::counter!("salt402_found_by_reference_total", &labels).increment(1);
+        }
+        return follow(verifier, request, chain, judgement, &payments).await;
     }
+    Ok(verdict)
+}
 
-    /// Whether the hash that is shown is of a transaction that holds payments.
-    async fn names_another(&self, request: &VerifyRequest) -> Result<bool, Problem> {
-        let Some(hash) = request.proof.hash() else { return Ok(false) };
-        let chain = request.requirement.chain;
-        let shown = self.store().payments_wanted(chain, hash, Wanted::Any).await.map_err(internal)?;
-        Ok(shown.iter().any(|payment| payment.canonical))
-    }
+/// Whether the hash that is shown is of a transaction that holds payments.
+async fn names_another(verifier: &Inner, request: &VerifyRequest) -> Result<bool, Problem> {
+    let Some(hash) = request.proof.hash() else { return Ok(false) };
+    let chain = request.requirement.chain;
+    let shown = verifier.store.payments_wanted(chain, hash, Wanted::Any).await.map_err(internal)?;
+    Ok(shown.iter().any(|payment| payment.canonical))
 }
 
 /// Whether a verdict says that what is shown does not pay, so that what was quoted may have been paid otherwise.

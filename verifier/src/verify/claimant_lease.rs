@@ -1,40 +1,73 @@
-//! Names of claimants that others hold, and for how long each hold was seen to stand still.
+//! Names of claimants that others hold, and for how long each lease was seen to stand still.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use salt402_protocol::api::{LeaseRequest, LeaseResponse, Verdict};
-use salt402_protocol::{Code, Problem};
-use salt402_store::{Holder, Lease};
+use salt402_protocol::{B128, Code, Problem};
+use salt402_store::{Holder, Lease, Store};
 use tokio::time::Instant;
 
-use crate::Verifier;
-use crate::verifier::named;
-use crate::verifier::refusals::internal;
+use crate::verify::refusals::internal;
 
-/// How often a hold is to be renewed.
+/// How often a lease is to be renewed.
 const RENEW: Duration = Duration::from_secs(5);
-/// After how long without renewal, as this process sees it, a hold counts no more.
+/// After how long without renewal, as this process sees it, a lease counts no more.
 const LAPSE: Duration = Duration::from_secs(15);
 /// Names that are remembered at most.
 const NAMES: usize = 1024;
+/// Longest name of a claimant, in characters.
+const LONGEST_NAME: usize = 128;
 
-/// What stood in somebody's way, and since when it was seen as it is. By the process's own steady clock, so that no step of
-/// another takes a name away from whoever lives.
+/// The leases that stood in somebody's way, and since when each was seen as it is. By the process's own steady clock, so that
+/// no step of another takes a name away from whoever lives.
 #[derive(Debug, Default)]
-pub(crate) struct Holds(Mutex<HashMap<String, (Lease, Instant)>>);
+pub(crate) struct ClaimantLeases(Mutex<HashMap<String, (Lease, Instant)>>);
 
-impl Holds {
-    /// The hold on a name that counts no more, if there is one.
+impl ClaimantLeases {
+    /// Takes the name of a claimant for an instance, or renews its lease: of several that claim under one name, one does.
+    ///
+    /// # Errors
+    /// [`Code::IdentityInUse`] while another instance has it.
+    pub(crate) async fn lease(
+        &self,
+        store: &Store,
+        request: &LeaseRequest,
+    ) -> Result<LeaseResponse, Problem> {
+        check_name(&request.claimant)?;
+        if request.claimant.is_empty() {
+            return Err(Problem::new(Code::InvalidRequest, "claimant: a name is needed to be held"));
+        }
+        let lapsed = self.holder(&request.claimant, None).lapsed;
+        let held = store.hold(request.claimant.clone(), request.instance, lapsed).await;
+        match held.map_err(internal)? {
+            None => Ok(LeaseResponse { renew_within_ms: millis(RENEW) }),
+            Some(lease) => {
+                self.note(&request.claimant, lease);
+                Err(Problem::new(Code::IdentityInUse, in_use()).retry_after(millis(RENEW)))
+            }
+        }
+    }
+
+    /// Who asks under a name.
+    pub(crate) fn holder(&self, claimant: &str, instance: Option<B128>) -> Holder {
+        Holder { instance, lapsed: self.lapsed(claimant, Instant::now()) }
+    }
+
+    /// Notes a lease that stood in somebody's way.
+    pub(crate) fn note(&self, claimant: &str, lease: Lease) {
+        self.note_at(claimant, lease, Instant::now());
+    }
+
+    /// The lease on a name that counts no more, if there is one.
     fn lapsed(&self, claimant: &str, now: Instant) -> Option<Lease> {
         // A std mutex, because nothing is awaited while it is held.
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.get(claimant).filter(|(_, since)| now.duration_since(*since) >= LAPSE).map(|(lease, _)| *lease)
     }
 
-    /// Notes a hold that stands in the way of another.
-    fn note(&self, claimant: &str, lease: Lease, now: Instant) {
+    fn note_at(&self, claimant: &str, lease: Lease, now: Instant) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.get(claimant).is_some_and(|(known, _)| *known == lease) {
             return;
@@ -46,40 +79,17 @@ impl Holds {
     }
 }
 
-impl Verifier {
-    /// Takes the name of a claimant for an instance, or renews its hold: of several that claim under one name, one does.
-    ///
-    /// # Errors
-    /// [`Code::IdentityInUse`] while another instance has it.
-    pub async fn hold(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem> {
-        named(&request.claimant)?;
-        if request.claimant.is_empty() {
-            return Err(Problem::new(Code::InvalidRequest, "claimant: a name is needed to be held"));
-        }
-        let lapsed = self.holder(&request.claimant, None).lapsed;
-        let held = self.store().hold(request.claimant.clone(), request.instance, lapsed).await;
-        match held.map_err(internal)? {
-            None => Ok(LeaseResponse { renew_within_ms: millis(RENEW) }),
-            Some(lease) => {
-                self.note_hold(&request.claimant, lease);
-                Err(Problem::new(Code::IdentityInUse, in_use()).retry_after(millis(RENEW)))
-            }
-        }
+/// Refuses a name of a claimant that is too long to be kept.
+pub(crate) fn check_name(claimant: &str) -> Result<(), Problem> {
+    if claimant.chars().count() > LONGEST_NAME {
+        let detail = format!("claimant: at most {LONGEST_NAME} characters");
+        return Err(Problem::new(Code::InvalidRequest, detail));
     }
-
-    /// Who asks under a name.
-    pub(crate) fn holder(&self, claimant: &str, instance: Option<salt402_protocol::B128>) -> Holder {
-        Holder { instance, lapsed: self.holds().lapsed(claimant, Instant::now()) }
-    }
-
-    /// Notes a hold that stood in somebody's way.
-    pub(crate) fn note_hold(&self, claimant: &str, lease: Lease) {
-        self.holds().note(claimant, lease, Instant::now());
-    }
+    Ok(())
 }
 
 /// What whoever is shut out is told: whoever has paid is served by the one that has the name.
-pub(crate) fn shut_out() -> Verdict {
+pub(crate) fn held_elsewhere() -> Verdict {
     Verdict::Pending { code: Code::IdentityInUse, detail: in_use(), retry_after_ms: millis(RENEW) }
 }
 
@@ -103,16 +113,16 @@ mod tests {
 
     #[test]
     fn c12_a_hold_counts_no_more_once_it_was_seen_to_stand_still_for_long_enough() {
-        let (holds, now) = (Holds::default(), Instant::now());
+        let (leases, now) = (ClaimantLeases::default(), Instant::now());
         let lease = |renewals| Lease { instance: B128::ZERO, renewals };
         let after = |seconds| now + Duration::from_secs(seconds);
-        holds.note("name", lease(1), now);
-        holds.note("name", lease(1), after(14));
-        assert_eq!((holds.lapsed("name", after(14)), holds.lapsed("other", after(99))), (None, None));
-        assert_eq!(holds.lapsed("name", after(15)), Some(lease(1)));
+        leases.note_at("name", lease(1), now);
+        leases.note_at("name", lease(1), after(14));
+        assert_eq!((leases.lapsed("name", after(14)), leases.lapsed("other", after(99))), (None, None));
+        assert_eq!(leases.lapsed("name", after(15)), Some(lease(1)));
         // It was renewed after all: it is watched anew.
-        holds.note("name", lease(2), after(16));
-        assert_eq!(holds.lapsed("name", after(30)), None);
-        assert_eq!(holds.lapsed("name", after(31)), Some(lease(2)));
+        leases.note_at("name", lease(2), after(16));
+        assert_eq!(leases.lapsed("name", after(30)), None);
+        assert_eq!(leases.lapsed("name", after(31)), Some(lease(2)));
     }
 }

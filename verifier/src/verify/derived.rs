@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use alloy_primitives::B256;
 use salt402_protocol::{Amount, QuoteKeys, Service, Terms};
 
-use crate::Policy;
+use crate::verify::policy::Policy;
 
 /// What can be derived for one question, each quote once, however many payments and however many looks at the index it is
 /// held against: anybody can ask, and each quote costs two hashes.

@@ -8,7 +8,7 @@ use salt402_protocol::api::{CoveredBlocks, UnreadBlocks};
 use salt402_store::{ChainState, Coverage, HaltKind, Store, StoreError};
 use tokio::sync::watch;
 
-use crate::ChainPolicy;
+use crate::verify::policy::ChainPolicy;
 
 /// Blocks that an index in another process may be behind its node's head and still be called current.
 const TOLERATED_LAG: u64 = 3;
@@ -16,18 +16,18 @@ const TOLERATED_LAG: u64 = 3;
 /// By how much a sign of life may be ahead of the clock.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 
-/// Where a chain's state is seen.
+/// Where it is seen how far the index of a chain is.
 #[derive(Clone, Debug)]
-pub enum Watch {
+pub enum Freshness {
     /// A follower in this process.
     Follower(watch::Receiver<Health>),
     /// What a follower in another process leaves in the store.
     Store,
 }
 
-/// A chain's state.
+/// How far the index of a chain is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct IndexState {
     pub(crate) indexed: Option<u64>,
     pub(crate) head: Option<u64>,
     /// What the follower is doing, where that is known.
@@ -41,15 +41,15 @@ pub(crate) struct Seen {
     pub(crate) silence: Option<Duration>,
 }
 
-impl Watch {
-    pub(crate) async fn look(&self, store: &Store, policy: &ChainPolicy) -> Result<Seen, StoreError> {
+impl Freshness {
+    pub(crate) async fn look(&self, store: &Store, policy: &ChainPolicy) -> Result<IndexState, StoreError> {
         match self {
             Self::Follower(health) => Ok(followed(&health.borrow(), policy)),
             Self::Store => Ok(match store.chain_state(policy.chain).await? {
                 Some(state) => stored(store, policy, &state).await?,
-                None => Seen {
+                None => IndexState {
                     complaint: Some("nothing is indexed yet: is `salt402 index` running?".into()),
-                    ..Seen::default()
+                    ..IndexState::default()
                 },
             }),
         }
@@ -120,20 +120,20 @@ impl Watch {
 }
 
 /// What a follower in this process says.
-fn followed(health: &Health, policy: &ChainPolicy) -> Seen {
-    Seen {
+fn followed(health: &Health, policy: &ChainPolicy) -> IndexState {
+    IndexState {
         indexed: health.indexed,
         head: health.head,
         phase: Some(health.phase.name()),
         reorganizations: Some(health.reorganizations),
-        complaint: health.complaint(policy.patience),
+        complaint: health.complaint(policy.stale_after),
         head_time: health.head_time,
         silence: health.current_at.map(|at| at.elapsed()),
     }
 }
 
 /// What a follower in another process has left in the store.
-async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<Seen, StoreError> {
+async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<IndexState, StoreError> {
     let indexed = state.cursor.map(|cursor| cursor.number);
     let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
     let silence = since(state.noted_at_ms.unwrap_or(0));
@@ -144,12 +144,12 @@ async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Resu
         Some(halted(halt.kind))
     } else if ahead {
         Some("the clock was set back since the indexer last wrote: is `salt402 index` running?".into())
-    } else if let Some(above) = state.lower_fork_at.filter(|_| silence > policy.patience) {
+    } else if let Some(above) = state.lower_fork_at.filter(|_| silence > policy.stale_after) {
         Some(format!(
             "the node shows a fork that is lower than the index: nothing is granted on payments above block {above} \
              until the fork is as high, or stays"
         ))
-    } else if silence > policy.patience {
+    } else if silence > policy.stale_after {
         let silent = silence.as_secs();
         Some(format!("the indexer last wrote {silent} s ago: is `salt402 index` running?"))
     } else if lag > TOLERATED_LAG {
@@ -161,7 +161,7 @@ async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Resu
         Some(number) => store.canonical_block(policy.chain, number).await?,
         None => None,
     };
-    Ok(Seen {
+    Ok(IndexState {
         indexed,
         head: state.head,
         phase: state.halt.map(|_| "halted"),
@@ -203,6 +203,7 @@ pub(crate) mod tests {
     use salt402_store::Options;
 
     use super::*;
+    use crate::verify::policy::{AfterLoss, PaymentRules};
 
     pub(crate) fn chain_policy() -> ChainPolicy {
         ChainPolicy {
@@ -212,20 +213,22 @@ pub(crate) mod tests {
             other_contracts: Vec::new(),
             channels: None,
             least_exit_delay: None,
-            confirmations: 1,
-            depths: Vec::new(),
-            final_at: 101,
-            max_age: None,
-            assets: None,
-            payees: None,
-            exposure: Vec::new(),
-            second_node: Vec::new(),
-            after_loss: crate::AfterLoss::default(),
+            rules: PaymentRules {
+                confirmations: 1,
+                depths: Vec::new(),
+                final_at: 101,
+                max_age: None,
+                assets: None,
+                payees: None,
+                exposure: Vec::new(),
+                second_node: Vec::new(),
+                after_loss: AfterLoss::default(),
+            },
             symbol: "SALT".into(),
             decimals: 18,
             block_time: Duration::from_secs(2),
             steady_blocks: false,
-            patience: Duration::from_secs(10),
+            stale_after: Duration::from_secs(10),
         }
     }
 
@@ -233,17 +236,17 @@ pub(crate) mod tests {
     async fn f26_an_indexer_that_died_before_the_clock_was_set_back_is_not_taken_for_alive() {
         let chain = ChainId::CITRATE;
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(directory.path().join("watch.db"))).await.unwrap();
+        let store = Store::open(Options::new(directory.path().join("freshness.db"))).await.unwrap();
         store.pin_chain(chain, B256::ZERO).await.unwrap();
         store.note_head(chain, 0).await.unwrap();
         let policy = chain_policy();
-        assert!(Watch::Store.look(&store, &policy).await.unwrap().complaint.is_none());
+        assert!(Freshness::Store.look(&store, &policy).await.unwrap().complaint.is_none());
         let now = store.chain_state(chain).await.unwrap().unwrap().noted_at_ms.unwrap();
         for (noted_at_ms, wanted) in
             [(now + 3_600_000, Some("set back")), (now - 3_600_000, Some("last wrote 36")), (now, None)]
         {
             store.note_head_at(chain, 0, noted_at_ms).await.unwrap();
-            let complaint = Watch::Store.look(&store, &policy).await.unwrap().complaint;
+            let complaint = Freshness::Store.look(&store, &policy).await.unwrap().complaint;
             let fits = match wanted {
                 Some(words) => complaint.as_ref().is_some_and(|told| told.contains(words)),
                 None => complaint.is_none(),

@@ -1,145 +1,111 @@
-//! One look at the index, and the grant if there is to be one.
+//! What follows from a judgement of payments: a claim, or why there is none.
 
 use std::time::Duration;
 
 use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
-use salt402_protocol::{Code, Problem, Proof, Quote};
+use salt402_protocol::{Code, Problem, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
-use crate::derived::Derived;
-use crate::holds::shut_out;
-use crate::judge::{self, Judgement, Question};
-use crate::limits::Admission;
-use crate::verifier::now_ms;
-use crate::verifier::refusals::{before_restore, chain_halted, internal};
-use crate::verifier::reports::view;
-use crate::{AfterLoss, ChainPolicy, Verifier};
+use crate::clock::now_ms;
+use crate::verify::account_limits::Admission;
+use crate::verify::claimant_lease::held_elsewhere;
+use crate::verify::inner::Inner;
+use crate::verify::judge::depth::confirmations;
+use crate::verify::judge::question::{Judgement, Question};
+use crate::verify::payment_view::view;
+use crate::verify::policy::{AfterLoss, ChainPolicy};
+use crate::verify::refusals::{before_restore, chain_halted, internal, pending};
+use crate::verify::second_node::unconfirmed;
 
-/// The least pause that a client is asked to keep before it shows a proof again.
-const LEAST_RETRY: Duration = Duration::from_millis(250);
-/// The longest, where many blocks must pass.
-const MOST_RETRY: Duration = Duration::from_secs(30);
-
-/// Not yet, on one chain.
-pub(crate) fn pending(chain: &ChainPolicy, blocks: u64, code: Code, detail: String) -> Verdict {
-    let blocks = u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
-    let wait = chain.block_time.saturating_mul(blocks).min(MOST_RETRY).max(LEAST_RETRY).max(chain.block_time);
-    Verdict::Pending { code, detail, retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
+/// What is asked, now.
+pub(crate) fn question<'r>(request: &'r VerifyRequest, quote: Option<&'r Quote>) -> Question<'r> {
+    Question {
+        requirement: &request.requirement,
+        quote: request.quote_id.as_ref().zip(quote),
+        proof: request.proof,
+        claimant: &request.claimant,
+        now: now_ms() / 1000,
+    }
 }
 
-impl Verifier {
-    /// One look at the index, and the claim if it is to be. A quote that could not be opened comes with why.
-    pub(crate) async fn attempt(
-        &self,
-        request: &VerifyRequest,
-        quote: &Result<Option<Quote>, String>,
-        chain: &ChainPolicy,
-        derived: &mut Derived<'_>,
-    ) -> Result<Verdict, Problem> {
-        let quote = match quote {
-            Ok(quote) => quote.as_ref(),
-            Err(why) => return Ok(Verdict::Rejected { code: Code::QuoteForged, detail: why.clone() }),
-        };
-        if let Proof::Voucher(voucher) = &request.proof {
-            return self.attempt_voucher(request, voucher, quote, chain).await;
-        }
-        let payments = self.payments_shown(request, chain.chain).await?;
-        let question = self.question(request, quote);
-        let judgement = judge::judge(&question, self.policy(), chain, derived, &payments);
-        let verdict = self.follow(request, chain, judgement, &payments).await?;
-        self.referred(request, quote, chain, derived, verdict).await
+/// What follows from a judgement of some payments.
+pub(crate) async fn follow(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    chain: &ChainPolicy,
+    judgement: Judgement,
+    payments: &[IndexedPayment],
+) -> Result<Verdict, Problem> {
+    let paid = match judgement {
+        Judgement::Paid(index) => &payments[index],
+        Judgement::Pending(code, detail) => return Ok(pending(chain, 1, code, detail)),
+        Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
+        Judgement::Unasked(code, detail) => return Err(Problem::new(code, detail)),
+    };
+    if request.again_only && paid.claim.is_none() {
+        return Ok(not_again(chain));
     }
-
-    /// What is asked, now.
-    pub(crate) fn question<'r>(&self, request: &'r VerifyRequest, quote: Option<&'r Quote>) -> Question<'r> {
-        Question {
-            requirement: &request.requirement,
-            quote: request.quote_id.as_ref().zip(quote),
-            proof: request.proof,
-            claimant: &request.claimant,
-            now: now_ms() / 1000,
-        }
+    // What was granted was shown by a second node before.
+    if paid.claim.is_none()
+        && let Some(verdict) = unconfirmed(verifier, paid, chain).await?
+    {
+        return Ok(verdict);
     }
-
-    /// What follows from a judgement of some payments.
-    pub(crate) async fn follow(
-        &self,
-        request: &VerifyRequest,
-        chain: &ChainPolicy,
-        judgement: Judgement,
-        payments: &[IndexedPayment],
-    ) -> Result<Verdict, Problem> {
-        let paid = match judgement {
-            Judgement::Paid(index) => &payments[index],
-            Judgement::Pending(code, detail) => return Ok(pending(chain, 1, code, detail)),
-            Judgement::Rejected(code, detail) => return Ok(Verdict::Rejected { code, detail }),
-            Judgement::Unasked(code, detail) => return Err(Problem::new(code, detail)),
-        };
-        if request.again_only && paid.claim.is_none() {
-            return Ok(not_again(chain));
-        }
-        // What was granted was shown by a second node before.
-        if paid.claim.is_none()
-            && let Some(verdict) = self.unconfirmed(paid, chain).await?
-        {
-            return Ok(verdict);
-        }
-        if !request.claim {
-            return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
-        }
-        self.grant(request, paid, chain).await
+    if !request.claim {
+        return Ok(Verdict::Accepted { payment: Box::new(view(paid)), claim: None });
     }
+    grant(verifier, request, paid, chain).await
+}
 
-    /// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the
-    /// same request is always answered.
-    async fn grant(
-        &self,
-        request: &VerifyRequest,
-        paid: &IndexedPayment,
-        chain: &ChainPolicy,
-    ) -> Result<Verdict, Problem> {
-        let payment = &paid.placed.payment;
-        let admission = match paid.claim {
-            Some(_) => None,
-            None => self
-                .accounts()
-                .admit((chain.chain, payment.payer), payment.id, Instant::now())
-                .map_err(|(code, wait)| limited(code, wait))?,
-        };
-        let claim = NewClaim {
-            payment: payment.id,
-            chain: chain.chain,
-            transaction: payment.transaction,
-            request: request.requirement.request_digest,
-            claimant: request.claimant.clone(),
-            holder: self.holder(&request.claimant, request.instance),
-            confirmations: judge::confirmations(&request.requirement, chain, payment),
-            limits: chain.claim_limits(payment.asset),
-            usage: request.usage.map(|usage| NewUse {
-                request: usage.request_digest,
-                most: usage.most,
-                again_only: request.again_only,
-            }),
-            now_ms: now_ms(),
-        };
-        let result = self.store().claim(claim).await;
-        if !matches!(result, Ok(ClaimResult::First { .. })) {
-            self.withdraw(admission);
-        }
-        let result = result.map_err(internal)?;
-        if let ClaimResult::HeldElsewhere(lease) = result {
-            self.note_hold(&request.claimant, lease);
-        }
-        metrics::counter!("salt402_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(result))
-            .increment(1);
-        Ok(said(result, paid, chain))
+/// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the
+/// same request is always answered.
+async fn grant(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    paid: &IndexedPayment,
+    chain: &ChainPolicy,
+) -> Result<Verdict, Problem> {
+    let payment = &paid.placed.payment;
+    let admission = match paid.claim {
+        Some(_) => None,
+        None => verifier
+            .accounts
+            .admit((chain.chain, payment.payer), payment.id, Instant::now())
+            .map_err(|(code, wait)| limited(code, wait))?,
+    };
+    let claim = NewClaim {
+        payment: payment.id,
+        chain: chain.chain,
+        transaction: payment.transaction,
+        request: request.requirement.request_digest,
+        claimant: request.claimant.clone(),
+        holder: verifier.leases.holder(&request.claimant, request.instance),
+        confirmations: confirmations(&request.requirement, chain, payment),
+        limits: chain.claim_limits(payment.asset),
+        usage: request.usage.map(|usage| NewUse {
+            request: usage.request_digest,
+            most: usage.most,
+            again_only: request.again_only,
+        }),
+        now_ms: now_ms(),
+    };
+    let result = verifier.store.claim(claim).await;
+    if !matches!(result, Ok(ClaimResult::First { .. })) {
+        withdraw(verifier, admission);
     }
+    let result = result.map_err(internal)?;
+    if let ClaimResult::HeldElsewhere(lease) = result {
+        verifier.leases.note(&request.claimant, lease);
+    }
+    metrics::counter!("salt402_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(result))
+        .increment(1);
+    Ok(said(result, paid, chain))
+}
 
-    pub(crate) fn withdraw(&self, admission: Option<Admission>) {
-        if let Some(admission) = admission {
-            self.accounts().withdraw(admission);
-        }
+pub(crate) fn withdraw(verifier: &Inner, admission: Option<Admission>) {
+    if let Some(admission) = admission {
+        verifier.accounts.withdraw(admission);
     }
 }
 
@@ -156,7 +122,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
         Verdict::Accepted { payment: Box::new(payment), claim: Some(ClaimView { first, claimed_at_ms }) }
     };
     let must_be_final = |confirmations: u64, code, why: String| {
-        let needed = chain.final_at;
+        let needed = chain.rules.final_at;
         let detail = format!("{why}: it has {confirmations} of {needed} confirmations; do not pay again");
         pending(chain, needed.saturating_sub(confirmations), code, detail)
     };
@@ -177,7 +143,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
             ),
         },
         ClaimResult::NotAgain => not_again(chain),
-        ClaimResult::HeldElsewhere(_) => shut_out(),
+        ClaimResult::HeldElsewhere(_) => held_elsewhere(),
         ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         ClaimResult::BeforeRestore => before_restore(),
         ClaimResult::NotCanonical => {
@@ -190,7 +156,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
             );
             pending(chain, 1, Code::AwaitingConfirmations, detail)
         }
-        ClaimResult::AfterLoss { .. } if chain.after_loss == AfterLoss::Refuse => {
+        ClaimResult::AfterLoss { .. } if chain.rules.after_loss == AfterLoss::Refuse => {
             let detail =
                 "a payment of this payer was granted on and left the chain; nothing of it is granted until \
                           it is back, or the operator has settled it; do not pay again"

@@ -1,4 +1,4 @@
-//! Who is told that the index changed.
+//! How requests that wait are told that the index changed.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Tells waiting requests that the index changed.
 #[derive(Clone, Debug)]
-pub struct Waker(watch::Receiver<u64>);
+pub struct IndexChanges(watch::Receiver<u64>);
 
-impl Waker {
-    /// Woken by the writer of this process, which indexes itself.
-    pub fn inside(store: &Store) -> Self {
+impl IndexChanges {
+    /// The commits of the writer of this process, which indexes itself.
+    pub fn of_this_process(store: &Store) -> Self {
         Self(store.progress())
     }
 
-    /// Woken by the commits of another process on the same database. Ends when the last [`Waker`] is dropped.
-    pub fn outside(store: Store) -> Self {
+    /// The commits of other processes on the same database. Ends when the last clone is dropped.
+    pub fn of_other_processes(store: Store) -> Self {
         let (sender, receiver) = watch::channel(0);
         tokio::spawn(async move {
             let (mut known, mut stood) = (None, None);

@@ -104,6 +104,31 @@ pub enum AfterLoss {
     Ignore,
 }
 
+/// Which payments are accepted on a chain: what an operator writes as `[chains.NAME.policy]`, with every amount in base units and
+/// every depth in blocks.
+#[derive(Clone, Debug)]
+pub struct PaymentRules {
+    /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
+    /// nothing on some chains.
+    pub confirmations: u64,
+    /// More confirmations for larger amounts; the largest number that applies counts.
+    pub depths: Vec<Depth>,
+    /// Blocks that must contain or follow a payment for it to be final.
+    pub final_at: u64,
+    /// The oldest payment that is accepted on this chain; `None` for what holds everywhere.
+    pub max_age: Option<Duration>,
+    /// What may be paid with; `None` for anything that a requirement asks for.
+    pub assets: Option<Vec<Asset>>,
+    /// Who may be paid; `None` for anybody that a requirement names.
+    pub payees: Option<Vec<Address>>,
+    /// How much may be granted to one payer before it is final, by asset; without limit where none is named.
+    pub exposure: Vec<ExposureCap>,
+    /// From which amounts a second node must show a payment; never where none is named.
+    pub second_node: Vec<SecondNode>,
+    /// What becomes of a payer's payments while one that was granted on is lost.
+    pub after_loss: AfterLoss,
+}
+
 impl ChainPolicy {
     /// Whether payments through a contract count, for a quote that names `quoted`.
     pub fn counts(&self, contract: Address, quoted: Address) -> bool {
@@ -112,27 +137,27 @@ impl ChainPolicy {
 
     /// Blocks that must contain or follow a payment of so much; at least 1.
     pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
-        let deeper = self.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
-        deeper.map(|depth| depth.confirmations).fold(self.confirmations.max(1), u64::max)
+        let deeper = self.rules.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
+        deeper.map(|depth| depth.confirmations).fold(self.rules.confirmations.max(1), u64::max)
     }
 
     /// Whether a second node must show a payment of so much before it is granted on.
     pub fn needs_second_node(&self, asset: Asset, amount: Amount) -> bool {
-        self.second_node.iter().any(|limit| limit.asset == asset && amount >= limit.from)
+        self.rules.second_node.iter().any(|limit| limit.asset == asset && amount >= limit.from)
     }
 
     /// Whether anything is limited by what is not final.
     pub(crate) fn caps(&self) -> bool {
-        !self.exposure.is_empty()
+        !self.rules.exposure.is_empty()
     }
 
     /// Refuses an asset or a payee that is not on the operator's list.
     pub fn accepts(&self, asset: Asset, payee: Address) -> Result<(), Problem> {
-        if self.assets.as_ref().is_some_and(|assets| !assets.contains(&asset)) {
+        if self.rules.assets.as_ref().is_some_and(|assets| !assets.contains(&asset)) {
             let detail = format!("payments in {asset} on {} are not accepted here", self.chain);
             return Err(Problem::new(Code::AssetNotAccepted, detail));
         }
-        if self.payees.as_ref().is_some_and(|payees| !payees.contains(&payee)) {
+        if self.rules.payees.as_ref().is_some_and(|payees| !payees.contains(&payee)) {
             let detail = format!("payments to {payee} on {} are not accepted here", self.chain);
             return Err(Problem::new(Code::PayeeNotAccepted, detail));
         }
@@ -141,13 +166,13 @@ impl ChainPolicy {
 
     /// What must hold of the payer of a payment in an asset.
     pub fn claim_limits(&self, asset: Asset) -> ClaimLimits {
-        let after_loss = match self.after_loss {
-            AfterLoss::RequireFinal => self.final_at,
+        let after_loss = match self.rules.after_loss {
+            AfterLoss::RequireFinal => self.rules.final_at,
             AfterLoss::Refuse => u64::MAX,
             AfterLoss::Ignore => 0,
         };
-        let cap = self.exposure.iter().find(|cap| cap.asset == asset);
-        let exposure = cap.map(|cap| ExposureLimit { most: cap.most, final_at: self.final_at });
+        let cap = self.rules.exposure.iter().find(|cap| cap.asset == asset);
+        let exposure = cap.map(|cap| ExposureLimit { most: cap.most, final_at: self.rules.final_at });
         ClaimLimits { after_loss, exposure }
     }
 }
@@ -168,25 +193,8 @@ pub struct ChainPolicy {
     pub channels: Option<Address>,
     /// The least exit delay of a channel whose vouchers are taken, in whole seconds; `None` for any that the contract takes.
     pub least_exit_delay: Option<Duration>,
-    /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
-    /// nothing on some chains.
-    pub confirmations: u64,
-    /// More confirmations for larger amounts; the largest number that applies counts.
-    pub depths: Vec<Depth>,
-    /// Blocks that must contain or follow a payment for it to be final.
-    pub final_at: u64,
-    /// The oldest payment that is accepted on this chain; `None` for what holds everywhere.
-    pub max_age: Option<Duration>,
-    /// What may be paid with; `None` for anything that a requirement asks for.
-    pub assets: Option<Vec<Asset>>,
-    /// Who may be paid; `None` for anybody that a requirement names.
-    pub payees: Option<Vec<Address>>,
-    /// How much may be granted to one payer before it is final, by asset; without limit where none is named.
-    pub exposure: Vec<ExposureCap>,
-    /// From which amounts a second node must show a payment; never where none is named.
-    pub second_node: Vec<SecondNode>,
-    /// What becomes of a payer's payments while one that was granted on is lost.
-    pub after_loss: AfterLoss,
+    /// What is accepted of payments.
+    pub rules: PaymentRules,
     /// The native coin's symbol, for people.
     pub symbol: String,
     /// The native coin's decimal places, for people.
@@ -197,5 +205,5 @@ pub struct ChainPolicy {
     /// on while the newest one is old.
     pub steady_blocks: bool,
     /// How long the index may be without word from the head before it is called not ready.
-    pub patience: Duration,
+    pub stale_after: Duration,
 }

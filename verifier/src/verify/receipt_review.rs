@@ -12,112 +12,115 @@ use salt402_protocol::api::{Requirement, Verdict, VerifyRequest};
 use salt402_protocol::{Asset, Code, Problem, Proof, QuoteId, SignedNonce};
 use salt402_store::{IndexedPayment, Wanted};
 
-use crate::grant::pending;
-use crate::verifier::refusals::{ambiguous, internal, not_honoured, sent_plainly, unaccounted};
-use crate::{ChainPolicy, Verifier, VerifierChain};
+use crate::verify::inner::{Inner, VerifierChain};
+use crate::verify::policy::ChainPolicy;
+use crate::verify::refusals::{
+    ambiguous, does_not_pay, internal, not_honoured, pending, sent_plainly, unaccounted,
+};
+use crate::verify::shown::{payments_quoted, payments_shown};
 
-impl Verifier {
-    /// Whether a verdict would lead whoever shows a hash to pay again, before the transaction's whole receipt was read.
-    pub(crate) async fn is_hasty(
-        &self,
-        request: &VerifyRequest,
-        chain: &VerifierChain,
-        verdict: &Verdict,
-    ) -> Result<bool, Problem> {
-        match (&request.proof, verdict) {
-            (Proof::Transaction { hash, .. }, Verdict::Rejected { code, .. }) if is_of_payments(*code) => {
-                Ok(self.review(*hash, chain).await?.is_none())
-            }
-            _ => Ok(false),
+/// Whether a verdict would lead whoever shows a hash to pay again, before the transaction's whole receipt was read.
+pub(crate) async fn needs_review(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    chain: &VerifierChain,
+    verdict: &Verdict,
+) -> Result<bool, Problem> {
+    match (&request.proof, verdict) {
+        (Proof::Transaction { hash, .. }, Verdict::Rejected { code, .. }) if is_of_payments(*code) => {
+            Ok(review(verifier, *hash, chain).await?.is_none())
         }
+        _ => Ok(false),
     }
+}
 
-    /// A verdict, unless it would lead somebody to pay again who may have paid.
-    pub(crate) async fn reviewed(
-        &self,
-        request: &VerifyRequest,
-        chain: &VerifierChain,
-        verdict: Verdict,
-    ) -> Result<Verdict, Problem> {
-        let Verdict::Rejected { code, detail } = &verdict else { return Ok(verdict) };
-        let (asset, payee) = (request.requirement.asset, request.requirement.payee);
-        if is_of_quote(*code)
-            && let Some(held) = self.held_for_its_quote(request, chain, *code, detail).await?
+/// A verdict, unless it would lead somebody to pay again who may have paid.
+pub(crate) async fn reviewed(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    chain: &VerifierChain,
+    verdict: Verdict,
+) -> Result<Verdict, Problem> {
+    let Verdict::Rejected { code, detail } = &verdict else { return Ok(verdict) };
+    let (asset, payee) = (request.requirement.asset, request.requirement.payee);
+    if is_of_quote(*code)
+        && let Some(held) = held_for_its_quote(verifier, request, chain, *code, detail).await?
+    {
+        return Ok(held);
+    }
+    let transaction = match &request.proof {
+        Proof::Transaction { hash, .. } if is_of_payments(*code) => *hash,
+        // It names no receipt, and may have moved what was asked for.
+        Proof::Nonce(SignedNonce::Eip3009 { token, .. })
+            if *code == Code::NoPayment && asset == Asset::Token(*token) =>
         {
-            return Ok(held);
+            return Err(unaccounted());
         }
-        let transaction = match &request.proof {
-            Proof::Transaction { hash, .. } if is_of_payments(*code) => *hash,
-            // It names no receipt, and may have moved what was asked for.
-            Proof::Nonce(SignedNonce::Eip3009 { token, .. })
-                if *code == Code::NoPayment && asset == Asset::Token(*token) =>
-            {
-                return Err(unaccounted());
-            }
-            _ => return Ok(verdict),
-        };
-        match self.review(transaction, chain).await? {
-            Some(review) if review.is_ambiguous() => Err(ambiguous()),
-            Some(review) if review.moved(asset, payee) => {
-                tracing::warn!(chain = %chain.policy.chain, %transaction, %asset, %payee,
-                    "a proof was shown that moved the asset to the payee by a way that is not followed");
-                Err(if asset == Asset::Native { sent_plainly() } else { unaccounted() })
-            }
-            // Of what was used it is known that it was.
-            None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
-                Ok(unread(&chain.policy, *code, detail))
-            }
-            // What is shown pays nothing. Its quote may have been paid by another transaction.
-            _ if is_of_quote(*code)
-                && self.payments_quoted(request).await.iter().any(|row| pays_for_its_quote(request, row)) =>
-            {
-                Err(not_honoured(*code, detail))
-            }
-            _ => Ok(verdict),
+        _ => return Ok(verdict),
+    };
+    match review(verifier, transaction, chain).await? {
+        Some(review) if review.is_ambiguous() => Err(ambiguous()),
+        Some(review) if review.moved(asset, payee) => {
+            tracing::warn!(chain = %chain.policy.chain, %transaction, %asset, %payee,
+                "a proof was shown that moved the asset to the payee by a way that is not followed");
+            Err(if asset == Asset::Native { sent_plainly() } else { unaccounted() })
         }
+        // Of what was used it is known that it was.
+        None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
+            Ok(unread(&chain.policy, *code, detail))
+        }
+        // What is shown pays nothing. Its quote may have been paid by another transaction.
+        _ if is_of_quote(*code)
+            && payments_quoted(verifier, request)
+                .await
+                .iter()
+                .any(|row| pays_for_its_quote(request, row)) =>
+        {
+            Err(not_honoured(*code, detail))
+        }
+        _ => Ok(verdict),
     }
+}
 
-    /// What is said of a quote that is not good for what is asked, where the proof beside it is its payment and was used for
-    /// nothing yet, or may be.
-    async fn held_for_its_quote(
-        &self,
-        request: &VerifyRequest,
-        chain: &VerifierChain,
-        code: Code,
-        detail: &str,
-    ) -> Result<Option<Verdict>, Problem> {
-        let shown = self.payments_shown(request, chain.policy.chain).await?;
-        if shown.iter().any(|row| pays_for_its_quote(request, row)) {
-            return Err(not_honoured(code, detail));
-        }
-        // A nonce names no receipt that could be read.
-        let unseen = shown.is_empty() && matches!(request.proof, Proof::Nonce(_));
-        Ok(unseen.then(|| unread(&chain.policy, code, detail)))
+/// What is said of a quote that is not good for what is asked, where the proof beside it is its payment and was used for
+/// nothing yet, or may be.
+async fn held_for_its_quote(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    chain: &VerifierChain,
+    code: Code,
+    detail: &str,
+) -> Result<Option<Verdict>, Problem> {
+    let shown = payments_shown(verifier, request, chain.policy.chain).await?;
+    if shown.iter().any(|row| pays_for_its_quote(request, row)) {
+        return Err(not_honoured(code, detail));
     }
+    // A nonce names no receipt that could be read.
+    let unseen = shown.is_empty() && matches!(request.proof, Proof::Nonce(_));
+    Ok(unseen.then(|| unread(&chain.policy, code, detail)))
+}
 
-    /// What the whole receipt of a transaction holds, if it was read where the transaction stands.
-    async fn review(
-        &self,
-        transaction: B256,
-        chain: &VerifierChain,
-    ) -> Result<Option<Arc<Unaccounted>>, Problem> {
-        let Some(review) = chain.lookup.unaccounted(transaction) else { return Ok(None) };
-        let (store, (number, hash)) = (self.store(), review.block());
-        // Of many, some: they moved together.
-        let rows =
-            store.payments_wanted(chain.policy.chain, transaction, Wanted::Any).await.map_err(internal)?;
-        let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
-        let on_chain: Vec<B256> = on_chain.collect();
-        let stands = if !on_chain.is_empty() || rows.is_empty() {
-            // Of one that the index knows nothing of, the receipt was read just now: nothing else tells that it paid nothing.
-            on_chain.iter().all(|block| *block == hash)
-        } else {
-            // Its payments have left the chain. It may be mined again, and hold more.
-            let block = store.canonical_block(chain.policy.chain, number).await.map_err(internal)?;
-            block.is_some_and(|block| block.hash == hash)
-        };
-        Ok(stands.then_some(review))
-    }
+/// What the whole receipt of a transaction holds, if it was read where the transaction stands.
+async fn review(
+    verifier: &Inner,
+    transaction: B256,
+    chain: &VerifierChain,
+) -> Result<Option<Arc<Unaccounted>>, Problem> {
+    let Some(review) = chain.lookup.unaccounted(transaction) else { return Ok(None) };
+    let (store, (number, hash)) = (&verifier.store, review.block());
+    // Of many, some: they moved together.
+    let rows = store.payments_wanted(chain.policy.chain, transaction, Wanted::Any).await.map_err(internal)?;
+    let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
+    let on_chain: Vec<B256> = on_chain.collect();
+    let stands = if !on_chain.is_empty() || rows.is_empty() {
+        // Of one that the index knows nothing of, the receipt was read just now: nothing else tells that it paid nothing.
+        on_chain.iter().all(|block| *block == hash)
+    } else {
+        // Its payments have left the chain. It may be mined again, and hold more.
+        let block = store.canonical_block(chain.policy.chain, number).await.map_err(internal)?;
+        block.is_some_and(|block| block.hash == hash)
+    };
+    Ok(stands.then_some(review))
 }
 
 /// Whether a payment was made for the quote that is shown, and was used for nothing yet.
@@ -147,19 +150,4 @@ fn is_of_quote(code: Code) -> bool {
 /// Whether a refusal of a proof is followed by a new price, after which another payment is made.
 fn is_of_payments(code: Code) -> bool {
     does_not_pay(code) || is_of_quote(code) || matches!(code, Code::AlreadyClaimed | Code::UsesExhausted)
-}
-
-/// Whether a refusal says that what is shown pays for something else, or for nothing.
-pub(crate) fn does_not_pay(code: Code) -> bool {
-    matches!(
-        code,
-        Code::ReferenceMismatch
-            | Code::WrongNetwork
-            | Code::WrongAsset
-            | Code::WrongPayee
-            | Code::InsufficientPayment
-            | Code::PaymentExpired
-            | Code::NoPayment
-            | Code::TransactionReverted
-    )
 }

@@ -1,16 +1,29 @@
 //! The words of each refusal, and of what is waited for.
 
+use std::time::Duration;
+
 use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{Code, Problem};
 use salt402_store::StoreError;
 
-use crate::grant::pending;
-use crate::{ChainPolicy, judge};
+use crate::verify::judge::depth::confirmations_of_nothing;
+use crate::verify::policy::ChainPolicy;
 
+/// The least pause that a client is asked to keep before it shows a proof again.
+const LEAST_RETRY: Duration = Duration::from_millis(250);
+/// The longest, where many blocks must pass.
+const MOST_RETRY: Duration = Duration::from_secs(30);
 /// When to ask again about a chain that is halted, in milliseconds.
 pub(crate) const HALTED_RETRY_MS: u64 = 30_000;
 
-pub(super) fn quote_required() -> Verdict {
+/// Not yet, on one chain.
+pub(crate) fn pending(chain: &ChainPolicy, blocks: u64, code: Code, detail: String) -> Verdict {
+    let blocks = u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
+    let wait = chain.block_time.saturating_mul(blocks).min(MOST_RETRY).max(LEAST_RETRY).max(chain.block_time);
+    Verdict::Pending { code, detail, retry_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
+}
+
+pub(crate) fn quote_required() -> Verdict {
     let detail =
         "a payment for several requests is shown together with its quote id: send the quoteId of the 402 in \
                   the header X-Payment-Quote"
@@ -20,13 +33,13 @@ pub(super) fn quote_required() -> Verdict {
 
 /// A receipt says that nothing was paid. Until its block is as deep as one that pays must be, that is no refusal: on
 /// another fork, the transaction may yet pay.
-pub(super) fn paid_nothing(
+pub(crate) fn paid_nothing(
     request: &VerifyRequest,
     chain: &ChainPolicy,
     confirmations: u64,
     refusal: Verdict,
 ) -> Verdict {
-    let needed = judge::confirmations_of_nothing(&request.requirement, chain);
+    let needed = confirmations_of_nothing(&request.requirement, chain);
     match refusal {
         Verdict::Rejected { detail, .. } if confirmations < needed => {
             let detail = format!(
@@ -56,7 +69,7 @@ pub(crate) fn before_restore() -> Verdict {
     Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
 }
 
-pub(super) fn reverted() -> Verdict {
+pub(crate) fn reverted() -> Verdict {
     let detail = "the transaction is in a block and was reverted: it paid nothing".into();
     Verdict::Rejected { code: Code::TransactionReverted, detail }
 }
@@ -83,6 +96,21 @@ pub(crate) fn unreadable_since() -> Problem {
         Code::PaymentUnreadable,
         "no payment for the quote was seen, and a transaction that was made since it was given cannot be read here and may \
          hold it: do not pay again; the operator is told, and once it can be read the same proof counts",
+    )
+}
+
+/// Whether a refusal says that what is shown pays for something else, or for nothing.
+pub(crate) fn does_not_pay(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ReferenceMismatch
+            | Code::WrongNetwork
+            | Code::WrongAsset
+            | Code::WrongPayee
+            | Code::InsufficientPayment
+            | Code::PaymentExpired
+            | Code::NoPayment
+            | Code::TransactionReverted
     )
 }
 
@@ -135,7 +163,7 @@ pub(crate) fn ambiguous_nonce() -> Problem {
     )
 }
 
-pub(super) fn no_payment(chain: &ChainPolicy) -> Verdict {
+pub(crate) fn no_payment(chain: &ChainPolicy) -> Verdict {
     let others: String = chain.other_contracts.iter().map(|other| format!(" or {other}")).collect();
     let detail = format!("the transaction holds no payment through the contract {}{others}", chain.contract);
     Verdict::Rejected { code: Code::NoPayment, detail }

@@ -4,162 +4,143 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use salt402_protocol::api::{
-    AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentView,
-    PaymentsResponse, StatusResponse, VouchersStatus,
+    AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentsResponse,
+    StatusResponse, VouchersStatus,
 };
 use salt402_protocol::{ChainId, Code, Problem};
-use salt402_store::{AmbiguityRow, IncidentFilter, IndexedPayment, VoucherTotals};
+use salt402_store::{AmbiguityRow, IncidentFilter, VoucherTotals};
 
-use super::refusals::internal;
-use super::{Verifier, VerifierChain};
-use crate::watch::Seen;
+use crate::incidents::view as incident_view;
+use crate::verify::freshness::IndexState;
+use crate::verify::inner::{Inner, VerifierChain};
+use crate::verify::payment_view::view;
+use crate::verify::readiness::seen;
+use crate::verify::refusals::internal;
 
-impl Verifier {
-    /// What the index knows of a transaction.
-    pub async fn payments(&self, chain: ChainId, transaction: B256) -> Result<PaymentsResponse, Problem> {
-        self.chain(chain)?;
-        let payments = self.0.store.payments_in(chain, transaction).await.map_err(internal)?;
-        Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
+/// What the index knows of a transaction.
+pub(crate) async fn payments(
+    verifier: &Inner,
+    chain: ChainId,
+    transaction: B256,
+) -> Result<PaymentsResponse, Problem> {
+    verifier.chain(chain)?;
+    let payments = verifier.store.payments_in(chain, transaction).await.map_err(internal)?;
+    Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
+}
+
+/// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
+pub(crate) async fn channel(verifier: &Inner, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
+    let policy = &verifier.chain(chain)?.policy;
+    let Some(contract) = policy.channels else {
+        let detail = format!("no vouchers are taken on {chain}, so none of its channels is told");
+        return Err(Problem::new(Code::NotFound, detail));
+    };
+    let known = verifier.store.channel_account(chain, contract, id).await.map_err(internal)?;
+    let unknown =
+        || Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}"));
+    known.map(|known| known.view(chain)).ok_or_else(unknown)
+}
+
+/// What an operator must know of, newest first, at most `limit`.
+pub(crate) async fn incidents(
+    verifier: &Inner,
+    filter: &IncidentFilter,
+    limit: u32,
+) -> Result<IncidentsResponse, Problem> {
+    let incidents = verifier.store.incidents_where(filter, limit).await.map_err(internal)?;
+    let full = incidents.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next_cursor = incidents.last().filter(|_| full).map(|incident| incident.id.to_string());
+    Ok(IncidentsResponse { incidents: incidents.into_iter().map(incident_view).collect(), next_cursor })
+}
+
+/// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
+/// below `before`.
+pub(crate) async fn ambiguities(
+    verifier: &Inner,
+    chain: ChainId,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<AmbiguitiesResponse, Problem> {
+    verifier.chain(chain)?;
+    let rows = verifier.store.ambiguities(chain, before, limit).await.map_err(internal)?;
+    let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next_cursor = rows.last().filter(|_| full).map(|row| row.id.to_string());
+    let view = |row: AmbiguityRow| AmbiguityView {
+        id: row.id,
+        chain,
+        transaction: row.transaction,
+        contract: row.contract,
+        reason: row.reason,
+        block_number: row.block_number,
+        block_hash: row.block_hash,
+    };
+    Ok(AmbiguitiesResponse { ambiguities: rows.into_iter().map(view).collect(), next_cursor })
+}
+
+/// How things are.
+pub(crate) async fn status(verifier: &Inner) -> Result<StatusResponse, Problem> {
+    let mut status = readiness(verifier).await?;
+    for chain in &mut status.chains {
+        let totals = verifier.store.voucher_totals(chain.chain).await.map_err(internal)?;
+        chain.vouchers = totals.iter().map(accepted).collect();
     }
+    Ok(status)
+}
 
-    /// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
-    pub async fn channel(&self, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
-        let policy = &self.chain(chain)?.policy;
-        let Some(contract) = policy.channels else {
-            let detail = format!("no vouchers are taken on {chain}, so none of its channels is told");
-            return Err(Problem::new(Code::NotFound, detail));
-        };
-        let known = self.0.store.channel_account(chain, contract, id).await.map_err(internal)?;
-        let unknown = || {
-            Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}"))
-        };
-        known.map(|known| known.view(chain)).ok_or_else(unknown)
+/// [`status`] without what has to be added up: asked for as often as one likes.
+pub(crate) async fn readiness(verifier: &Inner) -> Result<StatusResponse, Problem> {
+    let counts = verifier.store.counts().await.map_err(internal)?;
+    let mut chains = Vec::with_capacity(verifier.chains.len());
+    let unwritable = verifier.store.writable().err().map(|error| error.to_string());
+    for chain in verifier.chains.values() {
+        let VerifierChain { policy, freshness, lookup, .. } = chain;
+        let mut seen = seen(verifier, chain).await.map_err(internal)?;
+        seen.complaint = unwritable.clone().or(seen.complaint);
+        chains.push(ChainStatus {
+            chain: policy.chain,
+            network: policy.network.clone(),
+            payment_contract: policy.contract,
+            indexed: seen.indexed,
+            head: seen.head,
+            behind_s: behind_s(verifier, policy.chain, &seen).await?,
+            reorganizations: seen.reorganizations,
+            phase: seen.phase.map(ToOwned::to_owned),
+            payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
+            open_incidents: counts.open_incidents_of.get(&policy.chain).copied().unwrap_or(0),
+            unreadable: counts.unreadable.get(&policy.chain).copied().unwrap_or(0),
+            ready: seen.complaint.is_none(),
+            reason: seen.complaint,
+            covered: freshness
+                .covered(&verifier.store, policy.chain, seen.indexed)
+                .await
+                .map_err(internal)?,
+            unread: freshness.unread(&verifier.store, policy.chain).await.map_err(internal)?,
+            vouchers: Vec::new(),
+            nodes: lookup.nodes(),
+        });
     }
+    Ok(StatusResponse {
+        version: verifier.version.clone(),
+        ready: chains.iter().all(|chain| chain.ready),
+        chains,
+        open_incidents: counts.open_incidents,
+        claims: counts.claims,
+        waiting: verifier.waiting(),
+    })
+}
 
-    /// What an operator must know of, newest first, at most `limit`.
-    pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
-        let incidents = self.0.store.incidents_where(filter, limit).await.map_err(internal)?;
-        let full = incidents.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next_cursor = incidents.last().filter(|_| full).map(|incident| incident.id.to_string());
-        Ok(IncidentsResponse {
-            incidents: incidents.into_iter().map(crate::incidents::view).collect(),
-            next_cursor,
-        })
+/// How long ago the newest indexed block was made, where there are newer ones.
+async fn behind_s(verifier: &Inner, chain: ChainId, seen: &IndexState) -> Result<Option<u64>, Problem> {
+    let Some(indexed) = seen.indexed else { return Ok(None) };
+    if seen.head.is_some_and(|head| head <= indexed) {
+        return Ok(Some(0));
     }
-
-    /// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
-    /// below `before`.
-    pub async fn ambiguities(
-        &self,
-        chain: ChainId,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<AmbiguitiesResponse, Problem> {
-        self.chain(chain)?;
-        let rows = self.0.store.ambiguities(chain, before, limit).await.map_err(internal)?;
-        let full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
-        let next_cursor = rows.last().filter(|_| full).map(|row| row.id.to_string());
-        let view = |row: AmbiguityRow| AmbiguityView {
-            id: row.id,
-            chain,
-            transaction: row.transaction,
-            contract: row.contract,
-            reason: row.reason,
-            block_number: row.block_number,
-            block_hash: row.block_hash,
-        };
-        Ok(AmbiguitiesResponse { ambiguities: rows.into_iter().map(view).collect(), next_cursor })
-    }
-
-    /// How things are.
-    pub async fn status(&self) -> Result<StatusResponse, Problem> {
-        let mut status = self.standing().await?;
-        for chain in &mut status.chains {
-            let totals = self.0.store.voucher_totals(chain.chain).await.map_err(internal)?;
-            chain.vouchers = totals.iter().map(accepted).collect();
-        }
-        Ok(status)
-    }
-
-    /// [`Verifier::status`] without what has to be added up: asked for as often as one likes.
-    pub async fn standing(&self) -> Result<StatusResponse, Problem> {
-        let counts = self.0.store.counts().await.map_err(internal)?;
-        let mut chains = Vec::with_capacity(self.0.chains.len());
-        let unwritable = self.0.store.writable().err().map(|error| error.to_string());
-        for chain in self.0.chains.values() {
-            let VerifierChain { policy, watch, lookup, .. } = chain;
-            let mut seen = self.seen(chain).await.map_err(internal)?;
-            seen.complaint = unwritable.clone().or(seen.complaint);
-            chains.push(ChainStatus {
-                chain: policy.chain,
-                network: policy.network.clone(),
-                payment_contract: policy.contract,
-                indexed: seen.indexed,
-                head: seen.head,
-                behind_s: self.behind_s(policy.chain, &seen).await?,
-                reorganizations: seen.reorganizations,
-                phase: seen.phase.map(ToOwned::to_owned),
-                payments: counts.payments.get(&policy.chain).copied().unwrap_or(0),
-                open_incidents: counts.open_incidents_of.get(&policy.chain).copied().unwrap_or(0),
-                unreadable: counts.unreadable.get(&policy.chain).copied().unwrap_or(0),
-                ready: seen.complaint.is_none(),
-                reason: seen.complaint,
-                covered: watch.covered(&self.0.store, policy.chain, seen.indexed).await.map_err(internal)?,
-                unread: watch.unread(&self.0.store, policy.chain).await.map_err(internal)?,
-                vouchers: Vec::new(),
-                nodes: lookup.nodes(),
-            });
-        }
-        Ok(StatusResponse {
-            version: self.0.version.clone(),
-            ready: chains.iter().all(|chain| chain.ready),
-            chains,
-            open_incidents: counts.open_incidents,
-            claims: counts.claims,
-            waiting: self.waiting(),
-        })
-    }
-
-    /// Requests that wait for a payment.
-    pub(crate) fn waiting(&self) -> u64 {
-        self.0.policy.max_waiting.saturating_sub(self.0.seats.available_permits()) as u64
-    }
-
-    /// How long ago the newest indexed block was made, where there are newer ones.
-    async fn behind_s(&self, chain: ChainId, seen: &Seen) -> Result<Option<u64>, Problem> {
-        let Some(indexed) = seen.indexed else { return Ok(None) };
-        if seen.head.is_some_and(|head| head <= indexed) {
-            return Ok(Some(0));
-        }
-        let block = self.0.store.canonical_block(chain, indexed).await.map_err(internal)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Ok(block.map(|block| now.saturating_sub(block.timestamp)))
-    }
+    let block = verifier.store.canonical_block(chain, indexed).await.map_err(internal)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(block.map(|block| now.saturating_sub(block.timestamp)))
 }
 
 fn accepted(totals: &VoucherTotals) -> VouchersStatus {
     let VoucherTotals { asset, unclaimed, at_risk, channels_at_risk } = *totals;
     VouchersStatus { asset, unclaimed, at_risk, channels_at_risk }
-}
-
-pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {
-    let placed = &indexed.placed;
-    let payment = &placed.payment;
-    PaymentView {
-        payment_id: payment.id,
-        chain: payment.chain,
-        transaction: payment.transaction,
-        contract: payment.contract,
-        reference: payment.reference,
-        payer: payment.payer,
-        payee: payment.payee,
-        asset: payment.asset,
-        amount: payment.amount,
-        block_number: placed.block_number,
-        block_hash: placed.block_hash,
-        block_timestamp: placed.block_timestamp,
-        confirmations: indexed.confirmations,
-        canonical: indexed.canonical,
-        claimed: indexed.claim.is_some(),
-    }
 }

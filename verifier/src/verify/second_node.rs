@@ -7,104 +7,102 @@ use salt402_protocol::api::Verdict;
 use salt402_protocol::{Code, Problem};
 use salt402_store::{IndexedPayment, NewVoucher, VoucherGrant};
 
-use crate::beside::{most_age, question};
-use crate::grant::pending;
-use crate::verifier::refusals::internal;
-use crate::{ChainPolicy, Verifier};
+use crate::verify::inner::Inner;
+use crate::verify::policy::ChainPolicy;
+use crate::verify::refusals::{internal, pending};
+use crate::verify::voucher_by_contract::{most_age, question};
 
-impl Verifier {
-    /// Why a payment that pays for a request is not to be granted on yet: a second node must show it, and does not. `None`
-    /// where none is needed, or one shows it; where none is needed, this costs nothing.
-    ///
-    /// # Errors
-    /// [`Code::NodesDisagree`] where a node contradicts the payment, which is an incident by then.
-    pub(crate) async fn unconfirmed(
-        &self,
-        paid: &IndexedPayment,
-        chain: &ChainPolicy,
-    ) -> Result<Option<Verdict>, Problem> {
-        let payment = &paid.placed.payment;
-        if !chain.needs_second_node(payment.asset, payment.amount) {
-            return Ok(None);
+/// Why a payment that pays for a request is not to be granted on yet: a second node must show it, and does not. `None`
+/// where none is needed, or one shows it; where none is needed, this costs nothing.
+///
+/// # Errors
+/// [`Code::NodesDisagree`] where a node contradicts the payment, which is an incident by then.
+pub(crate) async fn unconfirmed(
+    verifier: &Inner,
+    paid: &IndexedPayment,
+    chain: &ChainPolicy,
+) -> Result<Option<Verdict>, Problem> {
+    let payment = &paid.placed.payment;
+    if !chain.needs_second_node(payment.asset, payment.amount) {
+        return Ok(None);
+    }
+    let lookup = &verifier.chain(chain.chain)?.lookup;
+    let Confirmed { said, fresh } = lookup.confirm(&paid.placed, paid.confirmations).await;
+    match said {
+        Confirmation::Confirmed => Ok(None),
+        Confirmation::Unanswered(why) => {
+            let detail = format!(
+                "a payment of this size must be shown by a second node, and none shows it yet ({why}): do not pay \
+                 again, show the same proof again"
+            );
+            Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
         }
-        let lookup = &self.chain(chain.chain)?.lookup;
-        let Confirmed { said, fresh } = lookup.confirm(&paid.placed, paid.confirmations).await;
-        match said {
-            Confirmation::Confirmed => Ok(None),
-            Confirmation::Unanswered(why) => {
-                let detail = format!(
-                    "a payment of this size must be shown by a second node, and none shows it yet ({why}): do not pay \
-                     again, show the same proof again"
+        Confirmation::Contradicted(what) => {
+            // Once for each time that the nodes were asked, however many show the proof meanwhile: whoever holds a payment
+            // that is contradicted must not be able to keep the one writer busy.
+            if fresh {
+                tracing::error!(
+                    chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
+                    "a node contradicts a payment that is in the index: nothing is granted on it; check the nodes"
                 );
-                Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
+                verifier.store.note_disagreement(&paid.placed, &what).await.map_err(internal)?;
             }
-            Confirmation::Contradicted(what) => {
-                // Once for each time that the nodes were asked, however many show the proof meanwhile: whoever holds a payment
-                // that is contradicted must not be able to keep the one writer busy.
-                if fresh {
-                    tracing::error!(
-                        chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
-                        "a node contradicts a payment that is in the index: nothing is granted on it; check the nodes"
-                    );
-                    self.store().note_disagreement(&paid.placed, &what).await.map_err(internal)?;
-                }
-                Err(Problem::new(
-                    Code::NodesDisagree,
-                    "the nodes of this chain contradict each other about the payment: do not pay again, ask the \
-                     operator, who finds it among the incidents; once they agree, the same proof counts",
-                ))
-            }
+            Err(Problem::new(
+                Code::NodesDisagree,
+                "the nodes of this chain contradict each other about the payment: do not pay again, ask the \
+                 operator, who finds it among the incidents; once they agree, the same proof counts",
+            ))
         }
     }
+}
 
-    /// Why a voucher that is good by the index is not to be granted on yet: so much is signed that a second node must show its
-    /// channel, and does not. `None` where none is needed, or one shows it.
-    ///
-    /// # Errors
-    /// [`Code::NodesDisagree`] where a node has less deposited in it, which is an incident by then.
-    pub(crate) async fn unconfirmed_channel(
-        &self,
-        new: &NewVoucher,
-        grant: &VoucherGrant,
-        chain: &ChainPolicy,
-    ) -> Result<Option<Verdict>, Problem> {
-        if !chain.needs_second_node(new.asset, new.voucher.ceiling) {
-            return Ok(None);
+/// Why a voucher that is good by the index is not to be granted on yet: so much is signed that a second node must show its
+/// channel, and does not. `None` where none is needed, or one shows it.
+///
+/// # Errors
+/// [`Code::NodesDisagree`] where a node has less deposited in it, which is an incident by then.
+pub(crate) async fn unconfirmed_channel(
+    verifier: &Inner,
+    new: &NewVoucher,
+    grant: &VoucherGrant,
+    chain: &ChainPolicy,
+) -> Result<Option<Verdict>, Problem> {
+    if !chain.needs_second_node(new.asset, new.voucher.ceiling) {
+        return Ok(None);
+    }
+    let least = grant.deposit.max(new.voucher.ceiling);
+    let most_age = most_age(Duration::from_secs(grant.descriptor.exit_delay));
+    let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
+    let Confirmed { said, fresh } = verifier.chain(chain.chain)?.lookup.confirm_channel(&asked).await;
+    match said {
+        Confirmation::Confirmed => Ok(None),
+        Confirmation::Unanswered(why) => {
+            let detail = format!(
+                "the channel of a voucher of this size must be shown by a second node, and none shows that it covers \
+                 what is signed ({why}): do not sign again, show the same voucher later"
+            );
+            Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
         }
-        let least = grant.deposit.max(new.voucher.ceiling);
-        let most_age = most_age(Duration::from_secs(grant.descriptor.exit_delay));
-        let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
-        let Confirmed { said, fresh } = self.chain(chain.chain)?.lookup.confirm_channel(&asked).await;
-        match said {
-            Confirmation::Confirmed => Ok(None),
-            Confirmation::Unanswered(why) => {
-                let detail = format!(
-                    "the channel of a voucher of this size must be shown by a second node, and none shows that it covers \
-                     what is signed ({why}): do not sign again, show the same voucher later"
+        Confirmation::Contradicted(what) => {
+            if fresh {
+                let channel = new.voucher.channel;
+                tracing::error!(
+                    chain = %chain.chain, %channel, shown = what,
+                    "a node contradicts a channel that is in the index: no voucher of it is granted on; check the nodes"
                 );
-                Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
+                let noted = verifier.store.note_channel_disagreement(
+                    chain.chain,
+                    (new.contract, channel),
+                    grant.opening.transaction,
+                    &what,
+                );
+                noted.await.map_err(internal)?;
             }
-            Confirmation::Contradicted(what) => {
-                if fresh {
-                    let channel = new.voucher.channel;
-                    tracing::error!(
-                        chain = %chain.chain, %channel, shown = what,
-                        "a node contradicts a channel that is in the index: no voucher of it is granted on; check the nodes"
-                    );
-                    let noted = self.store().note_channel_disagreement(
-                        chain.chain,
-                        (new.contract, channel),
-                        grant.opening.transaction,
-                        &what,
-                    );
-                    noted.await.map_err(internal)?;
-                }
-                Err(Problem::new(
-                    Code::NodesDisagree,
-                    "the nodes of this chain contradict each other about the channel: do not sign again, ask the operator, \
-                     who finds it among the incidents; once they agree, the same voucher counts",
-                ))
-            }
+            Err(Problem::new(
+                Code::NodesDisagree,
+                "the nodes of this chain contradict each other about the channel: do not sign again, ask the operator, \
+                 who finds it among the incidents; once they agree, the same voucher counts",
+            ))
         }
     }
 }

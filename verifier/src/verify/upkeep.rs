@@ -1,44 +1,42 @@
-//! What is not final yet: counted at the start, forgotten when it is final, told to the metrics.
+//! The upkeep of what is not final yet: counted at the start, forgotten when it is final, told to the metrics.
 
 use salt402_store::StoreError;
 
-use crate::Verifier;
+use crate::verify::inner::Inner;
 
-impl Verifier {
-    /// Counts what was granted before limits were set, and forgets what is left of limits that were removed: where none is
-    /// set, nothing is swept while the process runs. For the start, before anything is verified.
-    pub async fn prepare(&self) -> Result<(), StoreError> {
-        for policy in self.policies() {
-            if policy.caps() {
-                self.store().note_exposures(policy.chain, policy.final_at).await?;
-            } else {
-                self.store().sweep_exposures(policy.chain, policy.final_at, false).await?;
-            }
+/// Counts what was granted before limits were set, and forgets what is left of limits that were removed: where none is
+/// set, nothing is swept while the process runs. For the start, before anything is verified.
+pub(crate) async fn prepare(verifier: &Inner) -> Result<(), StoreError> {
+    for policy in verifier.policies() {
+        if policy.caps() {
+            verifier.store.note_exposures(policy.chain, policy.rules.final_at).await?;
+        } else {
+            verifier.store.sweep_exposures(policy.chain, policy.rules.final_at, false).await?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
-    pub async fn tend(&self) -> Result<(), StoreError> {
-        for policy in self.policies().filter(|policy| policy.caps()) {
-            self.store().sweep_exposures(policy.chain, policy.final_at, true).await?;
-            let exposures = self.store().exposures(policy.chain, policy.final_at).await?;
-            // As many series as there are limits, whatever is paid with.
-            for cap in &policy.exposure {
-                let known = exposures.iter().find(|exposure| exposure.asset == cap.asset);
-                let labels = [("chain", policy.chain.to_string()), ("asset", cap.asset.to_string())];
-                // For people to look at: what is decided by is the whole number in the store.
-                let units = known.map_or(0.0, |known| f64::from(known.amount.0));
-                metrics::gauge!("salt402_exposure", &labels).set(units);
-                metrics::gauge!("salt402_exposed_payers", &labels)
-                    .set(known.map_or(0.0, |known| known.payers as f64));
-            }
+/// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
+pub(crate) async fn upkeep(verifier: &Inner) -> Result<(), StoreError> {
+    for policy in verifier.policies().filter(|policy| policy.caps()) {
+        verifier.store.sweep_exposures(policy.chain, policy.rules.final_at, true).await?;
+        let exposures = verifier.store.exposures(policy.chain, policy.rules.final_at).await?;
+        // As many series as there are limits, whatever is paid with.
+        for cap in &policy.rules.exposure {
+            let known = exposures.iter().find(|exposure| exposure.asset == cap.asset);
+            let labels = [("chain", policy.chain.to_string()), ("asset", cap.asset.to_string())];
+            // For people to look at: what is decided by is the whole number in the store.
+            let units = known.map_or(0.0, |known| f64::from(known.amount.0));
+            metrics::gauge!("salt402_exposure", &labels).set(units);
+            metrics::gauge!("salt402_exposed_payers", &labels)
+                .set(known.map_or(0.0, |known| known.payers as f64));
         }
-        let memory = self.store().memory_use();
-        metrics::counter!("salt402_store_lookups_total", "from" => "memory").absolute(memory.hits);
-        metrics::counter!("salt402_store_lookups_total", "from" => "database").absolute(memory.misses);
-        metrics::gauge!("salt402_store_memory_bytes").set(memory.bytes as f64);
-        metrics::gauge!("salt402_waiting_requests").set(self.waiting() as f64);
-        Ok(())
     }
+    let memory = verifier.store.memory_use();
+    metrics::counter!("salt402_store_lookups_total", "from" => "memory").absolute(memory.hits);
+    metrics::counter!("salt402_store_lookups_total", "from" => "database").absolute(memory.misses);
+    metrics::gauge!("salt402_store_memory_bytes").set(memory.bytes as f64);
+    metrics::gauge!("salt402_waiting_requests").set(verifier.waiting() as f64);
+    Ok(())
 }

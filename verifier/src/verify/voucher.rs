@@ -6,154 +6,154 @@ use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
 
-use crate::grant::{limited, pending};
-use crate::holds::shut_out;
-use crate::judge;
-use crate::verifier::now_ms;
-use crate::verifier::refusals::{chain_halted, internal};
-use crate::{ChainPolicy, Verifier};
+use crate::clock::now_ms;
+use crate::verify::claimant_lease::held_elsewhere;
+use crate::verify::grant::{limited, withdraw};
+use crate::verify::inner::Inner;
+use crate::verify::judge::terms::{before_database, is_below, quoted};
+use crate::verify::policy::ChainPolicy;
+use crate::verify::refusals::{chain_halted, internal, pending};
+use crate::verify::second_node::unconfirmed_channel;
+use crate::verify::voucher_by_contract::{contradicted_by_contract, held_by_contract};
 
 /// Blocks of a steady chain that may be skipped before it is called still.
 const SKIPPED_BLOCKS: u32 = 5;
 
-impl Verifier {
-    /// One look at a voucher, and the grant if it is to be.
-    pub(crate) async fn attempt_voucher(
-        &self,
-        request: &VerifyRequest,
-        voucher: &Voucher,
-        quote: Option<&Quote>,
-        chain: &ChainPolicy,
-    ) -> Result<Verdict, Problem> {
-        let new = match self.new_voucher(request, voucher, quote, chain) {
-            Ok(new) => new,
-            Err((code @ Code::QuoteNotHonoured, detail)) => return Err(Problem::new(code, detail)),
-            Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
-        };
-        let seen = self.store().look_at_voucher(&new).await.map_err(internal)?;
-        if let VoucherResult::HeldElsewhere(lease) = seen {
-            self.note_hold(&request.claimant, lease);
-        }
-        let VoucherResult::Granted(grant) = seen else {
-            let held =
-                if request.again_only { None } else { self.held_by_contract(&seen, &new, chain).await? };
-            return Ok(held.unwrap_or_else(|| refused(&seen, &new, chain)));
-        };
-        if request.again_only && grant.first {
-            let detail = "the voucher was not used for this request yet, and is not now".into();
-            return Ok(pending(chain, 1, Code::AddressLimited, detail));
-        }
-        if grant.first
-            && let Some(verdict) = self.otherwise_by_contract(&new, &grant, chain).await?
-        {
-            return Ok(verdict);
-        }
-        if grant.first
-            && let Some(verdict) = self.unconfirmed_channel(&new, &grant, chain).await?
-        {
-            return Ok(verdict);
-        }
-        if !request.claim {
-            return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });
-        }
-        // The same request is always answered, whatever the limits.
-        let account = (chain.chain, grant.descriptor.payer);
-        let admission = if grant.first {
-            let admitted = self.accounts().admit(account, grant.payment, Instant::now());
-            admitted.map_err(|(code, wait)| limited(code, wait))?
-        } else {
-            None
-        };
-        let result = self.store().accept_voucher(new.clone()).await;
-        if !matches!(&result, Ok(VoucherResult::Granted(grant)) if grant.first) {
-            self.withdraw(admission);
-        }
-        let result = result.map_err(internal)?;
-        metrics::counter!("salt402_voucher_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(&result))
-            .increment(1);
-        let VoucherResult::Granted(grant) = result else { return Ok(refused(&result, &new, chain)) };
-        if grant.first {
-            metrics::counter!("salt402_claims_total").increment(1);
-        }
-        let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms });
-        Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
+/// One look at a voucher, and the grant if it is to be.
+pub(crate) async fn attempt_voucher(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    voucher: &Voucher,
+    quote: Option<&Quote>,
+    chain: &ChainPolicy,
+) -> Result<Verdict, Problem> {
+    let new = match new_voucher(verifier, request, voucher, quote, chain) {
+        Ok(new) => new,
+        Err((code @ Code::QuoteNotHonoured, detail)) => return Err(Problem::new(code, detail)),
+        Err((code, detail)) => return Ok(Verdict::Rejected { code, detail }),
+    };
+    let seen = verifier.store.look_at_voucher(&new).await.map_err(internal)?;
+    if let VoucherResult::HeldElsewhere(lease) = seen {
+        verifier.leases.note(&request.claimant, lease);
     }
+    let VoucherResult::Granted(grant) = seen else {
+        let held =
+            if request.again_only { None } else { held_by_contract(verifier, &seen, &new, chain).await? };
+        return Ok(held.unwrap_or_else(|| refused(&seen, &new, chain)));
+    };
+    if request.again_only && grant.first {
+        let detail = "the voucher was not used for this request yet, and is not now".into();
+        return Ok(pending(chain, 1, Code::AddressLimited, detail));
+    }
+    if grant.first
+        && let Some(verdict) = contradicted_by_contract(verifier, &new, &grant, chain).await?
+    {
+        return Ok(verdict);
+    }
+    if grant.first
+        && let Some(verdict) = unconfirmed_channel(verifier, &new, &grant, chain).await?
+    {
+        return Ok(verdict);
+    }
+    if !request.claim {
+        return Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim: None });
+    }
+    // The same request is always answered, whatever the limits.
+    let account = (chain.chain, grant.descriptor.payer);
+    let admission = if grant.first {
+        let admitted = verifier.accounts.admit(account, grant.payment, Instant::now());
+        admitted.map_err(|(code, wait)| limited(code, wait))?
+    } else {
+        None
+    };
+    let result = verifier.store.accept_voucher(new.clone()).await;
+    if !matches!(&result, Ok(VoucherResult::Granted(grant)) if grant.first) {
+        withdraw(verifier, admission);
+    }
+    let result = result.map_err(internal)?;
+    metrics::counter!("salt402_voucher_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(&result))
+        .increment(1);
+    let VoucherResult::Granted(grant) = result else { return Ok(refused(&result, &new, chain)) };
+    if grant.first {
+        metrics::counter!("salt402_claims_total").increment(1);
+    }
+    let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms });
+    Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
+}
 
-    /// What is asked of the store, or what is wrong with the voucher whatever stands there.
-    fn new_voucher(
-        &self,
-        request: &VerifyRequest,
-        voucher: &Voucher,
-        quote: Option<&Quote>,
-        chain: &ChainPolicy,
-    ) -> Result<NewVoucher, (Code, String)> {
-        let Some(contract) = chain.channels else {
-            return Err((
-                Code::VoucherNotAccepted,
-                format!("no vouchers are taken on {}: pay on chain", chain.chain),
-            ));
-        };
-        if request.usage.is_some() {
-            let detail =
-                "one payment pays for several requests here, and a voucher for one: pay on chain".into();
-            return Err((Code::VoucherNotAccepted, detail));
-        }
-        let Some(signer) = voucher.signer(chain.chain, contract) else {
-            let detail = format!(
-                "this is no signature that {contract} takes: r, s and v in 65 bytes, with a low s and v of 27 or 28"
-            );
-            return Err((Code::VoucherInvalid, detail));
-        };
-        let asked = &request.requirement;
-        let now = now_ms();
-        let limits = chain.claim_limits(asked.asset);
-        let depth = chain.confirmations_for(asked.asset, voucher.ceiling);
-        // Where it is limited how much may be granted before it is final, the deposit must be.
-        let capped = if limits.exposure.is_some() { chain.final_at } else { 0 };
-        Ok(NewVoucher {
-            chain: chain.chain,
-            contract,
-            voucher: *voucher,
-            signer,
-            payee: asked.payee,
-            asset: asked.asset,
-            price: self.price(request, quote, chain, now / 1000)?,
-            request: asked.request_digest,
-            claimant: request.claimant.clone(),
-            holder: self.holder(&request.claimant, request.instance),
-            confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
-            after_loss: limits.after_loss,
-            opened_from: self.store().origin().made_at,
-            least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
-            late_ms: chain.steady_blocks.then(|| self.late_ms(chain)),
-            now_ms: now,
-        })
+/// What is asked of the store, or what is wrong with the voucher whatever stands there.
+fn new_voucher(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    voucher: &Voucher,
+    quote: Option<&Quote>,
+    chain: &ChainPolicy,
+) -> Result<NewVoucher, (Code, String)> {
+    let Some(contract) = chain.channels else {
+        return Err((
+            Code::VoucherNotAccepted,
+            format!("no vouchers are taken on {}: pay on chain", chain.chain),
+        ));
+    };
+    if request.usage.is_some() {
+        let detail = "one payment pays for several requests here, and a voucher for one: pay on chain".into();
+        return Err((Code::VoucherNotAccepted, detail));
     }
+    let Some(signer) = voucher.signer(chain.chain, contract) else {
+        let detail = format!(
+            "this is no signature that {contract} takes: r, s and v in 65 bytes, with a low s and v of 27 or 28"
+        );
+        return Err((Code::VoucherInvalid, detail));
+    };
+    let asked = &request.requirement;
+    let now = now_ms();
+    let limits = chain.claim_limits(asked.asset);
+    let depth = chain.confirmations_for(asked.asset, voucher.ceiling);
+    // Where it is limited how much may be granted before it is final, the deposit must be.
+    let capped = if limits.exposure.is_some() { chain.rules.final_at } else { 0 };
+    Ok(NewVoucher {
+        chain: chain.chain,
+        contract,
+        voucher: *voucher,
+        signer,
+        payee: asked.payee,
+        asset: asked.asset,
+        price: price(verifier, request, quote, chain, now / 1000)?,
+        request: asked.request_digest,
+        claimant: request.claimant.clone(),
+        holder: verifier.leases.holder(&request.claimant, request.instance),
+        confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
+        after_loss: limits.after_loss,
+        opened_from: verifier.store.origin().made_at,
+        least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
+        late_ms: chain.steady_blocks.then(|| late_ms(verifier, chain)),
+        now_ms: now,
+    })
+}
 
-    /// How late the newest block may be on a chain whose blocks come steadily: its clock may differ from ours, and a few
-    /// blocks may be skipped.
-    fn late_ms(&self, chain: &ChainPolicy) -> u64 {
-        let late = self.policy().clock_skew.saturating_add(chain.block_time.saturating_mul(SKIPPED_BLOCKS));
-        u64::try_from(late.as_millis()).unwrap_or(u64::MAX)
-    }
+/// How late the newest block may be on a chain whose blocks come steadily: its clock may differ from ours, and a few
+/// blocks may be skipped.
+fn late_ms(verifier: &Inner, chain: &ChainPolicy) -> u64 {
+    let late = verifier.policy.clock_skew.saturating_add(chain.block_time.saturating_mul(SKIPPED_BLOCKS));
+    u64::try_from(late.as_millis()).unwrap_or(u64::MAX)
+}
 
-    /// The quote's price while it lives, else that of the moment.
-    fn price(
-        &self,
-        request: &VerifyRequest,
-        quote: Option<&Quote>,
-        chain: &ChainPolicy,
-        now: u64,
-    ) -> Result<Amount, (Code, String)> {
-        // One of another database says nothing of a price here.
-        let Some(quote) = quote.filter(|quote| self.policy().clock.gave(quote)) else {
-            return Ok(request.requirement.amount);
-        };
-        let terms = judge::quoted(&request.requirement, &request.claimant, quote, chain)?;
-        let lives = now <= quote.expires_at.saturating_add(self.policy().clock_skew.as_secs());
-        let counts = lives && !judge::is_below(&request.requirement, &terms);
-        Ok(if counts { terms.amount } else { request.requirement.amount })
-    }
+/// The quote's price while it lives, else that of the moment.
+fn price(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    quote: Option<&Quote>,
+    chain: &ChainPolicy,
+    now: u64,
+) -> Result<Amount, (Code, String)> {
+    // One of another database says nothing of a price here.
+    let Some(quote) = quote.filter(|quote| verifier.policy.clock.gave(quote)) else {
+        return Ok(request.requirement.amount);
+    };
+    let terms = quoted(&request.requirement, &request.claimant, quote, chain)?;
+    let lives = now <= quote.expires_at.saturating_add(verifier.policy.clock_skew.as_secs());
+    let counts = lives && !is_below(&request.requirement, &terms);
+    Ok(if counts { terms.amount } else { request.requirement.amount })
 }
 
 /// Why not, in words.
@@ -190,7 +190,7 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
                 new.least_exit_delay
             ),
         ),
-        VoucherResult::HeldElsewhere(_) => shut_out(),
+        VoucherResult::HeldElsewhere(_) => held_elsewhere(),
         VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
         VoucherResult::BeforeRestore => no(
             Code::PaymentBeforeRestore,
@@ -200,7 +200,7 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         ),
         VoucherResult::BeforeDatabase => no(
             Code::BeforeDatabase,
-            format!("{}; or open another channel", judge::before_database("the channel")),
+            format!("{}; or open another channel", before_database("the channel")),
         ),
         VoucherResult::NotCurrent(why) => not_current(*why, new, chain),
         VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),

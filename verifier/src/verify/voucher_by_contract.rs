@@ -7,8 +7,9 @@ use salt402_protocol::api::Verdict;
 use salt402_protocol::{Amount, Code, Problem, U256};
 use salt402_store::{NewVoucher, VoucherGrant, VoucherResult};
 
-use crate::grant::pending;
-use crate::{ChainPolicy, Verifier};
+use crate::verify::inner::Inner;
+use crate::verify::policy::ChainPolicy;
+use crate::verify::refusals::pending;
 
 /// The part of a channel's exit delay for which an answer of its contract counts, as its divisor. An exit that the answer
 /// does not have was asked for since, so seven eighths of the delay are left to see it and to claim.
@@ -18,70 +19,68 @@ const MOST_AGE: Duration = Duration::from_secs(600);
 /// The same of a channel that the index does not know.
 const UNKNOWN_AGE: Duration = Duration::from_secs(5);
 
-impl Verifier {
-    /// Why a voucher that is good by the index is not granted on: its channel does not stand so by its contract, or that
-    /// cannot be learned now. `None` where nothing hinders. Where blocks merge none, this costs nothing.
-    ///
-    /// What was claimed makes no difference: only the payee claims, by totals, and never more than was signed.
-    pub(crate) async fn otherwise_by_contract(
-        &self,
-        new: &NewVoucher,
-        grant: &VoucherGrant,
-        chain: &ChainPolicy,
-    ) -> Result<Option<Verdict>, Problem> {
-        let lookup = &self.chain(chain.chain)?.lookup;
-        if !lookup.merges_blocks() {
-            return Ok(None);
-        }
-        // A deposit that is less than the index has left the chain, whether or not it covers this voucher.
-        let least = grant.deposit.max(new.voucher.ceiling);
-        let delay = Duration::from_secs(grant.descriptor.exit_delay);
-        let most_age = most_age(delay);
-        let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
-        Ok(match lookup.channel(&asked).await {
-            ChannelAnswer::Stands(now) if now.covers(least) => None,
-            ChannelAnswer::Stands(now) => Some(otherwise(&now, new, chain)),
-            ChannelAnswer::Unanswered(why) => {
-                let detail = format!(
-                    "the contract must say how the channel stands, and is not heard: {why}: do not pay again, show the \
-                     same voucher later"
-                );
-                Some(pending(chain, 1, Code::ChannelNotCurrent, detail))
-            }
-        })
+/// Why a voucher that is good by the index is not granted on: its channel does not stand so by its contract, or that
+/// cannot be learned now. `None` where nothing hinders. Where blocks merge none, this costs nothing.
+///
+/// What was claimed makes no difference: only the payee claims, by totals, and never more than was signed.
+pub(crate) async fn contradicted_by_contract(
+    verifier: &Inner,
+    new: &NewVoucher,
+    grant: &VoucherGrant,
+    chain: &ChainPolicy,
+) -> Result<Option<Verdict>, Problem> {
+    let lookup = &verifier.chain(chain.chain)?.lookup;
+    if !lookup.merges_blocks() {
+        return Ok(None);
     }
+    // A deposit that is less than the index has left the chain, whether or not it covers this voucher.
+    let least = grant.deposit.max(new.voucher.ceiling);
+    let delay = Duration::from_secs(grant.descriptor.exit_delay);
+    let most_age = most_age(delay);
+    let asked = ChannelQuestion { known: true, least, most_age, ..question(new) };
+    Ok(match lookup.channel(&asked).await {
+        ChannelAnswer::Stands(now) if now.covers(least) => None,
+        ChannelAnswer::Stands(now) => Some(contradiction(&now, new, chain)),
+        ChannelAnswer::Unanswered(why) => {
+            let detail = format!(
+                "the contract must say how the channel stands, and is not heard: {why}: do not pay again, show the \
+                 same voucher later"
+            );
+            Some(pending(chain, 1, Code::ChannelNotCurrent, detail))
+        }
+    })
+}
 
-    /// What to say of a voucher that the index refuses for want of an opening or of a deposit, where the contract has it: its
-    /// transaction may be in a block that was merged. `None` where it has not, or that cannot be learned.
-    pub(crate) async fn held_by_contract(
-        &self,
-        result: &VoucherResult,
-        new: &NewVoucher,
-        chain: &ChainPolicy,
-    ) -> Result<Option<Verdict>, Problem> {
-        let (known, code) = match result {
-            VoucherResult::UnknownChannel => (false, Code::ChannelNotSeen),
-            VoucherResult::AboveDeposit(_) => (true, Code::ChannelNotCurrent),
-            _ => return Ok(None),
-        };
-        let lookup = &self.chain(chain.chain)?.lookup;
-        if !lookup.merges_blocks() {
-            return Ok(None);
-        }
-        let least = if known { new.voucher.ceiling } else { Amount(U256::ONE) };
-        let asked = ChannelQuestion { known, least, most_age: UNKNOWN_AGE, ..question(new) };
-        let ChannelAnswer::Stands(now) = lookup.channel(&asked).await else { return Ok(None) };
-        if !now.covers(least) {
-            return Ok(None);
-        }
-        let detail = format!(
-            "the contract has {} deposited in the channel, and the index not yet: if the transaction is in a block that was \
-             merged from beside the selected chain, it is in no logs; show its hash once as a proof, which pays for \
-             nothing and has it looked up, and then the same voucher",
-            now.deposit
-        );
-        Ok(Some(pending(chain, 1, code, detail)))
+/// What to say of a voucher that the index refuses for want of an opening or of a deposit, where the contract has it: its
+/// transaction may be in a block that was merged. `None` where it has not, or that cannot be learned.
+pub(crate) async fn held_by_contract(
+    verifier: &Inner,
+    result: &VoucherResult,
+    new: &NewVoucher,
+    chain: &ChainPolicy,
+) -> Result<Option<Verdict>, Problem> {
+    let (known, code) = match result {
+        VoucherResult::UnknownChannel => (false, Code::ChannelNotSeen),
+        VoucherResult::AboveDeposit(_) => (true, Code::ChannelNotCurrent),
+        _ => return Ok(None),
+    };
+    let lookup = &verifier.chain(chain.chain)?.lookup;
+    if !lookup.merges_blocks() {
+        return Ok(None);
     }
+    let least = if known { new.voucher.ceiling } else { Amount(U256::ONE) };
+    let asked = ChannelQuestion { known, least, most_age: UNKNOWN_AGE, ..question(new) };
+    let ChannelAnswer::Stands(now) = lookup.channel(&asked).await else { return Ok(None) };
+    if !now.covers(least) {
+        return Ok(None);
+    }
+    let detail = format!(
+        "the contract has {} deposited in the channel, and the index not yet: if the transaction is in a block that was \
+         merged from beside the selected chain, it is in no logs; show its hash once as a proof, which pays for \
+         nothing and has it looked up, and then the same voucher",
+        now.deposit
+    );
+    Ok(Some(pending(chain, 1, code, detail)))
 }
 
 pub(crate) fn question(new: &NewVoucher) -> ChannelQuestion {
@@ -100,7 +99,7 @@ pub(crate) fn most_age(exit_delay: Duration) -> Duration {
 }
 
 /// The contract says something else than the index.
-fn otherwise(now: &ChannelNow, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
+fn contradiction(now: &ChannelNow, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
     tracing::debug!(
         chain = %chain.chain, channel = %new.voucher.channel, deposit = %now.deposit, exit_at = now.exit_at,
         closed = now.closed, "a channel stands otherwise by its contract than in the index"

@@ -3,10 +3,10 @@
 //! What is to be told is in the store, written with what it tells; here it is sent and then marked as told. A process
 //! that ends in between sends it again, with the same number.
 
-mod address;
-mod key;
+pub(crate) mod address;
+pub(crate) mod key;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::redirect::Policy;
@@ -16,14 +16,15 @@ use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHO
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use self::address::WebhookError;
-pub use self::key::{WebhookKey, WebhookKeyError};
+use crate::clock::now_ms;
 use crate::incidents;
+use crate::webhook::address::{WebhookError, check};
+use crate::webhook::key::WebhookKey;
 
 /// How often it is looked whether there is something to tell.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the receiver may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the first failure; doubled by each further one, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -46,15 +47,15 @@ impl Webhook {
     /// A server at `url`, which must be https or on loopback. Redirects are not followed: a signed body goes where the
     /// operator said and nowhere else.
     pub fn new(url: Url, key: WebhookKey, store: Store) -> Result<Self, WebhookError> {
-        address::check(&url)?;
+        check(&url)?;
         let client =
-            reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(PATIENCE).build()?;
+            reqwest::Client::builder().redirect(Policy::none()).no_proxy().timeout(TIMEOUT).build()?;
         Ok(Self { client, url, key, store })
     }
 
     /// Whether an address can be told of incidents.
     pub fn check(url: &Url) -> Result<(), WebhookError> {
-        address::check(url)
+        check(url)
     }
 
     /// Tells until `stop`.
@@ -135,7 +136,7 @@ impl Webhook {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => Err(format!("it answered with status {}", response.status().as_u16())),
             Err(error) if error.is_timeout() => {
-                Err(format!("it did not answer within {} s", PATIENCE.as_secs()))
+                Err(format!("it did not answer within {} s", TIMEOUT.as_secs()))
             }
             Err(error) => Err(without_address(&error)),
         }
@@ -169,11 +170,6 @@ fn pause(attempts: u32) -> Duration {
 
 fn count(outcome: &'static str) {
     metrics::counter!("salt402_webhook_deliveries_total", "outcome" => outcome).increment(1);
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

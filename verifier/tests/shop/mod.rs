@@ -20,7 +20,8 @@ use salt402_protocol::{
 };
 use salt402_store::{Batch, Block, Cursor, Extras, Options, PlacedPayment, Store};
 use salt402_verifier::{
-    AccountLimits, AfterLoss, ChainPolicy, Policy, Verifier, VerifierChain, VerifierOptions, Waker, Watch,
+    AccountLimits, AfterLoss, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier,
+    VerifierChain, VerifierOptions,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -131,20 +132,22 @@ pub(crate) fn operator() -> Operator {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        confirmations: 1,
-        depths: Vec::new(),
-        final_at: 3,
-        max_age: None,
-        assets: None,
-        payees: None,
-        exposure: Vec::new(),
-        second_node: Vec::new(),
-        after_loss: AfterLoss::default(),
+        rules: PaymentRules {
+            confirmations: 1,
+            depths: Vec::new(),
+            final_at: 3,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            second_node: Vec::new(),
+            after_loss: AfterLoss::default(),
+        },
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),
         steady_blocks: false,
-        patience: Duration::from_secs(10),
+        stale_after: Duration::from_secs(10),
     };
     Operator { chain, accounts: AccountLimits::default(), keys: key(1).into(), policy: Policy::default() }
 }
@@ -321,14 +324,14 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
     let node = Fake(Arc::clone(told), profile);
     let lookup = ReceiptLookup::new(Arc::new(node), store.clone(), options);
     let verifier = Verifier::new(VerifierOptions {
-        waker: Waker::inside(store),
+        changes: IndexChanges::of_this_process(store),
         store: store.clone(),
         keys,
         policy,
         accounts,
         chains: vec![VerifierChain {
             policy: chain,
-            watch: Watch::Store,
+            freshness: Freshness::Store,
             lookup,
             unfit: tokio::sync::watch::channel(None).1,
         }],

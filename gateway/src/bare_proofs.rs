@@ -17,7 +17,7 @@ const FOR: Duration = Duration::from_secs(60);
 const SWEEP: usize = 1024;
 
 /// How often answers were given to whoever showed no quote id.
-pub(crate) struct Bare {
+pub(crate) struct BareProofs {
     /// How often one may be, beside the first time.
     again: u32,
     /// A std mutex, because nothing is awaited while it is held.
@@ -31,7 +31,7 @@ struct Given {
     sweep_at: usize,
 }
 
-impl Bare {
+impl BareProofs {
     pub(crate) fn new(again: u32) -> Self {
         Self { again, given: Mutex::new(Given { times: HashMap::new(), sweep_at: SWEEP }) }
     }
@@ -65,7 +65,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_payment_shown_alone_is_answered_a_few_times_within_a_minute_and_no_more() {
-        let bare = Bare::new(2);
+        let bare = BareProofs::new(2);
         assert_eq!(
             [0, 1, 2, 3, 4].map(|_| bare.may(PAYMENT, Duration::ZERO)),
             [true, true, true, false, false]

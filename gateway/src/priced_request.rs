@@ -1,12 +1,12 @@
 //! What a body of `POST /v1/inference` asks for, and what that costs.
 
+use salt402_paywall::{Order, Sold};
 use salt402_protocol::object::Object;
 use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
-use salt402_verifier::http::{Order, Sold};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{Catalogue, Model};
+use crate::catalogue::{Catalogue, Model};
 
 /// What a client asks.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,7 +29,7 @@ const PRICELESS: Amount = Amount(U256::MAX);
 
 /// A request that was understood, and what it costs.
 #[derive(Debug)]
-pub struct Bid {
+pub struct PricedRequest {
     /// The model's name.
     pub name: String,
     /// The model.
@@ -48,7 +48,7 @@ pub struct Bid {
 #[derive(Debug)]
 pub(crate) enum Reading {
     /// It is.
-    Sold(Box<Bid>),
+    Sold(Box<PricedRequest>),
     /// It is not, by what the operator sells now: another time it may have been, and have been paid for.
     Unsold(Box<Unsold>),
 }
@@ -61,14 +61,14 @@ pub(crate) struct Unsold {
     /// What may have been paid. No price but that of a quote can count, as nobody is quoted one now.
     pub(crate) order: Order,
     /// What can be run all the same for whoever paid; `None` where the model is gone.
-    pub(crate) bid: Option<Bid>,
+    pub(crate) request: Option<PricedRequest>,
 }
 
-impl Bid {
+impl PricedRequest {
     /// Reads a body, which is understood in one way or refused, as is what is not sold.
     pub fn read(catalogue: &Catalogue, method: String, path: String, body: &[u8]) -> Result<Self, Problem> {
         match Self::understand(catalogue, method, path, body)? {
-            Reading::Sold(bid) => Ok(*bid),
+            Reading::Sold(request) => Ok(*request),
             Reading::Unsold(unsold) => Err(unsold.problem),
         }
     }
@@ -105,7 +105,7 @@ impl Bid {
             let detail = format!("model: there is no such model here; there are: {}", catalogue.names());
             let problem = Problem::new(Code::UnknownModel, detail);
             let order = order(description, PRICELESS);
-            return Ok(Reading::Unsold(Box::new(Unsold { problem, order, bid: None })));
+            return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
         };
         let tokens = max_tokens.unwrap_or(model.default_tokens);
         let read = model.prompt_tokens(prompt.len());
@@ -124,12 +124,12 @@ impl Bid {
             description.push_str(&format!(" to a prompt of up to {read}"));
         }
         let order = order(description, price.unwrap_or(PRICELESS));
-        let bid = Self { name, model, prompt, tokens, temperature, order };
+        let priced = Self { name, model, prompt, tokens, temperature, order };
         Ok(match beyond {
-            None => Reading::Sold(Box::new(bid)),
+            None => Reading::Sold(Box::new(priced)),
             Some(detail) => {
-                let (problem, order) = (invalid(detail), bid.order.clone());
-                Reading::Unsold(Box::new(Unsold { problem, order, bid: Some(bid) }))
+                let (problem, order) = (invalid(detail), priced.order.clone());
+                Reading::Unsold(Box::new(Unsold { problem, order, request: Some(priced) }))
             }
         })
     }

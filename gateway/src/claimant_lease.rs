@@ -1,4 +1,4 @@
-//! The gateway's name, which it holds at the verifier while it lives.
+//! The lease of the gateway's name, which it holds at the verifier while it lives.
 //!
 //! What a payment pays for is run once because one gateway finds its claim. A second one of the same identity, as a copied
 //! folder has, would find it too. So the verifier lets one of them claim, and each knows whether it is the one.
@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use salt402_paywall::Paywall;
 use salt402_protocol::api::LeaseRequest;
 use salt402_protocol::{Code, Problem};
-use salt402_verifier::http::Door;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,17 +17,17 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether the name is this gateway's. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Tenancy {
+pub(crate) struct ClaimantLease {
     /// Why nothing is sold or run, if that is so. A std mutex, because nothing is awaited while it is held.
     problem: Arc<Mutex<Option<Problem>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Tenancy {
-    /// Not asked yet. Where the door tells no instance there is nothing to ask.
-    pub(crate) fn of(door: &Door) -> Self {
-        let unasked = door.instance.map(|_| {
+impl ClaimantLease {
+    /// Not asked yet. Where the paywall tells no instance there is nothing to ask.
+    pub(crate) fn of(paywall: &Paywall) -> Self {
+        let unasked = paywall.instance.map(|_| {
             let detail =
                 "the gateway has not heard yet whether its identity is its own: show the same proof again";
             Problem::new(Code::NotReady, detail).retry_after(1000)
@@ -41,10 +41,10 @@ impl Tenancy {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
-    /// Takes the name, and renews the hold until [`Tenancy::finish`].
-    pub(crate) fn begin(&self, door: &Door) {
-        let (this, door) = (self.clone(), door.clone());
-        self.tasks.spawn(async move { this.stop.clone().run_until_cancelled(this.keep(door)).await });
+    /// Takes the name, and renews the lease until [`ClaimantLease::finish`].
+    pub(crate) fn begin(&self, paywall: &Paywall) {
+        let (this, paywall) = (self.clone(), paywall.clone());
+        self.tasks.spawn(async move { this.stop.clone().run_until_cancelled(this.keep(paywall)).await });
     }
 
     /// Renews no more.
@@ -54,11 +54,11 @@ impl Tenancy {
         self.tasks.wait().await;
     }
 
-    async fn keep(&self, door: Door) {
-        let Some(instance) = door.instance else { return };
-        let request = LeaseRequest { claimant: door.claimant.clone(), instance };
+    async fn keep(&self, paywall: Paywall) {
+        let Some(instance) = paywall.instance else { return };
+        let request = LeaseRequest { claimant: paywall.claimant.clone(), instance };
         loop {
-            let pause = match door.desk.hold(&request).await {
+            let pause = match paywall.verifier.lease(&request).await {
                 Ok(held) => {
                     self.set(None);
                     Duration::from_millis(held.renew_within_ms)

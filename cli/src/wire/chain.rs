@@ -1,0 +1,85 @@
+//! A chain: its nodes, its follower, and whether its contracts are there.
+
+use std::sync::Arc;
+
+use salt402_chain::Node;
+use salt402_indexer::{DeploymentCheck, Follower, FollowerOptions};
+use salt402_store::Store;
+use salt402_verifier::Freshness;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ResolvedChain};
+use crate::progress;
+use crate::wire::running::Running;
+
+/// The nodes of a chain as one, and a task that looks after them.
+pub(super) async fn nodes(
+    running: &mut Running,
+    chain: &ResolvedChain,
+    store: &Store,
+    stop: &CancellationToken,
+) -> anyhow::Result<Arc<dyn Node>> {
+    let pool = chain.nodes.connect(&chain.profile)?;
+    if let Some(known) = store.chain_state(chain.profile.chain_id).await? {
+        pool.expect_genesis(known.genesis);
+    }
+    let (watched, stop) = (pool.clone(), stop.clone());
+    running.tasks.spawn(async move {
+        tokio::select! {
+            () = watched.watch() => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
+    Ok(Arc::new(pool))
+}
+
+/// Follows a chain in a task of its own.
+pub(super) fn follow(
+    running: &mut Running,
+    chain: &ResolvedChain,
+    node: Arc<dyn Node>,
+    store: &Store,
+    stop: &CancellationToken,
+) -> Freshness {
+    let (follower, health) = Follower::new(node, store.clone(), follower_options(chain));
+    let stop = stop.clone();
+    running.followers.push((chain.profile.chain_id, health.clone()));
+    let bars = progress::back_fill(chain.profile.name.clone(), health.clone(), stop.clone());
+    running.tasks.spawn(async move {
+        follower.run(stop).await;
+        Ok(())
+    });
+    tokio::spawn(bars);
+    Freshness::Follower(health)
+}
+
+/// Looks whether the payment contract and the token are on the chain as they are configured.
+pub(super) fn check_deployment(
+    running: &mut Running,
+    config: &Config,
+    chain: &ResolvedChain,
+    node: Arc<dyn Node>,
+    stop: &CancellationToken,
+) -> anyhow::Result<watch::Receiver<Option<String>>> {
+    let (said, unfit) = DeploymentCheck::unseen();
+    let check = DeploymentCheck {
+        contract: chain.contract,
+        start_block: chain.start_block,
+        token: config.token_on(chain.profile.chain_id)?,
+    };
+    let stop = stop.clone();
+    running.tasks.spawn(async move {
+        tokio::select! {
+            () = check.watch(node, said) => stop.cancelled().await,
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
+    Ok(unfit)
+}
+
+pub(super) fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
+    FollowerOptions { chain: chain.profile.chain_id, sources: chain.sources.clone() }
+}

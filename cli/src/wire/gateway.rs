@@ -1,0 +1,82 @@
+//! The gateway: the verifier that it asks, and what it sells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use salt402_gateway::{Gateway, GatewayOptions};
+use salt402_http::Token;
+use salt402_paywall::{Paywall, RemoteVerifier, VerifierClient};
+use salt402_store::Store;
+use salt402_verifier::Verifier;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigError, GatewayConfig, unix_path, verifier_token};
+use crate::wire::running::Running;
+use crate::wire::store::{evict_answers, without_memory};
+
+/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+const VERIFIER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts a gateway: over the verifier of this process, or over one elsewhere.
+pub(super) async fn serve(
+    running: &mut Running,
+    config: &Config,
+    gateway: &GatewayConfig,
+    verifier: Option<Verifier>,
+    metrics: PrometheusHandle,
+    stop: &CancellationToken,
+) -> anyhow::Result<Gateway> {
+    // Beside a verifier the metrics are on its listener. Alone, they are behind its token: strangers may ask here.
+    let token = verifier_token(config)?.filter(|_| verifier.is_none());
+    let metrics = token.map(|token| (metrics, Token::new(&token)));
+    let (verifier, store): (Arc<dyn VerifierClient>, Store) = match verifier {
+        Some(verifier) => (Arc::new(verifier), running.stores[0].clone()),
+        None => {
+            let url = gateway.verifier.clone().ok_or_else(|| {
+                ConfigError::value(
+                    "gateway.verifier",
+                    "expected the verifier's address, as the gateway runs alone",
+                )
+            })?;
+            let store = Store::open(without_memory(config.gateway_database())).await?;
+            running.stores.push(store.clone());
+            let token = verifier_token(config)?;
+            let remote = match unix_path(&url) {
+                Some(path) => RemoteVerifier::at_socket(&config.path(&path), token, VERIFIER_TIMEOUT)?,
+                None => RemoteVerifier::new(url, token, VERIFIER_TIMEOUT)?,
+            };
+            (Arc::new(remote), store)
+        }
+    };
+    running.locks.push(store.lock_serving()?);
+    let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);
+    running.tasks.spawn(evict_answers(store.clone(), keep, bytes, stop.clone()));
+    let payment = config.payment()?;
+    let paywall = Paywall {
+        verifier,
+        chain: payment.chain(config)?,
+        payee: payment.payee()?,
+        asset: payment.asset(),
+        token_names: payment.token_names(),
+        wait: Duration::from_millis(gateway.wait_ms),
+        claimant: store.get_or_create_identity().await?,
+        instance: Some(store.instance()),
+        keeps_answers: true,
+    };
+    let options = GatewayOptions {
+        paywall,
+        store,
+        catalogue: gateway.catalogue(config)?,
+        body_limit: gateway.max_body_bytes,
+        max_runs: gateway.max_runs,
+        bare_again: gateway.bare_again,
+        addresses: config.limits.addresses()?,
+        browsers: gateway.browsers()?,
+    };
+    let serving = Gateway::new(options);
+    let router = |_| salt402_gateway::router(serving.clone(), metrics.clone());
+    gateway.endpoint(config).bind().await?.serve(&mut running.tasks, router, stop);
+    serving.begin();
+    Ok(serving)
+}

@@ -1,0 +1,17 @@
+//! Which part gets which other part. Nothing is decided here.
+//!
+//! Each file wires one part, and imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`; `chain`; `verifier`,
+//! `gateway`; `process`.
+
+mod chain;
+mod gateway;
+mod metrics;
+mod parts;
+mod policy;
+mod process;
+mod running;
+mod store;
+mod verifier;
+
+pub(crate) use parts::Parts;
+pub(crate) use process::Process;

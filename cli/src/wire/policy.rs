@@ -1,0 +1,51 @@
+//! What the operator wrote, as the verifier takes it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use salt402_protocol::quote::QuoteClock;
+use salt402_protocol::{Source, SourceKind};
+use salt402_store::{QuoteLife, Store};
+use salt402_verifier::{ChainPolicy, Policy};
+
+use crate::config::ResolvedChain;
+
+/// What is accepted on a chain.
+pub(super) fn chain_policy(chain: &ResolvedChain) -> ChainPolicy {
+    let profile = &chain.profile;
+    let block_time = Duration::from_millis(profile.block_time_ms);
+    let poll = Duration::from_millis(profile.poll_ms);
+    let mut other_contracts: Vec<_> = chain.sources.iter().flat_map(Source::paid_through).collect();
+    other_contracts.retain(|other| *other != chain.contract);
+    other_contracts.sort_unstable();
+    other_contracts.dedup();
+    ChainPolicy {
+        chain: profile.chain_id,
+        network: profile.name.clone(),
+        contract: chain.contract,
+        other_contracts,
+        channels: chain
+            .sources
+            .iter()
+            .find(|source| chain.vouchers && source.kind == SourceKind::SaltChannels)
+            .map(|source| source.contract),
+        least_exit_delay: chain.least_exit_delay,
+        rules: chain.policy.clone(),
+        symbol: profile.native_symbol.clone(),
+        decimals: profile.native_decimals,
+        block_time,
+        steady_blocks: profile.steady_blocks,
+        stale_after: chain.patience.unwrap_or(Duration::from_secs(10).max(5 * poll).max(3 * block_time)),
+    }
+}
+
+/// A policy by which quotes of another life than they have by now are found too. Where none can be written down, as on a full
+/// disk, those of before are not known.
+pub(super) async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let lives = store.note_quote_life(policy.clock.lifetime, now).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "how long quotes lived before is not known now");
+        Vec::new()
+    });
+    let clock = |life: QuoteLife| (QuoteClock::living(life.lifetime), life.until);
+    Policy { old_clocks: lives.into_iter().map(clock).collect(), ..policy }
+}

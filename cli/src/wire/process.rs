@@ -1,0 +1,75 @@
+//! A process: which parts it runs, its start and its end.
+
+use anyhow::Context as _;
+use salt402_gateway::Gateway;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigError};
+use crate::wire::gateway::serve;
+use crate::wire::metrics::{keep_up, recorder};
+use crate::wire::parts::Parts;
+use crate::wire::running::Running;
+use crate::wire::verifier::index_and_verify;
+
+/// A process at work.
+pub(crate) struct Process {
+    running: Running,
+    gateway: Option<Gateway>,
+}
+
+impl Process {
+    /// Starts the parts. Everything that can fail at once (a bad address, a locked database) fails here; a node or a
+    /// verifier that does not answer is waited for.
+    pub(crate) async fn start(
+        config: &Config,
+        parts: Parts,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let metrics = recorder()?.install_recorder().context("metrics cannot be recorded")?;
+        let mut running = Running::default();
+        let verifier = if parts.index || parts.verify {
+            Some(index_and_verify(&mut running, config, parts, metrics.clone(), stop).await?)
+        } else {
+            None
+        };
+        let gateway = match (&config.gateway, parts.serve) {
+            (Some(gateway), true) => {
+                Some(serve(&mut running, config, gateway, verifier, metrics.clone(), stop).await?)
+            }
+            (None, true) if !parts.verify => {
+                return Err(ConfigError::value(
+                    "gateway",
+                    "expected a table [gateway]: what is to be served?",
+                )
+                .into());
+            }
+            _ => None,
+        };
+        keep_up(&mut running, metrics, stop.clone());
+        Ok(Self { running, gateway })
+    }
+
+    /// Waits for the end of all parts. A part that ends before it was asked to takes the others with it.
+    pub(crate) async fn finish(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.running.tasks.join_next().await {
+            let ended = ended.map_err(anyhow::Error::from).and_then(|ended| ended);
+            if result.is_ok() {
+                result = ended;
+            }
+            if !stop.is_cancelled() {
+                stop.cancel();
+                if result.is_ok() {
+                    result = Err(anyhow::anyhow!("a part ended on its own"));
+                }
+            }
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.finish().await;
+        }
+        for store in self.running.stores {
+            store.close().await;
+        }
+        result
+    }
+}

@@ -1,0 +1,143 @@
+//! The verifier: its chains, its API, and its upkeep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use salt402_http::Token;
+use salt402_indexer::ReceiptLookup;
+use salt402_paywall::{ForwardAuth, Paywall};
+use salt402_store::Store;
+use salt402_verifier::http::ApiOptions;
+use salt402_verifier::{Freshness, IndexChanges, Verifier, VerifierChain, VerifierOptions, Webhook};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, quote_keys, verifier_token, webhook_key};
+use crate::wire::chain::{check_deployment, follow, follower_options, nodes};
+use crate::wire::parts::Parts;
+use crate::wire::policy::{chain_policy, with_old_quotes};
+use crate::wire::running::Running;
+
+/// How often grants that became final are forgotten.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The name under which forward-auth claims, the same in every process over one database: whichever of them is asked
+/// finds the same claim again.
+const FORWARD_AUTH: &str = "forward-auth";
+
+/// Starts what follows chains and what verifies, which share a database.
+pub(super) async fn index_and_verify(
+    running: &mut Running,
+    config: &Config,
+    parts: Parts,
+    metrics: PrometheusHandle,
+    stop: &CancellationToken,
+) -> anyhow::Result<Verifier> {
+    let chains = config.chains()?;
+    let store = Store::open(config.verifier.store(config.database())).await?;
+    running.stores.push(store.clone());
+    let mut verified = Vec::with_capacity(chains.len());
+    if parts.index {
+        running.locks.push(store.lock_indexing()?);
+    }
+    for chain in &chains {
+        let node = nodes(running, chain, &store, stop).await?;
+        let freshness = if parts.index {
+            follow(running, chain, Arc::clone(&node), &store, stop)
+        } else {
+            Freshness::Store
+        };
+        let unfit = check_deployment(running, config, chain, Arc::clone(&node), stop)?;
+        let lookup = ReceiptLookup::new(node, store.clone(), follower_options(chain));
+        verified.push(VerifierChain { policy: chain_policy(chain), freshness, lookup, unfit });
+    }
+    watch_incidents(running, config, parts, &store, stop)?;
+    let policy = with_old_quotes(config.verifier.policy(), &store).await;
+    let verifier = Verifier::new(VerifierOptions {
+        changes: if parts.index {
+            IndexChanges::of_this_process(&store)
+        } else {
+            IndexChanges::of_other_processes(store.clone())
+        },
+        store,
+        keys: quote_keys(config)?,
+        accounts: config.limits.accounts()?,
+        policy,
+        chains: verified,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    verifier.prepare().await?;
+    running.tasks.spawn(upkeep(verifier.clone(), stop.clone()));
+    let token = verifier_token(config)?.map(|token| Token::new(&token));
+    let bound = config.verifier.endpoint(config).bind().await?;
+    let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
+    let addresses = if parts.verify { config.limits.addresses()? } else { None };
+    let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
+    let router = |inside: bool| {
+        let token = if inside { socket_token.clone() } else { token.clone() };
+        let (auth, addresses) = (auth.clone(), addresses.clone());
+        let options = ApiOptions { metrics: Some(metrics.clone()), auth, token, addresses };
+        if parts.verify {
+            salt402_verifier::http::router(verifier.clone(), options)
+        } else {
+            salt402_verifier::http::watch_router(verifier.clone(), options)
+        }
+    };
+    bound.serve(&mut running.tasks, router, stop);
+    Ok(verifier)
+}
+
+/// Incidents are counted by every process over the database, and told by the one that indexes.
+fn watch_incidents(
+    running: &mut Running,
+    config: &Config,
+    parts: Parts,
+    store: &Store,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let chains = config.chains()?.iter().map(|chain| chain.profile.chain_id).collect();
+    let counting = salt402_verifier::count_incidents(store.clone(), chains, stop.clone());
+    running.tasks.spawn(async move {
+        counting.await;
+        Ok(())
+    });
+    if let (Some(webhook), true) = (&config.webhook, parts.index) {
+        let key = webhook_key(config, webhook)?;
+        let telling = Webhook::new(webhook.url.clone(), key, store.clone())?.run(stop.clone());
+        running.tasks.spawn(async move {
+            telling.await;
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<ForwardAuth>> {
+    let Some(auth) = &config.forward_auth else { return Ok(None) };
+    let payment = config.payment()?;
+    let paywall = Paywall {
+        verifier: Arc::new(verifier.clone()),
+        chain: payment.chain(config)?,
+        payee: payment.payee()?,
+        asset: payment.asset(),
+        token_names: payment.token_names(),
+        wait: Duration::from_millis(auth.wait_ms),
+        claimant: FORWARD_AUTH.to_owned(),
+        instance: None,
+        keeps_answers: false,
+    };
+    let again_within = Duration::from_secs(auth.again_within_s);
+    Ok(Some(ForwardAuth { paywall, tariff: auth.tariff(config)?, again_within }))
+}
+
+/// Keeps the record of what is not final small, and the metrics of it true.
+async fn upkeep(verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        if let Err(error) = verifier.upkeep().await {
+            tracing::warn!(%error, "grants that are final could not be forgotten");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}

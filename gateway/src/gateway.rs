@@ -1,0 +1,84 @@
+//! What a gateway is made of, and how it begins and ends.
+
+use std::sync::Arc;
+
+use salt402_http::AddressLimits;
+use salt402_paywall::{CorsLayer, Paywall};
+use salt402_store::Store;
+
+use crate::bare_proofs::BareProofs;
+use crate::catalogue::Catalogue;
+use crate::circuit::Circuits;
+use crate::claimant_lease::ClaimantLease;
+use crate::execution::Executions;
+
+/// What a gateway is made of.
+pub struct GatewayOptions {
+    /// How requests are paid for.
+    pub paywall: Paywall,
+    /// Where outcomes are kept.
+    pub store: Store,
+    /// What is served.
+    pub catalogue: Catalogue,
+    /// Largest request body, in bytes.
+    pub body_limit: usize,
+    /// The most runs of one payment's request.
+    pub max_runs: u32,
+    /// How often one address may ask; `None` for any number of times.
+    pub addresses: Option<AddressLimits>,
+    /// Which pages in browsers may ask; `None` for none.
+    pub browsers: Option<CorsLayer>,
+    /// How often a kept answer is given again to whoever shows the payment without its quote id, within a minute.
+    pub bare_again: u32,
+}
+
+/// The paid front of an inference server. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) paywall: Paywall,
+    pub(crate) executions: Executions,
+    pub(crate) circuits: Circuits,
+    /// Where outcomes are kept.
+    pub(crate) store: Store,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) body_limit: usize,
+    pub(crate) bare: BareProofs,
+    pub(crate) lease: ClaimantLease,
+    pub(crate) addresses: Option<AddressLimits>,
+    pub(crate) browsers: Option<CorsLayer>,
+}
+
+impl Gateway {
+    /// A gateway over a verifier and a store. The paywall's claimant must be a name that nobody else claims under and that
+    /// stays the same with the store.
+    pub fn new(options: GatewayOptions) -> Self {
+        Self(Arc::new(Inner {
+            lease: ClaimantLease::of(&options.paywall),
+            paywall: options.paywall,
+            executions: Executions::new(options.store.clone(), options.max_runs),
+            circuits: Circuits::new(&options.catalogue),
+            store: options.store,
+            catalogue: options.catalogue,
+            body_limit: options.body_limit,
+            bare: BareProofs::new(options.bare_again),
+            addresses: options.addresses,
+            browsers: options.browsers,
+        }))
+    }
+
+    /// Takes the paywall's name, and asks the models' servers for the first time. Nothing is sold before the name is held, nor
+    /// of a model before its server has answered.
+    pub fn begin(&self) {
+        self.0.lease.begin(&self.0.paywall);
+        self.0.circuits.begin();
+    }
+
+    /// Waits for runs under way, after the listener has stopped.
+    pub async fn finish(&self) {
+        self.0.circuits.finish().await;
+        self.0.executions.finish().await;
+        self.0.lease.finish().await;
+    }
+}

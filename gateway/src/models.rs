@@ -1,0 +1,89 @@
+//! `GET /v1/models`: what is sold, and for how much.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use salt402_paywall::Paywall;
+use salt402_protocol::{Address, Amount, Asset, ChainId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::catalogue::Model;
+use crate::gateway::{Gateway, Inner};
+
+/// The models in OpenAI's shape, with what they cost.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelList {
+    /// `list`
+    object: &'static str,
+    /// The models.
+    data: Vec<ModelView>,
+}
+
+/// A model.
+#[derive(Serialize, ToSchema)]
+struct ModelView {
+    /// What to name in a request.
+    id: String,
+    /// `model`
+    object: &'static str,
+    /// `salt402`
+    owned_by: &'static str,
+    /// What it is, in words.
+    description: String,
+    /// Tokens generated where a request does not say.
+    default_tokens: u32,
+    /// The most tokens that a request may ask for.
+    max_tokens: u32,
+    /// The longest prompt, in bytes.
+    max_prompt_bytes: usize,
+    /// What it costs.
+    pricing: Pricing,
+}
+
+/// What a model costs: `per_request`, for each token that a request may generate `per_token`, and for each that its prompt may
+/// have `per_prompt_token`.
+#[derive(Serialize, ToSchema)]
+struct Pricing {
+    /// For any request, in base units.
+    per_request: Amount,
+    /// For each token that the request may generate, in base units.
+    per_token: Amount,
+    /// For each byte of the prompt, which is a token at most, and for each of `template_tokens`, in base units.
+    per_prompt_token: Amount,
+    /// Tokens that are counted beside the prompt's bytes.
+    template_tokens: u32,
+    /// What is paid.
+    asset: Asset,
+    /// Where it is paid.
+    chain: ChainId,
+    /// Who is paid.
+    #[serde(with = "salt402_protocol::asset::checked_address")]
+    #[schema(value_type = salt402_protocol::openapi::Address)]
+    payee: Address,
+}
+
+/// Which models there are, and what they cost
+#[utoipa::path(get, path = "/v1/models", tag = "inference",
+    responses((status = 200, description = "The models.", body = ModelList)))]
+pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
+    let Inner { catalogue, paywall: Paywall { chain, asset, payee, .. }, .. } = &*gateway.0;
+    let view = |(name, model): (&String, &Model)| ModelView {
+        id: name.clone(),
+        object: "model",
+        owned_by: "salt402",
+        description: model.description.clone(),
+        default_tokens: model.default_tokens,
+        max_tokens: model.max_tokens,
+        max_prompt_bytes: model.max_prompt_bytes,
+        pricing: Pricing {
+            per_request: model.price.per_request,
+            per_token: model.price.per_token,
+            per_prompt_token: model.price.per_prompt_token,
+            template_tokens: model.template_tokens,
+            asset: *asset,
+            chain: *chain,
+            payee: *payee,
+        },
+    };
+    axum::Json(ModelList { object: "list", data: catalogue.0.iter().map(view).collect() })
+}

@@ -1,0 +1,27 @@
+//! `GET /readyz`: whether paid requests can be served.
+
+use axum::extract::State;
+use salt402_http::Fault;
+use salt402_protocol::{Code, Problem};
+
+use crate::gateway::{Gateway, Inner};
+
+/// Whether paid requests can be served
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, description = "They can.", body = String, content_type = "text/plain")))]
+pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
+    let Inner { paywall, circuits, store, lease, .. } = &*gateway.0;
+    let ready = async {
+        store.writable().map_err(|error| error.to_string())?;
+        lease.check().map_err(|problem| problem.detail)?;
+        circuits.ready()?;
+        paywall.verifier.ready().await
+    };
+    // Why may name nodes: that is for the operator.
+    let not_ready = |reason: String| {
+        tracing::debug!(reason, "not ready");
+        let detail = "nothing is sold now: the verifier, and the log, say why";
+        Problem::new(Code::NotReady, detail).retry_after(1000).into()
+    };
+    ready.await.map(|()| "ready\n").map_err(not_ready)
+}

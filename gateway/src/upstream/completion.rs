@@ -1,0 +1,39 @@
+//! What a model is asked, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a model is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Task<'a> {
+    pub(crate) prompt: &'a str,
+    pub(crate) max_tokens: u32,
+    pub(crate) temperature: Option<f32>,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Completion {
+    /// What it says; empty where it came to no answer.
+    pub(crate) output: String,
+    /// What it thought before, where the server tells.
+    pub(crate) reasoning: Option<String>,
+    /// Why it says nothing, where it refused.
+    pub(crate) refusal: Option<String>,
+    pub(crate) finish_reason: String,
+    pub(crate) usage: Usage,
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Usage {
+    /// Tokens read.
+    pub(crate) prompt_tokens: u64,
+    /// Tokens written.
+    pub(crate) completion_tokens: u64,
+    /// Both.
+    pub(crate) total_tokens: u64,
+    /// Whether a figure is ours, a token for every four bytes, because the model server did not count.
+    #[serde(default)]
+    pub(crate) estimated: bool,
+}

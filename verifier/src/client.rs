@@ -1,0 +1,36 @@
+//! A verifier in this process, as a paywall asks it.
+
+use async_trait::async_trait;
+use salt402_paywall::VerifierClient;
+use salt402_protocol::Problem;
+use salt402_protocol::api::{
+    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Verdict, VerifyRequest,
+};
+
+use crate::verify::verifier::Verifier;
+
+#[async_trait]
+impl VerifierClient for Verifier {
+    async fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
+        self.offer(request).await
+    }
+
+    async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
+        Self::verify(self, request).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem> {
+        Self::lease(self, request).await
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        match self.status().await {
+            Ok(status) if status.ready => Ok(()),
+            Ok(status) => {
+                let reasons = status.chains.into_iter().filter_map(|chain| chain.reason);
+                Err(reasons.collect::<Vec<_>>().join("; "))
+            }
+            Err(problem) => Err(problem.detail),
+        }
+    }
+}

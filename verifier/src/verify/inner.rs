@@ -1,0 +1,67 @@
+//! What a verifier is made of, shared by its clones.
+
+use std::collections::BTreeMap;
+
+use salt402_indexer::ReceiptLookup;
+use salt402_protocol::{ChainId, Code, Problem, QuoteKeys};
+use salt402_store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::incidents::replays::ReplayLog;
+use crate::verify::account_limits::Accounts;
+use crate::verify::claimant_lease::ClaimantLeases;
+use crate::verify::freshness::Freshness;
+use crate::verify::index_changes::IndexChanges;
+use crate::verify::policy::{ChainPolicy, Policy};
+
+/// A chain that is verified on.
+pub struct VerifierChain {
+    /// What is accepted on it.
+    pub policy: ChainPolicy,
+    /// How its index is doing.
+    pub freshness: Freshness,
+    /// Who looks for a payment that the index does not know.
+    pub lookup: ReceiptLookup,
+    /// Why nothing can be paid on it as it is configured; `None` if it can.
+    pub unfit: watch::Receiver<Option<String>>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    /// What authenticates quotes.
+    pub(crate) keys: QuoteKeys,
+    pub(crate) accounts: Accounts,
+    pub(crate) policy: Policy,
+    pub(crate) chains: BTreeMap<ChainId, VerifierChain>,
+    pub(crate) changes: IndexChanges,
+    /// One permit for each request that may wait.
+    pub(crate) waiters: Semaphore,
+    /// One for each that waited and looks again at once.
+    pub(crate) rechecks: Semaphore,
+    pub(crate) replays: ReplayLog,
+    pub(crate) leases: ClaimantLeases,
+    /// The version told by `/v1/status`.
+    pub(crate) version: String,
+}
+
+impl Inner {
+    pub(crate) fn chain(&self, chain: ChainId) -> Result<&VerifierChain, Problem> {
+        self.chains.get(&chain).ok_or_else(|| {
+            let known: Vec<_> = self.chains.keys().map(ToString::to_string).collect();
+            Problem::new(
+                Code::UnknownChain,
+                format!("{chain} is not followed here; known: {}", known.join(", ")),
+            )
+        })
+    }
+
+    /// The policies of the chains.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &ChainPolicy> {
+        self.chains.values().map(|chain| &chain.policy)
+    }
+
+    /// Requests that wait for a payment.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.policy.max_waiting.saturating_sub(self.waiters.available_permits()) as u64
+    }
+}

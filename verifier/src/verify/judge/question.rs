@@ -1,0 +1,41 @@
+//! What is asked, and what follows.
+
+use salt402_protocol::api::Requirement;
+use salt402_protocol::{Code, Proof, Quote, QuoteId};
+use salt402_store::IndexedPayment;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What had to be paid.
+    pub requirement: &'a Requirement,
+    /// The quote that the client presents, opened with our key, with its id.
+    pub quote: Option<(&'a QuoteId, &'a Quote)>,
+    /// What is shown for it.
+    pub proof: Proof,
+    /// Who would claim.
+    pub claimant: &'a str,
+    /// Seconds since 1970 UTC.
+    pub now: u64,
+}
+
+/// What follows from the index as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The payment at this place of the list pays for the request and is deep enough.
+    Paid(usize),
+    /// Time may turn it into a payment. With a code that is not pending ([`Code::is_pending`]), it is a refusal once
+    /// nobody waits any more.
+    Pending(Code, String),
+    /// No.
+    Rejected(Code, String),
+    /// Not told, because the question must be put in another way, or to a person. No word against the payment.
+    Unasked(Code, String),
+}
+
+/// Whether the claim of a payment is that of this request and claimant; `None` where it is not claimed.
+pub(super) fn ours(question: &Question<'_>, indexed: &IndexedPayment) -> Option<bool> {
+    indexed.claim.as_ref().map(|claim| {
+        claim.request == question.requirement.request_digest && claim.claimant == question.claimant
+    })
+}
