@@ -7,11 +7,12 @@ mod shop;
 use std::time::Duration;
 
 use salt402_chain::Receipt;
+use salt402_http::Rate;
 use salt402_protocol::api::{QuoteRequest, Usage, Verdict, VerifyRequest};
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{Address, Asset, B256, Code, QuoteKeys, RequestDigest};
 use salt402_store::{HaltKind, IncidentFilter, Options, Store, backup, restore};
-use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Policy, Rate};
+use salt402_verifier::{AccountLimits, AfterLoss, ExposureCap, Policy};
 use shop::{CHAIN, Operator, PAYEE, Shop, granted, hash, key, now, operator, paid, proof, question, units};
 
 #[tokio::test]

@@ -40,12 +40,12 @@ async fn c18_nothing_is_sold_before_the_head_was_reached_nor_once_it_is_not_hear
     shop.mine(&[paid(1, 1, 5, &quote)]).await;
     goes_silent(&shop).await;
     assert_eq!(offer(&shop).await.unwrap_err(), Code::NotReady);
-    assert!(!shop.verifier.standing().await.unwrap().ready, "and readiness says the same");
+    assert!(!shop.verifier.readiness().await.unwrap().ready, "and readiness says the same");
     // What it left is granted on.
     let shown = VerifyRequest { quote_id: Some(quote.quote_id), ..proof(1, 1, 5) };
     assert_eq!(granted(shop.verifier.verify(&shown).await), Ok(true));
     shop.mine(&[]).await;
-    assert!(offer(&shop).await.is_ok() && shop.verifier.standing().await.unwrap().ready);
+    assert!(offer(&shop).await.is_ok() && shop.verifier.readiness().await.unwrap().ready);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn c19_where_blocks_come_steadily_nothing_is_sold_while_the_newest_one_is_
         let shop = Shop::open(&operator).await;
         shop.put(0, now().saturating_add_signed(by), &[]).await;
         assert_eq!(offer(&shop).await.err(), (!sold).then_some(Code::NotReady), "{by} s");
-        assert_eq!(shop.verifier.standing().await.unwrap().ready, sold, "{by} s");
+        assert_eq!(shop.verifier.readiness().await.unwrap().ready, sold, "{by} s");
     }
 }
 

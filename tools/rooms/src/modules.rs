@@ -182,6 +182,10 @@ impl Modules {
         let explicit = self.explicit(here, name);
         if let Some(child) = module.children.get(name) {
             self.follow(*child, rest, false, seen, found);
+            // What is within a module is not within a function of its name, which `use x::x` takes from it.
+            if !rest.is_empty() {
+                return;
+            }
         }
         if module.defined.contains(name) {
             found.insert(module.file.clone());

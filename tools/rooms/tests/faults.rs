@@ -72,6 +72,16 @@ fn a_circle_through_a_macro_a_function_and_a_whole_module_is_found() {
 }
 
 #[test]
+fn a_function_with_its_modules_name_is_followed_once() {
+    let found = faults(&[
+        ("lib.rs", "mod x; mod y; pub use x::x; pub use y::Y;"),
+        ("x.rs", "use crate::y::Y; pub fn x(_: Y) {} pub struct X;"),
+        ("y.rs", "use crate::x::{X, x}; pub struct Y(X); fn back() { x(Y(X)) }"),
+    ]);
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
 fn a_long_circle_is_one_and_what_leads_into_it_is_left_out() {
     let found = faults(&[
         ("lib.rs", "mod w; mod x; mod y; mod z;"),
