@@ -201,6 +201,22 @@ async fn a_node_that_hangs_is_left_after_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_answer_comes_within_the_limit_and_so_do_ticks() {
+    let node = Fake::new();
+    let pool = pool_of(&[&node], 1);
+    let pinned = pin(&pool).await.unwrap();
+    node.set(|shown| shown.hangs = true);
+    let limit = PoolOptions::of(&profile()).limit;
+    let began = tokio::time::Instant::now();
+    let late =
+        |error: Option<NodeError>| matches!(error, Some(NodeError::Timeout { after, .. }) if after == limit);
+    assert!(late(pinned.header(At::Latest).await.err()));
+    assert!(late(pinned.heads().await.err()));
+    assert!(late(pool.heads().await.err()));
+    assert!(began.elapsed() <= limit * 3 + SECOND);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ticks_come_from_any_node_that_gives_them() {
     let (one, two) = (Fake::new(), Fake::new());
     let pool = pool_of(&[&one, &two], 1);

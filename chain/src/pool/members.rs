@@ -140,14 +140,24 @@ impl Inner {
         index: usize,
         answer: impl Future<Output = Result<T, NodeError>>,
     ) -> Result<T, NodeError> {
-        let (member, started, limit) = (&self.members[index], Instant::now(), self.options.limit);
-        let late = || NodeError::Timeout { node: member.name.clone(), after: limit };
-        let answer = timeout(limit, answer).await.unwrap_or_else(|_| Err(late()));
+        let (member, started) = (&self.members[index], Instant::now());
+        let answer = self.within(index, answer).await;
         match &answer {
             Ok(_) => member.health().succeeded(started.elapsed(), Instant::now()),
             Err(error) => self.blame(index, error),
         }
         answer
+    }
+
+    /// One answer of one node, within the limit.
+    pub(crate) async fn within<T>(
+        &self,
+        index: usize,
+        answer: impl Future<Output = Result<T, NodeError>>,
+    ) -> Result<T, NodeError> {
+        let (node, limit) = (&self.members[index].name, self.options.limit);
+        let late = || NodeError::Timeout { node: node.clone(), after: limit };
+        timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Holds an error against a node.
@@ -172,7 +182,7 @@ impl Inner {
     /// A node for a kind of work; itself, where it knows no kinds.
     pub(crate) async fn node(&self, index: usize, work: Work) -> Arc<dyn Node> {
         let node = &self.members[index].node;
-        node.pin(work).await.ok().flatten().unwrap_or_else(|| Arc::clone(node))
+        self.within(index, node.pin(work)).await.ok().flatten().unwrap_or_else(|| Arc::clone(node))
     }
 
     pub(crate) fn reports(&self) -> Vec<NodeReport> {

@@ -163,7 +163,7 @@ impl Node for Pool {
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         let mut error = None;
         for index in self.0.order() {
-            match self.0.members[index].node.heads().await {
+            match self.0.within(index, self.0.members[index].node.heads()).await {
                 Ok(Some(heads)) => return Ok(Some(heads)),
                 Ok(None) => {}
                 Err(failed) => error = error.or(Some(failed)),

@@ -214,7 +214,8 @@ impl Node for Pinned {
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
-        self.lead.node().await.heads().await
+        let node = self.lead.node().await;
+        self.lead.pool.within(self.lead.index, node.heads()).await
     }
 
     fn profile(&self) -> &Profile {
