@@ -4,229 +4,34 @@
 //! logs of exactly those blocks, and commit undo, payments and cursor in one transaction. Far behind the head it goes
 //! by ranges instead. The past of a contract that was added later is read beside it. Nothing is kept in memory between
 //! two steps, so a step that fails, or a process that is killed, starts again from what the store holds.
+//!
+//! Its rooms, each of which imports only those below it:
+//!
+//! ```text
+//! follow                 one chain, step by step
+//! backfill   lookup      the past by ranges · one transaction, one channel
+//! dag                    blocks beside the selected chain
+//! decode     limits      logs into what they hold · no more questions than a node can bear
+//! state                  what is followed, how far it is, what failed
+//! ```
 
-mod ancestry;
-mod astray;
 mod backfill;
-mod blocks;
-mod channel;
-mod doubt;
-mod follower;
-mod ground;
-mod halt;
-mod health;
-mod identity;
-mod looks;
-mod merged;
-mod missing;
-mod past;
-mod patience;
-mod reading;
-mod report;
-mod review;
-mod second;
-mod second_channel;
-mod sizing;
-mod sizings;
-mod stubborn;
-mod ticks;
-mod undecoded;
-mod unreadable;
+mod dag;
+mod decode;
+mod follow;
+mod limits;
+mod lookup;
+mod state;
 
-pub use channel::{ChannelAnswer, ChannelNow, ChannelQuestion};
-pub use follower::{Follower, FollowerOptions};
-pub use ground::{DeploymentCheck, DeploymentFault};
-pub use halt::{Comparison, compare};
-pub use health::{Health, Phase};
-pub use looks::Asker;
-pub use missing::{Look, ReceiptLookup};
-pub use review::Unaccounted;
-pub use second::{Confirmation, Confirmed};
-
-use salt402_chain::NodeError;
-use salt402_store::{HaltKind, StoreError};
-
-/// Why a step did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// The node could not be asked, or gave an answer that cannot be true.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// The store could not be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node follows another chain than the one configured.
-    #[error(
-        "the node is on chain {given}, the configuration says {expected}: correct the RPC address or the profile"
-    )]
-    WrongChain {
-        /// The chain of the configuration.
-        expected: u64,
-        /// The chain of the node.
-        given: u64,
-    },
-    /// The node's genesis block is not the profile's.
-    #[error(
-        "the node's genesis block is {given}, the profile pins {expected}: the node is on another chain with the same \
-         id; correct the RPC address, or the profile's genesis if the chain was reset"
-    )]
-    WrongGenesis {
-        /// The hash in the profile.
-        expected: alloy_primitives::B256,
-        /// The hash at the node.
-        given: alloy_primitives::B256,
-    },
-    /// Block 0 is not to be had, and nothing says what it should be.
-    #[error(
-        "the node does not have block 0, as its history is pruned, and no genesis is pinned: set genesis_hash under \
-         [chains.NAME.overrides], or let a node with block 0 make the first contact"
-    )]
-    NoGenesis,
-    /// The node has no block 0 and another block than the stored one where no reorganization reaches.
-    #[error(
-        "block {number} is {given} at the node and {expected} in the index, and the node has no block 0 to tell whether \
-         it is the same chain: nothing is undone for it; check the node"
-    )]
-    WrongAnchor {
-        /// The height of the oldest stored header.
-        number: u64,
-        /// The stored hash.
-        expected: alloy_primitives::B256,
-        /// The hash at the node.
-        given: alloy_primitives::B256,
-    },
-    /// A reorganization goes deeper than the stored headers.
-    #[error(
-        "the chain was reorganized below block {floor}, deeper than the {window} headers that are kept: nothing more \
-         is granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
-    )]
-    TooDeep {
-        /// The lowest height that was tried.
-        floor: u64,
-        /// Headers kept.
-        window: u64,
-    },
-    /// A reorganization takes blocks off the chain that count as final.
-    #[error(
-        "the chain was reorganized {depth} blocks deep, and blocks count as final after {finality}: nothing more is \
-         granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
-    )]
-    PastFinal {
-        /// Blocks that would leave the chain.
-        depth: u64,
-        /// Blocks after which one counts as final.
-        finality: u64,
-    },
-    /// The operator accepted a fork, and the node is on another one by now.
-    #[error(
-        "the node is no longer on the fork that was accepted, {depth} blocks deep: nothing was changed; \
-         `salt402 chain resume` shows what there is now"
-    )]
-    OtherFork {
-        /// Blocks that the accepted fork would have taken off the chain.
-        depth: u64,
-    },
-    /// The chain was halted before, and nobody decided yet.
-    #[error("{}", halted(*kind, *depth))]
-    Halted {
-        /// Why.
-        kind: HaltKind,
-        /// Blocks that would leave the chain, at least.
-        depth: u64,
-    },
-    /// Headers that do not form a chain.
-    #[error("the node's headers do not join: block {number} names a parent at another height")]
-    BrokenChain {
-        /// The child's height.
-        number: u64,
-    },
-}
-
-impl IndexError {
-    /// Whether only the operator can mend this. Everything else is tried again for as long as the process runs: a node
-    /// may come back, be given another address, or be allowed in again.
-    pub fn is_fatal(&self) -> bool {
-        match self {
-            // Only where all nodes are of another genesis is a node's word final.
-            Self::Node(error) => matches!(error, NodeError::WrongGenesis { .. }),
-            Self::WrongChain { .. }
-            | Self::BrokenChain { .. }
-            | Self::NoGenesis
-            | Self::WrongAnchor { .. } => false,
-            Self::Store(error) => {
-                matches!(error, StoreError::OtherGenesis { .. } | StoreError::Halted { .. })
-            }
-            Self::WrongGenesis { .. }
-            | Self::TooDeep { .. }
-            | Self::PastFinal { .. }
-            | Self::OtherFork { .. }
-            | Self::Halted { .. } => true,
-        }
-    }
-
-    /// Whether it tells of a halt that is stored, and of no answer of a node.
-    pub(crate) fn is_stored(&self) -> bool {
-        matches!(self, Self::Halted { .. } | Self::Store(StoreError::Halted { .. }))
-    }
-
-    /// As [`NodeError::too_long`].
-    pub(crate) fn too_long(&self) -> Option<(u64, Option<u64>)> {
-        match self {
-            Self::Node(error) => error.too_long(),
-            _ => None,
-        }
-    }
-
-    /// How long the node wants to be left alone, if it says so.
-    pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
-        match self {
-            Self::Node(NodeError::RateLimited { retry_after }) => *retry_after,
-            _ => None,
-        }
-    }
-
-    /// How many blocks the node says that it answers for.
-    pub(crate) fn limit(&self) -> Option<u64> {
-        match self {
-            Self::Node(NodeError::RangeTooLarge { limit, .. }) => *limit,
-            _ => None,
-        }
-    }
-
-    /// Whether no answer came in time: the question may have been too wide, or the node does not answer.
-    pub(crate) fn is_late(&self) -> bool {
-        matches!(self, Self::Node(NodeError::Timeout { .. }))
-    }
-
-    /// Whether less often would do, and fewer blocks would not.
-    pub(crate) fn asked_too_often(&self) -> bool {
-        matches!(self, Self::Node(NodeError::RateLimited { .. }))
-    }
-
-    /// Whether the same question about fewer blocks may be answered.
-    pub(crate) fn asked_too_much(&self) -> bool {
-        matches!(
-            self,
-            Self::Node(
-                NodeError::RangeTooLarge { .. }
-                    | NodeError::AnswerTooLong { .. }
-                    | NodeError::AnswerRefused { .. }
-                    | NodeError::Timeout { .. }
-            )
-        )
-    }
-}
-
-fn halted(kind: HaltKind, depth: u64) -> String {
-    match kind {
-        HaltKind::Fork => format!(
-            "the chain was reorganized at least {depth} blocks deep, deeper than what counts as final: nothing more is \
-             granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
-        ),
-        HaltKind::Genesis => {
-            "the node's chain begins with another block than the stored one: nothing more is granted \
-                              on it; `salt402 chain resume` says what to do"
-                .into()
-        }
-    }
-}
+pub use dag::channel_state::{ChannelAnswer, ChannelNow, ChannelQuestion};
+pub use follow::compare::{Comparison, compare};
+pub use follow::deployment::{DeploymentCheck, DeploymentFault};
+pub use follow::follower::Follower;
+pub use lookup::asker::Asker;
+pub use lookup::confirm::{Confirmation, Confirmed};
+pub use lookup::outcome::Look;
+pub use lookup::receipt::ReceiptLookup;
+pub use lookup::unaccounted::Unaccounted;
+pub use state::error::IndexError;
+pub use state::health::{Health, Phase};
+pub use state::options::FollowerOptions;

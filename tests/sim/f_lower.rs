@@ -49,7 +49,7 @@ fn f05_while_a_lower_fork_is_shown_nothing_is_undone_and_nothing_is_granted_that
         assert_eq!(open_incidents(stage).await, 0);
         assert_eq!(confirmations(stage, own(1, 21)).await, 0);
         assert_eq!(claim(stage, own(1, 21)).await, ClaimResult::TooShallow { confirmations: 0 });
-        // What both forks have is no matter of doubt, and what was granted before stays granted.
+        // What both forks have counts, and what was granted before stays granted.
         assert_eq!(confirmations(stage, own(0, 20)).await, 5);
         assert!(matches!(claim(stage, own(0, 20)).await, ClaimResult::First { .. }));
         assert!(matches!(claim(stage, own(1, 22)).await, ClaimResult::Again { .. }));
@@ -58,7 +58,7 @@ fn f05_while_a_lower_fork_is_shown_nothing_is_undone_and_nothing_is_granted_that
         stage.pass(2).await;
         assert_eq!(confirmations(stage, own(1, 21)).await, 4);
         assert!(matches!(claim(stage, own(1, 21)).await, ClaimResult::First { .. }));
-        assert_eq!((complaint(stage), stage.life.health.borrow().doubted_blocks), (None, 0));
+        assert_eq!((complaint(stage), stage.life.health.borrow().blocks_above_fork), (None, 0));
         assert_eq!(stage.life.health.borrow().reorganizations, 0);
     });
 }
@@ -80,7 +80,7 @@ fn f05_a_lower_fork_that_becomes_as_high_is_followed_at_once() {
         assert_eq!(open_incidents(stage).await, 1, "what was granted is judged when the fork wins");
         assert_eq!(confirmations(stage, own(2, 21)).await, 4);
         stage.pass(2).await;
-        assert_eq!((complaint(stage), stage.life.health.borrow().doubted_blocks), (None, 0));
+        assert_eq!((complaint(stage), stage.life.health.borrow().blocks_above_fork), (None, 0));
         stage.assert_exact().await;
     });
 }
@@ -95,11 +95,11 @@ fn f05_a_chain_that_stays_shorter_is_said_and_followed_after_the_wait_of_the_pro
         assert_eq!(stands(stage).await, Some(stored));
         let said = complaint(stage).expect("the index is not current");
         assert!(said.contains("lower than the index") && said.contains("above block 20"), "{said}");
-        assert_eq!(stage.life.health.borrow().doubted_blocks, 4);
+        assert_eq!(stage.life.health.borrow().blocks_above_fork, 4);
         stage.pass(8).await;
         assert_eq!(stands(stage).await, Some(lower));
         assert_eq!(complaint(stage), None);
-        assert_eq!(stage.life.health.borrow().doubted_blocks, 0);
+        assert_eq!(stage.life.health.borrow().blocks_above_fork, 0);
         assert_eq!(confirmations(stage, own(2, 21)).await, 1);
         stage.assert_exact().await;
     });
@@ -130,7 +130,7 @@ fn f05_nodes_that_take_turns_behind_one_address_neither_undo_anything_nor_stop_t
 }
 
 #[test]
-fn f05_a_doubt_outlives_the_process_until_the_node_answers_again() {
+fn f05_a_lower_fork_is_known_to_the_next_process_until_the_node_answers_again() {
     let (scene, stored, lower) = scene();
     scene.play(async |stage| {
         stage.arrive().await;

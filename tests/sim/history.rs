@@ -233,7 +233,7 @@ impl History {
             excused: self.agree == 1,
         };
         if self.nodes.len() == 1 {
-            return Life::start(store.clone(), shared.clone(), Arc::new(node(0)), sources);
+            return Life::start(store.clone(), shared.clone(), node(0), sources);
         }
         let named = |index| -> (String, Role, Arc<dyn Node>) {
             (format!("node-{index}"), Role::Primary, Arc::new(node(index)))
@@ -409,7 +409,7 @@ impl History {
 
 async fn stands(life: &Life) -> Stood {
     let state = life.state().await;
-    Stood { cursor: state.cursor, doubted: state.lower_fork_at }
+    Stood { cursor: state.cursor, fork: state.lower_fork_at }
 }
 
 /// A directory on a disk in memory, where there is one: a history is not about the speed of a disk.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use futures::task::AtomicWaker;
-use salt402_chain::{Node, Pool};
+use salt402_chain::{Node, Pool, PoolOptions, Role};
 use salt402_indexer::{Follower, FollowerOptions, Health, IndexError, Look, ReceiptLookup};
 use salt402_protocol::Source;
 use salt402_protocol::api::NodeStatus;
@@ -20,7 +20,7 @@ use salt402_store::{ChainState, Options, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::node::Shared;
+use crate::node::{Shared, SimNode};
 use crate::world::CHAIN;
 
 /// Runs one life to its end in a runtime whose clock stands still unless [`Life::advance`] moves it. When this returns,
@@ -99,15 +99,17 @@ impl Life {
     }
 
     /// A process before one node.
-    pub(crate) fn start(
-        store: Store,
-        shared: Arc<Shared>,
-        node: Arc<dyn Node>,
-        sources: Vec<Source>,
-    ) -> Self {
+    pub(crate) fn start(store: Store, shared: Arc<Shared>, node: SimNode, sources: Vec<Source>) -> Self {
+        let options = PoolOptions::of(node.profile());
+        let node: Arc<dyn Node> = Arc::new(node);
+        let pool = Pool::new(vec![("node".to_owned(), Role::Primary, node)], options).expect("a node");
+        Self::follow(store, shared, pool, sources)
+    }
+
+    fn follow(store: Store, shared: Arc<Shared>, pool: Pool, sources: Vec<Source>) -> Self {
         let options = FollowerOptions { chain: CHAIN, sources };
-        let lookup = ReceiptLookup::new(node.clone(), store.clone(), options.clone());
-        let (follower, health) = Follower::new(node, store.clone(), options);
+        let (follower, health) = Follower::new(pool, store.clone(), options);
+        let lookup = follower.lookup();
         let stop = CancellationToken::new();
         let follower = Some(Box::pin(follower.run(stop.clone())) as _);
         Self {
@@ -128,7 +130,7 @@ impl Life {
 
     /// A process before several nodes.
     pub(crate) fn start_before(store: Store, shared: Arc<Shared>, pool: Pool, sources: Vec<Source>) -> Self {
-        let mut life = Self::start(store, shared, Arc::new(pool.clone()), sources);
+        let mut life = Self::follow(store, shared, pool.clone(), sources);
         life.watch = Some(Box::pin(async move { pool.watch().await }));
         life
     }

@@ -13,17 +13,17 @@ use crate::node::Shared;
 use crate::rng::Rng;
 use crate::world::{CHAIN, CHANNELS, SECOND, channel_events};
 
-/// Where the index stands, and above which height it is in doubt.
+/// Where the index stands, and the height of the lower fork that the node shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stood {
     pub(crate) cursor: Option<Cursor>,
-    pub(crate) doubted: Option<u64>,
+    pub(crate) fork: Option<u64>,
 }
 
 impl Stood {
     /// Confirmations of a block of the index's chain.
     fn depth(&self, block_number: u64) -> u64 {
-        if self.doubted.is_some_and(|above| block_number > above) {
+        if self.fork.is_some_and(|fork| block_number > fork) {
             return 0;
         }
         self.cursor.map_or(0, |cursor| cursor.number - block_number + 1)
@@ -38,8 +38,8 @@ pub(crate) struct Reader {
     start_block: u64,
     /// Where the index stood when it was last looked at.
     pub(crate) cursor: Option<Cursor>,
-    /// Above which height it was in doubt then.
-    pub(crate) doubted: Option<u64>,
+    /// The height of the lower fork that the node showed then.
+    pub(crate) fork: Option<u64>,
     /// Every block that a node has shown as its head, or as the block of its chain at a height.
     pub(crate) shown: BTreeSet<B256>,
     /// Reads while something was not read.
@@ -56,7 +56,7 @@ impl Reader {
             shared,
             start_block,
             cursor: None,
-            doubted: None,
+            fork: None,
             shown: BTreeSet::new(),
             unread: Cell::new(0),
             granted: BTreeMap::new(),
@@ -84,7 +84,7 @@ impl Reader {
 
     /// Where the index stood when it was last looked at.
     pub(crate) fn stood(&self) -> Stood {
-        Stood { cursor: self.cursor, doubted: self.doubted }
+        Stood { cursor: self.cursor, fork: self.fork }
     }
 
     /// Looks at where the index stands now. It may only stand on a chain that a node has shown, and never goes back
@@ -92,7 +92,7 @@ impl Reader {
     pub(crate) async fn follow(&mut self, store: &Store) -> Result<(), Refuted> {
         let state = store.chain_state(CHAIN).await.map_err(|error| error.to_string())?;
         let now = state.and_then(|state| state.cursor);
-        self.doubted = state.and_then(|state| state.lower_fork_at);
+        self.fork = state.and_then(|state| state.lower_fork_at);
         if now == self.cursor {
             return Ok(());
         }

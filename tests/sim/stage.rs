@@ -76,7 +76,7 @@ impl Scene {
     pub(crate) fn play<T>(&self, act: impl AsyncFnOnce(&mut Stage<'_>) -> T) -> T {
         live(async {
             let store = Store::open(Life::options(&self.directory)).await.expect("the database opens");
-            let life = Life::start(store, self.shared.clone(), Arc::new(self.node()), self.sources.clone());
+            let life = Life::start(store, self.shared.clone(), self.node(), self.sources.clone());
             let mut stage = Stage {
                 scene: self,
                 life,

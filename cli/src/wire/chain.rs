@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use salt402_chain::Node;
-use salt402_indexer::{DeploymentCheck, Follower, FollowerOptions};
+use salt402_chain::{Node, Pool};
+use salt402_indexer::{DeploymentCheck, Follower, FollowerOptions, ReceiptLookup};
 use salt402_store::Store;
 use salt402_verifier::Freshness;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ pub(super) async fn nodes(
     chain: &ResolvedChain,
     store: &Store,
     stop: &CancellationToken,
-) -> anyhow::Result<Arc<dyn Node>> {
+) -> anyhow::Result<Pool> {
     let pool = chain.nodes.connect(&chain.profile)?;
     if let Some(known) = store.chain_state(chain.profile.chain_id).await? {
         pool.expect_genesis(known.genesis);
@@ -32,18 +32,19 @@ pub(super) async fn nodes(
         }
         Ok(())
     });
-    Ok(Arc::new(pool))
+    Ok(pool)
 }
 
-/// Follows a chain in a task of its own.
+/// Follows a chain in a task of its own. Payments are looked up by the follower's own lookup: one limit, one memory.
 pub(super) fn follow(
     running: &mut Running,
     chain: &ResolvedChain,
-    node: Arc<dyn Node>,
+    pool: Pool,
     store: &Store,
     stop: &CancellationToken,
-) -> Freshness {
-    let (follower, health) = Follower::new(node, store.clone(), follower_options(chain));
+) -> (Freshness, ReceiptLookup) {
+    let (follower, health) = Follower::new(pool, store.clone(), follower_options(chain));
+    let lookup = follower.lookup();
     let stop = stop.clone();
     running.followers.push((chain.profile.chain_id, health.clone()));
     let bars = progress::back_fill(chain.profile.name.clone(), health.clone(), stop.clone());
@@ -52,7 +53,7 @@ pub(super) fn follow(
         Ok(())
     });
     tokio::spawn(bars);
-    Freshness::Follower(health)
+    (Freshness::Follower(health), lookup)
 }
 
 /// Looks whether the payment contract and the token are on the chain as they are configured.

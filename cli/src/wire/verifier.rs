@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use salt402_chain::Node;
 use salt402_http::Token;
 use salt402_indexer::ReceiptLookup;
 use salt402_paywall::{ForwardAuth, Paywall};
@@ -40,14 +41,14 @@ pub(super) async fn index_and_verify(
         running.locks.push(store.lock_indexing()?);
     }
     for chain in &chains {
-        let node = nodes(running, chain, &store, stop).await?;
-        let freshness = if parts.index {
-            follow(running, chain, Arc::clone(&node), &store, stop)
-        } else {
-            Freshness::Store
-        };
+        let pool = nodes(running, chain, &store, stop).await?;
+        let node: Arc<dyn Node> = Arc::new(pool.clone());
         let unfit = check_deployment(running, config, chain, Arc::clone(&node), stop)?;
-        let lookup = ReceiptLookup::new(node, store.clone(), follower_options(chain));
+        let (freshness, lookup) = if parts.index {
+            follow(running, chain, pool, &store, stop)
+        } else {
+            (Freshness::Store, ReceiptLookup::new(node, store.clone(), follower_options(chain)))
+        };
         verified.push(VerifierChain { policy: chain_policy(chain), freshness, lookup, unfit });
     }
     watch_incidents(running, config, parts, &store, stop)?;

@@ -1,0 +1,8 @@
+//! The past, by ranges of settled blocks: the whole index far behind the head, and what a contract had before it was added.
+//! It takes nothing off the chain.
+
+pub(crate) mod added_source;
+pub(crate) mod node_widths;
+pub(crate) mod range;
+pub(crate) mod range_width;
+pub(crate) mod run;

@@ -1,0 +1,284 @@
+//! Where a channel stands by its contract, asked of a node.
+//!
+//! On a chain whose blocks form a graph (Citrate) a channel's event can be in a block beside the selected chain, which no
+//! question about heights ever reaches. What it did is in the contract's state all the same once its block is merged. Asking
+//! is limited, so that nobody can wear a node out: one question at a time for each channel, whose answer all get who ask
+//! meanwhile, and so many a second for all channels together. Channels that the index does not know are limited apart from
+//! those that it knows, since anybody can make them up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::SolCall as _;
+use salt402_chain::{At, Node};
+use salt402_protocol::contracts::ISaltChannels;
+use salt402_protocol::{Amount, ChainId};
+use tokio::time::{Instant, timeout};
+
+use crate::limits::bucket::{Bucket, Rate};
+use crate::limits::memo::{Memo, REST, Untold};
+use crate::state::error::IndexError;
+use crate::state::indexed::Indexed;
+
+/// How long a node is waited for.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Channels whose answers are remembered; one that is forgotten is asked for again as it is needed.
+const REMEMBERED: usize = 16_384;
+/// Questions for all channels that the index knows. With the header that comes with each, this is less than a quarter of what
+/// Citrate's public node allows.
+const KNOWN: Rate = Rate { burst: 40, each: Duration::from_millis(50) };
+/// The same for all others.
+const UNKNOWN: Rate = Rate { burst: 10, each: Duration::from_millis(500) };
+/// What is said where there is no room for one more question.
+pub(crate) const TOO_MANY: &str = "too many channels are asked about just now";
+/// What is said of a channel whose question all who waited for it have left.
+pub(crate) const JUST_ASKED: &str = "it was asked a moment ago";
+
+/// Where a channel stands by its contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelNow {
+    /// All that was ever deposited, in base units. Zero if it was never opened, and only then.
+    pub deposit: Amount,
+    /// All that was ever claimed, in base units.
+    pub claimed: Amount,
+    /// From when the payer can leave, in seconds since 1970 UTC; `None` while it has not asked.
+    pub exit_at: Option<u64>,
+    /// Whether it is closed for ever.
+    pub closed: bool,
+}
+
+impl ChannelNow {
+    /// Whether vouchers up to a ceiling, in base units, can be claimed while nothing else happens.
+    pub fn covers(&self, ceiling: Amount) -> bool {
+        !self.closed && self.exit_at.is_none() && self.deposit >= ceiling
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelQuestion {
+    /// The contract, a `SaltChannels`.
+    pub contract: Address,
+    /// The channel's identifier in it.
+    pub channel: B256,
+    /// Whether the index knows the channel.
+    pub known: bool,
+    /// What the channel must cover, in base units, for its last answer to count as long as `most_age`.
+    pub least: Amount,
+    /// How old that answer may be. One that does not cover so much counts for a moment only.
+    pub most_age: Duration,
+}
+
+/// What the contract says of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelAnswer {
+    /// It stands so, at the head of a node that has the block at which the index stands.
+    Stands(ChannelNow),
+    /// It cannot be asked now. In words, why.
+    Unanswered(String),
+}
+
+impl ChannelAnswer {
+    fn covers(&self, ceiling: Amount) -> bool {
+        matches!(self, Self::Stands(now) if now.covers(ceiling))
+    }
+}
+
+/// What contracts said of channels, and what may still be asked.
+pub(crate) struct Channels {
+    chain: Arc<Indexed>,
+    /// Of channels that the index knows.
+    known: Asked,
+    /// Of others.
+    unknown: Asked,
+}
+
+struct Asked {
+    answers: Memo<(Address, B256), Kept>,
+    rate: Rate,
+    // A std mutex, because nothing is awaited while it is held.
+    bucket: Mutex<Bucket>,
+}
+
+/// A channel's last answer.
+#[derive(Clone)]
+struct Kept {
+    /// When it was asked for: what happened since is not in it.
+    at: Instant,
+    said: ChannelAnswer,
+    /// Whether it was good enough for the question that it answered.
+    enough: bool,
+}
+
+impl Kept {
+    fn new(at: Instant, said: ChannelAnswer, asked: &ChannelQuestion) -> Self {
+        let enough = said.covers(asked.least);
+        Self { at, said, enough }
+    }
+
+    /// An answer that covers what is asked counts for as long as the question wants. One that does not rests for a moment, unless
+    /// it was good enough for a question that wanted less.
+    fn counts(&self, asked: &ChannelQuestion) -> bool {
+        match (self.said.covers(asked.least), self.enough) {
+            (true, _) => self.at.elapsed() < asked.most_age,
+            (false, true) => false,
+            (false, false) => self.at.elapsed() < REST,
+        }
+    }
+}
+
+impl Asked {
+    fn new(rate: Rate) -> Self {
+        Self { answers: Memo::new(REMEMBERED), rate, bucket: Mutex::default() }
+    }
+
+    /// Whether there is room for one more question.
+    fn has_room(&self) -> bool {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.rate, Instant::now())
+    }
+}
+
+impl Channels {
+    pub(crate) fn new(chain: Arc<Indexed>) -> Self {
+        Self { chain, known: Asked::new(KNOWN), unknown: Asked::new(UNKNOWN) }
+    }
+
+    /// Whether there is room for one more question, about a channel that the index knows or another.
+    pub(crate) fn has_room(&self, known: bool) -> bool {
+        self.of(known).has_room()
+    }
+
+    /// Where a channel stands by its contract. It is asked when the last answer does not count any more, and is waited for
+    /// some seconds at most.
+    pub(crate) async fn ask(&self, asked: &ChannelQuestion) -> ChannelAnswer {
+        let of = self.of(asked.known);
+        let answer = heard(Arc::clone(&self.chain), *asked);
+        let room = || of.has_room().then_some(());
+        let counts = |kept: &Kept| kept.counts(asked);
+        match of.answers.ask((asked.contract, asked.channel), counts, room, true, answer).await {
+            Ok(answer) => answer.value.said,
+            Err(Untold::NoRoom) => {
+                count(self.chain.chain(), asked, "limited");
+                ChannelAnswer::Unanswered(TOO_MANY.into())
+            }
+            Err(Untold::Left) => ChannelAnswer::Unanswered(JUST_ASKED.into()),
+        }
+    }
+
+    fn of(&self, known: bool) -> &Asked {
+        if known { &self.known } else { &self.unknown }
+    }
+}
+
+/// What a contract says, within a time.
+async fn heard(chain: Arc<Indexed>, asked: ChannelQuestion) -> Kept {
+    let at = Instant::now();
+    let said = match timeout(TIMEOUT, stand(&chain, &asked)).await {
+        Ok(Ok(said)) => said,
+        Ok(Err(error)) => {
+            tracing::debug!(chain = %chain.chain(), channel = %asked.channel, %error, "a contract could not be asked");
+            ChannelAnswer::Unanswered("its node could not be asked".into())
+        }
+        Err(_) => ChannelAnswer::Unanswered(format!("nothing was heard in {} s", TIMEOUT.as_secs())),
+    };
+    let outcome = match &said {
+        ChannelAnswer::Unanswered(_) => "unanswered",
+        ChannelAnswer::Stands(now) if now.closed => "closed",
+        ChannelAnswer::Stands(now) if now.exit_at.is_some() => "exiting",
+        ChannelAnswer::Stands(_) => "open",
+    };
+    count(chain.chain(), &asked, outcome);
+    Kept::new(at, said, &asked)
+}
+
+/// The state at the head of a node that has the block at which the index stands: what is older than the index would say
+/// less than the index does.
+async fn stand(chain: &Indexed, asked: &ChannelQuestion) -> Result<ChannelAnswer, IndexError> {
+    let no = |why: &str| Ok(ChannelAnswer::Unanswered(why.into()));
+    let Some(cursor) = chain.cursor().await? else { return no("nothing is indexed yet") };
+    let node = chain.pinned().await?;
+    match node.header(At::Number(cursor.number)).await? {
+        Some(header) if header.hash == cursor.hash => {}
+        _ => return no("its node does not show the block at which the index stands"),
+    }
+    Ok(match state_of(&*node, asked).await? {
+        Some(now) => ChannelAnswer::Stands(now),
+        None => return no("the contract answers as no SaltChannels does"),
+    })
+}
+
+/// The state of a channel at the head of a node; `None` where the contract answers as no `SaltChannels` does.
+pub(crate) async fn state_of(
+    node: &dyn Node,
+    asked: &ChannelQuestion,
+) -> Result<Option<ChannelNow>, IndexError> {
+    let call = ISaltChannels::stateOfCall { channel: asked.channel };
+    let answer = node.view(asked.contract, Bytes::from(call.abi_encode())).await?;
+    let Ok(state) = ISaltChannels::stateOfCall::abi_decode_returns_validate(&answer) else {
+        return Ok(None);
+    };
+    let exit_at: u64 = state.exitAt.to();
+    Ok(Some(ChannelNow {
+        deposit: Amount(U256::from(state.deposit)),
+        claimed: Amount(U256::from(state.claimed)),
+        exit_at: (exit_at > 0).then_some(exit_at),
+        closed: state.closed,
+    }))
+}
+
+fn count(chain: ChainId, asked: &ChannelQuestion, outcome: &'static str) {
+    let (chain, known) = (chain.to_string(), if asked.known { "yes" } else { "no" });
+    metrics::counter!("salt402_channel_questions_total", "chain" => chain, "known" => known, "outcome" => outcome)
+        .increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn units(amount: u64) -> Amount {
+        Amount(U256::from(amount))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_up_channels_cannot_wear_a_node_out() {
+        let asked = Asked::new(UNKNOWN);
+        let ask = |count: u64| (0..count).filter(|_| asked.has_room()).count();
+        assert_eq!(ask(10_000), UNKNOWN.burst as usize);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(ask(10_000), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_while_it_is_good_and_young_and_any_other_for_a_moment() {
+        let asked = ChannelQuestion {
+            contract: Address::ZERO,
+            channel: B256::ZERO,
+            known: true,
+            least: units(10),
+            most_age: Duration::from_secs(60),
+        };
+        let open = ChannelNow { deposit: units(10), claimed: Amount::ZERO, exit_at: None, closed: false };
+        let kept = |now| Kept::new(Instant::now(), ChannelAnswer::Stands(now), &asked);
+        let good = kept(open);
+        let bad = [
+            kept(ChannelNow { deposit: units(9), ..open }),
+            kept(ChannelNow { exit_at: Some(1), ..open }),
+            kept(ChannelNow { closed: true, ..open }),
+            Kept::new(Instant::now(), ChannelAnswer::Unanswered(String::new()), &asked),
+        ];
+        assert!(good.counts(&asked) && bad.iter().all(|kept| kept.counts(&asked)));
+        // More was deposited since, by the index; and nobody has the node asked without end by asking for ever more.
+        let more = ChannelQuestion { least: units(11), ..asked };
+        assert!(!good.counts(&more));
+        let short = Kept::new(Instant::now(), good.said.clone(), &more);
+        assert!(short.counts(&more) && short.counts(&ChannelQuestion { least: units(12), ..asked }));
+        assert!(short.counts(&asked));
+        tokio::time::advance(REST).await;
+        assert!(good.counts(&asked) && !bad.iter().any(|kept| kept.counts(&asked)));
+        assert!(!short.counts(&more) && short.counts(&asked));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!good.counts(&asked));
+    }
+}

@@ -1,0 +1,66 @@
+//! What is asked of a node about blocks, so that its answers hold every event of what is followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256};
+use salt402_chain::{LogQuery, Readable, Unreadable};
+use salt402_protocol::Source;
+
+/// What a source asks, and the first block that may hold an answer.
+struct Asked {
+    contract: Address,
+    topics: Vec<Vec<B256>>,
+    start_block: u64,
+}
+
+/// The questions whose answers hold every event of some sources, or one of every transaction that holds something.
+pub(crate) struct Questions(Vec<Asked>);
+
+impl Questions {
+    pub(crate) fn of<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Self {
+        let asked = sources.into_iter().flat_map(|source| {
+            source.questions().into_iter().map(|question| Asked {
+                contract: question.contract,
+                topics: question.topics,
+                start_block: source.start_block,
+            })
+        });
+        Self(asked.collect())
+    }
+
+    /// What is asked about blocks up to a height. What several sources ask is asked once, and what they ask of several
+    /// contracts in the same words is one question.
+    pub(crate) fn up_to(&self, last: u64) -> LogQuery {
+        let begun = self.0.iter().filter(|asked| asked.start_block <= last);
+        begun.map(|asked| (asked.contract, asked.topics.clone())).collect()
+    }
+
+    /// Leaves out what nobody asked about: a contract's events from before its first block.
+    pub(crate) fn retain_asked(&self, readable: &mut Readable) {
+        let first = self.0.iter().map(|asked| asked.start_block).max().unwrap_or(0);
+        if readable.logs.iter().all(|log| log.block_number >= first) {
+            return;
+        }
+        let queries: BTreeMap<u64, LogQuery> =
+            self.0.iter().map(|asked| (asked.start_block, self.up_to(asked.start_block))).collect();
+        readable.logs.retain(|log| {
+            let begun = queries.range(..=log.block_number).next_back();
+            begun.is_some_and(|(_, query)| query.matches(log.contract, &log.content))
+        });
+    }
+}
+
+/// Adds an answer to those of other questions about the same blocks. What one could not read of, all could not.
+pub(crate) fn put_together(all: &mut Readable, more: Readable) {
+    all.logs.extend(more.logs);
+    for unread in more.unreadable {
+        let same = |known: &Unreadable| known.transaction == unread.transaction;
+        if !all.unreadable.iter().any(same) {
+            all.unreadable.push(unread);
+        }
+    }
+    if !all.unreadable.is_empty() {
+        let unread: BTreeSet<B256> = all.unreadable.iter().map(|unread| unread.transaction).collect();
+        all.logs.retain(|log| !unread.contains(&log.transaction));
+    }
+}

@@ -1,0 +1,13 @@
+//! One chain, step by step, from where the index stands to the node's head and along with it; and what is looked at before
+//! anything is sold on it. It is the only room that takes blocks off the chain.
+
+pub(crate) mod ancestry;
+pub(crate) mod compare;
+pub(crate) mod deployment;
+pub(crate) mod follower;
+mod halt;
+mod identity;
+mod lower_fork;
+mod new_blocks;
+mod replace;
+mod ticks;

@@ -1,0 +1,207 @@
+//! Who wants a look at a receipt, and how many each may have: no more than a node can bear.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::B256;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::limits::bucket::{Bucket, Rate};
+
+/// Look-ups of each kind of asker: so many at once and under way, and so many a second. A node that is slow, or may be asked
+/// seldom, has no longer queue than that before the next who asks.
+pub(crate) const OF_KIND: Rate = Rate { burst: 40, each: Duration::from_millis(50) };
+/// Look-ups for one quote, which is to be had for nothing.
+const OF_QUOTE: Rate = Rate { burst: 10, each: Duration::from_secs(3) };
+/// Look-ups for one address.
+const OF_ADDRESS: Rate = Rate { burst: 10, each: Duration::from_millis(500) };
+/// Shares that are remembered before those are forgotten that are full again.
+const REMEMBERED: usize = 4096;
+
+/// Who wants a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// Who looks on the operator's behalf: the index itself.
+    Operator,
+    /// One who shows a quote that was given here.
+    Quoted {
+        /// The quote's reference.
+        quote: B256,
+        /// From where, if that is known; of an IPv6 client, its network.
+        address: Option<IpAddr>,
+    },
+    /// Anybody with a hash.
+    Anybody {
+        /// From where, if that is known; of an IPv6 client, its network.
+        address: Option<IpAddr>,
+    },
+}
+
+impl Asker {
+    fn quote(self) -> Option<B256> {
+        match self {
+            Self::Quoted { quote, .. } => Some(quote),
+            Self::Operator | Self::Anybody { .. } => None,
+        }
+    }
+
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Quoted { address, .. } | Self::Anybody { address } => address,
+            Self::Operator => None,
+        }
+    }
+}
+
+/// The share that one of many has. A full one is forgotten; what all take together is bounded by the kinds, and so are
+/// those that are not full.
+struct Shares<K> {
+    rate: Rate,
+    each: HashMap<K, Bucket>,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    fn new(rate: Rate) -> Self {
+        Self { rate, each: HashMap::new() }
+    }
+
+    /// Whether one has something left. Who cannot be told apart has no share, and is not held to one.
+    fn has(&self, key: Option<&K>, now: Instant) -> bool {
+        key.and_then(|key| self.each.get(key)).is_none_or(|bucket| bucket.has(self.rate, now))
+    }
+
+    fn charge(&mut self, key: Option<K>, now: Instant) {
+        let Some(key) = key else { return };
+        if self.each.len() >= REMEMBERED {
+            self.each.retain(|_, bucket| !bucket.is_full(now));
+        }
+        self.each.entry(key).or_default().take(self.rate, now);
+    }
+}
+
+/// So many looks at once and under way, and so many a second.
+struct Kind {
+    bucket: Bucket,
+    /// For those under way.
+    room: Arc<Semaphore>,
+}
+
+impl Kind {
+    fn new() -> Self {
+        Self { bucket: Bucket::default(), room: Arc::new(Semaphore::new(OF_KIND.burst as usize)) }
+    }
+
+    fn take(&mut self, now: Instant) -> Option<OwnedSemaphorePermit> {
+        if !self.bucket.has(OF_KIND, now) {
+            return None;
+        }
+        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        self.bucket.take(OF_KIND, now);
+        Some(room)
+    }
+}
+
+/// What may still be looked up, and for whom.
+pub(crate) struct Limits {
+    /// Those of made-up hashes take nothing from those who were quoted a price.
+    quoted: Kind,
+    anybody: Kind,
+    operator: Kind,
+    /// Nor does anybody take all that there is for its kind.
+    quotes: Shares<B256>,
+    addresses: Shares<IpAddr>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (quotes, addresses) = (Shares::new(OF_QUOTE), Shares::new(OF_ADDRESS));
+        Self { quoted: Kind::new(), anybody: Kind::new(), operator: Kind::new(), quotes, addresses }
+    }
+}
+
+impl Limits {
+    /// Room for one look, held while it is under way; `None` where there is none now.
+    pub(crate) fn take(&mut self, asker: Asker, now: Instant) -> Option<OwnedSemaphorePermit> {
+        let (quote, address) = (asker.quote(), asker.address());
+        if !self.quotes.has(quote.as_ref(), now) || !self.addresses.has(address.as_ref(), now) {
+            return None;
+        }
+        let kind = match asker {
+            Asker::Operator => &mut self.operator,
+            Asker::Quoted { .. } => &mut self.quoted,
+            Asker::Anybody { .. } => &mut self.anybody,
+        };
+        let room = kind.take(now)?;
+        self.quotes.charge(quote, now);
+        self.addresses.charge(address, now);
+        Some(room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+
+    use super::*;
+
+    /// A quote is to be had for nothing, and many of them as easily.
+    #[tokio::test(start_paused = true)]
+    async fn no_quote_and_no_address_takes_the_looks_of_others() {
+        let mut limits = Limits::default();
+        let mut number = 0;
+        let mut taken = |limits: &mut Limits, times: u32, asker: &dyn Fn(u64) -> Asker| {
+            let mut taken = 0;
+            for _ in 0..times {
+                number += 1;
+                taken += u32::from(limits.take(asker(number), Instant::now()).is_some());
+            }
+            taken
+        };
+        let from = |last: u8| Some(IpAddr::from([203, 0, 113, last]));
+        let one_quote = |_| Asker::Quoted { quote: B256::ZERO, address: None };
+        assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
+        let many_quotes = |number: u64| Asker::Quoted {
+            quote: B256::left_padding_from(&number.to_be_bytes()),
+            address: from(1),
+        };
+        assert_eq!(taken(&mut limits, 1000, &many_quotes), OF_ADDRESS.burst);
+        assert_eq!(
+            taken(&mut limits, 1000, &|_| Asker::Anybody { address: from(1) }),
+            0,
+            "whatever it shows"
+        );
+        // Whoever else has paid is looked for, from wherever.
+        let payer = |quote, address| move |_: u64| Asker::Quoted { quote: B256::repeat_byte(quote), address };
+        assert_eq!(taken(&mut limits, 1, &payer(1, from(2))), 1);
+        assert_eq!(taken(&mut limits, 1, &payer(2, None)), 1);
+        assert_eq!(taken(&mut limits, 1, &|_| Asker::Anybody { address: from(2) }), 1);
+        assert_eq!(taken(&mut limits, 1, &|_| Asker::Operator), 1);
+        // Shares fill again, slowly.
+        tokio::time::advance(OF_QUOTE.each).await;
+        assert_eq!(taken(&mut limits, 1000, &one_quote), 1);
+        let back = u32::try_from(OF_QUOTE.each.as_millis() / OF_ADDRESS.each.as_millis()).unwrap();
+        assert_eq!(taken(&mut limits, 1000, &many_quotes), back);
+        tokio::time::advance(OF_QUOTE.each * OF_QUOTE.burst).await;
+        limits.quotes.charge(None, Instant::now());
+        assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
+    }
+
+    /// However many quotes are shown, those that are remembered are no more than the looks that they took.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_shares_is_bounded_by_what_may_be_taken() {
+        let mut limits = Limits::default();
+        for second in 0..600_u64 {
+            for number in 0..100_u64 {
+                let hash = B256::from(U256::from(second * 1000 + number));
+                let asker = Asker::Quoted { quote: hash, address: None };
+                limits.take(asker, Instant::now());
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(limits.quotes.each.len() <= REMEMBERED);
+        }
+    }
+}

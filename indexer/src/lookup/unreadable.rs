@@ -1,0 +1,74 @@
+//! What could not be read, tried again: when more of an answer is taken than was then, and now and then in any case, because a
+//! node may give more by now, or another may be asked.
+//!
+//! Each try may cost the longest answer that is taken. So few are made at a time, one after the other, and one that fails
+//! rests.
+
+use std::time::Duration;
+
+use crate::lookup::outcome::Look;
+use crate::lookup::receipt::ReceiptLookup;
+use crate::state::error::IndexError;
+use crate::state::indexed::Indexed;
+
+/// Between two rounds, where the last one read nothing.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How long one rests that was tried in vain.
+const REST: Duration = Duration::from_secs(900);
+/// Transactions of a round, of those for which more is taken now and of those that have rested.
+const AT_ONCE: u32 = 4;
+
+/// Tries what could not be read, beside a follower.
+pub(crate) struct UnreadableTransactions {
+    lookup: ReceiptLookup,
+}
+
+impl UnreadableTransactions {
+    pub(crate) fn new(lookup: ReceiptLookup) -> Self {
+        Self { lookup }
+    }
+
+    /// Never ends.
+    pub(crate) async fn run(self) {
+        loop {
+            match self.round().await {
+                Ok(read) if read > 0 => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(chain = %self.lookup.indexed().chain(), %error, "what could not be read was not tried again");
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Returns how many could be read.
+    async fn round(&self) -> Result<usize, IndexError> {
+        let indexed = self.lookup.indexed();
+        let (Indexed { node, store, .. }, chain) = (indexed, indexed.chain());
+        let longest = node.longest_answer().unwrap_or(0);
+        let mut read = 0;
+        for transaction in store.unreadable_due(chain, longest, REST, AT_ONCE).await? {
+            let look = self.lookup.look(transaction).await;
+            let is_read = matches!(
+                look,
+                Ok(Look::Found | Look::Ambiguous | Look::Reverted { .. } | Look::NoPayment { .. })
+            );
+            // What is read as merged from beside the chain may keep its row, and then rests as any other.
+            if is_read && store.unreadable(chain, transaction).await?.is_none() {
+                tracing::info!(%chain, %transaction, "what could not be read is read");
+                read += 1;
+                continue;
+            }
+            let learned = match &look {
+                // Where nodes take answers of different lengths, the most that any takes did not help.
+                Ok(Look::Unreadable { too_long }) => Some(
+                    too_long.map_or((0, None), |(bytes, most)| (bytes, most.map(|most| most.max(longest)))),
+                ),
+                _ => None,
+            };
+            store.note_unreadable(chain, transaction, learned).await?;
+        }
+        Ok(read)
+    }
+}

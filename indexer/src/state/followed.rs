@@ -1,0 +1,32 @@
+//! A chain that is followed: who is asked about it, where it is kept, and what counts on it.
+
+use std::sync::Arc;
+
+use salt402_chain::{Node, NodeError, Work};
+use salt402_store::Store;
+use tokio::sync::watch;
+
+use crate::state::failing::FailingTransactions;
+use crate::state::health::Health;
+use crate::state::options::FollowerOptions;
+
+/// What every part of a follower works with. Clones are of one chain, each with a node of its own.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    /// The node, or all that stand in for each other. Each of its answers comes within a bounded time.
+    pub(crate) nodes: Arc<dyn Node>,
+    /// The one node of the step that is under way.
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) store: Store,
+    pub(crate) options: FollowerOptions,
+    /// The first block of the index: nothing below it can be compared with a header.
+    pub(crate) first: u64,
+    /// Transactions that cannot be read, as long as it may pass.
+    pub(crate) failing: Arc<FailingTransactions>,
+    pub(crate) health: watch::Sender<Health>,
+}
+
+/// One node for a unit of work, where there are several.
+pub(crate) async fn pinned(node: &Arc<dyn Node>, work: Work) -> Result<Arc<dyn Node>, NodeError> {
+    Ok(node.pin(work).await?.unwrap_or_else(|| Arc::clone(node)))
+}
