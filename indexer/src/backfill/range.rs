@@ -6,7 +6,7 @@ use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{At, Header, Log, Node, NodeError, Readable, Span};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Batch, Extras, Cursor, UndecodedLog};
+use salt402_store::{Batch, Cursor, Extras, UndecodedLog};
 
 use crate::decode::found::Found;
 use crate::decode::questions::{Questions, put_together};

@@ -10,7 +10,7 @@ use salt402_protocol::log::{Decoded, RawLog, decode};
 use salt402_protocol::permit2::Call;
 use salt402_protocol::transaction::{Whole, decode_whole, needs_call};
 use salt402_protocol::{ChainId, Source};
-use salt402_store::{Extras, Block, Placed, PlacedPayment, UnreadableTransaction};
+use salt402_store::{Block, Extras, Placed, PlacedPayment, UnreadableTransaction};
 
 use crate::decode::found::Found;
 use crate::state::error::IndexError;
