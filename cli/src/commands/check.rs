@@ -7,10 +7,7 @@ use salt402_chain::{Completeness, Role};
 use salt402_protocol::Amount;
 
 use super::explain;
-use crate::config::{
-    Config, ConfigError, ResolvedChain, explain_source, needed_beside, quote_keys, verifier_token,
-    webhook_key,
-};
+use crate::config::{Config, ConfigError, ResolvedChain, explain_source, needed_beside};
 use crate::out::say;
 
 /// A commented configuration; a test reads it.
@@ -55,9 +52,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
             }
         );
     }
-    let token = if verifier_token(&config)?.is_some() { ", with a token" } else { ", without a token" };
+    let token = if config.verifier_token()?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    say!("  verify on {}{token}", config.verifier.endpoint(&config));
+    say!("  verify on {}{token}", config.verifier.endpoint(&config.folder, config.trusted()));
     say!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
@@ -69,13 +66,13 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         say!("    {line}");
     }
     if let Ok(payment) = config.payment() {
-        let (symbol, _) = payment.unit(&config)?;
+        let (symbol, _) = payment.unit(&config.chains)?;
         let token = payment.token().map(|(token, _)| format!(" (the token {token})")).unwrap_or_default();
-        say!("  paid to {} in {symbol}{token} on {}", payment.payee()?, payment.chain(&config)?);
+        say!("  paid to {} in {symbol}{token} on {}", payment.payee()?, payment.chain(&config.chains)?);
     }
     if let Some(auth) = &config.forward_auth {
         say!("  proxies may ask at /v1/forward-auth; a payment is shown there with its quote id");
-        for rule in auth.tariff(&config)?.rules {
+        for rule in auth.tariff(&config.unit()?)?.rules {
             let methods =
                 if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
             let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
@@ -94,10 +91,10 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     match &config.gateway {
         None => say!("  no gateway"),
         Some(gateway) => {
-            say!("  serve on {}", gateway.endpoint(&config));
+            say!("  serve on {}", gateway.endpoint(&config.folder, config.trusted()));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             say!("    {}", gateway.origins());
-            if gateway.verifier.is_some() && verifier_token(&config)?.is_none() {
+            if gateway.verifier.is_some() && config.verifier_token()?.is_none() {
                 say!(
                     "    run alone, it has no /metrics: strangers may ask here, and no token of the verifier is set that would \
                      guard them"
@@ -110,7 +107,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     gateway.bare_again
                 );
             }
-            for (name, model) in gateway.catalogue(&config)?.0 {
+            for (name, model) in gateway.catalogue(&config.unit()?, &config.folder)?.0 {
                 say!(
                     "    {name}: {} a request and {} a token, up to {} tokens",
                     price(&config, model.price.per_request)?,
@@ -139,7 +136,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
 
 /// An amount in what is to be paid with, as `0.0005 SALT`.
 fn price(config: &Config, amount: Amount) -> Result<String, ConfigError> {
-    let (symbol, decimals) = config.payment()?.unit(config)?;
+    let (symbol, decimals) = config.unit()?;
     Ok(format!("{} {symbol}", amount.to_units(decimals)))
 }
 
@@ -150,10 +147,10 @@ fn constructible(config: &Config, chains: &[ResolvedChain]) -> anyhow::Result<()
         chain.nodes.connect(&chain.profile)?;
     }
     if config.verifier.quote_key_file.is_some() {
-        quote_keys(config)?;
+        config.quote_keys()?;
     }
     if let Some(webhook) = &config.webhook {
-        webhook_key(config, webhook)?;
+        config.webhook_key(webhook)?;
     }
     Ok(())
 }

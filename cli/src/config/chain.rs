@@ -12,8 +12,8 @@ use salt402_verifier::PaymentRules;
 use serde::Deserialize;
 use url::Url;
 
-use super::ConfigError;
 use super::deployment::Deployment;
+use super::error::ConfigError;
 use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig};
 use super::source::{self, Defaults, SourceConfig};

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use salt402_http::Limits;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The limits of a listener.
 #[derive(Clone, Debug, Deserialize)]

@@ -7,7 +7,7 @@ use salt402_protocol::Address;
 use salt402_protocol::asset::parse_address;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// The contracts of a chain.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@ use salt402_http::Target;
 use salt402_paywall::{Rule, Tariff};
 use serde::Deserialize;
 
-use super::{Config, ConfigError, parse_price};
+use super::error::ConfigError;
+use super::text::parse_price;
 
 /// What a proxy may ask.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,12 +54,9 @@ fn wait() -> u64 {
 }
 
 impl ForwardAuthConfig {
-    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
-        self.tariff(config).map(|_| ())
-    }
-
-    pub(crate) fn tariff(&self, config: &Config) -> Result<Tariff, ConfigError> {
-        let (symbol, decimals) = config.payment()?.unit(config)?;
+    /// What is asked for which path; prices are in `unit`.
+    pub(crate) fn tariff(&self, unit: &(String, u8)) -> Result<Tariff, ConfigError> {
+        let (symbol, decimals) = (&unit.0, unit.1);
         if self.routes.is_empty() {
             let what = "expected at least one [[forward_auth.routes]] with path and price";
             return Err(ConfigError::value("forward_auth.routes", what));
@@ -89,7 +87,7 @@ impl ForwardAuthConfig {
                     format!("expected names such as GET, found {odd:?}"),
                 ));
             }
-            let amount = parse_price(&route.price, &symbol, decimals)
+            let amount = parse_price(&route.price, symbol, decimals)
                 .map_err(|what| ConfigError::value(key("price"), what))?;
             if !(1..=1_000_000).contains(&route.uses) {
                 let what = format!("expected 1 to 1000000, found {}", route.uses);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use salt402_gateway::{Catalogue, Model, Price, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
@@ -13,7 +14,11 @@ use salt402_protocol::Amount;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Config, ConfigError, ConnectionsConfig, Mode, is_verifier, parse_price, secret};
+use super::connections::ConnectionsConfig;
+use super::error::ConfigError;
+use super::secret;
+use super::socket::{Mode, is_verifier};
+use super::text::parse_price;
 use crate::listen::Endpoint;
 
 /// The gateway.
@@ -143,16 +148,16 @@ fn timeout() -> u64 {
 }
 
 impl GatewayConfig {
-    /// Where it listens.
-    pub(crate) fn endpoint(&self, config: &Config) -> Endpoint {
+    /// Where it listens; sockets are below `folder`, and these proxies are believed.
+    pub(crate) fn endpoint(&self, folder: &Path, trusted: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "gateway",
             address: self.listen,
-            socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
-            // Both were checked before anything listens.
+            socket: self.socket.as_ref().map(|path| (folder.join(path), self.socket_mode.0)),
+            // They were checked before anything listens.
             limits: Limits {
                 browsers: self.browsers().unwrap_or_default(),
-                ..self.connections.limits(self.max_body_bytes, config.limits.trusted().unwrap_or_default())
+                ..self.connections.limits(self.max_body_bytes, trusted)
             },
         }
     }
@@ -171,9 +176,8 @@ impl GatewayConfig {
         }
     }
 
-    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, unit: &(String, u8)) -> Result<(), ConfigError> {
         self.browsers()?;
-        let unit = config.payment()?.unit(config)?;
         self.connections.check("gateway")?;
         if let Some(verifier) = &self.verifier
             && !is_verifier(verifier)
@@ -201,26 +205,25 @@ impl GatewayConfig {
         }
         for (name, model) in &self.models {
             model.check(name)?;
-            model.price(name, &unit, self.max_body_bytes)?;
+            model.price(name, unit, self.max_body_bytes)?;
         }
         Ok(())
     }
 
-    /// What is served. API keys are read here, so this is for running, not for checking.
-    pub(crate) fn catalogue(&self, config: &Config) -> Result<Catalogue, ConfigError> {
-        let unit = config.payment()?.unit(config)?;
+    /// What is served; prices are in `unit`. API keys are read here, below `folder`, so this is for running, not for checking.
+    pub(crate) fn catalogue(&self, unit: &(String, u8), folder: &Path) -> Result<Catalogue, ConfigError> {
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
             catalogue.0.insert(
                 name.clone(),
                 Model {
                     description: model.description.clone(),
-                    price: model.price(name, &unit, self.max_body_bytes)?,
+                    price: model.price(name, unit, self.max_body_bytes)?,
                     default_tokens: model.default_tokens,
                     max_tokens: model.max_tokens,
                     max_prompt_bytes: model.longest_prompt(self.max_body_bytes),
                     template_tokens: model.template_tokens,
-                    upstream: Arc::new(model.upstream(name, config)?),
+                    upstream: Arc::new(model.upstream(name, folder)?),
                 },
             );
         }
@@ -305,12 +308,12 @@ impl ModelConfig {
         Ok(price)
     }
 
-    fn upstream(&self, name: &str, config: &Config) -> Result<Upstream, ConfigError> {
+    fn upstream(&self, name: &str, folder: &Path) -> Result<Upstream, ConfigError> {
         let Some(server) = self.server(name)? else { return Ok(Upstream::Demo) };
         let key = secret::api_key(
             name,
             self.api_key_env.as_deref(),
-            self.api_key_file.as_deref().map(|path| config.path(path)),
+            self.api_key_file.as_deref().map(|path| folder.join(path)),
         )?;
         let model = self.upstream_model.clone().unwrap_or_else(|| name.to_owned());
         Upstream::openai(&server, model, key, Duration::from_secs(self.timeout_s))

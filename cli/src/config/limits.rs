@@ -7,7 +7,7 @@ use salt402_http::{AddressLimits, Rate};
 use salt402_verifier::AccountLimits;
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// How often accounts may be granted and addresses may ask; left out, without limit.
 #[derive(Clone, Debug, Default, Deserialize)]

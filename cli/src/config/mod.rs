@@ -3,6 +3,7 @@
 mod chain;
 mod connections;
 mod deployment;
+mod error;
 mod forward_auth;
 mod gateway;
 mod limits;
@@ -24,17 +25,19 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
-use salt402_protocol::{Address, ChainId};
+use ipnet::IpNet;
+use salt402_protocol::{Address, ChainId, QuoteKeys};
+use salt402_verifier::WebhookKey;
 use serde::Deserialize;
 
 pub(crate) use chain::{ChainConfig, ResolvedChain};
-pub(crate) use connections::ConnectionsConfig;
+pub(crate) use error::ConfigError;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
-pub(crate) use secret::{payer_key, quote_keys, verifier_token, verifier_token_of_environment, webhook_key};
-pub(crate) use socket::{Mode, behind_socket, is_verifier, unix_path};
+pub(crate) use secret::{payer_key, verifier_token_of_environment};
+pub(crate) use socket::{behind_socket, unix_path};
 pub(crate) use source::{explain as explain_source, needed_beside};
 pub use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
@@ -78,27 +81,6 @@ pub(crate) struct Config {
 
 fn data() -> PathBuf {
     "data".into()
-}
-
-/// Why a configuration cannot be used. Every message names the place and what was expected there.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("{path}: {source}; `salt402 config example` prints a file to start from", path = path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{path}: {error}", path = path.display())]
-    Toml { path: PathBuf, error: Box<toml::de::Error> },
-    #[error("{key}: {what}")]
-    Value { key: String, what: String },
-}
-
-impl ConfigError {
-    pub(crate) fn value(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Value { key: key.into(), what: what.into() }
-    }
 }
 
 /// An error of file and environment together, under the name that the operator wrote.
@@ -177,7 +159,7 @@ impl Config {
     /// The token that is to be paid on a chain, with its decimal places as they are written.
     pub(crate) fn token_on(&self, chain: ChainId) -> Result<Option<(Address, u8)>, ConfigError> {
         let Some(payment) = &self.payment else { return Ok(None) };
-        let here = payment.chain(self)? == chain;
+        let here = payment.chain(&self.chains)? == chain;
         Ok(payment.token().filter(|_| here))
     }
 
@@ -191,6 +173,31 @@ impl Config {
     pub(crate) fn payment(&self) -> Result<&PaymentConfig, ConfigError> {
         let what = "expected a table [payment] with chain and payee: who is to be paid?";
         self.payment.as_ref().ok_or_else(|| ConfigError::value("payment", what))
+    }
+
+    /// The symbol and decimal places in which prices are written.
+    pub(crate) fn unit(&self) -> Result<(String, u8), ConfigError> {
+        self.payment()?.unit(&self.chains)
+    }
+
+    /// Proxies that are believed, as they were checked before anything listens.
+    pub(crate) fn trusted(&self) -> Vec<IpNet> {
+        self.limits.trusted().unwrap_or_default()
+    }
+
+    /// The keys of quotes. See [`secret::quote_keys`].
+    pub(crate) fn quote_keys(&self) -> Result<QuoteKeys, ConfigError> {
+        secret::quote_keys(&self.folder, &self.data, &self.verifier)
+    }
+
+    /// The key that signs what a webhook is told. See [`secret::webhook_key`].
+    pub(crate) fn webhook_key(&self, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
+        secret::webhook_key(&self.folder, webhook)
+    }
+
+    /// The token of the verifier's callers. See [`secret::verifier_token`].
+    pub(crate) fn verifier_token(&self) -> Result<Option<String>, ConfigError> {
+        secret::verifier_token(&self.folder, &self.verifier)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -214,13 +221,13 @@ impl Config {
         }
         self.limits.check()?;
         if let Some(payment) = &self.payment {
-            payment.check(self)?;
+            payment.check(&self.chains)?;
         }
         if let Some(auth) = &self.forward_auth {
-            auth.check(self)?;
+            auth.tariff(&self.unit()?)?;
         }
         match &self.gateway {
-            Some(gateway) => gateway.check(self),
+            Some(gateway) => gateway.check(&self.unit()?),
             None => Ok(()),
         }
     }

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use url::Url;
 
-use super::{ConfigError, secret};
+use super::error::ConfigError;
+use super::secret;
 
 /// The longest time that one request to a node may be given.
 const LONGEST_TIMEOUT_MS: u64 = 100_000;

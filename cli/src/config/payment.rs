@@ -1,13 +1,16 @@
 //! `[payment]`: on which chain, to whom and in what to be paid, for everything that is sold.
 
+use std::collections::BTreeMap;
+
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_verifier::PaymentRules;
 use serde::Deserialize;
 
+use super::chain::ChainConfig;
+use super::error::ConfigError;
 use super::text::no_placeholder;
-use super::{Config, ConfigError};
 
 /// On which chain, to whom and in what to be paid.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,8 +59,8 @@ impl PaymentConfig {
         self.asset
     }
 
-    pub(crate) fn chain(&self, config: &Config) -> Result<ChainId, ConfigError> {
-        Ok(self.profile(config)?.chain_id)
+    pub(crate) fn chain(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<ChainId, ConfigError> {
+        Ok(self.profile(chains)?.chain_id)
     }
 
     /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
@@ -74,19 +77,19 @@ impl PaymentConfig {
     }
 
     /// The symbol and decimal places in which prices are written.
-    pub(crate) fn unit(&self, config: &Config) -> Result<(String, u8), ConfigError> {
+    pub(crate) fn unit(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<(String, u8), ConfigError> {
         match self.token_names() {
             Some(names) => Ok(names),
             None => {
-                let profile = self.profile(config)?;
+                let profile = self.profile(chains)?;
                 Ok((profile.native_symbol, profile.native_decimals))
             }
         }
     }
 
-    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<(), ConfigError> {
         self.payee()?;
-        self.profile(config)?;
+        self.profile(chains)?;
         let token = matches!(self.asset, Asset::Token(_));
         let key = "payment.asset_symbol";
         if token && self.token_names().is_none() {
@@ -115,9 +118,9 @@ impl PaymentConfig {
         Ok(())
     }
 
-    fn profile(&self, config: &Config) -> Result<Profile, ConfigError> {
-        let chain = config.chains.get(&self.chain).ok_or_else(|| {
-            let known: Vec<_> = config.chains.keys().map(String::as_str).collect();
+    fn profile(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<Profile, ConfigError> {
+        let chain = chains.get(&self.chain).ok_or_else(|| {
+            let known: Vec<_> = chains.keys().map(String::as_str).collect();
             let what = format!(
                 "expected a table of [chains], which are {}, found {:?}",
                 known.join(", "),

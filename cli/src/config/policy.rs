@@ -8,7 +8,8 @@ use salt402_protocol::{Address, Asset};
 use salt402_verifier::{AfterLoss, Depth, ExposureCap, PaymentRules, SecondNode};
 use serde::Deserialize;
 
-use super::{ConfigError, parse_price};
+use super::error::ConfigError;
+use super::text::parse_price;
 
 /// What is accepted on a chain.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -9,7 +9,9 @@ use salt402_chain::Account;
 use salt402_protocol::{QuoteKey, QuoteKeys};
 use salt402_verifier::WebhookKey;
 
-use super::{Config, ConfigError, WebhookConfig};
+use super::error::ConfigError;
+use super::verifier::VerifierConfig;
+use super::webhook::WebhookConfig;
 
 /// The environment variable with the secret that authenticates quotes.
 const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
@@ -24,11 +26,15 @@ pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
 
 /// The key that authenticates quotes, and those that did before: from `verifier.old_quote_key_files`, and from
 /// `SALT402_OLD_QUOTE_KEYS`.
-pub(crate) fn quote_keys(config: &Config) -> Result<QuoteKeys, ConfigError> {
+pub(crate) fn quote_keys(
+    folder: &Path,
+    data: &Path,
+    verifier: &VerifierConfig,
+) -> Result<QuoteKeys, ConfigError> {
     let mut old = Vec::new();
-    for (index, path) in config.verifier.old_quote_key_files.iter().enumerate() {
+    for (index, path) in verifier.old_quote_key_files.iter().enumerate() {
         let key = format!("verifier.old_quote_key_files[{index}]");
-        let secret = read(&config.path(path)).map_err(|what| ConfigError::value(&key, what))?;
+        let secret = read(&folder.join(path)).map_err(|what| ConfigError::value(&key, what))?;
         old.push(make(&key, &secret)?);
     }
     if let Some(secrets) = std::env::var_os(OLD_QUOTE_KEYS) {
@@ -36,21 +42,21 @@ pub(crate) fn quote_keys(config: &Config) -> Result<QuoteKeys, ConfigError> {
             old.push(make(OLD_QUOTE_KEYS, secret.as_bytes())?);
         }
     }
-    Ok(QuoteKeys::new(quote_key(config)?, old))
+    Ok(QuoteKeys::new(quote_key(folder, data, verifier)?, old))
 }
 
 /// The key that authenticates quotes: from `verifier.quote_key_file`, else from `SALT402_QUOTE_KEY`, else from
 /// `quote.key` beside the database, which is made with random bytes the first time.
-fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
-    if let Some(path) = &config.verifier.quote_key_file {
-        let path = config.path(path);
+fn quote_key(folder: &Path, data: &Path, verifier: &VerifierConfig) -> Result<QuoteKey, ConfigError> {
+    if let Some(path) = &verifier.quote_key_file {
+        let path = folder.join(path);
         let secret = read(&path).map_err(|what| ConfigError::value("verifier.quote_key_file", what))?;
         return make("verifier.quote_key_file", &secret);
     }
     if let Some(secret) = std::env::var_os(QUOTE_KEY) {
         return make(QUOTE_KEY, secret.to_string_lossy().trim().as_bytes());
     }
-    let path = config.path(&config.data).join("quote.key");
+    let path = folder.join(data).join("quote.key");
     let secret = match read(&path) {
         Ok(secret) => secret,
         Err(_) if !path.exists() => create(&path)
@@ -61,11 +67,11 @@ fn quote_key(config: &Config) -> Result<QuoteKey, ConfigError> {
 }
 
 /// The key that signs what a webhook is told: from `webhook.key_file`, else from `SALT402_WEBHOOK_KEY`.
-pub(crate) fn webhook_key(config: &Config, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
+pub(crate) fn webhook_key(folder: &Path, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
     let (source, secret) = match &webhook.key_file {
         Some(path) => {
             let key = "webhook.key_file";
-            (key, read(&config.path(path)).map_err(|what| ConfigError::value(key, what))?)
+            (key, read(&folder.join(path)).map_err(|what| ConfigError::value(key, what))?)
         }
         None => match std::env::var_os(WEBHOOK_KEY) {
             Some(secret) => (WEBHOOK_KEY, secret.to_string_lossy().trim().as_bytes().to_vec()),
@@ -82,21 +88,24 @@ pub(crate) fn webhook_key(config: &Config, webhook: &WebhookConfig) -> Result<We
 
 /// The token that callers of the verifier must send, if one is set: from `verifier.token_file`, else from
 /// `SALT402_VERIFIER_TOKEN`.
-pub(crate) fn verifier_token(config: &Config) -> Result<Option<String>, ConfigError> {
+pub(crate) fn verifier_token(
+    folder: &Path,
+    verifier: &VerifierConfig,
+) -> Result<Option<String>, ConfigError> {
     let key = "verifier.token_file";
-    let token = match &config.verifier.token_file {
+    let token = match &verifier.token_file {
         Some(path) => {
-            let bytes = read(&config.path(path)).map_err(|what| ConfigError::value(key, what))?;
+            let bytes = read(&folder.join(path)).map_err(|what| ConfigError::value(key, what))?;
             Some(String::from_utf8(bytes).map_err(|_| ConfigError::value(key, "expected text"))?)
         }
         None => verifier_token_of_environment(),
     };
     match token {
         Some(token) if token.len() < 16 => Err(ConfigError::value(key, "expected at least 16 characters")),
-        None if !config.verifier.listen.ip().is_loopback() => {
+        None if !verifier.listen.ip().is_loopback() => {
             let what = format!(
                 "{} is not loopback: give the callers a token, in verifier.token_file or {VERIFIER_TOKEN}",
-                config.verifier.listen
+                verifier.listen
             );
             Err(ConfigError::value("verifier.listen", what))
         }

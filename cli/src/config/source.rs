@@ -7,8 +7,8 @@ use salt402_protocol::typed_data::{X402_BATCH_SETTLEMENT, X402_EXACT_PROXY, X402
 use salt402_protocol::{Address, Asset, Source, SourceKind};
 use serde::Deserialize;
 
-use super::ConfigError;
 use super::deployment::Deployment;
+use super::error::ConfigError;
 
 /// One more contract to follow.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Address, Amount};
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// Refuses an address that is written with one digit: it stands in an example for somebody's own, and what is paid to it is lost.
 pub(crate) fn no_placeholder(key: &str, address: Address) -> Result<Address, ConfigError> {

@@ -1,15 +1,18 @@
 //! `[verifier]`: what is accepted, and where it is asked.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use salt402_protocol::quote::QuoteClock;
 use salt402_store::Options;
 use salt402_verifier::Policy;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, ConnectionsConfig, Mode};
+use super::connections::ConnectionsConfig;
+use super::error::ConfigError;
+use super::socket::Mode;
 use crate::listen::Endpoint;
 
 /// The verifier.
@@ -89,14 +92,13 @@ impl VerifierConfig {
         }
     }
 
-    /// Where it listens.
-    pub(crate) fn endpoint(&self, config: &Config) -> Endpoint {
+    /// Where it listens; sockets are below `folder`, and these proxies are believed.
+    pub(crate) fn endpoint(&self, folder: &Path, trusted: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "verifier",
             address: self.listen,
-            socket: self.socket.as_ref().map(|path| (config.path(path), self.socket_mode.0)),
-            // What is believed was checked before anything listens.
-            limits: self.connections.limits(0, config.limits.trusted().unwrap_or_default()),
+            socket: self.socket.as_ref().map(|path| (folder.join(path), self.socket_mode.0)),
+            limits: self.connections.limits(0, trusted),
         }
     }
 

@@ -6,7 +6,7 @@ use salt402_verifier::Webhook;
 use serde::Deserialize;
 use url::Url;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// A server that is told of incidents, by the process that indexes.
 #[derive(Clone, Debug, Deserialize)]

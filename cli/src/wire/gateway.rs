@@ -11,7 +11,7 @@ use salt402_store::Store;
 use salt402_verifier::Verifier;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError, GatewayConfig, unix_path, verifier_token};
+use crate::config::{Config, ConfigError, GatewayConfig, unix_path};
 use crate::wire::running::Running;
 use crate::wire::store::{evict_answers, without_memory};
 
@@ -28,7 +28,7 @@ pub(super) async fn serve(
     stop: &CancellationToken,
 ) -> anyhow::Result<Gateway> {
     // Beside a verifier the metrics are on its listener. Alone, they are behind its token: strangers may ask here.
-    let token = verifier_token(config)?.filter(|_| verifier.is_none());
+    let token = config.verifier_token()?.filter(|_| verifier.is_none());
     let metrics = token.map(|token| (metrics, Token::new(&token)));
     let (verifier, store): (Arc<dyn VerifierClient>, Store) = match verifier {
         Some(verifier) => (Arc::new(verifier), running.stores[0].clone()),
@@ -41,7 +41,7 @@ pub(super) async fn serve(
             })?;
             let store = Store::open(without_memory(config.gateway_database())).await?;
             running.stores.push(store.clone());
-            let token = verifier_token(config)?;
+            let token = config.verifier_token()?;
             let remote = match unix_path(&url) {
                 Some(path) => RemoteVerifier::at_socket(&config.path(&path), token, VERIFIER_TIMEOUT)?,
                 None => RemoteVerifier::new(url, token, VERIFIER_TIMEOUT)?,
@@ -55,7 +55,7 @@ pub(super) async fn serve(
     let payment = config.payment()?;
     let paywall = Paywall {
         verifier,
-        chain: payment.chain(config)?,
+        chain: payment.chain(&config.chains)?,
         payee: payment.payee()?,
         asset: payment.asset(),
         token_names: payment.token_names(),
@@ -67,7 +67,7 @@ pub(super) async fn serve(
     let options = GatewayOptions {
         paywall,
         store,
-        catalogue: gateway.catalogue(config)?,
+        catalogue: gateway.catalogue(&config.unit()?, &config.folder)?,
         body_limit: gateway.max_body_bytes,
         max_runs: gateway.max_runs,
         bare_again: gateway.bare_again,
@@ -76,7 +76,7 @@ pub(super) async fn serve(
     };
     let serving = Gateway::new(options);
     let router = |_| salt402_gateway::router(serving.clone(), metrics.clone());
-    gateway.endpoint(config).bind().await?.serve(&mut running.tasks, router, stop);
+    gateway.endpoint(&config.folder, config.trusted()).bind().await?.serve(&mut running.tasks, router, stop);
     serving.begin();
     Ok(serving)
 }

@@ -13,7 +13,7 @@ use salt402_verifier::http::ApiOptions;
 use salt402_verifier::{Freshness, IndexChanges, Verifier, VerifierChain, VerifierOptions, Webhook};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, quote_keys, verifier_token, webhook_key};
+use crate::config::Config;
 use crate::wire::chain::{check_deployment, follow, follower_options, nodes};
 use crate::wire::parts::Parts;
 use crate::wire::policy::{chain_policy, with_old_quotes};
@@ -60,7 +60,7 @@ pub(super) async fn index_and_verify(
             IndexChanges::of_other_processes(store.clone())
         },
         store,
-        keys: quote_keys(config)?,
+        keys: config.quote_keys()?,
         accounts: config.limits.accounts()?,
         policy,
         chains: verified,
@@ -68,8 +68,8 @@ pub(super) async fn index_and_verify(
     });
     verifier.prepare().await?;
     running.tasks.spawn(upkeep(verifier.clone(), stop.clone()));
-    let token = verifier_token(config)?.map(|token| Token::new(&token));
-    let bound = config.verifier.endpoint(config).bind().await?;
+    let token = config.verifier_token()?.map(|token| Token::new(&token));
+    let bound = config.verifier.endpoint(&config.folder, config.trusted()).bind().await?;
     let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
     let addresses = if parts.verify { config.limits.addresses()? } else { None };
     let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);
@@ -102,7 +102,7 @@ fn watch_incidents(
         Ok(())
     });
     if let (Some(webhook), true) = (&config.webhook, parts.index) {
-        let key = webhook_key(config, webhook)?;
+        let key = config.webhook_key(webhook)?;
         let telling = Webhook::new(webhook.url.clone(), key, store.clone())?.run(stop.clone());
         running.tasks.spawn(async move {
             telling.await;
@@ -117,7 +117,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
     let payment = config.payment()?;
     let paywall = Paywall {
         verifier: Arc::new(verifier.clone()),
-        chain: payment.chain(config)?,
+        chain: payment.chain(&config.chains)?,
         payee: payment.payee()?,
         asset: payment.asset(),
         token_names: payment.token_names(),
@@ -127,7 +127,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         keeps_answers: false,
     };
     let again_within = Duration::from_secs(auth.again_within_s);
-    Ok(Some(ForwardAuth { paywall, tariff: auth.tariff(config)?, again_within }))
+    Ok(Some(ForwardAuth { paywall, tariff: auth.tariff(&config.unit()?)?, again_within }))
 }
 
 /// Keeps the record of what is not final small, and the metrics of it true.

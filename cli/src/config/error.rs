@@ -1,0 +1,24 @@
+//! Why a configuration cannot be used.
+
+use std::path::PathBuf;
+
+/// Why a configuration cannot be used. Every message names the place and what was expected there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("{path}: {source}; `salt402 config example` prints a file to start from", path = path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{path}: {error}", path = path.display())]
+    Toml { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("{key}: {what}")]
+    Value { key: String, what: String },
+}
+
+impl ConfigError {
+    pub(crate) fn value(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), what: what.into() }
+    }
+}
