@@ -142,7 +142,6 @@ lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and c
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# No circle of imports in a crate, and none up a floor.
 	cargo run --locked --quiet --package salt402-rooms
-	cargo run --locked --quiet --package salt402-rooms
 	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
 	forge fmt --check
