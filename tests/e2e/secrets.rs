@@ -11,7 +11,7 @@ use crate::SALT402;
 
 const QUOTE_KEY: &str = "quote-key-5d1f0c7e9b3a48d2a6f4c1e8b7093d5a";
 const TOKEN: &str = "verifier-token-93b1e7c2f4a84d60";
-const WEBHOOK_KEY: &str = "webhook-key-71c3e5a9d2f84b06c1e7a3d9b5f20846";
+const WEBHOOK_KEY: &str = "whsec_d2ViaG9vay1rZXktNzFjM2U1YTlkMmY4NGIwNmMxZTc=";
 const API_KEY: &str = "upstream-key-2f8e6c1a9d4b7035";
 /// In the addresses of the node and of the webhook.
 const IN_NODE: &str = "node-key-4b7d9e1f";
@@ -20,7 +20,9 @@ const IN_HOOK: &str = "hook-secret-8c2a6e0d";
 const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 
 fn search(what: &str, text: &str) {
-    for secret in [QUOTE_KEY, TOKEN, WEBHOOK_KEY, API_KEY, IN_NODE, IN_HOOK, &PAYER_KEY[2..]] {
+    for secret in
+        [QUOTE_KEY, TOKEN, &WEBHOOK_KEY["whsec_".len()..], API_KEY, IN_NODE, IN_HOOK, &PAYER_KEY[2..]]
+    {
         if let Some(at) = text.find(secret) {
             let around: String =
                 text[..at].chars().rev().take(300).collect::<Vec<_>>().into_iter().rev().collect();

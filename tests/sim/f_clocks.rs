@@ -40,9 +40,9 @@ fn f26_polls_pauses_and_patience_go_by_the_clock_that_nobody_sets() {
 /// Where the time of day may be read, and what for. Nothing else may: what waits, retries or gives up goes by
 /// `tokio::time::Instant` or `std::time::Instant`.
 const TIME_OF_DAY: [(&str, &str); 3] = [
-    ("store/src/clock.rs", "when a row was stored, for people"),
-    ("verifier/src/verifier.rs", "when quotes begin and end"),
-    ("verifier/src/watch.rs", "whether an indexer in another process lives"),
+    ("store/src/engine/clock.rs", "when a row was stored, for people"),
+    ("verifier/src/clock.rs", "when quotes begin and end"),
+    ("verifier/src/verify/freshness.rs", "whether an indexer in another process lives"),
 ];
 
 #[test]
