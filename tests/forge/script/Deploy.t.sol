@@ -148,7 +148,7 @@ contract Deploy_deploy is Test {
 
     function test_deploy_putsX402sOwnProxiesAtTheirAddresses_whenItHasTheirCode() external {
         Deploy.Options memory options = fresh("x402");
-        options.x402InitCode = "target/forge-test/x402-code";
+        options.x402InitCode = "scratch/forge-test/x402-code";
         vm.createDir(options.x402InitCode, true);
         writeCode(options.x402InitCode, "x402ExactPermit2Proxy.hex", script.exactCode());
         writeCode(options.x402InitCode, "x402UptoPermit2Proxy.hex", script.uptoCode());
@@ -171,14 +171,14 @@ contract Deploy_deploy is Test {
 
     function test_deploy_reverts_whenX402sCodeIsNotWhatWasPublished() external {
         Deploy.Options memory options = fresh("x402-wrong");
-        options.x402InitCode = "target/forge-test/x402-wrong-code";
+        options.x402InitCode = "scratch/forge-test/x402-wrong-code";
         vm.createDir(options.x402InitCode, true);
         writeCode(options.x402InitCode, "x402ExactPermit2Proxy.hex", hex"600080");
 
         vm.expectRevert(
             abi.encodeWithSelector(
                 Deploy.WrongInitCode.selector,
-                "target/forge-test/x402-wrong-code/x402ExactPermit2Proxy.hex",
+                "scratch/forge-test/x402-wrong-code/x402ExactPermit2Proxy.hex",
                 keccak256(hex"600080"),
                 script.published("X402ExactPermit2Proxy").initCodeHash
             )
@@ -277,7 +277,7 @@ contract Deploy_deploy is Test {
     function testFuzz_deploy_reverts_onAnyOtherChain(uint64 chainId) external {
         vm.assume(chainId != 0 && chainId != 40204 && chainId != 8453 && chainId != 84532 && chainId != 31337);
         Deploy.Options memory options;
-        options.directory = "target/forge-test/other";
+        options.directory = "scratch/forge-test/other";
         vm.chainId(chainId);
 
         vm.expectRevert(abi.encodeWithSelector(Deploy.UnsupportedChain.selector, chainId));
@@ -348,7 +348,7 @@ contract Deploy_deploy is Test {
 
     /// @dev A directory of its own for each test, without what an earlier run left in it.
     function fresh(string memory name) private returns (Deploy.Options memory options) {
-        options.directory = string.concat("target/forge-test/", name);
+        options.directory = string.concat("scratch/forge-test/", name);
         options.multicall3 = true;
         if (vm.exists(options.directory)) vm.removeDir(options.directory, true);
     }
