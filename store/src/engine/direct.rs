@@ -107,8 +107,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_waits_for_the_moment_in_which_it_can_begin_and_no_longer_than_it_may() {
-        let (directory, connection) = open::empty().await;
-        drop(connection);
+        // The writer stays open: the last connection that closes locks the file for a moment.
+        let (directory, _writer) = open::empty().await;
         let path = directory.path().join("empty.db");
         let direct = Direct::open(&path, 1, Duration::from_secs(60)).unwrap();
         let tries = std::sync::atomic::AtomicU32::new(0);
@@ -128,8 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn as_many_read_at_once_as_ask_and_no_more_connections_are_kept_than_wished() {
-        let (directory, connection) = open::empty().await;
-        drop(connection);
+        // The writer stays open: the last connection that closes locks the file for a moment.
+        let (directory, _writer) = open::empty().await;
         let path = directory.path().join("empty.db");
         let direct = Direct::open(&path, 2, Duration::ZERO).unwrap();
         let together = std::sync::Barrier::new(5);
