@@ -12,7 +12,8 @@ const FAULTS: u32 = 26;
 /// The longest row of a table, in characters: a few lines on a page.
 const LONGEST_ROW: usize = 360;
 /// Folders that hold no page of ours.
-const NOT_OURS: [&str; 7] = ["target", "node_modules", "out", "cache", ".git", ".venv", "broadcast"];
+const NOT_OURS: [&str; 8] =
+    ["target", "scratch", "node_modules", "out", "cache", ".git", ".venv", "broadcast"];
 
 /// Every file with this ending below a folder.
 fn files_below(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {

@@ -1,43 +1,43 @@
-//! Why a node's answer cannot be used.
+//! The reasons why a node's answer cannot be used.
 
 use std::time::Duration;
 
 use alloy_primitives::{B256, U256};
 use salt402_protocol::ChainId;
 
-/// Why a node gave no answer, or one that cannot be used.
+/// Why a node gave no usable answer.
 ///
-/// No message holds more of a node's URL than scheme, host and port: keys live in the rest.
+/// Messages show only scheme, host and port of a node's URL, because the rest may hold API keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// What was configured as the node's address cannot be one.
+    /// The configured node address is invalid.
     #[error("the node's address cannot be used: {what}")]
     Endpoint {
-        /// What is wrong with it, and what is expected.
+        /// What is wrong, and what is expected.
         what: String,
     },
 
-    /// No connection, or one that broke.
-    #[error("cannot reach {node}: {reason}; check that the node runs and that this is its address")]
+    /// The connection failed or broke.
+    #[error("cannot reach {node}: {reason}; check that the node runs and that the address is right")]
     Unreachable {
         /// Scheme, host and port.
         node: String,
-        /// What the system says.
+        /// The system's message.
         reason: String,
     },
 
-    /// The node took the question and did not answer in time.
-    #[error("{node} did not answer within {} ms; if it is only slow, allow it more time", after.as_millis())]
+    /// The node accepted the request and did not answer in time.
+    #[error("{node} did not answer within {} ms; if it is only slow, raise its timeout", after.as_millis())]
     Timeout {
         /// Scheme, host and port.
         node: String,
-        /// How long it was given.
+        /// The timeout.
         after: Duration,
     },
 
-    /// The node, or what stands before it, does not accept our credentials.
-    #[error("{node} refuses us (HTTP {status}): check the key in its address or token")]
+    /// The node, or a gateway before it, refuses our credentials.
+    #[error("{node} refuses access (HTTP {status}): check the key in its address, or its token")]
     Denied {
         /// Scheme, host and port.
         node: String,
@@ -46,7 +46,7 @@ pub enum NodeError {
     },
 
     /// An HTTP answer that is not JSON-RPC.
-    #[error("{node} answers with HTTP status {status} and no JSON-RPC: check the path of its address")]
+    #[error("{node} answers with HTTP status {status} instead of JSON-RPC: check the path in its address")]
     Status {
         /// Scheme, host and port.
         node: String,
@@ -54,178 +54,180 @@ pub enum NodeError {
         status: u16,
     },
 
-    /// Too many questions, in the node's opinion.
-    #[error("the node limits our rate{}; ask less often, or use a node of your own", rest(*retry_after))]
+    /// The node refuses because it gets too many requests.
+    #[error("the node limits the request rate{}; ask less often, or use a node of your own", rest(*retry_after))]
     RateLimited {
-        /// How long it wants to be left alone, at most five minutes; `None` where it does not say.
+        /// The pause the node asks for, at most five minutes. `None`: it does not say.
         retry_after: Option<Duration>,
     },
 
-    /// The events of so many blocks are not given at once. Ask for fewer blocks.
+    /// The node does not give the logs of so many blocks at once. Ask for fewer blocks.
     #[error("the events of {blocks} blocks are too many for one answer{}; ask for fewer blocks", at_most(*limit))]
     RangeTooLarge {
-        /// How many blocks were asked for.
+        /// The number of blocks asked for.
         blocks: u64,
-        /// The most that is given, as far as the profile or the node says so.
+        /// The limit, if the profile or the node names one.
         limit: Option<u64>,
     },
 
-    /// An answer longer than the endpoint's bound. The rest of it was not read.
+    /// The answer is longer than the endpoint's limit. The rest was not read.
     #[error(
         "the answer is longer than {limit} bytes{}: raise the node's max_answer_bytes if it is trusted",
-        announced.map(|bytes| format!(" ({bytes} are announced)")).unwrap_or_default()
+        announced.map(|bytes| format!(" (it announced {bytes})")).unwrap_or_default()
     )]
     AnswerTooLong {
-        /// The bound in bytes.
+        /// The limit in bytes.
         limit: usize,
-        /// How long it is, where the node says so beforehand.
+        /// The answer's length, if the node announced it.
         announced: Option<u64>,
     },
 
-    /// An answer that the node finds too long to give.
+    /// The node refuses to give the answer because it is too long.
     #[error(
-        "the answer is longer than what the node gives ({message}): allow it more if it is yours, or name another node"
+        "the node refuses to give so long an answer ({message}): raise its limit if it is yours, or use another node"
     )]
     AnswerRefused {
-        /// The node's own words, cut to a readable length.
+        /// The node's message, shortened.
         message: String,
     },
 
-    /// So many questions are not answered at once.
+    /// The node does not take so many requests in one batch.
     #[error(
-        "the node takes no {asked} questions in one request{}; a block's header and its events have to come together, so \
-         it must take two: use another node, or a plan that allows it",
-        limit.map(|limit| format!(", and says that it takes {limit}")).unwrap_or_default()
+        "the node does not take {asked} calls in one batch{}; it must take two, because a block's header and its \
+         events are read together: use another node, or a plan that allows batches",
+        limit.map(|limit| format!(" (its limit is {limit})")).unwrap_or_default()
     )]
     BatchTooLarge {
-        /// How many were asked.
+        /// The number of requests in the batch.
         asked: usize,
-        /// How many the node says that it takes.
+        /// The node's limit, if it names one.
         limit: Option<usize>,
     },
 
-    /// So many contracts are not answered for in one question.
+    /// The node does not take so many contracts in one log query.
     #[error(
-        "the node answers for no {asked} contracts in one question{}; fewer are named where that helps",
-        limit.map(|limit| format!(", and says that it does for {limit}")).unwrap_or_default()
+        "the node does not take {asked} contracts in one log query{}; smaller queries are tried",
+        limit.map(|limit| format!(" (its limit is {limit})")).unwrap_or_default()
     )]
     TooManyAddresses {
-        /// How many were named.
+        /// The number of contracts in the query.
         asked: usize,
-        /// How many the node says that it answers for.
+        /// The node's limit, if it names one.
         limit: Option<usize>,
     },
 
-    /// The events of a single block fit into no answer, and its receipts are not to be had either.
+    /// The logs of a single block exceed every answer limit, and its receipts cannot be read either.
     #[error(
-        "the events of block {block} are too many for one answer, and were not read from its receipts: {why}; raise the \
-         node's max_answer_bytes if it is trusted, or name another node"
+        "the events of block {block} are too many for one answer, and reading its receipts failed: {why}; raise the \
+         node's max_answer_bytes if it is trusted, or use another node"
     )]
     BlockTooLarge {
-        /// The block.
+        /// The block's hash.
         block: B256,
-        /// Why its receipts were of no help.
+        /// Why its receipts cannot be read.
         why: String,
     },
 
-    /// A JSON-RPC error of the node's own.
+    /// Another JSON-RPC error of the node.
     #[error("the node answers with error {code}: {message}")]
     Rpc {
         /// The JSON-RPC error code.
         code: i64,
-        /// Its text, cut to a readable length.
+        /// The message, shortened.
         message: String,
     },
 
-    /// An answer that cannot be read.
-    #[error("the node's answer cannot be read: {what}")]
+    /// The answer cannot be parsed.
+    #[error("the node's answer cannot be parsed: {what}")]
     Malformed {
         /// Which part, and why.
         what: String,
     },
 
-    /// An answer to another question, or one that contradicts itself. It was thrown away whole.
-    #[error("the node's answer is untrue: {what}; if this lasts, use another node")]
+    /// The answer belongs to another request, or contradicts itself. All of it was discarded.
+    #[error("the node's answer is wrong: {what}; if this lasts, use another node")]
     Lied {
-        /// What was asked and what came.
+        /// The request and the answer.
         what: String,
     },
 
-    /// The block left the chain while it was being read.
+    /// The block left the chain while it was read.
     #[error("the chain was reorganized while it was read: start again from its head")]
     Moved,
 
-    /// The node does not have the block that was asked about (yet).
+    /// The node does not have the requested block (yet).
     #[error("the node does not have that block (yet): it lags, or its history is pruned")]
     Behind,
 
-    /// The node is on another chain than the profile says.
+    /// The node's chain id is not the profile's.
     #[error(
-        "the node is on chain eip155:{found} and not on {expected}: check its address and the network's profile"
+        "the node is on chain eip155:{found}, not on {expected}: check its address and the network's profile"
     )]
     WrongChain {
         /// The profile's chain.
         expected: ChainId,
-        /// The node's.
+        /// The node's chain id.
         found: u64,
     },
 
-    /// The node's block 0 is another than that of the chain that is followed.
+    /// The node's block 0 is not that of the followed chain.
     #[error(
-        "block 0 is {found} at {node} and {expected} on the chain that is followed: it is on another chain with the \
+        "block 0 is {found} at {node}, but {expected} on the followed chain: the node is on another chain with the \
          same id; correct its address"
     )]
     WrongGenesis {
         /// Scheme, host and port.
         node: String,
-        /// The hash that was pinned.
+        /// The expected hash.
         expected: B256,
-        /// The node's.
+        /// The node's hash.
         found: B256,
     },
 
-    /// Too few nodes say the same. Which of them is right cannot be told, so nothing was taken from any.
+    /// Too few nodes agree, so it is unknown which is right. All their answers were discarded.
     #[error("the nodes do not agree: {what}")]
     Disagreed {
-        /// About what, and who says which.
+        /// The subject, and which node says what.
         what: String,
     },
 
-    /// The node does not have a method at all.
-    #[error("the node has no method {method} ({message}): use another node, or switch off what needs it")]
+    /// The node does not have the method.
+    #[error(
+        "the node does not have the method {method} ({message}): use another node, or switch off the feature that needs it"
+    )]
     Unsupported {
         /// The method.
         method: String,
-        /// The node's own words, cut to a readable length.
+        /// The node's message, shortened.
         message: String,
     },
 
     /// The account cannot pay for the transaction.
-    #[error("the account holds {held} base units and needs up to {needed}, gas included: send it more")]
+    #[error("the account holds {held} base units but needs up to {needed} including gas: send it more")]
     Unaffordable {
-        /// Value and the most that gas may cost, in base units of the native coin.
+        /// Value plus the highest possible gas cost, in base units of the native coin.
         needed: U256,
         /// The account's balance.
         held: U256,
     },
 
-    /// The transaction needs more gas than an account may be made to pay for.
+    /// The transaction needs more gas than the account may buy.
     #[error(
-        "the transaction needs {needed} gas, more than the profile's max_gas_limit of {limit}: was it meant?"
+        "the transaction needs {needed} gas, more than the profile's max_gas_limit of {limit}: check the transaction, or raise the limit"
     )]
     GasTooHigh {
-        /// The estimate.
+        /// The gas estimate.
         needed: u64,
         /// The profile's `max_gas_limit`.
         limit: u64,
     },
 
-    /// The node asks for a higher price of gas than an account may be made to pay.
+    /// The node's gas price is higher than the account may pay.
     #[error(
         "gas costs {asked} base units, more than the profile's max_fee_per_gas of {limit}: wait, or raise it"
     )]
     FeeTooHigh {
-        /// Base fee and tip that the node names.
+        /// The node's base fee plus tip.
         asked: u64,
         /// The profile's `max_fee_per_gas`.
         limit: u64,
@@ -233,10 +235,10 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    /// Whether the same question may well be answered later without anybody changing anything.
+    /// Whether a repeated request may succeed without any change.
     ///
-    /// A lie counts: behind a balancer the next answer comes from another node. So does an answer that cannot be read:
-    /// it is mostly a proxy's page about an outage.
+    /// A lie counts, because another node behind a balancer may answer next. An unparsable answer counts, because it is
+    /// usually a proxy's error page.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. }
@@ -266,13 +268,13 @@ impl NodeError {
         }
     }
 
-    /// Whether the answer is too long, for us or for the node to give.
+    /// Whether the answer is too long, for the endpoint's limit or the node's.
     pub fn is_too_long(&self) -> bool {
         matches!(self, Self::AnswerTooLong { .. } | Self::AnswerRefused { .. })
     }
 
-    /// How long an answer is at the least that was too long, in bytes, and the most that was taken; `None` where the node itself
-    /// does not give it. `None` for any other error.
+    /// The minimum length of an answer that was too long, in bytes, and the endpoint's limit. The limit is `None` if
+    /// the node itself refused. `None` for other errors.
     pub fn too_long(&self) -> Option<(u64, Option<u64>)> {
         match self {
             Self::AnswerTooLong { limit, announced } => {
@@ -289,12 +291,12 @@ impl NodeError {
         matches!(self, Self::WrongChain { .. } | Self::WrongGenesis { .. })
     }
 
-    /// Whether the call was executed and reverted: the node is well, the call is not.
+    /// Whether the call reverted. The node works; the call fails.
     pub fn is_revert(&self) -> bool {
         matches!(self, Self::Rpc { code, message } if *code == 3 || message.contains("execution reverted"))
     }
 
-    /// What became of a request, in one of a few words.
+    /// The outcome of a request as a metric label.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } | Self::Endpoint { .. } => "unreachable",
@@ -308,7 +310,7 @@ impl NodeError {
     }
 }
 
-/// Whether an error of the node's own may be gone in a moment.
+/// Whether a node's own error may be temporary.
 fn may_pass(code: i64, message: &str) -> bool {
     let words = message.to_ascii_lowercase();
     let waits =
@@ -317,9 +319,9 @@ fn may_pass(code: i64, message: &str) -> bool {
 }
 
 fn rest(retry_after: Option<Duration>) -> String {
-    retry_after.map(|time| format!(" and wants {} s of rest", time.as_secs())).unwrap_or_default()
+    retry_after.map(|time| format!(" and asks for a pause of {} s", time.as_secs())).unwrap_or_default()
 }
 
 fn at_most(limit: Option<u64>) -> String {
-    limit.map(|blocks| format!(" (at most {blocks} are given)")).unwrap_or_default()
+    limit.map(|blocks| format!(" (its limit is {blocks})")).unwrap_or_default()
 }

@@ -1,21 +1,20 @@
-//! The one place that speaks JSON-RPC: nodes, network profiles, accounts.
+//! The only crate that speaks JSON-RPC: nodes, network profiles, accounts.
 //!
-//! [`Node`] is what the rest of the system asks of a chain: headers, logs, one receipt, and a tick when there is a new
-//! head. [`RpcNode`] is its implementation over HTTP and WebSocket; tests put their own in its place. [`Pool`] is several
-//! nodes of one chain that stand in for each other and, where so many must agree, are held against each other.
-//! [`Profile`] holds what is peculiar to a network, and [`Account`] sends transactions for those who pay.
+//! [`Node`] is what the other crates use of a chain: headers, logs, receipts, and a notice of new heads. [`RpcNode`]
+//! implements it over HTTP and WebSocket; tests use their own. [`Pool`] combines several nodes of one chain: they
+//! replace each other, and can be required to agree. [`Profile`] holds the peculiarities of a network. [`Account`]
+//! sends transactions for payers.
 //!
-//! Three rules hold everywhere in this crate:
+//! Three rules hold in this whole crate:
 //!
-//! * **It does not know what a payment is.** It answers with blocks, logs and receipts.
-//! * **An answer is checked against its question.** A node may lag, be cut short by a proxy, or stand behind a balancer
-//!   that mixes two of them; what does not fit is [`NodeError::Lied`], never data. What is not used is not read, so a
-//!   node may leave out or make up every other field: no block hash is computed here, no bloom consulted, no
-//!   transaction decoded.
-//! * **A node is not trusted with money.** What an account may be made to pay for gas is bounded by the profile.
+//! * **It does not know what a payment is.** It returns blocks, logs and receipts.
+//! * **Every answer is checked against its request.** A node may lag, a proxy may truncate answers, and a balancer may
+//!   mix two nodes. An answer that does not fit is [`NodeError::Lied`], never data. Unused fields are not read, so a
+//!   node may omit or fake them: no block hash is computed here, no bloom consulted, no transaction decoded.
+//! * **A node is not trusted with money.** The profile limits what an account pays for gas.
 //!
-//! From the bottom up: `error` and `profile`; `node`, the trait and its values; `rpc`, one node; `pool` and `wallet`, which do not
-//! know each other. Each knows only what stands before it.
+//! The modules, bottom up: `error` and `profile`; `node`, the trait and its values; `rpc`, one node; `pool` and
+//! `wallet`, which do not import each other. Each imports only those before it.
 
 mod error;
 mod lock;

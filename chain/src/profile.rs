@@ -1,4 +1,4 @@
-//! Networks as data: what is peculiar to each chain and its nodes.
+//! Network profiles: the peculiarities of each chain and its nodes, as data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use url::Url;
 
 const PROFILES: &str = include_str!("../profiles.toml");
 
-/// The order in which the networks are listed: the one that this project is for comes first.
+/// The networks in the order of listing. Citrate is first, because the project is made for it.
 const NAMES: [&str; 4] = ["citrate", "base", "base-sepolia", "local"];
 
-/// A network: everything that this system takes for granted about a chain and its nodes.
+/// A network: all assumptions about a chain and its nodes.
 ///
-/// The built-in ones come from [`Profile::named`]; an operator changes single fields by [`ProfileOverrides`].
+/// [`Profile::named`] returns the built-in ones. Operators change single fields with [`ProfileOverrides`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -110,38 +110,38 @@ fn addresses() -> usize {
     100
 }
 
-/// The largest batch that is sent anywhere.
+/// The largest batch that is ever sent.
 const LARGEST_BATCH: usize = 6;
 
-/// How it is made sure that a node leaves no log of a new block out.
+/// How to ensure that a node omits no log of a new block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Completeness {
     /// The node is believed.
     #[default]
     Off,
-    /// All receipts of the block are asked for, and their root must be the one in the block's header.
+    /// All receipts of the block are read, and must have the receipts root of the block's header.
     Receipts,
 }
 
-/// Why there is no such network, or not with these values.
+/// Why a network does not exist or has invalid values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// No profile has this name.
-    #[error("there is no network {name:?}; those known are {}", NAMES.join(", "))]
+    #[error("there is no network {name:?}; the known networks are {}", NAMES.join(", "))]
     Unknown {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
     },
-    /// Two fields contradict each other, or one can have no such value.
-    #[error("the network {name:?} cannot have {what}")]
+    /// A field has an invalid value, or two fields contradict each other.
+    #[error("the network {name:?} is invalid: {what}")]
     Invalid {
-        /// Name of the network.
+        /// The network's name.
         name: String,
-        /// Which field, its value, and what it must be.
+        /// The field, its value, and the requirement.
         what: String,
     },
-    /// The built-in profiles cannot be read: this build is broken.
+    /// The built-in profiles cannot be parsed: this build is broken.
     #[error("the built-in networks cannot be read ({0}): this build of salt402 is broken")]
     Embedded(String),
 }
@@ -154,8 +154,7 @@ impl Profile {
 
     /// A built-in network.
     ///
-    /// # Errors
-    /// [`ProfileError::Unknown`] lists the names there are.
+    /// # Errors [`ProfileError::Unknown`] lists the existing names.
     pub fn named(name: &str) -> Result<Self, ProfileError> {
         let mut all: BTreeMap<String, Self> =
             toml::from_str(PROFILES).map_err(|error| ProfileError::Embedded(error.to_string()))?;
@@ -166,18 +165,17 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The usual time until a block is final: by as much may a reorganization that is followed make a transaction later.
+    /// The usual time until a block is final. A reorganization can delay a transaction by as much.
     pub fn finality_time(&self) -> Duration {
         Duration::from_millis(self.block_time_ms.saturating_mul(self.finality_depth))
     }
 
-    /// This network with an operator's values in place of its own.
+    /// Applies an operator's overrides.
     ///
-    /// What belongs together goes together: another `chain_id` drops the genesis hash, the addresses of nodes and the
-    /// wrapped coin of the old chain, and another `rpc` drops the old node's `ws`, unless these are given too.
+    /// Related values change together: another `chain_id` drops the genesis hash, the nodes' addresses and the wrapped
+    /// coin; another `rpc` drops the old `ws`. Overrides can set them again.
     ///
-    /// # Errors
-    /// [`ProfileError::Invalid`] where the outcome contradicts itself.
+    /// # Errors [`ProfileError::Invalid`] if the result contradicts itself.
     pub fn apply(mut self, overrides: ProfileOverrides) -> Result<Self, ProfileError> {
         if overrides.chain_id.is_some_and(|id| id != self.chain_id) {
             (self.genesis_hash, self.rpc, self.ws, self.wrapped_native) = (None, None, None, None);
@@ -190,10 +188,9 @@ impl Profile {
         Ok(self)
     }
 
-    /// Whether the values make sense together.
+    /// Checks that the values are consistent.
     ///
-    /// # Errors
-    /// [`ProfileError::Invalid`] names the first field that does not.
+    /// # Errors [`ProfileError::Invalid`] names the first wrong field.
     pub fn check(&self) -> Result<(), ProfileError> {
         let positive = [
             ("block_time_ms", self.block_time_ms),
@@ -207,28 +204,27 @@ impl Profile {
             return Err(self.invalid(format!("{field} = 0: it must be at least 1")));
         }
         if self.units_per_second == Some(0) || self.public_units_per_second == Some(0) {
-            return Err(self.invalid("units_per_second = 0: nothing could be asked".to_owned()));
+            return Err(self.invalid("units_per_second = 0: it must be at least 1".to_owned()));
         }
         if self.max_batch < LARGEST_BATCH {
             let batch = self.max_batch;
-            return Err(self.invalid(format!("max_batch = {batch}: {LARGEST_BATCH} questions go together")));
+            return Err(self.invalid(format!("max_batch = {batch}: it must be at least {LARGEST_BATCH}")));
         }
         if self.max_addresses == 0 {
-            return Err(self.invalid("max_addresses = 0: a question names a contract at least".to_owned()));
+            return Err(self.invalid("max_addresses = 0: it must be at least 1".to_owned()));
         }
         if self.reorg_window < self.finality_depth {
             let (window, depth) = (self.reorg_window, self.finality_depth);
-            return Err(self.invalid(format!("reorg_window = {window}, less than finality_depth = {depth}")));
+            return Err(self
+                .invalid(format!("reorg_window = {window}: it must be at least finality_depth = {depth}")));
         }
         if self.max_gas_limit < 21_000 {
             let limit = self.max_gas_limit;
-            return Err(
-                self.invalid(format!("max_gas_limit = {limit}: the smallest transaction takes 21000"))
-            );
+            return Err(self.invalid(format!("max_gas_limit = {limit}: it must be at least 21000")));
         }
         if self.native_decimals > 36 {
             let decimals = self.native_decimals;
-            return Err(self.invalid(format!("native_decimals = {decimals}: no coin has more than 36")));
+            return Err(self.invalid(format!("native_decimals = {decimals}: it must be at most 36")));
         }
         Ok(())
     }
@@ -238,10 +234,10 @@ impl Profile {
     }
 }
 
-/// Declares [`ProfileOverrides`] from the fields that a profile always has, and those that it may be without.
+/// Declares [`ProfileOverrides`] from a profile's required and optional fields.
 macro_rules! overrides {
     (always { $($field:ident: $kind:ty,)+ } sometimes { $($maybe:ident: $of:ty,)+ }) => {
-        /// An operator's values for a network; what is left out stays as the built-in profile has it.
+        /// An operator's values for a network. Fields that are left out keep the built-in value.
         ///
         /// The fields are those of [`Profile`].
         #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -255,7 +251,7 @@ macro_rules! overrides {
 
         impl ProfileOverrides {
             fn replace(self, profile: &mut Profile) {
-                // Prices are changed one by one.
+                // Costs are overridden one by one.
                 profile.costs.extend(self.costs.unwrap_or_default());
                 $(if let Some(value) = self.$field { profile.$field = value; })+
                 $(if self.$maybe.is_some() { profile.$maybe = self.$maybe; })+

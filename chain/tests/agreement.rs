@@ -64,7 +64,7 @@ async fn a_third_node_tells_who_lies_and_the_liar_is_left() {
         assert_eq!(logs.len(), 1);
     }
     assert_eq!(state(&pool, 0), NodeState::Resting);
-    // As a witness it is outvoted too.
+    // It is outvoted as a second node too.
     let nodes = [Fake::new(), Fake::new(), Fake::new()];
     let pool = pool_of(&[&nodes[0], &nodes[1], &nodes[2]], 2);
     nodes[1].set(|shown| shown.omits = true);
@@ -109,7 +109,7 @@ fn more_nodes_cannot_agree_than_there_are() {
     let nodes = || -> Vec<(String, Role, Arc<dyn Node>)> { vec![("one".into(), Role::Primary, one.clone())] };
     for agree in [0, 2] {
         let error = Pool::new(nodes(), PoolOptions { agree, ..PoolOptions::of(&profile()) }).err().unwrap();
-        assert!(error.to_string().contains("expected 1 to 1"), "{error}");
+        assert!(error.to_string().contains("it must be 1 to 1"), "{error}");
     }
     assert!(Pool::new(Vec::new(), PoolOptions::of(&profile())).is_err());
 }

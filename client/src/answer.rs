@@ -1,14 +1,15 @@
-//! An answer, read as it is used.
+//! The body of an answer, as a stream.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 
 use crate::PayError;
 
-/// So much of an answer is in memory before any of it is given. What is not longer is whole, or is asked for again.
-const HELD: usize = 256 << 10;
+/// The part of an answer that is read before any of it is returned, in bytes. A short answer is then complete, or is
+/// requested again.
+const BUFFERED_BYTES: usize = 256 << 10;
 
-/// An answer's body: its beginning in memory, the rest where it is.
+/// An answer's body: the beginning in memory, the rest from the connection.
 #[derive(Debug)]
 pub struct Answer {
     held: Bytes,
@@ -16,10 +17,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads the beginning, and all of it where it is short.
+    /// Reads the beginning, or all of a short answer.
     pub(crate) async fn begin(mut response: Response) -> Result<Self, PayError> {
         let mut held = BytesMut::new();
-        while held.len() <= HELD {
+        while held.len() <= BUFFERED_BYTES {
             match chunk(&mut response).await? {
                 Some(bytes) => held.extend_from_slice(&bytes),
                 None => return Ok(Self { held: held.freeze(), rest: None }),
@@ -28,10 +29,9 @@ impl Answer {
         Ok(Self { held: held.freeze(), rest: Some(response) })
     }
 
-    /// The next part; `None` at the end.
+    /// The next part. `None` at the end.
     ///
-    /// # Errors
-    /// [`PayError::Http`] where it broke off.
+    /// # Errors [`PayError::Http`] if the connection broke.
     pub async fn next(&mut self) -> Result<Option<Bytes>, PayError> {
         if !self.held.is_empty() {
             return Ok(Some(std::mem::take(&mut self.held)));
@@ -42,10 +42,9 @@ impl Answer {
         }
     }
 
-    /// All of it.
+    /// The whole body.
     ///
-    /// # Errors
-    /// [`PayError::AnswerTooLong`] beyond `most` bytes, [`PayError::Http`] where it broke off.
+    /// # Errors [`PayError::AnswerTooLong`] beyond `most` bytes; [`PayError::Http`] if the connection broke.
     pub async fn bytes(mut self, most: usize) -> Result<Bytes, PayError> {
         let mut all = BytesMut::new();
         while let Some(bytes) = self.next().await? {

@@ -1,7 +1,7 @@
-//! Claims what vouchers allow, as the payee: many channels in a transaction, and never more than was accepted.
+//! Claims vouchers as the payee: many channels per transaction, never more than the accepted amounts.
 //!
-//! What can be claimed is asked of the contract and not of the index, so that what was claimed a moment ago is not sent
-//! again. Totals are cumulative: a claim that is sent twice pays once.
+//! The contract, not the index, tells what can be claimed, so that a recent claim is not sent again. Totals are
+//! cumulative: a repeated claim pays once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,62 +14,65 @@ use salt402_protocol::contracts::ISaltChannels;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Descriptor, U256, Voucher};
 use tokio::time::Instant;
 
-/// Gas of a claim, given rather than estimated, as for payments: what a node's estimate is worth differs. A row takes
-/// less than 15,000; around the rows there is one transfer, to a payee that may have code, in a token that may be slow.
+/// The gas of a claim besides its rows. It is fixed, as for payments, because nodes' estimates are unreliable. A row
+/// takes less than 15,000. The rest covers one transfer, to a payee that may have code, in a token that may need much
+/// gas.
 const CLAIM_GAS: u64 = 300_000;
 const ROW_GAS: u64 = 20_000;
-/// How long a claim that the node refused is looked for in a block.
+/// How long to look for a claim in a block after the node refused it.
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(10);
-/// Channels that the contract is asked about at once.
-const ASKED_AT_ONCE: usize = 16;
-/// Rows of one transaction, whatever gas there is: their calldata is some 50 KiB.
-const MOST_ROWS: u64 = 100;
+/// The number of channels read from the contract concurrently.
+const CONCURRENT_READS: usize = 16;
+/// The most rows of one transaction, whatever its gas: their calldata is about 50 KiB.
+const MAX_ROWS: u64 = 100;
 
-/// A channel, the last voucher that was accepted of it, and what was accepted.
+/// A channel, its last accepted voucher, and the accepted amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimable {
     /// The contract that holds the deposit.
     pub contract: Address,
-    /// What the channel is.
+    /// The channel's parameters.
     pub descriptor: Descriptor,
-    /// The last voucher.
+    /// The last accepted voucher.
     pub voucher: Voucher,
-    /// All that was accepted over the channel's life, in base units: what is claimed in total.
+    /// The total accepted over the channel's life, in base units. This total is claimed.
     pub spent: Amount,
 }
 
-/// Why nothing is claimed of a channel.
+/// Why nothing is claimed from a channel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotClaimed {
-    /// All that was accepted is claimed, or all of the deposit.
-    #[error("nothing is to be claimed: {claimed} base units are, of {spent} that were accepted")]
+    /// Everything accepted is claimed already, or the deposit is used up.
+    #[error("nothing is left to claim: {claimed} of {spent} accepted base units are claimed")]
     Nothing {
-        /// What was claimed.
+        /// The claimed amount.
         claimed: Amount,
-        /// What was accepted.
+        /// The accepted amount.
         spent: Amount,
     },
-    /// Less than is worth it.
-    #[error("{amount} base units could be claimed, which is less than --min")]
+    /// The amount is below the minimum.
+    #[error("the claim would be {amount} base units, less than --min")]
     TooLittle {
-        /// What could be claimed.
+        /// The amount that could be claimed.
         amount: Amount,
     },
-    /// The contract does not know it as an open channel.
-    #[error("the contract says that it is not open: it is closed, or its opening is not on the node's chain")]
-    NotOpen,
-    /// Another account is its payee.
+    /// The contract knows no such open channel.
     #[error(
-        "it pays {payee}, and the key is {account}'s: the contract lets the payee claim, or whoever has its signature over \
-         the claims (claimManyFor), which this command does not make; use the payee's key"
+        "the channel is not open in the contract: it is closed, or its opening is not on the node's chain"
+    )]
+    NotOpen,
+    /// The channel's payee is another account.
+    #[error(
+        "its payee is {payee}, but the key belongs to {account}: use the payee's key (this command does not support \
+         claimManyFor)"
     )]
     NotPayee {
-        /// Who can claim.
+        /// The channel's payee.
         payee: Address,
-        /// Whose key was given.
+        /// The account of the given key.
         account: Address,
     },
-    /// The contract would refuse the voucher, and with it every other in the transaction.
+    /// The contract would refuse the voucher, and the whole transaction with it.
     #[error("its voucher does not fit the channel: {0}")]
     Unsound(&'static str),
 }
@@ -77,78 +80,78 @@ pub enum NotClaimed {
 /// Why a claim failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
-    /// The node could not be asked, or did not take the transaction.
+    /// The node did not answer, or did not take the transaction.
     #[error("nothing was claimed: {0}")]
     Node(#[source] NodeError),
-    /// The contract would refuse it.
-    #[error("nothing was sent, as the contract would refuse the claim: {0}")]
+    /// The contract would refuse the claim.
+    #[error("nothing was sent, because the contract would refuse the claim: {0}")]
     Refused(#[source] NodeError),
-    /// The contract answers otherwise than `SaltChannels` does.
-    #[error("{0} answers as no SaltChannels does: nothing was claimed")]
+    /// The contract does not answer like `SaltChannels`.
+    #[error("{0} does not answer like SaltChannels: nothing was claimed")]
     NoContract(Address),
-    /// The node refused it, and it is in no block.
+    /// The node refused the claim, and no block has it.
     #[error(
-        "the node did not take the claim {transaction}: {error}; if it has it all the same, the same command claims only \
-         what is left"
+        "the node did not take the claim {transaction}: {error}; it is safe to run the same command again: it claims \
+         only what is left"
     )]
     NotTaken {
-        /// The transaction.
+        /// The transaction's hash.
         transaction: B256,
-        /// What the node said.
+        /// The node's error.
         #[source]
         error: NodeError,
     },
-    /// Sent, and reverted.
-    #[error("the claim {0} was reverted: nothing was claimed by it")]
+    /// The transaction was mined and reverted. The field is its hash.
+    #[error("the claim {0} reverted: it claimed nothing")]
     Reverted(B256),
-    /// Sent, and not seen in a block.
+    /// The transaction was sent, and no block has it yet.
     #[error(
-        "the claim {transaction} was sent and is in no block after {seconds} s: it may still be mined; the same command \
-         claims only what is left"
+        "the claim {transaction} was sent but is in no block after {seconds} s: it may still be mined; it is safe to run \
+         the same command again: it claims only what is left"
     )]
     NotMined {
-        /// The transaction.
+        /// The transaction's hash.
         transaction: B256,
-        /// How long was waited.
+        /// How long it was waited for.
         seconds: u64,
     },
 }
 
-/// Claims of one contract and one asset that fit in one transaction.
+/// The claims of one contract and one asset in one transaction.
 #[derive(Clone, Debug)]
 pub struct ClaimBatch {
-    /// The contract.
+    /// The channel contract.
     pub contract: Address,
-    /// What is claimed.
+    /// The claimed asset.
     pub asset: Asset,
-    /// The channels, with what each will bring in base units.
+    /// The channels, with the amount of each claim in base units.
     pub rows: Vec<(Claimable, Amount)>,
 }
 
-/// What is to be claimed, and what is not.
+/// The planned claims, and the channels that are left out.
 #[derive(Debug, Default)]
 pub struct ClaimPlan {
     /// The transactions.
     pub batches: Vec<ClaimBatch>,
-    /// The channels that nothing is claimed of, and why.
+    /// The channels that are left out, and why.
     pub left: Vec<(B256, NotClaimed)>,
 }
 
-/// A claim that was mined.
+/// A mined claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The transaction.
+    /// The transaction's hash.
     pub transaction: B256,
-    /// The height of its block.
+    /// The height of the transaction's block.
     pub block_number: u64,
-    /// What was claimed of each channel, in base units.
+    /// The amount claimed from each channel, in base units.
     pub channels: Vec<(B256, Amount)>,
-    /// What of it could not be sent and stands to the payee's credit in the contract, in base units.
+    /// The part that could not be sent, in base units. The contract credits it to the payee.
     pub credited: Amount,
 }
 
 impl ClaimBatch {
-    /// What it brings, in base units.
+    /// The total of the batch, in base units.
     pub fn amount(&self) -> Amount {
         sum(self.rows.iter().map(|(_, amount)| *amount))
     }
@@ -157,7 +160,7 @@ impl ClaimBatch {
         let claims = self.rows.iter().map(|(row, _)| ISaltChannels::Claim {
             payer: row.descriptor.payer,
             signer: row.descriptor.signer.unwrap_or_default(),
-            // What does not fit was refused before.
+            // Larger exit delays were refused before.
             exitDelay: u32::try_from(row.descriptor.exit_delay).unwrap_or(u32::MAX),
             salt: row.descriptor.salt,
             ceiling: row.voucher.ceiling.0,
@@ -175,7 +178,7 @@ impl ClaimBatch {
 }
 
 impl Claimed {
-    /// What was claimed in all, in base units.
+    /// The total claimed, in base units.
     pub fn amount(&self) -> Amount {
         sum(self.channels.iter().map(|(_, amount)| *amount))
     }
@@ -193,20 +196,19 @@ impl Claimer {
         Self { node, account }
     }
 
-    /// Whose key it is.
+    /// The account of the key.
     pub fn account(&self) -> Address {
         self.account.address()
     }
 
-    /// Decides what is claimed, and asks the contract how much there is. Channels that bring less than `least` base units
-    /// are left.
+    /// Plans the claims, with amounts from the contract. Leaves out channels with less than `least` base units.
     pub async fn plan(&self, channels: Vec<Claimable>, least: Amount) -> Result<ClaimPlan, ClaimError> {
         let mut plan = ClaimPlan::default();
         let mut groups: BTreeMap<(Address, Address), Vec<(Claimable, Amount)>> = BTreeMap::new();
-        // The answers come in the channels' order.
+        // The answers keep the order of the channels.
         let mut answers = futures::stream::iter(channels)
             .map(async |row| Ok((self.claimable(&row, least).await?, row)))
-            .buffered(ASKED_AT_ONCE);
+            .buffered(CONCURRENT_READS);
         while let Some((answer, row)) = answers.try_next().await? {
             match answer {
                 Ok(amount) => {
@@ -221,14 +223,14 @@ impl Claimer {
         Ok(plan)
     }
 
-    /// What a channel would bring, or why nothing is claimed of it.
+    /// The amount that a channel would pay, or why nothing is claimed.
     async fn claimable(
         &self,
         row: &Claimable,
         least: Amount,
     ) -> Result<Result<Amount, NotClaimed>, ClaimError> {
         let account = self.account.address();
-        if let Some(why) = unsound(row, self.node.profile().chain_id) {
+        if let Some(why) = refusal_reason(row, self.node.profile().chain_id) {
             return Ok(Err(NotClaimed::Unsound(why)));
         }
         let payee = row.descriptor.payee;
@@ -255,7 +257,7 @@ impl Claimer {
         })
     }
 
-    /// Tries a claim without sending it; what the contract would pay, in base units.
+    /// Simulates a claim. Returns the amount that the contract would pay, in base units.
     pub async fn rehearse(&self, batch: &ClaimBatch) -> Result<Amount, ClaimError> {
         let answer = self.node.call(Some(self.account.address()), &batch.call()).await.map_err(|error| {
             if error.is_revert() { ClaimError::Refused(error) } else { ClaimError::Node(error) }
@@ -264,7 +266,7 @@ impl Claimer {
         paid.map(Amount).map_err(|_| ClaimError::NoContract(batch.contract))
     }
 
-    /// Sends a claim and waits until it is mined. `sent` is told the transaction before it is broadcast.
+    /// Sends a claim and waits until it is mined. `sent` gets the transaction before it is broadcast.
     pub async fn claim(
         &self,
         batch: &ClaimBatch,
@@ -274,8 +276,8 @@ impl Claimer {
         self.rehearse(batch).await?;
         let prepared = self.account.prepare(&self.node, &batch.call()).await.map_err(ClaimError::Node)?;
         sent(prepared.hash);
-        // An answer that is lost, or a refusal of what an earlier answer took, says nothing of the transaction: whether it
-        // is mined decides. What the node refuses for good is waited for no longer than a moment.
+        // A lost answer or a refusal does not tell whether the transaction was taken; its receipt does. After a
+        // permanent refusal, the wait is short.
         let refused = self.node.broadcast(&prepared).await.err().filter(|error| !error.is_transient());
         let timeout = if refused.is_some() { timeout.min(REFUSED_TIMEOUT) } else { timeout };
         let receipt = match (self.mined(prepared.hash, timeout).await, refused) {
@@ -290,7 +292,7 @@ impl Claimer {
         Ok(read(&receipt, batch.contract, self.account.address()))
     }
 
-    /// Waits for a receipt. A node that does not answer is asked again until the time is over.
+    /// Waits for a receipt. Repeats the request until the timeout if the node fails.
     async fn mined(&self, transaction: B256, timeout: Duration) -> Result<Receipt, ClaimError> {
         let give_up = Instant::now() + timeout;
         loop {
@@ -308,12 +310,12 @@ impl Claimer {
     }
 }
 
-/// As few transactions as fit: of one contract and one asset each, within the gas that one may take.
+/// Groups the claims by contract and asset into as few transactions as their gas allows.
 fn batches(
     groups: BTreeMap<(Address, Address), Vec<(Claimable, Amount)>>,
     max_gas_limit: u64,
 ) -> Vec<ClaimBatch> {
-    let rows = (max_gas_limit.saturating_sub(CLAIM_GAS) / ROW_GAS).clamp(1, MOST_ROWS);
+    let rows = (max_gas_limit.saturating_sub(CLAIM_GAS) / ROW_GAS).clamp(1, MAX_ROWS);
     let most = usize::try_from(rows).unwrap_or(1);
     let mut batches = Vec::new();
     for ((contract, asset), rows) in groups {
@@ -323,13 +325,13 @@ fn batches(
     batches
 }
 
-/// Why the contract would refuse a voucher, whatever the channel's state.
-fn unsound(row: &Claimable, chain: ChainId) -> Option<&'static str> {
+/// Why the contract would refuse a voucher in any state of the channel.
+fn refusal_reason(row: &Claimable, chain: ChainId) -> Option<&'static str> {
     if row.descriptor.salt_channels_id(chain, row.contract) != Some(row.voucher.channel) {
         return Some("the channel's opening describes another channel");
     }
     if row.spent > row.voucher.ceiling {
-        return Some("more was accepted than is signed");
+        return Some("the accepted amount exceeds the signed one");
     }
     let signer = row.voucher.signer(chain, row.contract);
     if signer.is_none() || signer != row.descriptor.signer {
@@ -338,7 +340,7 @@ fn unsound(row: &Claimable, chain: ChainId) -> Option<&'static str> {
     None
 }
 
-/// What a mined claim did.
+/// The result of a mined claim.
 fn read(receipt: &Receipt, contract: Address, payee: Address) -> Claimed {
     let mut claimed = Claimed {
         transaction: receipt.transaction,
@@ -402,16 +404,19 @@ mod tests {
         assert_eq!(batches(groups, 0).len(), 83, "one at a time where less gas is allowed than one may need");
     }
 
-    /// One row that the contract refuses takes the others of its transaction with it.
+    /// One refused row reverts the whole transaction.
     #[test]
     fn what_the_contract_would_refuse_is_in_no_transaction() {
         let why = |change: &dyn Fn(&mut Claimable)| {
             let mut row = row(1);
             change(&mut row);
-            unsound(&row, ChainId::CITRATE).unwrap()
+            refusal_reason(&row, ChainId::CITRATE).unwrap()
         };
         assert!(why(&|_| {}).contains("not signed by the channel's key"));
-        assert!(why(&|row| row.spent = Amount(U256::from(11))).contains("more was accepted than is signed"));
+        assert!(
+            why(&|row| row.spent = Amount(U256::from(11)))
+                .contains("the accepted amount exceeds the signed one")
+        );
         assert!(why(&|row| row.descriptor.exit_delay = 901).contains("another channel"));
         assert!(why(&|row| row.descriptor.claimer = Some(CONTRACT)).contains("another channel"));
     }

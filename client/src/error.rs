@@ -8,121 +8,119 @@ use salt402_protocol::{Amount, Asset, ChainId, Proof};
 /// Why a request was not paid or not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum PayError {
-    /// The server could not be asked.
-    #[error("the server could not be asked: {0}")]
+    /// The request to the server failed.
+    #[error("the request to the server failed: {0}")]
     Http(#[source] reqwest::Error),
-    /// A 402 in a dialect that this client does not know.
-    #[error("the server asks for payment, but sends no X-Payment-Details that this client can read")]
+    /// The 402 has no payment details that this client knows.
+    #[error("the server asks for payment, but sends no X-Payment-Details header")]
     NoDetails,
-    /// A 402 that contradicts itself.
+    /// The 402 contradicts itself.
     #[error(transparent)]
     Details(#[from] DetailsError),
-    /// The details came in more than one header.
+    /// Several headers hold payment details.
     #[error("the server sent X-Payment-Details more than once: not paid")]
     TwoDetails,
-    /// More than the limit.
-    #[error("the server asks for {asked} base units, the limit is {allowed}: not paid")]
+    /// The price is above the limit.
+    #[error("the server asks for {asked} base units, but the limit is {allowed}: not paid")]
     TooDear {
-        /// What is asked.
+        /// The price.
         asked: Amount,
-        /// What is allowed.
+        /// The limit.
         allowed: Amount,
     },
-    /// Another chain than the one to pay on.
-    #[error("the server wants to be paid on {asked}, the node is on {allowed}: not paid")]
+    /// The 402 asks for another chain.
+    #[error("the server asks for payment on {asked}, but the node is on {allowed}: not paid")]
     OtherChain {
-        /// What is asked.
+        /// The chain in the 402.
         asked: ChainId,
-        /// What is allowed.
+        /// The allowed chain.
         allowed: ChainId,
     },
-    /// Another asset.
-    #[error("the server wants to be paid in {asked}, the limit is in {allowed}: not paid")]
+    /// The 402 asks for another asset.
+    #[error("the server asks for payment in {asked}, but the limit is in {allowed}: not paid")]
     OtherAsset {
-        /// What is asked.
+        /// The asset in the 402.
         asked: Asset,
-        /// What is allowed.
+        /// The allowed asset.
         allowed: Asset,
     },
-    /// Another payment contract.
-    #[error("the server wants to be paid through {asked}, allowed is {allowed}: not paid")]
+    /// The 402 names another payment contract.
+    #[error("the server asks for payment through {asked}, but only {allowed} is allowed: not paid")]
     OtherContract {
-        /// What is asked.
+        /// The contract in the 402.
         asked: Address,
-        /// What is allowed.
+        /// The allowed contract.
         allowed: Address,
     },
-    /// Another recipient.
-    #[error("the server wants {asked} to be paid, allowed is {allowed}: not paid")]
+    /// The 402 names another recipient.
+    #[error("the server asks to pay {asked}, but only {allowed} is allowed: not paid")]
     OtherRecipient {
-        /// What is asked.
+        /// The recipient in the 402.
         asked: Address,
-        /// What is allowed.
+        /// The allowed recipient.
         allowed: Address,
     },
-    /// Somewhere on the way the quote would end before the payment is mined.
-    #[error("the quote ends in {left} s, too soon to be paid safely: ask again")]
+    /// The quote would expire before the payment is mined.
+    #[error("the quote expires in {left} s, too soon to pay it safely: ask again")]
     EndsTooSoon {
-        /// Seconds left.
+        /// The seconds until the quote expires.
         left: u64,
     },
-    /// No contract at the address that is to be paid through.
+    /// The payment contract's address has no code.
     #[error("there is no contract at {0} on this chain: money sent there would be lost; not paid")]
     NoContract(Address),
-    /// The payment could not be prepared, so none was sent.
-    #[error("nothing was paid, as the payment could not be prepared: {0}")]
+    /// The payment could not be prepared. Nothing was sent.
+    #[error("nothing was paid, because the payment could not be prepared: {0}")]
     Wallet(#[source] NodeError),
-    /// No node was named.
-    #[error("no node is known to pay through: nothing was paid")]
+    /// No node is configured.
+    #[error("no node is configured: nothing was paid")]
     NoNode,
-    /// There is no key to sign with.
-    #[error("there is no key to pay with: nothing was paid")]
+    /// No key is configured.
+    #[error("no key is configured: nothing was paid")]
     NoKey,
-    /// There is no limit to pay within.
-    #[error("the server asks for payment, and no limit was given: nothing was paid")]
+    /// No limit is configured.
+    #[error("the server asks for payment, but no limit is set: nothing was paid")]
     NoLimit,
-    /// The receipt of the payment could not be kept, so it was not sent.
-    #[error("the payment's receipt cannot be written, so nothing was sent and nothing paid: {0}")]
+    /// The receipt of the payment could not be stored, so the payment was not sent.
+    #[error("the payment's receipt cannot be written, so nothing was paid: {0}")]
     NotKept(#[source] std::io::Error),
-    /// A receipt whose request cannot be sent.
-    #[error("the receipt's request is none: its method or its address is wrong")]
+    /// The receipt's request is invalid.
+    #[error("the receipt's request is invalid: its method or URL is wrong")]
     NoRequest,
-    /// Another transaction of the account has the payment's nonce for good.
+    /// Another transaction of the account has finally used the payment's nonce.
     #[error(
-        "{transaction} paid nothing and never will: another transaction of the account took its place (nonce {nonce}) and \
-         is final; the same request can be paid for anew"
+        "{transaction} paid nothing and never will: another transaction of the account used its nonce ({nonce}) and is \
+         final; the same request can be paid again"
     )]
     Replaced {
-        /// The transaction that was to pay.
+        /// The transaction of the payment.
         transaction: B256,
-        /// Its nonce.
+        /// The payment's nonce.
         nonce: u64,
     },
-    /// An answer longer than it may be.
-    #[error(
-        "the answer is longer than {most} bytes; the payment stays good, and a larger answer can be asked for"
-    )]
+    /// The answer is longer than the limit.
+    #[error("the answer is longer than {most} bytes; the payment stays good: ask again with a higher limit")]
     AnswerTooLong {
-        /// The most that was allowed.
+        /// The limit in bytes.
         most: u64,
     },
-    /// The payment contract was not allowed to take the token.
-    #[error("the approval {transaction} did not come through: {what}; nothing was paid")]
+    /// The token allowance for the payment contract could not be set.
+    #[error("the approval {transaction} failed: {what}; nothing was paid")]
     Approval {
-        /// The approval's transaction.
+        /// The transaction of the approval.
         transaction: B256,
         /// What happened to it.
         what: String,
     },
-    /// Paid, or maybe paid, and not answered.
+    /// The payment was or may have been made, and the request was not answered.
     #[error(
-        "the payment {proof} is signed and was or may be made, and is not answered: {reason}; do not pay again, it stays \
-         good: show the same proof again"
+        "the payment {proof} was or may have been made, but the request was not answered: {reason}; do not pay again: \
+         the payment stays good, so show the same proof again"
     )]
     Unanswered {
-        /// What shows the payment.
+        /// The proof of the payment.
         proof: Box<Proof>,
-        /// What the server said last.
+        /// The server's last answer.
         reason: String,
     },
 }

@@ -1,9 +1,8 @@
-//! Pays a 402 within a limit, and shows the proof until the answer is there.
+//! Pays a 402 within a limit, and presents the proof until the request is answered.
 //!
-//! [`Payer`] holds the rules; a [`Wallet`] holds the money. [`NodeWallet`] pays through nodes with a key of its own. A
-//! payment is signed, then kept ([`Keep`]), then sent, then shown: whoever ends in between goes on from its [`Receipt`]
-//! and pays nothing twice.
-//! On the other side, [`Claimer`] claims what vouchers allow, with the payee's key.
+//! [`Payer`] holds the rules; a [`Wallet`] holds the money. [`NodeWallet`] pays through nodes with its own key. A
+//! payment is signed, stored ([`Keep`]), sent, and then presented. After a crash, its [`Receipt`] allows to continue
+//! without paying twice. For sellers, [`Claimer`] claims vouchers with the payee's key.
 
 mod answer;
 mod claim;

@@ -1,4 +1,4 @@
-//! What a payer is willing to pay, for one request.
+//! The limit of what a payer pays for one request.
 
 use alloy_primitives::Address;
 use salt402_protocol::details::PaymentDetails;
@@ -6,23 +6,23 @@ use salt402_protocol::{Amount, Asset, ChainId};
 
 use crate::PayError;
 
-/// The most that one request may cost, and in what. There is no default: whoever pays says how much.
+/// The most that one request may cost, and in which asset. There is no default: the payer must choose.
 #[derive(Clone, Debug)]
 pub struct Limit {
-    /// The most to pay, in base units.
+    /// The highest price, in base units.
     pub amount: Amount,
-    /// What to pay with.
+    /// The asset to pay with.
     pub asset: Asset,
     /// The chain to pay on.
     pub chain: ChainId,
-    /// The payment contract that is known to pass money on; any other is refused.
+    /// The only accepted payment contract, if set. It must be known to pass money on.
     pub contract: Option<Address>,
-    /// The only recipient to pay, if one is known.
+    /// The only accepted recipient, if set.
     pub recipient: Option<Address>,
 }
 
 impl Limit {
-    /// Whether a 402 stays within the limit.
+    /// Whether a 402 is within the limit.
     pub fn allows(&self, details: &PaymentDetails) -> Result<(), PayError> {
         if details.chain != self.chain {
             return Err(PayError::OtherChain { asked: details.chain, allowed: self.chain });

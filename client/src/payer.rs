@@ -1,4 +1,4 @@
-//! Asks, pays, asks again.
+//! Requests, pays, and requests again with the proof.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,56 +19,55 @@ use crate::receipt::{Keep, Receipt, SignedPayment, Stage};
 use crate::request::{PaymentProof, Request};
 use crate::wallet::{BeforeSending, TransactionStatus, Wallet};
 
-/// The least time that a quote must have left when it is paid, in seconds.
-const LEAST_LEFT: u64 = 10;
-/// How long a server may be silent, in the middle of an answer too.
-const SILENCE: Duration = Duration::from_secs(300);
-/// Between two times that a payment is sent which a node has.
-const SENT_AGAIN: Duration = Duration::from_secs(15);
-/// Between two times that a payment is sent which no node says it has.
-const UNSENT_AGAIN: Duration = Duration::from_secs(2);
+/// The shortest remaining lifetime of a quote that is still paid, in seconds.
+const MIN_REMAINING_S: u64 = 10;
+/// How long a server may send nothing, also during an answer.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The interval of resending a payment that a node has.
+const RESEND_KNOWN: Duration = Duration::from_secs(15);
+/// The interval of resending a payment that no node is known to have.
+const RESEND_UNKNOWN: Duration = Duration::from_secs(2);
 
-/// What a payer does, as it does it.
+/// The progress of a payment.
 #[derive(Debug)]
 pub enum Step<'a> {
-    /// The server asks for payment.
+    /// The server asks for a payment.
     Asked(&'a PaymentDetails),
-    /// The payment is signed and its receipt kept. From here on the money may move.
+    /// The payment is signed and its receipt stored. From now on the money may move.
     Paying(&'a PaymentProof),
     /// A node has the payment.
     Sent(&'a PaymentProof),
-    /// No node says that it has the payment, which proves nothing; it is sent again while that is safe.
+    /// No node reports to have the payment, which proves nothing. It is sent again while that is safe.
     Unsent(&'a str),
-    /// The server has not seen the payment yet, or cannot answer yet; the same proof is shown again.
+    /// The server has not seen the payment yet, or cannot answer yet. The same proof is presented again.
     Waiting(&'a str),
 }
 
-/// Is told each step.
+/// A callback for each step.
 pub type Watch<'a> = &'a (dyn Fn(Step<'_>) + Send + Sync);
 
-/// An answer, and what it cost.
+/// An answer, and the payment for it.
 #[derive(Debug)]
 pub struct Paid {
     /// The answer's status.
     pub status: StatusCode,
     /// The answer's headers.
     pub headers: HeaderMap,
-    /// The answer.
+    /// The answer's body.
     pub answer: Answer,
-    /// What was asked, if anything was.
+    /// The payment details, if the server asked for a payment.
     pub details: Option<PaymentDetails>,
-    /// What paid, if anything did.
+    /// The proof, if a payment was made.
     pub proof: Option<PaymentProof>,
-    /// The record of the payment, as it was kept last; still unfinished. See [`Paid::got`].
+    /// The receipt as last stored, still unfinished. See [`Paid::got`].
     pub receipt: Option<Receipt>,
 }
 
 impl Paid {
-    /// To be called once the whole answer is where it should be: marks the receipt. Only an answer that is a success or a
-    /// redirect is what was paid for; after any other the same request shows the payment again.
+    /// Marks the receipt as answered. Call it after the whole answer is stored. Only a success or a redirect is what
+    /// was paid for; after any other answer, the same request presents the payment again.
     ///
-    /// # Errors
-    /// What keeps the receipt from being written.
+    /// # Errors The error of storing the receipt.
     pub async fn got(&self, keep: &dyn Keep) -> std::io::Result<()> {
         let served = self.status.is_success() || self.status.is_redirection();
         let Some(mut receipt) = self.receipt.clone().filter(|_| served) else { return Ok(()) };
@@ -78,7 +77,7 @@ impl Paid {
     }
 }
 
-/// Pays requests. Never pays one request twice: from the moment that a payment is signed, only its proof is shown.
+/// Pays requests, each at most once: after a payment is signed, only its proof is presented.
 ///
 /// ```text
 /// asked ─▶ prepared ─▶ kept ─▶ sent ─▶ shown ─▶ answered
@@ -88,25 +87,25 @@ pub struct Payer<W> {
     client: reqwest::Client,
     wallet: W,
     limit: Option<Limit>,
-    /// How long the proof is shown before the payer gives up.
+    /// How long the proof is presented before the payer gives up.
     timeout: Duration,
 }
 
 impl<W: Wallet> Payer<W> {
-    /// A payer with a wallet and a limit for each request. Without a limit, it only shows what was paid before.
+    /// A payer with a wallet and a limit per request. Without a limit it only presents earlier payments.
     pub fn new(wallet: W, limit: Option<Limit>, timeout: Duration) -> Result<Self, PayError> {
-        // No redirects: a quote is bound to one path, and a payment to one recipient.
+        // Redirects are off, because a quote is bound to one path and a payment to one recipient.
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
             .connect_timeout(Duration::from_secs(10))
-            .read_timeout(SILENCE)
+            .read_timeout(SILENCE_TIMEOUT)
             .build()
             .map_err(PayError::Http)?;
         Ok(Self { client, wallet, limit, timeout })
     }
 
-    /// Sends a request; if that asks for payment, pays it once and sends it again with the proof until it is answered.
-    /// `keep` has the receipt before the payment is sent; a payment whose receipt cannot be kept is not sent.
+    /// Sends a request. If the server asks for a payment, pays once and presents the proof until the request is
+    /// answered. `keep` stores the receipt before the payment is sent; if that fails, the payment is not sent.
     pub async fn fetch(
         &self,
         request: &Request,
@@ -121,17 +120,17 @@ impl<W: Wallet> Payer<W> {
         watch(Step::Asked(&details));
         self.limit.as_ref().ok_or(PayError::NoLimit)?.allows(&details)?;
         let left = details.expires_at.saturating_sub(now());
-        if left < LEAST_LEFT {
+        if left < MIN_REMAINING_S {
             return Err(PayError::EndsTooSoon { left });
         }
-        let kept = KeptFirst { request, details: &details, keep, watch };
+        let kept = StoreFirst { request, details: &details, keep, watch };
         let (payment, status) = self.wallet.pay(&details, &kept).await?;
         let receipt = Receipt::new(request, details, payment);
-        self.carry(request, receipt, Some(status), keep, watch).await
+        self.complete(request, receipt, Some(status), keep, watch).await
     }
 
-    /// Goes on with a payment that was made before: shows its proof until it is answered, and sends the same signed
-    /// transaction again while its quote lives. Signs nothing and so pays nothing more.
+    /// Continues an earlier payment: presents its proof until the request is answered, and resends the same transaction
+    /// while its quote is valid. It signs nothing, so it cannot pay twice.
     pub async fn resume(
         &self,
         receipt: Receipt,
@@ -140,10 +139,10 @@ impl<W: Wallet> Payer<W> {
     ) -> Result<Paid, PayError> {
         let request = receipt.request().ok_or(PayError::NoRequest)?;
         watch(Step::Paying(&receipt.proof()));
-        self.carry(&request, receipt, None, keep, watch).await
+        self.complete(&request, receipt, None, keep, watch).await
     }
 
-    /// Sends a request with the proof of a payment that was made before, until it is answered. Pays and sends nothing.
+    /// Presents an earlier payment's proof until the request is answered. Pays and sends nothing.
     pub async fn show(
         &self,
         request: &Request,
@@ -153,15 +152,15 @@ impl<W: Wallet> Payer<W> {
         let give_up = Instant::now() + self.timeout;
         loop {
             let (reason, pause) = match self.show_once(request, &proof, None).await {
-                Shown::Answered(paid) => return Ok(*paid),
-                Shown::NotYet { reason, pause } => (reason, pause),
+                Presented::Answered(paid) => return Ok(*paid),
+                Presented::NotYet { reason, pause } => (reason, pause),
             };
             self.wait(&proof, reason, None, pause, give_up, watch).await?;
         }
     }
 
-    /// Sends and shows a payment until it is answered.
-    async fn carry(
+    /// Sends a payment and presents its proof until the request is answered.
+    async fn complete(
         &self,
         request: &Request,
         mut receipt: Receipt,
@@ -172,35 +171,35 @@ impl<W: Wallet> Payer<W> {
         let (proof, give_up) = (receipt.proof(), Instant::now() + self.timeout);
         let (mut unsent, mut send_at) = (None, Instant::now());
         if let Some(status) = status {
-            send_at += self.learn(&mut receipt, status, &mut unsent, keep, watch).await?;
+            send_at += self.record_status(&mut receipt, status, &mut unsent, keep, watch).await?;
         }
         loop {
             let due = Instant::now() >= send_at;
-            // A node that is slow keeps no proof from being shown.
+            // A slow node must not delay the proof.
             let (status, shown) = tokio::join!(
                 async { if due { Some(self.send_again(&receipt).await) } else { None } },
                 self.show_once(request, &proof, Some(&receipt)),
             );
             let (reason, pause) = match shown {
-                Shown::Answered(paid) => return Ok(*paid),
-                Shown::NotYet { reason, pause } => (reason, pause),
+                Presented::Answered(paid) => return Ok(*paid),
+                Presented::NotYet { reason, pause } => (reason, pause),
             };
             if let Some(status) = status {
-                let rest = self.learn(&mut receipt, status, &mut unsent, keep, watch).await?;
+                let rest = self.record_status(&mut receipt, status, &mut unsent, keep, watch).await?;
                 send_at = Instant::now() + rest;
             }
             self.wait(&proof, reason, unsent.as_deref(), pause, give_up, watch).await?;
         }
     }
 
-    /// Sends a payment again where its quote still lives: what is mined after its end is lost.
+    /// Resends a payment while its quote is valid. A payment mined later would be lost.
     async fn send_again(&self, receipt: &Receipt) -> TransactionStatus {
-        let lives = now() + LEAST_LEFT <= receipt.details.expires_at;
+        let lives = now() + MIN_REMAINING_S <= receipt.details.expires_at;
         self.wallet.send(&receipt.payment, lives, receipt.overtaken_at).await
     }
 
-    /// Takes note of what the nodes say, and gives the time until they are asked again.
-    async fn learn(
+    /// Records the nodes' answer. Returns the time until the next one.
+    async fn record_status(
         &self,
         receipt: &mut Receipt,
         status: TransactionStatus,
@@ -212,12 +211,12 @@ impl<W: Wallet> Payer<W> {
             TransactionStatus::Known => {
                 *unsent = None;
                 watch(Step::Sent(&receipt.proof()));
-                Ok(SENT_AGAIN)
+                Ok(RESEND_KNOWN)
             }
             TransactionStatus::Unknown(why) => {
                 watch(Step::Unsent(&why));
                 *unsent = Some(why);
-                Ok(UNSENT_AGAIN)
+                Ok(RESEND_UNKNOWN)
             }
             TransactionStatus::Replaced { at, is_final } => {
                 let why = PayError::Replaced {
@@ -226,13 +225,13 @@ impl<W: Wallet> Payer<W> {
                 };
                 if is_final {
                     receipt.stage = Stage::Replaced;
-                    // Found out again if it cannot be written.
+                    // If this cannot be stored, it will be found out again.
                     let _ = keep.keep(receipt).await;
                     return Err(why);
                 }
                 if receipt.overtaken_at.is_none() {
                     receipt.overtaken_at = Some(at);
-                    // Found again if it cannot be written.
+                    // If this cannot be stored, it will be found out again.
                     let _ = keep.keep(receipt).await;
                 }
                 let why = format!(
@@ -242,13 +241,18 @@ impl<W: Wallet> Payer<W> {
                 );
                 watch(Step::Unsent(&why));
                 *unsent = Some(why);
-                Ok(UNSENT_AGAIN)
+                Ok(RESEND_UNKNOWN)
             }
         }
     }
 
-    async fn show_once(&self, request: &Request, proof: &PaymentProof, receipt: Option<&Receipt>) -> Shown {
-        let not_yet = |error: &PayError| Shown::NotYet { reason: error.to_string(), pause: 1000 };
+    async fn show_once(
+        &self,
+        request: &Request,
+        proof: &PaymentProof,
+        receipt: Option<&Receipt>,
+    ) -> Presented {
+        let not_yet = |error: &PayError| Presented::NotYet { reason: error.to_string(), pause: 1000 };
         let response = match self.send(request, Some(proof)).await {
             Ok(response) => response,
             Err(error) => return not_yet(&error),
@@ -258,7 +262,7 @@ impl<W: Wallet> Payer<W> {
             Ok(paid) if waits => {
                 let problem = serde_json::from_slice::<Problem>(paid.answer.head()).ok();
                 let pause = problem.as_ref().and_then(|problem| problem.retry_after_ms);
-                Shown::NotYet {
+                Presented::NotYet {
                     pause: pause.or_else(|| retry_after(&paid.headers)).unwrap_or(1000),
                     reason: problem.map_or_else(
                         || format!("the server is not ready (status {})", paid.status.as_u16()),
@@ -266,12 +270,12 @@ impl<W: Wallet> Payer<W> {
                     ),
                 }
             }
-            Ok(paid) => Shown::Answered(Box::new(paid)),
+            Ok(paid) => Presented::Answered(Box::new(paid)),
             Err(error) => not_yet(&error),
         }
     }
 
-    /// Waits before the proof is shown again, unless the timeout comes before.
+    /// Waits before presenting the proof again. Fails if the timeout comes first.
     async fn wait(
         &self,
         proof: &PaymentProof,
@@ -284,7 +288,7 @@ impl<W: Wallet> Payer<W> {
         let pause = Duration::from_millis(pause.clamp(100, 10_000));
         if Instant::now() + pause >= give_up {
             let reason = match unsent {
-                Some(why) => format!("{reason}; no node says that it has the transaction: {why}"),
+                Some(why) => format!("{reason}; no node reports to have the transaction: {why}"),
                 None => reason,
             };
             return Err(PayError::Unanswered { proof: Box::new(proof.proof), reason });
@@ -300,7 +304,7 @@ impl<W: Wallet> Payer<W> {
             builder = builder.header(CONTENT_TYPE, "application/json").body(request.body.clone());
         }
         match proof {
-            // Ours alone: the quote id is shown with the proof, so nobody else can use the payment.
+            // The proof will come with the quote id, so the quote may be one that only this client gets.
             None => builder = builder.header(BINDING_HEADER, BINDING_QUOTE),
             Some(proof) => {
                 builder = builder.header(PROOF_HEADER, proof.proof.to_string());
@@ -313,14 +317,14 @@ impl<W: Wallet> Payer<W> {
     }
 }
 
-/// What came of showing a proof once.
-enum Shown {
+/// The outcome of presenting a proof once.
+enum Presented {
     Answered(Box<Paid>),
     NotYet { reason: String, pause: u64 },
 }
 
-/// Keeps the receipt of a payment that is about to be sent.
-struct KeptFirst<'a> {
+/// Stores the receipt of a payment before it is sent.
+struct StoreFirst<'a> {
     request: &'a Request,
     details: &'a PaymentDetails,
     keep: &'a dyn Keep,
@@ -328,7 +332,7 @@ struct KeptFirst<'a> {
 }
 
 #[async_trait]
-impl BeforeSending for KeptFirst<'_> {
+impl BeforeSending for StoreFirst<'_> {
     async fn signed(&self, payment: &SignedPayment) -> Result<(), PayError> {
         let receipt = Receipt::new(self.request, self.details.clone(), payment.clone());
         self.keep.keep(&receipt).await.map_err(PayError::NotKept)?;
@@ -337,13 +341,13 @@ impl BeforeSending for KeptFirst<'_> {
     }
 }
 
-/// Whether the server asks for the same proof again: a 402 that brings no new details, or a passing failure.
+/// Whether the server asks to present the same proof again: a 402 without new details, or a temporary failure.
 fn asks_to_wait(response: &Response) -> bool {
     match response.status() {
         StatusCode::PAYMENT_REQUIRED => !response.headers().contains_key(DETAILS_HEADER),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => true,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT | StatusCode::REQUEST_TIMEOUT => true,
-        // A fault, or a model server that fails for a while; without a time to come back, there is no other answer.
+        // Temporary only if the server gives a time to retry: a fault, or a failing model server.
         StatusCode::FAILED_DEPENDENCY | StatusCode::INTERNAL_SERVER_ERROR => {
             response.headers().contains_key(RETRY_AFTER)
         }
@@ -351,7 +355,7 @@ fn asks_to_wait(response: &Response) -> bool {
     }
 }
 
-/// The time that a server which sends no problem document asks for, in milliseconds.
+/// The `Retry-After` of a server without problem documents, in milliseconds.
 fn retry_after(headers: &HeaderMap) -> Option<u64> {
     let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(seconds.saturating_mul(1000))

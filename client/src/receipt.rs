@@ -1,4 +1,4 @@
-//! The record of a payment: written before the money can move, and read again by whoever goes on.
+//! The record of a payment, stored before the money can move. It allows to continue after a crash.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -13,60 +13,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::request::{PaymentProof, Request};
 
-/// The layout of [`Receipt`].
+/// The layout version of [`Receipt`].
 const VERSION: u8 = 1;
-/// Longest receipt that is read, in bytes. A request's body is in it.
-const LONGEST: u64 = 256 << 20;
+/// The longest receipt that is read, in bytes. It contains the request's body.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// A payment that is signed. It can be sent any number of times and moves money once.
+/// A signed payment. Sending it several times moves the money once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedPayment {
-    /// The network's name, as its profile has it.
+    /// The network's name in its profile.
     pub network: String,
-    /// Who pays.
+    /// The account that pays.
     pub payer: Address,
     /// The transaction's hash.
     pub transaction: B256,
-    /// Its place in the order of the account's transactions.
+    /// The transaction's nonce.
     pub nonce: u64,
-    /// The transaction as it is sent, EIP-2718.
+    /// The encoded transaction (EIP-2718).
     pub raw: Bytes,
 }
 
-/// How far a payment got.
+/// The progress of a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// It may have been sent, and its answer was not got yet.
+    /// It may have been sent, and its answer was not received.
     Unfinished,
-    /// Its answer was got.
+    /// Its answer was received.
     Answered,
-    /// Another transaction of the account took its place for good: it paid nothing and never will.
+    /// Another transaction finally used its nonce. The payment moved no money and never will.
     Replaced,
 }
 
-/// All that is needed to get what was paid for, in another process or after a crash. It holds no key.
+/// Everything needed to get the paid answer in another process or after a crash. It contains no key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     version: u8,
-    /// How far it got.
+    /// The progress.
     pub stage: Stage,
     /// The request's method.
     pub method: String,
-    /// Where it was sent.
+    /// The request's URL.
     pub url: String,
-    /// Its body.
+    /// The request's body.
     pub body: Bytes,
-    /// What was asked for it, with the quote id.
+    /// The payment details of the 402, with the quote id.
     pub details: PaymentDetails,
-    /// What paid.
+    /// The signed payment.
     pub payment: SignedPayment,
-    /// The block at which another transaction was first seen in the payment's place.
+    /// The head when another transaction with the same nonce was first seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overtaken_at: Option<u64>,
-    /// The answer's status, once it was got.
+    /// The answer's status, after it was received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
@@ -77,29 +77,29 @@ pub enum ReceiptError {
     /// The file cannot be read or written.
     #[error("{path}: {error}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// It is no receipt, or one of another version.
-    #[error("{path}: this is no receipt that this version can read ({what}); nothing was paid")]
+    /// The file is not a receipt, or has another version.
+    #[error("{path}: this is not a receipt that this version can read ({what}); nothing was paid")]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong.
         what: String,
     },
 }
 
-/// Keeps what is known of a payment. It is told before the payment is sent, and whenever more is known.
+/// Stores receipts: before the payment is sent, and after each change.
 #[async_trait]
 pub trait Keep: Send + Sync {
-    /// Puts a receipt where it survives this process. What this returns an error for is not sent.
+    /// Stores a receipt durably. If this fails, the payment is not sent.
     async fn keep(&self, receipt: &Receipt) -> io::Result<()>;
 }
 
-/// Keeps nothing: whoever crashes has paid for nothing, and whoever asks again pays again.
+/// Stores nothing. After a crash the payment is lost, and a new request pays again.
 #[async_trait]
 impl Keep for () {
     async fn keep(&self, _receipt: &Receipt) -> io::Result<()> {
@@ -108,7 +108,7 @@ impl Keep for () {
 }
 
 impl Receipt {
-    /// Of a payment that is about to be sent.
+    /// The receipt of a payment that will be sent.
     pub fn new(request: &Request, details: PaymentDetails, payment: SignedPayment) -> Self {
         Self {
             version: VERSION,
@@ -123,7 +123,7 @@ impl Receipt {
         }
     }
 
-    /// The request that was paid for; `None` where the receipt was written by hand and is wrong.
+    /// The paid request. `None` if the receipt was edited and is invalid.
     pub fn request(&self) -> Option<Request> {
         Some(Request {
             method: self.method.parse().ok()?,
@@ -132,7 +132,7 @@ impl Receipt {
         })
     }
 
-    /// What shows the payment.
+    /// The proof of the payment.
     pub fn proof(&self) -> PaymentProof {
         PaymentProof {
             proof: Proof::transaction(self.payment.transaction),
@@ -140,13 +140,13 @@ impl Receipt {
         }
     }
 
-    /// What tells this payment's request from others. See [`identity`].
+    /// The identity of the payment's request. See [`identity`].
     pub fn identity(&self) -> Option<B256> {
         Some(identity(&self.request()?, &self.payment.network, self.payment.payer))
     }
 }
 
-/// The same for the same request, by the same payer, on the same network, and for nothing else.
+/// A hash that is equal for the same request, payer and network, and for nothing else.
 pub fn identity(request: &Request, network: &str, payer: Address) -> B256 {
     let mut parts = Vec::new();
     for part in [
@@ -162,23 +162,23 @@ pub fn identity(request: &Request, network: &str, payer: Address) -> B256 {
     keccak256(parts)
 }
 
-/// A receipt in a file that only its owner can read, replaced as a whole.
+/// A receipt in a file that only its owner can read. It is replaced as a whole.
 #[derive(Clone, Debug)]
 pub struct ReceiptFile {
     path: PathBuf,
 }
 
-/// While it lives, no other process uses the receipt. The system gives it up when the process ends, however that is.
+/// A lock on the receipt against other processes. The system releases it when the process ends.
 #[derive(Debug)]
 pub struct ReceiptLock(#[expect(dead_code, reason = "the lock is the open file")] File);
 
 impl ReceiptFile {
-    /// At a path; its folder is made where it is missing.
+    /// A file at a path. Its folder is created if missing.
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// In a folder of receipts, under the name of what it is for.
+    /// The file for an identity in a folder of receipts.
     pub fn of(folder: &Path, identity: B256) -> Self {
         Self::new(folder.join(format!("{}.json", hex::encode(&identity[..16]))))
     }
@@ -188,10 +188,9 @@ impl ReceiptFile {
         &self.path
     }
 
-    /// Takes it for this process; `None` while another has it.
+    /// Locks the receipt for this process. `None`: another process holds it.
     ///
-    /// # Errors
-    /// [`ReceiptError::File`], where nothing could be written either.
+    /// # Errors [`ReceiptError::File`]. Writing would fail then, too.
     pub fn try_lock(&self) -> Result<Option<ReceiptLock>, ReceiptError> {
         let mut name = self.path.clone().into_os_string();
         name.push(".lock");
@@ -199,17 +198,16 @@ impl ReceiptFile {
         try_lock(&path).map_err(|error| ReceiptError::File { path, error })
     }
 
-    /// What is in it; `None` where there is no file.
+    /// Reads the receipt. `None`: there is no file.
     ///
-    /// # Errors
-    /// [`ReceiptError`]: a file that cannot be read may be the record of a payment.
+    /// # Errors [`ReceiptError`]. An unreadable file may be the record of a payment.
     pub fn read(&self) -> Result<Option<Receipt>, ReceiptError> {
         let failed = |error| ReceiptError::File { path: self.path.clone(), error };
         let unreadable = |what| ReceiptError::Unreadable { path: self.path.clone(), what };
         match fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),
-            Ok(known) if known.len() > LONGEST => return Err(unreadable("it is too long".into())),
+            Ok(known) if known.len() > MAX_BYTES => return Err(unreadable("it is too long".into())),
             Ok(_) => {}
         }
         let text = fs::read(&self.path).map_err(failed)?;
@@ -224,27 +222,25 @@ impl ReceiptFile {
         Ok(Some(receipt))
     }
 
-    /// Writes it, whole or not at all: on disk before this returns.
+    /// Writes the receipt atomically. It is on disk when this returns.
     ///
-    /// # Errors
-    /// What the system says.
+    /// # Errors The system's error.
     pub fn write(&self, receipt: &Receipt) -> io::Result<()> {
         let folder = self.folder();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // Made with mode 0600.
+        // `tempfile` creates it with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer_pretty(&mut file, receipt)?;
         file.write_all(b"\n")?;
         file.as_file().sync_all()?;
         file.persist(&self.path).map_err(|error| error.error)?;
-        // The name is in the folder, which is another file.
+        // The folder holds the new name, so it must be synced too.
         File::open(folder)?.sync_all()
     }
 
-    /// Gives it another name, after its transaction, so that its place is free and nothing is lost.
+    /// Renames the file after its transaction, so that its place is free and nothing is lost.
     ///
-    /// # Errors
-    /// What the system says.
+    /// # Errors The system's error.
     pub fn set_aside(&self, receipt: &Receipt) -> io::Result<PathBuf> {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}.json", hex::encode(&receipt.payment.transaction[..8]));
@@ -262,7 +258,7 @@ impl ReceiptFile {
     }
 }
 
-/// Takes a file for this process, which is made where it is missing, with its folder; `None` while another has it.
+/// Locks a file for this process. Creates it and its folder if missing. `None`: another process holds it.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<ReceiptLock>> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

@@ -1,26 +1,26 @@
-//! What is asked for, and what shows that it was paid.
+//! A request, and the proof of its payment.
 
 use bytes::Bytes;
 use reqwest::Method;
 use salt402_protocol::{Proof, QuoteId};
 use url::Url;
 
-/// What to send.
+/// A request to send.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// The body; sent as JSON if not empty.
+    /// The body. Sent as JSON if not empty.
     pub body: Bytes,
 }
 
-/// A payment that was made, and what shows it.
+/// A payment with its proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentProof {
-    /// What is shown.
+    /// The proof.
     pub proof: Proof,
-    /// The quote that was paid; without it the proof is shown bare.
+    /// The quote that was paid. `None`: the proof is presented without a quote id.
     pub quote: Option<QuoteId>,
 }

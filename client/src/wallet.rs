@@ -1,4 +1,4 @@
-//! Who holds the money.
+//! Wallets: they hold the money.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,67 +18,66 @@ use tokio::time::Instant;
 use crate::error::PayError;
 use crate::receipt::{self, ReceiptLock, SignedPayment};
 
-/// Gas for a payment in the native coin, in a token, and for an approval. Given rather than estimated: what a node's
-/// estimate is worth differs, and these calls are known. A payee with code of its own has some 80,000 to spend.
+/// The gas of a payment in the native coin, in a token, and of an approval. They are fixed, because nodes' estimates
+/// are unreliable and these calls are known. About 80,000 are left for a payee with code.
 const PAY_GAS: u64 = 120_000;
 const PAY_TOKEN_GAS: u64 = 250_000;
 const APPROVE_GAS: u64 = 100_000;
 
-/// How long an approval may take to be mined.
+/// How long to wait until an approval is mined.
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long nodes that fail are asked again before anything is sent.
-const PREPARING: Duration = Duration::from_secs(20);
-/// Between two such questions.
-const ASKED_AGAIN: Duration = Duration::from_millis(500);
-/// Between two looks whether it is this process's turn.
-const TURN_AGAIN: Duration = Duration::from_millis(50);
+/// How long failing nodes are asked again before anything is sent.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The interval of these requests.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// The interval of checks for the turn of this process.
+const TURN_INTERVAL: Duration = Duration::from_millis(50);
 
 sol! {
-    /// The part of ERC-20 that a payer needs.
+    /// The functions of ERC-20 that a payer needs.
     interface IERC20 {
         function approve(address spender, uint256 amount) external returns (bool);
         function allowance(address owner, address spender) external view returns (uint256);
     }
 }
 
-/// How a payment stands with the nodes.
+/// The state of a payment at the nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionStatus {
-    /// A node has it, or it is in a block.
+    /// A node has it, or a block includes it.
     Known,
-    /// No node says that it has it. That proves nothing: an answer may have been lost.
+    /// No node reports to have it. That proves nothing, because an answer may have been lost.
     Unknown(String),
-    /// Another transaction of the account is in a block with its nonce.
+    /// A block includes another transaction of the account with the same nonce.
     Replaced {
-        /// The head at which that was seen.
+        /// The head when this was seen.
         at: u64,
-        /// Whether that was seen so long ago that it is final: the payment cannot be mined any more.
+        /// Whether it is final, so that the payment can never be mined.
         is_final: bool,
     },
 }
 
-/// Is told of a payment before it is sent.
+/// Gets a payment before it is sent.
 #[async_trait]
 pub trait BeforeSending: Send + Sync {
-    /// The payment is signed and not sent. After an error it must not be.
+    /// Called after signing and before sending. After an error, the payment must not be sent.
     async fn signed(&self, payment: &SignedPayment) -> Result<(), PayError>;
 }
 
-/// Pays what was decided to be paid.
+/// Makes decided payments.
 #[async_trait]
 pub trait Wallet: Send + Sync {
-    /// Signs a payment, tells `before`, and sends it, without waiting for a block.
+    /// Signs a payment, passes it to `before`, and sends it. Does not wait for a block.
     ///
-    /// # Errors
-    /// Only where nothing was sent: once `before` agreed, whatever a node says is a [`TransactionStatus`].
+    /// # Errors Only if nothing was sent. After `before` agreed, a node's error is a [`TransactionStatus`].
     async fn pay(
         &self,
         details: &PaymentDetails,
         before: &dyn BeforeSending,
     ) -> Result<(SignedPayment, TransactionStatus), PayError>;
 
-    /// Sends a payment again where `may_send`, and finds out how it stands. `overtaken_at` is the head at which another
-    /// transaction was first seen in its place.
+    /// Resends a payment if `may_send`, and returns its state. `overtaken_at` is the head when another transaction with
+    /// its nonce was first seen.
     async fn send(
         &self,
         payment: &SignedPayment,
@@ -87,14 +86,14 @@ pub trait Wallet: Send + Sync {
     ) -> TransactionStatus;
 }
 
-/// Pays through nodes, with a key held in this process.
+/// Pays through nodes, with a key in this process.
 pub struct NodeWallet {
-    /// The first is asked first, the others where it fails. All of one chain.
+    /// The nodes of one chain. The others are asked if the first fails.
     nodes: Vec<Arc<RpcNode>>,
     account: Option<Account>,
-    /// Held from the choice of a nonce until the payment was sent, so that two payments at once do not get the same one.
+    /// Held from choosing a nonce until the payment is sent, so that two payments never share a nonce.
     turn: Mutex<()>,
-    /// A file that is held as long, against other processes with the same key.
+    /// A lock file against other processes with the same key, held equally long.
     turn_file: Option<PathBuf>,
 }
 
@@ -104,12 +103,12 @@ impl NodeWallet {
         Self { nodes, account: Some(account), turn: Mutex::default(), turn_file: None }
     }
 
-    /// Takes turns with other processes that pay from the same account, by a file that only they use.
+    /// Takes turns with other processes that pay from the same account, by a lock file.
     pub fn in_turn(self, file: PathBuf) -> Self {
         Self { turn_file: Some(file), ..self }
     }
 
-    /// One that signs nothing: it sends what was signed before.
+    /// A wallet without a key. It only sends payments that were signed before.
     pub fn keyless(nodes: Vec<Arc<RpcNode>>) -> Self {
         Self { nodes, account: None, turn: Mutex::default(), turn_file: None }
     }
@@ -124,7 +123,7 @@ impl Wallet for NodeWallet {
     ) -> Result<(SignedPayment, TransactionStatus), PayError> {
         let account = self.account.as_ref().ok_or(PayError::NoKey)?;
         let _turn = self.turn.lock().await;
-        let _alone = self.alone().await.map_err(PayError::NotKept)?;
+        let _alone = self.lock_turn_file().await.map_err(PayError::NotKept)?;
         let (contract, mut nonce) = (details.payment_contract, 0);
         if self.code(contract).await?.is_empty() {
             return Err(PayError::NoContract(contract));
@@ -173,13 +172,13 @@ impl Wallet for NodeWallet {
     }
 }
 
-/// What a node knows of a payment that it did not take; `None` where it knows nothing.
+/// A node's knowledge of a payment that it did not take. `None`: it knows nothing.
 async fn look(
     node: &RpcNode,
     payment: &SignedPayment,
     overtaken_at: Option<u64>,
 ) -> Result<Option<TransactionStatus>, NodeError> {
-    // In this order: a transaction that is mined in between is found by its receipt.
+    // The nonce is read before the receipt, so that a transaction mined in between is found by its receipt.
     let used = node.transaction_count(payment.payer).await?;
     if node.receipt(payment.transaction).await?.is_some() {
         return Ok(Some(TransactionStatus::Known));
@@ -213,44 +212,44 @@ fn payment(details: &PaymentDetails) -> Call {
     Call { to, value, data: data.into(), gas_limit: Some(gas) }
 }
 
-/// Nodes that are asked in turn before anything is sent, again where they only stumble.
-struct Turns<'a> {
+/// Asks nodes in turn before anything is sent, and again after temporary errors.
+struct NodeCycle<'a> {
     nodes: &'a [Arc<RpcNode>],
     at: usize,
     give_up: Instant,
 }
 
-impl<'a> Turns<'a> {
+impl<'a> NodeCycle<'a> {
     fn of(wallet: &'a NodeWallet) -> Self {
-        Self { nodes: &wallet.nodes, at: 0, give_up: Instant::now() + PREPARING }
+        Self { nodes: &wallet.nodes, at: 0, give_up: Instant::now() + PREPARE_TIMEOUT }
     }
 
-    /// The next node to ask, after a pause where all were.
+    /// The next node, after a pause once all were asked.
     async fn next(&mut self) -> Result<&'a RpcNode, PayError> {
         if self.at > 0 && self.at.is_multiple_of(self.nodes.len().max(1)) {
-            tokio::time::sleep(ASKED_AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         let place = self.at % self.nodes.len().max(1);
         self.at += 1;
         self.nodes.get(place).map(Arc::as_ref).ok_or(PayError::NoNode)
     }
 
-    /// Whether an error is to be overcome by asking again.
-    fn stumbled(&self, error: NodeError) -> Result<(), PayError> {
-        // A fee that is too high is no node's fault, and does not fall within seconds.
+    /// `Ok` if another request may succeed, or else the error.
+    fn retry_or_fail(&self, error: NodeError) -> Result<(), PayError> {
+        // A fee above the limit is not a node's fault and does not fall within seconds.
         let again = error.is_transient() && !matches!(error, NodeError::FeeTooHigh { .. });
         if again && Instant::now() < self.give_up { Ok(()) } else { Err(PayError::Wallet(error)) }
     }
 }
 
 impl NodeWallet {
-    async fn alone(&self) -> io::Result<Option<ReceiptLock>> {
+    async fn lock_turn_file(&self) -> io::Result<Option<ReceiptLock>> {
         let Some(file) = &self.turn_file else { return Ok(None) };
         loop {
             if let Some(lock) = receipt::try_lock(file)? {
                 return Ok(Some(lock));
             }
-            tokio::time::sleep(TURN_AGAIN).await;
+            tokio::time::sleep(TURN_INTERVAL).await;
         }
     }
 
@@ -259,37 +258,37 @@ impl NodeWallet {
     }
 
     async fn code(&self, contract: Address) -> Result<Bytes, PayError> {
-        let mut turns = Turns::of(self);
+        let mut turns = NodeCycle::of(self);
         loop {
             match turns.next().await?.code(contract).await {
                 Ok(code) => return Ok(code),
-                Err(error) => turns.stumbled(error)?,
+                Err(error) => turns.retry_or_fail(error)?,
             }
         }
     }
 
     async fn prepare(&self, account: &Account, call: &Call, least_nonce: u64) -> Result<Prepared, PayError> {
-        let mut turns = Turns::of(self);
+        let mut turns = NodeCycle::of(self);
         loop {
             match account.prepare_after(turns.next().await?, call, least_nonce).await {
                 Ok(prepared) => return Ok(prepared),
-                Err(error) => turns.stumbled(error)?,
+                Err(error) => turns.retry_or_fail(error)?,
             }
         }
     }
 
     async fn call(&self, account: &Account, call: &Call) -> Result<Result<Bytes, NodeError>, PayError> {
-        let mut turns = Turns::of(self);
+        let mut turns = NodeCycle::of(self);
         loop {
             match turns.next().await?.call(Some(account.address()), call).await {
                 Err(error) if error.is_revert() => return Ok(Err(error)),
-                Err(error) => turns.stumbled(error)?,
+                Err(error) => turns.retry_or_fail(error)?,
                 answer => return Ok(answer),
             }
         }
     }
 
-    /// Lets the payment contract take exactly this payment, if it may not yet, and waits until that is mined.
+    /// Sets the payment contract's allowance to exactly this payment, if it is too low, and waits until that is mined.
     async fn allow(
         &self,
         account: &Account,
@@ -306,14 +305,14 @@ impl NodeWallet {
             return Ok(());
         }
         let approve = approval(token, spender, amount);
-        // Some tokens, USDT for one, let an allowance be set from zero and to zero alone.
+        // Some tokens, such as USDT, change an allowance only from or to zero.
         if !allowed.is_zero() && self.call(account, &approve).await?.is_err() {
             self.approve(account, &approval(token, spender, U256::ZERO), nonce).await?;
         }
         self.approve(account, &approve, nonce).await
     }
 
-    /// Sends an approval and waits until it is mined. What one node says on the way decides nothing.
+    /// Sends an approval and waits until it is mined. Errors of single nodes are ignored meanwhile.
     async fn approve(&self, account: &Account, call: &Call, nonce: &mut u64) -> Result<(), PayError> {
         let prepared = self.prepare(account, call, *nonce).await?;
         let (transaction, give_up) = (prepared.hash, Instant::now() + APPROVAL_TIMEOUT);

@@ -39,14 +39,32 @@ interface ISaltPay {
         bytes32 indexed paymentReference, address indexed payer, address indexed payee, address asset, uint256 amount
     );
 
+    /// @notice The caller gave something back to somebody who had paid it. Never a payment.
+    /// @dev It says that the money went from `payee` to `payer`, and no more: anybody can say so of any reference by
+    /// sending money of its own. It belongs to a Payment whose reference, payer, payee and asset are the same.
+    /// @param paymentReference The reference of the payment.
+    /// @param payee The account that called and whose money it was: the payee of the payment.
+    /// @param payer The account that received the whole amount: the payer of the payment.
+    /// @param asset The ERC-20, or the zero address for the native coin.
+    /// @param amount What the payer received, in base units of the asset. Never zero.
+    event Refund(
+        bytes32 indexed paymentReference, address indexed payee, address indexed payer, address asset, uint256 amount
+    );
+
     /// @notice The reference is zero. Pay with the reference of the quote.
     error ZeroReference();
 
     /// @notice The amount, or the value sent, is zero.
     error ZeroAmount();
 
+    /// @notice The transaction was mined too late, and nothing was paid.
+    /// @param deadline The last second in which it could be paid, since 1970 UTC.
+    /// @param time The block's.
+    error DeadlinePassed(uint256 deadline, uint256 time);
+
     /// @notice The payee cannot be paid: it is the zero address, this contract, or the payer.
     /// @dev A payer who is the payee would leave the payee's balance as it was, and nothing would have been paid.
+    /// Of a refund it is the account that should get it.
     /// @param payee The payee that was asked for.
     error InvalidPayee(address payee);
 
@@ -78,7 +96,7 @@ interface ISaltPay {
     /// @notice A token called back for a payment in a token while it was transferring.
     error Reentered();
 
-    /// @notice `payMany` was called without orders.
+    /// @notice `payMany` or `payManyOnTime` was called without orders.
     error NoOrders();
 
     /// @notice The value of the call does not cover the orders in the native coin.
@@ -110,16 +128,34 @@ interface ISaltPay {
     /// @param amount How much, in base units of the token. Not zero.
     function payToken(bytes32 paymentReference, address payee, address asset, uint256 amount) external;
 
+    /// @notice As `pay`, or not at all once the deadline has passed.
+    /// @dev A payment that is mined after its quote has ended is money for nothing. Programs should pay by this, with the
+    /// end of the quote. Reverts with DeadlinePassed, or as `pay`.
+    /// @param paymentReference What is paid for. Not zero.
+    /// @param deadlineAndPayee Two in one word, which costs 128 gas less: in the upper 96 bits the last second in which it
+    /// can be paid, since 1970 UTC; in the lower 160 bits who is paid. A bare address has a deadline of zero, which has
+    /// passed.
+    function payOnTime(bytes32 paymentReference, uint256 deadlineAndPayee) external payable;
+
+    /// @notice As `payToken`, or not at all once the deadline has passed.
+    /// @dev Reverts with DeadlinePassed, or as `payToken`. The order of the arguments gives a selector that is found first.
+    /// @param asset The token. Not the zero address.
+    /// @param amount How much, in base units of the token. Not zero.
+    /// @param deadlineAndPayee As of `payOnTime`.
+    /// @param paymentReference What is paid for. Not zero.
+    function payTokenOnTime(address asset, uint256 amount, uint256 deadlineAndPayee, bytes32 paymentReference) external;
+
     /// @notice As `payToken`, with an allowance that the caller gives by an EIP-2612 permit
     /// (https://eips.ethereum.org/EIPS/eip-2612) in the same transaction.
-    /// @dev The permit is for this contract and exactly the amount. One that the token refuses is not the end: somebody
+    /// @dev After the deadline the payment reverts, also where there is an allowance.
+    /// The permit is for this contract and exactly the amount. One that the token refuses is not the end: somebody
     /// may have submitted it already, and whether there is an allowance the transfer tells.
-    /// Reverts as `payToken`.
+    /// Reverts as `payTokenOnTime`.
     /// @param paymentReference What is paid for. Not zero.
     /// @param payee Who is paid. Not the zero address, this contract or the caller.
     /// @param asset The token. Not the zero address.
     /// @param amount How much, in base units of the token. Not zero.
-    /// @param deadline Until when the permit is valid, in seconds since 1970.
+    /// @param deadline The last second of the permit and of the payment, since 1970 UTC.
     /// @param v The permit's signature, as are r and s.
     /// @param r See v.
     /// @param s See v.
@@ -140,4 +176,26 @@ interface ISaltPay {
     /// Reverts with NoOrders, ValueTooSmall, ValueTooLarge, or as `pay` and `payToken` for the first order that fails.
     /// @param orders What is paid.
     function payMany(Order[] calldata orders) external payable;
+
+    /// @notice As `payMany`, or not at all once the deadline has passed.
+    /// @dev Reverts with DeadlinePassed, or as `payMany`.
+    /// @param orders What is paid.
+    /// @param deadline The last second in which it can be paid, since 1970 UTC.
+    function payManyOnTime(Order[] calldata orders, uint256 deadline) external payable;
+
+    /// @notice Gives the whole value of the call back to `payer`, who paid for the reference in the native coin.
+    /// @dev The caller is the payee of that payment. The contract does not remember payments: who calls it with another
+    /// reference, payer or amount gives its money away all the same, and who calls it twice pays twice.
+    /// Reverts with ZeroReference, ZeroAmount, InvalidPayee or PayeeRefused, as `pay` does.
+    /// @param paymentReference The reference of the payment. Not zero.
+    /// @param payer Who gets it. Not the zero address, this contract or the caller.
+    function refund(bytes32 paymentReference, address payer) external payable;
+
+    /// @notice Gives `amount` of `asset` back from the caller to `payer`, who paid for the reference in that token.
+    /// @dev As `refund`; the caller must have approved this contract for the amount. Reverts as `payToken` does.
+    /// @param paymentReference The reference of the payment. Not zero.
+    /// @param payer Who gets it. Not the zero address, this contract or the caller.
+    /// @param asset The token. Not the zero address.
+    /// @param amount How much, in base units of the token. Not zero.
+    function refundToken(bytes32 paymentReference, address payer, address asset, uint256 amount) external;
 }

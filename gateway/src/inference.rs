@@ -10,10 +10,11 @@ use bytes::Bytes;
 use salt402_http::{
     BodyReservation, PAYMENT, Target, no_store, problem_response, read_json, server_timing, vary,
 };
+use salt402_paywall::openapi::PaymentHeaders;
 use salt402_paywall::{Decision, Presented, offer_response, quote_required};
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
-use salt402_protocol::{Code, Problem, Proof, QuoteId};
+use salt402_protocol::{Code, Problem};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -52,10 +53,7 @@ struct InferenceResponse<'a> {
 
 /// An answer of a model, for a payment
 #[utoipa::path(post, path = "/v1/inference", tag = "inference", request_body = InferenceRequest,
-    params(
-        ("X-Payment-Proof" = Option<Proof>, Header, description = "The hash of the transaction that paid, or another proof. Left out, the answer is a 402 that says how to pay."),
-        ("X-Payment-Quote" = Option<QuoteId>, Header, description = "The id of the quote that was paid: the receipt."),
-        ("X-Payment-Binding" = Option<String>, Header, description = "`quote`: ask for a quote that nobody else is given.")),
+    params(PaymentHeaders),
     responses((status = 200, description = "The answer. The same request with the same proof and quote id gets it again; with the proof alone, a few times within a minute.",
         body = InferenceResponse<'_>,
         headers(

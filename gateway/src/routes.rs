@@ -1,30 +1,37 @@
 //! Which path does what.
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
-use axum::routing::{get, post};
-use salt402_http::openapi::{PATH, serve_document};
-use salt402_http::{PrometheusHandle, Token, check_token, finish, limit_addresses, metrics_route};
+use axum::{Router, middleware};
+use salt402_http::openapi::{documented, refusing};
+use salt402_http::{
+    PrometheusHandle, Token, check_token, finish, health_route, limit_addresses, metrics_route,
+};
+use salt402_paywall::openapi::refuse_paid;
+use salt402_protocol::Code;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::gateway::Gateway;
-use crate::{inference, models, openapi, readiness};
+use crate::openapi::{Document, inference_codes};
+use crate::{inference, models, readiness};
 
 /// The gateway's API, which strangers may ask: it says nothing of nodes. `metrics` renders `/metrics` for whoever has the
 /// token.
 pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> Router {
     let browsers = gateway.0.browsers.clone();
-    let paid = Router::new().route("/v1/inference", post(inference::handle));
+    let mut inference = routes!(inference::handle);
+    refuse_paid(&mut inference.1, &inference_codes());
+    let paid = OpenApiRouter::with_openapi(Document::openapi()).routes(inference);
     let paid = match gateway.0.addresses.clone() {
         Some(limits) => paid.route_layer(middleware::from_fn_with_state(limits, limit_addresses)),
         None => paid,
     };
     let routes = paid
-        .route("/v1/models", get(models::models))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readiness::ready))
-        .route(PATH, get(serve_document(&openapi::document())))
-        .with_state(gateway);
+        .routes(refusing(routes!(models::models), &[]))
+        .routes(refusing(routes!(readiness::ready), &[Code::NotReady]))
+        .with_state(gateway)
+        .merge(health_route());
     let routes = match metrics {
         Some((handle, token)) => {
             let guarded = middleware::from_fn_with_state(Some(token), check_token);
@@ -33,7 +40,7 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         None => routes,
     };
     // Bodies are read with the gateway's own limit and its own refusal.
-    let routes = finish(routes.layer(DefaultBodyLimit::disable()));
+    let routes = finish(documented(routes).layer(DefaultBodyLimit::disable()));
     // Outside of everything: what a page asks before its request is free, and every answer may be read by it.
     match browsers {
         Some(browsers) => routes.layer(browsers),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Response};
 use axum::middleware::Next;
 use ipnet::IpNet;
@@ -26,7 +26,6 @@ pub struct AddressLimits(Arc<Inner>);
 
 struct Inner {
     rate: Rate,
-    trusted: Vec<IpNet>,
     /// A std mutex, because nothing is awaited while it is held.
     known: Mutex<Recent<IpAddr, Bucket>>,
 }
@@ -36,46 +35,35 @@ struct Inner {
 struct AddressLimited(Duration);
 
 impl AddressLimits {
-    /// So many for each address. `trusted` are the proxies whose `X-Forwarded-For` is believed; others speak for
-    /// themselves.
-    pub fn new(rate: Rate, trusted: Vec<IpNet>) -> Self {
-        Self(Arc::new(Inner { rate, trusted, known: Mutex::default() }))
-    }
-
-    /// Who asks. The nearest hop that is no trusted proxy; `None` where trusted ones do not say, or the connection is
-    /// local and has no address: then nobody can be told apart, and nobody is limited.
-    pub fn client(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-        client(&self.0.trusted, headers, peer)
-    }
-
-    /// Whether an address is that of a proxy whose word is taken.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        is_in(&self.0.trusted, address)
+    /// So many for each address.
+    pub fn new(rate: Rate) -> Self {
+        Self(Arc::new(Inner { rate, known: Mutex::default() }))
     }
 
     fn take(&self, client: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.of_key(prefix(client)).take(self.0.rate, now)
+        known.of_key(client).take(self.0.rate, now)
     }
 }
 
-/// Who asks, as [`AddressLimits::client`] says.
-fn client(trusted: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-    if let Some(peer) = peer.filter(|peer| !is_in(trusted, *peer)) {
+/// Who asks: the nearest hop that is none of `proxies`, whose `X-Forwarded-For` is believed. `None` where they do not say, or the
+/// connection is local and has no address: then nobody can be told apart, and nobody is limited.
+pub fn client_address(proxies: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    if let Some(peer) = peer.filter(|peer| !is_in(proxies, *peer)) {
         return Some(peer);
     }
     let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
-        // What a client wrote before the nearest hop that is not trusted is worth nothing, whatever bytes it has.
+        // What a client wrote before the nearest hop that is no proxy is worth nothing, whatever bytes it has.
         match std::str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
-            Some(address) if is_in(trusted, address) => {}
+            Some(address) if is_in(proxies, address) => {}
             other => return other,
         }
     }
     None
 }
 
-fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
@@ -84,14 +72,9 @@ fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
 pub struct Caller(Option<IpAddr>);
 
 impl Caller {
-    /// Of a request of this peer, where these proxies are believed.
-    pub(crate) fn told(trusted: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Self {
-        Self(client(trusted, headers, peer).map(prefix))
-    }
-
-    /// Of a request of which nobody knows who asks.
-    pub(crate) const fn nobody() -> Self {
-        Self(None)
+    /// Of a request of this peer, or of whoever asks through it if it is one of `proxies`.
+    pub(crate) fn told(proxies: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Self {
+        Self(client_address(proxies, headers, peer).map(prefix))
     }
 
     /// Of a request; nobody where its listener is not ours.
@@ -108,7 +91,7 @@ fn parse(hop: &str) -> Option<IpAddr> {
 }
 
 /// What one client has: an IPv4 address, or an IPv6 network of 64 bits.
-fn prefix(address: IpAddr) -> IpAddr {
+pub(crate) fn prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() >> 64 << 64)),
         four => four,
@@ -121,8 +104,7 @@ pub async fn limit_addresses(
     mut request: Request,
     next: Next,
 ) -> Response<Body> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
-    if let Some(client) = limits.client(request.headers(), peer)
+    if let Some(client) = Caller::of(request.extensions())
         && let Err(wait) = limits.take(client, Instant::now())
     {
         request.extensions_mut().insert(AddressLimited(wait));
@@ -150,24 +132,22 @@ pub fn address_limited(wait: Duration) -> Problem {
 mod tests {
     use super::*;
 
-    fn limits(trusted: &[&str]) -> AddressLimits {
-        let trusted = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        AddressLimits::new(Rate { per_minute: 60, burst: 2 }, trusted)
-    }
-
-    fn client(limits: &AddressLimits, peer: Option<&str>, forwarded: &[&'static str]) -> Option<String> {
+    /// Behind proxies of this machine and of a network.
+    fn client(peer: Option<&str>, forwarded: &[&[u8]]) -> Option<String> {
+        let proxies = ["127.0.0.0/8", "10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
+            headers.append(FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
         }
-        let client = limits.client(&headers, peer.map(|peer| peer.parse().unwrap()));
+        let client = client_address(&proxies, &headers, peer.map(|peer| peer.parse().unwrap()));
         client.map(|client| client.to_string())
     }
 
     #[test]
-    fn a_client_is_who_a_trusted_hop_says_and_nobody_else() {
-        let limits = limits(&["127.0.0.0/8", "10.0.0.0/8", "::1/128"]);
-        let told = |peer, forwarded: &[&'static str]| client(&limits, Some(peer), forwarded);
+    fn a_client_is_who_a_proxy_says_and_nobody_else() {
+        let told = |peer, forwarded: &[&str]| {
+            client(Some(peer), &forwarded.iter().map(|line| line.as_bytes()).collect::<Vec<_>>())
+        };
         assert_eq!(told("9.9.9.9", &["1.2.3.4"]).unwrap(), "9.9.9.9", "a client speaks for itself alone");
         assert_eq!(told("127.0.0.1", &["1.2.3.4"]).unwrap(), "1.2.3.4");
         assert_eq!(
@@ -186,30 +166,24 @@ mod tests {
         assert_eq!(told("127.0.0.1", &["::ffff:1.2.3.4"]).unwrap(), "1.2.3.4");
         assert_eq!(told("127.0.0.1", &[]), None, "a proxy that does not say");
         assert_eq!(told("127.0.0.1", &["1.2.3.4, unknown"]), None, "nor one that says what is no address");
-        assert_eq!(
-            client(&limits, None, &["1.2.3.4"]).unwrap(),
-            "1.2.3.4",
-            "a socket without addresses is local"
-        );
-        assert_eq!(client(&limits, None, &[]), None);
+        assert_eq!(client(None, &[b"1.2.3.4"]).unwrap(), "1.2.3.4", "a socket without addresses is local");
+        assert_eq!(client(None, &[]), None);
     }
 
     /// nginx and others append to the line that the client sent.
     #[test]
     fn bytes_that_are_no_text_hide_nobody() {
-        let limits = limits(&["127.0.0.0/8"]);
-        let mut headers = HeaderMap::new();
-        let line = HeaderValue::from_bytes(b"\xff\xfe, 1.2.3.4").unwrap();
-        headers.insert(FORWARDED_FOR, line);
-        let client = limits.client(&headers, Some("127.0.0.1".parse().unwrap()));
-        assert_eq!(client.unwrap().to_string(), "1.2.3.4");
+        assert_eq!(client(Some("127.0.0.1"), &[b"\xff\xfe, 1.2.3.4"]).unwrap(), "1.2.3.4");
     }
 
     #[test]
     fn addresses_have_tokens_of_their_own() {
-        let limits = limits(&[]);
+        let limits = AddressLimits::new(Rate { per_minute: 60, burst: 2 });
         let now = Instant::now();
-        let take = |address: &str| limits.take(address.parse().unwrap(), now).is_ok();
+        let take = |address: &str| {
+            let caller = Caller::told(&[], &HeaderMap::new(), Some(address.parse().unwrap()));
+            limits.take(caller.0.unwrap(), now).is_ok()
+        };
         assert!(take("1.2.3.4") && take("1.2.3.4") && !take("1.2.3.4"));
         assert!(!take("::ffff:1.2.3.4"), "the same, written otherwise");
         assert!(take("1.2.3.5"));

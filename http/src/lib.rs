@@ -1,7 +1,7 @@
 //! Serving HTTP: connections, their limits, and one reading of what clients send. It never knows what is sold.
 //!
 //! Rooms, each of which imports only those before it: `rate`; `answer`, `timing`, `target`, `header_names` and `query`;
-//! `address`; [`mod@serve`]; `input`; `token`; `routes`; [`openapi`].
+//! `address`; [`mod@serve`]; `input`; `token`; [`openapi`]; `routes`.
 
 mod address;
 mod answer;
@@ -16,14 +16,14 @@ mod target;
 mod timing;
 mod token;
 
-pub use address::{AddressLimits, Caller, address_limited, address_wait, limit_addresses};
+pub use address::{AddressLimits, Caller, address_limited, address_wait, client_address, limit_addresses};
 pub use answer::{CODE_HEADER, Fault, no_store, problem_response, vary};
 pub use header_names::{method_override, refuse_lookalikes};
 pub use input::{HeldBody, StrictJson, one_value, read_body, read_json};
 pub use metrics_exporter_prometheus::PrometheusHandle;
 pub use query::{malformed_parameter, read_query};
 pub use rate::{Bucket, Rate, Recent};
-pub use routes::{finish, metrics_route};
+pub use routes::{finish, health_route, metrics_route};
 pub use serve::bodies::{BodyBudget, BodyReservation};
 pub use serve::limits::Limits;
 pub use serve::listener::Listener;

@@ -27,22 +27,31 @@ pub struct Bucket(Option<Instant>);
 
 impl Rate {
     /// The time in which one token comes back.
-    fn each(self) -> Duration {
+    pub fn each(self) -> Duration {
         Duration::from_secs(60) / self.per_minute.max(1)
     }
 }
 
 impl Bucket {
+    /// How long until there is a token; zero where there is one.
+    pub fn wait(self, rate: Rate, now: Instant) -> Duration {
+        let missing = self.0.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        missing.saturating_sub(rate.each() * (rate.burst.max(1) - 1))
+    }
+
     /// Takes a token, or says how long until there is one.
     pub fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        let full_at = self.0.map_or(now, |at| at.max(now));
-        let allowed = rate.each() * (rate.burst.max(1) - 1);
-        let missing = full_at.duration_since(now);
-        if missing > allowed {
-            return Err(missing - allowed);
+        let wait = self.wait(rate, now);
+        if !wait.is_zero() {
+            return Err(wait);
         }
-        self.0 = Some(full_at + rate.each());
+        self.0 = Some(self.0.map_or(now, |full_at| full_at.max(now)) + rate.each());
         Ok(())
+    }
+
+    /// Whether every token that was taken is back.
+    pub fn is_full(self, now: Instant) -> bool {
+        self.0.is_none_or(|full_at| full_at <= now)
     }
 
     /// Puts a token back that was taken for nothing.
@@ -106,12 +115,15 @@ mod tests {
             assert_eq!(bucket.take(RATE, start), Ok(()));
         }
         assert_eq!(bucket.take(RATE, start), Err(second(1)));
+        let almost = start + second(1) - Duration::from_millis(1);
+        assert_eq!(bucket.take(RATE, almost), Err(Duration::from_millis(1)));
         assert_eq!(bucket.take(RATE, start + second(1)), Ok(()));
         assert_eq!(bucket.take(RATE, start + second(1)), Err(second(1)));
         // A long pause fills it, and no more than that.
         let later = start + second(3600);
         let taken = (0..10).filter(|_| bucket.take(RATE, later).is_ok()).count();
         assert_eq!(taken, 3);
+        assert!(!bucket.is_full(later + second(2)) && bucket.is_full(later + second(3)));
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! What every router has beside its own routes.
+//! What every router has in addition to its own routes.
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::State;
 use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_protocol::{Code, Problem};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::answer::{Fault, problem_response};
+use crate::openapi::{GUARDED, refusing};
 
 /// Gives a router its answers to what it does not know, and to a panic.
 pub fn finish(routes: Router) -> Router {
@@ -15,9 +18,29 @@ pub fn finish(routes: Router) -> Router {
     ))
 }
 
+/// `/healthz`.
+pub fn health_route() -> OpenApiRouter {
+    OpenApiRouter::default().routes(refusing(routes!(healthz), &[]))
+}
+
 /// `/metrics`, which names nodes.
-pub fn metrics_route(handle: PrometheusHandle) -> Router {
-    Router::new().route("/metrics", get(move || async move { handle.render() }))
+pub fn metrics_route(handle: PrometheusHandle) -> OpenApiRouter {
+    OpenApiRouter::default().routes(refusing(routes!(metrics), GUARDED)).with_state(handle)
+}
+
+/// Whether the process answers
+#[utoipa::path(get, path = "/healthz", tag = "health", responses(
+    (status = 200, description = "It does.", body = String, content_type = "text/plain")))]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// What Prometheus asks
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "Prometheus' text format.", body = String, content_type = "text/plain")),
+    security((), ("bearer" = []), ("token" = [])))]
+async fn metrics(State(handle): State<PrometheusHandle>) -> String {
+    handle.render()
 }
 
 /// What is said where no route matches.

@@ -1,9 +1,11 @@
 //! What a route that is paid for may answer, in a document.
 
-use salt402_http::openapi::{operation, refuse, text_header};
-use salt402_protocol::Code;
+use salt402_http::openapi::{operations, refuse, text_header};
 use salt402_protocol::problem::PROBLEM_JSON;
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr};
+use salt402_protocol::{Code, Proof, QuoteId};
+use utoipa::IntoParams;
+use utoipa::openapi::path::Paths;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 
 /// What a route that is paid for may answer: with 402, how its headers may be wrong, and what is said of a proof without details.
 pub const PAID: &[Code] = &[
@@ -60,15 +62,32 @@ pub const PAID: &[Code] = &[
     Code::StorageUnavailable,
 ];
 
-/// Describes the refusals of a route that is paid for, as [`refuse`] does those of any: its 402 says how to pay.
-pub fn refuse_paid(document: &mut Document, path: &str, method: &str, codes: &[Code]) {
-    refuse(document, path, method, codes);
-    let Some(operation) = operation(document, path, method) else { return };
-    let Some(RefOr::T(unpaid)) = operation.responses.responses.get_mut("402") else { return };
-    // What only time stands in the way of comes as a problem without details: nobody is led to pay twice.
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("PaymentProblem"))).build();
-    unpaid.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
-    let details = text_header("PaymentDetails as one line of ASCII JSON, unless only time is missing.");
-    unpaid.headers.insert("X-Payment-Details".to_owned(), RefOr::T(details));
-    unpaid.headers.insert("Vary".to_owned(), RefOr::T(text_header("The payment headers.")));
+/// How a request is paid for, in a document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "the fields describe headers")]
+pub struct PaymentHeaders {
+    /// The hash of the transaction that paid, or another proof. Left out, the answer is a 402 that says how to pay.
+    #[param(rename = "X-Payment-Proof")]
+    proof: Option<Proof>,
+    /// The id of the quote that was paid: the receipt.
+    #[param(rename = "X-Payment-Quote")]
+    quote: Option<QuoteId>,
+    /// `quote`: ask for a quote that nobody else is given.
+    #[param(rename = "X-Payment-Binding")]
+    binding: Option<String>,
+}
+
+/// Describes the refusals of routes that are paid for, as [`refuse`] does those of any: their 402 says how to pay.
+pub fn refuse_paid(paths: &mut Paths, codes: &[Code]) {
+    refuse(paths, codes);
+    for operation in operations(paths) {
+        let Some(RefOr::T(unpaid)) = operation.responses.responses.get_mut("402") else { continue };
+        // What only time stands in the way of comes as a problem without details: nobody is led to pay twice.
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("PaymentProblem"))).build();
+        unpaid.content.insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
+        let details = text_header("PaymentDetails as one line of ASCII JSON, unless only time is missing.");
+        unpaid.headers.insert("X-Payment-Details".to_owned(), RefOr::T(details));
+        unpaid.headers.insert("Vary".to_owned(), RefOr::T(text_header("The payment headers.")));
+    }
 }

@@ -1,4 +1,4 @@
-//! Payment channels as the chain tells them: events, and the state that follows from them.
+//! Payment channels: their events on chain, and the state that the events add up to.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use crate::values::asset::Asset;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
 
-/// The name of a channel's event: a function of what is on chain, made as a payment's name is, of chain, contract,
-/// transaction, content, and how many equal logs stand before it in the transaction.
+/// The id of a channel event. It hashes only what is on chain: the chain, the contract, the transaction, the log's
+/// content, and the number of equal logs before it in the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChannelEventId(pub B256);
@@ -24,48 +24,48 @@ impl fmt::Display for ChannelEventId {
     }
 }
 
-/// One event of a channels contract.
+/// One event of a channel contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelEvent {
-    /// Its name.
+    /// The event's id.
     pub id: ChannelEventId,
-    /// The chain it is on.
+    /// The chain of the event.
     pub chain: ChainId,
-    /// The contract whose event it is.
+    /// The contract that emitted the event.
     pub contract: Address,
-    /// The transaction that holds it.
+    /// The transaction that emitted the event.
     pub transaction: B256,
-    /// The channel; zero where it is of none, as credits and sweeps are.
+    /// The channel. Zero for events of no single channel: credits and sweeps.
     pub channel: B256,
     /// What happened.
     pub change: ChannelChange,
 }
 
-/// The exit delays that `SaltChannels` takes, in seconds: 15 minutes to 30 days.
+/// The exit delays that `SaltChannels` accepts, in seconds: 15 minutes to 30 days.
 pub const EXIT_DELAYS: std::ops::RangeInclusive<u64> = 900..=2_592_000;
 
-/// What a channel is, for as long as it lives.
+/// The fixed parameters of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// Whose money it is.
+    /// The account that deposits.
     pub payer: Address,
-    /// Who can claim.
+    /// The account that may claim.
     pub payee: Address,
-    /// What is paid.
+    /// The asset that the channel holds.
     pub asset: Asset,
-    /// The key that signs vouchers; `None` where the payer itself does.
+    /// The key that signs vouchers. `None`: the payer signs them.
     pub signer: Option<Address>,
-    /// Who may claim besides the payee; `SaltChannels` has nobody.
+    /// A second account that may claim. Always `None` for `SaltChannels`.
     pub claimer: Option<Address>,
-    /// How long the payer's exit waits, in seconds.
+    /// The time between the payer's exit request and the exit, in seconds.
     pub exit_delay: u64,
-    /// Tells channels apart that are equal otherwise.
+    /// Distinguishes channels that are otherwise equal.
     pub salt: B256,
 }
 
 impl Descriptor {
-    /// The identifier that `SaltChannels` gives such a channel. `None` for what no channel of it is: one that names a
-    /// claimer, or an exit delay beyond 32 bits.
+    /// The channel's id in `SaltChannels`. `None` if `SaltChannels` cannot have such a channel: it has a claimer, or
+    /// its exit delay exceeds 32 bits.
     pub fn salt_channels_id(&self, chain: ChainId, contract: Address) -> Option<B256> {
         let channel = ISaltChannels::Channel {
             payer: self.payer,
@@ -80,119 +80,119 @@ impl Descriptor {
     }
 }
 
-/// What happened. Amounts in base units, times in seconds since 1970 UTC.
+/// A change of a channel or a credit. Amounts are in base units, times in seconds since 1970 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChannelChange {
-    /// A channel of `SaltChannels` was opened. With all that was deposited until then.
+    /// A `SaltChannels` channel was opened.
     Opened {
-        /// What it is.
+        /// The channel's parameters.
         descriptor: Descriptor,
-        /// What was deposited.
+        /// The deposit so far.
         deposit: Amount,
     },
-    /// More was deposited.
+    /// The payer deposited more.
     ToppedUp {
-        /// What was added.
+        /// The amount added.
         amount: Amount,
-        /// All that was ever deposited.
+        /// The total ever deposited.
         deposit: Amount,
     },
     /// The payee claimed.
     Claimed {
-        /// What was claimed now.
+        /// The amount of this claim.
         amount: Amount,
-        /// All that was ever claimed.
+        /// The total ever claimed.
         claimed: Amount,
     },
-    /// The payer asked for its exit, or for some of its money.
+    /// The payer asked to exit, or to withdraw a part.
     ExitRequested {
-        /// From when it can be executed.
+        /// The time from which the exit can be executed.
         exit_at: u64,
-        /// How much it asked for; `None` for all of it.
+        /// The amount asked for. `None`: everything.
         amount: Option<Amount>,
     },
-    /// The exit that was asked for is void.
+    /// The requested exit was cancelled.
     ExitCancelled,
-    /// The channel was closed, for ever.
+    /// The channel was closed for good.
     Closed {
-        /// All that was ever claimed.
+        /// The total ever claimed.
         claimed: Amount,
-        /// What went back to the payer.
+        /// The amount returned to the payer.
         refund: Amount,
     },
-    /// An account could not be sent what is its own, and can withdraw it.
+    /// A transfer to an account failed. The account can withdraw the amount later.
     Credited {
-        /// Whose it is.
+        /// The account that is owed.
         account: Address,
-        /// In what.
+        /// The asset of the credit.
         asset: Asset,
-        /// What was added to its credit.
+        /// The amount added to the credit.
         amount: Amount,
     },
     /// An account withdrew its credit.
     CreditWithdrawn {
-        /// Whose it was.
+        /// The account that withdrew.
         account: Address,
-        /// In what.
+        /// The asset of the credit.
         asset: Asset,
-        /// All that it had.
+        /// The whole credit.
         amount: Amount,
     },
-    /// A channel of x402's batch settlement exists. May be said again, after it was drained.
+    /// A channel of x402's batch settlement was created. It is created again after it was drained.
     Created {
-        /// What it is.
+        /// The channel's parameters.
         descriptor: Descriptor,
     },
-    /// A deposit into such a channel, which may hold less than was ever deposited.
+    /// A deposit into a batch settlement channel. The channel may hold less than all its deposits.
     Deposited {
-        /// What was added.
+        /// The amount added.
         amount: Amount,
     },
-    /// The payee gave something back.
+    /// The payee returned an amount.
     Refunded {
-        /// How much.
+        /// The amount returned.
         amount: Amount,
     },
-    /// The payer took out what it had asked for.
+    /// The payer withdrew the amount it had asked for.
     Withdrawn {
-        /// How much.
+        /// The amount withdrawn.
         amount: Amount,
     },
-    /// Nothing is left in a channel that was never claimed from. Another deposit brings it back.
+    /// Everything was withdrawn from a channel without claims. Another deposit creates it again.
     Drained {
-        /// What it is.
+        /// The channel's parameters.
         descriptor: Descriptor,
     },
-    /// What was claimed from all channels of a payee in an asset was sent to it.
+    /// Everything claimed by a payee in an asset, from all its channels, was sent to the payee.
     Swept {
-        /// Who was paid.
+        /// The account that was paid.
         payee: Address,
-        /// In what.
+        /// The asset.
         asset: Asset,
-        /// How much.
+        /// The amount.
         amount: Amount,
     },
 }
 
-/// Where a channel stands.
+/// The state of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelState {
-    /// What it is; `None` where the event that says so is older than what was indexed.
+    /// The channel's parameters. `None`: the event that names them is older than the index.
     pub descriptor: Option<Descriptor>,
-    /// All that was ever deposited.
+    /// The total ever deposited.
     pub deposit: Amount,
-    /// All that was ever claimed.
+    /// The total ever claimed.
     pub claimed: Amount,
-    /// What went back to the payer.
+    /// The total returned to the payer.
     pub refunded: Amount,
-    /// From when the payer can leave, in seconds since 1970 UTC; `None` while it has not asked.
+    /// The time from which the payer can exit, in seconds since 1970 UTC. `None`: no exit was requested.
     pub exit_at: Option<u64>,
-    /// Whether it is closed for ever.
+    /// Whether the channel is closed for good.
     pub closed: bool,
 }
 
 impl ChannelState {
-    /// What can still be claimed, in base units.
+    /// The amount that can still be claimed, in base units.
     pub fn available(&self) -> Amount {
         if self.closed {
             return Amount::ZERO;
@@ -200,19 +200,19 @@ impl ChannelState {
         Amount(self.deposit.0.saturating_sub(self.claimed.0).saturating_sub(self.refunded.0))
     }
 
-    /// Folds a channel's events, each with the height of its block, in whatever order they come. `None` of none.
+    /// Computes a channel's state from its events, each with the height of its block. The order of the events does not
+    /// matter. `None`: there are no events.
     ///
-    /// The order of events within a block is not known, since nodes count logs as they please. It is not needed:
+    /// The order of events within a block is unknown, because nodes number logs differently. It is not needed:
     ///
-    /// - What `SaltChannels` has taken in and paid out only grows, and each event carries the total: the greatest
-    ///   counts. So it does when an event is missing or told twice.
-    /// - What x402's batch settlement took in and gave back is told by differences, which are added up. A sum has no
-    ///   order; events are told apart by their names, so none counts twice.
+    /// - `SaltChannels` events carry totals that only grow. The greatest total is the newest, even if an event is
+    ///   missing or repeated.
+    /// - Batch settlement events carry differences. Their sum has no order, and their ids prevent that one counts
+    ///   twice.
     /// - Nothing happens to a channel after it is closed.
-    /// - Asking for the exit and voiding it take turns, because the contract refuses a second in a row. So in the
-    ///   newest block that has more of one than of the other, the last was the one of which there are more; a block
-    ///   with as many of both leaves things as they were. The times that were asked for in one block are equal, being
-    ///   the block's time and the channel's delay.
+    /// - Exit requests and cancellations alternate, because the contract refuses two of a kind in a row. So in the
+    ///   newest block with unequal numbers of both, the kind with more events came last. A block with equal numbers
+    ///   changes nothing. All requests in one block have the same exit time: block time plus exit delay.
     pub fn fold(events: impl IntoIterator<Item = (u64, ChannelChange)>) -> Option<Self> {
         let mut fold = Fold::default();
         let mut any = false;
@@ -224,7 +224,6 @@ impl ChannelState {
     }
 }
 
-/// What is kept while folding.
 #[derive(Default)]
 struct Fold {
     descriptor: Option<Descriptor>,
@@ -233,7 +232,7 @@ struct Fold {
     claimed: U256,
     refunded: U256,
     closed: bool,
-    /// By height: how many more exits were asked for than voided, and the time.
+    /// By height: exit requests minus cancellations, and the exit time.
     exits: std::collections::BTreeMap<u64, (i64, u64)>,
 }
 
@@ -275,7 +274,7 @@ impl Fold {
     fn finish(self) -> ChannelState {
         let newest = self.exits.iter().rev().find(|(_, (more, _))| *more != 0);
         let pending = newest.is_some_and(|(_, (more, _))| *more > 0);
-        // A block that voids and asks again asks for a later time than the one that decides.
+        // A newer block may cancel and request again: its later exit time is the current one.
         let time = self.exits.values().rev().map(|(_, at)| *at).find(|at| *at != 0);
         ChannelState {
             descriptor: self.descriptor,

@@ -1,5 +1,5 @@
-//! The Solidity interfaces, read from the files the contracts are compiled against, so that an event or a typed-data
-//! string cannot differ between the two languages.
+//! The Solidity interfaces, generated from the files that the contracts are compiled against. So an event or a
+//! typed-data string cannot differ between the two languages.
 
 #![allow(missing_docs, reason = "the NatSpec of the interface files is the documentation")]
 #![allow(clippy::too_many_arguments, reason = "an event has as many fields as it has")]

@@ -1,12 +1,12 @@
-//! What is said between a payer, an inference server and a chain: money, networks, quotes, proofs, payments and
-//! refusals, as values.
+//! The values that payer, server and chain exchange: money, networks, quotes, proofs, payments and refusals.
 //!
-//! Nothing here reads a clock, a socket, a file or a database: every function is a pure function of its arguments, so
-//! that the whole protocol can be tested without a machine around it.
+//! Every function here is pure: it reads no clock, socket, file or database. So the whole protocol is tested without a
+//! machine around it.
 //!
-//! From the bottom up, each knowing only what stands before it: [`values`](money); [`contracts`] and [`typed_data`], which are
-//! Solidity's; [`payment`] and [`channel`], what the chain tells; [`quote`] and [`proof`], what server and payer give each other;
-//! [`wire`](api), all of it over HTTP, and [`decode`](log), from logs to payments, which do not know each other.
+//! The modules, bottom up; each imports only those before it: [`values`](money); [`contracts`] and [`typed_data`], the
+//! Solidity side; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
+//! exchange; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
+//! not import each other.
 
 pub mod channel;
 pub mod contracts;

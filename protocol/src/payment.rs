@@ -1,4 +1,4 @@
-//! A payment as the chain tells it, and its identity.
+//! A payment on chain, and its id.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use crate::values::asset::Asset;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
 
-/// The name of a payment: a function of what is on chain and never of how it was asked for.
+/// The id of a payment. It hashes only what is on chain, never how it was queried.
 ///
-/// A payment that its payer signed with a nonce is named by the nonce, since the chain takes it once
-/// ([`crate::transaction`]). One of `SaltPay` is one log, and is named by it:
+/// A payment that its payer signed with a nonce has an id made from the nonce, because the chain accepts a nonce once
+/// ([`crate::transaction`]). A `SaltPay` payment is one log, and its id is:
 ///
 /// ```text
 /// keccak256( "salt402-payment-v1" ‖ chain id (8 bytes) ‖ contract (20) ‖ transaction hash (32)
 ///            ‖ keccak256(topics ‖ data) (32) ‖ k (4) )
 /// ```
 ///
-/// `k` counts, from zero, the logs of this transaction that are equal in contract, topics and data. Such logs are
-/// interchangeable, and no filter can return some of them without the others, so the name is the same by
-/// `eth_getLogs` over any range and any filter, by receipt, and after the transaction moved to another block. A log
-/// index has no part in it: on Citrate it is a position in the answer, not in the block.
+/// `k` counts, from zero, the logs of this transaction with the same contract, topics and data. Such logs are
+/// interchangeable, and no filter returns only some of them. So the id is the same in `eth_getLogs` over any range and
+/// filter, in the receipt, and after the transaction moved to another block. The log index is not part of it: Citrate
+/// numbers logs within the answer, not within the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PaymentId(pub B256);
@@ -36,49 +36,50 @@ impl fmt::Display for PaymentId {
 /// One payment: one movement of money from a payer to a payee.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {
-    /// Its name.
+    /// The payment's id.
     pub id: PaymentId,
-    /// The chain it is on.
+    /// The chain of the payment.
     pub chain: ChainId,
-    /// The contract whose event it is: `SaltPay`, the token that an authorization moved, or the proxy that settled it.
+    /// The contract: `SaltPay`, the token that an authorization moved, or the proxy that settled.
     pub contract: Address,
-    /// The transaction that holds it; one transaction may hold many.
+    /// The transaction of the payment. One transaction may hold many payments.
     pub transaction: B256,
-    /// What it was paid for: the hash of a quote's id. Of a payment by a signature, its nonce.
+    /// The reference that was paid for: the hash of a quote's id, or the nonce of a signature.
     pub reference: B256,
-    /// Who paid.
+    /// The payer.
     pub payer: Address,
-    /// Who was paid.
+    /// The payee.
     pub payee: Address,
-    /// What was paid.
+    /// The asset that was paid.
     pub asset: Asset,
-    /// How much arrived at the payee, in base units.
+    /// The amount that reached the payee, in base units.
     pub amount: Amount,
 }
 
-/// A payment that is more than one log: which movement of money it is.
+/// The token movement of a payment that has more than one log.
 ///
-/// The movement is named by the token's `Transfer` in its transaction, so two payments that would count one transfer
-/// show themselves, also when the sources that are followed have changed between them.
+/// The movement's id comes from the token's `Transfer`. So two payments cannot count the same transfer unnoticed, even
+/// if the followed sources changed in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Settlement {
-    /// The payment.
+    /// The payment's id.
     pub payment: PaymentId,
-    /// The transaction that holds it.
+    /// The transaction of the payment.
     pub transaction: B256,
-    /// The name of the movement.
+    /// The movement's id.
     pub movement: B256,
 }
 
-/// Something that may be a payment and can be read in two ways. It is no payment, and a person must look.
+/// A possible payment that cannot be read with certainty. It does not count as a payment, and an operator must look at
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ambiguity {
-    /// Its name: chain, transaction, contract, and which of its logs in the transaction.
+    /// Its id: a hash of chain, transaction, contract, and the log's number among the contract's logs.
     pub id: B256,
-    /// The transaction.
+    /// The transaction's hash.
     pub transaction: B256,
     /// The contract whose event cannot be matched.
     pub contract: Address,
-    /// Why, in words.
+    /// The reason, for people.
     pub reason: &'static str,
 }

@@ -1,4 +1,4 @@
-//! What payers sign: EIP-712 typed data, with the digests that the contracts compute.
+//! The EIP-712 typed data that payers sign, with the digests that the contracts compute.
 
 #![allow(missing_docs, reason = "EIP-3009 and the NatSpec of IWrappedSalt say what the fields are")]
 
@@ -8,7 +8,7 @@ use alloy_sol_types::{Eip712Domain, eip712_domain, sol};
 use crate::values::network::ChainId;
 
 sol! {
-    /// Moves a token for whoever submits it (EIP-3009).
+    /// Moves a token, whoever submits it (EIP-3009).
     #[derive(Debug)]
     struct TransferWithAuthorization {
         address from;
@@ -19,7 +19,7 @@ sol! {
         bytes32 nonce;
     }
 
-    /// Moves a token only when its receiver submits it (EIP-3009).
+    /// Moves a token only if its receiver submits it (EIP-3009).
     #[derive(Debug)]
     struct ReceiveWithAuthorization {
         address from;
@@ -30,14 +30,14 @@ sol! {
         bytes32 nonce;
     }
 
-    /// Makes an unused authorization's nonce useless (EIP-3009).
+    /// Cancels an unused authorization (EIP-3009).
     #[derive(Debug)]
     struct CancelAuthorization {
         address authorizer;
         bytes32 nonce;
     }
 
-    /// Citrate's own: as `TransferWithAuthorization`, less a fee that goes to a treasury.
+    /// Citrate's extension: `TransferWithAuthorization` less a fee to a treasury.
     #[derive(Debug)]
     struct TransferWithFeeAuthorization {
         address from;
@@ -51,7 +51,7 @@ sol! {
     }
 }
 
-/// The EIP-712 domain of wrapped SALT, on Citrate and where ours stands in for it.
+/// The EIP-712 domain of wrapped SALT, on Citrate and on local chains with this project's copy.
 pub fn wrapped_salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
     eip712_domain! {
         name: "Wrapped SALT",
@@ -63,7 +63,7 @@ pub fn wrapped_salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
 
 sol! {
     /// Gives a spender an allowance ([EIP-2612](https://eips.ethereum.org/EIPS/eip-2612)). The nonce is the owner's
-    /// next one at the token, and counts up.
+    /// next one at the token; nonces count up.
     #[derive(Debug)]
     struct Permit {
         address owner;
@@ -74,7 +74,7 @@ sol! {
     }
 }
 
-/// What a payer signs for x402's scheme `exact` over Permit2: the whole amount to one payee, by the proxy as spender
+/// The message of x402's scheme `exact` over Permit2: the whole amount to one payee, with the proxy as spender
 /// ([scheme](https://github.com/x402-foundation/x402/blob/main/specs/schemes/exact/scheme_exact_evm.md)). The domain is
 /// [`permit2_domain`].
 pub mod exact {
@@ -88,14 +88,14 @@ pub mod exact {
             uint256 amount;
         }
 
-        /// What x402 binds beyond Permit2: the payee, and the first second of validity.
+        /// What x402 adds to Permit2: the payee, and the first second of validity.
         #[derive(Debug)]
         struct Witness {
             address to;
             uint256 validAfter;
         }
 
-        /// The message. `deadline` is the last second of validity; `nonce` any number that the payer has not used.
+        /// The message. `deadline` is the last second of validity; `nonce` is any number that the payer has not used.
         #[derive(Debug)]
         struct PermitWitnessTransferFrom {
             TokenPermissions permitted;
@@ -107,21 +107,21 @@ pub mod exact {
     }
 }
 
-/// What a payer signs for x402's scheme `upto` over Permit2: at most the amount, as the named facilitator says
+/// The message of x402's scheme `upto` over Permit2: at most the amount; the named facilitator chooses how much
 /// ([scheme](https://github.com/x402-foundation/x402/blob/main/specs/schemes/upto/scheme_upto_evm.md)). The domain is
 /// [`permit2_domain`].
 pub mod upto {
     use alloy_sol_types::sol;
 
     sol! {
-        /// What may be moved at most, in base units of the token. Permit2's own type.
+        /// The most that may be moved, in base units of the token. Permit2's own type.
         #[derive(Debug)]
         struct TokenPermissions {
             address token;
             uint256 amount;
         }
 
-        /// What x402 binds beyond Permit2: the payee, who alone may settle, and the first second of validity.
+        /// What x402 adds to Permit2: the payee, the only account that may settle, and the first second of validity.
         #[derive(Debug)]
         struct Witness {
             address to;
@@ -129,7 +129,7 @@ pub mod upto {
             uint256 validAfter;
         }
 
-        /// The message. `deadline` is the last second of validity; `nonce` any number that the payer has not used.
+        /// The message. `deadline` is the last second of validity; `nonce` is any number that the payer has not used.
         #[derive(Debug)]
         struct PermitWitnessTransferFrom {
             TokenPermissions permitted;
@@ -141,17 +141,17 @@ pub mod upto {
     }
 }
 
-/// Permit2, which stands at this address on every chain ([its source](https://github.com/Uniswap/permit2)).
+/// Permit2. It has this address on every chain ([source](https://github.com/Uniswap/permit2)).
 pub const PERMIT2: Address = alloy_primitives::address!("0x000000000022D473030F116dDEE9F6B43aC78BA3");
 
-/// Where x402's own proxy for `exact` stands, on chains that have it: the only spender its clients sign for.
+/// x402's own proxy for `exact`, on chains that have it. x402 clients sign for no other spender.
 pub const X402_EXACT_PROXY: Address =
     alloy_primitives::address!("0x402085c248EeA27D92E8b30b2C58ed07f9E20001");
 
-/// Where x402's own proxy for `upto` stands, on chains that have it: the only spender its clients sign for.
+/// x402's own proxy for `upto`, on chains that have it. x402 clients sign for no other spender.
 pub const X402_UPTO_PROXY: Address = alloy_primitives::address!("0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002");
 
-/// Where x402's batch settlement stands, on every chain that has it.
+/// x402's batch settlement, on every chain that has it.
 pub const X402_BATCH_SETTLEMENT: Address =
     alloy_primitives::address!("0x4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
 
@@ -164,7 +164,7 @@ pub fn permit2_domain(chain: ChainId) -> Eip712Domain {
     }
 }
 
-/// The EIP-712 domain of Salt, the ERC-20, for its authorizations (EIP-3009) and permits (EIP-2612).
+/// The EIP-712 domain of Salt (an ERC-20), for its authorizations (EIP-3009) and permits (EIP-2612).
 pub fn salt_domain(chain: ChainId, token: Address) -> Eip712Domain {
     eip712_domain! {
         name: "Salt",

@@ -61,7 +61,6 @@ pub use engine::options::Options;
 pub use follow::ambiguities::AmbiguityRow;
 pub use follow::batch::{Applied, Batch};
 pub use follow::extras::Extras;
-pub use follow::orphans::OrphanedTransaction;
 pub use follow::past::Past;
 pub use follow::undecoded::UndecodedLog;
 pub use follow::unreadable::UnreadableTransaction;

@@ -166,6 +166,11 @@ async fn a_payment_that_a_reorganization_moves_behind_the_restore_stays_refused(
     assert!(matches!(store.claim(new_claim(9, 1)).await.unwrap(), ClaimResult::First { .. }));
     assert!(is_before_restore(&store, transaction(2), 2).await);
     assert!(!is_before_restore(&store, transaction(9), 9).await);
+    // Out of the chain again, between a look and this question.
+    let cursor = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
+    store.apply(support::batch(cursor, Some(1), &[child(kept, 3, &[])])).await.unwrap();
+    assert!(is_before_restore(&store, transaction(2), 2).await);
+    assert!(!is_before_restore(&store, transaction(9), 9).await);
 }
 
 async fn is_before_restore(store: &Store, transaction: B256, payment: u64) -> bool {

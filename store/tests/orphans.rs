@@ -7,7 +7,6 @@ mod support;
 use std::collections::BTreeSet;
 
 use salt402_protocol::B256;
-use salt402_store::OrphanedTransaction;
 use support::{CHAIN, Fixture, TestBlock, child, genesis, transaction};
 
 /// Ten blocks with four payments each, all claimed, which left the chain.
@@ -27,34 +26,23 @@ async fn orphaned() -> Fixture {
     fixture
 }
 
-/// All pages above a height, of so many each.
-async fn pages(fixture: &Fixture, above: u64, limit: u32) -> Vec<Vec<OrphanedTransaction>> {
-    let mut pages = Vec::new();
-    let mut after = None;
-    loop {
-        let page = fixture.store.orphaned_transactions(CHAIN, above, after, limit).await.unwrap();
-        after = page.last().copied();
-        if page.is_empty() {
-            return pages;
-        }
-        pages.push(page);
-    }
-}
-
 #[tokio::test]
-async fn those_that_stay_unresolved_hide_no_older_ones() {
+async fn the_newest_come_first_and_all_are_found() {
     let fixture = orphaned().await;
+    let found = async |above, limit| fixture.store.orphaned_transactions(CHAIN, above, limit).await.unwrap();
     let all: BTreeSet<B256> = (1..=40).map(transaction).collect();
-    for limit in [1, 3, 7, 32, 40, 100] {
-        let pages = pages(&fixture, 0, limit).await;
-        assert!(pages.iter().all(|page| page.len() <= limit as usize));
-        let found: Vec<OrphanedTransaction> = pages.into_iter().flatten().collect();
-        assert!(found.windows(2).all(|pair| pair[0].block_number >= pair[1].block_number), "{found:?}");
-        assert_eq!(found.len(), 40, "each once, in pages of {limit}");
-        assert_eq!(found.iter().map(|known| known.transaction).collect::<BTreeSet<_>>(), all);
+    let complete = found(0, 100).await;
+    assert_eq!((complete.len(), complete.iter().copied().collect::<BTreeSet<_>>()), (40, all));
+    // Four in each of ten blocks, of which the highest has the last.
+    for (number, four) in complete.chunks(4).enumerate() {
+        let last = 40 - 4 * number as u64;
+        let block: BTreeSet<B256> = (last - 3..=last).map(transaction).collect();
+        assert_eq!(four.iter().copied().collect::<BTreeSet<_>>(), block);
     }
-    let above: usize = pages(&fixture, 8, 3).await.iter().map(Vec::len).sum();
-    assert_eq!(above, 8, "of the two highest blocks");
+    for limit in [1, 3, 7, 32, 40] {
+        assert_eq!(found(0, limit).await, complete[..limit as usize]);
+    }
+    assert_eq!(found(8, 100).await, complete[..8], "of the two highest blocks");
 }
 
 #[tokio::test]
@@ -66,10 +54,8 @@ async fn one_that_is_on_the_chain_again_or_was_granted_to_nobody_is_not_among_th
     fixture.claim(2, 1).await;
     let other = child(genesis(), 2, &[2]);
     fixture.apply(Some(0), std::slice::from_ref(&other)).await.unwrap();
-    let found = fixture.store.orphaned_transactions(CHAIN, 0, None, 9).await.unwrap();
-    let lost = OrphanedTransaction { transaction: transaction(1), block_number: one.block.number };
-    assert_eq!(found, [lost]);
-    assert_eq!(fixture.store.orphaned_transactions(CHAIN, 0, Some(lost), 9).await.unwrap(), []);
+    let found = async || fixture.store.orphaned_transactions(CHAIN, 0, 9).await.unwrap();
+    assert_eq!(found().await, [transaction(1)]);
     fixture.apply(Some(0), &[one]).await.unwrap();
-    assert_eq!(fixture.store.orphaned_transactions(CHAIN, 0, None, 9).await.unwrap(), []);
+    assert!(found().await.is_empty());
 }

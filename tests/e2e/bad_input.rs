@@ -421,7 +421,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         ),
         (
             format!("{chain}[chains.local.policy]\nexposure = [{{ most = \"1\" }}, {{ most = \"2\" }}]\n"),
-            "chains.local.policy.exposure[1]: native is limited twice",
+            "chains.local.policy.exposure[1]: native is named twice",
         ),
         (
             format!("{chain}least_exit_delay_s = 172800\n"),
@@ -453,7 +453,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         ),
         (
             format!("{chain}[limits]\ntrusted_proxies = [\"localhost\"]\n"),
-            "limits.trusted_proxies: expected addresses",
+            "expected an address or a network such as \"10.0.0.0/8\", found \"localhost\"",
         ),
         (
             format!("{good}[[forward_auth.routes]]\npath = \"/paid/*\"\nprice = \"1\"\nuses = 0\n"),
@@ -511,7 +511,7 @@ fn a_bad_configuration_names_the_key_and_what_was_expected() {
         ),
         (
             format!("{chain}[verifier.connections]\ntrusted = [\"10.0.0\"]\n"),
-            "expected an address or a network",
+            "verifier.connections.trusted: proxies are named once: write their addresses in trusted_proxies in [limits]",
         ),
         (
             format!("{chain}[webhook]\nurl = \"http://example.com/hook\"\n"),
@@ -622,7 +622,8 @@ trusted_proxies = ["10.0.0.0/8"]
         "a payer whose granted payment left the chain is granted nothing until that is resolved",
         "payments of one account: 60 a minute, 20 at once",
         "between two payments of one account pass 3 s",
-        "requests of one address: 600 a minute, 600 at once; X-Forwarded-For is believed of 10.0.0.0/8",
+        "requests of one address: 600 a minute, 600 at once",
+        "X-Forwarded-For is believed of 10.0.0.0/8",
     ] {
         assert!(said.contains(sentence), "{sentence}\nis not in: {said}");
     }
@@ -677,8 +678,12 @@ fn c35_what_the_check_finds_good_is_not_refused_at_the_start() {
         (format!("[chains.local]\n{contract}{}", node(http, http)), "ws has the scheme \"http\""),
         (format!("[chains.local]\nrpc = \"{http}\"\n{contract}{webhook}"), "what signs?"),
         (
-            format!("[chains.local]\nrpc = \"{http}\"\n{contract}patience_s = 0\n"),
-            "patience_s: expected 1 to 90",
+            format!("[chains.local]\nrpc = \"{http}\"\n{contract}patience_s = 5\n"),
+            "chains.local.patience_s: is stale_after_s now",
+        ),
+        (
+            format!("[chains.local]\nrpc = \"{http}\"\n{contract}stale_after_s = 0\n"),
+            "stale_after_s: expected 1 to 90",
         ),
     ] {
         std::fs::write(&path, &text).unwrap();

@@ -30,7 +30,7 @@ async fn a_paid_request_is_served_beside_citrates_node() {
     assert_eq!(stack.upstream.asked(), 1);
 }
 
-/// Polling alone would find nothing within the test's patience.
+/// Polling alone would find nothing within the test's time.
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_in_citrates_form_are_ticks_and_no_logs_are_subscribed_to() {
     let chain = "confirmations = 1\n[chains.local.overrides]\npoll_ms = 600000".to_owned();

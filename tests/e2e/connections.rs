@@ -110,7 +110,8 @@ async fn a_body_has_its_own_time_to_arrive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_gets_no_more_connections_than_it_may_have() {
-    let options = tight("max_per_address = 3\ntrusted = [\"192.0.2.1\"]");
+    let mut options = tight("max_per_address = 3");
+    options.sections.push_str("[limits]\ntrusted_proxies = [\"192.0.2.1\"]\n");
     let mut stack = Stack::start_with(SALT402, options).await;
     // The test's own client keeps connections: it must not hold any of the three.
     stack.client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();

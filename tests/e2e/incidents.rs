@@ -40,7 +40,7 @@ impl Receiver {
                 // As a receiver does: made with this key, over this body, and not long ago.
                 standardwebhooks::Webhook::new(KEY).unwrap().verify(&body, &headers).unwrap();
                 let event: WebhookEvent = serde_json::from_slice(&body).unwrap();
-                assert_eq!(value(&head, HEADER_WEBHOOK_ID), event.id.to_string());
+                assert_eq!(value(&head, HEADER_WEBHOOK_ID), format!("{}-{}", event.id, event.at_ms));
                 let answer = answers.lock().unwrap().clone();
                 log.lock().unwrap().push((answer.clone(), event));
                 // An endless body is nobody's business.

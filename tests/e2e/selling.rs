@@ -38,7 +38,7 @@ async fn behind_a_node(verifier: &str) -> (Stack, NodeProxy) {
     let node = NodeProxy::before(stack.anvil.http()).await;
     stack.configure(&StackOptions {
         nodes: format!("rpc = \"{}\"", node.http()),
-        chain: "patience_s = 1".into(),
+        chain: "stale_after_s = 1".into(),
         verifier: verifier.into(),
         gateway: "wait_ms = 0".into(),
         sections: ROUTE.into(),
@@ -99,7 +99,7 @@ async fn c18_where_two_nodes_must_agree_and_one_is_down_nothing_is_sold() {
     let second = format!("[[chains.local.nodes]]\nrpc = \"{}\"", node.http());
     stack.configure(&StackOptions {
         nodes: format!("[[chains.local.nodes]]\nrpc = \"ANVIL\"\n{second}"),
-        chain: "agree = 2\npatience_s = 1".into(),
+        chain: "agree = 2\nstale_after_s = 1".into(),
         ..Default::default()
     });
     stack.up().await;

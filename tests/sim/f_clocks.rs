@@ -11,7 +11,7 @@ use crate::gate::{Ask, unreachable};
 use crate::stage::Scene;
 
 #[test]
-fn f26_polls_pauses_and_patience_go_by_the_clock_that_nobody_sets() {
+fn f26_polls_pauses_and_timeouts_go_by_the_clock_that_nobody_sets() {
     let scene = Scene::new();
     let tip = scene.grow(scene.genesis(), 0, 30);
     scene.play(async |stage| {

@@ -1,4 +1,4 @@
-//! A real chain: anvil, ended by its process id.
+//! A real chain: anvil, stopped by its process id.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -13,57 +13,56 @@ use tempfile::TempDir;
 
 use crate::{free_port, root};
 
-/// anvil's first key, known to everybody: deploys.
+/// Anvil's publicly known first key. It deploys the contracts.
 pub const DEPLOYER_KEY: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
-/// A running anvil with Citrate's chain id. It mines a block for each transaction, until told otherwise.
+/// A running anvil with Citrate's chain id. By default it mines a block for each transaction.
 #[derive(Debug)]
 pub struct Anvil {
     child: Child,
-    /// What it writes, gone with it.
+    /// Anvil's state files, removed with it.
     _states: TempDir,
-    /// Where it listens.
+    /// The port it listens on.
     pub port: u16,
     chain: ChainId,
     client: reqwest::Client,
 }
 
-/// Contracts on an anvil; the zero address for one that its chain does not need.
+/// The deployed contracts. An address is zero if the chain does not need the contract.
 #[derive(Clone, Debug)]
 pub struct Deployment {
-    /// The folder with the chain's file.
+    /// The folder with the deployment file.
     pub folder: PathBuf,
-    /// The payment contract.
+    /// `SaltPay`.
     pub salt_pay: Address,
     /// Wrapped SALT.
     pub wrapped_salt: Address,
-    /// Salt, all of it the payer's.
+    /// Salt. The payer owns all of it.
     pub salt: Address,
-    /// The channels.
+    /// `SaltChannels`.
     pub salt_channels: Address,
     /// The proxy for x402's scheme `exact`.
     pub exact_proxy: Address,
 }
 
 impl Anvil {
-    /// Starts one on a port of its own, on which it can be started again.
+    /// Starts an anvil on a free port, so that it can be restarted on the same port.
     pub async fn start() -> Self {
         Self::start_on(free_port()).await
     }
 
-    /// Starts one on a port of the caller's choice; 0 is any that is free.
+    /// Starts an anvil on a port; 0 means any free port.
     ///
-    /// That it listens, it says itself. Whoever asked the port instead could be answered by another anvil that was there
-    /// first, and would deploy to somebody else's chain.
+    /// Its own output tells when it listens. Probing the port could reach another anvil and deploy to a foreign chain.
     pub async fn start_on(port: u16) -> Self {
         Self::start_as(ChainId::CITRATE, port).await
     }
 
-    /// Starts one with the id of another chain.
+    /// Starts an anvil with another chain id.
     pub async fn start_as(chain: ChainId, port: u16) -> Self {
         let binary = root().join("tools/anvil");
-        // By default it writes the state after each block that is no longer in memory to the home folder, megabytes each,
-        // and leaves them there when it is killed. Nothing here reads a state older than the 500 in memory.
+        // By default anvil writes old states, megabytes per block, into the home folder, and leaves them when killed.
+        // No test reads states older than the 500 in memory.
         let states = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(&binary)
             .args(["--chain-id", &chain.get().to_string(), "--port", &port.to_string()])
@@ -76,7 +75,7 @@ impl Anvil {
             .unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", binary.display()));
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
         let (tell, told) = tokio::sync::oneshot::channel();
-        // Read to its end: anvil tells of every question, and would wait for a pipe that is full.
+        // The output must be read to the end, because anvil logs every request and would block on a full pipe.
         std::thread::spawn(move || {
             let mut tell = Some(tell);
             for line in output.lines().map_while(Result::ok) {
@@ -98,12 +97,12 @@ impl Anvil {
         anvil
     }
 
-    /// Its HTTP address.
+    /// The HTTP address.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A node over it.
+    /// A node client for it.
     pub fn node(&self) -> RpcNode {
         let profile = Profile::named("local").expect("the local profile");
         let profile = Profile { chain_id: self.chain, ..profile };
@@ -122,48 +121,48 @@ impl Anvil {
         answer.get("result").cloned()
     }
 
-    /// Mines so many blocks now.
+    /// Mines a number of blocks.
     pub async fn mine(&self, blocks: u64) {
         for _ in 0..blocks {
             self.ask("evm_mine", json!([])).await;
         }
     }
 
-    /// Whether a transaction is mined as it arrives.
+    /// Sets whether each transaction is mined at once.
     pub async fn automine(&self, on: bool) {
         self.ask("evm_setAutomine", json!([on])).await;
     }
 
-    /// Replaces the newest `depth` blocks by empty ones; their transactions are gone.
+    /// Replaces the newest `depth` blocks with empty ones. Their transactions are dropped.
     pub async fn reorg(&self, depth: u64) {
         self.ask("anvil_reorg", json!([depth, []])).await;
     }
 
-    /// Replaces the newest `depth` blocks; the first new one holds a signed transaction.
+    /// Replaces the newest `depth` blocks. The first new one holds a signed transaction.
     pub async fn reorg_with(&self, depth: u64, raw: &[u8]) {
         let raw = alloy_primitives::hex::encode_prefixed(raw);
         self.ask("anvil_reorg", json!([depth, [[raw, 0]]])).await;
     }
 
-    /// The newest block's height.
+    /// The height of the newest block.
     pub async fn height(&self) -> u64 {
         let text = self.ask("eth_blockNumber", json!([])).await;
         let text = text.as_str().expect("a quantity").trim_start_matches("0x").to_owned();
         u64::from_str_radix(&text, 16).expect("a quantity")
     }
 
-    /// The block that a transaction is in, if it is in one.
+    /// The block of a transaction, if it is mined.
     pub async fn block_of(&self, transaction: B256) -> Option<u64> {
         let receipt = self.ask("eth_getTransactionReceipt", json!([transaction])).await;
         let text = receipt.get("blockNumber")?.as_str()?.trim_start_matches("0x").to_owned();
         u64::from_str_radix(&text, 16).ok()
     }
 
-    /// Deploys the contracts by the forge script, into a folder of the caller's.
+    /// Deploys the contracts with the forge script, and writes the deployment file into a folder.
     #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
     pub fn deploy(&self, folder: &Path) -> Deployment {
         let root = root();
-        // The script may write below scratch only, so it writes there and the file is moved.
+        // The script may only write below `scratch`, so the file is moved afterwards.
         let scratch = root.join("scratch/tests").join(self.port.to_string());
         std::fs::create_dir_all(&scratch).expect("a folder below scratch");
         let lock = forge_lock();
@@ -179,8 +178,8 @@ impl Anvil {
                 .expect("forge; run `make setup`")
         };
         let mut output = script();
-        // About once in several hundred deployments, anvil says of an account with 10,000 coins that it has none. The
-        // script sends only what is missing, so it can be run again.
+        // About once in several hundred deployments, anvil reports a zero balance for a funded account. The script
+        // sends only what is missing, so it is repeated.
         for _ in 0..3 {
             if output.status.success()
                 || !String::from_utf8_lossy(&output.stderr).contains("Insufficient funds")
@@ -218,7 +217,7 @@ impl Anvil {
         }
     }
 
-    /// Creates a contract of the tests' own by its name, with its arguments as encoded words.
+    /// Deploys one of the test contracts, with its constructor arguments as encoded words.
     pub async fn create(&self, contract: &str, arguments: &[u8]) -> Address {
         let code = artifact(contract, "bytecode");
         let data = format!("{code}{}", alloy_primitives::hex::encode(arguments));
@@ -236,18 +235,18 @@ impl Anvil {
         }
     }
 
-    /// Puts the code of a contract of the tests' own, which has no immutable values, to an address.
+    /// Places the code of a test contract at an address. The contract must have no immutable values.
     pub async fn place(&self, contract: &str, at: Address) {
         self.ask("anvil_setCode", json!([at, artifact(contract, "deployedBytecode")])).await;
     }
 
-    /// Ends it.
+    /// Stops it.
     pub fn stop(self) {
         drop(self);
     }
 }
 
-/// Held by whoever runs forge, until it is dropped: two at a time in one project spoil each other's build.
+/// A lock for running forge. Two concurrent runs in one project damage each other's build.
 pub fn forge_lock() -> File {
     let folder = root().join("scratch/tests");
     std::fs::create_dir_all(&folder).expect("a folder below scratch");
@@ -256,7 +255,7 @@ pub fn forge_lock() -> File {
     lock
 }
 
-/// Code that `forge build` left.
+/// The code of a contract, from the output of `forge build`.
 fn artifact(contract: &str, which: &str) -> String {
     let path = root().join(format!("out/{contract}.sol/{contract}.json"));
     let text = std::fs::read_to_string(&path)

@@ -1,4 +1,4 @@
-//! A channel with a session key: opened, topped up and left on a real chain, its vouchers signed off it.
+//! A channel with a session key: funded, exited and closed on a real chain, with vouchers signed off chain.
 
 use alloy_primitives::{Bytes, U256, hex};
 use alloy_sol_types::{SolCall, SolStruct as _, sol};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::payer::TestPayer;
 use crate::{Anvil, PAYEE, signing};
 
-/// anvil's fifth key, known to everybody: the session key.
+/// Anvil's publicly known fifth key: the session key.
 const SESSION_KEY: &str = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
 
 sol! {
@@ -19,35 +19,35 @@ sol! {
     function balanceOf(address account) external view returns (uint256);
 }
 
-/// A channel from anvil's second account to its third, whose vouchers anvil's fifth key signs.
+/// A channel from anvil's second account to its third. Anvil's fifth key signs its vouchers.
 #[derive(Clone)]
 pub struct TestChannel {
-    /// The contract that it is in.
+    /// The channel contract.
     pub contract: Address,
-    /// What it is.
+    /// The channel's parameters.
     pub channel: ISaltChannels::Channel,
-    /// Its identifier.
+    /// The channel's id.
     pub id: B256,
 }
 
-/// Where a channel stands, as its contract says.
+/// A channel's state in its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelStanding {
-    /// All that was ever deposited.
+    /// The total ever deposited.
     pub deposit: u64,
-    /// All that was ever claimed.
+    /// The total ever claimed.
     pub claimed: u64,
-    /// When the payer's exit is due, or zero.
+    /// The time of the payer's exit, or zero.
     pub exit_at: u64,
 }
 
 impl TestChannel {
-    /// A channel that is not open yet, in an asset.
+    /// A channel in an asset that is not open yet.
     pub fn new(contract: Address, asset: Asset, salt: u8) -> Self {
         Self::to(contract, PAYEE.parse().expect("anvil's account"), asset, salt)
     }
 
-    /// The same to another payee.
+    /// The same with another payee.
     pub fn to(contract: Address, payee: Address, asset: Asset, salt: u8) -> Self {
         let mut channel = signing::channel(payee, salt);
         channel.asset = asset.address();
@@ -70,7 +70,7 @@ impl TestChannel {
         self
     }
 
-    /// The session key's voucher.
+    /// A voucher signed by the session key.
     pub fn voucher(&self, ceiling: u64) -> Voucher {
         let ceiling = amount(ceiling);
         let digest = Voucher::digest(self.id, ceiling, ChainId::CITRATE, self.contract);
@@ -87,7 +87,7 @@ impl TestChannel {
         self.voucher(ceiling).to_string()
     }
 
-    /// The payee's claim of a total by a voucher.
+    /// The payee's call to claim up to a total.
     pub fn claim_call(&self, voucher: &Voucher, total: u64) -> Bytes {
         ISaltChannels::claimCall {
             channel: self.channel.clone(),
@@ -99,7 +99,7 @@ impl TestChannel {
         .into()
     }
 
-    /// The payee's claim of a total by a voucher, and the channel's end.
+    /// The payee's call to claim up to a total and close the channel.
     pub fn close_call(&self, voucher: &Voucher, total: u64) -> Bytes {
         ISaltChannels::closeCall {
             channel: self.channel.clone(),
@@ -111,14 +111,14 @@ impl TestChannel {
         .into()
     }
 
-    /// The payer's request to leave.
+    /// The payer's call to request an exit.
     pub fn exit_call(&self) -> Bytes {
         ISaltChannels::requestExitCall { channel: self.channel.clone() }.abi_encode().into()
     }
 }
 
 impl TestPayer {
-    /// Opens a channel, or puts more into it. The contract may take the payer's tokens afterwards.
+    /// Opens the channel or adds to its deposit. Also approves the contract for the payer's tokens.
     pub async fn fund_channel(&self, channel: &TestChannel, deposit: u64, more: bool) -> B256 {
         if !channel.channel.asset.is_zero() {
             let approve = approveCall { spender: channel.contract, amount: U256::MAX };
@@ -129,7 +129,7 @@ impl TestPayer {
 }
 
 impl Anvil {
-    /// Where a channel stands, as its contract says.
+    /// The channel's state in its contract.
     pub async fn standing(&self, channel: &TestChannel) -> ChannelStanding {
         let ask = ISaltChannels::stateOfCall { channel: channel.id };
         let answer = self.view(channel.contract, &ask).await;
@@ -141,7 +141,7 @@ impl Anvil {
         }
     }
 
-    /// What an account has of an asset, in base units.
+    /// An account's balance of an asset, in base units.
     pub async fn balance(&self, account: Address, asset: Asset) -> U256 {
         match asset {
             Asset::Native => quantity(&self.ask("eth_getBalance", json!([account, "latest"])).await),
@@ -149,7 +149,7 @@ impl Anvil {
         }
     }
 
-    /// Whether a mined transaction did what it was to do, and what its gas cost its sender.
+    /// Whether a mined transaction succeeded, and the cost of its gas.
     pub async fn outcome(&self, transaction: B256) -> (bool, U256) {
         let receipt = self.ask("eth_getTransactionReceipt", json!([transaction])).await;
         let cost = quantity(&receipt["gasUsed"]) * quantity(&receipt["effectiveGasPrice"]);

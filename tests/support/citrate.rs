@@ -1,12 +1,18 @@
-//! A node with Citrate's habits: an anvil behind a proxy that spoils its answers as Citrate's node does.
+//! An anvil behind a proxy that behaves like Citrate's node.
 //!
-//! What it spoils: log and transaction indexes and blooms mean nothing; `eth_getLogs` does not know `blockHash` and
-//! cuts its range in silence; `eth_call` and `eth_estimateGas` read `data` alone; the tags `finalized` and `safe` are
-//! block 0; a mined transaction has no block and no signature; there are no block receipts; batches hold 100 calls; each
-//! client has 1,000 units a second, and an answer 25 MiB; a call that reverts says so without data; estimates are
-//! doubled; a call without `gas` has 1,000,000, an estimate 15,000,000, and none more than 50,000,000; a transaction is
-//! refused whose account cannot pay its value and all of its gas. Over WebSocket, headers have no gas and no bloom and a
-//! base fee of 7, and a subscription to logs is taken and never fires. On request it leaves logs out, cannot read a block, cannot find receipts, or shows a transaction as merged.
+//! Answers: log indexes, transaction indexes and blooms are meaningless. `eth_getLogs` ignores `blockHash` and silently
+//! cuts its range. `eth_call` and `eth_estimateGas` read only `data`. The tags `finalized` and `safe` are block 0. A
+//! mined transaction has no block and no signature. There are no block receipts. A reverted call returns no data.
+//! Estimates are doubled.
+//!
+//! Limits: 100 calls per batch; 1,000 units per second and client; 25 MiB per answer; 1,000,000 gas for a call without
+//! `gas`, 15,000,000 for an estimate, and never more than 50,000,000. A transaction is refused if its account cannot
+//! pay its value and all its gas.
+//!
+//! WebSocket: headers have no gas, no bloom, and a base fee of 7. A subscription to logs is accepted but never
+//! notifies.
+//!
+//! On request it omits logs, cannot read a block, cannot find receipts, or shows a transaction as merged.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -25,21 +31,21 @@ use salt402_protocol::B256;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
-/// Blocks after the first that `eth_getLogs` looks at, whatever it was asked.
+/// The blocks after the first that `eth_getLogs` reads, whatever its range.
 const LOGS_SPAN: u64 = 1000;
-/// What each client may spend in a second.
+/// The units that each client may spend per second.
 const UNITS_PER_SECOND: u64 = 1000;
 const MAX_ANSWER_BYTES: usize = 25 << 20;
-/// Gas of a call that names none, of an estimate, and the most of either.
+/// The gas of a call without a limit, the gas of an estimate, and the maximum of both.
 const CALL_GAS: u64 = 1_000_000;
 const ESTIMATE_GAS: u64 = 15_000_000;
 const MAX_GAS: u64 = 50_000_000;
-/// What the methods are called, or begin with, that it does not have.
+/// Missing methods, by name or prefix.
 const ABSENT: [&str; 6] =
     ["eth_getBlockReceipts", "debug_", "eth_getProof", "anvil_", "eth_newFilter", "eth_getFilterChanges"];
 const ZERO_HASH: &str = "0x0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A proxy before an anvil.
+/// A proxy in front of an anvil.
 #[derive(Debug)]
 pub struct CitrateNode {
     port: u16,
@@ -52,28 +58,28 @@ pub struct CitrateNode {
 pub(crate) struct Proxy {
     anvil: String,
     client: reqwest::Client,
-    /// The most blocks that one `eth_getLogs` asked for.
+    /// The most blocks in one `eth_getLogs`.
     widest: AtomicU32,
-    /// Transactions whose logs are in no answer but their receipt's.
+    /// Transactions whose logs appear only in their receipts.
     hidden: Mutex<HashSet<String>>,
-    /// Blocks beside the selected chain by their hashes, with the selected block that each was mined as.
+    /// Merged blocks by hash, with the hash of the selected block that anvil mined instead.
     merged: Mutex<HashMap<String, String>>,
-    /// Heights that it cannot read: skipped in silence.
+    /// Heights that it cannot read. They are silently skipped.
     unreadable: Mutex<HashSet<u64>>,
-    /// How many receipts it does not find, as when its database fails.
+    /// The number of receipt requests that it answers as unknown, like a failing database.
     blind: AtomicU32,
-    /// What was asked for within the last second, in units and not refused.
+    /// The accepted requests of the last second, in units.
     spent: Mutex<Vec<(Instant, u64)>>,
-    /// When the first question came, and what all of them cost, refused ones too.
+    /// The time of the first request, and the units of all requests, refused ones too.
     asked: Mutex<Option<(Instant, u64)>>,
-    /// Headers that were notified.
+    /// The number of notified headers.
     heads: AtomicUsize,
-    /// Subscriptions to logs that were taken.
+    /// The number of log subscriptions.
     logs: AtomicUsize,
 }
 
 impl CitrateNode {
-    /// Starts one before the anvil at an address.
+    /// Starts a proxy in front of an anvil.
     pub async fn before(anvil: String) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let proxy = Arc::new(Proxy {
@@ -100,61 +106,61 @@ impl CitrateNode {
         Self { port, ws_port, proxy, tasks: [http, ws] }
     }
 
-    /// Its WebSocket address.
+    /// The WebSocket address.
     pub fn ws(&self) -> String {
         format!("ws://127.0.0.1:{}", self.ws_port)
     }
 
-    /// Headers that it has notified so far, over all connections.
+    /// The number of headers notified so far, over all connections.
     pub fn notified(&self) -> usize {
         self.proxy.heads.load(Ordering::SeqCst)
     }
 
-    /// Subscriptions to logs that it has taken, none of which ever fires.
+    /// The number of log subscriptions. They never notify.
     pub fn subscribed_to_logs(&self) -> usize {
         self.proxy.logs.load(Ordering::SeqCst)
     }
 
-    /// Its address.
+    /// The HTTP address.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The most blocks that one `eth_getLogs` asked for.
+    /// The most blocks in one `eth_getLogs`.
     pub fn widest(&self) -> u32 {
         self.proxy.widest.load(Ordering::SeqCst)
     }
 
-    /// Leaves a transaction's logs out of every answer but its receipt's, as nodes have been seen to do.
+    /// Omits a transaction's logs from every answer except its receipt, as real nodes have done.
     pub fn omit(&self, transaction: B256) {
         self.proxy.hidden.lock().expect("the hidden").insert(transaction.to_string());
     }
 
-    /// Gives the logs of a transaction again that [`CitrateNode::omit`] left out.
+    /// Ends [`CitrateNode::omit`] for a transaction.
     pub fn reveal(&self, transaction: B256) {
         self.proxy.hidden.lock().expect("the hidden").remove(&transaction.to_string());
     }
 
-    /// Skips a block in every range of logs, as the node does with one that it cannot read.
+    /// Skips a block in every log range, like a node that cannot read it.
     pub fn lose_block(&self, number: u64) {
         self.proxy.unreadable.lock().expect("the unreadable").insert(number);
     }
 
-    /// Finds no receipt for so many questions: an unknown transaction and a failing database are answered alike.
+    /// Finds no receipt for a number of requests. Citrate answers an unknown transaction and a failing database alike.
     pub fn lose_receipts(&self, questions: u32) {
         self.proxy.blind.store(questions, Ordering::SeqCst);
     }
 
-    /// What all questions cost so far, refused ones too, and what they may have cost in the time since the first. On a
-    /// busy machine questions arrive in bunches that nobody sent so: one second's count would tell of the machine.
+    /// The units of all requests so far, and the units allowed since the first request. Counting single seconds would
+    /// fail on a busy machine, where requests arrive in bursts.
     pub fn units(&self) -> (u64, u64) {
         let asked = *self.proxy.asked.lock().expect("the asked");
         let (since, units) = asked.expect("a question");
         (units, (since.elapsed().as_secs() + 1) * UNITS_PER_SECOND)
     }
 
-    /// Shows a transaction, which is in a block already, as one of a block that was merged from beside the selected
-    /// chain: its receipt names that block, no answer by height does.
+    /// Shows a mined transaction as part of a merged block: its receipt names that block, and no query by height finds
+    /// it.
     pub async fn merge(&self, transaction: B256) -> B256 {
         self.omit(transaction);
         let ask = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [transaction] });
@@ -190,7 +196,7 @@ pub(crate) fn refusal(id: &Value, code: i64, message: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
 }
 
-/// An answer as long as the node gives one.
+/// An answer within the node's length limit, or its error.
 fn fitting(answer: Value) -> Value {
     let too_long = answer.to_string().len() > MAX_ANSWER_BYTES;
     if too_long { refusal(&Value::Null, -32008, "Response is too big") } else { answer }
@@ -279,7 +285,7 @@ impl Proxy {
         answer
     }
 
-    /// Whether there is room for a question within what each client is allowed.
+    /// Charges a request. `false`: the client's limit is used up.
     fn charge(&self, method: &str) -> bool {
         let cost = if matches!(method, "eth_getLogs" | "eth_call" | "eth_estimateGas") { 10 } else { 1 };
         let (mut spent, now) = (self.spent.lock().expect("the spent"), Instant::now());
@@ -296,7 +302,7 @@ impl Proxy {
         self.blind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 
-    /// Whether state is asked for that is not the latest.
+    /// Whether the request asks for an old state.
     fn is_stale_state(&self, method: &str, params: &Value) -> bool {
         let tag = match method {
             "eth_getBalance" | "eth_getCode" | "eth_getTransactionCount" => &params[1],
@@ -305,10 +311,10 @@ impl Proxy {
         tag.as_str().is_some_and(|tag| !matches!(tag, "latest" | "pending"))
     }
 
-    /// Whether the account of a signed transaction can pay its value and all the gas that it may use.
+    /// Whether the account of a signed transaction can pay its value and all its gas.
     async fn is_covered(&self, raw: &Value) -> bool {
         let bytes = raw.as_str().and_then(|text| hex::decode(text).ok()).unwrap_or_default();
-        // What cannot be read, anvil refuses in its own words.
+        // Anvil itself refuses what cannot be decoded.
         let Some(transaction) = signed(&bytes) else { return true };
         let Ok(sender) = transaction.recover_signer() else { return true };
         let price = U256::from(transaction.max_fee_per_gas());
@@ -323,12 +329,12 @@ impl Proxy {
         self.try_forward(call).await.expect("anvil answers")
     }
 
-    /// `None` where anvil is gone: whoever asks by itself may outlive it.
+    /// `None` if anvil is gone, because background tasks may outlive it.
     pub(crate) async fn try_forward(&self, call: &Value) -> Option<Value> {
         self.client.post(&self.anvil).json(call).send().await.ok()?.json().await.ok()
     }
 
-    /// A merged block has the content of the one that anvil mined, under its own hash.
+    /// A merged block has the content of the block that anvil mined, under its own hash.
     async fn block_by_hash(&self, mut call: Value) -> Value {
         let asked = call["params"][0].as_str().unwrap_or_default().to_owned();
         let selected = self.merged.lock().expect("the merged").get(&asked).cloned();
@@ -343,7 +349,7 @@ impl Proxy {
         answer
     }
 
-    /// The selected block in whose place another was mined is the one that merged it.
+    /// Names the merged block in the selected block that merged it.
     fn name_merged(&self, block: &mut Value) {
         let merged = self.merged.lock().expect("the merged");
         let own = block["hash"].as_str().unwrap_or_default().to_owned();
@@ -368,7 +374,7 @@ impl Proxy {
         }
     }
 
-    /// As the node reads a filter: no block hash, and never more than its span.
+    /// Cuts a log filter as the node does: no block hash, and a limited range.
     async fn cut(&self, filter: &mut Value) {
         let Some(filter) = filter.as_object_mut() else { return };
         filter.remove("blockHash");
@@ -385,7 +391,8 @@ impl Proxy {
     }
 }
 
-/// A call that reverts says so in words alone; a transaction that is refused is one with wrong parameters.
+/// Changes errors as the node does: a revert has only a message, and a refused transaction has the code for invalid
+/// parameters.
 fn spoil_error(method: &str, answer: &mut Value) {
     let Some(error) = answer.get_mut("error").and_then(Value::as_object_mut) else { return };
     match method {
@@ -403,12 +410,12 @@ fn spoil_error(method: &str, answer: &mut Value) {
     }
 }
 
-/// A signed transaction of any type.
+/// Decodes a signed transaction of any type.
 fn signed(mut bytes: &[u8]) -> Option<TxEnvelope> {
     match bytes.first()? {
-        // A list is a transaction from before there were types.
+        // An RLP list is a legacy transaction.
         0xc0.. => TxEnvelope::decode(&mut bytes).ok(),
-        // As one is in a list of transactions.
+        // The encoding within a block: the typed transaction as an RLP string.
         _ => TxEnvelope::decode(&mut alloy_rlp::encode(bytes).as_slice()).ok(),
     }
 }

@@ -1,4 +1,4 @@
-//! The WebSocket endpoint of the node with Citrate's habits: new heads in its odd form, and logs that never come.
+//! The WebSocket endpoint of the Citrate-like node: unusual headers, and log subscriptions that never notify.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::citrate::{Proxy, quantity, refusal, spoil_block};
 
-/// How often anvil is asked for a new head.
+/// How often anvil is polled for a new head.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Serves whoever connects, until it is aborted.
+/// Serves connections until it is aborted.
 pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
@@ -59,13 +59,13 @@ async fn say(
     socket.send(Message::text(value.to_string())).await
 }
 
-/// What one connection has subscribed to.
+/// The subscriptions of one connection.
 struct Heads {
     proxy: Arc<Proxy>,
-    /// Subscriptions to heads. Those to logs are given a number and forgotten.
+    /// The head subscriptions. Log subscriptions get an id but are not stored.
     subscriptions: Vec<String>,
     made: u64,
-    /// The newest head that was told: its height and hash.
+    /// The height and hash of the last notified head.
     last: Option<(u64, String)>,
 }
 
@@ -95,7 +95,7 @@ impl Heads {
         json!({ "jsonrpc": "2.0", "id": call["id"], "result": result })
     }
 
-    /// Notifications of the heads since the last one.
+    /// The notifications for all heads since the last one.
     async fn news(&mut self) -> Vec<Value> {
         let Some((number, hash, newest)) = self.head().await else { return Vec::new() };
         let last = self.last.replace((number, hash.clone()));
@@ -132,7 +132,7 @@ impl Heads {
     }
 }
 
-/// A header as it is notified: nothing of what is in the block, no bloom, no gas, and a base fee of 7.
+/// A header as it is notified: no block content, no bloom, no gas, and a base fee of 7.
 fn spoil_head(block: &mut Value) {
     spoil_block(block);
     let Some(header) = block.as_object_mut() else { return };

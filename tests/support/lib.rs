@@ -1,5 +1,5 @@
-//! What tests across crates share: a real anvil, contracts deployed by the real script, a running `salt402`, and a
-//! model server that counts how often it was asked.
+//! Shared parts of the tests: a real anvil, contracts deployed by the real script, a running `salt402`, and a model
+//! server that counts its requests.
 
 #![allow(clippy::print_stderr, reason = "the log of a failed test's process is shown with the test")]
 #![allow(
@@ -35,7 +35,7 @@ pub use upstream::{CountingUpstream, Scripted};
 
 use std::path::PathBuf;
 
-/// The folder of the repository.
+/// The repository's root.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository").to_owned()
 }

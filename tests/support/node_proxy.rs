@@ -1,4 +1,4 @@
-//! A node between an anvil and whoever asks it: counts what it is asked, and changes what it answers.
+//! A proxy in front of an anvil. It counts requests and can change answers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,29 +12,29 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// Changes the result of a method.
+/// A function that changes a method's result.
 type Change = Arc<dyn Fn(&str, Value) -> Value + Send + Sync>;
 
-/// What comes instead of an answer.
+/// A failure instead of an answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// An HTTP status and no JSON-RPC.
+    /// An HTTP status without JSON-RPC.
     Status(u16),
     /// A JSON-RPC error.
     Error(i64, String),
-    /// Nothing, and the connection stays open.
+    /// No answer, with the connection kept open.
     Silence,
-    /// The connection is closed in the middle of the answer.
+    /// The connection is closed within the answer.
     Closed,
 }
 
-/// Which method fails, and how. Asked after the node did what it was asked: its answer is lost.
-type Loss = Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>;
+/// A function that decides by method which calls fail.
+type MethodFault = Arc<dyn Fn(&str) -> Option<Fault> + Send + Sync>;
 
-/// Which request fails, by its questions, and how.
-type Doubt = Arc<dyn Fn(&[Value]) -> Option<Fault> + Send + Sync>;
+/// A function that decides by the calls which requests fail.
+type RequestFault = Arc<dyn Fn(&[Value]) -> Option<Fault> + Send + Sync>;
 
-/// A proxy before an anvil.
+/// A proxy in front of an anvil.
 #[derive(Debug)]
 pub struct NodeProxy {
     port: u16,
@@ -45,17 +45,17 @@ pub struct NodeProxy {
 struct Proxy {
     anvil: String,
     client: reqwest::Client,
-    /// Calls by method; each of a batch counts.
+    /// The number of calls by method. Each call of a batch counts.
     asked: Mutex<BTreeMap<String, u64>>,
-    /// Requests by method; each counts once for every method that is in it.
+    /// The number of requests by method. Each method counts once per request.
     requests: Mutex<BTreeMap<String, u64>>,
-    /// `None` answers nothing at all.
+    /// Changes answers. `None`: changes nothing.
     change: Mutex<Option<Change>>,
-    /// What fails before the node is asked, and after.
-    refused: Mutex<Option<Loss>>,
-    lost: Mutex<Option<Loss>>,
-    /// What fails by what exactly is asked, before the node is.
-    questioned: Mutex<Option<Doubt>>,
+    /// The failures before the node gets the request, and after.
+    faults_before: Mutex<Option<MethodFault>>,
+    faults_after: Mutex<Option<MethodFault>>,
+    /// Failures decided by the calls, before the node gets the request.
+    request_faults: Mutex<Option<RequestFault>>,
 }
 
 impl fmt::Debug for Proxy {
@@ -65,14 +65,24 @@ impl fmt::Debug for Proxy {
 }
 
 impl NodeProxy {
-    /// One that tells the truth, before the anvil at an address.
+    /// Starts a transparent proxy in front of an anvil.
     pub async fn before(anvil: String) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let truth: Change = Arc::new(|_, result| result);
         let (asked, change) = (Mutex::default(), Mutex::new(Some(truth)));
-        let (refused, lost, questioned) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (faults_before, faults_after, request_faults) =
+            (Mutex::default(), Mutex::default(), Mutex::default());
         let requests = Mutex::default();
-        let proxy = Arc::new(Proxy { anvil, client, asked, requests, change, refused, lost, questioned });
+        let proxy = Arc::new(Proxy {
+            anvil,
+            client,
+            asked,
+            requests,
+            change,
+            faults_before,
+            faults_after,
+            request_faults,
+        });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&proxy));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("an address").port();
@@ -80,47 +90,47 @@ impl NodeProxy {
         Self { port, proxy, task }
     }
 
-    /// Its address.
+    /// The HTTP address.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How often a method was asked for.
+    /// How often a method was called.
     pub fn asked(&self, method: &str) -> u64 {
         self.proxy.asked.lock().expect("the counts").get(method).copied().unwrap_or(0)
     }
 
-    /// How often each method was asked for.
+    /// How often each method was called.
     pub fn calls(&self) -> BTreeMap<String, u64> {
         self.proxy.asked.lock().expect("the counts").clone()
     }
 
-    /// How many requests each method was in.
+    /// The number of requests that contain each method.
     pub fn requests(&self) -> BTreeMap<String, u64> {
         self.proxy.requests.lock().expect("the counts").clone()
     }
 
-    /// From now on, requests with these questions do not reach the node.
-    pub fn refuses_questions(&self, doubt: impl Fn(&[Value]) -> Option<Fault> + Send + Sync + 'static) {
-        *self.proxy.questioned.lock().expect("the doubt") = Some(Arc::new(doubt));
+    /// From now on, matching requests do not reach the node.
+    pub fn refuses_questions(&self, fault_of: impl Fn(&[Value]) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.request_faults.lock().expect("the lock") = Some(Arc::new(fault_of));
     }
 
-    /// From now on, it answers a method with what this makes of the truth.
+    /// From now on, results are changed.
     pub fn answers(&self, change: impl Fn(&str, Value) -> Value + Send + Sync + 'static) {
         *self.proxy.change.lock().expect("the change") = Some(Arc::new(change));
     }
 
-    /// From now on, the node does what it is asked, and of these methods the answer is lost.
-    pub fn loses(&self, loss: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
-        *self.proxy.lost.lock().expect("the loss") = Some(Arc::new(loss));
+    /// From now on, the node executes matching calls, but their answers are lost.
+    pub fn loses(&self, fault_of: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.faults_after.lock().expect("the lock") = Some(Arc::new(fault_of));
     }
 
-    /// From now on, the node is not asked for these methods.
-    pub fn refuses(&self, loss: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
-        *self.proxy.refused.lock().expect("the loss") = Some(Arc::new(loss));
+    /// From now on, matching calls do not reach the node.
+    pub fn refuses(&self, fault_of: impl Fn(&str) -> Option<Fault> + Send + Sync + 'static) {
+        *self.proxy.faults_before.lock().expect("the lock") = Some(Arc::new(fault_of));
     }
 
-    /// From now on, it fails.
+    /// From now on, every request fails.
     pub fn fails(&self) {
         *self.proxy.change.lock().expect("the change") = None;
     }
@@ -145,18 +155,18 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) ->
     for method in each {
         *proxy.requests.lock().expect("the counts").entry(method.clone()).or_default() += 1;
     }
-    let doubt = proxy.questioned.lock().expect("the doubt").clone();
-    if let Some(fault) = doubt.and_then(|doubt| doubt(&questions)) {
+    let fault_of = proxy.request_faults.lock().expect("the lock").clone();
+    if let Some(fault) = fault_of.and_then(|fault_of| fault_of(&questions)) {
         return spoiled(&fault, &question).await;
     }
-    if let Some(fault) = fault(&proxy.refused, &methods) {
+    if let Some(fault) = fault(&proxy.faults_before, &methods) {
         return spoiled(&fault, &question).await;
     }
     let Some(change) = change else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let sent = proxy.client.post(&proxy.anvil).json(&question).send().await;
     let Ok(sent) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
     let Ok(mut told) = sent.json::<Value>().await else { return StatusCode::BAD_GATEWAY.into_response() };
-    if let Some(fault) = fault(&proxy.lost, &methods) {
+    if let Some(fault) = fault(&proxy.faults_after, &methods) {
         return spoiled(&fault, &question).await;
     }
     let spoil = |one: &mut Value| {
@@ -172,9 +182,9 @@ async fn answer(State(proxy): State<Arc<Proxy>>, Json(question): Json<Value>) ->
     Json(told).into_response()
 }
 
-fn fault(loss: &Mutex<Option<Loss>>, methods: &BTreeMap<String, String>) -> Option<Fault> {
-    let loss = loss.lock().expect("the loss").clone()?;
-    methods.values().find_map(|method| loss(method))
+fn fault(fault_of: &Mutex<Option<MethodFault>>, methods: &BTreeMap<String, String>) -> Option<Fault> {
+    let fault_of = fault_of.lock().expect("the lock").clone()?;
+    methods.values().find_map(|method| fault_of(method))
 }
 
 async fn spoiled(fault: &Fault, question: &Value) -> Response {

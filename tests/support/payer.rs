@@ -1,4 +1,4 @@
-//! Somebody with money.
+//! Accounts with money.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 
 use crate::Anvil;
 
-/// anvil's second key, known to everybody.
+/// Anvil's publicly known second key.
 pub(crate) const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-/// anvil's fourth key, known to everybody.
+/// Anvil's publicly known fourth key.
 const SUBMITTER_KEY: &str = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6";
-/// anvil's third key, known to everybody.
+/// Anvil's publicly known third key.
 pub const PAYEE_KEY: &str = "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a";
-/// Who is paid: anvil's third account.
+/// The payee: anvil's third account.
 pub const PAYEE: &str = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
-/// Pays natively through the payment contract, whatever it is told.
+/// Pays through the payment contract in the native coin, without any checks.
 pub struct TestPayer {
     node: RpcNode,
     account: Account,
@@ -30,28 +30,28 @@ pub struct TestPayer {
 }
 
 impl TestPayer {
-    /// A payer on an anvil, with its second key.
+    /// A payer with anvil's second key.
     pub fn new(anvil: &Anvil) -> Self {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let account = Account::from_key(PAYER_KEY).expect("anvil's key");
         Self { node: anvil.node(), account, client, anvil: anvil.http() }
     }
 
-    /// Somebody else: anvil's fourth account, who submits what payers sign.
+    /// Anvil's fourth account. It submits what payers sign.
     pub fn submitter(anvil: &Anvil) -> Self {
         let mut somebody = Self::new(anvil);
         somebody.account = Account::from_key(SUBMITTER_KEY).expect("anvil's key");
         somebody
     }
 
-    /// Who is paid: anvil's third account, who claims.
+    /// Anvil's third account: the payee, who claims.
     pub fn payee(anvil: &Anvil) -> Self {
         let mut somebody = Self::new(anvil);
         somebody.account = Account::from_key(PAYEE_KEY).expect("anvil's key");
         somebody
     }
 
-    /// Its account.
+    /// The account's address.
     pub fn address(&self) -> Address {
         self.account.address()
     }
@@ -81,7 +81,7 @@ impl TestPayer {
         self.account.prepare(&self.node, &call).await.expect("a signed payment")
     }
 
-    /// Turns native coins into wrapped ones.
+    /// Wraps native coins.
     pub async fn wrap(&self, token: Address, amount: Amount) {
         let data = IWrappedSalt::depositCall {}.abi_encode();
         let call = Call { to: token, value: amount.0, data: data.into(), gas_limit: Some(100_000) };
@@ -89,8 +89,8 @@ impl TestPayer {
         self.send(&prepared).await;
     }
 
-    /// Sends a signed payment. Where anvil mines by itself, it is in a block when this returns: anvil answers with the
-    /// hash before it mines.
+    /// Sends a signed payment. If anvil mines by itself, waits for the block, because anvil returns the hash before it
+    /// mines.
     pub async fn send(&self, prepared: &Prepared) -> B256 {
         let hash = self.node.broadcast(prepared).await.expect("the node takes the payment");
         if self.mines_by_itself().await {
@@ -110,12 +110,12 @@ impl TestPayer {
         answer["result"].as_bool().expect("whether anvil mines by itself")
     }
 
-    /// Pays what a 402 asks.
+    /// Pays the price of a 402.
     pub async fn pay(&self, details: &PaymentDetails) -> B256 {
         self.pay_as(details, details.amount, details.recipient).await
     }
 
-    /// Pays for a 402's reference another amount, or somebody else.
+    /// Pays another amount or another payee with a 402's reference.
     pub async fn pay_as(&self, details: &PaymentDetails, amount: Amount, payee: Address) -> B256 {
         let prepared = self.prepare(details.payment_contract, details.reference, payee, amount).await;
         self.send(&prepared).await

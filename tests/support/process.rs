@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A `salt402` process with its log in a file. Killed when dropped.
+/// A `salt402` process with its log in a file. It is killed on drop.
 #[derive(Debug)]
 pub struct Salt402 {
     child: Child,
@@ -17,7 +17,7 @@ impl Salt402 {
         Self::start_with(binary, role, config, &[])
     }
 
-    /// The same, with variables in its environment and everything logged that can be.
+    /// The same with environment variables and the most detailed log.
     pub fn start_with(binary: &Path, role: &str, config: &Path, variables: &[(&str, &str)]) -> Self {
         let log = config.with_extension(format!("{role}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
@@ -34,13 +34,13 @@ impl Salt402 {
         Self { child, log }
     }
 
-    /// Starts it so that a write beyond a limit on file sizes is an error and not its end, as on a full disk; see
+    /// Starts it so that writing beyond a file size limit is an error, like a full disk, instead of a signal. See
     /// [`Salt402::limit_files`].
     pub fn start_limitable(binary: &Path, role: &str, config: &Path) -> Self {
         let log = config.with_extension(format!("{role}.log"));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log file");
         let child = Command::new("sh")
-            // What is ignored stays ignored in the program that takes the shell's place.
+            // An ignored signal stays ignored after `exec`.
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(binary)
             .args([role, "--config"])
@@ -53,7 +53,7 @@ impl Salt402 {
         Self { child, log }
     }
 
-    /// Lets no file of the process grow beyond so many bytes; `None` lifts the limit. Needs `prlimit`, of Debian's
+    /// Limits the size of the process's files in bytes. `None` removes the limit. Needs `prlimit` from Debian's
     /// util-linux.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
@@ -64,22 +64,22 @@ impl Salt402 {
         assert!(status.success(), "prlimit: {status}");
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged.
+    /// The log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for it to end by itself with a failure, and returns what it logged.
+    /// Waits until it exits with a failure, and returns its log.
     pub fn ends(mut self) -> String {
         let give_up = Instant::now() + Duration::from_secs(30);
         loop {
@@ -92,13 +92,13 @@ impl Salt402 {
         }
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     pub fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(&pid).status().expect("kill").success());

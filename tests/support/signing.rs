@@ -19,7 +19,7 @@ sol! {
     function approve(address spender, uint256 amount) external returns (bool);
 }
 
-/// The payer's account: anvil's second.
+/// The payer: anvil's second account.
 pub const PAYER: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 
 fn sign<T: SolStruct>(message: &T, domain: &Eip712Domain) -> Signature {
@@ -43,7 +43,7 @@ fn authorization(details: &PaymentDetails) -> TransferWithAuthorization {
     }
 }
 
-/// What the payer signs for wrapped SALT to pay for a 402, as the call that anybody may submit to the token.
+/// The payer's wrapped SALT authorization for a 402, as the call that anybody may submit to the token.
 pub fn wrapped_salt_call(details: &PaymentDetails, token: Address) -> Bytes {
     let message = authorization(details);
     let signature = sign(&message, &wrapped_salt_domain(ChainId::CITRATE, token));
@@ -62,7 +62,7 @@ pub fn wrapped_salt_call(details: &PaymentDetails, token: Address) -> Bytes {
     .into()
 }
 
-/// What the payer signs for wrapped SALT to move `value` to somebody, as `v`, `r` and `s`.
+/// The payer's wrapped SALT authorization to move `value`, as `v`, `r` and `s`.
 pub fn wrapped_salt_signature(token: Address, to: Address, value: U256, nonce: B256) -> (u8, B256, B256) {
     let message = TransferWithAuthorization {
         from: payer(),
@@ -75,7 +75,7 @@ pub fn wrapped_salt_signature(token: Address, to: Address, value: U256, nonce: B
     split(sign(&message, &wrapped_salt_domain(ChainId::CITRATE, token)))
 }
 
-/// The same less a fee, of which the payer signs how much it is and who gets it.
+/// The same less a fee. The payer signs the fee and its receiver.
 pub fn wrapped_salt_fee_signature(
     token: Address,
     to: Address,
@@ -100,12 +100,12 @@ fn split(signature: Signature) -> (u8, B256, B256) {
     (27 + u8::from(signature.v()), signature.r().into(), signature.s().into())
 }
 
-/// The call that lets somebody move a token of the caller's.
+/// The call to approve a spender for the caller's tokens.
 pub fn approve_call(spender: Address) -> Bytes {
     approveCall { spender, amount: U256::MAX }.abi_encode().into()
 }
 
-/// The same for Salt, with the signature as bytes.
+/// The payer's Salt authorization for a 402, with the signature as bytes.
 pub fn salt_call(details: &PaymentDetails, token: Address) -> Bytes {
     let message = authorization(details);
     let signature = sign(&message, &salt_domain(ChainId::CITRATE, token));
@@ -122,7 +122,7 @@ pub fn salt_call(details: &PaymentDetails, token: Address) -> Bytes {
     .into()
 }
 
-/// What the payer signs over Permit2 to pay for a 402 in a token, as the call that anybody may submit to the proxy.
+/// The payer's Permit2 signature for a 402 in a token, as the call that anybody may submit to the proxy.
 pub fn exact_call(details: &PaymentDetails, token: Address, proxy: Address) -> Bytes {
     let amount = details.amount.0;
     let nonce = U256::from_be_bytes(details.reference.0);
@@ -148,7 +148,7 @@ pub fn exact_call(details: &PaymentDetails, token: Address, proxy: Address) -> B
     .into()
 }
 
-/// The call that lets Permit2 move a token of the caller's.
+/// The call to approve Permit2 for the caller's tokens.
 pub fn approve_permit2_call() -> Bytes {
     approveCall { spender: PERMIT2, amount: U256::MAX }.abi_encode().into()
 }
@@ -166,7 +166,7 @@ pub fn channel(payee: Address, salt: u8) -> ISaltChannels::Channel {
 }
 
 impl TestPayer {
-    /// Opens a channel, or puts more into it.
+    /// Opens a channel or adds to its deposit.
     pub async fn deposit(
         &self,
         contract: Address,

@@ -1,11 +1,11 @@
-//! A `salt402` that follows many contracts, through a node whose questions are counted.
+//! A `salt402` that follows many contracts, through a node that counts requests.
 
 use salt402_protocol::{Address, U256};
 use serde_json::json;
 
 use crate::{NodeProxy, Stack, StackOptions};
 
-/// Starts the program at `salt402` over so many tokens beside wrapped SALT, with these overrides of the profile. It has read
+/// Starts `salt402` with a number of tokens besides wrapped SALT and with profile overrides. Returns after it has read
 /// all blocks.
 pub async fn following(salt402: &str, tokens: u64, overrides: &str) -> (Stack, NodeProxy) {
     let mut stack = Stack::start_with(salt402, StackOptions { idle: true, ..Default::default() }).await;

@@ -1,4 +1,4 @@
-//! Everything together: a chain, the contracts, a model server, `salt402 up`.
+//! The whole system: a chain, the contracts, a model server, and `salt402 up`.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,27 +14,27 @@ use tokio::sync::OnceCell;
 
 use crate::{Anvil, CitrateNode, CountingUpstream, Deployment, PAYEE, Salt402, TestPayer, free_port};
 
-/// What a stack may be given beside its defaults.
+/// The options of a stack.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
-    /// Lines for `[chains.local]`; `WRAPPED_SALT`, `SALT_TOKEN` and `EXACT_PROXY` in them stand for addresses.
+    /// Lines for `[chains.local]`. `WRAPPED_SALT`, `SALT_TOKEN` and `EXACT_PROXY` are replaced by addresses.
     pub chain: String,
-    /// Lines in place of the node's addresses; `ANVIL` in them stands for the chain's, `CITRATE` for that of the node with
-    /// Citrate's habits.
+    /// Lines instead of the node's addresses. `ANVIL` is replaced by the chain's address, `CITRATE` by the Citrate-like
+    /// node's.
     pub nodes: String,
     /// Lines for `[verifier]`.
     pub verifier: String,
     /// Lines for `[gateway]`.
     pub gateway: String,
-    /// Lines for `[payment]`, with the same names.
+    /// Lines for `[payment]`, with the same replacements.
     pub payment: String,
-    /// Sections of their own.
+    /// Additional sections.
     pub sections: String,
-    /// Whether to leave `salt402` unstarted.
+    /// Whether to leave `salt402` stopped.
     pub idle: bool,
-    /// Whether its database is made when it starts first, and not long before anything happens.
+    /// Whether `salt402` creates its database at its first start. Otherwise it gets an old one.
     pub new_database: bool,
-    /// Whether `salt402` sees the chain through a node with Citrate's habits, under Citrate's profile.
+    /// Whether `salt402` uses the Citrate-like node and Citrate's profile.
     pub citrate: bool,
 }
 
@@ -42,26 +42,26 @@ pub struct StackOptions {
 pub struct Stack {
     /// The chain.
     pub anvil: Anvil,
-    /// The node with Citrate's habits, if there is one before the chain.
+    /// The Citrate-like node in front of the chain, if any.
     pub citrate: Option<CitrateNode>,
-    /// The contracts.
+    /// The deployed contracts.
     pub deployment: Deployment,
     /// The model server.
     pub upstream: CountingUpstream,
-    /// The process, if it runs.
+    /// The process, if it is running.
     pub process: Option<Salt402>,
     /// The verifier's address.
     pub verifier: String,
     /// The gateway's address.
     pub gateway: String,
-    /// A client that goes nowhere else.
+    /// An HTTP client that uses no proxy.
     pub client: reqwest::Client,
     folder: TempDir,
     binary: PathBuf,
     new_database: bool,
 }
 
-/// An HTTP answer, read to its end.
+/// An HTTP answer with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -78,7 +78,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {} {}", self.status, self.body))
     }
 
-    /// A problem document's code.
+    /// The code of a problem document.
     pub fn code(&self) -> String {
         self.json()["code"]
             .as_str()
@@ -92,7 +92,7 @@ pub fn inference(prompt: &str) -> Value {
     json!({ "model": "counted", "prompt": prompt })
 }
 
-/// The details of a 402.
+/// The payment details of a 402.
 pub fn payment_details(answer: &Answer) -> PaymentDetails {
     assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{}", answer.body);
     let header = answer.headers.get(DETAILS_HEADER).unwrap_or_else(|| panic!("no details: {}", answer.body));
@@ -100,7 +100,7 @@ pub fn payment_details(answer: &Answer) -> PaymentDetails {
 }
 
 impl Stack {
-    /// Starts everything with its defaults.
+    /// Starts everything with the default options.
     pub async fn start(binary: &str) -> Self {
         Self::start_with(binary, StackOptions::default()).await
     }
@@ -137,7 +137,7 @@ impl Stack {
         stack
     }
 
-    /// Writes the configuration anew.
+    /// Writes the configuration.
     pub fn configure(&self, options: &StackOptions) {
         let node = match &self.citrate {
             Some(citrate) => {
@@ -199,7 +199,7 @@ max_tokens = 64
         std::fs::write(self.config(), config).expect("the configuration");
     }
 
-    /// Lines with the addresses of the contracts in place of their names.
+    /// Replaces the contracts' names in lines by their addresses.
     fn named(&self, lines: &str) -> String {
         let Deployment { wrapped_salt, salt, exact_proxy, .. } = &self.deployment;
         lines
@@ -208,7 +208,7 @@ max_tokens = 64
             .replace("EXACT_PROXY", &exact_proxy.to_string())
     }
 
-    /// The configuration.
+    /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("salt402.toml")
     }
@@ -218,7 +218,7 @@ max_tokens = 64
         self.folder.path()
     }
 
-    /// The command.
+    /// The `salt402` binary.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
@@ -228,7 +228,7 @@ max_tokens = 64
         Salt402::start(&self.binary, role, &self.config())
     }
 
-    /// The database.
+    /// The database file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("data/salt402.db")
     }
@@ -250,7 +250,7 @@ max_tokens = 64
         }
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.process.take().expect("a running process").kill();
     }
@@ -260,7 +260,7 @@ max_tokens = 64
         TestPayer::new(&self.anvil)
     }
 
-    /// Asks for an address until the answer is as wished; fails after half a minute.
+    /// Requests a URL until the answer is as wished. Fails after 30 seconds.
     pub async fn until(&mut self, url: &str, wished: impl Fn(&Answer) -> bool) -> Answer {
         let give_up = Instant::now() + Duration::from_secs(30);
         let mut last = None;
@@ -280,7 +280,7 @@ max_tokens = 64
         panic!("{url} did not become as wished; last: {last:?}");
     }
 
-    /// Waits until the indexer stands at a height.
+    /// Waits until the index reaches a height.
     pub async fn indexed(&mut self, height: u64) {
         let url = format!("{}/v1/status", self.verifier);
         self.until(&url, |answer| answer.json()["chains"][0]["indexed"].as_u64() >= Some(height)).await;
@@ -291,12 +291,12 @@ max_tokens = 64
         self.get(&format!("{}/v1/status", self.verifier)).await.json()
     }
 
-    /// GET.
+    /// Sends a GET request.
     pub async fn get(&self, url: &str) -> Answer {
         read(self.client.get(url).send().await.expect("an answer")).await
     }
 
-    /// POST of JSON, with headers.
+    /// Sends a POST request with JSON and headers.
     pub async fn post(&self, url: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.post(url).json(body);
         for (name, value) in headers {
@@ -305,24 +305,24 @@ max_tokens = 64
         read(request.send().await.expect("an answer")).await
     }
 
-    /// `POST /v1/inference` with headers.
+    /// Sends `POST /v1/inference` with headers.
     pub async fn infer(&self, body: &Value, headers: &[(&str, &str)]) -> Answer {
         self.post(&format!("{}/v1/inference", self.gateway), body, headers).await
     }
 
-    /// `POST /v1/inference` with a bare proof.
+    /// Sends `POST /v1/inference` with a bare transaction hash.
     pub async fn infer_with(&self, body: &Value, proof: B256) -> Answer {
         self.infer(body, &[("x-payment-proof", &proof.to_string())]).await
     }
 
-    /// Asks for a quote for a request, by its 402.
+    /// Gets a quote for a request from its 402.
     pub async fn quote(&self, body: &Value) -> PaymentDetails {
         payment_details(&self.infer(body, &[]).await)
     }
 }
 
-/// The bytes of a database that was made long ago. Of what is paid soon after a database was made, it is not known whether an
-/// earlier one had quoted it, and that is told instead of what most tests ask about.
+/// The bytes of an old database. Payments soon after a database was made may be for quotes of an earlier one; that
+/// refusal would hide the results that most tests check.
 async fn old_database() -> &'static [u8] {
     static MADE: OnceCell<Vec<u8>> = OnceCell::const_new();
     let make = || async {

@@ -1,4 +1,4 @@
-//! A model server that counts how often it is asked, and answers as it is told.
+//! A model server that counts requests and gives scripted answers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -21,28 +21,28 @@ struct Counts {
     failures: AtomicU32,
     scripted: Mutex<VecDeque<Scripted>>,
     encodings: Mutex<Vec<String>>,
-    /// The status of every answer, also to the gateway's own question; 0 for answers.
+    /// The status of every answer, also to the gateway's probe. 0: normal answers.
     refuses: AtomicU16,
 }
 
-/// An answer, byte by byte.
+/// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Scripted {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: Vec<(&'static str, String)>,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Scripted {
-    /// An answer of JSON, or of what is called so.
+    /// An answer with a JSON content type.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: vec![("content-type", "application/json".into())], body: body.into() }
     }
 
-    /// The same with a header.
+    /// The same with another header.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -66,7 +66,7 @@ pub struct CountingUpstream {
 }
 
 impl CountingUpstream {
-    /// Starts one. It answers at once with the number of the question.
+    /// Starts a server. It answers at once with the number of the request.
     pub async fn start() -> Self {
         let counts = Arc::new(Counts::default());
         let router =
@@ -78,38 +78,38 @@ impl CountingUpstream {
         Self { counts, port, task }
     }
 
-    /// Its address.
+    /// The URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
-    /// How often it was asked.
+    /// The number of requests.
     pub fn asked(&self) -> u32 {
         self.counts.asked.load(Ordering::SeqCst)
     }
 
-    /// Makes it slow.
+    /// Delays every answer.
     pub fn delay(&self, delay: Duration) {
         self.counts.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// Makes it answer so, the next time that nothing else is scripted before.
+    /// Queues an answer for the next request.
     pub fn script(&self, answer: Scripted) {
         self.counts.scripted.lock().unwrap_or_else(PoisonError::into_inner).push_back(answer);
     }
 
-    /// The encodings that its last question accepts.
+    /// The accepted encodings of the last request.
     pub fn accepted_encoding(&self) -> String {
         let encodings = self.counts.encodings.lock().unwrap_or_else(PoisonError::into_inner);
         encodings.last().cloned().unwrap_or_default()
     }
 
-    /// Makes it answer everything with a status, or serve again.
+    /// Answers everything with a status. `None`: normal answers again.
     pub fn refuse(&self, status: Option<StatusCode>) {
         self.counts.refuses.store(status.map_or(0, |status| status.as_u16()), Ordering::SeqCst);
     }
 
-    /// Makes it fail so many times.
+    /// Fails a number of requests.
     pub fn fail(&self, times: u32) {
         self.counts.failures.store(times, Ordering::SeqCst);
     }
@@ -126,7 +126,7 @@ async fn complete(
     headers: HeaderMap,
     Json(ask): Json<Value>,
 ) -> Result<Response<Body>, StatusCode> {
-    // What the gateway asks on its own, to see whether anybody is there.
+    // The gateway's own probe.
     let probe = ask["max_tokens"] == 1 && ask["messages"][0]["content"] == "ping";
     if let Ok(status) = StatusCode::from_u16(counts.refuses.load(Ordering::SeqCst)) {
         counts.asked.fetch_add(u32::from(!probe), Ordering::SeqCst);

@@ -13,7 +13,7 @@ use salt402_protocol::{
 };
 use salt402_store::{ClaimRow, IndexedPayment, PlacedPayment};
 use salt402_verifier::{
-    AfterLoss, ChainPolicy, Depth, Derived, Judgement, MOST_BY_HASH, PaymentRules, Policy, Question, judge,
+    ChainPolicy, Depth, Derived, Judgement, MOST_BY_HASH, PaymentRules, Policy, Question, judge,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -32,17 +32,7 @@ fn chain() -> ChainPolicy {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        rules: PaymentRules {
-            confirmations: 1,
-            depths: Vec::new(),
-            final_at: 101,
-            max_age: None,
-            assets: None,
-            payees: None,
-            exposure: Vec::new(),
-            second_node: Vec::new(),
-            after_loss: AfterLoss::default(),
-        },
+        rules: PaymentRules::new(1, 101),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(2),

@@ -19,8 +19,8 @@ use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment, PaymentId, QuoteKey, U256};
 use salt402_store::{Batch, Block, Cursor, Options, PlacedPayment, Store};
 use salt402_verifier::{
-    AccountLimits, AfterLoss, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier,
-    VerifierChain, VerifierOptions,
+    AccountLimits, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier, VerifierChain,
+    VerifierOptions,
 };
 use tower::ServiceExt as _;
 
@@ -64,17 +64,7 @@ async fn paywall(store: &Store) -> Paywall {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        rules: PaymentRules {
-            confirmations: 1,
-            depths: Vec::new(),
-            final_at: 9,
-            max_age: None,
-            assets: None,
-            payees: None,
-            exposure: Vec::new(),
-            second_node: Vec::new(),
-            after_loss: AfterLoss::default(),
-        },
+        rules: PaymentRules::new(1, 9),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),

@@ -1,112 +1,112 @@
-//! What a chain holds: blocks, events and transactions, as far as they are read.
+//! Blocks, logs and transactions, reduced to the fields that are used.
 
 use alloy_primitives::{Address, B256, Bytes, LogData, U256};
 
 use crate::error::NodeError;
 
-/// As much of a block's header as it takes to follow a chain.
+/// The fields of a block header that following a chain needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// Height.
+    /// The block's height.
     pub number: u64,
-    /// The block's hash as the node gives it; on some chains no function of the other fields.
+    /// The block's hash, as the node gives it. On some chains it cannot be computed from the other fields.
     pub hash: B256,
-    /// The block that this one builds on; on a DAG, the selected parent.
+    /// The parent block. On a DAG, the selected parent.
     pub parent_hash: B256,
-    /// Unix time in seconds, as the block's producer wrote it. Not always greater than its parent's.
+    /// Unix time in seconds, as the block's producer set it. It may be lower than the parent's.
     pub timestamp: u64,
 }
 
-/// A block of a chain whose blocks form a graph, with those that it brought in beside its parent.
+/// A block of a DAG chain, with the blocks that it merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merging {
-    /// Its header. Its parent is the selected one.
+    /// The header. Its parent is the selected one.
     pub header: Header,
-    /// The other blocks that it builds on. Empty where the node names none.
+    /// The other parents. Empty if the node names none.
     pub merged: Vec<B256>,
 }
 
 /// One event of a mined transaction.
 ///
-/// There is no log index, on purpose: some nodes count it within the answer, others give zero for all. Logs of the
-/// same transaction come in the order in which they were emitted, and that order is the same in every answer.
+/// It has no log index: some nodes count within the answer, others return zero. The logs of a transaction always come
+/// in the order of emission, and that order is the same in every answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// Who emitted it.
+    /// The contract that emitted the log.
     pub contract: Address,
     /// Topics and data.
     pub content: LogData,
-    /// The transaction that it is part of.
+    /// The transaction of the log.
     pub transaction: B256,
-    /// Height of its block.
+    /// The height of the log's block.
     pub block_number: u64,
-    /// Hash of its block.
+    /// The hash of the log's block.
     pub block_hash: B256,
-    /// Unix time in seconds of its block, where the node gives it.
+    /// The time of the log's block, in Unix seconds, if the node gives it.
     pub block_timestamp: Option<u64>,
 }
 
-/// What became of a mined transaction.
+/// The result of a mined transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The transaction.
     pub transaction: B256,
-    /// Height of its block.
+    /// The height of the transaction's block.
     pub block_number: u64,
-    /// Hash of its block.
+    /// The hash of the transaction's block.
     pub block_hash: B256,
-    /// Whether it was executed to its end. False: it was reverted, and only its fee was paid.
+    /// Whether the transaction succeeded. A reverted transaction pays only its fee.
     pub success: bool,
-    /// Who signed it.
+    /// The signer.
     pub from: Address,
-    /// What it called; `None` where it created a contract.
+    /// The called contract. `None`: the transaction created a contract.
     pub to: Option<Address>,
-    /// All its events, of every contract, in order. Empty when it did not succeed.
+    /// All its logs, of every contract, in order. Empty if it reverted.
     pub logs: Vec<Log>,
 }
 
-/// A mined transaction, as far as every node tells it truly: some give no signature, no type and no block.
+/// A mined transaction, reduced to the fields that every node reports correctly. Some nodes give no signature, type or
+/// block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The transaction.
+    /// The transaction's hash.
     pub hash: B256,
-    /// What it called; `None` where it created a contract.
+    /// The called contract. `None`: the transaction created a contract.
     pub to: Option<Address>,
     /// Its calldata.
     pub input: Bytes,
-    /// The coins that it sent along, in base units.
+    /// The native coins sent along, in base units.
     pub value: U256,
 }
 
 /// A mined transaction that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The transaction.
+    /// The transaction's hash.
     pub transaction: B256,
     /// The height of its block.
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: B256,
-    /// Its place among the transactions of its block.
+    /// The transaction's index in its block.
     pub place: u32,
-    /// Why: mostly that its receipt is too long.
+    /// The reason: usually a receipt that is too long.
     pub error: NodeError,
 }
 
-/// The events of some blocks, and the transactions that could not be read for them.
+/// The logs of some blocks, and the transactions that could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readable {
-    /// The events, in the order of the chain. None is of a transaction that could not be read.
+    /// The logs in chain order. None belongs to an unreadable transaction.
     pub logs: Vec<Log>,
-    /// The transactions that could not be read, of whatever contract their events are.
+    /// The unreadable transactions, whatever their contracts.
     pub unreadable: Vec<Unreadable>,
 }
 
 impl Readable {
-    /// The events, if all transactions could be read.
+    /// The logs, if every transaction could be read.
     ///
-    /// # Errors
-    /// [`NodeError::BlockTooLarge`] names the first that could not.
+    /// # Errors [`NodeError::BlockTooLarge`] names the first unreadable transaction.
     pub fn whole(self) -> Result<Vec<Log>, NodeError> {
         match self.unreadable.first() {
             None => Ok(self.logs),

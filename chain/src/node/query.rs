@@ -1,30 +1,30 @@
-//! What a node can be asked for: blocks, events, and for which work.
+//! Queries: blocks, logs, and kinds of work.
 
 use alloy_primitives::{Address, B256, LogData};
 
-/// Which block.
+/// Which block to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// The head, as the node sees it now.
+    /// The node's current head.
     Latest,
-    /// The block at this height on the chain that the node now holds to be the right one.
+    /// The block at this height on the node's current chain.
     Number(u64),
-    /// The block with this hash, whether or not it is still part of that chain.
+    /// The block with this hash, even if it is not on the current chain.
     Hash(B256),
 }
 
-/// Events of some contracts with the same topics.
+/// A log filter: some contracts, with the same topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
-    /// The contracts that emit them, each once, ascending.
+    /// The contracts, each once, ascending.
     pub contracts: Vec<Address>,
-    /// For each place of the topics, the values that are asked for; none stands for any. At most four places; the
-    /// first is the hash of the event's signature.
+    /// The accepted values at each topic position, at most four positions. An empty list accepts any value. The first
+    /// topic is the hash of the event's signature.
     pub topics: Vec<Vec<B256>>,
 }
 
 impl LogFilter {
-    /// Whether an event is one of those.
+    /// Whether a log matches.
     pub fn matches(&self, contract: Address, content: &LogData) -> bool {
         self.contracts.binary_search(&contract).is_ok()
             && self.topics.iter().enumerate().all(|(place, values)| {
@@ -33,30 +33,30 @@ impl LogFilter {
     }
 }
 
-/// Which events: those that one of some filters lets through.
+/// A log query: logs that match at least one filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogQuery {
-    /// The filters, no two of which have the same topics.
+    /// The filters. No two have the same topics.
     filters: Vec<LogFilter>,
 }
 
 impl LogQuery {
-    /// The events of some signatures of one contract.
+    /// Logs of one contract with some event signatures.
     pub fn new(contract: Address, signatures: Vec<B256>) -> Self {
         [(contract, vec![signatures])].into_iter().collect()
     }
 
-    /// Whether an event is one of those.
+    /// Whether a log matches.
     pub fn matches(&self, contract: Address, content: &LogData) -> bool {
         self.filters.iter().any(|filter| filter.matches(contract, content))
     }
 
-    /// Whether it asks for nothing.
+    /// Whether the query matches nothing.
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
     }
 
-    /// Its filters, each with at most so many contracts.
+    /// The filters, split so that each has at most `most` contracts.
     pub(crate) fn parts(&self, most: usize) -> Vec<LogFilter> {
         let parts = self.filters.iter().flat_map(|filter| {
             filter
@@ -68,7 +68,7 @@ impl LogQuery {
     }
 }
 
-/// What is asked of several contracts in the same words is one filter.
+/// Contracts with the same topics share one filter.
 impl FromIterator<(Address, Vec<Vec<B256>>)> for LogQuery {
     fn from_iter<I: IntoIterator<Item = (Address, Vec<Vec<B256>>)>>(asked: I) -> Self {
         let mut filters: Vec<LogFilter> = Vec::new();
@@ -86,30 +86,30 @@ impl FromIterator<(Address, Vec<Vec<B256>>)> for LogQuery {
     }
 }
 
-/// Events of which blocks.
+/// The blocks of a log query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// Every block from one height to another, both included, on the chain that the node now holds to be the right
-    /// one. The answer may straddle a reorganization: compare its hashes with headers that were asked for.
+    /// All blocks between two heights, both included, on the node's current chain. The answer may mix blocks from
+    /// before and after a reorganization: compare its hashes with separately read headers.
     ///
-    /// At most [`Profile::logs_range`](crate::Profile::logs_range) blocks. `from` above `to` holds no block, and gets no log.
+    /// At most [`Profile::logs_range`](crate::Profile::logs_range) blocks. The span is empty if `from` is above `to`.
     Blocks {
-        /// First height.
+        /// The first height.
         from: u64,
-        /// Last height.
+        /// The last height.
         to: u64,
     },
-    /// This very block, and no other at its height.
+    /// The block with this hash only.
     Block(B256),
 }
 
-/// What a node is asked for: each kind has its share of what the node may be asked.
+/// The kind of work. Each kind has a share of the node's request budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
-    /// New blocks. Whatever else is going on, there is room for them.
+    /// New blocks. They always have budget left.
     Head,
-    /// One transaction that somebody waits for.
+    /// A single transaction that a client waits for.
     LookUp,
-    /// The past, which takes what the others leave.
+    /// Past blocks. They use what the other kinds leave.
     BackFill,
 }

@@ -1,35 +1,35 @@
-//! How a node is, for those who watch.
+//! The state of a node, for status and metrics.
 
 use serde::Deserialize;
 
-/// Whether a node is asked first, or only while those that are cannot be.
+/// Whether a node is asked first, or only as a fallback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Asked first.
     #[default]
     Primary,
-    /// Asked while no primary is ready.
+    /// Asked only while no primary is ready.
     Fallback,
 }
 
-/// What a node is good for now.
+/// The state of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeState {
-    /// It is asked, or would be.
+    /// The node can be asked.
     Ready,
-    /// It fails often, or its head stands still.
+    /// The node fails often, or its head stands still.
     Suspect,
-    /// Its head is behind that of the others.
+    /// The node's head is behind the other nodes' heads.
     Lagging,
-    /// It failed a moment ago, or wants rest.
+    /// The node failed a moment ago, or asked for a pause.
     Resting,
-    /// It is on another chain, and is asked for nothing but whether it still is.
+    /// The node is on another chain. Only its chain is checked from time to time.
     Ejected,
 }
 
 impl NodeState {
-    /// The state in one word.
+    /// The state as one word.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -41,21 +41,21 @@ impl NodeState {
     }
 }
 
-/// How one of several nodes is, for those who watch.
+/// The state of one node of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeReport {
-    /// Its name: host and port, and nothing of its address that may be a key.
+    /// The node's name: host and port, without parts of the address that may be a key.
     pub host: String,
     /// Primary or fallback.
     pub role: Role,
     /// What it is good for now.
     pub state: NodeState,
-    /// Whether the newest unit of work was its own.
+    /// Whether the node served the newest unit of work.
     pub serving: bool,
-    /// The newest block that it has shown.
+    /// The newest block that the node has shown.
     pub head: Option<u64>,
-    /// Why it is not simply ready.
+    /// Why the node is not ready.
     pub reason: Option<String>,
-    /// Whether its logs are taken without the proof that the profile asks for.
+    /// Whether the node's logs are accepted without the proof that the profile requires.
     pub logs_unproved: bool,
 }

@@ -1,4 +1,4 @@
-//! Who is let in among several nodes, and who is ejected.
+//! Admission and ejection of a pool's nodes.
 
 use alloy_primitives::B256;
 use futures::future::join_all;
@@ -10,9 +10,9 @@ use crate::pool::health::Ejection;
 use crate::pool::members::{Inner, Member};
 
 impl Inner {
-    /// Makes sure that a node is on the chain, before anything that it says is used.
+    /// Checks that a node is on the right chain, before any of its answers is used.
     ///
-    /// A node that stands alone is identified by whoever asks it, who knows more.
+    /// A single node is not checked here: its caller knows more about the chain.
     pub(crate) async fn admit(&self, index: usize) -> Result<(), NodeError> {
         let member = &self.members[index];
         if self.members.len() == 1 || member.health().admitted {
@@ -43,7 +43,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Nobody knows what block 0 should be. Whatever is indexed first decides, so the nodes must not disagree.
+    /// The first admission while no genesis hash is known. The first indexed block will fix it, so the nodes must not
+    /// disagree.
     async fn first_contact(&self, index: usize, found: B256) -> Result<(), NodeError> {
         let others = (0..self.members.len()).filter(|other| *other != index);
         let asked = others.map(|other| async move {
@@ -57,7 +58,7 @@ impl Inner {
                 Ok(Some(block)) => {
                     let (one, two) = (&self.members[index].name, &self.members[other].name);
                     let what = format!(
-                        "block 0 is {found} at {one} and {} at {two}; correct the address of the wrong one, or set \
+                        "block 0 is {found} at {one}, but {} at {two}; correct the wrong address, or set \
                          genesis_hash",
                         block.hash
                     );
@@ -67,27 +68,27 @@ impl Inner {
             }
         }
         if same < self.options.agree {
-            let what = format!("{same} of {} nodes have shown block 0", self.options.agree);
+            let what = format!("{same} nodes have shown block 0, but {} must agree", self.options.agree);
             return Err(NodeError::Disagreed { what });
         }
         Ok(())
     }
 
-    /// A node that was pruned may not have block 0. Then its id must do, and a later block that others have shown.
+    /// Admits a pruned node without block 0 by its chain id and a later block that other nodes have shown.
     async fn admit_without_genesis(&self, index: usize) -> Result<(), NodeError> {
         let member = &self.members[index];
         let anchor = *lock(&self.anchor);
         let Some((number, expected)) = anchor else {
             tracing::warn!(
                 chain = %self.profile().chain_id, node = member.name,
-                "gives no block 0: only its chain id was checked"
+                "has no block 0: only its chain id was checked"
             );
             return Ok(());
         };
         match self.ask(index, member.node.header(At::Number(number))).await? {
             Some(block) if block.hash == expected => Ok(()),
             Some(block) => {
-                let why = format!("block {number} is {} there and {expected} at the others", block.hash);
+                let why = format!("block {number} is {} there, but {expected} at the others", block.hash);
                 self.eject(index, Ejection::Fork(why.clone()));
                 Err(NodeError::Disagreed { what: why })
             }
@@ -100,21 +101,21 @@ impl Inner {
         error
     }
 
-    /// Asks a node no more. Said once, until it is let in again.
+    /// Ejects a node. Logs it once, until the node is admitted again.
     pub(crate) fn eject(&self, index: usize, why: Ejection) {
         let member = &self.members[index];
         let mut health = member.health();
         health.admitted = false;
         if health.ejected.is_none() {
             let reason = why.reason();
-            tracing::error!(chain = %self.profile().chain_id, node = member.name, reason, "the node is ejected: it is asked no more");
+            tracing::error!(chain = %self.profile().chain_id, node = member.name, reason, "the node is ejected and not asked any more");
         }
         health.ejected = Some(why);
         drop(health);
         member.meter.state(false, true);
     }
 
-    /// Puts a node out whose chain cannot be the right one; `false`, and nothing done, where no other is left.
+    /// Ejects a node whose chain cannot be the right one. `false`: no other node is left, so nothing changed.
     pub(crate) fn reject(&self, index: usize, why: &str) -> bool {
         let left = |(other, member): (usize, &Member)| other != index && member.health().ejected.is_none();
         if !self.members.iter().enumerate().any(left) {

@@ -1,4 +1,4 @@
-//! Whether two answers say the same.
+//! Comparison of two nodes' answers.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256};
 
 use crate::node::block::{Log, Readable, Receipt, Unreadable};
 
-/// Whether two answers hold the same events of all transactions that both could read.
+/// Whether two answers agree on all transactions that both could read.
 pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {
     if one.unreadable.is_empty() && other.unreadable.is_empty() {
         return same_logs(&one.logs, &other.logs);
@@ -15,7 +15,7 @@ pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {
     same_logs(&without(one.clone(), unread()).logs, &without(other.clone(), unread()).logs)
 }
 
-/// An answer without the events of some transactions, which it names as unreadable instead.
+/// Moves the logs of some transactions out of an answer and lists the transactions as unreadable.
 pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Readable {
     unread.sort_by_key(|one| (one.block_number, one.place, one.transaction));
     unread.dedup_by_key(|one| one.transaction);
@@ -24,8 +24,8 @@ pub(crate) fn without(mut answer: Readable, mut unread: Vec<Unreadable>) -> Read
     Readable { logs: answer.logs, unreadable: unread }
 }
 
-/// Whether two answers hold the same events, in whatever order: that of transactions is the node's where it gives no indexes, and
-/// that of a transaction's events follows from how many questions they were asked for in.
+/// Whether two answers hold the same logs. The order of transactions is ignored, because nodes without indexes choose
+/// it. A transaction's logs may arrive in several queries, so their order is ignored too.
 fn same_logs(one: &[Log], other: &[Log]) -> bool {
     fn key(log: &Log) -> (u64, B256, B256, Address, &[B256], &[u8]) {
         let (topics, data) = (log.content.topics(), log.content.data.as_ref());
@@ -39,14 +39,13 @@ fn same_logs(one: &[Log], other: &[Log]) -> bool {
     one.len() == other.len() && sorted(one) == sorted(other)
 }
 
-/// Whether two receipts say the same.
 pub(crate) fn same_receipt(one: &Receipt, other: &Receipt) -> bool {
     let timeless =
         |receipt: &Receipt| Receipt { logs: receipt.logs.iter().map(timeless).collect(), ..receipt.clone() };
     timeless(one) == timeless(other)
 }
 
-/// A log without the time of its block, which some nodes give and some do not.
+/// A log without its block's time, which only some nodes give.
 fn timeless(log: &Log) -> Log {
     Log { block_timestamp: None, ..log.clone() }
 }

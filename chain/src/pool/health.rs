@@ -1,4 +1,4 @@
-//! How well a node does, as far as its answers tell: what decides whether it is asked next.
+//! The health of a node, measured from its answers. It decides which node is asked next.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use crate::node::block::Header;
 use crate::node::query::At;
 use crate::node::report::NodeState;
 
-/// The first and the longest pause that a node gets after a failure. It doubles with each failure in a row.
+/// The first and the longest pause after a failure. Each consecutive failure doubles it.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A node that gave an untrue answer is left alone for longer.
-const UNTRUE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-/// Failures weigh half after so long.
+/// The pauses after an untrue answer.
+const UNTRUE_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// After this time, a failure counts half.
 const HALF_LIFE: Duration = Duration::from_secs(30);
-/// Of a thousand, how much trouble makes a node one to avoid.
-const TROUBLED: u32 = 400;
+/// The failure score, of 1000, from which a node is avoided.
+const AVOID_FROM: u32 = 400;
 
 /// Why a node was ejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ejection {
-    /// Another chain id or genesis: back when these are right again.
+    /// The chain id or genesis differs. The node returns when they are right again.
     Chain(NodeError),
-    /// Another fork: back when it shows the others' blocks.
+    /// The node is on another fork. It returns when it shows the others' blocks.
     Fork(String),
 }
 
@@ -36,25 +36,24 @@ impl Ejection {
     }
 }
 
-/// What is remembered of a node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Health {
-    /// Chain id and genesis were right, and the connection did not break since.
+    /// Whether chain id and genesis were right, and the connection has not broken since.
     pub(crate) admitted: bool,
     pub(crate) ejected: Option<Ejection>,
-    /// Surveys in a row in which it showed another block than most at the depth that counts as final.
+    /// Consecutive surveys in which the node's block at finality depth differed from the majority's.
     pub(crate) dissents: u32,
-    /// The newest block it has shown, and since when.
+    /// The newest block that the node has shown, and since when.
     head: Option<(u64, Instant)>,
     lagging: bool,
-    /// Whether another node has shown a newer block at all.
+    /// Whether another node has shown a newer block.
     behind: bool,
     rest_until: Option<Instant>,
     failures_in_a_row: u32,
-    /// Of a thousand; falls with time and with good answers.
-    trouble: u32,
+    /// The failure score, of 1000. It falls with time and with good answers.
+    failure_score: u32,
     weighed: Option<Instant>,
-    /// A running mean, in microseconds.
+    /// The mean latency, as a running mean in microseconds.
     latency: u64,
     last_error: Option<String>,
 }
@@ -62,17 +61,17 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn succeeded(&mut self, took: Duration, now: Instant) {
         self.decay(now);
-        self.trouble -= self.trouble / 8;
+        self.failure_score -= self.failure_score / 8;
         self.failures_in_a_row = 0;
         self.rest_until = None;
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX / 8);
         self.latency = if self.latency == 0 { took } else { (self.latency.saturating_mul(7) + took) / 8 };
     }
 
-    /// Takes note of an error, if the node is to blame for it.
+    /// Records an error, if it is the node's fault.
     pub(crate) fn failed(&mut self, error: &NodeError, now: Instant) {
         let (first, longest) = match error {
-            // The question was wrong for any node, or the chain moved on.
+            // Any node would fail on this request, or the chain moved on.
             NodeError::RangeTooLarge { .. }
             | NodeError::AnswerTooLong { .. }
             | NodeError::AnswerRefused { .. }
@@ -83,15 +82,15 @@ impl Health {
             | NodeError::GasTooHigh { .. }
             | NodeError::FeeTooHigh { .. } => return,
             error if error.is_revert() => return,
-            NodeError::Lied { .. } => UNTRUE,
+            NodeError::Lied { .. } => UNTRUE_PAUSES,
             _ => PAUSES,
         };
         if matches!(error, NodeError::Unreachable { .. }) {
-            // Another node may be behind the same address afterwards.
+            // The address may lead to another node afterwards.
             self.admitted = false;
         }
         self.decay(now);
-        self.trouble += (1000 - self.trouble.min(1000)) / 4;
+        self.failure_score += (1000 - self.failure_score.min(1000)) / 4;
         let pause = first.saturating_mul(1 << self.failures_in_a_row.min(16)).min(longest);
         let pause = match error {
             NodeError::RateLimited { retry_after: Some(rest) } => *rest,
@@ -102,7 +101,7 @@ impl Health {
         self.last_error = Some(error.to_string());
     }
 
-    /// Takes note of the newest block.
+    /// Records the newest block.
     pub(crate) fn saw(&mut self, at: At, header: Option<&Header>, now: Instant) {
         if let (At::Latest, Some(header)) = (at, header)
             && self.head.is_none_or(|(number, _)| number != header.number)
@@ -115,12 +114,12 @@ impl Health {
         self.head.map(|(number, _)| number)
     }
 
-    /// Whether a look at its head is due.
+    /// Whether it is time to read the node's head.
     pub(crate) fn is_unseen(&self, now: Instant, every: Duration) -> bool {
         self.head.is_none_or(|(_, at)| now.duration_since(at) >= every)
     }
 
-    /// Holds the head against the best that any other node has shown.
+    /// Compares the head with the newest head of the other nodes.
     pub(crate) fn compare(&mut self, best: Option<u64>, most: u64) {
         let missing = self.head().zip(best).map_or(0, |(own, best)| best.saturating_sub(own));
         (self.behind, self.lagging) = (missing > 0, missing > most);
@@ -133,7 +132,7 @@ impl Health {
             NodeState::Resting
         } else if self.lagging {
             NodeState::Lagging
-        } else if self.trouble_at(now) >= TROUBLED || self.stands_still(now, stall) {
+        } else if self.trouble_at(now) >= AVOID_FROM || self.stands_still(now, stall) {
             NodeState::Suspect
         } else {
             NodeState::Ready
@@ -145,32 +144,32 @@ impl Health {
             NodeState::Ready => None,
             NodeState::Ejected => self.ejected.as_ref().map(Ejection::reason),
             NodeState::Lagging => Some("its head is behind that of the others".to_owned()),
-            NodeState::Suspect if self.stands_still(now, stall) && self.trouble_at(now) < TROUBLED => {
+            NodeState::Suspect if self.stands_still(now, stall) && self.trouble_at(now) < AVOID_FROM => {
                 Some("its head stands still".to_owned())
             }
             NodeState::Suspect | NodeState::Resting => self.last_error.clone(),
         }
     }
 
-    /// How long its answers take, coarsely: small differences are no reason to change.
+    /// The latency in coarse steps, because small differences are no reason to change nodes.
     pub(crate) fn slowness(&self) -> u32 {
         self.latency.checked_ilog2().unwrap_or(0) / 2
     }
 
-    /// Its head rests although the chain goes on: where all heads rest, there are no blocks.
+    /// Whether the head stands still while the chain goes on. If all heads stand still, there are no new blocks.
     fn stands_still(&self, now: Instant, stall: Duration) -> bool {
         self.behind && self.head.is_some_and(|(_, since)| now.duration_since(since) > stall)
     }
 
     fn trouble_at(&self, now: Instant) -> u32 {
         let half_lives = self.weighed.map_or(0, |at| now.duration_since(at).as_secs() / HALF_LIFE.as_secs());
-        self.trouble.checked_shr(u32::try_from(half_lives).unwrap_or(u32::MAX)).unwrap_or(0)
+        self.failure_score.checked_shr(u32::try_from(half_lives).unwrap_or(u32::MAX)).unwrap_or(0)
     }
 
     fn decay(&mut self, now: Instant) {
         let weighed = self.trouble_at(now);
-        if weighed != self.trouble || self.weighed.is_none() {
-            (self.trouble, self.weighed) = (weighed, Some(now));
+        if weighed != self.failure_score || self.weighed.is_none() {
+            (self.failure_score, self.weighed) = (weighed, Some(now));
         }
     }
 }

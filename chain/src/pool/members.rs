@@ -1,4 +1,4 @@
-//! The nodes of a pool, which of them is asked next, and what their answers tell of them.
+//! The nodes of a pool, the order in which they are asked, and the record of their answers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,24 +16,24 @@ use crate::pool::health::Health;
 use crate::profile::{Completeness, Profile};
 use crate::rpc::meter::Meter;
 
-/// How several nodes are treated.
+/// The settings of a pool.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// How many nodes must say the same of a header, of logs and of a receipt: 1 believes one node.
+    /// How many nodes must agree on a header, on logs and on a receipt. 1: a single node is believed.
     pub agree: usize,
-    /// The longest that any answer is waited for.
+    /// The timeout of a single answer.
     pub limit: Duration,
-    /// How often the nodes that are not asked anyhow are looked at.
+    /// How often idle nodes are checked.
     pub survey: Duration,
-    /// How long a head may stand still until another node is asked for it.
+    /// How long a head may stand still before another node is asked.
     pub stall: Duration,
-    /// How many blocks a head may be behind that of another node.
+    /// How many blocks a node may be behind the others.
     pub max_lag: u64,
 }
 
 impl PoolOptions {
-    /// What fits a network: a look at every node each ten seconds, five block times until a head stands still (ten
-    /// seconds at least), ten seconds of blocks (three at least) until it lags.
+    /// The settings for a network: a survey every ten seconds; a stall limit of five block times, at least ten seconds;
+    /// and a lag limit of ten seconds of blocks, at least three blocks.
     pub fn of(profile: &Profile) -> Self {
         let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).max(Duration::from_secs(10));
         Self {
@@ -46,21 +46,20 @@ impl PoolOptions {
     }
 }
 
-/// What all clones of a pool share.
+/// The state that all clones of a pool share.
 pub(crate) struct Inner {
     pub(crate) members: Vec<Member>,
     pub(crate) options: PoolOptions,
     profile: Profile,
-    /// Block 0, where it is known.
+    /// The hash of block 0, if known.
     pub(crate) genesis: Mutex<Option<B256>>,
-    /// A block that counts as final, as most nodes show it.
+    /// A final block, as the majority of nodes shows it.
     pub(crate) anchor: Mutex<Option<(u64, B256)>>,
-    /// Whether the nodes were last seen to disagree without a majority.
+    /// Whether the last survey found a disagreement without a majority.
     pub(crate) split: Mutex<bool>,
     lead: AtomicUsize,
 }
 
-/// One of the nodes.
 pub(crate) struct Member {
     pub(crate) node: Arc<dyn Node>,
     pub(crate) name: String,
@@ -97,7 +96,7 @@ impl Inner {
         &self.profile
     }
 
-    /// Those that are not ejected, the best first. Small differences are no reason to leave the one that is asked now.
+    /// The nodes that are not ejected, best first. Small differences do not displace the current node.
     pub(crate) fn order(&self) -> Vec<usize> {
         let (now, lead) = (Instant::now(), self.lead.load(Ordering::Relaxed));
         let mut keyed: Vec<_> = self
@@ -108,7 +107,7 @@ impl Inner {
                 let health = member.health();
                 let state = health.state(now, self.options.stall);
                 let slow = if index == lead { 0 } else { health.slowness() };
-                // Of nodes that are as good, one that proves its logs comes before one that cannot.
+                // Among equal nodes, one that proves its logs comes first.
                 let unproved = member.node.is_unproved();
                 (state >= NodeState::Suspect, member.role, state, unproved, index != lead, slow, index)
             })
@@ -128,13 +127,13 @@ impl Inner {
                 chain = %self.profile.chain_id,
                 node = self.members[index].name,
                 before = self.members[before].name,
-                reason = reason.as_deref().unwrap_or("it is as good again"),
+                reason = reason.as_deref().unwrap_or("it has recovered"),
                 "another node is asked"
             );
         }
     }
 
-    /// One answer of one node, within the limit; what it tells of the node is noted.
+    /// Asks one node, within the timeout, and records the outcome.
     pub(crate) async fn ask<T>(
         &self,
         index: usize,
@@ -149,7 +148,7 @@ impl Inner {
         answer
     }
 
-    /// One answer of one node, within the limit.
+    /// Asks one node, within the timeout.
     pub(crate) async fn within<T>(
         &self,
         index: usize,
@@ -160,7 +159,7 @@ impl Inner {
         timeout(limit, answer).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Holds an error against a node.
+    /// Records an error of a node.
     pub(crate) fn blame(&self, index: usize, error: &NodeError) {
         let member = &self.members[index];
         member.health().failed(error, Instant::now());
@@ -179,7 +178,7 @@ impl Inner {
         member.meter.state(state < NodeState::Resting, state == NodeState::Ejected);
     }
 
-    /// A node for a kind of work; itself, where it knows no kinds.
+    /// The node for a kind of work, or the node itself if it knows no kinds.
     pub(crate) async fn node(&self, index: usize, work: Work) -> Arc<dyn Node> {
         let node = &self.members[index].node;
         self.within(index, node.pin(work)).await.ok().flatten().unwrap_or_else(|| Arc::clone(node))

@@ -1,16 +1,16 @@
-//! Several nodes of one chain, of which one at a time is asked.
+//! Several nodes of one chain, of which one is asked at a time.
 //!
-//! A unit of work (a follower's step, one look at a receipt) is given one node, and keeps it: what is said of headers
-//! and of logs never comes from two. What the answers tell of a node (`health.rs`) decides whether the next unit goes to it or to
-//! another. How a question is put to a node is not known here.
+//! A unit of work (a follower's step, one receipt look-up) uses one node, so headers and logs never come from two
+//! nodes. The nodes' health (`health.rs`) decides which node gets the next unit. This module does not know how a
+//! request reaches a node.
 
 mod admission;
 mod compare;
 mod health;
 pub(crate) mod members;
 mod pinned;
+mod quorum;
 mod survey;
-mod witnesses;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,20 +27,20 @@ use crate::node::query::{At, LogQuery, Span, Work};
 use crate::node::report::{NodeReport, Role};
 use crate::pool::members::{Inner, PoolOptions};
 use crate::pool::pinned::Pinned;
-use crate::pool::witnesses::Lead;
+use crate::pool::quorum::Lead;
 use crate::profile::Profile;
 use crate::rpc::endpoint::Endpoint;
 use crate::rpc::node::RpcNode;
 
-/// Several nodes of one chain as one [`Node`]. Cheap to clone; all clones are one.
+/// Several nodes of one chain as one [`Node`]. Clones share their state.
 #[derive(Clone)]
 pub struct Pool(Arc<Inner>);
 
 impl Pool {
-    /// Nodes over JSON-RPC that need not be reachable yet.
+    /// A pool of JSON-RPC nodes. They need not be reachable yet.
     ///
-    /// # Errors
-    /// [`NodeError::Endpoint`] where an endpoint or the profile cannot be used, or more nodes must agree than there are.
+    /// # Errors [`NodeError::Endpoint`] if an endpoint or the profile is invalid, or if more nodes must agree than
+    /// there are.
     pub fn connect(
         endpoints: Vec<(Endpoint, Role)>,
         profile: &Profile,
@@ -52,7 +52,8 @@ impl Pool {
             let label = endpoint.label();
             let same = seen.entry(label.clone()).or_default();
             *same += 1;
-            // Two keys at one provider are two nodes, and what tells them apart may not be shown.
+            // Two API keys at one provider are two nodes with the same host. A number distinguishes them, because the
+            // keys must not be shown.
             let name = if *same == 1 { label } else { format!("{label}#{same}") };
             endpoint.name = Some(name.clone());
             let node: Arc<dyn Node> = Arc::new(RpcNode::connect(endpoint, profile.clone())?);
@@ -61,10 +62,9 @@ impl Pool {
         Self::new(nodes, options)
     }
 
-    /// Nodes of any kind, by name, in the order in which they are preferred.
+    /// A pool of any nodes with their names, in order of preference.
     ///
-    /// # Errors
-    /// As [`Pool::connect`].
+    /// # Errors As [`Pool::connect`].
     pub fn new(nodes: Vec<(String, Role, Arc<dyn Node>)>, options: PoolOptions) -> Result<Self, NodeError> {
         let Some((_, _, first)) = nodes.first() else {
             return Err(NodeError::Endpoint { what: "there is none: name at least one node".to_owned() });
@@ -72,14 +72,14 @@ impl Pool {
         let profile = first.profile().clone();
         let (agree, count) = (options.agree, nodes.len());
         if agree == 0 || agree > count {
-            let what = format!("agree = {agree}, and there are {count} nodes: expected 1 to {count}");
+            let what = format!("agree = {agree}, but there are {count} nodes: it must be 1 to {count}");
             return Err(NodeError::Endpoint { what });
         }
         Ok(Self(Arc::new(Inner::new(nodes, options, profile))))
     }
 
-    /// Looks after the nodes that are not asked anyhow: their heads, whether one that was ejected is right again, and
-    /// whether all show the same chain at the depth that counts as final. Never returns.
+    /// Surveys the nodes: reads the heads of idle nodes, re-admits ejected ones, and compares all chains at finality
+    /// depth. Never returns.
     pub async fn watch(&self) {
         if self.0.members.len() < 2 {
             return std::future::pending().await;
@@ -90,25 +90,28 @@ impl Pool {
         }
     }
 
-    /// One node for one question.
+    /// A node for a single request.
     async fn any(&self) -> Result<Arc<dyn Node>, NodeError> {
         Ok(Arc::new(self.pinned(Work::LookUp).await?))
     }
 
-    /// The best node that can be asked, for a unit of work.
+    /// The best available node, for a unit of work.
     async fn pinned(&self, work: Work) -> Result<Pinned, NodeError> {
         let inner = &self.0;
         let order = inner.order();
-        // With all of them ejected, they may be right again, and if not, this says what is wrong.
+        // If all nodes are ejected, all are tried: one may be right again, and otherwise the error names the reason.
         let order = if order.is_empty() { (0..inner.members.len()).collect() } else { order };
         let mut first_error: Option<NodeError> = None;
         for index in order {
             match inner.admit(index).await {
                 Ok(()) => {
                     inner.lead_by(index);
-                    return Ok(Pinned { lead: Lead { pool: Arc::clone(inner), index, work }, lone: false });
+                    return Ok(Pinned {
+                        lead: Lead { pool: Arc::clone(inner), index, work },
+                        standalone: false,
+                    });
                 }
-                // That one is on another chain says nothing of one that merely failed, and may be right.
+                // A node on another chain must not hide the error of a node that may be right.
                 Err(error) => {
                     let keep = first_error
                         .as_ref()
@@ -159,7 +162,7 @@ impl Node for Pool {
         self.any().await?.view(contract, data).await
     }
 
-    /// From any node that tells of heads: a tick is a reason to look, and no matter who gives it.
+    /// Any node with a subscription will do, because an item only triggers a poll.
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         let mut error = None;
         for index in self.0.order() {
@@ -184,7 +187,7 @@ impl Node for Pool {
         let admitted = self.0.order().into_iter().map(|index| async move {
             self.0.admit(index).await.ok()?;
             let lead = Lead { pool: Arc::clone(&self.0), index, work };
-            let node = Pinned { lead, lone: true };
+            let node = Pinned { lead, standalone: true };
             Some((self.0.members[index].name.clone(), Arc::new(node) as Arc<dyn Node>))
         });
         futures::future::join_all(admitted).await.into_iter().flatten().collect()

@@ -1,4 +1,4 @@
-//! One node of several for a unit of work; where several must agree, with the others as its witnesses.
+//! One node of a pool for a unit of work. If several must agree, the others confirm its answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,35 +12,35 @@ use crate::node::Node;
 use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
 use crate::node::query::{At, LogQuery, Span, Work};
 use crate::pool::compare::{same_readable, same_receipt, without};
-use crate::pool::witnesses::Lead;
+use crate::pool::quorum::Lead;
 use crate::profile::Profile;
 
-/// How far below the head it is looked for a block that enough nodes show.
+/// How many blocks below the head to look for a block that enough nodes show.
 const STEPS_DOWN: u64 = 3;
 
-/// A node that was picked out of several. Every answer is that node's, and where more must agree, theirs too.
+/// One node of a pool. If several must agree, its answers need the others' confirmation.
 pub(crate) struct Pinned {
     pub(crate) lead: Lead,
-    /// Whether it answers for itself, however many must agree.
-    pub(crate) lone: bool,
+    /// Whether the node answers alone, even if several must agree.
+    pub(crate) standalone: bool,
 }
 
 impl Pinned {
-    /// Whether enough others show this very block, at its height or by its hash.
-    async fn is_shown(&self, header: &Header, at: At) -> Result<bool, NodeError> {
-        let witnesses =
-            self.lead.witnesses(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
-        let enough = witnesses.enough;
+    /// Whether enough other nodes show this block, at its height or by its hash.
+    async fn has_quorum(&self, header: &Header, at: At) -> Result<bool, NodeError> {
+        let quorum =
+            self.lead.quorum(|node| async move { node.header(at).await }, |theirs| theirs == header).await;
+        let enough = quorum.reached;
         if !enough && matches!(at, At::Hash(_)) {
-            // A hash names one block: who shows another parent or time under it is wrong for good.
-            self.lead.blame_if_outvoted(&witnesses, Header::eq, "a header")?;
+            // A hash names one block. A node that shows another parent or time for the same hash is wrong.
+            self.lead.blame_if_outvoted(&quorum, Header::eq, "a header")?;
         }
         Ok(enough)
     }
 
-    /// The newest block that enough nodes show: the head, or one just below it while the others are a little behind.
+    /// The newest block that enough nodes show: the head, or a block just below it while other nodes lag.
     async fn agreed_head(&self, head: Header) -> Result<Option<Header>, NodeError> {
-        if self.is_shown(&head, At::Number(head.number)).await? {
+        if self.has_quorum(&head, At::Number(head.number)).await? {
             return Ok(Some(head));
         }
         let mut heights = self.lead.heads_of_others().await;
@@ -55,7 +55,7 @@ impl Pinned {
         let top = common.min(head.number.saturating_sub(1));
         for number in (top.saturating_sub(STEPS_DOWN)..=top).rev() {
             let block = self.lead.header(At::Number(number)).await?.ok_or(NodeError::Behind)?;
-            if self.is_shown(&block, At::Number(number)).await? {
+            if self.has_quorum(&block, At::Number(number)).await? {
                 return Ok(Some(block));
             }
         }
@@ -66,8 +66,8 @@ impl Pinned {
         )))
     }
 
-    fn alone(&self) -> bool {
-        self.lone || self.lead.pool.options.agree < 2
+    fn skips_quorum(&self) -> bool {
+        self.standalone || self.lead.pool.options.agree < 2
     }
 }
 
@@ -80,13 +80,13 @@ impl Node for Pinned {
 
     async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
         let header = match self.lead.header(at).await? {
-            Some(header) if !self.alone() => header,
+            Some(header) if !self.skips_quorum() => header,
             other => return Ok(other),
         };
         if at == At::Latest {
             return self.agreed_head(header).await;
         }
-        if self.is_shown(&header, at).await? {
+        if self.has_quorum(&header, at).await? {
             return Ok(Some(header));
         }
         Err(self.lead.disagreed(format!(
@@ -100,18 +100,18 @@ impl Node for Pinned {
     async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
         let node = self.lead.node().await;
         let merging = match self.lead.ask(node.merging(at)).await? {
-            Some(merging) if !self.alone() => merging,
+            Some(merging) if !self.skips_quorum() => merging,
             other => return Ok(other),
         };
         let ask = |node: Arc<dyn Node>| async move { node.merging(at).await };
-        let witnesses = self.lead.witnesses(ask, |theirs| *theirs == merging).await;
-        if witnesses.enough {
+        let quorum = self.lead.quorum(ask, |theirs| *theirs == merging).await;
+        if quorum.reached {
             return Ok(Some(merging));
         }
-        if witnesses.others.is_empty() {
+        if quorum.others.is_empty() {
             return Ok(None);
         }
-        Err(self.lead.disagreed(format!("what block {} merged", merging.header.number)))
+        Err(self.lead.disagreed(format!("the blocks that block {} merged", merging.header.number)))
     }
 
     async fn logs(&self, query: &LogQuery, span: Span) -> Result<Vec<Log>, NodeError> {
@@ -121,14 +121,14 @@ impl Node for Pinned {
     async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
         let node = self.lead.node().await;
         let own = self.lead.ask(node.readable_logs(query, span)).await?;
-        if self.alone() {
+        if self.skips_quorum() {
             return Ok(own);
         }
         let ask = |node: Arc<dyn Node>| {
             let query = query.clone();
             async move { node.readable_logs(&query, span).await.map(Some) }
         };
-        // What one of them cannot read is confirmed by too few.
+        // A transaction that one node cannot read has too few confirmations.
         let unread = Mutex::new(own.unreadable.clone());
         let same = |theirs: &Readable| {
             let same = same_readable(theirs, &own);
@@ -137,19 +137,19 @@ impl Node for Pinned {
             }
             same
         };
-        let witnesses = self.lead.witnesses(ask, same).await;
-        if witnesses.enough {
+        let quorum = self.lead.quorum(ask, same).await;
+        if quorum.reached {
             if matches!(span, Span::Block(_)) {
-                self.lead.blame_dissenters(&witnesses, "other logs of a block");
+                self.lead.blame_dissenters(&quorum, "other logs of a block");
             }
             let unread = unread.into_inner().unwrap_or_else(PoisonError::into_inner);
             return Ok(without(own, unread));
         }
         if matches!(span, Span::Block(_)) {
-            self.lead.blame_if_outvoted(&witnesses, same_readable, "other logs of a block")?;
+            self.lead.blame_if_outvoted(&quorum, same_readable, "other logs of a block")?;
         }
         Err(self.lead.disagreed(format!(
-            "{} finds {} logs in {span:?}, and others do not",
+            "{} finds {} logs in {span:?}, the others find different ones",
             self.lead.name(),
             own.logs.len()
         )))
@@ -158,59 +158,61 @@ impl Node for Pinned {
     async fn receipt(&self, transaction: B256) -> Result<Option<Receipt>, NodeError> {
         let node = self.lead.node().await;
         let receipt = match self.lead.ask(node.receipt(transaction)).await {
-            Err(error) if error.is_too_long() && !self.lone => {
+            Err(error) if error.is_too_long() && !self.standalone => {
                 return self.lead.receipt_of_others(transaction, error).await;
             }
             answer => match answer? {
-                Some(receipt) if !self.alone() => receipt,
+                Some(receipt) if !self.skips_quorum() => receipt,
                 other => return Ok(other),
             },
         };
         let ask = |node: Arc<dyn Node>| async move { node.receipt(transaction).await };
-        let witnesses = self.lead.witnesses(ask, |theirs| same_receipt(theirs, &receipt)).await;
-        if witnesses.enough {
+        let quorum = self.lead.quorum(ask, |theirs| same_receipt(theirs, &receipt)).await;
+        if quorum.reached {
             return Ok(Some(receipt));
         }
-        if witnesses.others.is_empty() {
-            // Nobody contradicts: the others do not know it yet, and so it is not known; or cannot give it.
-            return witnesses.too_long.map_or(Ok(None), Err);
+        if quorum.others.is_empty() {
+            // No node contradicts. The others do not know the receipt yet, or cannot give it.
+            return quorum.too_long.map_or(Ok(None), Err);
         }
-        Err(self.lead.disagreed(format!("what became of {transaction}")))
+        Err(self.lead.disagreed(format!("the receipt of {transaction}")))
     }
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {
         let node = self.lead.node().await;
         let transaction = match self.lead.ask(node.transaction(hash)).await? {
-            Some(transaction) if !self.alone() => transaction,
+            Some(transaction) if !self.skips_quorum() => transaction,
             other => return Ok(other),
         };
         let ask = |node: Arc<dyn Node>| async move { node.transaction(hash).await };
-        let witnesses = self.lead.witnesses(ask, |theirs| *theirs == transaction).await;
-        if witnesses.enough {
+        let quorum = self.lead.quorum(ask, |theirs| *theirs == transaction).await;
+        if quorum.reached {
             return Ok(Some(transaction));
         }
-        if witnesses.others.is_empty() {
-            return witnesses.too_long.map_or(Ok(None), Err);
+        if quorum.others.is_empty() {
+            return quorum.too_long.map_or(Ok(None), Err);
         }
-        Err(self.lead.disagreed(format!("what the transaction {hash} calls")))
+        Err(self.lead.disagreed(format!("the content of the transaction {hash}")))
     }
 
-    /// Nodes that stand at different heads may rightly differ, so none is left alone for it.
+    /// Nodes at different heads may rightly differ, so no node is blamed.
     async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
         let node = self.lead.node().await;
         let answer = self.lead.ask(node.view(contract, data.clone())).await?;
-        if self.alone() {
+        if self.skips_quorum() {
             return Ok(answer);
         }
         let ask = |node: Arc<dyn Node>| {
             let data = data.clone();
             async move { node.view(contract, data).await.map(Some) }
         };
-        if self.lead.witnesses(ask, |theirs| *theirs == answer).await.enough {
+        if self.lead.quorum(ask, |theirs| *theirs == answer).await.reached {
             return Ok(answer);
         }
         let needed = self.lead.pool.options.agree;
-        Err(NodeError::Disagreed { what: format!("what {contract} returns ({needed} must agree)") })
+        Err(NodeError::Disagreed {
+            what: format!("the result of a call to {contract} ({needed} must agree)"),
+        })
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
@@ -228,7 +230,7 @@ impl Node for Pinned {
 
     /// The same node for another kind of work.
     async fn pin(&self, work: Work) -> Result<Option<Arc<dyn Node>>, NodeError> {
-        Ok(Some(Arc::new(Self { lead: Lead { work, ..self.lead.clone() }, lone: self.lone })))
+        Ok(Some(Arc::new(Self { lead: Lead { work, ..self.lead.clone() }, standalone: self.standalone })))
     }
 
     fn longest_answer(&self) -> Option<u64> {

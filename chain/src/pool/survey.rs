@@ -1,4 +1,4 @@
-//! A look at all nodes from time to time: who lags, who is back, and who is on another fork.
+//! The periodic survey of all nodes: heads, re-admission, and forks.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::node::report::NodeState;
 use crate::pool::health::Ejection;
 use crate::pool::members::Inner;
 
-/// Surveys in a row in which a node shows another final block than most until it is ejected. A node may be caught in a
-/// reorganization once; three times at this depth it is on another chain.
+/// After this many consecutive surveys with another final block than the majority, a node is ejected. A single
+/// difference may be a reorganization in progress; three at this depth mean another chain.
 const DISSENTS: u32 = 3;
 
 impl Inner {
@@ -29,7 +29,7 @@ impl Inner {
         }
     }
 
-    /// Whether a node that was ejected is right again, and what the head is of one that nobody asked.
+    /// Re-admits an ejected node if it is right again, and reads the head of an idle one.
     async fn probe(&self, index: usize) {
         let (state, fork, due) = {
             let (health, now) = (self.members[index].health(), Instant::now());
@@ -61,7 +61,7 @@ impl Inner {
         }
     }
 
-    /// Compares what the nodes show at the depth that counts as final. There no two may differ.
+    /// Compares the nodes' blocks at finality depth, where no two may differ.
     async fn compare_settled(&self) {
         let heads = self.members.iter().filter_map(|member| {
             let health = member.health();
@@ -114,21 +114,20 @@ impl Inner {
                 health.dissents += 1;
                 if health.dissents >= DISSENTS {
                     drop(health);
-                    let why = format!("block {height} is {hash} there and {right} at most others");
+                    let why = format!("block {height} is {hash} there, but {right} at most others");
                     self.eject(*index, Ejection::Fork(why));
                 }
             }
         }
     }
 
-    /// Raises the alarm, once, when no majority can tell which nodes are on the right chain.
+    /// Logs an error, once, if no majority shows which nodes are right.
     fn split(&self, height: u64, is: bool) {
         let mut was = lock(&self.split);
         if is && !*was {
             tracing::error!(
                 chain = %self.profile().chain_id, height,
-                "the nodes show different blocks at a height that counts as final, and no majority tells which are \
-                 right: check the nodes"
+                "the nodes show different final blocks, and no majority shows which are right: check the nodes"
             );
         }
         *was = is;

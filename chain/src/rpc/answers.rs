@@ -1,4 +1,4 @@
-//! JSON-RPC answers as they come: out of their envelopes, and read as what was asked for.
+//! JSON-RPC answers: unwraps them and parses the results.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
@@ -8,29 +8,29 @@ use serde_json::value::RawValue;
 use crate::error::NodeError;
 use crate::rpc::either::ObjectOrList;
 use crate::rpc::error_body::RpcError;
-use crate::rpc::error_text::Asked;
+use crate::rpc::error_text::FailedRequest;
 
-/// How much of a node's own words is kept.
+/// The longest node message that is kept, in characters.
 const MESSAGE_CHARS: usize = 300;
 
-/// The answers to a batch, still as text.
+/// The unparsed answer to a request or a batch.
 pub(crate) struct Answers {
     body: Vec<u8>,
     methods: Vec<&'static str>,
 }
 
 impl Answers {
-    /// What was answered to a request of these methods.
+    /// The answer to requests of these methods.
     pub(crate) fn new(body: Vec<u8>, methods: Vec<&'static str>) -> Self {
         Self { body, methods }
     }
 
-    /// The answers to two questions, an object and a list, in one pass over the text: that of a thousand logs is long.
-    /// `None` where anything is unusual; [`Answers::open`] tells what it is.
+    /// The results of a batch of two, an object and a list, in one pass over the text, because log answers are long.
+    /// `None` for anything unusual; [`Answers::open`] then finds the error.
     pub(crate) fn object_and_list<O: DeserializeOwned, L: DeserializeOwned>(&self) -> Option<(O, Vec<L>)> {
-        let answers: [Usual<O, L>; 2] = serde_json::from_slice(&self.body).ok()?;
+        let answers: [PairAnswer<O, L>; 2] = serde_json::from_slice(&self.body).ok()?;
         let (mut object, mut list) = (None, None);
-        for Usual { id, result, error } in answers {
+        for PairAnswer { id, result, error } in answers {
             match (id, result, error) {
                 (1, ObjectOrList::Object(read), None) => object = Some(read),
                 (2, ObjectOrList::List(read), None) => list = Some(read),
@@ -40,15 +40,15 @@ impl Answers {
         object.zip(list)
     }
 
-    /// The answers in the order of the questions. `meaning` tells what an error means.
+    /// The answers in the order of the requests. `meaning` interprets errors.
     pub(crate) fn open<'a>(
         &'a self,
-        meaning: impl Fn(Asked<'_>, RpcError) -> NodeError,
+        meaning: impl Fn(FailedRequest<'_>, RpcError) -> NodeError,
     ) -> Result<Vec<Answer<'a>>, NodeError> {
         let mut envelopes: Vec<Envelope<'a>> = parse(&self.body)?;
         let mut answers = Vec::with_capacity(self.methods.len());
         for (place, method) in self.methods.iter().enumerate() {
-            // The order of a batch's answers is the node's to choose.
+            // The node chooses the order of a batch's answers.
             let found = envelopes.iter().position(|envelope| envelope.has_id(place + 1));
             let envelope =
                 found.map(|found| envelopes.swap_remove(found)).ok_or_else(|| NodeError::Malformed {
@@ -56,24 +56,24 @@ impl Answers {
                         "{method} is missing from the answers to a batch; does the node allow batches?"
                     ),
                 })?;
-            let asked = Asked { method, together: self.methods.len() };
+            let asked = FailedRequest { method, together: self.methods.len() };
             answers.push(Answer { method, result: envelope.open(asked, &meaning) });
         }
         Ok(answers)
     }
 }
 
-/// A batch's answer as it usually is.
+/// An answer in a usual batch of two.
 #[derive(Deserialize)]
 #[serde(bound = "O: DeserializeOwned, L: DeserializeOwned")]
-struct Usual<O, L> {
+struct PairAnswer<O, L> {
     id: u64,
     result: ObjectOrList<O, L>,
     #[serde(default)]
     error: Option<IgnoredAny>,
 }
 
-/// One answer of a batch.
+/// The answer to one call of a batch.
 #[derive(Clone)]
 pub(crate) struct Answer<'a> {
     method: &'static str,
@@ -86,12 +86,12 @@ impl Answer<'_> {
     }
 }
 
-/// One answer as JSON-RPC wraps it.
+/// A JSON-RPC answer object.
 #[derive(Deserialize)]
 pub(crate) struct Envelope<'a> {
     #[serde(default)]
     id: Value,
-    // `null` is a result; only its absence is not.
+    // A `null` is a result. Only a missing field is not.
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(default)]
@@ -100,7 +100,7 @@ pub(crate) struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, NodeError> {
-        // Serde would read a batch as an envelope, its answers as the fields in order.
+        // Serde would read a JSON array as the envelope's fields in order.
         if body.trim_ascii_start().first() == Some(&b'[') {
             return Err(NodeError::Malformed { what: "a batch came for a single question".to_owned() });
         }
@@ -112,7 +112,7 @@ impl<'a> Envelope<'a> {
             || self.id.as_str().is_some_and(|text| text == id.to_string())
     }
 
-    /// An answer under another id was meant for somebody else. An error may come before the node knew the id.
+    /// Refuses an answer with another id. An error may have none, if the node failed before it read the id.
     pub(crate) fn expect_id(&self, id: usize) -> Result<(), NodeError> {
         if self.has_id(id) || self.error.is_some() {
             return Ok(());
@@ -122,8 +122,8 @@ impl<'a> Envelope<'a> {
 
     pub(crate) fn open(
         self,
-        asked: Asked<'_>,
-        meaning: impl Fn(Asked<'_>, RpcError) -> NodeError,
+        asked: FailedRequest<'_>,
+        meaning: impl Fn(FailedRequest<'_>, RpcError) -> NodeError,
     ) -> Result<&'a RawValue, NodeError> {
         match (self.error, self.result) {
             (Some(error), _) => Err(meaning(asked, error)),
@@ -141,17 +141,18 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, NodeError> {
-    serde_json::from_slice(body)
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("not JSON-RPC: {}", quiet(&error))) })
+    serde_json::from_slice(body).map_err(|error| NodeError::Malformed {
+        what: cut(&format!("not JSON-RPC: {}", safe_message(&error))),
+    })
 }
 
 pub(crate) fn read<T: DeserializeOwned>(method: &str, result: &RawValue) -> Result<T, NodeError> {
     serde_json::from_str(result.get())
-        .map_err(|error| NodeError::Malformed { what: cut(&format!("{method}: {}", quiet(&error))) })
+        .map_err(|error| NodeError::Malformed { what: cut(&format!("{method}: {}", safe_message(&error))) })
 }
 
-/// Without what the node wrote: a gateway's answer may quote the address that it was asked at, and a key is in that.
-fn quiet(error: &serde_json::Error) -> String {
+/// The JSON error without the answer's text, which may quote the request's address and so an API key.
+fn safe_message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match (text.find('"'), text.rfind('"')) {
         (Some(first), Some(last)) if first < last => format!("{}\"…{}", &text[..=first], &text[last..]),
@@ -159,7 +160,7 @@ fn quiet(error: &serde_json::Error) -> String {
     }
 }
 
-/// In one line, and not for ever.
+/// The text as one line of limited length.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS).collect()
 }

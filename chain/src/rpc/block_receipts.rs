@@ -1,9 +1,9 @@
-//! A block's logs from its receipts, where they are too many for one answer of `eth_getLogs`.
+//! Reads a block's logs from its receipts, if they are too many for one `eth_getLogs` answer.
 //!
-//! There is no smaller question about logs than one of a single block. Its receipts can be asked for in pieces: all at
-//! once first, since a provider's limit may be one on logs alone, then by the block's transactions, as many at once as
-//! fit into an answer. What does not match is dropped as it comes, so that memory is bounded by what matches. A receipt that
-//! fits into no answer by itself costs its own transaction and no other.
+//! A log query cannot be smaller than one block, but receipts can be read in pieces. All receipts are tried first,
+//! because a provider may limit only logs; then batches by transaction, as large as an answer allows. Only matching
+//! logs are kept, so they alone bound the memory. A receipt that fits no answer makes only its own transaction
+//! unreadable.
 
 use alloy_primitives::B256;
 use serde_json::json;
@@ -17,24 +17,22 @@ use crate::rpc::receipts_root::Proof;
 use crate::rpc::too_long::Subject;
 use crate::rpc::{check, questions, receipts_root, wire};
 
-/// Receipts that are asked for in one request, at first.
-const TOGETHER: usize = 64;
-/// How much more than one answer what matches may be, in an answer's own measure.
-const ANSWERS: usize = 4;
-/// Characters of a log in an answer without its topics and data, about.
-const LOG_BYTES: usize = 420;
+/// The receipts in the first batch.
+const FIRST_BATCH: usize = 64;
+/// The limit of kept logs, in multiples of the answer limit.
+const MAX_KEPT_ANSWERS: usize = 4;
+/// The approximate length of a log in an answer, without topics and data, in characters.
+const LOG_CHARS: usize = 420;
 
 /// Whether an error says that a block's logs do not fit into one answer.
 pub(crate) fn are_needed(error: &NodeError) -> bool {
     error.is_too_long() || matches!(error, NodeError::RangeTooLarge { .. })
 }
 
-/// The logs of a block that match, in the order of the chain, and the transactions of it that fit into no answer. With
-/// `proof`, all receipts together must have the root that the block's header names, unless one of them cannot be read:
-/// then nothing is proved of the others either.
+/// The matching logs of a block in chain order, and the transactions whose receipts fit no answer. With `proof`, all
+/// receipts must have the header's receipts root. Nothing is proved if one of them is unreadable.
 ///
-/// # Errors
-/// [`NodeError::BlockTooLarge`] where the receipts are not to be had either.
+/// # Errors [`NodeError::BlockTooLarge`] if the receipts cannot be read either.
 pub(crate) async fn logs(
     http: &Http,
     query: &LogQuery,
@@ -44,7 +42,7 @@ pub(crate) async fn logs(
     tracing::info!(node = http.node, block = %hash, "a block's logs are too many for one answer: reading its receipts");
     match receipts_root::fetch(http, hash, proof).await {
         Ok((block, transactions, logs)) => return Ok(bounded(http, query, &block, &transactions, logs)),
-        // Whatever it says of this question, it may answer smaller ones.
+        // Whatever the error means, smaller requests may succeed.
         Err(
             NodeError::AnswerTooLong { .. }
             | NodeError::AnswerRefused { .. }
@@ -73,17 +71,17 @@ fn bounded(http: &Http, query: &LogQuery, block: &Header, transactions: &[B256],
     kept.into_readable()
 }
 
-/// What is kept of a block: the events that match, by their transactions, and which could not be read.
+/// The matching logs of a block by transaction, and the unreadable transactions.
 struct Kept {
     block: Header,
-    /// The most that is kept, and how much it is, as long as nodes write it.
+    /// The limit and the current amount, in the length of an answer.
     most: usize,
     weight: usize,
     matching: Vec<Matching>,
     unreadable: Vec<Unreadable>,
 }
 
-/// The events of a transaction that match.
+/// The matching logs of a transaction.
 struct Matching {
     place: usize,
     transaction: B256,
@@ -93,17 +91,17 @@ struct Matching {
 
 impl Kept {
     fn of(http: &Http, block: Header) -> Self {
-        let most = http.max_answer_bytes.saturating_mul(ANSWERS);
+        let most = http.max_answer_bytes.saturating_mul(MAX_KEPT_ANSWERS);
         Self { block, most, weight: 0, matching: Vec::new(), unreadable: Vec::new() }
     }
 
-    /// Keeps what matches of a transaction. Where all of it is more than is kept, the transactions with the most are given up:
-    /// whoever fills a block takes no room from the others in it.
+    /// Keeps a transaction's matching logs. Above the limit, the transactions with the most logs become unreadable, so
+    /// a transaction that fills a block does not displace others.
     fn take(&mut self, place: usize, transaction: B256, logs: Vec<Log>) {
         if logs.is_empty() {
             return;
         }
-        let weigh = |log: &Log| LOG_BYTES + log.content.topics().len() * 69 + log.content.data.len() * 2;
+        let weigh = |log: &Log| LOG_CHARS + log.content.topics().len() * 69 + log.content.data.len() * 2;
         let weight = logs.iter().map(weigh).sum();
         self.weight += weight;
         self.matching.push(Matching { place, transaction, weight, logs });
@@ -112,7 +110,7 @@ impl Kept {
             let Some(given_up) = heaviest.map(|at| self.matching.remove(at)) else { return };
             self.weight -= given_up.weight;
             let why = format!(
-                "the events of the block are more than {ANSWERS} answers of the longest that is taken, and most of them \
+                "the events of the block are more than {MAX_KEPT_ANSWERS} answers of the longest that is taken, and most of them \
                  are its own"
             );
             let error = NodeError::BlockTooLarge { block: self.block.hash, why };
@@ -132,16 +130,16 @@ impl Kept {
     }
 }
 
-/// How many receipts are asked for at once.
-struct Width {
+/// The number of receipts per batch.
+struct BatchSize {
     now: usize,
-    /// Whether it may grow again: one receipt was too long by itself, and that says nothing of those after it.
+    /// Whether it may grow again. A single receipt that was too long says nothing about the next ones.
     grows: bool,
 }
 
-impl Width {
+impl BatchSize {
     fn of(http: &Http) -> Self {
-        Self { now: TOGETHER.min(http.batches.most()).max(1), grows: false }
+        Self { now: FIRST_BATCH.min(http.batches.most()).max(1), grows: false }
     }
 
     fn too_many(&mut self, asked: usize, most: usize) {
@@ -154,7 +152,7 @@ impl Width {
 
     fn answered(&mut self, most: usize) {
         if self.grows {
-            self.now = (self.now * 2).min(TOGETHER).min(most).max(1);
+            self.now = (self.now * 2).min(FIRST_BATCH).min(most).max(1);
         }
     }
 }
@@ -171,7 +169,7 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
             Err(error) => kept.give_up(place, *transaction, error),
         }
     }
-    let (mut rest, mut width) = (asked.as_slice(), Width::of(http));
+    let (mut rest, mut width) = (asked.as_slice(), BatchSize::of(http));
     while !rest.is_empty() {
         let (now, later) = rest.split_at(width.now.clamp(1, rest.len()));
         let receipts = match (ask(http, now).await, now) {
@@ -210,14 +208,14 @@ async fn one_by_one(http: &Http, query: &LogQuery, hash: B256, proof: Proof) -> 
         } else {
             tracing::warn!(
                 node = http.node, block = block.number, %hash,
-                "a transaction of the block cannot be read, so that the others are taken as complete without proof"
+                "a transaction of the block cannot be read, so the others are accepted without proof"
             );
         }
     }
     Ok(kept.into_readable())
 }
 
-/// The receipts of some transactions, in one request.
+/// The receipts of some transactions, in one batch.
 async fn ask(http: &Http, transactions: &[(usize, B256)]) -> Result<Vec<wire::BlockReceipt>, NodeError> {
     let questions: Vec<Question> = transactions
         .iter()
@@ -230,7 +228,7 @@ async fn ask(http: &Http, transactions: &[(usize, B256)]) -> Result<Vec<wire::Bl
         .collect()
 }
 
-/// The logs of a receipt, if it is that of a transaction in a block. What a reverted transaction logged never happened.
+/// The logs of a receipt, if it belongs to the transaction and block. A reverted transaction has none.
 fn own_logs(
     receipt: wire::BlockReceipt,
     transaction: B256,

@@ -1,7 +1,7 @@
-//! How often a node may be asked: a bucket of units that fills with time, with a share for each kind of work.
+//! The rate limit of a node: a token bucket of units, with a share for each kind of work.
 //!
-//! The rate is the operator's, or what the network's nodes allow, and shrinks when the node says that it is too much:
-//! asking the same questions less often, and not smaller ones. It grows back slowly.
+//! The rate is the operator's, or the network's. It falls when the node refuses requests, and grows back slowly.
+//! Requests then become rarer, not smaller.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,46 +12,46 @@ use crate::error::NodeError;
 use crate::lock::lock;
 use crate::node::query::Work;
 
-/// Thousandths of a unit: the bucket counts in these, so that slow rates need no fractions.
+/// The bucket counts thousandths of a unit, so that slow rates need no fractions.
 const UNIT: i64 = 1000;
-/// A rate that was shrunk grows by this part of what it may be, each second.
+/// A reduced rate grows each second by the limit divided by this.
 const GROWTH: i64 = 32;
-/// Where nothing limits the rate but the node's refusals, it is limited no more from here on. Units a second.
-const FREE: i64 = 5_000 * UNIT;
-/// How long one refusal stands for all: questions that were under way together are refused together.
-const TOGETHER: Duration = Duration::from_secs(1);
+/// If only the node's refusals limit the rate, it becomes unlimited again from this rate on, in units per second.
+const UNLIMITED_FROM: i64 = 5_000 * UNIT;
+/// Refusals within this time count once, because concurrent requests are refused together.
+const REFUSAL_WINDOW: Duration = Duration::from_secs(1);
 
-/// The bucket of one node.
+/// The token bucket of one node.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// Thousandths of a unit a second that are allowed; `None`: as many as the node takes.
+    /// The allowed rate, in thousandths of a unit per second. `None`: as much as the node accepts.
     limit: Option<i64>,
-    /// The longest rest that the node can make us take.
+    /// The longest pause that the node may request.
     longest_rest: Duration,
     state: Mutex<State>,
-    /// Those who wait, by kind of work, each in the order in which they came. Tokio's mutex is fair, and one who goes
-    /// away gives up the place in the queue and nothing else.
+    /// The waiting requests by kind of work. Tokio's mutex is fair, so they keep their order, and a cancelled request
+    /// only leaves its place.
     queues: [tokio::sync::Mutex<()>; 3],
 }
 
 #[derive(Debug)]
 struct State {
-    /// Thousandths of a unit a second at present; `None`: no limit.
+    /// The current rate, in thousandths of a unit per second. `None`: unlimited.
     rate: Option<i64>,
-    /// What may be spent now. Below zero after a question that cost more than the bucket holds.
+    /// The units left. Below zero after a request that cost more than the bucket holds.
     level: i64,
     filled: Instant,
     grown: Instant,
     refused: Option<Instant>,
     rest_until: Option<Instant>,
-    /// What was spent since when: tells how much was too much where there was no limit.
+    /// The units spent since a time. They give the first rate when an unlimited node refuses.
     spent: (Instant, i64),
 }
 
 impl Budget {
-    /// So many units in any one second; `None`: no limit until the node refuses.
+    /// A bucket for a number of units in any one second. `None`: unlimited until the node refuses.
     pub(crate) fn new(units_per_second: Option<u64>, longest_rest: Duration, now: Instant) -> Self {
-        // A full bucket and what comes in within a second together are what may be spent in that second.
+        // A full bucket plus one second's inflow must not exceed one second's units.
         let limit = units_per_second.map(|units| units_to_milli(units).max(UNIT));
         let state = State {
             rate: limit,
@@ -65,10 +65,9 @@ impl Budget {
         Self { limit, longest_rest, state: Mutex::new(state), queues: Default::default() }
     }
 
-    /// Waits until there are so many units for this kind of work, and spends them.
+    /// Waits for the units and spends them.
     ///
-    /// # Errors
-    /// [`NodeError::RateLimited`] at once while the node wants rest: whoever asks may ask another node.
+    /// # Errors [`NodeError::RateLimited`] at once while the node wants a pause, so the caller may ask another node.
     pub(crate) async fn take(&self, work: Work, units: u64) -> Result<(), NodeError> {
         let _turn = self.queues[place(work)].lock().await;
         loop {
@@ -81,13 +80,13 @@ impl Budget {
         }
     }
 
-    /// Learns that the node found it too much, and for how long it wants to be left alone.
+    /// Records that the node refused a request, and the pause it asked for.
     pub(crate) fn refused(&self, retry_after: Option<Duration>) {
         let now = Instant::now();
         lock(&self.state).refused(retry_after.map(|time| time.min(self.longest_rest)), self.limit, now);
     }
 
-    /// Whole units that may be spent now; `None` where there is no limit.
+    /// The whole units left. `None`: unlimited.
     pub(crate) fn left(&self) -> Option<u64> {
         let mut state = lock(&self.state);
         state.fill(self.limit, Instant::now());
@@ -114,8 +113,8 @@ impl State {
             self.spend(cost, now);
             return Taken::Now;
         };
-        // A question that costs more than the bucket ever holds is let through when it is as full as this kind of work
-        // may find it, and leaves a debt.
+        // A request that costs more than the bucket holds passes once the bucket is as full as its kind of work allows,
+        // and leaves a debt.
         let reserve = reserve(work, capacity(rate));
         let needed = cost.min(capacity(rate) - reserve) + reserve;
         if self.level >= needed {
@@ -128,7 +127,7 @@ impl State {
     }
 
     fn spend(&mut self, cost: i64, now: Instant) {
-        if now.duration_since(self.spent.0) > TOGETHER {
+        if now.duration_since(self.spent.0) > REFUSAL_WINDOW {
             self.spent = (now, 0);
         }
         self.spent.1 = self.spent.1.saturating_add(cost);
@@ -150,7 +149,7 @@ impl State {
         }
     }
 
-    /// Once a second, a little more, until it is what is allowed; where nothing is said of that, until it hardly binds.
+    /// Raises the rate once a second, up to the limit. Without a limit, until it hardly restricts.
     fn grow(&mut self, limit: Option<i64>, now: Instant) {
         let seconds = i64::try_from(now.duration_since(self.grown).as_secs()).unwrap_or(i64::MAX);
         let Some(rate) = self.rate.filter(|_| seconds > 0) else { return };
@@ -159,7 +158,7 @@ impl State {
         let grown = rate.saturating_add(step.max(UNIT / GROWTH).saturating_mul(seconds));
         self.rate = match limit {
             Some(limit) => Some(grown.min(limit)),
-            None => Some(grown).filter(|rate| *rate < FREE),
+            None => Some(grown).filter(|rate| *rate < UNLIMITED_FROM),
         };
     }
 
@@ -167,14 +166,14 @@ impl State {
         if let Some(rest) = retry_after {
             self.rest_until = self.rest_until.max(Some(now + rest));
         }
-        if self.refused.is_some_and(|at| now.duration_since(at) < TOGETHER) {
+        if self.refused.is_some_and(|at| now.duration_since(at) < REFUSAL_WINDOW) {
             return;
         }
         (self.refused, self.grown) = (Some(now), now);
         let was = self.rate.unwrap_or(self.spent.1);
         let least = limit.map_or(UNIT, |limit| (limit / GROWTH).max(UNIT));
         let rate = (was / 2).max(least);
-        // Half a second of nothing, so that the node's own count runs down before the next question.
+        // Half a second without requests, so that the node's own count falls first.
         (self.rate, self.level, self.filled) = (Some(rate), -inflow(rate) / 2, now);
     }
 }
@@ -183,17 +182,17 @@ fn units_to_milli(units: u64) -> i64 {
     i64::try_from(units).unwrap_or(i64::MAX / UNIT).saturating_mul(UNIT)
 }
 
-/// What the bucket holds: a fifth of a second's units, and at least one.
+/// The bucket's size: a fifth of a second's units, at least one.
 fn capacity(rate: i64) -> i64 {
     (rate / 5).max(UNIT)
 }
 
-/// What comes in each second: the rest of them.
+/// The inflow per second: the remaining units.
 fn inflow(rate: i64) -> i64 {
     (rate - rate / 5).max(1)
 }
 
-/// What a kind of work leaves in the bucket for those that come before it.
+/// The units that a kind of work must leave for more urgent kinds.
 fn reserve(work: Work, capacity: i64) -> i64 {
     match work {
         Work::Head => 0,
@@ -223,7 +222,7 @@ mod tests {
         Arc::new(Budget::new(units, REST, Instant::now()))
     }
 
-    /// Spends without a pause in the background; what was spent so far is counted.
+    /// Spends without pause in the background and counts the units.
     fn greedy(budget: &Arc<Budget>, work: Work, cost: u64) -> (Arc<AtomicU64>, tokio::task::JoinHandle<()>) {
         let (budget, spent) = (Arc::clone(budget), Arc::new(AtomicU64::new(0)));
         let count = Arc::clone(&spent);
@@ -273,7 +272,7 @@ mod tests {
         for work in [Work::Head, Work::LookUp, Work::BackFill] {
             tokio::time::timeout(REST, budget.take(work, 10)).await.unwrap().unwrap();
         }
-        // The last one left a debt.
+        // The last request left a debt.
         let asked = Instant::now();
         budget.take(Work::Head, 1).await.unwrap();
         assert!(asked.elapsed() >= Duration::from_secs(9), "{:?}", asked.elapsed());

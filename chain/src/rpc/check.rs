@@ -1,4 +1,4 @@
-//! Answers held against their questions. What passes here is data; what does not is [`NodeError::Lied`].
+//! Checks answers against their requests. A wrong answer becomes [`NodeError::Lied`].
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use crate::node::block::{Header, Log, Receipt, Transaction};
 use crate::node::query::{At, LogFilter};
 use crate::rpc::wire;
 
-/// Where the logs of an answer may come from.
+/// The blocks that an answer's logs may come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bounds {
-    /// Any block between two heights, both included.
+    /// The blocks between two heights, both included.
     Heights(u64, u64),
-    /// One block.
+    /// A single block.
     Block(Header),
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn header(header: &wire::Header, at: At) -> Result<Header, NodeError>
     }
 }
 
-/// The logs in the order of the chain.
+/// The logs in chain order.
 pub(crate) fn logs(
     answer: Vec<wire::Log>,
     filter: &LogFilter,
@@ -69,7 +69,7 @@ pub(crate) fn logs(
     }
     let logs = in_order(logs, &mut indexes);
     one_hash_per_height(&logs)?;
-    // Twice the same log would be counted as two events.
+    // A repeated log would count as two events.
     let twice = (1..logs.len()).find(|place| {
         indexes[*place].is_some()
             && indexes[*place - 1] == indexes[*place]
@@ -84,13 +84,13 @@ pub(crate) fn logs(
     }
 }
 
-/// Logs by height and index; and the indexes so, too. Nearly always they come like that, and a back-fill is thousands.
+/// Sorts logs and indexes by height and index. They are almost always sorted already, and back-fills have thousands.
 fn in_order(logs: Vec<Log>, indexes: &mut Vec<Option<u64>>) -> Vec<Log> {
     let keys = || logs.iter().zip(indexes.iter()).map(|(log, index)| (log.block_number, *index));
     if keys().is_sorted() {
         return logs;
     }
-    // Some nodes search several stretches at once. A stable sort leaves an answer that has no indexes in its order.
+    // Some nodes search several ranges concurrently. The sort is stable, so answers without indexes keep their order.
     let mut pairs: Vec<_> = logs.into_iter().zip(indexes.drain(..)).collect();
     pairs.sort_by_key(|(log, index)| (log.block_number, *index));
     let (logs, sorted) = pairs.into_iter().unzip();
@@ -98,7 +98,7 @@ fn in_order(logs: Vec<Log>, indexes: &mut Vec<Option<u64>>) -> Vec<Log> {
     logs
 }
 
-/// All logs of a block's receipts, in their order, each of that block.
+/// The logs of a block's receipts, in order. Checks that each belongs to the block.
 pub(crate) fn logs_of(answer: Vec<wire::Log>, block: &Header) -> Result<Vec<Log>, NodeError> {
     answer.into_iter().map(|log| log_of(log, block)).collect()
 }
@@ -113,13 +113,13 @@ pub(crate) fn log_of(log: wire::Log, block: &Header) -> Result<Log, NodeError> {
     }
 }
 
-/// A log as it stands in a receipt's encoding.
+/// A log in the form that a receipt's encoding needs.
 pub(crate) fn bare(log: &wire::Log) -> Result<alloy_primitives::Log, NodeError> {
     alloy_primitives::Log::new(log.address, log.topics.clone(), log.data.clone())
         .ok_or_else(|| NodeError::Malformed { what: "a log has more than four topics".to_owned() })
 }
 
-/// The receipt; `None` for a transaction that is known and not mined.
+/// Checks a receipt. `None`: the transaction is known but not mined.
 pub(crate) fn receipt(receipt: wire::Receipt, transaction: B256) -> Result<Option<Receipt>, NodeError> {
     if receipt.transaction_hash != transaction {
         return Err(lied(format!("the receipt of {} came for {transaction}", receipt.transaction_hash)));
@@ -150,7 +150,7 @@ pub(crate) fn receipt(receipt: wire::Receipt, transaction: B256) -> Result<Optio
         success,
         from: receipt.from,
         to: receipt.to,
-        // What a reverted transaction logged never happened.
+        // A reverted transaction emitted no events.
         logs: if success { logs } else { Vec::new() },
     }))
 }
@@ -162,7 +162,7 @@ pub(crate) fn transaction(answer: wire::Transaction, hash: B256) -> Result<Trans
     Ok(Transaction { hash, to: answer.to, input: answer.input, value: answer.value })
 }
 
-/// A log with everything that a mined one has.
+/// A log with all fields of a mined one.
 fn mined(log: wire::Log) -> Result<Log, NodeError> {
     if log.removed == Some(true) {
         return Err(lied(format!("a log came that a reorganization removed ({:?})", log.transaction_hash)));
@@ -185,8 +185,7 @@ fn mined(log: wire::Log) -> Result<Log, NodeError> {
     })
 }
 
-/// A chain has one block at each height. Two in one answer mean that the node read it while the chain changed. The logs
-/// are in the order of their heights.
+/// Refuses two block hashes at one height: the node read its chain while it changed. The logs are in order of height.
 pub(crate) fn one_hash_per_height(logs: &[Log]) -> Result<(), NodeError> {
     let mut heights: HashMap<B256, u64> = HashMap::new();
     let mut previous: Option<&Log> = None;
@@ -197,7 +196,7 @@ pub(crate) fn one_hash_per_height(logs: &[Log]) -> Result<(), NodeError> {
                     return Err(NodeError::Moved);
                 }
             }
-            // The first of its block, of those that are looked at.
+            // This is the first log of its block.
             _ => {
                 if heights.insert(log.block_hash, log.block_number).is_some() {
                     return Err(lied(format!("block {} came at two heights", log.block_hash)));

@@ -1,4 +1,4 @@
-//! A JSON value that is an object or a list, read at once as what it is.
+//! A JSON value that is an object or a list, parsed in one pass.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Either of two results, without being kept as text first.
+/// One of two results, without an intermediate text.
 pub(crate) enum ObjectOrList<O, L> {
     Object(O),
     List(Vec<L>),

@@ -1,4 +1,4 @@
-//! Where a node is, and how it may be spoken of.
+//! The address of a node, and how to show it without its secrets.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,50 +8,50 @@ use url::Url;
 use crate::error::NodeError;
 use crate::profile::Profile;
 
-/// Where a node is, and how much of its time and of its answers is taken.
+/// The address of a node, and the limits for requests to it.
 ///
-/// Credentials may stand in the URL (user and password, path, query) or in `bearer`; neither `Debug` nor any error
-/// shows them.
+/// The URL (user and password, path, query) and `bearer` may hold credentials. Neither `Debug` nor any error shows
+/// them.
 #[derive(Clone)]
 pub struct Endpoint {
     /// JSON-RPC over HTTP: `http` or `https`.
     pub http: Url,
-    /// JSON-RPC over WebSocket, for new heads alone: `ws` or `wss`. `None`: the caller polls.
+    /// JSON-RPC over WebSocket (`ws` or `wss`), only for new heads. `None`: the caller polls.
     pub ws: Option<Url>,
     /// Sent as `Authorization: Bearer …` with every request.
     pub bearer: Option<String>,
-    /// How long one request may take, from connection to last byte.
+    /// The timeout of one request, from connection to last byte.
     pub timeout: Duration,
-    /// The longest answer that is read, in bytes.
+    /// The longest accepted answer, in bytes.
     pub max_answer_bytes: usize,
-    /// What the node may be asked; `None`: what the profile says of the network's nodes.
+    /// The rate limit. `None`: the profile's.
     pub allowance: Option<Allowance>,
-    /// The longest rest that the node can make us take when it says that it is asked too often.
+    /// The longest pause that the node may request when it is asked too often.
     pub longest_rest: Duration,
-    /// What metrics and status call the node; `None`: its host, and its port where it is unusual.
+    /// The node's name in metrics and status. `None`: its host, and its port if unusual.
     pub name: Option<String>,
 }
 
-/// What a node may be asked in any one second.
+/// The rate limit of a node, for any one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
-    /// So many units, as the profile prices methods.
+    /// A number of units, by the profile's method costs.
     Units(u64),
-    /// So many requests, whatever they ask; each call of a batch is one.
+    /// A number of requests of any kind. Each call of a batch counts.
     Requests(u64),
 }
 
 impl Endpoint {
-    /// How long a request may take unless the operator says otherwise.
+    /// The default timeout of a request.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// The longest answer unless the operator says otherwise. Citrate's node stops at 25 MiB.
+    /// The default limit of an answer. Citrate's node never sends more than 25 MiB.
     pub const MAX_ANSWER_BYTES: usize = 32 << 20;
 
-    /// The longest rest unless the operator says otherwise.
+    /// The default longest pause.
     pub const LONGEST_REST: Duration = Duration::from_secs(300);
 
-    /// A node that is asked over HTTP alone.
+    /// A node over HTTP only.
     pub fn new(http: Url) -> Self {
         Self {
             http,
@@ -65,17 +65,16 @@ impl Endpoint {
         }
     }
 
-    /// The same node, which also tells of new heads.
+    /// The same node with new heads over WebSocket.
     #[must_use]
     pub fn with_ws(mut self, ws: Url) -> Self {
         self.ws = Some(ws);
         self
     }
 
-    /// The addresses that a profile names.
+    /// The addresses in a profile.
     ///
-    /// # Errors
-    /// [`NodeError::Endpoint`] where it names none.
+    /// # Errors [`NodeError::Endpoint`] if the profile names none.
     pub fn of(profile: &Profile) -> Result<Self, NodeError> {
         let http = profile.rpc.clone().ok_or_else(|| NodeError::Endpoint {
             what: format!("the profile {:?} has no rpc: give the URL of a node", profile.name),
@@ -83,7 +82,7 @@ impl Endpoint {
         Ok(Self { ws: profile.ws.clone(), ..Self::new(http) })
     }
 
-    /// What metrics and status call the node: nothing of its address that may be a key.
+    /// The node's name in metrics and status, without parts of the address that may be a key.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
             let shown = shown(&self.http);
@@ -91,7 +90,7 @@ impl Endpoint {
         })
     }
 
-    /// What the node may be asked in a second, and whether methods differ in price.
+    /// The node's units per second, and whether methods differ in cost.
     pub(crate) fn allowed(&self, profile: &Profile) -> (Option<u64>, bool) {
         let public = profile.rpc.as_ref().is_some_and(|rpc| rpc.host() == self.http.host());
         match self.allowance {
@@ -102,10 +101,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether a node can be asked at these addresses.
+    /// Checks that the addresses can be used.
     ///
-    /// # Errors
-    /// [`NodeError::Endpoint`] says which scheme was expected.
+    /// # Errors [`NodeError::Endpoint`] names the expected scheme.
     pub fn check(&self) -> Result<(), NodeError> {
         expect_scheme(&self.http, "rpc", ["http", "https"])?;
         if let Some(ws) = &self.ws {
@@ -114,8 +112,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Texts that must never be repeated, longest first. Short words, such as `rpc` in a path, are no secrets, and
-    /// taking them out would spoil the messages.
+    /// The texts that must never be shown, longest first. Short words such as `rpc` in a path are not secret, and
+    /// hiding them would damage messages.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let mut secrets: Vec<String> = [Some(&self.http), self.ws.as_ref()]
             .into_iter()
@@ -146,7 +144,7 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// A URL as it may be shown: scheme, host and port.
+/// The parts of a URL that may be shown: scheme, host and port.
 pub(crate) fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or("nowhere");
     match url.port() {
@@ -155,7 +153,7 @@ pub(crate) fn shown(url: &Url) -> String {
     }
 }
 
-/// Whether the host is this machine, so that no proxy should be asked for it.
+/// Whether the host is this machine, so that no HTTP proxy is used.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,13 +1,12 @@
-//! An error of a node in whatever form it comes: JSON-RPC's, a proxy's object, a list, or plain text. What it means is not
-//! told here.
+//! Extracts an error from an answer: a JSON-RPC error, a proxy's object, a list, or plain text. Does not interpret it.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A refusal is short. What is longer is an answer, and not read twice.
-const LONGEST: usize = 16 << 10;
+/// The longest refusal, in bytes. A longer body is an answer and is not parsed again.
+const MAX_REFUSAL_BYTES: usize = 16 << 10;
 
-/// An error object, or whatever else a proxy puts in its place.
+/// A JSON-RPC error object, or a proxy's replacement for it.
 pub(crate) struct RpcError {
     pub(crate) code: i64,
     pub(crate) message: String,
@@ -19,7 +18,7 @@ impl From<Value> for RpcError {
         let code = error.get("code").unwrap_or(&Value::Null);
         let code = code.as_i64().or_else(|| code.as_str()?.parse().ok()).unwrap_or_default();
         let message = text(error.get("message").unwrap_or(&error));
-        // Some say in `data` what the message leaves out.
+        // Some nodes put the details into `data`.
         let message = match error.get("data").and_then(Value::as_str) {
             Some(data) if !data.starts_with("0x") && error.get("message").is_some() => {
                 format!("{message} ({data})")
@@ -36,7 +35,7 @@ impl<'de> Deserialize<'de> for RpcError {
     }
 }
 
-/// The error that stands in a list in place of an answer to a single question.
+/// The error in a list that answers a single request.
 pub(crate) fn in_list(body: &[u8]) -> Option<RpcError> {
     if body.trim_ascii_start().first() != Some(&b'[') {
         return None;
@@ -44,10 +43,10 @@ pub(crate) fn in_list(body: &[u8]) -> Option<RpcError> {
     whole(body)
 }
 
-/// The error that a whole request was refused with: one alone, or nothing but errors in a list. Of several that are not
-/// the same, each is of its own question.
+/// The error that refuses a whole request: a single error, or a list of equal errors. Different errors belong to single
+/// calls.
 pub(crate) fn whole(body: &[u8]) -> Option<RpcError> {
-    if body.len() > LONGEST {
+    if body.len() > MAX_REFUSAL_BYTES {
         return None;
     }
     let mut errors = match serde_json::from_slice(body).ok()? {
@@ -58,20 +57,20 @@ pub(crate) fn whole(body: &[u8]) -> Option<RpcError> {
     errors.iter().all(|error| *error == first).then(|| first.into())
 }
 
-/// What an answer under another status than 2xx says, if it says anything.
+/// The error in a body with a status other than 2xx, if there is one.
 pub(crate) fn under_a_status(body: &[u8]) -> Option<RpcError> {
-    if body.len() > LONGEST {
+    if body.len() > MAX_REFUSAL_BYTES {
         return None;
     }
     if let Some(error) = whole(body) {
         return Some(error);
     }
     match serde_json::from_slice(body) {
-        // Of a batch in which some were answered, the error is what the status is about.
+        // If some calls of a batch were answered, the status is about the error.
         Ok(Value::Array(list)) => list.into_iter().find_map(error_of).map(RpcError::from),
-        // Gateways before nodes have objects of their own.
+        // Gateways use their own error objects.
         Ok(object) => object.get("message").is_some().then(|| object.into()),
-        // A page for people says nothing of the question.
+        // An HTML page says nothing about the request.
         Err(_) => std::str::from_utf8(body)
             .ok()
             .filter(|text| !text.trim().is_empty() && !text.contains('<'))

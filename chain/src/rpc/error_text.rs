@@ -1,32 +1,32 @@
-//! What a JSON-RPC error means, by its code and its words.
+//! Interprets JSON-RPC errors by code and message.
 //!
-//! There is a standard for neither, so this is a list of what nodes and providers are known to say, each under the name
-//! of who says it in this file's tests. The words come first: the same code means one thing here and another there.
+//! Neither is standardized, so this lists what known nodes and providers send; the tests name the sender of each. The
+//! message decides before the code, because codes mean different things to different senders.
 
 use crate::error::NodeError;
 
-/// What was asked when the error came.
+/// The request that failed.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
-    /// The method, or the last one of a batch.
+pub(crate) struct FailedRequest<'a> {
+    /// The method. For a batch, the last one.
     pub(crate) method: &'a str,
-    /// How many questions were in the request.
+    /// The number of calls in the request.
     pub(crate) together: usize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> FailedRequest<'a> {
     pub(crate) fn one(method: &'a str) -> Self {
         Self { method, together: 1 }
     }
 }
 
-/// The error that a code and a text stand for.
-pub(crate) fn meaning(asked: Asked<'_>, code: i64, message: String) -> NodeError {
+/// The error for a code and a message.
+pub(crate) fn meaning(asked: FailedRequest<'_>, code: i64, message: String) -> NodeError {
     let words = message.to_ascii_lowercase();
     let says = |list: &[&[&str]]| list.iter().any(|row| row.iter().all(|phrase| words.contains(phrase)));
     let about_logs = asked.method == "eth_getLogs";
     let executes = matches!(asked.method, "eth_call" | "eth_estimateGas");
-    // A contract's own words come first, whatever they are.
+    // A contract's revert reason may contain any words, so it is checked first.
     if (code == 3 && executes) || words.contains("execution reverted") {
         return NodeError::Rpc { code, message };
     }
@@ -43,7 +43,7 @@ pub(crate) fn meaning(asked: Asked<'_>, code: i64, message: String) -> NodeError
         return NodeError::TooManyAddresses { asked: 0, limit };
     }
     if about_logs && says(RANGE) {
-        // The caller, who knows how many blocks it asked for, fills in the number.
+        // The caller knows how many blocks it asked for, and fills in the number.
         return NodeError::RangeTooLarge { blocks: 0, limit: number(&words, BLOCK_NUMBERS) };
     }
     if says(LENGTH) || (about_logs && says(TIME)) {
@@ -55,8 +55,8 @@ pub(crate) fn meaning(asked: Asked<'_>, code: i64, message: String) -> NodeError
     if says(RATE) {
         return NodeError::RateLimited { retry_after: None };
     }
-    // Public nodes of BSC say no more than "limit exceeded" of logs, under a code that is Infura's for too many
-    // questions. Fewer blocks may pass, and a block's receipts are another question; if it was the rate, that says so.
+    // BSC's public nodes answer log queries with only "limit exceeded", and with the code that Infura uses for rate
+    // limits. Fewer blocks may help, and receipts are another request; a real rate limit will refuse those too.
     if code == -32005 && about_logs {
         return NodeError::RangeTooLarge { blocks: 0, limit: None };
     }
@@ -77,8 +77,8 @@ fn too_long(about_logs: bool, message: String) -> NodeError {
     }
 }
 
-/// Whether a node refuses a transaction because it has it already. The words for it differ: geth
-/// and anvil, reth, Nethermind, Citrate, Besu and old gateways, OpenEthereum.
+/// Whether a node refuses a transaction because it already has it. The words are those of geth and anvil, reth,
+/// Nethermind, Citrate, Besu and old gateways, and OpenEthereum.
 pub(crate) fn is_known_transaction(message: &str) -> bool {
     const WORDS: &[&str] = &[
         "already known",
@@ -95,15 +95,16 @@ pub(crate) fn is_known_transaction(message: &str) -> bool {
         "known transaction",
     ];
     let words = message.to_ascii_lowercase();
-    // Which is said of a type, and is something else.
+    // "Unknown transaction type" is another error.
     let words = words.replace("unknown transaction", "");
     WORDS.iter().any(|phrase| words.contains(phrase))
 }
 
-/// -32005 is Citrate's and Infura's, -32016 Base's, -32029 Alchemy's and Ankr's; 429 is HTTP's, sent as a JSON-RPC code.
+/// Rate limit codes: -32005 of Citrate and Infura, -32016 of Base, -32029 of Alchemy and Ankr; 429 is HTTP's, sent as a
+/// JSON-RPC code.
 const RATE_CODES: &[i64] = &[-32005, -32012, -32016, -32029, 429];
 
-/// Of too many questions. All phrases of a row.
+/// Phrases about rate limits. All phrases of a row must occur.
 const RATE: &[&[&str]] = &[
     &["rate limit"],
     &["rate-limit"],
@@ -123,7 +124,7 @@ const RATE: &[&[&str]] = &[
     &["throttl"],
 ];
 
-/// Of the number of contracts.
+/// Phrases about too many contracts.
 const ADDRESSES: &[&[&str]] = &[
     &["max addresses"],
     &["maximum addresses"],
@@ -134,7 +135,7 @@ const ADDRESSES: &[&[&str]] = &[
     &["addresses", "at most"],
 ];
 
-/// Of the number of blocks.
+/// Phrases about too many blocks.
 const RANGE: &[&[&str]] = &[
     &["range", "exceed"],
     &["range", "limit"],
@@ -151,7 +152,7 @@ const RANGE: &[&[&str]] = &[
     &["query must be smaller"],
 ];
 
-/// Of the number of events, or of an answer's length.
+/// Phrases about too many logs, or too long an answer.
 const LENGTH: &[&[&str]] = &[
     &["returned more than"],
     &["more than", "results"],
@@ -166,10 +167,10 @@ const LENGTH: &[&[&str]] = &[
     &["max results"],
 ];
 
-/// Where reading the blocks took too long.
+/// Phrases about a timeout of the search.
 const TIME: &[&[&str]] = &[&["timeout"], &["timed out"], &["deadline exceeded"], &["query duration"]];
 
-/// Of a method that is not there, under codes that also mean other things.
+/// Phrases about a missing method, for codes that also mean other things.
 const UNSUPPORTED: &[&[&str]] = &[
     &["method not found"],
     &["method not supported"],
@@ -188,7 +189,7 @@ const BEHIND: &[&[&str]] = &[
     &["beyond current head"],
 ];
 
-/// What stands before or after a number of blocks, and what after a number of something else.
+/// The words before or after a number of blocks, and the words after other numbers.
 struct NumberContext {
     before: &'static [&'static str],
     after: &'static [&'static str],
@@ -216,8 +217,8 @@ const ADDRESS_NUMBERS: NumberContext = NumberContext {
     not: &[],
 };
 
-/// The last number in a text that is what is looked for. A range of blocks that is suggested is none: it fits the blocks
-/// that were asked for and no others, and providers suggest what they then refuse.
+/// The last matching number in a text. A suggested block range is not used: it fits only the blocks of this request,
+/// and providers suggest ranges that they then refuse.
 fn number(words: &str, context: NumberContext) -> Option<u64> {
     let words = words.split("[0x").next().unwrap_or_default();
     let words: Vec<&str> = words
@@ -237,7 +238,7 @@ fn number(words: &str, context: NumberContext) -> Option<u64> {
     found.rfind(|number| *number > 0)
 }
 
-/// A number as people write it: `10,000`, `10_000`, `10k`.
+/// A number in one of the usual notations: `10,000`, `10_000`, `10k`.
 fn amount(word: &str) -> Option<u64> {
     let (digits, times) = word.strip_suffix('k').map_or((word, 1), |digits| (digits, 1000));
     let digits: String = digits.chars().filter(|c| !matches!(c, ',' | '_')).collect();
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
 
     fn about_logs(code: i64, message: &str) -> NodeError {
-        meaning(Asked::one("eth_getLogs"), code, message.to_owned())
+        meaning(FailedRequest::one("eth_getLogs"), code, message.to_owned())
     }
 
     #[test]
@@ -267,7 +268,7 @@ mod tests {
         }
     }
 
-    /// Who says it, the code, the text, and the number of blocks that it names.
+    /// The sender, the code, the message, and the number of blocks in it.
     const WIDE: &[(&str, i64, &str, Option<u64>)] = &[
         (
             "Alchemy, free",
@@ -365,8 +366,8 @@ mod tests {
             let expected = NodeError::RangeTooLarge { blocks: 0, limit: *limit };
             assert_eq!(about_logs(*code, message), expected, "{who}: {message}");
         }
-        // The same words about a block mean nothing when no logs were asked for.
-        let other = meaning(Asked::one("eth_call"), -32000, "block range is too wide".to_owned());
+        // The same words about a block mean nothing for other methods.
+        let other = meaning(FailedRequest::one("eth_call"), -32000, "block range is too wide".to_owned());
         assert!(matches!(other, NodeError::Rpc { .. }));
     }
 
@@ -394,13 +395,14 @@ mod tests {
             ("Blast", -32000, "Project rate limit exceeded"),
         ] {
             for method in ["eth_getLogs", "eth_getTransactionReceipt"] {
-                let error = meaning(Asked { method, together: 2 }, code, message.to_owned());
+                let error = meaning(FailedRequest { method, together: 2 }, code, message.to_owned());
                 assert_eq!(error, NodeError::RateLimited { retry_after: None }, "{who}: {message}");
                 assert!(error.is_transient());
             }
         }
-        // Without a word, the code is all there is.
-        let bare = meaning(Asked::one("eth_getTransactionReceipt"), -32005, "limit exceeded".to_owned());
+        // Without a clear message, only the code decides.
+        let bare =
+            meaning(FailedRequest::one("eth_getTransactionReceipt"), -32005, "limit exceeded".to_owned());
         assert_eq!(bare, NodeError::RateLimited { retry_after: None });
     }
 
@@ -421,13 +423,13 @@ mod tests {
             ("Tatum, free", -32000, "Batch calls are available for paid plans only", None),
         ] {
             for method in ["eth_getLogs", "eth_getTransactionReceipt"] {
-                let error = meaning(Asked { method, together: 6 }, code, message.to_owned());
+                let error = meaning(FailedRequest { method, together: 6 }, code, message.to_owned());
                 assert_eq!(error, NodeError::BatchTooLarge { asked: 6, limit }, "{who}: {message}");
             }
         }
-        // The node had no objection to the batch, but to what came out of it.
+        // The node accepted the batch, but its answer was too long.
         let long = "The batch response was too large".to_owned();
-        let error = meaning(Asked { method: "eth_getTransactionReceipt", together: 6 }, -32011, long);
+        let error = meaning(FailedRequest { method: "eth_getTransactionReceipt", together: 6 }, -32011, long);
         assert!(matches!(error, NodeError::AnswerRefused { .. }), "{error:?}");
     }
 
@@ -438,7 +440,7 @@ mod tests {
             ("geth", -32003, "response too large"),
             ("Optimism's own", -32020, "backend response too large"),
         ] {
-            let error = meaning(Asked::one("eth_getTransactionReceipt"), code, message.to_owned());
+            let error = meaning(FailedRequest::one("eth_getTransactionReceipt"), code, message.to_owned());
             assert!(matches!(error, NodeError::AnswerRefused { .. }), "{who}: {error:?}");
             assert!(!error.is_transient());
         }
@@ -454,7 +456,7 @@ mod tests {
         ] {
             assert_eq!(about_logs(-32000, message), NodeError::Behind, "{message}");
         }
-        let call = |message: &str| meaning(Asked::one("eth_call"), -32000, message.to_owned());
+        let call = |message: &str| meaning(FailedRequest::one("eth_call"), -32000, message.to_owned());
         assert_eq!(call("header not found"), NodeError::Behind);
         for words in ["rate limit of 5", "batch of more than 3 requests", "block range is too wide"] {
             let revert = call(&format!("execution reverted: {words}"));

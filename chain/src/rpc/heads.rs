@@ -1,7 +1,7 @@
-//! New heads over WebSocket, as a mere tick.
+//! Notices of new heads over WebSocket.
 //!
-//! The connection is made by the same HTTP client as everything else, by upgrade: one TLS, one set of proxies and
-//! credentials. It is not made again when it breaks, because the one who polls knows best when to try.
+//! The connection is an upgrade of the same HTTP client as all requests, with the same TLS, proxies and credentials. A
+//! broken connection is not renewed here, because the polling caller knows when to try again.
 
 use std::time::Duration;
 
@@ -22,15 +22,15 @@ use url::Url;
 use crate::error::NodeError;
 use crate::rpc::endpoint::shown;
 use crate::rpc::error_text;
-use crate::rpc::error_text::Asked;
+use crate::rpc::error_text::FailedRequest;
 use crate::rpc::http::Http;
 
-/// A header takes two kilobytes or so; a node that sends a megabyte means no header.
+/// The longest message. A header takes about two kilobytes.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 type Socket = WebSocketStream<Upgraded>;
 
-/// Connects and subscribes. One task reads the socket for as long as the stream is held; dropping the stream ends both.
+/// Connects and subscribes. One task reads the socket while the stream is held. Dropping the stream ends the task.
 pub(crate) async fn subscribe(http: &Http, ws: &Url) -> Result<BoxStream<'static, ()>, NodeError> {
     let late = || NodeError::Timeout { node: shown(ws), after: http.timeout };
     let (socket, subscription) = timeout(http.timeout, async {
@@ -40,7 +40,7 @@ pub(crate) async fn subscribe(http: &Http, ws: &Url) -> Result<BoxStream<'static
     })
     .await
     .map_err(|_| late())??;
-    // Room for one: a tick that nobody has taken yet says all that a second one would.
+    // A capacity of one is enough: a second waiting notice adds nothing to the first.
     let (tick, ticks) = mpsc::channel(1);
     let task = AbortOnDropHandle::new(tokio::spawn(follow(socket, subscription, tick, http.timeout)));
     Ok(stream::unfold((ticks, task), |(mut ticks, task)| async {
@@ -85,18 +85,18 @@ async fn connect(http: &Http, ws: &Url) -> Result<Socket, NodeError> {
     Ok(WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await)
 }
 
-/// Subscribes and gives the subscription's id.
+/// Subscribes and returns the subscription's id.
 async fn new_heads(socket: &mut Socket, http: &Http, ws: &Url) -> Result<Value, NodeError> {
     let broken = |reason: String| NodeError::Unreachable { node: shown(ws), reason: http.clean(&reason) };
     let question = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"] });
     socket.send(Message::text(question.to_string())).await.map_err(|error| broken(error.to_string()))?;
     while let Some(message) = socket.next().await {
         let message = message.map_err(|error| broken(error.to_string()))?;
-        let Some(Spoken { error, result, params: None }) = read(&message) else { continue };
+        let Some(SocketMessage { error, result, params: None }) = read(&message) else { continue };
         if let Some(error) = error {
             let code = error.get("code").and_then(Value::as_i64).unwrap_or_default();
             let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
-            return Err(error_text::meaning(Asked::one("eth_subscribe"), code, http.clean(message)));
+            return Err(error_text::meaning(FailedRequest::one("eth_subscribe"), code, http.clean(message)));
         }
         if let Some(id) = result.filter(|id| id.is_string() || id.is_u64()) {
             return Ok(id);
@@ -105,10 +105,10 @@ async fn new_heads(socket: &mut Socket, http: &Http, ws: &Url) -> Result<Value, 
     Err(broken("the connection was closed before it was subscribed".to_owned()))
 }
 
-/// Turns notifications into ticks until the socket ends, falls silent, or nobody listens any more.
+/// Sends a notice for each notification, until the socket ends, falls silent, or nobody listens.
 ///
-/// A connection that says nothing for `silence` is asked whether it still lives, and given up after as long again: a
-/// peer that vanished without a word would otherwise look like a chain without blocks.
+/// After `silence` without a message it sends a ping, and after the same time again it gives up. Otherwise a vanished
+/// peer would look like a chain without blocks.
 async fn follow(mut socket: Socket, subscription: Value, tick: mpsc::Sender<()>, silence: Duration) {
     let mut asked = false;
     loop {
@@ -133,9 +133,9 @@ async fn follow(mut socket: Socket, subscription: Value, tick: mpsc::Sender<()>,
     }
 }
 
-/// What a node says over the socket: an answer, or a notification. The header in it is not read.
+/// A WebSocket message: an answer or a notification. Its header is not read.
 #[derive(Deserialize)]
-struct Spoken {
+struct SocketMessage {
     error: Option<Value>,
     result: Option<Value>,
     params: Option<Notification>,
@@ -146,15 +146,15 @@ struct Notification {
     subscription: Value,
 }
 
-fn read(message: &Message) -> Option<Spoken> {
+fn read(message: &Message) -> Option<SocketMessage> {
     serde_json::from_str(message.to_text().ok()?).ok()
 }
 
-/// `ws` is `http` and `wss` is `https` until the upgrade.
+/// `ws` becomes `http` and `wss` becomes `https` for the upgrade.
 fn as_http(ws: &Url) -> Url {
     let mut url = ws.clone();
     let scheme = if ws.scheme() == "wss" { "https" } else { "http" };
-    // Between these four, the scheme may always be changed.
+    // A change between these four schemes never fails.
     let _ = url.set_scheme(scheme);
     url
 }

@@ -1,4 +1,4 @@
-//! JSON-RPC over HTTP: one question or several at once, bounded in time and size.
+//! JSON-RPC over HTTP: single requests and batches, with limits on time and size.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -19,19 +19,19 @@ use crate::rpc::answers::{Answer, Answers, Envelope, cut};
 use crate::rpc::budget::Budget;
 use crate::rpc::endpoint::{Endpoint, is_loopback, shown};
 use crate::rpc::error_body::RpcError;
-use crate::rpc::error_text::Asked;
+use crate::rpc::error_text::FailedRequest;
 use crate::rpc::learned_limit::LearnedLimit;
 use crate::rpc::meter::Meter;
 use crate::rpc::questions::Question;
 use crate::rpc::too_long::TooLong;
 use crate::rpc::{answers, error_body, error_text};
 
-/// The way to one node, for one kind of work. Clones are one way, with one budget.
+/// The HTTP client of one node, for one kind of work. Clones share one budget.
 #[derive(Clone)]
 pub(crate) struct Http {
     pub(crate) client: Client,
     pub(crate) timeout: Duration,
-    /// The node as errors name it.
+    /// The node's address in errors.
     pub(crate) node: String,
     url: Url,
     pub(crate) max_answer_bytes: usize,
@@ -39,18 +39,18 @@ pub(crate) struct Http {
     secrets: Arc<[String]>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) meter: Meter,
-    /// Prices by method; none where all cost the same.
+    /// The costs by method. Empty if all methods cost the same.
     costs: Arc<BTreeMap<String, u64>>,
     pub(crate) batches: Arc<LearnedLimit>,
-    /// How many contracts one question for logs may name.
+    /// The most contracts in one log query.
     pub(crate) addresses: Arc<LearnedLimit>,
     pub(crate) work: Work,
-    /// What was too long a moment ago.
+    /// The requests whose answers were recently too long.
     pub(crate) too_long: Arc<TooLong>,
 }
 
 impl Http {
-    /// Opens no connection: that is left to the first question.
+    /// Opens no connection; the first request does.
     pub(crate) fn new(endpoint: &Endpoint, profile: &Profile) -> Result<Self, NodeError> {
         let bad = |what: String| NodeError::Endpoint { what };
         let mut headers = HeaderMap::new();
@@ -64,9 +64,9 @@ impl Http {
         let mut builder = Client::builder()
             .connect_timeout(endpoint.timeout)
             .default_headers(headers)
-            // A redirect would turn the question into a GET, and carry the keys to wherever it points.
+            // A redirect would turn the request into a GET and send the API keys elsewhere.
             .redirect(redirect::Policy::none())
-            // A WebSocket starts as an HTTP/1.1 request, whatever other crates of the build would rather speak.
+            // A WebSocket needs an HTTP/1.1 request, but other crates of the build may enable HTTP/2.
             .http1_only()
             .tcp_nodelay(true);
         if is_loopback(&endpoint.http) && endpoint.ws.as_ref().is_none_or(is_loopback) {
@@ -75,7 +75,7 @@ impl Http {
         let plain =
             endpoint.http.scheme() == "http" && endpoint.ws.as_ref().is_none_or(|ws| ws.scheme() == "ws");
         if plain {
-            // Nothing will be encrypted, so a machine without root certificates (a small container) is good enough.
+            // HTTP needs no root certificates, and a small container may have none.
             builder = builder.tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| bad(deepest(&error)))?;
@@ -99,7 +99,7 @@ impl Http {
         })
     }
 
-    /// Asks one question. A `null` answer is read like any other: ask for an `Option` where it means something.
+    /// Sends one request. A `null` result is parsed like any other, so use an `Option` if it has a meaning.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
         self.afford(std::slice::from_ref(question)).await?;
         let asked = Instant::now();
@@ -109,7 +109,7 @@ impl Http {
     }
 
     async fn ask_now<T: DeserializeOwned>(&self, question: &Question) -> Result<T, NodeError> {
-        let asked = Asked::one(question.method);
+        let asked = FailedRequest::one(question.method);
         let body = self.post(asked, &question.body(1)).await?;
         let envelope = match error_body::in_list(&body) {
             Some(error) => return Err(self.meaning(asked, error)),
@@ -120,12 +120,11 @@ impl Http {
         answers::read(question.method, result)
     }
 
-    /// Asks several questions in one request, so that one node answers all of them.
+    /// Sends several calls in one batch, so that one node answers all.
     ///
-    /// # Errors
-    /// [`NodeError::BatchTooLarge`] where the node takes fewer, and is not asked again where that is known.
+    /// # Errors [`NodeError::BatchTooLarge`] if the node takes fewer. Without sending, if that is already known.
     pub(crate) async fn ask_together(&self, questions: &[Question]) -> Result<Answers, NodeError> {
-        // A pair is tried in any case: a block's header and its logs are asked for in no other way.
+        // A pair is always tried, because a block's header and logs must come together.
         let most = self.batches.most().max(2);
         if questions.len() > most {
             return Err(NodeError::BatchTooLarge { asked: questions.len(), limit: Some(most) });
@@ -137,13 +136,13 @@ impl Http {
         answers
     }
 
-    /// Asks questions that need not all be answered by one node, in as few requests as the node takes.
+    /// Sends calls that different nodes may answer, in as few batches as the node accepts.
     pub(crate) async fn ask_in_pieces(&self, questions: &[Question]) -> Result<Vec<Answers>, NodeError> {
         let (mut rest, mut pieces) = (questions, Vec::new());
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.batches.most().min(rest.len()));
             match self.ask_together(now).await {
-                // Fewer are tried next: that was learned from it.
+                // The limit was learned from the refusal, so the next batch is smaller.
                 Err(NodeError::BatchTooLarge { .. }) if now.len() > 1 => {}
                 piece => {
                     pieces.push(piece?);
@@ -156,22 +155,23 @@ impl Http {
 
     async fn ask_together_now(&self, questions: &[Question]) -> Result<Answers, NodeError> {
         let methods: Vec<_> = questions.iter().map(|question| question.method).collect();
-        let asked = Asked { method: methods.last().copied().unwrap_or_default(), together: methods.len() };
-        // A node that takes no batches may take what is none.
+        let asked =
+            FailedRequest { method: methods.last().copied().unwrap_or_default(), together: methods.len() };
+        // A node without batches may accept a single request.
         if let [question] = questions {
             let body = [b"[", self.post(asked, &question.body(1)).await?.as_slice(), b"]"].concat();
             return Ok(Answers::new(body, methods));
         }
         let batch = questions.iter().enumerate().map(|(place, question)| question.body(place + 1)).collect();
         let body = self.post(asked, &Value::Array(batch)).await?;
-        // A batch that is refused whole comes as one error, alone, in a list, or once for each question.
+        // A refused batch is a single error, a list with one error, or the same error for every call.
         match error_body::whole(&body).map(|error| self.meaning(asked, error)) {
             None => Ok(Answers::new(body, methods)),
             Some(error) => Err(error),
         }
     }
 
-    /// Waits until the budget has room for these questions.
+    /// Waits until the budget has the units for these calls.
     async fn afford(&self, questions: &[Question]) -> Result<(), NodeError> {
         let cost = |question: &Question| self.costs.get(question.method).copied().unwrap_or(1);
         let taken = self.budget.take(self.work, questions.iter().map(cost).sum()).await;
@@ -183,7 +183,7 @@ impl Http {
         self.meter.request(asked.elapsed(), error.map_or("ok", NodeError::outcome));
     }
 
-    async fn post(&self, asked: Asked<'_>, question: &Value) -> Result<Vec<u8>, NodeError> {
+    async fn post(&self, asked: FailedRequest<'_>, question: &Value) -> Result<Vec<u8>, NodeError> {
         let request = self.client.post(self.url.clone()).timeout(self.timeout);
         let request = request.header(CONTENT_TYPE, "application/json").body(question.to_string());
         let mut response = request.send().await.map_err(|error| self.failed(&error))?;
@@ -193,8 +193,8 @@ impl Http {
         if (200..300).contains(&status) {
             return Ok(body);
         }
-        // Nodes put their JSON-RPC errors under a status of their choice. What is said of the question is believed under
-        // any; otherwise the status says what it is.
+        // Nodes send JSON-RPC errors with any HTTP status. An error about the request is used whatever the status;
+        // otherwise the status decides.
         let said = error_body::under_a_status(&body).map(|error| self.meaning(asked, error));
         match (status, said) {
             (
@@ -209,7 +209,7 @@ impl Http {
             (429, _) => Err(self.refused(retry_after)),
             (_, Some(NodeError::RateLimited { .. })) => Err(self.refused(retry_after)),
             (503, _) if retry_after.is_some() => Err(self.refused(retry_after)),
-            // What stands before a node says so of what it will not pass on.
+            // A gateway sends 413 for an answer that it refuses to forward.
             (413, None) => Err(NodeError::AnswerRefused { message: format!("HTTP status {status}") }),
             (401 | 403, _) => Err(NodeError::Denied { node: self.node.clone(), status }),
             (_, Some(error)) if error_body::whole(&body).is_some() => Err(error),
@@ -217,11 +217,11 @@ impl Http {
         }
     }
 
-    /// An error of a question that named so many contracts. Where it is that they are too many, or a list of them is not
-    /// understood at all, fewer are named from now on.
+    /// Interprets an error of a query that named several contracts. If these are too many, or lists are not understood,
+    /// later queries name fewer.
     pub(crate) fn named_too_many(&self, error: NodeError, named: usize) -> NodeError {
         let limit = match error {
-            // Of one there can be no fewer: then it is the answer that is too much.
+            // A single contract cannot be too many, so the answer is too long.
             NodeError::TooManyAddresses { .. } if named <= 1 => {
                 return NodeError::RangeTooLarge { blocks: 0, limit: None };
             }
@@ -233,13 +233,13 @@ impl Http {
         NodeError::TooManyAddresses { asked: named, limit }
     }
 
-    /// The answers to a batch in the order of the questions.
+    /// The answers to a batch, in the order of the calls.
     pub(crate) fn open<'a>(&self, answers: &'a Answers) -> Result<Vec<Answer<'a>>, NodeError> {
         answers.open(|asked, error| self.meaning(asked, error))
     }
 
-    /// What an error of the node means. The limits that it tells of are kept to from now on.
-    fn meaning(&self, asked: Asked<'_>, error: RpcError) -> NodeError {
+    /// Interprets an error and records the limits that it names.
+    fn meaning(&self, asked: FailedRequest<'_>, error: RpcError) -> NodeError {
         let error = error_text::meaning(asked, error.code, self.clean(&error.message));
         match &error {
             NodeError::RateLimited { retry_after: None } => self.budget.refused(None),
@@ -279,7 +279,7 @@ impl Http {
         NodeError::Unreachable { node: self.node.clone(), reason: self.clean(&deepest(error)) }
     }
 
-    /// A foreign text as it may be shown: without our keys, in one line, of a readable length.
+    /// A node's text without our secrets, as one line of limited length.
     pub(crate) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &*self.secrets {
@@ -294,7 +294,7 @@ fn rest(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The innermost cause: those around it repeat that a request failed, and name its URL.
+/// The innermost cause. The outer ones only repeat that a request failed, with its URL.
 fn deepest(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause.and_then(|error| error.source()) {

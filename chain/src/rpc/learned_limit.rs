@@ -1,4 +1,4 @@
-//! How much a node takes in one request: questions, or contracts that one question names.
+//! A limit learned from refusals: calls in a batch, or contracts in a log query.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::lock::lock;
 
-/// How long a node that refused a batch is given smaller ones. What refused it may have been another node behind the
-/// same address, or a plan that was changed since.
-const BELIEVED: Duration = Duration::from_secs(3600);
+/// How long a refusal counts. It may have come from another node behind the same address, or the operator's plan may
+/// change.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
-/// The most that is asked together: the profile's, or less where the node refused that.
+/// The most items in one request: the profile's limit, or less after a refusal.
 #[derive(Debug)]
 pub(crate) struct LearnedLimit {
     most: usize,
@@ -23,17 +23,17 @@ impl LearnedLimit {
         Self { most, learned: Mutex::default() }
     }
 
-    /// How many questions may go together now.
+    /// The current limit.
     pub(crate) fn most(&self) -> usize {
         let learned = lock(&self.learned).filter(|(_, until)| Instant::now() < *until);
         learned.map_or(self.most, |(limit, _)| limit.min(self.most)).max(1)
     }
 
-    /// Learns that so many were too many; `limit` where the node says how many are not.
+    /// Records a refusal of `asked` items. `limit` is the number that the node accepts, if it names one.
     pub(crate) fn refused(&self, asked: usize, limit: Option<usize>) {
         let limit = limit.filter(|limit| (1..asked).contains(limit)).unwrap_or(asked / 2).max(1);
         let limit = limit.min(self.most());
-        *lock(&self.learned) = Some((limit, Instant::now() + BELIEVED));
+        *lock(&self.learned) = Some((limit, Instant::now() + REMEMBERED_FOR));
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(batches.most(), 1);
         batches.refused(1, None);
         assert_eq!(batches.most(), 1);
-        tokio::time::advance(BELIEVED).await;
+        tokio::time::advance(REMEMBERED_FOR).await;
         assert_eq!(batches.most(), 100);
     }
 }

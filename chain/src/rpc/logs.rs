@@ -1,4 +1,4 @@
-//! Logs by `eth_getLogs`, each answer together with the header that tells which blocks it is of.
+//! Reads logs with `eth_getLogs`. Each request also asks for a header that shows which blocks the node has.
 
 use alloy_primitives::B256;
 use serde_json::json;
@@ -13,23 +13,22 @@ use crate::rpc::http::Http;
 use crate::rpc::questions::Question;
 use crate::rpc::{check, questions, wire};
 
-/// Questions for logs that go into one request: what they cost is spent at once.
-const TOGETHER: usize = 16;
+/// The most log queries in one batch. Their cost is spent at once.
+const MAX_QUERIES_PER_BATCH: usize = 16;
 
-/// Reads headers and logs of one node.
 pub(crate) struct LogReader<'a> {
     pub(crate) http: &'a Http,
     pub(crate) profile: &'a Profile,
 }
 
 impl LogReader<'_> {
-    /// A block's header; `None` where the node does not have the block.
+    /// A block's header. `None`: the node does not have the block.
     pub(crate) async fn header(&self, at: At) -> Result<Option<Header>, NodeError> {
         let header: Option<wire::Header> = self.http.ask(&questions::header(at)).await?;
         header.map(|header| check::header(&header, at)).transpose()
     }
 
-    /// The logs of one block, as far as the node tells them.
+    /// The logs of one block.
     pub(crate) async fn of_block(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         if self.profile.logs_by_hash {
             self.by_hash(query, hash).await
@@ -40,25 +39,25 @@ impl LogReader<'_> {
 
     async fn by_hash(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         let ask = |filter: &LogFilter| questions::logs_of(filter, json!({ "blockHash": hash }));
-        // Nodes answer with no logs for a block that they do not have. The header, from the same node, tells.
+        // Nodes return no logs for a block they lack. The header in the same request shows whether the node has it.
         let answer =
             self.ask_filters(At::Hash(hash), query, ask).await.map_err(|error| too_large(error, 1))?;
         let block = Bounds::Block(answer.header);
         answer.checked(block)
     }
 
-    /// The logs of one block from a node that knows blocks only by their height.
+    /// The logs of one block, from a node that accepts only heights.
     async fn by_height(&self, query: &LogQuery, hash: B256) -> Result<Vec<Log>, NodeError> {
         let header = self.header(At::Hash(hash)).await?.ok_or(NodeError::Behind)?;
-        // A replica that has no such block yet answers with no logs. The header at the height, from the same one, tells.
+        // A lagging node returns no logs for a missing block. The header in the same request shows whether it has one.
         let at = At::Number(header.number);
         let ask = |filter: &LogFilter| questions::logs(filter, header.number, header.number);
         let answer = self.ask_filters(at, query, ask).await.map_err(|error| too_large(error, 1))?;
         if answer.header.hash != hash {
             return Err(NodeError::Moved);
         }
-        // Once more after the logs, and not in one batch with them: that the height still belongs to this block is what
-        // makes an empty answer true.
+        // A second look, in a separate request after the logs: an empty answer is only true if the height still belongs
+        // to this block.
         let now = self.header(at).await?.ok_or(NodeError::Behind)?;
         if now.hash != hash {
             return Err(NodeError::Moved);
@@ -66,7 +65,7 @@ impl LogReader<'_> {
         answer.checked(Bounds::Block(header))
     }
 
-    /// The logs of blocks between two heights, both included.
+    /// The logs of the blocks between two heights, both included.
     pub(crate) async fn of_range(&self, query: &LogQuery, from: u64, to: u64) -> Result<Vec<Log>, NodeError> {
         if from > to {
             return Ok(Vec::new());
@@ -75,8 +74,8 @@ impl LogReader<'_> {
         if blocks > limit {
             return Err(NodeError::RangeTooLarge { blocks, limit: Some(limit) });
         }
-        // Nodes answer for the blocks that they have. The header of the last one, from the same node, tells whether
-        // these are all.
+        // Nodes answer for the blocks they have. The last block's header in the same request shows whether all are
+        // there.
         let ask = |filter: &LogFilter| questions::logs(filter, from, to);
         let answer = self.ask_filters(At::Number(to), query, ask).await;
         let answer = answer.map_err(|error| too_large(error, blocks))?;
@@ -88,8 +87,8 @@ impl LogReader<'_> {
         }
     }
 
-    /// Asks for logs by as many filters as the node takes contracts in, together with a header in each request: what is said
-    /// of one request is of one node.
+    /// Asks for logs, with as many contracts per filter as the node accepts. Each request includes the header, because
+    /// one node answers a whole request.
     async fn ask_filters(
         &self,
         at: At,
@@ -99,7 +98,7 @@ impl LogReader<'_> {
         loop {
             let most = self.http.addresses.most();
             match self.ask_parts(at, query.parts(most), &ask).await {
-                // Fewer are named next: that was learned from it.
+                // The limit was learned from the refusal, so the next filters are smaller.
                 Err(NodeError::TooManyAddresses { .. }) if self.http.addresses.most() < most => {}
                 answer => return answer,
             }
@@ -115,7 +114,8 @@ impl LogReader<'_> {
         let (mut header, mut answers) = (None::<Header>, Vec::with_capacity(parts.len()));
         let mut rest = parts.as_slice();
         while !rest.is_empty() {
-            let together = self.http.batches.most().saturating_sub(1).min(TOGETHER).clamp(1, rest.len());
+            let together =
+                self.http.batches.most().saturating_sub(1).min(MAX_QUERIES_PER_BATCH).clamp(1, rest.len());
             let (now, later) = rest.split_at(together);
             let asked: Vec<Question> =
                 std::iter::once(questions::header(at)).chain(now.iter().map(ask)).collect();
@@ -140,7 +140,6 @@ impl LogReader<'_> {
         }
         match header {
             Some(header) => Ok(HeaderWithLogs { header, answers }),
-            // Nothing was asked for.
             None => {
                 let header = self.header(at).await?.ok_or(NodeError::Behind)?;
                 Ok(HeaderWithLogs { header, answers })
@@ -148,7 +147,7 @@ impl LogReader<'_> {
         }
     }
 
-    /// The answers to the questions for a header and for logs.
+    /// The results of a header request and log queries.
     fn header_and_logs(&self, answers: &Answers) -> Result<HeaderAndLogs, NodeError> {
         if let Some((header, logs)) = answers.object_and_list() {
             return Ok((header, vec![Ok(logs)]));
@@ -162,14 +161,14 @@ impl LogReader<'_> {
 
 type HeaderAndLogs = (wire::Header, Vec<Result<Vec<wire::Log>, NodeError>>);
 
-/// A header and the logs that came with it, each answer with its question.
+/// A header, the logs from the same request, and the filters that asked for them.
 struct HeaderWithLogs {
     header: Header,
     answers: Vec<(LogFilter, Vec<wire::Log>)>,
 }
 
 impl HeaderWithLogs {
-    /// The logs, in the order of the chain and each once, if all of them fit their questions.
+    /// Checks all logs against their filters. Returns them in chain order, each once.
     fn checked(self, bounds: Bounds) -> Result<Vec<Log>, NodeError> {
         let mut answers = self.answers.into_iter();
         let Some((first, logs)) = answers.next() else { return Ok(Vec::new()) };
@@ -177,7 +176,7 @@ impl HeaderWithLogs {
         let mut asked = vec![first];
         for (filter, logs) in answers {
             let more = check::logs(logs, &filter, bounds)?;
-            // What another question has brought already is there.
+            // Skips logs that an earlier filter already returned.
             let fresh = |log: &Log| !asked.iter().any(|filter| filter.matches(log.contract, &log.content));
             all.extend(more.into_iter().filter(fresh));
             asked.push(filter);
@@ -188,11 +187,11 @@ impl HeaderWithLogs {
     }
 }
 
-/// Both a node that refuses so many blocks and an answer that grew too long ask for the same: fewer blocks.
+/// Turns an error into a request for fewer blocks, if fewer blocks may help.
 fn too_large(error: NodeError, blocks: u64) -> NodeError {
     match error {
         NodeError::RangeTooLarge { limit, .. } => NodeError::RangeTooLarge { blocks, limit },
-        // A proxy gives up on an answer that is too long or takes too long by these.
+        // A proxy sends these when an answer is too long or too slow.
         NodeError::AnswerTooLong { .. }
         | NodeError::AnswerRefused { .. }
         | NodeError::Status { status: 413 | 504 | 524, .. }

@@ -1,10 +1,9 @@
-//! What is measured of a node. Labels are its name and its chain, and no part of an address that may be a key.
+//! The metrics of a node. Labels are its name and its chain, never parts of an address that may be a key.
 
 use std::time::Duration;
 
 use crate::profile::Profile;
 
-/// The metrics of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Meter {
     chain: String,
@@ -16,12 +15,11 @@ impl Meter {
         Self { chain: profile.chain_id.to_string(), node }
     }
 
-    /// The node's name.
     pub(crate) fn node(&self) -> &str {
         &self.node
     }
 
-    /// A request and what became of it.
+    /// Records a request and its outcome.
     pub(crate) fn request(&self, took: Duration, outcome: &'static str) {
         let (chain, node) = (self.chain.clone(), self.node.clone());
         metrics::counter!("salt402_node_requests_total", "chain" => chain.clone(), "node" => node.clone(), "outcome" => outcome)
@@ -30,7 +28,7 @@ impl Meter {
             .record(took.as_secs_f64());
     }
 
-    /// Units that may be spent now, where there is a limit.
+    /// Records the units left, if there is a limit.
     pub(crate) fn budget(&self, left: Option<u64>) {
         if let Some(left) = left {
             metrics::gauge!("salt402_node_budget_units", "chain" => self.chain.clone(), "node" => self.node.clone())
@@ -38,7 +36,7 @@ impl Meter {
         }
     }
 
-    /// Whether the node may be asked, and whether it was ejected for good reason.
+    /// Records whether the node can be asked, and whether it is ejected.
     pub(crate) fn state(&self, up: bool, ejected: bool) {
         metrics::gauge!("salt402_node_up", "chain" => self.chain.clone(), "node" => self.node.clone())
             .set(f64::from(u8::from(up)));
@@ -46,19 +44,19 @@ impl Meter {
             .set(f64::from(u8::from(ejected)));
     }
 
-    /// Whether the node's logs are taken without the proof that is asked for.
+    /// Records whether the node's logs are accepted without the required proof.
     pub(crate) fn unproved(&self, is: bool) {
         metrics::gauge!("salt402_node_logs_unproved", "chain" => self.chain.clone(), "node" => self.node.clone())
             .set(f64::from(u8::from(is)));
     }
 
-    /// The newest block that the node has shown.
+    /// Records the newest block that the node has shown.
     pub(crate) fn head(&self, number: u64) {
         metrics::gauge!("salt402_node_head_block", "chain" => self.chain.clone(), "node" => self.node.clone())
             .set(number as f64);
     }
 
-    /// Answers of this node that others did not confirm.
+    /// Counts an answer that other nodes did not confirm.
     pub(crate) fn disagreed(&self) {
         metrics::counter!("salt402_node_disagreements_total", "chain" => self.chain.clone(), "node" => self.node.clone())
             .increment(1);

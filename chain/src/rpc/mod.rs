@@ -1,6 +1,6 @@
-//! One node over JSON-RPC: questions in its words, answers held against them, bounded in time, size and rate.
+//! One node over JSON-RPC: requests and checked answers, with limits on time, size and rate.
 //!
-//! Which of several nodes is asked is not decided here, and nothing is asked twice unless the caller does so.
+//! These modules choose no node and repeat no request; callers do.
 
 mod answers;
 mod block_receipts;

@@ -1,4 +1,4 @@
-//! A node that is asked over HTTP, and that may tell of new heads over WebSocket.
+//! A node over HTTP, optionally with new heads over WebSocket.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ use crate::rpc::too_long::Subject;
 use crate::rpc::wire::Quantity;
 use crate::rpc::{block_receipts, check, error_text, heads, questions, wire};
 
-/// Gas for a call that names none. Nodes differ in what they allow then, and Citrate's allows one million.
+/// The gas of a call without a limit of its own. Nodes' defaults differ; Citrate's is one million.
 const CALL_GAS: u64 = 10_000_000;
 
 /// [`Node`] over JSON-RPC.
 ///
-/// It keeps no state but its connections, its budget and a few blocks' logs, and asks again only what it is asked again:
-/// retries and the choice of another node are the caller's. It waits where its budget is spent. Clones are one node.
+/// It keeps only its connections, its budget and a few blocks' logs. It never repeats a request: callers retry and
+/// choose nodes. It waits if its budget is spent. Clones share their state.
 #[derive(Clone)]
 pub struct RpcNode {
     http: Http,
@@ -40,10 +40,9 @@ pub struct RpcNode {
 }
 
 impl RpcNode {
-    /// A node that need not be reachable yet: the first question finds out.
+    /// A node. It need not be reachable yet: the first request finds out.
     ///
-    /// # Errors
-    /// [`NodeError::Endpoint`] where the endpoint or the profile cannot be used at all.
+    /// # Errors [`NodeError::Endpoint`] if the endpoint or the profile is invalid.
     pub fn connect(endpoint: Endpoint, profile: Profile) -> Result<Self, NodeError> {
         endpoint.check()?;
         profile.check().map_err(|error| NodeError::Endpoint { what: error.to_string() })?;
@@ -51,32 +50,29 @@ impl RpcNode {
         Ok(Self { http, ws: endpoint.ws, profile: Arc::new(profile), verified: Arc::default() })
     }
 
-    /// Scheme, host and port of the node: what of its address may be shown.
+    /// The node's scheme, host and port, which may be shown.
     pub fn host(&self) -> &str {
         &self.http.node
     }
 
     /// An account's balance in base units of the native coin, at the head.
     ///
-    /// # Errors
-    /// Whatever keeps the node from answering.
+    /// # Errors Any error of the node.
     pub async fn balance(&self, account: Address) -> Result<U256, NodeError> {
         self.http.ask(&questions::balance(account)).await
     }
 
     /// The code at an address, at the head; empty where there is no contract.
     ///
-    /// # Errors
-    /// Whatever keeps the node from answering.
+    /// # Errors Any error of the node.
     pub async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
         self.http.ask(&Question::new("eth_getCode", json!([contract, "latest"]))).await
     }
 
-    /// Executes a call at the head without sending it, and gives what it returns.
+    /// Executes a call at the head without sending it, and returns its result.
     ///
-    /// # Errors
-    /// [`NodeError::is_revert`] tells a call that reverted from a node that failed. The reason is in the message where
-    /// the node gives one; a custom error's data is not to be relied upon, some nodes keep it to themselves.
+    /// # Errors [`NodeError::is_revert`] distinguishes a reverted call from a failed node. The message holds the reason
+    /// if the node gives one. Custom error data is unreliable, because some nodes omit it.
     pub async fn call(&self, from: Option<Address>, call: &Call) -> Result<Bytes, NodeError> {
         let mut transaction = questions::transaction(call);
         transaction["gas"] = json!(questions::hex(call.gas_limit.unwrap_or(CALL_GAS)));
@@ -86,17 +82,15 @@ impl RpcNode {
         self.http.ask(&Question::new("eth_call", json!([transaction, "latest"]))).await
     }
 
-    /// Sends a signed transaction. Sending it again does no harm: a node that already has it is a success.
+    /// Sends a signed transaction. Sending it again is harmless: a node that has it already counts as success.
     ///
-    /// # Errors
-    /// [`NodeError::Lied`] where the node answers with another hash than the transaction's. After
-    /// [`NodeError::Timeout`] or [`NodeError::Unreachable`] the transaction may have been sent: look for its receipt,
-    /// or send the same one again.
+    /// # Errors [`NodeError::Lied`] if the node returns another hash. After [`NodeError::Timeout`] or
+    /// [`NodeError::Unreachable`] the transaction may have been sent: look for its receipt, or send the same one again.
     pub async fn broadcast(&self, prepared: &Prepared) -> Result<B256, NodeError> {
         self.send(prepared.hash, &prepared.raw).await
     }
 
-    /// [`RpcNode::broadcast`] for a transaction that was signed elsewhere or before: its hash, and the transaction as EIP-2718.
+    /// Like [`RpcNode::broadcast`], for a transaction signed elsewhere: its hash and its EIP-2718 encoding.
     ///
     /// # Errors
     /// As [`RpcNode::broadcast`].
@@ -104,18 +98,17 @@ impl RpcNode {
         let question = Question::new("eth_sendRawTransaction", json!([raw]));
         match self.http.ask::<B256>(&question).await {
             Ok(taken) if taken == hash => Ok(hash),
-            Ok(other) => {
-                Err(NodeError::Lied { what: format!("the transaction {hash} was taken as {other}") })
-            }
+            Ok(other) => Err(NodeError::Lied {
+                what: format!("the node returned the hash {other} for the transaction {hash}"),
+            }),
             Err(NodeError::Rpc { message, .. }) if error_text::is_known_transaction(&message) => Ok(hash),
             Err(error) => Err(error),
         }
     }
 
-    /// How many transactions of an account are in blocks: its lowest nonce that is not used up.
+    /// The number of an account's mined transactions, which is its next unused nonce.
     ///
-    /// # Errors
-    /// Whatever keeps the node from answering.
+    /// # Errors Any error of the node.
     pub async fn transaction_count(&self, account: Address) -> Result<u64, NodeError> {
         let question = Question::new("eth_getTransactionCount", json!([account, "latest"]));
         Ok(self.http.ask::<Quantity>(&question).await?.0)
@@ -138,7 +131,7 @@ impl RpcNode {
         LogReader { http: &self.http, profile: &self.profile }
     }
 
-    /// Whether the receipts of a new block are held against its header.
+    /// Whether a new block's receipts are checked against its header.
     fn proof(&self) -> Proof {
         match self.profile.completeness {
             Completeness::Receipts => Proof::Root,
@@ -173,10 +166,10 @@ impl Node for RpcNode {
     async fn readable_logs(&self, query: &LogQuery, span: Span) -> Result<Readable, NodeError> {
         match span {
             Span::Blocks { from, to } => match self.reader().of_range(query, from, to).await {
-                // What was refused for its number of blocks is asked for by fewer; less than one is not to be had.
+                // Too many blocks: the caller asks for fewer. If it is only one block, its receipts are read instead.
                 Err(error) if from == to && block_receipts::are_needed(&error) => {
                     let header = self.header(At::Number(to)).await?.ok_or(NodeError::Behind)?;
-                    // Of the past, nothing else is proved either.
+                    // Past blocks are not proved in other ways either.
                     block_receipts::logs(&self.http, query, header.hash, Proof::Nothing).await
                 }
                 logs => logs.map(Readable::from),

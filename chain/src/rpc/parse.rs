@@ -1,4 +1,4 @@
-//! Answers read from bytes and held against their questions, without a node: for fuzzing alone.
+//! Parses and checks answers without a node, for fuzzing.
 
 use alloy_primitives::B256;
 

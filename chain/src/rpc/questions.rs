@@ -1,4 +1,4 @@
-//! What is asked, in JSON-RPC's words.
+//! JSON-RPC requests.
 
 use alloy_primitives::{Address, B256};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(crate) fn logs(filter: &LogFilter, from: u64, to: u64) -> Question {
     logs_of(filter, json!({ "fromBlock": hex(from), "toBlock": hex(to) }))
 }
 
-/// Logs of what `blocks` says. A single contract stands alone and not in a list, as the simplest clients write it.
+/// A log query with the block fields in `blocks`. A single contract is written without a list, as simple clients do.
 pub(crate) fn logs_of(filter: &LogFilter, mut blocks: Value) -> Question {
     blocks["address"] = match filter.contracts.as_slice() {
         [contract] => json!(contract),
@@ -57,7 +57,7 @@ pub(crate) fn logs_of(filter: &LogFilter, mut blocks: Value) -> Question {
     Question::new("eth_getLogs", json!([blocks]))
 }
 
-/// A single value stands alone likewise.
+/// A single topic is also written without a list.
 fn topics(filter: &LogFilter) -> Value {
     let place = |values: &Vec<B256>| match values.as_slice() {
         [] => Value::Null,
@@ -67,7 +67,7 @@ fn topics(filter: &LogFilter) -> Value {
     filter.topics.iter().map(place).collect()
 }
 
-/// A call with its data under both names: some nodes read only `data`, others prefer `input`.
+/// A call with its data as `data` and as `input`: some nodes read only the first, others prefer the second.
 pub(crate) fn transaction(call: &Call) -> Value {
     json!({ "to": call.to, "value": call.value, "data": call.data, "input": call.data })
 }

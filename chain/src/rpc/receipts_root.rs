@@ -1,10 +1,10 @@
-//! Whether a block's logs are all of its logs: from all its receipts, whose root must be the one in its header.
+//! Proves that no log of a block is missing: all its receipts must have the header's receipts root.
 //!
-//! `eth_getLogs` can leave a log out and look like any other answer. The receipts of a block cannot: one that is left
-//! out, cut short or changed gives another root. The header comes from the same node in the same request, so a node that
-//! makes header and receipts up together is still believed; against that, nodes are compared (`agree`).
+//! `eth_getLogs` can silently omit a log. With receipts, an omitted, truncated or changed one gives another root. The
+//! header comes from the same node in the same request, so a node that invents both is still believed; comparing nodes
+//! (`agree`) detects that.
 //!
-//! No bloom that a node gives is used: the one that is part of a receipt's encoding is computed from its logs.
+//! The nodes' blooms are not used: the bloom in a receipt's encoding is computed from its logs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,41 +27,39 @@ use crate::rpc::questions::Question;
 use crate::rpc::too_long::Subject;
 use crate::rpc::{check, questions, wire};
 
-/// The transactions of an OP-stack chain that come from the chain below. Their receipts say more than others.
+/// The type of an OP-stack deposit transaction. Its receipts have extra fields.
 const DEPOSIT: u8 = 0x7e;
-/// Logs of blocks that are kept, so that a block is asked for once although several contracts are followed.
+/// The most logs of proved blocks that are kept, so that a block is read once for several contracts.
 const KEPT_LOGS: usize = 50_000;
-/// And blocks.
+/// The most proved blocks that are kept.
 const KEPT_BLOCKS: usize = 16;
-/// How long a node that says that it gives no receipts of blocks is believed before it is asked for them again.
-const BELIEVED: Duration = Duration::from_secs(600);
-/// The method by which blocks are proved.
+/// How long a node's report that it lacks the method is believed.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
 const METHOD: &str = "eth_getBlockReceipts";
 
 type Kept = VecDeque<(B256, Arc<Vec<Log>>)>;
 
-/// What one node has proved: the blocks whose receipts were asked for, newest last, and whether it gives any.
+/// The proved blocks of one node, newest last, and whether the node has the method.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
     kept: Mutex<Kept>,
     ability: Mutex<Ability>,
 }
 
-/// Whether a node gives receipts of blocks, as far as it has shown.
+/// Whether a node has the method, as far as known.
 #[derive(Clone, Copy, Debug, Default)]
 enum Ability {
-    /// It was not asked yet.
+    /// It was not tried yet.
     #[default]
     Unknown,
-    /// It has proved a block, and so has the method, whatever it says later: behind one address may be several nodes.
+    /// It has proved a block. A later denial is not believed, because one address may have several nodes behind it.
     Proves,
-    /// It says that it does not have the method, and has proved no block before. Believed until then.
+    /// It reported that it lacks the method, and has never proved a block. Believed until then.
     Lacks { until: Instant },
 }
 
 impl Verified {
-    /// The logs of a block that match, if its receipts have the root that its header names; `None` where the node gives
-    /// no receipts of blocks.
+    /// The matching logs of a block, if its receipts have the header's root. `None`: the node lacks the method.
     pub(crate) async fn logs(
         &self,
         http: &Http,
@@ -90,44 +88,43 @@ impl Verified {
         Ok(Some(logs.iter().filter(|log| query.matches(log.contract, &log.content)).cloned().collect()))
     }
 
-    /// Whether the node is believed to give no receipts of blocks now.
+    /// Whether the node is currently believed to lack the method.
     pub(crate) fn lacks(&self) -> bool {
         matches!(*lock(&self.ability), Ability::Lacks { until } if Instant::now() < until)
     }
 
-    /// Takes note that the node says that it does not have the method.
+    /// Records that the node reports to lack the method.
     ///
-    /// # Errors
-    /// [`NodeError::Lied`] where it has proved a block before: then it is no reason to take logs without proof.
+    /// # Errors [`NodeError::Lied`] if it has proved a block before. Logs without proof are then not accepted.
     fn denied(&self, http: &Http, message: &str) -> Result<(), NodeError> {
         let mut ability = lock(&self.ability);
         match *ability {
             Ability::Proves => {
                 return Err(NodeError::Lied {
                     what: format!(
-                        "it has proved blocks by {METHOD} and says now that it has no such method ({message}); if it was \
-                         taken from you, set completeness = \"off\""
+                        "it has proved blocks with {METHOD}, but now reports that it lacks the method ({message}); if it was \
+                         switched off, set completeness = \"off\""
                     ),
                 });
             }
             Ability::Unknown => tracing::warn!(
                 node = http.node,
                 reason = message,
-                "has no {METHOD}: its logs are taken as complete without proof, and it is asked again in {} s",
-                BELIEVED.as_secs()
+                "does not have {METHOD}: its logs are accepted without proof for {} s",
+                REMEMBERED_FOR.as_secs()
             ),
             Ability::Lacks { .. } => {}
         }
-        *ability = Ability::Lacks { until: Instant::now() + BELIEVED };
+        *ability = Ability::Lacks { until: Instant::now() + REMEMBERED_FOR };
         http.meter.unproved(true);
         Ok(())
     }
 
-    /// Takes note that the node has proved a block.
+    /// Records that the node has proved a block.
     fn proved(&self, http: &Http) {
         let mut ability = lock(&self.ability);
         if matches!(*ability, Ability::Lacks { .. }) {
-            tracing::info!(node = http.node, "gives receipts of blocks now: its logs are proved");
+            tracing::info!(node = http.node, "has {METHOD} now: its logs are proved");
         }
         if !matches!(*ability, Ability::Proves) {
             http.meter.unproved(false);
@@ -146,16 +143,16 @@ impl Verified {
     }
 }
 
-/// Whether receipts must have the root that their block's header names.
+/// Whether receipts must have the header's root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// They must.
     Root,
-    /// Headers of the chain name none that could be computed.
+    /// The chain's headers have no root that can be computed.
     Nothing,
 }
 
-/// A block, its transactions, and all its logs, in order.
+/// A block, its transactions, and all its logs in order.
 pub(crate) async fn fetch(
     http: &Http,
     hash: B256,
@@ -181,7 +178,7 @@ async fn fetch_now(
     if let Err(absent @ NodeError::Unsupported { .. }) = receipts {
         return Err(absent);
     }
-    // Nodes that do not have the block say so in many ways; a header that is not there is plain.
+    // Nodes report a missing block in many ways. A missing header is unambiguous.
     let header = header.read::<Option<wire::ListedHeader>>()?.ok_or(NodeError::Behind)?;
     let block = check::header(&header.header, At::Hash(hash))?;
     let receipts = receipts?.ok_or(NodeError::Behind)?;
@@ -189,27 +186,27 @@ async fn fetch_now(
         let encoded: Vec<Vec<u8>> = receipts.iter().map(encode).collect::<Result<_, _>>()?;
         check_root(&encoded, header.receipts_root, &block)?;
     }
-    // The root does not cover whose receipt is whose, and a payment's name holds its transaction.
+    // The root does not cover which transaction a receipt belongs to, but a payment's id contains the transaction.
     let own = |receipt: &wire::BlockReceipt| {
         receipt.logs.iter().all(|log| log.transaction_hash == Some(receipt.transaction_hash))
     };
     let of: Vec<B256> = receipts.iter().map(|receipt| receipt.transaction_hash).collect();
     if of != header.transactions || !receipts.iter().all(own) {
-        let what = format!("the receipts of block {} are of other transactions than it holds", block.number);
+        let what = format!("the receipts of block {} belong to other transactions", block.number);
         return Err(NodeError::Lied { what });
     }
     let counts = |receipt: &wire::BlockReceipt| {
-        // What a reverted transaction logged never happened, and is covered by no root that says so.
+        // Logs in a reverted transaction's receipt are not events.
         receipt.status != Some(wire::Quantity(0))
     };
     let logs = receipts.into_iter().filter(counts).flat_map(|receipt| receipt.logs).collect();
     Ok((block, header.transactions, check::logs_of(logs, &block)?))
 }
 
-/// Holds the root of encoded receipts, as their block's producer computed it, against the one in the header.
+/// Compares the root of encoded receipts with the header's.
 pub(crate) fn check_root(encoded: &[Vec<u8>], named: Option<B256>, block: &Header) -> Result<(), NodeError> {
     let named = named.ok_or_else(|| NodeError::Malformed {
-        what: format!("the header of block {} names no root of its receipts", block.number),
+        what: format!("the header of block {} has no receipts root", block.number),
     })?;
     let root =
         alloy_trie::root::ordered_trie_root_with_encoder(encoded, |receipt, out| out.put_slice(receipt));
@@ -218,7 +215,9 @@ pub(crate) fn check_root(encoded: &[Vec<u8>], named: Option<B256>, block: &Heade
     }
     let (count, number) = (encoded.len(), block.number);
     Err(NodeError::Lied {
-        what: format!("the {count} receipts of block {number} have the root {root}, its header says {named}"),
+        what: format!(
+            "the {count} receipts of block {number} have the root {root}, but its header has {named}"
+        ),
     })
 }
 

@@ -1,7 +1,7 @@
-//! Answers that were too long, so that they are not asked for again and again.
+//! Remembers which answers were too long, so that they are not requested again.
 //!
-//! Whoever sends a transaction chooses how long its receipt is. What was found to be too long is not begun again with every
-//! step, every question and every look.
+//! The sender of a transaction decides how long its receipt is. Without this memory, every step and every look-up would
+//! download it again.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use crate::error::NodeError;
 use crate::lock::lock;
 
-/// How long an answer that was too long is believed to be. A node of yours may be allowed more meanwhile.
-const BELIEVED: Duration = Duration::from_secs(600);
-/// Answers that are remembered; beyond it all are forgotten, and found out again.
-const REMEMBERED: usize = 4096;
+/// How long an answer counts as too long. The node's limit may be raised meanwhile.
+const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// The most remembered answers. Above it, all are forgotten and found again.
+const MAX_REMEMBERED: usize = 4096;
 
-/// What an answer is about that was too long.
+/// The subject of an answer that was too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     /// The receipt of a transaction.
@@ -29,17 +29,16 @@ pub(crate) enum Subject {
     Receipts(B256),
 }
 
-/// Answers of one node that were too long, for a while.
+/// The answers of one node that were recently too long.
 #[derive(Debug, Default)]
 pub(crate) struct TooLong {
     known: Mutex<HashMap<Subject, (NodeError, Instant)>>,
 }
 
 impl TooLong {
-    /// Refuses what was too long a moment ago.
+    /// Refuses a request whose answer was recently too long.
     ///
-    /// # Errors
-    /// The one of then.
+    /// # Errors The earlier error.
     pub(crate) fn refuse(&self, subject: Subject) -> Result<(), NodeError> {
         let known = lock(&self.known);
         match known.get(&subject) {
@@ -48,16 +47,16 @@ impl TooLong {
         }
     }
 
-    /// Takes note of an answer, if it was too long.
+    /// Remembers an answer that was too long.
     pub(crate) fn note<T>(&self, subject: Subject, answer: Result<T, NodeError>) -> Result<T, NodeError> {
         if let Err(error) = &answer
             && error.is_too_long()
         {
             let mut known = lock(&self.known);
-            if known.len() >= REMEMBERED {
+            if known.len() >= MAX_REMEMBERED {
                 known.clear();
             }
-            known.insert(subject, (error.clone(), Instant::now() + BELIEVED));
+            known.insert(subject, (error.clone(), Instant::now() + REMEMBERED_FOR));
         }
         answer
     }

@@ -1,6 +1,6 @@
-//! JSON-RPC answers as they come: the fields that are used, and no others.
+//! The JSON fields of answers that are used.
 //!
-//! Serde skips every field that is not named here, so a node may leave out, fake or add whatever else it likes.
+//! Serde skips all other fields, so a node may omit, fake or add them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Header {
-    /// Null in a block that is still being built.
+    /// Null in a pending block.
     pub(crate) number: Option<Quantity>,
     pub(crate) hash: Option<B256>,
     pub(crate) parent_hash: B256,
@@ -19,7 +19,7 @@ pub(crate) struct Header {
     pub(crate) base_fee_per_gas: Option<Quantity>,
 }
 
-/// A header where the hashes of the block's transactions are wanted, and the root where there is one.
+/// A header with the hashes of the block's transactions, and the receipts root if there is one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListedHeader {
@@ -29,7 +29,7 @@ pub(crate) struct ListedHeader {
     pub(crate) transactions: Vec<B256>,
 }
 
-/// A header where the blocks are wanted that the block merged, as Citrate's node names them.
+/// A header with the merged blocks, as Citrate's node names them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MergingHeader {
@@ -39,7 +39,7 @@ pub(crate) struct MergingHeader {
     pub(crate) merge_parent_hashes: Vec<B256>,
 }
 
-/// A receipt among those of its block, with all that its encoding holds but the bloom.
+/// A receipt among those of its block, with all encoded fields except the bloom.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockReceipt {
@@ -48,11 +48,11 @@ pub(crate) struct BlockReceipt {
     #[serde(rename = "type")]
     pub(crate) kind: Option<Quantity>,
     pub(crate) status: Option<Quantity>,
-    /// In place of a status, in the blocks of the first years.
+    /// Used instead of the status in the first years of Ethereum.
     pub(crate) root: Option<B256>,
     pub(crate) cumulative_gas_used: Quantity,
     pub(crate) logs: Vec<Log>,
-    /// These two are in the receipts of an OP-stack chain's deposits.
+    /// These two fields exist only for OP-stack deposits.
     pub(crate) deposit_nonce: Option<Quantity>,
     pub(crate) deposit_receipt_version: Option<Quantity>,
 }
@@ -63,11 +63,11 @@ pub(crate) struct Log {
     pub(crate) address: Address,
     pub(crate) topics: Vec<B256>,
     pub(crate) data: Bytes,
-    /// These three are null in a log of a transaction that is not mined.
+    /// These three fields are null while the transaction is not mined.
     pub(crate) block_number: Option<Quantity>,
     pub(crate) block_hash: Option<B256>,
     pub(crate) transaction_hash: Option<B256>,
-    /// Position in the block, or in the answer, or zero. Compared within one answer, and never passed on.
+    /// The index in the block, the index in the answer, or zero. Compared within one answer only.
     pub(crate) log_index: Option<Quantity>,
     pub(crate) block_timestamp: Option<Quantity>,
     pub(crate) removed: Option<bool>,
@@ -93,8 +93,8 @@ pub(crate) struct Transaction {
     pub(crate) value: U256,
 }
 
-/// A number as JSON-RPC writes it, `0x` and hexadecimal digits. Leading zeros and plain JSON numbers pass too: both
-/// are seen in the field, and neither is ambiguous.
+/// A JSON-RPC quantity: `0x` and hexadecimal digits. Leading zeros and plain JSON numbers are accepted, because nodes
+/// send them and they are unambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quantity(pub(crate) u64);
 
@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Quantity {
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Quantity, E> {
                 text.strip_prefix("0x")
-                    // from_str_radix takes a sign, which no quantity has.
+                    // `from_str_radix` would accept a sign.
                     .filter(|digits| !digits.starts_with('+'))
                     .and_then(|digits| u64::from_str_radix(digits, 16).ok())
                     .map(Quantity)

@@ -1,4 +1,4 @@
-//! An account that pays: a key, and the transactions that it signs.
+//! A paying account: a key, and the transactions it signs.
 
 use std::fmt;
 
@@ -17,34 +17,35 @@ use crate::rpc::questions::{self, Question};
 use crate::rpc::wire::Quantity;
 use crate::wallet::market::{Market, afford};
 
-/// A key that signs transactions, and its address.
+/// A private key and its address.
 ///
-/// `Debug` shows the address alone, and the key is wiped from memory when the account is dropped.
+/// `Debug` shows only the address. The key is erased from memory on drop.
 pub struct Account {
     key: SigningKey,
     address: Address,
-    /// Held from the choice of a nonce until the node has the transaction, so that two payments at once do not get the
-    /// same one. An async mutex, because the node is asked meanwhile.
+    /// Held from choosing a nonce until the node has the transaction, so that two payments never share a nonce. It is
+    /// an async mutex, because requests are awaited meanwhile.
     sending: Mutex<()>,
 }
 
-/// Why a text is no key. It does not say what the text was.
+/// Why a text is not a private key. The error never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Not 32 bytes of hexadecimal.
-    #[error("this is no private key: give 32 bytes as 64 hexadecimal digits, with or without 0x before them")]
+    #[error(
+        "this is not a private key: give 32 bytes as 64 hexadecimal digits, with or without 0x before them"
+    )]
     Hex,
     /// Zero, or not below the order of the curve.
-    #[error("this is no private key: the number is outside the range of secp256k1")]
+    #[error("this is not a private key: the number is outside the range of secp256k1")]
     Range,
 }
 
 impl Account {
-    /// An account from its private key: 64 hexadecimal digits, with or without `0x`; white space around it is ignored,
-    /// as files end with it.
+    /// An account from its private key: 64 hexadecimal digits, with or without `0x`. White space around it is ignored,
+    /// because files end with a line break.
     ///
-    /// # Errors
-    /// [`KeyError`], which never repeats the text.
+    /// # Errors [`KeyError`], which never contains the text.
     pub fn from_key(text: &str) -> Result<Self, KeyError> {
         let mut bytes = Zeroizing::new([0_u8; 32]);
         hex::decode_to_slice(text.trim(), bytes.as_mut_slice()).map_err(|_| KeyError::Hex)?;
@@ -58,32 +59,30 @@ impl Account {
         self.address
     }
 
-    /// Prepares a transaction and sends it. Gives its hash as soon as the node has taken it, before it is mined.
+    /// Prepares and sends a transaction. Returns its hash once the node has it, before it is mined.
     ///
-    /// # Errors
-    /// As [`Account::prepare`] and [`RpcNode::broadcast`]. Where the hash must survive a lost answer, use these two.
+    /// # Errors As [`Account::prepare`] and [`RpcNode::broadcast`]. Call these two instead if the hash must survive a
+    /// lost answer.
     pub async fn send(&self, node: &RpcNode, call: &Call) -> Result<B256, NodeError> {
         let _turn = self.sending.lock().await;
         let prepared = self.prepare(node, call).await?;
         node.broadcast(&prepared).await
     }
 
-    /// Signs a transaction without sending it. The nonce is the account's next one; two transactions that are prepared
-    /// before either was sent get the same, and only one of them will be mined.
+    /// Signs a transaction without sending it. It uses the account's next nonce, so two transactions prepared before
+    /// either is sent share a nonce, and only one of them can be mined.
     ///
-    /// # Errors
-    /// [`NodeError::WrongChain`], [`NodeError::Unaffordable`], [`NodeError::GasTooHigh`], [`NodeError::FeeTooHigh`],
-    /// [`NodeError::is_revert`] where the estimate shows that the call would fail, or whatever keeps the node from
-    /// answering.
+    /// # Errors [`NodeError::WrongChain`], [`NodeError::Unaffordable`], [`NodeError::GasTooHigh`],
+    /// [`NodeError::FeeTooHigh`], [`NodeError::is_revert`] if the estimate shows that the call would fail, or any other
+    /// error of the node.
     pub async fn prepare(&self, node: &RpcNode, call: &Call) -> Result<Prepared, NodeError> {
         self.prepare_after(node, call, 0).await
     }
 
-    /// [`Account::prepare`] with a nonce that is at least so much: a node that lags does not know yet of a transaction that
-    /// another one showed in a block.
+    /// Like [`Account::prepare`], with a minimum nonce. A lagging node may not know a transaction that another node has
+    /// mined already.
     ///
-    /// # Errors
-    /// As [`Account::prepare`].
+    /// # Errors As [`Account::prepare`].
     pub async fn prepare_after(
         &self,
         node: &RpcNode,
@@ -126,7 +125,7 @@ impl Account {
         if needed > limit {
             return Err(NodeError::GasTooHigh { needed, limit });
         }
-        // Storage may look otherwise by the time that it is mined.
+        // The contract's storage may change before the transaction is mined.
         Ok(needed.saturating_add(needed / 4).min(limit))
     }
 
@@ -136,7 +135,7 @@ impl Account {
             .key
             .sign_prehash_recoverable(digest.as_slice())
             .map(Signature::from)
-            // No digest and no key of this curve lead here.
+            // No valid key and digest cause this error.
             .map_err(|error| NodeError::Malformed {
                 what: format!("the transaction cannot be signed: {error}"),
             })?;
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!(prepared.raw[0], 2, "not an EIP-1559 transaction");
         assert_eq!(prepared.hash, alloy_primitives::keccak256(&prepared.raw));
         assert_eq!(prepared.max_fee(), U256::from(63_000_000_000_000_u64));
-        // The signature ends the transaction: y, r and s. Whoever recovers it must find this account.
+        // The signature (y, r, s) ends the transaction and must recover to this account.
         let raw = &prepared.raw[prepared.raw.len() - 67..];
         let signature = Signature::from_bytes_and_parity(&[&raw[2..34], &raw[35..67]].concat(), raw[0] == 1);
         assert_eq!(signature.recover_address_from_prehash(&digest).ok(), Some(account.address()));

@@ -1,4 +1,4 @@
-//! What a node says about the chain and an account, before a transaction is signed.
+//! Gas prices and the account's state, read before signing.
 
 use alloy_primitives::{Address, U256};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::rpc::questions::Question;
 use crate::rpc::wire::Quantity;
 use crate::rpc::{questions, wire};
 
-/// What a node says about the chain and the account, all at one time.
+/// The chain's and the account's state, read together.
 pub(crate) struct Market {
     pub(crate) chain_id: u64,
     pub(crate) nonce: u64,
@@ -41,14 +41,14 @@ impl Market {
         };
         let price = price.clone().read::<Quantity>().map(|price| price.0);
         let base_fee = head.clone().read::<Option<wire::Header>>()?.and_then(|head| head.base_fee_per_gas);
-        // Zero is what nodes write that keep no base fee in their headers.
+        // Nodes without base fees in their headers return zero.
         let base_fee = match base_fee.filter(|fee| fee.0 > 0) {
             Some(fee) => fee.0,
             None => price.clone()?,
         };
         let tip = match tip.clone().read::<Quantity>() {
             Ok(tip) => tip.0,
-            // Not every node has the method. What the price holds beyond the base fee is the tip.
+            // Some nodes lack the method. The tip is then the gas price minus the base fee.
             Err(_) => price.map_or(0, |price| price.saturating_sub(base_fee)),
         };
         Ok(Self {
@@ -60,7 +60,7 @@ impl Market {
         })
     }
 
-    /// The most to offer for a unit of gas, and the tip in it. Twice the base fee outlasts six full blocks.
+    /// The highest offer for a unit of gas, and the tip in it. Twice the base fee stays sufficient for six full blocks.
     pub(crate) fn fees(&self, profile: &Profile) -> Result<(u64, u64), NodeError> {
         let limit = profile.max_fee_per_gas;
         let asked = self.base_fee.saturating_add(self.tip);

@@ -1,6 +1,6 @@
-//! Accounts that pay: keys, nonces, and what gas may cost.
+//! Paying accounts: keys, nonces, and gas prices.
 //!
-//! A node is asked, and not trusted: what it can make an account pay is bounded by the profile.
+//! Nodes are asked but not trusted: the profile limits what an account pays.
 
 pub(crate) mod account;
 mod market;

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use salt402_chain::{Endpoint, RpcNode};
 use salt402_client::{ClaimBatch, ClaimPlan, Claimable, Claimer, NotClaimed};
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{Address, Amount, Asset, B256, SourceKind};
-use salt402_store::{ChannelAccount, Options, Store};
+use salt402_store::{ChannelAccount, Store};
 use serde_json::{Value, json};
 
 use super::chain::choose;
@@ -216,13 +216,6 @@ fn claimer(args: &ChannelClaimArgs, chain: &ResolvedChain) -> anyhow::Result<Cla
 impl Channels {
     async fn open(config: &Config, chain: Option<&str>) -> anyhow::Result<Self> {
         let (name, chain) = choose(config, chain)?;
-        let database = config.database();
-        if !database.exists() {
-            bail!(
-                "{}: there is no database here yet; name the configuration by --config",
-                database.display()
-            );
-        }
         let payee = config.payment().ok().map(|payment| payment.payee()).transpose()?;
         let contracts = chain.sources.iter().filter(|source| source.kind == SourceKind::SaltChannels);
         let contracts: Vec<_> = contracts.map(|source| source.contract).collect();
@@ -231,9 +224,7 @@ impl Channels {
                 "chains.{name}: no SaltChannels is followed, so no channels are known; see `salt402 config check`"
             );
         }
-        let store = Store::open(Options { memory: 0, ..Options::new(database) })
-            .await
-            .context("the database cannot be opened")?;
+        let store = super::open(config.database()).await?;
         Ok(Self { chain, contracts, payee, store })
     }
 

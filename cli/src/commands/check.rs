@@ -54,7 +54,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     }
     let token = if config.verifier_token()?.is_some() { ", with a token" } else { ", without a token" };
     let policy = config.verifier.policy();
-    say!("  verify on {}{token}", config.verifier.endpoint(&config.folder, config.trusted()));
+    say!("  verify on {}{token}", config.verifier.endpoint(&config.folder, config.limits.proxies()));
     say!(
         "    quotes live {} s; a transaction hash alone is {}; payments up to {} s old; requests wait up to {} ms",
         policy.clock.lifetime,
@@ -91,7 +91,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     match &config.gateway {
         None => say!("  no gateway"),
         Some(gateway) => {
-            say!("  serve on {}", gateway.endpoint(&config.folder, config.trusted()));
+            say!("  serve on {}", gateway.endpoint(&config.folder, config.limits.proxies()));
             say!("    what was paid for is run {} times at most, where runs fail", gateway.max_runs);
             say!("    {}", gateway.origins());
             if gateway.verifier.is_some() && config.verifier_token()?.is_none() {

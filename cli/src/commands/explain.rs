@@ -170,12 +170,10 @@ pub(crate) fn limits(limits: &LimitsConfig) -> Result<Vec<String>, ConfigError> 
     }
     lines.push(match limits.per_address()? {
         None => "any number of requests of one address".to_owned(),
-        Some(limit) => {
-            let trusted = limits.trusted()?;
-            let trusted = list(trusted.iter().map(ToString::to_string));
-            let trusted = if trusted.is_empty() { "nobody".to_owned() } else { trusted };
-            format!("requests of one address: {}; X-Forwarded-For is believed of {trusted}", rate(limit))
-        }
+        Some(limit) => format!("requests of one address: {}", rate(limit)),
     });
+    let proxies = list(limits.proxies().iter().map(ToString::to_string));
+    let proxies = if proxies.is_empty() { "nobody".to_owned() } else { proxies };
+    lines.push(format!("X-Forwarded-For is believed of {proxies}"));
     Ok(lines)
 }

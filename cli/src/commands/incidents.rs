@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use salt402_store::{Incident, Options, Store};
+use anyhow::bail;
+use salt402_store::Incident;
 
 use crate::args::{ListArgs, SettleArgs};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::visible::visible_line;
 
 /// Prints incidents, the newest first. The database may be in use.
 pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let store = open(&Config::load(&args.at.config)?).await?;
+    let store = super::open(Config::load(&args.at.config)?.database()).await?;
     let incidents = store.incidents(!args.all, args.limit).await?;
     store.close().await;
     if incidents.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
     if note.is_empty() {
         bail!("--note: say how it was made good, as in --note \"paid again, 0x…\"");
     }
-    let store = open(&Config::load(&args.made_good.at.config)?).await?;
+    let store = super::open(Config::load(&args.made_good.at.config)?.database()).await?;
     let settled = store.settle_incident(args.id, note.to_owned()).await?;
     store.close().await;
     if !settled {
@@ -38,14 +38,6 @@ pub(crate) async fn settle(args: &SettleArgs) -> anyhow::Result<ExitCode> {
     }
     say!("incident {} is settled: its payer is treated as any other again", args.id);
     Ok(ExitCode::SUCCESS)
-}
-
-async fn open(config: &Config) -> anyhow::Result<Store> {
-    let path = config.database();
-    if !path.exists() {
-        bail!("{}: there is no database here yet; name the configuration by --config", path.display());
-    }
-    Store::open(Options { memory: 0, ..Options::new(path) }).await.context("the database cannot be opened")
 }
 
 fn line(incident: &Incident) -> String {

@@ -21,3 +21,17 @@ pub(crate) use pay::pay;
 pub(crate) use run::run;
 pub(crate) use status::status;
 pub(crate) use unserved::{list as unserved, retry as retry_unserved, settle as settle_unserved};
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use salt402_store::{Options, Store};
+
+/// Opens a database, which may be in use. No payment is looked up in it.
+async fn open(path: PathBuf) -> anyhow::Result<Store> {
+    if !path.exists() {
+        bail!("{}: there is no database here yet; name the configuration by --config", path.display());
+    }
+    let store = Store::open(Options { memory: 0, ..Options::new(&path) }).await;
+    store.with_context(|| format!("{} cannot be opened", path.display()))
+}

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use salt402_protocol::PaymentId;
-use salt402_store::{Options, Store, Unserved};
+use salt402_store::{Store, Unserved};
 
 use crate::args::{ListArgs, RetryArgs, UnservedSettleArgs};
 use crate::config::Config;
@@ -69,17 +69,15 @@ fn unknown(payment: PaymentId) -> String {
 
 /// The databases in which a gateway may keep its outcomes: that of all parts, and its own where it runs alone.
 async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
-    let mut stores = Vec::new();
-    for path in [config.database(), config.gateway_database()] {
-        if path.exists() {
-            let options = Options { memory: 0, ..Options::new(path.clone()) };
-            let store = Store::open(options).await;
-            stores.push(store.with_context(|| format!("{} cannot be opened", path.display()))?);
-        }
+    let mut paths = vec![config.database(), config.gateway_database()];
+    paths.retain(|path| path.exists());
+    if paths.is_empty() {
+        // Opening it says that it is not there.
+        paths.push(config.database());
     }
-    if stores.is_empty() {
-        let path = config.database();
-        bail!("{}: there is no database here yet; name the configuration by --config", path.display());
+    let mut stores = Vec::with_capacity(paths.len());
+    for path in paths {
+        stores.push(super::open(path).await?);
     }
     Ok(stores)
 }

@@ -20,7 +20,7 @@ use super::source::{self, Defaults, SourceConfig};
 use super::text::no_placeholder;
 
 /// For how many seconds the newest block may be unheard of before nothing is sold.
-const PATIENCE: std::ops::RangeInclusive<u64> = 1..=90;
+const STALE_AFTER: std::ops::RangeInclusive<u64> = 1..=90;
 
 /// A chain to follow.
 #[derive(Clone, Debug, Deserialize)]
@@ -81,7 +81,7 @@ pub(crate) struct ChainConfig {
     /// How long nothing may be heard of the newest block until nothing is sold: 1 to 90. Left out: 10, or five times the poll
     /// interval, or three times the time between blocks, whichever is the longest.
     #[serde(default)]
-    patience_s: Option<u64>,
+    stale_after_s: Option<u64>,
     /// Single values of the network, in place of its own.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
@@ -108,7 +108,7 @@ pub(crate) struct ResolvedChain {
     pub(crate) least_exit_delay: Option<Duration>,
     pub(crate) policy: PaymentRules,
     /// How long the newest block may be unheard of; `None` for what fits the chain.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) stale_after: Option<Duration>,
 }
 
 impl ChainConfig {
@@ -156,7 +156,7 @@ impl ChainConfig {
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
         let sources = self.sources(name, (contract, start_block), &defaults)?;
         let least_exit_delay = self.least_exit_delay(name)?;
-        let (vouchers, patience) = (self.vouchers, self.patience(name)?);
+        let (vouchers, stale_after) = (self.vouchers, self.stale_after(name)?);
         Ok(ResolvedChain {
             profile,
             nodes,
@@ -166,18 +166,14 @@ impl ChainConfig {
             vouchers,
             least_exit_delay,
             policy,
-            patience,
+            stale_after,
         })
     }
 
-    fn patience(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
-        match self.patience_s {
-            Some(seconds) if !PATIENCE.contains(&seconds) => {
-                let what = format!("expected {} to {}, found {seconds}", PATIENCE.start(), PATIENCE.end());
-                Err(ConfigError::value(format!("chains.{name}.patience_s"), what))
-            }
-            seconds => Ok(seconds.map(Duration::from_secs)),
-        }
+    fn stale_after(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        let Some(seconds) = self.stale_after_s else { return Ok(None) };
+        ConfigError::unless_within(format!("chains.{name}.stale_after_s"), seconds, STALE_AFTER)?;
+        Ok(Some(Duration::from_secs(seconds)))
     }
 
     fn least_exit_delay(&self, name: &str) -> Result<Option<Duration>, ConfigError> {

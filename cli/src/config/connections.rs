@@ -15,12 +15,8 @@ use super::error::ConfigError;
 pub(crate) struct ConnectionsConfig {
     /// Connections at once: 1 to 1000000.
     max: usize,
-    /// Connections at once of one address (of an IPv6 client, of its /64): 1 to 1000000.
+    /// Connections at once of one address (of an IPv6 client, of its /64), proxies excepted: 1 to 1000000.
     max_per_address: usize,
-    /// Addresses or networks that `max_per_address` does not count: those of proxies, behind which all clients have one
-    /// address. Left out: `["127.0.0.0/8", "::1"]`. Given: only what is given.
-    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
-    trusted: Vec<Network>,
     /// How long a request's head may take to arrive: 1 to 3600000.
     head_timeout_ms: u64,
     /// How long a request's body may take to arrive: 1 to 3600000.
@@ -42,23 +38,6 @@ pub(crate) struct ConnectionsConfig {
     max_headers: usize,
 }
 
-/// An address or a network.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct Network(IpNet);
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let address = text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
-        address
-            .or_else(|_| text.parse())
-            .map(Self)
-            .map_err(|_| format!("expected an address or a network such as \"10.0.0.0/8\", found {text:?}"))
-    }
-}
-
 impl Default for ConnectionsConfig {
     fn default() -> Self {
         let limits = Limits::default();
@@ -66,7 +45,6 @@ impl Default for ConnectionsConfig {
         Self {
             max: limits.connections,
             max_per_address: limits.per_address,
-            trusted: limits.trusted.into_iter().map(Network).collect(),
             head_timeout_ms: milliseconds(limits.head),
             body_timeout_ms: milliseconds(limits.body),
             body_pause_ms: milliseconds(limits.body_pause),
@@ -81,15 +59,14 @@ impl Default for ConnectionsConfig {
 }
 
 impl ConnectionsConfig {
-    /// For a part whose largest body has so many bytes, behind proxies that are believed.
-    pub(crate) fn limits(&self, largest_body: usize, forwarded: Vec<IpNet>) -> Limits {
+    /// For a part whose largest body has so many bytes, behind these proxies.
+    pub(crate) fn limits(&self, largest_body: usize, proxies: Vec<IpNet>) -> Limits {
         let of_address = self.max_bodies_bytes_per_address.unwrap_or(self.max_bodies_bytes / 8);
         Limits {
-            forwarded,
+            proxies,
             bodies_per_address_bytes: of_address.max(largest_body),
             connections: self.max,
             per_address: self.max_per_address,
-            trusted: self.trusted.iter().map(|network| network.0).collect(),
             head: Duration::from_millis(self.head_timeout_ms),
             body: Duration::from_millis(self.body_timeout_ms),
             body_pause: Duration::from_millis(self.body_pause_ms),
@@ -115,11 +92,7 @@ impl ConnectionsConfig {
     /// `part` is `verifier` or `gateway`.
     pub(crate) fn check(&self, part: &str) -> Result<(), ConfigError> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            let what = format!("expected {least} to {most}, found {value}");
-            Err(ConfigError::value(format!("{part}.connections.{key}"), what))
+            ConfigError::unless_within(format!("{part}.connections.{key}"), value, least..=most)
         };
         const HOUR: u64 = 3_600_000;
         within("max", self.max as u64, 1, 1_000_000)?;

@@ -1,5 +1,6 @@
 //! Why a configuration cannot be used.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Why a configuration cannot be used. Every message names the place and what was expected there.
@@ -20,5 +21,17 @@ pub(crate) enum ConfigError {
 impl ConfigError {
     pub(crate) fn value(key: impl Into<String>, what: impl Into<String>) -> Self {
         Self::Value { key: key.into(), what: what.into() }
+    }
+
+    /// Refuses a number that is not within its bounds.
+    pub(crate) fn unless_within(
+        key: impl Into<String>,
+        value: u64,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<(), Self> {
+        if bounds.contains(&value) {
+            return Ok(());
+        }
+        Err(Self::value(key, format!("expected {} to {}, found {value}", bounds.start(), bounds.end())))
     }
 }

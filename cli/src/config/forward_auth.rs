@@ -89,10 +89,7 @@ impl ForwardAuthConfig {
             }
             let amount = parse_price(&route.price, symbol, decimals)
                 .map_err(|what| ConfigError::value(key("price"), what))?;
-            if !(1..=1_000_000).contains(&route.uses) {
-                let what = format!("expected 1 to 1000000, found {}", route.uses);
-                return Err(ConfigError::value(key("uses"), what));
-            }
+            ConfigError::unless_within(key("uses"), route.uses.into(), 1..=1_000_000)?;
             let uses = route.uses;
             let description = route.description.clone().unwrap_or_else(|| match uses {
                 1 => format!("one request of {}", route.path),

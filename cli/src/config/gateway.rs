@@ -148,8 +148,8 @@ fn timeout() -> u64 {
 }
 
 impl GatewayConfig {
-    /// Where it listens; sockets are below `folder`, and these proxies are believed.
-    pub(crate) fn endpoint(&self, folder: &Path, trusted: Vec<IpNet>) -> Endpoint {
+    /// Where it listens, behind these proxies; sockets are below `folder`.
+    pub(crate) fn endpoint(&self, folder: &Path, proxies: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "gateway",
             address: self.listen,
@@ -157,7 +157,7 @@ impl GatewayConfig {
             // They were checked before anything listens.
             limits: Limits {
                 browsers: self.browsers().unwrap_or_default(),
-                ..self.connections.limits(self.max_body_bytes, trusted)
+                ..self.connections.limits(self.max_body_bytes, proxies)
             },
         }
     }
@@ -191,18 +191,13 @@ impl GatewayConfig {
                 "none is configured: add a table such as [gateway.models.demo]",
             ));
         }
-        if !(1024..=64 * 1024 * 1024).contains(&self.max_body_bytes) {
-            let what = format!("expected 1024 to 67108864, found {}", self.max_body_bytes);
-            return Err(ConfigError::value("gateway.max_body_bytes", what));
-        }
+        let body = self.max_body_bytes as u64;
+        ConfigError::unless_within("gateway.max_body_bytes", body, 1024..=64 * 1024 * 1024)?;
         if let Some(key) = self.connections.hinders(self.max_body_bytes) {
             let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
-        if !(2..=1000).contains(&self.max_runs) {
-            let what = format!("expected 2 to 1000, found {}", self.max_runs);
-            return Err(ConfigError::value("gateway.max_runs", what));
-        }
+        ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
         for (name, model) in &self.models {
             model.check(name)?;
             model.price(name, unit, self.max_body_bytes)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_http::{AddressLimits, Rate};
+use salt402_http::{AddressLimits, Limits, Rate};
 use salt402_verifier::AccountLimits;
 use serde::Deserialize;
 
@@ -20,8 +20,27 @@ pub(crate) struct LimitsConfig {
     per_account: Option<RateConfig>,
     /// How many requests of one address are answered. Left out: without limit.
     per_address: Option<RateConfig>,
-    /// Proxies whose `X-Forwarded-For` is believed: addresses, or networks such as `10.0.0.0/8`. Left out: this machine's.
-    trusted_proxies: Option<Vec<String>>,
+    /// Your proxies: addresses, or networks such as `10.0.0.0/8`. Their `X-Forwarded-For` says who asks, and `max_per_address`
+    /// does not count their connections. Left out: `["127.0.0.0/8", "::1"]`, which is this machine. Given: only what is given.
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
+    trusted_proxies: Option<Vec<Network>>,
+}
+
+/// An address or a network.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let address = text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
+        address
+            .or_else(|_| text.parse())
+            .map(Self)
+            .map_err(|_| format!("expected an address or a network such as \"10.0.0.0/8\", found {text:?}"))
+    }
 }
 
 /// How many a minute, and how many at once.
@@ -51,12 +70,8 @@ impl RateConfig {
 
 impl LimitsConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.cool_down_s > 24 * 3600 {
-            let what = format!("expected 0 to 86400, found {}", self.cool_down_s);
-            return Err(ConfigError::value("limits.cool_down_s", what));
-        }
+        ConfigError::unless_within("limits.cool_down_s", self.cool_down_s, 0..=24 * 3600)?;
         self.accounts()?;
-        self.trusted()?;
         self.per_address().map(|_| ())
     }
 
@@ -70,24 +85,15 @@ impl LimitsConfig {
     }
 
     pub(crate) fn addresses(&self) -> Result<Option<AddressLimits>, ConfigError> {
-        let trusted = self.trusted()?;
-        Ok(self.per_address()?.map(|rate| AddressLimits::new(rate, trusted)))
+        Ok(self.per_address()?.map(AddressLimits::new))
     }
 
-    /// Proxies that are believed; left out, those of this machine.
-    pub(crate) fn trusted(&self) -> Result<Vec<IpNet>, ConfigError> {
-        let Some(listed) = &self.trusted_proxies else {
-            return Ok(["127.0.0.0/8", "::1/128"].iter().filter_map(|net| net.parse().ok()).collect());
-        };
-        let parse = |text: &String| {
-            let net = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-            net.map_err(|_| {
-                let what = format!(
-                    "expected addresses such as 10.0.0.1 or networks such as 10.0.0.0/8, found {text:?}"
-                );
-                ConfigError::value("limits.trusted_proxies", what)
-            })
-        };
-        listed.iter().map(parse).collect()
+    /// The proxies in front of us; left out, those of this machine.
+    pub(crate) fn proxies(&self) -> Vec<IpNet> {
+        let listed = self.trusted_proxies.as_ref();
+        listed.map_or_else(
+            || Limits::default().proxies,
+            |listed| listed.iter().map(|network| network.0).collect(),
+        )
     }
 }

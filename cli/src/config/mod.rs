@@ -7,6 +7,7 @@ mod error;
 mod forward_auth;
 mod gateway;
 mod limits;
+mod moved;
 mod nodes;
 mod payment;
 mod policy;
@@ -25,7 +26,6 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
-use ipnet::IpNet;
 use salt402_protocol::{Address, ChainId, QuoteKeys};
 use salt402_verifier::WebhookKey;
 use serde::Deserialize;
@@ -91,9 +91,14 @@ fn environment(error: &figment::Error) -> ConfigError {
     } else if from_file {
         error.path.join(".")
     } else {
-        format!("{PREFIX}{}", error.path.join("__").to_uppercase())
+        variable(&error.path)
     };
     ConfigError::value(key, error.kind.to_string())
+}
+
+/// The environment variable of a key.
+fn variable(path: &[String]) -> String {
+    format!("{PREFIX}{}", path.join("__").to_uppercase())
 }
 
 impl Config {
@@ -110,6 +115,9 @@ impl Config {
 
     /// Reads the text of a file, with the environment over it if that overrides anything.
     pub(crate) fn read(text: &str, path: &Path, overridden: bool) -> Result<Self, ConfigError> {
+        if let Ok(written) = toml::from_str(text) {
+            moved::refuse(&written, |path| path.join("."))?;
+        }
         let in_file = toml::from_str::<Self>(text);
         let mut config = match in_file {
             Ok(config) if !overridden => config,
@@ -117,10 +125,13 @@ impl Config {
             Err(error) if !overridden || !error.message().starts_with("missing field") => {
                 return Err(ConfigError::Toml { path: path.to_owned(), error: Box::new(error) });
             }
-            _ => Figment::from(Toml::string(text))
-                .merge(Env::prefixed(PREFIX).split("__"))
-                .extract()
-                .map_err(|error| environment(&error))?,
+            _ => {
+                let both = Figment::from(Toml::string(text)).merge(Env::prefixed(PREFIX).split("__"));
+                if let Ok(written) = both.extract() {
+                    moved::refuse(&written, variable)?;
+                }
+                both.extract().map_err(|error| environment(&error))?
+            }
         };
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         config.check()?;
@@ -178,11 +189,6 @@ impl Config {
     /// The symbol and decimal places in which prices are written.
     pub(crate) fn unit(&self) -> Result<(String, u8), ConfigError> {
         self.payment()?.unit(&self.chains)
-    }
-
-    /// Proxies that are believed, as they were checked before anything listens.
-    pub(crate) fn trusted(&self) -> Vec<IpNet> {
-        self.limits.trusted().unwrap_or_default()
     }
 
     /// The keys of quotes. See [`secret::quote_keys`].

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
-use salt402_protocol::{Address, Asset};
+use salt402_protocol::{Address, Amount, Asset};
 use salt402_verifier::{AfterLoss, Depth, ExposureCap, PaymentRules, SecondNode};
 use serde::Deserialize;
 
@@ -155,13 +155,9 @@ impl PolicyConfig {
     }
 
     fn max_age(&self, here: &str) -> Result<Option<Duration>, ConfigError> {
-        match self.max_age_s {
-            Some(age) if !(1..=365 * 24 * 3600).contains(&age) => Err(ConfigError::value(
-                format!("{here}.max_age_s"),
-                format!("expected 1 to 31536000, found {age}"),
-            )),
-            age => Ok(age.map(Duration::from_secs)),
-        }
+        let Some(age) = self.max_age_s else { return Ok(None) };
+        ConfigError::unless_within(format!("{here}.max_age_s"), age, 1..=365 * 24 * 3600)?;
+        Ok(Some(Duration::from_secs(age)))
     }
 
     fn assets(&self, here: &str) -> Result<Option<Vec<Asset>>, ConfigError> {
@@ -189,31 +185,15 @@ impl PolicyConfig {
     }
 
     fn second_node(&self, here: &str, profile: &Profile) -> Result<Vec<SecondNode>, ConfigError> {
-        let mut limits: Vec<SecondNode> = Vec::with_capacity(self.second_node.len());
-        for (index, limit) in self.second_node.iter().enumerate() {
-            let key = format!("{here}.second_node[{index}]");
-            if limits.iter().any(|known| known.asset == limit.asset) {
-                return Err(ConfigError::value(key, format!("{} is named twice: say it once", limit.asset)));
-            }
-            let from = amount(&limit.from, limit.asset, profile)
-                .map_err(|what| ConfigError::value(format!("{key}.from"), what))?;
-            limits.push(SecondNode { asset: limit.asset, from });
-        }
-        Ok(limits)
+        let limits = self.second_node.iter().map(|limit| (limit.asset, &*limit.from));
+        let limits = by_asset(&format!("{here}.second_node"), "from", limits, profile)?;
+        Ok(limits.into_iter().map(|(asset, from)| SecondNode { asset, from }).collect())
     }
 
     fn exposure(&self, here: &str, profile: &Profile) -> Result<Vec<ExposureCap>, ConfigError> {
-        let mut caps: Vec<ExposureCap> = Vec::with_capacity(self.exposure.len());
-        for (index, cap) in self.exposure.iter().enumerate() {
-            let key = format!("{here}.exposure[{index}]");
-            if caps.iter().any(|known| known.asset == cap.asset) {
-                return Err(ConfigError::value(key, format!("{} is limited twice: say it once", cap.asset)));
-            }
-            let most = amount(&cap.most, cap.asset, profile)
-                .map_err(|what| ConfigError::value(format!("{key}.most"), what))?;
-            caps.push(ExposureCap { asset: cap.asset, most });
-        }
-        Ok(caps)
+        let caps = self.exposure.iter().map(|cap| (cap.asset, &*cap.most));
+        let caps = by_asset(&format!("{here}.exposure"), "most", caps, profile)?;
+        Ok(caps.into_iter().map(|(asset, most)| ExposureCap { asset, most }).collect())
     }
 }
 
@@ -243,7 +223,26 @@ impl DepthConfig {
     }
 }
 
-fn amount(text: &str, asset: Asset, profile: &Profile) -> Result<salt402_protocol::Amount, String> {
+/// A list of amounts in which each asset is named once; `field` is what the amount is called.
+fn by_asset<'a>(
+    list: &str,
+    field: &str,
+    entries: impl Iterator<Item = (Asset, &'a str)>,
+    profile: &Profile,
+) -> Result<Vec<(Asset, Amount)>, ConfigError> {
+    let mut read: Vec<(Asset, Amount)> = Vec::new();
+    for (index, (asset, text)) in entries.enumerate() {
+        let key = format!("{list}[{index}]");
+        if read.iter().any(|(known, _)| *known == asset) {
+            return Err(ConfigError::value(key, format!("{asset} is named twice: say it once")));
+        }
+        let amount = amount(text, asset, profile);
+        read.push((asset, amount.map_err(|what| ConfigError::value(format!("{key}.{field}"), what))?));
+    }
+    Ok(read)
+}
+
+fn amount(text: &str, asset: Asset, profile: &Profile) -> Result<Amount, String> {
     match asset {
         Asset::Native => parse_price(text, &profile.native_symbol, profile.native_decimals),
         // What a token is divided into is not known here.

@@ -92,24 +92,19 @@ impl VerifierConfig {
         }
     }
 
-    /// Where it listens; sockets are below `folder`, and these proxies are believed.
-    pub(crate) fn endpoint(&self, folder: &Path, trusted: Vec<IpNet>) -> Endpoint {
+    /// Where it listens, behind these proxies; sockets are below `folder`.
+    pub(crate) fn endpoint(&self, folder: &Path, proxies: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "verifier",
             address: self.listen,
             socket: self.socket.as_ref().map(|path| (folder.join(path), self.socket_mode.0)),
-            limits: self.connections.limits(0, trusted),
+            limits: self.connections.limits(0, proxies),
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let within = |key: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                Ok(())
-            } else {
-                let what = format!("expected {least} to {most}, found {value}");
-                Err(ConfigError::value(format!("verifier.{key}"), what))
-            }
+            ConfigError::unless_within(format!("verifier.{key}"), value, least..=most)
         };
         within("quote_lifetime_s", self.quote_lifetime_s, 1, 24 * 3600)?;
         within("max_payment_age_s", self.max_payment_age_s, 1, 365 * 24 * 3600)?;

@@ -76,7 +76,11 @@ pub(super) async fn serve(
     };
     let serving = Gateway::new(options);
     let router = |_| salt402_gateway::router(serving.clone(), metrics.clone());
-    gateway.endpoint(&config.folder, config.trusted()).bind().await?.serve(&mut running.tasks, router, stop);
+    gateway.endpoint(&config.folder, config.limits.proxies()).bind().await?.serve(
+        &mut running.tasks,
+        router,
+        stop,
+    );
     serving.begin();
     Ok(serving)
 }

@@ -34,7 +34,7 @@ pub(super) fn chain_policy(chain: &ResolvedChain) -> ChainPolicy {
         decimals: profile.native_decimals,
         block_time,
         steady_blocks: profile.steady_blocks,
-        stale_after: chain.patience.unwrap_or(Duration::from_secs(10).max(5 * poll).max(3 * block_time)),
+        stale_after: chain.stale_after.unwrap_or(Duration::from_secs(10).max(5 * poll).max(3 * block_time)),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn index_and_verify(
     verifier.prepare().await?;
     running.tasks.spawn(upkeep(verifier.clone(), stop.clone()));
     let token = config.verifier_token()?.map(|token| Token::new(&token));
-    let bound = config.verifier.endpoint(&config.folder, config.trusted()).bind().await?;
+    let bound = config.verifier.endpoint(&config.folder, config.limits.proxies()).bind().await?;
     let auth = if parts.verify { forward_auth(config, &verifier)? } else { None };
     let addresses = if parts.verify { config.limits.addresses()? } else { None };
     let socket_token = token.clone().filter(|_| config.verifier.socket_needs_token);

@@ -106,7 +106,7 @@ impl UpstreamError {
         }
     }
 
-    /// Whether the upstream asks for patience: it is there, and will answer in a moment.
+    /// Whether the upstream asks to come back later: it is there, and will answer in a moment.
     pub(super) const fn asks_to_wait(&self) -> bool {
         matches!(self.kind, Failure::Busy(_))
     }

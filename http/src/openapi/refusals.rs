@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use salt402_protocol::Code;
 use salt402_protocol::problem::PROBLEM_JSON;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Paths};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{ContentBuilder, Header, OpenApi as Document, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, ResponseBuilder};
+use utoipa_axum::router::UtoipaMethodRouter;
 
-/// What any route may answer beside its own refusals.
+/// What any route may answer in addition to its own refusals.
 pub const ANYWHERE: &[Code] = &[Code::HeadTooLarge, Code::TooManyConnections, Code::Internal];
+/// What any route that wants the token may answer.
+pub const GUARDED: &[Code] = &[Code::Unauthorized, Code::MalformedHeader];
 /// What any route with a body may answer.
 pub const WITH_BODY: &[Code] = &[
     Code::MalformedJson,
@@ -20,27 +23,28 @@ pub const WITH_BODY: &[Code] = &[
     Code::TooManyBodies,
 ];
 
-/// Describes the refusals of a route that is in the document already; of one that is not, nothing. The codes are the route's
-/// own; those of any route are added.
-pub fn refuse(document: &mut Document, path: &str, method: &str, codes: &[Code]) {
-    let Some(operation) = operation(document, path, method) else { return };
+/// A route with its refusals in its document. The codes are its own; those of any route are added.
+pub fn refusing<S>(mut route: UtoipaMethodRouter<S>, codes: &[Code]) -> UtoipaMethodRouter<S> {
+    refuse(&mut route.1, codes);
+    route
+}
+
+/// Describes the refusals of all these routes.
+pub fn refuse(paths: &mut Paths, codes: &[Code]) {
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes.iter().chain(ANYWHERE) {
         by_status.entry(code.status()).or_default().push(*code);
     }
-    for (status, codes) in by_status {
-        describe(operation, status, &codes);
+    for operation in operations(paths) {
+        for (status, codes) in &by_status {
+            describe(operation, *status, codes);
+        }
     }
 }
 
-/// A route of a document, by its path and its method in small letters.
-pub fn operation<'a>(document: &'a mut Document, path: &str, method: &str) -> Option<&'a mut Operation> {
-    let item = document.paths.paths.get_mut(path)?;
-    match method {
-        "get" => item.get.as_mut(),
-        "post" => item.post.as_mut(),
-        _ => None,
-    }
+/// What all these routes do.
+pub fn operations(paths: &mut Paths) -> impl Iterator<Item = &mut Operation> {
+    paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten()
 }
 
 fn describe(operation: &mut Operation, status: u16, codes: &[Code]) {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -58,17 +57,9 @@ impl Connection {
             let (limits, deadlines) = (Arc::clone(&limits), deadlines.clone());
             hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 deadlines.serve();
-                // Limits by address ask for it.
-                if let Some(peer) = peer {
-                    request.extensions_mut().insert(ConnectInfo(peer));
-                }
                 let peer = peer.map(|peer| peer.ip().to_canonical());
-                let from = match peer {
-                    // A proxy that is let in and not believed: who its clients are is not known, and no share is theirs.
-                    Some(peer) if limits.hides_its_clients(peer) => Caller::nobody(),
-                    peer => Caller::told(&limits.forwarded, request.headers(), peer),
-                };
-                request.extensions_mut().insert(from);
+                let caller = Caller::told(&limits.proxies, request.headers(), peer);
+                request.extensions_mut().insert(caller);
                 request.extensions_mut().insert(budget.clone());
                 Box::pin(answer(router.clone(), request, Arc::clone(&limits), Served(deadlines.clone())))
             })

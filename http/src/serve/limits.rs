@@ -6,6 +6,8 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use tower_http::cors::CorsLayer;
 
+use crate::address::{is_in, prefix};
+
 /// How much the clients of a listener may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -13,10 +15,9 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once of one address; of an IPv6 client, of its /64.
     pub per_address: usize,
-    /// Addresses that `per_address` does not count: those of proxies, behind which all clients are one.
-    pub trusted: Vec<IpNet>,
-    /// Proxies whose `X-Forwarded-For` says who asks: a client's share of what is limited is that address's.
-    pub forwarded: Vec<IpNet>,
+    /// Proxies. `per_address` does not count their connections, and their `X-Forwarded-For` says who asks: a client's share of
+    /// what is limited is that address's.
+    pub proxies: Vec<IpNet>,
     /// How long a request's head may take to arrive, from its first byte (of the first request, from the connection).
     pub head: Duration,
     /// How long a request's body may take to arrive.
@@ -44,8 +45,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             per_address: 64,
-            trusted: loopback(),
-            forwarded: loopback(),
+            proxies: loopback(),
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             body_pause: Duration::from_secs(5),
@@ -67,22 +67,10 @@ fn loopback() -> Vec<IpNet> {
 }
 
 impl Limits {
-    /// Whether a peer is a proxy, and not one whose word says who asks.
-    pub(super) fn hides_its_clients(&self, peer: IpAddr) -> bool {
-        let among = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&peer));
-        among(&self.trusted) && !among(&self.forwarded)
-    }
-
     /// What a client's connections are counted under; `None` if they are not.
     pub(super) fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
-        if self.trusted.iter().any(|network| network.contains(&peer)) {
-            return None;
-        }
-        Some(match peer {
-            IpAddr::V4(_) => peer,
-            // Whoever has one address of a /64 has all of them.
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-        })
+        // Whoever has one address of a /64 has all of them.
+        (!is_in(&self.proxies, peer)).then(|| prefix(peer))
     }
 }
 
@@ -93,10 +81,7 @@ mod tests {
     #[test]
     fn proxies_and_loopback_are_not_counted_and_a_network_of_ipv6_is_one_client() {
         let mut limits = Limits::default();
-        limits.trusted.push("10.0.0.0/8".parse().unwrap());
-        assert!(limits.hides_its_clients("10.1.2.3".parse().unwrap()));
-        assert!(!limits.hides_its_clients("127.0.0.1".parse().unwrap()));
-        assert!(!limits.hides_its_clients("192.0.2.1".parse().unwrap()));
+        limits.proxies.push("10.0.0.0/8".parse().unwrap());
         let counted = |text: &str| limits.counted(text.parse().unwrap()).map(|address| address.to_string());
         assert_eq!(counted("127.0.0.1"), None);
         assert_eq!(counted("127.9.9.9"), None);

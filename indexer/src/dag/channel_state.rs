@@ -12,11 +12,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall as _;
 use salt402_chain::{At, Node};
+use salt402_http::{Bucket, Rate};
 use salt402_protocol::contracts::ISaltChannels;
 use salt402_protocol::{Amount, ChainId};
 use tokio::time::{Instant, timeout};
 
-use crate::limits::bucket::{Bucket, Rate};
 use crate::limits::memo::{Memo, REST, Untold};
 use crate::state::error::IndexError;
 use crate::state::indexed::Indexed;
@@ -27,9 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const REMEMBERED: usize = 16_384;
 /// Questions for all channels that the index knows. With the header that comes with each, this is less than a quarter of what
 /// Citrate's public node allows.
-const KNOWN: Rate = Rate { burst: 40, each: Duration::from_millis(50) };
+const KNOWN: Rate = Rate { burst: 40, per_minute: 1200 };
 /// The same for all others.
-const UNKNOWN: Rate = Rate { burst: 10, each: Duration::from_millis(500) };
+const UNKNOWN: Rate = Rate { burst: 10, per_minute: 120 };
 /// What is said where there is no room for one more question.
 pub(crate) const TOO_MANY: &str = "too many channels are asked about just now";
 /// What is said of a channel whose question all who waited for it have left.
@@ -135,7 +135,7 @@ impl Asked {
 
     /// Whether there is room for one more question.
     fn has_room(&self) -> bool {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.rate, Instant::now())
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.rate, Instant::now()).is_ok()
     }
 }
 

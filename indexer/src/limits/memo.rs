@@ -18,9 +18,10 @@ pub(crate) const REST: Duration = Duration::from_millis(900);
 pub(crate) struct Memo<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    /// Keys that are remembered; beyond it those are forgotten that do not rest and that nobody waits for, and where there
-    /// are none, all.
+    /// Keys that are remembered; beyond it those are forgotten that do not rest and that nobody waits for. First those whose
+    /// answer is not worth keeping, then the others, and where there are none, all.
     most: usize,
+    worth: fn(&V) -> bool,
     // A std mutex, because nothing is awaited while it is held.
     entries: Mutex<HashMap<K, Entry<V>>>,
 }
@@ -78,7 +79,12 @@ where
     V: Clone + Send + Sync + 'static,
 {
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Inner { most, entries: Mutex::default() }))
+        Self::keeping(most, |_| false)
+    }
+
+    /// One that forgets the answers that are worth keeping last.
+    pub(crate) fn keeping(most: usize, worth: fn(&V) -> bool) -> Self {
+        Self(Arc::new(Inner { most, worth, entries: Mutex::default() }))
     }
 
     /// The answer that is under way, the last one if it `counts`, or else a new one, if there is `room`, which is held until it
@@ -161,7 +167,11 @@ where
         if entries.len() < self.0.most || entries.contains_key(key) {
             return;
         }
-        entries.retain(|_, entry| entry.rests() || entry.is_waited_for());
+        let worth = |entry: &Entry<V>| entry.last.as_ref().is_some_and(self.0.worth);
+        entries.retain(|_, entry| entry.rests() || entry.is_waited_for() || worth(entry));
+        if entries.len() >= self.0.most {
+            entries.retain(|_, entry| entry.rests() || entry.is_waited_for());
+        }
         if entries.len() >= self.0.most {
             entries.clear();
         }

@@ -4,21 +4,19 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy_primitives::B256;
+use salt402_http::{Bucket, Rate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::limits::bucket::{Bucket, Rate};
-
 /// Look-ups of each kind of asker: so many at once and under way, and so many a second. A node that is slow, or may be asked
 /// seldom, has no longer queue than that before the next who asks.
-pub(crate) const OF_KIND: Rate = Rate { burst: 40, each: Duration::from_millis(50) };
+pub(crate) const OF_KIND: Rate = Rate { burst: 40, per_minute: 1200 };
 /// Look-ups for one quote, which is to be had for nothing.
-const OF_QUOTE: Rate = Rate { burst: 10, each: Duration::from_secs(3) };
+const OF_QUOTE: Rate = Rate { burst: 10, per_minute: 20 };
 /// Look-ups for one address.
-const OF_ADDRESS: Rate = Rate { burst: 10, each: Duration::from_millis(500) };
+const OF_ADDRESS: Rate = Rate { burst: 10, per_minute: 120 };
 /// Shares that are remembered before those are forgotten that are full again.
 const REMEMBERED: usize = 4096;
 
@@ -71,7 +69,7 @@ impl<K: Eq + Hash> Shares<K> {
 
     /// Whether one has something left. Who cannot be told apart has no share, and is not held to one.
     fn has(&self, key: Option<&K>, now: Instant) -> bool {
-        key.and_then(|key| self.each.get(key)).is_none_or(|bucket| bucket.has(self.rate, now))
+        key.and_then(|key| self.each.get(key)).is_none_or(|bucket| bucket.wait(self.rate, now).is_zero())
     }
 
     fn charge(&mut self, key: Option<K>, now: Instant) {
@@ -79,7 +77,8 @@ impl<K: Eq + Hash> Shares<K> {
         if self.each.len() >= REMEMBERED {
             self.each.retain(|_, bucket| !bucket.is_full(now));
         }
-        self.each.entry(key).or_default().take(self.rate, now);
+        // There is a token: it was looked for a moment ago, under the same lock.
+        let _ = self.each.entry(key).or_default().take(self.rate, now);
     }
 }
 
@@ -96,11 +95,8 @@ impl Kind {
     }
 
     fn take(&mut self, now: Instant) -> Option<OwnedSemaphorePermit> {
-        if !self.bucket.has(OF_KIND, now) {
-            return None;
-        }
         let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        self.bucket.take(OF_KIND, now);
+        self.bucket.take(OF_KIND, now).ok()?;
         Some(room)
     }
 }
@@ -144,6 +140,8 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use alloy_primitives::U256;
 
     use super::*;
@@ -181,11 +179,11 @@ mod tests {
         assert_eq!(taken(&mut limits, 1, &|_| Asker::Anybody { address: from(2) }), 1);
         assert_eq!(taken(&mut limits, 1, &|_| Asker::Operator), 1);
         // Shares fill again, slowly.
-        tokio::time::advance(OF_QUOTE.each).await;
+        tokio::time::advance(OF_QUOTE.each()).await;
         assert_eq!(taken(&mut limits, 1000, &one_quote), 1);
-        let back = u32::try_from(OF_QUOTE.each.as_millis() / OF_ADDRESS.each.as_millis()).unwrap();
+        let back = u32::try_from(OF_QUOTE.each().as_millis() / OF_ADDRESS.each().as_millis()).unwrap();
         assert_eq!(taken(&mut limits, 1000, &many_quotes), back);
-        tokio::time::advance(OF_QUOTE.each * OF_QUOTE.burst).await;
+        tokio::time::advance(OF_QUOTE.each() * OF_QUOTE.burst).await;
         limits.quotes.charge(None, Instant::now());
         assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
     }

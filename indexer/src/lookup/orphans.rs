@@ -56,8 +56,7 @@ impl Orphans {
         let above = cursor.number.saturating_sub(reach);
         let most = AT_ONCE.saturating_add(self.looked.len());
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let orphaned = indexed.store.orphaned_transactions(indexed.chain(), above, None, most).await?;
-        let orphaned = orphaned.into_iter().map(|orphan| orphan.transaction).collect();
+        let orphaned = indexed.store.orphaned_transactions(indexed.chain(), above, most).await?;
         for transaction in turn(&mut self.looked, orphaned) {
             // One that fails is no reason to leave out the others.
             if let Err(error) = self.lookup.look(transaction).await {

@@ -68,8 +68,8 @@ struct Shown<'r> {
 }
 
 impl ReceiptLookup {
-    /// Looks through a node, and writes what it finds to a store that a follower of the same options fills. Extras a follower it
-    /// is the follower's own: [`Follower::lookup`](crate::Follower::lookup).
+    /// Looks through a node, and writes what it finds to a store that a follower of the same options fills. Where a
+    /// follower runs, use the follower's own: [`Follower::lookup`](crate::Follower::lookup).
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let chain = Arc::new(Indexed { node, store, options });
         Self(Arc::new(Inner {

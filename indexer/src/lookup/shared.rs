@@ -37,7 +37,9 @@ pub(crate) struct SharedLooks {
 
 impl Default for SharedLooks {
     fn default() -> Self {
-        Self { memo: Memo::new(REMEMBERED), limits: Arc::default() }
+        // Looks at made-up hashes, of which there may be many, take nothing away that a receipt showed.
+        let memo = Memo::keeping(REMEMBERED, |looked: &Looked| looked.unaccounted.is_some());
+        Self { memo, limits: Arc::default() }
     }
 }
 
@@ -137,6 +139,22 @@ mod tests {
         assert_eq!(known(), Some(true), "what was not read changes nothing");
         look(Ok((Look::Found, Some(held(false))))).await;
         assert_eq!(known(), Some(false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_at_made_up_hashes_do_not_make_it_forget_what_a_receipt_held() {
+        let looks = SharedLooks::default();
+        let look = async |hash: u64, unaccounted| {
+            let shown = async move { Ok((Look::Nothing, unaccounted)) };
+            looks.share(B256::from(U256::from(hash)), Asker::Operator, true, shown).await.unwrap();
+            tokio::time::advance(REST).await;
+        };
+        look(0, Some(Unaccounted::new((1, B256::ZERO), true, Default::default(), None))).await;
+        for hash in 1..=2 * REMEMBERED as u64 {
+            look(hash, None).await;
+        }
+        assert!(looks.unaccounted(B256::ZERO).is_some());
+        assert!(looks.unaccounted(B256::from(U256::from(1))).is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -89,7 +89,7 @@ impl Health {
         }
         let lag = self.head.unwrap_or(0).saturating_sub(self.indexed.unwrap_or(0));
         metrics::gauge!("salt402_indexer_lag_blocks", "chain" => chain.clone()).set(lag as f64);
-        metrics::gauge!("salt402_indexer_doubted_blocks", "chain" => chain.clone())
+        metrics::gauge!("salt402_indexer_lower_fork_blocks", "chain" => chain.clone())
             .set(self.blocks_above_fork as f64);
         let stale = self.current_at.unwrap_or(since).elapsed();
         metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());

@@ -1,4 +1,4 @@
-//! What the events of channels say, one log at a time.
+//! Decodes single logs of channel contracts.
 
 use alloy_primitives::{Address, B256, LogData, U256};
 use alloy_sol_types::SolEventInterface;
@@ -10,7 +10,7 @@ use crate::decode::foreign::IX402BatchSettlement;
 use crate::values::asset::Asset;
 use crate::values::money::Amount;
 
-/// Reads a log of `SaltChannels`: the channel, or zero, and what happened.
+/// Decodes a log of `SaltChannels`: the channel id (zero if there is none) and the change.
 pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
     use ISaltChannels::ISaltChannelsEvents as Event;
     Some(match read(log)? {
@@ -54,7 +54,7 @@ pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
     })
 }
 
-/// Reads a log of x402's batch settlement.
+/// Decodes a log of x402's batch settlement.
 pub(crate) fn batch_settlement(log: &LogData) -> Option<(B256, ChannelChange)> {
     use IX402BatchSettlement::IX402BatchSettlementEvents as Event;
     Some(match read(log)? {
@@ -86,7 +86,7 @@ pub(crate) fn batch_settlement(log: &LogData) -> Option<(B256, ChannelChange)> {
     })
 }
 
-/// The event that a log is, if it is one of the contract's and decodes to its last byte.
+/// Decodes a log as an event of the contract. Refuses trailing bytes.
 fn read<E: SolEventInterface>(log: &LogData) -> Option<E> {
     E::decode_raw_log_with_config(log.topics(), &log.data, AbiDecoderConfig::new().validate(true)).ok()
 }

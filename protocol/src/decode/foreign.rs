@@ -1,5 +1,5 @@
-//! Events and calls of other people's contracts, as far as they are followed. Checked against the published hashes of
-//! their signatures, because nothing else would tell that one is misspelt.
+//! Events and calls of third-party contracts. Tests compare them with the published signature hashes, because the
+//! compiler cannot notice a misspelt one.
 
 #![allow(missing_docs, reason = "the events and calls are documented where they are defined")]
 #![allow(clippy::too_many_arguments, reason = "a call has as many arguments as it has")]
@@ -7,11 +7,11 @@
 use alloy_primitives::{Address, address};
 use alloy_sol_types::sol;
 
-/// Multicall3, which stands at the same address on nearly every chain (<https://www.multicall3.com>).
+/// Multicall3. It has the same address on nearly every chain (<https://www.multicall3.com>).
 pub const MULTICALL3: Address = address!("0xcA11bde05977b3631167028862bE2a173976CA11");
 
 sol! {
-    /// ERC-20, its permits, and ERC-3009.
+    /// ERC-20, its permits, and EIP-3009.
     interface IToken {
         function transfer(address to, uint256 value) external returns (bool);
         function transferFrom(address from, address to, uint256 value) external returns (bool);
@@ -25,13 +25,13 @@ sol! {
         event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
     }
 
-    /// x402's own proxies. Their events carry nothing.
+    /// x402's own proxies. Their events have no fields.
     interface IX402Settled {
         event Settled();
         event SettledWithPermit();
     }
 
-    /// Citrate's `X402Facilitator`: `value` is what arrived, without the fee.
+    /// Citrate's `X402Facilitator`. `value` is the amount received, after the fee.
     interface ICitrateFacilitator {
         event PaymentSettled(address indexed from, address indexed to, uint256 value, uint256 fee, bytes32 nonce);
     }

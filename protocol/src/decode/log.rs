@@ -1,4 +1,4 @@
-//! What logs say by themselves: payments of `SaltPay` and events of channels, each with its name.
+//! Decodes logs that need no context: payments of `SaltPay` and channel events, each with its id.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -12,39 +12,39 @@ use crate::decode::channel;
 use crate::decode::source::{Source, SourceKind};
 use crate::payment::{Ambiguity, Payment, PaymentId, Settlement};
 use crate::values::asset::Asset;
+use crate::values::id::hash_id;
 use crate::values::money::Amount;
-use crate::values::name::name;
 use crate::values::network::ChainId;
 
-/// A log that may be a payment, with where it stands and nothing else.
+/// A log that may be a payment.
 #[derive(Clone, Copy, Debug)]
 pub struct RawLog<'a> {
-    /// The contract that emitted it.
+    /// The contract that emitted the log.
     pub contract: Address,
-    /// The transaction it belongs to.
+    /// The transaction of the log.
     pub transaction: B256,
-    /// Its topics and data.
+    /// The log's topics and data.
     pub content: &'a LogData,
 }
 
-/// Reads what logs tell by themselves, in the order of the logs: the payments of `SaltPay` and the events of channels.
-/// Of other sources only whole transactions tell ([`crate::decode::transaction::decode_whole`]).
+/// Decodes `SaltPay` payments and channel events, in the order of the logs. Other sources need whole transactions:
+/// [`crate::decode::transaction::decode_whole`].
 ///
-/// `logs` must hold whole transactions, as every answer of `eth_getLogs` and every receipt does: equal logs are
-/// counted within their transaction. Logs of contracts that are in none of `sources`, with another event, or that do
-/// not decode are passed over and counted in [`Decoded::skipped`].
+/// `logs` must hold whole transactions, as answers of `eth_getLogs` and receipts do, because equal logs are counted
+/// within their transaction. Logs of other contracts, other events, and logs that do not decode are counted in
+/// [`Decoded::skipped`].
 pub fn decode<'a>(chain: ChainId, sources: &[Source], logs: impl IntoIterator<Item = RawLog<'a>>) -> Decoded {
     decode_places(chain, sources, logs).0
 }
 
-/// As [`decode`], with the place of each payment among the logs.
+/// Like [`decode`], and returns the index of each payment's log.
 pub(crate) fn decode_places<'a>(
     chain: ChainId,
     sources: &[Source],
     logs: impl IntoIterator<Item = RawLog<'a>>,
 ) -> (Decoded, Vec<usize>) {
     let logs = logs.into_iter();
-    let mut seen: HashMap<Equal, u32> = HashMap::with_capacity(logs.size_hint().0);
+    let mut seen: HashMap<LogKey, u32> = HashMap::with_capacity(logs.size_hint().0);
     let (mut decoded, mut places) = (Decoded::default(), Vec::new());
     for (place, log) in logs.enumerate() {
         let source = sources.iter().find(|source| source.contract == log.contract && source.is_direct());
@@ -54,17 +54,17 @@ pub(crate) fn decode_places<'a>(
             continue;
         };
         let content = content_hash(log.content);
-        let equal = Equal { contract: log.contract, transaction: log.transaction, content };
+        let equal = LogKey { contract: log.contract, transaction: log.transaction, content };
         let before = seen.entry(equal).or_default();
         let nth = before.to_be_bytes();
         *before += 1;
         let parts: [&[u8]; 3] = [log.transaction.as_slice(), content.as_slice(), &nth];
-        let name = |kind: &str| name(kind, chain, log.contract, &parts);
+        let id = |kind: &str| hash_id(kind, chain, log.contract, &parts);
         match event {
             Event::Payment(event) => {
                 places.push(place);
                 decoded.payments.push(Payment {
-                    id: PaymentId(name("salt402-payment-v1")),
+                    id: PaymentId(id("salt402-payment-v1")),
                     chain,
                     contract: log.contract,
                     transaction: log.transaction,
@@ -76,7 +76,7 @@ pub(crate) fn decode_places<'a>(
                 });
             }
             Event::Channel(channel, change) => decoded.channels.push(ChannelEvent {
-                id: ChannelEventId(name("salt402-channel-event-v1")),
+                id: ChannelEventId(id("salt402-channel-event-v1")),
                 chain,
                 contract: log.contract,
                 transaction: log.transaction,
@@ -88,23 +88,23 @@ pub(crate) fn decode_places<'a>(
     (decoded, places)
 }
 
-/// Logs that are interchangeable.
+/// The key under which logs are interchangeable.
 #[derive(PartialEq, Eq)]
-struct Equal {
+struct LogKey {
     contract: Address,
     transaction: B256,
     content: B256,
 }
 
-impl Hash for Equal {
-    /// Of what tells nearly all of them apart: there are many in a back-fill.
+impl Hash for LogKey {
+    /// Leaves out the contract: transaction and content almost always differ, and back-fills hash many logs.
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(self.transaction.as_slice());
         state.write(self.content.as_slice());
     }
 }
 
-/// What a log says by itself.
+/// An event that needs no context.
 enum Event {
     Payment(ISaltPay::Payment),
     Channel(B256, ChannelChange),
@@ -130,20 +130,20 @@ impl Event {
     }
 }
 
-/// What was found in logs or in a transaction.
+/// The result of decoding logs or a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// The payments, in the order of their logs.
     pub payments: Vec<Payment>,
-    /// What happened to channels.
+    /// The channel events.
     pub channels: Vec<ChannelEvent>,
-    /// Which movement of money each payment is that is more than one log.
+    /// The token movement of each payment that has more than one log.
     pub settlements: Vec<Settlement>,
-    /// What may be a payment, and can be read in two ways.
+    /// Possible payments that cannot be read with certainty.
     pub ambiguities: Vec<Ambiguity>,
-    /// Which tokens reached whom without a payment that is counted: token and receiver. Known of whole transactions alone.
+    /// Token and receiver of each transfer that is no counted payment. Filled for whole transactions only.
     pub unaccounted: BTreeSet<(Address, Address)>,
-    /// Logs that are neither.
+    /// The number of logs that are none of these.
     pub skipped: usize,
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn content_hash(content: &LogData) -> B256 {
     hasher.finalize()
 }
 
-/// Whether a log has the signature of an event.
+/// Whether a log has the event's signature.
 pub(crate) fn is<E: SolEvent>(content: &LogData) -> bool {
     content.topics().first() == Some(&E::SIGNATURE_HASH)
 }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any filter that keeps or drops equal logs together, and any order of transactions, gives the same names.
+        /// Ids do not depend on the filter or on the order of transactions, if equal logs stay together.
         #[test]
         fn a_payment_has_one_name_by_any_question(
             logs in prop::collection::vec((0u8..3, 1u8..4, 1u64..3), 1..24),

@@ -1,6 +1,6 @@
-//! What logs and transactions of a chain say: from the contracts that are followed to payments and events of channels.
+//! Decodes logs and transactions of followed contracts into payments and channel events.
 //!
-//! Everything here is a function of what is on the chain. Nothing is asked of a node, and nothing is judged.
+//! Everything here is a pure function of chain data. It asks no node and makes no decision.
 
 mod channel;
 pub mod foreign;

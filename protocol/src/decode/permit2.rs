@@ -1,4 +1,4 @@
-//! Settlements over Permit2 as calldata tells them: what x402's own proxies were asked, whose events say nothing.
+//! Decodes the calldata of Permit2 settlements through x402's own proxies, whose events have no fields.
 
 use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
@@ -9,18 +9,18 @@ use crate::contracts::{ISalt, IWrappedSalt, IX402ExactPermit2Proxy as Exact, IX4
 use crate::decode::foreign::{IMulticall3, IToken, MULTICALL3};
 use crate::decode::source::ProxyScheme;
 
-/// The call that a transaction is.
+/// The call of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
-    /// What it called; `None` where it created a contract.
+    /// The called contract. `None`: the transaction created a contract.
     pub to: Option<Address>,
-    /// Its calldata.
+    /// The calldata.
     pub input: &'a [u8],
 }
 
-/// What a proxy was asked to settle.
+/// The arguments of one settle call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct SettleCall {
     pub(crate) owner: Address,
     pub(crate) payee: Address,
     pub(crate) token: Address,
@@ -29,46 +29,46 @@ pub(crate) struct Asked {
     pub(crate) with_permit: bool,
 }
 
-/// What a transaction asked of a proxy, in the order of its settlements, if it settled so often. `None` where that cannot
-/// be told: something was called that is not known to leave proxies alone, or a call is none of these, or was refused.
+/// The settle calls to a proxy in a transaction, in order. `None` if they are uncertain: their number is not `settled`,
+/// the input is no known call, or another call may reach the proxy.
 ///
-/// Through Multicall3 a call may fail and leave no trace, and its terms are whatever its sender wrote into it. Only where
-/// there are as many settlements as calls did none fail, and each is of the call at its place. A call settles once at most:
-/// while a proxy moves a token, which may be anything, it lets nobody in.
+/// Multicall3 may ignore a failed call, and its sender writes any terms. So all calls succeeded only if there are as
+/// many settlements as calls; then each settlement belongs to the call at the same position. One call settles at most
+/// once, because the proxy refuses reentrancy while it moves a token.
 ///
-/// `is_token` says which contracts are tokens that the operator trusts.
-pub(crate) fn asked(
+/// `is_token` tells whether the operator trusts a contract as a token.
+pub(crate) fn settle_calls(
     call: Call<'_>,
     proxy: Address,
     scheme: ProxyScheme,
     settled: usize,
     is_token: impl Fn(Address) -> bool,
-) -> Option<Vec<Asked>> {
+) -> Option<Vec<SettleCall>> {
     let to = call.to?;
     if to == proxy {
-        return (settled == 1).then(|| settlement(call.input, scheme).map(|one| vec![one]))?;
+        return (settled == 1).then(|| settle_call(call.input, scheme).map(|one| vec![one]))?;
     }
     if to != MULTICALL3 {
         return None;
     }
-    let mut asked: Vec<Asked> = Vec::new();
+    let mut calls: Vec<SettleCall> = Vec::new();
     for (target, data) in multicall(call.input)? {
         if target == proxy {
-            if asked.len() == settled {
+            if calls.len() == settled {
                 return None;
             }
-            asked.push(settlement(data, scheme)?);
-        } else if !(is_token(target) && calls_nobody(data)) {
+            calls.push(settle_call(data, scheme)?);
+        } else if !(is_token(target) && is_standard_token_call(data)) {
             return None;
         }
     }
-    (asked.len() == settled).then_some(asked)
+    (calls.len() == settled).then_some(calls)
 }
 
-/// Whether a call of a token is one of the standards', which move money, or allow it, and run no code of others but in a
-/// static call for a signature. A token may have more: withdrawing its coins, or a transfer that calls whoever receives.
-fn calls_nobody(input: &[u8]) -> bool {
-    const HARMLESS: [[u8; 4]; 12] = [
+/// Whether a token call is a standard one that cannot call other contracts, except statically to check a signature.
+/// Other token functions can: withdrawing coins, or a transfer that notifies its receiver.
+fn is_standard_token_call(input: &[u8]) -> bool {
+    const SELECTORS: [[u8; 4]; 12] = [
         IToken::transferCall::SELECTOR,
         IToken::transferFromCall::SELECTOR,
         IToken::approveCall::SELECTOR,
@@ -82,13 +82,13 @@ fn calls_nobody(input: &[u8]) -> bool {
         ISalt::cancelAuthorization_1Call::SELECTOR,
         IWrappedSalt::transferWithFeeAuthorizationCall::SELECTOR,
     ];
-    input.get(..4).is_some_and(|selector| HARMLESS.iter().any(|harmless| selector == harmless))
+    input.get(..4).is_some_and(|selector| SELECTORS.iter().any(|harmless| selector == harmless))
 }
 
-/// Reads one call. Whatever stands behind the arguments is passed over: facilitators put their mark there (ERC-8021).
-fn settlement(input: &[u8], scheme: ProxyScheme) -> Option<Asked> {
+/// Decodes one settle call. Trailing bytes are ignored: facilitators append their mark there (ERC-8021).
+fn settle_call(input: &[u8], scheme: ProxyScheme) -> Option<SettleCall> {
     let (selector, arguments) = input.split_first_chunk()?;
-    let asked = |(token, amount): (Address, U256), owner, payee, nonce, with_permit| Asked {
+    let call = |(token, amount): (Address, U256), owner, payee, nonce, with_permit| SettleCall {
         owner,
         payee,
         token,
@@ -98,44 +98,45 @@ fn settlement(input: &[u8], scheme: ProxyScheme) -> Option<Asked> {
     };
     Some(match (scheme, *selector) {
         (ProxyScheme::Exact, Exact::settleCall::SELECTOR) => {
-            let (((token, amount), nonce, _), owner, (to, _), _) = tokens::<Exact::settleCall>(arguments)?;
-            asked((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), false)
+            let (((token, amount), nonce, _), owner, (to, _), _) =
+                arguments_of::<Exact::settleCall>(arguments)?;
+            call((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), false)
         }
         (ProxyScheme::Exact, Exact::settleWithPermitCall::SELECTOR) => {
             let (_, ((token, amount), nonce, _), owner, (to, _), _) =
-                tokens::<Exact::settleWithPermitCall>(arguments)?;
-            asked((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), true)
+                arguments_of::<Exact::settleWithPermitCall>(arguments)?;
+            call((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), true)
         }
         (ProxyScheme::Upto, Upto::settleCall::SELECTOR) => {
             let (((token, _), nonce, _), amount, owner, (to, _, _), _) =
-                tokens::<Upto::settleCall>(arguments)?;
-            asked((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), false)
+                arguments_of::<Upto::settleCall>(arguments)?;
+            call((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), false)
         }
         (ProxyScheme::Upto, Upto::settleWithPermitCall::SELECTOR) => {
             let (_, ((token, _), nonce, _), amount, owner, (to, _, _), _) =
-                tokens::<Upto::settleWithPermitCall>(arguments)?;
-            asked((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), true)
+                arguments_of::<Upto::settleWithPermitCall>(arguments)?;
+            call((address(token)?, amount.0.into()), address(owner)?, address(to)?, nonce.0.into(), true)
         }
         _ => return None,
     })
 }
 
-/// The calls of a Multicall3, as views of its calldata: many may point at the same bytes, which are large then only if
-/// each is copied.
+/// The calls of a Multicall3 call, borrowed from its calldata. Many calls may share the same bytes, so copies could
+/// become much larger than the calldata.
 fn multicall(input: &[u8]) -> Option<Vec<(Address, &[u8])>> {
     use IMulticall3 as M;
     let (selector, arguments) = input.split_first_chunk()?;
     let calls: Vec<(WordToken, Data<'_>)> = match *selector {
-        M::aggregateCall::SELECTOR => tokens::<M::aggregateCall>(arguments)?.0.0,
-        M::blockAndAggregateCall::SELECTOR => tokens::<M::blockAndAggregateCall>(arguments)?.0.0,
-        M::tryAggregateCall::SELECTOR => tokens::<M::tryAggregateCall>(arguments)?.1.0,
-        M::tryBlockAndAggregateCall::SELECTOR => tokens::<M::tryBlockAndAggregateCall>(arguments)?.1.0,
+        M::aggregateCall::SELECTOR => arguments_of::<M::aggregateCall>(arguments)?.0.0,
+        M::blockAndAggregateCall::SELECTOR => arguments_of::<M::blockAndAggregateCall>(arguments)?.0.0,
+        M::tryAggregateCall::SELECTOR => arguments_of::<M::tryAggregateCall>(arguments)?.1.0,
+        M::tryBlockAndAggregateCall::SELECTOR => arguments_of::<M::tryBlockAndAggregateCall>(arguments)?.1.0,
         M::aggregate3Call::SELECTOR => {
-            let calls = tokens::<M::aggregate3Call>(arguments)?.0.0;
+            let calls = arguments_of::<M::aggregate3Call>(arguments)?.0.0;
             calls.into_iter().map(|(to, _, data)| (to, data)).collect()
         }
         M::aggregate3ValueCall::SELECTOR => {
-            let calls = tokens::<M::aggregate3ValueCall>(arguments)?.0.0;
+            let calls = arguments_of::<M::aggregate3ValueCall>(arguments)?.0.0;
             calls.into_iter().map(|(to, _, _, data)| (to, data)).collect()
         }
         _ => return None,
@@ -143,18 +144,18 @@ fn multicall(input: &[u8]) -> Option<Vec<(Address, &[u8])>> {
     calls.into_iter().map(|(to, data)| Some((address(to)?, data.0))).collect()
 }
 
-/// Bytes that stand in the calldata.
+/// Bytes borrowed from the calldata.
 type Data<'a> = PackedSeqToken<'a>;
 
-/// The arguments of a call, undecoded: words, and views of bytes.
-fn tokens<C: SolCall>(arguments: &[u8]) -> Option<C::Token<'_>> {
-    // A call of a list takes a word of calldata at least, and a few of memory. The limit counts what views show as if it
-    // were copied.
+/// The call's arguments as undecoded words and borrowed bytes.
+fn arguments_of<C: SolCall>(arguments: &[u8]) -> Option<C::Token<'_>> {
+    // Each call takes at least one word of calldata, so memory is bounded by the calldata. The decoder's limit would
+    // count borrowed bytes as copies.
     let config = AbiDecoderConfig::new().memory_limit(usize::MAX);
     decode_sequence_with_config(arguments, config).ok()
 }
 
-/// An address whose word holds nothing else. The chain refuses others.
+/// An address whose upper bytes are zero. The chain refuses others.
 fn address(word: WordToken) -> Option<Address> {
     let address = Address::from_word(word.0);
     (address.into_word() == word.0).then_some(address)

@@ -1,4 +1,4 @@
-//! The contracts whose events are followed.
+//! The followed contracts.
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolEvent;
@@ -6,89 +6,89 @@ use alloy_sol_types::SolEvent;
 use crate::contracts::{ISaltChannels, ISaltPay};
 use crate::decode::foreign::{ICitrateFacilitator, ICitratePaywall, IToken, IX402BatchSettlement};
 
-/// A contract that is followed: which, what it is, and since when there may be something to find.
+/// A followed contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Whose events count.
+    /// The contract's address.
     pub contract: Address,
-    /// How its events are read.
+    /// How to decode its events.
     pub kind: SourceKind,
-    /// The first block that may hold one of them.
+    /// The first block that may hold one of its events.
     pub start_block: u64,
 }
 
-/// How a contract's events are read.
+/// How a contract's events are decoded.
 ///
-/// `tokens` are the only tokens whose word is taken, and `payees` the only accounts whose payments count. Both are part
-/// of what is followed: with other ones, other payments are found, and each has the name it would have anyway.
+/// Only events of `tokens` are trusted, and only payments to `payees` count. Another choice finds other payments, but
+/// never changes a payment's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceKind {
     /// `SaltPay`: each `Payment` event is a payment.
     SaltPay,
-    /// `SaltChannels`: each event is a change of a channel, or of a credit.
+    /// `SaltChannels`: each event changes a channel or a credit.
     SaltChannels,
-    /// x402's batch settlement: each event is a change of a channel, or a sweep of what was claimed.
+    /// x402's batch settlement: each event changes a channel, or sweeps claimed amounts.
     X402BatchSettlement,
-    /// A proxy that settles what x402 clients sign over Permit2: ours, whose `PaymentSettled` names the payment, or
-    /// x402's own, whose `Settled` says nothing and is joined with the calldata.
+    /// A proxy that settles x402's Permit2 signatures. This project's proxy emits `PaymentSettled` with all terms.
+    /// x402's own proxy emits an empty `Settled`, so the calldata gives the terms.
     X402Proxy {
-        /// Which scheme it settles.
+        /// The scheme of the proxy.
         scheme: ProxyScheme,
-        /// The tokens that count.
+        /// The trusted tokens.
         tokens: Vec<Address>,
-        /// The payees that count.
+        /// The accepted payees.
         payees: Vec<Address>,
     },
     /// A token with EIP-3009: each authorization that moved it to a payee is a payment.
     Eip3009Token {
-        /// The payees that count.
+        /// The accepted payees.
         payees: Vec<Address>,
     },
-    /// Citrate's `X402Facilitator`: the authorizations of a token that it submitted.
+    /// Citrate's `X402Facilitator`: the token authorizations that it submitted are payments.
     CitrateFacilitator {
         /// The token that it settles in: wSALT.
         tokens: Vec<Address>,
-        /// The payees that count.
+        /// The accepted payees.
         payees: Vec<Address>,
     },
-    /// Citrate's `X402Paywall`: the authorizations of a token that gave access through it.
+    /// Citrate's `X402Paywall`: the token authorizations that bought access are payments.
     CitratePaywall {
-        /// The token that it takes: wSALT.
+        /// The token that it accepts: wSALT.
         tokens: Vec<Address>,
-        /// The payees that count, beside the paywall itself.
+        /// The accepted payees. The paywall itself always counts too.
         payees: Vec<Address>,
     },
 }
 
-/// Which of x402's schemes a proxy settles.
+/// The scheme that a proxy settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyScheme {
-    /// The signed amount.
+    /// Exactly the signed amount.
     Exact,
-    /// Up to the signed amount.
+    /// At most the signed amount.
     Upto,
 }
 
-/// A question for events: those of one contract with certain topics.
+/// A log filter for one contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
-    /// The contract that emits them.
+    /// The contract that emits the events.
     pub contract: Address,
-    /// For each place of the topics, the values that are asked for; none stands for any.
+    /// The accepted values at each topic position. An empty list accepts any value.
     pub topics: Vec<Vec<B256>>,
 }
 
 impl Source {
-    /// Whether its events say all that there is to know. Those of the others only tell in which transactions to look,
-    /// and the transaction is completed by its receipt.
+    /// Whether the events alone describe the payment. Events of other sources only name transactions, and each
+    /// transaction is then read from its receipt.
     pub fn is_direct(&self) -> bool {
         matches!(self.kind, SourceKind::SaltPay | SourceKind::SaltChannels | SourceKind::X402BatchSettlement)
     }
 
-    /// The questions whose answers hold every event that counts, or one of every transaction that holds something.
+    /// The filters that find every relevant event, or at least one event of every relevant transaction.
     ///
-    /// Two sources may ask the same, such as a token and a proxy that settles in it; it is enough to ask once.
+    /// Two sources may have equal filters, such as a token and a proxy that settles in it. One query serves both.
     pub fn questions(&self) -> Vec<Question> {
         let own = |topics| vec![Question { contract: self.contract, topics }];
         match &self.kind {
@@ -110,7 +110,7 @@ impl Source {
         }
     }
 
-    /// The tokens and payees that it names, where its questions do not.
+    /// The tokens and payees that the filters do not name.
     pub fn chosen(&self) -> Vec<Address> {
         match &self.kind {
             SourceKind::CitrateFacilitator { tokens, .. } => tokens.clone(),
@@ -119,8 +119,8 @@ impl Source {
         }
     }
 
-    /// The contracts whose payments it brings, as [`crate::Payment::contract`] says them: itself, or for those that
-    /// submit a token's authorizations the token.
+    /// The possible values of [`crate::Payment::contract`]: the source itself, or the token for sources that submit a
+    /// token's authorizations.
     pub fn paid_through(&self) -> Vec<Address> {
         match &self.kind {
             SourceKind::SaltPay | SourceKind::X402Proxy { .. } | SourceKind::Eip3009Token { .. } => {
@@ -134,7 +134,6 @@ impl Source {
     }
 }
 
-/// The events of `SaltChannels`.
 fn salt_channels_events() -> Vec<B256> {
     vec![
         ISaltChannels::ChannelOpened::SIGNATURE_HASH,
@@ -148,7 +147,6 @@ fn salt_channels_events() -> Vec<B256> {
     ]
 }
 
-/// The events of x402's batch settlement.
 fn batch_settlement_events() -> Vec<B256> {
     vec![
         IX402BatchSettlement::ChannelCreated::SIGNATURE_HASH,
@@ -162,7 +160,7 @@ fn batch_settlement_events() -> Vec<B256> {
     ]
 }
 
-/// What came to some payees of a token. On a busy token, the only question that a node can answer block for block.
+/// Transfers of a token to some payees. On a busy token, nodes can answer no broader filter.
 fn transfers(token: Address, payees: &[Address]) -> Question {
     let to = payees.iter().map(|payee| payee.into_word()).collect();
     Question { contract: token, topics: vec![vec![IToken::Transfer::SIGNATURE_HASH], Vec::new(), to] }

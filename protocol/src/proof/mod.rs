@@ -1,6 +1,6 @@
-//! `X-Payment-Proof`: what a payer shows for a payment, and the two kinds of it that are more than a transaction's hash.
+//! `X-Payment-Proof`: how a payer proves a payment. A proof is a transaction hash, a voucher, or a signed nonce.
 //!
-//! Whether a proof is true of a chain is not decided here.
+//! This module only parses proofs. It does not check them against a chain.
 
 pub mod nonce;
 pub mod voucher;
@@ -18,32 +18,32 @@ use crate::values::text::serde_as_text;
 /// The request header that carries a [`Proof`].
 pub const PROOF_HEADER: &str = "x-payment-proof";
 
-/// What shows that something was paid. Each has one spelling, but for the case of hexadecimal digits, and for the two of a
-/// Permit2 nonce. An address in mixed case must carry the right EIP-55 checksum.
+/// A proof of payment. It has one spelling, except for the case of hexadecimal digits and the two forms of a Permit2
+/// nonce. A mixed-case address must carry the right EIP-55 checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// A transaction: `0x` and the 64 hexadecimal digits of its hash; with an ordinal, `:` and its decimal digits follow.
+    /// A transaction: `0x` and the 64 hexadecimal digits of its hash. An ordinal follows after `:`, in decimal digits.
     Transaction {
-        /// The hash.
+        /// The transaction's hash.
         hash: B256,
-        /// Which of the transaction's payments is meant, from 0 in the order of their logs; without it, the one that
-        /// pays for the request.
+        /// Which payment of the transaction is meant, from 0 in the order of the logs. `None`: the payment that pays
+        /// for the request.
         ordinal: Option<u32>,
     },
-    /// A channel's voucher: `voucher:0x<channel>:<ceiling>:0x<signature>`.
+    /// A channel voucher: `voucher:0x<channel>:<ceiling>:0x<signature>`.
     Voucher(Voucher),
-    /// What the payer signed, whoever settled it: `eip3009:0x<token>:0x<authorizer>:0x<nonce>` or
+    /// The nonce that the payer signed, whoever submitted it: `eip3009:0x<token>:0x<authorizer>:0x<nonce>` or
     /// `permit2:0x<owner>:<nonce>`.
     Nonce(SignedNonce),
 }
 
 impl Proof {
-    /// A transaction's hash alone.
+    /// A transaction hash without ordinal.
     pub const fn transaction(hash: B256) -> Self {
         Self::Transaction { hash, ordinal: None }
     }
 
-    /// The hash of the transaction, where it names one.
+    /// The transaction's hash, if the proof is one.
     pub const fn hash(&self) -> Option<B256> {
         match self {
             Self::Transaction { hash, .. } => Some(*hash),
@@ -51,7 +51,7 @@ impl Proof {
         }
     }
 
-    /// Which of the transaction's payments is meant, where one is named.
+    /// The ordinal, if the proof has one.
     pub const fn ordinal(&self) -> Option<u32> {
         match self {
             Self::Transaction { ordinal, .. } => *ordinal,
@@ -63,9 +63,9 @@ impl Proof {
 /// Why a text is not a proof.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a payment proof is \"0x\" and the 64 hexadecimal digits of a transaction hash, or that, \":\" and the place of the \
-     payment in the transaction, from 0, or \"voucher:0x<channel>:<ceiling>:0x<signature>\", or the nonce that was signed, \
-     \"eip3009:0x<token>:0x<authorizer>:0x<nonce>\" or \"permit2:0x<owner>:<nonce>\"; this one has {0} characters"
+    "a payment proof is one of: \"0x\" and the 64 hexadecimal digits of a transaction hash; the same with \":\" and the \
+     payment's ordinal in the transaction, from 0; \"voucher:0x<channel>:<ceiling>:0x<signature>\"; \
+     \"eip3009:0x<token>:0x<authorizer>:0x<nonce>\"; \"permit2:0x<owner>:<nonce>\". This one has {0} characters"
 )]
 pub struct ProofError(pub usize);
 
@@ -105,7 +105,7 @@ fn transaction(text: &str) -> Option<Proof> {
     Some(Proof::Transaction { hash: parse_hash(hash)?, ordinal })
 }
 
-/// A number in decimal digits without a sign or a leading zero.
+/// Parses decimal digits without a sign or leading zero.
 fn decimal(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if plain { text.parse().ok() } else { None }
@@ -189,7 +189,6 @@ mod tests {
         assert_eq!(text.parse::<Proof>().unwrap().to_string(), text.to_lowercase());
         let permit = format!("permit2:{owner}:{nonce}");
         assert_eq!(permit.parse::<Proof>().unwrap().to_string(), permit.to_lowercase());
-        // A Permit2 nonce is a number, which wallets write in decimal digits.
         let decimal = format!("permit2:{owner}:26").parse::<Proof>().unwrap();
         assert_eq!(decimal, format!("permit2:{owner}:0x{}1a", "0".repeat(62)).parse().unwrap());
         assert_eq!(decimal.to_string().parse(), Ok(decimal));

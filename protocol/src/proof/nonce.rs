@@ -1,4 +1,4 @@
-//! A payment that its payer signed, named by the nonce that the chain takes once.
+//! A payment that its payer signed, identified by its nonce. The chain accepts a nonce once.
 
 use std::fmt;
 
@@ -7,42 +7,42 @@ use alloy_primitives::{Address, B256, U256, hex};
 use crate::payment::PaymentId;
 use crate::typed_data::PERMIT2;
 use crate::values::asset::parse_address;
+use crate::values::id::hash_id;
 use crate::values::money::Amount;
-use crate::values::name::name;
 use crate::values::network::ChainId;
 use crate::values::request::parse_hash;
 
-/// How the text of an authorization's nonce begins.
+/// The prefix of an EIP-3009 proof.
 pub(crate) const EIP3009: &str = "eip3009:";
-/// How the text of a Permit2 nonce begins.
+/// The prefix of a Permit2 proof.
 pub(crate) const PERMIT: &str = "permit2:";
 
-/// Which signature paid. Its payer knows it before anybody submits it, and need not know who did in which transaction.
+/// The signature that paid. The payer knows it before anybody submits it, and needs no transaction hash.
 ///
-/// It is no secret: it is on the chain once it was used, and the reference that it carries is in the 402.
+/// It is not secret: the chain shows it once it is used, and the 402 shows the reference that it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SignedNonce {
-    /// An authorization by EIP-3009: `eip3009:0x<token>:0x<authorizer>:0x<nonce>`, the nonce in 64 hexadecimal digits.
+    /// An EIP-3009 authorization: `eip3009:0x<token>:0x<authorizer>:0x<nonce>`. The nonce has 64 hexadecimal digits.
     Eip3009 {
-        /// The token, which keeps the nonces of its authorizations.
+        /// The token. It records the used nonces of its authorizations.
         token: Address,
-        /// Who signed, and paid.
+        /// The account that signed and paid.
         authorizer: Address,
-        /// What the token takes once from this authorizer.
+        /// The nonce. The token accepts it once from this authorizer.
         nonce: B256,
     },
-    /// A permit of Permit2's: `permit2:0x<owner>:<nonce>`, the nonce in decimal digits without a leading zero, or `0x`
-    /// and 64 hexadecimal digits, as which it is written.
+    /// A Permit2 permit: `permit2:0x<owner>:<nonce>`. The nonce is read as decimal digits without leading zero, or as
+    /// `0x` and 64 hexadecimal digits. It is written in hexadecimal.
     Permit2 {
-        /// Who signed, and paid.
+        /// The account that signed and paid.
         owner: Address,
-        /// What Permit2 takes once from this owner, in whatever token.
+        /// The nonce. Permit2 accepts it once from this owner, for all tokens together.
         nonce: U256,
     },
 }
 
 impl SignedNonce {
-    /// The name of the payment that it signs for:
+    /// The id of the payment:
     ///
     /// ```text
     /// keccak256( "salt402-eip3009-v1" ‖ chain id (8 bytes) ‖ token (20) ‖ authorizer (20) ‖ nonce (32) )
@@ -53,10 +53,10 @@ impl SignedNonce {
             Self::Eip3009 { token, authorizer, nonce } => ("salt402-eip3009-v1", token, authorizer, nonce),
             Self::Permit2 { owner, nonce } => ("salt402-permit2-v1", PERMIT2, owner, B256::from(nonce)),
         };
-        PaymentId(name(kind, chain, contract, &[payer.as_slice(), nonce.as_slice()]))
+        PaymentId(hash_id(kind, chain, contract, &[payer.as_slice(), nonce.as_slice()]))
     }
 
-    /// Reads one; `None` for whatever is not exactly that.
+    /// Parses the exact text; `None` for anything else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(rest) = text.strip_prefix(EIP3009) {
             let [token, authorizer, nonce] = parts(rest)?;
@@ -72,7 +72,7 @@ impl SignedNonce {
     }
 }
 
-/// As many parts as are asked for, and no more.
+/// Splits a text into exactly `N` parts.
 fn parts<const N: usize>(text: &str) -> Option<[&str; N]> {
     let mut parts = text.split(':');
     let mut found = [""; N];
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// What was stored under a name is looked for under it: the bytes never change.
+    /// Stored ids are looked up by these bytes, so they must never change.
     #[test]
     fn a_payment_is_named_by_what_the_chain_takes_once() {
         let (token, payer) = (Address::repeat_byte(1), Address::repeat_byte(2));

@@ -1,4 +1,4 @@
-//! A channel's voucher as a proof: what its text is, who signed it, and what a grant on it is called.
+//! A channel voucher as a proof: its text, its signer, and the payment id of its grant.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use alloy_sol_types::{SolStruct as _, sol};
 
 use crate::payment::PaymentId;
 use crate::typed_data::salt_channels_domain;
+use crate::values::id::hash_id;
 use crate::values::money::Amount;
-use crate::values::name::name;
 use crate::values::network::ChainId;
 use crate::values::request::parse_hash;
 
-/// How a voucher's text begins.
+/// The prefix of a voucher's text.
 pub(crate) const PREFIX: &str = "voucher:";
 
 mod typed {
     use super::sol;
 
     sol! {
-        /// What is signed; its name and fields are those of `SaltChannels`.
+        /// The signed message. Name and fields are those of `SaltChannels`.
         struct Voucher {
             bytes32 channel;
             uint256 ceiling;
@@ -27,28 +27,28 @@ mod typed {
     }
 }
 
-/// "The payee may claim up to so much from this channel in total": `voucher:0x<channel>:<ceiling>:0x<signature>`.
+/// "The payee may claim up to this total from this channel": `voucher:0x<channel>:<ceiling>:0x<signature>`.
 ///
-/// A voucher is a bearer's: whoever sees it can show it first, for a request of its own. So it travels over TLS only.
+/// Whoever sees a voucher can present it first, for another request. So it must only travel over TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Voucher {
-    /// The channel's identifier in its contract.
+    /// The channel's id in its contract.
     pub channel: B256,
     /// The most that may ever be claimed from the channel, in base units.
     pub ceiling: Amount,
-    /// r, s and v.
+    /// r, s and v of the signature.
     pub signature: [u8; 65],
 }
 
 impl Voucher {
-    /// What its signer signs for a contract on a chain.
+    /// The digest that the signer signs, for a contract on a chain.
     pub fn digest(channel: B256, ceiling: Amount, chain: ChainId, contract: Address) -> B256 {
         typed::Voucher { channel, ceiling: ceiling.0 }
             .eip712_signing_hash(&salt_channels_domain(chain, contract))
     }
 
-    /// Whose key signed it. `None` for what the contract refuses whoever the signer is: a high s, another v than 27 and
-    /// 28, numbers that are no signature.
+    /// The account that signed. `None` if the contract refuses the signature from any signer: a high s, a v other than
+    /// 27 or 28, or no valid signature.
     pub fn signer(&self, chain: ChainId, contract: Address) -> Option<Address> {
         let parity = match self.signature[64] {
             27 => false,
@@ -65,16 +65,16 @@ impl Voucher {
         signature.recover_address_from_prehash(&digest).ok().filter(|signer| !signer.is_zero())
     }
 
-    /// The name of the grant on it:
+    /// The payment id of the grant:
     ///
     /// ```text
     /// keccak256( "salt402-voucher-v1" ‖ chain id (8 bytes) ‖ contract (20) ‖ channel (32) ‖ ceiling (32) )
     /// ```
     ///
-    /// Two signatures over the same ceiling are one voucher.
+    /// The signature is not part of it: two signatures over the same ceiling are the same voucher.
     pub fn payment_id(&self, chain: ChainId, contract: Address) -> PaymentId {
         let ceiling = self.ceiling.0.to_be_bytes::<32>();
-        PaymentId(name("salt402-voucher-v1", chain, contract, &[self.channel.as_slice(), &ceiling]))
+        PaymentId(hash_id("salt402-voucher-v1", chain, contract, &[self.channel.as_slice(), &ceiling]))
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -88,27 +88,27 @@ impl Voucher {
     }
 }
 
-/// Where a channel's account stands, as a refusal tells it, in base units. Its text is `highest=… spent=… price=… next=…`.
+/// The channel's totals in a refusal, in base units. As text: `highest=… spent=… price=… next=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VoucherFigures {
-    /// The highest ceiling that was accepted.
+    /// The highest accepted ceiling.
     pub highest: Amount,
-    /// What the requests so far cost together.
+    /// The total cost of the requests so far.
     pub spent: Amount,
-    /// What the request costs.
+    /// The cost of this request.
     pub price: Amount,
-    /// The least ceiling that is taken for it; `None` where there is no such number.
+    /// The lowest ceiling that this request needs. `None` if it exceeds 2²⁵⁶ − 1.
     pub next: Option<Amount>,
 }
 
 impl VoucherFigures {
-    /// What is to be signed for a price.
+    /// The totals, and the ceiling to sign for a price.
     pub fn new(highest: Amount, spent: Amount, price: Amount) -> Self {
         let next = spent.checked_add(price).zip(highest.checked_add(Amount::ONE));
         Self { highest, spent, price, next: next.map(|(least, above)| least.max(above)) }
     }
 
-    /// Reads the figures that a refusal's text ends with.
+    /// Parses the figures at the end of a refusal's text.
     pub fn at_end_of(text: &str) -> Option<Self> {
         let mut words = text.rsplitn(5, ' ');
         let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
@@ -179,7 +179,7 @@ mod tests {
         for v in [0, 1, 2, 26, 29, 255] {
             assert_eq!(with(&|signature| signature[64] = v), None, "{v}");
         }
-        // The same signature with the other s, which recovers to the same key.
+        // The same signature with the other s. It recovers to the same key.
         let order = U256::from_be_bytes(alloy_primitives::hex!(
             "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"
         ));

@@ -1,4 +1,4 @@
-//! Ids of quotes, and the keys that make them: a quote is authenticated, so that none need be stored.
+//! Quote ids, and the keys that authenticate them. An authenticated quote need not be stored.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,33 +10,33 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Serialize, Serializer};
 use sha2::Sha256;
 
-use crate::quote::terms::{NAMED, Quote, UNNAMED};
+use crate::quote::terms::{BYTES_WITH_SERVICE, BYTES_WITHOUT_SERVICE, Quote};
 use crate::values::request::RequestDigest;
 use crate::values::text::serde_as_text;
 
-/// The request header in which a payer presents the id of the quote it paid.
+/// The request header with the id of the quote that was paid.
 pub const QUOTE_HEADER: &str = "x-payment-quote";
 
-/// Bytes of a quote's authentication code.
-const CODE: usize = 32;
-/// Characters of an id, by what the quote names.
-const UNNAMED_LENGTH: usize = (UNNAMED + CODE) / 3 * 4;
-const NAMED_LENGTH: usize = (NAMED + CODE) / 3 * 4;
+/// The length of the authentication code, in bytes.
+const CODE_BYTES: usize = 32;
+/// The length of an id in characters, without and with a service.
+const CHARS_WITHOUT_SERVICE: usize = (BYTES_WITHOUT_SERVICE + CODE_BYTES) / 3 * 4;
+const CHARS_WITH_SERVICE: usize = (BYTES_WITH_SERVICE + CODE_BYTES) / 3 * 4;
 
-/// The id of a quote: its bytes and a code that only the server's key can make, in base64url: 264 characters, or 288 where
-/// the quote names its service.
+/// A quote's id: its bytes and an authentication code that only the server's key can make, in base64url. It has 264
+/// characters, or 288 if the quote names its service.
 ///
-/// It is known to the client that asked and to the server. On chain appears only [`QuoteId::reference`].
+/// Only the client that asked and the server know it. The chain shows only [`QuoteId::reference`].
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct QuoteId(String);
 
-/// Why a text is not the id of a quote of ours.
+/// Why a text is not a quote id of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
-    /// Not 264 or 288 characters of base64url, or of a layout this version does not know.
+    /// Not 264 or 288 characters of base64url, or an unknown layout.
     #[error("a quote id is the 264 or 288 characters of base64url that came with the 402, unchanged")]
     Malformed,
-    /// The authentication code is not one this server's key makes.
+    /// None of the server's keys made the authentication code.
     #[error("this quote id was not given by this server, or was changed: ask for a new quote")]
     Forged,
 }
@@ -45,7 +45,7 @@ pub enum QuoteError {
 #[derive(Clone)]
 pub struct QuoteKey(Hmac<Sha256>);
 
-/// A quote key was too short.
+/// The key is too short. The field is its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a quote key needs at least 32 bytes, this one has {0}")]
 pub struct QuoteKeyError(pub usize);
@@ -59,28 +59,28 @@ impl QuoteKey {
         Hmac::new_from_slice(secret).map(Self).map_err(|_| QuoteKeyError(secret.len()))
     }
 
-    /// The id of a quote. The same quote has the same id under the same key.
+    /// The id of a quote. It depends only on the quote and the key.
     pub fn seal(&self, quote: &Quote) -> QuoteId {
-        let mut bytes = Vec::with_capacity(NAMED + CODE);
+        let mut bytes = Vec::with_capacity(BYTES_WITH_SERVICE + CODE_BYTES);
         quote.write(&mut bytes);
         let code = self.0.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&code);
         QuoteId(URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// The quote of an id, if this key made it. Comparison takes the same time wherever the codes differ.
+    /// The quote of an id, if this key made it. The comparison takes constant time.
     pub fn open(&self, id: &QuoteId) -> Result<Quote, QuoteError> {
         let bytes = URL_SAFE_NO_PAD.decode(&id.0).map_err(|_| QuoteError::Malformed)?;
-        let (body, code) = bytes.split_last_chunk::<CODE>().ok_or(QuoteError::Malformed)?;
+        let (body, code) = bytes.split_last_chunk::<CODE_BYTES>().ok_or(QuoteError::Malformed)?;
         self.0.clone().chain_update(body).verify_slice(code).map_err(|_| QuoteError::Forged)?;
         Quote::read(body).ok_or(QuoteError::Malformed)
     }
 }
 
-/// The key that quotes are made with, and older ones whose quotes are still accepted.
+/// The key for new quotes, and older keys whose quotes are still accepted.
 ///
-/// With it a key is replaced and nobody is refused: the new one becomes the current, the old one stays until everything
-/// that was quoted with it is paid, shown and over.
+/// This allows to replace a key without refusing anybody: the old key stays until its last quotes have been paid,
+/// presented and served.
 #[derive(Clone, Debug)]
 pub struct QuoteKeys {
     current: QuoteKey,
@@ -88,7 +88,7 @@ pub struct QuoteKeys {
 }
 
 impl QuoteKeys {
-    /// A key for new quotes, and those of older ones, the newest first.
+    /// A key for new quotes, and older keys, newest first.
     pub fn new(current: QuoteKey, old: Vec<QuoteKey>) -> Self {
         Self { current, old }
     }
@@ -107,7 +107,7 @@ impl QuoteKeys {
         self.old.iter().find_map(|key| key.open(id).ok()).ok_or(QuoteError::Forged)
     }
 
-    /// What appears on chain of a quote, by each key that it may have been made with.
+    /// The references of a quote, one for each key that may have made its id.
     pub fn references<'a>(&'a self, quote: &'a Quote) -> impl Iterator<Item = B256> + 'a {
         std::iter::once(&self.current).chain(&self.old).map(|key| key.seal(quote).reference())
     }
@@ -126,20 +126,20 @@ impl fmt::Debug for QuoteKey {
 }
 
 impl QuoteId {
-    /// What appears on chain: keccak256 of the id's characters.
+    /// The payment's reference on chain: keccak256 of the id's characters.
     pub fn reference(&self) -> B256 {
         keccak256(self.0.as_bytes())
     }
 
-    /// The characters, as a client presents them.
+    /// The id's characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The request that it says it was given for. Nobody has checked that: only who has the key can.
+    /// The request that the id names. It is not authenticated: only the key's holder can check it.
     pub fn request(&self) -> Option<RequestDigest> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok()?;
-        let (body, _) = bytes.split_last_chunk::<CODE>()?;
+        let (body, _) = bytes.split_last_chunk::<CODE_BYTES>()?;
         Some(Quote::read(body)?.terms.request)
     }
 }
@@ -154,7 +154,7 @@ impl FromStr for QuoteId {
     type Err = QuoteError;
 
     fn from_str(text: &str) -> Result<Self, QuoteError> {
-        let known = [UNNAMED_LENGTH, NAMED_LENGTH].contains(&text.len())
+        let known = [CHARS_WITHOUT_SERVICE, CHARS_WITH_SERVICE].contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if known { Ok(Self(text.to_owned())) } else { Err(QuoteError::Malformed) }
     }

@@ -1,6 +1,6 @@
-//! Quotes: what a server asks for a request. Their bytes, the ids that only the server's key can make, and their time.
+//! Quotes: the price a server asks for a request. Their bytes, their authenticated ids, and their lifetime.
 //!
-//! No quote is stored, and no clock is read: the moment is an argument.
+//! No quote is stored, and no clock is read: callers pass the time.
 
 pub(crate) mod clock;
 pub(crate) mod key;

@@ -1,4 +1,4 @@
-//! Quotes and their bytes: what is asked for which request, and until when.
+//! Quotes and their byte layout.
 
 use alloy_primitives::{Address, B256, U256};
 use sha2::{Digest as _, Sha256};
@@ -8,29 +8,29 @@ use crate::values::money::Amount;
 use crate::values::network::ChainId;
 use crate::values::request::RequestDigest;
 
-/// Bytes of a quote that names no service.
-pub(crate) const UNNAMED: usize = 166;
-/// Bytes of a quote that names its service.
-pub(crate) const NAMED: usize = UNNAMED + SERVICE;
-/// Bytes of a service in a quote: a multiple of three, as all of an id is, so that it is written without padding.
-const SERVICE: usize = 18;
-/// Bytes of the mark of a database. It stands in the second half of the nonce, so that ids have the length that they had.
-pub(crate) const MARK: usize = 8;
-/// Bits of a quote's second byte.
-const RANDOM: u8 = 1;
-const MARKED: u8 = 2;
-/// Layout versions of the bytes.
-const UNNAMED_VERSION: u8 = 1;
-const NAMED_VERSION: u8 = 2;
+/// The length of a quote that names no service, in bytes.
+pub(crate) const BYTES_WITHOUT_SERVICE: usize = 166;
+/// The length of a quote that names its service, in bytes.
+pub(crate) const BYTES_WITH_SERVICE: usize = BYTES_WITHOUT_SERVICE + SERVICE_BYTES;
+/// The length of a service in a quote, in bytes. A multiple of three, like the whole id, so base64url needs no padding.
+const SERVICE_BYTES: usize = 18;
+/// The length of a database mark, in bytes. The mark is the second half of the nonce, so ids keep their length.
+pub(crate) const MARK_BYTES: usize = 8;
+/// The flag bits in a quote's second byte.
+const HAS_NONCE: u8 = 1;
+const HAS_MARK: u8 = 2;
+/// The layout versions.
+const VERSION_WITHOUT_SERVICE: u8 = 1;
+const VERSION_WITH_SERVICE: u8 = 2;
 
-/// Who gives a quote: the beginning of the SHA-256 of the name under which the payment will be claimed.
+/// The service that a quote is for: the first bytes of the SHA-256 of the claimant's name.
 ///
-/// Names are chosen by the operator, so nobody looks for two that begin alike.
+/// The operator chooses the names, so nobody searches for two with equal first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Service([u8; SERVICE]);
+pub struct Service([u8; SERVICE_BYTES]);
 
 impl Service {
-    /// The service of a name; none of an empty one.
+    /// The service of a name. `None` for an empty name.
     pub fn named(name: &str) -> Option<Self> {
         let digest = Sha256::digest(name);
         let service = digest.first_chunk().copied().map(Self);
@@ -38,61 +38,63 @@ impl Service {
     }
 }
 
-/// Which database's server gave a quote: drawn when the database is made. Another one has forgotten what this one granted.
+/// Random bytes that a database gets when it is made. They show which database gave a quote: another database does not
+/// know what this one has granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DatabaseMark(pub [u8; MARK]);
+pub struct DatabaseMark(pub [u8; MARK_BYTES]);
 
-/// What is to be paid, to whom, for which request.
+/// What to pay, to whom, and for which request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The chain to pay on.
     pub chain: ChainId,
     /// The payment contract to pay through.
     pub contract: Address,
-    /// Who is to be paid.
+    /// The account to pay.
     pub payee: Address,
-    /// What is to be paid.
+    /// The asset to pay.
     pub asset: Asset,
-    /// How much, in base units; never zero in a quote that a server gives.
+    /// The amount, in base units. A server's quote is never over zero.
     pub amount: Amount,
-    /// The request that is paid for.
+    /// The request to pay for.
     pub request: RequestDigest,
-    /// Whose price this is; `None` where whoever asked for the quote did not say who it is.
+    /// The service that set the price. `None`: the caller that asked for the quote did not name itself.
     pub service: Option<Service>,
 }
 
-/// Terms, their validity, and what makes them unguessable or found again.
+/// The terms, their validity, and the nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// What is asked.
+    /// The terms.
     pub terms: Terms,
-    /// When it was given, in seconds since 1970 UTC.
+    /// When the quote was given, in seconds since 1970 UTC.
     pub issued_at: u64,
-    /// The last second in which a payment for it may be mined, in seconds since 1970 UTC.
+    /// The last second in which a payment may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
-    /// Sixteen random bytes, or `None` for a quote that can be derived again from the request alone. Of those that name a
-    /// database the last eight are zero.
+    /// Sixteen random bytes. `None`: the quote can be derived again from the request. The last eight bytes are zero if
+    /// the quote carries a database mark.
     pub nonce: Option<[u8; 16]>,
-    /// The database of the server that gave it; `None` where that kept no mark, as none did at first.
+    /// The database of the server that gave the quote. `None`: the database had no mark yet, as in early versions.
     pub database: Option<DatabaseMark>,
 }
 
 impl Quote {
-    /// Whether a payment mined at `mined_at` came before the quote's end, give or take `skew` seconds.
+    /// Whether a payment mined at `mined_at` came before the quote's end, with a tolerance of `skew` seconds.
     ///
-    /// There is no beginning to hold it against: nobody knows a reference before it was given, so a payment that carries it and
-    /// is dated before it is dated by a chain whose clock is behind.
+    /// The start is not checked. Nobody knows a reference before its quote is given, so an earlier block time only
+    /// means that the chain's clock is behind.
     pub fn pays_in_time(&self, mined_at: u64, skew: u64) -> bool {
         mined_at <= self.expires_at.saturating_add(skew)
     }
 
-    /// Its bytes, without a code.
+    /// Writes the quote's bytes, without the authentication code.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let version = if self.terms.service.is_some() { NAMED_VERSION } else { UNNAMED_VERSION };
+        let version =
+            if self.terms.service.is_some() { VERSION_WITH_SERVICE } else { VERSION_WITHOUT_SERVICE };
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.extend_from_slice(&[
             version,
-            flag(self.nonce.is_some(), RANDOM) | flag(self.database.is_some(), MARKED),
+            flag(self.nonce.is_some(), HAS_NONCE) | flag(self.database.is_some(), HAS_MARK),
         ]);
         out.extend_from_slice(&self.terms.chain.get().to_be_bytes());
         out.extend_from_slice(self.terms.contract.as_slice());
@@ -104,7 +106,7 @@ impl Quote {
         out.extend_from_slice(self.terms.request.0.as_slice());
         let mut nonce = self.nonce.unwrap_or_default();
         if let Some(DatabaseMark(mark)) = &self.database {
-            nonce[16 - MARK..].copy_from_slice(mark);
+            nonce[16 - MARK_BYTES..].copy_from_slice(mark);
         }
         out.extend_from_slice(&nonce);
         if let Some(Service(service)) = self.terms.service {
@@ -112,16 +114,16 @@ impl Quote {
         }
     }
 
-    /// The inverse of [`Self::write`]; `None` for bytes of no layout that is known.
+    /// The inverse of [`Self::write`]. `None` for an unknown layout.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (bytes, service) = match (bytes.first()?, bytes.len()) {
-            (&UNNAMED_VERSION, UNNAMED) => (bytes, None),
-            (&NAMED_VERSION, NAMED) => {
+            (&VERSION_WITHOUT_SERVICE, BYTES_WITHOUT_SERVICE) => (bytes, None),
+            (&VERSION_WITH_SERVICE, BYTES_WITH_SERVICE) => {
                 bytes.split_last_chunk().map(|(rest, name)| (rest, Some(Service(*name))))?
             }
             _ => return None,
         };
-        let mut rest = &bytes[1..UNNAMED];
+        let mut rest = &bytes[1..BYTES_WITHOUT_SERVICE];
         let mut take = |length: usize| {
             let (head, tail) = rest.split_at(length);
             rest = tail;
@@ -137,15 +139,15 @@ impl Quote {
         let expires_at = u64::from_be_bytes(take(8).try_into().ok()?);
         let request = RequestDigest(B256::from_slice(take(32)));
         let mut nonce: [u8; 16] = take(16).try_into().ok()?;
-        let mark = nonce.last_chunk().copied().map(DatabaseMark).filter(|_| flags & MARKED != 0);
+        let mark = nonce.last_chunk().copied().map(DatabaseMark).filter(|_| flags & HAS_MARK != 0);
         if mark.is_some() {
-            nonce[16 - MARK..].fill(0);
+            nonce[16 - MARK_BYTES..].fill(0);
         }
         Some(Self {
             terms: Terms { chain, contract, payee, asset, amount, request, service },
             issued_at,
             expires_at,
-            nonce: (flags & RANDOM != 0).then_some(nonce),
+            nonce: (flags & HAS_NONCE != 0).then_some(nonce),
             database: mark,
         })
     }

@@ -1,10 +1,10 @@
-//! What holds of quotes, their ids and their time together.
+//! Tests of quotes, their ids and their lifetime together.
 
 use alloy_primitives::{Address, B256, U256};
 use proptest::prelude::*;
 
 use super::*;
-use crate::quote::clock::WINDOWS;
+use crate::quote::clock::MAX_WINDOWS;
 use crate::values::asset::Asset;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
@@ -58,7 +58,7 @@ fn a_quote_names_its_service_and_one_from_before_names_none() {
     assert_eq!((key(1).open(&id), key(1).open(&unnamed)), (Ok(one), Ok(quote(7, None))));
     assert_ne!(key(1).seal(&other), id);
     assert_eq!(Service::named(""), None);
-    // As the version that named no services made it, so that what was quoted before an update stays good.
+    // Written by the version that named no services. Quotes given before an update must stay valid.
     let before = concat!(
         "AQAAAAAAAACdDAcHBwcHBwcHBwcHBwcHBwcHBwcHAgICAgICAgICAgICAgICAgICAgIAAAAAAAAAAAAAAAAAAAAA",
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAHAAAAAAAAAGQAAAAAAAABkAMDAwMDAwMDAwMDAwMD",
@@ -80,7 +80,7 @@ fn c11_a_quote_names_its_database_and_another_database_gave_none_of_its_quotes()
     }
     assert_ne!(key(1).seal(&one.derived(terms, 1025)), key(1).seal(&other.derived(terms, 1025)));
     assert_ne!(one.random(terms, 1025, [9; 16]), one.random(terms, 1025, [8; 16]));
-    // The clock was set back between the two: what tells them apart is no time.
+    // The mark distinguishes the databases, even if the clock was set back in between.
     assert!(!QuoteClock { since: 900, ..other }.gave(&one.derived(terms, 1025)));
 }
 
@@ -163,7 +163,7 @@ proptest! {
         }
     }
 
-    /// Whoever asked within the life of a derived quote and was mined before it ended is found again.
+    /// A derived quote is found again for a payment within its lifetime.
     #[test]
     fn a_derived_quote_is_found_again(asked in 10_000u64..1_000_000, waited in 0u64..=300, skew in 0u64..10) {
         let clock = QuoteClock::living(300);
@@ -179,7 +179,7 @@ proptest! {
         prop_assert!(!late.contains(&given));
     }
 
-    /// However long quotes live, few of them can be those of one payment, and what was asked for is among them.
+    /// Few derived quotes match a payment, however long quotes live, and the given quote is among them.
     #[test]
     fn a_long_life_makes_no_more_quotes_to_try(
         lifetime in 1u64..=86_400, asked in 1_000_000u64..2_000_000, part in 0u64..=1000, skew in 0u64..=600,
@@ -189,6 +189,6 @@ proptest! {
         let given = clock.derived(terms, asked);
         let tried: Vec<_> = clock.derived_for(terms, asked + lifetime * part / 1000, skew).collect();
         prop_assert!(tried.contains(&given));
-        prop_assert!(tried.len() as u64 <= WINDOWS + 4 + (2 * skew + BEHIND) / clock.window, "{} quotes", tried.len());
+        prop_assert!(tried.len() as u64 <= MAX_WINDOWS + 4 + (2 * skew + BEHIND) / clock.window, "{} quotes", tried.len());
     }
 }

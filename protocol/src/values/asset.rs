@@ -1,4 +1,4 @@
-//! What is paid: a chain's native coin or an ERC-20 token on it.
+//! Assets: a chain's native coin, or an ERC-20 token.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,11 +20,11 @@ pub enum Asset {
 
 /// Why a text is not an asset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no asset: write \"native\" or the 0x address of an ERC-20 token")]
+#[error("{0:?} is not an asset: write \"native\" or the 0x address of an ERC-20 token")]
 pub struct AssetError(pub String);
 
 impl Asset {
-    /// The asset as contracts and events write it: the zero address is the native coin.
+    /// The asset of an address in a contract or event. The zero address is the native coin.
     pub fn from_address(address: Address) -> Self {
         if address.is_zero() { Self::Native } else { Self::Token(address) }
     }
@@ -61,8 +61,8 @@ impl FromStr for Asset {
     }
 }
 
-/// Reads `0x` and forty hexadecimal digits. A mixed-case address must carry the right EIP-55 checksum: a wrong one is
-/// a typing error in somebody's money.
+/// Parses `0x` and forty hexadecimal digits. A mixed-case address must carry the right EIP-55 checksum, because a wrong
+/// one is a typing error that can lose money.
 pub fn parse_address(text: &str) -> Option<Address> {
     let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 40)?;
     let address: Address = text.parse().ok()?;
@@ -71,7 +71,7 @@ pub fn parse_address(text: &str) -> Option<Address> {
     if mixed { Address::parse_checksummed(text, None).ok() } else { Some(address) }
 }
 
-/// Serde for an [`Address`] that refuses what [`parse_address`] refuses, and writes EIP-55.
+/// Serde for an [`Address`]. Accepts what [`parse_address`] accepts, and writes EIP-55.
 pub mod checked_address {
     use alloy_primitives::Address;
     use serde::de::Error as _;
@@ -93,7 +93,7 @@ pub mod checked_address {
     }
 }
 
-/// [`checked_address`] where there may be none.
+/// [`checked_address`] for an optional field.
 pub mod maybe_checked_address {
     use alloy_primitives::Address;
     use serde::{Deserializer, Serializer};

@@ -1,10 +1,10 @@
-//! What everything else is said in: amounts, assets, chains and requests, each with its one text.
+//! The basic values: amounts, assets, chains and requests, each with one text form.
 //!
-//! Nothing here knows a quote, a payment or a contract.
+//! This module imports no quote, payment or contract.
 
 pub mod asset;
+pub(crate) mod id;
 pub mod money;
-pub(crate) mod name;
 pub mod network;
 pub mod request;
 pub(crate) mod text;

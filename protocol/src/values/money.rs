@@ -1,4 +1,4 @@
-//! Amounts of money: integers in base units, and nothing else.
+//! Amounts of money: integers in base units.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::values::text::serde_as_text;
 /// An amount in the base units of its asset (the wei of a native coin, 10⁻¹⁸ SALT; the smallest unit of an ERC-20).
 ///
 /// On the wire it is a string of decimal digits. Signs, fractions, exponents, separators, hexadecimal and JSON numbers
-/// are refused: each of them has more than one reading somewhere.
+/// are refused, because different software reads them differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(pub U256);
 
@@ -18,13 +18,13 @@ pub struct Amount(pub U256);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// The text is empty.
-    #[error("an amount is empty: give a whole number of base units, such as \"1000000000000000\"")]
+    #[error("the amount is empty: give a whole number of base units, such as \"1000000000000000\"")]
     Empty,
     /// A character other than `0`–`9` (and, in units, one decimal point).
-    #[error("an amount holds {0:?}: only the digits 0 to 9 are allowed, no sign, exponent or separator")]
+    #[error("the amount contains {0:?}: only the digits 0 to 9 are allowed, no sign, exponent or separator")]
     NotADigit(char),
     /// A fraction of a base unit, or a fraction where base units are expected.
-    #[error("an amount has {given} decimal places, its asset has {allowed}")]
+    #[error("the amount has {given} decimal places, but its asset has only {allowed}")]
     TooManyDecimals {
         /// Decimal places in the text.
         given: usize,
@@ -32,7 +32,7 @@ pub enum AmountError {
         allowed: u8,
     },
     /// More than 2²⁵⁶ − 1 base units.
-    #[error("an amount is larger than 2^256 - 1 base units")]
+    #[error("the amount is larger than 2^256 - 1 base units")]
     TooLarge,
 }
 
@@ -42,8 +42,8 @@ impl Amount {
     /// One base unit.
     pub const ONE: Self = Self(U256::ONE);
 
-    /// Reads a whole number of base units: digits only, at most 2²⁵⁶ − 1. Leading zeros are refused, so that an amount
-    /// has exactly one spelling.
+    /// Parses a whole number of base units: digits only, at most 2²⁵⁶ − 1. Leading zeros are refused, so an amount has
+    /// exactly one spelling.
     pub fn from_base_units(text: &str) -> Result<Self, AmountError> {
         if text.is_empty() {
             return Err(AmountError::Empty);
@@ -63,8 +63,8 @@ impl Amount {
         U256::from_str_radix(text, 10).map(Self).map_err(|_| AmountError::TooLarge)
     }
 
-    /// Reads a decimal number of whole units, such as `0.001` for an asset of `decimals` places, exactly: a text with
-    /// more places than the asset has is refused rather than rounded.
+    /// Parses a decimal number of whole units, such as `0.001`, exactly. A text with more than `decimals` places is
+    /// refused, not rounded.
     pub fn from_units(text: &str, decimals: u8) -> Result<Self, AmountError> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.is_empty() || (text.contains('.') && fraction.is_empty()) {
@@ -80,7 +80,7 @@ impl Amount {
         U256::from_str_radix(&digits, 10).map(Self).map_err(|_| AmountError::TooLarge)
     }
 
-    /// The amount as a decimal number of whole units with no trailing zeros, exact: the inverse of [`Self::from_units`].
+    /// Writes a decimal number of whole units, exact and without trailing zeros. The inverse of [`Self::from_units`].
     pub fn to_units(self, decimals: u8) -> String {
         let places = usize::from(decimals);
         let digits = format!("{:0>width$}", self.0.to_string(), width = places + 1);
@@ -101,7 +101,7 @@ impl Amount {
         self.0.checked_mul(U256::from(count)).map(Self)
     }
 
-    /// Whether this is no money at all.
+    /// Whether the amount is zero.
     pub fn is_zero(self) -> bool {
         self.0.is_zero()
     }

@@ -1,31 +1,31 @@
-//! Which chain: CAIP-2 identifiers of EVM chains.
+//! CAIP-2 identifiers of EVM chains.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::values::text::serde_as_text;
 
-/// An EIP-155 chain id, written `eip155:<decimal>` (CAIP-2) wherever it leaves the process.
+/// An EIP-155 chain id, written `eip155:<decimal>` (CAIP-2) outside the process.
 ///
-/// At most 2⁶³ − 1, so that it fits the integers of every database and, below 2⁵³, those of JavaScript.
+/// At most 2⁶³ − 1, so it fits the integers of every database. Below 2⁵³ it also fits JavaScript's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainId(u64);
 
 /// Why a text is not a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no EVM chain: write \"eip155:\" and the chain id in decimal, such as \"eip155:40204\"")]
+#[error("{0:?} is not an EVM chain: write \"eip155:\" and the chain id in decimal, such as \"eip155:40204\"")]
 pub struct ChainIdError(pub String);
 
 impl ChainId {
-    /// The Citrate testnet, and every local chain that stands in for it.
+    /// The Citrate testnet. Local chains use the same id.
     pub const CITRATE: Self = Self(40204);
 
-    /// A chain by its EIP-155 id; `None` for zero and above 2⁶³ − 1.
+    /// A chain by its EIP-155 id. `None` for zero and above 2⁶³ − 1.
     pub const fn new(id: u64) -> Option<Self> {
         if id == 0 || id > i64::MAX as u64 { None } else { Some(Self(id)) }
     }
 
-    /// The number alone.
+    /// The bare number.
     pub const fn get(self) -> u64 {
         self.0
     }

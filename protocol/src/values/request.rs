@@ -1,4 +1,4 @@
-//! Which request: the digest that binds a quote to a method, a path and a body.
+//! The digest that binds a quote to a method, a path and a body.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +14,9 @@ use crate::values::text::serde_as_text;
 /// SHA-256( "salt402-request-v1\n" METHOD "\n" PATH "\n" lower-case-hex(SHA-256(body)) )
 /// ```
 ///
-/// `METHOD` and `PATH` (the request target with its query) are as they were sent. Neither can hold a line feed in
-/// HTTP, so no two requests share a text. SHA-256 and not Keccak, because every language has it at hand.
+/// `METHOD` and `PATH` (the request target with its query) are as sent. HTTP allows no line feed in either, so
+/// different requests give different texts. It is SHA-256, because every language has it; not every language has
+/// Keccak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestDigest(pub B256);
 
@@ -36,7 +37,7 @@ impl RequestDigest {
     }
 }
 
-/// Reads `0x` and exactly 64 hexadecimal digits: one spelling but for the case of the digits.
+/// Parses `0x` and exactly 64 hexadecimal digits, in upper or lower case.
 pub fn parse_hash(text: &str) -> Option<B256> {
     let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 64)?;
     let mut hash = B256::ZERO;

@@ -1,7 +1,7 @@
-//! Values that leave the process as a text.
+//! Values that are serialized as text.
 
-/// Serde for types whose text is what `Display` writes and `FromStr` reads: a JSON string, and nothing else. `read` leaves the
-/// writing to the type, where it has no `Display`.
+/// Serde for types that `Display` writes and `FromStr` reads: a JSON string and nothing else. `read` implements only
+/// `Deserialize`, for types without `Display`.
 macro_rules! serde_as_text {
     (read $kind:ty) => {
         impl<'de> serde::Deserialize<'de> for $kind {

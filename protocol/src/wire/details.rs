@@ -1,4 +1,4 @@
-//! `X-Payment-Details`: what a 402 tells a payer.
+//! `X-Payment-Details`: the payment terms in a 402.
 
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -16,61 +16,61 @@ use crate::wire::openapi;
 /// The response header that carries [`PaymentDetails`] as one line of ASCII JSON.
 pub const DETAILS_HEADER: &str = "x-payment-details";
 
-/// A request header by which a client that will present its quote id asks for an id that nobody else can be given;
-/// its one value is [`BINDING_QUOTE`].
+/// The request header with which a client asks for a quote id that nobody else can get. The client must then present
+/// the id. The only value is [`BINDING_QUOTE`].
 pub const BINDING_HEADER: &str = "x-payment-binding";
 /// See [`BINDING_HEADER`].
 pub const BINDING_QUOTE: &str = "quote";
 
-/// Everything a payer needs to pay, and to know what it pays for.
+/// Everything a payer needs to know to pay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentDetails {
-    /// Version of this object: 1.
+    /// The version of this object: 1.
     pub version: u8,
-    /// How much to pay, in base units, as a decimal string.
+    /// The amount to pay, in base units, as a decimal string.
     pub amount: Amount,
-    /// What to pay: `native`, or the address of an ERC-20 token.
+    /// The asset to pay: `native`, or the address of an ERC-20 token.
     pub asset: Asset,
-    /// The asset's symbol, for people; the contract decides.
+    /// The asset's symbol, for people. The contract's address decides.
     pub symbol: String,
     /// The asset's decimal places, for people.
     pub decimals: u8,
     /// The network's name, for people.
     pub network: String,
-    /// The chain's EIP-155 id; the same as in `chain`.
+    /// The chain's EIP-155 id; the same chain as `chain`.
     pub chain_id: u64,
     /// The chain to pay on, as CAIP-2.
     pub chain: ChainId,
-    /// Who is to be paid.
+    /// The account to pay.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub recipient: Address,
-    /// The contract to pay through.
+    /// The payment contract to pay through.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payment_contract: Address,
-    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    /// The `SaltChannels` contract whose vouchers are accepted instead of a payment, if any.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub channels_contract: Option<Address>,
-    /// The least exit delay of a channel whose vouchers are taken, in seconds; left out where any will do.
+    /// The shortest accepted exit delay of a channel, in seconds. Left out if any delay is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_exit_delay: Option<u64>,
-    /// What to give the contract as the payment's reference.
+    /// The reference to pass to the payment contract.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub reference: B256,
-    /// The quote's id, to be presented as `X-Payment-Quote` beside the proof, and to be told to nobody else.
+    /// The quote's id. Present it as `X-Payment-Quote` with the proof, and keep it secret.
     pub quote_id: QuoteId,
     /// The last second in which the payment may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
-    /// What is paid for.
+    /// The resource to pay for.
     #[serde(deserialize_with = "object::deserialize")]
     pub resource: Resource,
 }
 
-/// What a payment is for.
+/// The resource that a payment is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -79,13 +79,13 @@ pub struct Resource {
     pub method: String,
     /// The request's target.
     pub path: String,
-    /// What will be done, in words.
+    /// A description, for people.
     pub description: String,
-    /// The digest of method, path and body that the quote is bound to.
+    /// The digest of method, path and body. The quote is bound to it.
     pub request_digest: RequestDigest,
 }
 
-/// How a network and an asset are called by people.
+/// The names of a network and an asset, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// The network's name.
@@ -119,7 +119,7 @@ impl PaymentDetails {
         }
     }
 
-    /// The value of the header: JSON in visible ASCII, every other character escaped.
+    /// The header's value: JSON in visible ASCII; other characters are escaped.
     pub fn to_header(&self) -> Result<String, serde_json::Error> {
         let json = serde_json::to_string(self)?;
         let mut ascii = String::with_capacity(json.len());
@@ -136,8 +136,8 @@ impl PaymentDetails {
         Ok(ascii)
     }
 
-    /// Reads the header, and checks what a payer relies on: that both names of the chain are one chain and that the
-    /// reference is the hash of the quote id.
+    /// Parses the header and checks what a payer relies on: `chain` and `chain_id` agree, and the reference is the hash
+    /// of the quote id.
     pub fn from_header(text: &str) -> Result<Self, DetailsError> {
         let Object(details) = serde_json::from_str::<Object<Self>>(text)?;
         if details.version != 1 {
@@ -153,19 +153,19 @@ impl PaymentDetails {
     }
 }
 
-/// Why a header is not payment details that can be paid.
+/// Why a header holds no payable payment details.
 #[derive(Debug, thiserror::Error)]
 pub enum DetailsError {
-    /// Not the JSON object that the header holds.
-    #[error("X-Payment-Details is not the JSON this client knows: {0}")]
+    /// Not the expected JSON object.
+    #[error("X-Payment-Details is not the expected JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A later version.
-    #[error("X-Payment-Details has version {0}, this client knows version 1")]
+    /// An unknown version.
+    #[error("X-Payment-Details has version {0}, but this client knows only version 1")]
     Version(u8),
-    /// Two chains.
-    #[error("X-Payment-Details names two chains, {0} and {1}: not paid")]
+    /// `chain` and `chain_id` disagree.
+    #[error("X-Payment-Details names two different chains, {0} and {1}: not paid")]
     Chain(u64, ChainId),
-    /// The reference would pay for something else.
+    /// The reference is not the hash of the quote id.
     #[error("X-Payment-Details holds a reference that is not the hash of its quote id: not paid")]
     Reference,
 }

@@ -1,6 +1,6 @@
-//! What goes over HTTP: refusals, requests and answers of the verifier, the headers of a 402, and webhooks, as types.
+//! The HTTP types: refusals, the verifier's requests and answers, the headers of a 402, and webhooks.
 //!
-//! Nothing here sends or receives, and nothing decides.
+//! These modules only describe data. They send nothing and decide nothing.
 
 pub mod api;
 pub mod code;

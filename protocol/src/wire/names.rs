@@ -1,6 +1,6 @@
-//! Enumerations whose values are fixed texts.
+//! Enumerations with fixed texts.
 
-/// Declares an enumeration from one table, so that none of its values can lack its text.
+/// Declares an enumeration from one table, so every value has its text.
 macro_rules! names {
     ($(#[$doc:meta])+ $name:ident { $($(#[$each:meta])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])+
@@ -10,10 +10,10 @@ macro_rules! names {
         }
 
         impl $name {
-            /// Every one of them, in the order of the table.
+            /// All values, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The text, which does not change.
+            /// The text. It never changes.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }

@@ -1,4 +1,4 @@
-//! JSON objects that are objects.
+//! Strict parsing of JSON objects.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,8 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A value that is read from a JSON object and from nothing else. A derived struct takes an array of its fields' values
-/// too, in their order, which is a second spelling that no document knows.
+/// A value that is read from a JSON object only. A derived struct also accepts an array of its fields in order, which
+/// is an undocumented second form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object<T>(pub T);
 
@@ -37,7 +37,7 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer:
     deserializer.deserialize_map(Fields(PhantomData))
 }
 
-/// [`deserialize`] for a field that may be left out or null.
+/// [`deserialize`] for an optional or null field.
 pub fn optional<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

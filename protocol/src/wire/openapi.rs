@@ -1,5 +1,5 @@
-//! Schemas of what is written as a string on the wire, for OpenAPI documents. The schemas of objects are derived from
-//! their types; what stands here is what a type's own reading and writing make of it.
+//! OpenAPI schemas of types that are strings on the wire. Schemas of objects are derived from their types; those here
+//! describe hand-written serialization.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::values::request::RequestDigest;
 use crate::wire::code::Code;
 use crate::wire::reason::{Subcode, X402Reason};
 
-/// An address: forty hexadecimal digits, with an EIP-55 checksum where they are in mixed case.
+/// An address: forty hexadecimal digits, with an EIP-55 checksum if in mixed case.
 #[derive(Debug)]
 pub struct Address;
 

@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): what every refusal looks like on the wire.
+//! Problem documents (RFC 9457), the form of every refusal.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,42 +23,42 @@ pub struct Problem {
     pub status: u16,
     /// The stable code.
     pub code: Code,
-    /// The number of the kind of refusal, where a payment is refused.
+    /// The kind of refusal as a number, if a payment is refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub subcode: Option<Subcode>,
-    /// What x402 calls it, where something is wrong with a payment, or is not yet as it should be.
+    /// x402's reason, if the payment is invalid or not settled yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub x402_reason: Option<X402Reason>,
-    /// What was wrong this time, and what to do about it.
+    /// What was wrong, and what to do about it.
     pub detail: String,
-    /// When to ask again, in milliseconds, where that may help.
+    /// When to ask again, in milliseconds, if that may help.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry_after_ms: Option<u64>,
-    /// Where a voucher does not cover the request: how its channel's account stands.
+    /// The channel's totals, if a voucher does not cover the request.
     #[serde(flatten)]
     pub voucher: Box<VoucherMembers>,
 }
 
-/// How a channel's account stands, as members of a problem, in base units; none where the problem is another.
+/// The channel's totals as members of a problem, in base units. Empty for other problems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VoucherMembers {
-    /// The highest ceiling that was accepted of the voucher's channel.
+    /// The highest accepted ceiling of the voucher's channel.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub highest: Option<Amount>,
-    /// What the requests so far cost together.
+    /// The total cost of the requests so far.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spent: Option<Amount>,
-    /// What this request costs.
+    /// The cost of this request.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub price: Option<Amount>,
-    /// The least ceiling that is taken for it.
+    /// The lowest ceiling that this request needs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next: Option<Amount>,
 }
 
 impl Problem {
-    /// A problem with its code's status and title, and with the figures of a voucher that are in its detail.
+    /// A problem with the status and title of its code. For vouchers, the figures in its detail become members.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let figures = match code {
@@ -78,7 +78,7 @@ impl Problem {
         }
     }
 
-    /// The same, to be asked again after so many milliseconds.
+    /// Sets when to ask again, in milliseconds.
     pub fn retry_after(mut self, milliseconds: u64) -> Self {
         self.retry_after_ms = Some(milliseconds);
         self

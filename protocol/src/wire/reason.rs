@@ -1,47 +1,47 @@
-//! What a refusal is called elsewhere: in the numbers 402.1 to 402.5, and in x402.
+//! The names of refusals elsewhere: the numbers 402.1 to 402.5, and x402's reasons.
 
 use crate::wire::code::Code;
 use crate::wire::names::names;
 
 names! {
-    /// A kind of refusal of a payment, as Citrate numbers them below status 402.
+    /// The kind of a refused payment, in Citrate's numbers below status 402.
     Subcode {
-        /// Less was paid, signed or deposited than this costs.
+        /// The amount paid, signed or deposited is below the price.
         InsufficientPayment = "402.1",
-        /// A signature, of a voucher or of a quote, is not the one that it must be.
+        /// The signature of a voucher or quote is invalid.
         InvalidSignature = "402.2",
-        /// Another asset was paid.
+        /// The payment is in another asset.
         WrongAsset = "402.3",
-        /// Another chain was paid on.
+        /// The payment is on another chain.
         WrongNetwork = "402.4",
-        /// The quote or the payment is over its time.
+        /// The quote or the payment has expired.
         PaymentExpired = "402.5",
     }
 }
 
 names! {
-    /// A reason code of x402: those of its specification (version 2, section 9), and beyond them those of its TypeScript
-    /// packages. What they name is a signed authorization; of a payment that was made already, it is the nearest.
+    /// A reason code of x402, from its specification (version 2, section 9) or its TypeScript packages. They describe
+    /// signed authorizations; for a payment that was already made, the nearest is used.
     X402Reason {
-        /// What was shown does not parse, or was not made for this.
+        /// The proof does not parse, or was made for something else.
         InvalidPayload = "invalid_payload",
-        /// What is asked for is not what is accepted here.
+        /// The payment terms are not accepted here.
         InvalidPaymentRequirements = "invalid_payment_requirements",
         /// Another chain, or one that is not followed.
         InvalidNetwork = "invalid_network",
-        /// Not sold in this way.
+        /// This way to pay is not offered.
         UnsupportedScheme = "unsupported_scheme",
-        /// Another amount than this costs.
+        /// The amount is not the price.
         ValueMismatch = "invalid_exact_evm_payload_authorization_value_mismatch",
-        /// Somebody else is paid.
+        /// The payment went to another account.
         RecipientMismatch = "invalid_exact_evm_payload_recipient_mismatch",
-        /// Its time is over.
+        /// The payment has expired.
         ValidBefore = "invalid_exact_evm_payload_authorization_valid_before",
-        /// It was used before.
+        /// The payment was used before.
         NonceAlreadyUsed = "invalid_exact_evm_nonce_already_used",
-        /// The transaction moved no money to where it should.
+        /// The transaction holds no matching transfer.
         TransferEventMismatch = "invalid_exact_evm_transfer_event_mismatch",
-        /// The transaction failed, or cannot be told.
+        /// The transaction failed, or cannot be read.
         InvalidTransactionState = "invalid_transaction_state",
         /// Not settled yet: ask again.
         SettlementPending = "settlement_pending",
@@ -49,19 +49,19 @@ names! {
         UnexpectedVerifyError = "unexpected_verify_error",
         /// The channel is unknown.
         ChannelNotFound = "invalid_batch_settlement_evm_channel_not_found",
-        /// The channel is closed, or is being left.
+        /// The channel is closed or being exited.
         MissingChannel = "invalid_batch_settlement_evm_missing_channel",
-        /// The voucher is signed by another key, or the channel has none.
+        /// Another key signed the voucher, or the channel has no key.
         VoucherSignature = "invalid_batch_settlement_evm_voucher_signature",
-        /// More is signed than was deposited.
+        /// The voucher exceeds the deposit.
         CumulativeExceedsBalance = "invalid_batch_settlement_evm_cumulative_exceeds_balance",
-        /// Another sum is to be signed; the answer says which.
+        /// Another total must be signed. The answer names it.
         CumulativeAmountMismatch = "invalid_batch_settlement_evm_cumulative_amount_mismatch",
     }
 }
 
 impl Code {
-    /// The number of the kind of refusal that this is; only what refuses a payment has one.
+    /// The number of the kind of refusal. Only refused payments have one.
     pub const fn subcode(self) -> Option<Subcode> {
         Some(match self {
             Self::InsufficientPayment | Self::VoucherTooLow | Self::VoucherAboveDeposit => {
@@ -75,8 +75,8 @@ impl Code {
         })
     }
 
-    /// What x402 calls this; nothing where nothing is wrong with a payment. Every code is named here, so that a new one is
-    /// decided on.
+    /// x402's reason for a code. `None` if nothing is wrong with a payment. The match names every code, so that a new
+    /// code needs a decision.
     pub const fn x402_reason(self) -> Option<X402Reason> {
         Some(match self {
             Self::MalformedHeader

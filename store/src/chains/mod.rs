@@ -5,4 +5,3 @@ pub(crate) mod canonical;
 pub(crate) mod chain;
 pub(crate) mod coverage;
 pub(crate) mod halt;
-pub(crate) mod range_limit;

@@ -71,6 +71,7 @@ fn migrations() -> Vec<Migration> {
         (19, "channels opened", include_str!("../../migrations/0019_channels_opened.sql")),
         (20, "making", include_str!("../../migrations/0020_making.sql")),
         (21, "names", include_str!("../../migrations/0021_names.sql")),
+        (22, "no range ceilings", include_str!("../../migrations/0022_no_range_ceilings.sql")),
     ];
     steps
         .into_iter()

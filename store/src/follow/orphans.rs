@@ -7,46 +7,27 @@ use crate::engine::columns::{Columns as _, bound, chain_id};
 use crate::rows::error::StoreError;
 use crate::store::Store;
 
-/// An orphaned transaction, by which a page ends and the next begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrphanedTransaction {
-    /// The transaction.
-    pub transaction: B256,
-    /// The highest block that left the chain with something of it.
-    pub block_number: u64,
-}
-
 impl Store {
     /// Transactions in blocks above a height that left the chain, which hold a payment that was granted on or something of a
-    /// channel, and are in no block of the chain now; the newest first, at most `limit`. `after` is the last of the page
-    /// before: of those that follow it, in whatever order they are asked about, none is left out.
+    /// channel, and are in no block of the chain now. The newest come first, at most `limit`.
     pub async fn orphaned_transactions(
         &self,
         chain: ChainId,
         above: u64,
-        after: Option<OrphanedTransaction>,
         limit: u32,
-    ) -> Result<Vec<OrphanedTransaction>, StoreError> {
+    ) -> Result<Vec<B256>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(ORPHANED)
             .bind(chain_id(chain))
             .bind(bound(above))
             .bind(limit)
-            .bind(after.map_or(i64::MAX, |last| bound(last.block_number)))
-            .bind(after.map_or(B256::ZERO, |last| last.transaction).to_vec())
             .fetch_all(reader.connection()?)
             .await?;
-        let orphaned = rows.iter().map(|row| {
-            Ok(OrphanedTransaction {
-                transaction: row.hash("transaction_hash")?,
-                block_number: row.number("newest")?,
-            })
-        });
-        orphaned.collect()
+        rows.iter().map(|row| row.hash("transaction_hash")).collect()
     }
 }
 
-/// Ordered by height and, within one, by hash, so that a page goes on where the one before it ended.
+/// The order within a block is by hash, so that it is the same each time.
 const ORPHANED: &str = "SELECT transaction_hash, MAX(block_number) AS newest FROM (
          SELECT p.transaction_hash, p.block_number
          FROM payments p CROSS JOIN claims k
@@ -61,7 +42,6 @@ const ORPHANED: &str = "SELECT transaction_hash, MAX(block_number) AS newest FRO
            AND NOT EXISTS (SELECT 1 FROM channel_events f
                            WHERE f.chain_id = e.chain_id AND f.event_id = e.event_id AND f.canonical))
      GROUP BY transaction_hash
-     HAVING newest < $4 OR (newest = $4 AND transaction_hash > $5)
      ORDER BY newest DESC, transaction_hash LIMIT $3";
 
 #[cfg(test)]

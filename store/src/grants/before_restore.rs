@@ -34,8 +34,8 @@ pub(super) use before_restore;
 
 impl Store {
     /// Whether a payment of the chain was mined before this database was put back from a backup: without a claim here, it is
-    /// not granted on ([`ClaimResult::BeforeRestore`](crate::ClaimResult::BeforeRestore)). `false` where it is not on the
-    /// chain. Reads nothing in a database that was never put back.
+    /// not granted on ([`ClaimResult::BeforeRestore`](crate::ClaimResult::BeforeRestore)). Blocks that left the chain count
+    /// too. `false` where the payment is not known. Reads nothing in a database that was never put back.
     pub async fn is_before_restore(
         &self,
         chain: ChainId,
@@ -47,16 +47,19 @@ impl Store {
         }
         let mut reader = self.reader().await?;
         let row = query(concat!(
-            "SELECT ",
+            "SELECT EXISTS (SELECT 1 FROM payments p
+                            WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical AND ",
             before_restore!(),
-            " AS before_restore FROM payments p
-             WHERE p.chain_id = $1 AND p.transaction_hash = $2 AND p.payment_id = $3 AND p.canonical"
+            ") OR EXISTS (SELECT 1 FROM payments q
+                          WHERE q.chain_id = $1 AND q.transaction_hash = $2 AND q.payment_id = $3 AND NOT q.canonical
+                            AND q.block_timestamp < (SELECT COALESCE(MAX(refuse_before), 0) FROM restores))
+              AS before_restore"
         ))
         .bind(chain_id(chain))
         .bind(transaction.as_slice())
         .bind(payment.0.as_slice())
-        .fetch_optional(reader.connection()?)
+        .fetch_one(reader.connection()?)
         .await?;
-        row.map_or(Ok(false), |row| row.flag("before_restore"))
+        row.flag("before_restore")
     }
 }

@@ -54,7 +54,7 @@ struct Disagreement {
 impl Step for Disagreement {
     type Output = ();
 
-    const KIND: &'static str = "disputed";
+    const KIND: &'static str = "nodes_disagree";
 
     // It grants nothing, and brings nothing that a request waits for.
     const WAKES: bool = false;

@@ -13,7 +13,8 @@ use crate::store::Store;
 /// Something that is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Its number, ascending in time; the same however often it is told.
+    /// Its number, ascending in time; the same however often it is told. No other notice of this database has it, but one
+    /// of a backup that is put back may.
     pub id: u64,
     /// What happened.
     pub event: NoticeEvent,
@@ -78,7 +79,8 @@ impl Store {
         send(self.jobs(), Told { id, ending: Ending::Failed(due_at_ms) }).await
     }
 
-    /// Forgets notices that were told before `before_ms`, some at a time; returns how many.
+    /// Forgets notices that were told before `before_ms`, some at a time; returns how many. The newest is kept: SQLite gives
+    /// the next one a number above it, and so no number twice.
     pub async fn evict_notices(&self, before_ms: u64) -> Result<u64, StoreError> {
         send(self.jobs(), Evict(before_ms)).await
     }
@@ -127,6 +129,7 @@ impl Write for Evict {
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(
             "DELETE FROM notices WHERE id IN (SELECT id FROM notices WHERE delivered_at_ms < $1
+                                                AND id < (SELECT MAX(id) FROM notices)
                                               ORDER BY delivered_at_ms LIMIT 256)",
         )
         .bind(bound(self.0))

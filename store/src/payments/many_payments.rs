@@ -110,7 +110,7 @@ impl ManyPayments {
                 return Ok((query::read(connection, key)?, true));
             }
         }
-        metrics::counter!("salt402_crowded_lookups_total").increment(1);
+        metrics::counter!("salt402_store_many_payments_lookups_total").increment(1);
         let rows = self.rows(connection, key, wanted)?;
         let mut found = query::read_rows(connection, key.0, &rows)?;
         found.payments.retain(|row| match wanted {

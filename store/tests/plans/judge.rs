@@ -13,7 +13,6 @@ const SMALL: &[&str] = &[
     "restores",
     "sources",
     "covered",
-    "range_ceilings",
     "voucher_totals",
     "sqlite_schema",
     // Emptied by every step.

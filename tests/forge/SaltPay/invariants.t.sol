@@ -28,7 +28,7 @@ contract SaltPay_invariants is Test {
     }
 
     /// @dev For every asset a and account x:
-    /// balance(a, x) = start(a, x) + sum of payments to x in a - sum of payments by x in a.
+    /// balance(a, x) = start(a, x) + sum of payments and refunds to x in a - sum of those by x in a.
     function invariant_balancesAreWhatTheEventsSay() external view {
         int256 funds = int256(handler.FUNDS());
         for (uint256 i = 0; i < assets.length; ++i) {
@@ -103,6 +103,18 @@ contract SaltPay_invariants is Test {
         }
         assertEq(handler.paymentsBy(SaltPayHandler.Permit.Good), permits + 1);
         assertEq(handler.paymentsBy(SaltPayHandler.Permit.Overtaken), overtaken + 1);
+
+        before = handler.payments();
+        uint256 refunds = handler.refunds();
+        handler.payOnTime(0, 1, 0, keccak256("quote"), 1 ether, true);
+        handler.payOnTime(0, 1, 1, keccak256("quote"), 1 ether, true);
+        assertEq(handler.payments(), before);
+        handler.payOnTime(0, 1, 0, keccak256("quote"), 1 ether, false);
+        handler.payOnTime(0, 1, 1, keccak256("quote"), 1 ether, false);
+        assertEq(handler.payments(), before + 2);
+        handler.refund(1, 0, 0, keccak256("quote"), 1 ether);
+        handler.refund(1, 0, 1, keccak256("quote"), 1 ether);
+        assertEq(handler.refunds(), refunds + 2);
 
         before = handler.payments();
         for (uint256 i = 0; i < 8; ++i) {

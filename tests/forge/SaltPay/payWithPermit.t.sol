@@ -96,11 +96,15 @@ contract SaltPay_payWithPermit is SaltPayTest {
         expectRefusal(AMOUNT, permitted(AMOUNT + 1));
     }
 
-    function test_payWithPermit_reverts_whenThePermitIsExpiredAndThereIsNoAllowance() external {
+    /// @dev Also where an allowance is there: the deadline is the payment's too.
+    function test_payWithPermit_reverts_whenTheDeadlineHasPassed() external {
         Permit memory permit = permitted(AMOUNT);
+        vm.prank(payer);
+        token.approve(address(saltPay), AMOUNT);
         vm.warp(DEADLINE + 1);
 
-        expectRefusal(AMOUNT, permit);
+        vm.expectRevert(abi.encodeWithSelector(ISaltPay.DeadlinePassed.selector, DEADLINE, DEADLINE + 1));
+        pay(address(token), AMOUNT, permit);
     }
 
     /// @dev A permit of another payer is of no use to the caller, who alone pays.

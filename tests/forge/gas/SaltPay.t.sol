@@ -20,6 +20,8 @@ contract SaltPayGas is Test {
     address private payee = makeAddr("payee");
 
     function setUp() external {
+        // A time as long as those of today are.
+        vm.warp(1_800_000_000);
         saltPay = newSaltPay();
         wrappedSalt = newWrappedSalt();
 
@@ -35,6 +37,26 @@ contract SaltPayGas is Test {
     function test_gas_pay() external {
         saltPay.pay{value: AMOUNT}(REFERENCE, payee);
         vm.snapshotGasLastCall("SaltPay", "pay");
+    }
+
+    function test_gas_payOnTime() external {
+        saltPay.payOnTime{value: AMOUNT}(REFERENCE, (block.timestamp + 60) << 160 | uint160(payee));
+        vm.snapshotGasLastCall("SaltPay", "payOnTime");
+    }
+
+    function test_gas_payTokenOnTime() external {
+        saltPay.payTokenOnTime(address(wrappedSalt), AMOUNT, (block.timestamp + 60) << 160 | uint160(payee), REFERENCE);
+        vm.snapshotGasLastCall("SaltPay", "payTokenOnTime wSALT");
+    }
+
+    function test_gas_refund() external {
+        saltPay.refund{value: AMOUNT}(REFERENCE, payee);
+        vm.snapshotGasLastCall("SaltPay", "refund");
+    }
+
+    function test_gas_refundToken() external {
+        saltPay.refundToken(REFERENCE, payee, address(wrappedSalt), AMOUNT);
+        vm.snapshotGasLastCall("SaltPay", "refundToken wSALT");
     }
 
     function test_gas_pay_firstCoinsOfThePayee() external {

@@ -66,6 +66,9 @@ contract SaltPayHandler is CommonBase, StdUtils {
     /// @notice How many payments the events have told of.
     uint256 public payments;
 
+    /// @notice How many refunds they have told of. The money goes from the first account to the second, as of a payment.
+    uint256 public refunds;
+
     /// @notice What the events say that an account was paid, less what it paid.
     mapping(address asset => mapping(address account => int256 amount)) public net;
 
@@ -125,6 +128,43 @@ contract SaltPayHandler is CommonBase, StdUtils {
         } catch {}
     }
 
+    /// @dev In time or too late, by a second.
+    function payOnTime(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount, bool late)
+        external
+    {
+        address payer = accountOf(from);
+        address asset = assets[bound(which, 0, assets.length - 1)];
+        amount = bound(amount, 0, FUNDS);
+        uint256 until = (vm.getBlockTimestamp() - (late ? 1 : 0)) << 160 | uint160(accountOf(to));
+        if (asset == address(0) && amount > payer.balance) return;
+
+        vm.recordLogs();
+        vm.prank(payer);
+        (bool paid,) = address(saltPay).call{value: asset == address(0) ? amount : 0}(
+            asset == address(0)
+                ? abi.encodeCall(saltPay.payOnTime, (paymentReference, until))
+                : abi.encodeCall(saltPay.payTokenOnTime, (asset, amount, until, paymentReference))
+        );
+        require(!paid || !late, "a payment came too late");
+        if (paid) readPayments();
+    }
+
+    function refund(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount) external {
+        (address payee, address payer) = (accountOf(from), accountOf(to));
+        address asset = assets[bound(which, 0, assets.length - 1)];
+        amount = bound(amount, 0, FUNDS);
+        if (asset == address(0) && amount > payee.balance) return;
+
+        vm.recordLogs();
+        vm.prank(payee);
+        (bool paid,) = address(saltPay).call{value: asset == address(0) ? amount : 0}(
+            asset == address(0)
+                ? abi.encodeCall(saltPay.refund, (paymentReference, payer))
+                : abi.encodeCall(saltPay.refundToken, (paymentReference, payer, asset, amount))
+        );
+        if (paid) readPayments();
+    }
+
     function payToken(uint256 from, uint256 to, uint256 which, bytes32 paymentReference, uint256 amount, int256 rebase)
         external
     {
@@ -148,7 +188,7 @@ contract SaltPayHandler is CommonBase, StdUtils {
 
         vm.recordLogs();
         vm.prank(payer);
-        try saltPay.payWithPermit(paymentReference, payee, asset, amount, 0, 27, 0, 0) {
+        try saltPay.payWithPermit(paymentReference, payee, asset, amount, vm.getBlockTimestamp(), 27, 0, 0) {
             readPayments();
         } catch {}
     }
@@ -256,7 +296,10 @@ contract SaltPayHandler is CommonBase, StdUtils {
         // forge-lint: disable-next-item(unsafe-typecast)
         bytes4 selector = bytes4(data);
         return selector == ISaltPay.pay.selector || selector == ISaltPay.payToken.selector
-            || selector == ISaltPay.payWithPermit.selector || selector == ISaltPay.payMany.selector;
+            || selector == ISaltPay.payWithPermit.selector || selector == ISaltPay.payMany.selector
+            || selector == ISaltPay.payOnTime.selector || selector == ISaltPay.payTokenOnTime.selector
+            || selector == ISaltPay.payManyOnTime.selector || selector == ISaltPay.refund.selector
+            || selector == ISaltPay.refundToken.selector;
     }
 
     /// @dev Called after what succeeded alone: the logs of what was reverted are recorded too.
@@ -270,7 +313,8 @@ contract SaltPayHandler is CommonBase, StdUtils {
             if (asset == assets[BLACKLISTING]) requireUnlisted(payer, payee);
             net[asset][payer] -= amount.toInt256();
             net[asset][payee] += amount.toInt256();
-            ++payments;
+            if (logs[i].topics[0] == ISaltPay.Refund.selector) ++refunds;
+            else ++payments;
         }
     }
 

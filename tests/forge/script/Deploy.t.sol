@@ -15,9 +15,9 @@ import {Test} from "forge-std/Test.sol";
 /// @notice Addresses and init code hashes are written out here, so that a change of any byte of a contract, its
 /// libraries or the compiler's settings shows: it moves the contract on every chain.
 contract Deploy_deploy is Test {
-    address private constant SALT_PAY = 0xB4D66571203f94060b7798591D3aBeC608bB8F45;
+    address private constant SALT_PAY = 0x5c69209f55Ff9E959bF45018b1e02A15eB360F38;
     bytes32 private constant SALT_PAY_INIT_CODE_HASH =
-        0x89b42ceb09994d2bcbbe9073db564e03ab187634413d3cdfeb1aceb88a0a8062;
+        0xaaf8548d97ef5340f6464a2444ad2d68a6e37e347b4da145400906f00599e2ad;
     address private constant SALT_CHANNELS = 0xcCccbBBCB0e6087D5D38FA0d360baD8C5043B45e;
     bytes32 private constant SALT_CHANNELS_INIT_CODE_HASH =
         0xb5e110ac16f80b68ea79e7ebb5bbb3f93ca5e041b9e013d976a6630f9b5334ec;

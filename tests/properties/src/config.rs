@@ -47,7 +47,7 @@ mod tests {
             let text = std::fs::read_to_string(format!("{seeds}/{accepted}")).unwrap();
             assert_eq!(super::check_configuration(&text), Ok(()), "{accepted}");
         }
-        for refused in ["unknown", "empty", "depth", "doubled"] {
+        for refused in ["unknown", "empty", "depth", "doubled", "moved"] {
             let text = std::fs::read_to_string(format!("{seeds}/{refused}")).unwrap();
             assert!(super::check_configuration(&text).is_err(), "{refused}");
         }

@@ -1,19 +1,34 @@
-//! Which path asks what.
+//! Which path asks what, and what it refuses.
 
 use std::sync::Arc;
 
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use axum::{Router, middleware};
-use salt402_http::openapi::{PATH, serve_document};
+use salt402_http::openapi::{GUARDED, WITH_BODY, documented, refusing};
 use salt402_http::{
-    AddressLimits, PrometheusHandle, Token, check_token, finish, limit_addresses, metrics_route,
+    AddressLimits, PrometheusHandle, Token, check_token, finish, health_route, limit_addresses, metrics_route,
 };
 use salt402_paywall::{ForwardAuth, forward_auth};
+use salt402_protocol::Code;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::{handlers, openapi};
 use crate::verify::verifier::Verifier;
 
-/// What an API is given beside its verifier.
+/// What is said of a proof with a status of its own, and with no verdict.
+const UNDECIDED: &[Code] = &[
+    Code::OrdinalRequired,
+    Code::AmbiguousPayment,
+    Code::QuoteBelowPrice,
+    Code::BeforeDatabase,
+    Code::IdentityInUse,
+    Code::QuoteNotHonoured,
+    Code::NodesDisagree,
+    Code::StorageUnavailable,
+];
+
+/// What an API is given in addition to its verifier.
 #[derive(Default)]
 pub struct ApiOptions {
     /// What renders `/metrics`.
@@ -28,50 +43,59 @@ pub struct ApiOptions {
 
 /// The whole API of a verifier.
 pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
-    let proxied = match options.auth {
-        Some(auth) => Router::new()
-            .route(forward_auth::PATH, any(forward_auth::handle))
-            .route(&format!("{}/", forward_auth::PATH), any(forward_auth::handle))
-            .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
-            .route(forward_auth::AUTH_REQUEST_PATH, any(forward_auth::handle_auth_request))
-            .with_state(Arc::new(auth)),
-        None => Router::new(),
-    };
-    let proxied = match options.addresses {
+    let ApiOptions { metrics, auth, token, addresses } = options;
+    let proxied = auth.map(proxied).unwrap_or_default();
+    let proxied = match addresses {
         Some(limits) => proxied.layer(middleware::from_fn_with_state(limits, limit_addresses)),
         None => proxied,
     };
-    let guarded = Router::new()
-        .route("/v1/quotes", post(handlers::quotes))
-        .route("/v1/verify", post(handlers::verify))
-        .route("/v1/leases", post(handlers::leases))
-        .route("/v1/payments/{transaction}", get(handlers::payments))
-        .route("/v1/channels/{channel}", get(handlers::channel))
-        .route("/v1/incidents", get(handlers::incidents))
-        .route("/v1/ambiguities", get(handlers::ambiguities))
-        .route("/v1/status", get(handlers::status))
+    let guarded = |own: &[Code]| [GUARDED, own].concat();
+    let terms = [Code::UnknownChain, Code::InvalidRequest, Code::AssetNotAccepted, Code::PayeeNotAccepted];
+    let quoted = [GUARDED, WITH_BODY, &terms].concat();
+    let leased = [Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable];
+    let payments = guarded(&[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]);
+    let channel = guarded(&[Code::MalformedParameter, Code::UnknownChain, Code::NotFound]);
+    let ambiguities = guarded(&[Code::MalformedParameter, Code::UnknownChain]);
+    let routes = OpenApiRouter::with_openapi(openapi::document())
+        .routes(refusing(routes!(handlers::quotes), &quoted))
+        .routes(refusing(routes!(handlers::verify), &[&quoted, UNDECIDED].concat()))
+        .routes(refusing(routes!(handlers::leases), &[GUARDED, WITH_BODY, &leased].concat()))
+        .routes(refusing(routes!(handlers::payments), &payments))
+        .routes(refusing(routes!(handlers::channel), &channel))
+        .routes(refusing(routes!(handlers::incidents), &guarded(&[Code::MalformedParameter])))
+        .routes(refusing(routes!(handlers::ambiguities), &ambiguities))
+        .routes(refusing(routes!(handlers::status), GUARDED))
         .with_state(verifier.clone())
         .merge(proxied)
-        .merge(options.metrics.map(metrics_route).unwrap_or_default())
-        .route_layer(middleware::from_fn_with_state(options.token.clone(), check_token));
-    let document = get(serve_document(&openapi::document()));
-    finish(guarded.merge(health(verifier, options.token)).route(PATH, document))
+        .merge(metrics.map(metrics_route).unwrap_or_default())
+        .route_layer(middleware::from_fn_with_state(token.clone(), check_token));
+    finish(documented(routes.merge(health(verifier, token))))
+}
+
+/// What a proxy may ask.
+fn proxied(auth: ForwardAuth) -> OpenApiRouter {
+    OpenApiRouter::with_openapi(openapi::proxied_document())
+        .route(forward_auth::PATH, any(forward_auth::handle))
+        .route(&format!("{}/", forward_auth::PATH), any(forward_auth::handle))
+        .route(&format!("{}/{{*target}}", forward_auth::PATH), any(forward_auth::handle))
+        .route(forward_auth::AUTH_REQUEST_PATH, any(forward_auth::handle_auth_request))
+        .with_state(Arc::new(auth))
 }
 
 /// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
 pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
-    let guarded = Router::new()
-        .route("/v1/status", get(handlers::status))
+    let guarded = OpenApiRouter::default()
+        .routes(routes!(handlers::status))
         .with_state(verifier.clone())
         .merge(options.metrics.map(metrics_route).unwrap_or_default())
         .route_layer(middleware::from_fn_with_state(options.token.clone(), check_token));
-    finish(guarded.merge(health(verifier, options.token)))
+    finish(guarded.merge(health(verifier, options.token)).into())
 }
 
 /// What anybody may ask who reaches the listener.
-fn health(verifier: Verifier, token: Option<Token>) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(handlers::ready))
+fn health(verifier: Verifier, token: Option<Token>) -> OpenApiRouter {
+    OpenApiRouter::default()
+        .routes(refusing(routes!(handlers::ready), &[Code::NotReady]))
         .with_state((verifier, token))
+        .merge(health_route())
 }

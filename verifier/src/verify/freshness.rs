@@ -203,7 +203,7 @@ pub(crate) mod tests {
     use salt402_store::Options;
 
     use super::*;
-    use crate::verify::policy::{AfterLoss, PaymentRules};
+    use crate::verify::policy::PaymentRules;
 
     pub(crate) fn chain_policy() -> ChainPolicy {
         ChainPolicy {
@@ -213,17 +213,7 @@ pub(crate) mod tests {
             other_contracts: Vec::new(),
             channels: None,
             least_exit_delay: None,
-            rules: PaymentRules {
-                confirmations: 1,
-                depths: Vec::new(),
-                final_at: 101,
-                max_age: None,
-                assets: None,
-                payees: None,
-                exposure: Vec::new(),
-                second_node: Vec::new(),
-                after_loss: AfterLoss::default(),
-            },
+            rules: PaymentRules::new(1, 101),
             symbol: "SALT".into(),
             decimals: 18,
             block_time: Duration::from_secs(2),

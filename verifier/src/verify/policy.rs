@@ -129,6 +129,23 @@ pub struct PaymentRules {
     pub after_loss: AfterLoss,
 }
 
+impl PaymentRules {
+    /// So many confirmations for any amount, and no other rule.
+    pub fn new(confirmations: u64, final_at: u64) -> Self {
+        Self {
+            confirmations,
+            depths: Vec::new(),
+            final_at,
+            max_age: None,
+            assets: None,
+            payees: None,
+            exposure: Vec::new(),
+            second_node: Vec::new(),
+            after_loss: AfterLoss::default(),
+        }
+    }
+}
+
 impl ChainPolicy {
     /// Whether payments through a contract count, for a quote that names `quoted`.
     pub fn counts(&self, contract: Address, quoted: Address) -> bool {

@@ -296,7 +296,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         VoucherResult::NoSigner
         | VoucherResult::WrongSigner(_)
         | VoucherResult::WrongPayee(_)
-        | VoucherResult::WrongAsset(_) => "stranger",
+        | VoucherResult::WrongAsset(_) => "mismatch",
         VoucherResult::LeavesTooSoon(_) => "leaves_too_soon",
         VoucherResult::HeldElsewhere(_) => "held_elsewhere",
         VoucherResult::Halted => "halted",

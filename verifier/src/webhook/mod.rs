@@ -118,7 +118,8 @@ impl Webhook {
             incident: incidents::view(notice.incident),
         };
         let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-        let (delivery, now) = (notice.id.to_string(), now_ms() / 1000);
+        // The time tells a notice from one with its number that a backup, which was put back, knows nothing of.
+        let (delivery, now) = (format!("{}-{}", notice.id, notice.at_ms), now_ms() / 1000);
         let signature = self.key.sign(&delivery, now, &body).map_err(|error| error.to_string())?;
         let sent = self
             .client

@@ -20,8 +20,8 @@ use salt402_protocol::{
 };
 use salt402_store::{Batch, Block, Cursor, Extras, Options, PlacedPayment, Store};
 use salt402_verifier::{
-    AccountLimits, AfterLoss, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier,
-    VerifierChain, VerifierOptions,
+    AccountLimits, ChainPolicy, Freshness, IndexChanges, PaymentRules, Policy, Verifier, VerifierChain,
+    VerifierOptions,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -132,17 +132,7 @@ pub(crate) fn operator() -> Operator {
         other_contracts: Vec::new(),
         channels: None,
         least_exit_delay: None,
-        rules: PaymentRules {
-            confirmations: 1,
-            depths: Vec::new(),
-            final_at: 3,
-            max_age: None,
-            assets: None,
-            payees: None,
-            exposure: Vec::new(),
-            second_node: Vec::new(),
-            after_loss: AfterLoss::default(),
-        },
+        rules: PaymentRules::new(1, 3),
         symbol: "SALT".into(),
         decimals: 18,
         block_time: Duration::from_secs(1),

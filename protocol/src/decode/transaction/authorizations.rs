@@ -1,4 +1,4 @@
-//! Authorizations of tokens, and what facilitators and paywalls tell of those that they submitted.
+//! Decodes token authorizations (EIP-3009), and the events of facilitators and paywalls that submit them.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use crate::values::asset::Asset;
 use crate::values::money::Amount;
 
 impl Reader<'_> {
-    /// Authorizations of tokens: `AuthorizationUsed`, and right after it the transfer that it allowed.
+    /// An authorization is an `AuthorizationUsed` log and the `Transfer` directly after it.
     ///
-    /// An authorization that moved nothing is followed by somebody else's log, which is its transfer only if it is of
-    /// the same token and account, and was not used up before.
+    /// An authorization that moved nothing may be followed by an unrelated log. So the transfer must have the same
+    /// token and account, and no other payment may have used it.
     pub(super) fn authorizations(&mut self) {
         let mut moved: Vec<(usize, usize, Payment)> = Vec::new();
         for (place, (token, content)) in self.whole.logs.iter().enumerate() {
@@ -66,10 +66,10 @@ impl Reader<'_> {
         })
     }
 
-    /// Which authorizations a source brings.
+    /// For each authorization, whether a source admits it.
     fn admitted(&mut self, moved: &[(usize, usize, Payment)]) -> Vec<bool> {
         let mut admitted = vec![false; moved.len()];
-        let mut grants: Vec<Grant> = Vec::new();
+        let mut accesses: Vec<Access> = Vec::new();
         for source in self.sources {
             match &source.kind {
                 SourceKind::Eip3009Token { payees } => {
@@ -79,12 +79,12 @@ impl Reader<'_> {
                     }
                 }
                 SourceKind::CitrateFacilitator { tokens, payees } => {
-                    let facilitated = self.facilitated(source.contract);
+                    let reports = self.facilitator_reports(source.contract);
                     for (index, (place, _, payment)) in moved.iter().enumerate() {
-                        let told = (payment.payer, payment.payee, payment.amount.0, payment.reference);
+                        let reported = (payment.payer, payment.payee, payment.amount.0, payment.reference);
                         admitted[index] |= tokens.contains(&payment.contract)
                             && payees.contains(&payment.payee)
-                            && facilitated.get(&told).is_some_and(|last| last > place);
+                            && reports.get(&reported).is_some_and(|last| last > place);
                     }
                 }
                 SourceKind::CitratePaywall { tokens, payees } => {
@@ -92,28 +92,28 @@ impl Reader<'_> {
                         tokens.contains(&payment.contract)
                             && (payees.contains(&payment.payee) || payment.payee == source.contract)
                     };
-                    grants.extend(self.paywall(source.contract, moved, &counts));
+                    accesses.extend(self.paywall_accesses(source.contract, moved, &counts));
                 }
                 _ => {}
             }
         }
-        for grant in grants.iter().filter(|grant| grant.is_told()) {
-            grant.candidates.iter().for_each(|index| admitted[*index] = true);
+        for access in accesses.iter().filter(|access| access.is_certain()) {
+            access.candidates.iter().for_each(|index| admitted[*index] = true);
         }
-        // What another source tells is not unmatched, whichever of the two is named first.
-        for grant in grants.iter().filter(|grant| !grant.is_told()) {
-            if grant.candidates.is_empty() || !grant.candidates.iter().all(|index| admitted[*index]) {
+        // Access that other sources explain is no ambiguity. This must not depend on the order of the sources.
+        for access in accesses.iter().filter(|access| !access.is_certain()) {
+            if access.candidates.is_empty() || !access.candidates.iter().all(|index| admitted[*index]) {
                 self.add_unmatched(
-                    grant.place,
-                    "the paywall gave access, and it cannot be told for which payment",
+                    access.place,
+                    "the paywall gave access, but it is unknown for which payment",
                 );
             }
         }
         admitted
     }
 
-    /// What a facilitator says that it settled, and the place where it says so last.
-    fn facilitated(&self, facilitator: Address) -> HashMap<(Address, Address, U256, B256), usize> {
+    /// The payments that a facilitator reports, each with the index of its last report.
+    fn facilitator_reports(&self, facilitator: Address) -> HashMap<(Address, Address, U256, B256), usize> {
         let own = self.whole.logs.iter().enumerate().filter(|(_, (contract, _))| *contract == facilitator);
         own.filter_map(|(place, (_, content))| {
             let event = ICitrateFacilitator::PaymentSettled::decode_log_data_validate(content).ok()?;
@@ -122,50 +122,51 @@ impl Reader<'_> {
         .collect()
     }
 
-    /// Access that a paywall gave. Its event names payer and amount and no nonce.
-    fn paywall(
+    /// The access events of a paywall. They name payer and amount, but no nonce.
+    fn paywall_accesses(
         &self,
         paywall: Address,
         moved: &[(usize, usize, Payment)],
         counts: &dyn Fn(&Payment) -> bool,
-    ) -> Vec<Grant> {
-        let mut alike: HashMap<(Address, U256), (usize, Vec<usize>)> = HashMap::new();
-        let mut given = Vec::new();
+    ) -> Vec<Access> {
+        let mut same_terms: HashMap<(Address, U256), (usize, Vec<usize>)> = HashMap::new();
+        let mut events = Vec::new();
         for (place, (contract, content)) in self.whole.logs.iter().enumerate() {
             if *contract != paywall {
                 continue;
             }
             if let Ok(event) = ICitratePaywall::AccessGranted::decode_log_data_validate(content) {
                 let terms = (event.payer, event.amount);
-                alike.entry(terms).or_default().0 += 1;
-                given.push((place, terms));
+                same_terms.entry(terms).or_default().0 += 1;
+                events.push((place, terms));
             }
         }
         for (index, (_, _, payment)) in moved.iter().enumerate().filter(|(_, (_, _, p))| counts(p)) {
-            if let Some((_, candidates)) = alike.get_mut(&(payment.payer, payment.amount.0)) {
+            if let Some((_, candidates)) = same_terms.get_mut(&(payment.payer, payment.amount.0)) {
                 candidates.push(index);
             }
         }
-        let grant = |(place, terms)| {
-            let (equal, candidates) = alike.get(&terms).cloned().unwrap_or_default();
-            Grant { place, equal, candidates }
+        let access = |(place, terms)| {
+            let (equal, candidates) = same_terms.get(&terms).cloned().unwrap_or_default();
+            Access { place, equal, candidates }
         };
-        given.into_iter().map(grant).collect()
+        events.into_iter().map(access).collect()
     }
 }
 
-/// Access that a paywall gave.
-struct Grant {
+/// An access event of a paywall.
+struct Access {
     place: usize,
-    /// How many grants say the same.
+    /// The number of access events with the same payer and amount.
     equal: usize,
-    /// The authorizations that may be meant, by their places among those that moved something.
+    /// Indexes of the authorizations with the same payer and amount.
     candidates: Vec<usize>,
 }
 
-impl Grant {
-    /// With as many authorizations as there were grants they are those, else it cannot be told.
-    fn is_told(&self) -> bool {
+impl Access {
+    /// Whether there are as many authorizations as access events. Otherwise it is unknown which authorization bought
+    /// access.
+    fn is_certain(&self) -> bool {
         self.candidates.len() == self.equal
     }
 }

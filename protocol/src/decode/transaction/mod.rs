@@ -1,19 +1,19 @@
-//! A whole transaction read at once: every log of its receipt, and its calldata where events say nothing.
+//! Decodes a whole transaction: every log of its receipt, and its calldata where events have no fields.
 //!
-//! One movement of money can leave several traces: the token's `Transfer`, its `AuthorizationUsed`, the event of the
-//! facilitator that submitted it. Here they become one payment. Each `Transfer` is used up by at most one payment, and
-//! whoever knows most of it comes first:
+//! One movement of money can leave several logs: the token's `Transfer`, its `AuthorizationUsed`, and the facilitator's
+//! event. They become one payment. Each `Transfer` belongs to at most one payment, and the source with the most precise
+//! event takes it first:
 //!
-//! 1. `SaltPay`, which names payer, payee, asset and amount and logs right after the transfer;
-//! 2. one of our proxies, whose event says what it settled;
-//! 3. one of x402's own, whose settlement is identified by the calldata;
-//! 4. an authorization, which is followed by its transfer with nothing in between.
+//! 1. `SaltPay`, which names payer, payee, asset and amount directly after the transfer;
+//! 2. this project's proxies, whose event names all terms;
+//! 3. x402's own proxies, whose terms come from the calldata;
+//! 4. authorizations, which come directly before their transfer.
 //!
-//! The order of the sources has no part in what is found.
+//! The result does not depend on the order of the sources.
 //!
-//! A payment's name does not depend on who told of it: an authorization is named by token, authorizer and nonce, a
-//! settlement over Permit2 by owner and nonce, and the chain takes both once. So a payment has one name through
-//! whatever sources it is seen, and keeps it when the same signature is mined in another transaction.
+//! A payment's id does not depend on the source. An authorization's id hashes token, authorizer and nonce; a Permit2
+//! settlement's id hashes owner and nonce. The chain accepts each nonce once. So the id stays the same through every
+//! source, and when the same signature is mined in another transaction.
 
 mod authorizations;
 mod proxies;
@@ -26,23 +26,22 @@ pub use crate::decode::transaction::reader::Whole;
 
 use crate::decode::log::{Decoded, RawLog, decode_places};
 use crate::decode::source::{Source, SourceKind};
-use crate::decode::transaction::proxies::bare_settlements;
+use crate::decode::transaction::proxies::settlements_without_terms;
 use crate::decode::transaction::reader::Reader;
 use crate::decode::transaction::transfers::Transfer;
 use crate::payment::{Payment, Settlement};
 use crate::values::asset::Asset;
 use crate::values::network::ChainId;
 
-/// Whether a transaction cannot be read without its calldata: a proxy that is followed settled something and did not
-/// say what.
+/// Whether the transaction's calldata is needed: a followed proxy settled something without naming the terms.
 pub fn needs_call(sources: &[Source], logs: &[(Address, &LogData)]) -> bool {
     sources.iter().any(|source| {
         matches!(source.kind, SourceKind::X402Proxy { .. })
-            && !bare_settlements(source.contract, logs).is_empty()
+            && !settlements_without_terms(source.contract, logs).is_empty()
     })
 }
 
-/// Reads everything that the sources tell of a transaction, the payments in the order of their logs.
+/// Decodes everything the sources report in a transaction. Payments come in the order of their logs.
 pub fn decode_whole(chain: ChainId, sources: &[Source], whole: Whole<'_>) -> Decoded {
     let raw = whole.logs.iter().map(|(contract, content)| RawLog {
         contract: *contract,
@@ -57,15 +56,15 @@ pub fn decode_whole(chain: ChainId, sources: &[Source], whole: Whole<'_>) -> Dec
     for (place, payment) in &placed {
         if payment.asset != Asset::Native {
             let (token, value) = (payment.asset.address(), payment.amount.0);
-            let told = Transfer { token, from: payment.payer, to: payment.payee, value };
-            if let Some(transfer) = reader.transfers.use_before(*place, told) {
+            let expected = Transfer { token, from: payment.payer, to: payment.payee, value };
+            if let Some(transfer) = reader.transfers.use_before(*place, expected) {
                 reader.transfers.pay(transfer);
             }
         }
     }
-    let unexplained = reader.proxies();
+    let uncertain = reader.proxies();
     reader.authorizations();
-    reader.add_unexplained(unexplained);
+    reader.add_uncertain(uncertain);
     decoded.ambiguities = reader.ambiguities();
     decoded.unaccounted = reader.transfers.unaccounted();
     for found in reader.found {
@@ -81,7 +80,7 @@ pub fn decode_whole(chain: ChainId, sources: &[Source], whole: Whole<'_>) -> Dec
     decoded
 }
 
-/// Logs that are asked for and do not decode. Those of others are nobody's concern.
+/// The number of logs that match a source's filter and do not decode.
 fn undecodable(sources: &[Source], logs: &[(Address, &LogData)], decoded: &Decoded) -> usize {
     let followed = logs.iter().filter(|(contract, content)| {
         let direct = sources.iter().filter(|source| source.is_direct() && source.contract == *contract);

@@ -1,4 +1,5 @@
-//! Settlements over Permit2: by our proxies, whose event says all, and by x402's own, whose event says nothing.
+//! Permit2 settlements: by this project's proxies, whose event names all terms, and by x402's own, whose event names
+//! none.
 
 use alloy_primitives::{Address, B256, LogData, U256};
 use alloy_sol_types::SolEvent as _;
@@ -6,7 +7,7 @@ use alloy_sol_types::SolEvent as _;
 use crate::contracts::IX402Permit2Proxy;
 use crate::decode::foreign::IX402Settled;
 use crate::decode::log::is;
-use crate::decode::permit2::{self, Asked};
+use crate::decode::permit2::{self, SettleCall};
 use crate::decode::source::{ProxyScheme, Source, SourceKind};
 use crate::decode::transaction::reader::Reader;
 use crate::decode::transaction::transfers::Transfer;
@@ -15,7 +16,7 @@ use crate::proof::nonce::SignedNonce;
 use crate::values::asset::Asset;
 use crate::values::money::Amount;
 
-/// A proxy that is followed.
+/// A followed proxy.
 #[derive(Clone, Copy)]
 struct Proxy<'a> {
     contract: Address,
@@ -30,15 +31,16 @@ impl Proxy<'_> {
     }
 }
 
-/// A settlement of which cannot be told what it moved. The transfer right before it may be its own, or another's.
-pub(super) struct Unexplained {
+/// A settlement with unknown terms. The transfer directly before it may belong to it or to another payment.
+pub(super) struct Uncertain {
     place: usize,
     transfer: usize,
 }
 
 impl Reader<'_> {
-    /// Settlements with an event that says all come before those without: one without may stand right behind another's transfer.
-    pub(super) fn proxies(&mut self) -> Vec<Unexplained> {
+    /// Settlements with full events come first, because one without terms may directly follow another payment's
+    /// transfer.
+    pub(super) fn proxies(&mut self) -> Vec<Uncertain> {
         let proxies: Vec<_> = self.sources.iter().filter_map(proxy).collect();
         for proxy in &proxies {
             self.full_settlements(*proxy);
@@ -46,21 +48,21 @@ impl Reader<'_> {
         proxies.into_iter().flat_map(|proxy| self.settlements_by_call(proxy)).collect()
     }
 
-    /// Adds the settlements whose transfer nobody else explains as unmatched. Behind another's payment, a settlement that cannot
-    /// be told is that of a token that nobody follows: it hides nothing, and anybody can put one there.
-    pub(super) fn add_unexplained(&mut self, mut unexplained: Vec<Unexplained>) {
-        unexplained.sort_by_key(|one| one.place);
-        let mut told = None;
-        for Unexplained { place, transfer } in unexplained {
-            // The settlement right behind a transfer; what stands further behind it moved something else.
-            if !self.transfers.is_used(transfer) && told != Some(transfer) {
-                told = Some(transfer);
-                self.add_unmatched(place, "the proxy settled a payment, and it cannot be told which");
+    /// Reports each settlement whose transfer no payment has used. Anybody can place a settlement of an unfollowed
+    /// token after another payment's transfer, so one after a used transfer is ignored.
+    pub(super) fn add_uncertain(&mut self, mut uncertain: Vec<Uncertain>) {
+        uncertain.sort_by_key(|one| one.place);
+        let mut reported = None;
+        for Uncertain { place, transfer } in uncertain {
+            // Only the first settlement after a transfer can be its own.
+            if !self.transfers.is_used(transfer) && reported != Some(transfer) {
+                reported = Some(transfer);
+                self.add_unmatched(place, "the proxy settled a payment whose terms are unknown");
             }
         }
     }
 
-    /// Our proxies: one event says all of a settlement, but not that the token moved.
+    /// Handles this project's proxies. Their event names all terms, but does not prove that the token moved.
     fn full_settlements(&mut self, proxy: Proxy<'_>) {
         for (place, (contract, content)) in self.whole.logs.iter().enumerate() {
             if *contract != proxy.contract {
@@ -69,68 +71,67 @@ impl Reader<'_> {
             let Ok(event) = IX402Permit2Proxy::PaymentSettled::decode_log_data_validate(content) else {
                 continue;
             };
-            let told =
+            let expected =
                 Transfer { token: event.token, from: event.owner, to: event.payee, value: event.amount };
-            let moved = self.transfers.use_before(place, told);
-            if !proxy.counts(told.token, told.to) {
+            let moved = self.transfers.use_before(place, expected);
+            if !proxy.counts(expected.token, expected.to) {
                 continue;
             }
             match moved {
-                Some(transfer) => self.add_settled(place, transfer, proxy.contract, told, event.nonce),
-                None => self.add_unmatched(
-                    place,
-                    "the proxy says that a payment was settled, the token moved something else",
-                ),
+                Some(transfer) => self.add_settled(place, transfer, proxy.contract, expected, event.nonce),
+                None => self
+                    .add_unmatched(place, "the proxy reported a payment, but the token moved something else"),
             }
         }
     }
 
-    /// x402's own proxies: `Settled()` right after the transfer, and the rest from the calldata. Returns the settlements
-    /// that may have moved what counts, where the calldata does not tell.
-    fn settlements_by_call(&mut self, proxy: Proxy<'_>) -> Vec<Unexplained> {
-        let settled = bare_settlements(proxy.contract, self.whole.logs);
-        let asked = self.asked(proxy, &settled);
-        let (mut unexplained, mut last) = (Vec::new(), None);
+    /// Handles x402's own proxies: `Settled()` directly after the transfer, and the terms from the calldata. Returns
+    /// settlements to followed payees whose calldata gives no terms.
+    fn settlements_by_call(&mut self, proxy: Proxy<'_>) -> Vec<Uncertain> {
+        let settled = settlements_without_terms(proxy.contract, self.whole.logs);
+        let calls = self.settle_calls(proxy, &settled);
+        let (mut uncertain, mut last) = (Vec::new(), None);
         for (nth, (place, _)) in settled.into_iter().enumerate() {
-            // One before another settlement is not its own: a token can be silent.
+            // A transfer before an earlier settlement is not this one's: a token may emit no `Transfer`.
             let own = |(before, _): &(usize, Transfer)| last.is_none_or(|last| *before > last);
             let moved = self.transfers.before(place).filter(own);
             last = Some(place);
-            let Some(asked) = &asked else {
+            let Some(calls) = &calls else {
                 let counts = |(_, moved): &(usize, Transfer)| proxy.counts(moved.token, moved.to);
-                unexplained.extend(moved.filter(counts).map(|(transfer, _)| Unexplained { place, transfer }));
+                uncertain.extend(moved.filter(counts).map(|(transfer, _)| Uncertain { place, transfer }));
                 continue;
             };
-            let Asked { owner: from, payee: to, token, amount: value, nonce, .. } = asked[nth];
-            let told = Transfer { token, from, to, value };
-            let moved = moved.filter(|(_, moved)| *moved == told).map(|(transfer, _)| transfer);
+            let SettleCall { owner: from, payee: to, token, amount: value, nonce, .. } = calls[nth];
+            let expected = Transfer { token, from, to, value };
+            let moved = moved.filter(|(_, moved)| *moved == expected).map(|(transfer, _)| transfer);
             match moved.filter(|transfer| self.transfers.use_up(*transfer)) {
                 Some(transfer) if proxy.counts(token, to) => {
-                    self.add_settled(place, transfer, proxy.contract, told, nonce);
+                    self.add_settled(place, transfer, proxy.contract, expected, nonce);
                 }
                 None if proxy.counts(token, to) => {
                     self.add_unmatched(
                         place,
-                        "the proxy was asked for a payment, and the token moved something else",
+                        "the proxy was asked for a payment, but the token moved something else",
                     );
                 }
-                // Whatever stands before it is none of its: it moved what nobody follows.
+                // The settlement moved an unfollowed token, so the transfer before it belongs to something else.
                 _ => {}
             }
         }
-        unexplained
+        uncertain
     }
 
-    /// What each settlement of a proxy was asked for, if that can be told of all of them.
-    fn asked(&self, proxy: Proxy<'_>, settled: &[(usize, bool)]) -> Option<Vec<Asked>> {
+    /// The settle call of each settlement, if all are certain.
+    fn settle_calls(&self, proxy: Proxy<'_>, settled: &[(usize, bool)]) -> Option<Vec<SettleCall>> {
         if settled.is_empty() {
             return None;
         }
         let (sources, call) = (self.sources, self.whole.call?);
         let is_token = |target: Address| sources.iter().any(|source| tokens_of(source).contains(&target));
-        let asked = permit2::asked(call, proxy.contract, proxy.scheme, settled.len(), is_token)?;
-        let alike = |(one, (_, with_permit)): (&Asked, &(usize, bool))| one.with_permit == *with_permit;
-        asked.iter().zip(settled).all(alike).then_some(asked)
+        let calls = permit2::settle_calls(call, proxy.contract, proxy.scheme, settled.len(), is_token)?;
+        let same_permit =
+            |(one, (_, with_permit)): (&SettleCall, &(usize, bool))| one.with_permit == *with_permit;
+        calls.iter().zip(settled).all(same_permit).then_some(calls)
     }
 
     fn add_settled(&mut self, place: usize, transfer: usize, proxy: Address, moved: Transfer, nonce: U256) {
@@ -158,7 +159,7 @@ fn proxy(source: &Source) -> Option<Proxy<'_>> {
     }
 }
 
-/// The tokens that the operator trusts, as far as a source names them.
+/// The tokens of a source that the operator trusts.
 fn tokens_of(source: &Source) -> &[Address] {
     match &source.kind {
         SourceKind::X402Proxy { tokens, .. }
@@ -169,9 +170,9 @@ fn tokens_of(source: &Source) -> &[Address] {
     }
 }
 
-/// The places of a proxy's settlements whose event says nothing, and whether each came with a permit; none where the proxy's
-/// events say what it settled.
-pub(super) fn bare_settlements(proxy: Address, logs: &[(Address, &LogData)]) -> Vec<(usize, bool)> {
+/// The log indexes of a proxy's settlements without terms, and whether each used a permit. Empty for a proxy whose
+/// events name the terms.
+pub(super) fn settlements_without_terms(proxy: Address, logs: &[(Address, &LogData)]) -> Vec<(usize, bool)> {
     let own = || logs.iter().enumerate().filter(|(_, (contract, _))| *contract == proxy);
     if own().any(|(_, (_, content))| is::<IX402Permit2Proxy::PaymentSettled>(content)) {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What is found while a transaction is read: its payments, the transfers that they use up, and the logs that cannot be matched.
+//! The state while a transaction is decoded: payments, used transfers, and unmatched logs.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,17 +8,17 @@ use crate::decode::permit2::Call;
 use crate::decode::source::Source;
 use crate::decode::transaction::transfers::Transfers;
 use crate::payment::{Ambiguity, Payment, PaymentId};
-use crate::values::name::name;
+use crate::values::id::hash_id;
 use crate::values::network::ChainId;
 
 /// A transaction with all its logs.
 #[derive(Clone, Copy, Debug)]
 pub struct Whole<'a> {
-    /// The transaction.
+    /// The transaction's hash.
     pub transaction: B256,
-    /// Every log of its receipt in order, of every contract.
+    /// Every log of the receipt, in order, of every contract.
     pub logs: &'a [(Address, &'a LogData)],
-    /// Its call, where [`needs_call`](super::needs_call) says that it is needed.
+    /// The call, if [`needs_call`](super::needs_call) asks for it.
     pub call: Option<Call<'a>>,
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Reader<'a> {
     pub(super) sources: &'a [Source],
     pub(super) whole: Whole<'a>,
     pub(super) transfers: Transfers,
-    names: HashSet<PaymentId>,
+    ids: HashSet<PaymentId>,
     pub(super) found: Vec<Found>,
-    /// Why a log cannot be matched, by its place: it does not matter which source was asked first.
+    /// By log index, why a log cannot be matched. Independent of the order of the sources.
     unmatched: BTreeMap<usize, &'static str>,
 }
 
@@ -46,15 +46,15 @@ impl<'a> Reader<'a> {
             sources,
             whole,
             transfers: Transfers::of(whole.logs),
-            names: HashSet::new(),
+            ids: HashSet::new(),
             found: Vec::new(),
             unmatched: BTreeMap::new(),
         }
     }
 
     pub(super) fn add(&mut self, place: usize, transfer: usize, payment: Payment) {
-        // A token that says twice that a nonce was used is not to be believed the second time.
-        if self.names.insert(payment.id) {
+        // A token that reports the same nonce twice is not believed the second time.
+        if self.ids.insert(payment.id) {
             let log = self.whole.logs[transfer];
             let movement = self.transfers.movement(self.chain, self.whole.transaction, log, transfer);
             self.transfers.pay(transfer);
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Says that a log may be a payment and cannot be matched.
+    /// Records a log that may be a payment but cannot be matched.
     pub(super) fn add_unmatched(&mut self, place: usize, reason: &'static str) {
         self.unmatched.insert(place, reason);
     }
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
         let nth = self.whole.logs[..place].iter().filter(|log| log.0 == contract).count() as u64;
         let parts = [transaction.as_slice(), &nth.to_be_bytes()];
         Ambiguity {
-            id: name("salt402-ambiguity-v1", self.chain, contract, &parts),
+            id: hash_id("salt402-ambiguity-v1", self.chain, contract, &parts),
             transaction,
             contract,
             reason,

@@ -1,4 +1,4 @@
-//! The transfers of tokens that a transaction logged, and which of them a payment has used up.
+//! The `Transfer` logs of a transaction, and which of them belong to a payment.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -7,10 +7,9 @@ use alloy_sol_types::SolEvent as _;
 
 use crate::decode::foreign::IToken;
 use crate::decode::log::{content_hash, is};
-use crate::values::name::name;
+use crate::values::id::hash_id;
 use crate::values::network::ChainId;
 
-/// A token's `Transfer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Transfer {
     pub(super) token: Address,
@@ -19,21 +18,21 @@ pub(super) struct Transfer {
     pub(super) value: U256,
 }
 
-/// A log with the signature of a transfer.
+/// A log with the signature of `Transfer`.
 struct Logged {
-    /// `None` where it does not decode.
+    /// `None`: the log does not decode.
     transfer: Option<Transfer>,
-    /// How many equal logs stand before it.
+    /// The number of equal logs before it.
     equal_before: u64,
 }
 
 pub(super) struct Transfers {
-    /// By place, every log with the signature of a transfer, of whatever contract.
+    /// By log index, every log with the signature of `Transfer`, of any contract.
     logged: HashMap<usize, Logged>,
-    /// For each place, the place of the nearest of them before it.
+    /// For each log index, the index of the nearest `Transfer` before it.
     nearest: Vec<Option<usize>>,
     used: HashSet<usize>,
-    /// Those that are payments which count.
+    /// Transfers that belong to counted payments.
     paid: HashSet<usize>,
 }
 
@@ -62,13 +61,13 @@ impl Transfers {
         Self { logged, nearest, used: HashSet::new(), paid: HashSet::new() }
     }
 
-    /// The transfer at a place.
+    /// The transfer at a log index.
     pub(super) fn at(&self, place: usize) -> Option<Transfer> {
         self.logged.get(&place)?.transfer
     }
 
-    /// The transfer that stands nearest before a log, used up or not: whoever logs right after it moved money means this
-    /// one. A transfer of another contract in between means that it was not.
+    /// The nearest transfer before a log, used or not. A contract that moves a token and then logs means this transfer.
+    /// If another contract's transfer comes in between, there is no match.
     pub(super) fn before(&self, place: usize) -> Option<(usize, Transfer)> {
         let before = (*self.nearest.get(place)?)?;
         Some((before, self.at(before)?))
@@ -78,23 +77,23 @@ impl Transfers {
         self.used.contains(&place)
     }
 
-    /// Uses a transfer up; `false` where a payment has done so.
+    /// Marks a transfer as used. `false`: another payment has used it.
     pub(super) fn use_up(&mut self, place: usize) -> bool {
         self.used.insert(place)
     }
 
-    /// Uses up the transfer right before a log, if it is the one that the log tells of.
-    pub(super) fn use_before(&mut self, place: usize, told: Transfer) -> Option<usize> {
+    /// Uses the transfer directly before a log, if it equals the transfer that the log reports.
+    pub(super) fn use_before(&mut self, place: usize, expected: Transfer) -> Option<usize> {
         let (before, transfer) = self.before(place)?;
-        (transfer == told && self.use_up(before)).then_some(before)
+        (transfer == expected && self.use_up(before)).then_some(before)
     }
 
-    /// Says that a transfer is a payment that counts.
+    /// Marks a transfer as a counted payment.
     pub(super) fn pay(&mut self, place: usize) {
         self.paid.insert(place);
     }
 
-    /// Which tokens reached whom without a payment that counts: token and receiver.
+    /// Token and receiver of each transfer that is no counted payment.
     pub(super) fn unaccounted(&self) -> BTreeSet<(Address, Address)> {
         let unpaid = self.logged.iter().filter(|(place, _)| !self.paid.contains(place));
         unpaid
@@ -104,7 +103,7 @@ impl Transfers {
             .collect()
     }
 
-    /// The name of the movement that a transfer is.
+    /// The id of the movement that a transfer makes.
     pub(super) fn movement(
         &self,
         chain: ChainId,
@@ -114,6 +113,6 @@ impl Transfers {
     ) -> B256 {
         let equal_before = self.logged.get(&place).map_or(0, |logged| logged.equal_before);
         let (content, nth) = (content_hash(content), equal_before.to_be_bytes());
-        name("salt402-movement-v1", chain, token, &[transaction.as_slice(), content.as_slice(), &nth])
+        hash_id("salt402-movement-v1", chain, token, &[transaction.as_slice(), content.as_slice(), &nth])
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator must know of: incidents, and transactions that can be read in two ways.
+//! Incidents, and transactions that cannot be read with certainty.
 
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -10,60 +10,60 @@ use crate::values::network::ChainId;
 #[cfg(feature = "openapi")]
 use crate::wire::openapi;
 
-/// `GET /v1/incidents`: what an operator must know of, newest first.
+/// `GET /v1/incidents`: the incidents, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentsResponse {
     /// The incidents.
     pub incidents: Vec<IncidentView>,
-    /// If there may be more: what to give as `cursor` to be told them.
+    /// The `cursor` of the next page. Left out on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// Something that an operator must know of.
+/// An incident that an operator must know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncidentView {
-    /// Its number, ascending.
+    /// The incident's number, ascending.
     pub id: u64,
-    /// What happened: `payment_lost` (a payment that was granted on left the chain), `replay_attempt` (a used proof was
-    /// shown for another request), `omitted_log` (the node left a payment out of its logs), `nodes_disagree`
-    /// (a payment was not granted on because a second node contradicts it), `voucher_at_risk` (vouchers
-    /// of a channel were accepted and are not claimed, while its money can leave it), `unreadable_transaction` (transactions of
-    /// the chain could not be read; one for a chain, with a count), `not_served` (a payment was granted on and given up: what
-    /// is owed is in `salt402 unserved list`).
+    /// The kind: `payment_lost` (the chain dropped a payment after it was granted), `replay_attempt` (a used proof came
+    /// with another request), `omitted_log` (the node left a payment out of its logs), `nodes_disagree` (a second node
+    /// contradicted a payment, so it was not granted), `voucher_at_risk` (accepted vouchers of a channel are unclaimed,
+    /// and its deposit can leave it), `unreadable_transaction` (transactions of the chain could not be read; one
+    /// incident per chain, with a count), `not_served` (a payment was granted but its request was given up;
+    /// `salt402 unserved list` shows what is owed).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment it is about; where a channel is at risk, the grant on its last voucher; zero where a transaction could not be
-    /// read.
+    /// The payment. For a channel at risk, the grant of its last voucher. Zero if a transaction could not be read.
     pub payment_id: PaymentId,
-    /// Its transaction; the one that opened the channel; the first that could not be read.
+    /// The payment's transaction. For a channel, the one that opened it. For unreadable transactions, the first of
+    /// them.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub transaction: B256,
-    /// Who paid, where it is known.
+    /// The payer, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub payer: Option<Address>,
-    /// When it was noticed, in milliseconds since 1970 UTC.
+    /// When the incident was noticed, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When it came right, or an operator settled it, in milliseconds since 1970 UTC; left out while it is open. What does
-    /// not last is never open.
+    /// When the incident ended or an operator settled it, in milliseconds since 1970 UTC. Left out while it is open.
+    /// Kinds that do not last are never open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at_ms: Option<u64>,
     /// How often it happened.
     #[serde(default = "once")]
     pub occurrences: u64,
-    /// When it last happened or came right, in milliseconds since 1970 UTC.
+    /// When it last happened or ended, in milliseconds since 1970 UTC.
     #[serde(default)]
     pub changed_at_ms: u64,
-    /// More, for people.
+    /// Details, for people.
     pub detail: String,
-    /// What the operator wrote who settled it.
+    /// The operator's note on settling it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<String>,
-    /// The channel that is at risk, or was.
+    /// The channel that is or was at risk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<ChannelRiskView>,
 }
@@ -72,64 +72,64 @@ fn once() -> u64 {
     1
 }
 
-/// A channel whose accepted vouchers are not claimed while its money can leave it.
+/// A channel with unclaimed accepted vouchers whose deposit can leave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChannelRiskView {
-    /// The contract.
+    /// The channel contract.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// The channel's identifier in it.
+    /// The channel's id in the contract.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub id: B256,
-    /// What it is in, where that is known.
+    /// The channel's asset, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset: Option<Asset>,
-    /// What was accepted, in base units.
+    /// The total accepted, in base units.
     pub spent: Amount,
-    /// What of it was claimed, in base units.
+    /// The part that was claimed, in base units.
     pub claimed: Amount,
-    /// What is left to claim, in base units.
+    /// The part that is left to claim, in base units.
     pub unclaimed: Amount,
-    /// `exit` (the payer asked to leave), `closed` (less was claimed before the channel closed), `deposit` (a deposit left
-    /// the chain) or `gone` (the channel's opening left the chain).
+    /// The reason: `exit` (the payer asked to exit), `closed` (the channel closed before everything was claimed),
+    /// `deposit` (the chain dropped a deposit) or `gone` (the chain dropped the channel's opening).
     pub reason: String,
-    /// Until when, at the least, it can be claimed, in seconds since 1970 UTC, where the payer leaves.
+    /// The earliest time at which claiming may become impossible, in seconds since 1970 UTC, if the payer exits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_at: Option<u64>,
 }
 
-/// `GET /v1/ambiguities`: transactions that may be a payment and are counted for nobody, newest first.
+/// `GET /v1/ambiguities`: transactions that may be a payment and count for nobody, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AmbiguitiesResponse {
-    /// Those that are on the chain now.
+    /// Those on the chain now.
     pub ambiguities: Vec<AmbiguityView>,
-    /// If there may be more: what to give as `cursor` to be told them.
+    /// The `cursor` of the next page. Left out on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// Something that may be a payment and can be read in two ways. Money may have moved, so a person must look.
+/// A possible payment that cannot be read with certainty. Money may have moved, so an operator must look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AmbiguityView {
-    /// Its number, ascending.
+    /// The number, ascending.
     pub id: u64,
     /// The chain.
     pub chain: ChainId,
-    /// The transaction.
+    /// The transaction's hash.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub transaction: B256,
     /// The contract whose event cannot be matched.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// The height of its block.
+    /// The height of the transaction's block.
     pub block_number: u64,
-    /// The hash of its block.
+    /// The hash of the transaction's block.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub block_hash: B256,
 }

@@ -1,4 +1,4 @@
-//! The verifier's wire: what a server asks and what it is answered. Snake case, amounts as strings.
+//! The verifier's requests and answers. Fields are in snake case, amounts are strings.
 
 pub(crate) mod incidents;
 mod status;

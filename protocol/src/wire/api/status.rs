@@ -1,4 +1,4 @@
-//! How things stand: one channel, the service, its chains and their nodes.
+//! The state of a channel, of the service, and of its chains and nodes.
 
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -9,132 +9,132 @@ use crate::values::network::ChainId;
 #[cfg(feature = "openapi")]
 use crate::wire::openapi;
 
-/// `GET /v1/channels/{channel}`: what the index knows of a payment channel, and what was accepted of it by vouchers.
+/// `GET /v1/channels/{channel}`: the state of a payment channel in the index, and the accepted vouchers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChannelView {
     /// The chain.
     pub chain: ChainId,
-    /// The contract.
+    /// The channel contract.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// The channel's identifier in it.
+    /// The channel's id in the contract.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub id: B256,
-    /// Whether its opening is on the chain; what follows up to `exit_delay` is left out where it is not.
+    /// Whether the channel's opening is on the chain. If not, the fields up to `exit_delay` are left out.
     pub on_chain: bool,
-    /// Whose money it is.
+    /// The account that deposits.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub payer: Option<Address>,
-    /// Who can claim.
+    /// The account that may claim.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub payee: Option<Address>,
-    /// What it is in.
+    /// The channel's asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset: Option<Asset>,
-    /// The key that signs its vouchers; left out where the payer does.
+    /// The key that signs vouchers. Left out if the payer signs them.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub signer: Option<Address>,
-    /// How long the payer's exit waits, in seconds.
+    /// The time between the payer's exit request and the exit, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_delay: Option<u64>,
-    /// All that was ever deposited, in base units.
+    /// The total ever deposited, in base units.
     pub deposit: Amount,
-    /// All that was ever claimed, in base units.
+    /// The total ever claimed, in base units.
     pub claimed: Amount,
-    /// From when the payer can leave, in seconds since 1970 UTC; left out while it has not asked.
+    /// The time from which the payer can exit, in seconds since 1970 UTC. Left out if no exit was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_at: Option<u64>,
-    /// Whether it is closed for ever.
+    /// Whether the channel is closed for good.
     pub closed: bool,
-    /// The highest ceiling that was accepted, in base units; the next voucher must be above it.
+    /// The highest accepted ceiling, in base units. The next voucher must exceed it.
     pub highest: Amount,
-    /// What the requests so far cost, in base units; the next voucher must cover it and the next price.
+    /// The total cost of the requests so far, in base units. The next voucher must cover it and the next price.
     pub spent: Amount,
-    /// What of that is not claimed yet, in base units.
+    /// The part of `spent` that is not claimed yet, in base units.
     pub unclaimed: Amount,
-    /// What of that the contract would pay now, in base units: what is left of the deposit at the most.
+    /// The part of `unclaimed` that the contract would pay now, in base units: at most the rest of the deposit.
     pub claimable: Amount,
 }
 
-/// `GET /v1/status`: how things are.
+/// `GET /v1/status`: the state of the service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatusResponse {
-    /// The version that answers.
+    /// The running version.
     pub version: String,
     /// Whether every chain is followed and current.
     pub ready: bool,
     /// The chains.
     pub chains: Vec<ChainStatus>,
-    /// Incidents that are open: grants whose payment left the chain, and vouchers that may not be paid any more.
+    /// Open incidents: grants whose payment the chain dropped, and vouchers that may not be paid.
     pub open_incidents: u64,
-    /// Payments claimed so far.
+    /// The number of payments claimed so far.
     pub claims: u64,
-    /// Requests that wait for a payment now.
+    /// The number of requests that wait for a payment now.
     pub waiting: u64,
 }
 
-/// How one chain is followed.
+/// The state of one chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainStatus {
     /// The chain.
     pub chain: ChainId,
-    /// Its name.
+    /// The network's name.
     pub network: String,
-    /// The contract whose payments are followed.
+    /// The followed payment contract.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payment_contract: Address,
-    /// The newest block whose payments are in the index.
+    /// The newest indexed block.
     pub indexed: Option<u64>,
-    /// The node's newest block, as far as known.
+    /// The node's newest known block.
     pub head: Option<u64>,
-    /// Seconds since the time of the newest block that is indexed, where the node has newer ones; 0 where it has none. Left
-    /// out where that time is not known.
+    /// The age of the newest indexed block in seconds, if the node has newer blocks; 0 if it has none. Left out if that
+    /// block's time is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind_s: Option<u64>,
-    /// What its follower is doing: `starting`, `back_filling`, `following`, `failing` or `halted`; left out where the
-    /// follower is in another process and has not halted.
+    /// The state of the chain's follower: `starting`, `back_filling`, `following`, `failing` or `halted`. Left out if
+    /// the follower runs in another process and has not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
-    /// Reorganizations since its follower started; left out where that is another process.
+    /// Reorganizations since the follower started. Left out if the follower runs in another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reorganizations: Option<u64>,
-    /// Payments on the chain, in the index.
+    /// The number of indexed payments on the chain.
     pub payments: u64,
-    /// Incidents of it that are open.
+    /// The number of open incidents of the chain.
     #[serde(default)]
     pub open_incidents: u64,
-    /// Transactions of it that could not be read, so that what they paid is not known.
+    /// The number of transactions that could not be read. Their payments are unknown.
     #[serde(default)]
     pub unreadable: u64,
-    /// Whether it is followed and current.
+    /// Whether the chain is followed and current.
     pub ready: bool,
-    /// If not, why.
+    /// The reason, if it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What was read for each contract that is followed, up to the newest block that is indexed.
+    /// The blocks read for each followed contract, up to the newest indexed block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub covered: Vec<CoveredBlocks>,
-    /// What of the past was not read yet: of contracts that were added to an index that had begun. A payment there is not
-    /// known, and is no less a payment.
+    /// Past blocks that were not read yet, of contracts that were added later. Payments in them are valid, but not
+    /// known yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<UnreadBlocks>,
-    /// What was accepted by vouchers of channels, by asset; empty where none was.
+    /// The accepted vouchers, by asset. Empty if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vouchers: Vec<VouchersStatus>,
-    /// The nodes that are asked, in the order of the configuration.
+    /// The nodes, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,
 }
 
-/// Blocks that were read for a contract that is followed.
+/// The blocks that were read for a followed contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CoveredBlocks {
@@ -142,13 +142,13 @@ pub struct CoveredBlocks {
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// The first.
+    /// The first block.
     pub from_block: u64,
-    /// The last.
+    /// The last block.
     pub to_block: u64,
 }
 
-/// Blocks that were not read yet for a contract that is followed.
+/// The blocks that were not read yet for a followed contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnreadBlocks {
@@ -156,48 +156,48 @@ pub struct UnreadBlocks {
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// The first.
+    /// The first block.
     pub from_block: u64,
-    /// The last.
+    /// The last block.
     pub to_block: u64,
 }
 
-/// What was accepted by vouchers of channels in one asset.
+/// The accepted vouchers in one asset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VouchersStatus {
     /// The asset.
     pub asset: Asset,
-    /// What was accepted and not claimed, of channels that are open, in base units.
+    /// The accepted and unclaimed amount of open channels, in base units.
     pub unclaimed: Amount,
-    /// What of all that was accepted may not be paid any more, in base units: claim it now.
+    /// The accepted amount that may not be paid any more, in base units. Claim it now.
     pub at_risk: Amount,
-    /// How many channels that is of.
+    /// The number of channels at risk.
     pub channels_at_risk: u64,
 }
 
-/// How one node of a chain is.
+/// The state of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeStatus {
-    /// Its host and port; nothing else of its address is told.
+    /// The node's host and port. No other part of its address is shown.
     pub host: String,
-    /// `ready`, `suspect` (fails often, or stands still), `lagging`, `resting` (failed a moment ago) or `ejected`
-    /// (on another chain).
+    /// The state: `ready`, `suspect` (it fails often, or its head stands still), `lagging`, `resting` (it failed a
+    /// moment ago) or `ejected` (it is on another chain).
     pub state: String,
-    /// Whether it is asked only while no other is ready.
+    /// Whether the node is asked only while no other is ready.
     #[serde(default)]
     pub fallback: bool,
-    /// Whether the newest unit of work was its own.
+    /// Whether the node served the newest unit of work.
     #[serde(default)]
     pub serving: bool,
-    /// The newest block that it has shown.
+    /// The newest block that the node has shown.
     pub head: Option<u64>,
-    /// Why it is not ready.
+    /// The reason, if it is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether its logs are taken without proof although `completeness = "receipts"` is set, because it says that it has no
-    /// `eth_getBlockReceipts`. Left out where it is not so.
+    /// Whether the node's logs are accepted without proof although `completeness = "receipts"` is set, because the node
+    /// reports that it lacks `eth_getBlockReceipts`. Left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub logs_unproved: bool,
 }

@@ -1,4 +1,4 @@
-//! What a server needs to be paid: quotes, verdicts on proofs, and leases of the name that it claims under.
+//! Requests and answers for selling: quotes, verdicts on proofs, and leases of claimant names.
 
 use alloy_primitives::{Address, B128, B256};
 use serde::{Deserialize, Serialize};
@@ -15,29 +15,29 @@ use crate::wire::object;
 #[cfg(feature = "openapi")]
 use crate::wire::openapi;
 
-/// `POST /v1/quotes`: ask for a quote.
+/// `POST /v1/quotes`: asks for a quote.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
-    /// The chain to be paid on.
+    /// The chain to pay on.
     pub chain: ChainId,
-    /// Who is to be paid.
+    /// The account to pay.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payee: Address,
-    /// What is to be paid.
+    /// The asset to pay.
     pub asset: Asset,
-    /// How much, in base units; more than zero.
+    /// The amount, in base units; more than zero.
     pub amount: Amount,
-    /// The request that is paid for.
+    /// The request to pay for.
     pub request_digest: RequestDigest,
-    /// Whether the quote must be one that nobody else can be given; then its id must come with the proof. Where the
-    /// operator takes no bare hashes every quote is such a quote.
+    /// Whether nobody else may get this quote. Its id must then come with the proof. If the operator accepts no bare
+    /// hashes, every quote is like this.
     #[serde(default)]
     pub secret: bool,
-    /// Whose price this is: the name under which the payment will be claimed. The quote then counts for that name alone,
-    /// also after its price has changed; left out, for whoever asks no more than its amount.
+    /// The service that sets the price: the name that will claim the payment. The quote then counts for that name
+    /// alone, even after its price has changed. If left out, the quote counts for every service whose price it covers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub claimant: String,
 }
@@ -51,15 +51,15 @@ pub struct QuoteResponse {
     /// The payment's reference: keccak256 of the id.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub reference: B256,
-    /// The contract to pay through.
+    /// The payment contract to pay through.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payment_contract: Address,
-    /// The `SaltChannels` whose vouchers are taken in place of a payment, where any are.
+    /// The `SaltChannels` contract whose vouchers are accepted instead of a payment, if any.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub channels_contract: Option<Address>,
-    /// The least exit delay of a channel whose vouchers are taken, in seconds; left out where any will do.
+    /// The shortest accepted exit delay of a channel, in seconds. Left out if any delay is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels_exit_delay: Option<u64>,
     /// The network's name, for people.
@@ -74,46 +74,46 @@ pub struct QuoteResponse {
     pub expires_at: u64,
 }
 
-/// `POST /v1/verify`: was this paid?
+/// `POST /v1/verify`: asks whether a payment was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
-    /// The transaction that is said to have paid, the nonce of what was signed, or a channel's voucher.
+    /// The proof: a transaction hash, a signed nonce, or a channel voucher.
     pub proof: Proof,
-    /// The id of the quote that was paid. If it names `claimant`, its price counts, not that of `requirement`; if it names
-    /// nobody, it must be of no less.
+    /// The id of the quote that was paid. If the quote names `claimant`, its price counts instead of that of
+    /// `requirement`. If it names no claimant, it must not be lower.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote_id: Option<QuoteId>,
-    /// What had to be paid.
+    /// The required payment.
     #[serde(deserialize_with = "object::deserialize")]
     pub requirement: Requirement,
-    /// Whether the payment is to be used up for this request.
+    /// Whether to use up the payment for this request.
     #[serde(default)]
     pub claim: bool,
-    /// Who claims: a name that stays the same when the server restarts, at most 128 characters. A claim is given
-    /// again only to the same name and the same request.
+    /// The claimant: a name that stays the same after restarts, at most 128 characters. A claim is repeated only for
+    /// the same name and request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub claimant: String,
-    /// How long to wait for a payment that is not there yet or not deep enough, in milliseconds; cut to the
-    /// operator's limit.
+    /// How long to wait for a payment that is missing or not deep enough, in milliseconds. The operator's limit bounds
+    /// it.
     #[serde(default)]
     pub wait_ms: u64,
-    /// Which of the requests this is that the payment pays for, where it pays for several; then `requirement` has what
-    /// they have in common, and the quote id must be presented.
+    /// Which of several requests this is, if the payment pays for several. `requirement` then holds what they have in
+    /// common, and the quote id must be presented.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object::optional")]
     pub usage: Option<Usage>,
-    /// Whether only a claim that was made before is to be given again: a payment that is not claimed stays unclaimed,
-    /// and nothing is waited or looked for.
+    /// Whether only an earlier claim may be repeated. An unclaimed payment then stays unclaimed, and the verifier
+    /// neither waits nor looks anything up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again_only: bool,
-    /// The address of whoever shows the proof, where it is known: no address takes all the look-ups of receipts that there
-    /// are. Nothing else depends on it.
+    /// The address of the client that presents the proof, if known. It only limits receipt look-ups, so that no address
+    /// takes them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub client: Option<std::net::IpAddr>,
-    /// Which of several processes of this claimant asks, where each claim must be run by one: then it holds the name, by
-    /// `POST /v1/leases`, or nobody does.
+    /// Which process of the claimant asks, if each claim must be run by one process only. That process must hold the
+    /// name (`POST /v1/leases`), or nobody may hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub instance: Option<B128>,
@@ -124,31 +124,31 @@ pub struct VerifyRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// The request that is to be served. The same request is one use, however often it comes.
+    /// The request to serve. The same request is one use, however often it comes.
     pub request_digest: RequestDigest,
-    /// How many different requests one payment pays for. What was written down with the first of them counts.
+    /// How many different requests one payment pays for. The number stored with the first use counts.
     pub most: u32,
 }
 
-/// What had to be paid, by whom it is asked.
+/// The required payment, as the caller states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {
     /// The chain.
     pub chain: ChainId,
-    /// Who had to be paid.
+    /// The account that had to be paid.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payee: Address,
-    /// What had to be paid.
+    /// The asset that had to be paid.
     pub asset: Asset,
-    /// How much, in base units.
+    /// The amount, in base units.
     pub amount: Amount,
-    /// The request that is to be served.
+    /// The request to serve.
     pub request_digest: RequestDigest,
-    /// Blocks that must contain or follow the payment: 1 is its own block. Never less than the operator's policy;
-    /// left out, the policy's.
+    /// The required confirmations: 1 counts the payment's own block only. At least the operator's policy. Left out: the
+    /// policy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmations: Option<u64>,
 }
@@ -158,113 +158,112 @@ pub struct Requirement {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Verdict {
-    /// It was paid. With `claim`, it is now used up, and that is on disk.
+    /// The payment was made. With `claim`, it is now used up and stored on disk.
     Accepted {
         /// The payment.
         payment: Box<PaymentView>,
-        /// The claim, if one was asked for.
+        /// The claim, if it was asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         claim: Option<ClaimView>,
     },
-    /// Not yet: show the same proof again, pay nothing.
+    /// Not yet. Present the same proof again and pay nothing.
     Pending {
-        /// Why.
+        /// The reason.
         code: Code,
-        /// Why, with the figures.
+        /// The reason with figures, for people.
         detail: String,
         /// When to ask again, in milliseconds.
         retry_after_ms: u64,
     },
-    /// No.
+    /// The proof is refused.
     Rejected {
-        /// Why.
+        /// The reason.
         code: Code,
-        /// Why, with the figures, and what to do.
+        /// The reason with figures, and what to do, for people.
         detail: String,
     },
 }
 
-/// A payment as the verifier tells it. One by a voucher is in the transaction that opened its channel, and has the
-/// channel as its reference.
+/// A payment. A voucher's payment has the transaction that opened its channel, and the channel as its reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
-    /// The payment's name.
+    /// The payment's id.
     pub payment_id: PaymentId,
     /// The chain.
     pub chain: ChainId,
-    /// The transaction.
+    /// The transaction's hash.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub transaction: B256,
     /// The payment contract.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub contract: Address,
-    /// The reference it was paid for.
+    /// The reference that was paid for.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub reference: B256,
-    /// Who paid.
+    /// The payer.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payer: Address,
-    /// Who was paid.
+    /// The payee.
     #[serde(with = "checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
     pub payee: Address,
-    /// What was paid.
+    /// The asset that was paid.
     pub asset: Asset,
-    /// How much, in base units.
+    /// The amount, in base units.
     pub amount: Amount,
-    /// The block it is in.
+    /// The height of the payment's block.
     pub block_number: u64,
-    /// That block's hash.
+    /// The hash of the block.
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
     pub block_hash: B256,
-    /// That block's time, in seconds since 1970 UTC; 0 where it is no longer kept, as of a channel's opening.
+    /// The block's time, in seconds since 1970 UTC. 0 if it is not kept any more, as for old channel openings.
     pub block_timestamp: u64,
-    /// Blocks that contain or follow it, 1 when it is in the newest; 0 when its block left the chain.
+    /// The number of confirmations: 1 if the payment is in the newest block, 0 if its block left the chain.
     pub confirmations: u64,
-    /// Whether its block is on the chain.
+    /// Whether the payment's block is on the chain.
     pub canonical: bool,
-    /// Whether it was used up.
+    /// Whether the payment was used up.
     pub claimed: bool,
 }
 
-/// A claim: the one thing that grants.
+/// A claim. Only a claim grants a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClaimView {
-    /// True once for a payment; false when the same request shows the same proof again.
+    /// True for the first claim of a payment. False if the same request presents the same proof again.
     pub first: bool,
     /// When the payment was claimed, in milliseconds since 1970 UTC.
     pub claimed_at_ms: u64,
 }
 
-/// `GET /v1/payments/{tx}`: what the index knows of a transaction.
+/// `GET /v1/payments/{tx}`: the indexed payments of a transaction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentsResponse {
-    /// Its payments, in the order of their logs; blocks that left the chain last.
+    /// The payments, in the order of their logs. Those in blocks that left the chain come last.
     pub payments: Vec<PaymentView>,
 }
 
-/// `POST /v1/leases`: holds the name of a claimant, or renews the hold.
+/// `POST /v1/leases`: takes or renews the lease of a claimant's name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LeaseRequest {
-    /// The name.
+    /// The claimant's name.
     pub claimant: String,
-    /// Who is to hold it: 0x and 32 hexadecimal digits that no other live process has.
+    /// The process that takes the lease: `0x` and 32 hexadecimal digits that no other live process has.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub instance: B128,
 }
 
-/// The answer to a [`LeaseRequest`]: the name is held.
+/// The answer to a [`LeaseRequest`]: the caller holds the lease.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LeaseResponse {
-    /// When it is to be renewed, in milliseconds.
+    /// When to renew the lease, in milliseconds.
     pub renew_within_ms: u64,
 }
 

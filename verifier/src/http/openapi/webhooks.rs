@@ -12,7 +12,7 @@ struct Webhooks;
 #[allow(dead_code, reason = "the attribute describes what is sent")]
 #[utoipa::path(post, path = "/incident", tag = "webhooks", request_body = WebhookEvent,
     params(
-        ("webhook-id" = String, Header, description = "The event's id: the same when it is told again."),
+        ("webhook-id" = String, Header, description = "Which event it is: the same when it is told again, and never that of another."),
         ("webhook-timestamp" = u64, Header, description = "When it was sent, in seconds since 1970 UTC."),
         ("webhook-signature" = String, Header, description = "`v1,` and the HMAC-SHA256 of `<webhook-id>.<webhook-timestamp>.<body>` in base64, as the Standard Webhooks specification says.")),
     responses((status = "2XX", description = "It was told; with any other status it is told again.")))]

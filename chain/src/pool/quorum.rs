@@ -1,7 +1,7 @@
-//! One node that is asked, and the others as its witnesses: answers of one node held against those of others.
+//! Confirmation of one node's answers by other nodes.
 //!
-//! Asked about are header, logs and receipt, because these make a payment. A node that lies about one of them is found
-//! out by any honest one among those that must agree, and what it made up is not indexed, let alone granted on.
+//! Headers, logs and receipts are compared, because they make a payment. If several nodes must agree, any honest one
+//! among them exposes a lying node, and its invented data is neither indexed nor granted.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use crate::node::query::{At, Work};
 use crate::pool::compare::same_receipt;
 use crate::pool::members::{Inner, Member};
 
-/// What the others said.
-pub(crate) struct Witnesses<T> {
-    /// Whether as many as must agree, the node itself included, say the same.
-    pub(crate) enough: bool,
-    /// Those who say something else, and what.
+/// The answers of the other nodes.
+pub(crate) struct Quorum<T> {
+    /// Whether enough nodes agree, including the node itself.
+    pub(crate) reached: bool,
+    /// The nodes that disagree, and their answers.
     pub(crate) others: Vec<(usize, T)>,
-    /// Why one of them cannot give its answer, where that is too long for it: it is not that it knows of none.
+    /// The error of a node whose answer is too long. It does not mean that the node knows nothing.
     pub(crate) too_long: Option<NodeError>,
 }
 
-/// The node that is asked, among the others of its pool.
+/// The node in use, among the nodes of its pool.
 #[derive(Clone)]
 pub(crate) struct Lead {
     pub(crate) pool: Arc<Inner>,
@@ -38,7 +38,7 @@ impl Lead {
         &self.pool.members[self.index]
     }
 
-    /// One answer of this node; what it tells of the node is noted.
+    /// Asks this node and records the outcome.
     pub(crate) async fn ask<T>(
         &self,
         answer: impl Future<Output = Result<T, NodeError>>,
@@ -50,7 +50,7 @@ impl Lead {
         self.pool.node(self.index, self.work).await
     }
 
-    /// The other nodes, the best first.
+    /// The other nodes, best first.
     fn others(&self) -> impl Iterator<Item = usize> {
         let own = self.index;
         self.pool.order().into_iter().filter(move |index| *index != own)
@@ -73,7 +73,7 @@ impl Lead {
         &self.member().name
     }
 
-    /// Says that too few agree. The node in the lead is left alone for a moment, so that another may be right.
+    /// The error that too few nodes agree. This node gets a pause, because another one may be right.
     pub(crate) fn disagreed(&self, what: String) -> NodeError {
         let needed = self.pool.options.agree;
         let error = NodeError::Disagreed { what: format!("{what} ({needed} must agree)") };
@@ -81,12 +81,12 @@ impl Lead {
         error
     }
 
-    /// Asks one after another until enough of them say the same. A node that cannot be asked says nothing.
-    pub(crate) async fn witnesses<T, F>(
+    /// Asks the other nodes in turn until enough agree. A node that cannot be asked does not count.
+    pub(crate) async fn quorum<T, F>(
         &self,
         ask: impl Fn(Arc<dyn Node>) -> F,
         same: impl Fn(&T) -> bool,
-    ) -> Witnesses<T>
+    ) -> Quorum<T>
     where
         F: Future<Output = Result<Option<T>, NodeError>> + Send,
     {
@@ -104,14 +104,13 @@ impl Lead {
                 Ok(None) | Err(_) => {}
             }
         }
-        Witnesses { enough: missing == 0, others, too_long }
+        Quorum { reached: missing == 0, others, too_long }
     }
 
-    /// A receipt that this node cannot give, of those that can: it names its block, which is held against this node's. As many
-    /// as must agree have to say the same.
+    /// A receipt that this node cannot give, from the nodes that can. The receipt's block is checked against this node,
+    /// and enough nodes must agree.
     ///
-    /// # Errors
-    /// Why this node cannot give it, where too few others do.
+    /// # Errors This node's own error, if too few others agree.
     pub(crate) async fn receipt_of_others(
         &self,
         transaction: B256,
@@ -132,7 +131,7 @@ impl Lead {
         Err(error)
     }
 
-    /// The heights of the others' heads.
+    /// The heights of the other nodes' heads.
     pub(crate) async fn heads_of_others(&self) -> Vec<u64> {
         let mut heights = Vec::new();
         for index in self.others() {
@@ -144,33 +143,32 @@ impl Lead {
         heights
     }
 
-    /// Those who contradict as many as must agree are wrong.
-    pub(crate) fn blame_dissenters<T>(&self, witnesses: &Witnesses<T>, what: &str) {
-        for (index, _) in &witnesses.others {
+    /// Blames the nodes that contradict a sufficient agreement.
+    pub(crate) fn blame_dissenters<T>(&self, quorum: &Quorum<T>, what: &str) {
+        for (index, _) in &quorum.others {
             self.pool.members[*index].meter.disagreed();
-            let what = format!("it gives {what} than others do");
+            let what = format!("it gives {what} than the other nodes");
             self.pool.blame(*index, &NodeError::Lied { what });
         }
     }
 
-    /// Where as many as must agree say all the same, and it is not what this node says, this node is wrong.
+    /// If enough other nodes agree with each other against this node, this node is wrong.
     ///
-    /// # Errors
-    /// [`NodeError::Lied`] then.
+    /// # Errors [`NodeError::Lied`] in that case.
     pub(crate) fn blame_if_outvoted<T>(
         &self,
-        witnesses: &Witnesses<T>,
+        quorum: &Quorum<T>,
         same: impl Fn(&T, &T) -> bool,
         what: &str,
     ) -> Result<(), NodeError> {
         let needed = self.pool.options.agree;
-        let Some((_, first)) = witnesses.others.first() else { return Ok(()) };
-        if witnesses.others.len() < needed || !witnesses.others.iter().all(|(_, other)| same(other, first)) {
+        let Some((_, first)) = quorum.others.first() else { return Ok(()) };
+        if quorum.others.len() < needed || !quorum.others.iter().all(|(_, other)| same(other, first)) {
             return Ok(());
         }
         let name = &self.member().name;
         let error =
-            NodeError::Lied { what: format!("{name} gives {what}, and {needed} nodes contradict it") };
+            NodeError::Lied { what: format!("{name} gives {what}, but {needed} nodes contradict it") };
         self.member().meter.disagreed();
         self.pool.blame(self.index, &error);
         Err(error)
