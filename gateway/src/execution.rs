@@ -13,9 +13,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use salt402_http::clock::now_ms;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, PaymentId, Problem};
 use salt402_store::{Outcome, Store, StoreError, StoredOutcome, Unserved};
@@ -224,10 +225,6 @@ fn unserved(purchase: Purchase) -> Unserved {
 fn left(not_before_ms: u64) -> Option<Duration> {
     let left = Duration::from_millis(not_before_ms.saturating_sub(now_ms()));
     (!left.is_zero() && left <= LONGEST_WISH).then_some(left)
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,12 +1,13 @@
 //! `POST /v1/inference`: the request, its price, and its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
+use salt402_http::clock::since_ms;
 use salt402_http::{
     BodyReservation, PAYMENT, Target, no_store, problem_response, read_json, server_timing, vary,
 };
@@ -139,15 +140,10 @@ where
 {
     let (payment, started) = (purchase.payment.clone(), Instant::now());
     let Answer { body, kept_at_ms } = gateway.executions.outcome(purchase, run).await?;
-    if presented.is_bare() && !gateway.bare.may(payment.payment_id, since(kept_at_ms)) {
+    if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(kept_at_ms)) {
         return Err(quote_required());
     }
     Ok(answer(&payment, body, verified, started.elapsed()))
-}
-
-fn since(moment_ms: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(moment_ms))
 }
 
 /// What is asked, and the memory that it takes.

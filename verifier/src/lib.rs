@@ -3,10 +3,9 @@
 //! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
 //! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
 //!
-//! Rooms, each of which imports only those before it: `clock`, `incidents`, `webhook`, `verify`, `client`, [`http`].
+//! Rooms, each of which imports only those before it: `incidents`, `webhook`, `verify`, `client`, [`http`].
 
 mod client;
-mod clock;
 pub mod http;
 mod incidents;
 mod verify;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use salt402_http::clock::{now_s, since_ms};
 use salt402_protocol::Problem;
-use salt402_store::{ChainOverview, Coverage, HaltKind, Overview, Stretch, VoucherTotals};
+use salt402_store::{ChainOverview, Coverage, Overview, Stretch, VoucherTotals};
 use serde_json::{Value, json};
 
 use super::watching::Watching;
@@ -123,8 +124,7 @@ fn behind_s(chain: &ChainOverview) -> Option<u64> {
     if chain.head <= chain.indexed {
         return chain.indexed.map(|_| 0);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    chain.indexed_timestamp.map(|made| now.saturating_sub(made))
+    chain.indexed_timestamp.map(|made| now_s().saturating_sub(made))
 }
 
 fn vouchers(totals: &VoucherTotals) -> Value {
@@ -139,20 +139,13 @@ fn vouchers(totals: &VoucherTotals) -> Value {
 fn reason(chain: &ChainOverview) -> String {
     let silence = match chain.noted_at_ms {
         Some(at) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let silence = now.saturating_sub(Duration::from_millis(at)).as_secs();
-            format!("no verifier answers; the indexer last wrote {silence} s ago")
+            format!("no verifier answers; the indexer last wrote {} s ago", since_ms(at).as_secs())
         }
         None => "no verifier answers, and the indexer never wrote".to_owned(),
     };
-    match chain.halt.map(|halt| halt.kind) {
+    match chain.halt {
+        Some(halt) => format!("{silence}; {}", halt.kind.told()),
         None => silence,
-        Some(HaltKind::Fork) => {
-            format!("{silence}; the chain is halted by a deep reorganization: see `salt402 chain resume`")
-        }
-        Some(HaltKind::Genesis) => {
-            format!("{silence}; the chain is halted, as the node is on another: see `salt402 chain resume`")
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use salt402_http::clock;
 use salt402_store::{Options, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,7 @@ pub(super) async fn evict_answers(
             () = tokio::time::sleep(EVICT) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let before = u64::try_from(now.saturating_sub(keep).as_millis()).unwrap_or(0);
+        let before = u64::try_from(clock::now().saturating_sub(keep).as_millis()).unwrap_or(0);
         match store.evict_outcomes(before, bytes).await {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(dropped, "old answers are no longer kept"),

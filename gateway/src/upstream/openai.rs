@@ -1,6 +1,7 @@
 //! Any server with OpenAI's `POST /v1/chat/completions` (llama.cpp, vLLM, Ollama, …).
 
-use std::time::{Duration, SystemTime};
+use salt402_http::clock::now;
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -125,7 +126,7 @@ impl OpenAi {
         let (status, headers) = (response.status(), response.headers().clone());
         let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         if !status.is_success() {
-            let after = retry_after(&headers, SystemTime::now());
+            let after = retry_after(&headers, now());
             // Words that cannot be read say nothing; the status does.
             let body = read(response, LONGEST_ERROR).await.unwrap_or_default();
             let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
@@ -163,12 +164,13 @@ fn failure(error: reqwest::Error) -> UpstreamError {
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => {
-            httpdate::parse_http_date(text).ok().map(|then| then.duration_since(now).unwrap_or_default())
+            let then = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(then.saturating_sub(now))
         }
     }
 }
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
+        let now = Duration::from_secs(784_111_767);
         let after = |value: &'static str| {
             let headers = [(RETRY_AFTER, value.parse().unwrap())].into_iter().collect();
             retry_after(&headers, now).map(|wait| wait.as_secs())

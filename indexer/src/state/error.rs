@@ -179,14 +179,7 @@ impl IndexError {
 
 fn halted(kind: HaltKind, depth: u64) -> String {
     match kind {
-        HaltKind::Fork => format!(
-            "the chain was reorganized at least {depth} blocks deep, deeper than what counts as final: nothing more is \
-             granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
-        ),
-        HaltKind::Genesis => {
-            "the node's chain begins with another block than the stored one: nothing more is granted \
-                              on it; `salt402 chain resume` says what to do"
-                .into()
-        }
+        HaltKind::Fork => format!("{} (at least {depth} blocks would leave)", kind.told()),
+        HaltKind::Genesis => kind.told().into(),
     }
 }

@@ -46,7 +46,7 @@ impl Store {
         let row = query(
             "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.first_block, c.head_number, c.noted_at_ms,
                     c.lower_fork_at, h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
-             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             FROM chains c LEFT JOIN open_halts h ON h.chain_id = c.chain_id
              WHERE c.chain_id = $1",
         )
         .bind(chain_id(chain))

@@ -164,8 +164,8 @@ pub(crate) fn permit(
     keep_through: Option<u64>,
 ) -> Result<bool, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT kind, accepted_hash IS NOT NULL, COALESCE(keep_through, 0) FROM halts
-         WHERE chain_id = ?1 AND resolved_at_ms IS NULL",
+        "SELECT kind, accepted_hash IS NOT NULL, COALESCE(keep_through, 0) FROM open_halts
+         WHERE chain_id = ?1",
     )?;
     let mut rows = select.query([chain_id(chain)])?;
     let Some(row) = rows.next()? else { return Ok(false) };

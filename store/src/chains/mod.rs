@@ -4,4 +4,5 @@
 pub(crate) mod canonical;
 pub(crate) mod chain;
 pub(crate) mod coverage;
+pub(crate) mod freshness;
 pub(crate) mod halt;

@@ -1,5 +1,6 @@
 //! A batch into the database.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 
 use salt402_protocol::{B256, PaymentId};
@@ -12,8 +13,8 @@ use crate::engine::columns::{bound, chain_id};
 use crate::engine::steps::{Step, send_step};
 use crate::engine::sync_sql::{SyncConnection, params};
 use crate::follow::batch::{Applied, Batch};
-use crate::follow::extras::Extras;
 use crate::follow::insert::insert_payments;
+use crate::follow::placed_rows::{self, Inclusion};
 use crate::follow::undecoded::insert_undecoded;
 use crate::follow::{merged, unreadable};
 use crate::grants::exposure;
@@ -62,11 +63,9 @@ impl Step for Batch {
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
-        let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
-        Extras::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
         let released = merged::release(connection, self.chain, &self.payments, &self.extras.channels, None)?;
-        self.extras.insert(connection, self.chain)?;
         let restored = self.restore(connection, &released.from)?;
+        self.extras.insert(connection, self.chain)?;
         let doubles = self.extras.settle(connection, self.chain)?;
         let fresh = self
             .payments
@@ -76,7 +75,7 @@ impl Step for Batch {
         let inserted = insert_payments(connection, self.chain, fresh)?;
         insert_undecoded(connection, self.chain, &self.undecoded)?;
         let came: HashSet<PaymentId> = (self.payments.iter().map(|placed| placed.payment.id))
-            .chain(restored.iter().map(|(payment, _)| *payment))
+            .chain(restored.iter().map(|(payment, _)| PaymentId(*payment)))
             .chain(reinstated.iter().copied())
             .collect();
         let restored = restored.len() as u64 + reinstated.len() as u64;
@@ -131,15 +130,10 @@ impl Batch {
                 "UPDATE blocks SET canonical = FALSE WHERE chain_id = ?1 AND number > ?2 AND canonical",
             )?
             .execute(params![chain_id(self.chain), bound(height)])?;
-        let rows = connection
-            .prepare_cached(
-                "UPDATE payments SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-            )?
-            .execute(params![chain_id(self.chain), bound(height)])?;
-        Extras::undo(connection, self.chain, height)?;
+        let payments = placed_rows::undo(connection, self.chain, height)?;
         // What the batch puts there is read for every contract that is followed, and for no other.
         coverage::cut(connection, self.chain, height)?;
-        Ok(rows as u64)
+        Ok(payments)
     }
 
     fn insert_blocks(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -182,55 +176,27 @@ impl Batch {
         check_events(connection, self.chain, elsewhere)
     }
 
-    /// Puts the rows back on the chain that had left it: those of the batch's blocks, and those that the batch names.
-    /// Returns which. Not those that `moved` to another block than the one in which they were placed.
+    /// Puts rows back on the chain that had left it: those of the batch's blocks, whether or not the batch names them, since
+    /// they were seen there; and payments that the batch names. Rows that `moved` to another block than the one they were
+    /// placed in stay off it. Returns the payments.
     fn restore(
         &self,
         connection: &SyncConnection<'_>,
         moved: &HashSet<(B256, B256)>,
     ) -> Result<HashSet<Inclusion>, StoreError> {
-        let mut restored = HashSet::new();
         let heights = self.payments.iter().map(|placed| placed.block_number);
         let Some(lowest) = heights.chain(self.blocks.first().map(|block| block.number)).min() else {
-            return Ok(restored);
+            return Ok(HashSet::new());
         };
-        let mut orphans = connection.prepare_cached(
-            "SELECT id, payment_id, block_hash, transaction_hash FROM payments
-             WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical ORDER BY id",
-        )?;
-        let mut orphans = orphans.query(params![chain_id(self.chain), bound(lowest)])?;
-        // Nearly always there are none, and then nothing is gathered to compare them with.
-        let mut known: Option<(HashSet<B256>, HashSet<Inclusion>)> = None;
-        let mut restore = connection.prepare_cached(
-            "UPDATE payments SET canonical = TRUE
-             WHERE id = ?1 AND NOT canonical
-               AND NOT EXISTS (SELECT 1 FROM payments rival
-                               WHERE rival.chain_id = payments.chain_id
-                                 AND rival.transaction_hash = payments.transaction_hash
-                                 AND rival.payment_id = payments.payment_id AND rival.canonical)",
-        )?;
-        let mut found = Vec::new();
-        while let Some(row) = orphans.next()? {
-            let orphan = (PaymentId(row.hash_at(1, "payment_id")?), row.hash_at(2, "block_hash")?);
-            let (blocks, named) = known.get_or_insert_with(|| {
-                (
-                    self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect(),
-                    self.payments.iter().map(inclusion).collect(),
-                )
-            });
-            if !moved.is_empty() && moved.contains(&(row.hash_at(3, "transaction_hash")?, orphan.1)) {
-                continue;
-            }
-            if blocks.contains(&orphan.1) || named.contains(&orphan) {
-                found.push((row.get::<i64>(0)?, orphan));
-            }
-        }
-        for (row, orphan) in found {
-            if restore.execute([row])? == 1 {
-                restored.insert(orphan);
-            }
-        }
-        Ok(restored)
+        // Nearly always nothing has left the chain, and then nothing is gathered to compare it with.
+        let known: LazyCell<(HashSet<B256>, HashSet<Inclusion>), _> = LazyCell::new(|| {
+            let blocks = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]);
+            (blocks.collect(), self.payments.iter().map(inclusion).collect())
+        });
+        let restored = placed_rows::restore(connection, self.chain, lowest, |row, transaction| {
+            !moved.contains(&(transaction, row.1)) && (known.0.contains(&row.1) || known.1.contains(&row))
+        })?;
+        Ok(restored.into_iter().collect())
     }
 
     fn prune(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -267,9 +233,6 @@ impl Batch {
     }
 }
 
-/// What tells a row of the payments: the payment and the block it is in.
-type Inclusion = (PaymentId, B256);
-
 fn inclusion(placed: &PlacedPayment) -> Inclusion {
-    (placed.payment.id, placed.block_hash)
+    (placed.payment.id.0, placed.block_hash)
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
 
 use crate::channels::events;
-use crate::engine::columns::{bound, chain_id};
+use crate::engine::columns::chain_id;
 use crate::engine::sync_sql::{SyncConnection, params};
 use crate::follow::ambiguities;
 use crate::follow::unreadable::{self, UnreadableTransaction};
@@ -34,53 +34,6 @@ impl Extras {
         let ambiguities = self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash));
         let unreadable = self.unreadable.iter().map(|placed| (placed.block_number, placed.block_hash));
         channels.chain(ambiguities).chain(unreadable)
-    }
-
-    /// Takes what is above a height off the chain.
-    pub(crate) fn undo(
-        connection: &SyncConnection<'_>,
-        chain: ChainId,
-        height: u64,
-    ) -> Result<(), StoreError> {
-        for update in [
-            "UPDATE channel_events SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-            "UPDATE ambiguities SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-        ] {
-            connection.prepare_cached(update)?.execute(params![chain_id(chain), bound(height)])?;
-        }
-        unreadable::undo(connection, chain, height)
-    }
-
-    /// Puts events back on the chain whose blocks are back on it, whether or not they are told again: they were seen in
-    /// them. `lowest` is the lowest of the blocks.
-    pub(crate) fn restore(
-        connection: &SyncConnection<'_>,
-        chain: ChainId,
-        lowest: Option<u64>,
-        blocks: &HashSet<B256>,
-    ) -> Result<(), StoreError> {
-        let Some(lowest) = lowest else { return Ok(()) };
-        unreadable::restore(connection, chain, lowest, blocks)?;
-        let mut select = connection.prepare_cached(
-            "SELECT DISTINCT block_hash FROM channel_events
-             WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
-        )?;
-        let mut rows = select.query(params![chain_id(chain), bound(lowest)])?;
-        let mut back = Vec::new();
-        while let Some(row) = rows.next()? {
-            back.extend(Some(row.hash_at(0, "block_hash")?).filter(|hash| blocks.contains(hash)));
-        }
-        let mut update = connection.prepare_cached(
-            "UPDATE channel_events SET canonical = TRUE
-             WHERE chain_id = ?1 AND block_number >= ?2 AND block_hash = ?3 AND NOT canonical
-               AND NOT EXISTS (SELECT 1 FROM channel_events rival
-                               WHERE rival.chain_id = channel_events.chain_id
-                                 AND rival.event_id = channel_events.event_id AND rival.canonical)",
-        )?;
-        for hash in back {
-            update.execute(params![chain_id(chain), bound(lowest), hash.as_slice()])?;
-        }
-        Ok(())
     }
 
     /// Notes which payment counts each movement. Returns the payments that must not be stored, because the movement is

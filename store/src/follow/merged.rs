@@ -9,6 +9,7 @@ use crate::engine::columns::{bound, chain_id};
 use crate::engine::steps::{Step, send_step};
 use crate::engine::sync_sql::{SyncConnection, SyncRow, SyncRows, params};
 use crate::follow::batch::{Applied, Batch};
+use crate::follow::placed_rows::Placement;
 use crate::incidents::orphaned_grant::more_than;
 use crate::rows::block::Placed;
 use crate::rows::error::StoreError;
@@ -97,39 +98,14 @@ pub(crate) fn reinstate(
     let mut known = HashSet::new();
     let mut rows = select.query(params![chain_id(chain), bound(kept)])?;
     while let Some(row) = rows.next()? {
-        let mark = Mark::of(row)?;
+        let mark = placement(row)?;
         if known.insert(mark.transaction) {
             alone.push(mark);
         }
     }
     let mut back = Vec::new();
     for mark in alone {
-        let mark_of =
-            params![chain_id(chain), bound(mark.number), mark.transaction.as_slice(), mark.hash.as_slice()];
-        let mut update = connection.prepare_cached(
-            "UPDATE payments SET canonical = TRUE
-                 WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                   AND NOT canonical
-                   AND NOT EXISTS (SELECT 1 FROM payments rival
-                                   WHERE rival.chain_id = payments.chain_id
-                                     AND rival.transaction_hash = payments.transaction_hash
-                                     AND rival.payment_id = payments.payment_id AND rival.canonical)
-                 RETURNING payment_id",
-        )?;
-        let mut rows = update.query(mark_of)?;
-        while let Some(row) = rows.next()? {
-            back.push(PaymentId(row.hash_at(0, "payment_id")?));
-        }
-        connection
-            .prepare_cached(
-                "UPDATE channel_events SET canonical = TRUE
-                 WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4
-                   AND NOT canonical
-                   AND NOT EXISTS (SELECT 1 FROM channel_events rival
-                                   WHERE rival.chain_id = channel_events.chain_id
-                                     AND rival.event_id = channel_events.event_id AND rival.canonical)",
-            )?
-            .execute(mark_of)?;
+        back.extend(mark.reinstate(connection, chain)?);
         note_channels(connection, chain, &mark)?;
     }
     Ok(back)
@@ -170,7 +146,7 @@ pub(crate) fn prune(connection: &SyncConnection<'_>, chain: ChainId, height: u64
 }
 
 /// Forgets a mark of which nothing stands in its block any more, if the block's header was forgotten before.
-fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
+fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Placement) -> Result<(), StoreError> {
     connection
         .prepare_cached(concat!(
             "DELETE FROM merged_transactions AS m
@@ -185,7 +161,11 @@ fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) ->
 
 /// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them. The
 /// index is named: for the sake of DISTINCT, SQLite otherwise goes through all events of the chain.
-fn note_channels(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
+fn note_channels(
+    connection: &SyncConnection<'_>,
+    chain: ChainId,
+    mark: &Placement,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO channels_unchecked (chain_id, contract, channel)
@@ -230,62 +210,32 @@ pub(crate) fn release(
         None => HashSet::from([None]),
     };
     let named = named(payments, channels);
-    for Mark { transaction, hash, number } in marks(connection, chain, &named)? {
+    for Placement { transaction, hash, number } in marks(connection, chain, &named)? {
         if named.get(&transaction).is_none_or(|(_, own)| *own == hash) {
             continue;
         }
         released.from.insert((transaction, hash));
-        let mark = Mark { transaction, hash, number };
+        let mark = Placement { transaction, hash, number };
         note_channels(connection, chain, &mark)?;
-        let (mut moved, mut events) = (0, 0);
         for contract in &contracts {
-            let placed = params![
-                chain_id(chain),
-                bound(number),
-                transaction.as_slice(),
-                hash.as_slice(),
-                contract.as_ref().map(|contract| contract.as_slice())
-            ];
-            moved += connection
-                .prepare_cached(
-                    "UPDATE payments SET canonical = FALSE
-                     WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                       AND (?5 IS NULL OR contract = ?5) AND canonical",
-                )?
-                .execute(placed)?;
-            events += connection
-                .prepare_cached(
-                    "UPDATE channel_events SET canonical = FALSE
-                     WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4
-                       AND (?5 IS NULL OR contract = ?5) AND canonical",
-                )?
-                .execute(placed)?;
+            let rows = mark.release(connection, chain, *contract)?;
+            released.payments += rows[0] as u64;
+            if rows.iter().any(|rows| *rows > 0) {
+                let below = number.saturating_sub(1);
+                released.above = Some(released.above.map_or(below, |above| above.min(below)));
+            }
         }
         forget_moved(connection, chain, &mark)?;
-        released.payments += moved as u64;
-        if moved + events > 0 {
-            let below = number.saturating_sub(1);
-            released.above = Some(released.above.map_or(below, |above| above.min(below)));
-        }
     }
     Ok(released)
 }
 
-/// A transaction and the block in which it was placed.
-struct Mark {
-    transaction: B256,
-    hash: B256,
-    number: u64,
-}
-
-impl Mark {
-    fn of(row: SyncRow<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            transaction: row.hash_at(0, "transaction_hash")?,
-            hash: row.hash_at(1, "block_hash")?,
-            number: row.natural(2, "block_number")?,
-        })
-    }
+fn placement(row: SyncRow<'_>) -> Result<Placement, StoreError> {
+    Ok(Placement {
+        transaction: row.hash_at(0, "transaction_hash")?,
+        hash: row.hash_at(1, "block_hash")?,
+        number: row.natural(2, "block_number")?,
+    })
 }
 
 /// Those that may be named, and maybe more.
@@ -293,13 +243,13 @@ fn marks(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     named: &HashMap<B256, (u64, B256)>,
-) -> Result<Vec<Mark>, StoreError> {
+) -> Result<Vec<Placement>, StoreError> {
     const SELECT: &str = "SELECT transaction_hash, block_hash, block_number FROM merged_transactions
                           WHERE chain_id = ?1";
     let mut found = Vec::new();
     let mut gather = |mut rows: SyncRows<'_>| -> Result<(), StoreError> {
         while let Some(row) = rows.next()? {
-            found.push(Mark::of(row)?);
+            found.push(placement(row)?);
         }
         Ok(())
     };

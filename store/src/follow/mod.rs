@@ -9,6 +9,7 @@ mod merged;
 mod omitted;
 pub(crate) mod orphans;
 pub(crate) mod past;
+mod placed_rows;
 mod read_again;
 pub(crate) mod undecoded;
 pub(crate) mod unreadable;

@@ -3,7 +3,6 @@
 //! Anybody can send one in every block. So a row is small, all of a chain are one incident with a count, and how many there
 //! are is known without counting.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
@@ -111,44 +110,6 @@ fn placed_of(row: &AsyncRow) -> Result<Placed<UnreadableTransaction>, StoreError
         block_hash: row.hash("block_hash")?,
         block_timestamp: row.number("block_timestamp")?,
     })
-}
-
-/// Takes what is above a height off the chain.
-pub(crate) fn undo(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<(), StoreError> {
-    let gone = connection
-        .prepare_cached(
-            "UPDATE unreadable_transactions SET canonical = FALSE
-             WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-        )?
-        .execute(params![chain_id(chain), bound(height)])?;
-    count(connection, chain, 0, gone)
-}
-
-/// Puts those of blocks back on the chain that are back on it. `lowest` is the lowest of the blocks.
-pub(crate) fn restore(
-    connection: &SyncConnection<'_>,
-    chain: ChainId,
-    lowest: u64,
-    blocks: &HashSet<B256>,
-) -> Result<(), StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, block_hash FROM unreadable_transactions
-         WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
-    )?;
-    let mut rows = select.query(params![chain_id(chain), bound(lowest)])?;
-    let mut back = Vec::new();
-    while let Some(row) = rows.next()? {
-        if blocks.contains(&row.hash_at(1, "block_hash")?) {
-            back.push(row.get::<i64>(0)?);
-        }
-    }
-    let mut update =
-        connection.prepare_cached("UPDATE unreadable_transactions SET canonical = TRUE WHERE id = ?1")?;
-    let mut restored = 0;
-    for id in back {
-        restored += update.execute([id])?;
-    }
-    count(connection, chain, restored, 0)
 }
 
 /// Puts some on the chain, those that had left it too. Of the newest, an incident tells.

@@ -136,7 +136,7 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
            AND (c.cursor_number - p.block_number + 1 >= v.column8
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
-           AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = p.chain_id)
            AND NOT EXISTS (SELECT 1 FROM leases l
                            WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
                              AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
@@ -182,8 +182,7 @@ impl NewClaim {
         let row = query(concat!(
             "SELECT p.block_number, c.cursor_number, c.lower_fork_at, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     l.instance, l.renewals,
-                    EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
-                        AS halted,
+                    EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = p.chain_id) AS halted,
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
                     ", before_restore!(), " AS before_restore

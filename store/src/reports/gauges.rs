@@ -28,7 +28,7 @@ impl Store {
         let row = query(
             "SELECT (SELECT COUNT(*) FROM incidents
                      WHERE resolved_at_ms IS NULL AND kind = 'payment_lost') AS incidents,
-                    (SELECT COUNT(*) FROM halts WHERE resolved_at_ms IS NULL) AS halts",
+                    (SELECT COUNT(*) FROM open_halts) AS halts",
         )
         .fetch_one(reader.connection()?)
         .await?;

@@ -68,7 +68,7 @@ impl Overview {
                      WHERE i.chain_id = c.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
              FROM chains c LEFT JOIN blocks b
                     ON b.chain_id = c.chain_id AND b.number = c.cursor_number AND b.canonical
-             LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             LEFT JOIN open_halts h ON h.chain_id = c.chain_id
              ORDER BY c.chain_id",
         )
         .fetch_all(&mut connection)

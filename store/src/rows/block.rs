@@ -97,6 +97,20 @@ impl HaltKind {
             Self::Genesis => "genesis",
         }
     }
+
+    /// What has happened and what to do, in words for the operator.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Fork => {
+                "the chain was reorganized deeper than what counts as final: nothing more is granted on it; check the node, \
+                 then `salt402 chain resume` shows what would leave the chain and accepts it"
+            }
+            Self::Genesis => {
+                "the node's chain begins with another block than the stored one, so the node is on another chain or the \
+                 chain was reset: nothing more is granted on it; `salt402 chain resume` says what to do"
+            }
+        }
+    }
 }
 
 impl fmt::Display for HaltKind {

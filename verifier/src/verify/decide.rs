@@ -16,8 +16,8 @@ use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::quote_end::{ended, nothing_unread_since};
 use crate::verify::receipt_review::{needs_review, reviewed};
 use crate::verify::refusals::{
-    ambiguous, before_restore, chain_halted, internal, is_used, no_payment, paid_nothing, quote_required,
-    reverted, unreadable,
+    ambiguous, chain_halted, internal, is_used, no_payment, paid_nothing, payment_before_restore,
+    quote_required, reverted, unreadable,
 };
 use crate::verify::shown::{transaction_replayed, transaction_shown};
 
@@ -231,7 +231,7 @@ async fn withheld(
     }
     let PaymentView { chain: of, transaction, payment_id, .. } = *payment;
     if verifier.store.is_before_restore(of, transaction, payment_id).await.map_err(internal)? {
-        return Ok(Some(before_restore()));
+        return Ok(Some(payment_before_restore()));
     }
     let halted = chain.freshness.halted(&verifier.store, chain.policy.chain).await.map_err(internal)?;
     Ok(halted.map(|why| chain_halted(&why)))

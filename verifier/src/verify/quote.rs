@@ -2,10 +2,10 @@
 //!
 //! Whoever is told a price pays it. So a price is told only while a payment would be seen and could be used up.
 
+use salt402_http::clock::now_s;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
 use salt402_protocol::{Asset, Code, Problem, Service, Terms};
 
-use crate::clock::now_ms;
 use crate::verify::claimant_lease::check_name;
 use crate::verify::inner::Inner;
 use crate::verify::readiness::seen;
@@ -25,7 +25,7 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
         return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
             .retry_after(HALTED_RETRY_MS));
     }
-    let wait = verifier.store.refuse_before().saturating_sub(now_ms() / 1000);
+    let wait = verifier.store.refuse_before().saturating_sub(now_s());
     if wait > 0 {
         let detail = format!("the server was restored from a backup and takes payments in {wait} s");
         return Err(Problem::new(Code::NotReady, detail).retry_after(wait * 1000));
@@ -71,9 +71,9 @@ pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteRes
     };
     let clock = verifier.policy.clock;
     let quote = if request.secret || !verifier.policy.bare_hashes {
-        clock.random(terms, now_ms() / 1000, rand::random())
+        clock.random(terms, now_s(), rand::random())
     } else {
-        clock.derived(terms, now_ms() / 1000)
+        clock.derived(terms, now_s())
     };
     let id = verifier.keys.seal(&quote);
     let (symbol, decimals) = match request.asset {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use salt402_http::clock::now_s;
 use salt402_protocol::api::Verdict;
 use salt402_protocol::{Code, Problem, Quote};
 use salt402_store::StoreError;
 
-use crate::clock::now_ms;
 use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::readiness::seen;
 use crate::verify::refusals::{internal, pending, unreadable_since};
@@ -50,7 +50,7 @@ pub(crate) async fn nothing_unread_since(
 
 /// Whether all blocks were read in which a quote may have been paid in time.
 async fn read_past(verifier: &Inner, quote: &Quote, chain: &VerifierChain) -> Result<bool, StoreError> {
-    let (seen, now) = (seen(verifier, chain).await?, now_ms() / 1000);
+    let (seen, now) = (seen(verifier, chain).await?, now_s());
     let over = quote.expires_at.saturating_add(verifier.policy.clock_skew.as_secs());
     let current = seen.complaint.is_none()
         && seen.silence.is_some_and(|silence| now.saturating_sub(silence.as_secs()) > over);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use salt402_http::clock::now_s;
 use salt402_store::StoreError;
 
-use crate::clock::now_ms;
 use crate::verify::freshness::IndexState;
 use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::policy::{ChainPolicy, Policy};
@@ -15,7 +15,7 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// How a chain stands, by its index and by its own clock.
 pub(crate) async fn seen(verifier: &Inner, chain: &VerifierChain) -> Result<IndexState, StoreError> {
     let mut seen = chain.freshness.look(&verifier.store, &chain.policy).await?;
-    let now = now_ms() / 1000;
+    let now = now_s();
     let of_time = || seen.head_time.and_then(|time| out_of_time(&verifier.policy, &chain.policy, time, now));
     let unfit = || chain.unfit.borrow().clone();
     seen.complaint = seen.complaint.take().or_else(of_time).or_else(unfit);

@@ -62,11 +62,21 @@ pub(crate) fn chain_halted(why: &str) -> Verdict {
     }
 }
 
-pub(crate) fn before_restore() -> Verdict {
-    let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
-                  before then is not known: its operator has the record and can refund it"
-        .into();
+/// The index is read again at the grant, and says nothing of why the chain was halted since.
+pub(crate) fn halted_meanwhile() -> Verdict {
+    chain_halted("it was reorganized deeper than what counts as final, or reset")
+}
+
+/// Of something that may have been used before the database was restored.
+pub(crate) fn before_restore(since: &str, remedy: &str) -> Verdict {
+    let detail = format!(
+        "the server was restored from a backup after {since}, and what was used of it before then is not known: {remedy}"
+    );
     Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
+}
+
+pub(crate) fn payment_before_restore() -> Verdict {
+    before_restore("the payment was mined", "its operator has the record and can refund it")
 }
 
 pub(crate) fn reverted() -> Verdict {

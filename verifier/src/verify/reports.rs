@@ -1,8 +1,7 @@
 //! What the index and the claims say, for people and programs that only read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use alloy_primitives::B256;
+use salt402_http::clock::now_s;
 use salt402_protocol::api::{
     AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentsResponse,
     StatusResponse, VouchersStatus,
@@ -136,8 +135,7 @@ async fn behind_s(verifier: &Inner, chain: ChainId, seen: &IndexState) -> Result
         return Ok(Some(0));
     }
     let block = verifier.store.canonical_block(chain, indexed).await.map_err(internal)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(block.map(|block| now.saturating_sub(block.timestamp)))
+    Ok(block.map(|block| now_s().saturating_sub(block.timestamp)))
 }
 
 fn accepted(totals: &VoucherTotals) -> VouchersStatus {

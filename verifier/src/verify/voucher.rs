@@ -1,18 +1,18 @@
 //! Channels' vouchers as proofs: what one look at the index says of one, and the grant.
 
+use salt402_http::clock::now_ms;
 use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
 
-use crate::clock::now_ms;
 use crate::verify::claimant_lease::held_elsewhere;
 use crate::verify::grant::{limited, withdraw};
 use crate::verify::inner::Inner;
 use crate::verify::judge::terms::{before_database, is_below, quoted};
 use crate::verify::policy::ChainPolicy;
-use crate::verify::refusals::{chain_halted, internal, pending};
+use crate::verify::refusals::{before_restore, halted_meanwhile, internal, pending};
 use crate::verify::second_node::unconfirmed_channel;
 use crate::verify::voucher_by_contract::{contradicted_by_contract, held_by_contract};
 
@@ -191,13 +191,8 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             ),
         ),
         VoucherResult::HeldElsewhere(_) => held_elsewhere(),
-        VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
-        VoucherResult::BeforeRestore => no(
-            Code::PaymentBeforeRestore,
-            "the server was restored from a backup after the channel was opened, and what was used of it before then is \
-             not known: open another"
-                .into(),
-        ),
+        VoucherResult::Halted => halted_meanwhile(),
+        VoucherResult::BeforeRestore => before_restore("the channel was opened", "open another"),
         VoucherResult::BeforeDatabase => no(
             Code::BeforeDatabase,
             format!("{}; or open another channel", before_database("the channel")),

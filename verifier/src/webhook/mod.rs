@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::redirect::Policy;
+use salt402_http::clock::{now_ms, now_s};
 use salt402_protocol::webhook::WebhookEvent;
 use salt402_store::{Notice, Store, StoreError};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::clock::now_ms;
 use crate::incidents;
 use crate::webhook::address::{WebhookError, check};
 use crate::webhook::key::WebhookKey;
@@ -119,7 +119,7 @@ impl Webhook {
         };
         let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
         // The time tells a notice from one with its number that a backup, which was put back, knows nothing of.
-        let (delivery, now) = (format!("{}-{}", notice.id, notice.at_ms), now_ms() / 1000);
+        let (delivery, now) = (format!("{}-{}", notice.id, notice.at_ms), now_s());
         let signature = self.key.sign(&delivery, now, &body).map_err(|error| error.to_string())?;
         let sent = self
             .client

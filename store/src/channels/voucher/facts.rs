@@ -64,23 +64,27 @@ pub(super) struct Known {
     pub(super) price: Amount,
 }
 
-const FACTS: &str = "
+/// Whether the channel was opened before a time, on the chain or in a block that left it.
+macro_rules! opened_before {
+    ($time:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
+                        AND COALESCE(e.block_timestamp, 0) < ", $time, ")
+              OR EXISTS (SELECT 1 FROM channel_events e
+                         WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6
+                           AND NOT e.canonical AND COALESCE(e.block_timestamp, 0) < ", $time, "))"
+        )
+    };
+}
+
+const FACTS: &str = concat!("
     SELECT c.cursor_number, c.lower_fork_at, c.noted_at_ms, c.head_number,
            (SELECT b.timestamp FROM blocks b WHERE b.chain_id = c.chain_id AND b.hash = c.cursor_hash) AS newest_at,
            (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2) AS live_from,
-           EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL) AS halted,
-           EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
-                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
-                     AND COALESCE(e.block_timestamp, 0) < r.refuse_before)
-           OR EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
-                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
-                        AND COALESCE(e.block_timestamp, 0) < r.refuse_before) AS before_restore,
-           EXISTS (SELECT 1 FROM channel_events e
-                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
-                     AND COALESCE(e.block_timestamp, 0) < $7)
-           OR EXISTS (SELECT 1 FROM channel_events e
-                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
-                        AND COALESCE(e.block_timestamp, 0) < $7) AS before_database,
+           EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = c.chain_id) AS halted,
+           ", opened_before!("(SELECT COALESCE(MAX(refuse_before), 0) FROM restores)"), " AS before_restore,
+           ", opened_before!("$7"), " AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
            v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
@@ -90,7 +94,7 @@ const FACTS: &str = "
     LEFT JOIN voucher_grants g ON g.payment_id = $4
     LEFT JOIN claims k ON k.payment_id = g.payment_id
     LEFT JOIN leases l ON l.claimant = $8
-    WHERE c.chain_id = $1";
+    WHERE c.chain_id = $1");
 
 impl Facts {
     /// Reads them; `None` where the channel's opening is not on the chain.
