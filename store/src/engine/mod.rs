@@ -1,9 +1,10 @@
-//! The engine: the database file, its schema, its connections and tasks, and the writer that commits in groups. It is the only
-//! room that knows which SQL libraries run. It knows no payment's worth, no claim and no chain: work is handed to it as traits.
+//! The engine: the database file, its schema, its connections and tasks, and the writer that commits in groups. No
+//! other room knows which SQL libraries are used. The engine knows nothing of payments, claims or chains: it gets its
+//! work as traits.
 //!
-//! Two libraries run. sqlx hands every row to another thread as a list of owned values, which is right for the few rows of
-//! most work; rusqlite runs on the calling thread, for steps of thousands of rows and for the look-up that every request needs.
-//! Other rooms see [`async_sql`] and [`sync_sql`].
+//! Two libraries are used. sqlx hands every row to another thread as a list of owned values. That is fine for the few
+//! rows of most work. rusqlite runs on the calling thread. A follower's steps, which have thousands of rows, and the
+//! look-up that every request needs use it. Other rooms use [`async_sql`] and [`sync_sql`].
 
 pub(crate) mod async_sql;
 pub(crate) mod backup;

@@ -1,4 +1,4 @@
-//! What may be a payment and can be read in two ways: it is none, and a person must look.
+//! Events that may be a payment but can be read in two ways. They count as no payment, and a person must look at them.
 
 use salt402_protocol::{Address, Ambiguity, B256, ChainId};
 
@@ -27,8 +27,7 @@ pub struct AmbiguityRow {
 }
 
 impl Store {
-    /// What is on a chain and may be a payment that is read in two ways, the newest first, at most `limit`, of those
-    /// whose number is below `before`.
+    /// The ambiguities on a chain, the newest first, at most `limit`, of those with a number below `before`.
     pub async fn ambiguities(
         &self,
         chain: ChainId,

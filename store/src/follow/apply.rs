@@ -25,17 +25,17 @@ use crate::rows::error::StoreError;
 use crate::rows::payment::PlacedPayment;
 use crate::store::Store;
 
-/// Payments of a step up to which they are in memory as soon as they are stored.
+/// If a step has at most this many payments, they are kept in memory as soon as they are stored.
 const PUSHED: usize = 1024;
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
     ///
-    /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
-    /// block, resolves it. So does a channel whose accepted vouchers may not be paid. Rows that exist already are left or put back on
-    /// the chain, so the same blocks may be applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
-    /// were seen in it, and its hash says that it is the same. A lower fork is over where a follower
-    /// applies a step: the node shows the chain that the index is at then.
+    /// A claimed payment that leaves the chain opens an incident. One that comes back, in whatever block, resolves it.
+    /// The same holds for a channel whose accepted vouchers may not be paid. The same blocks may be applied again:
+    /// known rows stay or are put back on the chain. A block that comes back brings its rows with it, whether or not
+    /// the batch names them, since its hash says that it is the same block. A step also ends a lower fork, because the
+    /// node then shows the chain that the index is at.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), batch).await
@@ -105,14 +105,14 @@ impl Step for Batch {
     }
 
     fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
-        // A reorganization is rare, and what it changes is in blocks that the batch does not name.
+        // A reorganization is rare, and it changes rows in blocks that the batch does not name.
         let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
             Forget::Everything
         } else {
             Forget::These(query::keys(&self.payments))
         };
         let cursor = self.head.map(|_| (self.chain, self.cursor.number));
-        // Those of a back-fill are many, and nobody waits for them.
+        // A back-fill has many, and nobody waits for them.
         let fresh = if self.payments.len() <= PUSHED { self.payments.as_slice() } else { &[] };
         match query::read_all(connection, fresh) {
             Ok(fresh) => Changes { forget, cursor, fresh, ..Changes::default() },
@@ -131,7 +131,7 @@ impl Batch {
             )?
             .execute(params![chain_id(self.chain), bound(height)])?;
         let payments = placed_rows::undo(connection, self.chain, height)?;
-        // What the batch puts there is read for every contract that is followed, and for no other.
+        // The new blocks are read for every followed contract, and for no other.
         coverage::cut(connection, self.chain, height)?;
         Ok(payments)
     }
@@ -157,8 +157,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether stored headers contradict the batch: a first block that does not join the block that is kept, or a
-    /// payment in a block that is not the chain's.
+    /// Whether stored headers contradict the batch: its first block is no child of the block that is kept, or a payment
+    /// is in a block that is not on the chain.
     fn check_against_stored(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
         if let Some((kept, first)) = self.keep_through.zip(self.blocks.first())
             && kept + 1 == first.number
@@ -176,9 +176,9 @@ impl Batch {
         check_events(connection, self.chain, elsewhere)
     }
 
-    /// Puts rows back on the chain that had left it: those of the batch's blocks, whether or not the batch names them, since
-    /// they were seen there; and payments that the batch names. Rows that `moved` to another block than the one they were
-    /// placed in stay off it. Returns the payments.
+    /// Puts rows back on the chain that had left it: the rows of the batch's blocks, since they were seen there, and
+    /// payments that the batch names. Rows stay off that `moved` to another block than the one they were placed in.
+    /// Returns the payments.
     fn restore(
         &self,
         connection: &SyncConnection<'_>,
@@ -188,7 +188,7 @@ impl Batch {
         let Some(lowest) = heights.chain(self.blocks.first().map(|block| block.number)).min() else {
             return Ok(HashSet::new());
         };
-        // Nearly always nothing has left the chain, and then nothing is gathered to compare it with.
+        // Mostly nothing has left the chain. Then this is not computed.
         let known: LazyCell<(HashSet<B256>, HashSet<Inclusion>), _> = LazyCell::new(|| {
             let blocks = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]);
             (blocks.collect(), self.payments.iter().map(inclusion).collect())

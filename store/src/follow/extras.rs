@@ -1,5 +1,5 @@
-//! What a batch brings besides payments: events of channels, which movement of money a payment is, and what can be read
-//! in two ways.
+//! What a batch brings besides payments: events of channels, which transfer a payment is, ambiguities, and unreadable
+//! transactions.
 
 use std::collections::HashSet;
 
@@ -13,13 +13,13 @@ use crate::follow::unreadable::{self, UnreadableTransaction};
 use crate::rows::block::Placed;
 use crate::rows::error::StoreError;
 
-/// What a batch brings besides payments; empty by default.
+/// What a batch brings besides payments. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Events of channels that are on the chain now.
     pub channels: Vec<Placed<ChannelEvent>>,
-    /// Which movements of money payments of this batch are. A payment whose movement another payment of the chain
-    /// counts already is left out.
+    /// For payments of this batch, which movement of money each of them is. If another payment on the chain is that
+    /// movement already, the payment is not stored.
     pub settlements: Vec<Settlement>,
     /// What may be a payment and is none.
     pub ambiguities: Vec<Placed<Ambiguity>>,
@@ -36,15 +36,15 @@ impl Extras {
         channels.chain(ambiguities).chain(unreadable)
     }
 
-    /// Notes which payment counts each movement. Returns the payments that must not be stored, because the movement is
-    /// another payment of the chain already.
+    /// Stores which payment each movement is. Returns the payments that must not be stored, because another payment on
+    /// the chain is the same movement.
     pub(crate) fn settle(
         &self,
         connection: &SyncConnection<'_>,
         chain: ChainId,
     ) -> Result<HashSet<PaymentId>, StoreError> {
         let mut doubles = HashSet::new();
-        // A payment that left the chain, or was never stored, gives its movement up.
+        // A payment that left the chain or was never stored no longer holds its movement.
         let mut insert = connection.prepare_cached(
             "INSERT INTO settlements (chain_id, movement, payment_id, transaction_hash) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (chain_id, movement) DO UPDATE SET payment_id = excluded.payment_id
@@ -68,7 +68,7 @@ impl Extras {
         Ok(doubles)
     }
 
-    /// Puts events and ambiguities on the chain, those that had left it too.
+    /// Puts the rows on the chain, also those that had left it.
     pub(crate) fn insert(&self, connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
         events::insert(connection, chain, &self.channels)?;
         ambiguities::insert(connection, chain, &self.ambiguities)?;

@@ -1,4 +1,4 @@
-//! Transactions of blocks beside the selected chain, whose rows stand in the block that merged theirs.
+//! Transactions of merged blocks. Their rows are placed in the block of the selected chain that merged their own block.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,14 +16,14 @@ use crate::rows::error::StoreError;
 use crate::rows::payment::PlacedPayment;
 use crate::store::Store;
 
-/// Transactions of a step up to which each is looked for by itself; beyond it, all that were placed are gone through, where
-/// those are no more.
+/// If a step names at most this many transactions, each is looked for by itself. If it names more, and fewer were
+/// placed, all that were placed are read.
 const FEW: usize = 256;
 
 impl Store {
-    /// [`Store::apply`] for what is in blocks that were merged from beside the selected chain, in the blocks that merged
-    /// them. It stays there until a step names its transaction in another block: then what that step says of the
-    /// transaction takes its place, in the step's own transaction, and what was granted on it stays granted.
+    /// [`Store::apply`] for transactions of merged blocks, placed in the blocks that merged them. They stay there until
+    /// a step names the transaction in another block. Then that step's rows replace them in its own transaction, and
+    /// what was granted on them stays granted.
     pub async fn apply_merged(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), Merged(batch)).await
@@ -59,10 +59,10 @@ impl Step for Merged {
     }
 }
 
-/// What left its place, to be put on the chain where it was found.
+/// What was taken off the block that it was placed in.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
-    /// Transactions and the blocks in which they were placed, and are no more.
+    /// The transactions, each with the block that it was placed in before.
     pub(crate) from: HashSet<(B256, B256)>,
     /// Rows of payments.
     pub(crate) payments: u64,
@@ -70,19 +70,20 @@ pub(crate) struct Released {
     pub(crate) above: Option<u64>,
 }
 
-/// After everything above a height left the chain: a transaction that had moved up from the block in which it was placed is
-/// where it was, since that block is still there and has still merged the transaction's. Returns the payments, one for each row.
+/// After everything above a height left the chain: a transaction may have moved to one of those blocks from the block
+/// that it was placed in. That block is still there and still merges it, so the transaction goes back. Returns the
+/// payments, one per row.
 ///
-/// A transaction that was placed in several blocks which are all on the chain is in the lowest of them: what is merged once
-/// is not merged again. The other marks stay: if the blocks leave and come back, so may the rows of any of them, and rows
-/// without a mark would not move when the transaction is mined.
+/// If a transaction was placed in several blocks of the chain, it goes to the lowest: no block merges what was merged
+/// before. The other marks stay. If their blocks leave and come back, so may the rows, and rows without a mark would
+/// not move when the transaction is mined.
 pub(crate) fn reinstate(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     kept: u64,
 ) -> Result<Vec<PaymentId>, StoreError> {
-    // Both are found before either is changed: a transaction is where it was as a whole. What is left of it in the block
-    // itself is no rival: a step of one contract's past takes only its own.
+    // All are found before any is changed, since a transaction moves as a whole. Rows that stayed in the block itself
+    // are no rivals: a step of one contract's past moves only that contract's rows.
     let mut select = connection.prepare_cached(
         "SELECT m.transaction_hash, m.block_hash, m.block_number FROM merged_transactions m
          WHERE m.chain_id = ?1 AND m.block_number <= ?2
@@ -111,7 +112,7 @@ pub(crate) fn reinstate(
     Ok(back)
 }
 
-/// Whether something of the mark `m` stands where it was placed.
+/// Whether some row of the mark `m` is on the chain in the block of the mark.
 macro_rules! still_there {
     () => {
         "(EXISTS (SELECT 1 FROM payments p
@@ -123,13 +124,13 @@ macro_rules! still_there {
     };
 }
 
-/// Forgets the marks in the headers below a height, which the step is about to forget: without its header, nothing is
-/// reinstated in a block.
+/// Forgets the marks below a height whose headers the step is about to forget. Nothing is put back in a block without a
+/// header.
 ///
-/// Not those of which something still stands there. A transaction of a merged block may be mined again in a selected block
-/// however much later: nothing but its nonce says when, and a block that is final says nothing of it. Without its mark that
-/// would be a payment in two blocks, and the follower would stop for good. [`release`] forgets such a mark when it moves.
-/// Nor those of blocks that left the chain: if one comes back, its rows do.
+/// A mark stays if some row is still on the chain in its block. A merged transaction may be mined again in a selected
+/// block at any later time. Without the mark, its payment would be in two blocks, and the follower would stop for good.
+/// [`release`] forgets such a mark when the rows move. Marks of blocks that left the chain stay too: if the block comes
+/// back, so do its rows.
 pub(crate) fn prune(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<(), StoreError> {
     connection
         .prepare_cached(concat!(
@@ -145,7 +146,7 @@ pub(crate) fn prune(connection: &SyncConnection<'_>, chain: ChainId, height: u64
     Ok(())
 }
 
-/// Forgets a mark of which nothing stands in its block any more, if the block's header was forgotten before.
+/// Forgets a mark if no row is left on the chain in its block and the block's header was forgotten before.
 fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Placement) -> Result<(), StoreError> {
     connection
         .prepare_cached(concat!(
@@ -159,8 +160,8 @@ fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Placemen
     Ok(())
 }
 
-/// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them. The
-/// index is named: for the sake of DISTINCT, SQLite otherwise goes through all events of the chain.
+/// Notes the channels of a transaction, so that this step looks at them even if it does not name them. The index is
+/// named, because for DISTINCT SQLite would otherwise read all events of the chain.
 fn note_channels(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -182,11 +183,11 @@ fn note_channels(
     Ok(())
 }
 
-/// Takes the transactions that a step has in other blocks off the blocks in which they were placed. Before the step's own
-/// rows are written: a row of the same inclusion may be there already.
+/// Takes transactions that a step has in other blocks off the blocks that they were placed in. This is done before the
+/// step's rows are written, because a row of the same block may exist already.
 ///
-/// With `own`, only the rows of a contract, and of those through which the payments of the step are: a step that has read
-/// one contract's past does not put back what is of others.
+/// With `own`, only rows of that contract and of the contracts of the step's payments move: a step that reads one
+/// contract's past does not bring the rows of the others.
 pub(crate) fn release(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -195,7 +196,7 @@ pub(crate) fn release(
     own: Option<Address>,
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
-    // Nearly every chain has none, and then nothing is gathered.
+    // Nearly every chain has none. Then nothing more is read.
     let any: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM merged_transactions WHERE chain_id = ?1)")?
         .query_row([chain_id(chain)], |row| row.get(0))?;

@@ -1,4 +1,5 @@
-//! A follower's steps: what each adds and takes back, in one transaction. Nothing here asks a node or decides what is read next.
+//! A follower's steps: what each adds and takes back, in one transaction. Nothing here asks a node or decides what to
+//! read next.
 
 pub(crate) mod ambiguities;
 mod apply;

@@ -1,5 +1,5 @@
-//! The tables whose rows stand in a block, and what happens to the rows when their block leaves the chain or comes back, or
-//! when their transaction is mined in another block.
+//! The tables whose rows are in a block. When the block leaves the chain, its rows leave; when it comes back, they come
+//! back; when their transaction is mined in another block, they leave the one that they were placed in.
 //!
 //! No row is deleted. A row that is not on the chain is marked: `canonical` is false.
 
@@ -19,8 +19,8 @@ struct Table {
     reinstate: &'static str,
 }
 
-/// `key` tells the rows of a block apart. `own` says of a row that it is of the contract `?5`. Where a row of the same payment
-/// or event is on the chain in another block, the table's unique index refuses a second one, and the row stays off.
+/// `key` tells the rows of a block apart. `own` is true of the rows of the contract `?5`. If a payment or an event is
+/// on the chain in another block, the table's unique index refuses a second row, and the row stays off.
 #[rustfmt::skip]
 macro_rules! table {
     ($name:literal, $key:literal, $own:literal) => {
@@ -48,10 +48,10 @@ const TABLES: [Table; 4] = [
     table!("unreadable_transactions", "transaction_hash", "FALSE"),
 ];
 
-/// What tells a row of a table: its key, and the hash of its block.
+/// What identifies a row of a table: its key, and the hash of its block.
 pub(super) type Inclusion = (B256, B256);
 
-/// Does something to each table, and says what came of it in their order.
+/// Runs something for each table and returns the results in the tables' order.
 fn each<T>(act: impl Fn(&Table) -> Result<T, StoreError>) -> Result<[T; TABLES.len()], StoreError> {
     let [payments, events, ambiguities, unreadable] = &TABLES;
     Ok([act(payments)?, act(events)?, act(ambiguities)?, act(unreadable)?])
@@ -65,8 +65,8 @@ pub(super) fn undo(connection: &SyncConnection<'_>, chain: ChainId, height: u64)
     Ok(payments as u64)
 }
 
-/// Puts rows at or above a height back on the chain that had left it: those of which `comes_back` says so, given what tells
-/// the row and its transaction. Returns the payments.
+/// Puts rows at or above a height back on the chain, if `comes_back` says so. It is given what identifies the row, and
+/// its transaction. Returns the payments.
 pub(super) fn restore(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -102,8 +102,8 @@ pub(super) struct Placement {
 }
 
 impl Placement {
-    /// Takes the transaction's rows off the block; with `own`, only those of this contract. Returns how many rows, payments
-    /// first.
+    /// Takes the transaction's rows off the block. With `own`, only those of this contract. Returns the number of rows
+    /// per table, payments first.
     pub(super) fn release(
         &self,
         connection: &SyncConnection<'_>,

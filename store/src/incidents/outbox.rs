@@ -1,4 +1,4 @@
-//! The outbox of incidents: what is to be told is written with what it tells.
+//! The outbox of incidents: a notice is written in the same transaction as its incident.
 
 use std::fmt;
 

@@ -9,8 +9,8 @@ use crate::rows::error::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Sets the gauges of this store: what waits for the writer, the lengths of the files, what is left of the disk,
-    /// payments that were lost and halts. Cheap; meant to be called every second or so.
+    /// Sets the gauges of this store: the writer's queue, the lengths of the files, free disk space, open incidents
+    /// over lost payments, and halts. It is cheap. Call it about once a second.
     pub async fn set_gauges(&self) -> Result<(), StoreError> {
         let database = self.file_name();
         let labels = [("database", database)];

@@ -1,4 +1,4 @@
-//! The values that go in and out of the store. They are plain data, and know no statement, no connection and no other room.
+//! The values that go into the store and come out of it. They are plain data and use no other room.
 
 pub(crate) mod block;
 pub(crate) mod claim;

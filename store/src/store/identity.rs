@@ -10,8 +10,8 @@ use crate::rows::error::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// A random name of 32 hexadecimal digits, drawn once and the same ever after: what a gateway claims by, so that
-    /// it finds its claims again when it restarts.
+    /// A random name of 32 hexadecimal digits. It is drawn once and then stays the same. A gateway claims under it, so
+    /// that it finds its claims again after a restart.
     pub async fn get_or_create_identity(&self) -> Result<String, StoreError> {
         let drawn = B256::from(rand::random::<[u8; 32]>());
         send(self.jobs(), Identity(format!("{drawn:x}")[..32].to_owned())).await

@@ -1,6 +1,6 @@
 //! All that a voucher is decided on, in two statements.
 //!
-//! A statement of its own for each would cost the writer's thread ten turns for a voucher, which is most of what it costs.
+//! One statement per fact would cost the writer's thread ten turns per voucher, which would be most of its cost.
 
 use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
 
@@ -14,7 +14,7 @@ use crate::rows::error::StoreError;
 use crate::rows::voucher::{NewVoucher, Opening, Share, VoucherAccount};
 use crate::store::lease;
 
-/// What is known when a voucher is shown, all of one moment.
+/// What is known when a voucher is shown. All of it is of one moment.
 pub(super) struct Facts {
     /// Where the channel stands.
     pub(super) state: ChannelState,
@@ -22,7 +22,7 @@ pub(super) struct Facts {
     pub(super) descriptor: Descriptor,
     /// Where it was opened.
     pub(super) opening: Opening,
-    /// The greatest total of its deposits, and the height of that block.
+    /// The greatest total of its deposits, and the height of that event's block.
     pub(super) deposit: Option<(Amount, u64)>,
     /// The height at which an exit was cancelled last.
     pub(super) cancelled_at: Option<u64>,
@@ -34,17 +34,17 @@ pub(super) struct Facts {
     pub(super) noted_at_ms: Option<u64>,
     /// The time of the index's newest block, in seconds since 1970 UTC.
     pub(super) newest_at: Option<u64>,
-    /// Since which height the head reads for the channel's contract; where what was read meets that, the two are one, and
-    /// begin there.
+    /// The height from which on the head reads for the channel's contract. If earlier heights were read up to there
+    /// too, it is where those begin.
     pub(super) live_from: Option<u64>,
     /// Who holds the claimant's name.
     pub(super) lease: Option<Lease>,
     /// Whether the chain is halted.
     pub(super) halted: bool,
-    /// Whether the channel was opened before a restore: also in another block, or by another transaction, that left the
-    /// chain. Its vouchers are the same.
+    /// Whether the channel was opened before a restore, also if that was in a block, or by a transaction, that left the
+    /// chain: its vouchers are the same.
     pub(super) before_restore: bool,
-    /// Whether it was opened before [`NewVoucher::opened_from`], likewise.
+    /// Whether it was opened before [`NewVoucher::opened_from`], in whatever block.
     pub(super) before_database: bool,
     /// Whether the payer has an open incident.
     pub(super) loss: bool,
@@ -64,7 +64,7 @@ pub(super) struct Known {
     pub(super) price: Amount,
 }
 
-/// Whether the channel was opened before a time, on the chain or in a block that left it.
+/// Whether the channel was opened before a time, in whatever block.
 macro_rules! opened_before {
     ($time:literal) => {
         concat!(
@@ -97,7 +97,7 @@ const FACTS: &str = concat!("
     WHERE c.chain_id = $1");
 
 impl Facts {
-    /// Reads them; `None` where the channel's opening is not on the chain.
+    /// Reads them. `None` if the channel's opening is not on the chain.
     pub(super) async fn of(
         voucher: &NewVoucher,
         connection: &mut AsyncConnection,

@@ -1,12 +1,12 @@
-//! Whether what is stored of a channel is how it stands: read whole, and not old.
+//! Whether the stored state of a channel is up to date: completely read, and recently.
 
 use crate::chains::freshness;
 use crate::channels::voucher::facts::Facts;
 use crate::rows::block::Stretch;
 use crate::rows::voucher::{NewVoucher, NotCurrent};
 
-/// The part of a channel's exit delay that the index may be old, as its divisor. An exit that is not indexed yet was asked
-/// for since, so three quarters of the delay are left to see it and to claim.
+/// The index may be as old as the channel's exit delay divided by this. An exit that the index does not know yet was
+/// asked for since then. So three quarters of the delay are left to notice it and to claim.
 const AGE_OF_DELAY: u64 = 4;
 
 impl NewVoucher {
@@ -23,7 +23,7 @@ impl NewVoucher {
         self.old(facts, facts.descriptor.exit_delay.saturating_mul(1000) / AGE_OF_DELAY)
     }
 
-    /// Whether the node was last heard of too long ago, or shows a chain that stands still.
+    /// Whether the node was last heard of too long ago, or its chain makes no blocks.
     fn old(&self, facts: &Facts, most_ms: u64) -> Option<NotCurrent> {
         let age_ms = freshness::silence_ms(facts.noted_at_ms);
         if age_ms.is_none_or(|age| age > most_ms) {

@@ -1,4 +1,4 @@
-//! The grant on a voucher: whose channel it must be, what its account allows, and the rows that say it was made.
+//! The grant on a voucher: whose channel it must be, what its account allows, and the rows that record the grant.
 
 use salt402_protocol::Descriptor;
 
@@ -37,12 +37,12 @@ impl Write for NewVoucher {
     }
 }
 
-/// What the account adds to the totals before a grant and after it.
+/// What the account adds to the totals, before a grant and after it.
 type Shares = (Option<Share>, Option<Share>);
 
 impl NewVoucher {
-    /// A channel that left the chain grants nothing, not even again. What was granted before is given again whatever
-    /// else became of the channel; everything after that is about a new grant.
+    /// A channel that left the chain grants nothing, not even again. An earlier grant is given again, whatever else
+    /// became of the channel. Everything after that is about a new grant.
     pub(super) async fn decide(
         &self,
         connection: &mut AsyncConnection,
@@ -110,7 +110,8 @@ impl NewVoucher {
         }
     }
 
-    /// The account, the claim and its price: all of it or nothing. What is accepted and not claimed is more by the price.
+    /// Writes the account, the claim and its price in one transaction. What is accepted and not claimed grows by the
+    /// price.
     async fn note(
         &self,
         grant: &VoucherGrant,
