@@ -1,4 +1,4 @@
-//! New blocks at the head: their logs, each asked for by its block's hash, and one batch of all of them.
+//! Reads new blocks at the head: the logs of each by its hash, all in one batch.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{Readable, Span};
@@ -49,7 +49,7 @@ pub(crate) async fn read(
         all.extend(found);
         undecoded.extend(more);
     }
-    // Twice the window, so that a reorganization of the full window still finds its ancestor.
+    // Twice the window, so that a reorganization of the full window still finds a common block.
     let prune_below = tip.number.checked_sub(node.profile().reorg_window.saturating_mul(2));
     Ok(Batch {
         chain: *chain,

@@ -1,4 +1,4 @@
-//! What is followed on a chain, how far it is, and what failed. All other rooms stand on it. It asks no node.
+//! What is followed on a chain, how far the index is, and what failed. All other rooms use it. It asks no node.
 
 pub(crate) mod error;
 pub(crate) mod failing;
