@@ -15,7 +15,7 @@ use crate::verify::policy::ChainPolicy;
 pub enum Freshness {
     /// A follower in this process.
     Follower(watch::Receiver<Health>),
-    /// What a follower in another process leaves in the store.
+    /// A follower in another process, by what it writes into the store.
     Store,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct IndexState {
     pub(crate) complaint: Option<String>,
     /// The time of the newest indexed block by the chain itself, in seconds since 1970 UTC.
     pub(crate) head_time: Option<u64>,
-    /// How long ago the index was known to stand at the node's head.
+    /// How long ago the index was known to be at the node's head. `None` if that is not known.
     pub(crate) silence: Option<Duration>,
 }
 
@@ -55,11 +55,11 @@ impl Freshness {
             Self::Follower(health) => health.borrow().coverage.clone(),
             Self::Store => Vec::new(),
         };
-        // A follower that has not begun yet has seen nothing, and its last life may have left something unread.
+        // A follower that has not begun yet has read nothing, and an earlier one may have left something unread.
         if seen.is_empty() { store.coverage(chain).await } else { Ok(seen) }
     }
 
-    /// What was read for contracts that are followed, up to a block, the oldest of each first.
+    /// What was read for followed contracts, up to a block, the oldest of each first.
     pub(crate) async fn covered(
         &self,
         store: &Store,
@@ -79,8 +79,8 @@ impl Freshness {
         Ok(blocks)
     }
 
-    /// What was not read yet for contracts that are followed, the oldest of each first. What the head has not reached is
-    /// not among it.
+    /// What was not read yet for followed contracts, the oldest of each first. Blocks above the index's newest block
+    /// are not included.
     pub(crate) async fn unread(
         &self,
         store: &Store,
@@ -98,12 +98,12 @@ impl Freshness {
         Ok(coverage.iter().flat_map(blocks).collect())
     }
 
-    /// Why nothing may be granted on a chain before its operator acts; `None` where nothing hinders.
+    /// Why nothing may be granted on a chain until its operator acts. `None` if it is not halted.
     pub(crate) async fn halted(&self, store: &Store, chain: ChainId) -> Result<Option<String>, StoreError> {
         if let Self::Follower(health) = self {
             match &health.borrow().phase {
                 Phase::Halted(reason) => return Ok(Some(reason.clone())),
-                // It may have halted in its last life, and not have looked yet.
+                // An earlier follower may have halted, and this one may not have looked yet.
                 Phase::Starting => {}
                 _ => return Ok(None),
             }
@@ -126,7 +126,7 @@ fn followed(health: &Health, policy: &ChainPolicy) -> IndexState {
     }
 }
 
-/// What a follower in another process has left in the store.
+/// What a follower in another process has written into the store.
 async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<IndexState, StoreError> {
     let indexed = state.cursor.map(|cursor| cursor.number);
     // An indexer that lives writes every two seconds.

@@ -1,4 +1,4 @@
-//! What follows from a judgement of payments: a claim, or why there is none.
+//! What follows from a judgement: a claim, or why there is none.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ pub(crate) async fn follow(
     grant(verifier, request, paid, chain).await
 }
 
-/// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the
-/// same request is always answered.
+/// Claims a payment that fits. A payment that is claimed already passes every limit, because the same request is always
+/// answered.
 async fn grant(
     verifier: &Inner,
     request: &VerifyRequest,
