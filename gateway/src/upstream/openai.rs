@@ -13,18 +13,18 @@ use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::{answer, wire};
 
-/// The longest answer that is read, in bytes, and of one that is an error.
+/// The longest answer that is read, and the longest error answer, in bytes.
 const LONGEST: usize = 8 * 1024 * 1024;
 const LONGEST_ERROR: usize = 16 * 1024;
 /// How much of an error's words is logged.
 const LOGGED: usize = 300;
-/// How long a run waits in all for a server that is busy or loads its model.
+/// How long one run waits in total for a server that is busy or loads its model.
 const WAITED: Duration = Duration::from_secs(30);
-/// The first pause where a busy server names none; each is twice the one before.
+/// The first pause if a busy server names none. Each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The least pause, whatever a server says.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection is kept: servers close idle ones after five seconds, and a request must not meet that.
+/// How long a connection is kept. Servers close idle ones after five seconds, and a request must not meet that.
 const KEPT: Duration = Duration::from_secs(4);
 
 /// One model of an OpenAI-compatible server.
@@ -33,7 +33,7 @@ pub struct OpenAi {
     completions: Url,
     model: String,
     key: Option<String>,
-    /// How long a request may take, with all that is waited for it.
+    /// How long a request may take, with all waiting.
     timeout: Duration,
 }
 
@@ -60,8 +60,8 @@ struct Message<'a> {
 }
 
 impl OpenAi {
-    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under the name it has there.
-    /// `key` is sent as a bearer token. `timeout` bounds one request, connection and waiting included.
+    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under its name there. `key` is
+    /// sent as a bearer token. `timeout` limits one request, with connecting and waiting.
     pub(super) fn new(
         base: &Url,
         model: String,
@@ -83,7 +83,7 @@ impl OpenAi {
 }
 
 impl OpenAi {
-    /// Asks, and asks again where the server wants to be waited for and that is not too long.
+    /// Asks, and asks again if the server wants to be waited for and that is not too long.
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
         let started = Instant::now();
         let mut pause = PAUSE;
@@ -127,7 +127,7 @@ impl OpenAi {
         let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         if !status.is_success() {
             let after = retry_after(&headers, now());
-            // Words that cannot be read say nothing; the status does.
+            // A text that cannot be read says nothing. The status does.
             let body = read(response, LONGEST_ERROR).await.unwrap_or_default();
             let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
             let said: String = words.chars().take(LOGGED).collect();
