@@ -1,4 +1,4 @@
-//! `salt402 status`: how a running salt402 is doing, or what its database says when none runs.
+//! `salt402 status`: the state of a running salt402 or, if none runs, what its database says.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environm
 use crate::out::say;
 use crate::visible::visible_line;
 
-/// Asks and prints, once or again and again. Succeeds while everything is ready.
+/// Asks and prints, once or repeatedly. Succeeds if everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
     let (client, base) = match unix_path(&args.url) {
@@ -48,7 +48,7 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The verifier's status. Not read into a type, so that what a newer verifier says is shown too.
+/// The verifier's status. It is not parsed into a type, so that what a newer verifier adds is shown too.
 async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<Value> {
     let mut request = client.get(url.clone());
     if let Some(token) = verifier_token_of_environment() {
@@ -65,7 +65,7 @@ async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow:
     if status["chains"].is_array() { Ok(status) } else { bail!("the answer is no salt402's") }
 }
 
-/// The same from the database of a configuration, where no verifier answers; `None` where there is none to be read.
+/// The same from the database of a configuration, if no verifier answers. `None` if there is no readable database.
 async fn read(config: &Path) -> Option<Value> {
     let config = Config::load(config).ok()?;
     let overview = Overview::read(&config.database()).await.ok()?;
@@ -108,7 +108,7 @@ async fn read(config: &Path) -> Option<Value> {
     }))
 }
 
-/// What was read of the contracts of a chain, or was not.
+/// What was read of a chain's contracts, or was not read.
 fn stretches(chain: &ChainOverview, of: impl Fn(&Coverage) -> Vec<Stretch>) -> Vec<Value> {
     let told = chain.coverage.iter().flat_map(|known| {
         let contract = known.source.contract.to_string();
@@ -119,7 +119,7 @@ fn stretches(chain: &ChainOverview, of: impl Fn(&Coverage) -> Vec<Stretch>) -> V
     told.collect()
 }
 
-/// How long ago the newest indexed block was made, where the node had newer ones.
+/// How long ago the newest indexed block was made, if the node has newer ones.
 fn behind_s(chain: &ChainOverview) -> Option<u64> {
     if chain.head <= chain.indexed {
         return chain.indexed.map(|_| 0);

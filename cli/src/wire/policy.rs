@@ -1,4 +1,4 @@
-//! What the operator wrote, as the verifier takes it.
+//! Turns the operator's configuration into the verifier's policy.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(super) fn chain_policy(chain: &ResolvedChain) -> ChainPolicy {
     }
 }
 
-/// A policy by which quotes of another life than they have by now are found too. Where none can be written down, as on a full
-/// disk, those of before are not known.
+/// Adds the lives that quotes had before, so that such quotes are found too. If they cannot be stored, as on a full
+/// disk, earlier lives are not known.
 pub(super) async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
     let lives = store.note_quote_life(policy.clock.lifetime, now_s()).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "how long quotes lived before is not known now");

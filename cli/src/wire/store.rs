@@ -7,7 +7,7 @@ use salt402_http::clock;
 use salt402_store::{Options, Store};
 use tokio_util::sync::CancellationToken;
 
-/// How often kept answers are looked through for old ones.
+/// How often kept answers are checked for old ones.
 const EVICT: Duration = Duration::from_secs(60);
 
 /// A database that no payment is looked up in.
@@ -15,7 +15,7 @@ pub(super) fn without_memory(path: PathBuf) -> Options {
     Options { memory: 0, ..Options::new(path) }
 }
 
-/// Drops answers that are older than they are kept for, or beyond the bytes that are kept.
+/// Drops kept answers that are too old or exceed the allowed bytes.
 pub(super) async fn evict_answers(
     store: Store,
     keep: Duration,
