@@ -17,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backfill::node_widths::NodeWidths;
 use crate::backfill::range::{Read, Wanted, read};
-use crate::state::error::IndexError;
-use crate::state::followed::{Followed, pinned};
+use crate::state::{Followed, IndexError, pinned};
 
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));

@@ -11,9 +11,7 @@ use salt402_store::{Batch, Cursor, Extras, UndecodedLog};
 use crate::decode::found::Found;
 use crate::decode::questions::{Questions, put_together};
 use crate::decode::{blocks, undecoded};
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
-use crate::state::options::FollowerOptions;
+use crate::state::{FailingTransactions, FollowerOptions, IndexError};
 
 /// Headers asked for at once.
 const HEADERS_IN_FLIGHT: usize = 8;

@@ -1,6 +1,6 @@
 //! How many blocks a question about logs spans.
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// The aimed size of an answer in bytes. Below it the question costs more than the answer; above it memory grows and
 /// nothing is gained.

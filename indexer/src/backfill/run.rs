@@ -23,11 +23,7 @@ use tokio::time::Instant;
 use crate::backfill::node_widths::NodeWidths;
 use crate::backfill::range::{Read, Wanted, into_batch, joins, read};
 use crate::backfill::range_width::RangeWidth;
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
-use crate::state::followed::Followed;
-use crate::state::options::FollowerOptions;
-use crate::state::report::Report;
+use crate::state::{FailingTransactions, Followed, FollowerOptions, IndexError, Report};
 
 /// How many headers a range may need. A failed range is read again from its beginning. With more headers, a node that
 /// fails now and then would never finish a range.

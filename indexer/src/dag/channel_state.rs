@@ -18,8 +18,7 @@ use salt402_protocol::{Amount, ChainId};
 use tokio::time::{Instant, timeout};
 
 use crate::limits::memo::{Memo, REST, Untold};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
 /// How long a node is waited for.
 const TIMEOUT: Duration = Duration::from_secs(3);

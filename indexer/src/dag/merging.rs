@@ -11,7 +11,7 @@ use alloy_primitives::B256;
 use salt402_chain::{At, Header, Merging, Node, NodeError, Receipt};
 use salt402_store::Cursor;
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// How many searches can be continued later. If there are more, all begin again.
 const REMEMBERED: usize = 128;

@@ -13,8 +13,7 @@ use salt402_protocol::{ChainId, Source};
 use salt402_store::{Block, Extras, Placed, PlacedPayment, UnreadableTransaction};
 
 use crate::decode::found::Found;
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
+use crate::state::{FailingTransactions, IndexError};
 
 /// How many transactions are read by their receipts at once.
 const RECEIPTS_IN_FLIGHT: usize = 8;

@@ -4,7 +4,7 @@ use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
 use salt402_store::{Cursor, Store};
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// How the node's chain differs from the stored one.
 #[derive(Debug)]

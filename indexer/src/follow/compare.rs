@@ -4,7 +4,7 @@ use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
 use salt402_store::{AcceptedFork, Cursor, Store, StoreError};
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// How the node's chain stands to the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

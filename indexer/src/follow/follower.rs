@@ -18,11 +18,7 @@ use crate::follow::{ancestry, halt, new_blocks, replace};
 use crate::lookup::orphans::Orphans;
 use crate::lookup::receipt::ReceiptLookup;
 use crate::lookup::unreadable::UnreadableTransactions;
-use crate::state::error::IndexError;
-use crate::state::followed::{Followed, pinned};
-use crate::state::health::Health;
-use crate::state::options::FollowerOptions;
-use crate::state::report::Report;
+use crate::state::{Followed, FollowerOptions, Health, IndexError, Report, pinned};
 
 /// How many new blocks one step takes at the head. A failed step begins again. With many blocks in one step, a node
 /// that fails now and then would never let it end.

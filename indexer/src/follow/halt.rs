@@ -10,8 +10,7 @@ use salt402_chain::NodeError;
 use salt402_store::{Cursor, HaltKind, StoreError};
 use tokio::time::Instant;
 
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
 /// How often a halted follower checks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);

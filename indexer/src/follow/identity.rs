@@ -3,8 +3,7 @@
 use salt402_chain::{At, NodeError};
 use salt402_store::Cursor;
 
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
 /// Makes sure that the node is on the configured chain and, after the first contact, on the stored one.
 ///

@@ -16,8 +16,7 @@ use tokio::time::Instant;
 
 use crate::follow::ancestry;
 use crate::follow::identity::identify;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
 /// The lower fork that the node shows, while it does.
 #[derive(Default)]

@@ -8,9 +8,7 @@ use crate::decode::found::Found;
 use crate::decode::questions::Questions;
 use crate::decode::{blocks, undecoded};
 use crate::follow::ancestry::Path;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
-use crate::state::options::FollowerOptions;
+use crate::state::{Followed, FollowerOptions, IndexError};
 
 /// Blocks whose logs are asked for at once.
 const BLOCKS_IN_FLIGHT: usize = 8;

@@ -9,9 +9,7 @@ use crate::backfill::range::{Read, Wanted, header_at, into_batch, joins, read};
 use crate::backfill::run::Run;
 use crate::follow::halt::within_finality;
 use crate::follow::identity::identify;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
-use crate::state::report::Report;
+use crate::state::{Followed, IndexError, Report};
 
 /// Replaces blocks after a run over the past found that the node is on another chain than the stored one.
 pub(crate) async fn forked(

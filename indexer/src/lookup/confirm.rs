@@ -13,7 +13,7 @@ use salt402_chain::{Node, Work};
 use tokio::time::timeout;
 
 use crate::limits::memo::{Answer, Untold};
-use crate::state::indexed::Indexed;
+use crate::state::Indexed;
 
 /// How many nodes must show it.
 const NEEDED: usize = 2;

@@ -15,8 +15,7 @@ use tokio::time::Instant;
 use crate::dag::channel_state::{ChannelQuestion, Channels, state_of};
 use crate::limits::memo::{Memo, REST};
 use crate::lookup::confirm::{Confirmation, Confirmed, Word, heard};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
 /// For how many channels the answer is kept. One that was dropped is asked for again.
 const REMEMBERED: usize = 16_384;

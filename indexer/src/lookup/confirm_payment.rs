@@ -21,9 +21,7 @@ use crate::decode::blocks::whole;
 use crate::decode::questions::Questions;
 use crate::limits::memo::{Memo, REST};
 use crate::lookup::confirm::{Confirmation, Confirmed, Word, heard};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
-use crate::state::options::FollowerOptions;
+use crate::state::{FollowerOptions, IndexError, Indexed};
 
 /// For how many payments the answer is kept. One that was dropped is asked for again.
 const REMEMBERED: usize = 4096;

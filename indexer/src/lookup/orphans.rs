@@ -11,7 +11,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 
 use crate::lookup::receipt::ReceiptLookup;
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);

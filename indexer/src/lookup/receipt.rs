@@ -24,10 +24,7 @@ use crate::lookup::confirm_payment::Payments;
 use crate::lookup::outcome::Look;
 use crate::lookup::shared::SharedLooks;
 use crate::lookup::unaccounted::Unaccounted;
-use crate::state::error::IndexError;
-use crate::state::failing::is_its_own;
-use crate::state::indexed::Indexed;
-use crate::state::options::FollowerOptions;
+use crate::state::{FollowerOptions, IndexError, Indexed, is_its_own};
 
 /// How often a find is offered to the index, which may move on by a block each time.
 const TRIES: u32 = 4;

@@ -9,7 +9,7 @@ use crate::limits::memo::{Memo, REST};
 use crate::lookup::asker::{Asker, Limits};
 use crate::lookup::outcome::Look;
 use crate::lookup::unaccounted::Unaccounted;
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// Hashes that are remembered as looked up.
 const REMEMBERED: usize = 4096;

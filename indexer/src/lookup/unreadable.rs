@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::lookup::outcome::Look;
 use crate::lookup::receipt::ReceiptLookup;
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
 /// Between two rounds, where the last one read nothing.
 const PAUSE: Duration = Duration::from_secs(30);

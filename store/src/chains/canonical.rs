@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::engine::{SyncConnection, bound, chain_id, params};
+use crate::rows::{PlacedPayment, StoreError};
 
 /// An error if a payment is in another block than the chain's block of that height.
 pub(crate) fn check_blocks<'a>(

@@ -7,14 +7,11 @@ use std::pin::Pin;
 use salt402_protocol::{B256, ChainId};
 
 use crate::chains::halt::{self, Halt};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::SyncConnection;
-use crate::engine::transaction::{Gathered, WriteTransaction};
-use crate::rows::block::{Block, Cursor, HaltKind};
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns as _, Gathered, SyncConnection, Write, WriteTransaction, bound,
+    chain_id, clock, integer, query, send,
+};
+use crate::rows::{Block, Cursor, HaltKind, StoreError};
 use crate::store::Store;
 
 /// What the store knows of a chain.
@@ -132,9 +129,7 @@ impl Write for PinGenesis {
     type Output = ();
 
     /// A new chain has no payments, and a known one does not change.
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let Self { chain, genesis } = *self;
@@ -169,9 +164,7 @@ impl Write for LowerFork {
     type Output = ();
 
     /// What is above the fork has no confirmations meanwhile.
-    fn changes_payments(&self) -> bool {
-        true
-    }
+    const CHANGES_PAYMENTS: bool = true;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let done = query("UPDATE chains SET lower_fork_at = $2 WHERE chain_id = $1")
@@ -200,9 +193,7 @@ struct NoteHead {
 impl Write for NoteHead {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let known = query("SELECT noted_at_ms, head_number FROM chains WHERE chain_id = $1")

@@ -9,13 +9,11 @@ use std::collections::BTreeMap;
 use salt402_protocol::{Address, B256, ChainId};
 
 use crate::chains::chain;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::changes::Changes;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Stretch;
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, Changes, Columns as _, Step, SyncConnection, bound, chain_id, integer, params, query,
+    send_step,
+};
+use crate::rows::{StoreError, Stretch};
 use crate::store::Store;
 
 /// A followed contract, and what is asked about it.

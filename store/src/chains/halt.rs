@@ -6,14 +6,11 @@
 
 use salt402_protocol::{Amount, Asset, B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::block::{Cursor, HaltKind};
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns as _, SyncConnection, Write, WriteTransaction, bound, chain_id, clock,
+    integer, params, query, send,
+};
+use crate::rows::{Cursor, HaltKind, StoreError};
 use crate::store::Store;
 
 /// A halt that is open.
@@ -239,9 +236,7 @@ struct Open {
 impl Write for Open {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         // A chain without anything stored needs no halt.
@@ -271,9 +266,7 @@ struct Accept {
 impl Write for Accept {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
@@ -301,9 +294,7 @@ struct End {
 impl Write for End {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         close(transaction.connection(), self.chain, self.kind).await

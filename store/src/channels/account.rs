@@ -4,10 +4,8 @@ use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, B256, ChainId, ChannelState, U256, Voucher};
 
 use crate::channels::{state, totals};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns, chain_id};
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{VoucherAccount, VoucherTotals};
+use crate::engine::{AsyncConnection, AsyncRow, Columns, chain_id, query};
+use crate::rows::{StoreError, VoucherAccount, VoucherTotals};
 use crate::store::Store;
 
 /// A channel: its state on the chain, and the voucher that was accepted.

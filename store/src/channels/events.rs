@@ -2,10 +2,8 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor};
 
-use crate::engine::columns::{Columns, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns, SyncConnection, amount_bytes, bound, chain_id, params};
+use crate::rows::{Placed, StoreError};
 
 /// What happened, as a number in the column `kind`. A number never changes its meaning. No number may be added between
 /// [`TOPPED_UP`] and [`CLAIMED`], whose greatest totals are read together.

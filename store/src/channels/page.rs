@@ -3,9 +3,8 @@
 use salt402_protocol::{Address, B256, ChainId};
 
 use crate::channels::account::{ChannelAccount, account};
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Some channels of a contract.

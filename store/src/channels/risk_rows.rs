@@ -3,12 +3,8 @@
 use salt402_protocol::{Amount, Asset, ChainId};
 
 use crate::channels::totals::TotalsChanges;
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query_made};
-use crate::engine::columns::Columns as _;
-use crate::engine::sync_sql::SyncConnection;
-use crate::rows::error::StoreError;
-use crate::rows::risk::{ChannelRisk, RiskReason};
-use crate::rows::voucher::Share;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, query_made};
+use crate::rows::{ChannelRisk, RiskReason, Share, StoreError};
 
 /// The columns of a risk, for a statement that joins the table as `r` to an incident.
 pub(crate) const COLUMNS: &str =

@@ -5,11 +5,8 @@ use salt402_protocol::{
 };
 
 use crate::channels::events::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, chain_id, params, query};
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// A channel and where it stands.

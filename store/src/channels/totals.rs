@@ -13,12 +13,11 @@ use std::pin::Pin;
 
 use salt402_protocol::{Address, Amount, Asset, ChainId, ChannelState, U256};
 
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::Gathered;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{Share, VoucherTotals};
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns, Gathered, SyncConnection, amount_bytes, bound, chain_id, params,
+    query,
+};
+use crate::rows::{Share, StoreError, VoucherTotals};
 
 /// What an account adds, where `spent` is what was accepted: the part that is not claimed, if the channel is on the
 /// chain and open.

@@ -8,11 +8,8 @@ use salt402_protocol::{Address, Amount, B256, ChainId, U256};
 use crate::channels::events::{CLAIMED, CLOSED, OPENED};
 use crate::channels::risk_rows;
 use crate::channels::totals::TotalsChanges;
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, begin, query};
-use crate::engine::columns::{Columns as _, amount_bytes, chain_id};
-use crate::engine::schema::Upgrade;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::Share;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, Upgrade, amount_bytes, begin, chain_id, query};
+use crate::rows::{Share, StoreError};
 
 /// Marks a database whose totals were added up once.
 const ADDED_UP: &str = "voucher_totals";

@@ -1,8 +1,8 @@
 //! Opening a store.
 
 use crate::channels::totals_upgrade::AddTotals;
-use crate::engine::options::Options;
-use crate::rows::error::StoreError;
+use crate::engine::Options;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {

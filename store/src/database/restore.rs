@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::channels::totals_upgrade::AddTotals;
-use crate::engine::backup::{self, Restored};
-use crate::rows::error::StoreError;
+use crate::engine::{Restored, backup};
+use crate::rows::StoreError;
 
 /// Puts a backup in the place of a lost database. `skew` is how much later than now a payment of now may be mined
 /// again: by how much a chain's clock may be ahead of ours, and the time of as many blocks as a reorganization may

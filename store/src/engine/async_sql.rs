@@ -8,7 +8,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Encode, Row as _, SqlSafeStr, Transaction, Type};
 
 use crate::engine::columns::{Columns, natural};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A connection whose statements are awaited.
 pub(crate) type AsyncConnection = SqliteConnection;

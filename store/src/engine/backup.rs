@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use crate::engine::clock;
 use crate::engine::columns::Columns as _;
 use crate::engine::schema::{TAKEN, Upgrade, check_ours, explain, migrate, taken_at_ms};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// How often the progress of a copy is told.
 const TELL: Duration = Duration::from_millis(200);

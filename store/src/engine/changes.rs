@@ -2,7 +2,7 @@
 
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::rows::payment::{Found, Key};
+use crate::rows::{Found, Key};
 
 /// What a commit changed of what look-ups find.
 #[derive(Debug, Default)]

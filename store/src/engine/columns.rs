@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId, U256};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A number as the database holds it.
 pub(crate) fn integer(what: &'static str, value: u64) -> Result<i64, StoreError> {

@@ -4,7 +4,7 @@ use salt402_protocol::DatabaseMark;
 
 use crate::engine::async_sql::{AsyncConnection, query};
 use crate::engine::columns::Columns as _;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The identity of a database. A backup that was put back keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::sync_sql::SyncConnection;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Memory for pages, per connection. The file is not mapped into memory, because its pages would count as this
 /// process's memory.

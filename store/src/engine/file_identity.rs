@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The file's number and its device's. They stay the same when a folder is moved and then mounted or linked at its old
 /// path.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A right to a database that at most one process has. Dropping this gives it back.
 #[must_use = "the right is given back when this is dropped"]

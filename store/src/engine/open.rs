@@ -17,7 +17,7 @@ use crate::engine::options::Options;
 use crate::engine::readers::Readers;
 use crate::engine::schema::{self, APPLICATION_ID, Upgrade, explain};
 use crate::engine::steps::StepSettings;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Pages that the writer keeps in memory.
 const WRITER_CACHE_KIB: u32 = 8 << 10;

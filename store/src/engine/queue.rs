@@ -10,7 +10,7 @@ use crate::engine::changes::Changes;
 use crate::engine::sync_sql::SyncConnection;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// How many pieces of work may wait in the queue. Further senders wait until there is room.
 pub(crate) const QUEUE: usize = 1024;
@@ -25,19 +25,12 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// What its sender is answered.
     type Output: Send + 'static;
 
-    /// Rows it writes, about.
-    fn rows(&self) -> usize {
-        1
-    }
-
     /// Whether this work changes what payment look-ups find: payments, claims, or where an index stands. If so, the
     /// memory forgets everything. There is no default, because it would be wrong for most kinds of work.
-    fn changes_payments(&self) -> bool;
+    const CHANGES_PAYMENTS: bool;
 
     /// Whether it grants: somebody waits to be served.
-    fn grants(&self) -> bool {
-        false
-    }
+    const GRANTS: bool = false;
 
     /// Does the work. It may run twice, if another piece of its group makes the group be undone. So it must not change
     /// itself. An error undoes the transaction, so that nothing of the failed piece is left.
@@ -145,7 +138,6 @@ pub(crate) trait StepJob: Send {
 
 /// Work of any other kind.
 pub(crate) trait Job: Send {
-    fn rows(&self) -> usize;
     fn changes_payments(&self) -> bool;
     fn grants(&self) -> bool;
     /// Runs the work and keeps its result. `false` if it failed.
@@ -165,16 +157,12 @@ struct Pending<W: Write> {
 }
 
 impl<W: Write> Job for Pending<W> {
-    fn rows(&self) -> usize {
-        self.work.rows()
-    }
-
     fn changes_payments(&self) -> bool {
-        self.work.changes_payments()
+        W::CHANGES_PAYMENTS
     }
 
     fn grants(&self) -> bool {
-        self.work.grants()
+        W::GRANTS
     }
 
     fn run<'a>(
@@ -201,24 +189,21 @@ impl<W: Write> Job for Pending<W> {
 pub(super) struct Group<B: Batched> {
     pub(super) batched: Vec<PendingBatched<B>>,
     pub(super) jobs: Vec<Box<dyn Job>>,
-    rows: usize,
 }
 
 impl<B: Batched> Group<B> {
     pub(super) fn new() -> Self {
-        Self { batched: Vec::new(), jobs: Vec::new(), rows: 0 }
+        Self { batched: Vec::new(), jobs: Vec::new() }
     }
 
     /// Adds work to the group. Gives a step back, because steps are in no group.
     pub(super) fn add(&mut self, work: Work<B>) -> Option<Box<dyn StepJob>> {
         match work {
             Work::Batched(pending) => {
-                self.rows += 1;
                 self.batched.push(*pending);
                 None
             }
             Work::Other(job) => {
-                self.rows += job.rows();
                 self.jobs.push(job);
                 None
             }
@@ -231,6 +216,6 @@ impl<B: Batched> Group<B> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.rows >= GROUP_ROWS
+        self.batched.len() + self.jobs.len() >= GROUP_ROWS
     }
 }

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A few connections, lent out one at a time.
 ///

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// What a result code means, as far as this program acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use sqlx::{Row as _, SqlSafeStr as _};
 use crate::engine::async_sql::AsyncConnection;
 use crate::engine::columns::Columns as _;
 use crate::engine::result_code::ResultCode;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Marks a SQLite file as ours: "S402" in the header field that SQLite reserves for applications.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");

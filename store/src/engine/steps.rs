@@ -17,7 +17,7 @@ use crate::engine::memory::{Memory, Publication};
 use crate::engine::queue::{Batched, Jobs, StepJob, Work, note_result};
 use crate::engine::sync_sql::SyncConnection;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Memory for the pages of a step.
 const CACHE_KIB: u32 = 16 << 10;

@@ -10,7 +10,7 @@ use salt402_protocol::{Address, B256};
 
 use crate::engine::columns::{Columns, natural};
 use crate::engine::result_code::ResultCode;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A connection whose statements run on the calling thread.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Connection as _, Transaction};
 
 use crate::engine::async_sql::AsyncConnection;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The transaction of one group.
 pub(crate) struct WriteTransaction<'c> {

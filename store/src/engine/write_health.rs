@@ -7,7 +7,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// How long a small write may take. A disk that hangs does not refuse, and does not write either.
 const SMALL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);

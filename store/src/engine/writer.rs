@@ -20,7 +20,7 @@ use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
 use crate::engine::steps::Stepper;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The writer's end of things.
 pub(crate) struct Writer<B: Batched> {
@@ -305,9 +305,7 @@ mod tests {
     impl Write for Keep {
         type Output = ();
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
             query("INSERT INTO meta (name, value) VALUES ($1, $2)")
@@ -324,9 +322,7 @@ mod tests {
     impl Write for Kept {
         type Output = String;
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
             let rows = query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
@@ -342,9 +338,7 @@ mod tests {
     impl Write for FailsAtCommit {
         type Output = ();
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
             query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection()).await?;

@@ -2,11 +2,8 @@
 
 use salt402_protocol::{Address, Ambiguity, B256, ChainId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, params, query};
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// An ambiguity as it is read.

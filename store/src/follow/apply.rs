@@ -7,11 +7,7 @@ use salt402_protocol::{B256, PaymentId};
 
 use crate::chains::canonical::{check_blocks, check_events, stored_hashes};
 use crate::chains::{chain, coverage, halt};
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Forget, Step, SyncConnection, bound, chain_id, clock, params, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::follow::insert::insert_payments;
 use crate::follow::placed_rows::{self, Inclusion};
@@ -20,9 +16,7 @@ use crate::follow::{merged, unreadable};
 use crate::grants::exposure;
 use crate::incidents::{channel_risk, orphaned_grant};
 use crate::payments::query;
-use crate::rows::block::{Block, HaltKind};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Block, HaltKind, PlacedPayment, StoreError};
 use crate::store::Store;
 
 /// If a step has at most this many payments, they are kept in memory as soon as they are stored.

@@ -4,12 +4,10 @@ use std::collections::HashMap;
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::integer;
+use crate::engine::integer;
 use crate::follow::extras::Extras;
 use crate::follow::undecoded::UndecodedLog;
-use crate::rows::block::{Block, Cursor};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Block, Cursor, PlacedPayment, StoreError};
 
 /// One step of a follower: what to undo, what to add, and where the index stands then. One transaction applies it, so a
 /// reader sees the chain before it or after it.

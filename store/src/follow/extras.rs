@@ -6,12 +6,10 @@ use std::collections::HashSet;
 use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
 
 use crate::channels::events;
-use crate::engine::columns::chain_id;
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, chain_id, params};
 use crate::follow::ambiguities;
 use crate::follow::unreadable::{self, UnreadableTransaction};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::rows::{Placed, StoreError};
 
 /// What a batch brings besides payments. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

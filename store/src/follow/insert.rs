@@ -2,11 +2,8 @@
 
 use salt402_protocol::ChainId;
 
-use crate::engine::clock;
-use crate::engine::columns::{amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::engine::{SyncConnection, amount_bytes, bound, chain_id, clock, params};
+use crate::rows::{PlacedPayment, StoreError};
 
 /// Inserts the payments that are not on the chain yet and returns their number. A payment that is on the chain already
 /// is skipped. If it is there in another block, that is an error.

@@ -4,16 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use salt402_protocol::{Address, B256, ChainId, ChannelEvent, PaymentId};
 
-use crate::engine::changes::Changes;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, SyncRow, SyncRows, params};
+use crate::engine::{Changes, Step, SyncConnection, SyncRow, SyncRows, bound, chain_id, params, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::follow::placed_rows::Placement;
 use crate::incidents::orphaned_grant::more_than;
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Placed, PlacedPayment, StoreError};
 use crate::store::Store;
 
 /// If a step names at most this many transactions, each is looked for by itself. If it names more, and fewer were

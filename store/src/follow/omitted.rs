@@ -1,11 +1,9 @@
 //! Payments that were missing in the node's logs and were found by their receipt.
 
-use crate::engine::changes::Changes;
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::SyncConnection;
+use crate::engine::{Changes, Step, SyncConnection, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {

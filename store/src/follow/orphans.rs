@@ -2,9 +2,8 @@
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, bound, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {

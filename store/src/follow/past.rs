@@ -4,10 +4,7 @@ use salt402_protocol::ChainId;
 
 use crate::chains::coverage::{SourceKey, cover, fold};
 use crate::chains::{canonical, chain, halt};
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::columns::{bound, chain_id, integer};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Forget, Step, SyncConnection, bound, chain_id, integer, params, send_step};
 use crate::follow::batch::{Applied, check_payments};
 use crate::follow::extras::Extras;
 use crate::follow::insert::insert_payments;
@@ -16,9 +13,7 @@ use crate::follow::undecoded::{UndecodedLog, insert_undecoded};
 use crate::grants::exposure;
 use crate::incidents::{channel_risk, orphaned_grant};
 use crate::payments::query;
-use crate::rows::block::{Cursor, Stretch};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Cursor, PlacedPayment, StoreError, Stretch};
 use crate::store::Store;
 
 /// A stretch of the past of one contract, to be stored together with the fact that it was read.

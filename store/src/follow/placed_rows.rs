@@ -5,10 +5,9 @@
 
 use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, bound, chain_id, params};
 use crate::follow::unreadable;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The statements of one table.
 struct Table {

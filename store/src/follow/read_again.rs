@@ -2,14 +2,10 @@
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, bound, chain_id, clock, params, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::follow::unreadable::{count, follow};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {

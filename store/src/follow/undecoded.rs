@@ -2,11 +2,8 @@
 
 use salt402_protocol::{Address, B256, ChainId};
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, SyncConnection, bound, chain_id, clock, params, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Undecodable logs that are kept of a chain, the newest.

@@ -7,14 +7,10 @@ use std::time::Duration;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, clock, params, query};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// Characters of a reason that are kept.

@@ -2,9 +2,8 @@
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Whether the payment `p` was mined before the database was restored. It may have been in its present block, in a

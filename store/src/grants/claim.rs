@@ -5,17 +5,14 @@ use std::collections::HashMap;
 use salt402_protocol::{B256, PaymentId};
 
 use crate::chains::chain::count_claim;
-use crate::engine::async_sql::{AsyncQueryBuilder, query};
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Batched, send_batched};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncQueryBuilder, Batched, Columns as _, WriteTransaction, bound, chain_id, integer, query, send_batched,
+};
 use crate::grants::before_restore::before_restore;
 use crate::grants::exposure::Open;
 use crate::grants::exposure_sums::ExposureSums;
 use crate::grants::uses;
-use crate::rows::block::Stand;
-use crate::rows::claim::{ClaimResult, NewClaim};
-use crate::rows::error::StoreError;
+use crate::rows::{ClaimResult, NewClaim, Stand, StoreError};
 use crate::store::{Store, lease};
 
 /// How many rows one statement may have. With these few lengths, any number of claims needs few statements, which stay

@@ -4,15 +4,13 @@ use std::collections::HashSet;
 
 use salt402_protocol::{Address, Amount, Asset, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncConnection, Columns as _, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id,
+    params, query, send,
+};
 use crate::grants::exposure_sums::{ExposureSums, add};
 use crate::incidents::orphaned_grant::{more_than, pays_what_was_granted};
-use crate::rows::claim::{ExposureLimit, NewClaim};
-use crate::rows::error::StoreError;
+use crate::rows::{ExposureLimit, NewClaim, StoreError};
 use crate::store::Store;
 
 /// What was granted on payments of one asset that are not final yet.
@@ -254,9 +252,7 @@ struct Note {
 impl Write for Note {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         note_final(self.chain, self.final_at, transaction).await?;
@@ -310,9 +306,7 @@ struct Sweep {
 impl Write for Sweep {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         if self.limited {

@@ -12,9 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use salt402_protocol::{Address, Amount, Asset, ChainId};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, chain_id, query};
+use crate::rows::StoreError;
 
 /// For how many payers and assets sums are kept. If there are more, all are forgotten, and read again when they are
 /// needed.

@@ -2,12 +2,8 @@
 
 use salt402_protocol::PaymentId;
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Outcomes evicted in one transaction.
@@ -115,9 +111,7 @@ struct Put {
 impl Write for Put {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
@@ -152,9 +146,7 @@ struct Evict {
 impl Write for Evict {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(

@@ -1,11 +1,8 @@
 //! How long quotes lived before the operator changed that. A payment without a quote id is found by the quote that it
 //! pays, and that quote is derived from the life it had.
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Lives that are given at most: those that ended last.
@@ -36,9 +33,7 @@ struct Note {
 impl Write for Note {
     type Output = Vec<QuoteLife>;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     /// Each life is a row in `meta` whose value says when it ended. The value is empty while it lasts.
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<QuoteLife>, StoreError> {

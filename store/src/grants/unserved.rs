@@ -2,16 +2,12 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::queue::{Write, send};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
+    chain_id, clock, params, query, send, send_step,
+};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// A payment whose request failed and has no outcome. The row is removed with the first outcome.
@@ -177,9 +173,7 @@ struct Settle {
 impl Write for Settle {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
@@ -200,9 +194,7 @@ struct Reopen(PaymentId);
 impl Write for Reopen {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(

@@ -2,10 +2,8 @@
 
 use salt402_protocol::{PaymentId, RequestDigest};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, integer};
-use crate::rows::claim::{ClaimResult, NewClaim, NewUse};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, bound, integer, query};
+use crate::rows::{ClaimResult, NewClaim, NewUse, StoreError};
 
 /// Notes the first use, in the transaction that claims.
 pub(crate) async fn note(claim: &NewClaim, connection: &mut AsyncConnection) -> Result<(), StoreError> {

@@ -12,14 +12,12 @@ use crate::channels::events::OPENED;
 use crate::channels::risk_rows::share_of;
 use crate::channels::state;
 use crate::channels::totals::{self, TotalsChanges};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params, params_from_iter};
+use crate::engine::{
+    Columns as _, SyncConnection, amount_bytes, bound, chain_id, clock, params, params_from_iter,
+};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
-use crate::rows::risk::{ChannelRisk, RiskReason};
+use crate::rows::{ChannelRisk, Placed, RiskReason, StoreError};
 
 /// Opens, updates and resolves incidents of the channels that a step touched: those of `events`, and those with events
 /// above a height, on the chain or not.

@@ -2,14 +2,9 @@
 
 use salt402_protocol::{Address, Amount, B256, ChainId, Payment, PaymentId, Voucher};
 
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::chain_id;
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, chain_id, clock, params, send_step};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{PlacedPayment, StoreError};
 use crate::store::Store;
 
 impl Store {

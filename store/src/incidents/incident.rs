@@ -5,15 +5,12 @@ use std::fmt;
 use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
 use crate::channels::risk_rows;
-use crate::engine::async_sql::{AsyncQueryBuilder, AsyncRow, query};
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{
+    AsyncQueryBuilder, AsyncRow, Changes, Columns as _, Step, SyncConnection, bound, chain_id, clock, params,
+    query, send_step,
+};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::error::StoreError;
-use crate::rows::risk::ChannelRisk;
+use crate::rows::{ChannelRisk, StoreError};
 use crate::store::Store;
 
 /// What kind of thing happened.

@@ -1,13 +1,10 @@
 //! Notices: messages about incidents. Each is kept until it was delivered.
 
 use crate::channels::risk_rows;
-use crate::engine::async_sql::{query, query_made};
-use crate::engine::columns::{Columns as _, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{Columns as _, Write, WriteTransaction, bound, query, query_made, send};
 use crate::incidents::incident::{Incident, incident_of};
 use crate::incidents::outbox::NoticeEvent;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Something that is to be told.
@@ -99,9 +96,7 @@ enum Ending {
 impl Write for Told {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let (sql, moment) = match self.ending {
@@ -122,9 +117,7 @@ struct Evict(u64);
 impl Write for Evict {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(

@@ -4,12 +4,10 @@ use std::collections::HashSet;
 
 use salt402_protocol::{ChainId, PaymentId, RequestDigest};
 
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, bound, chain_id, clock, params};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Whether the payment `q`, which is on the chain, is the one that was granted on. It is in the claim's own
 /// transaction, or in another with the same payee, asset and reference and at least the same amount. A payer can sign

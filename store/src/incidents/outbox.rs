@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
+use crate::engine::{SyncConnection, params};
+use crate::rows::StoreError;
 
 /// What happened to an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

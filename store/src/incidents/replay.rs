@@ -2,12 +2,9 @@
 
 use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
 
-use crate::engine::changes::Changes;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, bound, chain_id, params, send_step};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Attempts to use a transaction's payments again.

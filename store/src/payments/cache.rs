@@ -21,12 +21,9 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use hashlink::LruCache;
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::direct::CommitWatcher;
-use crate::engine::memory::{Memory, Seen};
+use crate::engine::{Changes, CommitWatcher, Forget, Memory, Seen};
 use crate::payments::query::are_many;
-use crate::rows::block::Stand;
-use crate::rows::payment::{Found, IndexedPayment, Key};
+use crate::rows::{Found, IndexedPayment, Key, Stand};
 
 /// The memory that an entry takes besides its payments, in bytes: its key, its links and its place in the tables.
 const ENTRY_BYTES: usize = 256;

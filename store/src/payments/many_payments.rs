@@ -12,12 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use hashlink::LruCache;
 use salt402_protocol::B256;
 
-use crate::engine::columns::chain_id;
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, chain_id, params};
 use crate::payments::query::{self, FEW};
 use crate::payments::references;
-use crate::rows::error::StoreError;
-use crate::rows::payment::{Found, Key};
+use crate::rows::{Found, Key, StoreError};
 
 /// How many positions are kept over all transactions. Each takes about 40 bytes.
 const KEPT: usize = 1 << 18;

@@ -4,11 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, RequestDigest, U256};
 
-use crate::engine::columns::chain_id;
-use crate::engine::sync_sql::{Params, SyncConnection, SyncRow, params};
-use crate::rows::block::Stand;
-use crate::rows::error::StoreError;
-use crate::rows::payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
+use crate::engine::{Params, SyncConnection, SyncRow, chain_id, params};
+use crate::rows::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment, Stand, StoreError};
 
 /// Some payments, their claims, and where the index stands. Rows on the chain and other rows have separate indexes, so
 /// they are asked for separately.

@@ -19,11 +19,9 @@ use std::sync::{LazyLock, Mutex, TryLockError};
 use hashlink::LruCache;
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, bound, chain_id, params};
 use crate::payments::query;
-use crate::rows::error::StoreError;
-use crate::rows::payment::IndexedPayment;
+use crate::rows::{IndexedPayment, StoreError};
 
 /// Blocks of a stretch.
 const STRETCH: u64 = 1024;

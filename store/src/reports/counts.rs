@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use salt402_protocol::ChainId;
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// How much there is.

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::QUEUE;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, QUEUE, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {

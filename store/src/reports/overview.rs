@@ -7,11 +7,8 @@ use salt402_protocol::ChainId;
 use crate::chains::coverage::{self, Coverage};
 use crate::chains::halt::{self, Halt};
 use crate::channels::totals;
-use crate::engine::async_sql::{close, query};
-use crate::engine::columns::Columns as _;
-use crate::engine::open::read_only;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::VoucherTotals;
+use crate::engine::{Columns as _, close, query, read_only};
+use crate::rows::{StoreError, VoucherTotals};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,11 +2,8 @@
 
 use salt402_protocol::B256;
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
@@ -23,9 +20,7 @@ struct Identity(String);
 impl Write for Identity {
     type Output = String;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
         query("INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING")

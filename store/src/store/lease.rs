@@ -7,12 +7,8 @@
 
 use salt402_protocol::{B128, keccak256};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::claim::{Holder, Lease};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns, Write, WriteTransaction, bound, query, send};
+use crate::rows::{Holder, Lease, StoreError};
 use crate::store::Store;
 
 /// The holder's instance, and the hold that no longer counts, as parameters of a statement.
@@ -61,9 +57,7 @@ struct Hold {
 impl Write for Hold {
     type Output = Option<Lease>;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Lease>, StoreError> {
         let known = of(transaction.connection(), &self.claimant).await?;

@@ -5,13 +5,12 @@ use std::ops::RangeInclusive;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::sync_sql::SyncConnection;
+use crate::engine::SyncConnection;
 use crate::payments::cache::{Look, MemoryUse};
 use crate::payments::many_payments::Wanted;
 use crate::payments::query;
 use crate::payments::references::{Referred, Search};
-use crate::rows::error::StoreError;
-use crate::rows::payment::IndexedPayment;
+use crate::rows::{IndexedPayment, StoreError};
 use crate::store::Store;
 
 impl Store {

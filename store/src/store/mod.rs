@@ -14,26 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::engine::async_sql::{AsyncConnection, close, data_version, query};
-use crate::engine::checkpoint::Checkpointer;
-use crate::engine::columns::Columns as _;
-use crate::engine::database_mark::DatabaseOrigin;
-use crate::engine::direct::Direct;
-use crate::engine::file_identity::DatabaseFiles;
-use crate::engine::memory::Memory;
-use crate::engine::open::{self, Opened};
-use crate::engine::options::Options;
-use crate::engine::queue::{Jobs, QUEUE};
-use crate::engine::readers::{Reader, Readers};
-use crate::engine::schema::Upgrade;
-use crate::engine::steps::Stepper;
-use crate::engine::write_health::WriteHealth;
-use crate::engine::writer::Writer;
+use crate::engine::{
+    AsyncConnection, Checkpointer, Columns as _, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
+    Options, QUEUE, Reader, Readers, Stepper, Upgrade, WriteHealth, Writer, close, data_version, open, query,
+};
 use crate::payments::cache::Recent;
 use crate::payments::many_payments::ManyPayments;
 use crate::payments::references::References;
-use crate::rows::claim::NewClaim;
-use crate::rows::error::StoreError;
+use crate::rows::{NewClaim, StoreError};
 
 /// Changes with every step, with every look at a receipt and with an indexer's sign of life. A request may wait for any
 /// of them.

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Write, WriteTransaction, clock, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
@@ -37,9 +34,7 @@ struct Moment(i64);
 impl Write for Moment {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(

@@ -6,12 +6,8 @@ use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
 
 use crate::channels::events::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::channels::{state, totals};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::block::Stand;
-use crate::rows::claim::Lease;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, Opening, Share, VoucherAccount};
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, bound, chain_id, query};
+use crate::rows::{Lease, NewVoucher, Opening, Share, Stand, StoreError, VoucherAccount};
 use crate::store::lease;
 
 /// What is known when a voucher is shown. All of it is of one moment.

@@ -2,8 +2,7 @@
 
 use crate::chains::freshness;
 use crate::channels::voucher::facts::Facts;
-use crate::rows::block::Stretch;
-use crate::rows::voucher::{NewVoucher, NotCurrent};
+use crate::rows::{NewVoucher, NotCurrent, Stretch};
 
 /// The index may be as old as the channel's exit delay divided by this. An exit that the index does not know yet was
 /// asked for since then. So three quarters of the delay are left to notice it and to claim.

@@ -4,10 +4,8 @@ use salt402_protocol::Amount;
 
 use crate::channels::events::{OPENED, TOPPED_UP};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, VoucherResult};
+use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::rows::{NewVoucher, StoreError, VoucherResult};
 
 /// The greatest total of a channel's deposits up to a block. The index is named, because SQLite would otherwise read
 /// the events of all channels by height.

@@ -5,24 +5,18 @@ use salt402_protocol::Descriptor;
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{amount_bytes, bound, chain_id, integer};
-use crate::engine::queue::Write;
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, Share, VoucherAccount, VoucherGrant, VoucherResult};
+use crate::engine::{
+    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query,
+};
+use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
 
-    fn grants(&self) -> bool {
-        true
-    }
+    const GRANTS: bool = true;
 
     /// Its rows are of no payment's name.
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
         let (mut result, shares) = self.decide(transaction.connection()).await?;

@@ -8,11 +8,8 @@ mod grant;
 use salt402_protocol::{Address, ChainId};
 
 use crate::channels::account;
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::engine::queue::send;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, VoucherResult, VoucherRow};
+use crate::engine::{Columns as _, chain_id, query, send};
+use crate::rows::{NewVoucher, StoreError, VoucherResult, VoucherRow};
 use crate::store::Store;
 
 impl Store {
