@@ -1,4 +1,4 @@
-//! Network profiles: the peculiarities of each chain and its nodes, as data.
+//! Network profiles: what is peculiar to each chain and its nodes, as data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,87 +13,90 @@ const PROFILES: &str = include_str!("../profiles.toml");
 /// The networks in the order of listing. Citrate is first, because the project is made for it.
 const NAMES: [&str; 4] = ["citrate", "base", "base-sepolia", "local"];
 
-/// A network: all assumptions about a chain and its nodes.
+/// A network: everything that is assumed about a chain and its nodes.
 ///
 /// [`Profile::named`] returns the built-in ones. Operators change single fields with [`ProfileOverrides`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// What the network is called in configuration, such as `citrate`.
+    /// The name of the network in the configuration, such as `citrate`.
     #[serde(skip_deserializing)]
     pub name: String,
-    /// The chain, written `eip155:<id>`.
+    /// The chain, as `eip155:<id>`.
     pub chain_id: ChainId,
-    /// What the native coin is called, such as `SALT`.
+    /// The symbol of the native coin, such as `SALT`.
     pub native_symbol: String,
-    /// Decimals of the native coin: one coin is 10 to this power of base units.
+    /// The decimals of the native coin: one coin is 10 to this power of base units.
     pub native_decimals: u8,
-    /// Usual time between blocks, in milliseconds. No event is expected at that time; only timeouts follow from it.
+    /// The usual time between two blocks, in milliseconds. Only timeouts and pauses depend on it.
     pub block_time_ms: u64,
-    /// Whether a block comes about every `block_time_ms`, also when there is nothing to put into it. Then a newest block
-    /// that is old says that the node has lost touch with its chain, and no vouchers are granted on by it.
+    /// `true` if a block comes about every `block_time_ms`, even without transactions. Then an old newest block shows
+    /// that the node has lost touch with its chain, and no vouchers are granted on. `false` in a network that does not
+    /// say.
     #[serde(default)]
     pub steady_blocks: bool,
-    /// The most blocks that one `eth_getLogs` may span. Asking for more is refused here, because nodes of some chains
-    /// answer for fewer blocks than they were asked about, and do not say so.
+    /// The most blocks that one `eth_getLogs` may span. More are never asked for, because some nodes answer for fewer
+    /// blocks than they were asked about and do not say so.
     pub logs_range: u64,
-    /// Whether the nodes answer `eth_getLogs` for a single block named by its hash. Where not, the block is asked for
-    /// by height, between two looks at its hash.
+    /// `true` if the nodes answer `eth_getLogs` for a block named by its hash. `false`: the block is asked for by its
+    /// height, between two reads of its hash.
     pub logs_by_hash: bool,
-    /// Whether blocks form a graph: a transaction in a block that was merged from beside the selected chain counts, though
-    /// no question by height reaches it. Where not, a receipt of a block that is not at its height is of a block that
-    /// left the chain, as a replica that lags may still show it.
+    /// `true` if blocks form a graph: a transaction in a block that was merged from beside the selected chain counts,
+    /// although no question by height finds it. `false`: a receipt of a block that is not at its height is of a block
+    /// that left the chain, which a lagging node may still show.
     pub merges_blocks: bool,
-    /// Whether the nodes tell of new heads over WebSocket.
+    /// `true` if the nodes announce new blocks over WebSocket.
     pub new_heads: bool,
-    /// Whether new blocks' logs are taken from all their receipts, which must have the root that the header names.
+    /// `receipts`: the logs of new blocks are taken from all their receipts, whose root must be the one in the header.
+    /// `off`: the node's logs are believed. `off` in a network that does not say.
     #[serde(default)]
     pub completeness: Completeness,
-    /// What every node of the network allows each client in a second, in units. `None`: nothing is said of it.
+    /// How many units per second every node of the network allows a client. `None`: no limit is known.
     #[serde(default)]
     pub units_per_second: Option<u64>,
-    /// The same of the public node at `rpc`, where that allows less.
+    /// The same for the public node at `rpc`. `None`: as `units_per_second`.
     #[serde(default)]
     pub public_units_per_second: Option<u64>,
-    /// What methods cost, in units; those that are not listed cost 1. Each call of a batch is charged.
+    /// The cost of each method, in units. A method that is not listed costs 1. Each call of a batch counts.
     #[serde(default)]
     pub costs: BTreeMap<String, u64>,
-    /// The most calls that a node takes in one batch.
+    /// The most calls in one batch. 100 in a network that does not say. This program never sends more than 6.
     #[serde(default = "batch")]
     pub max_batch: usize,
-    /// The most contracts that one `eth_getLogs` may name. 1 where it is not known that nodes read a list of them: one that
-    /// does not would leave logs out without a word.
+    /// The most contracts in one `eth_getLogs`. 100 in a network that does not say. 1 if it is not known that the nodes
+    /// read a list of them: a node that does not would leave logs out without a word.
     #[serde(default = "addresses")]
     pub max_addresses: usize,
-    /// How often to look for a new head, in milliseconds. Heads that are told of come on top of it.
+    /// How often to ask for the newest block, in milliseconds. Blocks that are announced come in addition.
     pub poll_ms: u64,
-    /// How many blocks must follow a block until it counts as final. Depth and nothing else decides: what the tags
-    /// `safe` and `finalized` mean differs too much from chain to chain.
+    /// How many blocks must follow a block to make it final. Only this depth decides: the tags `safe` and `finalized`
+    /// mean different things on different chains.
     pub finality_depth: u64,
-    /// How many blocks a payment needs by default, its own included: 1 accepts it as soon as its block is there.
+    /// How many blocks a payment needs if the policy says nothing, with its own block. 1 accepts it as soon as its
+    /// block is there.
     pub confirmations: u64,
-    /// How many headers are kept to find the way back after a reorganization; at least `finality_depth`.
+    /// How many headers are kept, in blocks, to find the way back after a reorganization. At least `finality_depth`.
     pub reorg_window: u64,
-    /// How long a fork that is lower than the index must be shown until it is followed, in milliseconds. Until then it
-    /// may be a node that is behind, and nothing is granted on payments that the fork does not have. A fork that is as
-    /// high as the index is followed at once.
+    /// For how long a fork that is lower than the index must be shown until it is followed, in milliseconds. Until then
+    /// the node may only be behind, and nothing is granted on payments that the fork does not have. A fork that is as
+    /// high as the index is followed at once. 60000 in a network that does not say.
     #[serde(default = "shorter_fork")]
     pub shorter_fork_ms: u64,
-    /// The most that an account offers for a unit of gas, in base units. Whatever a node says, gas for one transaction
-    /// never costs more than this times `max_gas_limit`.
+    /// The most that an account offers for one unit of gas, in base units. Whatever a node says, the gas of one
+    /// transaction never costs more than this times `max_gas_limit`.
     pub max_fee_per_gas: u64,
-    /// The most gas that an account buys for a transaction whose limit the caller leaves open.
+    /// The most gas that an account buys for one transaction if the caller sets no limit, in units of gas.
     pub max_gas_limit: u64,
-    /// Hash of block 0, where it is known and stays. `None`: whoever stores the chain pins it on first contact.
+    /// The hash of block 0. `None`: whatever the first contact finds is stored, and must stay the same.
     #[serde(default)]
     pub genesis_hash: Option<B256>,
-    /// A node to ask over HTTP unless the operator names one.
+    /// The HTTP address of the node that is asked if the operator names none. `None`: the operator must name one.
     #[serde(default)]
     pub rpc: Option<Url>,
-    /// The same node over WebSocket.
+    /// The WebSocket address of the same node. `None`: it is only polled.
     #[serde(default)]
     pub ws: Option<Url>,
-    /// The contract that wraps the native coin as an ERC-20 token, where the chain's own books name one.
+    /// The address of the ERC-20 token that wraps the native coin. `None`: none is known.
     #[serde(default)]
     pub wrapped_native: Option<Address>,
 }

@@ -1,6 +1,7 @@
-//! The `salt402` command: reads arguments and configuration, wires the parts together, runs them.
+//! The `salt402` command: reads arguments and configuration, connects the parts, and runs them.
 //!
-//! A library beside the binary, so that what it reads can be fuzzed as every other parser at the edge.
+//! It is a library beside the binary, so that its configuration parser can be fuzzed like every other parser of outside
+//! input.
 
 mod args;
 mod commands;
@@ -24,11 +25,11 @@ use crate::args::{
 
 pub use config::parse_price;
 
-/// Reads the text of a configuration file and checks it as every command does first, without the environment. Chains that
-/// name files are not resolved: no file is opened.
+/// Reads the text of a configuration file and checks it as every command does first, without the environment. Files
+/// that chains name are not opened.
 ///
 /// # Errors
-/// What the operator is told: the place, what was found and what was expected there.
+/// A text for the operator: the place, what was found and what was expected there.
 pub fn check_configuration(text: &str) -> Result<(), String> {
     let told = |error: config::ConfigError| error.to_string();
     let config = config::Config::read(text, Path::new("salt402.toml"), false).map_err(told)?;
@@ -78,7 +79,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Says what went wrong, with its causes, on one line.
+/// Writes what went wrong, with its causes, on one line.
 fn fail(error: &anyhow::Error) -> ExitCode {
     // A node or a server may have had a say in it.
     out::tell(format_args!("{}", visible::visible(&format!("salt402: {error:#}"))));

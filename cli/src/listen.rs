@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Where a part listens.
 pub(crate) struct Endpoint {
-    /// Its name, in messages and metrics, and the table of the configuration that says where.
+    /// Its name in messages and metrics, which is also the name of its table in the configuration.
     pub(crate) part: &'static str,
     /// Its port.
     pub(crate) address: SocketAddr,
-    /// Its socket in the file system and the permissions of that, if it has one.
+    /// Its socket in the file system with its permissions, if it has one.
     pub(crate) socket: Option<(PathBuf, u32)>,
     /// What its clients may take.
     pub(crate) limits: Limits,
@@ -61,8 +61,8 @@ impl Endpoint {
 }
 
 impl Bound {
-    /// Serves in tasks of their own, until `stop`. `router` is made for each listener; it is told whether that is the
-    /// socket in the file system.
+    /// Serves in tasks of its own, until `stop`. `router` makes the router of each listener, and is told whether the
+    /// listener is the socket in the file system.
     pub(crate) fn serve(
         self,
         tasks: &mut JoinSet<anyhow::Result<()>>,

@@ -16,7 +16,7 @@ pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
         .with_default_directive(LevelFilter::INFO.into())
         .from_env()
         .map_err(|error| anyhow::anyhow!("{LEVELS}: {error}; expected levels such as info,salt402=debug"))?;
-    // Where a bar shows how far a back-fill is, the log need not say it too.
+    // Where a bar shows the progress of a back-fill, the log need not show it too.
     if progress::shown() && std::env::var_os(LEVELS).is_none() {
         filter = filter.add_directive("salt402_indexer::back_fill=warn".parse()?);
     }

@@ -1,4 +1,4 @@
-//! What commands print. Whoever reads it may stop reading: a command then does to its end what it is for, and says no more.
+//! What commands print. If the reader stops reading, a command still does its work and prints nothing more.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether nobody reads standard output any more.
 static CLOSED: AtomicBool = AtomicBool::new(false);
-/// Whether something that was to be printed is lost for another reason.
+/// Whether some output was lost for another reason.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line as `println!` does, and does not panic where that cannot be written.
+/// Prints a line as `println!` does, but does not panic if it cannot be written.
 macro_rules! say {
     ($($text:tt)*) => { $crate::out::line(format_args!($($text)*)) };
 }
@@ -36,17 +36,17 @@ pub(crate) fn write(text: Arguments<'_>) {
     }
 }
 
-/// Whether nobody reads any more: who would print without end ends.
+/// Whether nobody reads any more. A command that prints without end then ends.
 pub(crate) fn is_closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }
 
-/// Whether something was not printed that somebody may have waited for.
+/// Whether some output was lost that somebody may have waited for.
 pub(crate) fn is_lost() -> bool {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Prints a line to standard error, if that can be written. If not, nobody can be told.
+/// Prints a line to standard error. If that fails, nobody can be told.
 pub(crate) fn tell(text: Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

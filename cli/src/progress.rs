@@ -1,4 +1,4 @@
-//! What moves on a terminal: a bar for every back-fill, below the log. Elsewhere there is the log alone.
+//! Progress bars on a terminal, one per back-fill, below the log. Without a terminal there is only the log.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// How often a bar is drawn anew.
 const DRAW: Duration = Duration::from_millis(500);
 
-/// All bars of the process, on standard error; `None` where that is no terminal.
+/// All bars of the process, on standard error. `None` if that is no terminal.
 fn bars() -> Option<&'static MultiProgress> {
     static BARS: OnceLock<Option<MultiProgress>> = OnceLock::new();
     BARS.get_or_init(|| {
@@ -27,7 +27,7 @@ pub(crate) fn shown() -> bool {
     bars().is_some()
 }
 
-/// Standard error, above the bars. Never fails: where the log goes to a disk that is full, the service goes on without.
+/// Standard error above the bars. It never fails: if the log's disk is full, the service goes on without the log.
 pub(crate) struct AboveBars;
 
 impl Write for AboveBars {
@@ -45,7 +45,7 @@ impl Write for AboveBars {
     }
 }
 
-/// A bar that counts bytes; hidden where there is no terminal.
+/// A bar that counts bytes. It is hidden if there is no terminal.
 pub(crate) fn bytes(what: &str) -> ProgressBar {
     let bar = ProgressBar::new(0).with_prefix(what.to_owned());
     let bar = match bars() {
@@ -67,7 +67,7 @@ pub(crate) async fn back_fill(name: String, health: watch::Receiver<Health>, sto
                 let fill = shown.get_or_insert_with(|| Fill::begin(bars, &name, indexed, now.found));
                 fill.draw(indexed, head, now.found);
             }
-            // A step that failed is tried again; the bar stays where it is.
+            // A failed step is tried again. The bar stays where it is.
             (Phase::Failing(_), ..) => {}
             _ => {
                 if let Some(fill) = shown.take() {
@@ -108,7 +108,7 @@ impl Fill {
 }
 
 fn style(bar: &ProgressBar, template: &str) {
-    // A template that does not parse leaves the plain bar.
+    // If a template does not parse, the plain bar is used.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }

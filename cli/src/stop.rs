@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by SIGINT or SIGTERM. A second signal ends the process at once.
+/// A token that SIGINT or SIGTERM cancels. A second signal ends the process at once.
 pub(crate) fn on_signal() -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();

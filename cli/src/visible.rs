@@ -1,12 +1,12 @@
-//! What a remote says, so that it can do nothing but be read.
+//! Makes what a remote says harmless to print.
 //!
-//! A terminal obeys what it is sent: escape sequences move its cursor, rename its window and overwrite what stands there, and
-//! other characters turn the direction of what follows. All of these are shown as what they are.
+//! A terminal obeys escape sequences: they move the cursor, rename the window and overwrite text. Other characters turn
+//! the direction of the text after them. All of these are shown as visible characters.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// A text with everything that a terminal would obey made visible, but for the ends of its lines and tabs.
+/// The text with everything visible that a terminal would obey, except line ends and tabs.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(obeyed) {
         return Cow::Borrowed(text);
@@ -23,7 +23,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// [`visible`] for what stands on one line, so that no remote can write lines of its own beside ours.
+/// [`visible`] for text on one line, so that a remote cannot add lines of its own.
 pub(crate) fn visible_line(text: &str) -> String {
     visible(text).replace('\n', "\\u000a")
 }
@@ -34,7 +34,7 @@ fn escape(character: char, shown: &mut String) {
     let _ = write!(shown, "\\u{:04x}", u32::from(character));
 }
 
-/// Control characters of both kinds, and what changes the direction or the lines of a text.
+/// Control characters of both kinds, and characters that change the direction or the lines of a text.
 fn obeyed(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
@@ -44,10 +44,10 @@ fn obeyed(character: char) -> bool {
     }
 }
 
-/// [`visible`] for bytes that come in parts, which may end in the middle of a character.
+/// [`visible`] for bytes that come in parts. A part may end in the middle of a character.
 #[derive(Debug, Default)]
 pub(crate) struct VisibleStream {
-    /// The beginning of a character, or of an end of line.
+    /// The beginning of a character or of a line end.
     held: Vec<u8>,
 }
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes come, the same is shown, and nothing that a terminal obeys.
+        /// However the bytes are cut, the same is shown, and nothing that a terminal obeys.
         #[test]
         fn bytes_in_parts_are_shown_as_the_whole_is(
             bytes in proptest::collection::vec(prop_oneof![any::<u8>(), Just(0x1b), Just(b'\r'), Just(b'\n'), Just(0xc2)], 0..40),

@@ -1,8 +1,8 @@
-//! Answers to whoever shows a payment without its quote id.
+//! Answers for those who show the payment without its quote id.
 //!
-//! Everybody on the chain can read a transaction's hash. A payer whose connection broke and who shows nothing else is given its
-//! answer again a few times within a minute; after that the quote id is the receipt. How often is counted in memory: what a
-//! restart forgets is worth no more than the same number once more, in what is left of the minute.
+//! Everybody can read a transaction's hash on the chain. A payer whose connection broke may have nothing else to show.
+//! So the answer is given again a few times within a minute. After that, the quote id is needed. The count is in
+//! memory: after a restart the same number is given once more, in what is left of the minute.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +11,12 @@ use std::time::Duration;
 use salt402_protocol::PaymentId;
 use tokio::time::Instant;
 
-/// For how long after it was kept an answer is given to whoever shows the payment alone.
+/// For how long after it was kept an answer is given to those who show the payment alone.
 const FOR: Duration = Duration::from_secs(60);
-/// Payments that are counted before the first look for those that need not be any more.
+/// How many payments are counted before old counts are removed the first time.
 const SWEEP: usize = 1024;
 
-/// How often answers were given to whoever showed no quote id.
+/// How often answers were given to those who showed no quote id.
 pub(crate) struct BareProofs {
     /// How often one may be, beside the first time.
     again: u32,
@@ -36,7 +36,7 @@ impl BareProofs {
         Self { again, given: Mutex::new(Given { times: HashMap::new(), sweep_at: SWEEP }) }
     }
 
-    /// Whether the answer for a payment, which was kept so long ago, may be given once more; then it is counted.
+    /// Whether the answer for a payment, which was kept this long ago, may be given once more. If so, it is counted.
     pub(crate) fn may(&self, payment: PaymentId, kept_for: Duration) -> bool {
         if kept_for >= FOR {
             return false;
@@ -75,7 +75,7 @@ mod tests {
             !bare.may(PaymentId(B256::repeat_byte(3)), FOR),
             "also the first time: it was run for somebody"
         );
-        // However many others are paid meanwhile, and while it is asked for, it is not forgotten.
+        // However many others are paid meanwhile, its count is not lost while it is asked for.
         for round in 0..4u64 {
             for number in 0..3000u64 {
                 bare.may(

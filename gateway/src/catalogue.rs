@@ -7,19 +7,20 @@ use salt402_protocol::Amount;
 
 use crate::upstream::Upstream;
 
-/// What a request costs, in base units of the asset that the gateway is paid in.
+/// What a request costs, in base units of the gateway's asset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
     /// For any request.
     pub per_request: Amount,
-    /// For each token that the request may generate (its `max_tokens`).
+    /// Per token that the request may generate (its `max_tokens`).
     pub per_token: Amount,
-    /// For each token that the prompt may have: one for each of its bytes, and those of the template around it.
+    /// Per token that the prompt may have: one per byte of it, and those of the template around it.
     pub per_prompt_token: Amount,
 }
 
 impl Price {
-    /// The cost of a request whose prompt may have `prompt_tokens` and that may generate `tokens`; `None` above 2²⁵⁶ − 1.
+    /// The cost of a request with at most `prompt_tokens` in its prompt that may generate `tokens`. `None` above 2²⁵⁶ −
+    /// 1.
     pub fn of(&self, prompt_tokens: u64, tokens: u32) -> Option<Amount> {
         let read = self.per_prompt_token.checked_mul(prompt_tokens)?;
         self.per_token.checked_mul(u64::from(tokens))?.checked_add(read)?.checked_add(self.per_request)
@@ -39,16 +40,17 @@ pub struct Model {
     pub max_tokens: u32,
     /// The longest prompt, in bytes.
     pub max_prompt_bytes: usize,
-    /// Tokens that the server's template puts around a prompt, at most.
+    /// The most tokens that the server's template puts around a prompt.
     pub template_tokens: u32,
     /// Who runs it.
     pub upstream: Arc<Upstream>,
 }
 
 impl Model {
-    /// The most tokens that a prompt can have: a token of a byte-level vocabulary stands for a byte at least.
+    /// The most tokens that a prompt can have: each token of a byte-level vocabulary stands for at least one byte.
     ///
-    /// A bound and no count: counting takes a tokenizer some seconds for as many megabytes, which nobody has paid for yet.
+    /// This is a limit, not a count. To count, a tokenizer would need seconds for some megabytes, and nobody has paid
+    /// for that yet.
     pub fn prompt_tokens(&self, bytes: usize) -> u64 {
         (bytes as u64).saturating_add(u64::from(self.template_tokens))
     }

@@ -1,8 +1,9 @@
-//! Whether a model is sold: not before its server answered once, and not while it keeps failing.
+//! Whether a model is sold. It is not sold before its server has answered once, nor while the server keeps failing.
 //!
-//! Whoever is told a price pays it, and a server that is gone, has another key or does not know the model gives them nothing
-//! for it. Runs that were paid for are made all the same, as is a small question of our own from time to time; the first that
-//! is answered sells the model again. A server that refuses our own question for good would refuse everybody's.
+//! A client that is told a price may pay it. If the server is gone, has another key or does not know the model, the
+//! client gets nothing for it. Paid requests are run all the same, and from time to time the gateway asks a small
+//! question of its own. After the first answer the model is sold again. If a server refuses the gateway's own question
+//! for good, it would refuse every request.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -20,18 +21,19 @@ use crate::upstream::Upstream;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, FailureClass, UpstreamError};
 
-/// Failures in a row after which a model is no longer sold.
+/// After how many failures in a row a model is no longer sold.
 const FAILURES: u32 = 3;
-/// The first and the longest pause before a server that failed is asked again.
+/// The first and the longest pause before a failed server is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// How long after the start all wait for a server that was not heard of yet; longer, its model alone does.
+/// How long after the start the gateway is not ready because a server has not answered yet. After that, only its own
+/// model is not sold.
 const FIRST: Duration = Duration::from_secs(2);
 /// When to ask for the model again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 /// The question of our own: what is cheapest to answer.
 const PROBE: Task<'static> = Task { prompt: "ping", max_tokens: 1, temperature: None };
 
-/// The models' servers, as their last answers showed them. Clones are one.
+/// The models' servers, as their last answers show them. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct Circuits {
     models: Arc<BTreeMap<String, Arc<Circuit>>>,
@@ -43,7 +45,7 @@ pub(crate) struct Circuits {
 struct Circuit {
     name: String,
     upstream: Arc<Upstream>,
-    /// What is asked where one token is refused, as some servers do.
+    /// The tokens to ask for if a server refuses to write a single one, as some do.
     default_tokens: u32,
     // A std mutex, because nothing is awaited while it is held.
     state: Mutex<State>,
@@ -85,8 +87,8 @@ impl Circuits {
         self.tasks.wait().await;
     }
 
-    /// Notes what came of a run. What is wrong with a request is no failure, and may be wrong with every request all the same:
-    /// our own question tells.
+    /// Notes the result of a run. A fault of the request is no failure of the server. But every request may have that
+    /// fault, which the gateway's own question shows.
     pub(crate) fn note(&self, model: &str, completion: Result<&Completion, &UpstreamError>) {
         let Some(circuit) = self.models.get(model) else { return };
         if circuit.note(completion, false) {
@@ -112,7 +114,7 @@ impl Circuits {
         Some(Problem::new(Code::ModelUnavailable, detail).retry_after(RETRY_MS))
     }
 
-    /// Why nothing can be sold: every server fails, or one was not tried yet, which is waited for at the start and not for long.
+    /// Why nothing can be sold: every server fails, or one has not answered yet shortly after the start.
     pub(crate) fn ready(&self) -> Result<(), String> {
         let untried =
             self.begun.elapsed() < FIRST && self.models.values().any(|circuit| !circuit.lock().tried);
@@ -121,7 +123,7 @@ impl Circuits {
         if untried || (all && !complaints.is_empty()) { Err(complaints.join("; ")) } else { Ok(()) }
     }
 
-    /// Asks a server until it answers, unless somebody does so already.
+    /// Asks a server until it answers, unless that is done already.
     fn probe(&self, circuit: &Arc<Circuit>, first: Duration) {
         if std::mem::replace(&mut circuit.lock().probing, true) {
             return;
@@ -137,7 +139,7 @@ impl Circuits {
 }
 
 impl Circuit {
-    /// A question that panics is a failure as any other: nobody else would ask again.
+    /// A panic counts as a failure, because nobody else would ask again.
     async fn ask_until_it_answers<F>(&self, first: Duration, ask: impl Fn() -> F)
     where
         F: Future<Output = Result<Completion, UpstreamError>>,
@@ -179,7 +181,8 @@ impl Circuit {
         answers
     }
 
-    /// Whether it must be asked, since it did not answer. A refusal for good counts where the question is our own.
+    /// Whether the server must be asked, because it did not answer. A permanent refusal counts only if the question is
+    /// the gateway's own.
     fn note(&self, completion: Result<&Completion, &UpstreamError>, own: bool) -> bool {
         let failed = completion.err().filter(|error| own || error.class() != FailureClass::Permanent);
         let mut state = self.lock();
@@ -244,7 +247,7 @@ mod tests {
         of(Upstream::Demo)
     }
 
-    /// One model of a server, which is asked for two tokens where a request does not say.
+    /// A server with one model, which is asked for two tokens if a request does not say.
     fn of(upstream: Upstream) -> Circuits {
         let one = Amount(U256::from(1));
         let model = Model {
@@ -271,7 +274,7 @@ mod tests {
         assert!(circuits.ready().is_err());
         circuits.note("one", Ok(&answer));
         assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
-        // Nobody asks it meanwhile: only what is noted here counts.
+        // Nobody asks the server meanwhile. Only what is noted here counts.
         circuits.models["one"].lock().probing = true;
         for failures in 1..=FAILURES + 1 {
             circuits.note("one", Err(&Failure::Failed(500).into()));
@@ -302,7 +305,7 @@ mod tests {
         assert!(circuits.unsold("one").is_some());
     }
 
-    /// A server that refuses for good to write fewer tokens than so many.
+    /// A server that always refuses to write fewer tokens than this.
     async fn choosy(least: u64) -> Upstream {
         let complete = async move |Json(ask): Json<serde_json::Value>| {
             let answer = json!({ "choices": [{ "message": { "content": "pong" } }] });
@@ -328,7 +331,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
-            // That somebody's request is refused as well sells nothing, and stops no sale.
+            // The refusal of somebody's request neither starts nor stops the sale.
             circuits.note("one", Err(&Failure::Refused(400).into()));
             assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
             circuits.finish().await;
@@ -367,7 +370,7 @@ mod tests {
         assert!(circuits.unsold("one").is_none());
     }
 
-    /// A server that answers nothing: of its own model, for as long as that may take.
+    /// A server that never answers: its own model waits as long as that may take.
     #[tokio::test(start_paused = true)]
     async fn one_server_that_hangs_keeps_the_others_out_for_a_moment_only() {
         let circuits = circuits();

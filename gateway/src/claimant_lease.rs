@@ -1,7 +1,8 @@
-//! The lease of the gateway's name, which it holds at the verifier while it lives.
+//! The lease of the gateway's name at the verifier, which the gateway holds while it lives.
 //!
-//! What a payment pays for is run once because one gateway finds its claim. A second one of the same identity, as a copied
-//! folder has, would find it too. So the verifier lets one of them claim, and each knows whether it is the one.
+//! A paid request is run only once, because one gateway finds its claim. A second gateway with the same identity, as in
+//! a copied folder, would find the claim too. So the verifier lets only one of them claim, and each knows whether it is
+//! that one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,17 +16,17 @@ use tokio_util::task::TaskTracker;
 /// When to ask again after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether the name is this gateway's. Clones are the same.
+/// Whether this gateway has the name. Clones share one state.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimantLease {
-    /// Why nothing is sold or run, if that is so. A std mutex, because nothing is awaited while it is held.
+    /// Why nothing is sold or run; `None` if all is well. A std mutex, because nothing is awaited while it is held.
     problem: Arc<Mutex<Option<Problem>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl ClaimantLease {
-    /// Not asked yet. Where the paywall tells no instance there is nothing to ask.
+    /// Not asked yet. If the paywall names no instance, nothing is asked.
     pub(crate) fn of(paywall: &Paywall) -> Self {
         let unasked = paywall.instance.map(|_| {
             let detail =
@@ -41,7 +42,7 @@ impl ClaimantLease {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
     }
 
-    /// Takes the name, and renews the lease until [`ClaimantLease::finish`].
+    /// Takes the name and renews the lease until [`ClaimantLease::finish`].
     pub(crate) fn begin(&self, paywall: &Paywall) {
         let (this, paywall) = (self.clone(), paywall.clone());
         self.tasks.spawn(async move { this.stop.clone().run_until_cancelled(this.keep(paywall)).await });
@@ -72,7 +73,8 @@ impl ClaimantLease {
         }
     }
 
-    /// Whoever is shut out sells nothing. A verifier that cannot be asked has said nothing: it grants nothing meanwhile.
+    /// A gateway without the name sells nothing. A verifier that cannot be asked decides nothing: it grants nothing
+    /// meanwhile.
     fn told(&self, problem: Problem) {
         if problem.code == Code::IdentityInUse {
             if self.check().map_err(|known| known.code) != Err(Code::IdentityInUse) {

@@ -1,21 +1,22 @@
 //! One payment, one run.
 //!
-//! The outcome is on disk before anybody is told it. So where a claim has no outcome and nobody is running it, no payer
-//! has been answered: the process ended in between, and the run is made again. Copies of a request that arrive while
+//! The outcome is on disk before anybody is told it. So if a claim has no outcome and nobody is running it, no payer
+//! has been answered: the process ended in between, and the request is run again. Copies of a request that arrive while
 //! it runs wait for the same outcome.
 //!
-//! A run that fails is made again when the payer asks, after a pause that grows, and so often and no more: how often is
-//! on disk. Of a payment that was claimed a moment ago the claim itself says that one run was begun, so a run that does not
-//! fail costs no further commit; each later one is written down before it begins. What was tried as often as it may be, or
-//! will never be answered, is paid and not served: the payer is told so, and the operator finds it in the store.
+//! A failed request is run again when its payer asks, after a pause that grows, and only a limited number of times. The
+//! number of runs is on disk. A new claim itself says that the first run was begun, so a run that succeeds needs no
+//! further commit. Each later run is written down before it begins. A request that was run as often as allowed, or that
+//! can never be answered, is paid and not served. The payer is told so, and the operator finds it in the store.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
+use salt402_http::clock::now_ms;
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, PaymentId, Problem};
 use salt402_store::{Outcome, Store, StoreError, StoredOutcome, Unserved};
@@ -24,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::upstream::failure::FailureClass;
 
-/// The pause after the first failure; each is twice the one before, up to the longest.
+/// The pause after the first failure. Each is twice the one before, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The longest pause that an upstream may wish for.
@@ -60,7 +61,7 @@ pub(crate) struct Failed {
     pub(crate) after: Option<Duration>,
 }
 
-/// Runs of paid requests: at most one at a time for a payment, and at most one outcome for ever.
+/// Runs paid requests: at most one run at a time per payment, and at most one outcome for ever.
 #[derive(Clone)]
 pub struct Executions {
     store: Store,
@@ -72,20 +73,20 @@ pub struct Executions {
 }
 
 impl Executions {
-    /// Executions whose outcomes are kept in a store, of each payment at most so many.
+    /// Executions that keep their outcomes in a store, with at most this many runs per payment.
     pub fn new(store: Store, runs: u32) -> Self {
         Self { store, runs, running: Arc::default(), tasks: TaskTracker::new() }
     }
 
-    /// Waits until nothing runs any more. New runs must have stopped.
+    /// Waits until nothing runs any more. No new run may begin meanwhile.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// The outcome of what a payment paid for: the kept one, that of the run under way, or that of a new run.
+    /// The outcome for a payment: the kept one, that of the run under way, or that of a new run.
     ///
-    /// The run goes on when the caller is dropped, as it is when a payer's connection breaks: the payer finds the
+    /// The run goes on when the caller is dropped, as happens when a payer's connection breaks. The payer gets the
     /// outcome when it asks again.
     pub(crate) async fn outcome<R, F>(&self, purchase: Purchase, run: R) -> Result<Answer, Problem>
     where
@@ -102,7 +103,7 @@ impl Executions {
                     entry.insert(receiver.clone());
                     let (this, run) = (self.clone(), run());
                     self.tasks.spawn(async move {
-                        // Removed also when the run panics; those who wait then see the channel close.
+                        // Removed even if the run panics. Those who wait then see the channel close.
                         let _leaving = Leaving { running: &this.running, payment };
                         let ended = this.keep(purchase, run).await;
                         sender.send_replace(Some(ended));
@@ -151,7 +152,7 @@ impl Executions {
         }
     }
 
-    /// The attempt that now begins, counted and on disk, or why none does.
+    /// The attempt that now begins, counted and on disk, or why none begins.
     async fn begin(&self, purchase: Purchase) -> Result<Unserved, Problem> {
         let (first, payment) = (purchase.first, purchase.payment.payment_id);
         let mut attempt = match self.store.unserved(payment).await.map_err(unkept)? {
@@ -176,7 +177,7 @@ impl Executions {
         if attempt.ended { Err(not_served(&attempt)) } else { Ok(attempt) }
     }
 
-    /// Notes that an attempt failed, and says what its payer is told.
+    /// Notes that an attempt failed. Returns what its payer is told.
     fn failed(&self, attempt: &mut Unserved, failed: Failed) -> Problem {
         let Failed { class, detail, after } = failed;
         attempt.failures += 1;
@@ -220,14 +221,10 @@ fn unserved(purchase: Purchase) -> Unserved {
     }
 }
 
-/// How long it is until a moment. One that is further than any pause was written by another clock, and is not waited for.
+/// How long it is until a time. A time further away than any pause was written by another clock and is not waited for.
 fn left(not_before_ms: u64) -> Option<Duration> {
     let left = Duration::from_millis(not_before_ms.saturating_sub(now_ms()));
     (!left.is_zero() && left <= LONGEST_WISH).then_some(left)
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -382,7 +379,7 @@ mod tests {
         let listed = executions.store.all_unserved(false, 10).await.unwrap();
         assert_eq!((listed.len(), listed[0].runs, listed[0].ended), (1, 3, true));
 
-        // The operator may have it tried again; an answer ends it all.
+        // The operator may have it run again. An answer ends everything.
         assert!(executions.store.reopen_unserved(PAYMENT).await.unwrap());
         let good = || async { Ok(Bytes::from_static(b"good")) };
         assert_eq!(executions.outcome(purchase(false), good).await.unwrap().body, "good");
@@ -392,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn runs_that_the_process_did_not_survive_count() {
         let (executions, _folder) = executions().await;
-        // The first was begun with the claim, and left nothing but it.
+        // The first run began with the claim and left only the claim.
         for runs in 2..=3 {
             let never = executions.outcome(purchase(false), std::future::pending);
             assert!(tokio::time::timeout(Duration::from_millis(100), never).await.is_err());

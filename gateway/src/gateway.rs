@@ -24,15 +24,15 @@ pub struct GatewayOptions {
     pub body_limit: usize,
     /// The most runs of one payment's request.
     pub max_runs: u32,
-    /// How often one address may ask; `None` for any number of times.
+    /// How often one address may ask. `None` for no limit.
     pub addresses: Option<AddressLimits>,
     /// Which pages in browsers may ask; `None` for none.
     pub browsers: Option<CorsLayer>,
-    /// How often a kept answer is given again to whoever shows the payment without its quote id, within a minute.
+    /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     pub bare_again: u32,
 }
 
-/// The paid front of an inference server. Cheap to clone; all clones are one.
+/// The paid front of an inference server. It is cheap to clone, and all clones are the same one.
 #[derive(Clone)]
 pub struct Gateway(pub(crate) Arc<Inner>);
 
@@ -51,8 +51,8 @@ pub(crate) struct Inner {
 }
 
 impl Gateway {
-    /// A gateway over a verifier and a store. The paywall's claimant must be a name that nobody else claims under and that
-    /// stays the same with the store.
+    /// A gateway over a verifier and a store. Nobody else may claim under the paywall's claimant name, and the name
+    /// must stay the same for the store.
     pub fn new(options: GatewayOptions) -> Self {
         Self(Arc::new(Inner {
             lease: ClaimantLease::of(&options.paywall),
@@ -68,8 +68,8 @@ impl Gateway {
         }))
     }
 
-    /// Takes the paywall's name, and asks the models' servers for the first time. Nothing is sold before the name is held, nor
-    /// of a model before its server has answered.
+    /// Takes the paywall's name, and asks the models' servers for the first time. Nothing is sold before the gateway
+    /// has the name. A model is not sold before its server has answered.
     pub fn begin(&self) {
         self.0.lease.begin(&self.0.paywall);
         self.0.circuits.begin();

@@ -1,12 +1,13 @@
 //! `POST /v1/inference`: the request, its price, and its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
+use salt402_http::clock::since_ms;
 use salt402_http::{
     BodyReservation, PAYMENT, Target, no_store, problem_response, read_json, server_timing, vary,
 };
@@ -26,10 +27,10 @@ use crate::priced_request::{InferenceRequest, PricedRequest, Reading, Unsold};
 use crate::upstream::completion::{Completion, Task, Usage};
 use crate::upstream::failure::{FailureClass, UpstreamError};
 
-/// The response header that says what was paid, as one line of JSON.
+/// The response header with the receipt of the payment, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
 
-/// Whether a client may ask again on its own, as OpenAI's clients understand it.
+/// Whether a client may ask again on its own. OpenAI's clients read this header.
 const SHOULD_RETRY_HEADER: &str = "x-should-retry";
 
 /// What a client is answered.
@@ -37,7 +38,7 @@ const SHOULD_RETRY_HEADER: &str = "x-should-retry";
 struct InferenceResponse<'a> {
     /// The model that answers.
     model: &'a str,
-    /// What it says; empty where it came to no answer, as when it thought until `max_tokens`.
+    /// The text. Empty if the model wrote no answer, as when it reasoned until `max_tokens`.
     output: &'a str,
     /// What it thought before, where the model server tells.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
     let shown = request.headers().contains_key(PROOF_HEADER);
     let mut response = serve(&gateway.0, request).await.unwrap_or_else(|problem| problem_response(&problem));
     if shown && !response.status().is_success() {
-        // Asked anew without the proof, as some clients do on their own, it would be paid for twice.
+        // Some clients ask again on their own without the proof. Then the request would be paid twice.
         response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
     }
     response
@@ -99,7 +100,7 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
     give(gateway, &presented, purchase, verified, || run(priced, circuits)).await
 }
 
-/// Serves what is not sold any more to whoever paid for it while it was; what cannot be served is owed to them.
+/// Serves what is no longer sold to those who paid while it was sold. What cannot be served is owed to them.
 async fn redeem(
     gateway: &Inner,
     unsold: Unsold,
@@ -126,7 +127,7 @@ async fn redeem(
     give(gateway, presented, purchase, verified, run).await
 }
 
-/// The answer that a payment paid for, of a run of its own if there is none yet.
+/// The answer that a payment paid for. It is run if there is no answer yet.
 async fn give<F>(
     gateway: &Inner,
     presented: &Presented,
@@ -139,15 +140,10 @@ where
 {
     let (payment, started) = (purchase.payment.clone(), Instant::now());
     let Answer { body, kept_at_ms } = gateway.executions.outcome(purchase, run).await?;
-    if presented.is_bare() && !gateway.bare.may(payment.payment_id, since(kept_at_ms)) {
+    if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(kept_at_ms)) {
         return Err(quote_required());
     }
     Ok(answer(&payment, body, verified, started.elapsed()))
-}
-
-fn since(moment_ms: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(moment_ms))
 }
 
 /// What is asked, and the memory that it takes.
@@ -159,7 +155,7 @@ async fn read(gateway: &Inner, request: Request) -> Result<(Reading, BodyReserva
         .map(|reading| (reading, body.reservation))
 }
 
-/// Why nothing is to be paid for now: the model's server keeps failing, or the answer could not be kept.
+/// Why nothing may be paid for now: the model's server keeps failing, or the answer could not be kept.
 fn unsold(gateway: &Inner, model: &str) -> Option<Problem> {
     if let Err(error) = gateway.store.writable() {
         tracing::warn!(%error, "nothing is sold while answers cannot be kept");
@@ -176,7 +172,7 @@ async fn run(request: Arc<PricedRequest>, circuits: Circuits) -> Result<Bytes, F
     let PricedRequest { prompt, tokens, temperature, .. } = &*request;
     let task = Task { prompt, max_tokens: *tokens, temperature: *temperature };
     let started = Instant::now();
-    // While it fails for everybody, that it fails here says nothing of this request.
+    // While the server fails for everybody, a failure here says nothing about this request.
     let shut = circuits.unsold(name).is_some();
     let completion = complete(&request, &task, &circuits).await;
     circuits.note(name, completion.as_ref());
@@ -210,8 +206,8 @@ async fn run(request: Arc<PricedRequest>, circuits: Circuits) -> Result<Bytes, F
     })
 }
 
-/// What the model's server answers. One that answers our own question, and lets this one in neither before nor after it, refuses
-/// what is asked and not us.
+/// The model server's answer. If the server answers the gateway's own question before and after and refuses only this
+/// request, it refuses the request and not the gateway.
 async fn complete(
     request: &PricedRequest,
     task: &Task<'_>,

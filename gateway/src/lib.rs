@@ -1,7 +1,7 @@
-//! The paid front of an inference server: an unpaid request becomes a 402 with a quote, a paid one is run once and
-//! answered, and answered again from what is kept if the payer's connection broke.
+//! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
+//! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! Rooms, each of which imports only those before it: `upstream`; `catalogue`; `circuit`, `execution`, `priced_request`,
+//! The rooms. Each imports only those before it: `upstream`; `catalogue`; `circuit`, `execution`, `priced_request`,
 //! `bare_proofs`, `claimant_lease`; `gateway`; `inference`, `models`, `readiness`; `openapi`; `routes`.
 
 mod bare_proofs;

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: what the gateway's document has in addition to its routes.
+//! `GET /openapi.json`: what the gateway's document has besides its routes.
 
 use salt402_http::openapi::{Schemes, WITH_BODY};
 use salt402_paywall::openapi::PAID;

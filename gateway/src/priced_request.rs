@@ -24,7 +24,7 @@ pub(crate) struct InferenceRequest {
     temperature: Option<f32>,
 }
 
-/// What is asked where no price is known: more than any payment, so that only what was quoted counts.
+/// The price if none is known: more than any payment, so that only a quote counts.
 const PRICELESS: Amount = Amount(U256::MAX);
 
 /// A request that was understood, and what it costs.
@@ -49,7 +49,7 @@ pub struct PricedRequest {
 pub(crate) enum Reading {
     /// It is.
     Sold(Box<PricedRequest>),
-    /// It is not, by what the operator sells now: another time it may have been, and have been paid for.
+    /// It is not sold now. It may have been sold, and paid for, earlier.
     Unsold(Box<Unsold>),
 }
 
@@ -58,14 +58,14 @@ pub(crate) enum Reading {
 pub(crate) struct Unsold {
     /// Why.
     pub(crate) problem: Problem,
-    /// What may have been paid. No price but that of a quote can count, as nobody is quoted one now.
+    /// What may have been paid for. Only the price of a quote can count, since no price is quoted now.
     pub(crate) order: Order,
-    /// What can be run all the same for whoever paid; `None` where the model is gone.
+    /// What can still be run for those who paid. `None` if the model is gone.
     pub(crate) request: Option<PricedRequest>,
 }
 
 impl PricedRequest {
-    /// Reads a body, which is understood in one way or refused, as is what is not sold.
+    /// Reads a body. It must have exactly one meaning, and what it asks for must be sold; otherwise it is refused.
     pub fn read(catalogue: &Catalogue, method: String, path: String, body: &[u8]) -> Result<Self, Problem> {
         match Self::understand(catalogue, method, path, body)? {
             Reading::Sold(request) => Ok(*request),
@@ -73,8 +73,8 @@ impl PricedRequest {
         }
     }
 
-    /// Reads a body, which is understood in one way or refused. What only the operator's bounds refuse is told apart from what
-    /// never was sold.
+    /// Reads a body. It must have exactly one meaning; otherwise it is refused. What only the operator's limits refuse
+    /// is told apart from what was never sold.
     pub(crate) fn understand(
         catalogue: &Catalogue,
         method: String,

@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
 use crate::{inference, models, readiness};
 
-/// The gateway's API, which strangers may ask: it says nothing of nodes. `metrics` renders `/metrics` for whoever has the
+/// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
 pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> Router {
     let browsers = gateway.0.browsers.clone();
@@ -39,9 +39,9 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         }
         None => routes,
     };
-    // Bodies are read with the gateway's own limit and its own refusal.
+    // Bodies are read with the gateway's own limit and refusal.
     let routes = finish(documented(routes).layer(DefaultBodyLimit::disable()));
-    // Outside of everything: what a page asks before its request is free, and every answer may be read by it.
+    // Outermost: a page's preflight request is free, and pages may read every answer.
     match browsers {
         Some(browsers) => routes.layer(browsers),
         None => routes,

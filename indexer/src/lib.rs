@@ -1,9 +1,9 @@
 //! Follows chains into the store.
 //!
-//! A [`Follower`] takes one chain: a head tick makes it fetch headers by hash until they join what is stored, then the
-//! logs of exactly those blocks, and commit undo, payments and cursor in one transaction. Far behind the head it goes
-//! by ranges instead. The past of a contract that was added later is read beside it. Nothing is kept in memory between
-//! two steps, so a step that fails, or a process that is killed, starts again from what the store holds.
+//! A [`Follower`] follows one chain. At each new head it fetches headers by hash until they join a stored block. Then
+//! it fetches the logs of exactly the new blocks, and commits undo, payments and cursor in one transaction. Far behind
+//! the head it reads ranges of blocks instead. The past of a contract that was added later is read beside this. Nothing
+//! is kept in memory between two steps. So a failed step, or a killed process, starts again from what is stored.
 //!
 //! Its rooms, each of which imports only those below it:
 //!

@@ -8,12 +8,13 @@
 //! The query of the asking address says nothing: Caddy writes its client's there. How to refuse is said by the path.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use salt402_http::clock::since_ms;
 use salt402_http::{
     PAYMENT, is_method, no_store, one_value, problem_response, refuse_lookalikes, server_timing, vary,
 };
@@ -116,8 +117,7 @@ pub fn asked_for(request: &Parts) -> Result<(String, String), Problem> {
 }
 
 fn recent(claim: &ClaimView, within: Duration) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(claim.claimed_at_ms)) < within
+    since_ms(claim.claimed_at_ms) < within
 }
 
 /// 200.
@@ -143,5 +143,21 @@ fn pass_paid(payment: &PaymentView, took: Duration) -> Response<Body> {
 fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_http::clock;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_is_recent_for_as_long_as_is_said_and_where_it_is_of_the_future() {
+        clock::set(Duration::from_secs(1000));
+        let claim = |claimed_at_ms| ClaimView { first: false, claimed_at_ms };
+        assert!(recent(&claim(990_001), Duration::from_secs(10)));
+        assert!(!recent(&claim(990_000), Duration::from_secs(10)));
+        assert!(recent(&claim(1_000_001), Duration::from_secs(10)));
     }
 }

@@ -1,4 +1,4 @@
-//! The one place that speaks SQL: chain state, payments, claims, outcomes and incidents in SQLite.
+//! The only crate with SQL: chain state, payments, claims, outcomes and incidents in SQLite.
 //!
 //! ```text
 //!                      bounded channel                    one transaction a group
@@ -19,7 +19,7 @@
 //!
 //! # Rooms
 //!
-//! Each imports only rooms that stand before it in this list.
+//! The rooms. Each imports only rooms that stand before it in this list.
 //!
 //! | room | what it is |
 //! | --- | --- |

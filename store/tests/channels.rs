@@ -224,6 +224,9 @@ async fn what_cannot_be_told_apart_is_kept_while_it_is_on_the_chain() {
     assert_eq!((rows.len(), rows[0].transaction, rows[0].block_number), (1, doubt.transaction, 1));
     fixture.apply(Some(0), &[child(genesis(), 2, &[])]).await.unwrap();
     assert!(fixture.store.ambiguities(CHAIN, None, 10).await.unwrap().is_empty());
+    // It comes back with its block, told or not.
+    fixture.apply(Some(0), &[one]).await.unwrap();
+    assert_eq!(fixture.store.ambiguities(CHAIN, None, 10).await.unwrap(), rows);
 }
 
 proptest! {

@@ -40,16 +40,22 @@ fn f26_polls_pauses_and_timeouts_go_by_the_clock_that_nobody_sets() {
 /// Where the time of day may be read, and what for. Nothing else may: what waits, retries or gives up goes by
 /// `tokio::time::Instant` or `std::time::Instant`.
 const TIME_OF_DAY: [(&str, &str); 3] = [
-    ("store/src/engine/clock.rs", "when a row was stored, for people"),
-    ("verifier/src/clock.rs", "when quotes begin and end"),
-    ("verifier/src/verify/freshness.rs", "whether an indexer in another process lives"),
+    ("store/src/engine/clock.rs", "when a row was stored, and how old an index is"),
+    (
+        "http/src/clock.rs",
+        "the clock of all that serves: when quotes begin and end, whether an answer is still kept",
+    ),
+    ("client/src/payer.rs", "whether a quote is still to be paid"),
 ];
+
+const CRATES: [&str; 10] =
+    ["protocol", "chain", "store", "http", "indexer", "paywall", "verifier", "gateway", "client", "cli"];
 
 #[test]
 fn f26_the_time_of_day_is_read_where_a_time_of_day_is_meant() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the repository");
-    for floor in ["protocol", "chain", "store", "indexer"] {
-        for path in sources(&root.join(floor).join("src")) {
+    for name in CRATES {
+        for path in sources(&root.join(name).join("src")) {
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("a source file");
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();

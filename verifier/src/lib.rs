@@ -1,12 +1,11 @@
-//! Proof and requirement into a verdict and, where asked, a claim.
+//! Turns a proof and a requirement into a verdict and, if asked, a claim.
 //!
-//! [`judge`] is the whole of the decision as a pure function of what the index holds; [`Verifier`] reads the index,
-//! waits where waiting may help, and commits the claim before it answers; [`http`] puts it on a socket.
+//! [`judge`] is the whole decision, as a pure function of what the index holds. [`Verifier`] reads the index, waits if
+//! waiting may help, and commits the claim before it answers. [`http`] serves it.
 //!
-//! Rooms, each of which imports only those before it: `clock`, `incidents`, `webhook`, `verify`, `client`, [`http`].
+//! The rooms. Each imports only those before it: `incidents`, `webhook`, `verify`, `client`, [`http`].
 
 mod client;
-mod clock;
 pub mod http;
 mod incidents;
 mod verify;

@@ -7,6 +7,11 @@ pub(crate) mod call;
 pub(crate) mod query;
 pub(crate) mod report;
 
+pub(crate) use block::{Header, Log, Merging, Readable, Receipt, Transaction, Unreadable};
+pub(crate) use call::{Call, Prepared};
+pub(crate) use query::{At, LogFilter, LogQuery, Span, Work};
+pub(crate) use report::{NodeReport, NodeState, Role};
+
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes};
@@ -14,9 +19,6 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::error::NodeError;
-use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
-use crate::node::query::{At, LogQuery, Span, Work};
-use crate::node::report::NodeReport;
 use crate::profile::Profile;
 
 /// A node of one chain, or several that replace each other ([`Pool`](crate::Pool)).

@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::query::At;
+use crate::node::At;
 use crate::pool::health::Ejection;
 use crate::pool::members::{Inner, Member};
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use alloy_primitives::{Address, B256};
 
-use crate::node::block::{Log, Readable, Receipt, Unreadable};
+use crate::node::{Log, Readable, Receipt, Unreadable};
 
 /// Whether two answers agree on all transactions that both could read.
 pub(crate) fn same_readable(one: &Readable, other: &Readable) -> bool {

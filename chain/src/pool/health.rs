@@ -5,9 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::NodeError;
-use crate::node::block::Header;
-use crate::node::query::At;
-use crate::node::report::NodeState;
+use crate::node::{At, Header, NodeState};
 
 /// The first and the longest pause after a failure. Each consecutive failure doubles it.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -9,9 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::Node;
-use crate::node::query::Work;
-use crate::node::report::{NodeReport, NodeState, Role};
+use crate::node::{Node, NodeReport, NodeState, Role, Work};
 use crate::pool::health::Health;
 use crate::profile::{Completeness, Profile};
 use crate::rpc::meter::Meter;

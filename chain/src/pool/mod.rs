@@ -21,10 +21,9 @@ use futures::stream::BoxStream;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::Node;
-use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
-use crate::node::query::{At, LogQuery, Span, Work};
-use crate::node::report::{NodeReport, Role};
+use crate::node::{
+    At, Header, Log, LogQuery, Merging, Node, NodeReport, Readable, Receipt, Role, Span, Transaction, Work,
+};
 use crate::pool::members::{Inner, PoolOptions};
 use crate::pool::pinned::Pinned;
 use crate::pool::quorum::Lead;

@@ -8,9 +8,7 @@ use futures::stream::BoxStream;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::Node;
-use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
-use crate::node::query::{At, LogQuery, Span, Work};
+use crate::node::{At, Header, Log, LogQuery, Merging, Node, Readable, Receipt, Span, Transaction, Work};
 use crate::pool::compare::{same_readable, same_receipt, without};
 use crate::pool::quorum::Lead;
 use crate::profile::Profile;

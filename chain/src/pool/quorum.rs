@@ -9,9 +9,7 @@ use alloy_primitives::B256;
 use tokio::time::Instant;
 
 use crate::error::NodeError;
-use crate::node::Node;
-use crate::node::block::{Header, Receipt};
-use crate::node::query::{At, Work};
+use crate::node::{At, Header, Node, Receipt, Work};
 use crate::pool::compare::same_receipt;
 use crate::pool::members::{Inner, Member};
 

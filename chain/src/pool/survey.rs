@@ -7,8 +7,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::lock::lock;
-use crate::node::query::{At, Work};
-use crate::node::report::NodeState;
+use crate::node::{At, NodeState, Work};
 use crate::pool::health::Ejection;
 use crate::pool::members::Inner;
 

@@ -9,8 +9,7 @@ use alloy_primitives::B256;
 use serde_json::json;
 
 use crate::error::NodeError;
-use crate::node::block::{Header, Log, Readable, Unreadable};
-use crate::node::query::{At, LogQuery};
+use crate::node::{At, Header, Log, LogQuery, Readable, Unreadable};
 use crate::rpc::http::Http;
 use crate::rpc::questions::Question;
 use crate::rpc::receipts_root::Proof;

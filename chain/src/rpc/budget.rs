@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::query::Work;
+use crate::node::Work;
 
 /// The bucket counts thousandths of a unit, so that slow rates need no fractions.
 const UNIT: i64 = 1000;

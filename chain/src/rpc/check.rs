@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use alloy_primitives::{B256, LogData};
 
 use crate::error::NodeError;
-use crate::node::block::{Header, Log, Receipt, Transaction};
-use crate::node::query::{At, LogFilter};
+use crate::node::{At, Header, Log, LogFilter, Receipt, Transaction};
 use crate::rpc::wire;
 
 /// The blocks that an answer's logs may come from.

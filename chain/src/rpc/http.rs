@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::error::NodeError;
-use crate::node::query::Work;
+use crate::node::Work;
 use crate::profile::Profile;
 use crate::rpc::answers::{Answer, Answers, Envelope, cut};
 use crate::rpc::budget::Budget;

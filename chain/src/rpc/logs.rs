@@ -4,8 +4,7 @@ use alloy_primitives::B256;
 use serde_json::json;
 
 use crate::error::NodeError;
-use crate::node::block::{Header, Log};
-use crate::node::query::{At, LogFilter, LogQuery};
+use crate::node::{At, Header, Log, LogFilter, LogQuery};
 use crate::profile::Profile;
 use crate::rpc::answers::{Answer, Answers};
 use crate::rpc::check::Bounds;

@@ -10,10 +10,9 @@ use serde_json::json;
 use url::Url;
 
 use crate::error::NodeError;
-use crate::node::Node;
-use crate::node::block::{Header, Log, Merging, Readable, Receipt, Transaction};
-use crate::node::call::{Call, Prepared};
-use crate::node::query::{At, LogQuery, Span, Work};
+use crate::node::{
+    At, Call, Header, Log, LogQuery, Merging, Node, Prepared, Readable, Receipt, Span, Transaction, Work,
+};
 use crate::profile::{Completeness, Profile};
 use crate::rpc::endpoint::{Endpoint, shown};
 use crate::rpc::http::Http;

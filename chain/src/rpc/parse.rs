@@ -3,8 +3,7 @@
 use alloy_primitives::B256;
 
 use crate::error::NodeError;
-use crate::node::block::{Header, Log, Receipt};
-use crate::node::query::{At, LogQuery};
+use crate::node::{At, Header, Log, LogQuery, Receipt};
 use crate::rpc::check::Bounds;
 use crate::rpc::{check, wire};
 

@@ -3,8 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde_json::{Value, json};
 
-use crate::node::call::Call;
-use crate::node::query::{At, LogFilter};
+use crate::node::{At, Call, LogFilter};
 
 /// One method with its parameters.
 #[derive(Clone, Debug)]

@@ -19,8 +19,7 @@ use tokio::time::Instant;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::block::{Header, Log};
-use crate::node::query::{At, LogQuery};
+use crate::node::{At, Header, Log, LogQuery};
 use crate::rpc::answers::Answer;
 use crate::rpc::http::Http;
 use crate::rpc::questions::Question;

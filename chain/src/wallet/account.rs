@@ -10,8 +10,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::error::NodeError;
-use crate::node::Node;
-use crate::node::call::{Call, Prepared};
+use crate::node::{Call, Node, Prepared};
 use crate::rpc::node::RpcNode;
 use crate::rpc::questions::{self, Question};
 use crate::rpc::wire::Quantity;

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, U256};
 use serde_json::json;
 
 use crate::error::NodeError;
-use crate::node::query::At;
+use crate::node::At;
 use crate::profile::Profile;
 use crate::rpc::node::RpcNode;
 use crate::rpc::questions::Question;

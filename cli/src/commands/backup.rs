@@ -31,9 +31,9 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let database = config.database();
-    // A service that runs on a database whose file was taken from under it would go on writing to the old one.
+    // A service that runs on a database whose file was replaced would go on writing to the old file.
     let _alone = Store::reserve_indexing(&database)?;
-    // A payment that was used may be in a block that is not final, and be mined again by so much later.
+    // A used payment may be in a block that is not final, and may be mined again this much later.
     let skew = config.verifier.policy().clock_skew + config.finality_time()?;
     let restored = salt402_store::restore(&args.file, &database, skew).await?;
     say!("{}: restored", database.display());

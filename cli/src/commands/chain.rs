@@ -1,4 +1,4 @@
-//! `salt402 chain resume`: the operator's decision about a chain that is halted.
+//! `salt402 chain resume`: the operator's decision about a halted chain.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::out::say;
 
 /// Grants that are named one by one.
 const NAMED: u32 = 50;
-/// How long a running service may take to do what was accepted, before the command goes without it.
+/// How long a running service may take to apply what was accepted. After that the command ends without it.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The exit code where a decision is open.
 const OPEN: u8 = 2;
 
-/// Shows what there is to decide, and decides if told to.
+/// Shows what must be decided, and decides if told to.
 pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let (name, chain) = choose(&config, args.chain.as_deref())?;
@@ -180,7 +180,7 @@ pub(super) fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(Str
     Ok((name.to_owned(), chain))
 }
 
-/// What to do where the chain is another one. Nothing of it can take the place of what is stored.
+/// What to do if the chain is another one. Nothing of it can replace what is stored.
 fn reset_instructions(config: &Config) -> String {
     let data = config.path(&config.data);
     format!(

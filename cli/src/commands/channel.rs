@@ -1,4 +1,4 @@
-//! `salt402 channel`: what was accepted by vouchers, and its claim.
+//! `salt402 channel`: lists what was accepted by vouchers, and claims it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Claims by the last voucher of each channel. Fails if a channel that was named cannot be claimed from, or a transaction
+/// Claims with the last voucher of each channel. Fails if a named channel cannot be claimed from, or if a transaction
 /// fails.
 pub(crate) async fn claim(args: &ChannelClaimArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
@@ -95,7 +95,7 @@ async fn claim_from(args: &ChannelClaimArgs, channels: &Channels, named: &[B256]
     let least = parse_price(&args.min, &chain.profile.native_symbol, chain.profile.native_decimals)
         .map_err(|what| anyhow!("--min: {what}"))?;
     let most = args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    // Some at a time: what comes first is claimed before the last are asked about.
+    // Some at a time: the first are claimed before the last are asked about.
     let (mut sum, mut asked) = (ClaimPlan::default(), 0);
     let mut failures = 0;
     while asked < wanted.len() {
@@ -109,7 +109,7 @@ async fn claim_from(args: &ChannelClaimArgs, channels: &Channels, named: &[B256]
         for (channel, why) in &plan.left {
             say!("{channel}: {why}");
         }
-        // What could not be sent for one asset does not keep the others back.
+        // If the claims of one asset could not be sent, the others are sent all the same.
         for batch in &plan.batches {
             if let Err(error) = claim_batch(args, chain, &claimer, batch).await {
                 let why = format!("{}: {error:#}", of(chain, batch.asset, batch.amount()));
@@ -179,7 +179,7 @@ async fn claim_batch(
     Ok(())
 }
 
-/// Whoever names a channel wants to know by the exit code that nothing came of it.
+/// If a channel was named and nothing was claimed from it, the exit code must say so.
 fn refuse_what_was_named(named: &[B256], plan: &ClaimPlan) -> anyhow::Result<()> {
     let left = plan.left.iter().filter(|(channel, _)| named.contains(channel)).count();
     if left > 0 {
@@ -228,7 +228,7 @@ impl Channels {
         Ok(Self { chain, contracts, payee, store })
     }
 
-    /// So many channels after one, or the first, and after which more may follow.
+    /// Channels after the given one, or the first ones, and after which channel more may follow.
     async fn page(
         &self,
         all: bool,
@@ -275,7 +275,7 @@ impl Channels {
         Err(unknown(id))
     }
 
-    /// The channels that there is something to claim from, as the index has it.
+    /// The channels with something to claim, as the index knows it.
     async fn unclaimed(&self) -> anyhow::Result<Vec<B256>> {
         let mut ids = Vec::new();
         for contract in &self.contracts {
@@ -284,12 +284,12 @@ impl Channels {
         Ok(ids)
     }
 
-    /// What is to be asked of the contract about channels. One that was named must be claimable; of all, those are left
-    /// out that a reorganization has taken away since.
+    /// The rows to ask the contract about. A named channel must be claimable. Of all, those are left out that a
+    /// reorganization has taken away since.
     async fn claimable(&self, ids: &[B256], all: bool) -> anyhow::Result<Vec<Claimable>> {
         let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
-            // Those that are claimed from by the index's account are asked about all the same: the contract decides.
+            // Those that, by the index, are claimed already are asked about too, because the contract decides.
             match self.one(*id).await.and_then(|account| row(&account)) {
                 Err(_) if all => {}
                 found => rows.push(found?),

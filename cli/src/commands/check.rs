@@ -13,7 +13,7 @@ use crate::out::say;
 /// A commented configuration; a test reads it.
 const EXAMPLE: &str = include_str!("../../example.toml");
 
-/// Says what a configuration means, in words, or fails with what is wrong.
+/// Explains a configuration in words, or fails and says what is wrong.
 pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     let config = Config::load(path)?;
     let chains = config.chains()?;
@@ -134,14 +134,14 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An amount in what is to be paid with, as `0.0005 SALT`.
+/// An amount of the asset to be paid, as `0.0005 SALT`.
 fn price(config: &Config, amount: Amount) -> Result<String, ConfigError> {
     let (symbol, decimals) = config.unit()?;
     Ok(format!("{} {symbol}", amount.to_units(decimals)))
 }
 
-/// Makes what `up` makes of a configuration before it asks anybody, so that what is good here is not refused there. A quote key
-/// that is still to be made is left to be made.
+/// Builds what `up` builds of a configuration before it asks anybody, so that what passes here is not refused there. A
+/// missing quote key is not created.
 fn constructible(config: &Config, chains: &[ResolvedChain]) -> anyhow::Result<()> {
     for chain in chains {
         chain.nodes.connect(&chain.profile)?;

@@ -76,7 +76,7 @@ pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
     lines
 }
 
-/// Of which channels vouchers are taken, and how often to claim from them.
+/// From which channels vouchers are accepted, and how often to claim.
 fn vouchers(chain: &ResolvedChain) -> Vec<String> {
     let profile = &chain.profile;
     if !chain.vouchers || !chain.sources.iter().any(|source| source.kind == SourceKind::SaltChannels) {

@@ -1,4 +1,4 @@
-//! `salt402 incidents`: grants whose payment left the chain, and that they were made good.
+//! `salt402 incidents`: lists grants whose payment left the chain, and settles them.
 
 use std::process::ExitCode;
 

@@ -1,12 +1,13 @@
-//! `salt402 status`: how a running salt402 is doing, or what its database says when none runs.
+//! `salt402 status`: the state of a running salt402 or, if none runs, what its database says.
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use salt402_http::clock::{now_s, since_ms};
 use salt402_protocol::Problem;
-use salt402_store::{ChainOverview, Coverage, HaltKind, Overview, Stretch, VoucherTotals};
+use salt402_store::{ChainOverview, Coverage, Overview, Stretch, VoucherTotals};
 use serde_json::{Value, json};
 
 use super::watching::Watching;
@@ -15,7 +16,7 @@ use crate::config::{Config, behind_socket, unix_path, verifier_token_of_environm
 use crate::out::say;
 use crate::visible::visible_line;
 
-/// Asks and prints, once or again and again. Succeeds while everything is ready.
+/// Asks and prints, once or repeatedly. Succeeds if everything is ready.
 pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
     let (client, base) = match unix_path(&args.url) {
@@ -47,7 +48,7 @@ pub(crate) async fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The verifier's status. Not read into a type, so that what a newer verifier says is shown too.
+/// The verifier's status. It is not parsed into a type, so that what a newer verifier adds is shown too.
 async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow::Result<Value> {
     let mut request = client.get(url.clone());
     if let Some(token) = verifier_token_of_environment() {
@@ -64,7 +65,7 @@ async fn ask(client: &reqwest::Client, url: &url::Url, at: &url::Url) -> anyhow:
     if status["chains"].is_array() { Ok(status) } else { bail!("the answer is no salt402's") }
 }
 
-/// The same from the database of a configuration, where no verifier answers; `None` where there is none to be read.
+/// The same from the database of a configuration, if no verifier answers. `None` if there is no readable database.
 async fn read(config: &Path) -> Option<Value> {
     let config = Config::load(config).ok()?;
     let overview = Overview::read(&config.database()).await.ok()?;
@@ -107,7 +108,7 @@ async fn read(config: &Path) -> Option<Value> {
     }))
 }
 
-/// What was read of the contracts of a chain, or was not.
+/// What was read of a chain's contracts, or was not read.
 fn stretches(chain: &ChainOverview, of: impl Fn(&Coverage) -> Vec<Stretch>) -> Vec<Value> {
     let told = chain.coverage.iter().flat_map(|known| {
         let contract = known.source.contract.to_string();
@@ -118,13 +119,12 @@ fn stretches(chain: &ChainOverview, of: impl Fn(&Coverage) -> Vec<Stretch>) -> V
     told.collect()
 }
 
-/// How long ago the newest indexed block was made, where the node had newer ones.
+/// How long ago the newest indexed block was made, if the node has newer ones.
 fn behind_s(chain: &ChainOverview) -> Option<u64> {
     if chain.head <= chain.indexed {
         return chain.indexed.map(|_| 0);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    chain.indexed_timestamp.map(|made| now.saturating_sub(made))
+    chain.indexed_timestamp.map(|made| now_s().saturating_sub(made))
 }
 
 fn vouchers(totals: &VoucherTotals) -> Value {
@@ -139,20 +139,13 @@ fn vouchers(totals: &VoucherTotals) -> Value {
 fn reason(chain: &ChainOverview) -> String {
     let silence = match chain.noted_at_ms {
         Some(at) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let silence = now.saturating_sub(Duration::from_millis(at)).as_secs();
-            format!("no verifier answers; the indexer last wrote {silence} s ago")
+            format!("no verifier answers; the indexer last wrote {} s ago", since_ms(at).as_secs())
         }
         None => "no verifier answers, and the indexer never wrote".to_owned(),
     };
-    match chain.halt.map(|halt| halt.kind) {
+    match chain.halt {
+        Some(halt) => format!("{silence}; {}", halt.kind.told()),
         None => silence,
-        Some(HaltKind::Fork) => {
-            format!("{silence}; the chain is halted by a deep reorganization: see `salt402 chain resume`")
-        }
-        Some(HaltKind::Genesis) => {
-            format!("{silence}; the chain is halted, as the node is on another: see `salt402 chain resume`")
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `salt402 unserved`: payments whose requests are not answered, and what became of them.
+//! `salt402 unserved`: payments whose requests were not answered, and what was done about them.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::args::{ListArgs, RetryArgs, UnservedSettleArgs};
 use crate::config::Config;
 use crate::out::say;
 
-/// Prints payments without an answer, those that changed last first. The database may be in use.
+/// Prints payments without an answer, the last changed first. The database may be in use.
 pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut none = true;
     for store in open(&Config::load(&args.at.config)?).await? {
@@ -67,7 +67,7 @@ fn unknown(payment: PaymentId) -> String {
     )
 }
 
-/// The databases in which a gateway may keep its outcomes: that of all parts, and its own where it runs alone.
+/// The databases in which a gateway may keep its outcomes: the one of all parts, and its own if it runs alone.
 async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
     let mut paths = vec![config.database(), config.gateway_database()];
     paths.retain(|path| path.exists());

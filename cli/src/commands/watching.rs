@@ -1,10 +1,9 @@
-//! `salt402 status --watch`: one status after the other, with what changed in between.
-
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+//! `salt402 status --watch`: prints one status after the other, with what changed in between.
 
 use console::Term;
+use salt402_http::clock::now_ms;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::visible::visible_line;
@@ -27,7 +26,7 @@ pub(crate) struct Rate {
 /// Rates by chain.
 pub(crate) type Rates = BTreeMap<String, Rate>;
 
-/// A series of statuses on standard output: drawn in place on a terminal, line after line elsewhere.
+/// A series of statuses on standard output: in place on a terminal, otherwise line after line.
 pub(crate) struct Watching {
     json: bool,
     term: Term,
@@ -94,7 +93,7 @@ impl Watching {
         if !self.term.is_term() {
             return lines.iter().try_for_each(|line| self.write(line));
         }
-        // A line that wraps would count as one and take two.
+        // A wrapped line would be counted as one and take two.
         let width = usize::from(self.term.size().1).saturating_sub(1);
         self.term.clear_last_lines(self.drawn)?;
         for line in &lines {
@@ -111,7 +110,7 @@ impl Watching {
     }
 }
 
-/// A status in words. What it does not say is not shown.
+/// A status in words. What is missing in it is not shown.
 pub(crate) fn lines(status: &Value, rates: Option<&Rates>) -> Vec<String> {
     let ready = if status["ready"] == true { "ready" } else { "not ready" };
     let mut lines = vec![format!("salt402 {}: {ready}", text(&status["version"]))];
@@ -192,7 +191,7 @@ fn chain_lines(chain: &Value, rates: Option<&Rates>) -> Vec<String> {
     lines
 }
 
-/// A node in words: whether it may be asked and why not, how far it is, and what else is to be known of it.
+/// A node in words: whether it may be asked and why not, its newest block, and anything else worth knowing.
 fn node(node: &Value) -> String {
     let mut line = format!("{}: {}", text(&node["host"]), text(&node["state"]));
     if let Some(reason) = node["reason"].as_str() {
@@ -220,11 +219,6 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::policy::{Confirmations, DepthConfig, PolicyConfig};
 use super::source::{self, Defaults, SourceConfig};
 use super::text::no_placeholder;
 
-/// For how many seconds the newest block may be unheard of before nothing is sold.
+/// After how many seconds without word of the newest block nothing is sold.
 const STALE_AFTER: std::ops::RangeInclusive<u64> = 1..=90;
 
 /// A chain to follow.
@@ -33,8 +33,8 @@ pub(crate) struct ChainConfig {
     /// The node's HTTP address. It may hold a key, and is shown nowhere. Left out: the network's public node.
     #[serde(default)]
     rpc: Option<Url>,
-    /// The node's WebSocket address, by which it tells of new blocks. The node is polled all the same. Left out: none, or the
-    /// network's where `rpc` is left out too.
+    /// The node's WebSocket address, on which it announces new blocks. The node is polled all the same. Left out: none;
+    /// if `rpc` is left out too, the network's.
     #[serde(default)]
     ws: Option<Url>,
     /// Several nodes, in place of `rpc` and `ws`.
@@ -43,15 +43,15 @@ pub(crate) struct ChainConfig {
     /// How many nodes must say the same before it is believed. Left out: 1.
     #[serde(default)]
     agree: Option<usize>,
-    /// `receipts`: the logs of new blocks are proven complete by their receipts. `off`: they are taken as the node gives them.
-    /// Left out: the network's.
+    /// `receipts`: the receipts of new blocks prove that no log is missing. `off`: the node's logs are believed. Left
+    /// out: the network's.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     completeness: Option<Completeness>,
     /// The address of the payment contract `SaltPay`. Left out: the one in `deployments`.
     #[serde(default)]
     contract: Option<String>,
-    /// The first block that may hold a payment. Left out: the one in `deployments`, or 0 where `contract` is given.
+    /// The first block that may hold a payment. Left out: the one in `deployments`, or 0 if `contract` is given.
     #[serde(default)]
     start_block: Option<u64>,
     /// The folder with `<chain id>.json`, as `make deploy` writes it; relative to this file. Needed unless `contract` is given.
@@ -66,23 +66,24 @@ pub(crate) struct ChainConfig {
     /// The same as `policy.depths`. Give one of the two.
     #[serde(default)]
     depths: Vec<DepthConfig>,
-    /// Other contracts that are followed, in addition to the payment contract.
+    /// Other contracts that are followed besides the payment contract.
     #[serde(default)]
     sources: Vec<SourceConfig>,
-    /// Whether `SaltChannels` of `deployments` is followed without being named in `sources`.
+    /// Whether the `SaltChannels` of `deployments` is followed without a table in `sources`.
     #[serde(default = "yes")]
     channels: bool,
-    /// Whether requests may be paid by vouchers of channels. If you take them, you must claim before a payer leaves.
+    /// Whether requests may be paid by vouchers of channels. If so, you must claim before a payer leaves.
     #[serde(default)]
     vouchers: bool,
-    /// The least exit delay of channels whose vouchers are taken: 900 to 2592000. Left out: any that the contract takes.
+    /// The shortest exit delay of channels whose vouchers are accepted: 900 to 2592000. Left out: any that the contract
+    /// allows.
     #[serde(default)]
     least_exit_delay_s: Option<u64>,
-    /// How long nothing may be heard of the newest block until nothing is sold: 1 to 90. Left out: 10, or five times the poll
-    /// interval, or three times the time between blocks, whichever is the longest.
+    /// After how long without word of the newest block nothing is sold: 1 to 90. Left out: the longest of 10, five
+    /// times the poll interval, and three times the time between blocks.
     #[serde(default)]
     stale_after_s: Option<u64>,
-    /// Single values of the network, in place of its own.
+    /// Single values of the network that replace its own.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "std::collections::BTreeMap<String, String>"))]
     overrides: ProfileOverrides,
@@ -92,7 +93,7 @@ fn yes() -> bool {
     true
 }
 
-/// A chain with everything found out that is needed to follow it.
+/// A chain with everything that is needed to follow it.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedChain {
     pub(crate) profile: Profile,
@@ -107,7 +108,7 @@ pub(crate) struct ResolvedChain {
     /// The least exit delay of their channels.
     pub(crate) least_exit_delay: Option<Duration>,
     pub(crate) policy: PaymentRules,
-    /// How long the newest block may be unheard of; `None` for what fits the chain.
+    /// After how long without word of the newest block nothing is sold. `None`: what fits the chain.
     pub(crate) stale_after: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! `[verifier.connections]` and `[gateway.connections]`: how much clients may take, of time and of room.
+//! `[verifier.connections]` and `[gateway.connections]`: how much time and memory clients may take.
 
 use std::time::Duration;
 
@@ -23,14 +23,15 @@ pub(crate) struct ConnectionsConfig {
     body_timeout_ms: u64,
     /// How long a request's body may pause between two pieces: 1 to 3600000.
     body_pause_ms: u64,
-    /// How much bodies that nobody has paid for yet may hold at once, without the first 4 KiB of each: 1048576 to 68719476736.
+    /// How much memory request bodies may hold at once before they are paid for, without the first 4 KiB of each:
+    /// 1048576 to 68719476736.
     max_bodies_bytes: usize,
-    /// How much of it one address may hold (of an IPv6 client, its /64): 65536 or more. Left out: an eighth, or the largest body
-    /// if that is more.
+    /// How much of that memory one address may hold (of an IPv6 client, its /64): 65536 or more. Left out: an eighth,
+    /// or the largest body if that is more.
     max_bodies_bytes_per_address: Option<usize>,
     /// How long a connection may be idle between two requests: 1 to 3600000.
     idle_timeout_ms: u64,
-    /// How long a client may take no byte of its answer: 1 to 3600000.
+    /// How long a client may read nothing of its answer: 1 to 3600000.
     write_timeout_ms: u64,
     /// The largest head of a request: 2048 to 131072.
     max_head_bytes: usize,
@@ -59,7 +60,7 @@ impl Default for ConnectionsConfig {
 }
 
 impl ConnectionsConfig {
-    /// For a part whose largest body has so many bytes, behind these proxies.
+    /// The limits of a part whose largest body has this many bytes, behind these proxies.
     pub(crate) fn limits(&self, largest_body: usize, proxies: Vec<IpNet>) -> Limits {
         let of_address = self.max_bodies_bytes_per_address.unwrap_or(self.max_bodies_bytes / 8);
         Limits {
@@ -79,7 +80,7 @@ impl ConnectionsConfig {
         }
     }
 
-    /// Which bound leaves no room for a body of so many bytes.
+    /// Which limit leaves no room for a body of this many bytes.
     pub(crate) fn hinders(&self, body: usize) -> Option<&'static str> {
         if body > self.max_bodies_bytes {
             return Some("max_bodies_bytes");
@@ -106,7 +107,7 @@ impl ConnectionsConfig {
         }
         within("idle_timeout_ms", self.idle_timeout_ms, 1, HOUR)?;
         within("write_timeout_ms", self.write_timeout_ms, 1, HOUR)?;
-        // A quote id and a proof take 400 bytes, a proxy's own headers some more.
+        // A quote id and a proof take 400 bytes, and a proxy's own headers take some more.
         within("max_head_bytes", self.max_head_bytes as u64, 2048, 128 * 1024)?;
         within("max_headers", self.max_headers as u64, 16, 100)
     }

@@ -1,4 +1,4 @@
-//! What the deployment script leaves behind: where each contract is, and since which block.
+//! The file that the deployment script writes: where each contract is, and since which block.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Deployment {
         Ok(Self { key, path, contracts: file.contracts })
     }
 
-    /// A contract and the block from which it may have events; `None` if it was not deployed.
+    /// A contract, and the first block that may hold its events. `None` if it was not deployed.
     pub(crate) fn contract(&self, name: &str) -> Option<Result<(Address, u64), ConfigError>> {
         let deployed = self.contracts.get(name)?;
         let address =

@@ -1,4 +1,4 @@
-//! `[forward_auth]`: what a proxy may ask, and what its paths cost.
+//! `[forward_auth]`: what proxies may ask, and the prices of their paths.
 
 use salt402_http::Target;
 use salt402_paywall::{Rule, Tariff};
@@ -18,10 +18,10 @@ pub(crate) struct ForwardAuthConfig {
     /// For how long after its first use the same proof lets the same request pass again.
     #[serde(default)]
     pub(crate) again_within_s: u64,
-    /// Whether a request that no route names may pass for nothing. Otherwise it is refused.
+    /// Whether a request that no route names may pass without payment. Otherwise it is refused.
     #[serde(default)]
     others_pass: bool,
-    /// The prices. They are tried in this order, and the first that matches counts.
+    /// The prices. They are tried in this order, and the first match counts.
     routes: Vec<RouteConfig>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct ForwardAuthConfig {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RouteConfig {
-    /// A path; or, with a `*` at its end, all paths that begin so.
+    /// A path. With a `*` at its end: all paths that begin like this.
     path: String,
     /// The methods that it is for, such as `["GET"]`. Left out: all.
     #[serde(default)]
@@ -54,7 +54,7 @@ fn wait() -> u64 {
 }
 
 impl ForwardAuthConfig {
-    /// What is asked for which path; prices are in `unit`.
+    /// The prices by path. They are in `unit`.
     pub(crate) fn tariff(&self, unit: &(String, u8)) -> Result<Tariff, ConfigError> {
         let (symbol, decimals) = (&unit.0, unit.1);
         if self.routes.is_empty() {

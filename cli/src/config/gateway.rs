@@ -1,4 +1,4 @@
-//! `[gateway]`: which models are sold, and for how much.
+//! `[gateway]`: which models are sold, and at which price.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(crate) struct GatewayConfig {
     /// The address and port on which it listens.
     #[serde(default = "listen")]
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system, in addition to the port; relative to this file. Left out: none.
+    /// A socket in the file system besides the port. Relative to this file. Left out: none.
     #[serde(default)]
     socket: Option<PathBuf>,
     /// The socket's permissions, in octal. Left out: `"0660"`.
@@ -39,7 +39,7 @@ pub(crate) struct GatewayConfig {
     /// How much clients may take of time and of room.
     #[serde(default)]
     connections: ConnectionsConfig,
-    /// The verifier to ask when the gateway runs alone (`salt402 serve`): `http://…`, or `unix:/path` for its socket.
+    /// The verifier to ask if the gateway runs alone (`salt402 serve`): `http://…`, or `unix:/path` for its socket.
     #[serde(default)]
     pub(crate) verifier: Option<Url>,
     /// The largest body of a request: 1024 to 67108864.
@@ -51,19 +51,20 @@ pub(crate) struct GatewayConfig {
     /// How long answers are kept, for payers whose connection broke.
     #[serde(default = "keep")]
     pub(crate) keep_answers_s: u64,
-    /// How much room kept answers may take. The oldest are dropped first.
+    /// How much disk space kept answers may take. The oldest are dropped first.
     #[serde(default = "keep_bytes")]
     pub(crate) keep_answers_bytes: u64,
-    /// How often a paid request is run at most, where runs fail: 2 to 1000.
+    /// How often a paid request is run at most if runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
-    /// The origins of pages in browsers that may ask and read, such as `["https://app.example"]`; `["*"]` is all. Left out: none.
+    /// The origins of browser pages that may ask and read the answers, such as `["https://app.example"]`. `["*"]` means
+    /// all. Left out: none.
     #[serde(default)]
     origins: Vec<String>,
-    /// How often a kept answer is given again, within a minute, to whoever shows the payment without its quote id.
+    /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
-    /// The models that are sold, each by the name that clients use.
+    /// The models that are sold, each under the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct GatewayConfig {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModelConfig {
-    /// The address of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`; or `demo`, which is built in.
+    /// The address of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`; or `demo`, the built-in model.
     upstream: String,
     /// The model's name at that server. Left out: the name of the table.
     #[serde(default)]
@@ -80,29 +81,29 @@ struct ModelConfig {
     /// The environment variable that holds that server's API key. Left out: none.
     #[serde(default)]
     api_key_env: Option<String>,
-    /// A file that holds that server's API key; relative to this file. Left out: none.
+    /// A file with that server's API key. Relative to this file. Left out: none.
     #[serde(default)]
     api_key_file: Option<PathBuf>,
     /// What the model is, in words.
     #[serde(default)]
     description: String,
-    /// What any request costs, such as `0.001 SALT`, or a whole number of base units. Left out: nothing.
+    /// The price of any request, such as `0.001 SALT`, or a whole number of base units. Left out: 0.
     #[serde(default)]
     price_per_request: Option<String>,
-    /// What each token costs in addition that a request may generate. Left out: nothing.
+    /// The additional price per token that a request may generate. Left out: 0.
     #[serde(default)]
     price_per_token: Option<String>,
-    /// What each token costs in addition that the prompt may have: one for each of its bytes, and those of the template. Left
-    /// out: nothing.
+    /// The additional price per token that the prompt may have: one per byte of it, and those of the template. Left
+    /// out: 0.
     #[serde(default)]
     price_per_prompt_token: Option<String>,
-    /// The longest prompt: 1 or more. Left out: what `max_body_bytes` lets through.
+    /// The longest prompt: 1 or more. Left out: as much as `max_body_bytes` allows.
     #[serde(default)]
     max_prompt_bytes: Option<usize>,
-    /// How many tokens the server's template puts around a prompt, at most.
+    /// The most tokens that the server's template puts around a prompt.
     #[serde(default = "template_tokens")]
     template_tokens: u32,
-    /// How many tokens are generated where a request does not say: 1 to `max_tokens`.
+    /// How many tokens are generated if a request does not say: 1 to `max_tokens`.
     #[serde(default = "default_tokens")]
     default_tokens: u32,
     /// The most tokens that a request may ask for: 1 or more.
@@ -148,7 +149,7 @@ fn timeout() -> u64 {
 }
 
 impl GatewayConfig {
-    /// Where it listens, behind these proxies; sockets are below `folder`.
+    /// Where it listens, behind these proxies. Sockets are below `folder`.
     pub(crate) fn endpoint(&self, folder: &Path, proxies: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "gateway",
@@ -205,7 +206,7 @@ impl GatewayConfig {
         Ok(())
     }
 
-    /// What is served; prices are in `unit`. API keys are read here, below `folder`, so this is for running, not for checking.
+    /// What is sold; prices are in `unit`. API keys are read here, below `folder`, so use this to run, not to check.
     pub(crate) fn catalogue(&self, unit: &(String, u8), folder: &Path) -> Result<Catalogue, ConfigError> {
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
@@ -266,7 +267,7 @@ impl ModelConfig {
         }
     }
 
-    /// No prompt is longer than the body that it comes in.
+    /// No prompt is longer than the body that contains it.
     fn longest_prompt(&self, body: usize) -> usize {
         self.max_prompt_bytes.unwrap_or(body).min(body)
     }

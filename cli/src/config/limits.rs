@@ -9,19 +9,20 @@ use serde::Deserialize;
 
 use super::error::ConfigError;
 
-/// How often accounts may be granted and addresses may ask; left out, without limit.
+/// How often accounts may be granted and addresses may ask. Left out: no limit.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsConfig {
-    /// The least time between two granted payments of one account: 0 to 86400.
+    /// The shortest time between two granted payments of one account: 0 to 86400.
     cool_down_s: u64,
-    /// How many payments of one account are granted. Left out: without limit.
+    /// How many payments of one account are granted. Left out: no limit.
     per_account: Option<RateConfig>,
-    /// How many requests of one address are answered. Left out: without limit.
+    /// How many requests of one address are answered. Left out: no limit.
     per_address: Option<RateConfig>,
-    /// Your proxies: addresses, or networks such as `10.0.0.0/8`. Their `X-Forwarded-For` says who asks, and `max_per_address`
-    /// does not count their connections. Left out: `["127.0.0.0/8", "::1"]`, which is this machine. Given: only what is given.
+    /// Your proxies: addresses, or networks such as `10.0.0.0/8`. Their `X-Forwarded-For` says who asks, and
+    /// `max_per_address` does not count their connections. Left out: `["127.0.0.0/8", "::1"]`, which is this machine.
+    /// If given, only these.
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     trusted_proxies: Option<Vec<Network>>,
 }
@@ -88,7 +89,7 @@ impl LimitsConfig {
         Ok(self.per_address()?.map(AddressLimits::new))
     }
 
-    /// The proxies in front of us; left out, those of this machine.
+    /// The proxies in front of this server. Left out: those of this machine.
     pub(crate) fn proxies(&self) -> Vec<IpNet> {
         let listed = self.trusted_proxies.as_ref();
         listed.map_or_else(

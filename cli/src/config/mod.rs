@@ -1,4 +1,4 @@
-//! One TOML file for all parts; every value can come from the environment as `SALT402__SECTION__KEY`.
+//! One TOML file for all parts. Every value can also come from the environment, as `SALT402__SECTION__KEY`.
 
 mod chain;
 mod connections;
@@ -43,7 +43,7 @@ pub use text::parse_price;
 pub(crate) use verifier::VerifierConfig;
 pub(crate) use webhook::WebhookConfig;
 
-/// What the name of every environment variable of the configuration begins with.
+/// The beginning of every environment variable of the configuration.
 const PREFIX: &str = "SALT402__";
 
 /// The whole configuration.
@@ -51,27 +51,27 @@ const PREFIX: &str = "SALT402__";
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The folder of the database and of a quote key that is made at the first start; relative to this file.
+    /// The folder of the database, and of the quote key that the first start creates. Relative to this file.
     #[serde(default = "data")]
     pub(crate) data: PathBuf,
-    /// The chains to follow, each by a name of your choice.
+    /// The chains to follow, each under a name of your choice.
     pub(crate) chains: BTreeMap<String, ChainConfig>,
-    /// The verifier: where it listens, and what it takes as a proof.
+    /// The verifier: where it listens, and what it accepts as a proof.
     #[serde(default)]
     pub(crate) verifier: VerifierConfig,
-    /// How often accounts may be granted and addresses may ask. Left out: without limit.
+    /// How often accounts may be granted and addresses may ask. Left out: no limit.
     #[serde(default)]
     pub(crate) limits: LimitsConfig,
-    /// On which chain, to whom and in what to be paid. Needed where something is sold.
+    /// On which chain, to whom and in what to be paid. Needed if something is sold.
     #[serde(default)]
     payment: Option<PaymentConfig>,
-    /// What a proxy may ask, and what its paths cost. Left out: a proxy may ask nothing.
+    /// What proxies may ask, and the prices of their paths. Left out: proxies may ask nothing.
     #[serde(default)]
     pub(crate) forward_auth: Option<ForwardAuthConfig>,
     /// Who is told of incidents. Left out: nobody.
     #[serde(default)]
     pub(crate) webhook: Option<WebhookConfig>,
-    /// The gateway, which sells models. Left out: none runs.
+    /// The gateway, which sells models. Left out: no gateway runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
     /// The folder of the file, for relative paths in it.
@@ -83,7 +83,7 @@ fn data() -> PathBuf {
     "data".into()
 }
 
-/// An error of file and environment together, under the name that the operator wrote.
+/// An error of file and environment together, with the name that the operator wrote.
 fn environment(error: &figment::Error) -> ConfigError {
     let from_file = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("TOML"));
     let key = if error.path.is_empty() {
@@ -104,8 +104,8 @@ fn variable(path: &[String]) -> String {
 impl Config {
     /// Reads the file, then the environment over it.
     ///
-    /// Keys and types of the file are checked alone first, because its own parser knows the line; then together with
-    /// the environment, and last what only the parts together can tell.
+    /// First the file's keys and types are checked alone, because its parser knows the line. Then it is checked
+    /// together with the environment, and last what depends on several parts.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
@@ -113,7 +113,7 @@ impl Config {
         Self::read(&text, path, overridden)
     }
 
-    /// Reads the text of a file, with the environment over it if that overrides anything.
+    /// Reads a file's text and the environment over it, if the environment overrides anything.
     pub(crate) fn read(text: &str, path: &Path, overridden: bool) -> Result<Self, ConfigError> {
         if let Ok(written) = toml::from_str(text) {
             moved::refuse(&written, |path| path.join("."))?;
@@ -121,7 +121,7 @@ impl Config {
         let in_file = toml::from_str::<Self>(text);
         let mut config = match in_file {
             Ok(config) if !overridden => config,
-            // A value that the file lacks may come from the environment.
+            // A value that is missing in the file may come from the environment.
             Err(error) if !overridden || !error.message().starts_with("missing field") => {
                 return Err(ConfigError::Toml { path: path.to_owned(), error: Box::new(error) });
             }
@@ -148,7 +148,7 @@ impl Config {
         self.path(&self.data).join("salt402.db")
     }
 
-    /// The database of a gateway that asks a verifier elsewhere: only its outcomes.
+    /// The database of a gateway that asks a verifier elsewhere. It holds only outcomes.
     pub(crate) fn gateway_database(&self) -> PathBuf {
         self.path(&self.data).join("gateway.db")
     }
@@ -167,14 +167,14 @@ impl Config {
         self.chains.iter().map(resolve).collect()
     }
 
-    /// The token that is to be paid on a chain, with its decimal places as they are written.
+    /// The token to be paid on a chain, with its decimals as the operator wrote them.
     pub(crate) fn token_on(&self, chain: ChainId) -> Result<Option<(Address, u8)>, ConfigError> {
         let Some(payment) = &self.payment else { return Ok(None) };
         let here = payment.chain(&self.chains)? == chain;
         Ok(payment.token().filter(|_| here))
     }
 
-    /// The usual time until a block is final, on the chain where that is the longest.
+    /// The usual time until a block is final, on the chain where it is the longest.
     pub(crate) fn finality_time(&self) -> Result<Duration, ConfigError> {
         let mut profiles = self.chains.iter().map(|(name, chain)| chain.profile(name));
         profiles.try_fold(Duration::ZERO, |most, profile| Ok(most.max(profile?.finality_time())))
@@ -186,7 +186,7 @@ impl Config {
         self.payment.as_ref().ok_or_else(|| ConfigError::value("payment", what))
     }
 
-    /// The symbol and decimal places in which prices are written.
+    /// The symbol and the decimals in which prices are written.
     pub(crate) fn unit(&self) -> Result<(String, u8), ConfigError> {
         self.payment()?.unit(&self.chains)
     }
@@ -196,7 +196,7 @@ impl Config {
         secret::quote_keys(&self.folder, &self.data, &self.verifier)
     }
 
-    /// The key that signs what a webhook is told. See [`secret::webhook_key`].
+    /// The key that signs webhook messages. See [`secret::webhook_key`].
     pub(crate) fn webhook_key(&self, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
         secret::webhook_key(&self.folder, webhook)
     }

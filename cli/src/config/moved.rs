@@ -1,10 +1,10 @@
-//! Keys that were moved or renamed: refused with what to write instead.
+//! Keys that were moved or renamed. They are refused, and the error says what to write instead.
 
 use toml::{Table, Value};
 
 use super::error::ConfigError;
 
-/// Where a key was, `*` for a name of the operator's choice, and what is written instead.
+/// The old place of a key, with `*` for a name of the operator's choice, and what to write instead.
 const MOVED: [(&[&str], &str); 3] = [
     (&["verifier", "connections", "trusted"], PROXIES),
     (&["gateway", "connections", "trusted"], PROXIES),
@@ -13,7 +13,7 @@ const MOVED: [(&[&str], &str); 3] = [
 const PROXIES: &str = "proxies are named once: write their addresses in trusted_proxies in [limits], and leave this out. Their \
                        X-Forwarded-For is believed, so let each of them set that header itself";
 
-/// Refuses the first key that has another place by now; `name` writes a key as the operator did.
+/// Refuses the first key that has moved. `name` writes a key as the operator did.
 pub(super) fn refuse(written: &Table, name: impl Fn(&[String]) -> String) -> Result<(), ConfigError> {
     for (place, instead) in MOVED {
         if let Some(path) = find(written, place) {

@@ -1,4 +1,4 @@
-//! `[[chains.NAME.nodes]]`: the nodes of a chain, where `rpc` and `ws` are not enough.
+//! `[[chains.NAME.nodes]]`: the nodes of a chain, if `rpc` and `ws` are not enough.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use super::secret;
 
 /// The longest time that one request to a node may be given.
 const LONGEST_TIMEOUT_MS: u64 = 100_000;
-/// The bounds of the longest answer. A block's list of transactions has to fit into the least: some 15,000 of them do.
+/// The allowed range for the longest answer. Even the smallest must hold a block's list of transactions; about 15,000
+/// fit.
 const ANSWER_BYTES: RangeInclusive<u64> = 1 << 20..=2 << 30;
 
 /// One of several nodes.
@@ -24,37 +25,37 @@ const ANSWER_BYTES: RangeInclusive<u64> = 1 << 20..=2 << 30;
 pub(crate) struct NodeConfig {
     /// Its HTTP address. It may hold a key, and is shown nowhere.
     rpc: Url,
-    /// Its WebSocket address, by which it tells of new blocks. Left out: none.
+    /// Its WebSocket address, on which it announces new blocks. Left out: none.
     #[serde(default)]
     ws: Option<Url>,
     /// `primary`: asked first. `fallback`: asked only while no primary is ready. Left out: `primary`.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     role: Role,
-    /// Refused, and known only so that the refusal does not repeat it.
+    /// Refused. The key exists only so that the error does not repeat the secret.
     #[serde(default)]
     #[cfg_attr(test, schemars(skip))]
     bearer: Option<IgnoredAny>,
     /// The environment variable that holds its bearer token. Left out: none.
     #[serde(default)]
     bearer_env: Option<String>,
-    /// The file that holds its bearer token; relative to this file. Left out: none.
+    /// A file with its bearer token. Relative to this file. Left out: none.
     #[serde(default)]
     bearer_file: Option<PathBuf>,
-    /// How many requests it allows in a second, whatever they ask. Give this or `units_per_second`. Left out: the network's.
+    /// How many requests it allows per second, of any kind. Give this or `units_per_second`. Left out: the network's.
     #[serde(default)]
     requests_per_second: Option<u64>,
-    /// How many units it allows in a second, as the network prices methods. Left out: the network's.
+    /// How many units it allows per second, as the network prices methods. Left out: the network's.
     #[serde(default)]
     units_per_second: Option<u64>,
     /// How long one request may take: 1 to 100000. Left out: 10000.
     #[serde(default)]
     timeout_ms: Option<u64>,
-    /// The longest `Retry-After` of the node that is honoured. Left out: 300.
+    /// The longest `Retry-After` of the node that is followed. Left out: 300.
     #[serde(default)]
     longest_rest_s: Option<u64>,
-    /// The longest answer that is read: 1048576 to 2147483648. Some answers of that length are in memory at once. Left out:
-    /// 33554432.
+    /// The longest answer that is read: 1048576 to 2147483648. A few answers of that length may be in memory at once.
+    /// Left out: 33554432.
     #[serde(default)]
     max_answer_bytes: Option<u64>,
 }
@@ -72,7 +73,7 @@ impl NodeConfig {
         self.bearer_file.is_some()
     }
 
-    /// The node's address with its token, from the environment or its file.
+    /// The node's address with its token from the environment or its file.
     pub(crate) fn resolve(&self, key: &str, folder: &Path) -> Result<(Endpoint, Role), ConfigError> {
         let value = |field: &str, what: String| ConfigError::value(format!("{key}.{field}"), what);
         if self.bearer.is_some() {
@@ -117,7 +118,7 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// All of them, resolved. `single` is the node of `rpc` and `ws`, or the profile's.
+    /// All of them, resolved. `single` is the node of `rpc` and `ws`, or the network's.
     pub(crate) fn resolve(
         name: &str,
         nodes: &[NodeConfig],
@@ -148,7 +149,7 @@ impl Nodes {
         Ok(Self { endpoints, agree })
     }
 
-    /// Whether there are two at least that are not at one host and port: what stands twice is one node.
+    /// Whether there are at least two with different hosts or ports. The same host and port twice are one node.
     pub(crate) fn are_several(&self) -> bool {
         let mut places = self.endpoints.iter().map(|(endpoint, _)| endpoint.label());
         places.next().is_some_and(|first| places.any(|other| other != first))

@@ -1,4 +1,4 @@
-//! `[payment]`: on which chain, to whom and in what to be paid, for everything that is sold.
+//! `[payment]`: on which chain, to whom and in what everything that is sold is paid.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::text::no_placeholder;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PaymentConfig {
-    /// The chain on which to be paid: the name of a table `[chains.NAME]`.
+    /// The chain to be paid on: the name of a table `[chains.NAME]`.
     chain: String,
     /// The address that is paid.
     payee: String,
@@ -25,7 +25,7 @@ pub(crate) struct PaymentConfig {
     #[serde(default = "native")]
     #[cfg_attr(test, schemars(with = "String"))]
     asset: Asset,
-    /// A token's symbol, in which prices are written. Needed with a token.
+    /// The token's symbol, in which prices are written. Needed for a token.
     #[serde(default)]
     asset_symbol: Option<String>,
     /// A token's decimal places. Needed with a token.
@@ -63,12 +63,12 @@ impl PaymentConfig {
         Ok(self.profile(chains)?.chain_id)
     }
 
-    /// A token's symbol and decimal places; `None` for the native coin, which the chain names.
+    /// A token's symbol and decimals. `None` for the native coin, which the chain describes.
     pub(crate) fn token_names(&self) -> Option<(String, u8)> {
         self.asset_symbol.clone().zip(self.asset_decimals)
     }
 
-    /// The token that is to be paid, with its decimal places as they are written; `None` for the native coin.
+    /// The token to be paid, with its decimals as the operator wrote them. `None` for the native coin.
     pub(crate) fn token(&self) -> Option<(Address, u8)> {
         match self.asset {
             Asset::Token(token) => Some(token).zip(self.asset_decimals),
@@ -76,7 +76,7 @@ impl PaymentConfig {
         }
     }
 
-    /// The symbol and decimal places in which prices are written.
+    /// The symbol and the decimals in which prices are written.
     pub(crate) fn unit(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<(String, u8), ConfigError> {
         match self.token_names() {
             Some(names) => Ok(names),
@@ -103,7 +103,7 @@ impl PaymentConfig {
         Ok(())
     }
 
-    /// Whether the chain's own policy accepts what is to be paid; else nothing could be sold.
+    /// Whether the chain's own policy accepts the asset and the payee. Otherwise nothing could be sold.
     pub(crate) fn accepted(&self, policy: &PaymentRules) -> Result<(), ConfigError> {
         let listed = format!("chains.{}.policy", self.chain);
         if policy.assets.as_ref().is_some_and(|assets| !assets.contains(&self.asset)) {

@@ -16,24 +16,26 @@ use super::text::parse_price;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PolicyConfig {
-    /// How many blocks must contain or follow a payment, 1 or more; or `"final"`: as many as make a block final. Left out: the
-    /// network's.
+    /// How many blocks must contain or follow a payment, 1 or more. Or `"final"`: as many as make a block final. Left
+    /// out: the network's.
     confirmations: Option<Confirmations>,
-    /// More confirmations for larger amounts. The largest that applies counts. Left out: none.
+    /// More confirmations for larger amounts. Of all that apply, the largest number counts. Left out: none.
     depths: Vec<DepthConfig>,
-    /// The oldest payment that is granted on, by its block's time: 1 to 31536000. Left out: `verifier.max_payment_age_s`.
+    /// The oldest payment that is granted on, by the time of its block: 1 to 31536000. Left out:
+    /// `verifier.max_payment_age_s`.
     max_age_s: Option<u64>,
-    /// What may be paid with: `native`, or addresses of tokens. Left out: whatever is asked for.
+    /// The accepted assets: `native`, or addresses of tokens. Left out: any that is asked for.
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     assets: Option<Vec<Asset>>,
-    /// The addresses that may be paid. Left out: whoever is asked for.
+    /// The accepted payees. Left out: any that is asked for.
     payees: Option<Vec<String>>,
-    /// The most that is granted to one payer on payments that are not final. Left out: without limit.
+    /// The most that is granted to one payer on payments that are not final. Left out: no limit.
     exposure: Vec<ExposureConfig>,
-    /// Amounts from which a second node must show a payment, before it is granted on. Left out: one node is enough.
+    /// The amounts from which on a second node must show a payment before it is granted on. Left out: one node is
+    /// enough.
     second_node: Vec<SecondNodeConfig>,
-    /// What becomes of a payer's other payments while one that was granted on is lost: they must be final, do not count, or
-    /// count as any. Left out: `require_final`.
+    /// What is done with a payer's other payments while one that was granted on is lost: they must be final, are
+    /// refused, or count as usual. Left out: `require_final`.
     after_loss: AfterLossConfig,
 }
 
@@ -58,7 +60,7 @@ pub(crate) enum Final {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DepthConfig {
-    /// The least amount that this is for, such as `10 SALT`, or a whole number of base units.
+    /// The smallest amount that this is for, such as `10 SALT`, or a whole number of base units.
     from: String,
     /// How many blocks must contain or follow the payment; or `"final"`.
     confirmations: Confirmations,
@@ -73,7 +75,7 @@ pub(crate) struct DepthConfig {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ExposureConfig {
-    /// How much, such as `10 SALT`, or a whole number of base units. `0` makes every payment wait until it is final.
+    /// How much, such as `10 SALT`, or a whole number of base units. With `0`, every payment waits until it is final.
     most: String,
     /// The asset: `native`, or the address of a token. A token's amount is in base units.
     #[serde(default = "native")]
@@ -81,12 +83,13 @@ struct ExposureConfig {
     asset: Asset,
 }
 
-/// An amount from which a second node must show a payment.
+/// An amount from which on a second node must show a payment.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct SecondNodeConfig {
-    /// The least amount that this is for, such as `100 SALT`, or a whole number of base units. `0` is every payment.
+    /// The smallest amount that this is for, such as `100 SALT`, or a whole number of base units. `0` means every
+    /// payment.
     from: String,
     /// The asset: `native`, or the address of a token. A token's amount is in base units.
     #[serde(default = "native")]
@@ -109,7 +112,7 @@ fn native() -> Asset {
 }
 
 impl PolicyConfig {
-    /// With what `[chains.NAME]` says itself, where it says it: `confirmations` and `depths` may stand there too.
+    /// The policy, with `confirmations` or `depths` from `[chains.NAME]` if they are written there.
     pub(crate) fn resolve(
         &self,
         name: &str,
@@ -223,7 +226,7 @@ impl DepthConfig {
     }
 }
 
-/// A list of amounts in which each asset is named once; `field` is what the amount is called.
+/// A list of amounts that names each asset once. `field` is the name of the amount.
 fn by_asset<'a>(
     list: &str,
     field: &str,
@@ -250,7 +253,7 @@ fn amount(text: &str, asset: Asset, profile: &Profile) -> Result<Amount, String>
     }
 }
 
-/// So many blocks must follow a block until it is final; with its own, that is one more.
+/// How many blocks make a payment final: the network's depth counts the blocks after it, and its own is one more.
 fn final_at(profile: &Profile) -> u64 {
     profile.finality_depth.saturating_add(1)
 }

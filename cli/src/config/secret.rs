@@ -1,4 +1,4 @@
-//! Secrets: from the environment or a file, never from an argument, never in a message.
+//! Secrets. They come from the environment or a file, never from an argument, and are in no message.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -15,16 +15,16 @@ use super::webhook::WebhookConfig;
 
 /// The environment variable with the secret that authenticates quotes.
 const QUOTE_KEY: &str = "SALT402_QUOTE_KEY";
-/// The environment variable with secrets that authenticated quotes before, with white space between them.
+/// The environment variable with earlier quote secrets, separated by white space.
 const OLD_QUOTE_KEYS: &str = "SALT402_OLD_QUOTE_KEYS";
 /// The environment variable with the token of the verifier's callers.
 const VERIFIER_TOKEN: &str = "SALT402_VERIFIER_TOKEN";
-/// The environment variable with the secret that signs what a webhook is told.
+/// The environment variable with the secret that signs webhook messages.
 const WEBHOOK_KEY: &str = "SALT402_WEBHOOK_KEY";
 /// The environment variable with a payer's private key.
 pub(crate) const PAYER_KEY: &str = "SALT402_KEY";
 
-/// The key that authenticates quotes, and those that did before: from `verifier.old_quote_key_files`, and from
+/// The key that authenticates quotes, and the earlier ones: from `verifier.old_quote_key_files` and
 /// `SALT402_OLD_QUOTE_KEYS`.
 pub(crate) fn quote_keys(
     folder: &Path,
@@ -46,7 +46,7 @@ pub(crate) fn quote_keys(
 }
 
 /// The key that authenticates quotes: from `verifier.quote_key_file`, else from `SALT402_QUOTE_KEY`, else from
-/// `quote.key` beside the database, which is made with random bytes the first time.
+/// `quote.key` beside the database, which is created with random bytes the first time.
 fn quote_key(folder: &Path, data: &Path, verifier: &VerifierConfig) -> Result<QuoteKey, ConfigError> {
     if let Some(path) = &verifier.quote_key_file {
         let path = folder.join(path);
@@ -66,7 +66,7 @@ fn quote_key(folder: &Path, data: &Path, verifier: &VerifierConfig) -> Result<Qu
     make("data", &secret)
 }
 
-/// The key that signs what a webhook is told: from `webhook.key_file`, else from `SALT402_WEBHOOK_KEY`.
+/// The key that signs webhook messages: from `webhook.key_file`, else from `SALT402_WEBHOOK_KEY`.
 pub(crate) fn webhook_key(folder: &Path, webhook: &WebhookConfig) -> Result<WebhookKey, ConfigError> {
     let (source, secret) = match &webhook.key_file {
         Some(path) => {
@@ -118,7 +118,7 @@ pub(crate) fn verifier_token_of_environment() -> Option<String> {
     std::env::var(VERIFIER_TOKEN).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
-/// A payer's account: from the file that is named, else from `SALT402_KEY`.
+/// A payer's account: from the given file, else from `SALT402_KEY`.
 pub(crate) fn payer_key(file: Option<&Path>) -> Result<Account, ConfigError> {
     let (source, text) = match file {
         Some(path) => {
@@ -195,8 +195,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes.trim_ascii().to_vec())
 }
 
-/// Writes 64 random hexadecimal digits, readable by the owner alone. Whole or not at all: two processes that start at
-/// once end up with the same key, and a crash in between leaves no short one.
+/// Writes 64 random hexadecimal digits, readable only by the owner. The file is complete or missing: two processes that
+/// start at once get the same key, and a crash in between leaves no short one.
 fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

@@ -1,4 +1,4 @@
-//! A socket in the file system beside a TCP port, and addresses that name one.
+//! A socket in the file system beside a TCP port, and addresses that name such a socket.
 
 use std::path::{Path, PathBuf};
 
@@ -30,12 +30,12 @@ impl TryFrom<String> for Mode {
     }
 }
 
-/// The path that `unix:/run/salt402.sock` names; `None` if the address is another kind.
+/// The path in an address such as `unix:/run/salt402.sock`. `None` for another kind of address.
 pub(crate) fn unix_path(address: &Url) -> Option<PathBuf> {
     (address.scheme() == "unix").then(|| PathBuf::from(address.path()))
 }
 
-/// What is asked behind a socket: the name in the `Host` header, which nobody looks at.
+/// The address to ask behind a socket. Its name is in the `Host` header, and nobody reads it.
 pub(crate) fn behind_socket() -> Result<Url, url::ParseError> {
     Url::parse("http://localhost/")
 }

@@ -1,4 +1,4 @@
-//! `[[chains.NAME.sources]]`: what is followed on a chain beside the payment contract.
+//! `[[chains.NAME.sources]]`: contracts that are followed besides the payment contract.
 
 use salt402_chain::Profile;
 use salt402_protocol::asset::parse_address;
@@ -17,18 +17,18 @@ use super::error::ConfigError;
 pub(crate) struct SourceConfig {
     /// What the contract is, see docs/sources.md.
     kind: Kind,
-    /// Its address. Left out: the deployment's; for x402's contracts, where they stand on every chain; for a token, that of
-    /// `[payment]`, the deployment or the network.
+    /// Its address. Left out: the deployment's. For x402's contracts, their address on every chain. For a token, that
+    /// of `[payment]`, the deployment or the network.
     #[serde(default)]
     contract: Option<String>,
     /// The first block that may hold one of its events. Left out: the deployment's, or the chain's `start_block`.
     #[serde(default)]
     start_block: Option<u64>,
-    /// The addresses to which payments count. Left out: the payee of `[payment]`.
+    /// The payees whose payments count. Left out: the payee of `[payment]`.
     #[serde(default)]
     payees: Option<Vec<String>>,
-    /// The addresses of tokens in which payments count. Left out: the token of `[payment]`, the deployment's, or the network's
-    /// wrapped coin.
+    /// The tokens whose payments count. Left out: the token of `[payment]`, the deployment's, or the network's wrapped
+    /// coin.
     #[serde(default)]
     tokens: Option<Vec<String>>,
 }
@@ -46,7 +46,7 @@ enum Kind {
     X402BatchSettlement,
 }
 
-/// What a source may take its values from where it does not name them.
+/// Where a source takes values from that it does not name.
 pub(crate) struct Defaults<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) deployment: Option<&'a Deployment>,
@@ -199,8 +199,8 @@ pub(crate) fn check(name: &str, sources: &[Source]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What sources need beside them, in words. A facilitator and a paywall submit a token's authorizations, which anybody else may
-/// submit too: then the money reaches the payee past them, and pays for nothing.
+/// What sources need in addition, in words. A facilitator and a paywall submit a token's authorizations. Anybody else
+/// can submit them too; then the money reaches the payee without them and pays for nothing.
 pub(crate) fn needed_beside(sources: &[Source]) -> Vec<String> {
     let follows = |token: &Address| {
         let is_token = |kind: &SourceKind| matches!(kind, SourceKind::Eip3009Token { .. });

@@ -1,10 +1,10 @@
-//! Amounts as people write them, and addresses that stand for one.
+//! Amounts as people write them, and example addresses that must be replaced.
 
 use salt402_protocol::{Address, Amount};
 
 use super::error::ConfigError;
 
-/// Refuses an address that is written with one digit: it stands in an example for somebody's own, and what is paid to it is lost.
+/// Refuses an address that repeats one digit. Such an address is an example, and what is paid to it is lost.
 pub(crate) fn no_placeholder(key: &str, address: Address) -> Result<Address, ConfigError> {
     let [first, ..] = *address.as_slice() else { return Ok(address) };
     let digit = first & 0x0f;
@@ -15,7 +15,7 @@ pub(crate) fn no_placeholder(key: &str, address: Address) -> Result<Address, Con
     Err(ConfigError::value(key, what))
 }
 
-/// Reads `0.001 SALT`, or a whole number of base units. A decimal number without its symbol is refused: it could be
+/// Reads `0.001 SALT`, or a whole number of base units. A decimal number without a symbol is refused, since it could be
 /// either.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `[verifier]`: what is accepted, and where it is asked.
+//! `[verifier]`: what is accepted, and where it can be asked.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,39 +20,40 @@ use crate::listen::Endpoint;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VerifierConfig {
-    /// The address and port of its API. Beyond loopback only with a token.
+    /// The address and port of its API. An address that is not loopback needs a token.
     pub(crate) listen: SocketAddr,
-    /// A socket in the file system, in addition to the port; relative to this file. Left out: none.
+    /// A socket in the file system besides the port. Relative to this file. Left out: none.
     socket: Option<PathBuf>,
-    /// The socket's permissions, in octal: who may write to it may ask. Left out: `"0660"`.
+    /// The socket's permissions, in octal. Whoever may write to it may ask. Left out: `"0660"`.
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     socket_mode: Mode,
-    /// Whether callers by the socket must send the token too, where there is one.
+    /// Whether callers through the socket must send the token too, if there is one.
     pub(crate) socket_needs_token: bool,
     /// How much clients may take of time and of room.
     connections: ConnectionsConfig,
-    /// A file with the token that callers must send, 16 characters or more; relative to this file. Left out: the environment
-    /// variable `SALT402_VERIFIER_TOKEN`; without that, no token.
+    /// A file with the token that callers must send, 16 characters or more. Relative to this file. Left out: the
+    /// environment variable `SALT402_VERIFIER_TOKEN`. Without both, no token.
     pub(crate) token_file: Option<PathBuf>,
-    /// A file with the key that authenticates quotes, 32 bytes or more; relative to this file. Left out: the environment variable
-    /// `SALT402_QUOTE_KEY`; without that, `quote.key` in `data`, which is made once.
+    /// A file with the key that authenticates quotes, 32 bytes or more. Relative to this file. Left out: the
+    /// environment variable `SALT402_QUOTE_KEY`. Without both, `quote.key` in `data`, which is created once.
     pub(crate) quote_key_file: Option<PathBuf>,
-    /// Files with keys that authenticated quotes before, the newest first: what was quoted with them is accepted. The environment
+    /// Files with earlier quote keys, the newest first. Quotes that were made with them are accepted. The environment
     /// variable `SALT402_OLD_QUOTE_KEYS` adds to them.
     pub(crate) old_quote_key_files: Vec<PathBuf>,
     /// How long a client has to pay: 1 to 86400.
     quote_lifetime_s: u64,
-    /// Whether the gateway takes a transaction's hash without the quote id. It is bound to the request all the same.
+    /// Whether the gateway accepts a transaction's hash without the quote id. Only the same request can use the payment
+    /// then.
     bare_hashes: bool,
-    /// The oldest payment that is granted on, by its block's time: 1 to 31536000.
+    /// The oldest payment that is granted on, by the time of its block: 1 to 31536000.
     max_payment_age_s: u64,
     /// By how much the chain's clock may differ from the machine's: 0 to 600.
     clock_skew_s: u64,
-    /// The longest that a request may wait for its payment: 0 to 120000.
+    /// The longest time that a request may wait for its payment: 0 to 120000.
     max_wait_ms: u64,
-    /// How many requests may wait at once: 0 to 100000. Those beyond it are answered at once with what is known.
+    /// How many requests may wait at once: 0 to 100000. Further ones are answered at once with what is known.
     max_waiting: usize,
-    /// How much memory recent payments may take: 0 to 16384; 0 keeps none. A payment takes some 600 bytes.
+    /// How much memory recent payments may take: 0 to 16384. With 0 none are kept. A payment takes about 600 bytes.
     memory_mib: usize,
 }
 
@@ -92,7 +93,7 @@ impl VerifierConfig {
         }
     }
 
-    /// Where it listens, behind these proxies; sockets are below `folder`.
+    /// Where it listens, behind these proxies. Sockets are below `folder`.
     pub(crate) fn endpoint(&self, folder: &Path, proxies: Vec<IpNet>) -> Endpoint {
         Endpoint {
             part: "verifier",

@@ -8,15 +8,15 @@ use url::Url;
 
 use super::error::ConfigError;
 
-/// A server that is told of incidents, by the process that indexes.
+/// A server that gets messages about incidents from the process that indexes.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WebhookConfig {
     /// Its address: https, or http on loopback.
     pub(crate) url: Url,
-    /// A file with the key that signs what it is told: `whsec_` and 24 to 64 bytes in base64; relative to this file. Left out: the
-    /// environment variable `SALT402_WEBHOOK_KEY`.
+    /// A file with the key that signs the messages: `whsec_` and 24 to 64 bytes in base64. Relative to this file. Left
+    /// out: the environment variable `SALT402_WEBHOOK_KEY`.
     #[serde(default)]
     pub(crate) key_file: Option<PathBuf>,
 }

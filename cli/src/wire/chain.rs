@@ -1,4 +1,4 @@
-//! A chain: its nodes, its follower, and whether its contracts are there.
+//! Wires a chain: its nodes, its follower, and the check of its contracts.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::config::{Config, ResolvedChain};
 use crate::progress;
 use crate::wire::running::Running;
 
-/// The nodes of a chain as one, and a task that looks after them.
+/// The nodes of a chain as one, and a task that checks them.
 pub(super) async fn nodes(
     running: &mut Running,
     chain: &ResolvedChain,
@@ -35,7 +35,8 @@ pub(super) async fn nodes(
     Ok(pool)
 }
 
-/// Follows a chain in a task of its own. Payments are looked up by the follower's own lookup: one limit, one memory.
+/// Follows a chain in a task of its own. Payments are looked up with the follower's own lookup, so that both share its
+/// limits and memory.
 pub(super) fn follow(
     running: &mut Running,
     chain: &ResolvedChain,
@@ -56,7 +57,7 @@ pub(super) fn follow(
     (Freshness::Follower(health), lookup)
 }
 
-/// Looks whether the payment contract and the token are on the chain as they are configured.
+/// Checks whether the payment contract and the token are on the chain as configured.
 pub(super) fn check_deployment(
     running: &mut Running,
     config: &Config,

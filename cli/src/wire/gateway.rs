@@ -1,4 +1,4 @@
-//! The gateway: the verifier that it asks, and what it sells.
+//! Wires the gateway: the verifier that it asks, and what it sells.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::config::{Config, ConfigError, GatewayConfig, unix_path};
 use crate::wire::running::Running;
 use crate::wire::store::{evict_answers, without_memory};
 
-/// How long a verifier elsewhere may take to answer, beyond what it was asked to wait.
+/// How long a verifier elsewhere may take to answer, besides the time that it was asked to wait.
 const VERIFIER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Starts a gateway: over the verifier of this process, or over one elsewhere.
+/// Starts a gateway, with the verifier of this process or one elsewhere.
 pub(super) async fn serve(
     running: &mut Running,
     config: &Config,
@@ -27,7 +27,8 @@ pub(super) async fn serve(
     metrics: PrometheusHandle,
     stop: &CancellationToken,
 ) -> anyhow::Result<Gateway> {
-    // Beside a verifier the metrics are on its listener. Alone, they are behind its token: strangers may ask here.
+    // Beside a verifier, the verifier's listener serves the metrics. Alone, they need the gateway's token, since
+    // strangers may ask here.
     let token = config.verifier_token()?.filter(|_| verifier.is_none());
     let metrics = token.map(|token| (metrics, Token::new(&token)));
     let (verifier, store): (Arc<dyn VerifierClient>, Store) = match verifier {

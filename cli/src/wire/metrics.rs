@@ -1,4 +1,4 @@
-//! Metrics: the recorder, and the gauges that nobody sets by what they do.
+//! Metrics: the recorder, and the gauges that must be set from time to time.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crate::wire::running::Running;
 
 /// How often gauges are set.
 const MEASURE: Duration = Duration::from_secs(1);
-/// After how long a store that nobody writes to is tried, so that a full disk is known before somebody pays.
+/// After how long without a write the store is tested, so that a full disk is known before somebody pays.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// Buckets, so that histograms of several processes can be added up; without them they would be summaries.
+/// Histograms have buckets, so that those of several processes can be added up. Without buckets they would be
+/// summaries.
 pub(super) fn recorder() -> anyhow::Result<PrometheusBuilder> {
     const SECONDS: &[f64] = &[
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
@@ -25,8 +26,7 @@ pub(super) fn recorder() -> anyhow::Result<PrometheusBuilder> {
         .set_buckets_for_metric(Matcher::Suffix("_depth".into()), BLOCKS)?)
 }
 
-/// Metrics' histograms are drained from time to time, whether they are asked for or not, and gauges that nobody sets
-/// by what they do are set.
+/// From time to time, empties the histograms, also if nobody asks for them, and sets the gauges that nothing else sets.
 pub(super) fn keep_up(running: &mut Running, metrics: PrometheusHandle, stop: CancellationToken) {
     let (stores, followers) = (running.stores.clone(), running.followers.clone());
     let since = Instant::now();

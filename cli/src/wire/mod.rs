@@ -1,7 +1,7 @@
-//! Which part gets which other part. Nothing is decided here.
+//! Wiring: which part gets which other part. Nothing is decided here.
 //!
-//! Each file wires one part, and imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`; `chain`; `verifier`,
-//! `gateway`; `process`.
+//! Each file wires one part. It imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`;
+//! `chain`; `verifier`, `gateway`; `process`.
 
 mod chain;
 mod gateway;

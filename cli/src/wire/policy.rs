@@ -1,7 +1,8 @@
-//! What the operator wrote, as the verifier takes it.
+//! Turns the operator's configuration into the verifier's policy.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use salt402_http::clock::now_s;
 use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::{Source, SourceKind};
 use salt402_store::{QuoteLife, Store};
@@ -38,11 +39,10 @@ pub(super) fn chain_policy(chain: &ResolvedChain) -> ChainPolicy {
     }
 }
 
-/// A policy by which quotes of another life than they have by now are found too. Where none can be written down, as on a full
-/// disk, those of before are not known.
+/// Adds the lives that quotes had before, so that such quotes are found too. If they cannot be stored, as on a full
+/// disk, earlier lives are not known.
 pub(super) async fn with_old_quotes(policy: Policy, store: &Store) -> Policy {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let lives = store.note_quote_life(policy.clock.lifetime, now).await.unwrap_or_else(|error| {
+    let lives = store.note_quote_life(policy.clock.lifetime, now_s()).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "how long quotes lived before is not known now");
         Vec::new()
     });

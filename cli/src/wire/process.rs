@@ -1,4 +1,4 @@
-//! A process: which parts it runs, its start and its end.
+//! A process: the parts that it runs, its start and its end.
 
 use anyhow::Context as _;
 use salt402_gateway::Gateway;
@@ -18,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the parts. Everything that can fail at once (a bad address, a locked database) fails here; a node or a
+    /// Starts the parts. What can fail at once fails here, such as a bad address or a locked database. A node or a
     /// verifier that does not answer is waited for.
     pub(crate) async fn start(
         config: &Config,
@@ -49,7 +49,7 @@ impl Process {
         Ok(Self { running, gateway })
     }
 
-    /// Waits for the end of all parts. A part that ends before it was asked to takes the others with it.
+    /// Waits for the end of all parts. A part that ends unasked stops the others.
     pub(crate) async fn finish(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut result = Ok(());
         while let Some(ended) = self.running.tasks.join_next().await {

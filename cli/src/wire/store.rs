@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use salt402_http::clock;
 use salt402_store::{Options, Store};
 use tokio_util::sync::CancellationToken;
 
-/// How often kept answers are looked through for old ones.
+/// How often kept answers are checked for old ones.
 const EVICT: Duration = Duration::from_secs(60);
 
 /// A database that no payment is looked up in.
@@ -14,7 +15,7 @@ pub(super) fn without_memory(path: PathBuf) -> Options {
     Options { memory: 0, ..Options::new(path) }
 }
 
-/// Drops answers that are older than they are kept for, or beyond the bytes that are kept.
+/// Drops kept answers that are too old or exceed the allowed bytes.
 pub(super) async fn evict_answers(
     store: Store,
     keep: Duration,
@@ -26,8 +27,7 @@ pub(super) async fn evict_answers(
             () = tokio::time::sleep(EVICT) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let before = u64::try_from(now.saturating_sub(keep).as_millis()).unwrap_or(0);
+        let before = u64::try_from(clock::now().saturating_sub(keep).as_millis()).unwrap_or(0);
         match store.evict_outcomes(before, bytes).await {
             Ok(0) => {}
             Ok(dropped) => tracing::info!(dropped, "old answers are no longer kept"),

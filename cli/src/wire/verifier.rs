@@ -1,4 +1,4 @@
-//! The verifier: its chains, its API, and its upkeep.
+//! Wires the verifier: its chains, its API, and its upkeep.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::wire::running::Running;
 
 /// How often grants that became final are forgotten.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The name under which forward-auth claims, the same in every process over one database: whichever of them is asked
-/// finds the same claim again.
+/// The name under which forward-auth claims. It is the same in every process over one database, so that each finds the
+/// claims of the others.
 const FORWARD_AUTH: &str = "forward-auth";
 
-/// Starts what follows chains and what verifies, which share a database.
+/// Starts the followers and the verifier, which share a database.
 pub(super) async fn index_and_verify(
     running: &mut Running,
     config: &Config,
@@ -87,7 +87,7 @@ pub(super) async fn index_and_verify(
     Ok(verifier)
 }
 
-/// Incidents are counted by every process over the database, and told by the one that indexes.
+/// Every process over the database counts incidents. The one that indexes sends the messages.
 fn watch_incidents(
     running: &mut Running,
     config: &Config,
@@ -130,7 +130,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
     Ok(Some(ForwardAuth { paywall, tariff: auth.tariff(&config.unit()?)?, again_within }))
 }
 
-/// Keeps the record of what is not final small, and the metrics of it true.
+/// Forgets grants that became final, and keeps their metrics right.
 async fn upkeep(verifier: Verifier, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         if let Err(error) = verifier.upkeep().await {

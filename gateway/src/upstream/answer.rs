@@ -1,4 +1,4 @@
-//! A model server's answer, made of what its documents say.
+//! Makes a completion from the documents of a model server's answer.
 
 use crate::upstream::completion::{Completion, Task, Usage};
 use crate::upstream::failure::{Failure, UpstreamError};
@@ -8,7 +8,7 @@ use crate::upstream::wire::Documents;
 /// Bytes that are taken for a token where nobody counted.
 const BYTES_A_TOKEN: usize = 4;
 
-/// The completion of an answer that came with a good status, which its documents may contradict.
+/// The completion of an answer with a good status. The documents may contradict the status.
 pub(super) fn completion(documents: &Documents, task: &Task<'_>) -> Result<Completion, UpstreamError> {
     let mut whole: Option<Choice> = None;
     let mut counted = Tokens::default();
@@ -62,7 +62,7 @@ impl Tokens {
         }
     }
 
-    /// What was used. What was not counted follows from the other figures, or is estimated.
+    /// What was used. What was not counted follows from the other numbers or is estimated.
     fn usage(self, task: &Task<'_>, written: usize) -> Usage {
         let rest = |part: Option<u64>| self.total?.checked_sub(part?);
         let estimate = |bytes: usize| bytes.div_ceil(BYTES_A_TOKEN) as u64;

@@ -33,7 +33,7 @@ pub(crate) struct Usage {
     pub(crate) completion_tokens: u64,
     /// Both.
     pub(crate) total_tokens: u64,
-    /// Whether a figure is ours, a token for every four bytes, because the model server did not count.
+    /// Whether a number is an estimate, one token per four bytes, because the model server did not count.
     #[serde(default)]
     pub(crate) estimated: bool,
 }

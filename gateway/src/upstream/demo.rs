@@ -1,5 +1,5 @@
-//! The built-in model: words drawn by the hash of the prompt. The same prompt gives the same answer everywhere, so that
-//! a demonstration can be checked, and no GPU is needed.
+//! The built-in model. The hash of the prompt chooses its words, so the same prompt gives the same answer everywhere. A
+//! demonstration can be checked, and no GPU is needed.
 
 use sha2::{Digest, Sha256};
 

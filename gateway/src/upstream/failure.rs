@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Why a model did not answer. What it says to payers never holds the upstream's address, key or words.
+/// Why a model did not answer. Payers are never told the upstream's address, key or words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
 pub(crate) struct UpstreamError {
     /// What went wrong.
     pub(crate) kind: Failure,
-    /// When the upstream wants to be asked again, where it says.
+    /// When the upstream wants to be asked again, if it says so.
     pub(crate) after: Option<Duration>,
 }
 
@@ -44,11 +44,11 @@ pub(crate) enum Failure {
 /// Whether the same request may be answered another time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureClass {
-    /// The upstream is not there, is busy or does not let us in: no model ran.
+    /// The upstream is not there, is busy or does not let us in. No model ran.
     NotRun,
     /// A model may have run, and its work is lost.
     Ran,
-    /// The request will never be answered; of the upstream's health this says nothing.
+    /// The request can never be answered. This says nothing about the upstream's health.
     Permanent,
 }
 
@@ -59,7 +59,7 @@ impl From<Failure> for UpstreamError {
 }
 
 impl UpstreamError {
-    /// The failure that an error status, and the words beside it, tell of.
+    /// The failure that an error status and its text mean.
     pub(super) fn of(status: u16, words: &str, after: Option<Duration>) -> Self {
         // Limits of time and of rate may speak of tokens too.
         let kind = match status {
@@ -69,7 +69,7 @@ impl UpstreamError {
         Self { kind, after }
     }
 
-    /// The failure that an answer with a good status tells of, and the status that it names.
+    /// The failure that an answer with a good status tells, and the status that it names.
     pub(super) fn said(status: Option<u16>, words: &str) -> Self {
         status.map_or_else(
             || Failure::for_good(words).unwrap_or(Failure::SaidError).into(),
@@ -91,7 +91,7 @@ impl UpstreamError {
         }
     }
 
-    /// Whether it is refused as anybody's request would be who has no key, or names no model that there is.
+    /// Whether every request would be refused like this: the key is missing or wrong, or the model does not exist.
     pub(crate) const fn lets_nobody_in(&self) -> bool {
         matches!(self.kind, Failure::Unserved(_))
     }
@@ -99,14 +99,14 @@ impl UpstreamError {
     /// The same, of a server that lets others in.
     pub(crate) fn of_this_request(self) -> Self {
         match self.kind {
-            // A key or an account is never the request's: whoever paid is served once it is mended.
+            // A key or an account is never the request's fault. The payer is served once it is repaired.
             Failure::Unserved(401 | 402 | 407) => self,
             Failure::Unserved(status) => Failure::Refused(status).into(),
             _ => self,
         }
     }
 
-    /// Whether the upstream asks to come back later: it is there, and will answer in a moment.
+    /// Whether the upstream asks to come back later: it is there and will answer soon.
     pub(super) const fn asks_to_wait(&self) -> bool {
         matches!(self.kind, Failure::Busy(_))
     }
@@ -118,13 +118,13 @@ impl Failure {
             408 | 409 | 425 | 429 | 503 | 529 => Self::Busy(status),
             400 | 413 | 414 | 422 | 451 => Self::Refused(status),
             500..=599 => Self::Failed(status),
-            // A key, an account, an address or a model's name that is not right: the operator's to mend.
+            // A key, an account, an address or a model's name is wrong. The operator must repair it.
             _ => Self::Unserved(status),
         }
     }
 
-    /// What stands for good between a request and its answer, as the servers put it: OpenAI, vLLM, llama.cpp, Ollama,
-    /// SGLang; OpenAI, Azure, OpenRouter.
+    /// Texts by which servers say that a request can never be answered. From OpenAI, vLLM, llama.cpp, Ollama, SGLang;
+    /// and OpenAI, Azure, OpenRouter.
     fn for_good(words: &str) -> Option<Self> {
         const CONTEXT: [&str; 7] = [
             "context_length_exceeded",

@@ -1,20 +1,20 @@
 //! What a document of an answer says, as far as it can be read.
 //!
-//! Pulled member by member: what is not asked for is passed over unread, however large, NaN is a number like any other,
-//! of doubled members the last counts, and a member of an unexpected type is one that is not there.
+//! Members are read one by one. Members that are not needed are skipped, however large. NaN is accepted as a number. Of
+//! doubled members the last counts. A member of an unexpected type counts as missing.
 
 use jiter::{Jiter, JiterResult, Peek};
 
-/// How long a word of a server may be, such as why it stopped.
+/// How long a server's word may be, such as the reason why it stopped.
 const LONGEST_WORD: usize = 64;
 
 /// What a document says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
-    /// What its first choice says; `None` where it has no choice.
+    /// What its first choice says. `None` if it has no choice.
     pub(super) choice: Option<Choice>,
     pub(super) usage: Tokens,
-    /// It tells of an error: under this status, if it names one.
+    /// Whether it reports an error, and the status that it names.
     pub(super) error: Option<Option<u16>>,
 }
 
@@ -106,7 +106,7 @@ fn set(place: &mut String, text: Option<String>) {
     }
 }
 
-/// A text, or the parts of a list that are text, joined; `None` of anything else.
+/// A text, or the text parts of a list, joined. `None` for anything else.
 fn parts(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
     match peek {
         Peek::String => json.known_str().map(|text| Some(text.to_owned())),
@@ -154,7 +154,7 @@ fn tokens(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Tokens> {
     Ok(tokens)
 }
 
-/// An error, which anything but null, false and an empty text or list is.
+/// An error: anything except null, false, an empty text and an empty list.
 fn error(json: &mut Jiter<'_>, peek: Peek, told: &mut Option<Option<u16>>) -> JiterResult<()> {
     match peek {
         Peek::Null | Peek::False => json.known_skip(peek),
@@ -195,7 +195,7 @@ fn status(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u16>> {
     Ok(status.filter(|status| (400..600).contains(status)))
 }
 
-/// A number that counts something: an integer of 0 or more, also where it is written as `5.0`.
+/// A count: an integer of 0 or more, also if it is written as `5.0`.
 fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
     if !(peek.is_num() || peek == Peek::Minus) {
         return json.known_skip(peek).map(|()| None);
@@ -208,7 +208,7 @@ fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
     Ok(digits.parse().ok().filter(|count| *count <= u64::from(u32::MAX)))
 }
 
-/// A short word of visible ASCII; `None` of anything else.
+/// A short word of visible ASCII. `None` for anything else.
 fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
     if peek != Peek::String {
         return json.known_skip(peek).map(|()| None);
@@ -221,7 +221,7 @@ fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
 type Member<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, &str, Peek) -> JiterResult<()>;
 type Item<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, Peek) -> JiterResult<()>;
 
-/// Visits the members of an object; of anything else there are none.
+/// Visits the members of an object. Anything else has none.
 fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<()> {
     if peek != Peek::Object {
         return json.known_skip(peek);
@@ -235,7 +235,7 @@ fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<(
     Ok(())
 }
 
-/// Visits the items of a list; of anything else there are none.
+/// Visits the items of a list. Anything else has none.
 fn items(json: &mut Jiter<'_>, peek: Peek, visit: Item<'_>) -> JiterResult<()> {
     if peek != Peek::Array {
         return json.known_skip(peek);

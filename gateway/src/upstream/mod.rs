@@ -1,4 +1,4 @@
-//! Who runs a model. What a model is sold for, and to whom, is not known here.
+//! Runs a model. Nothing here knows what a model is sold for, or to whom.
 
 mod answer;
 pub(crate) mod completion;
@@ -19,15 +19,15 @@ use crate::upstream::openai::OpenAi;
 /// Who runs a model.
 #[derive(Debug)]
 pub enum Upstream {
-    /// The built-in model: deterministic, needs no GPU, knows nothing.
+    /// The built-in model. It is deterministic, needs no GPU and knows nothing.
     Demo,
     /// Any server with OpenAI's `POST /v1/chat/completions`.
     OpenAi(OpenAi),
 }
 
 impl Upstream {
-    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under the name it has there.
-    /// `key` is sent as a bearer token. `timeout` bounds one request, connection and waiting included.
+    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under its name there. `key` is
+    /// sent as a bearer token. `timeout` limits one request, with connecting and waiting.
     pub fn openai(
         base: &Url,
         model: String,

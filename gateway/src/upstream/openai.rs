@@ -1,6 +1,7 @@
 //! Any server with OpenAI's `POST /v1/chat/completions` (llama.cpp, vLLM, Ollama, …).
 
-use std::time::{Duration, SystemTime};
+use salt402_http::clock::now;
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -12,18 +13,18 @@ use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::{answer, wire};
 
-/// The longest answer that is read, in bytes, and of one that is an error.
+/// The longest answer that is read, and the longest error answer, in bytes.
 const LONGEST: usize = 8 * 1024 * 1024;
 const LONGEST_ERROR: usize = 16 * 1024;
 /// How much of an error's words is logged.
 const LOGGED: usize = 300;
-/// How long a run waits in all for a server that is busy or loads its model.
+/// How long one run waits in total for a server that is busy or loads its model.
 const WAITED: Duration = Duration::from_secs(30);
-/// The first pause where a busy server names none; each is twice the one before.
+/// The first pause if a busy server names none. Each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The least pause, whatever a server says.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection is kept: servers close idle ones after five seconds, and a request must not meet that.
+/// How long a connection is kept. Servers close idle ones after five seconds, and a request must not meet that.
 const KEPT: Duration = Duration::from_secs(4);
 
 /// One model of an OpenAI-compatible server.
@@ -32,7 +33,7 @@ pub struct OpenAi {
     completions: Url,
     model: String,
     key: Option<String>,
-    /// How long a request may take, with all that is waited for it.
+    /// How long a request may take, with all waiting.
     timeout: Duration,
 }
 
@@ -59,8 +60,8 @@ struct Message<'a> {
 }
 
 impl OpenAi {
-    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under the name it has there.
-    /// `key` is sent as a bearer token. `timeout` bounds one request, connection and waiting included.
+    /// A model of an OpenAI-compatible server at `base` (with or without its `/v1`), under its name there. `key` is
+    /// sent as a bearer token. `timeout` limits one request, with connecting and waiting.
     pub(super) fn new(
         base: &Url,
         model: String,
@@ -82,7 +83,7 @@ impl OpenAi {
 }
 
 impl OpenAi {
-    /// Asks, and asks again where the server wants to be waited for and that is not too long.
+    /// Asks, and asks again if the server wants to be waited for and that is not too long.
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
         let started = Instant::now();
         let mut pause = PAUSE;
@@ -125,8 +126,8 @@ impl OpenAi {
         let (status, headers) = (response.status(), response.headers().clone());
         let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         if !status.is_success() {
-            let after = retry_after(&headers, SystemTime::now());
-            // Words that cannot be read say nothing; the status does.
+            let after = retry_after(&headers, now());
+            // A text that cannot be read says nothing. The status does.
             let body = read(response, LONGEST_ERROR).await.unwrap_or_default();
             let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
             let said: String = words.chars().take(LOGGED).collect();
@@ -163,12 +164,13 @@ fn failure(error: reqwest::Error) -> UpstreamError {
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => {
-            httpdate::parse_http_date(text).ok().map(|then| then.duration_since(now).unwrap_or_default())
+            let then = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(then.saturating_sub(now))
         }
     }
 }
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
+        let now = Duration::from_secs(784_111_767);
         let after = |value: &'static str| {
             let headers = [(RETRY_AFTER, value.parse().unwrap())].into_iter().collect();
             retry_after(&headers, now).map(|wait| wait.as_secs())

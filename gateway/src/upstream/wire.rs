@@ -1,4 +1,4 @@
-//! An answer's bytes as text, and its text as documents. Nothing here is refused for how it is written.
+//! Turns an answer's bytes into text, and the text into documents. Nothing is refused for the way it is written.
 
 use std::borrow::Cow;
 use std::io::Read as _;
@@ -13,10 +13,10 @@ const BOM: char = '\u{feff}';
 /// What stands in JSON for what is no text.
 const NO_TEXT: &str = "\\ufffd";
 
-/// The text of an answer, at most `longest` bytes of it. What is no text becomes U+FFFD.
+/// The text of an answer, at most `longest` bytes of it. What is not text becomes U+FFFD.
 pub(super) fn text(body: Vec<u8>, encoding: Option<&str>, longest: usize) -> Result<String, Failure> {
     let encoding = encoding.unwrap_or("identity").trim();
-    // Also where the header was lost on the way: no JSON begins so.
+    // Also if the header was lost on the way, since no JSON begins like this.
     let body = if body.starts_with(&GZIP) {
         inflated(MultiGzDecoder::new(body.as_slice()), longest)?
     } else if encoding.eq_ignore_ascii_case("deflate") {
@@ -37,7 +37,7 @@ fn inflated(compressed: impl std::io::Read, longest: usize) -> Result<Vec<u8>, F
     read.map(|_| body).map_err(|_| Failure::Unreadable)
 }
 
-/// JSON in which half of a surrogate pair, which is no text, is U+FFFD.
+/// The JSON with each half of a surrogate pair, which is no text, replaced by U+FFFD.
 fn mended(json: &str) -> Cow<'_, str> {
     if !json.contains("\\ud") && !json.contains("\\uD") {
         return Cow::Borrowed(json);
@@ -57,7 +57,7 @@ fn mended(json: &str) -> Cow<'_, str> {
                 6
             }
             _ => {
-                // The backslash and what it escapes, which may be a backslash.
+                // The backslash and the character that it escapes, which may be a backslash.
                 let taken = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
                 whole.push_str(&rest[..taken]);
                 taken
@@ -69,20 +69,19 @@ fn mended(json: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// The unit of UTF-16 that an escape at the beginning of a text stands for.
+/// The UTF-16 unit of the escape that a text begins with.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
-/// The documents of an answer, and whether it says that it is whole.
+/// The documents of an answer, and whether the answer says that it is complete.
 pub(super) struct Documents {
     pub(super) texts: Vec<String>,
     pub(super) whole: bool,
 }
 
-/// One document, also behind comments that keep a connection open, or those of a stream of events where no stream was
-/// asked for.
+/// One document, also after comments that keep a connection open, or those of an event stream that nobody asked for.
 pub(super) fn documents(text: &str) -> Documents {
     let mut rest = text.trim_start();
     while rest.starts_with(':') {

@@ -1,9 +1,9 @@
-//! The past of a contract that was added after the index had begun: read beside the head, stretch by stretch.
+//! The past of a contract that was added after the index had begun. It is read beside the head, stretch by stretch.
 //!
-//! The head reads for every contract from the moment it is followed. What lies below is filled here, from the oldest
-//! block on, without a cursor of its own: what was read stands in the store, in the same transaction as what was found
-//! there. A stretch is of the index's own chain because of its anchor, the newest block of the index: it must be on
-//! the node's chain while the stretch is read, and on the index's when it is stored.
+//! From the moment a contract is followed, the head is read for it. Earlier blocks are read here, the oldest first.
+//! There is no cursor: each stretch is stored in the same transaction as the fact that it was read. An anchor makes
+//! sure that a stretch is of the index's own chain. It is the newest block of the index, and it must be on the node's
+//! chain while the stretch is read, and on the index's chain when the stretch is stored.
 
 use std::time::Duration;
 
@@ -17,15 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backfill::node_widths::NodeWidths;
 use crate::backfill::range::{Read, Wanted, read};
-use crate::state::error::IndexError;
-use crate::state::followed::{Followed, pinned};
+use crate::state::{Followed, IndexError, pinned};
 
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// How often it reports itself in the log.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// How the store knows a contract: with a digest of the question whose answer holds every event of it that counts.
+/// How the store names a contract: with a digest of the question that finds every event of it that counts.
 pub(crate) fn key(source: &Source) -> SourceKey {
     let mut digest = Keccak256::new();
     for Question { contract, topics } in source.questions() {
@@ -38,14 +37,14 @@ pub(crate) fn key(source: &Source) -> SourceKey {
             values.iter().for_each(|value| digest.update(value));
         }
     }
-    // With other tokens or payees, other payments come of the same question.
+    // The same question finds other payments if other tokens or payees are chosen.
     for chosen in source.chosen() {
         digest.update(chosen);
     }
     SourceKey { contract: source.contract, question: digest.finalize() }
 }
 
-/// Fills what was not read of the contracts that are followed.
+/// Reads what was not read of the followed contracts.
 pub(crate) struct AddedSources {
     followed: Followed,
     /// Set once the store knows what is followed.
@@ -67,7 +66,7 @@ impl AddedSources {
         Self { followed, begun, widths, reported: None }
     }
 
-    /// Fills all there is to fill, and then waits for ever: what the head reads leaves no gap.
+    /// Reads all there is, and then waits for ever, because the head leaves no gap.
     pub(crate) async fn run(mut self) {
         self.begun.cancelled().await;
         let mut pause = PAUSES.0;
@@ -116,10 +115,10 @@ impl AddedSources {
         }
     }
 
-    /// The oldest of what is not read, as much of it as is settled.
+    /// The oldest stretch that was not read, as far as it is settled.
     ///
-    /// Below the first block of the index there are no headers by which a reorganization would be noticed: there, only
-    /// what is deeper than any reorganization is settled.
+    /// Below the first block of the index no headers are stored that would show a reorganization. There, only blocks
+    /// deeper than any reorganization are settled.
     async fn next(&self, coverage: &[Coverage]) -> Result<Option<Next>, IndexError> {
         let Some(state) = self.followed.store.chain_state(self.chain()).await? else { return Ok(None) };
         // Nothing is added to a chain that is halted.
@@ -146,7 +145,7 @@ impl AddedSources {
 
     async fn fill(&mut self, next: Next) -> Result<(), IndexError> {
         let Next { source, stretch: Stretch { from, to }, anchor } = next;
-        // What is read of a stretch, and the anchor that makes it the index's own, are of one node.
+        // The stretch and its anchor are read from the same node.
         let node = pinned(&self.followed.nodes, Work::BackFill).await?;
         let mut width = self.widths.of(node.label());
         let stretch = Stretch { from, to: to.min(from.saturating_add(width.span() - 1)) };

@@ -1,5 +1,5 @@
-//! The past, by ranges of settled blocks: the whole index far behind the head, and what a contract had before it was added.
-//! It takes nothing off the chain.
+//! Reads the past by ranges of settled blocks: the whole index far behind the head, and what an added contract had
+//! before. It takes nothing off the chain.
 
 pub(crate) mod added_source;
 pub(crate) mod node_widths;

@@ -1,7 +1,7 @@
-//! How many blocks a question about logs spans, for each node of a chain by itself.
+//! How many blocks one question about logs spans, for each node of a chain.
 //!
-//! One node refuses what another answers. What a node refuses is shared by all that read ranges; how dense the blocks are
-//! that are read is known to each of them alone.
+//! One node refuses what another answers. What a node refuses is known to all that read ranges from it. How dense the
+//! blocks are is known only to the one that reads them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,7 +79,7 @@ mod tests {
         widths.learned("one", range);
         assert!(widths.of("one").span() < 1000);
         assert_eq!(widths.of("two").span(), MOST);
-        // Another who asks the same node is spared the question, and what it learns counts for all.
+        // Another reader of the same node need not ask that, and what it learns counts for all.
         let mut range = others.of("one");
         for _ in 0..40 {
             range.answered(range.span(), 0);
@@ -88,7 +88,7 @@ mod tests {
         range.too_much(300, &refused(300));
         others.learned("one", range);
         assert!(widths.of("one").span() < 300);
-        // What is refused is approached, and not asked for, by whoever begins.
+        // A new reader asks for less than what is refused, and comes closer step by step.
         for (node, widest) in [("one", 299), ("two", MOST)] {
             let mut range = widths.of_others().of(node);
             for _ in 0..40 {

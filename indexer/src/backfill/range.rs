@@ -1,4 +1,4 @@
-//! A range of settled blocks, read so that what comes out of it is of one chain.
+//! Reads a range of settled blocks, and makes sure that all answers are of one chain.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,11 @@ use salt402_store::{Batch, Cursor, Extras, UndecodedLog};
 use crate::decode::found::Found;
 use crate::decode::questions::{Questions, put_together};
 use crate::decode::{blocks, undecoded};
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
-use crate::state::options::FollowerOptions;
+use crate::state::{FailingTransactions, FollowerOptions, IndexError};
 
 /// Headers asked for at once.
 const HEADERS_IN_FLIGHT: usize = 8;
-/// Bytes of a log in an answer besides its topics and data, about: names, hashes and numbers as text.
+/// About how many bytes a log in an answer has besides its topics and data: names, hashes and numbers as text.
 const LOG_BYTES: usize = 420;
 
 /// Which blocks to read, and how.
@@ -27,7 +25,7 @@ pub(crate) struct Wanted {
     pub(crate) to: u64,
     /// The height from which on every header is wanted.
     pub(crate) headers_from: u64,
-    /// A height whose header is looked at in between: what the range is held against.
+    /// A height whose header is read in between. The range is compared with it.
     pub(crate) between: Option<u64>,
     /// Blocks that one question may span.
     pub(crate) span: u64,
@@ -48,7 +46,7 @@ pub(crate) struct Read {
     pub(crate) bytes: u64,
 }
 
-/// One batch of ranges that join, and go on from where the index stands; `None` where there is none.
+/// Joins consecutive ranges, which go on from where the index stands, to one batch. `None` if there are none.
 pub(crate) fn into_batch(
     ranges: Vec<Read>,
     chain: ChainId,
@@ -84,12 +82,12 @@ pub(crate) fn joins(last: Option<Cursor>, found: &Read) -> bool {
         && found.headers.get(&(last.number + 1)).is_none_or(|header| header.parent_hash == last.hash)
 }
 
-/// Reads a range for some sources, `asked`. All that are followed have a say in what a transaction is that has to be read
-/// as a whole.
+/// Reads a range for some sources, `asked`. If a transaction must be read as a whole, all followed sources are used to
+/// read it.
 ///
-/// The last header is read before and after everything else: if it stayed, no block below it changed in between, and
-/// the header is what the next range joins. The block that this range joins is looked at in between, and not before:
-/// a reorganization after that look would leave blocks of the old chain below those of the new, for good.
+/// The last header is read before and after everything else. If it is the same, no block below it changed in between.
+/// The next range must join it. The block that this range joins is read in between, not before: after an earlier look,
+/// a reorganization could leave blocks of the old chain below for good.
 pub(crate) async fn read(
     node: &dyn Node,
     options: &FollowerOptions,
@@ -155,8 +153,8 @@ pub(crate) async fn header_at(node: &dyn Node, number: u64) -> Result<Header, In
     Ok(node.header(At::Number(number)).await?.ok_or(NodeError::Behind)?)
 }
 
-/// The headers from a height to `end`, which they must lead to: they are asked for by height, and answers from two
-/// chains would make a third.
+/// The headers from a height to `end`. They are asked for by height and must lead to `end`: answers of two chains could
+/// be mixed.
 async fn headers(node: &dyn Node, from: u64, end: &Header) -> Result<BTreeMap<u64, Header>, IndexError> {
     let mut headers: BTreeMap<u64, Header> = stream::iter(from..end.number)
         .map(|number| async move { header_at(node, number).await.map(|header| (number, header)) })
@@ -168,8 +166,8 @@ async fn headers(node: &dyn Node, from: u64, end: &Header) -> Result<BTreeMap<u6
     if chained { Ok(headers) } else { Err(NodeError::Moved.into()) }
 }
 
-/// The times of the blocks that have logs, as far as the logs do not say them. A log must be of the block that a
-/// header at its height shows, where one is at hand.
+/// The times of blocks with logs, if the logs do not tell them. If the header of a log's height is known, the log must
+/// be of that block.
 async fn times(
     node: &dyn Node,
     readable: &Readable,

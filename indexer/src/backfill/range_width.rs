@@ -1,28 +1,28 @@
 //! How many blocks a question about logs spans.
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
-/// Bytes of an answer that are aimed at. Below it the question costs more than the answer, above it memory grows and
+/// The aimed size of an answer in bytes. Below it the question costs more than the answer; above it memory grows and
 /// nothing is gained.
 const AIM: u64 = 640 << 10;
-/// Blocks of the first question: little is lost where they are full, and little time where they are empty.
+/// How many blocks the first question spans. It loses little if they are full, and takes little time if they are empty.
 const FIRST: u64 = 16;
-/// Answers in a row after which a width that was refused is tried again; more where it was refused again, up to the second,
-/// and fewer where it was answered.
+/// After how many answers in a row a refused width is tried again. The number grows to the second value if the width is
+/// refused again, and shrinks if it is answered.
 const RETRY_AFTER: u32 = 64;
 const LONGEST_RETRY: u32 = 4096;
 const SHORTEST_RETRY: u32 = 8;
-/// Bytes of all answers that may be under way or wait to be stored.
+/// The most bytes of answers that are under way or wait to be stored.
 const BUDGET: u64 = 16 << 20;
-/// Answers in a row after a failure until several are asked for at once again.
+/// After a failure, how many answers in a row are needed before several are asked for at once.
 const CALM: u32 = 4;
-/// Failures in a row, of whatever kind, that may come of the width all the same: a proxy that breaks off, a node that gives up.
+/// After how many failures in a row the width is reduced, whatever the failures are: a proxy may break off long
+/// answers, or a node may give up on them.
 const FAILURES: u32 = 2;
-/// Questions under way at once, where their answers are no larger than they should be.
+/// How many questions may be under way at once if their answers have the aimed size.
 const IN_FLIGHT: u64 = 4;
 
-/// How many blocks the next question spans: as many as make an answer of the size that is aimed at, and fewer than
-/// what a node refused.
+/// How many blocks the next question spans: enough for an answer of the aimed size, and fewer than the node refused.
 #[derive(Clone, Debug)]
 pub(crate) struct RangeWidth {
     span: u64,
@@ -30,24 +30,24 @@ pub(crate) struct RangeWidth {
     most: u64,
     /// A width that the node refused.
     refused: Option<u64>,
-    /// What was known to be refused before, from another who asks the same node.
+    /// The width that another reader of the same node knew to be refused.
     known: Option<u64>,
-    /// A width that was not answered in time, which may have been a moment's weakness of the node.
+    /// A width that was not answered in time. The node may have been slow only for a moment.
     late: Option<u64>,
-    /// The widest that was answered below what is refused: what to go back to, since a refusal costs a question and
-    /// what was asked beside it.
+    /// The widest question below the refused width that was answered. This is the width to go back to, because a
+    /// refusal costs a question and those that were asked beside it.
     passed: u64,
-    /// Whether what is refused was named by the node, or learned by another who asks it, so that one block less is answered.
+    /// Whether the node named the refused width, or another reader learned it. Then one block less is answered.
     exact: bool,
-    /// What was refused before it is tried again, while nothing has told whether it still is.
+    /// The width that was refused before it is tried again, until the result is known.
     retried: Option<u64>,
-    /// Answers in a row after which what is refused is tried again.
+    /// After how many answers in a row the refused width is tried again.
     retry_after: u32,
     /// Answers in a row since then.
     answered: u32,
     /// Bytes of the largest of the latest answers.
     weight: u64,
-    /// Answers that are waited for before several are asked for at once.
+    /// How many answers are still needed before several are asked for at once.
     caution: u32,
     /// Failures in a row.
     failures: u32,
@@ -56,7 +56,7 @@ pub(crate) struct RangeWidth {
 impl RangeWidth {
     pub(crate) fn new(most: u64) -> Self {
         let most = most.max(1);
-        // Nothing is known of the blocks: the first question goes out alone.
+        // Nothing is known of the blocks yet. So the first question goes out alone.
         Self {
             span: FIRST.min(most),
             most,
@@ -83,7 +83,7 @@ impl RangeWidth {
         self.span = self.span.clamp(1, self.widest());
     }
 
-    /// How many blocks are now known to be refused, if that is not what was known before.
+    /// How many blocks are refused, if that is new.
     pub(crate) fn news(&self) -> Option<Option<u64>> {
         (self.refused != self.known).then_some(self.refused)
     }
@@ -93,11 +93,11 @@ impl RangeWidth {
         self.span
     }
 
-    /// Questions that may be under way at once. One, after an answer that alone fills the budget: a block may hold a
+    /// How many questions may be under way at once. Only one if a single answer fills the budget: a block may hold a
     /// hundred thousand logs.
     ///
-    /// One also for a while after a failure: what was asked ahead of an answer that failed is lost with it, and a node
-    /// that fails now and then would fail nearly always.
+    /// For a while after a failure, also only one. Answers that were asked for ahead of a failed one are lost, and a
+    /// node that fails now and then would fail nearly always.
     pub(crate) fn in_flight(&self) -> usize {
         if self.caution > 0 {
             return 1;
@@ -105,13 +105,13 @@ impl RangeWidth {
         usize::try_from((BUDGET / 2 / self.weight.max(1)).clamp(1, IN_FLIGHT)).unwrap_or(1)
     }
 
-    /// Bytes that may wait to be stored, before no more is asked for.
+    /// How many bytes may wait to be stored. Above that, nothing more is asked for.
     pub(crate) const fn budget() -> u64 {
         BUDGET
     }
 
-    /// Learns that it asked too often: one question at a time for a while, and no fewer blocks in it, which would be more
-    /// questions.
+    /// The node was asked too often. For a while there is one question at a time. It spans as many blocks as before,
+    /// because narrower questions would be more questions.
     fn limited(&mut self) {
         self.caution = CALM;
     }
@@ -121,8 +121,8 @@ impl RangeWidth {
         if error.asked_too_often() { self.limited() } else { self.failed() }
     }
 
-    /// Learns that a question failed, for whatever other reason. Where it fails again, fewer blocks are asked for: not every node
-    /// says that it was the width. It is back soon, since it was not refused.
+    /// A question failed for another reason. If it fails again, fewer blocks are asked for, because not every node says
+    /// that the range was too wide. The width grows back soon, since it was not refused.
     fn failed(&mut self) {
         self.limited();
         self.failures = self.failures.saturating_add(1);
@@ -131,7 +131,7 @@ impl RangeWidth {
         }
     }
 
-    /// Learns from an answer of so many bytes about so many blocks.
+    /// An answer had this many bytes about this many blocks.
     pub(crate) fn answered(&mut self, blocks: u64, bytes: u64) {
         self.weight = bytes.max(self.weight - self.weight / 4);
         self.answered = self.answered.saturating_add(1);
@@ -147,19 +147,19 @@ impl RangeWidth {
             // Half of what is refused is tried in any case.
             Some(width) if self.span <= width / 4 => self.span.saturating_mul(2),
             Some(width) if self.exact && self.late.is_none() => width - 1,
-            // Half of the way to what is refused, until the rest of it is not worth a refusal.
+            // Half of the way to the refused width, until the rest is not worth a refusal.
             Some(width) => match width.saturating_sub(self.span) / 2 {
                 more if more > self.span / 8 => self.span + more,
                 _ => self.settled(blocks),
             },
         };
-        // An answer about fewer blocks than might have been says nothing of more; one that is too large always counts.
+        // An answer about fewer blocks does not show that more would fit. An answer that is too large always counts.
         self.span = if blocks < self.span { self.span.min(fitting) } else { grown.min(fitting) };
         self.span = self.span.clamp(1, self.widest());
     }
 
-    /// The width that is kept to, since the rest is not worth a refusal. What is above it counts as refused, so that who
-    /// reads other blocks does not look for it anew.
+    /// The width to keep, because more is not worth a refusal. Wider questions count as refused, so that others do not
+    /// try them again.
     fn settled(&mut self, blocks: u64) -> u64 {
         if self.refused.is_some() && self.late.is_none() && blocks >= self.span {
             (self.refused, self.exact) = (Some(self.span.saturating_add(1).max(2)), true);
@@ -167,17 +167,17 @@ impl RangeWidth {
         self.span
     }
 
-    /// What an answer about so many blocks says of what was refused.
+    /// What an answer about this many blocks says of the refused width.
     fn learn_from_answer(&mut self, blocks: u64) {
         self.passed = self.passed.max(blocks);
         if self.retried.is_some_and(|width| blocks >= width) {
-            // What is answered now was refused by chance, or for its size, and more of it may be.
+            // The width was refused by chance or for its size. Wider questions may be answered too.
             (self.retried, self.retry_after) = (None, SHORTEST_RETRY);
         }
         if self.answered < self.retry_after {
             return;
         }
-        // What was refused for its size may be less dense elsewhere, and a node may be another one by now.
+        // A range that was too large may hold fewer logs elsewhere, and another node may answer by now.
         let doubled = |width: u64| Some(width.saturating_mul(2)).filter(|width| *width <= self.most);
         self.retried = self.retried.or(self.refused);
         self.exact = false;
@@ -195,7 +195,7 @@ impl RangeWidth {
         self.limit().map_or(self.most, |width| width.saturating_sub(1)).clamp(1, self.most)
     }
 
-    /// Learns from an error that says, or may mean, that so many blocks are too many.
+    /// Learns from an error that says, or may mean, that this many blocks are too many.
     pub(crate) fn too_much(&mut self, blocks: u64, error: &IndexError) {
         if error.is_late() {
             self.late(blocks);
@@ -204,14 +204,14 @@ impl RangeWidth {
         }
     }
 
-    /// Learns that a question about so many blocks was not answered in time.
+    /// A question about this many blocks was not answered in time.
     fn late(&mut self, blocks: u64) {
         self.late = Some(self.late.map_or(blocks, |width| width.min(blocks)).max(2));
         self.answered = 0;
         self.span = (self.span.min(blocks) / 2).max(1);
     }
 
-    /// Learns that so many blocks are too many; `limit` where the node says how many are not. The next question is smaller
+    /// This many blocks are too many. `limit` is how many the node says that it answers. The next question is smaller
     /// in any case.
     fn refused(&mut self, blocks: u64, limit: Option<u64>) {
         let mut refused = self.refused.map_or(blocks, |width| width.min(blocks));
@@ -219,7 +219,7 @@ impl RangeWidth {
             refused = refused.min(width);
             self.retry_after = self.retry_after.saturating_mul(2).min(LONGEST_RETRY);
         }
-        // What it says may be as much as it refused, or what it will refuse next: then it is worth nothing.
+        // The limit may be as wide as what was refused, or may be refused next. Then it is worth nothing.
         let limit = limit.filter(|limit| *limit < blocks);
         self.exact = limit.is_some();
         if let Some(limit) = limit {
@@ -274,8 +274,8 @@ mod tests {
         assert_eq!(range.span(), 2000);
     }
 
-    /// Asks a node that answers for so many blocks and no more, and gives how many of all questions were refused, and how
-    /// much of what could be asked for the others were about, in percent.
+    /// Asks a node that answers at most `limit` blocks. Returns how many of all questions were refused, and how wide
+    /// the others were compared with the limit, in percent.
     fn against(limit: u64, says: Option<u64>, questions: u32) -> (u32, u64) {
         let mut range = RangeWidth::new(10_000);
         let (mut refused, mut blocks) = (0, 0);

@@ -1,4 +1,4 @@
-//! The past, by ranges: blocks so deep that they no longer change.
+//! The past, by ranges: blocks that are so deep that they no longer change.
 //!
 //! ```text
 //!   asked, several at once      read, in order        one transaction
@@ -7,9 +7,9 @@
 //!  └────┘└────┘└────┘└────┘       └────┘└────┘          └──────────┘
 //! ```
 //!
-//! Every range is read by itself, with the header of the block before it, and they are put together when that is the
-//! last header of the range before. While one transaction is written the next ranges are read. All of that is in
-//! memory: where anything does not fit or fails, it is dropped, and begun again from what is stored.
+//! Every range is read by itself, together with the header of the block before it. It is used if that header is the
+//! last one of the range before. While one transaction is written, the next ranges are read. They are only in memory.
+//! If one does not fit or fails, they are dropped, and reading begins again from what is stored.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,26 +23,22 @@ use tokio::time::Instant;
 use crate::backfill::node_widths::NodeWidths;
 use crate::backfill::range::{Read, Wanted, into_batch, joins, read};
 use crate::backfill::range_width::RangeWidth;
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
-use crate::state::followed::Followed;
-use crate::state::options::FollowerOptions;
-use crate::state::report::Report;
+use crate::state::{FailingTransactions, Followed, FollowerOptions, IndexError, Report};
 
-/// Headers that a range may need. A range that fails is asked for again from its beginning: with a whole window of
-/// headers in one, a node that fails now and then would never let it end.
+/// How many headers a range may need. A failed range is read again from its beginning. With more headers, a node that
+/// fails now and then would never finish a range.
 const HEADERS: u64 = 64;
-/// Rows that are worth a transaction, while there is more to read. Many at once meet on the pages of the index, whose
-/// keys are random, and share one wait for the disk.
+/// How many rows make a transaction, while there is more to read. Many rows together share pages of the index, whose
+/// keys are random, and one wait for the disk.
 const ROWS: usize = 20_000;
-/// Ranges that are worth a transaction, however few rows they have: where nothing is, the cursor moves all the same.
+/// How many ranges make a transaction, however few rows they have. So the cursor moves also through empty blocks.
 const RANGES: usize = 256;
-/// How long what was read waits for more, where a node is slow.
+/// How long what was read waits for more, if a node is slow.
 const WAIT: Duration = Duration::from_secs(2);
 /// How long a run goes on by the head that it began with.
 const RUN: Duration = Duration::from_secs(10);
 
-/// Ranges that were read one after the other and join, to be stored in one transaction.
+/// Consecutive ranges that are stored in one transaction.
 #[derive(Default)]
 struct Staged {
     ranges: Vec<Read>,
@@ -76,9 +72,9 @@ impl Staged {
 
 /// How a run over the past ended.
 pub(crate) enum Ended {
-    /// At its end, or where it is better begun anew: by a newer head, with other widths. What was read is stored.
+    /// The run ended, or should begin again with a newer head or other widths. What was read is stored.
     Stored,
-    /// The node's chain does not hold the block that the index stands at.
+    /// The node's chain does not have the block that the index stands at.
     Forked,
 }
 
@@ -95,7 +91,7 @@ pub(crate) struct Run {
     pub(crate) head: u64,
 }
 
-/// Reads the settled blocks of a run ahead and stores them in order, until the end or until something is in the way.
+/// Reads the settled blocks of a run ahead and stores them in order, until the end or until something prevents it.
 pub(crate) async fn back_fill(
     followed: &Followed,
     report: &mut Report,
@@ -122,7 +118,7 @@ async fn run_over(
     let at_once = lock(width).in_flight();
     let began = Instant::now();
     let mut next = from;
-    // The next range is decided when there is room for it, by what was learned until then.
+    // The next range is chosen only when there is room for it, so that everything learned until then counts.
     let wanted = std::iter::from_fn(|| {
         let from_block = next;
         if from_block > settled || began.elapsed() >= RUN {
@@ -189,11 +185,11 @@ async fn one(
     (wanted, found)
 }
 
-/// Puts ranges together as they come, and learns from how they came.
+/// Joins ranges as they arrive, and learns from the answers.
 struct Staging<'s> {
-    /// The block that the next range goes on from; `None` at the first block of the index.
+    /// The block that the next range must join. `None` at the first block of the index.
     last: Option<Cursor>,
-    /// Whether the next range is the first, which goes on from what is stored.
+    /// Whether the next range is the first, which joins what is stored.
     first: bool,
     at_once: usize,
     width: &'s Mutex<RangeWidth>,
@@ -211,8 +207,8 @@ impl Staging<'_> {
             Ok(found) => found,
             Err(error) if error.asked_too_much() => {
                 lock(self.width).too_much(blocks, &error);
-                // That fewer blocks must be asked for is known now, and no failure. A node that does not answer in time
-                // may be a node that does not answer.
+                // The node said to ask for fewer blocks, which is no failure. A node that does not answer in time may
+                // not answer at all.
                 let again = blocks > 1 && !error.is_late();
                 return Some(if again { Ok(Ended::Stored) } else { Err(error) });
             }
@@ -230,7 +226,7 @@ impl Staging<'_> {
         self.first = false;
         self.last = Some(Cursor { number: found.end.number, hash: found.end.hash });
         staged.push(found);
-        // More or fewer questions at once: that is decided where a run begins.
+        // A run decides at its beginning how many questions are under way at once.
         (lock(self.width).in_flight() != self.at_once).then_some(Ok(Ended::Stored))
     }
 }

@@ -1,10 +1,10 @@
-//! Where a channel stands by its contract, asked of a node.
+//! The state of a channel as its contract tells it to a node.
 //!
-//! On a chain whose blocks form a graph (Citrate) a channel's event can be in a block beside the selected chain, which no
-//! question about heights ever reaches. What it did is in the contract's state all the same once its block is merged. Asking
-//! is limited, so that nobody can wear a node out: one question at a time for each channel, whose answer all get who ask
-//! meanwhile, and so many a second for all channels together. Channels that the index does not know are limited apart from
-//! those that it knows, since anybody can make them up.
+//! On a chain whose blocks form a graph (Citrate), a channel's event can be in a block beside the selected chain. No
+//! question about heights finds it. But once its block is merged, the contract's state shows what it did. Questions are
+//! limited, so that nobody can overload a node. There is one question at a time per channel, and everybody who asks
+//! meanwhile gets its answer. All channels together have a rate. Channels that the index does not know have a rate of
+//! their own, because anybody can invent them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,38 +18,37 @@ use salt402_protocol::{Amount, ChainId};
 use tokio::time::{Instant, timeout};
 
 use crate::limits::memo::{Memo, REST, Untold};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
 /// How long a node is waited for.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Channels whose answers are remembered; one that is forgotten is asked for again as it is needed.
+/// For how many channels the answer is kept. One that was dropped is asked for again.
 const REMEMBERED: usize = 16_384;
-/// Questions for all channels that the index knows. With the header that comes with each, this is less than a quarter of what
-/// Citrate's public node allows.
+/// The rate of questions for all known channels. With the header that comes with each, it is less than a quarter of
+/// what Citrate's public node allows.
 const KNOWN: Rate = Rate { burst: 40, per_minute: 1200 };
 /// The same for all others.
 const UNKNOWN: Rate = Rate { burst: 10, per_minute: 120 };
-/// What is said where there is no room for one more question.
+/// What a caller is told if there is no room for one more question.
 pub(crate) const TOO_MANY: &str = "too many channels are asked about just now";
-/// What is said of a channel whose question all who waited for it have left.
+/// What a caller is told of a question that everybody else stopped waiting for.
 pub(crate) const JUST_ASKED: &str = "it was asked a moment ago";
 
 /// Where a channel stands by its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelNow {
-    /// All that was ever deposited, in base units. Zero if it was never opened, and only then.
+    /// All that was ever deposited, in base units. Zero means that it was never opened.
     pub deposit: Amount,
     /// All that was ever claimed, in base units.
     pub claimed: Amount,
-    /// From when the payer can leave, in seconds since 1970 UTC; `None` while it has not asked.
+    /// From when on the payer can leave, in seconds since 1970 UTC. `None` if no exit was asked for.
     pub exit_at: Option<u64>,
     /// Whether it is closed for ever.
     pub closed: bool,
 }
 
 impl ChannelNow {
-    /// Whether vouchers up to a ceiling, in base units, can be claimed while nothing else happens.
+    /// Whether vouchers up to a ceiling, in base units, can be claimed if nothing else happens.
     pub fn covers(&self, ceiling: Amount) -> bool {
         !self.closed && self.exit_at.is_none() && self.deposit >= ceiling
     }
@@ -64,16 +63,16 @@ pub struct ChannelQuestion {
     pub channel: B256,
     /// Whether the index knows the channel.
     pub known: bool,
-    /// What the channel must cover, in base units, for its last answer to count as long as `most_age`.
+    /// How much the channel must cover, in base units, so that the last answer counts for `most_age`.
     pub least: Amount,
-    /// How old that answer may be. One that does not cover so much counts for a moment only.
+    /// How old that answer may be. An answer that covers less counts only for a moment.
     pub most_age: Duration,
 }
 
 /// What the contract says of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChannelAnswer {
-    /// It stands so, at the head of a node that has the block at which the index stands.
+    /// This is its state, at the head of a node that has the index's newest block.
     Stands(ChannelNow),
     /// It cannot be asked now. In words, why.
     Unanswered(String),
@@ -85,7 +84,7 @@ impl ChannelAnswer {
     }
 }
 
-/// What contracts said of channels, and what may still be asked.
+/// What the contracts said of channels, and how many questions may still be asked.
 pub(crate) struct Channels {
     chain: Arc<Indexed>,
     /// Of channels that the index knows.
@@ -104,7 +103,7 @@ struct Asked {
 /// A channel's last answer.
 #[derive(Clone)]
 struct Kept {
-    /// When it was asked for: what happened since is not in it.
+    /// When it was asked for. It does not show what happened since.
     at: Instant,
     said: ChannelAnswer,
     /// Whether it was good enough for the question that it answered.
@@ -117,8 +116,8 @@ impl Kept {
         Self { at, said, enough }
     }
 
-    /// An answer that covers what is asked counts for as long as the question wants. One that does not rests for a moment, unless
-    /// it was good enough for a question that wanted less.
+    /// An answer that covers what is asked counts for as long as the question says. Another one counts for a moment,
+    /// unless it was good enough for an earlier question that needed less.
     fn counts(&self, asked: &ChannelQuestion) -> bool {
         match (self.said.covers(asked.least), self.enough) {
             (true, _) => self.at.elapsed() < asked.most_age,
@@ -144,13 +143,13 @@ impl Channels {
         Self { chain, known: Asked::new(KNOWN), unknown: Asked::new(UNKNOWN) }
     }
 
-    /// Whether there is room for one more question, about a channel that the index knows or another.
+    /// Whether there is room for one more question. `known` says whether the index knows the channel.
     pub(crate) fn has_room(&self, known: bool) -> bool {
         self.of(known).has_room()
     }
 
-    /// Where a channel stands by its contract. It is asked when the last answer does not count any more, and is waited for
-    /// some seconds at most.
+    /// A channel's state as its contract tells it. It is asked for if the last answer no longer counts. Waits for some
+    /// seconds at most.
     pub(crate) async fn ask(&self, asked: &ChannelQuestion) -> ChannelAnswer {
         let of = self.of(asked.known);
         let answer = heard(Arc::clone(&self.chain), *asked);
@@ -192,8 +191,7 @@ async fn heard(chain: Arc<Indexed>, asked: ChannelQuestion) -> Kept {
     Kept::new(at, said, &asked)
 }
 
-/// The state at the head of a node that has the block at which the index stands: what is older than the index would say
-/// less than the index does.
+/// The state at the head of a node that has the index's newest block. An older state would say less than the index.
 async fn stand(chain: &Indexed, asked: &ChannelQuestion) -> Result<ChannelAnswer, IndexError> {
     let no = |why: &str| Ok(ChannelAnswer::Unanswered(why.into()));
     let Some(cursor) = chain.cursor().await? else { return no("nothing is indexed yet") };
@@ -208,7 +206,7 @@ async fn stand(chain: &Indexed, asked: &ChannelQuestion) -> Result<ChannelAnswer
     })
 }
 
-/// The state of a channel at the head of a node; `None` where the contract answers as no `SaltChannels` does.
+/// The state of a channel at the head of a node. `None` if the contract does not answer as a `SaltChannels` does.
 pub(crate) async fn state_of(
     node: &dyn Node,
     asked: &ChannelQuestion,
@@ -269,7 +267,8 @@ mod tests {
             Kept::new(Instant::now(), ChannelAnswer::Unanswered(String::new()), &asked),
         ];
         assert!(good.counts(&asked) && bad.iter().all(|kept| kept.counts(&asked)));
-        // More was deposited since, by the index; and nobody has the node asked without end by asking for ever more.
+        // By the index, more was deposited since. And nobody can make the node be asked without end by asking for more
+        // each time.
         let more = ChannelQuestion { least: units(11), ..asked };
         assert!(!good.counts(&more));
         let short = Kept::new(Instant::now(), good.said.clone(), &more);

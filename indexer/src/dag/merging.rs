@@ -1,9 +1,8 @@
-//! Blocks beside the selected chain: which block of it brought one in.
+//! Finds the block of the selected chain that merged a block beside it.
 //!
-//! A receipt alone says nothing of it. A block that lost to a heavier one keeps its receipts at some nodes, and looks
-//! like one that was merged; a payment in the first is none. What tells them apart is a block of the selected chain that
-//! builds on the block in question, itself or through others that it merged with it. Without one the payment is not
-//! counted.
+//! A receipt alone does not show this. Some nodes keep the receipts of a block that lost to a heavier one, and it looks
+//! like a merged block. A payment in a lost block does not count. A merged block has a block of the selected chain that
+//! builds on it, directly or through other blocks that it merged. Without such a block, the payment is not counted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,9 +11,9 @@ use alloy_primitives::B256;
 use salt402_chain::{At, Header, Merging, Node, NodeError, Receipt};
 use salt402_store::Cursor;
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
-/// Searches that are gone on with when they are asked for again; beyond it all are begun anew.
+/// How many searches can be continued later. If there are more, all begin again.
 const REMEMBERED: usize = 128;
 
 /// How far a search goes, and what it may cost.
@@ -27,16 +26,16 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// For what is worth money: no further than a block is final.
+    /// For what is worth money: as far as blocks are not final.
     pub(crate) fn whole(node: &dyn Node) -> Self {
         Self { heights: node.profile().finality_depth.min(128), questions: 256 }
     }
 
-    /// For what only makes an answer more definite, and can be asked for by anybody at no cost.
+    /// For what only makes an answer more exact, and what anybody can ask for without cost.
     pub(crate) const SLIGHT: Self = Self { heights: 4, questions: 12 };
 }
 
-/// What was searched, so that nobody can have it searched as often as it likes.
+/// How far searches came, so that nobody can make the same search run again and again.
 #[derive(Default)]
 pub(crate) struct Searches {
     // A std mutex, because nothing is awaited while it is held.
@@ -46,18 +45,18 @@ pub(crate) struct Searches {
 /// How far the search for a block's merging got.
 #[derive(Default)]
 struct Progress {
-    /// The last height whose block did not merge it, with that block.
+    /// The last height whose block did not merge it, and that block.
     last: Option<Cursor>,
-    /// Blocks that were looked at, and do not build on the one in question but through others.
+    /// Blocks that were read and do not build on the block in question directly.
     seen: HashSet<B256>,
 }
 
 impl Searches {
-    /// The block of the selected chain that merged the block of a receipt; `None` where none is known to have done so, in
-    /// the blocks in which it can be: up to `top`, and no further above it than the effort goes.
+    /// The block of the selected chain that merged the block of a receipt. `None` if no such block was found among
+    /// those that may have merged it: up to `top`, and no further above the block than the effort allows.
     ///
-    /// The answer is of the chain that the node showed meanwhile: the caller compares. A search that is broken off goes on
-    /// from the last height that it finished.
+    /// The answer is of the chain that the node showed meanwhile. The caller compares that. A search that was broken
+    /// off goes on from the last finished height.
     pub(crate) async fn merging(
         &self,
         node: &dyn Node,
@@ -97,7 +96,7 @@ struct Kept<'s> {
     searches: &'s Searches,
     of: &'s Receipt,
     progress: Progress,
-    /// Whether all was read so far. What could not be read is read again the next time.
+    /// Whether everything was read so far. What could not be read is read again the next time.
     whole: bool,
 }
 
@@ -115,7 +114,7 @@ struct Search<'s> {
     node: &'s dyn Node,
     receipt: &'s Receipt,
     left: u64,
-    /// Blocks that were looked at, by this search and by those that it goes on from.
+    /// Blocks that were read by this search and by the earlier ones that it continues.
     seen: HashSet<B256>,
     kept: Kept<'s>,
 }
@@ -146,8 +145,8 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a block of the selected chain merged the block in question: it or, in turn, a block that it merged builds
-    /// on it. What the selected chain below has in its past was seen before.
+    /// Whether a block of the selected chain merged the block in question: itself or a block that it merged, and so on,
+    /// builds on it. The past of lower blocks of the selected chain was searched before.
     async fn reaches(&mut self, selected: &Merging) -> Result<Reached, NodeError> {
         let mut open = selected.merged.clone();
         while let Some(hash) = open.pop() {
@@ -174,7 +173,7 @@ impl Search<'_> {
         Ok(Reached::No)
     }
 
-    /// A block of the selected chain was gone through to its end.
+    /// A block of the selected chain was searched completely.
     fn passed(&mut self, block: &Header) {
         self.seen.insert(block.hash);
         if self.kept.whole {

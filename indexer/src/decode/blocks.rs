@@ -1,4 +1,4 @@
-//! Logs of known blocks into what they hold, each thing with its block.
+//! Turns the logs of known blocks into payments and events, each with its block.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,10 +13,9 @@ use salt402_protocol::{ChainId, Source};
 use salt402_store::{Block, Extras, Placed, PlacedPayment, UnreadableTransaction};
 
 use crate::decode::found::Found;
-use crate::state::error::IndexError;
-use crate::state::failing::FailingTransactions;
+use crate::state::{FailingTransactions, IndexError};
 
-/// Transactions that are completed at once, by their receipts.
+/// How many transactions are read by their receipts at once.
 const RECEIPTS_IN_FLIGHT: usize = 8;
 
 /// A block, as far as what is found in it has to know.
@@ -27,7 +26,7 @@ pub(crate) struct Place {
     timestamp: u64,
 }
 
-/// A transaction of which some logs are known, or none could be read, and which has to be asked for as a whole.
+/// A transaction that must be read as a whole: only some of its logs are known, or none could be read.
 struct Open {
     place: Place,
     transaction: B256,
@@ -36,18 +35,17 @@ struct Open {
     index: Option<u32>,
 }
 
-/// What logs of whole blocks tell by themselves, and of which transactions they tell only that there is something.
+/// What the logs of whole blocks tell by themselves, and which transactions must still be read.
 pub(crate) struct Told {
     found: Found,
     open: Vec<Open>,
 }
 
-/// Reads what logs of whole blocks tell. `time_of` gives the time of the block at a height, where it is known. Of what could
-/// not be read together with its block, each transaction is asked for by itself.
+/// Reads the logs of whole blocks. `time_of` gives the time of the block at a height, if it is known. If something
+/// could not be read with its block, each transaction of it is asked for by itself.
 ///
-/// Transaction by transaction in each block, because equal logs are counted within their transaction: an answer that
-/// has one transaction in two blocks contradicts itself, and counted together its logs would be payments that nobody
-/// made.
+/// Reads each transaction of a block by itself, because equal logs are counted within their transaction. An answer with
+/// one transaction in two blocks contradicts itself. Counted together, its logs would be payments that nobody made.
 pub(crate) fn read(
     chain: ChainId,
     sources: &[Source],
@@ -84,8 +82,8 @@ pub(crate) fn read(
 }
 
 impl Told {
-    /// Completes the transactions of which only that is known, by their receipts. One whose receipt cannot be read is named as
-    /// such, and costs no other.
+    /// Reads the transactions that must be read as a whole, by their receipts. One whose receipt cannot be read is
+    /// named as unreadable and does not affect the others.
     pub(crate) async fn complete(
         self,
         node: &dyn Node,
@@ -150,8 +148,8 @@ impl Open {
         if receipt.block_hash != place.hash || receipt.block_number != place.number {
             return Err(NodeError::Moved.into());
         }
-        // A receipt that lacks what was shown before is of something else. The same log may have been shown for
-        // several questions, so each is looked for by itself.
+        // A receipt without a log that was shown before is of something else. The same log may have been shown for
+        // several questions, so each is looked for.
         let holds = |known: &Log| {
             receipt.logs.iter().any(|log| log.contract == known.contract && log.content == known.content)
         };
@@ -163,7 +161,8 @@ impl Open {
     }
 }
 
-/// Logs that tell all by themselves, and by transaction those of the transactions that have to be completed.
+/// Splits logs into those that tell everything by themselves and, by transaction, those of transactions that must be
+/// read as a whole.
 fn split<'l>(sources: &[Source], logs: Vec<&'l Log>) -> (Vec<&'l Log>, Vec<(B256, Vec<Log>)>) {
     let direct =
         |log: &Log| sources.iter().any(|source| source.is_direct() && source.contract == log.contract);
@@ -201,7 +200,7 @@ fn raw<'l>(logs: impl IntoIterator<Item = &'l Log>) -> impl Iterator<Item = RawL
     })
 }
 
-/// Everything that a receipt tells, in the block that it names. The calldata is asked for where it is needed.
+/// Everything that a receipt tells, in the block that it names. The calldata is asked for if it is needed.
 pub(crate) async fn whole(
     node: &dyn Node,
     chain: ChainId,
@@ -235,10 +234,10 @@ pub(crate) async fn whole_and_rest(
     Ok((placed(chain, place, decoded), rest))
 }
 
-/// What was decoded, with its block. Payments are counted through within their transaction.
+/// What was decoded, with its block. The payments of each transaction are numbered.
 fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
     let Place { number: block_number, hash: block_hash, timestamp: block_timestamp } = place;
-    // Those of a transaction mostly come one after the other; where they do not, they are counted on.
+    // The payments of a transaction mostly come one after the other. If they do not, the numbering goes on.
     let mut counted: HashMap<B256, u32> = HashMap::new();
     let mut current: Option<(B256, u32)> = None;
     let payments = decoded.payments.into_iter().map(|payment| {

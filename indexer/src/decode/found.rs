@@ -45,7 +45,7 @@ impl Found {
         self.payments.is_empty() && self.extras.channels.is_empty() && self.extras.ambiguities.is_empty()
     }
 
-    /// Leaves only what is of a source. Whole transactions tell of others too, which are read at other times.
+    /// Keeps only what is of a source. A whole transaction also tells of other sources, which are read at other times.
     pub(crate) fn retain_of(&mut self, source: &Source) {
         let own = source.paid_through();
         self.payments.retain(|placed| own.contains(&placed.payment.contract));

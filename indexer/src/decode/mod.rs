@@ -1,5 +1,5 @@
-//! Logs and receipts into payments and channel events, each with its block. It asks a node only for what a log leaves open:
-//! the receipt and the calldata of the same transaction.
+//! Turns logs and receipts into payments and channel events, each with its block. It asks a node only for what a log
+//! does not tell: the receipt and the calldata of the same transaction.
 
 pub(crate) mod blocks;
 pub(crate) mod found;

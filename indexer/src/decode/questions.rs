@@ -1,4 +1,4 @@
-//! What is asked of a node about blocks, so that its answers hold every event of what is followed.
+//! The questions to a node about blocks. Their answers hold every event of the followed contracts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ struct Asked {
     start_block: u64,
 }
 
-/// The questions whose answers hold every event of some sources, or one of every transaction that holds something.
+/// Questions whose answers hold every event of some sources, or at least one log of every transaction that holds
+/// something.
 pub(crate) struct Questions(Vec<Asked>);
 
 impl Questions {
@@ -28,14 +29,14 @@ impl Questions {
         Self(asked.collect())
     }
 
-    /// What is asked about blocks up to a height. What several sources ask is asked once, and what they ask of several
-    /// contracts in the same words is one question.
+    /// The question about blocks up to a height. What several sources ask is asked once, and contracts with the same
+    /// question share it.
     pub(crate) fn up_to(&self, last: u64) -> LogQuery {
         let begun = self.0.iter().filter(|asked| asked.start_block <= last);
         begun.map(|asked| (asked.contract, asked.topics.clone())).collect()
     }
 
-    /// Leaves out what nobody asked about: a contract's events from before its first block.
+    /// Drops what nobody asked for: events of a contract from before its first block.
     pub(crate) fn retain_asked(&self, readable: &mut Readable) {
         let first = self.0.iter().map(|asked| asked.start_block).max().unwrap_or(0);
         if readable.logs.iter().all(|log| log.block_number >= first) {
@@ -50,7 +51,8 @@ impl Questions {
     }
 }
 
-/// Adds an answer to those of other questions about the same blocks. What one could not read of, all could not.
+/// Adds an answer to the answers of other questions about the same blocks. What one of them could not read counts as
+/// unread.
 pub(crate) fn put_together(all: &mut Readable, more: Readable) {
     all.logs.extend(more.logs);
     for unread in more.unreadable {

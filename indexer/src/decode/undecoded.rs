@@ -1,4 +1,4 @@
-//! Logs of followed contracts that are no payments that can be read.
+//! Logs of followed contracts that cannot be read as payments.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{ChainId, Source};
 use salt402_store::UndecodedLog;
 
-/// Logs of one answer that are kept; the store keeps the newest of all.
+/// How many logs of one answer are kept. The store keeps the newest of all.
 const KEPT: usize = 256;
 
-/// Those of some logs that do not decode, of the contracts whose logs tell all by themselves.
+/// The logs that do not decode, of contracts whose logs tell everything by themselves.
 pub(crate) fn among(chain: ChainId, sources: &[Source], logs: &[Log], skipped: usize) -> Vec<UndecodedLog> {
     if skipped == 0 {
         return Vec::new();

@@ -4,20 +4,20 @@ use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
 use salt402_store::{Cursor, Store};
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// How the node's chain differs from the stored one.
 #[derive(Debug)]
 pub(crate) struct Path {
-    /// The height up to which stored blocks stay; `None` if nothing stored has to go.
+    /// The height up to which stored blocks stay. `None` if all stay.
     pub(crate) keep_through: Option<u64>,
-    /// Blocks to add, ascending; empty if the node's head is stored already.
+    /// Blocks to add, ascending. Empty if the node's head is stored already.
     pub(crate) fresh: Vec<Header>,
 }
 
-/// Walks from `head` by parent hash to the newest stored block of the chain, or to `start` where nothing is stored.
+/// Walks from `head` by parent hash to the newest stored block of the chain. Walks to `start` if nothing is stored.
 ///
-/// Costs one header for each new block but the head, and one read of the store for each.
+/// For each new block but the head it reads one header, and for each block it reads the store once.
 pub(crate) async fn path(
     node: &dyn Node,
     store: &Store,

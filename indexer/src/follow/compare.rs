@@ -1,10 +1,10 @@
-//! Where the node's chain and the stored one part, for an operator who has to decide.
+//! Finds where the node's chain leaves the stored one, for an operator who must decide.
 
 use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;
 use salt402_store::{AcceptedFork, Cursor, Store, StoreError};
 
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// How the node's chain stands to the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Comparison {
     pub cursor: Cursor,
     /// The node's newest block.
     pub head: Header,
-    /// The highest height up to which both are known to be one chain; the cursor's where the node has its block.
+    /// The highest height up to which both chains are known to be the same.
     pub keep_through: u64,
     /// The node's block right above that, if it has one.
     pub next: Option<Header>,
@@ -25,18 +25,18 @@ impl Comparison {
         self.cursor.number.saturating_sub(self.keep_through)
     }
 
-    /// What an operator accepts who accepts the node's chain; `None` where nothing of it replaces stored blocks yet.
+    /// What an operator accepts by accepting the node's chain. `None` if it replaces no stored block yet.
     pub fn fork(&self) -> Option<AcceptedFork> {
         let next = self.next.filter(|_| self.depth() > 0)?;
         Some(AcceptedFork { keep_through: self.keep_through, block: next.hash })
     }
 }
 
-/// Compares the node's chain with the stored one, however deep they part: by the headers that are kept, and below them
-/// by the blocks of payments. `None` where nothing is stored. Changes nothing.
+/// Compares the node's chain with the stored one, at any depth: by the stored headers, and below them by the blocks of
+/// payments. `None` if nothing is stored. Changes nothing.
 ///
 /// # Errors
-/// [`StoreError::OtherGenesis`] where the node is on another chain.
+/// [`StoreError::OtherGenesis`] if the node is on another chain.
 pub async fn compare(
     node: &dyn Node,
     store: &Store,
@@ -48,7 +48,7 @@ pub async fn compare(
         return Err(IndexError::WrongChain { expected: chain.get(), given });
     }
     let Some(state) = store.chain_state(chain).await? else { return Ok(None) };
-    // A node that keeps no old blocks is held against those that are stored, below.
+    // A node without old blocks is compared by the stored ones, below.
     let genesis = node.header(At::Number(0)).await?.map_or(state.genesis, |block| block.hash);
     if genesis != state.genesis {
         return Err(StoreError::OtherGenesis { chain, stored: state.genesis, given: genesis }.into());
@@ -63,7 +63,7 @@ pub async fn compare(
     let (keep_through, base) = if shows(cursor).await? {
         (cursor.number, Some(cursor.hash))
     } else {
-        // Two chains that are one at a height are one below it, so halving finds where they part.
+        // If two chains are the same at a height, they are the same below it. So halving finds where they part.
         let (mut low, mut high, mut base) = (start.saturating_sub(1), cursor.number, None);
         let mut keep_through = low;
         while high.saturating_sub(low) > 1 {

@@ -1,7 +1,7 @@
-//! Whether what is to be paid through is on the chain, before anybody is told a price.
+//! Whether the payment contract and the token are on the chain, before anybody is told a price.
 //!
-//! A payment contract that is not there takes no payment, and a token with other decimal places than the operator wrote makes
-//! every price another. Both are asked of the node at the start, and again until they are right.
+//! A missing payment contract takes no payments. A token with other decimals than the operator wrote changes every
+//! price. The node is asked about both at the start, and again until they are right.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use alloy_primitives::{Address, Bytes, U256};
 use salt402_chain::{At, Node, NodeError, Work};
 use tokio::sync::watch;
 
-/// The pause before the node is asked again: one that did not answer, and one whose answer was not right.
+/// The pauses before the node is asked again: if it did not answer, and if its answer was not right.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// A selector of no function: `SaltPay` reverts, and an address without code answers nothing.
+/// A selector of no function. `SaltPay` reverts on it, and an address without code returns nothing.
 const NO_FUNCTION: [u8; 4] = [0xff; 4];
 /// The selector of `decimals()` of ERC-20.
 const DECIMALS: [u8; 4] = [0x31, 0x3c, 0xe5, 0x67];
@@ -25,7 +25,7 @@ pub struct DeploymentCheck {
     pub contract: Address,
     /// The first block that may hold a payment through it.
     pub start_block: u64,
-    /// The token that prices are in, and its decimal places as the operator wrote them.
+    /// The token that prices are in, and its decimals as the operator wrote them.
     pub token: Option<(Address, u8)>,
 }
 
@@ -34,7 +34,7 @@ pub struct DeploymentCheck {
 pub enum DeploymentFault {
     /// The payment contract is not there.
     NoContract(Address),
-    /// The payment contract is followed from a block on that is still to come.
+    /// The payment contract is followed only from a future block on.
     StartsLater {
         /// That block.
         start: u64,
@@ -98,7 +98,7 @@ impl DeploymentCheck {
         }
         match view(node, self.contract, NO_FUNCTION).await {
             Ok(Some(said)) if said.is_empty() => return Ok(Err(DeploymentFault::NoContract(self.contract))),
-            // Nodes have many words for a call that fails, and each says that somebody was there to fail.
+            // Nodes report a failed call in many ways. Each of them shows that there is code which failed.
             Ok(_) | Err(NodeError::Rpc { .. } | NodeError::Unsupported { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -114,7 +114,7 @@ impl DeploymentCheck {
         Ok(if fits { Ok(()) } else { Err(DeploymentFault::OtherDecimals { token, says, written }) })
     }
 
-    /// Looks until all is right, and says meanwhile why it is not. A node that does not answer is waited for.
+    /// Asks until all is right, and meanwhile says what is wrong. Waits for a node that does not answer.
     pub async fn watch(self, nodes: Arc<dyn Node>, said: watch::Sender<Option<String>>) {
         let chain = nodes.profile().chain_id;
         loop {

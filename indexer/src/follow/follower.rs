@@ -1,4 +1,4 @@
-//! One chain, from its start block to its head and along with it.
+//! Follows one chain: from its start block to its head, and then each new head.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +18,20 @@ use crate::follow::{ancestry, halt, new_blocks, replace};
 use crate::lookup::orphans::Orphans;
 use crate::lookup::receipt::ReceiptLookup;
 use crate::lookup::unreadable::UnreadableTransactions;
-use crate::state::error::IndexError;
-use crate::state::followed::{Followed, pinned};
-use crate::state::health::Health;
-use crate::state::options::FollowerOptions;
-use crate::state::report::Report;
+use crate::state::{Followed, FollowerOptions, Health, IndexError, Report, pinned};
 
-/// New blocks in one step, at the head. A step that fails is done again from its beginning: with all the blocks that
-/// are not final yet in one, a node that fails now and then would never let it end.
+/// How many new blocks one step takes at the head. A failed step begins again. With many blocks in one step, a node
+/// that fails now and then would never let it end.
 const STRIDE: u64 = 32;
 /// The first and the longest pause after a failure.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// Follows one chain into the store. See the crate's page for how.
+/// Follows one chain into the store. The crate's page says how.
 pub struct Follower {
     followed: Followed,
     report: Report,
     lookup: ReceiptLookup,
-    /// How many blocks a question about a range spans, by node.
+    /// How many blocks one question about a range spans, per node.
     widths: NodeWidths,
     lower_fork: LowerFork,
 }
@@ -50,8 +46,8 @@ enum Step {
 }
 
 impl Follower {
-    /// A follower, and the state it pushes. The pool bounds how long each answer is waited for, so that no question that
-    /// hangs ends the following without a word.
+    /// A follower, and its state, which it updates. The pool limits how long each answer is waited for, so that a
+    /// hanging question does not stop the follower without a word.
     pub fn new(pool: Pool, store: Store, options: FollowerOptions) -> (Self, watch::Receiver<Health>) {
         let (health, watcher) = watch::channel(Health::starting());
         let nodes: Arc<dyn Node> = Arc::new(pool);
@@ -64,16 +60,16 @@ impl Follower {
         (Self { followed, report, lookup, widths, lower_fork: LowerFork::default() }, watcher)
     }
 
-    /// Looks receipts up on this chain. The follower does so by itself too: the limits of all of it are one.
+    /// Looks receipts up on this chain. The follower uses the same one, with the same limits.
     pub fn lookup(&self) -> ReceiptLookup {
         self.lookup.clone()
     }
 
-    /// Follows until `stop`. Failures of the node or the store are retried with growing pauses; what only the operator
-    /// can mend (another chain, a reset chain, a reorganization deeper than what is final) halts the follower, which
-    /// goes on saying so until the operator has decided, while what is indexed can still be read.
+    /// Follows until `stop`. Failures of the node or the store are retried with growing pauses. What only the operator
+    /// can repair halts the follower: another chain, a reset chain, or a reorganization deeper than what is final. A
+    /// halted follower reports that until the operator has decided. What is indexed can still be read.
     ///
-    /// It stops wherever it stands, also while a node lets it wait: a step is one transaction or nothing.
+    /// It stops at any point, also while it waits for a node, because a step is one transaction.
     pub async fn run(mut self, stop: CancellationToken) {
         let connected = CancellationToken::new();
         let added = AddedSources::new(self.followed.clone(), self.widths.of_others(), connected.clone());
@@ -113,16 +109,16 @@ impl Follower {
                         ticks.next(&*self.followed.nodes).await;
                     }
                 }
-                // What one of several nodes shows is no reason to halt while there is another to ask.
+                // If one of several nodes shows this, that is no reason to halt while another can be asked.
                 Err(error)
                     if !error.is_fatal()
                         || (!error.is_stored() && self.followed.node.reject(&error.to_string())) =>
                 {
                     self.report.failed(&error);
-                    // After a failure the node may be another one behind the same address.
+                    // After a failure there may be another node behind the same address.
                     connected =
                         connected && !matches!(error, IndexError::Node(NodeError::Unreachable { .. }));
-                    // A node may name a pause of nothing at all, and means that it is overloaded.
+                    // A node may name a pause of 0 although it is overloaded.
                     let pause_now = error.retry_after().map_or(pause, |after| after.max(PAUSES.0));
                     tokio::time::sleep(pause_now).await;
                     pause = (pause * 2).min(PAUSES.1);
@@ -136,7 +132,7 @@ impl Follower {
         }
     }
 
-    /// First contact: whether this is the chain, and what is followed on it from now on.
+    /// The first contact: checks that this is the right chain, and stores what is followed on it from now on.
     async fn connect(&mut self) -> Result<(), IndexError> {
         identify(&self.followed).await?;
         let FollowerOptions { chain, sources } = &self.followed.options;
@@ -186,8 +182,7 @@ impl Follower {
         let path = ancestry::path(node, &self.followed.store, chain, cursor, start, window, top).await;
         if matches!(&path, Ok(ancestry::Path { keep_through: Some(_), .. }) | Err(IndexError::TooDeep { .. }))
         {
-            // Blocks that leave a chain are one thing, a chain that was reset is another: nothing of it may take the
-            // place of what is stored.
+            // A fork is one thing, a reset chain another: nothing of a reset chain may replace stored blocks.
             identify(&self.followed).await?;
         }
         let path = path?;
@@ -211,7 +206,7 @@ impl Follower {
         Ok(Step::AtHead)
     }
 
-    /// The settled blocks of a run, from where the node's chain and the stored one are still the same.
+    /// Reads the settled blocks of a run, from where the node's chain and the stored one are still the same.
     async fn back_fill(&mut self, run: Run) -> Result<(), IndexError> {
         self.followed.node = pinned(&self.followed.node, Work::BackFill).await?;
         match back_fill(&self.followed, &mut self.report, &mut self.widths, run).await? {
@@ -221,7 +216,7 @@ impl Follower {
     }
 }
 
-/// A follower is spawned as a task: found out here, and not where it is.
+/// A follower is spawned as a task. A fault of that kind is reported here.
 const _: fn(Follower, CancellationToken) = |follower, stop| {
     fn is_send<T: Send>(_: T) {}
     is_send(follower.run(stop));

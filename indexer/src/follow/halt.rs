@@ -1,8 +1,8 @@
 //! Where a follower stops until the operator has decided.
 //!
-//! A reorganization deeper than what counts as final takes payments back that were taken for settled. Nothing in this
-//! program may decide that: the follower halts, the halt is stored, and nothing is granted on the chain until an
-//! operator accepts the very fork that was looked at, named by its first block.
+//! A reorganization deeper than what counts as final takes back payments that were taken for final. This program must
+//! not decide that. So the follower halts and stores the halt. Nothing is granted on the chain until an operator
+//! accepts exactly the fork that was looked at, which its first block names.
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use salt402_chain::NodeError;
 use salt402_store::{Cursor, HaltKind, StoreError};
 use tokio::time::Instant;
 
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
-/// How often a halted follower looks whether the operator has decided.
+/// How often a halted follower checks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it says again that it is halted.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -29,7 +28,7 @@ pub(crate) fn within_finality(
     if depth > finality { Err(IndexError::PastFinal { depth, finality }) } else { Ok(()) }
 }
 
-/// Stores that the chain is halted, says so, and waits until the operator has decided.
+/// Stores the halt, reports it, and waits until the operator has decided.
 pub(crate) async fn halted(followed: &Followed, error: &IndexError) {
     let (chain, store) = (followed.options.chain, &followed.store);
     let mut unstored = halt_of(error);
@@ -56,7 +55,7 @@ pub(crate) async fn halted(followed: &Followed, error: &IndexError) {
     }
 }
 
-/// The halt that an error is the beginning of; `None` where it is stored already.
+/// The halt that begins with an error. `None` if the halt is stored already.
 fn halt_of(error: &IndexError) -> Option<(HaltKind, u64)> {
     match error {
         IndexError::TooDeep { window, .. } => Some((HaltKind::Fork, *window)),

@@ -1,15 +1,14 @@
-//! Whether a node is on the chain that is configured and, since the first contact, stored.
+//! Whether a node is on the configured chain and, after the first contact, on the stored one.
 
 use salt402_chain::{At, NodeError};
 use salt402_store::Cursor;
 
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
-/// Makes sure that the node is on the chain that is configured and, since the first contact, stored.
+/// Makes sure that the node is on the configured chain and, after the first contact, on the stored one.
 ///
-/// By chain id and block 0. A node whose history is pruned may not have block 0: then what is pinned is taken on the
-/// word of the id, and the oldest header that is stored must be the node's too.
+/// It compares the chain id and block 0. A node with pruned history may not have block 0. Then the chain id decides,
+/// and the node must have the oldest stored header.
 pub(crate) async fn identify(followed: &Followed) -> Result<(), IndexError> {
     let Followed { nodes, node, store, options, .. } = followed;
     let (chain, pinned) = (options.chain, node.profile().genesis_hash);
@@ -36,7 +35,7 @@ pub(crate) async fn identify(followed: &Followed) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// In place of block 0: the oldest header that is stored, which no reorganization may reach that the index would follow.
+/// In place of block 0: the oldest stored header. No reorganization that the index would follow reaches it.
 async fn check_anchor(followed: &Followed, cursor: Option<Cursor>) -> Result<(), IndexError> {
     let Followed { node, store, options, .. } = followed;
     let chain = options.chain;

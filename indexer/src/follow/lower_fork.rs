@@ -1,11 +1,11 @@
 //! A head that is lower than the index and on another fork.
 //!
-//! A replica that is behind on a fork that lost, or a node that came back with an old state, shows just what a chain
-//! shows that became shorter. Taking stored blocks back for the first would undo grants that were right, and granting
-//! for the second what the node no longer shows would give service for payments that are gone. So for a while neither is
-//! done: nothing leaves the chain, and nothing new is granted on what is above the fork. As soon as the fork is as high
-//! as the index it has won, and is followed as any reorganization. If it stays lower for as long as the profile says, it
-//! is what the chain is now, and is followed too, as far as what is final allows.
+//! Two cases look the same: the chain became shorter, or the node is behind on a fork that lost, as a replica or a node
+//! with an old state may be. In the second case, taking stored blocks back would undo grants that were right. In the
+//! first case, new grants would be service for payments that are gone. So for a while neither is done: nothing leaves
+//! the chain, and nothing new is granted above the fork. If the fork becomes as high as the index, it has won and is
+//! followed as a reorganization. If it stays lower for as long as the profile says, it counts as the chain and is
+//! followed too, but never past what is final.
 
 use std::time::Duration;
 
@@ -16,8 +16,7 @@ use tokio::time::Instant;
 
 use crate::follow::ancestry;
 use crate::follow::identity::identify;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
+use crate::state::{Followed, IndexError};
 
 /// The lower fork that the node shows, while it does.
 #[derive(Default)]
@@ -41,21 +40,21 @@ struct Shown {
 /// What a head that is lower than the index says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lower {
-    /// Nothing: the node shows an older block of the stored chain, as a replica that lags does.
+    /// Nothing: the node shows an older block of the stored chain, as a lagging replica does.
     Lags,
-    /// Nothing yet: it is on another fork, and may be behind there.
+    /// Nothing yet: the node is on another fork, and may be behind there.
     Waits,
-    /// It was on another fork for long enough: that is the chain.
+    /// The node was on another fork for long enough. That is the chain now.
     Stays,
 }
 
 impl LowerFork {
-    /// What a head means that is lower than the index; `None` where it is not. `stored_above` is the height above which
-    /// the store has the chain in question.
+    /// What a head means that is lower than the index. `None` if the head is not lower. `stored_above` is the height
+    /// above which the store has all headers.
     ///
-    /// Every header of the window is stored. A height without one is below it, and there the node either lags far
-    /// behind, or is on a chain that was reset, or left the stored chain too deep to follow. The second shows by its first
-    /// block, which is asked for once for each such head; which of the others it is shows when it is as high as the index.
+    /// Every header of the window is stored. Below it, the node may be far behind, may be on a reset chain, or may have
+    /// left the stored chain too deep to follow. A reset chain shows by its first block, which is asked for once per
+    /// such head. Which of the other two it is shows when the head is as high as the index.
     pub(crate) async fn judge(
         &mut self,
         followed: &Followed,
@@ -78,7 +77,7 @@ impl LowerFork {
             return Ok(Some(Lower::Lags));
         }
         if self.shown.is_none_or(|shown| shown.head != head.hash) {
-            // A chain that was reset is no fork, and is not waited for.
+            // A reset chain is no fork. It is not waited for.
             identify(followed).await?;
             self.compare(followed, cursor, stored_above, head).await?;
         }
@@ -104,7 +103,7 @@ impl LowerFork {
         }
     }
 
-    /// Finds where a lower fork leaves the stored chain, and notes it: what is above is not granted on meanwhile.
+    /// Finds where a lower fork leaves the stored chain, and notes it. Meanwhile nothing is granted above it.
     async fn compare(
         &mut self,
         followed: &Followed,

@@ -1,5 +1,5 @@
-//! One chain, step by step, from where the index stands to the node's head and along with it; and what is looked at before
-//! anything is sold on it. It is the only room that takes blocks off the chain.
+//! Follows one chain step by step, from where the index stands to the node's head and along with it. It also checks the
+//! contracts before anything is sold. No other room takes blocks off the chain.
 
 pub(crate) mod ancestry;
 pub(crate) mod compare;

@@ -1,4 +1,4 @@
-//! New blocks at the head: their logs, each asked for by its block's hash, and one batch of all of them.
+//! Reads new blocks at the head: the logs of each by its hash, all in one batch.
 
 use futures::{StreamExt, TryStreamExt, stream};
 use salt402_chain::{Readable, Span};
@@ -8,9 +8,7 @@ use crate::decode::found::Found;
 use crate::decode::questions::Questions;
 use crate::decode::{blocks, undecoded};
 use crate::follow::ancestry::Path;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
-use crate::state::options::FollowerOptions;
+use crate::state::{Followed, FollowerOptions, IndexError};
 
 /// Blocks whose logs are asked for at once.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -49,7 +47,7 @@ pub(crate) async fn read(
         all.extend(found);
         undecoded.extend(more);
     }
-    // Twice the window, so that a reorganization of the full window still finds its ancestor.
+    // Twice the window, so that a reorganization of the full window still finds a common block.
     let prune_below = tip.number.checked_sub(node.profile().reorg_window.saturating_mul(2));
     Ok(Batch {
         chain: *chain,

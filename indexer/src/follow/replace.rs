@@ -1,5 +1,5 @@
-//! The node's chain in the place of the stored one, where settled blocks are replaced: from the newest block that both have,
-//! or from where the operator said. All of it is one transaction.
+//! Replaces stored settled blocks by the node's chain: from the newest block that both have, or from where the operator
+//! said. It is one transaction.
 
 use salt402_chain::{At, NodeError};
 use salt402_store::{Block, Cursor, Halt};
@@ -9,11 +9,9 @@ use crate::backfill::range::{Read, Wanted, header_at, into_batch, joins, read};
 use crate::backfill::run::Run;
 use crate::follow::halt::within_finality;
 use crate::follow::identity::identify;
-use crate::state::error::IndexError;
-use crate::state::followed::Followed;
-use crate::state::report::Report;
+use crate::state::{Followed, IndexError, Report};
 
-/// Replaces the blocks that a run over the past found to be of another chain than the node's.
+/// Replaces blocks after a run over the past found that the node is on another chain than the stored one.
 pub(crate) async fn forked(
     followed: &Followed,
     report: &mut Report,
@@ -23,15 +21,15 @@ pub(crate) async fn forked(
     let Run { cursor, settled, head, .. } = run;
     let cursor = cursor.ok_or(NodeError::Moved)?;
     let Followed { node, options, failing, .. } = followed;
-    // A chain that was reset is another chain, and nothing of it may take the place of what is stored.
+    // A reset chain is another chain. Nothing of it may replace stored blocks.
     identify(followed).await?;
     let base = fork(followed, cursor).await?;
     let from = base.map_or(followed.first, |base| base.number + 1);
     within_finality(followed, Some(cursor), Some(from.saturating_sub(1)))?;
     let mut width = widths.of(node.label());
     let span = width.span();
-    // What is replaced is replaced at once, and at least as high as it was: a reader must not find the old blocks
-    // gone and the new ones not there yet.
+    // The new chain is stored at once, at least as high as the old one: a reader must not miss the old blocks before
+    // the new ones are there.
     let to = cursor.number.max(settled.min(from.saturating_add(span - 1)));
     let headers_from = head.saturating_sub(node.profile().reorg_window);
     let wanted = Wanted { from, to, headers_from, between: base.map(|base| base.number), span };
@@ -51,7 +49,7 @@ pub(crate) async fn forked(
     Ok(())
 }
 
-/// The newest stored block that is on the node's chain too; `None` where the whole index is younger than that.
+/// The newest stored block that is on the node's chain too. `None` if the two chains have no stored block in common.
 async fn fork(followed: &Followed, cursor: Cursor) -> Result<Option<Cursor>, IndexError> {
     let Followed { node, store, options, first, .. } = followed;
     let window = node.profile().reorg_window;
@@ -71,7 +69,7 @@ async fn fork(followed: &Followed, cursor: Cursor) -> Result<Option<Cursor>, Ind
 
 /// Replaces what the operator agreed to give up by the node's chain.
 ///
-/// The fork must still be the one that was looked at, by its first block.
+/// Its first block must still be the one that the operator looked at.
 pub(crate) async fn accepted(
     followed: &Followed,
     report: &Report,
@@ -89,7 +87,7 @@ pub(crate) async fn accepted(
         return Err(NodeError::Behind.into());
     }
     let found = read_all(followed, from, to, (fork.keep_through > 0).then_some(fork.keep_through)).await?;
-    // All of the headers lead to the last one, which stayed while they were read.
+    // All headers lead to the last one, which stayed the same while they were read.
     if found.headers.get(&from).is_none_or(|first| first.hash != fork.block) {
         return Err(IndexError::OtherFork { depth: cursor.number.saturating_sub(fork.keep_through) });
     }
@@ -98,7 +96,7 @@ pub(crate) async fn accepted(
     put(followed, report, found, cursor, fork.keep_through, head).await
 }
 
-/// A range with all of its headers, asked for in as many parts as the node wants.
+/// A range with all its headers, in as many questions as the node needs.
 async fn read_all(followed: &Followed, from: u64, to: u64, between: Option<u64>) -> Result<Read, IndexError> {
     let Followed { node, options, failing, .. } = followed;
     let mut span = node.profile().logs_range.max(1);
@@ -113,7 +111,7 @@ async fn read_all(followed: &Followed, from: u64, to: u64, between: Option<u64>)
     }
 }
 
-/// Puts what was read in the place of what is stored above `keep_through`.
+/// Stores what was read in the place of what is stored above `keep_through`.
 async fn put(
     followed: &Followed,
     report: &Report,

@@ -6,17 +6,17 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use salt402_chain::Node;
 
-/// A subscription to heads where there is one, and polling always.
+/// Subscribes to heads if the node can, and polls in any case.
 #[derive(Default)]
 pub(crate) struct Ticks {
     subscription: Option<BoxStream<'static, ()>>,
 }
 
 impl Ticks {
-    /// Until a head is announced or the poll interval is over.
+    /// Waits until a head is announced or the poll interval is over.
     ///
-    /// A subscription that ends says nothing of the head, and the rest of the interval is waited for: a node that ends
-    /// each one at once would otherwise be asked without a pause.
+    /// If a subscription ends, the rest of the interval is waited for. Otherwise a node that ends each subscription at
+    /// once would be asked without a pause.
     pub(crate) async fn next(&mut self, node: &dyn Node) {
         if self.subscription.is_none() {
             self.subscribe(node).await;

@@ -1,4 +1,4 @@
-//! A bounded memory of answers, each of which all who ask for it at once wait for.
+//! A bounded memory of answers. Everybody who asks for the same thing at once waits for one answer.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,16 +10,17 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
-/// How long nobody asks again for what failed or was not good enough, or whose question all who waited for it have left, so that
-/// nobody can have a node asked as often as it likes.
+/// After a failure, an answer that was not good enough, or a question that everybody stopped waiting for, the question
+/// is not asked again for this long. So nobody can make a node be asked as often as they like.
 pub(crate) const REST: Duration = Duration::from_millis(900);
 
-/// One answer for each key: the one that is under way, or the last one for as long as whoever asks takes it. Clones are one.
+/// One answer per key: the one that is under way, or the last one while it still counts for the caller. Clones share
+/// one memory.
 pub(crate) struct Memo<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    /// Keys that are remembered; beyond it those are forgotten that do not rest and that nobody waits for. First those whose
-    /// answer is not worth keeping, then the others, and where there are none, all.
+    /// How many keys are remembered. If there are more, keys are dropped that nobody waits for and that may be asked
+    /// again. First those whose answer is not worth keeping, then the others. If there are none, all are dropped.
     most: usize,
     worth: fn(&V) -> bool,
     // A std mutex, because nothing is awaited while it is held.
@@ -27,9 +28,9 @@ struct Inner<K, V> {
 }
 
 struct Entry<V> {
-    /// When the last question began; when it ended, once it has.
+    /// When the last question began. After its end: when it ended.
     at: Instant,
-    /// The question that was begun and has not ended. It is held by those who wait, and by nobody else.
+    /// The question that began and has not ended. Only those who wait keep it alive.
     under_way: Option<WeakShared<BoxFuture<'static, V>>>,
     last: Option<V>,
     told: Told,
@@ -37,15 +38,15 @@ struct Entry<V> {
 
 type Question<V> = Shared<BoxFuture<'static, V>>;
 
-/// Whether somebody was told an answer, or waits to be told it first.
+/// Whether somebody was told an answer, or is going to be told it first.
 type Told = Arc<AtomicBool>;
 
 /// What whoever asks is told.
 #[derive(Debug)]
 pub(crate) struct Answer<V> {
     pub(crate) value: V,
-    /// Whether nobody else was told it before. One of all who ask is: whoever began the question, or who comes next where
-    /// that one has left.
+    /// Whether this caller is the first to be told the answer. Exactly one is: the caller who began the question or, if
+    /// that one left, the next.
     pub(crate) first: bool,
     /// Whether it was there before it was asked for.
     pub(crate) known: bool,
@@ -54,7 +55,7 @@ pub(crate) struct Answer<V> {
 /// Why whoever asks is told nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Untold {
-    /// It was asked a moment ago, and all who waited have left.
+    /// It was asked a moment ago, and everybody stopped waiting.
     Left,
     /// There is no room for one more question.
     NoRoom,
@@ -82,16 +83,16 @@ where
         Self::keeping(most, |_| false)
     }
 
-    /// One that forgets the answers that are worth keeping last.
+    /// A memory that drops the answers that are worth keeping last.
     pub(crate) fn keeping(most: usize, worth: fn(&V) -> bool) -> Self {
         Self(Arc::new(Inner { most, worth, entries: Mutex::default() }))
     }
 
-    /// The answer that is under way, the last one if it `counts`, or else a new one, if there is `room`, which is held until it
-    /// is there.
+    /// The answer that is under way, or the last one if it `counts`, or else a new one if there is `room`. The room is
+    /// held until the answer is there.
     ///
-    /// With `to_the_end` a question goes on when the last who waits for it has gone away: whoever asks next is told its answer, and
-    /// hanging up early spends questions without hindering them. Otherwise it is dropped then.
+    /// With `to_the_end`, a question goes on when everybody stopped waiting. The next who asks is told its answer. So a
+    /// caller who hangs up early does not keep it from being answered. Otherwise the question is dropped then.
     pub(crate) async fn ask<R: Send + 'static>(
         &self,
         key: K,
@@ -112,7 +113,7 @@ where
                 } else if entry.is_some_and(|entry| entry.under_way.is_some() && entry.rests()) {
                     return Err(Untold::Left);
                 } else {
-                    // It is begun once at most: whoever began it is told its answer.
+                    // It is begun at most once, and the caller who began it is told its answer.
                     let (room, answer) = unasked.take().ok_or(Untold::Left)?;
                     let room = room().ok_or(Untold::NoRoom)?;
                     let (question, told) = self.begin(&mut entries, key.clone(), room, answer);
@@ -127,7 +128,7 @@ where
                 continue;
             }
             if to_the_end {
-                // Each ends with the answers of the nodes, within the time that these have.
+                // It ends with the answers of the nodes, which have a time limit.
                 tokio::spawn(question.clone());
             }
             let mut first = First(Some(told));
@@ -209,7 +210,7 @@ impl<V: Clone> Entry<V> {
     }
 }
 
-/// Whoever began a question. Where it leaves, another is told the answer first.
+/// The caller who began a question. If that one leaves, another is told the answer first.
 struct First(Option<Told>);
 
 impl Drop for First {

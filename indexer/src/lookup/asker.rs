@@ -1,4 +1,4 @@
-//! Who wants a look at a receipt, and how many each may have: no more than a node can bear.
+//! Limits the looks at receipts for each kind of asker, so that a node is not overloaded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,14 +10,14 @@ use salt402_http::{Bucket, Rate};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Look-ups of each kind of asker: so many at once and under way, and so many a second. A node that is slow, or may be asked
-/// seldom, has no longer queue than that before the next who asks.
+/// The looks of each kind of asker: how many may be under way at once, and how many a second. With these limits the
+/// queue at a slow node stays short.
 pub(crate) const OF_KIND: Rate = Rate { burst: 40, per_minute: 1200 };
-/// Look-ups for one quote, which is to be had for nothing.
+/// The looks for one quote. Anybody can get a quote for nothing.
 const OF_QUOTE: Rate = Rate { burst: 10, per_minute: 20 };
 /// Look-ups for one address.
 const OF_ADDRESS: Rate = Rate { burst: 10, per_minute: 120 };
-/// Shares that are remembered before those are forgotten that are full again.
+/// How many shares are remembered. If there are more, full ones are dropped.
 const REMEMBERED: usize = 4096;
 
 /// Who wants a look.
@@ -29,12 +29,12 @@ pub enum Asker {
     Quoted {
         /// The quote's reference.
         quote: B256,
-        /// From where, if that is known; of an IPv6 client, its network.
+        /// The address, if it is known. For an IPv6 client, its network.
         address: Option<IpAddr>,
     },
     /// Anybody with a hash.
     Anybody {
-        /// From where, if that is known; of an IPv6 client, its network.
+        /// The address, if it is known. For an IPv6 client, its network.
         address: Option<IpAddr>,
     },
 }
@@ -55,8 +55,8 @@ impl Asker {
     }
 }
 
-/// The share that one of many has. A full one is forgotten; what all take together is bounded by the kinds, and so are
-/// those that are not full.
+/// The share of each of many askers. A full share is dropped. The limits of the kinds also limit how many shares are
+/// not full.
 struct Shares<K> {
     rate: Rate,
     each: HashMap<K, Bucket>,
@@ -67,7 +67,8 @@ impl<K: Eq + Hash> Shares<K> {
         Self { rate, each: HashMap::new() }
     }
 
-    /// Whether one has something left. Who cannot be told apart has no share, and is not held to one.
+    /// Whether an asker has a look left. An asker who cannot be told apart has no share and is limited only by the
+    /// kind.
     fn has(&self, key: Option<&K>, now: Instant) -> bool {
         key.and_then(|key| self.each.get(key)).is_none_or(|bucket| bucket.wait(self.rate, now).is_zero())
     }
@@ -77,12 +78,12 @@ impl<K: Eq + Hash> Shares<K> {
         if self.each.len() >= REMEMBERED {
             self.each.retain(|_, bucket| !bucket.is_full(now));
         }
-        // There is a token: it was looked for a moment ago, under the same lock.
+        // There is a token: this was checked a moment ago, under the same lock.
         let _ = self.each.entry(key).or_default().take(self.rate, now);
     }
 }
 
-/// So many looks at once and under way, and so many a second.
+/// The limit of a kind: how many looks are under way at once, and how many a second.
 struct Kind {
     bucket: Bucket,
     /// For those under way.
@@ -103,7 +104,7 @@ impl Kind {
 
 /// What may still be looked up, and for whom.
 pub(crate) struct Limits {
-    /// Those of made-up hashes take nothing from those who were quoted a price.
+    /// Looks at invented hashes take nothing from those who were quoted a price.
     quoted: Kind,
     anybody: Kind,
     operator: Kind,
@@ -120,7 +121,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Room for one look, held while it is under way; `None` where there is none now.
+    /// Room for one look, held while it is under way. `None` if there is none now.
     pub(crate) fn take(&mut self, asker: Asker, now: Instant) -> Option<OwnedSemaphorePermit> {
         let (quote, address) = (asker.quote(), asker.address());
         if !self.quotes.has(quote.as_ref(), now) || !self.addresses.has(address.as_ref(), now) {
@@ -146,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// A quote is to be had for nothing, and many of them as easily.
+    /// Anybody can get many quotes for nothing.
     #[tokio::test(start_paused = true)]
     async fn no_quote_and_no_address_takes_the_looks_of_others() {
         let mut limits = Limits::default();
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(taken(&mut limits, 1000, &one_quote), OF_QUOTE.burst);
     }
 
-    /// However many quotes are shown, those that are remembered are no more than the looks that they took.
+    /// However many quotes are shown, no more shares are remembered than looks were taken.
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_of_shares_is_bounded_by_what_may_be_taken() {
         let mut limits = Limits::default();

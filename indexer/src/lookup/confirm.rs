@@ -1,8 +1,8 @@
 //! What several nodes say of the same thing, each for itself.
 //!
-//! Which node a row of the index is from is not known any more. So two nodes must show it now: one of them at least is not the
-//! one that made it up, if it was made up. A node that says nothing, because it is behind, on another fork or does not answer,
-//! neither confirms nor contradicts.
+//! The index does not know any more which node a row came from. So two nodes must show it now. If one node invented it,
+//! at least one of the two is another. A node that is behind, is on another fork or does not answer neither confirms
+//! nor contradicts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use salt402_chain::{Node, Work};
 use tokio::time::timeout;
 
 use crate::limits::memo::{Answer, Untold};
-use crate::state::indexed::Indexed;
+use crate::state::Indexed;
 
 /// How many nodes must show it.
 const NEEDED: usize = 2;
@@ -25,18 +25,19 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub enum Confirmation {
     /// Two nodes show it as the index has it.
     Confirmed,
-    /// Too few of them show it, and none contradicts: they are behind, on another fork, or do not answer. In words, why.
+    /// Too few nodes show it, and none contradicts: they are behind, on another fork, or do not answer. The text says
+    /// why.
     Unanswered(String),
-    /// Too few of them show it, and one has its block and something else. In words, which and what it shows.
+    /// Too few nodes show it, and one has its block and shows something else. The text says which node and what.
     Contradicted(String),
 }
 
-/// What other nodes say of a payment or a channel, and whether they were asked for it.
+/// What other nodes say of a payment or a channel, and whether this caller is told first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
     /// What they say.
     pub said: Confirmation,
-    /// Whether nobody else was told it before. Otherwise whatever is worth noting of it was noted then.
+    /// Whether nobody was told it before. Otherwise what is worth noting was noted then.
     pub fresh: bool,
 }
 
@@ -58,7 +59,7 @@ impl Confirmation {
 }
 
 impl Confirmed {
-    /// What is told of a question to the nodes that all who ask share.
+    /// What a caller is told of a question that all callers share.
     pub(crate) fn of(said: Result<Answer<Confirmation>, Untold>) -> Self {
         let unanswered = |why: &str| Self { said: Confirmation::Unanswered(why.to_owned()), fresh: false };
         match said {
@@ -69,7 +70,8 @@ impl Confirmed {
     }
 }
 
-/// Asks all nodes of a chain that can be asked, for some seconds at most: `ask` says what one of them, by its name, shows.
+/// Asks all nodes of a chain that can be asked, for some seconds at most. `ask` returns what one node shows, given its
+/// name.
 pub(crate) async fn heard<'a>(
     chain: &'a Indexed,
     ask: impl Fn(String, Arc<dyn Node>) -> BoxFuture<'a, (String, Word)>,
@@ -86,7 +88,7 @@ pub(crate) async fn heard<'a>(
     said
 }
 
-/// Hears two at once, and further ones while it is not settled.
+/// Asks two nodes at once, and further ones until the answer is certain.
 async fn settled(asked: Vec<BoxFuture<'_, (String, Word)>>) -> Confirmation {
     let mut words = stream::iter(asked).buffer_unordered(NEEDED);
     let (mut shown, mut silent, mut other) = (0, Vec::new(), None);

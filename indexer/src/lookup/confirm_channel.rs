@@ -1,9 +1,9 @@
-//! A channel that vouchers are granted on, shown by a second node.
+//! Confirms a channel by a second node before vouchers of it are granted on.
 //!
-//! One node can make a deposit up, or leave an exit out. So two nodes must say now, each by its own state at its own head, that
-//! the contract covers what is signed. A node that does not have the block at which the index stands, that is on another fork, or
-//! that does not answer, says nothing; one where the payer leaves or the channel is closed may only know more than the index
-//! does. One that has that block and less deposited than the index contradicts.
+//! One node can invent a deposit or leave an exit out. So two nodes must say now, each by its own state at its own
+//! head, that the contract covers what is signed. A node that lacks the index's newest block, is on another fork or
+//! does not answer says nothing. If a node shows an exit or a closed channel, it may only know more than the index. A
+//! node that has that block and a smaller deposit than the index contradicts.
 
 use std::sync::Arc;
 
@@ -15,10 +15,9 @@ use tokio::time::Instant;
 use crate::dag::channel_state::{ChannelQuestion, Channels, state_of};
 use crate::limits::memo::{Memo, REST};
 use crate::lookup::confirm::{Confirmation, Confirmed, Word, heard};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
-/// Channels whose answers are remembered; one that is forgotten is asked for again as it is needed.
+/// For how many channels the answer is kept. One that was dropped is asked for again.
 const REMEMBERED: usize = 16_384;
 
 /// What nodes said of channels.
@@ -30,14 +29,15 @@ pub(crate) struct ConfirmedChannels {
 /// A channel's last answer.
 #[derive(Clone)]
 struct Kept {
-    /// When the nodes were asked: what happened since is not in it.
+    /// When the nodes were asked. It does not show what happened since.
     at: Instant,
     asked: ChannelQuestion,
     said: Confirmation,
 }
 
 impl Kept {
-    /// A confirmation counts for what was covered then, and for less. Anything else rests for a moment, whatever is asked.
+    /// A confirmation counts for what was covered then, and for less. Any other answer counts for a moment, whatever is
+    /// asked.
     fn counts(&self, asked: &ChannelQuestion) -> bool {
         match self.said {
             Confirmation::Confirmed => asked.least <= self.asked.least && self.at.elapsed() < asked.most_age,
@@ -51,9 +51,9 @@ impl ConfirmedChannels {
         Self { chain, answers: Memo::new(REMEMBERED) }
     }
 
-    /// Whether two nodes show that a channel covers what is asked. They are asked again when the last confirmation is as old
-    /// as it may be or covers less, and no more often than about once a second otherwise; whoever asks meanwhile is told the
-    /// same. `channels` has the room for all questions about channels. Waits for some seconds at most.
+    /// Whether two nodes show that a channel covers what is asked. They are asked again if the last confirmation is too
+    /// old or covers less, and otherwise about once a second at most. Everybody who asks meanwhile gets the same
+    /// answer. `channels` limits all questions about channels. Waits for some seconds at most.
     pub(crate) async fn confirm(&self, channels: &Channels, asked: &ChannelQuestion) -> Confirmed {
         let (chain, question) = (Arc::clone(&self.chain), *asked);
         let answer = async move {
@@ -107,7 +107,7 @@ async fn word(node: &dyn Node, asked: &ChannelQuestion, cursor: Cursor) -> Resul
     } else if let Some(exit_at) = now.exit_at {
         Word::Nothing(format!("says that the channel's payer leaves at {exit_at}"))
     } else if has(node, cursor).await? {
-        // The block did not leave the node's chain while it was asked: there is no deposit that it could be waiting for.
+        // The block was on the node's chain all the time. So the node does not lack a deposit that is still to come.
         Word::Other(format!(
             "has {} deposited in channel {} where the index has {}",
             now.deposit, asked.channel, asked.least

@@ -1,11 +1,11 @@
-//! A payment that the index knows, shown by a second node.
+//! Confirms a payment of the index by a second node.
 //!
-//! A node that does not have the block yet, that is on another fork, or that does not answer, says nothing. One that has the
-//! very block and not the payment in it contradicts.
+//! A node that lacks the block, is on another fork or does not answer says nothing. A node that has the very block
+//! without the payment contradicts.
 //!
-//! Where blocks are merged from beside the selected chain, a receipt may be of a block that lost, and no receipt may be a
-//! failure to read it. So there a node shows a payment when its own blocks lead from the receipt's block to the one where
-//! the payment stands, and what it lacks contradicts nothing.
+//! On a chain that merges blocks, a receipt may be of a block that lost, and a missing receipt may be a failure to read
+//! it. So there a node shows a payment only if its own blocks lead from the receipt's block to the block that the
+//! payment is placed in. What it lacks does not contradict.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,11 +21,9 @@ use crate::decode::blocks::whole;
 use crate::decode::questions::Questions;
 use crate::limits::memo::{Memo, REST};
 use crate::lookup::confirm::{Confirmation, Confirmed, Word, heard};
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
-use crate::state::options::FollowerOptions;
+use crate::state::{FollowerOptions, IndexError, Indexed};
 
-/// Payments whose answers are remembered; one that is forgotten is asked for again as it is needed.
+/// For how many payments the answer is kept. One that was dropped is asked for again.
 const REMEMBERED: usize = 4096;
 
 /// What nodes said of payments.
@@ -44,7 +42,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// A confirmation counts for ever. Anything else rests for a moment.
+    /// A confirmation counts for ever. Any other answer counts for a moment.
     fn counts(&self) -> bool {
         self.said == Confirmation::Confirmed || self.at.elapsed() < REST
     }
@@ -52,7 +50,7 @@ impl Kept {
 
 struct Asking {
     chain: Arc<Indexed>,
-    /// For each node by its name, what was searched at it: what one shows says nothing of another's blocks.
+    /// How far each node's blocks were searched, by its name. One node's blocks say nothing of another's.
     searches: Mutex<HashMap<String, Arc<Searches>>>,
 }
 
@@ -62,8 +60,8 @@ impl Payments {
         Self { asking, answers: Memo::new(REMEMBERED) }
     }
 
-    /// Whether two nodes show a payment that is `confirmations` deep. They are asked once for a payment that they confirm,
-    /// and no more often than about once a second otherwise; whoever asks meanwhile is told the same. Waits for some seconds
+    /// Whether two nodes show a payment that is `confirmations` deep. Once they confirmed it, they are not asked again;
+    /// otherwise about once a second at most. Everybody who asks meanwhile gets the same answer. Waits for some seconds
     /// at most.
     pub(crate) async fn confirm(&self, placed: &PlacedPayment, confirmations: u64) -> Confirmed {
         let (asking, asked) = (Arc::clone(&self.asking), placed.clone());
@@ -142,14 +140,14 @@ impl AskedNode<'_> {
         })
     }
 
-    /// Whether the block where the payment stands merged the receipt's, by this node's own blocks. A node keeps the receipts
-    /// of blocks that lost, too, and what is in one of those was not paid.
+    /// Whether, by this node's own blocks, the block of the payment merged the receipt's block. A node also keeps
+    /// receipts of blocks that lost, and what is in those was not paid.
     async fn merges(&self, receipt: &Receipt) -> Result<bool, IndexError> {
         let Self { node, searches, placed, .. } = self;
         if !node.profile().merges_blocks {
             return Ok(false);
         }
-        // Above the block where the payment stands no answer would be the right one.
+        // Blocks above the block of the payment cannot be the answer.
         let merging = searches.merging(*node, receipt, placed.block_number, Effort::whole(*node)).await?;
         Ok(merging.is_some_and(|merging| merging.hash == placed.block_hash))
     }
@@ -161,10 +159,11 @@ impl AskedNode<'_> {
         Ok(receipt.success && found.payments.iter().any(|theirs| theirs.payment == placed.payment))
     }
 
-    /// A node that has the block and no receipt may only be slow to write it: then the block's logs have the transaction.
+    /// A node that has the block and no receipt may only be slow to write the receipt. Then the block's logs show the
+    /// transaction.
     async fn without_receipt(&self) -> Result<Word, IndexError> {
         let Self { node, options, placed, .. } = self;
-        // The logs of a block do not have what it merged, so that nothing follows from what they lack.
+        // A block's logs do not hold what it merged, so a missing log says nothing.
         if node.profile().merges_blocks {
             return Ok(Word::Nothing("does not show the receipt".into()));
         }

@@ -1,5 +1,5 @@
-//! Questions about one transaction or one channel, asked of a node beside the index, and what they find put into it. It takes
-//! nothing off the chain, and asks no more than the limits allow.
+//! Asks a node about one transaction or one channel, beside the index, and stores what it finds. It takes nothing off
+//! the chain, and it stays within the limits.
 
 pub(crate) mod asker;
 pub(crate) mod confirm;

@@ -1,9 +1,9 @@
-//! Orphaned transactions: what left the chain with its block, and may have been merged since.
+//! Orphaned transactions: their block left the chain, and a later block may have merged it since.
 //!
-//! On a chain whose blocks form a graph, a block that lost to a heavier one is mostly merged by a later one. What it holds
-//! counts from there on, and no question about heights reaches it. Whoever paid and was served has no reason to show its
-//! proof again, and nobody shows one for a channel: so what matters of it is looked for without being asked, until it is
-//! found or the block is as old as a final one.
+//! On a chain whose blocks form a graph, a block that lost to a heavier one is mostly merged by a later block. Then
+//! what it holds counts again, and no question about heights finds it. A payer who was served has no reason to show the
+//! proof again, and nobody shows a proof for a channel. So what matters of such a block is looked for unasked, until it
+//! is found or the block is as old as a final one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use std::time::Duration;
 use alloy_primitives::B256;
 
 use crate::lookup::receipt::ReceiptLookup;
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Transactions of a round: fewer than may be looked up meanwhile, so that some are left for others whom the index looks for.
+/// How many transactions one round looks up. Some of the looks are left for other work of the index.
 const AT_ONCE: usize = 16;
 
 /// Looks for orphaned transactions, beside a follower.
 pub(crate) struct Orphans {
     lookup: ReceiptLookup,
-    /// How far below the cursor; `None` where no blocks are merged.
+    /// How far below the cursor. `None` on a chain that merges no blocks.
     reach: Option<u64>,
     /// Those that had their turn since all had it.
     looked: HashSet<B256>,
@@ -67,8 +67,8 @@ impl Orphans {
     }
 }
 
-/// Those whose turn it is, of all that the index has: first the newest that had none, so that those that stay orphaned hide no
-/// older ones.
+/// The transactions of this round: first the newest that were not looked up yet, so that those that stay orphaned do
+/// not hide older ones.
 fn turn(looked: &mut HashSet<B256>, orphaned: Vec<B256>) -> Vec<B256> {
     let (again, mut next): (Vec<B256>, Vec<B256>) =
         orphaned.into_iter().partition(|orphan| looked.contains(orphan));
@@ -93,7 +93,7 @@ mod tests {
         let mut all: Vec<B256> = (0..100).map(|number| B256::from(U256::from(number))).collect();
         let mut looked = HashSet::new();
         let round = |all: &[B256], looked: &mut HashSet<B256>| {
-            // As the store answers: the newest, and no more than it is asked for.
+            // The store returns the newest, and no more than it is asked for.
             let most = AT_ONCE + looked.len();
             turn(looked, all.iter().rev().take(most).copied().collect())
         };
@@ -108,7 +108,7 @@ mod tests {
         let newest = B256::repeat_byte(0xff);
         all.push(newest);
         assert_eq!(round(&all, &mut looked).first(), Some(&newest));
-        // What is found is forgotten, and few are looked for in each round.
+        // What was found is dropped, and each round looks few up.
         all.truncate(5);
         for _ in 0..3 {
             assert_eq!(round(&all, &mut looked).len(), 5);

@@ -7,25 +7,24 @@ pub enum Look {
     Found,
     /// A node that has the newest indexed block has no receipt of the transaction.
     Nothing,
-    /// Nothing was learned: its block is still to be indexed, is of another fork or was not read, or too much is looked up
-    /// just now.
+    /// Nothing was learned. Its block may not be indexed yet, may be of another fork or unreadable, or there may be too
+    /// many looks now.
     Unknown,
-    /// The transaction is in a block of the chain that is indexed and was reverted: it paid nothing there.
+    /// The transaction is in a block of the indexed chain and was reverted. It paid nothing there.
     Reverted {
-        /// Blocks that contain or follow it, as far as they are indexed.
+        /// How many indexed blocks contain or follow it.
         confirmations: u64,
     },
-    /// The transaction is in a block of the chain that is indexed and may hold a payment, and can be read in two ways.
+    /// The transaction is in a block of the indexed chain. It may hold a payment that can be read in two ways.
     Ambiguous,
-    /// The transaction cannot be read, or its receipt, so that what it paid is not known.
+    /// The transaction or its receipt cannot be read, so that what it paid is not known.
     Unreadable {
-        /// How long the answer is at the least, in bytes, and the most that is taken of the node, where that is why.
+        /// If the answer was too long: its length at the least, and the most that is accepted of the node, in bytes.
         too_long: Option<(u64, Option<u64>)>,
     },
-    /// The transaction is in a block of the chain that is indexed and holds no payment through a contract that is
-    /// followed.
+    /// The transaction is in a block of the indexed chain and holds no payment through a followed contract.
     NoPayment {
-        /// Blocks that contain or follow it, as far as they are indexed.
+        /// How many indexed blocks contain or follow it.
         confirmations: u64,
     },
 }

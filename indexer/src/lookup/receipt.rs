@@ -1,9 +1,10 @@
-//! A proof that the index does not know: one look at its receipt.
+//! A payment that the index does not know is looked up by its receipt.
 //!
-//! A node may leave a log out of an answer, and on a chain whose blocks form a graph (Citrate) a payment can be in a
-//! block beside the selected chain, which no question about heights ever reaches. Both have a receipt. Looking is
-//! limited, so that made-up hashes cannot be used to wear a node out: the same hash is asked about once at a time and
-//! not again for a while, whoever asks meanwhile is told the same, and all hashes together have a budget (`asker.rs`).
+//! A node may leave a log out of an answer. On a chain whose blocks form a graph (Citrate), a payment can be in a block
+//! beside the selected chain, which no question about heights finds. In both cases there is a receipt. Looks are
+//! limited, so that nobody can overload a node with invented hashes. The same hash is looked up once at a time and not
+//! again for a while, everybody who asks meanwhile gets the same answer, and all hashes together have a budget
+//! (`asker.rs`).
 
 use std::sync::Arc;
 
@@ -23,17 +24,14 @@ use crate::lookup::confirm_payment::Payments;
 use crate::lookup::outcome::Look;
 use crate::lookup::shared::SharedLooks;
 use crate::lookup::unaccounted::Unaccounted;
-use crate::state::error::IndexError;
-use crate::state::failing::is_its_own;
-use crate::state::indexed::Indexed;
-use crate::state::options::FollowerOptions;
+use crate::state::{FollowerOptions, IndexError, Indexed, is_its_own};
 
-/// How often what was found is offered to the index, which may go on by a block each time.
+/// How often a find is offered to the index, which may move on by a block each time.
 const TRIES: u32 = 4;
 
-/// Looks for payments that the index has missed, on one chain, and asks nodes beside the index for payments and channels that it
-/// has. There is one of them for each chain of a process, so that what limits it holds for all who ask. Cheap to clone; all
-/// clones are one.
+/// Looks for payments that the index has missed, on one chain, and asks other nodes about payments and channels that it
+/// has. A process has one per chain, so that its limits hold for everybody. It is cheap to clone, and all clones are
+/// the same one.
 #[derive(Clone)]
 pub struct ReceiptLookup(Arc<Inner>);
 
@@ -51,7 +49,7 @@ struct Inner {
 enum How {
     /// The node left it out of its logs.
     Omitted,
-    /// It is beside the chain, and in no logs by the chain's own rules.
+    /// The block is beside the selected chain, and its events are in no logs, as the chain's rules say.
     Merged,
     /// The transaction could not be read before.
     Unreadable(B256),
@@ -68,8 +66,8 @@ struct Shown<'r> {
 }
 
 impl ReceiptLookup {
-    /// Looks through a node, and writes what it finds to a store that a follower of the same options fills. Where a
-    /// follower runs, use the follower's own: [`Follower::lookup`](crate::Follower::lookup).
+    /// Looks through a node, and writes what it finds to a store that a follower with the same options fills. In the
+    /// process of a follower, use [`Follower::lookup`](crate::Follower::lookup) instead.
     pub fn new(node: Arc<dyn Node>, store: Store, options: FollowerOptions) -> Self {
         let chain = Arc::new(Indexed { node, store, options });
         Self(Arc::new(Inner {
@@ -101,17 +99,17 @@ impl ReceiptLookup {
         self.0.chain.node.reports().into_iter().map(status).collect()
     }
 
-    /// Looks at a transaction's receipt, if the limits allow it now. Who asks while a look at the same is under way, or a
-    /// moment after it, is told what that one shows.
+    /// Looks at a transaction's receipt, if the limits allow it now. If a look at the same transaction is under way or
+    /// just ended, the caller gets its answer.
     ///
     /// # Errors
-    /// What kept the node or the store from answering, the same for all who asked for one look.
+    /// What kept the node or the store from answering. It is the same for all who share the look.
     pub async fn look(&self, transaction: B256) -> Result<Look, Arc<IndexError>> {
         self.shared(transaction, Asker::Operator, false).await
     }
 
-    /// As [`ReceiptLookup::look`], for somebody who may hang up: the look goes on without them. Those who show no quote that was
-    /// given here have looks of their own, and each quote and each address a share of those of its kind.
+    /// As [`ReceiptLookup::look`], for a caller who may hang up: the look goes on. Callers without a quote that was
+    /// given here have looks of their own. Each quote and each address has a share of the looks of its kind.
     ///
     /// # Errors
     /// As [`ReceiptLookup::look`].
@@ -130,27 +128,27 @@ impl ReceiptLookup {
         self.0.looks.share(transaction, asker, to_the_end, look).await
     }
 
-    /// What the whole receipt of a transaction held beside its payments, if a look has read it.
+    /// What the whole receipt of a transaction held besides its payments, if a look has read it.
     pub fn unaccounted(&self, transaction: B256) -> Option<Arc<Unaccounted>> {
         self.0.looks.unaccounted(transaction)
     }
 
-    /// Whether two nodes show a payment that is `confirmations` deep. They are asked once for a payment that they confirm,
-    /// and no more often than about once a second otherwise; whoever asks meanwhile is told the same. Waits for some seconds
+    /// Whether two nodes show a payment that is `confirmations` deep. Once they confirmed it, they are not asked again;
+    /// otherwise about once a second at most. Everybody who asks meanwhile gets the same answer. Waits for some seconds
     /// at most.
     pub async fn confirm(&self, placed: &PlacedPayment, confirmations: u64) -> Confirmed {
         self.0.payments.confirm(placed, confirmations).await
     }
 
-    /// Whether two nodes show that a channel covers what is asked. They are asked again when the last confirmation is as old
-    /// as it may be or covers less, and no more often than about once a second otherwise; whoever asks meanwhile is told the
-    /// same. Waits for some seconds at most.
+    /// Whether two nodes show that a channel covers what is asked. They are asked again if the last confirmation is too
+    /// old or covers less, and otherwise about once a second at most. Everybody who asks meanwhile gets the same
+    /// answer. Waits for some seconds at most.
     pub async fn confirm_channel(&self, asked: &ChannelQuestion) -> Confirmed {
         self.0.confirmed_channels.confirm(&self.0.channels, asked).await
     }
 
-    /// Where a channel stands by its contract. It is asked when the last answer does not count any more, and is waited for
-    /// some seconds at most.
+    /// A channel's state as its contract tells it. It is asked for if the last answer no longer counts. Waits for some
+    /// seconds at most.
     pub async fn channel(&self, asked: &ChannelQuestion) -> ChannelAnswer {
         self.0.channels.ask(asked).await
     }
@@ -160,7 +158,7 @@ impl ReceiptLookup {
         self.0.chain.node.profile().merges_blocks
     }
 
-    /// A look, of which it is told apart whether the transaction alone is what cannot be read.
+    /// A look. It also says whether the transaction is the one thing that cannot be read.
     async fn look_now(&self, transaction: B256) -> Result<(Look, Option<Unaccounted>), IndexError> {
         let Indexed { store, options, .. } = self.indexed();
         let unreadable = store.unreadable(options.chain, transaction).await?;
@@ -175,7 +173,7 @@ impl ReceiptLookup {
         }
     }
 
-    /// What the receipt shows, and what it holds beside its payments where that is settled.
+    /// What the receipt shows, and what it holds besides its payments, once that is certain.
     async fn look_through(
         &self,
         transaction: B256,
@@ -194,14 +192,14 @@ impl ReceiptLookup {
             let is_level = tip.is_some_and(|tip| tip.hash == cursor.hash);
             return Ok((if is_level { Look::Nothing } else { Look::Unknown }, None));
         };
-        // The follower is on its way there, and finds it in order.
+        // The follower is on its way there and will find it in order.
         if receipt.block_number > cursor.number {
             return unknown;
         }
         let by_height = node.header(At::Number(receipt.block_number)).await?.ok_or(NodeError::Behind)?;
         let selected = by_height.hash == receipt.block_hash;
         if !selected && !node.profile().merges_blocks {
-            // The block left the chain: a payment in it is none, until its transaction is mined anew.
+            // The block left the chain. A payment in it counts only when its transaction is mined again.
             return unknown;
         }
         let own = if selected { Some(by_height) } else { node.header(At::Hash(receipt.block_hash)).await? };
@@ -219,7 +217,7 @@ impl ReceiptLookup {
             (true, true) => Look::Ambiguous,
             (true, false) => Look::Nothing,
         };
-        // Where its payments stand: in its own block, or in the block of the selected chain that merged it.
+        // The block that its payments are placed in: its own, or the block of the selected chain that merged it.
         let place = if selected {
             by_height
         } else {
@@ -229,12 +227,12 @@ impl ReceiptLookup {
             let Some(merging) = merging else { return unknown };
             found.move_to(merging.number, merging.hash);
             if own.is_none() {
-                // Nothing tells when its own block was made; this one came after it.
+                // The time of its own block is not known. The merging block came after it.
                 found.date(merging.timestamp);
             }
             merging
         };
-        // What a look has read before is written down: whoever shows it again and again writes nothing.
+        // What an earlier look has read is stored. Whoever shows it again and again causes no writing.
         let known = self.0.looks.unaccounted(transaction).filter(|known| known.is_ambiguous());
         if !unreadable && known.is_some_and(|known| known.block() == (place.number, place.hash)) {
             found.extras.ambiguities.clear();
@@ -251,25 +249,26 @@ impl ReceiptLookup {
         Ok((look, Some(unaccounted)))
     }
 
-    /// Whom a transaction sent coins to by itself: to an address that is no contract which is followed. No log tells.
+    /// To whom the transaction itself sent coins, if that address is no followed contract. No log tells.
     async fn coins(&self, node: &dyn Node, receipt: &Receipt) -> Result<Option<Address>, IndexError> {
         let Some(to) = receipt.to.filter(|_| receipt.success) else { return Ok(None) };
         if self.indexed().options.sources.iter().any(|source| source.contract == to) {
             return Ok(None);
         }
         let called = match node.transaction(receipt.transaction).await {
-            // Of calldata that fits into no answer it is not known, so that nobody is told to pay that address again.
+            // If the calldata is too long to be read, the answer is not known. Then nobody is told to pay that address
+            // again.
             Err(error) if error.is_too_long() => return Ok(Some(to)),
             called => called?.ok_or(NodeError::Behind)?,
         };
         Ok(called.to.filter(|_| !called.value.is_zero()))
     }
 
-    /// Puts what was shown into the index, once it is certain that it is of the chain that is indexed; `None` where it is
-    /// not. Returns where the index stood.
+    /// Stores what was found, once it is certain that it is of the indexed chain. `None` if it is not. Returns where
+    /// the index stood.
     ///
-    /// To find the block that merged another takes longer than a new block does. What was found stays true of its place,
-    /// so only whether the place is on the chain is asked again where the index went on meanwhile.
+    /// To find the block that merged another takes longer than a new block. The find stays true of its place. So if the
+    /// index moved on, only the place is checked again.
     async fn settle(
         &self,
         node: &dyn Node,
@@ -284,8 +283,8 @@ impl ReceiptLookup {
                 return Ok(None);
             };
             let tip = node.header(At::Number(cursor.number)).await?.ok_or(NodeError::Behind)?;
-            // Receipt and index are of two chains: the follower is about to change to the node's. Or what was replaced since
-            // it was asked for is said of another chain than the one that was just compared.
+            // The receipt and the index may be of two chains, if the follower is about to change to the node's chain.
+            // Or blocks may have been replaced since the receipt was asked for.
             if tip.hash != cursor.hash
                 || node.header(At::Number(place.number)).await?.is_none_or(|now| now.hash != place.hash)
                 || (!selected && node.receipt(receipt.transaction).await?.as_ref() != Some(receipt))
@@ -310,8 +309,8 @@ impl ReceiptLookup {
         }
     }
 
-    /// What is on the chain already stays where it is: the block that merged a transaction's is no reason to move it. Its own
-    /// block, where that is `selected`, is.
+    /// What is on the chain already stays where it is: a merging block is no reason to move it. The transaction's own
+    /// block is, if it is `selected`.
     async fn leave_out_known(&self, found: &mut Found, selected: Option<B256>) -> Result<(), IndexError> {
         let stays = |hash: B256| selected.is_none_or(|selected| selected == hash);
         let store = &self.indexed().store;

@@ -1,4 +1,4 @@
-//! A look at a receipt that all who want it share, and no more of them than a node can bear.
+//! Looks at receipts that all callers share, within the limits of a node.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::limits::memo::{Memo, REST};
 use crate::lookup::asker::{Asker, Limits};
 use crate::lookup::outcome::Look;
 use crate::lookup::unaccounted::Unaccounted;
-use crate::state::error::IndexError;
+use crate::state::IndexError;
 
 /// Hashes that are remembered as looked up.
 const REMEMBERED: usize = 4096;
@@ -23,11 +23,11 @@ struct Looked {
     /// When it ended.
     at: Instant,
     shown: Shown,
-    /// What the newest look that read the whole receipt found beside its payments.
+    /// What the newest look that read the whole receipt found besides its payments.
     unaccounted: Option<Arc<Unaccounted>>,
 }
 
-/// The looks that are under way, and the last one at each receipt. Clones are one.
+/// The looks that are under way, and the last one at each receipt. Clones share them.
 #[derive(Clone)]
 pub(crate) struct SharedLooks {
     memo: Memo<B256, Looked>,
@@ -37,15 +37,15 @@ pub(crate) struct SharedLooks {
 
 impl Default for SharedLooks {
     fn default() -> Self {
-        // Looks at made-up hashes, of which there may be many, take nothing away that a receipt showed.
+        // There may be many looks at invented hashes. They do not push out what a receipt showed.
         let memo = Memo::keeping(REMEMBERED, |looked: &Looked| looked.unaccounted.is_some());
         Self { memo, limits: Arc::default() }
     }
 }
 
 impl SharedLooks {
-    /// What a look shows: the one that is under way, the one that was a moment ago, or this one if there is room for it among
-    /// those of its kind. A look that has just failed, or that all who waited for it have left, is not begun again at once.
+    /// The result of the look that is under way, or of the last one, or of this one if its kind has room. A look that
+    /// has just failed, or that everybody stopped waiting for, is not begun again at once.
     ///
     /// For `to_the_end` see [`Memo::ask`].
     pub(crate) async fn share(
@@ -76,7 +76,7 @@ impl SharedLooks {
         }
     }
 
-    /// What the whole receipt of a transaction held beside its payments, if a look has read it.
+    /// What the whole receipt of a transaction held besides its payments, if a look has read it.
     pub(crate) fn unaccounted(&self, transaction: B256) -> Option<Arc<Unaccounted>> {
         self.memo.last(&transaction).and_then(|looked| looked.unaccounted)
     }
@@ -116,7 +116,7 @@ mod tests {
             look(number, ANYBODY).await;
         }
         assert_eq!(asked.load(Ordering::SeqCst), OF_KIND.burst + 20);
-        // Whoever was quoted a price has a share of their own, and so has the index.
+        // Those who were quoted a price have a share of their own, and so has the index.
         assert_eq!(look(20_001, QUOTED).await, Look::Nothing);
         assert_eq!(look(20_002, Asker::Operator).await, Look::Nothing);
         assert_eq!(look(20_003, ANYBODY).await, Look::Unknown);
@@ -253,7 +253,7 @@ mod tests {
         drop(leaves);
         assert_eq!(stays.await.unwrap(), Look::Found);
 
-        // All left: nothing is held, and the hash is tried again when it has rested.
+        // Everybody left: nothing is held, and the hash is tried again after its rest.
         let held = Arc::new(());
         let holds = Arc::clone(&held);
         let mut leaves = Box::pin(looks.share(B256::repeat_byte(2), ANYBODY, false, async move {

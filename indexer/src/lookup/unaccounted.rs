@@ -1,12 +1,12 @@
-//! What the whole receipt of a transaction holds beside the payments that are counted: what can be read in two ways, and
-//! money that reached somebody by a way that nobody follows. Whoever moved it is not to be told to pay again.
+//! What the whole receipt of a transaction holds besides the payments that count: what can be read in two ways, and
+//! money that reached somebody in a way that is not followed. Whoever moved it must not be told to pay again.
 
 use std::collections::BTreeSet;
 
 use alloy_primitives::{Address, B256};
 use salt402_protocol::Asset;
 
-/// Tokens and receivers that are remembered of one transaction. One with more may hold anything.
+/// How many tokens and receivers are remembered of one transaction. A transaction with more may hold anything.
 const TRANSFERS: usize = 64;
 
 /// What a transaction holds that is no payment, by its whole receipt.
@@ -19,7 +19,7 @@ pub struct Unaccounted {
     transfers: BTreeSet<(Address, Address)>,
     /// Whether there were more of them than are remembered.
     more: bool,
-    /// Whom the transaction itself sent coins to, past every contract that is followed.
+    /// To whom the transaction itself sent coins, if that is no followed contract.
     coins: Option<Address>,
 }
 
@@ -34,7 +34,7 @@ impl Unaccounted {
         Self { block, ambiguous, transfers: if more { BTreeSet::new() } else { transfers }, more, coins }
     }
 
-    /// The block where the transaction's payments stand, or would: height and hash.
+    /// The block that the transaction's payments are, or would be, placed in: height and hash.
     pub fn block(&self) -> (u64, B256) {
         self.block
     }
@@ -44,8 +44,8 @@ impl Unaccounted {
         self.ambiguous
     }
 
-    /// Whether the transaction moved an asset to a payee, and no payment that is counted explains it. Of coins no log tells:
-    /// those that the transaction itself sent are seen, and those that a contract sent within it are not.
+    /// Whether the transaction moved an asset to a payee that no counted payment explains. No log tells of coins: coins
+    /// that the transaction itself sent are seen, and coins that a contract sent within it are not.
     pub fn moved(&self, asset: Asset, payee: Address) -> bool {
         match asset {
             Asset::Native => self.coins == Some(payee),

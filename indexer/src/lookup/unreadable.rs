@@ -1,21 +1,21 @@
-//! What could not be read, tried again: when more of an answer is taken than was then, and now and then in any case, because a
-//! node may give more by now, or another may be asked.
+//! Tries unreadable transactions again: when longer answers are accepted than before, and now and then in any case,
+//! because a node may answer more by now, or another node may be asked.
 //!
-//! Each try may cost the longest answer that is taken. So few are made at a time, one after the other, and one that fails
-//! rests.
+//! Each try may cost the longest answer that is accepted. So few are made at a time, one after the other, and a failed
+//! one rests.
 
 use std::time::Duration;
 
 use crate::lookup::outcome::Look;
 use crate::lookup::receipt::ReceiptLookup;
-use crate::state::error::IndexError;
-use crate::state::indexed::Indexed;
+use crate::state::{IndexError, Indexed};
 
 /// Between two rounds, where the last one read nothing.
 const PAUSE: Duration = Duration::from_secs(30);
 /// How long one rests that was tried in vain.
 const REST: Duration = Duration::from_secs(900);
-/// Transactions of a round, of those for which more is taken now and of those that have rested.
+/// How many transactions one round tries of each sort: those for which longer answers are accepted now, and those that
+/// have rested.
 const AT_ONCE: u32 = 4;
 
 /// Tries what could not be read, beside a follower.
@@ -54,14 +54,14 @@ impl UnreadableTransactions {
                 look,
                 Ok(Look::Found | Look::Ambiguous | Look::Reverted { .. } | Look::NoPayment { .. })
             );
-            // What is read as merged from beside the chain may keep its row, and then rests as any other.
+            // A transaction that is read as merged may keep its row. Then it rests like any other.
             if is_read && store.unreadable(chain, transaction).await?.is_none() {
                 tracing::info!(%chain, %transaction, "what could not be read is read");
                 read += 1;
                 continue;
             }
             let learned = match &look {
-                // Where nodes take answers of different lengths, the most that any takes did not help.
+                // If nodes accept answers of different lengths, the longest of these did not help.
                 Ok(Look::Unreadable { too_long }) => Some(
                     too_long.map_or((0, None), |(bytes, most)| (bytes, most.map(|most| most.max(longest)))),
                 ),

@@ -1,4 +1,4 @@
-//! Why a step did not happen, and what that says of what to ask next.
+//! Why a step did not happen, and what follows for the next question.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use salt402_store::{HaltKind, StoreError};
 /// Why a step did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// The node could not be asked, or gave an answer that cannot be true.
+    /// The node could not be asked, or its answer cannot be true.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The node follows another chain than the one configured.
+    /// The node follows another chain than the configured one.
     #[error(
         "the node is on chain {given}, the configuration says {expected}: correct the RPC address or the profile"
     )]
@@ -36,13 +36,13 @@ pub enum IndexError {
         /// The hash at the node.
         given: B256,
     },
-    /// Block 0 is not to be had, and nothing says what it should be.
+    /// The node does not have block 0, and the configuration does not say its hash.
     #[error(
         "the node does not have block 0, as its history is pruned, and no genesis is pinned: set genesis_hash under \
          [chains.NAME.overrides], or let a node with block 0 make the first contact"
     )]
     NoGenesis,
-    /// The node has no block 0 and another block than the stored one where no reorganization reaches.
+    /// The node has no block 0, and has another block than the stored one at a height that no reorganization reaches.
     #[error(
         "block {number} is {given} at the node and {expected} in the index, and the node has no block 0 to tell whether \
          it is the same chain: nothing is undone for it; check the node"
@@ -66,7 +66,7 @@ pub enum IndexError {
         /// Headers kept.
         window: u64,
     },
-    /// A reorganization takes blocks off the chain that count as final.
+    /// A reorganization would take blocks off the chain that count as final.
     #[error(
         "the chain was reorganized {depth} blocks deep, and blocks count as final after {finality}: nothing more is \
          granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
@@ -77,13 +77,13 @@ pub enum IndexError {
         /// Blocks after which one counts as final.
         finality: u64,
     },
-    /// The operator accepted a fork, and the node is on another one by now.
+    /// The operator accepted a fork, and the node is on another one now.
     #[error(
         "the node is no longer on the fork that was accepted, {depth} blocks deep: nothing was changed; \
          `salt402 chain resume` shows what there is now"
     )]
     OtherFork {
-        /// Blocks that the accepted fork would have taken off the chain.
+        /// How many blocks the accepted fork would have taken off the chain.
         depth: u64,
     },
     /// The chain was halted before, and nobody decided yet.
@@ -103,11 +103,11 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Whether only the operator can mend this. Everything else is tried again for as long as the process runs: a node
-    /// may come back, be given another address, or be allowed in again.
+    /// Whether only the operator can repair this. Everything else is tried again as long as the process runs: a node
+    /// may come back, get another address, or allow access again.
     pub fn is_fatal(&self) -> bool {
         match self {
-            // Only where all nodes are of another genesis is a node's word final.
+            // A node's word is final only if all nodes have another genesis block.
             Self::Node(error) => matches!(error, NodeError::WrongGenesis { .. }),
             Self::WrongChain { .. }
             | Self::BrokenChain { .. }
@@ -124,7 +124,7 @@ impl IndexError {
         }
     }
 
-    /// Whether it tells of a halt that is stored, and of no answer of a node.
+    /// Whether it tells of a stored halt, not of a node's answer.
     pub(crate) fn is_stored(&self) -> bool {
         matches!(self, Self::Halted { .. } | Self::Store(StoreError::Halted { .. }))
     }
@@ -137,7 +137,7 @@ impl IndexError {
         }
     }
 
-    /// How long the node wants to be left alone, if it says so.
+    /// How long the node asks to be left alone, if it says so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Node(NodeError::RateLimited { retry_after }) => *retry_after,
@@ -153,12 +153,12 @@ impl IndexError {
         }
     }
 
-    /// Whether no answer came in time: the question may have been too wide, or the node does not answer.
+    /// Whether no answer came in time. The question may have been too wide, or the node may not answer.
     pub(crate) fn is_late(&self) -> bool {
         matches!(self, Self::Node(NodeError::Timeout { .. }))
     }
 
-    /// Whether less often would do, and fewer blocks would not.
+    /// Whether asking less often would help, and asking for fewer blocks would not.
     pub(crate) fn asked_too_often(&self) -> bool {
         matches!(self, Self::Node(NodeError::RateLimited { .. }))
     }
@@ -179,14 +179,7 @@ impl IndexError {
 
 fn halted(kind: HaltKind, depth: u64) -> String {
     match kind {
-        HaltKind::Fork => format!(
-            "the chain was reorganized at least {depth} blocks deep, deeper than what counts as final: nothing more is \
-             granted on it; check the node, then `salt402 chain resume` shows what would leave the chain and accepts it"
-        ),
-        HaltKind::Genesis => {
-            "the node's chain begins with another block than the stored one: nothing more is granted \
-                              on it; `salt402 chain resume` says what to do"
-                .into()
-        }
+        HaltKind::Fork => format!("{} (at least {depth} blocks would leave)", kind.told()),
+        HaltKind::Genesis => kind.told().into(),
     }
 }

@@ -1,7 +1,8 @@
-//! Transactions that keep failing while their block is there: a step that waited for them would wait for ever.
+//! Transactions that keep failing although their block is there. A step that waited for one would wait for ever.
 //!
-//! One whose receipt is too long is given up at once: asked again, it is as long. Anything else may pass, so it is tried for a
-//! while. Only what fails after the same node has shown the block counts, so that a node that is away gives nothing up.
+//! A transaction with a receipt that is too long is given up at once, since it would be as long again. Any other
+//! failure may pass, so the transaction is tried for a while. Only failures after the same node has shown the block
+//! count, so that a node that is away gives nothing up.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,10 @@ use tokio::time::Instant;
 
 use crate::state::error::IndexError;
 
-/// How long a transaction is tried, and how often, before it is given up.
+/// How long and how often a transaction is tried before it is given up.
 const TRIED_FOR: Duration = Duration::from_secs(120);
 const TRIES: u32 = 8;
-/// Transactions that are remembered; beyond it all are forgotten, and have their time anew.
+/// How many transactions are remembered. If there are more, all are dropped and have their full time again.
 const REMEMBERED: usize = 1024;
 
 /// The transactions that failed, how often, and since when.
@@ -27,7 +28,7 @@ pub(crate) struct FailingTransactions {
 }
 
 impl FailingTransactions {
-    /// Takes note of a failure, and says whether the rest goes on without the transaction.
+    /// Notes a failure. Returns whether the step goes on without the transaction.
     pub(crate) fn gives_up(&self, transaction: B256, error: &IndexError) -> bool {
         let IndexError::Node(error) = error else { return false };
         if error.too_long().is_some() {

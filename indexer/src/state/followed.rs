@@ -1,4 +1,4 @@
-//! A chain that is followed: who is asked about it, where it is kept, and what counts on it.
+//! A followed chain: its nodes, its store, and what counts on it.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::state::failing::FailingTransactions;
 use crate::state::health::Health;
 use crate::state::options::FollowerOptions;
 
-/// What every part of a follower works with. Clones are of one chain, each with a node of its own.
+/// What every part of a follower works with. Clones are of the same chain, and each may have another node.
 #[derive(Clone)]
 pub(crate) struct Followed {
-    /// The node, or all that stand in for each other. Each of its answers comes within a bounded time.
+    /// The node, or all nodes that stand in for each other. Each answer comes within a limited time.
     pub(crate) nodes: Arc<dyn Node>,
     /// The one node of the step that is under way.
     pub(crate) node: Arc<dyn Node>,
     pub(crate) store: Store,
     pub(crate) options: FollowerOptions,
-    /// The first block of the index: nothing below it can be compared with a header.
+    /// The first block of the index. No header below it is stored to compare with.
     pub(crate) first: u64,
-    /// Transactions that cannot be read, as long as it may pass.
+    /// Transactions that cannot be read, for as long as the failure may pass.
     pub(crate) failing: Arc<FailingTransactions>,
     pub(crate) health: watch::Sender<Health>,
 }

@@ -1,4 +1,4 @@
-//! How a chain is followed, for those who must know whether to trust the index.
+//! The state of a follower, for those who must know whether the index can be trusted.
 
 use std::time::Duration;
 
@@ -50,16 +50,16 @@ pub struct Health {
     pub found: u64,
     /// Reorganizations since the follower started.
     pub reorganizations: u64,
-    /// Stored blocks above the fork, while the node shows a fork that is lower than the index; else 0.
+    /// While the node shows a fork that is lower than the index: how many stored blocks are above the fork. Else 0.
     pub blocks_above_fork: u64,
     /// What is not granted on then, in words.
     pub lower_fork: Option<String>,
-    /// When the index was last known to stand at the node's head.
+    /// When the index was last known to be at the node's head.
     pub current_at: Option<Instant>,
     /// The time of that head by the chain itself, in seconds since 1970 UTC.
     pub head_time: Option<u64>,
-    /// How much was read of each contract: what is not read of one that was added later is read beside the head.
-    /// Empty until the follower has begun.
+    /// How much was read of each contract. What was not read of an added contract is read beside the head. Empty until
+    /// the follower has begun.
     pub coverage: Vec<Coverage>,
 }
 
@@ -79,8 +79,8 @@ impl Health {
         }
     }
 
-    /// Sets the gauges of a chain that change with time alone, and with the phase. Meant to be called every second or so:
-    /// a follower that hangs sets nothing.
+    /// Sets the gauges of a chain that change with time alone, and with the phase. Call it about once a second, because
+    /// a hanging follower sets nothing.
     pub fn measure(&self, chain: ChainId, since: Instant) {
         let chain = chain.to_string();
         for name in Phase::NAMES {
@@ -95,8 +95,8 @@ impl Health {
         metrics::gauge!("salt402_indexer_lag_seconds", "chain" => chain).set(stale.as_secs_f64());
     }
 
-    /// What of the past was not read yet, of whichever contract; `None` if all was. A payment there is not known to the
-    /// index, and is no less a payment.
+    /// What part of the past was not read yet, of any contract. `None` if all was read. The index does not know the
+    /// payments there, but they count.
     pub fn unread(&self) -> Option<String> {
         let unread =
             self.coverage.iter().find_map(|known| Some((known.source.contract, known.unread.first()?)));
@@ -108,7 +108,7 @@ impl Health {
         })
     }
 
-    /// Why the index is not current, or `None` if it is: at the node's head within `freshness`, whatever has failed since.
+    /// Why the index is not current. `None` if it was at the node's head within `freshness`, whatever has failed since.
     pub fn complaint(&self, freshness: Duration) -> Option<String> {
         match &self.phase {
             Phase::Starting => Some("the node has not answered yet".into()),

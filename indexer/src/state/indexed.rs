@@ -1,4 +1,4 @@
-//! A chain that is indexed: who is asked about it, where it is kept, and what counts on it.
+//! An indexed chain: its nodes, its store, and what counts on it.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ impl Indexed {
         self.options.chain
     }
 
-    /// Where the index stands; `None` where nothing is indexed yet.
+    /// Where the index stands. `None` if nothing is indexed yet.
     pub(crate) async fn cursor(&self) -> Result<Option<Cursor>, IndexError> {
         Ok(self.store.chain_state(self.chain()).await?.and_then(|state| state.cursor))
     }
 
-    /// One node for one look, so that what it says of receipts and of headers is of one chain.
+    /// One node for one look, so that its receipts and headers are of one chain.
     pub(crate) async fn pinned(&self) -> Result<Arc<dyn Node>, NodeError> {
         pinned(&self.node, Work::LookUp).await
     }

@@ -1,4 +1,4 @@
-//! What is followed on a chain, how far it is, and what failed. All other rooms stand on it. It asks no node.
+//! What is followed on a chain, how far the index is, and what failed. All other rooms use it. It asks no node.
 
 pub(crate) mod error;
 pub(crate) mod failing;
@@ -7,3 +7,11 @@ pub(crate) mod health;
 pub(crate) mod indexed;
 pub(crate) mod options;
 pub(crate) mod report;
+
+pub(crate) use error::IndexError;
+pub(crate) use failing::{FailingTransactions, is_its_own};
+pub(crate) use followed::{Followed, pinned};
+pub(crate) use health::Health;
+pub(crate) use indexed::Indexed;
+pub(crate) use options::FollowerOptions;
+pub(crate) use report::Report;

@@ -1,4 +1,4 @@
-//! What a follower says of itself: to the store, in the log, in metrics and in its health.
+//! How a follower reports: to the store, in the log, in metrics and in its health.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Report {
         self.noted = Some((head, Instant::now()));
     }
 
-    /// Says that the index stands at the node's head, and leaves a sign of life for processes that only read.
+    /// Reports that the index is at the node's head, and leaves a sign of life for processes that only read.
     pub(crate) async fn at_head(&mut self, cursor: Option<Cursor>, head: &Header) -> Result<(), IndexError> {
         let (head, time) = (head.number, head.timestamp);
         let fresh = self.noted.is_some_and(|(noted, at)| noted == head && at.elapsed() < SIGN_OF_LIFE);
@@ -77,8 +77,8 @@ impl Report {
         Ok(())
     }
 
-    /// Says that the node shows less than the index holds. That is no sign that the index is current: where the chain
-    /// stands meanwhile, such a node cannot tell.
+    /// Reports that the node shows less than the index holds. That is no sign that the index is current, because such a
+    /// node cannot tell where the chain is.
     pub(crate) fn behind(&self, cursor: Option<Cursor>, head: u64) {
         self.health.send_modify(|health| {
             health.phase = Phase::Following;
@@ -122,7 +122,7 @@ impl Report {
         self.health.send_modify(|health| health.phase = Phase::Failing(error.to_string()));
     }
 
-    /// Says that the follower has stopped until the operator acts.
+    /// Reports that the follower has stopped until the operator acts.
     pub(crate) fn halted(&self, error: &IndexError) {
         self.health.send_modify(|health| health.phase = Phase::Halted(error.to_string()));
     }

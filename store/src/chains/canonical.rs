@@ -1,15 +1,13 @@
-//! Whether what a step brings is in blocks of the stored chain, by their headers.
+//! Whether the rows of a step are in blocks of the stored chain, by the stored headers.
 
 use std::collections::HashMap;
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::engine::{SyncConnection, bound, chain_id, params};
+use crate::rows::{PlacedPayment, StoreError};
 
-/// An error if one of some payments is in another block than the one that the chain has at its height.
+/// An error if a payment is in another block than the chain's block of that height.
 pub(crate) fn check_blocks<'a>(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -52,7 +50,7 @@ pub(crate) fn check_events(
     }
 }
 
-/// The hashes that the chain has at some heights, as far as headers are kept.
+/// The hashes of the chain's blocks at some heights, as far as headers are kept.
 pub(crate) fn stored_hashes(
     connection: &SyncConnection<'_>,
     chain: ChainId,

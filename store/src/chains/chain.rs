@@ -7,35 +7,32 @@ use std::pin::Pin;
 use salt402_protocol::{B256, ChainId};
 
 use crate::chains::halt::{self, Halt};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::SyncConnection;
-use crate::engine::transaction::{Gathered, WriteTransaction};
-use crate::rows::block::{Block, Cursor, HaltKind};
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns as _, Gathered, SyncConnection, Write, WriteTransaction, bound,
+    chain_id, clock, integer, query, send,
+};
+use crate::rows::{Block, Cursor, HaltKind, StoreError};
 use crate::store::Store;
 
 /// What the store knows of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainState {
-    /// The hash of block 0, which tells two chains with one id apart.
+    /// The hash of block 0. It tells two chains with the same id apart.
     pub genesis: B256,
     /// Where the index stands; `None` before the first batch.
     pub cursor: Option<Cursor>,
-    /// The first block of the index; `None` before anything was followed. Nothing below it can be compared with a
-    /// header, and a contract's past may reach below it.
+    /// The first block of the index; `None` before anything was followed. No header below it is stored to compare with.
+    /// The past of an added contract may reach below it.
     pub first_block: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
-    /// When the indexer last said anything of this chain, in milliseconds since 1970 UTC. A process that does not
-    /// index tells by it whether one does.
+    /// When the indexer last wrote anything about this chain, in milliseconds since 1970 UTC. Another process tells by
+    /// it whether an indexer is running.
     pub noted_at_ms: Option<u64>,
-    /// The height at which the node's chain leaves the index and is lower than it ([`Store::note_lower_fork`]): what is above
-    /// may leave the chain. `None` where nothing may.
+    /// The height at which the node's chain leaves the index, if the node's chain is lower
+    /// ([`Store::note_lower_fork`]). Blocks above it may leave the chain. `None` if there is no such fork.
     pub lower_fork_at: Option<u64>,
-    /// Why it is not followed further before the operator acts; `None` while nothing hinders.
+    /// Why the chain is not followed until the operator acts. `None` if it is followed.
     pub halt: Option<Halt>,
 }
 
@@ -46,7 +43,7 @@ impl Store {
         let row = query(
             "SELECT c.genesis_hash, c.cursor_number, c.cursor_hash, c.first_block, c.head_number, c.noted_at_ms,
                     c.lower_fork_at, h.kind AS halt_kind, h.depth AS halt_depth, h.halted_at_ms, h.keep_through, h.accepted_hash
-             FROM chains c LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             FROM chains c LEFT JOIN open_halts h ON h.chain_id = c.chain_id
              WHERE c.chain_id = $1",
         )
         .bind(chain_id(chain))
@@ -66,15 +63,15 @@ impl Store {
         .transpose()
     }
 
-    /// Notes a lower fork: the node shows a chain that leaves the index at a height and ends below it; with `None`, that it
-    /// shows none. While there is one, nothing new is granted on a payment above that height, as if it had no confirmations,
-    /// and nothing of it leaves the chain. The next step that is applied ends it too.
+    /// Notes a lower fork: the node's chain leaves the index at this height and ends below the index. `None` says that
+    /// there is no such fork. During a lower fork, payments above that height count as unconfirmed, so that nothing new
+    /// is granted on them. None of them leaves the chain yet. The next step that is applied ends the lower fork.
     pub async fn note_lower_fork(&self, chain: ChainId, at: Option<u64>) -> Result<(), StoreError> {
         send(self.jobs(), LowerFork { chain, at }).await
     }
 
-    /// Stores the genesis block's hash of a chain the first time, and compares it every other time
-    /// ([`StoreError::OtherGenesis`]). Every chain is pinned before anything else is stored of it.
+    /// Stores the hash of a chain's genesis block the first time, and compares it every other time
+    /// ([`StoreError::OtherGenesis`]). Do this before anything else is stored of the chain.
     pub async fn pin_chain(&self, chain: ChainId, genesis: B256) -> Result<(), StoreError> {
         send(self.jobs(), PinGenesis { chain, genesis }).await
     }
@@ -110,14 +107,14 @@ impl Store {
         row.map(|row| Ok((block_of(&row)?, row.flag("canonical")?))).transpose()
     }
 
-    /// Notes the node's newest block, and that the indexer is alive. Always a commit that other processes see, also
-    /// when the head is the same.
+    /// Notes the node's newest block, and that the indexer is alive. It always makes a commit that other processes
+    /// notice, also if the block is the same.
     pub async fn note_head(&self, chain: ChainId, head: u64) -> Result<(), StoreError> {
         let at_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
         self.note_head_at(chain, head, at_ms).await
     }
 
-    /// [`Store::note_head`] at a moment of the caller's, in milliseconds since 1970 UTC.
+    /// [`Store::note_head`] with a given time, in milliseconds since 1970 UTC.
     pub async fn note_head_at(&self, chain: ChainId, head: u64, at_ms: u64) -> Result<(), StoreError> {
         send(self.jobs(), NoteHead { chain, head, at_ms }).await
     }
@@ -131,10 +128,8 @@ struct PinGenesis {
 impl Write for PinGenesis {
     type Output = ();
 
-    /// A chain that is new has no payments, and a known one stays as it is.
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    /// A new chain has no payments, and a known one does not change.
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let Self { chain, genesis } = *self;
@@ -169,9 +164,7 @@ impl Write for LowerFork {
     type Output = ();
 
     /// What is above the fork has no confirmations meanwhile.
-    fn changes_payments(&self) -> bool {
-        true
-    }
+    const CHANGES_PAYMENTS: bool = true;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let done = query("UPDATE chains SET lower_fork_at = $2 WHERE chain_id = $1")
@@ -187,8 +180,8 @@ impl Write for LowerFork {
     }
 }
 
-/// How long nothing is heard of an index that is no longer at work, in milliseconds: several signs of life, and much less than
-/// any exit delay's part that an index may be old.
+/// After so long without a note, in milliseconds, an index may have counted as out of date. It is several times the
+/// pause between two notes, and much less than any age that is accepted.
 const SILENCE_MS: u64 = 10_000;
 
 struct NoteHead {
@@ -200,9 +193,7 @@ struct NoteHead {
 impl Write for NoteHead {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let known = query("SELECT noted_at_ms, head_number FROM chains WHERE chain_id = $1")
@@ -214,7 +205,7 @@ impl Write for NoteHead {
         {
             transaction.wake();
         }
-        // The time is what makes every note a change: SQLite does not write a page whose content stays the same.
+        // The time makes every note a change. SQLite does not write a page whose content stays the same.
         let done = query("UPDATE chains SET head_number = $2, noted_at_ms = $3 WHERE chain_id = $1")
             .bind(chain_id(self.chain))
             .bind(integer("the node's head", self.head)?)
@@ -226,11 +217,11 @@ impl Write for NoteHead {
 }
 
 impl NoteHead {
-    /// Whether the index may be current by this again, though no block is new: then those are woken who wait for that. An
-    /// ordinary sign of life changes nothing for anybody.
+    /// Whether this note may make an index current again, although there is no new block. Then those who wait for that
+    /// are woken. Most notes change nothing for anybody.
     fn ends_silence(&self, row: &AsyncRow) -> Result<bool, StoreError> {
         let Some(noted) = row.maybe_number("noted_at_ms")? else { return Ok(true) };
-        // An index that was behind a higher head may stand at this one.
+        // The index may have been behind a higher head, and be at this one.
         let lower = row.maybe_number("head_number")?.is_none_or(|head| head > self.head);
         Ok(lower || noted.abs_diff(self.at_ms) > SILENCE_MS)
     }
@@ -263,7 +254,7 @@ fn block_of(row: &AsyncRow) -> Result<Block, StoreError> {
     })
 }
 
-/// Claims that a group makes: added to the chains' totals once, at its end, and not once a claim.
+/// The claims of a group. They are added to the chains' totals once, at its end.
 #[derive(Default)]
 struct NewClaims(BTreeMap<ChainId, i64>);
 

@@ -1,29 +1,28 @@
 //! Which heights were read for which contract.
 //!
-//! The head reads for every contract that is followed, so of these heights it is enough to know where they begin. A
-//! contract that is added later has a past that was not read for it; that is read beside the head, stretch by stretch,
-//! and every stretch is stored together with the fact that it was read.
+//! At the head, the follower reads for every followed contract. Of these heights only the first is stored, per
+//! contract. A contract that is added later has a past that was not read for it. That past is read beside the head,
+//! stretch by stretch. Each stretch is stored together with the fact that it was read.
 
 use std::collections::BTreeMap;
 
 use salt402_protocol::{Address, B256, ChainId};
 
 use crate::chains::chain;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::changes::Changes;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Stretch;
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, Changes, Columns as _, Step, SyncConnection, bound, chain_id, integer, params, query,
+    send_step,
+};
+use crate::rows::{StoreError, Stretch};
 use crate::store::Store;
 
-/// A contract that is followed, as the store tells it from others.
+/// A followed contract, and what is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceKey {
     /// The contract.
     pub contract: Address,
-    /// A digest of what is asked about it. Where more of its events count than before, they were not asked for.
+    /// A digest of the events that are asked for. If more events of the contract count than before, the earlier
+    /// questions did not include them.
     pub question: B256,
 }
 
@@ -34,12 +33,12 @@ pub struct Coverage {
     pub source: SourceKey,
     /// The first block that may hold anything of it.
     pub start_block: u64,
-    /// What was not read for it yet, up to the index's newest block, ascending. Empty: all was.
+    /// The heights up to the index's newest block that were not read for it yet, ascending. Empty if all were read.
     pub unread: Vec<Stretch>,
 }
 
 impl Coverage {
-    /// What was read for it up to the index's newest block, ascending.
+    /// The heights up to the index's newest block that were read for it, ascending.
     pub fn covered(&self, indexed: Option<u64>) -> Vec<Stretch> {
         let Some(last) = indexed else { return Vec::new() };
         let mut covered = Vec::new();
@@ -57,10 +56,10 @@ impl Coverage {
 }
 
 impl Store {
-    /// Says which contracts are followed from now on, with the first block that may hold anything of each. What was
-    /// read of those that are no longer followed stays stored. Returns the height at which the chain's index begins.
+    /// Says which contracts are followed from now on, each with the first block that may hold anything of it. What was
+    /// read of other contracts stays stored. Returns the height at which the chain's index begins.
     ///
-    /// A database from before coverage was kept holds one contract: it counts as read for the one of `sources` that a
+    /// A database from before this was stored holds one contract. It counts as read for the one of `sources` that a
     /// stored payment is of, or for the only one.
     pub async fn follow_sources(
         &self,
@@ -77,7 +76,7 @@ impl Store {
     }
 }
 
-/// How much was read of each contract of a chain that is followed.
+/// How much was read of each followed contract of a chain.
 pub(crate) async fn of_chain(
     connection: &mut AsyncConnection,
     chain: ChainId,
@@ -111,7 +110,7 @@ pub(crate) async fn of_chain(
     Ok(told.collect())
 }
 
-/// What is not covered of the heights from `start` up to where the index stands; `covered` is ascending.
+/// The heights from `start` up to the index's newest block that are not covered. `covered` is ascending.
 fn unread(start: u64, live_from: u64, cursor: Option<u64>, covered: &[Stretch]) -> Vec<Stretch> {
     let Some(cursor) = cursor else { return Vec::new() };
     let mut unread = Vec::new();
@@ -157,7 +156,8 @@ impl Step for Follow {
             Some(first) => first,
             None => self.adopt(connection, cursor.number, lowest)?,
         };
-        // What was read at the head so far is read; of those who are still followed it goes on from there.
+        // What was read at the head so far counts as read. For contracts that are still followed, it goes on from
+        // there.
         for (key, live_from) in live(connection, chain)? {
             if live_from <= cursor.number {
                 cover(connection, chain, &key, Stretch { from: live_from, to: cursor.number })?;
@@ -178,7 +178,7 @@ impl Step for Follow {
 }
 
 impl Follow {
-    /// Takes over a database that did not say what it was read for.
+    /// Takes over a database that does not say which contract it was read for.
     fn adopt(&self, connection: &SyncConnection<'_>, cursor: u64, lowest: u64) -> Result<u64, StoreError> {
         let chain = self.chain;
         let known = connection
@@ -200,8 +200,8 @@ impl Follow {
     }
 }
 
-/// After everything above a height left the chain: what was read there is read no more, except by the head, which
-/// reads the new blocks for every contract that it follows.
+/// After all blocks above a height left the chain: what was read there no longer counts as read. The head reads the new
+/// blocks for every followed contract.
 pub(crate) fn cut(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<(), StoreError> {
     let (chain_id, height) = (chain_id(chain), bound(height));
     connection
@@ -269,7 +269,7 @@ fn live(connection: &SyncConnection<'_>, chain: ChainId) -> Result<Vec<(SourceKe
     Ok(live)
 }
 
-/// Adds a stretch to what was read, together with those that it touches.
+/// Adds a stretch to what was read, and joins it with those that it touches.
 pub(crate) fn cover(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -303,7 +303,7 @@ pub(crate) fn cover(
     Ok(())
 }
 
-/// Where what was read meets what the head reads, the two are one.
+/// Where a stretch that was read meets the heights that the head reads, the two become one.
 pub(crate) fn fold(connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
     for (key, live_from) in live(connection, chain)? {
         let source = (chain_id(chain), key.contract.as_slice(), key.question.as_slice());
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(covered(vec![stretch(5, 6)], Some(9)), [stretch(7, 9)]);
         assert_eq!(covered(vec![stretch(6, 6), stretch(8, 8)], Some(9)), [5, 7, 9].map(|at| stretch(at, at)));
         assert_eq!(covered(vec![stretch(7, 9)], Some(9)), [stretch(5, 6)]);
-        // What is unread was seen a moment before the newest block was.
+        // The unread heights were read a moment before the newest block was.
         assert_eq!(covered(vec![stretch(7, 9)], Some(6)), [stretch(5, 6)]);
     }
 }

@@ -1,19 +1,16 @@
 //! Halts: a chain that is not followed further until the operator acts.
 //!
-//! A halt is a row, so that it outlives the process and is seen by every other: while it is open, [`Store::claim`]
-//! grants nothing on the chain and [`Store::apply`] adds nothing to it. It ends with the batch that replaces what the
-//! operator agreed to give up, in that batch's transaction.
+//! A halt is a row, so that it outlives the process and all processes see it. While it is open, [`Store::claim`] grants
+//! nothing on the chain and [`Store::apply`] adds nothing to it. The batch that replaces what the operator agreed to
+//! give up ends it, in the same transaction. The view `open_halts` says which halts are open.
 
 use salt402_protocol::{Amount, Asset, B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::block::{Cursor, HaltKind};
-use crate::rows::error::StoreError;
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns as _, SyncConnection, Write, WriteTransaction, bound, chain_id, clock,
+    integer, params, query, send,
+};
+use crate::rows::{Cursor, HaltKind, StoreError};
 use crate::store::Store;
 
 /// A halt that is open.
@@ -21,7 +18,7 @@ use crate::store::Store;
 pub struct Halt {
     /// Why.
     pub kind: HaltKind,
-    /// Blocks that would leave the chain, at least; 0 where that is not the matter.
+    /// How many blocks would leave the chain at the least. 0 for another kind of halt.
     pub depth: u64,
     /// Since when, in milliseconds since 1970 UTC.
     pub at_ms: u64,
@@ -29,8 +26,8 @@ pub struct Halt {
     pub accepted: Option<AcceptedFork>,
 }
 
-/// A fork that an operator agreed to, named by what was looked at: a node that shows another block there shows
-/// another fork.
+/// A fork that the operator accepted. Its first block names it: if the node shows another block there, it is another
+/// fork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedFork {
     /// The height up to which the stored chain stays.
@@ -39,14 +36,14 @@ pub struct AcceptedFork {
     pub block: B256,
 }
 
-/// What would leave the chain with all blocks above a height.
+/// What would leave the chain together with all blocks above a height.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Above {
     /// Payments on the chain.
     pub payments: u64,
     /// How many of them are claimed.
     pub claimed: u64,
-    /// The claimed ones, the newest block first, as many as were asked for.
+    /// Those that were granted on, the newest block first, as many as were asked for.
     pub grants: Vec<GrantAbove>,
 }
 
@@ -68,15 +65,16 @@ pub struct GrantAbove {
 }
 
 impl Store {
-    /// Halts a chain; an acceptance that was given for an open halt is void. Durable when this returns.
+    /// Halts a chain. If the operator had accepted a fork for an open halt, that no longer counts. Durable when this
+    /// returns.
     pub async fn halt(&self, chain: ChainId, kind: HaltKind, depth: u64) -> Result<(), StoreError> {
         integer("a reorganization's depth", depth)?;
         send(self.jobs(), Open { chain, kind, depth }).await
     }
 
-    /// Notes that the operator accepts the node's chain from a block on. Whoever follows the chain, now or when it
-    /// starts again, then replaces what lies above [`AcceptedFork::keep_through`]. `false` where no halt is open that
-    /// could end so, or where the index no longer stands at `seen`, from where the operator looked.
+    /// Notes that the operator accepts the node's chain from a block on. The follower, now or after its next start,
+    /// then replaces what is above [`AcceptedFork::keep_through`]. `false` if no such halt is open, or if the index is
+    /// no longer at `seen`, where the operator looked.
     pub async fn accept_fork(
         &self,
         chain: ChainId,
@@ -87,13 +85,13 @@ impl Store {
         send(self.jobs(), Accept { chain, seen, fork }).await
     }
 
-    /// Ends a halt of a kind without changing anything: what it was for is no longer so. `false` if none was open.
+    /// Ends a halt of this kind and changes nothing else, because its reason is gone. `false` if none was open.
     pub async fn end_halt(&self, chain: ChainId, kind: HaltKind) -> Result<bool, StoreError> {
         send(self.jobs(), End { chain, kind }).await
     }
 
-    /// The highest block of the stored chain, at or below a height, whose hash is known: its header is kept, or a
-    /// payment is in it. `None` if there is none.
+    /// The highest block of the stored chain at or below a height whose hash is known from a header or a payment.
+    /// `None` if there is none.
     pub async fn known_at_or_below(&self, chain: ChainId, height: u64) -> Result<Option<Cursor>, StoreError> {
         let mut reader = self.reader().await?;
         let row = query(
@@ -114,7 +112,7 @@ impl Store {
         row.map(|row| Ok(Cursor { number: row.number("number")?, hash: row.hash("hash")? })).transpose()
     }
 
-    /// What would leave the chain with all blocks above a height, naming at most `limit` grants.
+    /// What would leave the chain together with all blocks above a height, with at most `limit` grants by name.
     pub async fn above(&self, chain: ChainId, height: u64, limit: u32) -> Result<Above, StoreError> {
         let mut reader = self.reader().await?;
         let connection = reader.connection()?;
@@ -156,16 +154,16 @@ impl Store {
     }
 }
 
-/// Whether a batch may be applied: no halt is open, or it replaces just what the operator accepted. Returns whether it
-/// ends a halt.
+/// Whether a batch may be applied: no halt is open, or the batch replaces exactly what the operator accepted. Returns
+/// whether it ends a halt.
 pub(crate) fn permit(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     keep_through: Option<u64>,
 ) -> Result<bool, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT kind, accepted_hash IS NOT NULL, COALESCE(keep_through, 0) FROM halts
-         WHERE chain_id = ?1 AND resolved_at_ms IS NULL",
+        "SELECT kind, accepted_hash IS NOT NULL, COALESCE(keep_through, 0) FROM open_halts
+         WHERE chain_id = ?1",
     )?;
     let mut rows = select.query([chain_id(chain)])?;
     let Some(row) = rows.next()? else { return Ok(false) };
@@ -216,7 +214,7 @@ pub(crate) async fn close(
     Ok(done.rows_affected() > 0)
 }
 
-/// The halt in a row that was joined with the open halts; `None` where there was none.
+/// The halt in a row that was joined with `open_halts`. `None` if there is none.
 pub(crate) fn of(row: &AsyncRow) -> Result<Option<Halt>, StoreError> {
     let Some(at_ms) = row.maybe_number("halted_at_ms")? else { return Ok(None) };
     let kind = kind_of(&row.text("halt_kind")?)?;
@@ -238,12 +236,10 @@ struct Open {
 impl Write for Open {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        // A chain of which nothing is stored has nothing to protect.
+        // A chain without anything stored needs no halt.
         query(
             "INSERT INTO halts (chain_id, kind, depth, halted_at_ms)
              SELECT chain_id, $2, $3, $4 FROM chains WHERE chain_id = $1
@@ -270,9 +266,7 @@ struct Accept {
 impl Write for Accept {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
@@ -300,9 +294,7 @@ struct End {
 impl Write for End {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         close(transaction.connection(), self.chain, self.kind).await

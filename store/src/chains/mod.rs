@@ -1,7 +1,8 @@
-//! Chains: which one it is, where its index stands, what was read for which contract, and what keeps it from being followed.
-//! Nothing here stores a payment.
+//! Chains: their identity, where their index stands, whether it is current, what was read for which contract, and
+//! halts. Nothing here stores a payment.
 
 pub(crate) mod canonical;
 pub(crate) mod chain;
 pub(crate) mod coverage;
+pub(crate) mod freshness;
 pub(crate) mod halt;

@@ -1,38 +1,36 @@
-//! Channels with their accounts: what the chain says of one, and what was accepted of it.
+//! Channels with their accounts: their state on the chain, and the vouchers that were accepted.
 
 use salt402_protocol::api::ChannelView;
 use salt402_protocol::{Address, Amount, B256, ChainId, ChannelState, U256, Voucher};
 
 use crate::channels::{state, totals};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns, chain_id};
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{VoucherAccount, VoucherTotals};
+use crate::engine::{AsyncConnection, AsyncRow, Columns, chain_id, query};
+use crate::rows::{StoreError, VoucherAccount, VoucherTotals};
 use crate::store::Store;
 
-/// A channel: what the chain says of it, and what was accepted of it.
+/// A channel: its state on the chain, and the voucher that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelAccount {
     /// The contract.
     pub contract: Address,
     /// The channel's identifier in it.
     pub id: B256,
-    /// Where it stands; `None` if nothing of it is on the chain.
+    /// Its state; `None` if no event of it is on the chain.
     pub state: Option<ChannelState>,
-    /// The last voucher that was accepted, which has the highest ceiling.
+    /// The last accepted voucher. It has the highest ceiling.
     pub voucher: Option<Voucher>,
     /// What was accepted.
     pub account: VoucherAccount,
 }
 
 impl ChannelAccount {
-    /// What was accepted and not claimed, in base units, whether it still can be or not.
+    /// What was accepted and not claimed, in base units. It may no longer be claimable.
     pub fn unclaimed(&self) -> Amount {
         let claimed = self.state.as_ref().map_or(U256::ZERO, |state| state.claimed.0);
         Amount(self.account.spent.0.saturating_sub(claimed))
     }
 
-    /// What of that the contract pays now, in base units: what is left of the deposit at the most.
+    /// How much of that the contract would pay now, in base units. It is at most what is left of the deposit.
     pub fn claimable(&self) -> Amount {
         let available = self.state.as_ref().map_or(Amount::ZERO, ChannelState::available);
         self.unclaimed().min(available)
@@ -65,7 +63,7 @@ impl ChannelAccount {
 }
 
 impl Store {
-    /// One channel; `None` if nothing of it is on the chain and no voucher of it was accepted.
+    /// One channel. `None` if no event of it is on the chain and no voucher of it was accepted.
     pub async fn channel_account(
         &self,
         chain: ChainId,
@@ -76,7 +74,7 @@ impl Store {
         account(reader.connection()?, chain, contract, id).await
     }
 
-    /// What was accepted by vouchers on a chain, by asset. Reads a row for each asset, however many channels there are.
+    /// What was accepted by vouchers on a chain, by asset. It reads one row per asset, however many channels there are.
     pub async fn voucher_totals(&self, chain: ChainId) -> Result<Vec<VoucherTotals>, StoreError> {
         let mut reader = self.reader().await?;
         totals::of_chain(reader.connection()?, chain).await

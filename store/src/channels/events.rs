@@ -2,13 +2,11 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor};
 
-use crate::engine::columns::{Columns, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns, SyncConnection, amount_bytes, bound, chain_id, params};
+use crate::rows::{Placed, StoreError};
 
-/// What happened, as the column `kind` says it. A number keeps its meaning for ever. Nothing is between
-/// [`TOPPED_UP`] and [`CLAIMED`], which are read by their greatest totals.
+/// What happened, as a number in the column `kind`. A number never changes its meaning. No number may be added between
+/// [`TOPPED_UP`] and [`CLAIMED`], whose greatest totals are read together.
 pub(crate) const OPENED: i64 = 1;
 pub(crate) const TOPPED_UP: i64 = 2;
 pub(crate) const CLAIMED: i64 = 3;
@@ -71,8 +69,8 @@ impl Row {
     }
 }
 
-/// Inserts events, or puts them back on the chain in the block where they were before. An event that is on the chain
-/// in another block is an error.
+/// Inserts events. A known event of the same block is put back on the chain. An event that is on the chain in another
+/// block is an error.
 pub(crate) fn insert(
     connection: &SyncConnection<'_>,
     chain: ChainId,

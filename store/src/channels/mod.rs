@@ -1,5 +1,5 @@
-//! Payment channels: their events, where each stands, and what is granted on vouchers of them. A channel's state is the fold
-//! of its events; nothing else is stored of it.
+//! Payment channels: their events, their states, and the grants on their vouchers. A channel's state is the fold of its
+//! events. It is stored nowhere else.
 
 pub(crate) mod account;
 pub(crate) mod events;

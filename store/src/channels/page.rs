@@ -1,11 +1,10 @@
-//! Channels page by page: a page costs what it is long, however many channels there are.
+//! Channels, page by page. The cost of a page depends on its length, not on the number of channels.
 
 use salt402_protocol::{Address, B256, ChainId};
 
 use crate::channels::account::{ChannelAccount, account};
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Some channels of a contract.
@@ -13,11 +12,12 @@ use crate::store::Store;
 pub struct ChannelPage {
     /// The channels.
     pub accounts: Vec<ChannelAccount>,
-    /// The last of them, after which the next page begins; `None` where this is the last page.
+    /// The last channel of the page. The next page begins after it. `None` on the last page.
     pub next: Option<B256>,
 }
 
-/// Those that are open or closed on the chain, the newest first. The kind is written out: only so is it served by its index.
+/// Channels on the chain, open or closed, the newest first. The kind is written as a number, because only then SQLite
+/// uses its index.
 const OPENED_BELOW: &str = "
     SELECT id, channel FROM channel_events INDEXED BY channel_events_opened
     WHERE chain_id = $1 AND contract = $2 AND canonical AND kind = 1 AND id < $3 AND ($4 IS NULL OR payee = $4)
@@ -27,7 +27,7 @@ const OPENED_AS: &str = "
     SELECT id FROM channel_events
     WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = 1";
 
-/// Those that vouchers were accepted of and that are not among the others.
+/// Channels with accepted vouchers that are not on the chain.
 const ACCEPTED_ABOVE: &str = "
     SELECT v.channel FROM vouchers v
     WHERE v.chain_id = $1 AND v.contract = $2 AND v.channel > $3
@@ -37,9 +37,9 @@ const ACCEPTED_ABOVE: &str = "
     ORDER BY v.channel LIMIT $5";
 
 impl Store {
-    /// At most `limit` channels of a contract after one of them, or the first: those that were opened last first, and then
-    /// those that vouchers were accepted of and that are not on the chain; with `payee`, those that pay this account, and
-    /// all that vouchers were accepted of.
+    /// At most `limit` channels of a contract, after the given one or from the first. Those on the chain come first,
+    /// the last opened first. Then come those with accepted vouchers that are not on the chain. With `payee`: those
+    /// that pay this account, and all with accepted vouchers.
     pub async fn channel_page(
         &self,
         chain: ChainId,
@@ -67,14 +67,13 @@ impl Store {
         let next = found.last().copied().filter(|_| found.len() == limit);
         let mut accounts = Vec::with_capacity(found.len());
         for id in found {
-            // A reorganization between the two looks may take a channel away.
+            // A reorganization between the two reads may take a channel away.
             accounts.extend(account(connection, chain, contract, id).await?);
         }
         Ok(ChannelPage { accounts, next })
     }
 
-    /// The channels of a contract of which something is accepted and not claimed, while they are open: those first of which
-    /// it is the most.
+    /// The open channels of a contract with something accepted and not claimed, the largest amount first.
     pub async fn unclaimed_channels(
         &self,
         chain: ChainId,

@@ -3,20 +3,16 @@
 use salt402_protocol::{Amount, Asset, ChainId};
 
 use crate::channels::totals::TotalsChanges;
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query_made};
-use crate::engine::columns::Columns as _;
-use crate::engine::sync_sql::SyncConnection;
-use crate::rows::error::StoreError;
-use crate::rows::risk::{ChannelRisk, RiskReason};
-use crate::rows::voucher::Share;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, query_made};
+use crate::rows::{ChannelRisk, RiskReason, Share, StoreError};
 
-/// The columns of a risk, next to an incident's own, for a query that joins the table as `r`.
+/// The columns of a risk, for a statement that joins the table as `r` to an incident.
 pub(crate) const COLUMNS: &str =
     "r.contract AS risk_contract, r.channel AS risk_channel, r.payer AS risk_payer,
     r.asset AS risk_asset, r.spent AS risk_spent, r.claimed AS risk_claimed, r.reason AS risk_reason,
     r.exit_at AS risk_exit_at";
 
-/// The risk in a row with [`COLUMNS`]; `None` where the incident is of another kind.
+/// The risk in a row with [`COLUMNS`]. `None` if the incident is of another kind.
 pub(crate) fn of(row: &AsyncRow) -> Result<Option<ChannelRisk>, StoreError> {
     let Some(reason) = row.maybe_text("risk_reason")? else { return Ok(None) };
     Ok(Some(ChannelRisk {
@@ -45,7 +41,7 @@ pub(crate) async fn open(
     risks.into_iter().flatten().collect()
 }
 
-/// What the risk of an incident adds to the totals of its chain while it is open.
+/// What an incident's risk adds to the totals of its chain while it is open.
 pub(crate) fn share_of(connection: &SyncConnection<'_>, id: i64) -> Result<Option<Share>, StoreError> {
     let row = connection
         .prepare_cached("SELECT asset, spent, claimed FROM channel_risks WHERE incident_id = ?1")?
@@ -57,7 +53,7 @@ pub(crate) fn share_of(connection: &SyncConnection<'_>, id: i64) -> Result<Optio
     Ok(asset.map(|asset| (Asset::from_address(asset), unclaimed)))
 }
 
-/// Takes the risk of an incident that an operator settled out of the totals.
+/// Takes the risk of an incident out of the totals, because an operator settled it.
 pub(crate) fn settled(connection: &SyncConnection<'_>, id: i64) -> Result<(), StoreError> {
     let chain = connection
         .prepare_cached("SELECT chain_id FROM incidents WHERE id = ?1")?

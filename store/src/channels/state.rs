@@ -1,15 +1,12 @@
-//! Channels as they are read: where each stands, folded from its events on the chain.
+//! The states of channels, as the fold of their events on the chain.
 
 use salt402_protocol::{
     Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, ChannelEventId, ChannelState, U256,
 };
 
 use crate::channels::events::{CLAIMED, CREATED, CREDIT_WITHDRAWN, CREDITED, OPENED, TOPPED_UP, change};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, chain_id, params, query};
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// A channel and where it stands.
@@ -32,9 +29,9 @@ pub enum ChannelsOf {
     Payer(Address),
 }
 
-/// The events that a channel's state follows from. Of totals only the greatest matters, and the index has it at its
-/// end: a channel with a million claims is read as quickly as one with none. The kinds with totals are neighbours, so
-/// that the others are two ranges.
+/// The events that a channel's state follows from. Of the totals only the greatest matters, and it is at the end of the
+/// index. So a channel with a million claims is read as fast as one with none. The kinds with totals are next to each
+/// other, so that the others are two ranges.
 const EVENTS_OF: &str = "
     SELECT * FROM (
         SELECT * FROM channel_events
@@ -52,7 +49,7 @@ const EVENTS_OF: &str = "
         WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind > $4";
 
 impl Store {
-    /// Where a channel stands at the index's cursor; `None` if nothing of it is on the chain.
+    /// A channel's state at the index's newest block. `None` if no event of it is on the chain.
     pub async fn channel(
         &self,
         chain: ChainId,
@@ -63,7 +60,7 @@ impl Store {
         state(reader.connection()?, chain, contract, id).await
     }
 
-    /// The channels of an account on a chain, the one that was opened last first, at most `limit`.
+    /// An account's channels on a chain, the last opened first, at most `limit`.
     pub async fn channels_of(
         &self,
         chain: ChainId,
@@ -99,7 +96,7 @@ impl Store {
         let mut channels = Vec::with_capacity(rows.len());
         for row in &rows {
             let (contract, id) = (row.address("contract")?, row.hash("channel")?);
-            // A reorganization between the two looks may take a channel away.
+            // A reorganization between the two reads may take a channel away.
             if let Some(state) = state(connection, chain, contract, id).await? {
                 channels.push(ChannelRow { contract, id, state });
             }
@@ -107,8 +104,8 @@ impl Store {
         Ok(channels)
     }
 
-    /// What an account can withdraw from a channels contract in an asset, because it could not be sent: what was
-    /// credited less what was withdrawn.
+    /// What an account can withdraw from a channels contract in an asset, because sending it had failed: what was
+    /// credited, less what was withdrawn.
     pub async fn channel_credit(
         &self,
         chain: ChainId,
@@ -191,7 +188,8 @@ pub(crate) async fn state(
     fold(&events(connection, chain, contract, id).await?)
 }
 
-/// The events on the chain that a channel's state follows from: of its claims and its top-ups the greatest, all others.
+/// The events on the chain that a channel's state follows from: the greatest claim, the greatest top-up, and all
+/// others.
 pub(crate) async fn events(
     connection: &mut AsyncConnection,
     chain: ChainId,

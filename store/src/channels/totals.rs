@@ -1,11 +1,11 @@
-//! What was accepted by vouchers, added up: kept with every change, so that telling it costs nothing, however many channels
-//! there are.
+//! The sums of what was accepted by vouchers. Every change updates them, so reading them costs the same for any number
+//! of channels.
 //!
-//! The accounts and the open risks are what counts. Each account says what of it is in the totals, and whatever changes an
-//! account, a channel or a risk takes that out and puts in what holds then, in its own transaction. So a reorganization
-//! takes totals back as it does everything else, and whoever stops in the middle changed nothing.
+//! The accounts and the open risks are the truth. Each account stores what it added to the totals. A change of an
+//! account, a channel or a risk subtracts that and adds the new share, in its own transaction. So a reorganization
+//! takes totals back like everything else, and a crash in the middle changes nothing.
 //!
-//! Amounts are added and taken away modulo 2^256: in whatever order, the result is right if the sum fits.
+//! Amounts are added and subtracted modulo 2^256. In any order, the result is right if the sum fits.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,21 +13,21 @@ use std::pin::Pin;
 
 use salt402_protocol::{Address, Amount, Asset, ChainId, ChannelState, U256};
 
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::Gathered;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{Share, VoucherTotals};
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns, Gathered, SyncConnection, amount_bytes, bound, chain_id, params,
+    query,
+};
+use crate::rows::{Share, StoreError, VoucherTotals};
 
-/// What an account adds, `spent` being what was accepted: what is not claimed, of a channel that is on the chain and open.
+/// What an account adds, where `spent` is what was accepted: the part that is not claimed, if the channel is on the
+/// chain and open.
 pub(crate) fn share(spent: Amount, state: Option<&ChannelState>) -> Option<Share> {
     let state = state.filter(|state| !state.closed)?;
     let unclaimed = spent.0.saturating_sub(state.claimed.0);
     state.descriptor.map(|descriptor| (descriptor.asset, Amount(unclaimed)))
 }
 
-/// What of an account is in the totals, from a row of `vouchers`.
+/// What an account added to the totals, from a row of `vouchers`.
 pub(crate) fn counted(row: &impl Columns) -> Result<Option<Share>, StoreError> {
     match row.maybe_address("counted_asset")? {
         Some(asset) => Ok(Some((Asset::from_address(asset), row.amount("counted")?))),
@@ -35,7 +35,7 @@ pub(crate) fn counted(row: &impl Columns) -> Result<Option<Share>, StoreError> {
     }
 }
 
-/// What a transaction changes, by chain and asset: written once, at its end.
+/// What a transaction changes, by chain and asset. It is written once, at the end.
 #[derive(Default)]
 pub(crate) struct TotalsChanges(BTreeMap<(ChainId, Address), Change>);
 
@@ -154,7 +154,7 @@ impl Change {
         })
     }
 
-    /// Counts stay at 0 where they would fall below it: totals are told and decide nothing, so they stop nothing either.
+    /// Counts stop at 0. Totals are only reports and decide nothing, so a wrong one must not stop anything.
     fn with(self, other: &Self) -> Self {
         Self {
             unclaimed: self.unclaimed.wrapping_add(other.unclaimed),
@@ -165,7 +165,7 @@ impl Change {
     }
 }
 
-/// The totals of a chain, of assets in which there is an open account or a risk.
+/// The totals of a chain, for assets with an open account or a risk.
 pub(crate) async fn of_chain(
     connection: &mut AsyncConnection,
     chain: ChainId,

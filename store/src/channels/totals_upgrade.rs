@@ -1,4 +1,4 @@
-//! Adding up the totals of vouchers in a database from before they were kept.
+//! Adds up the totals of vouchers in a database from before they were stored.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,11 +8,8 @@ use salt402_protocol::{Address, Amount, B256, ChainId, U256};
 use crate::channels::events::{CLAIMED, CLOSED, OPENED};
 use crate::channels::risk_rows;
 use crate::channels::totals::TotalsChanges;
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, begin, query};
-use crate::engine::columns::{Columns as _, amount_bytes, chain_id};
-use crate::engine::schema::Upgrade;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::Share;
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, Upgrade, amount_bytes, begin, chain_id, query};
+use crate::rows::{Share, StoreError};
 
 /// Marks a database whose totals were added up once.
 const ADDED_UP: &str = "voucher_totals";
@@ -29,8 +26,7 @@ impl Upgrade for AddTotals {
     }
 }
 
-/// Adds everything up, once for a database: one that is new has nothing, and one of before the totals were kept is told by
-/// what it has. In one transaction, so that it is done whole or again.
+/// Adds everything up, once per database, in one transaction. A new database has nothing to add up.
 async fn add_up(connection: &mut AsyncConnection) -> Result<(), StoreError> {
     let known = query("SELECT 1 FROM meta WHERE name = $1").bind(ADDED_UP);
     if known.fetch_optional(&mut *connection).await?.is_some() {
@@ -64,7 +60,7 @@ async fn add_up(connection: &mut AsyncConnection) -> Result<(), StoreError> {
     Ok(transaction.commit().await?)
 }
 
-/// The accounts of open channels with what was claimed. By `total` the greatest is found at once.
+/// The accounts of open channels with what was claimed. With `total` in the index, the greatest is found at once.
 const OPEN_ACCOUNTS: &str = "
     SELECT v.chain_id, v.contract, v.channel, v.spent, o.asset,
            (SELECT c.total FROM channel_events c
@@ -77,7 +73,7 @@ const OPEN_ACCOUNTS: &str = "
                       WHERE e.chain_id = v.chain_id AND e.contract = v.contract AND e.channel = v.channel
                         AND e.canonical AND e.kind = $3)";
 
-/// What each account of an open channel adds to the totals of its chain. Reads all accounts.
+/// What each account of an open channel adds to the totals of its chain. It reads all accounts.
 async fn open_shares(
     connection: &mut AsyncConnection,
 ) -> Result<Vec<(ChainId, Address, B256, Share)>, StoreError> {

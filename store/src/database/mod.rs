@@ -1,4 +1,4 @@
-//! Opening a database, and putting one back: the two places where the rooms' own upgrades meet the engine.
+//! Opening a database and restoring one. Here, and nowhere else, the upgrades of the rooms are given to the engine.
 
 pub(crate) mod open;
 pub(crate) mod restore;

@@ -1,13 +1,13 @@
 //! Opening a store.
 
 use crate::channels::totals_upgrade::AddTotals;
-use crate::engine::options::Options;
-use crate::rows::error::StoreError;
+use crate::engine::Options;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Opens a database; creates it, and its directory, if it is missing; brings it to this program's schema. Must be
-    /// called in a tokio runtime, where its two tasks then live: one writes, one checkpoints.
+    /// Opens a database and brings it to this program's schema. The database and its directory are created if they are
+    /// missing. Call it in a tokio runtime, where its two tasks then run: one writes, the other makes checkpoints.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
         Self::open_with(options, &AddTotals).await
     }

@@ -4,20 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::channels::totals_upgrade::AddTotals;
-use crate::engine::backup::{self, Restored};
-use crate::rows::error::StoreError;
+use crate::engine::{Restored, backup};
+use crate::rows::StoreError;
 
-/// Puts a backup in the place of a database that is gone. `skew` is by how much later than now a payment may be mined
-/// again that is mined now: by how much a chain's clock may be ahead of ours, and the time of as many blocks as a
-/// reorganization may replace.
+/// Puts a backup in the place of a lost database. `skew` is how much later than now a payment of now may be mined
+/// again: by how much a chain's clock may be ahead of ours, and the time of as many blocks as a reorganization may
+/// replace.
 ///
-/// Safe for money at the price of service: claims that were made after the backup was taken are forgotten, so payments
-/// that were mined before now and have no claim are not granted on ([`crate::ClaimResult::BeforeRestore`]), and a
-/// claim without a kept answer counts as answered.
+/// No payment is granted on twice, and some service is lost for it. Claims that were made after the backup was taken
+/// are forgotten. So payments that were mined before now and have no claim are not granted on
+/// ([`crate::ClaimResult::BeforeRestore`]), and a claim without a kept answer counts as answered.
 ///
 /// # Errors
-/// [`StoreError::Exists`] where there is a database: move it away first, with its `-wal` and `-shm`.
-/// [`StoreError::NoBackup`] where the file is no backup.
+/// [`StoreError::Exists`] if there is a database: move it away first, with its `-wal` and `-shm`.
+/// [`StoreError::NoBackup`] if the file is not a backup.
 pub async fn restore(from: &Path, database: &Path, skew: Duration) -> Result<Restored, StoreError> {
     backup::restore(from, database, skew, &AddTotals).await
 }

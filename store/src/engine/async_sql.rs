@@ -1,17 +1,18 @@
-//! Statements on a connection's own thread, awaited: for everything but steps and the hot look-up.
+//! SQL statements that run on a thread of their connection and are awaited. Everything uses them except a follower's
+//! steps and the look-up of a payment.
 //!
-//! Other rooms see these names and no library behind them.
+//! Other rooms use the names of this file. They do not see which library is behind them.
 
 use salt402_protocol::{Address, B256};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Encode, Row as _, SqlSafeStr, Transaction, Type};
 
 use crate::engine::columns::{Columns, natural};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A connection whose statements are awaited.
 pub(crate) type AsyncConnection = SqliteConnection;
-/// A row that it found. Its columns are read by their name as [`Columns`].
+/// One row of a result. [`Columns`] reads its columns by name.
 pub(crate) type AsyncRow = SqliteRow;
 /// A statement that is put together from pieces.
 pub(crate) type AsyncQueryBuilder = sqlx::QueryBuilder<Sqlite>;
@@ -19,12 +20,12 @@ pub(crate) type AsyncQueryBuilder = sqlx::QueryBuilder<Sqlite>;
 /// A statement with its parameters.
 pub(crate) struct AsyncQuery(sqlx::query::Query<'static, Sqlite, SqliteArguments>);
 
-/// A statement, prepared once on each connection and kept.
+/// A statement. Each connection prepares it once and keeps it.
 pub(crate) fn query(sql: &'static str) -> AsyncQuery {
     safe(sql)
 }
 
-/// A statement whose text was made here, of nothing that came from outside.
+/// A statement whose text is built by this program. The text contains nothing that came from outside.
 pub(crate) fn query_made(sql: String) -> AsyncQuery {
     safe(AssertSqlSafe(sql))
 }
@@ -73,7 +74,7 @@ impl AsyncQuery {
     }
 }
 
-/// Begins a transaction that takes the write lock at once; undone where it is dropped.
+/// Begins a transaction and takes the write lock at once. A transaction that is dropped is undone.
 pub(crate) async fn begin(connection: &mut AsyncConnection) -> Result<Transaction<'_, Sqlite>, StoreError> {
     Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
 }
@@ -83,7 +84,7 @@ pub(crate) async fn close(connection: AsyncConnection) {
     let _ = connection.close().await;
 }
 
-/// A number that changes with the commits of other connections.
+/// A number that changes when another connection commits.
 pub(crate) async fn data_version(connection: &mut AsyncConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query("PRAGMA data_version").fetch_one(connection).await?.try_get(0)?)
 }

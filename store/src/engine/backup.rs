@@ -1,8 +1,9 @@
-//! Backups: a copy of a database that is in use, and the way back.
+//! Backups: how a database is copied while it is in use, and how a copy is put back.
 //!
-//! A copy knows that it is one and cannot be opened as a database: a claim that was made after the copy was taken is
-//! not in it, and opened as if nothing had happened it would grant on the same payment again. [`crate::restore`] notes the
-//! moment instead, and from then on a payment that was mined before it and has no claim is not granted on.
+//! A copy is marked as a copy and cannot be opened as a database. It lacks every claim that was made after it was
+//! taken. If it were opened as it is, it would grant a second time on those payments. [`crate::restore`] turns a copy
+//! into a database and notes the time. A payment that was mined before that time and has no claim is not granted on any
+//! more.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use crate::engine::clock;
 use crate::engine::columns::Columns as _;
 use crate::engine::schema::{TAKEN, Upgrade, check_ours, explain, migrate, taken_at_ms};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// How often the progress of a copy is told.
 const TELL: Duration = Duration::from_millis(200);
@@ -26,7 +27,8 @@ const TELL: Duration = Duration::from_millis(200);
 pub struct Backup {
     /// Its length in bytes.
     pub bytes: u64,
-    /// What is in it was committed before this, in milliseconds since 1970 UTC, and perhaps a little after.
+    /// The copy holds everything that was committed before this time, in milliseconds since 1970 UTC. It may hold a
+    /// little of what came after.
     pub taken_at_ms: u64,
 }
 
@@ -35,20 +37,20 @@ pub struct Backup {
 pub struct Restored {
     /// When the backup was taken, in milliseconds since 1970 UTC.
     pub taken_at_ms: u64,
-    /// Payments without a claim in blocks before this time are not granted on, in seconds since 1970 UTC.
+    /// A payment without a claim is not granted on if its block is from before this time, in seconds since 1970 UTC.
     pub refuse_before: u64,
-    /// Claims without a kept answer; they count as answered.
+    /// How many claims had no kept answer. They count as answered.
     pub closed: u64,
 }
 
-/// Copies a database into a new file, while it is in use or not. The copy is one moment's, checked, on disk when this
-/// returns, and readable by its owner alone. `told` is told the bytes that are written and about how many there will
-/// be.
+/// Copies a database into a new file. The database may be in use. When this returns, the copy shows one moment, was
+/// checked, is on disk, and only its owner can read it. `told` is called with the bytes written so far and with about
+/// how many there will be.
 ///
-/// The write-ahead log of the database cannot be begun anew meanwhile.
+/// While the copy is made, the write-ahead log of the database grows and does not start again at its beginning.
 ///
 /// # Errors
-/// [`StoreError::Exists`] where there is such a file; it is left alone.
+/// [`StoreError::Exists`] if the target file exists. It is not changed.
 pub async fn backup(database: &Path, to: &Path, told: impl Fn(u64, u64)) -> Result<Backup, StoreError> {
     if !database.exists() {
         return Err(file_error(database, std::io::ErrorKind::NotFound.into()));
@@ -130,7 +132,7 @@ async fn note_restore(
         .bind(i64::try_from(refuse_before).unwrap_or(i64::MAX))
         .execute(&mut *transaction)
         .await?;
-    // Whether these were answered after the backup was taken is not known, and to run them again would serve twice.
+    // Nobody knows whether these were answered after the backup was taken. To run them again could serve twice.
     let closed = sqlx::query(
         "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
          SELECT payment_id, 200, '[]', x'', 0, $1, TRUE FROM claims
@@ -144,7 +146,7 @@ async fn note_restore(
     Ok(Restored { taken_at_ms, refuse_before, closed })
 }
 
-/// Makes a copy one that cannot be opened as a database, and looks whether it is sound.
+/// Marks a file as a copy, so that it cannot be opened as a database, and checks that it is sound.
 async fn mark(path: &Path, taken_at_ms: u64) -> Result<(), StoreError> {
     let mut copy = plain(path).connect().await.map_err(|error| explain(path, error))?;
     sqlx::query("INSERT OR REPLACE INTO meta (name, value) VALUES ($1, $2)")
@@ -169,7 +171,7 @@ fn plain(path: &Path) -> SqliteConnectOptions {
         .thread_name(|_| "salt402-backup".into())
 }
 
-/// A file that is being made next to its target, and removed unless it gets there.
+/// A file that is written under another name next to its target. It is removed if it never gets its final name.
 struct Draft {
     path: PathBuf,
 }
@@ -182,7 +184,7 @@ impl Draft {
         let mut path = target.as_os_str().to_owned();
         path.push(format!(".{}.partial", std::process::id()));
         let path = PathBuf::from(path);
-        // Made here, so that nobody else can read it at any time.
+        // The file is created with these rights, so that at no time anybody else can read it.
         let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         made.map_err(|error| file_error(&path, error))?;
         Ok(Self { path })
@@ -192,7 +194,7 @@ impl Draft {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// Gives the file its name, on disk, and never that of another.
+    /// Gives the file its final name, on disk. It never replaces another file.
     fn publish(self, target: &Path) -> Result<(), StoreError> {
         let told = |error| file_error(target, error);
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(told)?;

@@ -1,8 +1,8 @@
-//! What a commit changed of what look-ups of payments find.
+//! What a commit changed in the answers of payment look-ups.
 
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::rows::payment::{Found, Key};
+use crate::rows::{Found, Key};
 
 /// What a commit changed of what look-ups find.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Changes {
     pub(crate) cursor: Option<(ChainId, u64)>,
     /// What was used up, in whatever transactions it is.
     pub(crate) used: Vec<PaymentId>,
-    /// What was read in the committed transaction itself, after its last change.
+    /// What the transaction itself read after its last change.
     pub(crate) fresh: Vec<(Key, Found)>,
 }
 

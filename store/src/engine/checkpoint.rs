@@ -1,7 +1,8 @@
-//! The task that moves the write-ahead log into the database.
+//! The task that moves the write-ahead log into the database file.
 //!
-//! A commit appends to the log; a checkpoint copies the log's pages to where they belong. SQLite would do that inside
-//! whichever commit makes the log long, which then takes tens of milliseconds. Here it is done between the commits.
+//! A commit appends to the log. A checkpoint copies the log's pages into the database file. By default SQLite does that
+//! within the commit that makes the log too long, and that commit then takes tens of milliseconds. This task does it
+//! between commits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ pub(crate) struct Checkpointer {
     pub(crate) turn: Arc<Mutex<()>>,
 }
 
-/// How long a log is looked at in vain before that is said, and between two such words.
+/// If a checkpoint makes no progress for this long, that is logged. It is also the least time between two such
+/// messages.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// How far a checkpoint came.
@@ -40,12 +42,12 @@ struct Progress {
 }
 
 impl Checkpointer {
-    /// Checkpoints while there are commits, until the writer that counts them is gone; then once for all.
+    /// Makes checkpoints as long as there are commits. When the writer is gone, makes a last one and ends.
     pub(crate) async fn run(mut self, mut commits: watch::Receiver<u64>) {
         let mut complete = true;
         let mut stuck: Option<Instant> = None;
         loop {
-            // What readers kept a checkpoint from copying is tried again without a new commit.
+            // Readers may have kept a checkpoint from copying everything. Then it is tried again without a new commit.
             if complete && commits.changed().await.is_err() {
                 break;
             }
@@ -80,14 +82,15 @@ impl Checkpointer {
         if progress.length <= self.limit {
             return progress.complete;
         }
-        // The log is begun anew by the first commit after a checkpoint that caught up with it. Under steady writing
-        // none does, and the log would grow without end. So the writer waits for this one; most is copied already.
+        // A commit starts the log at its beginning only after a checkpoint that copied everything. Under steady writing
+        // that never happens, and the log would grow without end. So the writer waits during this checkpoint. Most of
+        // the log is copied already.
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock().await;
         self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await.complete
     }
 
-    /// Cuts the log's file, which keeps its length otherwise, while nobody writes.
+    /// Shortens the log's file while nobody writes. Otherwise the file keeps its length.
     async fn shorten(&mut self) {
         let Ok(log) = std::fs::metadata(&self.log) else { return };
         let turn = Arc::clone(&self.turn);
@@ -106,7 +109,8 @@ impl Checkpointer {
                 return Progress { complete: false, length: 0 };
             }
         };
-        // Whether it was kept from finishing, pages in the log, pages of them in the database; -1 for no log.
+        // The columns: whether the checkpoint was kept from finishing, the pages in the log, and how many of them are
+        // in the database. -1 means that there is no log.
         let column = |index: usize| row.try_get::<i64, _>(index).unwrap_or(-1);
         let length = u64::try_from(column(1)).unwrap_or(0).saturating_mul(FRAME);
         let complete = column(0) == 0 && column(1) == column(2);

@@ -1,5 +1,5 @@
-//! What time it is, for the columns that tell an operator when something was stored. Two things are decided by it: whether
-//! the index is too old to grant on a voucher, and how long it is believed what a node refused.
+//! The time of day, for columns that tell an operator when something was stored. One decision uses it too: whether an
+//! index is current ([`crate::chains::freshness`]).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,14 +2,15 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId, U256};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A number as the database holds it.
 pub(crate) fn integer(what: &'static str, value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::TooLarge { what, value })
 }
 
-/// A bound that nothing stored can exceed: cut, because comparing with more than the database can hold is the same.
+/// A bound for a comparison. A number that is too large for the database is cut to its largest number, which compares
+/// the same.
 pub(crate) fn bound(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -19,12 +20,12 @@ pub(crate) fn chain_id(chain: ChainId) -> i64 {
     bound(chain.get())
 }
 
-/// An amount: 32 bytes, most significant first, so that blobs sort as amounts do.
+/// An amount as 32 bytes, most significant byte first. Such blobs sort as the amounts do.
 pub(crate) fn amount_bytes(amount: Amount) -> [u8; 32] {
     amount.0.to_be_bytes()
 }
 
-/// Reads the columns of a row; a value that this program never writes is [`StoreError::Corrupt`].
+/// Reads the columns of a row. A value that this program never writes is [`StoreError::Corrupt`].
 pub(crate) trait Columns {
     fn number(&self, column: &'static str) -> Result<u64, StoreError>;
     fn maybe_number(&self, column: &'static str) -> Result<Option<u64>, StoreError>;

@@ -4,16 +4,18 @@ use salt402_protocol::DatabaseMark;
 
 use crate::engine::async_sql::{AsyncConnection, query};
 use crate::engine::columns::Columns as _;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Which database it is. A backup that is put back is the same one still.
+/// The identity of a database. A backup that was put back keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseOrigin {
     /// Drawn when it was made, or when this was first kept.
     pub mark: DatabaseMark,
-    /// When it was made, by the clock, in seconds since 1970 UTC. 0 where it was there before that was kept.
+    /// When the database was created, in seconds since 1970 UTC, by the clock of that moment. 0 if it was created by a
+    /// program that did not note this.
     pub made_at: u64,
-    /// Until when quotes that name no database may have been given with it, in seconds since 1970 UTC. 0 where none were.
+    /// Quotes that name no database may have been given with it until this time, in seconds since 1970 UTC. 0 if there
+    /// were none.
     pub unmarked_until: u64,
 }
 

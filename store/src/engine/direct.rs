@@ -1,9 +1,9 @@
 //! Connections that read on the caller's own thread.
 //!
-//! Finding a payment costs SQLite some microseconds. Handing the question to another thread and its answer back costs
-//! several times that, and on a busy machine the turn of a thread that sleeps. So the one read that every request needs
-//! is done where it is asked for. It never waits for a lock: a reader of a write-ahead log needs none, but for the moments
-//! in which a log is recovered or taken away, and those are waited for without holding a thread.
+//! SQLite finds a payment within microseconds. To hand the question to another thread and the answer back costs several
+//! times that, and on a busy machine also the time until a sleeping thread runs. So the one read that every request
+//! needs runs on the thread that asks. It never waits for a lock, since a reader of a write-ahead log needs none. Only
+//! while a log is recovered or removed it has to wait, and it does so without blocking a thread.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,17 +12,18 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::sync_sql::SyncConnection;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Memory for pages, for each connection. No mapping of the file: its pages would count as this process's memory.
+/// Memory for pages, per connection. The file is not mapped into memory, because its pages would count as this
+/// process's memory.
 const CACHE_KIB: u32 = 2 << 10;
 /// Between two attempts at a read that could not begin.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The connections that are not in use, the last to come back on top, with its cache warm.
+/// Connections that are free. The one that was used last is taken first, since its cache is warm.
 pub(crate) struct Direct {
     path: PathBuf,
-    /// How many are kept. More are opened where more threads read at once, and closed after that.
+    /// How many are kept open. When more threads read at once, more are opened, and closed afterwards.
     keep: usize,
     /// How long a read may be put off.
     timeout: Duration,
@@ -38,7 +39,7 @@ impl Direct {
         Ok(Self { path: path.to_owned(), keep, timeout, idle: Mutex::new(Some(vec![first])) })
     }
 
-    /// Reads. A read that cannot begin is tried again, for as long as the timeout.
+    /// Reads. If a read cannot begin, it is tried again until the timeout.
     pub(crate) async fn read<T>(
         &self,
         read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError> + Send,
@@ -58,7 +59,7 @@ impl Direct {
     fn once<T>(&self, read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().as_mut().ok_or(StoreError::Closed)?.pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;
-        // One that failed is not kept: what is wrong may be the connection.
+        // A connection whose read failed is closed: the fault may be in the connection.
         let found = read(&SyncConnection::new(&connection))?;
         match self.idle().as_mut() {
             Some(idle) if idle.len() < self.keep => idle.push(connection),
@@ -67,7 +68,8 @@ impl Direct {
         Ok(found)
     }
 
-    /// Closes what is not in use; what is, closes as it comes back. Whoever asks later is told that it is closed.
+    /// Closes the free connections. Connections in use are closed when they come back. Later reads get an error that
+    /// says that the store is closed.
     pub(crate) fn close(&self) {
         drop(self.idle().take());
     }
@@ -86,7 +88,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// A connection that sees the commits of all others, in this process and elsewhere.
+/// A connection that notices every commit, of this process and of others.
 pub(crate) struct CommitWatcher(Connection);
 
 impl CommitWatcher {
@@ -94,7 +96,7 @@ impl CommitWatcher {
         connect(path).map(Self)
     }
 
-    /// A number that changes with every commit; `None` where it cannot be asked, and then nothing is known.
+    /// A number that changes with every commit. `None` if the database could not be asked.
     pub(crate) fn data_version(&self) -> Option<i64> {
         SyncConnection::new(&self.0).data_version()
     }

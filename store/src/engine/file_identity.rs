@@ -1,19 +1,21 @@
-//! Whether the files that are open are still the ones at their paths.
+//! Whether the open files are still the files at their paths.
 //!
-//! A file that is removed or replaced stays open and takes every commit, and none of them is there for the next process. So
-//! what it granted would be granted again, by a database that is begun at its path.
+//! A file that was removed or replaced stays open, and commits still go into it. The next process would not see them.
+//! It would begin a new database at the path and grant the same payments again.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Which file it is, on which device. A folder that was moved and is mounted or linked at its old path holds the same ones.
+/// The file's number and its device's. They stay the same when a folder is moved and then mounted or linked at its old
+/// path.
 pub(crate) type FileIdentity = (u64, u64);
 
-/// The files of an open database: itself, its log, and the memory by which processes agree on the log.
+/// The files of an open database: the database, its log, and the shared memory through which processes agree on the
+/// log.
 #[derive(Debug)]
 pub(crate) struct DatabaseFiles {
     files: [(PathBuf, FileIdentity); 3],
@@ -22,7 +24,7 @@ pub(crate) struct DatabaseFiles {
 }
 
 impl DatabaseFiles {
-    /// What is at a database's path. While connections to it are open in a process, SQLite replaces none of the files.
+    /// The files at a database's path now. SQLite replaces none of them while this process has connections open.
     pub(crate) fn of(database: &Path) -> Result<Self, StoreError> {
         let told = |error| StoreError::File { path: database.to_owned(), source: Arc::new(error) };
         // SQLite keeps its log next to what a link leads to.
@@ -63,7 +65,7 @@ impl DatabaseFiles {
     }
 }
 
-/// By name: to open a file and close it again would take SQLite's locks away from this process.
+/// Asks by name. If the file were opened and closed instead, the process would lose SQLite's locks on it.
 pub(crate) fn identity(path: &Path) -> Result<FileIdentity, StoreError> {
     let told = |error| StoreError::File { path: path.to_owned(), source: Arc::new(error) };
     std::fs::metadata(path).map(|file| (file.dev(), file.ino())).map_err(told)

@@ -1,19 +1,19 @@
-//! Locks between processes, as files next to the database. The system releases them when their holder dies.
+//! Locks between processes: files next to the database. The system releases a lock when its holder dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// A right to a database that at most one process has, given back when this is dropped.
+/// A right to a database that at most one process has. Dropping this gives it back.
 #[must_use = "the right is given back when this is dropped"]
 #[derive(Debug)]
 pub struct RoleLock {
     _file: File,
 }
 
-/// Takes a right to a database; [`StoreError::HeldElsewhere`] if another process has it.
+/// Takes such a right. [`StoreError::HeldElsewhere`] if another process has it.
 pub(crate) fn take(database: &Path, role: &'static str) -> Result<RoleLock, StoreError> {
     let lock = file_of(database, &format!("{role}.lock"));
     let file = open(&lock)?;
@@ -24,7 +24,7 @@ pub(crate) fn take(database: &Path, role: &'static str) -> Result<RoleLock, Stor
     }
 }
 
-/// Waits until no other process is creating or migrating the database. SQLite alone does not order that.
+/// Waits until no other process creates or migrates the database. SQLite does not do that.
 pub(super) async fn opening(database: &Path) -> Result<File, StoreError> {
     let path = file_of(database, "open.lock");
     let file = open(&path)?;
@@ -33,7 +33,7 @@ pub(super) async fn opening(database: &Path) -> Result<File, StoreError> {
     locked.map_err(|error| StoreError::File { path, source: Arc::new(error) })
 }
 
-/// A file that belongs to the database: its path, a dot, and a name.
+/// The path of a file that belongs to the database: the database's path, a dot, and a name.
 fn file_of(database: &Path, name: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(".");

@@ -1,9 +1,11 @@
-//! The engine: the database file, its schema, its connections and tasks, and the writer that commits in groups. It is the only
-//! room that knows which SQL libraries run. It knows no payment's worth, no claim and no chain: work is handed to it as traits.
+//! The engine: the database file, its schema, its connections and tasks, and the writer that commits in groups. No
+//! other room knows which SQL libraries are used. The engine knows nothing of payments, claims or chains: it gets its
+//! work as traits.
 //!
-//! Two libraries run. sqlx hands every row to another thread as a list of owned values, which is right for the few rows of
-//! most work; rusqlite runs on the calling thread, for steps of thousands of rows and for the look-up that every request needs.
-//! Other rooms see [`async_sql`] and [`sync_sql`].
+//! Two libraries are used. sqlx hands every row to another thread as a list of owned values. That is fine for the few
+//! rows of most work. rusqlite runs on the calling thread. A follower's steps, which have thousands of rows, and the
+//! look-up that every request needs use it. Other rooms use the names below. `Async` and
+//! [`query`] are of [`async_sql`], `Sync` and [`params`] of [`sync_sql`].
 
 pub(crate) mod async_sql;
 pub(crate) mod backup;
@@ -27,3 +29,26 @@ pub(crate) mod sync_sql;
 pub(crate) mod transaction;
 pub(crate) mod write_health;
 pub(crate) mod writer;
+
+pub(crate) use async_sql::{
+    AsyncConnection, AsyncQueryBuilder, AsyncRow, begin, close, data_version, query, query_made,
+};
+pub(crate) use backup::Restored;
+pub(crate) use changes::{Changes, Forget};
+pub(crate) use checkpoint::Checkpointer;
+pub(crate) use columns::{Columns, amount_bytes, bound, chain_id, integer};
+pub(crate) use database_mark::DatabaseOrigin;
+pub(crate) use direct::{CommitWatcher, Direct};
+pub(crate) use file_identity::DatabaseFiles;
+pub(crate) use lock::RoleLock;
+pub(crate) use memory::{Memory, Seen};
+pub(crate) use open::{Opened, read_only};
+pub(crate) use options::Options;
+pub(crate) use queue::{Batched, Jobs, QUEUE, Write, send, send_batched};
+pub(crate) use readers::{Reader, Readers};
+pub(crate) use schema::Upgrade;
+pub(crate) use steps::{Step, Stepper, send_step};
+pub(crate) use sync_sql::{Params, SyncConnection, SyncRow, SyncRows, params, params_from_iter};
+pub(crate) use transaction::{Gathered, WriteTransaction};
+pub(crate) use write_health::WriteHealth;
+pub(crate) use writer::Writer;

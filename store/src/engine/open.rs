@@ -1,4 +1,4 @@
-//! Opening a database: checking what it is, bringing it to this program's schema, and every setting it runs with.
+//! Opens a database: checks which program's it is, brings it to this program's schema, and sets all its options.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use crate::engine::options::Options;
 use crate::engine::readers::Readers;
 use crate::engine::schema::{self, APPLICATION_ID, Upgrade, explain};
 use crate::engine::steps::StepSettings;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Pages that the writer keeps in memory.
 const WRITER_CACHE_KIB: u32 = 8 << 10;
-/// How long the last checkpoint waits for other processes. Short: whoever closes last does it all.
+/// How long the last checkpoint waits for other processes. It is short, because the last process to close copies
+/// everything.
 const LAST_CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Every connection that a store holds.
@@ -37,7 +38,7 @@ pub(crate) struct Opened {
     pub(crate) origin: DatabaseOrigin,
     pub(crate) files: Arc<DatabaseFiles>,
     pub(crate) direct: Direct,
-    /// What sees commits for the memory of payments; `None` where nothing is kept.
+    /// Notices commits for the memory of payments. `None` if nothing is kept in memory.
     pub(crate) commit_watcher: Option<CommitWatcher>,
 }
 
@@ -62,17 +63,17 @@ pub(crate) async fn open(options: &Options, upgrade: &dyn Upgrade) -> Result<Ope
         .journal_mode(SqliteJournalMode::Wal)
         // Every commit is on disk before it is answered.
         .synchronous(SqliteSynchronous::Full)
-        // Checkpoints inside a commit cost it tens of milliseconds; a task of their own does them.
+        // A checkpoint within a commit would cost the commit tens of milliseconds. A task of its own makes checkpoints.
         .pragma("wal_autocheckpoint", "0")
-        // A log that grew beyond this is cut when it is begun anew.
+        // A log that grew longer than this is shortened when it starts at its beginning again.
         .pragma("journal_size_limit", options.wal_limit.to_string())
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
-        // What a statement of many rows keeps to undo itself goes to memory instead of a file.
+        // What a statement of many rows needs to undo itself is kept in memory, not in a file.
         .pragma("temp_store", "MEMORY")
         .thread_name(|_| "salt402-writer".into());
     let mut writer = writer_options.connect().await.map_err(|error| explain(path, error))?;
-    // In a write-ahead log, without a wait for the disk at each step: a power cut takes the last of them at most, and the
-    // next start takes them again. The first commit that is answered waits for all that is before it.
+    // The migrations run without waiting for the disk at each of them. A power cut loses the last of them at most, and
+    // the next start runs them again. The first commit that is answered waits until all before it is on disk.
     sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut writer).await?;
     schema::migrate(path, &mut writer, upgrade).await?;
     sqlx::query("PRAGMA synchronous = FULL").execute(&mut writer).await?;
@@ -123,8 +124,8 @@ pub(crate) async fn open(options: &Options, upgrade: &dyn Upgrade) -> Result<Ope
     })
 }
 
-/// Makes sure that the file is a database of ours, and marks it if it is new. Done before any setting is changed, so
-/// that a file of another program stays as it is.
+/// Makes sure that the file is one of our databases, and marks a new one. This is done before any setting is changed,
+/// so that another program's file stays as it is.
 async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let mut connection = options.connect().await.map_err(|error| explain(path, error))?;
     let row = sqlx::query(
@@ -145,7 +146,7 @@ async fn claim_file(path: &Path, options: &SqliteConnectOptions) -> Result<(), S
     connection.close().await.map_err(|error| explain(path, error))
 }
 
-/// A connection that only reads a database that is there, in use or not, and brings it to no schema.
+/// A connection that only reads an existing database, in use or not. It does not change its schema.
 pub(crate) async fn read_only(path: &Path) -> Result<AsyncConnection, StoreError> {
     if !path.exists() {
         let source = Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound));

@@ -6,33 +6,34 @@ use std::time::Duration;
 /// Where the database is and what it may use. Begin with [`Options::new`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The database file. It and its directory are created if they are missing; files next to it (`-wal`, `-shm`,
-    /// `.indexer.lock`, `.open.lock`) belong to it. It must be on a local disk: the shared memory that processes meet
-    /// in does not work over a network.
+    /// The database file. The file and its directory are created if they are missing. The files `-wal`, `-shm`,
+    /// `.indexer.lock` and `.open.lock` next to it belong to it. It must be on a local disk: processes share memory
+    /// through it, which does not work over a network.
     pub path: PathBuf,
-    /// Reading connections, each with a thread of its own; at least 1. As many more are kept that read on the
+    /// Reading connections with a thread of their own; at least 1. The same number is kept of those that read on the
     /// caller's thread.
     pub readers: u32,
-    /// How long to wait while another process writes, before [`StoreError::Busy`](crate::StoreError::Busy).
+    /// How long to wait while another process writes. After that: [`StoreError::Busy`](crate::StoreError::Busy).
     pub busy_timeout: Duration,
     /// How often the write-ahead log is moved into the database while there are commits.
     pub checkpoint_every: Duration,
-    /// Bytes of write-ahead log above which a checkpoint holds the writer up, some tenth of a second, so that the log
-    /// can be begun anew. Only reached under steady writing at full speed, as in a back-fill.
+    /// The length of the write-ahead log, in bytes, above which a checkpoint stops the writer for about a tenth of a
+    /// second, so that the log can start again. Only steady writing at full speed, as in a back-fill, gets there.
     pub wal_limit: u64,
-    /// Bytes that the file of the write-ahead log may keep once nothing is written and all of it is in the database;
-    /// a longer one is cut.
+    /// The length, in bytes, that the write-ahead log's file may keep when nothing is written and all of it is in the
+    /// database. A longer file is shortened.
     pub idle_wal_length: u64,
-    /// The longest that a read may take. A read that never ends would keep the log from being begun anew.
+    /// The longest time a read may take. A read without end would keep the log from starting again.
     pub read_limit: Duration,
-    /// Bytes of memory for recent payments; some 600 are one payment. 0 keeps none, and then every look-up reads the
-    /// database.
+    /// Memory for recent payments, in bytes; a payment takes about 600. With 0 nothing is kept, and every look-up reads
+    /// the database.
     pub memory: usize,
 }
 
 impl Options {
-    /// The database at `path` with 4 readers, 10 s to wait for other writers, a checkpoint a second, a write-ahead
-    /// log of some 128 MiB, 16 at rest, 10 s for a read, and 16 MiB of recent payments in memory.
+    /// The database at `path` with these options: 4 readers, 10 s of waiting for other writers, a checkpoint every
+    /// second, a write-ahead log of about 128 MiB and 16 MiB at rest, 10 s for a read, and 16 MiB of recent payments in
+    /// memory.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),

@@ -10,9 +10,9 @@ use crate::engine::changes::Changes;
 use crate::engine::sync_sql::SyncConnection;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Pieces of work that may wait; more wait at their senders.
+/// How many pieces of work may wait in the queue. Further senders wait until there is room.
 pub(crate) const QUEUE: usize = 1024;
 /// Rows after which a group is closed.
 const GROUP_ROWS: usize = 512;
@@ -25,29 +25,22 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// What its sender is answered.
     type Output: Send + 'static;
 
-    /// Rows it writes, about.
-    fn rows(&self) -> usize {
-        1
-    }
-
-    /// Whether it changes what look-ups of payments find: payments, claims, or where an index stands. If it may, memory
-    /// forgets all it has. Every kind of work says so itself: a default would be wrong for most of them.
-    fn changes_payments(&self) -> bool;
+    /// Whether this work changes what payment look-ups find: payments, claims, or where an index stands. If so, the
+    /// memory forgets everything. There is no default, because it would be wrong for most kinds of work.
+    const CHANGES_PAYMENTS: bool;
 
     /// Whether it grants: somebody waits to be served.
-    fn grants(&self) -> bool {
-        false
-    }
+    const GRANTS: bool = false;
 
-    /// Does it. It may be done twice, when its group is undone because of another piece: it must not change itself.
-    /// An error undoes the transaction, so that nothing of a failed piece is left.
+    /// Does the work. It may run twice, if another piece of its group makes the group be undone. So it must not change
+    /// itself. An error undoes the transaction, so that nothing of the failed piece is left.
     fn write(
         &self,
         transaction: &mut WriteTransaction<'_>,
     ) -> impl Future<Output = Result<Self::Output, StoreError>> + Send;
 }
 
-/// Sends work and waits until it is committed. When the waiting ends early, the work may still be done.
+/// Sends work and waits until it is committed. If the caller stops waiting, the work may still be done.
 pub(crate) async fn send<B: Batched, W: Write>(jobs: &Jobs<B>, work: W) -> Result<W::Output, StoreError> {
     let (reply, answer) = oneshot::channel();
     let job = Pending { work, result: Err(StoreError::Closed), reply };
@@ -55,29 +48,30 @@ pub(crate) async fn send<B: Batched, W: Write>(jobs: &Jobs<B>, work: W) -> Resul
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-/// Work that comes in crowds: all pieces of a group are written together.
+/// Work of which many pieces come at once. All pieces of a group are written together.
 pub(crate) trait Batched: Send + Sync + Sized + 'static {
     /// What its sender is answered.
     type Output: Send + 'static;
 
-    /// What is kept from one transaction to the next. After one that failed it begins anew.
+    /// What is kept from one transaction to the next. After a failed transaction it starts empty.
     type State: Default + Send + 'static;
 
     /// What it is called in metrics.
     const KIND: &'static str;
 
-    /// The payment of which it changes what look-ups find. It changes that of no other.
+    /// The only payment whose look-up it changes.
     fn payment(&self) -> PaymentId;
 
-    /// Does all of it. The results are in the order of the pieces. It may be done again, when its group is undone because
-    /// of another piece. An error undoes the transaction.
+    /// Writes all pieces. The results are in the order of the pieces. It may run twice, if another piece makes the
+    /// group be undone. An error undoes the transaction.
     fn write(
         transaction: &mut WriteTransaction<'_>,
         pieces: &[&Self],
         state: &mut Self::State,
     ) -> impl Future<Output = Result<Vec<Self::Output>, StoreError>> + Send;
 
-    /// Whether a piece with this result was written. One that only found what was written before says nothing of the disk.
+    /// Whether a piece with this result was written. A piece that only found an earlier write says nothing about the
+    /// disk.
     fn was_written(output: &Self::Output) -> bool;
 }
 
@@ -89,8 +83,8 @@ pub(crate) async fn send_batched<B: Batched>(jobs: &Jobs<B>, work: B) -> Result<
     answer.await.map_err(|_| StoreError::Closed)?
 }
 
-/// Counts work that the disk or another process kept from being done, under what an operator would do about it, and notes
-/// whether it was done.
+/// Counts work that failed because of the disk or another process, by what an operator would do about it. Notes whether
+/// work was written.
 pub(crate) fn note_result<T>(result: &Result<T, StoreError>, health: &WriteHealth) {
     health.note(result);
     let reason = match result {
@@ -107,12 +101,12 @@ pub(crate) fn note_result<T>(result: &Result<T, StoreError>, health: &WriteHealt
 /// What waits.
 pub(crate) enum Work<B: Batched> {
     Batched(Box<PendingBatched<B>>),
-    /// A follower's step: a transaction of its own, on a connection of its own.
+    /// A step of a follower. It has its own transaction on its own connection.
     Step(Box<dyn StepJob>),
     Other(Box<dyn Job>),
 }
 
-/// Work that comes in crowds, its result until it is answered, and who waits for it.
+/// A piece of batched work, its result until it is answered, and who waits for it.
 pub(crate) struct PendingBatched<B: Batched> {
     pub(super) work: B,
     pub(super) result: Result<B::Output, StoreError>,
@@ -124,7 +118,7 @@ impl<B: Batched> PendingBatched<B> {
         if !self.result.as_ref().is_ok_and(|output| !B::was_written(output)) {
             note_result(&self.result, health);
         }
-        // Whoever asked may have gone; the work is done all the same.
+        // The caller may have gone. The work is done all the same.
         let _ = self.reply.send(self.result);
     }
 }
@@ -144,10 +138,9 @@ pub(crate) trait StepJob: Send {
 
 /// Work of any other kind.
 pub(crate) trait Job: Send {
-    fn rows(&self) -> usize;
     fn changes_payments(&self) -> bool;
     fn grants(&self) -> bool;
-    /// Runs the work and keeps its result; `false` if it failed.
+    /// Runs the work and keeps its result. `false` if it failed.
     fn run<'a>(
         &'a mut self,
         transaction: &'a mut WriteTransaction<'_>,
@@ -164,16 +157,12 @@ struct Pending<W: Write> {
 }
 
 impl<W: Write> Job for Pending<W> {
-    fn rows(&self) -> usize {
-        self.work.rows()
-    }
-
     fn changes_payments(&self) -> bool {
-        self.work.changes_payments()
+        W::CHANGES_PAYMENTS
     }
 
     fn grants(&self) -> bool {
-        self.work.grants()
+        W::GRANTS
     }
 
     fn run<'a>(
@@ -200,24 +189,21 @@ impl<W: Write> Job for Pending<W> {
 pub(super) struct Group<B: Batched> {
     pub(super) batched: Vec<PendingBatched<B>>,
     pub(super) jobs: Vec<Box<dyn Job>>,
-    rows: usize,
 }
 
 impl<B: Batched> Group<B> {
     pub(super) fn new() -> Self {
-        Self { batched: Vec::new(), jobs: Vec::new(), rows: 0 }
+        Self { batched: Vec::new(), jobs: Vec::new() }
     }
 
-    /// Adds work to the group; gives a step back, which is in no group.
+    /// Adds work to the group. Gives a step back, because steps are in no group.
     pub(super) fn add(&mut self, work: Work<B>) -> Option<Box<dyn StepJob>> {
         match work {
             Work::Batched(pending) => {
-                self.rows += 1;
                 self.batched.push(*pending);
                 None
             }
             Work::Other(job) => {
-                self.rows += job.rows();
                 self.jobs.push(job);
                 None
             }
@@ -230,6 +216,6 @@ impl<B: Batched> Group<B> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.rows >= GROUP_ROWS
+        self.batched.len() + self.jobs.len() >= GROUP_ROWS
     }
 }

@@ -8,15 +8,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A few connections, lent out one at a time.
 ///
-/// A pool does more than is needed here: it tests, times and replaces connections and starts a task to take one back,
-/// which together cost more than the read. A connection to a file does not go stale.
+/// Connections for reading. A general pool would test, time and replace connections and start a task to take one back.
+/// Together that costs more than a read. A connection to a file needs none of it.
 pub(crate) struct Readers {
-    /// The last to come back is the next to go, with its cache warm. A std mutex, because no await happens while it
-    /// is held.
+    /// The connection that came back last is lent out first, since its cache is warm. A std mutex, because no await
+    /// happens while it is held.
     idle: Mutex<Vec<Lent>>,
     /// As many permits as connections; closed with the store.
     permits: Semaphore,
@@ -24,8 +24,8 @@ pub(crate) struct Readers {
     begun: Instant,
 }
 
-/// How often a long read looks at the clock, in steps of SQLite's machine: some tenth of a millisecond of work, and far
-/// more than any look-up takes.
+/// After how many steps of SQLite's virtual machine a read looks at the clock. So many take about a tenth of a
+/// millisecond, far more than any look-up.
 const STEPS: i32 = 20_000;
 
 /// A connection, and when it was lent out, in milliseconds since the readers were opened.
@@ -35,7 +35,7 @@ struct Lent {
 }
 
 impl Readers {
-    /// As many connections as `count`, at least one. A read that takes longer than `limit` is broken off.
+    /// Opens `count` connections, at least one. A read that takes longer than `limit` is broken off.
     pub(crate) async fn open(
         options: &SqliteConnectOptions,
         count: u32,
@@ -70,7 +70,7 @@ impl Readers {
         Ok(Reader { lent: Some(lent), home: self, _permit: permit })
     }
 
-    /// Closes every connection, waiting for those that are lent out. Whoever waits for one is told that it is closed.
+    /// Closes every connection and waits for those that are lent out. Whoever waits for one gets an error.
     pub(crate) async fn close(&self) {
         let all = self.permits.acquire_many(self.count).await;
         self.permits.close();
@@ -86,7 +86,7 @@ impl Readers {
     }
 }
 
-/// A connection that is lent out. Goes back when it is dropped, also in the middle of a read.
+/// A connection that is lent out. It goes back when this is dropped, also in the middle of a read.
 pub(crate) struct Reader<'r> {
     /// `None` only while it goes back.
     lent: Option<Lent>,

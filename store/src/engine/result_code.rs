@@ -1,10 +1,10 @@
-//! What SQLite means by its result codes, whichever of the two libraries hands them on.
+//! The meaning of SQLite's result codes, for both libraries.
 
 use std::sync::Arc;
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// What SQLite means by a result code, as far as it matters here.
+/// What a result code means, as far as this program acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResultCode {
     Busy,

@@ -1,4 +1,5 @@
-//! The schema: what marks a database as ours, the steps to this program's tables, and what is wrong with a file.
+//! The schema: the mark that says that a database is ours, the migrations to this program's tables, and what can be
+//! wrong with a file.
 
 use std::future::Future;
 use std::path::Path;
@@ -12,11 +13,11 @@ use sqlx::{Row as _, SqlSafeStr as _};
 use crate::engine::async_sql::AsyncConnection;
 use crate::engine::columns::Columns as _;
 use crate::engine::result_code::ResultCode;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Marks a SQLite file as ours: "S402" in the place that SQLite keeps for this.
+/// Marks a SQLite file as ours: "S402" in the header field that SQLite reserves for applications.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
-/// Under this name a copy's `meta` holds when it was taken, in milliseconds since 1970 UTC.
+/// The name under which the table `meta` of a copy holds when the copy was taken, in milliseconds since 1970 UTC.
 pub(super) const TAKEN: &str = "backup_taken_at_ms";
 
 /// Makes sure that an open database is one of ours.
@@ -32,7 +33,7 @@ pub(crate) async fn check_ours(path: &Path, connection: &mut SqliteConnection) -
     }
 }
 
-/// When a copy was taken; `None` for a database that is none.
+/// When the copy was taken. `None` if the database is not a copy.
 pub(super) async fn taken_at_ms(connection: &mut SqliteConnection) -> Result<Option<u64>, StoreError> {
     // A new database has no table yet.
     let exists = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'")
@@ -47,7 +48,8 @@ pub(super) async fn taken_at_ms(connection: &mut SqliteConnection) -> Result<Opt
     row.text("value")?.parse().map(Some).map_err(|_| StoreError::Corrupt { column: "value" })
 }
 
-/// The steps from an empty database to this program's schema. A released step never changes; a new one is added.
+/// The migrations, from an empty database to this program's schema. A released migration never changes; new ones are
+/// added at the end.
 fn migrations() -> Vec<Migration> {
     let steps = [
         (1, "first", include_str!("../../migrations/0001_first.sql")),
@@ -72,6 +74,7 @@ fn migrations() -> Vec<Migration> {
         (20, "making", include_str!("../../migrations/0020_making.sql")),
         (21, "names", include_str!("../../migrations/0021_names.sql")),
         (22, "no range ceilings", include_str!("../../migrations/0022_no_range_ceilings.sql")),
+        (24, "one place", include_str!("../../migrations/0024_one_place.sql")),
     ];
     steps
         .into_iter()
@@ -81,8 +84,8 @@ fn migrations() -> Vec<Migration> {
         .collect()
 }
 
-/// What a database of an older program needs besides its new schema, because SQL alone cannot do it. Asked for by every
-/// start: it knows itself whether there is anything left to do.
+/// What an older database needs besides its new schema, where SQL alone cannot do it. Every start runs it. It finds out
+/// itself whether there is anything to do.
 pub(crate) trait Upgrade: Sync {
     /// Does what is left to do.
     fn run<'a>(
@@ -91,7 +94,7 @@ pub(crate) trait Upgrade: Sync {
     ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 }
 
-/// Takes the steps that were not taken yet, each in a transaction, and then upgrades.
+/// Runs the migrations that were not run yet, each in a transaction. Then runs the upgrade.
 pub(super) async fn migrate(
     path: &Path,
     connection: &mut SqliteConnection,

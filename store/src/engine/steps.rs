@@ -1,9 +1,8 @@
-//! Steps of a follower: written on a connection of their own, off the runtime's threads.
+//! A follower's steps. They are written on a connection of their own, on a thread that is not the runtime's.
 //!
-//! A step of a back-fill is thousands of rows. Row by row on one thread, with statements that stay prepared, they cost
-//! a third of what they do when every row crosses to another thread as a list of owned values, which is right for the
-//! few rows of everything else. The steps wait in the same queue as all other work, and the writer does one thing at
-//! a time: two connections never contend for the lock.
+//! A step of a back-fill has thousands of rows. On one thread, with prepared statements, that costs a third of what it
+//! costs when every row goes to another thread as a list of owned values. Steps wait in the same queue as all other
+//! work, and the writer does one thing at a time, so the two writing connections never compete for the lock.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::engine::memory::{Memory, Publication};
 use crate::engine::queue::{Batched, Jobs, StepJob, Work, note_result};
 use crate::engine::sync_sql::SyncConnection;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// Memory for the pages of a step.
 const CACHE_KIB: u32 = 16 << 10;
@@ -33,18 +32,18 @@ pub(crate) trait Step: Send + 'static {
     /// What it is called in metrics.
     const KIND: &'static str;
 
-    /// Whether what somebody waits for may be there once it is committed: by default it may.
+    /// Whether the commit may bring what somebody waits for. By default it may.
     const WAKES: bool = true;
 
-    /// Writes it, inside of a transaction. An error undoes the transaction.
+    /// Writes the step, within a transaction. An error undoes the transaction.
     fn write(&self, connection: &SyncConnection<'_>) -> Result<Self::Output, StoreError>;
 
-    /// What it changed of what look-ups of payments find. Asked after it was written, on the same connection, before the
-    /// commit.
+    /// What the step changed in the answers of payment look-ups. Asked after it was written, on the same connection,
+    /// before the commit.
     fn changes(&self, output: &Self::Output, connection: &SyncConnection<'_>) -> Changes;
 }
 
-/// Sends a step and waits until it is committed. When the waiting ends early, the step may still be done.
+/// Sends a step and waits until it is committed. If the caller stops waiting, the step may still be done.
 pub(crate) async fn send_step<B: Batched, S: Step>(jobs: &Jobs<B>, step: S) -> Result<S::Output, StoreError> {
     let (reply, answer) = oneshot::channel();
     let pending = PendingStep { step, result: Err(StoreError::Closed), reply };
@@ -85,7 +84,7 @@ impl<S: Step> StepJob for PendingStep<S> {
 
     fn answer(self: Box<Self>, health: &WriteHealth) {
         note_result(&self.result, health);
-        // Whoever asked may have gone; the step is made all the same.
+        // The caller may have gone. The step is done all the same.
         let _ = self.reply.send(self.result);
     }
 }
@@ -99,11 +98,11 @@ pub(crate) struct StepSettings {
     pub(crate) files: Arc<DatabaseFiles>,
 }
 
-/// The connection that steps are written on. Opened by the first of them: a process that does not index has none.
+/// The connection on which steps are written. The first step opens it, so a process that does not index has none.
 pub(crate) struct Stepper {
     settings: StepSettings,
     memory: Arc<dyn Memory>,
-    /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
+    /// `None` while it is in use, and after a failure that left it in an unknown state. Then it is opened again.
     connection: Option<Connection>,
 }
 
@@ -112,8 +111,8 @@ impl Stepper {
         Self { settings, memory, connection: None }
     }
 
-    /// Writes a step in one transaction. Returns it, to be answered, and whether it was committed; `None` where its
-    /// thread was lost, and then whoever waits is told that the store is closed.
+    /// Writes a step in one transaction. Returns the step, so that it can be answered, and whether it was committed.
+    /// `None` if its thread was lost; then the caller is told that the store is closed.
     pub(crate) async fn write(&mut self, mut job: Box<dyn StepJob>) -> Option<(Box<dyn StepJob>, bool)> {
         let (settings, memory) = (self.settings.clone(), Arc::clone(&self.memory));
         if let Err(error) = settings.files.check() {
@@ -126,7 +125,7 @@ impl Stepper {
             match opened {
                 Ok(mut connection) => {
                     let (committed, sound) = transact(&mut connection, &memory, &mut *job);
-                    // One that is not certainly outside of a transaction is dropped, which undoes what it had open.
+                    // A connection that may still be within a transaction is dropped, which undoes the transaction.
                     (job, committed, sound.then_some(connection))
                 }
                 Err(error) => {
@@ -157,7 +156,7 @@ impl Stepper {
 }
 
 impl StepSettings {
-    /// The settings are those of the other writing connection; what they are for is said there.
+    /// Has the same settings as the other writing connection, which explains them.
     fn open(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
@@ -177,10 +176,10 @@ impl StepSettings {
     }
 }
 
-/// One transaction; whether it was committed, and whether the connection is in a known state after it.
+/// Runs one transaction. Returns whether it was committed, and whether the connection is in a known state afterwards.
 fn transact(connection: &mut Connection, memory: &Arc<dyn Memory>, job: &mut dyn StepJob) -> (bool, bool) {
-    // The write lock is taken at once: one that is only taken at the first write fails without waiting when somebody
-    // wrote since the transaction began to read.
+    // The write lock is taken at once. A transaction that takes it at its first write fails without waiting if somebody
+    // wrote since it began to read.
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
@@ -190,7 +189,7 @@ fn transact(connection: &mut Connection, memory: &Arc<dyn Memory>, job: &mut dyn
             return (false, sound);
         }
     };
-    // Dropped on every way out that does not publish: then memory forgets all it has.
+    // Every way out that does not publish drops this. Then the memory forgets everything.
     let inside = SyncConnection::new(&transaction);
     let publication = memory.is_on().then(|| Publication::begin(memory, inside.data_version()));
     if !job.run(&inside) {

@@ -1,6 +1,7 @@
-//! Statements on the calling thread: for steps of many rows, and for the look-up that every request needs.
+//! SQL statements that run on the calling thread: for steps with many rows, and for the look-up that every request
+//! needs.
 //!
-//! Other rooms see these types and no library behind them. Statements stay prepared on their connection.
+//! Other rooms use these types and do not see the library behind them. A connection keeps its prepared statements.
 
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row, Rows};
@@ -9,7 +10,7 @@ use salt402_protocol::{Address, B256};
 
 use crate::engine::columns::{Columns, natural};
 use crate::engine::result_code::ResultCode;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// A connection whose statements run on the calling thread.
 #[derive(Clone, Copy)]
@@ -25,12 +26,12 @@ impl<'c> SyncConnection<'c> {
         Ok(SyncStatement(self.0.prepare_cached(sql)?))
     }
 
-    /// Runs a statement once, and keeps nothing of it. Returns how many rows it changed.
+    /// Runs a statement once and does not keep it. Returns how many rows it changed.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
         Ok(self.0.execute(sql, params)?)
     }
 
-    /// Reads as of one moment of the database, whatever is committed meanwhile.
+    /// Reads everything as of one moment, whatever is committed meanwhile.
     pub(crate) fn at_one_moment<T>(
         &self,
         read: impl FnOnce(&SyncConnection<'_>) -> Result<T, StoreError>,
@@ -39,7 +40,7 @@ impl<'c> SyncConnection<'c> {
         read(&SyncConnection(&moment))
     }
 
-    /// A number that changes with the commits of other connections; `None` where it cannot be asked.
+    /// A number that changes when another connection commits. `None` if the database could not be asked.
     pub(super) fn data_version(&self) -> Option<i64> {
         let mut pragma = self.0.prepare_cached("PRAGMA data_version").ok()?;
         pragma.query_row([], |row| row.get(0)).ok()
@@ -55,7 +56,7 @@ impl SyncStatement<'_> {
         Ok(self.0.execute(params)?)
     }
 
-    /// [`Self::execute`]; `None` where an index that takes each value once refuses it.
+    /// [`Self::execute`]. `None` if a unique index refuses the row.
     pub(crate) fn execute_unique(&mut self, params: impl Params) -> Result<Option<usize>, StoreError> {
         match self.0.execute(params) {
             Ok(changed) => Ok(Some(changed)),
@@ -64,7 +65,7 @@ impl SyncStatement<'_> {
         }
     }
 
-    /// Binds one parameter, which stays bound; parameters are counted from 1.
+    /// Binds one parameter, counted from 1. It stays bound.
     pub(crate) fn bind(&mut self, parameter: usize, value: impl ToSql) -> Result<(), StoreError> {
         Ok(self.0.raw_bind_parameter(parameter, value)?)
     }
@@ -79,7 +80,7 @@ impl SyncStatement<'_> {
         Ok(SyncRows(self.0.query(params)?))
     }
 
-    /// The first row that it finds; that there is none is an error.
+    /// The first row. It is an error if there is none.
     pub(crate) fn query_row<T>(
         &mut self,
         params: impl Params,
@@ -126,7 +127,7 @@ impl SyncRow<'_> {
         Ok(self.0.get_ref(index)? == ValueRef::Null)
     }
 
-    /// A number that is never negative; `column` is its name in an error.
+    /// A number that is never negative. `column` is the name that an error gives.
     pub(crate) fn natural(&self, index: usize, column: &'static str) -> Result<u64, StoreError> {
         natural(column, self.get(index)?)
     }

@@ -8,17 +8,17 @@ use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Connection as _, Transaction};
 
 use crate::engine::async_sql::AsyncConnection;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The transaction of one group.
 pub(crate) struct WriteTransaction<'c> {
     inner: Transaction<'c, Sqlite>,
     gathered: Vec<Box<dyn Gathered>>,
-    /// Whether what was waited for may be there once this is committed.
+    /// Whether the commit may bring what somebody waits for.
     wakes: bool,
 }
 
-/// What the pieces of a group gather, and what is written once, before the commit.
+/// Something that the pieces of a group add up, and that is written once before the commit.
 pub(crate) trait Gathered: Any + Send + Sync {
     /// Writes it.
     fn write<'a>(
@@ -28,8 +28,8 @@ pub(crate) trait Gathered: Any + Send + Sync {
 }
 
 impl<'c> WriteTransaction<'c> {
-    /// Begins and takes the write lock at once. A transaction that only takes it at its first write fails without
-    /// waiting when another process wrote since it began to read.
+    /// Begins, and takes the write lock at once. A transaction that takes it at its first write fails without waiting
+    /// if another process wrote since it began to read.
     pub(super) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
         let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(Self { inner, gathered: Vec::new(), wakes: false })
@@ -40,7 +40,7 @@ impl<'c> WriteTransaction<'c> {
         &mut self.inner
     }
 
-    /// Notes something that is written once for the whole group, at its end.
+    /// Adds something that is written once for the whole group, at its end.
     pub(crate) fn gather<G: Gathered + Default>(&mut self, note: impl FnOnce(&mut G)) {
         for gathered in &mut self.gathered {
             let gathered: &mut dyn Any = gathered.as_mut();
@@ -53,7 +53,7 @@ impl<'c> WriteTransaction<'c> {
         self.gathered.push(Box::new(new));
     }
 
-    /// Says that whoever waits for the index is to look at it again, once this is committed.
+    /// After the commit, those who wait for the index look at it again.
     pub(crate) fn wake(&mut self) {
         self.wakes = true;
     }
@@ -63,7 +63,7 @@ impl<'c> WriteTransaction<'c> {
         self.wakes
     }
 
-    /// Commits. After a failure the state of the connection is not known: it must be closed, which undoes everything.
+    /// Commits. After a failure the state of the connection is not known. It must be closed, which undoes everything.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         for gathered in std::mem::take(&mut self.gathered) {
             gathered.write(&mut self.inner).await?;

@@ -1,14 +1,15 @@
 //! Whether work is written, as the last of it showed.
 //!
-//! Whoever is asked for money must be able to use the payment up. So a disk that refuses is known to all who ask, before the
-//! next claim meets it, and a small write from time to time finds it out where nothing else is written.
+//! A server must not ask for money while it could not store the claim. So everybody who asks is told when the disk
+//! refuses to write, before the next claim meets it. Where nothing else is written, a small write from time to time
+//! finds that out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// How long a small write may take. A disk that hangs refuses nothing and writes nothing either.
+/// How long a small write may take. A disk that hangs does not refuse, and does not write either.
 const SMALL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the last piece of work showed.
@@ -30,7 +31,7 @@ impl Default for WriteHealth {
 }
 
 impl WriteHealth {
-    /// Notes what came of a piece of work. What was wrong with the work itself says nothing of the disk.
+    /// Notes the result of a piece of work. A fault of the work itself says nothing about the disk.
     pub(crate) fn note<T>(&self, result: &Result<T, StoreError>) {
         let refused = match result {
             Ok(_) => None,

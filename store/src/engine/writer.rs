@@ -1,8 +1,8 @@
 //! The one task that writes.
 //!
-//! It owns the only writing connection of this process. Work comes over a bounded channel; whatever waits there is
-//! written in one transaction, and every piece is answered after its commit. So nothing is acknowledged that a crash
-//! could take back, and a crowd of claims costs one wait for the disk.
+//! The writer owns the only writing connection of this process. Work comes through a bounded channel. All work that
+//! waits there is written in one transaction, and every piece is answered after its commit. So a crash never takes back
+//! what was answered, and many claims together wait for the disk once.
 
 use std::slice;
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
 use crate::engine::steps::Stepper;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
 /// The writer's end of things.
 pub(crate) struct Writer<B: Batched> {
     pub(crate) options: SqliteConnectOptions,
-    /// `None` while it is in use, and after a failure that left it in an unknown state; then it is opened anew.
+    /// `None` while it is in use, and after a failure that left it in an unknown state. Then it is opened again.
     pub(crate) connection: Option<SqliteConnection>,
     pub(crate) stepper: Stepper,
-    /// What the work that comes in crowds keeps. As the last transaction left it.
+    /// The state of the batched work, as the last transaction left it.
     pub(crate) state: B::State,
-    /// Told what was changed, after the commit and before anybody is answered.
+    /// Is told what was changed, after the commit and before anybody is answered.
     pub(crate) memory: Arc<dyn Memory>,
-    /// Whether what is written stays: asked before every commit.
+    /// Checked before every commit: whether the open files are still at their paths.
     pub(crate) files: Arc<DatabaseFiles>,
     /// Told of every piece whether it was written.
     pub(crate) health: Arc<WriteHealth>,
-    /// Held while writing, so that a checkpoint can hold the writer up.
+    /// Held while writing. A checkpoint takes it to stop the writer.
     pub(crate) turn: Arc<Mutex<()>>,
     /// Counts transactions, and ends with the writer.
     pub(crate) commits: watch::Sender<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct Writer<B: Batched> {
 }
 
 impl<B: Batched> Writer<B> {
-    /// Writes until `closing` is sent or every sender is gone, and then what is still queued.
+    /// Writes until `closing` is sent or every sender is gone. Then writes what is still queued.
     pub(crate) async fn run(
         mut self,
         mut queue: mpsc::Receiver<Work<B>>,
@@ -101,8 +101,8 @@ impl<B: Batched> Writer<B> {
     async fn write(&mut self, mut group: Group<B>) {
         let turn = self.turn.clone();
         let _turn = turn.lock().await;
-        // One failing piece must not take its neighbours along: they are tried again, each in a transaction of its
-        // own. A transaction that could not even begin says nothing about the pieces, and is not tried for each.
+        // One failing piece must not make its neighbours fail. They are tried again, each in a transaction of its own.
+        // If the transaction could not even begin, that says nothing about the pieces, and they are not tried again.
         if let Err(Undone::During) = self.commit(&mut group.batched, &mut group.jobs).await
             && group.batched.len() + group.jobs.len() > 1
         {
@@ -120,7 +120,7 @@ impl<B: Batched> Writer<B> {
         group.jobs.into_iter().for_each(|job| job.answer(&self.health));
     }
 
-    /// All in one transaction. The results are set, not yet answered.
+    /// Writes all pieces in one transaction. Their results are set and not yet answered.
     async fn commit(
         &mut self,
         batched: &mut [PendingBatched<B>],
@@ -137,12 +137,12 @@ impl<B: Batched> Writer<B> {
         let mut state = std::mem::take(&mut self.state);
         let (result, sound) =
             transact(&mut connection, &self.memory, &self.files, batched, jobs, &mut state).await;
-        // Of a transaction that failed it holds what was not written.
+        // After a failed transaction the state holds what was not written.
         if result.is_ok() {
             self.state = state;
         }
         note_commit(if batched.is_empty() { group_kind(jobs) } else { B::KIND }, begun);
-        // A connection that is not certainly outside of a transaction is dropped, which undoes what it had open.
+        // A connection that may still be within a transaction is dropped, which undoes the transaction.
         self.connection = sound.then_some(connection);
         let wakes = result?;
         self.commits.send_modify(|count| *count += 1);
@@ -161,12 +161,12 @@ impl<B: Batched> Writer<B> {
     }
 }
 
-/// Notes how long a transaction took, whatever became of it: all that waits for the writer waited as long.
+/// Notes how long a transaction took, whether or not it succeeded. Everybody who waited for the writer waited as long.
 fn note_commit(kind: &'static str, begun: Instant) {
     metrics::histogram!("salt402_store_commit_seconds", "kind" => kind).record(begun.elapsed().as_secs_f64());
 }
 
-/// What a group without batched work is called: by what grants in it, if anything does, since somebody waits for that.
+/// The name of a group without batched work: the kind that grants, if there is one, since a request waits for it.
 fn group_kind(jobs: &[Box<dyn Job>]) -> &'static str {
     if jobs.iter().any(|job| job.grants()) { "claims" } else { "other" }
 }
@@ -179,7 +179,8 @@ enum Undone {
     During,
 }
 
-/// One transaction: whether it wakes whoever waits for the index; and whether the connection is in a known state after it.
+/// Runs one transaction. Returns whether those who wait for the index are to be woken, and whether the connection is in
+/// a known state afterwards.
 async fn transact<B: Batched>(
     connection: &mut SqliteConnection,
     memory: &Arc<dyn Memory>,
@@ -195,7 +196,7 @@ async fn transact<B: Batched>(
             return (Err(Undone::Before), matches!(error, StoreError::Busy));
         }
     };
-    // Dropped on every way out that does not publish: then memory forgets all it has.
+    // Every way out that does not publish drops this. Then the memory forgets everything.
     let publication = match memory.is_on() {
         true => Some(Publication::begin(memory, data_version(transaction.connection()).await.ok())),
         false => None,
@@ -219,7 +220,7 @@ async fn transact<B: Batched>(
     if !all_well {
         return (Err(Undone::During), transaction.rollback().await.is_ok());
     }
-    // As late as can be. It says nothing of the pieces, so that none is tried alone.
+    // As late as possible. A fault here is not one of the pieces, so none of them is tried alone.
     if let Err(error) = files.check() {
         fail(batched, jobs, &error);
         return (Err(Undone::Before), transaction.rollback().await.is_ok());
@@ -236,8 +237,8 @@ async fn transact<B: Batched>(
     (Ok(wakes), true)
 }
 
-/// What a group changed of what look-ups find. A payment that was used up is seldom asked for again, so that it is
-/// forgotten and not changed in its place.
+/// What a group changed in the answers of look-ups. A payment that was claimed is seldom asked for again, so it is
+/// forgotten and not replaced.
 fn changes<B: Batched>(batched: &[PendingBatched<B>], jobs: &[Box<dyn Job>]) -> Changes {
     if jobs.iter().any(|job| job.changes_payments()) {
         return Changes::everything();
@@ -304,9 +305,7 @@ mod tests {
     impl Write for Keep {
         type Output = ();
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
             query("INSERT INTO meta (name, value) VALUES ($1, $2)")
@@ -323,9 +322,7 @@ mod tests {
     impl Write for Kept {
         type Output = String;
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
             let rows = query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
@@ -341,9 +338,7 @@ mod tests {
     impl Write for FailsAtCommit {
         type Output = ();
 
-        fn changes_payments(&self) -> bool {
-            true
-        }
+        const CHANGES_PAYMENTS: bool = true;
 
         async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
             query("PRAGMA defer_foreign_keys = ON").execute(transaction.connection()).await?;

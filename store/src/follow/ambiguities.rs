@@ -1,12 +1,9 @@
-//! What may be a payment and can be read in two ways: it is none, and a person must look.
+//! Events that may be a payment but can be read in two ways. They count as no payment, and a person must look at them.
 
 use salt402_protocol::{Address, Ambiguity, B256, ChainId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, params, query};
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// An ambiguity as it is read.
@@ -27,8 +24,7 @@ pub struct AmbiguityRow {
 }
 
 impl Store {
-    /// What is on a chain and may be a payment that is read in two ways, the newest first, at most `limit`, of those
-    /// whose number is below `before`.
+    /// The ambiguities on a chain, the newest first, at most `limit`, of those with a number below `before`.
     pub async fn ambiguities(
         &self,
         chain: ChainId,

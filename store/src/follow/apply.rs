@@ -1,40 +1,35 @@
 //! A batch into the database.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 
 use salt402_protocol::{B256, PaymentId};
 
 use crate::chains::canonical::{check_blocks, check_events, stored_hashes};
 use crate::chains::{chain, coverage, halt};
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Forget, Step, SyncConnection, bound, chain_id, clock, params, send_step};
 use crate::follow::batch::{Applied, Batch};
-use crate::follow::extras::Extras;
 use crate::follow::insert::insert_payments;
+use crate::follow::placed_rows::{self, Inclusion};
 use crate::follow::undecoded::insert_undecoded;
 use crate::follow::{merged, unreadable};
 use crate::grants::exposure;
 use crate::incidents::{channel_risk, orphaned_grant};
 use crate::payments::query;
-use crate::rows::block::{Block, HaltKind};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Block, HaltKind, PlacedPayment, StoreError};
 use crate::store::Store;
 
-/// Payments of a step up to which they are in memory as soon as they are stored.
+/// If a step has at most this many payments, they are kept in memory as soon as they are stored.
 const PUSHED: usize = 1024;
 
 impl Store {
     /// Applies one step of a follower, all of it or nothing. Durable when this returns.
     ///
-    /// A payment that was claimed and is on the chain no more opens an incident; one that comes back, in whatever
-    /// block, resolves it. So does a channel whose accepted vouchers may not be paid. Rows that exist already are left or put back on
-    /// the chain, so the same blocks may be applied again. A block that comes back brings its payments with it, whether or not the batch names them: they
-    /// were seen in it, and its hash says that it is the same. A lower fork is over where a follower
-    /// applies a step: the node shows the chain that the index is at then.
+    /// A claimed payment that leaves the chain opens an incident. One that comes back, in whatever block, resolves it.
+    /// The same holds for a channel whose accepted vouchers may not be paid. The same blocks may be applied again:
+    /// known rows stay or are put back on the chain. A block that comes back brings its rows with it, whether or not
+    /// the batch names them, since its hash says that it is the same block. A step also ends a lower fork, because the
+    /// node then shows the chain that the index is at.
     pub async fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), batch).await
@@ -62,11 +57,9 @@ impl Step for Batch {
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
-        let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
-        Extras::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
         let released = merged::release(connection, self.chain, &self.payments, &self.extras.channels, None)?;
-        self.extras.insert(connection, self.chain)?;
         let restored = self.restore(connection, &released.from)?;
+        self.extras.insert(connection, self.chain)?;
         let doubles = self.extras.settle(connection, self.chain)?;
         let fresh = self
             .payments
@@ -76,7 +69,7 @@ impl Step for Batch {
         let inserted = insert_payments(connection, self.chain, fresh)?;
         insert_undecoded(connection, self.chain, &self.undecoded)?;
         let came: HashSet<PaymentId> = (self.payments.iter().map(|placed| placed.payment.id))
-            .chain(restored.iter().map(|(payment, _)| *payment))
+            .chain(restored.iter().map(|(payment, _)| PaymentId(*payment)))
             .chain(reinstated.iter().copied())
             .collect();
         let restored = restored.len() as u64 + reinstated.len() as u64;
@@ -106,14 +99,14 @@ impl Step for Batch {
     }
 
     fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
-        // A reorganization is rare, and what it changes is in blocks that the batch does not name.
+        // A reorganization is rare, and it changes rows in blocks that the batch does not name.
         let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
             Forget::Everything
         } else {
             Forget::These(query::keys(&self.payments))
         };
         let cursor = self.head.map(|_| (self.chain, self.cursor.number));
-        // Those of a back-fill are many, and nobody waits for them.
+        // A back-fill has many, and nobody waits for them.
         let fresh = if self.payments.len() <= PUSHED { self.payments.as_slice() } else { &[] };
         match query::read_all(connection, fresh) {
             Ok(fresh) => Changes { forget, cursor, fresh, ..Changes::default() },
@@ -131,15 +124,10 @@ impl Batch {
                 "UPDATE blocks SET canonical = FALSE WHERE chain_id = ?1 AND number > ?2 AND canonical",
             )?
             .execute(params![chain_id(self.chain), bound(height)])?;
-        let rows = connection
-            .prepare_cached(
-                "UPDATE payments SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-            )?
-            .execute(params![chain_id(self.chain), bound(height)])?;
-        Extras::undo(connection, self.chain, height)?;
-        // What the batch puts there is read for every contract that is followed, and for no other.
+        let payments = placed_rows::undo(connection, self.chain, height)?;
+        // The new blocks are read for every followed contract, and for no other.
         coverage::cut(connection, self.chain, height)?;
-        Ok(rows as u64)
+        Ok(payments)
     }
 
     fn insert_blocks(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -163,8 +151,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether stored headers contradict the batch: a first block that does not join the block that is kept, or a
-    /// payment in a block that is not the chain's.
+    /// Whether stored headers contradict the batch: its first block is no child of the block that is kept, or a payment
+    /// is in a block that is not on the chain.
     fn check_against_stored(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
         if let Some((kept, first)) = self.keep_through.zip(self.blocks.first())
             && kept + 1 == first.number
@@ -182,55 +170,27 @@ impl Batch {
         check_events(connection, self.chain, elsewhere)
     }
 
-    /// Puts the rows back on the chain that had left it: those of the batch's blocks, and those that the batch names.
-    /// Returns which. Not those that `moved` to another block than the one in which they were placed.
+    /// Puts rows back on the chain that had left it: the rows of the batch's blocks, since they were seen there, and
+    /// payments that the batch names. Rows stay off that `moved` to another block than the one they were placed in.
+    /// Returns the payments.
     fn restore(
         &self,
         connection: &SyncConnection<'_>,
         moved: &HashSet<(B256, B256)>,
     ) -> Result<HashSet<Inclusion>, StoreError> {
-        let mut restored = HashSet::new();
         let heights = self.payments.iter().map(|placed| placed.block_number);
         let Some(lowest) = heights.chain(self.blocks.first().map(|block| block.number)).min() else {
-            return Ok(restored);
+            return Ok(HashSet::new());
         };
-        let mut orphans = connection.prepare_cached(
-            "SELECT id, payment_id, block_hash, transaction_hash FROM payments
-             WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical ORDER BY id",
-        )?;
-        let mut orphans = orphans.query(params![chain_id(self.chain), bound(lowest)])?;
-        // Nearly always there are none, and then nothing is gathered to compare them with.
-        let mut known: Option<(HashSet<B256>, HashSet<Inclusion>)> = None;
-        let mut restore = connection.prepare_cached(
-            "UPDATE payments SET canonical = TRUE
-             WHERE id = ?1 AND NOT canonical
-               AND NOT EXISTS (SELECT 1 FROM payments rival
-                               WHERE rival.chain_id = payments.chain_id
-                                 AND rival.transaction_hash = payments.transaction_hash
-                                 AND rival.payment_id = payments.payment_id AND rival.canonical)",
-        )?;
-        let mut found = Vec::new();
-        while let Some(row) = orphans.next()? {
-            let orphan = (PaymentId(row.hash_at(1, "payment_id")?), row.hash_at(2, "block_hash")?);
-            let (blocks, named) = known.get_or_insert_with(|| {
-                (
-                    self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect(),
-                    self.payments.iter().map(inclusion).collect(),
-                )
-            });
-            if !moved.is_empty() && moved.contains(&(row.hash_at(3, "transaction_hash")?, orphan.1)) {
-                continue;
-            }
-            if blocks.contains(&orphan.1) || named.contains(&orphan) {
-                found.push((row.get::<i64>(0)?, orphan));
-            }
-        }
-        for (row, orphan) in found {
-            if restore.execute([row])? == 1 {
-                restored.insert(orphan);
-            }
-        }
-        Ok(restored)
+        // Mostly nothing has left the chain. Then this is not computed.
+        let known: LazyCell<(HashSet<B256>, HashSet<Inclusion>), _> = LazyCell::new(|| {
+            let blocks = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]);
+            (blocks.collect(), self.payments.iter().map(inclusion).collect())
+        });
+        let restored = placed_rows::restore(connection, self.chain, lowest, |row, transaction| {
+            !moved.contains(&(transaction, row.1)) && (known.0.contains(&row.1) || known.1.contains(&row))
+        })?;
+        Ok(restored.into_iter().collect())
     }
 
     fn prune(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -267,9 +227,6 @@ impl Batch {
     }
 }
 
-/// What tells a row of the payments: the payment and the block it is in.
-type Inclusion = (PaymentId, B256);
-
 fn inclusion(placed: &PlacedPayment) -> Inclusion {
-    (placed.payment.id, placed.block_hash)
+    (placed.payment.id.0, placed.block_hash)
 }

@@ -1,40 +1,38 @@
-//! One step of a follower, and what must be true of it before the database is asked.
+//! One step of a follower, and what must be true of it before the database is read.
 
 use std::collections::HashMap;
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::integer;
+use crate::engine::integer;
 use crate::follow::extras::Extras;
 use crate::follow::undecoded::UndecodedLog;
-use crate::rows::block::{Block, Cursor};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Block, Cursor, PlacedPayment, StoreError};
 
-/// One step of a follower: what to undo, what to add, and where the index stands then. It is applied in one
-/// transaction, so that a reader sees the chain before it or after it and never between.
+/// One step of a follower: what to undo, what to add, and where the index stands then. One transaction applies it, so a
+/// reader sees the chain before it or after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The chain.
     pub chain: ChainId,
-    /// The cursor this was computed from; if the index stands elsewhere, nothing is done.
+    /// Where the index stood when this was computed. If it stands elsewhere, nothing is done.
     pub expected: Option<Cursor>,
-    /// With `Some(height)`, blocks and payments above it first leave the chain. Without, nothing leaves it.
+    /// With `Some(height)`, everything above that height first leaves the chain. With `None`, nothing leaves.
     pub keep_through: Option<u64>,
-    /// Blocks that are on the chain now, ascending. There may be gaps where nothing needs to be remembered.
+    /// Blocks that are on the chain now, ascending. Blocks may be left out if nothing needs their headers.
     pub blocks: Vec<Block>,
-    /// Payments that are on the chain now, in any blocks up to the cursor.
+    /// Payments that are on the chain now, in blocks up to the cursor.
     pub payments: Vec<PlacedPayment>,
-    /// What else is on the chain now, in any blocks up to the cursor.
+    /// Everything else that is on the chain now, in blocks up to the cursor.
     pub extras: Extras,
-    /// Logs of followed contracts that are no payment that can be read, to be looked at by people.
+    /// Logs of followed contracts that cannot be read as payments. People look at them.
     pub undecoded: Vec<UndecodedLog>,
     /// Where the index stands afterwards.
     pub cursor: Cursor,
-    /// The node's newest block, of whoever follows the chain. With `None`, of whoever looked for something that lies in
-    /// blocks that the index has: then nothing is said of where the node stands, when it was heard of, or of a lower fork.
+    /// The node's newest block, from the follower. `None` from a look-up of something in blocks that the index has
+    /// already: then the node's newest block, the time of the note and a lower fork stay as they are.
     pub head: Option<u64>,
-    /// Headers on the chain below this height may be forgotten.
+    /// Headers below this height may be forgotten.
     pub prune_below: Option<u64>,
 }
 
@@ -43,11 +41,11 @@ pub struct Batch {
 pub struct Applied {
     /// Rows that were new.
     pub inserted: u64,
-    /// Rows that left the chain, counting those that came back in the same batch.
+    /// Rows that left the chain, also those that came back in the same batch.
     pub orphaned: u64,
     /// Rows of blocks that had left the chain and are on it again.
     pub restored: u64,
-    /// Incidents opened: claimed payments that are on the chain no more.
+    /// New incidents: claimed payments that left the chain.
     pub incidents: u64,
 }
 
@@ -137,7 +135,7 @@ impl Batch {
         }
     }
 
-    /// The blocks of this batch by height, the cursor's among them.
+    /// The hashes of this batch's blocks by height, with the cursor's.
     pub(crate) fn block_hashes(&self) -> HashMap<u64, B256> {
         let own = self.blocks.iter().map(|block| (block.number, block.hash));
         own.chain([(self.cursor.number, self.cursor.hash)]).collect()
@@ -153,8 +151,8 @@ pub(crate) fn check_payments(chain: ChainId, payments: &[PlacedPayment]) -> Resu
             let reason = format!("payment {} is of chain {}", payment.id, payment.chain);
             return Err(StoreError::BadBatch { chain, reason });
         }
-        // A transaction is in one block. That one name is in two transactions is for whoever grants to judge: a token that
-        // takes a nonce twice must not keep the index from going on.
+        // A transaction is in one block. If two transactions hold the same payment, the granting code decides: a token
+        // that takes a nonce twice must not stop the index.
         let key = (payment.transaction, payment.id);
         if let Some(other) = seen.insert(key, *block_hash).filter(|other| other != block_hash) {
             return Err(StoreError::PaymentTwice { chain, payment: payment.id, block: *block_hash, other });

@@ -1,25 +1,23 @@
-//! What a batch brings besides payments: events of channels, which movement of money a payment is, and what can be read
-//! in two ways.
+//! What a batch brings besides payments: events of channels, which transfer a payment is, ambiguities, and unreadable
+//! transactions.
 
 use std::collections::HashSet;
 
 use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
 
 use crate::channels::events;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, chain_id, params};
 use crate::follow::ambiguities;
 use crate::follow::unreadable::{self, UnreadableTransaction};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::rows::{Placed, StoreError};
 
-/// What a batch brings besides payments; empty by default.
+/// What a batch brings besides payments. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Events of channels that are on the chain now.
     pub channels: Vec<Placed<ChannelEvent>>,
-    /// Which movements of money payments of this batch are. A payment whose movement another payment of the chain
-    /// counts already is left out.
+    /// For payments of this batch, which movement of money each of them is. If another payment on the chain is that
+    /// movement already, the payment is not stored.
     pub settlements: Vec<Settlement>,
     /// What may be a payment and is none.
     pub ambiguities: Vec<Placed<Ambiguity>>,
@@ -36,62 +34,15 @@ impl Extras {
         channels.chain(ambiguities).chain(unreadable)
     }
 
-    /// Takes what is above a height off the chain.
-    pub(crate) fn undo(
-        connection: &SyncConnection<'_>,
-        chain: ChainId,
-        height: u64,
-    ) -> Result<(), StoreError> {
-        for update in [
-            "UPDATE channel_events SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-            "UPDATE ambiguities SET canonical = FALSE WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-        ] {
-            connection.prepare_cached(update)?.execute(params![chain_id(chain), bound(height)])?;
-        }
-        unreadable::undo(connection, chain, height)
-    }
-
-    /// Puts events back on the chain whose blocks are back on it, whether or not they are told again: they were seen in
-    /// them. `lowest` is the lowest of the blocks.
-    pub(crate) fn restore(
-        connection: &SyncConnection<'_>,
-        chain: ChainId,
-        lowest: Option<u64>,
-        blocks: &HashSet<B256>,
-    ) -> Result<(), StoreError> {
-        let Some(lowest) = lowest else { return Ok(()) };
-        unreadable::restore(connection, chain, lowest, blocks)?;
-        let mut select = connection.prepare_cached(
-            "SELECT DISTINCT block_hash FROM channel_events
-             WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
-        )?;
-        let mut rows = select.query(params![chain_id(chain), bound(lowest)])?;
-        let mut back = Vec::new();
-        while let Some(row) = rows.next()? {
-            back.extend(Some(row.hash_at(0, "block_hash")?).filter(|hash| blocks.contains(hash)));
-        }
-        let mut update = connection.prepare_cached(
-            "UPDATE channel_events SET canonical = TRUE
-             WHERE chain_id = ?1 AND block_number >= ?2 AND block_hash = ?3 AND NOT canonical
-               AND NOT EXISTS (SELECT 1 FROM channel_events rival
-                               WHERE rival.chain_id = channel_events.chain_id
-                                 AND rival.event_id = channel_events.event_id AND rival.canonical)",
-        )?;
-        for hash in back {
-            update.execute(params![chain_id(chain), bound(lowest), hash.as_slice()])?;
-        }
-        Ok(())
-    }
-
-    /// Notes which payment counts each movement. Returns the payments that must not be stored, because the movement is
-    /// another payment of the chain already.
+    /// Stores which payment each movement is. Returns the payments that must not be stored, because another payment on
+    /// the chain is the same movement.
     pub(crate) fn settle(
         &self,
         connection: &SyncConnection<'_>,
         chain: ChainId,
     ) -> Result<HashSet<PaymentId>, StoreError> {
         let mut doubles = HashSet::new();
-        // A payment that left the chain, or was never stored, gives its movement up.
+        // A payment that left the chain or was never stored no longer holds its movement.
         let mut insert = connection.prepare_cached(
             "INSERT INTO settlements (chain_id, movement, payment_id, transaction_hash) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (chain_id, movement) DO UPDATE SET payment_id = excluded.payment_id
@@ -115,7 +66,7 @@ impl Extras {
         Ok(doubles)
     }
 
-    /// Puts events and ambiguities on the chain, those that had left it too.
+    /// Puts the rows on the chain, also those that had left it.
     pub(crate) fn insert(&self, connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
         events::insert(connection, chain, &self.channels)?;
         ambiguities::insert(connection, chain, &self.ambiguities)?;

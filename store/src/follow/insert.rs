@@ -1,21 +1,18 @@
-//! The payments of a step into the table: one statement for many rows.
+//! Inserts the payments of a step with one prepared statement.
 
 use salt402_protocol::ChainId;
 
-use crate::engine::clock;
-use crate::engine::columns::{amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::engine::{SyncConnection, amount_bytes, bound, chain_id, clock, params};
+use crate::rows::{PlacedPayment, StoreError};
 
-/// Inserts the payments that are not on the chain yet; returns how many that were. A payment that is on the chain
-/// already is passed over, and is an error where it is in another block.
+/// Inserts the payments that are not on the chain yet and returns their number. A payment that is on the chain already
+/// is skipped. If it is there in another block, that is an error.
 pub(crate) fn insert_payments(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     mut payments: Vec<&PlacedPayment>,
 ) -> Result<u64, StoreError> {
-    // In the order of the index, neighbours meet on the same pages.
+    // In the order of the index, neighbouring rows change the same pages.
     payments.sort_unstable_by(|a, b| {
         let (a, b) = (&a.payment, &b.payment);
         a.transaction.cmp(&b.transaction).then_with(|| a.id.cmp(&b.id))
@@ -27,7 +24,7 @@ pub(crate) fn insert_payments(
          ON CONFLICT (chain_id, transaction_hash, payment_id) WHERE canonical DO NOTHING",
     )?;
     let mut inserted = 0;
-    // Bound one by one, and these once: what stays the same stays bound.
+    // Values that are the same for all rows are bound once. They stay bound.
     insert.bind(1, chain_id(chain))?;
     insert.bind(14, clock::now_ms())?;
     for placed in payments {

@@ -1,28 +1,24 @@
-//! Transactions of blocks beside the selected chain, whose rows stand in the block that merged theirs.
+//! Transactions of merged blocks. Their rows are placed in the block of the selected chain that merged their own block.
 
 use std::collections::{HashMap, HashSet};
 
 use salt402_protocol::{Address, B256, ChainId, ChannelEvent, PaymentId};
 
-use crate::engine::changes::Changes;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, SyncRow, SyncRows, params};
+use crate::engine::{Changes, Step, SyncConnection, SyncRow, SyncRows, bound, chain_id, params, send_step};
 use crate::follow::batch::{Applied, Batch};
+use crate::follow::placed_rows::Placement;
 use crate::incidents::orphaned_grant::more_than;
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Placed, PlacedPayment, StoreError};
 use crate::store::Store;
 
-/// Transactions of a step up to which each is looked for by itself; beyond it, all that were placed are gone through, where
-/// those are no more.
+/// If a step names at most this many transactions, each is looked for by itself. If it names more, and fewer were
+/// placed, all that were placed are read.
 const FEW: usize = 256;
 
 impl Store {
-    /// [`Store::apply`] for what is in blocks that were merged from beside the selected chain, in the blocks that merged
-    /// them. It stays there until a step names its transaction in another block: then what that step says of the
-    /// transaction takes its place, in the step's own transaction, and what was granted on it stays granted.
+    /// [`Store::apply`] for transactions of merged blocks, placed in the blocks that merged them. They stay there until
+    /// a step names the transaction in another block. Then that step's rows replace them in its own transaction, and
+    /// what was granted on them stays granted.
     pub async fn apply_merged(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), Merged(batch)).await
@@ -58,10 +54,10 @@ impl Step for Merged {
     }
 }
 
-/// What left its place, to be put on the chain where it was found.
+/// What was taken off the block that it was placed in.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
-    /// Transactions and the blocks in which they were placed, and are no more.
+    /// The transactions, each with the block that it was placed in before.
     pub(crate) from: HashSet<(B256, B256)>,
     /// Rows of payments.
     pub(crate) payments: u64,
@@ -69,19 +65,20 @@ pub(crate) struct Released {
     pub(crate) above: Option<u64>,
 }
 
-/// After everything above a height left the chain: a transaction that had moved up from the block in which it was placed is
-/// where it was, since that block is still there and has still merged the transaction's. Returns the payments, one for each row.
+/// After everything above a height left the chain: a transaction may have moved to one of those blocks from the block
+/// that it was placed in. That block is still there and still merges it, so the transaction goes back. Returns the
+/// payments, one per row.
 ///
-/// A transaction that was placed in several blocks which are all on the chain is in the lowest of them: what is merged once
-/// is not merged again. The other marks stay: if the blocks leave and come back, so may the rows of any of them, and rows
-/// without a mark would not move when the transaction is mined.
+/// If a transaction was placed in several blocks of the chain, it goes to the lowest: no block merges what was merged
+/// before. The other marks stay. If their blocks leave and come back, so may the rows, and rows without a mark would
+/// not move when the transaction is mined.
 pub(crate) fn reinstate(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     kept: u64,
 ) -> Result<Vec<PaymentId>, StoreError> {
-    // Both are found before either is changed: a transaction is where it was as a whole. What is left of it in the block
-    // itself is no rival: a step of one contract's past takes only its own.
+    // All are found before any is changed, since a transaction moves as a whole. Rows that stayed in the block itself
+    // are no rivals: a step of one contract's past moves only that contract's rows.
     let mut select = connection.prepare_cached(
         "SELECT m.transaction_hash, m.block_hash, m.block_number FROM merged_transactions m
          WHERE m.chain_id = ?1 AND m.block_number <= ?2
@@ -97,45 +94,20 @@ pub(crate) fn reinstate(
     let mut known = HashSet::new();
     let mut rows = select.query(params![chain_id(chain), bound(kept)])?;
     while let Some(row) = rows.next()? {
-        let mark = Mark::of(row)?;
+        let mark = placement(row)?;
         if known.insert(mark.transaction) {
             alone.push(mark);
         }
     }
     let mut back = Vec::new();
     for mark in alone {
-        let mark_of =
-            params![chain_id(chain), bound(mark.number), mark.transaction.as_slice(), mark.hash.as_slice()];
-        let mut update = connection.prepare_cached(
-            "UPDATE payments SET canonical = TRUE
-                 WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                   AND NOT canonical
-                   AND NOT EXISTS (SELECT 1 FROM payments rival
-                                   WHERE rival.chain_id = payments.chain_id
-                                     AND rival.transaction_hash = payments.transaction_hash
-                                     AND rival.payment_id = payments.payment_id AND rival.canonical)
-                 RETURNING payment_id",
-        )?;
-        let mut rows = update.query(mark_of)?;
-        while let Some(row) = rows.next()? {
-            back.push(PaymentId(row.hash_at(0, "payment_id")?));
-        }
-        connection
-            .prepare_cached(
-                "UPDATE channel_events SET canonical = TRUE
-                 WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4
-                   AND NOT canonical
-                   AND NOT EXISTS (SELECT 1 FROM channel_events rival
-                                   WHERE rival.chain_id = channel_events.chain_id
-                                     AND rival.event_id = channel_events.event_id AND rival.canonical)",
-            )?
-            .execute(mark_of)?;
+        back.extend(mark.reinstate(connection, chain)?);
         note_channels(connection, chain, &mark)?;
     }
     Ok(back)
 }
 
-/// Whether something of the mark `m` stands where it was placed.
+/// Whether some row of the mark `m` is on the chain in the block of the mark.
 macro_rules! still_there {
     () => {
         "(EXISTS (SELECT 1 FROM payments p
@@ -147,13 +119,13 @@ macro_rules! still_there {
     };
 }
 
-/// Forgets the marks in the headers below a height, which the step is about to forget: without its header, nothing is
-/// reinstated in a block.
+/// Forgets the marks below a height whose headers the step is about to forget. Nothing is put back in a block without a
+/// header.
 ///
-/// Not those of which something still stands there. A transaction of a merged block may be mined again in a selected block
-/// however much later: nothing but its nonce says when, and a block that is final says nothing of it. Without its mark that
-/// would be a payment in two blocks, and the follower would stop for good. [`release`] forgets such a mark when it moves.
-/// Nor those of blocks that left the chain: if one comes back, its rows do.
+/// A mark stays if some row is still on the chain in its block. A merged transaction may be mined again in a selected
+/// block at any later time. Without the mark, its payment would be in two blocks, and the follower would stop for good.
+/// [`release`] forgets such a mark when the rows move. Marks of blocks that left the chain stay too: if the block comes
+/// back, so do its rows.
 pub(crate) fn prune(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<(), StoreError> {
     connection
         .prepare_cached(concat!(
@@ -169,8 +141,8 @@ pub(crate) fn prune(connection: &SyncConnection<'_>, chain: ChainId, height: u64
     Ok(())
 }
 
-/// Forgets a mark of which nothing stands in its block any more, if the block's header was forgotten before.
-fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
+/// Forgets a mark if no row is left on the chain in its block and the block's header was forgotten before.
+fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Placement) -> Result<(), StoreError> {
     connection
         .prepare_cached(concat!(
             "DELETE FROM merged_transactions AS m
@@ -183,9 +155,13 @@ fn forget_moved(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) ->
     Ok(())
 }
 
-/// What becomes of the channels of a transaction is looked at in this step, also where the step does not name them. The
-/// index is named: for the sake of DISTINCT, SQLite otherwise goes through all events of the chain.
-fn note_channels(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) -> Result<(), StoreError> {
+/// Notes the channels of a transaction, so that this step looks at them even if it does not name them. The index is
+/// named, because for DISTINCT SQLite would otherwise read all events of the chain.
+fn note_channels(
+    connection: &SyncConnection<'_>,
+    chain: ChainId,
+    mark: &Placement,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO channels_unchecked (chain_id, contract, channel)
@@ -202,11 +178,11 @@ fn note_channels(connection: &SyncConnection<'_>, chain: ChainId, mark: &Mark) -
     Ok(())
 }
 
-/// Takes the transactions that a step has in other blocks off the blocks in which they were placed. Before the step's own
-/// rows are written: a row of the same inclusion may be there already.
+/// Takes transactions that a step has in other blocks off the blocks that they were placed in. This is done before the
+/// step's rows are written, because a row of the same block may exist already.
 ///
-/// With `own`, only the rows of a contract, and of those through which the payments of the step are: a step that has read
-/// one contract's past does not put back what is of others.
+/// With `own`, only rows of that contract and of the contracts of the step's payments move: a step that reads one
+/// contract's past does not bring the rows of the others.
 pub(crate) fn release(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -215,7 +191,7 @@ pub(crate) fn release(
     own: Option<Address>,
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
-    // Nearly every chain has none, and then nothing is gathered.
+    // Nearly every chain has none. Then nothing more is read.
     let any: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM merged_transactions WHERE chain_id = ?1)")?
         .query_row([chain_id(chain)], |row| row.get(0))?;
@@ -230,62 +206,32 @@ pub(crate) fn release(
         None => HashSet::from([None]),
     };
     let named = named(payments, channels);
-    for Mark { transaction, hash, number } in marks(connection, chain, &named)? {
+    for Placement { transaction, hash, number } in marks(connection, chain, &named)? {
         if named.get(&transaction).is_none_or(|(_, own)| *own == hash) {
             continue;
         }
         released.from.insert((transaction, hash));
-        let mark = Mark { transaction, hash, number };
+        let mark = Placement { transaction, hash, number };
         note_channels(connection, chain, &mark)?;
-        let (mut moved, mut events) = (0, 0);
         for contract in &contracts {
-            let placed = params![
-                chain_id(chain),
-                bound(number),
-                transaction.as_slice(),
-                hash.as_slice(),
-                contract.as_ref().map(|contract| contract.as_slice())
-            ];
-            moved += connection
-                .prepare_cached(
-                    "UPDATE payments SET canonical = FALSE
-                     WHERE chain_id = ?1 AND transaction_hash = ?3 AND block_hash = ?4 AND block_number = ?2
-                       AND (?5 IS NULL OR contract = ?5) AND canonical",
-                )?
-                .execute(placed)?;
-            events += connection
-                .prepare_cached(
-                    "UPDATE channel_events SET canonical = FALSE
-                     WHERE chain_id = ?1 AND block_number = ?2 AND transaction_hash = ?3 AND block_hash = ?4
-                       AND (?5 IS NULL OR contract = ?5) AND canonical",
-                )?
-                .execute(placed)?;
+            let rows = mark.release(connection, chain, *contract)?;
+            released.payments += rows[0] as u64;
+            if rows.iter().any(|rows| *rows > 0) {
+                let below = number.saturating_sub(1);
+                released.above = Some(released.above.map_or(below, |above| above.min(below)));
+            }
         }
         forget_moved(connection, chain, &mark)?;
-        released.payments += moved as u64;
-        if moved + events > 0 {
-            let below = number.saturating_sub(1);
-            released.above = Some(released.above.map_or(below, |above| above.min(below)));
-        }
     }
     Ok(released)
 }
 
-/// A transaction and the block in which it was placed.
-struct Mark {
-    transaction: B256,
-    hash: B256,
-    number: u64,
-}
-
-impl Mark {
-    fn of(row: SyncRow<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            transaction: row.hash_at(0, "transaction_hash")?,
-            hash: row.hash_at(1, "block_hash")?,
-            number: row.natural(2, "block_number")?,
-        })
-    }
+fn placement(row: SyncRow<'_>) -> Result<Placement, StoreError> {
+    Ok(Placement {
+        transaction: row.hash_at(0, "transaction_hash")?,
+        hash: row.hash_at(1, "block_hash")?,
+        number: row.natural(2, "block_number")?,
+    })
 }
 
 /// Those that may be named, and maybe more.
@@ -293,13 +239,13 @@ fn marks(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     named: &HashMap<B256, (u64, B256)>,
-) -> Result<Vec<Mark>, StoreError> {
+) -> Result<Vec<Placement>, StoreError> {
     const SELECT: &str = "SELECT transaction_hash, block_hash, block_number FROM merged_transactions
                           WHERE chain_id = ?1";
     let mut found = Vec::new();
     let mut gather = |mut rows: SyncRows<'_>| -> Result<(), StoreError> {
         while let Some(row) = rows.next()? {
-            found.push(Mark::of(row)?);
+            found.push(placement(row)?);
         }
         Ok(())
     };

@@ -1,4 +1,5 @@
-//! A follower's steps: what each adds and takes back, in one transaction. Nothing here asks a node or decides what is read next.
+//! A follower's steps: what each adds and takes back, in one transaction. Nothing here asks a node or decides what to
+//! read next.
 
 pub(crate) mod ambiguities;
 mod apply;
@@ -9,6 +10,7 @@ mod merged;
 mod omitted;
 pub(crate) mod orphans;
 pub(crate) mod past;
+mod placed_rows;
 mod read_again;
 pub(crate) mod undecoded;
 pub(crate) mod unreadable;

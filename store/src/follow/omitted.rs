@@ -1,15 +1,13 @@
-//! Payments that the node left out of its logs, and that were found by their receipt.
+//! Payments that were missing in the node's logs and were found by their receipt.
 
-use crate::engine::changes::Changes;
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::SyncConnection;
+use crate::engine::{Changes, Step, SyncConnection, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// [`Store::apply`] for payments that should have been in logs and were not: each is an incident, in the same
+    /// [`Store::apply`] for payments that were missing in the node's logs. Each is an incident, in the same
     /// transaction.
     pub async fn apply_omitted(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
@@ -26,7 +24,7 @@ impl Step for Omitted {
 
     fn write(&self, connection: &SyncConnection<'_>) -> Result<Applied, StoreError> {
         let applied = self.0.write(connection)?;
-        // Somebody else may have found them in the meantime: then nothing was missing any more.
+        // If somebody else has found them meanwhile, nothing was missing.
         if applied.inserted + applied.restored > 0 {
             let cut = self.0.payments.len().saturating_sub(incident::MOST);
             if cut > 0 {

@@ -1,15 +1,14 @@
-//! Orphaned transactions: those that matter and whose blocks left the chain.
+//! Orphaned transactions that matter: their block left the chain, and something was granted on them.
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, bound, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Transactions in blocks above a height that left the chain, which hold a payment that was granted on or something of a
-    /// channel, and are in no block of the chain now. The newest come first, at most `limit`.
+    /// Transactions of blocks that left the chain, above a height, that are in no block of the chain now. Only those
+    /// with a payment that was granted on, or with an event of a channel. The newest come first, at most `limit`.
     pub async fn orphaned_transactions(
         &self,
         chain: ChainId,
@@ -27,7 +26,7 @@ impl Store {
     }
 }
 
-/// The order within a block is by hash, so that it is the same each time.
+/// Within a block they are ordered by hash, so that the order is always the same.
 const ORPHANED: &str = "SELECT transaction_hash, MAX(block_number) AS newest FROM (
          SELECT p.transaction_hash, p.block_number
          FROM payments p CROSS JOIN claims k

@@ -1,13 +1,10 @@
-//! Stretches of the past of a contract that was added later: stored together with the fact that they were read.
+//! The past of a contract that was added later. Each stretch is stored together with the fact that it was read.
 
 use salt402_protocol::ChainId;
 
 use crate::chains::coverage::{SourceKey, cover, fold};
 use crate::chains::{canonical, chain, halt};
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::columns::{bound, chain_id, integer};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Forget, Step, SyncConnection, bound, chain_id, integer, params, send_step};
 use crate::follow::batch::{Applied, check_payments};
 use crate::follow::extras::Extras;
 use crate::follow::insert::insert_payments;
@@ -16,12 +13,10 @@ use crate::follow::undecoded::{UndecodedLog, insert_undecoded};
 use crate::grants::exposure;
 use crate::incidents::{channel_risk, orphaned_grant};
 use crate::payments::query;
-use crate::rows::block::{Cursor, Stretch};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{Cursor, PlacedPayment, StoreError, Stretch};
 use crate::store::Store;
 
-/// A stretch of the past of one contract, to be stored with the fact that it was read.
+/// A stretch of the past of one contract, to be stored together with the fact that it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// The chain.
@@ -30,7 +25,7 @@ pub struct Past {
     pub source: SourceKey,
     /// What was read.
     pub stretch: Stretch,
-    /// A block of the index, at or above the stretch, that was on the node's chain after the stretch was asked for and
+    /// A block of the index at or above the stretch. It was on the node's chain after the stretch was asked for and
     /// before its last answers were compared. If it has left the chain, nothing is stored.
     pub anchor: Cursor,
     /// The payments of the contract in these heights.
@@ -42,10 +37,11 @@ pub struct Past {
 }
 
 impl Store {
-    /// Stores a stretch of the past of a contract: its payments, and that it was read. The cursor stays where it is.
+    /// Stores a stretch of a contract's past: its payments, and that it was read. The cursor stays where it is.
     ///
     /// # Errors
-    /// [`StoreError::CursorMoved`] where the anchor has left the chain meanwhile: what was read may be of another.
+    /// [`StoreError::CursorMoved`] if the anchor has left the chain meanwhile, because the answers may be of another
+    /// chain.
     pub async fn apply_past(&self, past: Past) -> Result<Applied, StoreError> {
         past.check()?;
         send_step(self.jobs(), past).await

@@ -1,20 +1,16 @@
-//! Trying transactions again that could not be read: what was learned of one, and what one holds that was read now.
+//! Another try at transactions that could not be read: what was learned of them, or what they hold.
 
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, bound, chain_id, clock, params, send_step};
 use crate::follow::batch::{Applied, Batch};
 use crate::follow::unreadable::{count, follow};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Notes that a transaction was tried again, and that it cannot be read now either: how long the answer is at the least and
-    /// the most that was taken, in bytes. With `None`, that nothing was learned. Durable when this returns.
+    /// Notes that another try failed. `learned` is how long the answer is at the least and the longest answer that was
+    /// accepted, in bytes; `None` if nothing was learned. Durable when this returns.
     pub async fn note_unreadable(
         &self,
         chain: ChainId,
@@ -24,8 +20,8 @@ impl Store {
         send_step(self.jobs(), Tried { chain, transaction, learned }).await
     }
 
-    /// [`Store::apply`] for what a transaction holds that could not be read before, and was now: it is unreadable no more, in
-    /// the same transaction. It may hold nothing.
+    /// [`Store::apply`] for a transaction that could not be read before and now was. In the same transaction it stops
+    /// being unreadable. It may hold nothing.
     pub async fn apply_read(&self, batch: Batch, transaction: B256) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), WasRead { batch, transaction }).await
@@ -43,7 +39,7 @@ impl Step for Tried {
 
     const KIND: &'static str = "unreadable";
 
-    // It grants nothing, and brings nothing that a request waits for.
+    // It grants nothing, and no request waits for it.
     const WAKES: bool = false;
 
     fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {

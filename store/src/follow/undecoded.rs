@@ -1,12 +1,9 @@
-//! Logs of followed contracts that do not decode: kept as they came, for people to look at.
+//! Logs of followed contracts that do not decode. They are kept as they came, for people to look at.
 
 use salt402_protocol::{Address, B256, ChainId};
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, SyncConnection, bound, chain_id, clock, params, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Undecodable logs that are kept of a chain, the newest.
@@ -14,8 +11,7 @@ const UNDECODED_KEPT: i64 = 1000;
 /// Bytes that are kept of one's data.
 const UNDECODED_BYTES: usize = 4096;
 
-/// A log that a followed contract emitted and that is nothing that can be read: no payment, whatever it was meant to
-/// be. It never stops a follower.
+/// A log of a followed contract that cannot be read, so it is no payment. It never stops a follower.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndecodedLog {
     /// Who emitted it.
@@ -26,7 +22,7 @@ pub struct UndecodedLog {
     pub block_hash: B256,
     /// The height of its block.
     pub block_number: u64,
-    /// Its position among the logs of its transaction that do not decode.
+    /// Its position among the undecodable logs of its transaction.
     pub position: u32,
     /// Its topics.
     pub topics: Vec<B256>,
@@ -35,8 +31,8 @@ pub struct UndecodedLog {
 }
 
 impl Store {
-    /// Logs that did not decode, the newest first, at most `limit`. The newest 1,000 of a chain are kept; in blocks
-    /// that have left the chain, too.
+    /// Logs that did not decode, the newest first, at most `limit`. The newest 1,000 of a chain are kept, also those in
+    /// blocks that left the chain.
     pub async fn undecoded_logs(&self, chain: ChainId, limit: u32) -> Result<Vec<UndecodedLog>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(
@@ -70,7 +66,7 @@ fn topics_of(bytes: &[u8]) -> Result<Vec<B256>, StoreError> {
     }
 }
 
-/// Keeps logs that do not decode, each once, and no more of them than the newest; counts them all.
+/// Keeps each log that does not decode once, and only the newest of all. Counts them all.
 pub(crate) fn insert_undecoded(
     connection: &SyncConnection<'_>,
     chain: ChainId,

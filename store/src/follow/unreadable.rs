@@ -1,21 +1,16 @@
-//! Transactions that could not be read, so that what they paid is not known: kept until they can be.
+//! Transactions that could not be read. What they paid is not known until they can be.
 //!
-//! Anybody can send one in every block. So a row is small, all of a chain are one incident with a count, and how many there
-//! are is known without counting.
+//! Anybody can send such a transaction in every block. So a row is small, all of a chain are one incident with a count,
+//! and their number is stored.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{AsyncRow, Columns as _, SyncConnection, bound, chain_id, clock, params, query};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
+use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
 /// Characters of a reason that are kept.
@@ -26,18 +21,18 @@ const REASON: usize = 512;
 pub struct UnreadableTransaction {
     /// The transaction.
     pub transaction: B256,
-    /// Its position among the transactions of its block, where it is known.
+    /// Its position among the transactions of its block; `None` if it is not known.
     pub position: Option<u32>,
     /// How long the answer is at the least, in bytes.
     pub bytes: u64,
-    /// The longest answer that was taken then, in bytes; `None` where the node did not give it.
+    /// The longest answer that was accepted then, in bytes. `None` if the node did not give the answer.
     pub bound: Option<u64>,
     /// Why, in words.
     pub reason: String,
 }
 
 impl Store {
-    /// A transaction of the chain that could not be read; `None` where it could, or is none of the chain's.
+    /// A transaction of the chain that could not be read. `None` if it could be read or is not on the chain.
     pub async fn unreadable(
         &self,
         chain: ChainId,
@@ -54,8 +49,8 @@ impl Store {
         row.as_ref().map(placed_of).transpose()
     }
 
-    /// Whether a transaction that could not be read is in a block of the chain of this time or later, in seconds since 1970
-    /// UTC.
+    /// Whether a block of the chain of this time or later holds a transaction that could not be read. In seconds since
+    /// 1970 UTC.
     pub async fn is_unreadable_since(&self, chain: ChainId, time: u64) -> Result<bool, StoreError> {
         let mut reader = self.reader().await?;
         let row = query(
@@ -68,8 +63,8 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Transactions of the chain that are worth another try, at most `limit` of each kind: those that were too long for less
-    /// than `longest` bytes, and those that were not tried for as long as `rested`.
+    /// Transactions of the chain that are worth another try, at most `limit` of each kind: those that were too long for
+    /// less than `longest` bytes, and those that were not tried for `rested`.
     pub async fn unreadable_due(
         &self,
         chain: ChainId,
@@ -113,45 +108,7 @@ fn placed_of(row: &AsyncRow) -> Result<Placed<UnreadableTransaction>, StoreError
     })
 }
 
-/// Takes what is above a height off the chain.
-pub(crate) fn undo(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<(), StoreError> {
-    let gone = connection
-        .prepare_cached(
-            "UPDATE unreadable_transactions SET canonical = FALSE
-             WHERE chain_id = ?1 AND block_number > ?2 AND canonical",
-        )?
-        .execute(params![chain_id(chain), bound(height)])?;
-    count(connection, chain, 0, gone)
-}
-
-/// Puts those of blocks back on the chain that are back on it. `lowest` is the lowest of the blocks.
-pub(crate) fn restore(
-    connection: &SyncConnection<'_>,
-    chain: ChainId,
-    lowest: u64,
-    blocks: &HashSet<B256>,
-) -> Result<(), StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, block_hash FROM unreadable_transactions
-         WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
-    )?;
-    let mut rows = select.query(params![chain_id(chain), bound(lowest)])?;
-    let mut back = Vec::new();
-    while let Some(row) = rows.next()? {
-        if blocks.contains(&row.hash_at(1, "block_hash")?) {
-            back.push(row.get::<i64>(0)?);
-        }
-    }
-    let mut update =
-        connection.prepare_cached("UPDATE unreadable_transactions SET canonical = TRUE WHERE id = ?1")?;
-    let mut restored = 0;
-    for id in back {
-        restored += update.execute([id])?;
-    }
-    count(connection, chain, restored, 0)
-}
-
-/// Puts some on the chain, those that had left it too. Of the newest, an incident tells.
+/// Puts transactions on the chain, also those that had left it. An incident tells of the newest one.
 pub(crate) fn insert(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -216,7 +173,7 @@ fn open_incident(connection: &SyncConnection<'_>, chain: ChainId) -> Result<Opti
     Ok(open)
 }
 
-/// Opens the chain's incident, or counts on in the one that is open.
+/// Opens the chain's incident, or adds to the one that is open.
 fn tell(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -249,7 +206,8 @@ fn tell(
     Ok(())
 }
 
-/// Resolves the chain's incident once all was read, or has left the chain. Run at the end of a step that may have ended it.
+/// Resolves the chain's incident once all transactions were read or left the chain. Run it at the end of a step that
+/// may have changed that.
 pub(crate) fn follow(connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
     let Some(open) = open_incident(connection, chain)? else { return Ok(()) };
     let left: i64 = connection

@@ -1,14 +1,13 @@
-//! What was mined before the database was put back from a backup: a grant on it may be forgotten.
+//! Payments that were mined before the database was restored from a backup. A grant on them may be forgotten.
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, chain_id, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
-/// Whether the payment `p` was mined before the database was restored: in the block where it is, or, as far as that was
-/// seen, in one that left the chain, or by another transaction of the same signature, wherever that is. What was used then
+/// Whether the payment `p` was mined before the database was restored. It may have been in its present block, in a
+/// block that left the chain, or in another transaction of the same signature. A payment that may have been used then
 /// stays used, wherever a reorganization puts it.
 macro_rules! before_restore {
     () => {
@@ -33,9 +32,9 @@ macro_rules! before_restore {
 pub(super) use before_restore;
 
 impl Store {
-    /// Whether a payment of the chain was mined before this database was put back from a backup: without a claim here, it is
-    /// not granted on ([`ClaimResult::BeforeRestore`](crate::ClaimResult::BeforeRestore)). Blocks that left the chain count
-    /// too. `false` where the payment is not known. Reads nothing in a database that was never put back.
+    /// Whether a payment of the chain was mined before this database was restored from a backup. If it has no claim, it
+    /// is not granted on ([`ClaimResult::BeforeRestore`](crate::ClaimResult::BeforeRestore)). Blocks that left the
+    /// chain count too. `false` if the payment is not known. In a database that was never restored, nothing is read.
     pub async fn is_before_restore(
         &self,
         chain: ChainId,

@@ -5,23 +5,21 @@ use std::collections::HashMap;
 use salt402_protocol::{B256, PaymentId};
 
 use crate::chains::chain::count_claim;
-use crate::engine::async_sql::{AsyncQueryBuilder, query};
-use crate::engine::columns::{Columns as _, bound, chain_id, integer};
-use crate::engine::queue::{Batched, send_batched};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncQueryBuilder, Batched, Columns as _, WriteTransaction, bound, chain_id, integer, query, send_batched,
+};
 use crate::grants::before_restore::before_restore;
 use crate::grants::exposure::Open;
 use crate::grants::exposure_sums::ExposureSums;
 use crate::grants::uses;
-use crate::rows::block::Stand;
-use crate::rows::claim::{ClaimResult, NewClaim};
-use crate::rows::error::StoreError;
+use crate::rows::{ClaimResult, NewClaim, Stand, StoreError};
 use crate::store::{Store, lease};
 
-/// Rows of one statement. Few lengths, so that any number of rows is a handful of texts that stay prepared.
+/// How many rows one statement may have. With these few lengths, any number of claims needs few statements, which stay
+/// prepared.
 const ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
-/// Rows cut into slices of the lengths that statements are made for, the longest first.
+/// Cuts rows into slices of the lengths in [`ROWS`], the longest first.
 fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = ROWS.into_iter().find(|length| *length <= rows.len())?;
@@ -32,8 +30,8 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 impl Store {
-    /// Uses a payment up. Durable when this returns; when it is dropped before, the claim may have been made, and
-    /// asking again then says [`ClaimResult::Again`].
+    /// Uses a payment up. Durable when this returns. If the caller stops waiting, the claim may have been made, and
+    /// asking again then returns [`ClaimResult::Again`].
     pub async fn claim(&self, claim: NewClaim) -> Result<ClaimResult, StoreError> {
         send_batched(self.jobs(), claim).await
     }
@@ -49,7 +47,8 @@ impl Batched for NewClaim {
         self.payment
     }
 
-    /// Of rivals in one call, one is first. `sums` are true only if the transaction commits.
+    /// If one call has several claims of a payment, one of them is first. `sums` are true only if the transaction
+    /// commits.
     async fn write(
         transaction: &mut WriteTransaction<'_>,
         claims: &[&Self],
@@ -73,8 +72,8 @@ impl Batched for NewClaim {
     }
 }
 
-/// Makes claims of which everything can be checked in one statement, as many at once as there are: the statement costs
-/// a turn of the connection's thread, which a crowd then shares.
+/// Makes claims for which one statement checks everything. Many are made by one statement, so that they share one turn
+/// of the connection's thread.
 async fn write_plain(
     transaction: &mut WriteTransaction<'_>,
     claims: &[&NewClaim],
@@ -90,7 +89,7 @@ async fn write_plain(
                 *request == claim.request.0 && *claimant == claim.claimant
             });
             if first {
-                // Taken out, so that the same claim twice in one call is first once.
+                // Removed, so that the same claim twice in one call is first only once.
                 made.remove(&claim.payment);
                 count_claim(transaction, claim.chain);
                 results.push(ClaimResult::First { claimed_at_ms: claim.now_ms });
@@ -102,7 +101,7 @@ async fn write_plain(
     Ok(results)
 }
 
-/// Everything that must hold is in the one statement that claims; the primary key decides between rivals.
+/// The claiming statement itself checks everything that must be true. The primary key decides between rivals.
 fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
     let mut insert = AsyncQueryBuilder::new(
         "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
@@ -127,8 +126,8 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
         row.push_bind(instance).push_bind(lapsed).push_bind(renewals);
     });
     insert.push(
-        // CROSS JOIN is also an order: claims first, then the payment of each by its index. Left to choose, SQLite
-        // reads every payment there is and looks for it among the claims.
+        // CROSS JOIN also sets an order: first the claims, then the payment of each by its index. Without it, SQLite
+        // reads all payments and looks for each among the claims.
         concat!(") AS v CROSS JOIN payments p CROSS JOIN chains c
          WHERE p.chain_id = v.column1 AND p.transaction_hash = v.column2 AND p.payment_id = v.column3 AND p.canonical
            AND c.chain_id = p.chain_id AND c.cursor_number - p.block_number + 1 >= v.column7
@@ -136,7 +135,7 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
            AND (c.cursor_number - p.block_number + 1 >= v.column8
                 OR NOT EXISTS (SELECT 1 FROM incidents i
                                WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL))
-           AND NOT EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
+           AND NOT EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = p.chain_id)
            AND NOT EXISTS (SELECT 1 FROM leases l
                            WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
                              AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
@@ -153,7 +152,7 @@ impl NewClaim {
         self.limits.exposure.is_none() && self.usage.is_none()
     }
 
-    /// Makes the claim in steps. No other claim comes between them: there is one writer at a time.
+    /// Makes the claim in several statements. There is only one writer, so no other claim comes between them.
     async fn write_alone(
         &self,
         transaction: &mut WriteTransaction<'_>,
@@ -177,13 +176,12 @@ impl NewClaim {
         Ok(ClaimResult::First { claimed_at_ms: self.now_ms })
     }
 
-    /// Why there is no new claim. A further use of a claim that was made before is made here.
+    /// Why there is no new claim. A further use of an earlier claim is made here.
     async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = query(concat!(
             "SELECT p.block_number, c.cursor_number, c.lower_fork_at, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     l.instance, l.renewals,
-                    EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = p.chain_id AND h.resolved_at_ms IS NULL)
-                        AS halted,
+                    EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = p.chain_id) AS halted,
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
                     ", before_restore!(), " AS before_restore
@@ -230,8 +228,8 @@ impl NewClaim {
         match self.usage {
             None => Ok(ClaimResult::Again { claimed_at_ms: row.number("claimed_at_ms")? }),
             Some(usage) => {
-                // Of further uses, too, some may be forgotten, or be of a payment that does not stay: it may have moved to
-                // a newer block since the first.
+                // A further use has the same limits: uses may be forgotten by a restore, and the payment may be in a
+                // newer block than at its first use.
                 let loss = row.flag("loss")? && confirmations < self.limits.after_loss;
                 let withheld = match (row.flag("before_restore")?, row.flag("halted")?) {
                     (true, _) => Some(ClaimResult::BeforeRestore),
@@ -256,7 +254,7 @@ mod tests {
     use crate::engine::{async_sql, open};
     use crate::rows::claim::ClaimLimits;
 
-    /// SQLite without statistics likes to begin with the largest table.
+    /// Without statistics, SQLite likes to begin with the largest table.
     #[tokio::test]
     async fn claims_find_their_payments_by_the_index_however_many_they_are() {
         let (_directory, mut connection) = open::empty().await;

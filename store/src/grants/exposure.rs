@@ -4,18 +4,16 @@ use std::collections::HashSet;
 
 use salt402_protocol::{Address, Amount, Asset, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::queue::{Write, send};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncConnection, Columns as _, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id,
+    params, query, send,
+};
 use crate::grants::exposure_sums::{ExposureSums, add};
 use crate::incidents::orphaned_grant::{more_than, pays_what_was_granted};
-use crate::rows::claim::{ExposureLimit, NewClaim};
-use crate::rows::error::StoreError;
+use crate::rows::{ExposureLimit, NewClaim, StoreError};
 use crate::store::Store;
 
-/// What is granted now on payments that are not final, of one asset.
+/// What was granted on payments of one asset that are not final yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exposure {
     /// The asset.
@@ -27,16 +25,16 @@ pub struct Exposure {
 }
 
 impl Store {
-    /// Notes the grants of a chain that are not final and were made when no limit was set, so that a limit counts
-    /// them too, and from now on those that are not final any more after a reorganization. For the start of whoever
-    /// sets a limit; doing it again changes nothing.
+    /// Notes the grants of a chain that are not final and were made before a limit was set, so that a limit counts them
+    /// too. From then on, grants that a reorganization makes unfinal again are noted too. Call it when a process starts
+    /// that sets a limit. Calling it again changes nothing.
     pub async fn note_exposures(&self, chain: ChainId, final_at: u64) -> Result<u64, StoreError> {
         send(self.jobs(), Note { chain, final_at }).await
     }
 
-    /// Forgets the grants of a chain whose payments are final for everybody who set a limit, in whatever process. They did
-    /// not count any more; this keeps the table small. `limited` says that who asks has set one: a chain that was not known
-    /// yet when the limit was noted knows it from here on.
+    /// Forgets the grants of a chain whose payments are final for everybody who set a limit, in whatever process. They
+    /// no longer count, and this keeps the table small. `limited` says that the caller has set a limit. A chain that
+    /// was unknown when the limit was noted is noted now.
     pub async fn sweep_exposures(
         &self,
         chain: ChainId,
@@ -46,7 +44,8 @@ impl Store {
         send(self.jobs(), Sweep { chain, final_at, limited }).await
     }
 
-    /// What is granted now on a chain's payments that are not final, as far as limits made it be noted, by asset.
+    /// What was granted on a chain's payments that are not final, by asset. Only grants that were noted because of a
+    /// limit are known.
     pub async fn exposures(&self, chain: ChainId, final_at: u64) -> Result<Vec<Exposure>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(
@@ -89,8 +88,8 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// The exposure that a claim would add to; `None` where it adds none: it is limited by nothing, or its payment is
-    /// final, claimed, not deep enough to be claimed, or not on the chain.
+    /// The exposure that a claim would add to. `None` if it adds none: there is no limit, or the payment is final,
+    /// claimed, not deep enough, or not on the chain.
     pub(crate) async fn of(
         claim: &NewClaim,
         sums: &mut ExposureSums,
@@ -160,9 +159,8 @@ impl Open {
     }
 }
 
-/// Notes the grants that were final, or were made when no limit was set, and are not final any more once everything
-/// above a height has left the chain and the index stands at another: those above it, which may be mined again, and
-/// those below, if the chain becomes shorter. Before the blocks leave. Where no limit was ever set, nothing is noted.
+/// Notes grants that are not final any more after blocks above a height leave the chain: those above it, and those
+/// below it if the chain becomes shorter. Run it before the blocks leave. If no limit was ever set, nothing is noted.
 pub(crate) fn note_undone(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -183,9 +181,9 @@ pub(crate) fn note_undone(
     Ok(())
 }
 
-/// Where a payment is on the chain: in its transaction, or in another that settled what its payer signed. A token that takes
-/// a nonce twice has it in two; the newer one is final later. The index over settlements is named, because SQLite
-/// otherwise takes the table's key and reads all of it.
+/// Where a payment is on the chain: in its transaction, or in another one that settled the same signature. If a token
+/// took a nonce twice, the newer one counts, since it is final later. The index over settlements is named, because
+/// SQLite would otherwise read the whole table by its key.
 const ON_CHAIN: &str = concat!(
     "SELECT q.block_number, q.transaction_hash
      FROM (SELECT exposures.transaction_hash AS transaction_hash
@@ -202,9 +200,9 @@ const ON_CHAIN: &str = concat!(
     " ORDER BY q.block_number DESC LIMIT 1"
 );
 
-/// Lets the exposures go where their payments went, after blocks above a height left the chain, or, without one,
-/// after payments came that may be lost ones: `came` are all that did. Costs what the step is long, as
-/// [`resolve_returned`](crate::incidents::orphaned_grant::resolve_returned) does.
+/// Moves exposures to the blocks that their payments are in now, after blocks above a height left the chain or payments
+/// came back. `came` are all payments that came. The cost depends on the length of the step, as in
+/// [`resolve_returned`](crate::incidents::orphaned_grant::resolve_returned).
 pub(crate) fn follow(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -235,8 +233,8 @@ pub(crate) fn follow(
     Ok(())
 }
 
-/// The statement that lets some exposures of a chain go where their payments went. One whose payment is nowhere keeps the
-/// transaction that it was in.
+/// The statement that moves some exposures of a chain to the blocks of their payments. If a payment is in no block, its
+/// exposure keeps the transaction.
 fn follow_those(index: &str, which: &str) -> String {
     format!(
         "UPDATE exposures {index} SET (block_number, transaction_hash) =
@@ -254,9 +252,7 @@ struct Note {
 impl Write for Note {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         note_final(self.chain, self.final_at, transaction).await?;
@@ -287,7 +283,7 @@ impl Write for Note {
     }
 }
 
-/// Of several that set limits, the one that waits longest counts. Where it is noted already, nothing is written.
+/// If several processes set limits, the longest wait counts. If it is noted already, nothing is written.
 async fn note_final(
     chain: ChainId,
     final_at: u64,
@@ -310,9 +306,7 @@ struct Sweep {
 impl Write for Sweep {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         if self.limited {

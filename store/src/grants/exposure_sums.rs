@@ -1,47 +1,46 @@
-//! What is granted to payers before it is final, added up in memory: a claim under a limit costs the same however many
-//! grants of its payer are open.
+//! The sums of what is granted to payers before it is final, in memory. With them, a claim under a limit costs the same
+//! for any number of open grants of its payer.
 //!
-//! The rows are what counts, and these sums are believed only at the version of the chain's exposures at which they were
-//! read. The database itself counts the version with every row that is noted, moved or swept, by whatever process, and it
-//! is read with the payment that is to be claimed, under the write lock. So a sum that is out of date is never used; it is
-//! read anew.
+//! The rows are the truth. A sum is used only if the chain's exposures still have the version for which it was read.
+//! The database counts that version up with every row that any process notes, moves or removes. The version is read
+//! together with the payment that is to be claimed, under the write lock. So a sum that is out of date is never used
+//! but read again.
 //!
-//! Sums are kept by block, because what is final changes with every block and without any row.
+//! Sums are kept per block, because with every block other payments are final, without any change of a row.
 
 use std::collections::{BTreeMap, HashMap};
 
 use salt402_protocol::{Address, Amount, Asset, ChainId};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, chain_id, query};
+use crate::rows::StoreError;
 
-/// Payers whose sums are kept, for each asset; beyond it all are forgotten, and read again as they are needed.
+/// For how many payers and assets sums are kept. If there are more, all are forgotten, and read again when they are
+/// needed.
 const KEPT: usize = 4096;
 
 /// Whose sum: a payer's, in one asset of one chain.
 pub(crate) type Account = (ChainId, Address, Asset);
 
-/// The sums of a writer. Whatever is written in a transaction that fails is in them too: they are dropped with it.
+/// The sums of a writer. If a transaction fails, they are dropped, since they contain what it wrote.
 #[derive(Default)]
 pub(crate) struct ExposureSums {
     /// At which version the sums of a chain are true.
     versions: HashMap<ChainId, u64>,
-    /// What is granted on payments by the heights of their blocks, in base units. Of those that are in no block of the
-    /// chain nothing counts.
+    /// What was granted on payments, by the heights of their blocks, in base units. Payments in no block of the chain
+    /// do not count.
     by_block: HashMap<Account, BTreeMap<u64, Amount>>,
 }
 
 impl ExposureSums {
-    /// Forgets what is not true at the version that a chain's exposures have now.
+    /// Forgets the sums if the chain's exposures have another version now.
     pub(crate) fn at(&mut self, chain: ChainId, version: u64) {
         if self.versions.insert(chain, version) != Some(version) {
             self.by_block.retain(|(of, ..), _| *of != chain);
         }
     }
 
-    /// How much is granted on payments in blocks of `from` and above. To be asked after [`Self::at`], in the same
-    /// transaction.
+    /// How much is granted on payments in blocks at or above `from`. Ask after [`Self::at`], in the same transaction.
     pub(crate) async fn granted(
         &mut self,
         account: Account,
@@ -95,7 +94,7 @@ async fn read(
     Ok(sums)
 }
 
-/// Beyond the largest amount there is no more: the sum then exceeds every limit but the largest.
+/// A sum stops at the largest amount. It then exceeds every limit but the largest.
 pub(crate) fn add(one: Amount, other: Amount) -> Amount {
     Amount(one.0.saturating_add(other.0))
 }

@@ -1,5 +1,5 @@
-//! Grants: claims of payments, what is open of each payer, and what was answered. A claim is the only thing that grants on a
-//! payment. Nothing here decides what a payment is worth or who may claim it.
+//! Grants: claims of payments, each payer's exposure, and outcomes. Only a claim grants on a payment. Nothing here
+//! decides what a payment is worth or who may claim it.
 
 mod before_restore;
 mod claim;

@@ -1,13 +1,9 @@
-//! Outcomes: what was answered for a payment, so that a retry is an answer and not a second run.
+//! Outcomes: the response that was given for a payment. A retry gets the same response and runs nothing.
 
 use salt402_protocol::PaymentId;
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Outcomes evicted in one transaction.
@@ -18,7 +14,7 @@ const EVICTED_AT_ONCE: u64 = 256;
 pub struct Outcome {
     /// Its status code.
     pub status: u16,
-    /// Its headers, the content type among them, in their order.
+    /// Its headers in their order, with the content type.
     pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
@@ -39,8 +35,8 @@ pub enum StoredOutcome {
 }
 
 impl Store {
-    /// Keeps the response for a payment. The first one stays: a second changes nothing, also when the first was
-    /// evicted. Returns now, in milliseconds since 1970 UTC, as it was written down.
+    /// Keeps the response for a payment. The first one stays: a second changes nothing, even if the first was evicted.
+    /// Returns the time that was stored, in milliseconds since 1970 UTC.
     pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<u64, StoreError> {
         send(self.jobs(), Put { payment, outcome, now_ms: clock::now_ms().unsigned_abs() }).await
     }
@@ -65,9 +61,9 @@ impl Store {
         Ok(Some(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? }))
     }
 
-    /// Forgets the contents of outcomes that were stored before `older_than_ms` (a moment, in milliseconds since 1970
-    /// UTC), and of the oldest while all together are larger than `keep_bytes`. That they were given stays known.
-    /// Returns how many were evicted; writes a few hundred at a time, so that claims get in between.
+    /// Forgets the contents of outcomes from before `older_than_ms` (milliseconds since 1970 UTC), and of the oldest
+    /// ones while all together are larger than `keep_bytes`. It stays known that they were given. Returns how many were
+    /// evicted. Writes a few hundred at a time, so that claims come in between.
     pub async fn evict_outcomes(&self, older_than_ms: u64, keep_bytes: u64) -> Result<u64, StoreError> {
         let Some((stored_at_ms, payment)) = self.newest_doomed(older_than_ms, keep_bytes).await? else {
             return Ok(0);
@@ -82,7 +78,7 @@ impl Store {
         }
     }
 
-    /// The newest outcome that must go; with it go all that are older, by time and then by id.
+    /// The newest outcome that must go. All that are older, by time and then by id, go with it.
     async fn newest_doomed(
         &self,
         older_than_ms: u64,
@@ -115,9 +111,7 @@ struct Put {
 impl Write for Put {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
@@ -152,9 +146,7 @@ struct Evict {
 impl Write for Evict {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(

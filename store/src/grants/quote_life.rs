@@ -1,11 +1,8 @@
-//! How long quotes lived before the operator changed it: a payment that brings no quote id is found by its quote alone, which
-//! is derived with that life.
+//! How long quotes lived before the operator changed that. A payment without a quote id is found by the quote that it
+//! pays, and that quote is derived from the life it had.
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Lives that are given at most: those that ended last.
@@ -21,8 +18,8 @@ pub struct QuoteLife {
 }
 
 impl Store {
-    /// Notes that from `now` on (seconds since 1970 UTC) quotes live for `lifetime` seconds, and gives the lives that they had
-    /// before, the last first. Durable when this returns.
+    /// Notes that from `now` on (seconds since 1970 UTC) quotes live for `lifetime` seconds. Returns the earlier lives,
+    /// the last first. Durable when this returns.
     pub async fn note_quote_life(&self, lifetime: u64, now: u64) -> Result<Vec<QuoteLife>, StoreError> {
         send(self.jobs(), Note { lifetime, now }).await
     }
@@ -36,11 +33,9 @@ struct Note {
 impl Write for Note {
     type Output = Vec<QuoteLife>;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
-    /// Each life is a fact by its name, which says when it ended; nothing while it lasts.
+    /// Each life is a row in `meta` whose value says when it ended. The value is empty while it lasts.
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Vec<QuoteLife>, StoreError> {
         let name = format!("quote_life:{}", self.lifetime);
         query(

@@ -1,21 +1,16 @@
-//! Payments that were claimed and whose requests are not answered: how often they were tried, and whether they will be
-//! tried again.
+//! Claimed payments whose requests were not answered: how often they were run, and whether they will be run again.
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
-use crate::engine::async_sql::{AsyncRow, query};
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::queue::{Write, send};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{
+    AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
+    chain_id, clock, params, query, send, send_step,
+};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
-/// A payment whose request failed, and has no outcome. It is gone with the first outcome.
+/// A payment whose request failed and has no outcome. The row is removed with the first outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unserved {
     /// The payment.
@@ -32,11 +27,11 @@ pub struct Unserved {
     pub amount: Amount,
     /// What was sold, in words.
     pub sold: String,
-    /// Runs that may have cost the work of a run: those that began and did not end too.
+    /// Runs that may have cost the model server its work, also those that began and never ended.
     pub runs: u64,
-    /// Failures, one after another, also those in which nothing ran.
+    /// Failures in a row, also those in which nothing ran.
     pub failures: u64,
-    /// It is not tried before this moment, in milliseconds since 1970 UTC.
+    /// It is not run again before this time, in milliseconds since 1970 UTC.
     pub not_before_ms: u64,
     /// Whether it is not tried again.
     pub ended: bool,
@@ -51,7 +46,7 @@ pub struct Unserved {
 }
 
 impl Store {
-    /// What is known of a payment whose request failed; `None` if none did, or it was answered since.
+    /// What is known of a payment whose request failed. `None` if it did not fail or was answered since.
     pub async fn unserved(&self, payment: PaymentId) -> Result<Option<Unserved>, StoreError> {
         let mut reader = self.reader().await?;
         let row = query("SELECT * FROM unserved WHERE payment_id = $1")
@@ -61,8 +56,8 @@ impl Store {
         row.as_ref().map(unserved_of).transpose()
     }
 
-    /// Payments without an answer, those that changed last first, at most `limit`. Without `all`, only those that nobody
-    /// made good.
+    /// Payments without an answer, the last changed first, at most `limit`. Without `all`, only those that no operator
+    /// settled.
     pub async fn all_unserved(&self, all: bool, limit: u32) -> Result<Vec<Unserved>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(
@@ -75,19 +70,19 @@ impl Store {
         rows.iter().map(unserved_of).collect()
     }
 
-    /// Writes down how a payment's request stands; `since_ms`, `changed_at_ms` and `settled` are kept here. What has an
-    /// outcome, or was settled, stays as it is. Durable when this returns.
+    /// Stores how a payment's request stands. `since_ms`, `changed_at_ms` and `settled` keep their values. A payment
+    /// with an outcome, or that was settled, does not change. Durable when this returns.
     pub async fn put_unserved(&self, unserved: Unserved) -> Result<(), StoreError> {
         send_step(self.jobs(), Put(unserved)).await
     }
 
-    /// Notes that a payment that is not tried again was made good. Says whether there was one to be.
+    /// Notes that an operator settled a payment that is not run again. Returns whether there was such a payment.
     pub async fn settle_unserved(&self, payment: PaymentId, note: String) -> Result<bool, StoreError> {
         send(self.jobs(), Settle { payment, note }).await
     }
 
-    /// Lets a payment that is not tried again be tried again, with as many runs as a new one. Says whether there was one
-    /// to be, which nobody had made good.
+    /// Lets a payment be run again that was given up, with as many runs as a new one. Returns whether there was such a
+    /// payment that nobody had settled.
     pub async fn reopen_unserved(&self, payment: PaymentId) -> Result<bool, StoreError> {
         send(self.jobs(), Reopen(payment)).await
     }
@@ -95,13 +90,13 @@ impl Store {
 
 struct Put(Unserved);
 
-/// A step, because what is given up is an incident, which is told of in the same transaction.
+/// A step, because giving up is an incident, which is recorded in the same transaction.
 impl Step for Put {
     type Output = ();
 
     const KIND: &'static str = "unserved";
 
-    // It grants nothing, and brings nothing that a request waits for.
+    // It grants nothing, and no request waits for it.
     const WAKES: bool = false;
 
     fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -147,7 +142,8 @@ impl Step for Put {
 }
 
 impl Put {
-    /// An incident belongs to a chain. A gateway that runs alone keeps none in its database, and tells of this by its metric.
+    /// An incident belongs to a chain. A gateway that runs alone has no chains in its database; its metric tells of
+    /// this.
     fn tell(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
         let Unserved { payment, chain, transaction, sold, detail, .. } = &self.0;
         let followed: Option<i64> = connection
@@ -177,9 +173,7 @@ struct Settle {
 impl Write for Settle {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
@@ -200,9 +194,7 @@ struct Reopen(PaymentId);
 impl Write for Reopen {
     type Output = bool;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(

@@ -2,10 +2,8 @@
 
 use salt402_protocol::{PaymentId, RequestDigest};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, integer};
-use crate::rows::claim::{ClaimResult, NewClaim, NewUse};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns as _, bound, integer, query};
+use crate::rows::{ClaimResult, NewClaim, NewUse, StoreError};
 
 /// Notes the first use, in the transaction that claims.
 pub(crate) async fn note(claim: &NewClaim, connection: &mut AsyncConnection) -> Result<(), StoreError> {
@@ -13,8 +11,8 @@ pub(crate) async fn note(claim: &NewClaim, connection: &mut AsyncConnection) -> 
     insert(claim.payment, usage.request, claim.now_ms, connection).await
 }
 
-/// A further use of a payment that the same claimant has claimed for `uses` requests; `withheld` is why there is to be
-/// none now.
+/// A further use of a payment that the same claimant has claimed for `uses` requests. `withheld` says why no use may be
+/// made now.
 pub(crate) async fn further(
     claim: &NewClaim,
     usage: NewUse,
@@ -35,7 +33,7 @@ pub(crate) async fn further(
         .fetch_one(&mut *connection)
         .await?
         .number("used")?;
-    // A claim that was made for one request has no row here, and is used up all the same.
+    // A claim for one request has no row here. It is used up all the same.
     if used.max(1) >= uses {
         return Ok(ClaimResult::UsedUp { uses });
     }
@@ -65,7 +63,7 @@ async fn insert(
     Ok(())
 }
 
-/// As the database holds the number of uses of a claim: 1 for a claim of one request.
+/// The number of uses as a claim stores it. 1 for a claim of one request.
 pub(crate) fn most(usage: Option<NewUse>) -> i64 {
     usage.map_or(1, |usage| bound(u64::from(usage.most.max(1))))
 }

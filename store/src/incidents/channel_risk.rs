@@ -1,8 +1,8 @@
-//! Channels whose accepted vouchers are not claimed while their money can leave them: an incident each, until it is claimed
-//! or the money stays.
+//! Channels with accepted and unclaimed vouchers whose money can leave. Each is an incident until the vouchers are
+//! claimed or the money stays.
 //!
-//! Only what happens to a channel on the chain can put it at risk: a voucher is accepted while nothing stands against it.
-//! So it is looked at in the step that applies the chain's events, and in its transaction.
+//! Only an event on the chain can put a channel at risk, because a voucher is accepted only while nothing stands
+//! against it. So channels are checked in the step that applies the chain's events, in its transaction.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,22 @@ use crate::channels::events::OPENED;
 use crate::channels::risk_rows::share_of;
 use crate::channels::state;
 use crate::channels::totals::{self, TotalsChanges};
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, amount_bytes, bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params, params_from_iter};
+use crate::engine::{
+    Columns as _, SyncConnection, amount_bytes, bound, chain_id, clock, params, params_from_iter,
+};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::block::Placed;
-use crate::rows::error::StoreError;
-use crate::rows::risk::{ChannelRisk, RiskReason};
+use crate::rows::{ChannelRisk, Placed, RiskReason, StoreError};
 
-/// Opens, keeps up and resolves what incidents there are over channels that the step touched: those of `events`, and those
-/// that have events above a height, on the chain or not.
+/// Opens, updates and resolves incidents of the channels that a step touched: those of `events`, and those with events
+/// above a height, on the chain or not.
 pub(crate) fn follow(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     events: &[Placed<ChannelEvent>],
     above: Option<u64>,
 ) -> Result<(), StoreError> {
-    // Nearly every chain has no voucher, and then nothing is looked at.
+    // Nearly every chain has no voucher. Then nothing is checked.
     let any: bool = connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM vouchers WHERE chain_id = ?1)")?
         .query_row([chain_id(chain)], |row| row.get(0))?;
@@ -66,7 +64,7 @@ pub(crate) fn follow(
     Ok(())
 }
 
-/// Looks at one channel: what of its account is unclaimed now, and whether that is at risk.
+/// Checks one channel: what is unclaimed now, and whether that is at risk.
 fn look(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -131,7 +129,7 @@ fn look(
     Ok(())
 }
 
-/// The incident is named by the grant on the last voucher. One that an operator settled is not opened again. Returns its
+/// The last voucher's grant names the incident. An incident that an operator settled is not opened again. Returns its
 /// number.
 fn open_incident(
     connection: &SyncConnection<'_>,
@@ -176,8 +174,8 @@ fn open_incident(
     Ok(Some(id))
 }
 
-/// Who opened a channel whose money left the chain is held to what holds for whoever's payment did. Who leaves a channel,
-/// which is a right, is not: the payee can claim until then.
+/// If a channel's money left the chain, the limits after a lost payment apply to its payer too. Not if the payer leaves
+/// the channel, which is allowed: the payee can still claim.
 fn hold_payer(connection: &SyncConnection<'_>, id: i64, risk: &ChannelRisk) -> Result<(), StoreError> {
     let taken_back = matches!(risk.reason, RiskReason::Gone | RiskReason::Deposit);
     let payer = risk.payer.filter(|_| taken_back).map(|payer| payer.0.0);
@@ -187,7 +185,7 @@ fn hold_payer(connection: &SyncConnection<'_>, id: i64, risk: &ChannelRisk) -> R
     Ok(())
 }
 
-/// The same risk with other figures: a claim of a part, another time, a reorganization.
+/// The same risk with other numbers: a partial claim, another time, or a reorganization.
 fn keep_up(connection: &SyncConnection<'_>, id: i64, risk: &ChannelRisk) -> Result<(), StoreError> {
     let changed = connection
         .prepare_cached(

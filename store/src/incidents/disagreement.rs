@@ -1,19 +1,14 @@
-//! Payments and channels that one node shows and another contradicts.
+//! Payments and channels that one node shows and another node contradicts.
 
 use salt402_protocol::{Address, Amount, B256, ChainId, Payment, PaymentId, Voucher};
 
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::chain_id;
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, chain_id, clock, params, send_step};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
-use crate::rows::payment::PlacedPayment;
+use crate::rows::{PlacedPayment, StoreError};
 use crate::store::Store;
 
 impl Store {
-    /// Records that nodes contradict each other about a payment, and what they show, in words: one incident for a payment,
+    /// Records that nodes contradict each other about a payment, and what they show. There is one incident per payment,
     /// with a count. Durable when this returns.
     pub async fn note_disagreement(&self, placed: &PlacedPayment, shown: &str) -> Result<(), StoreError> {
         let detail = format!(
@@ -24,8 +19,8 @@ impl Store {
         send_step(self.jobs(), Disagreement { chain, payment, transaction, detail }).await
     }
 
-    /// The same about how a channel of vouchers stands, opened in a transaction: one incident for a channel, with a count. It
-    /// is named as the channel's voucher over nothing would be, which nobody is granted anything on.
+    /// The same about the state of a channel, whose opening transaction is given. There is one incident per channel,
+    /// with a count. It is named as a voucher of the channel over 0 would be, on which nothing is ever granted.
     pub async fn note_channel_disagreement(
         &self,
         chain: ChainId,
@@ -40,7 +35,7 @@ impl Store {
     }
 }
 
-/// The kind is written out: only so is it served by its index.
+/// The kind is written as text, because only then SQLite uses its index.
 const UPDATE: &str = "UPDATE incidents SET occurrences = occurrences + 1, changed_at_ms = ?3, detail = ?4
                       WHERE chain_id = ?1 AND payment_id = ?2 AND kind = 'nodes_disagree' RETURNING id";
 
@@ -56,11 +51,11 @@ impl Step for Disagreement {
 
     const KIND: &'static str = "nodes_disagree";
 
-    // It grants nothing, and brings nothing that a request waits for.
+    // It grants nothing, and no request waits for it.
     const WAKES: bool = false;
 
     fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
-        // There is one writer at a time, so nobody inserts between the look and the insertion.
+        // There is only one writer, so nobody inserts between the two statements.
         let known: Option<i64> = connection.prepare_cached(UPDATE)?.query_optional(
             params![chain_id(self.chain), self.payment.0.as_slice(), clock::now_ms(), self.detail],
             |row| row.get(0),

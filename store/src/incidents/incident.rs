@@ -5,36 +5,33 @@ use std::fmt;
 use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
 use crate::channels::risk_rows;
-use crate::engine::async_sql::{AsyncQueryBuilder, AsyncRow, query};
-use crate::engine::changes::Changes;
-use crate::engine::clock;
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{
+    AsyncQueryBuilder, AsyncRow, Changes, Columns as _, Step, SyncConnection, bound, chain_id, clock, params,
+    query, send_step,
+};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::error::StoreError;
-use crate::rows::risk::ChannelRisk;
+use crate::rows::{ChannelRisk, StoreError};
 use crate::store::Store;
 
 /// What kind of thing happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IncidentKind {
-    /// A payment was granted on, and then its block left the chain. Open until it is on the chain again.
+    /// A payment was granted on, and then its block left the chain. Open until the payment is on the chain again.
     PaymentLost,
-    /// The proof of a payment that was used up was shown for another request. One for a payment, however often.
+    /// The proof of a used payment was shown for another request. One incident per payment, with a count.
     ReplayAttempt,
-    /// The node left a payment out of its logs, and it was found by its receipt.
+    /// A payment was missing in the node's logs and was found by its receipt.
     OmittedLog,
-    /// A payment was not granted on because a second node contradicts it. One for a payment, however often.
+    /// A payment was not granted on, because a second node contradicts it. One incident per payment, with a count.
     NodesDisagree,
-    /// Vouchers of a channel were accepted and are not claimed, while the channel's money can leave it. Open until it is
+    /// Vouchers of a channel were accepted and not claimed, and the channel's money can leave. Open until they are
     /// claimed or the money stays.
     VoucherAtRisk,
-    /// Transactions of the chain could not be read, so that what they paid is not known. One for a chain, open until all are
-    /// read or have left it.
+    /// Transactions of the chain could not be read, so that what they paid is not known. One incident per chain, open
+    /// until all were read or left the chain.
     UnreadableTransaction,
-    /// A payment was granted on and given up: its request was tried as often as it may be, or never will be answered. One
-    /// each time that it is given up; what is owed is in [`Unserved`](crate::Unserved).
+    /// A claimed payment was given up: its request was run as often as allowed, or can never be answered. One incident
+    /// each time. [`Unserved`](crate::Unserved) says what is owed.
     NotServed,
 }
 
@@ -68,7 +65,7 @@ impl IncidentKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Whether it is a state that lasts until it comes right, and not something that is over when it is noticed.
+    /// Whether it stays open until the fault is repaired. The others are over when they are noticed.
     pub const fn lasts(self) -> bool {
         match self {
             Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
@@ -84,32 +81,33 @@ impl fmt::Display for IncidentKind {
     }
 }
 
-/// Something that an operator must know of. One that lasts is open until what went wrong came right.
+/// Something that the operator must know. A lasting one is open until its cause is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incident {
     /// Its number, ascending in time.
     pub id: u64,
     /// What kind it is.
     pub kind: IncidentKind,
-    /// The payment; the grant on the last voucher, where a channel is at risk; zero where it is not known whether there is one.
+    /// The payment. For a channel at risk, the grant on its last voucher. Zero if no payment is known.
     pub payment: PaymentId,
     /// The payment's chain.
     pub chain: ChainId,
-    /// The payment's transaction, the one that opened the channel, or the first that could not be read.
+    /// The payment's transaction, the one that opened the channel, or the first unreadable one.
     pub transaction: B256,
-    /// Who lost a payment, which limits what is granted to it; `None` where a database from before this was kept does not know.
+    /// Whose payment was lost; limits apply to this payer. `None` in a database from before this was stored.
     pub payer: Option<Address>,
     /// When it began, in milliseconds since 1970 UTC.
     pub opened_at_ms: u64,
-    /// When it came right, in milliseconds since 1970 UTC; `None` while it is open. What does not last was never open.
+    /// When it was resolved, in milliseconds since 1970 UTC. `None` while it is open. A kind that does not last is
+    /// never open.
     pub resolved_at_ms: Option<u64>,
     /// How often it happened.
     pub occurrences: u64,
-    /// When it last happened, or came right, in milliseconds since 1970 UTC.
+    /// When it last happened or was resolved, in milliseconds since 1970 UTC.
     pub changed_at_ms: u64,
     /// What happened, for people.
     pub detail: String,
-    /// What an operator wrote who settled it; `None` where the payment came back, or the incident is open.
+    /// The note of the operator who settled it. `None` if the payment came back or the incident is open.
     pub settled: Option<String>,
     /// The channel, where one is at risk.
     pub risk: Option<ChannelRisk>,
@@ -124,9 +122,9 @@ pub struct IncidentFilter {
     pub kind: Option<IncidentKind>,
     /// Those of a chain.
     pub chain: Option<ChainId>,
-    /// Those that began, happened again or came right at this moment or later, in milliseconds since 1970 UTC.
+    /// Those that began, happened again or were resolved at this time or later, in milliseconds since 1970 UTC.
     pub since_ms: Option<u64>,
-    /// Those with a smaller number: what follows a page that ended with it.
+    /// Those with a smaller number. The next page after this number.
     pub before: Option<u64>,
 }
 
@@ -181,8 +179,8 @@ impl Store {
         rows.iter().map(incident_of).collect()
     }
 
-    /// Resolves an incident although its payment did not come back, because an operator says that it was made good.
-    /// Says whether it was open. The same payment opens no further one. Durable when this returns.
+    /// Resolves an incident although its payment did not come back, because the operator has settled it. Returns
+    /// whether it was open. The same payment opens no further incident. Durable when this returns.
     pub async fn settle_incident(&self, id: u64, note: String) -> Result<bool, StoreError> {
         send_step(self.jobs(), Settle { id, note }).await
     }
@@ -209,11 +207,11 @@ impl Store {
     }
 }
 
-/// Incidents that are written of what is about one transaction and does not last, at the most: whoever makes a transaction
-/// chooses how many payments are in it. What is lost is written whole, since each is held against its payer.
+/// The most incidents that are recorded of one transaction for a kind that does not last. Whoever makes a transaction
+/// chooses how many payments it has. Lost payments are all recorded, because each limits its payer.
 pub(crate) const MOST: usize = 64;
 
-/// Counts incidents that were not written down one by one, because too many came at once.
+/// Counts incidents that were not recorded because there were too many at once.
 pub(crate) fn note_cut(kind: IncidentKind, number: usize) {
     metrics::counter!("salt402_incidents_cut_total", "kind" => kind.name()).increment(number as u64);
 }
@@ -229,10 +227,10 @@ pub(crate) struct NewIncident<'a> {
     pub(crate) detail: &'a str,
 }
 
-/// Records an incident in the transaction of what it tells of, and that it is to be told. What does not last and is known
-/// already is counted, and not told again. Returns its number.
+/// Records an incident in the transaction of its cause, and that it must be told. If one of a kind that does not last
+/// is known already, it is counted and not told again. Returns its number.
 ///
-/// Whose payment it is, is looked for on the chain and then among what left it: each half has its index, and both at once
+/// The payer is looked up on the chain, and then among payments that left it. Each half has an index, and both together
 /// have none.
 pub(crate) fn record(connection: &SyncConnection<'_>, incident: &NewIncident<'_>) -> Result<i64, StoreError> {
     let now = clock::now_ms();

@@ -1,5 +1,5 @@
-//! Incidents: what an operator must know of, and the outbox that tells of it. Each is written in the transaction of what it is
-//! about. Nothing here tells anybody: that is done by whoever reads the outbox.
+//! Incidents: what an operator must know, and the outbox that tells of it. Each is written in the transaction of its
+//! cause. Nothing here sends anything; the reader of the outbox does that.
 
 pub(crate) mod channel_risk;
 pub(crate) mod disagreement;

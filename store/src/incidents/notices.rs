@@ -1,20 +1,17 @@
-//! Notices: what is to be told of incidents, kept until it was told.
+//! Notices: messages about incidents. Each is kept until it was delivered.
 
 use crate::channels::risk_rows;
-use crate::engine::async_sql::{query, query_made};
-use crate::engine::columns::{Columns as _, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
+use crate::engine::{Columns as _, Write, WriteTransaction, bound, query, query_made, send};
 use crate::incidents::incident::{Incident, incident_of};
 use crate::incidents::outbox::NoticeEvent;
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Something that is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Its number, ascending in time; the same however often it is told. No other notice of this database has it, but one
-    /// of a backup that is put back may.
+    /// Its number, ascending in time. A repeated delivery has the same number. No other notice of this database has it,
+    /// but after a restore a new one may.
     pub id: u64,
     /// What happened.
     pub event: NoticeEvent,
@@ -27,8 +24,8 @@ pub struct Notice {
 }
 
 impl Store {
-    /// Notices that are due at `now_ms` (milliseconds since 1970 UTC), the oldest first, at most `limit`. Of an incident
-    /// there is only the first that was not told: the next is due when that one is delivered.
+    /// Notices that are due at `now_ms` (milliseconds since 1970 UTC), the oldest first, at most `limit`. Of each
+    /// incident only the first undelivered notice is returned. The next is due when that one was delivered.
     pub async fn due_notices(&self, now_ms: u64, limit: u32) -> Result<Vec<Notice>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query_made(format!(
@@ -74,13 +71,13 @@ impl Store {
         send(self.jobs(), Told { id, ending: Ending::Delivered(now_ms) }).await
     }
 
-    /// Notes that a notice could not be told, and is to be tried again at `due_at_ms`.
+    /// Notes that a delivery failed, and is to be tried again at `due_at_ms`.
     pub async fn notice_failed(&self, id: u64, due_at_ms: u64) -> Result<(), StoreError> {
         send(self.jobs(), Told { id, ending: Ending::Failed(due_at_ms) }).await
     }
 
-    /// Forgets notices that were told before `before_ms`, some at a time; returns how many. The newest is kept: SQLite gives
-    /// the next one a number above it, and so no number twice.
+    /// Forgets notices that were delivered before `before_ms`, some at a time. Returns how many. The newest stays, so
+    /// that SQLite never gives its number again.
     pub async fn evict_notices(&self, before_ms: u64) -> Result<u64, StoreError> {
         send(self.jobs(), Evict(before_ms)).await
     }
@@ -99,9 +96,7 @@ enum Ending {
 impl Write for Told {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let (sql, moment) = match self.ending {
@@ -122,9 +117,7 @@ struct Evict(u64);
 impl Write for Evict {
     type Output = u64;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(

@@ -1,19 +1,17 @@
-//! Orphaned grants: payments that were granted on and left the chain.
+//! Orphaned grants: payments that were granted on and then left the chain.
 
 use std::collections::HashSet;
 
 use salt402_protocol::{ChainId, PaymentId, RequestDigest};
 
-use crate::engine::clock;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, bound, chain_id, clock, params};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::incidents::outbox::{self, NoticeEvent};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 
-/// Whether the payment `q`, which is on the chain, is what was granted on: in the claim's own transaction, or in another
-/// with the same payee, asset and reference, and at least as much. A payer can sign one nonce twice, for other terms, and
-/// what settles the other signature has the same name.
+/// Whether the payment `q`, which is on the chain, is the one that was granted on. It is in the claim's own
+/// transaction, or in another with the same payee, asset and reference and at least the same amount. A payer can sign
+/// one nonce twice, for other terms, and both have the same payment name.
 macro_rules! pays_what_was_granted {
     ($granted:literal) => {
         concat!(
@@ -30,9 +28,9 @@ macro_rules! pays_what_was_granted {
 }
 pub(crate) use pays_what_was_granted;
 
-/// Opens an incident for every claimed payment above a height that is in no block of the chain, has none open and was
-/// not settled. A payment that is named by its payer's nonce may be back in another transaction. Run after the new blocks
-/// are in, it finds those that did not come back.
+/// Opens an incident for every claimed payment above a height that is in no block of the chain, has no open incident
+/// and was not settled. Run it after the new blocks were added, so that it finds only payments that did not come back,
+/// in whatever transaction.
 pub(crate) fn open_orphaned(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -85,8 +83,8 @@ pub(crate) fn open_orphaned(
     Ok(orphaned.len() as u64)
 }
 
-/// The statement that resolves some open incidents of a chain, whose payment is in a block of it again. The index over
-/// settlements is named, because SQLite otherwise takes the table's key and reads all of it.
+/// The statement that resolves open incidents of a chain whose payment is in a block of it again. The index over
+/// settlements is named, because SQLite would otherwise read the whole table by its key.
 macro_rules! resolve_those {
     ($which:literal) => {
         concat!(
@@ -111,11 +109,10 @@ macro_rules! resolve_those {
 const RESOLVE_ALL: &str = resolve_those!("TRUE");
 const RESOLVE_ONE: &str = resolve_those!("payment_id = ?4");
 
-/// Resolves the open incidents of payments that came back to a block of the chain. `came` are all that may have: those of
-/// a step.
+/// Resolves the open incidents of payments that came back to a block of the chain. `came` are all payments of the step.
 ///
-/// Costs what the step is long, however many incidents are open: where they are more than the payments that came, each of
-/// these is looked for among them, and otherwise the other way around.
+/// The cost depends on the length of the step, however many incidents are open. If more incidents are open than
+/// payments came, each payment is looked for among the incidents; otherwise each incident among the payments.
 pub(crate) fn resolve_returned(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -151,7 +148,7 @@ pub(crate) fn resolve_returned(
     Ok(())
 }
 
-/// Whether a statement that counts rows of a chain, and stops at a number of them, finds more than so many.
+/// Whether a statement that counts rows of a chain, and stops at a limit, finds more than this many.
 pub(crate) fn more_than(
     connection: &SyncConnection<'_>,
     counts: &str,

@@ -1,9 +1,9 @@
-//! The outbox of incidents: what is to be told is written with what it tells.
+//! The outbox of incidents: a notice is written in the same transaction as its incident.
 
 use std::fmt;
 
-use crate::engine::sync_sql::{SyncConnection, params};
-use crate::rows::error::StoreError;
+use crate::engine::{SyncConnection, params};
+use crate::rows::StoreError;
 
 /// What happened to an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,13 +1,10 @@
-//! Proofs of payments that were used up, shown for another request.
+//! Proofs of used payments that were shown for another request.
 
 use salt402_protocol::{B256, ChainId, PaymentId, RequestDigest};
 
-use crate::engine::changes::Changes;
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::steps::{Step, send_step};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{Changes, Step, SyncConnection, bound, chain_id, params, send_step};
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
-use crate::rows::error::StoreError;
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// Attempts to use a transaction's payments again.
@@ -21,15 +18,15 @@ pub struct Replays {
     pub attempts: u64,
 }
 
-/// Transactions that are noted in one step. Whoever shows used proofs chooses how many there are, and claims wait for a step:
-/// between two of them they have their turn.
+/// How many transactions one step notes. Whoever shows used proofs chooses how many there are. Claims wait for a step
+/// and come in between two of them.
 const AT_ONCE: usize = 64;
 
 impl Store {
-    /// Records that used payments were shown again: one incident for each payment of the transactions that is claimed,
-    /// with a count, and no more than 64 of a transaction. A transaction none of whose
-    /// payments is claimed leaves nothing. Some are written at a time, and claims between them; an error is the first of
-    /// several, and what came after it was tried all the same.
+    /// Records that used payments were shown again. Each claimed payment of the transactions has one incident with a
+    /// count; of one transaction at most 64 are recorded. A transaction without a claimed payment leaves nothing. Some
+    /// are written at a time, with claims in between. An error is the first of several; the rest was tried all the
+    /// same.
     pub async fn note_replays(&self, replays: Vec<Replays>) -> Result<(), StoreError> {
         let mut result = Ok(());
         for some in replays.chunks(AT_ONCE) {
@@ -47,7 +44,7 @@ impl Step for Noted {
 
     const KIND: &'static str = "replays";
 
-    // It grants nothing, and brings nothing that a request waits for.
+    // It grants nothing, and no request waits for it.
     const WAKES: bool = false;
 
     fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
@@ -72,7 +69,7 @@ impl Step for Noted {
     }
 }
 
-/// The claimed payments of a transaction, and for what they were used: some of them, always the same, where they are many.
+/// The claimed payments of a transaction, and what they were used for. If there are many, always the same part of them.
 fn used(connection: &SyncConnection<'_>, replays: &Replays) -> Result<Vec<(PaymentId, String)>, StoreError> {
     let mut select = connection.prepare_cached(
         "SELECT k.payment_id, k.claimant, k.request_digest

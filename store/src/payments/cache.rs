@@ -1,14 +1,13 @@
-//! Recent payments in memory, never older than what the database says.
+//! Recent payments in memory. They are never older than the database.
 //!
-//! What is kept is what [`read`](crate::payments::query::read) found, so memory and database cannot differ in how they see a
-//! payment; they could only differ in when. So all that is kept carries one number: the `data_version` that a connection
-//! of this memory's own sees, which changes with every commit of anybody, in this process or another. Each look asks for
-//! it first, some microseconds in the shared memory of the write-ahead log, and believes what is kept only if the number
-//! is the one at which it was true.
+//! The memory keeps what [`read`](crate::payments::query::read) returned, so it cannot show a payment differently from
+//! the database. It could only show an earlier state. So everything kept is valid for one number: the `data_version`
+//! that the memory's own connection sees. That number changes with every commit, in this process or another. Each
+//! look-up asks for it first, which takes some microseconds, and uses the memory only if the number is the same.
 //!
-//! A commit of this process changes the number too, and would make the memory forget everything. It does not, because
-//! the writer says what it changed. Between its commit and that, looks go to the database. Whether somebody else
-//! committed in between, the writer's own connection knows: its own `data_version` changes with the commits of others only.
+//! A commit of this process changes the number too. The memory need not forget everything then, because the writer says
+//! what it changed. Between the commit and that message, look-ups read the database. Whether another process committed
+//! in between is known from the writer's own connection: its `data_version` changes only with the commits of others.
 //!
 //! ```text
 //! writer   BEGIN IMMEDIATE   begin()   … rows …   COMMIT   publish(what changed)   answer
@@ -22,14 +21,11 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use hashlink::LruCache;
 use salt402_protocol::{ChainId, PaymentId};
 
-use crate::engine::changes::{Changes, Forget};
-use crate::engine::direct::CommitWatcher;
-use crate::engine::memory::{Memory, Seen};
+use crate::engine::{Changes, CommitWatcher, Forget, Memory, Seen};
 use crate::payments::query::are_many;
-use crate::rows::block::Stand;
-use crate::rows::payment::{Found, IndexedPayment, Key};
+use crate::rows::{Found, IndexedPayment, Key, Stand};
 
-/// Bytes that an entry costs besides its payments: its key, its links, its place in the tables.
+/// The memory that an entry takes besides its payments, in bytes: its key, its links and its place in the tables.
 const ENTRY_BYTES: usize = 256;
 
 /// What the memory did, since the store was opened.
@@ -49,22 +45,22 @@ pub struct MemoryUse {
 pub(crate) struct Recent {
     /// Bytes that may be kept.
     limit: usize,
-    /// A std mutex, because no await happens while it is held. Looks do not wait for it: the database is near.
+    /// A std mutex, because no await happens while it is held. A look-up does not wait for it but reads the database.
     state: Mutex<State>,
 }
 
 struct State {
-    /// Sees commits. `None` where nothing is kept, and once closed.
+    /// Notices commits. `None` if nothing is kept, and once closed.
     watcher: Option<CommitWatcher>,
-    /// The watcher's `data_version` at which everything below is true.
+    /// The watcher's `data_version` for which everything below is true.
     version: Option<i64>,
     /// Whether a transaction of this process is open that will say what it changed.
     writing: bool,
     /// Where each index stands, for the confirmations.
     stands: BTreeMap<ChainId, Stand>,
     entries: LruCache<Key, Vec<IndexedPayment>>,
-    /// The one entry that has a payment. Some payments can be in several transactions over time, and a claim of one shows
-    /// in all of them; kept is at most one, so that a claim finds all there is to forget.
+    /// For each payment, the one entry that holds it. A payment can be in several transactions over time, and each
+    /// shows its claim. Only one of them is kept, so that a claim knows which entry to drop.
     holders: HashMap<PaymentId, Key>,
     bytes: usize,
     hits: u64,
@@ -75,7 +71,7 @@ struct State {
 pub(crate) enum Look {
     /// This, and it is true now.
     Known(Vec<IndexedPayment>),
-    /// Nothing. What the database says may be kept, if the ticket is still good then.
+    /// Nothing is known. What the database says may be kept if the ticket is still valid then.
     Unknown(Option<Ticket>),
 }
 
@@ -84,7 +80,7 @@ pub(crate) enum Look {
 pub(crate) struct Ticket(i64);
 
 impl Recent {
-    /// A memory of so many bytes, with what sees commits; with 0 bytes, it keeps nothing.
+    /// A memory of this many bytes, and what notices commits. With 0 bytes, nothing is kept.
     pub(crate) fn new(watcher: Option<CommitWatcher>, limit: usize) -> Self {
         let state = State {
             watcher,
@@ -117,8 +113,8 @@ impl Recent {
         }
     }
 
-    /// Keeps what the database said after a look, if nobody committed since that look. That a transaction has no
-    /// payments is not kept: anybody can ask for any number of those.
+    /// Keeps what the database said after a look-up, if nobody committed since. It is not kept that a transaction has
+    /// no payments, because anybody could ask about any number of transactions.
     pub(crate) fn keep(&self, Ticket(version): Ticket, key: Key, found: &Found) {
         if found.payments.is_empty() {
             return;
@@ -167,8 +163,9 @@ impl Recent {
 }
 
 impl State {
-    /// The version at which what is kept is true, if that is now. What a commit of somebody else made untrue is
-    /// forgotten; what one of this process did may be, until it says what it changed, and is only not believed.
+    /// The `data_version` for which the content is true, if that is the present one. After a commit of another process,
+    /// the content is dropped. After a commit of this process, the content is not used until the writer says what it
+    /// changed.
     fn current(&mut self) -> Option<i64> {
         let seen = self.see()?;
         if self.version == Some(seen) {
@@ -196,7 +193,7 @@ impl State {
         Some(payments)
     }
 
-    /// Not what holds many payments: each claim of one of them would make all of them be read again.
+    /// An entry with many payments is not kept: each claim of one of them would make all of them be read again.
     fn insert(&mut self, key: Key, found: &Found, limit: usize) {
         self.forget(&key);
         if are_many(&found.payments) {
@@ -272,7 +269,8 @@ impl Memory for Recent {
 
     fn begun(&self) {
         let mut state = self.state();
-        // Commits of others up to here are seen here. Where they cannot be, nothing is kept through the transaction.
+        // The commits of others up to here are taken in. If they cannot be seen, nothing is kept during the
+        // transaction.
         if state.current().is_none() {
             state.forget_all();
         }

@@ -1,9 +1,10 @@
-//! Transactions with many payments: which row is wanted is known by its reference or its position, and no others are read.
+//! Transactions with many payments. The wanted row is found by its reference or its position, and the others are not
+//! read.
 //!
-//! Anybody can make a transaction of thousands of payments, show its hash, or pay into one that thousands wait for. So whoever asks
-//! for one of them gets one. Where each stands is read once for a transaction and kept, some bytes a payment; rows are read from the
-//! database all the same, so nothing here can be older than it. Only a row that is added later must be noticed, and those have
-//! the highest numbers: rows are never deleted.
+//! Anybody can make a transaction of thousands of payments and show its hash, or pay in a transaction that thousands
+//! wait for. So a question about one payment reads one payment. The positions of all payments of a transaction are read
+//! once and kept, with some bytes each. The rows themselves are read from the database each time, so nothing here is
+//! out of date. Only added rows must be noticed. Rows are never deleted, so added rows have the highest numbers.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,19 +12,18 @@ use std::sync::{Mutex, PoisonError};
 use hashlink::LruCache;
 use salt402_protocol::B256;
 
-use crate::engine::columns::chain_id;
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, chain_id, params};
 use crate::payments::query::{self, FEW};
 use crate::payments::references;
-use crate::rows::error::StoreError;
-use crate::rows::payment::{Found, Key};
+use crate::rows::{Found, Key, StoreError};
 
-/// Payments whose positions are kept, over all transactions; some 40 bytes each.
+/// How many positions are kept over all transactions. Each takes about 40 bytes.
 const KEPT: usize = 1 << 18;
-/// Rows that may have been added since a transaction was read, to look whether one is of it. Beyond that it is read again.
+/// If at most this many rows were added since a transaction was read, they are searched for rows of it. If there were
+/// more, the transaction is read again.
 const ADDED: i64 = 4096;
 
-/// Which payment of a transaction is wanted, if it holds more than [`FEW`].
+/// Which payment is wanted of a transaction that holds more than [`FEW`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Those with a reference.
@@ -34,7 +34,8 @@ pub enum Wanted {
     Any,
 }
 
-/// Whether a transaction holds more than [`FEW`] different payments, in whatever blocks. Reads as many rows of an index.
+/// Whether a transaction holds more than [`FEW`] different payments, in whatever blocks. It reads as many rows of an
+/// index.
 fn holds_many(connection: &SyncConnection<'_>, key: &Key) -> Result<bool, StoreError> {
     let mut ids = HashSet::new();
     for sql in [ON_CHAIN, ORPHANED] {
@@ -55,7 +56,7 @@ const ON_CHAIN: &str = "SELECT payment_id FROM payments INDEXED BY payments_on_c
 const ORPHANED: &str = "SELECT DISTINCT payment_id FROM payments INDEXED BY payments_orphaned
                         WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical LIMIT ?3";
 
-/// Which position each payment of a transaction has: everything else is in its row.
+/// The position and the reference of each payment of a transaction. Everything else is in its row.
 const POSITIONS: &str = "SELECT id, reference, position FROM payments
                       WHERE chain_id = ?1 AND transaction_hash = ?2 AND canonical
                       UNION ALL
@@ -68,7 +69,8 @@ const NEWER: &str =
 
 /// The transactions with many payments that were asked about.
 pub(crate) struct ManyPayments {
-    /// A std mutex, because no await happens while it is held. It is held while one is read, so that it is read once.
+    /// A std mutex, because no await happens while it is held. It stays locked while a transaction is read, so that two
+    /// callers do not read it twice.
     known: Mutex<Known>,
 }
 
@@ -77,7 +79,8 @@ struct Known {
     payments: usize,
 }
 
-/// One transaction. Rows by the mark of their reference and by their position; ids of rows are the last part of each.
+/// One transaction. Its rows by the mark of their reference and by their position. The last part of each is the number
+/// of the row.
 struct Positions {
     by_reference: BTreeSet<(u64, i64)>,
     by_position: BTreeSet<(u32, i64)>,
@@ -92,7 +95,7 @@ impl Default for ManyPayments {
 }
 
 impl ManyPayments {
-    /// What is wanted of a transaction, and whether that is all there is.
+    /// The wanted payments of a transaction, and whether these are all there are.
     pub(crate) fn find(
         &self,
         connection: &SyncConnection<'_>,
@@ -145,7 +148,7 @@ impl ManyPayments {
         })
     }
 
-    /// Rows of one more payment than are few, the first by their positions.
+    /// [`FEW`] payments and one more, the first by their positions.
     fn some(&self, connection: &SyncConnection<'_>, key: &Key) -> Result<Vec<i64>, StoreError> {
         self.with(connection, key, |positions| {
             let mut known = HashSet::new();
@@ -188,7 +191,7 @@ impl Known {
 
 impl Positions {
     fn read(connection: &SyncConnection<'_>, key: &Key) -> Result<Self, StoreError> {
-        // Asked first: what is added from here on is looked for again, and known twice at most.
+        // Asked for first. Rows that are added from here on are searched for later, and at most found twice.
         let seen = query::newest_row(connection)?;
         let mut select = connection.prepare_cached(POSITIONS)?;
         let mut rows = select.query(params![chain_id(key.0), key.1.as_slice()])?;

@@ -1,5 +1,5 @@
-//! How payments are found: the statements, and what is kept in memory so that most look-ups need none. Nothing here
-//! writes, and nothing here decides what a payment is worth.
+//! How payments are found: the SQL statements, and the memory that answers most look-ups. Nothing here writes, and
+//! nothing here decides what a payment is worth.
 
 pub(crate) mod cache;
 pub(crate) mod many_payments;

@@ -4,14 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, RequestDigest, U256};
 
-use crate::engine::columns::chain_id;
-use crate::engine::sync_sql::{Params, SyncConnection, SyncRow, params};
-use crate::rows::block::Stand;
-use crate::rows::error::StoreError;
-use crate::rows::payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
+use crate::engine::{Params, SyncConnection, SyncRow, chain_id, params};
+use crate::rows::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment, Stand, StoreError};
 
-/// Some payments with where the index stands and their claims. Those on the chain and the others have an index each;
-/// asked for together they would have none.
+/// Some payments, their claims, and where the index stands. Rows on the chain and other rows have separate indexes, so
+/// they are asked for separately.
 macro_rules! with_claims {
     ($payments:literal) => {
         concat!(
@@ -40,9 +37,9 @@ const PAYMENTS_IN: &str = concat!(
 /// One row.
 const PAYMENT_AT: &str = with_claims!("SELECT * FROM payments WHERE id = ?2 AND chain_id = ?1");
 
-/// A payment that somebody signed for has been noted with every transaction that settled it. An index over the names of
-/// all payments would cost a page of the log for each row of a large back-fill, and this one is there; left to choose,
-/// SQLite takes the table's key instead and reads all of it.
+/// A signed payment is found through the table of settlements, which names every transaction that settled it. An index
+/// over the names of all payments would cost a back-fill one changed page per row. The index is named here because
+/// SQLite would otherwise choose the table's key and read all of it.
 const PAYMENTS_NAMED: &str = with_claims!(
     "SELECT n.* FROM (SELECT DISTINCT transaction_hash FROM settlements INDEXED BY settlements_of_payment
                       WHERE chain_id = ?1 AND payment_id = ?2) AS s CROSS JOIN payments n
@@ -53,16 +50,17 @@ const PAYMENTS_NAMED: &str = with_claims!(
      WHERE n.chain_id = ?1 AND n.transaction_hash = s.transaction_hash AND n.payment_id = ?2 AND NOT n.canonical"
 );
 
-/// Payments of a transaction up to which all of them are read and kept in memory, whichever is wanted.
+/// Up to this many payments of a transaction are all read and kept in memory, whichever is wanted.
 pub const FEW: usize = 16;
 
-/// Whether these are more than [`FEW`] payments; one that stood in several blocks counts once.
+/// Whether these are more than [`FEW`] payments. A payment in several blocks counts once.
 pub(super) fn are_many(payments: &[IndexedPayment]) -> bool {
     payments.len() > FEW
         && payments.iter().map(|row| row.placed.payment.id).collect::<HashSet<_>>().len() > FEW
 }
 
-/// All payments of a transaction: those on the chain by position, then those of blocks that left it by height and position.
+/// All payments of a transaction: first those on the chain by position, then those of blocks that left it by height and
+/// position.
 pub(crate) fn read(connection: &SyncConnection<'_>, key: &Key) -> Result<Found, StoreError> {
     read_some(connection, key, None)
 }
@@ -93,7 +91,7 @@ pub(super) fn read_rows(
     Ok(in_order(found))
 }
 
-/// The number of the row that was added last. Rows are never deleted, so that all others have lower ones.
+/// The number of the row that was added last. Rows are never deleted, so it is the highest.
 pub(super) fn newest_row(connection: &SyncConnection<'_>) -> Result<i64, StoreError> {
     let mut newest = connection.prepare_cached("SELECT COALESCE(MAX(id), 0) FROM payments")?;
     newest.query_row([], |row| row.get(0))
@@ -118,7 +116,7 @@ fn add(
     Ok(())
 }
 
-/// Sorted here: there is mostly one, and SQLite builds a tree to sort it.
+/// Sorted here, since there is mostly one payment and SQLite would build a tree for it.
 fn in_order(mut found: Found) -> Found {
     found.payments.sort_by_key(|row| {
         let height = if row.canonical { 0 } else { row.placed.block_number };
@@ -131,14 +129,14 @@ fn in_order(mut found: Found) -> Found {
 pub(crate) fn keys(payments: &[PlacedPayment]) -> Vec<Key> {
     let mut keys: Vec<Key> =
         payments.iter().map(|placed| (placed.payment.chain, placed.payment.transaction)).collect();
-    // Most stand together already, and sorting is the longer the more there are.
+    // Equal keys mostly stand together already, and sorting costs more with many.
     keys.dedup();
     keys.sort_unstable();
     keys.dedup();
     keys
 }
 
-/// A payment that its payer signed for, by its name, in whatever transactions it is.
+/// A payment that its payer signed for, by its name, in all transactions that hold it.
 pub(crate) fn read_signed(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -149,7 +147,7 @@ pub(crate) fn read_signed(
     Ok(in_order(found))
 }
 
-/// [`read`] for the transactions of some payments, but for those that hold many.
+/// [`read`] for the transactions of some payments, except those that hold many.
 pub(crate) fn read_all(
     connection: &SyncConnection<'_>,
     payments: &[PlacedPayment],

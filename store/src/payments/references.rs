@@ -1,15 +1,15 @@
 //! Payments by what they were paid for: their reference.
 //!
-//! Who shows a quote id knows the payment's reference, and may not know its transaction: a wallet has replaced it, a bundler or a
-//! Safe names it by a hash of its own. That is rare, and an index over the references of all payments would be paid for by each of
-//! them: its keys are random, so a back-fill would change a page for each row. So nothing is written for it. A quote says in which
-//! time its payment was mined; the rows of the blocks of that time are read once, and what is kept of them is a mark of
-//! each reference and the number of its row, in stretches of heights. The rest is in the row, which is read from the database
-//! each time: whether it is on the chain, how deep, whether it was used. Nothing here can be older than the database.
+//! A payer who shows a quote id knows the reference of the payment, but perhaps not its transaction: a wallet may have
+//! replaced it, and a bundler or a Safe shows another hash. That is rare. An index over the references of all payments
+//! would cost every payment: references are random, so a back-fill would change a page per row. So there is no index. A
+//! quote says in which time its payment was mined. The rows of that time are read once. What is kept is a mark of each
+//! reference and the number of its row, by stretches of heights. Everything else is read from the row each time:
+//! whether it is on the chain, how deep, whether it was used. So nothing here is out of date.
 //!
-//! A row that is added later has a higher number than all before, since rows are never deleted, whatever block it is in: read
-//! by the follower, by a back-fill, by the past of an added contract, or found by its receipt. So each look first takes in what is
-//! above the last row that was seen. A reorganization marks rows, and adds some; both are kept.
+//! Rows are never deleted, so an added row has a higher number than all before it, whatever block it is in and however
+//! it was found: by the follower, by a back-fill, in the past of an added contract, or by its receipt. Each look-up
+//! first takes in the rows above the last one it saw. A reorganization only marks rows and adds some.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -19,27 +19,26 @@ use std::sync::{LazyLock, Mutex, TryLockError};
 use hashlink::LruCache;
 use salt402_protocol::{B256, ChainId};
 
-use crate::engine::columns::{bound, chain_id};
-use crate::engine::sync_sql::{SyncConnection, params};
+use crate::engine::{SyncConnection, bound, chain_id, params};
 use crate::payments::query;
-use crate::rows::error::StoreError;
-use crate::rows::payment::IndexedPayment;
+use crate::rows::{IndexedPayment, StoreError};
 
 /// Blocks of a stretch.
 const STRETCH: u64 = 1024;
-/// Rows that are kept, over all stretches; some 30 bytes each. One quote's time that holds more is not looked through.
+/// How many rows are kept over all stretches; each takes about 30 bytes. If the time of one quote holds more, it is not
+/// searched.
 const KEPT: usize = 1 << 20;
 /// What a stretch costs besides its rows, in rows.
 const STRETCH_COSTS: usize = 8;
 /// Rows that are taken in on the caller's thread.
 const ADDED: usize = 1024;
-/// Rows beyond which everything is forgotten, and read again when it is search.
+/// If more rows than this were added, everything is forgotten, and read again when somebody asks.
 const TOO_MANY_ADDED: i64 = 1 << 17;
-/// Payments of one reference up to which they are looked at: anybody can pay anything for a reference that is on the chain.
+/// If a reference has more payments than this, they are not looked at. Anybody can pay any reference that is known.
 pub const OF_ONE: usize = 64;
-/// Seconds to which times are rounded, outwards, so that quotes of about the same time are looked for in the same heights.
+/// Times are rounded outwards to this many seconds, so that quotes of about the same time use the same heights.
 const GRAIN: u64 = 64;
-/// Times of which it is remembered which heights they are.
+/// For how many times it is remembered which heights they are.
 const TIMES: usize = 4096;
 
 /// What is known of a reference.
@@ -47,7 +46,7 @@ const TIMES: usize = 4096;
 pub enum Referred {
     /// The payments with this reference, in whatever blocks they are.
     Payments(Vec<IndexedPayment>),
-    /// There are more payments in the time of one quote than are looked through, or [`OF_ONE`] and more for its reference.
+    /// The time of the quote holds more payments than are searched, or the reference has [`OF_ONE`] or more.
     TooMany,
 }
 
@@ -67,13 +66,14 @@ impl Search {
     }
 }
 
-/// A number for a reference, by which it is kept. Payers choose references, and cannot know which have the same.
+/// A number under which a reference is kept. Payers choose references, and cannot know which references have the same
+/// number.
 pub(super) fn mark(reference: B256) -> u64 {
     static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     MARKS.hash_one(reference)
 }
 
-/// The rows that are kept under a reference. References of the same mark are told apart by their rows.
+/// The rows kept under a reference. Two references with the same mark are told apart by their rows.
 pub(super) fn under(rows: &BTreeSet<(u64, i64)>, reference: B256) -> Vec<i64> {
     let mark = mark(reference);
     rows.range((mark, i64::MIN)..=(mark, i64::MAX)).map(|(_, row)| *row).take(OF_ONE).collect()
@@ -115,7 +115,7 @@ impl Default for References {
 }
 
 impl References {
-    /// What is found; `None` where much is to be read first, or somebody else is looking, and the caller may not wait.
+    /// What is found. `None` if the caller may not wait and much must be read first, or another caller is looking.
     pub(crate) fn look(
         &self,
         connection: &SyncConnection<'_>,
@@ -188,7 +188,7 @@ impl Known {
                 let Some(read) = read_stretch(connection, key)? else { return Ok(Rows::TooMany) };
                 self.keep(key, read);
             }
-            // What was read for this quote may not have room together with the rest of it.
+            // What was read for this quote may not fit in together with the rest.
             let Some(kept) = self.stretches.0.get(&key) else { return Ok(Rows::TooMany) };
             looked_at += kept.len() + STRETCH_COSTS;
             if looked_at > KEPT {
@@ -322,7 +322,7 @@ enum Heights {
 const ADDED_ROWS: &str =
     "SELECT id, chain_id, reference, block_number FROM payments WHERE id > ?1 ORDER BY id";
 
-/// The first and the last height of the rows on the chain, and of those that left it.
+/// The first and the last height of the rows on the chain, and of the rows that left it.
 const ENDS: [&str; 4] = [
     "SELECT block_number FROM payments WHERE chain_id = ?1 AND canonical ORDER BY block_number LIMIT 1",
     "SELECT block_number FROM payments WHERE chain_id = ?1 AND canonical ORDER BY block_number DESC LIMIT 1",
@@ -354,7 +354,7 @@ fn row_from(
     }
 }
 
-/// The lowest height of those from which on the times of blocks are as `late` says, one beyond the last where none is.
+/// The lowest height from which on blocks are as late as `late` says. One above the last height if there is none.
 fn first_height(
     connection: &SyncConnection<'_>,
     chain: ChainId,
@@ -372,7 +372,7 @@ fn first_height(
     Ok(low)
 }
 
-/// What is kept of a stretch; `None` where it is more than is kept at all.
+/// What is kept of a stretch. `None` if it is more than may be kept at all.
 fn read_stretch(
     connection: &SyncConnection<'_>,
     (chain, stretch): (ChainId, u64),

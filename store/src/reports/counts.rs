@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use salt402_protocol::ChainId;
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 /// How much there is.
@@ -20,14 +19,14 @@ pub struct Counts {
     pub open_incidents_of: BTreeMap<ChainId, u64>,
     /// Payments on each pinned chain.
     pub payments: BTreeMap<ChainId, u64>,
-    /// Logs of followed contracts that did not decode, so far, on all chains.
+    /// Logs of followed contracts that did not decode, in total, on all chains.
     pub undecoded: u64,
-    /// Transactions that could not be read, on each pinned chain.
+    /// Transactions that could not be read, per pinned chain.
     pub unreadable: BTreeMap<ChainId, u64>,
 }
 
 impl Store {
-    /// How much there is. Costs the same however much that is: totals are kept with every write.
+    /// How much is stored. The cost is always the same, because every write updates the totals.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(
@@ -44,7 +43,7 @@ impl Store {
             counts.unreadable.insert(row.chain("chain_id")?, row.number("unreadable")?);
             counts.undecoded += row.number("undecoded")?;
             counts.claims += row.number("claims")?;
-            // An incident is of a chain that is pinned, so none is left out of the sum.
+            // Every incident is of a pinned chain, so the sum is complete.
             let open = row.number("open_incidents")?;
             counts.open_incidents += open;
             counts.open_incidents_of.insert(row.chain("chain_id")?, open);

@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::QUEUE;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, QUEUE, query};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Sets the gauges of this store: what waits for the writer, the lengths of the files, what is left of the disk,
-    /// payments that were lost and halts. Cheap; meant to be called every second or so.
+    /// Sets the gauges of this store: the writer's queue, the lengths of the files, free disk space, open incidents
+    /// over lost payments, and halts. It is cheap. Call it about once a second.
     pub async fn set_gauges(&self) -> Result<(), StoreError> {
         let database = self.file_name();
         let labels = [("database", database)];
@@ -28,7 +26,7 @@ impl Store {
         let row = query(
             "SELECT (SELECT COUNT(*) FROM incidents
                      WHERE resolved_at_ms IS NULL AND kind = 'payment_lost') AS incidents,
-                    (SELECT COUNT(*) FROM halts WHERE resolved_at_ms IS NULL) AS halts",
+                    (SELECT COUNT(*) FROM open_halts) AS halts",
         )
         .fetch_one(reader.connection()?)
         .await?;

@@ -1,4 +1,4 @@
-//! What is told of a whole database: totals, gauges, and a look from outside. Nothing here writes.
+//! Reports about a whole database: totals, gauges, and a look from outside. Nothing here writes.
 
 pub(crate) mod counts;
 mod gauges;

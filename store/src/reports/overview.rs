@@ -1,4 +1,4 @@
-//! A look into a database from outside: by a command beside the service, or when there is no service.
+//! A look at a database from outside: by a command beside the service, or while no service runs.
 
 use std::path::Path;
 
@@ -7,11 +7,8 @@ use salt402_protocol::ChainId;
 use crate::chains::coverage::{self, Coverage};
 use crate::chains::halt::{self, Halt};
 use crate::channels::totals;
-use crate::engine::async_sql::{close, query};
-use crate::engine::columns::Columns as _;
-use crate::engine::open::read_only;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::VoucherTotals;
+use crate::engine::{Columns as _, close, query, read_only};
+use crate::rows::{StoreError, VoucherTotals};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +32,9 @@ pub struct ChainOverview {
     pub indexed_timestamp: Option<u64>,
     /// The node's newest block when the indexer last said so.
     pub head: Option<u64>,
-    /// When the indexer last said anything, in milliseconds since 1970 UTC.
+    /// When the indexer last wrote anything, in milliseconds since 1970 UTC.
     pub noted_at_ms: Option<u64>,
-    /// Why it is not followed further before the operator acts.
+    /// Why the chain is not followed until the operator acts.
     pub halt: Option<Halt>,
     /// Payments on the chain.
     pub payments: u64,
@@ -52,12 +49,12 @@ pub struct ChainOverview {
 }
 
 impl Overview {
-    /// Reads a database that is there, in use or not, and changes nothing: neither is it made, nor brought to this
-    /// program's schema.
+    /// Reads an existing database, in use or not. It changes nothing: it does not create the database or change its
+    /// schema.
     ///
     /// # Errors
-    /// [`StoreError::ForeignDatabase`] where it is another program's; [`StoreError::Sql`] where its schema is older
-    /// than this program's, until the service was started once.
+    /// [`StoreError::ForeignDatabase`] if it is another program's. [`StoreError::Sql`] if its schema is older than this
+    /// program's; the next start of the service changes that.
     pub async fn read(path: &Path) -> Result<Self, StoreError> {
         let mut connection = read_only(path).await?;
         let rows = query(
@@ -68,7 +65,7 @@ impl Overview {
                      WHERE i.chain_id = c.chain_id AND i.resolved_at_ms IS NULL) AS open_incidents
              FROM chains c LEFT JOIN blocks b
                     ON b.chain_id = c.chain_id AND b.number = c.cursor_number AND b.canonical
-             LEFT JOIN halts h ON h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL
+             LEFT JOIN open_halts h ON h.chain_id = c.chain_id
              ORDER BY c.chain_id",
         )
         .fetch_all(&mut connection)

@@ -53,7 +53,7 @@ pub struct Placed<T> {
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: B256,
-    /// The time of its block, in seconds since 1970 UTC; 0 where it was read and is not known.
+    /// The time of its block, in seconds since 1970 UTC. 0 in a row that does not know it.
     pub block_timestamp: u64,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// Blocks that contain or follow a block; none where the block is above a lower fork.
+    /// The depth of a block: how many blocks contain or follow it. 0 if the block is above a lower fork.
     pub(crate) fn depth(self, block_number: u64) -> u64 {
         match self.lower_fork_at {
             Some(fork) if block_number > fork => 0,
@@ -75,7 +75,7 @@ impl Stand {
     }
 }
 
-/// Blocks that contain or follow a block, when the index stands at `cursor`.
+/// How many blocks contain or follow a block, if the index stands at `cursor`.
 fn depth(cursor: Option<u64>, block_number: u64) -> u64 {
     cursor.and_then(|cursor| cursor.checked_sub(block_number)).map_or(0, |above| above + 1)
 }
@@ -83,9 +83,9 @@ fn depth(cursor: Option<u64>, block_number: u64) -> u64 {
 /// Why a chain is not followed further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HaltKind {
-    /// The node's chain leaves the stored one deeper than what counts as final.
+    /// The node's chain leaves the stored one below blocks that count as final.
     Fork,
-    /// The node's chain begins with another block: it is another chain.
+    /// The node's chain begins with another block, so it is another chain.
     Genesis,
 }
 
@@ -95,6 +95,20 @@ impl HaltKind {
         match self {
             Self::Fork => "fork",
             Self::Genesis => "genesis",
+        }
+    }
+
+    /// What has happened and what to do, in words for the operator.
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Fork => {
+                "the chain was reorganized deeper than what counts as final: nothing more is granted on it; check the node, \
+                 then `salt402 chain resume` shows what would leave the chain and accepts it"
+            }
+            Self::Genesis => {
+                "the node's chain begins with another block than the stored one, so the node is on another chain or the \
+                 chain was reset: nothing more is granted on it; `salt402 chain resume` says what to do"
+            }
         }
     }
 }

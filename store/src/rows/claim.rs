@@ -11,28 +11,29 @@ pub struct NewClaim {
     pub chain: ChainId,
     /// Its transaction.
     pub transaction: B256,
-    /// The request that is to be granted; with `usage`, what its requests have in common.
+    /// The request that is to be granted. With `usage`, what the requests have in common.
     pub request: RequestDigest,
-    /// Who claims: the same name and the same request get the same claim again.
+    /// Who claims. The same claimant with the same request gets the same claim again.
     pub claimant: String,
-    /// Which process of the claimant asks. Checked in the same transaction: of several one runs what is paid for.
+    /// Which process of the claimant asks. The claiming transaction checks it, so that only one of several processes
+    /// runs what was paid for.
     pub holder: Holder,
-    /// Blocks that must contain or follow the payment; 1 is its own block, and less is the same. Checked in the
-    /// transaction that claims, against the chain as it is then.
+    /// How many blocks must contain or follow the payment. 1 means its own block; 0 means the same. The claiming
+    /// transaction checks it against the chain of that moment.
     pub confirmations: u64,
-    /// What else must hold of the payer. Checked in the same transaction.
+    /// What else must be true of the payer. The claiming transaction checks it.
     pub limits: ClaimLimits,
-    /// Which of several requests this is; `None` where a payment pays for one.
+    /// Which of several requests this is. `None` if a payment pays for one request.
     pub usage: Option<NewUse>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
 }
 
-/// What must hold of a payer before a payment of its is granted. The default asks for nothing.
+/// What must be true of a payer before one of its payments is granted on. The default asks for nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimLimits {
-    /// Blocks that must contain or follow the payment while the payer has an open incident on its chain; 0 makes no
-    /// difference, `u64::MAX` is never.
+    /// How many blocks must contain or follow the payment while the payer has an open incident on its chain. 0 changes
+    /// nothing; `u64::MAX` means never.
     pub after_loss: u64,
     /// How much may be granted to the payer on payments that are not final.
     pub exposure: Option<ExposureLimit>,
@@ -41,29 +42,29 @@ pub struct ClaimLimits {
 /// How much may be granted to one payer, in one asset of one chain, on payments that are not final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExposureLimit {
-    /// The most, in base units, the payment that is to be claimed among it.
+    /// The most, in base units, including the payment that is to be claimed.
     pub most: Amount,
-    /// Blocks that must contain or follow a payment for it to be final; it is no exposure then.
+    /// How many blocks must contain or follow a payment to make it final. Final payments do not count as exposure.
     pub final_at: u64,
 }
 
-/// One of the requests that a payment for several requests pays for. The claim's own `request` is then what they have
-/// in common, and what the payment was quoted for.
+/// One request of a payment that pays for several. The claim's own `request` is then what the requests have in common,
+/// which the payment was quoted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewUse {
     /// The request that is to be granted. The same request is one use, however often it comes.
     pub request: RequestDigest,
-    /// How many different requests the payment pays for; at least 1. It is written down with the first, and what is
-    /// written down counts from then on.
+    /// How many different requests the payment pays for; at least 1. The first use stores the number, and the stored
+    /// one counts from then on.
     pub most: u32,
-    /// Whether only a use that was made before is to be given again, and none made.
+    /// Whether only an earlier use may be granted again, and no new one made.
     pub again_only: bool,
 }
 
 /// What became of a [`NewClaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// The payment is now used up for this request, and that is on disk.
+    /// The payment is now used up for this request. That is on disk.
     First {
         /// When, in milliseconds since 1970 UTC.
         claimed_at_ms: u64,
@@ -75,35 +76,36 @@ pub enum ClaimResult {
     },
     /// Another request, or another claimant, had claimed it.
     Taken,
-    /// The same claimant had claimed it, for as many other requests as it pays for.
+    /// The same claimant has used the payment for as many other requests as it pays for.
     UsedUp {
         /// How many those are.
         uses: u64,
     },
-    /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
-    /// again on a payment that is gone.
+    /// The payment is not on the chain: it never was, or its block left. This is checked first, so that a payment that
+    /// is gone grants nothing, not even again.
     NotCanonical,
-    /// It is unclaimed or claimed by this claimant, but another live process holds the claimant's name.
+    /// The payment is unclaimed or claimed by this claimant. But another live process holds the claimant's name.
     HeldElsewhere(Lease),
-    /// It is unclaimed, and its chain is halted until the operator acts: whether the payment stays is not known.
+    /// The payment is unclaimed, and its chain is halted until the operator acts. Whether the payment stays is not
+    /// known.
     Halted,
-    /// It has no claim in this database, but the database was put back from a backup and the payment was mined before
-    /// that: a claim made in between would be forgotten.
+    /// The payment has no claim in this database. But the database was restored from a backup, and the payment was
+    /// mined before that: a claim that was made in between would be forgotten.
     BeforeRestore,
-    /// It is claimed for several requests and not for this one yet, and none was to be made ([`NewUse::again_only`]).
+    /// The payment pays for several requests and was not used for this one, and no new use was wanted
+    /// ([`NewUse::again_only`]).
     NotAgain,
-    /// It is unclaimed and on the chain, but not deep enough; or claimed for several requests, and not deep enough for a
-    /// further one.
+    /// The payment is on the chain and not deep enough: for a claim, or for a further use of one.
     TooShallow {
         /// Its depth: 1 when the index stands at its block, 0 when that block is above a lower fork ([`Store::note_lower_fork`](crate::Store::note_lower_fork)).
         confirmations: u64,
     },
-    /// It is unclaimed and deep enough for others, but not while its payer has an open incident.
+    /// The payment is unclaimed and would be deep enough, but its payer has an open incident.
     AfterLoss {
         /// Its depth.
         confirmations: u64,
     },
-    /// It is unclaimed and deep enough, but too much was granted to its payer on payments that are not final.
+    /// The payment is unclaimed and deep enough, but too much was granted to its payer on payments that are not final.
     Exposed {
         /// Its depth.
         confirmations: u64,
@@ -117,16 +119,16 @@ pub enum ClaimResult {
 pub struct Lease {
     /// Who holds it.
     pub instance: B128,
-    /// How often it was taken or renewed. While this grows, the holder lives.
+    /// How often it was taken or renewed. While this number grows, the holder lives.
     pub renewals: u64,
 }
 
 /// Who asks under a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// The instance that asks. `None` of callers that tell none: they may use a name that nobody holds.
+    /// The instance that asks. `None` if the caller names none: it may use a name that nobody holds.
     pub instance: Option<B128>,
-    /// A hold that was seen to stand still for long enough, and counts no more.
+    /// A hold that counts no more, because it was not renewed for long enough.
     pub lapsed: Option<Lease>,
 }
 

@@ -68,7 +68,7 @@ pub enum StoreError {
         /// The schema that differs.
         version: i64,
     },
-    /// Another process has the same part in the same database.
+    /// Another process does the same work on the same database.
     #[error(
         "another {role} already works on this database (it holds {lock}): stop it, or run one of them only"
     )]
@@ -78,7 +78,7 @@ pub enum StoreError {
         /// The lock file that it holds.
         lock: PathBuf,
     },
-    /// The database is a backup, which is not to be opened as it is.
+    /// The database is a backup and must be restored before it is opened.
     #[error(
         "{path} is a backup: claims that were made after it was taken are not in it, and payments could be used twice; \
          move it away and put it back by `salt402 restore`"
@@ -115,7 +115,7 @@ pub enum StoreError {
         /// The chain.
         chain: ChainId,
     },
-    /// The chain is another one than that of the stored payments.
+    /// The chain is not the one of the stored payments.
     #[error(
         "the genesis block of chain {chain} is {given}, but the database holds a chain that began with {stored}: the \
          node is on another chain, or the chain was reset; correct the node, or index into a new database"
@@ -128,7 +128,7 @@ pub enum StoreError {
         /// The one that was given.
         given: B256,
     },
-    /// The chain is halted, and this is not what the operator accepted.
+    /// The chain is halted, and the operator did not accept this.
     #[error(
         "chain {chain} is halted ({kind}): nothing is added to it until the operator acts; `salt402 chain resume` says \
          what happened and what can be done"
@@ -139,7 +139,7 @@ pub enum StoreError {
         /// Why it is halted.
         kind: HaltKind,
     },
-    /// The index does not stand where the batch was computed from.
+    /// The index has moved since the batch was computed.
     #[error(
         "the index of chain {chain} stands at {}, not at {}: read the cursor and compute the batch again",
         Cursor::tell(*stored),
@@ -192,7 +192,7 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
-    /// A file of the open database is not at its place any more.
+    /// A file of the open database is no longer at its path.
     #[error(
         "{path} was removed or replaced while it was open: nothing is granted, quoted or indexed, as the next process would \
          know nothing of it; stop this process, put the file back or begin anew, and start again"
@@ -228,7 +228,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same, or the same computed anew, may go well later; otherwise the operator must act.
+    /// Whether the same command, or one computed again, may succeed later. Otherwise the operator must act.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::CursorMoved { .. }

@@ -1,4 +1,4 @@
-//! The values that go in and out of the store. They are plain data, and know no statement, no connection and no other room.
+//! The values that go into the store and come out of it. They are plain data and use no other room.
 
 pub(crate) mod block;
 pub(crate) mod claim;
@@ -6,3 +6,13 @@ pub(crate) mod error;
 pub(crate) mod payment;
 pub(crate) mod risk;
 pub(crate) mod voucher;
+
+pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
+pub(crate) use claim::{ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
+pub(crate) use error::StoreError;
+pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
+pub(crate) use risk::{ChannelRisk, RiskReason};
+pub(crate) use voucher::{
+    NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,
+    VoucherTotals,
+};

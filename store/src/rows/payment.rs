@@ -12,7 +12,7 @@ pub(crate) type Key = (ChainId, B256);
 pub struct PlacedPayment {
     /// The payment.
     pub payment: Payment,
-    /// Its place among the payments of its transaction, in the order of their logs.
+    /// Its position among the payments of its transaction, in the order of their logs.
     pub position: u32,
     /// The height of its block.
     pub block_number: u64,
@@ -29,10 +29,10 @@ pub struct IndexedPayment {
     pub placed: PlacedPayment,
     /// Whether its block is on the chain.
     pub canonical: bool,
-    /// Blocks that contain or follow it: 1 when the index stands at its block, 0 when that block left the chain or is
+    /// Blocks that contain or follow it: 1 when the index stands at its block. 0 if that block left the chain or is
     /// above a lower fork ([`Store::note_lower_fork`](crate::Store::note_lower_fork)).
     pub confirmations: u64,
-    /// Its claim. One payment has one claim, in whatever block it is; all its inclusions show it.
+    /// Its claim. A payment has at most one claim, in whatever block it is. All rows of the payment show it.
     pub claim: Option<ClaimRow>,
 }
 
@@ -47,7 +47,8 @@ pub struct ClaimRow {
     pub claimed_at_ms: u64,
 }
 
-/// The payments of a transaction, and where the index stood when they were read; nowhere also where there are none.
+/// The payments of a transaction, and where the index stood when they were read. Without payments, where the index
+/// stood is not told.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) payments: Vec<IndexedPayment>,

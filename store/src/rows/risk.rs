@@ -1,4 +1,4 @@
-//! Channels whose accepted vouchers may not be paid, and why.
+//! Channels whose accepted vouchers may never be paid, and why.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::rows::voucher::Share;
 pub enum RiskReason {
     /// The payer asked to leave.
     Exit,
-    /// The channel is closed, and less was claimed: the rest is lost.
+    /// The channel is closed, and less was claimed than was accepted. The rest is lost.
     Closed,
-    /// Less is deposited than was accepted: a deposit left the chain.
+    /// Less is deposited than was accepted, because a deposit left the chain.
     Deposit,
     /// The channel's opening left the chain.
     Gone,
@@ -51,7 +51,7 @@ pub struct ChannelRisk {
     pub contract: Address,
     /// The channel's identifier in it.
     pub channel: B256,
-    /// Whose money it is; `None` where nothing of the channel is known any more.
+    /// The payer. `None` if nothing is known of the channel any more.
     pub payer: Option<Address>,
     /// What it is in; `None` likewise.
     pub asset: Option<Asset>,
@@ -61,7 +61,7 @@ pub struct ChannelRisk {
     pub claimed: Amount,
     /// Why it is at risk.
     pub reason: RiskReason,
-    /// Until when, at the least, it can be claimed, in seconds since 1970 UTC, where the payer leaves.
+    /// If the payer leaves: until when vouchers can be claimed at the least, in seconds since 1970 UTC.
     pub exit_at: Option<u64>,
 }
 
@@ -71,8 +71,8 @@ impl ChannelRisk {
         Amount(self.spent.0.saturating_sub(self.claimed.0))
     }
 
-    /// What a channel's state means for what was accepted of it; `None` where it can be claimed as long as one likes, or
-    /// was.
+    /// What a channel's state means for the vouchers that were accepted. `None` if they can be claimed at any time, or
+    /// were.
     pub(crate) fn of(
         (contract, channel): (Address, B256),
         spent: Amount,

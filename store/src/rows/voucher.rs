@@ -26,20 +26,21 @@ pub struct NewVoucher {
     pub price: Amount,
     /// The request that is to be granted.
     pub request: RequestDigest,
-    /// Who claims: the same name and the same request get the same grant again.
+    /// Who claims. The same claimant with the same request gets the same grant again.
     pub claimant: String,
     /// Which process of the claimant asks.
     pub holder: Holder,
-    /// Blocks that must contain or follow the deposits that cover the voucher.
+    /// How many blocks must contain or follow the deposits that cover the voucher.
     pub confirmations: u64,
-    /// The same while the payer has an open incident over a lost payment; 0 makes no difference, `u64::MAX` is never.
+    /// The same while the payer has an open incident over a lost payment. 0 changes nothing; `u64::MAX` means never.
     pub after_loss: u64,
-    /// When the channel must have been opened at the earliest for a new grant, in seconds since 1970 UTC; 0 for ever.
+    /// The channel must have been opened at this time or later for a new grant, in seconds since 1970 UTC. 0 allows any
+    /// time.
     pub opened_from: u64,
-    /// The least exit delay that the channel must have for a new grant, in seconds; 0 for any.
+    /// The shortest exit delay that a channel may have for a new grant, in seconds. 0 allows any.
     pub least_exit_delay: u64,
-    /// By how much the newest block may be older than the index itself, and ahead of the clock, in milliseconds. `None`
-    /// where blocks come only when there is something to put into them, so that an old one says nothing.
+    /// By how much the newest block may be older than the index, or ahead of the clock, in milliseconds. `None` on a
+    /// chain that makes blocks only for transactions: there, an old block says nothing.
     pub late_ms: Option<u64>,
     /// Now, in milliseconds since 1970 UTC.
     pub now_ms: u64,
@@ -48,11 +49,11 @@ pub struct NewVoucher {
 /// What became of a [`NewVoucher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VoucherResult {
-    /// It pays for the request. `first` is true once, and then it is on disk.
+    /// The voucher pays for the request. `first` is true once, and then the grant is on disk.
     Granted(Box<VoucherGrant>),
-    /// Nothing of the channel's opening is on the chain: not yet, or no more.
+    /// No block of the chain holds the channel's opening: not yet, or no more.
     UnknownChannel,
-    /// The channel names no key, so its payer can change its mind about what it signed.
+    /// The channel names no signing key, so its payer could later deny what it signed.
     NoSigner,
     /// The channel's vouchers are signed by another.
     WrongSigner(Address),
@@ -60,59 +61,59 @@ pub enum VoucherResult {
     WrongPayee(Address),
     /// The channel is in another asset.
     WrongAsset(Asset),
-    /// The channel's exit delay, which is so many seconds, is shorter than the operator takes.
+    /// The channel's exit delay, in seconds, is shorter than the operator accepts.
     LeavesTooSoon(u64),
     /// Another live process holds the claimant's name.
     HeldElsewhere(Lease),
     /// The chain is halted until the operator acts.
     Halted,
-    /// The channel was opened before the database was restored from a backup: what was used of it since the backup was
-    /// taken is not known.
+    /// The channel was opened before the database was restored from a backup. How much of it was used since the backup
+    /// is not known.
     BeforeRestore,
     /// The channel was opened before [`NewVoucher::opened_from`].
     BeforeDatabase,
     /// The channel is closed.
     Closed,
-    /// The payer may have left by something that is not in the index yet.
+    /// The payer may have left the channel, and the index may not know it yet.
     NotCurrent(NotCurrent),
-    /// The payer leaves at this time, in seconds since 1970 UTC, or later.
+    /// The payer can leave at this time, in seconds since 1970 UTC.
     Exiting(u64),
-    /// More is signed than is in the channel, which is so much, in base units.
+    /// The voucher is for more than the channel's deposit, which is this much, in base units.
     AboveDeposit(Amount),
     /// The deposits cover it, and are not deep enough.
     TooShallow {
-        /// The channel's depth: 1 when the index stands at the block of its opening.
+        /// The depth of the channel's opening: 1 when the index stands at its block.
         confirmations: u64,
         /// How many are needed.
         needed: u64,
     },
     /// Such a voucher was accepted before, for another request.
     Used(VoucherAccount),
-    /// Its ceiling is not above that of the last one, or not by the price.
+    /// The voucher's ceiling is not above that of the last one, or not by as much as the price.
     TooLow(VoucherAccount),
 }
 
-/// Why what is stored of a channel may not be how it stands. Time, or the operator, ends each.
+/// Why the stored state of a channel may be out of date. Time or the operator ends each of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCurrent {
-    /// The index was last known to stand at its node's head too long ago, or that is not known.
+    /// The index was at its node's head too long ago, or nobody knows when.
     Old {
-        /// How long ago, in milliseconds; `None` where it was never, or the clock was set back since.
+        /// How long ago, in milliseconds. `None` if it never was, or if the clock was set back since.
         age_ms: Option<u64>,
-        /// The most that is taken of this channel, in milliseconds.
+        /// The longest time that is accepted for this channel, in milliseconds.
         most_ms: u64,
     },
-    /// The node is heard of, and shows no block that is young enough: it may have lost touch with its chain.
+    /// The node answers and shows no recent block. It may have lost touch with its chain.
     StandsStill {
-        /// How old the newest block of the index is by its own time, in milliseconds; `None` where that is not known, or is
+        /// The age of the newest indexed block by its own time, in milliseconds. `None` if the time is not known or is
         /// ahead of the clock.
         age_ms: Option<u64>,
-        /// The most that is taken of this channel, in milliseconds.
+        /// The longest time that is accepted for this channel, in milliseconds.
         most_ms: u64,
     },
-    /// The index is so many blocks behind its node's head, and catches up.
+    /// The index is this many blocks behind its node's head and is catching up.
     Behind(u64),
-    /// Not all of these blocks was read for the channel's contract, which was followed later than they were.
+    /// Some of these blocks were not read yet for the channel's contract, which was added later.
     Unread(Stretch),
     /// The index does not follow the channel's contract.
     NotFollowed,
@@ -134,7 +135,7 @@ pub struct VoucherGrant {
     pub payment: PaymentId,
     /// Whether it was made now.
     pub first: bool,
-    /// When it was made, in milliseconds since 1970 UTC; `None` where none was made, because none was asked for.
+    /// When it was made, in milliseconds since 1970 UTC. `None` if it was only looked at and not made.
     pub claimed_at_ms: Option<u64>,
     /// What the request cost, in base units.
     pub price: Amount,
@@ -144,7 +145,7 @@ pub struct VoucherGrant {
     pub descriptor: Descriptor,
     /// Where the channel was opened.
     pub opening: Opening,
-    /// All that was ever deposited, as the index has it, in base units.
+    /// Everything that was ever deposited, as far as the index knows, in base units.
     pub deposit: Amount,
 }
 
@@ -157,9 +158,10 @@ pub struct Opening {
     pub block_number: u64,
     /// The hash of its block.
     pub block_hash: B256,
-    /// The time of its block, in seconds since 1970 UTC; 0 where that is not known.
+    /// The time of its block, in seconds since 1970 UTC. 0 if it is not known.
     pub block_timestamp: u64,
-    /// Blocks that contain or follow it; 0 while it is above a lower fork ([`Store::note_lower_fork`](crate::Store::note_lower_fork)).
+    /// Blocks that contain or follow it. 0 while it is above a lower fork
+    /// ([`Store::note_lower_fork`](crate::Store::note_lower_fork)).
     pub confirmations: u64,
 }
 
@@ -179,13 +181,13 @@ pub struct VoucherRow {
 pub struct VoucherTotals {
     /// The asset.
     pub asset: Asset,
-    /// What was accepted and not claimed, of channels that are open, in base units.
+    /// Accepted and not yet claimed, in channels that are open, in base units.
     pub unclaimed: Amount,
-    /// What of all that was accepted may not be paid any more, in base units.
+    /// Accepted, and may never be paid, in base units.
     pub at_risk: Amount,
     /// How many channels that is of.
     pub channels_at_risk: u64,
 }
 
-/// What something adds to the totals: an amount in an asset.
+/// What something adds to the totals: an asset, and an amount of it.
 pub(crate) type Share = (Asset, Amount);

@@ -2,16 +2,13 @@
 
 use salt402_protocol::B256;
 
-use crate::engine::async_sql::query;
-use crate::engine::columns::Columns as _;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// A random name of 32 hexadecimal digits, drawn once and the same ever after: what a gateway claims by, so that
-    /// it finds its claims again when it restarts.
+    /// A random name of 32 hexadecimal digits. It is drawn once and then stays the same. A gateway claims under it, so
+    /// that it finds its claims again after a restart.
     pub async fn get_or_create_identity(&self) -> Result<String, StoreError> {
         let drawn = B256::from(rand::random::<[u8; 32]>());
         send(self.jobs(), Identity(format!("{drawn:x}")[..32].to_owned())).await
@@ -23,9 +20,7 @@ struct Identity(String);
 impl Write for Identity {
     type Output = String;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<String, StoreError> {
         query("INSERT INTO meta (name, value) VALUES ('identity', $1) ON CONFLICT (name) DO NOTHING")

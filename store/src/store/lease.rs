@@ -1,20 +1,17 @@
 //! Which instance of a claimant lives.
 //!
-//! Several processes that claim under one name, as copies of a folder do, would all find a claim again and run what it pays for.
-//! So a name is held by one instance, which renews its hold; another takes it over only from a hold that was seen to stand
-//! still. Holds are counted and not timed: clocks step, and the processes that share a database need not agree on one.
+//! If several processes claim under one name, as copies of a folder do, each of them finds the claims of the others and
+//! would run a paid request again. So one instance holds the name and renews its hold. Another instance takes the name
+//! over only if it has seen that the hold is no longer renewed. Renewals are counted, not timed, because clocks can be
+//! set and processes that share a database need not agree on one.
 
 use salt402_protocol::{B128, keccak256};
 
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns, bound};
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::claim::{Holder, Lease};
-use crate::rows::error::StoreError;
+use crate::engine::{AsyncConnection, Columns, Write, WriteTransaction, bound, query, send};
+use crate::rows::{Holder, Lease, StoreError};
 use crate::store::Store;
 
-/// The instance of a holder, and the hold that counts no more, as statements are given them.
+/// The holder's instance, and the hold that no longer counts, as parameters of a statement.
 pub(crate) fn bindings(holder: &Holder) -> (Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>) {
     let bytes = |instance: B128| instance.to_vec();
     (
@@ -25,8 +22,8 @@ pub(crate) fn bindings(holder: &Holder) -> (Option<Vec<u8>>, Option<Vec<u8>>, Op
 }
 
 impl Store {
-    /// Takes the name of a claimant for an instance, or renews its hold. `lapsed` is a hold of another that counts no more.
-    /// Returns the hold of another that counts, and then nothing was changed.
+    /// Takes a claimant's name for an instance, or renews its hold. `lapsed` is another's hold that no longer counts.
+    /// If another hold counts, returns that hold and changes nothing.
     pub async fn hold(
         &self,
         claimant: String,
@@ -37,10 +34,12 @@ impl Store {
         send(self.jobs(), Hold { claimant, instance, holder }).await
     }
 
-    /// What a process over this database calls itself: the same after a restart of it, also after kill -9, as long as the
-    /// machine runs, and another for every copy of the file. [`Store::lock_serving`] sees to it that only one has it at a time.
+    /// The instance name of a process over this database. It stays the same after a restart, also after kill -9, as
+    /// long as the machine runs. Every copy of the file has another one. [`Store::lock_serving`] makes sure that only
+    /// one process has it at a time.
     pub fn instance(&self) -> B128 {
-        // Files of two machines may have the same numbers, and so may machines that were copied; they are not booted alike.
+        // Files of two machines may have the same numbers, also if one machine is a copy of the other. The boot id
+        // differs.
         let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
         let boot = boot.unwrap_or_else(|_| rand::random::<[u8; 32]>().to_vec());
         let (device, file) = self.file_identity();
@@ -58,9 +57,7 @@ struct Hold {
 impl Write for Hold {
     type Output = Option<Lease>;
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Option<Lease>, StoreError> {
         let known = of(transaction.connection(), &self.claimant).await?;
@@ -87,7 +84,7 @@ async fn of(connection: &mut AsyncConnection, claimant: &str) -> Result<Option<L
     row.map_or(Ok(None), |row| joined(&row))
 }
 
-/// The hold in a row that has the columns of one, if there is one.
+/// The hold in a row, if the row has one.
 pub(crate) fn joined(row: &impl Columns) -> Result<Option<Lease>, StoreError> {
     let Some(renewals) = row.maybe_number("renewals")? else { return Ok(None) };
     let instance = row.bytes("instance")?;

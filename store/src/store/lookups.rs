@@ -1,30 +1,31 @@
-//! Look-ups of payments: from memory where that is certainly what the database says, else on the caller's thread.
+//! Look-ups of payments: from memory if it certainly says what the database says, else from the database on the
+//! caller's thread.
 
 use std::ops::RangeInclusive;
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::sync_sql::SyncConnection;
+use crate::engine::SyncConnection;
 use crate::payments::cache::{Look, MemoryUse};
 use crate::payments::many_payments::Wanted;
 use crate::payments::query;
 use crate::payments::references::{Referred, Search};
-use crate::rows::error::StoreError;
-use crate::rows::payment::IndexedPayment;
+use crate::rows::{IndexedPayment, StoreError};
 use crate::store::Store;
 
 impl Store {
-    /// The payments of a transaction: those on the chain by position, then those of blocks that left it by height and
-    /// position. Empty if the index knows none. Confirmations and claims are of the same moment as the rows.
+    /// The payments of a transaction. First those on the chain by position, then those of blocks that left it by height
+    /// and position. Empty if the index knows none. Rows, confirmations and claims are of one moment.
     ///
-    /// From memory where that is certainly what the database says, else from the database, on the caller's thread:
-    /// it takes microseconds.
+    /// Reads memory if it certainly says what the database says, else the database, on the caller's thread. That takes
+    /// microseconds.
     pub async fn payments_in(
         &self,
         chain: ChainId,
         transaction: B256,
     ) -> Result<Vec<IndexedPayment>, StoreError> {
-        // Nothing below waits for another task, so a caller that asks again and again would let no other one run.
+        // Nothing below waits for another task. Without this, a caller that asks again and again would let no other
+        // task run.
         tokio::task::coop::consume_budget().await;
         let key = (chain, transaction);
         let ticket = match self.recent().look(&key) {
@@ -38,11 +39,11 @@ impl Store {
         Ok(found.payments)
     }
 
-    /// As [`Store::payments_in`], but of a transaction that holds more than [`FEW`](crate::FEW) payments only what is wanted
-    /// of it, in whatever blocks it is. Where that is nothing, some others of the transaction, a few more than that: they say
-    /// what it is.
+    /// As [`Store::payments_in`]. But of a transaction with more than [`FEW`](crate::FEW) payments it returns only the
+    /// wanted ones, in whatever blocks. If there are none, it returns some others, a few more than [`FEW`](crate::FEW),
+    /// which show that the transaction holds many.
     ///
-    /// What it costs does not grow with the transaction, but for the first who asks about one.
+    /// The first question about a transaction costs more. After that the cost does not grow with the transaction.
     ///
     /// # Errors
     /// The database could not be read.
@@ -67,11 +68,11 @@ impl Store {
         Ok(found.payments)
     }
 
-    /// A payment that its payer signed for, by its name: where it is on the chain, then in the blocks that left it, the
-    /// lowest first. Empty if the index knows it not, or if it is named by its log alone, as one of `SaltPay` is. Two
-    /// rows on the chain are of a token that took one nonce twice.
+    /// A payment that its payer signed for, by its name. First where it is on the chain, then in blocks that left it,
+    /// the lowest first. Empty if the index does not know it, or if only its log gives it a name, as with `SaltPay`.
+    /// Two rows on the chain mean that a token took one nonce twice.
     ///
-    /// From the database, on the caller's thread: it takes microseconds.
+    /// Reads the database on the caller's thread. That takes microseconds.
     pub async fn signed_payments(
         &self,
         chain: ChainId,
@@ -82,11 +83,12 @@ impl Store {
         Ok(self.direct().read(named).await?.payments)
     }
 
-    /// The payments with a reference, of those that were mined in a stretch of time, in seconds since 1970 UTC, or a little
-    /// before and after it, in the order in which they came. Of 64 and more for one reference none is told.
+    /// The payments with a reference that were mined in a stretch of time, in seconds since 1970 UTC, or a little
+    /// before or after it. They are in the order in which they came. If one reference has 64 payments or more, none is
+    /// returned.
     ///
-    /// The first who asks for a time waits until its payments were read, some microseconds for each of them, on a thread of its
-    /// own.
+    /// The first who asks about a time waits until its payments were read, on another thread. That takes some
+    /// microseconds per payment.
     ///
     /// # Errors
     /// The database could not be read.
@@ -102,7 +104,7 @@ impl Store {
         if let Some(found) = self.direct().read(at_once).await? {
             return Ok(found);
         }
-        // One reads at a time, and whoever waited mostly finds what it wanted.
+        // One caller reads at a time. Whoever waited mostly finds that its part was read meanwhile.
         let _turn = self.references().turn.lock().await;
         let (store, runtime) = (self.clone(), tokio::runtime::Handle::current());
         let read = move || {
@@ -110,11 +112,11 @@ impl Store {
             runtime.block_on(store.direct().read(look))
         };
         let found = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Closed)??;
-        // Somebody else held what is kept for as long as it takes to look at it.
+        // Another caller held the memory for all of the time.
         found.ok_or(StoreError::Busy)
     }
 
-    /// What the memory of recent payments holds and what it was good for.
+    /// How much the memory of recent payments holds, and how often it answered.
     pub fn memory_use(&self) -> MemoryUse {
         self.recent().usage()
     }

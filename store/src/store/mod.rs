@@ -1,5 +1,5 @@
-//! The open database as every other room holds it: its connections and tasks, what it is, who may use it, and the look-ups of
-//! payments. It knows no other table than those of the database itself.
+//! The open database as every other room holds it: its connections and tasks, its identity, who may use it, and the
+//! look-ups of payments. It knows no other tables than those about the database itself.
 
 mod identity;
 pub(crate) mod lease;
@@ -14,28 +14,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::engine::async_sql::{AsyncConnection, close, data_version, query};
-use crate::engine::checkpoint::Checkpointer;
-use crate::engine::columns::Columns as _;
-use crate::engine::database_mark::DatabaseOrigin;
-use crate::engine::direct::Direct;
-use crate::engine::file_identity::DatabaseFiles;
-use crate::engine::memory::Memory;
-use crate::engine::open::{self, Opened};
-use crate::engine::options::Options;
-use crate::engine::queue::{Jobs, QUEUE};
-use crate::engine::readers::{Reader, Readers};
-use crate::engine::schema::Upgrade;
-use crate::engine::steps::Stepper;
-use crate::engine::write_health::WriteHealth;
-use crate::engine::writer::Writer;
+use crate::engine::{
+    AsyncConnection, Checkpointer, Columns as _, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
+    Options, QUEUE, Reader, Readers, Stepper, Upgrade, WriteHealth, Writer, close, data_version, open, query,
+};
 use crate::payments::cache::Recent;
 use crate::payments::many_payments::ManyPayments;
 use crate::payments::references::References;
-use crate::rows::claim::NewClaim;
-use crate::rows::error::StoreError;
+use crate::rows::{NewClaim, StoreError};
 
-/// What a step or a look at a receipt changes, and an indexer's sign of life: each may be what a request waits for.
+/// Changes with every step, with every look at a receipt and with an indexer's sign of life. A request may wait for any
+/// of them.
 const PROGRESS: &str = "SELECT (SELECT COALESCE(MAX(id), 0) FROM payments)
         || ' ' || (SELECT COALESCE(MAX(id), 0) FROM channel_events)
         || ' ' || COALESCE((SELECT group_concat(concat_ws(' ', chain_id, COALESCE(cursor_number, '-'),
@@ -55,13 +44,13 @@ struct Shared {
     many_payments: ManyPayments,
     references: References,
     health: Arc<WriteHealth>,
-    /// Held apart from the readers: what it tells is told from one connection's point of view. `None` once closed.
+    /// Not one of the readers, because the number that it tells is relative to one connection. `None` once closed.
     watcher: tokio::sync::Mutex<Option<AsyncConnection>>,
     progress: watch::Receiver<u64>,
     refuse_before: u64,
     origin: DatabaseOrigin,
     files: Arc<DatabaseFiles>,
-    /// Taken by the first [`Store::close`]. A std mutex, because no await happens while it is held.
+    /// The first [`Store::close`] takes them. A std mutex, because no await happens while it is held.
     tasks: Mutex<Option<Tasks>>,
 }
 
@@ -72,8 +61,8 @@ struct Tasks {
 }
 
 impl Store {
-    /// Opens a database and brings it to this program's schema. Must be called in a tokio runtime, where its two tasks then
-    /// live: one writes, one checkpoints.
+    /// Opens a database and brings it to this program's schema. Call it in a tokio runtime, where its two tasks then
+    /// run: one writes, the other makes checkpoints.
     pub(crate) async fn open_with(options: Options, upgrade: &dyn Upgrade) -> Result<Self, StoreError> {
         let Opened {
             writer_options,
@@ -153,7 +142,7 @@ impl Store {
         if let Err(error) = writer.await {
             tracing::error!(%error, "the writer ended badly; what it had answered is stored");
         }
-        // Readers go before the last checkpoint, which then has the log to itself.
+        // Readers close before the last checkpoint, so that it need not wait for them.
         self.0.recent.close();
         self.0.direct.close();
         self.0.readers.close().await;
@@ -165,31 +154,30 @@ impl Store {
         }
     }
 
-    /// A number that changes after every commit of this process that changed a chain, or by which an index is current again
-    /// or a lower fork is over. The channel ends with the store.
+    /// A number that changes after every commit of this process that changed a chain, made an index current again, or
+    /// ended a lower fork. The channel ends with the store.
     pub fn progress(&self) -> watch::Receiver<u64> {
         self.0.progress.clone()
     }
 
-    /// A number that changes when anybody, in this process or another, committed to the database since the last call.
-    /// It says nothing by its size. Costs microseconds and never waits for writers.
+    /// A number that changes if anybody, in this process or another, committed to the database since the last call.
+    /// Only the change has a meaning. It costs microseconds and never waits for writers.
     pub async fn outside_change(&self) -> Result<i64, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
         data_version(watcher).await
     }
 
-    /// Where all chains stand and how much was added to them, in words that change when that does, whoever committed it. Claims
-    /// change nothing of it: of those there are many, and nobody waits for them.
+    /// A text that changes when an index moves or something is added to a chain, whoever committed it. Claims do not
+    /// change it: there are many, and nobody waits for them.
     pub async fn outside_progress(&self) -> Result<String, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
         query(PROGRESS).fetch_one(watcher).await?.text("progress")
     }
 
-    /// The time of the oldest block, in seconds since 1970 UTC, whose payments can still be claimed if they have no
-    /// claim: this database was put back from a backup, and what was claimed before that may be forgotten. 0 where it
-    /// never was.
+    /// A payment without a claim can be claimed only if its block is from this time or later, in seconds since 1970
+    /// UTC. Not 0 only if the database was restored from a backup: earlier claims may be forgotten.
     pub fn refuse_before(&self) -> u64 {
         self.0.refuse_before
     }
@@ -230,7 +218,7 @@ impl Store {
         &self.0.recent
     }
 
-    /// Which positions payments have in transactions that hold many.
+    /// The positions of payments in transactions that hold many.
     fn many_payments(&self) -> &ManyPayments {
         &self.0.many_payments
     }

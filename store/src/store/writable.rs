@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use crate::engine::async_sql::query;
-use crate::engine::clock;
-use crate::engine::queue::{Write, send};
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
+use crate::engine::{Write, WriteTransaction, clock, query, send};
+use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// Whether what was written last in this process was written.
+    /// Whether the last write of this process succeeded.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again;
-    /// [`StoreError::Busy`] too while a small write does not end, and [`StoreError::Moved`] while a file is not at its place.
+    /// [`StoreError::Busy`], [`StoreError::DiskFull`] or [`StoreError::DiskFailed`], until something is written again.
+    /// [`StoreError::Busy`] also while a small write does not end. [`StoreError::Moved`] while a file is not at its
+    /// path.
     pub fn writable(&self) -> Result<(), StoreError> {
         self.check_files()?;
         self.health().writable()
     }
 
-    /// Writes a moment down where nothing was written for `quiet`, or the last that was to be written was refused. For every
-    /// second or so.
+    /// Writes the time into the database if nothing was written for `quiet`, or if the last write failed. Call it about
+    /// once a second.
     pub async fn try_writing(&self, quiet: Duration) -> Result<(), StoreError> {
         match self.health().try_now(quiet) {
             Some(_small_write) => send(self.jobs(), Moment(clock::now_ms())).await,
@@ -36,9 +34,7 @@ struct Moment(i64);
 impl Write for Moment {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query(

@@ -151,19 +151,17 @@ impl Texts<'_> {
                 parts.iter().fold(vec![String::new()], |texts, part| product(&texts, &self.texts(file, part)))
             }
             "format" => self.formatted(file, mac),
-            _ => match self.names.macros.get(&name) {
-                Some((parameters, body)) => {
-                    let arguments =
-                        Punctuated::<Expr, Token![,]>::parse_terminated.parse2(mac.tokens.clone()).unwrap();
-                    let arguments: HashMap<&String, &Expr> = parameters.iter().zip(&arguments).collect();
-                    match syn::parse2::<Expr>(substituted(body.clone(), &arguments)) {
-                        Ok(expression) => self.texts(file, &expression),
-                        Err(_) => Vec::new(),
-                    }
-                }
-                None => Vec::new(),
-            },
+            _ => self.expanded(mac).map(|expression| self.texts(file, &expression)).unwrap_or_default(),
         }
+    }
+
+    /// What a macro of the crate becomes, where that is an expression.
+    fn expanded(&self, mac: &Macro) -> Option<Expr> {
+        let name = mac.path.segments.last()?.ident.to_string();
+        let (parameters, body) = self.names.macros.get(&name)?;
+        let arguments = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(mac.tokens.clone()).unwrap();
+        let arguments: HashMap<&String, &Expr> = parameters.iter().zip(&arguments).collect();
+        syn::parse2(substituted(body.clone(), &arguments)).ok()
     }
 
     fn formatted(&self, file: &str, mac: &Macro) -> Vec<String> {
@@ -245,6 +243,11 @@ impl<'ast> Visit<'ast> for Texts<'_> {
     fn visit_macro(&mut self, mac: &'ast Macro) {
         let texts = self.of_macro(self.file, mac);
         self.note(texts);
+        if let Some(Expr::Struct(fields)) = self.expanded(mac) {
+            let mut inner = Texts { found: Vec::new(), within: self.within.clone(), ..*self };
+            inner.visit_expr_struct(&fields);
+            self.found.append(&mut inner.found);
+        }
         // What is handed to another macro, as to `vec!`.
         let parts = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(mac.tokens.clone());
         if !["concat", "format"].iter().any(|name| mac.path.is_ident(name))

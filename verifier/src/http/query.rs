@@ -46,7 +46,7 @@ pub struct IncidentsQuery {
 }
 
 impl IncidentsQuery {
-    /// Reads a request's target: which incidents, and how many at most.
+    /// Reads from a request's target which incidents are asked for, and how many at most.
     pub fn read(uri: &Uri) -> Result<(IncidentFilter, u32), Problem> {
         let query: Self = read_query(uri, "as in ?open=true&limit=100")?;
         let kind = match query.kind.as_deref() {
@@ -70,7 +70,7 @@ impl IncidentsQuery {
     }
 }
 
-/// Which transactions that can be read in two ways are asked for.
+/// Which ambiguous transactions are asked for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

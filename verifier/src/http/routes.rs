@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::http::{handlers, openapi};
 use crate::verify::verifier::Verifier;
 
-/// What is said of a proof with a status of its own, and with no verdict.
+/// Codes that are answered with a status of their own instead of a verdict.
 const UNDECIDED: &[Code] = &[
     Code::OrdinalRequired,
     Code::AmbiguousPayment,
@@ -37,7 +37,7 @@ pub struct ApiOptions {
     pub auth: Option<ForwardAuth>,
     /// What callers of `/v1/…` must send.
     pub token: Option<Token>,
-    /// How often the clients of a proxy may be asked about, by address.
+    /// How often a proxy may ask for one client address.
     pub addresses: Option<AddressLimits>,
 }
 
@@ -82,7 +82,7 @@ fn proxied(auth: ForwardAuth) -> OpenApiRouter {
         .with_state(Arc::new(auth))
 }
 
-/// What an operator's tools ask, alone: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
+/// Only what an operator's tools ask: `/healthz`, `/readyz`, `/metrics`, `/v1/status`.
 pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
     let guarded = OpenApiRouter::default()
         .routes(routes!(handlers::status))

@@ -1,4 +1,4 @@
-//! What an operator must know of: how it is told, counted, and noticed here.
+//! Incidents: what an operator must know. Here they are counted, and replays are noticed.
 
 pub(crate) mod replays;
 
@@ -41,8 +41,8 @@ pub(crate) fn view(incident: Incident) -> IncidentView {
     }
 }
 
-/// Keeps the gauges `salt402_incidents`, by chain, kind and state, and what was accepted by vouchers on some chains and is not
-/// claimed, until `stop`.
+/// Keeps these gauges up to date until `stop`: `salt402_incidents`, by chain, kind and state, and what was accepted by
+/// vouchers on some chains and not claimed.
 pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: CancellationToken) {
     let mut shown = BTreeSet::new();
     loop {
@@ -86,7 +86,7 @@ async fn count_kinds(store: &Store, chain: ChainId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The gauges of one chain. What was shown once is shown until it is zero, and then as zero.
+/// The gauges of one chain. A gauge that was set once is set until it is zero, and then to zero.
 async fn count_vouchers(
     store: &Store,
     chain: ChainId,

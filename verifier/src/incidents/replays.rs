@@ -1,7 +1,7 @@
-//! Used proofs that are shown again: counted in memory, written down at most once a second.
+//! Used proofs that are shown again. They are counted in memory and written at most once a second.
 //!
-//! Whoever shows them chooses how often. So a refusal waits for nothing here, a flood of them is one write a second with
-//! a count for each transaction, and what is remembered between two writes is bounded.
+//! Whoever shows them chooses how often. So a refusal waits for nothing here, a flood of them is one write a second
+//! with a count per transaction, and the memory between two writes is limited.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use salt402_store::{Replays, Store};
 
 /// The pause between two writes.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Transactions that are remembered until the next write; attempts on others are counted in metrics alone.
+/// How many transactions are remembered until the next write. Attempts on others are counted in metrics only.
 const REMEMBERED: usize = 1024;
 
 /// Attempts to use payments again.
@@ -29,7 +29,7 @@ struct Inner {
 #[derive(Default)]
 struct Waiting {
     attempts: HashMap<(ChainId, B256), u64>,
-    /// Attempts on transactions beyond those that are remembered.
+    /// Attempts on transactions that were not remembered because there were too many.
     cut: u64,
     /// Whether a task is at work that will write them.
     writing: bool,
@@ -40,7 +40,7 @@ impl ReplayLog {
         Self(Arc::new(Inner { store, waiting: Mutex::default() }))
     }
 
-    /// Notes an attempt. Returns at once; it is written within a second or so.
+    /// Notes an attempt and returns at once. It is written within about a second.
     pub(crate) fn note(&self, chain: ChainId, transaction: B256) {
         metrics::counter!("salt402_replay_attempts_total", "chain" => chain.to_string()).increment(1);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl ReplayLog {
         }
     }
 
-    /// What waits; `None`, and the end of the writing, if nothing does.
+    /// What waits to be written. `None` if nothing does; then the writing task ends.
     fn take(&self) -> Option<Vec<Replays>> {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let attempts = std::mem::take(&mut waiting.attempts);

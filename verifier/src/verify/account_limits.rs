@@ -1,4 +1,4 @@
-//! How often payments of one account are granted. What must never be exceeded is in the store.
+//! How often payments of one account are granted. Limits that must never be exceeded are in the store instead.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,8 +48,8 @@ impl Accounts {
         Self { limits, known: Mutex::default() }
     }
 
-    /// Lets a payment through, or says why not and for how long. `None` where there is nothing to count: no limit is
-    /// set, or a copy of the same request is before it.
+    /// Lets a payment through, or says why not and for how long. `None` if nothing is counted: no limit is set, or a
+    /// copy of the same request came before.
     pub(crate) fn admit(
         &self,
         payer: Payer,

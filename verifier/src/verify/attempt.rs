@@ -1,4 +1,4 @@
-//! One look at the index, and the grant if there is to be one.
+//! One look at the index and, if asked, the grant.
 
 use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{Code, Problem, Proof, Quote};
@@ -12,7 +12,7 @@ use crate::verify::policy::ChainPolicy;
 use crate::verify::shown::payments_shown;
 use crate::verify::voucher::attempt_voucher;
 
-/// One look at the index, and the claim if it is to be. A quote that could not be opened comes with why.
+/// One look at the index and, if asked, the claim. If the quote could not be opened, the reason is given.
 pub(crate) async fn attempt(
     verifier: &Inner,
     request: &VerifyRequest,

@@ -1,10 +1,11 @@
-//! A payment by its quote's reference, where the hash that is shown is not that of its transaction.
+//! Finds a payment by its quote's reference if the shown hash is not the hash of its transaction.
 //!
-//! A wallet replaces a transaction, a bundler or a Safe tells a hash of its own: whoever paid then shows a hash that is in no block,
-//! or that pays nothing. The reference says what was paid for, and where the quote is random only its payer knows the id that it is
-//! the hash of: so the payment is found by it, as if its own hash had been shown. A derived quote is given to everybody who asks
-//! for the same request; whoever shows its id and any hash would take the payment of whoever else asked. So there it is only said
-//! that there is one, and its hash is asked for, as it always was. A hash that names another payment is two readings, and refused.
+//! A wallet may replace a transaction, and a bundler or a Safe tells a hash of its own. The payer then shows a hash
+//! that is in no block, or that pays nothing. The reference says what was paid for. If the quote is random, only its
+//! payer knows the quote id, whose hash the reference is. So the payment is found by the reference, as if its own hash
+//! had been shown. A derived quote is given to everybody who asks for the same request: with its id and any hash, one
+//! could take another's payment. So in that case the answer only says that there is a payment, and asks for its hash. A
+//! hash that names another payment makes two readings and is refused.
 
 use salt402_protocol::api::{Verdict, VerifyRequest};
 use salt402_protocol::{Code, Problem, Proof, Quote};
@@ -19,7 +20,7 @@ use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::{does_not_pay, internal, pending, two_payments};
 use crate::verify::shown::payments_of_quote;
 
-/// A verdict on what a hash names, unless what its quote names says otherwise.
+/// The verdict on what a hash names, unless the payment of its quote leads to another.
 pub(crate) async fn by_reference(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -70,7 +71,7 @@ pub(crate) async fn by_reference(
     Ok(verdict)
 }
 
-/// Whether the hash that is shown is of a transaction that holds payments.
+/// Whether the shown hash is of a transaction with payments.
 async fn names_another(verifier: &Inner, request: &VerifyRequest) -> Result<bool, Problem> {
     let Some(hash) = request.proof.hash() else { return Ok(false) };
     let chain = request.requirement.chain;
@@ -78,7 +79,7 @@ async fn names_another(verifier: &Inner, request: &VerifyRequest) -> Result<bool
     Ok(shown.iter().any(|payment| payment.canonical))
 }
 
-/// Whether a verdict says that what is shown does not pay, so that what was quoted may have been paid otherwise.
+/// Whether a verdict says that the shown transaction does not pay. Then another one may have paid the quote.
 fn may_be_elsewhere(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Accepted { .. } => false,
@@ -89,7 +90,7 @@ fn may_be_elsewhere(verdict: &Verdict) -> bool {
     }
 }
 
-/// Nobody is led to pay again before it was looked whether the quote was paid.
+/// Nobody is asked to pay again before the quote's own payment was looked for.
 fn unless_it_refuses(chain: &ChainPolicy, verdict: Verdict) -> Verdict {
     let (Verdict::Rejected { code, detail } | Verdict::Pending { code, detail, .. }) = &verdict else {
         return verdict;
@@ -104,7 +105,7 @@ fn unless_it_refuses(chain: &ChainPolicy, verdict: Verdict) -> Verdict {
     pending(chain, 1, Code::PaymentNotSeen, detail)
 }
 
-/// There is a payment, and whose it is the quote does not say.
+/// There is a payment, and the quote does not tell whose it is.
 fn by_its_hash(chain: &ChainPolicy, verdict: Verdict) -> Verdict {
     if matches!(verdict, Verdict::Pending { code: Code::PaymentOrphaned, .. }) {
         return verdict;

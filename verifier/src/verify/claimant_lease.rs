@@ -1,4 +1,4 @@
-//! Names of claimants that others hold, and for how long each lease was seen to stand still.
+//! Claimants' names that others hold, and how long each lease was seen without a renewal.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,20 +13,21 @@ use crate::verify::refusals::internal;
 
 /// How often a lease is to be renewed.
 const RENEW: Duration = Duration::from_secs(5);
-/// After how long without renewal, as this process sees it, a lease counts no more.
+/// After this time without a renewal, as this process sees it, a lease counts no more.
 const LAPSE: Duration = Duration::from_secs(15);
 /// Names that are remembered at most.
 const NAMES: usize = 1024;
 /// Longest name of a claimant, in characters.
 const LONGEST_NAME: usize = 128;
 
-/// The leases that stood in somebody's way, and since when each was seen as it is. By the process's own steady clock, so that
-/// no step of another takes a name away from whoever lives.
+/// The leases that kept somebody out, and since when each has not changed. Times are by this process's own steady
+/// clock, so that setting another clock takes no name away from a live process.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimantLeases(Mutex<HashMap<String, (Lease, Instant)>>);
 
 impl ClaimantLeases {
-    /// Takes the name of a claimant for an instance, or renews its lease: of several that claim under one name, one does.
+    /// Takes a claimant's name for an instance, or renews its lease. Of several processes under one name, only one has
+    /// it.
     ///
     /// # Errors
     /// [`Code::IdentityInUse`] while another instance has it.
@@ -60,7 +61,7 @@ impl ClaimantLeases {
         self.note_at(claimant, lease, Instant::now());
     }
 
-    /// The lease on a name that counts no more, if there is one.
+    /// The lease on a name if it counts no more.
     fn lapsed(&self, claimant: &str, now: Instant) -> Option<Lease> {
         // A std mutex, because nothing is awaited while it is held.
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +80,7 @@ impl ClaimantLeases {
     }
 }
 
-/// Refuses a name of a claimant that is too long to be kept.
+/// Refuses a claimant's name that is too long to be stored.
 pub(crate) fn check_name(claimant: &str) -> Result<(), Problem> {
     if claimant.chars().count() > LONGEST_NAME {
         let detail = format!("claimant: at most {LONGEST_NAME} characters");
@@ -88,7 +89,7 @@ pub(crate) fn check_name(claimant: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What whoever is shut out is told: whoever has paid is served by the one that has the name.
+/// The answer for a process that does not have the name. A payer is served by the process that has it.
 pub(crate) fn held_elsewhere() -> Verdict {
     Verdict::Pending { code: Code::IdentityInUse, detail: in_use(), retry_after_ms: millis(RENEW) }
 }

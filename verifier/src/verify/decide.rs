@@ -1,5 +1,5 @@
-//! A question about a payment, answered: looks at the index, at the receipt where the index does not know it, and waits where
-//! waiting may help.
+//! Answers whether a request was paid: looks at the index, looks at the receipt if the index does not know the
+//! transaction, and waits if waiting may help.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::quote_end::{ended, nothing_unread_since};
 use crate::verify::receipt_review::{needs_review, reviewed};
 use crate::verify::refusals::{
-    ambiguous, before_restore, chain_halted, internal, is_used, no_payment, paid_nothing, quote_required,
-    reverted, unreadable,
+    ambiguous, chain_halted, internal, is_used, no_payment, paid_nothing, payment_before_restore,
+    quote_required, reverted, unreadable,
 };
 use crate::verify::shown::{transaction_replayed, transaction_shown};
 
-/// How long a look at a receipt may take, however long the request may wait.
+/// How long a look at a receipt may take, even if the request may wait longer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After which time nodes are asked again for a request that waits: a second one that did not show a payment, or one that gave
-/// no receipt.
+/// How often nodes are asked again while a request waits: a second node that did not show a payment, or a node that
+/// gave no receipt.
 const NODE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Answers whether a request was paid, waits where that may help, and claims where asked. A claim is on disk before
-/// this returns.
+/// Answers whether a request was paid. It waits if that may help, and claims if asked. A claim is on disk before this
+/// returns.
 pub(crate) async fn verify(verifier: &Inner, request: &VerifyRequest) -> Result<Verdict, Problem> {
     let started = Instant::now();
     let verdict = match decide(verifier, request, started).await {
@@ -46,7 +46,7 @@ pub(crate) async fn verify(verifier: &Inner, request: &VerifyRequest) -> Result<
         Err(problem) => problem.code.as_str(),
     };
     let refused = match &verdict {
-        // Where the quote id is missing, it is not known for which request the proof is shown.
+        // Without the quote id it is not known for which request the proof is shown.
         Ok(Verdict::Rejected { code, .. }) => *code != Code::QuoteRequired,
         Err(problem) => matches!(problem.code, Code::QuoteNotHonoured | Code::QuoteBelowPrice),
         Ok(_) => false,
@@ -88,7 +88,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
         _ => Asker::Anybody { address },
     };
     loop {
-        // Seen before the index is read, so that a commit in between wakes us at once.
+        // Marked as seen before the index is read, so that a commit in between wakes us at once.
         progress.borrow_and_update();
         let mut unlooked = false;
         let mut verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
@@ -127,7 +127,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
             if let (Verdict::Pending { code: Code::QuoteExpired, .. }, Ok(Some(quote))) = (&verdict, &quote) {
                 nothing_unread_since(verifier, quote, chain).await?;
             }
-            // The index may have read the payment since it was asked, and is past the end only by now.
+            // The index may have read the payment meanwhile, and may be past the quote's end only now.
             if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
                 verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
             }
@@ -137,7 +137,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
                 Look::Found => {
                     verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
                 }
-                // What was used is known to be used, whatever else there is.
+                // A used payment is known as used, whatever else the transaction holds.
                 Look::Unreadable { .. } if !is_used(&verdict) => return Err(unreadable()),
                 _ => {}
             }
@@ -158,7 +158,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
         {
             return Ok(chain_halted(&why));
         }
-        // A halt lasts until somebody acts, and another process for its life: nobody waits for that.
+        // A halt lasts until somebody acts, and a lease as long as the other process lives. Nobody waits for those.
         if matches!(verdict, Verdict::Pending { code: Code::ChainHalted | Code::IdentityInUse, .. }) {
             return Ok(verdict);
         }
@@ -174,7 +174,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
                 }
             }
         }
-        // Nothing in the index changes when another node catches up, or a receipt is to be had.
+        // The index does not change when another node catches up or a receipt appears.
         let asked_again =
             unread || unlooked || matches!(verdict, Verdict::Pending { code: Code::AwaitingSecondNode, .. });
         tokio::select! {
@@ -189,8 +189,8 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
     }
 }
 
-/// Says of what was not found that it may lie in blocks that were not read yet. Then the end of a quote is no refusal
-/// either: the payment may have been made within it.
+/// If a payment was not found, it may be in blocks that were not read yet, and the answer says so. The end of a quote
+/// is no refusal then either, since the payment may have been made in time.
 async fn tell_unread(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -217,8 +217,7 @@ async fn tell_unread(
     Ok(Verdict::Pending { code, detail, retry_after_ms })
 }
 
-/// Why a payment that pays for a request is not to be granted on all the same, where nobody asked for a claim, which
-/// the store would refuse.
+/// Why a payment that fits would not be granted on, if no claim is asked for. With a claim, the store decides.
 async fn withheld(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -231,16 +230,16 @@ async fn withheld(
     }
     let PaymentView { chain: of, transaction, payment_id, .. } = *payment;
     if verifier.store.is_before_restore(of, transaction, payment_id).await.map_err(internal)? {
-        return Ok(Some(before_restore()));
+        return Ok(Some(payment_before_restore()));
     }
     let halted = chain.freshness.halted(&verifier.store, chain.policy.chain).await.map_err(internal)?;
     Ok(halted.map(|why| chain_halted(&why)))
 }
 
-/// Looks for a payment that the index does not know. A node that cannot be asked has said nothing.
+/// Looks for a payment that the index does not know. A node that cannot be asked says nothing.
 async fn look(verifier: &Inner, request: &VerifyRequest, chain: &VerifierChain, asker: Asker) -> Look {
     let Some(transaction) = transaction_shown(verifier, request).await else { return Look::Unknown };
-    // A look that takes longer goes on, and the next who asks is told.
+    // A look that takes longer goes on, and the next caller gets its answer.
     let look = match tokio::time::timeout(LOOKUP_TIMEOUT, chain.lookup.look_for(transaction, asker)).await {
         Ok(Ok(look)) => look,
         Ok(Err(error)) => {
@@ -250,13 +249,13 @@ async fn look(verifier: &Inner, request: &VerifyRequest, chain: &VerifierChain, 
         Err(_) => Look::Unknown,
     };
     match (&request.proof, look) {
-        // Of the transaction that once used a nonce up. Another may have done so since, whatever became of that one.
+        // The look was at a transaction that once used the nonce. Another may have used it since.
         (Proof::Nonce(_), look) if look != Look::Found => Look::Unknown,
         (_, look) => look,
     }
 }
 
-/// From the lowest to the highest of blocks that were not read yet; `None` where all were.
+/// The lowest and the highest of the blocks that were not read yet. `None` if all were read.
 fn extent(unread: &[UnreadBlocks]) -> Option<(u64, u64)> {
     let from = unread.iter().map(|blocks| blocks.from_block).min()?;
     let to = unread.iter().map(|blocks| blocks.to_block).max()?;

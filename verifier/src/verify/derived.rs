@@ -1,4 +1,4 @@
-//! The references of quotes that a bare hash may have been paid for.
+//! The references of quotes that a bare hash may have paid.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use salt402_protocol::{Amount, QuoteKeys, Service, Terms};
 
 use crate::verify::policy::Policy;
 
-/// What can be derived for one question, each quote once, however many payments and however many looks at the index it is
-/// held against: anybody can ask, and each quote costs two hashes.
+/// The quotes that can be derived for one question. Each is derived once, however many payments it is compared with and
+/// however often the index is read, since anybody can ask and each quote costs two hashes.
 ///
-/// To be used for one question only: what is derived is for the request that its terms name.
+/// Use it for one question only, because the quotes are for the request that its terms name.
 #[derive(Debug)]
 pub struct Derived<'a> {
     keys: &'a QuoteKeys,
@@ -30,7 +30,7 @@ impl<'a> Derived<'a> {
         self.made
     }
 
-    /// Whether a reference is that of a quote on these terms which lived when a payment was mined.
+    /// Whether a reference is of a quote with these terms that was valid when a payment was mined.
     pub(crate) fn has(&mut self, policy: &Policy, terms: Terms, mined_at: u64, reference: B256) -> bool {
         let references = self.known.entry((mined_at, terms.service, terms.amount)).or_insert_with(|| {
             let skew = policy.clock_skew.as_secs();

@@ -1,27 +1,21 @@
 //! Whether the index can be trusted to be current.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use salt402_indexer::{Health, Phase};
 use salt402_protocol::ChainId;
 use salt402_protocol::api::{CoveredBlocks, UnreadBlocks};
-use salt402_store::{ChainState, Coverage, HaltKind, Store, StoreError};
+use salt402_store::{ChainState, Coverage, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::verify::policy::ChainPolicy;
-
-/// Blocks that an index in another process may be behind its node's head and still be called current.
-const TOLERATED_LAG: u64 = 3;
-
-/// By how much a sign of life may be ahead of the clock.
-const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 /// Where it is seen how far the index of a chain is.
 #[derive(Clone, Debug)]
 pub enum Freshness {
     /// A follower in this process.
     Follower(watch::Receiver<Health>),
-    /// What a follower in another process leaves in the store.
+    /// A follower in another process, by what it writes into the store.
     Store,
 }
 
@@ -37,7 +31,7 @@ pub(crate) struct IndexState {
     pub(crate) complaint: Option<String>,
     /// The time of the newest indexed block by the chain itself, in seconds since 1970 UTC.
     pub(crate) head_time: Option<u64>,
-    /// How long ago the index was known to stand at the node's head.
+    /// How long ago the index was known to be at the node's head. `None` if that is not known.
     pub(crate) silence: Option<Duration>,
 }
 
@@ -61,11 +55,11 @@ impl Freshness {
             Self::Follower(health) => health.borrow().coverage.clone(),
             Self::Store => Vec::new(),
         };
-        // A follower that has not begun yet has seen nothing, and its last life may have left something unread.
+        // A follower that has not begun yet has read nothing, and an earlier one may have left something unread.
         if seen.is_empty() { store.coverage(chain).await } else { Ok(seen) }
     }
 
-    /// What was read for contracts that are followed, up to a block, the oldest of each first.
+    /// What was read for followed contracts, up to a block, the oldest of each first.
     pub(crate) async fn covered(
         &self,
         store: &Store,
@@ -85,8 +79,8 @@ impl Freshness {
         Ok(blocks)
     }
 
-    /// What was not read yet for contracts that are followed, the oldest of each first. What the head has not reached is
-    /// not among it.
+    /// What was not read yet for followed contracts, the oldest of each first. Blocks above the index's newest block
+    /// are not included.
     pub(crate) async fn unread(
         &self,
         store: &Store,
@@ -104,18 +98,18 @@ impl Freshness {
         Ok(coverage.iter().flat_map(blocks).collect())
     }
 
-    /// Why nothing may be granted on a chain before its operator acts; `None` where nothing hinders.
+    /// Why nothing may be granted on a chain until its operator acts. `None` if it is not halted.
     pub(crate) async fn halted(&self, store: &Store, chain: ChainId) -> Result<Option<String>, StoreError> {
         if let Self::Follower(health) = self {
             match &health.borrow().phase {
                 Phase::Halted(reason) => return Ok(Some(reason.clone())),
-                // It may have halted in its last life, and not have looked yet.
+                // An earlier follower may have halted, and this one may not have looked yet.
                 Phase::Starting => {}
                 _ => return Ok(None),
             }
         }
         let state = store.chain_state(chain).await?;
-        Ok(state.and_then(|state| state.halt).map(|halt| halted(halt.kind)))
+        Ok(state.and_then(|state| state.halt).map(|halt| halt.kind.told().into()))
     }
 }
 
@@ -132,30 +126,30 @@ fn followed(health: &Health, policy: &ChainPolicy) -> IndexState {
     }
 }
 
-/// What a follower in another process has left in the store.
+/// What a follower in another process has written into the store.
 async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<IndexState, StoreError> {
     let indexed = state.cursor.map(|cursor| cursor.number);
-    let lag = state.head.unwrap_or(0).saturating_sub(indexed.unwrap_or(0));
-    let silence = since(state.noted_at_ms.unwrap_or(0));
-    // An indexer that lives writes every two seconds. A sign of life that is still to come was left before the clock was
-    // set back, and would make one that is dead look alive.
-    let ahead = state.noted_at_ms.is_some_and(|at| since(at).is_zero() && until(at) > CLOCK_STEP);
+    // An indexer that lives writes every two seconds.
+    let silence = state.silence();
+    let is_silent = silence.is_none_or(|silence| silence > policy.stale_after);
     let complaint = if let Some(halt) = state.halt {
-        Some(halted(halt.kind))
-    } else if ahead {
-        Some("the clock was set back since the indexer last wrote: is `salt402 index` running?".into())
-    } else if let Some(above) = state.lower_fork_at.filter(|_| silence > policy.stale_after) {
+        Some(halt.kind.told().into())
+    } else if let Some(above) = state.lower_fork_at.filter(|_| is_silent) {
         Some(format!(
             "the node shows a fork that is lower than the index: nothing is granted on payments above block {above} \
              until the fork is as high, or stays"
         ))
-    } else if silence > policy.stale_after {
-        let silent = silence.as_secs();
-        Some(format!("the indexer last wrote {silent} s ago: is `salt402 index` running?"))
-    } else if lag > TOLERATED_LAG {
-        Some(format!("{lag} blocks behind the node"))
+    } else if is_silent {
+        let wrote = match silence {
+            Some(silence) => format!("the indexer last wrote {} s ago", silence.as_secs()),
+            None if state.noted_at_ms.is_some() => {
+                "the clock was set back since the indexer last wrote".into()
+            }
+            None => "the indexer has not written yet".into(),
+        };
+        Some(format!("{wrote}: is `salt402 index` running?"))
     } else {
-        None
+        state.behind().map(|blocks| format!("{blocks} blocks behind the node"))
     };
     let newest = match indexed {
         Some(number) => store.canonical_block(policy.chain, number).await?,
@@ -168,33 +162,8 @@ async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Resu
         reorganizations: None,
         complaint,
         head_time: newest.map(|block| block.timestamp),
-        silence: Some(silence),
+        silence,
     })
-}
-
-fn halted(kind: HaltKind) -> String {
-    match kind {
-        HaltKind::Fork => {
-            "the chain was reorganized deeper than what counts as final; `salt402 chain resume` shows \
-                           what would leave it, and accepts it"
-                .into()
-        }
-        HaltKind::Genesis => {
-            "the node is on another chain than the stored one, or the chain was reset; `salt402 chain \
-                              resume` says what to do"
-                .into()
-        }
-    }
-}
-
-fn since(milliseconds: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_millis(milliseconds))
-}
-
-fn until(milliseconds: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_millis(milliseconds).saturating_sub(now)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! What follows from a judgement of payments: a claim, or why there is none.
+//! What follows from a judgement: a claim, or why there is none.
 
 use std::time::Duration;
 
+use salt402_http::clock::{now_ms, now_s};
 use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
 use salt402_protocol::{Code, Problem, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
-use crate::clock::now_ms;
 use crate::verify::account_limits::Admission;
 use crate::verify::claimant_lease::held_elsewhere;
 use crate::verify::inner::Inner;
@@ -15,7 +15,7 @@ use crate::verify::judge::depth::confirmations;
 use crate::verify::judge::question::{Judgement, Question};
 use crate::verify::payment_view::view;
 use crate::verify::policy::{AfterLoss, ChainPolicy};
-use crate::verify::refusals::{before_restore, chain_halted, internal, pending};
+use crate::verify::refusals::{halted_meanwhile, internal, payment_before_restore, pending};
 use crate::verify::second_node::unconfirmed;
 
 /// What is asked, now.
@@ -25,7 +25,7 @@ pub(crate) fn question<'r>(request: &'r VerifyRequest, quote: Option<&'r Quote>)
         quote: request.quote_id.as_ref().zip(quote),
         proof: request.proof,
         claimant: &request.claimant,
-        now: now_ms() / 1000,
+        now: now_s(),
     }
 }
 
@@ -58,8 +58,8 @@ pub(crate) async fn follow(
     grant(verifier, request, paid, chain).await
 }
 
-/// Claims a payment that pays for the request. A payment that is claimed already is let through every limit: the
-/// same request is always answered.
+/// Claims a payment that fits. A payment that is claimed already passes every limit, because the same request is always
+/// answered.
 async fn grant(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -144,8 +144,8 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
         },
         ClaimResult::NotAgain => not_again(chain),
         ClaimResult::HeldElsewhere(_) => held_elsewhere(),
-        ClaimResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
-        ClaimResult::BeforeRestore => before_restore(),
+        ClaimResult::Halted => halted_meanwhile(),
+        ClaimResult::BeforeRestore => payment_before_restore(),
         ClaimResult::NotCanonical => {
             let detail = "the block of the payment left the chain a moment ago".into();
             pending(chain, 1, Code::PaymentOrphaned, detail)

@@ -1,12 +1,12 @@
-//! How requests that wait are told that the index changed.
+//! How waiting requests are told that the index changed.
 
 use std::time::Duration;
 
 use salt402_store::Store;
 use tokio::sync::watch;
 
-/// How often a process that does not index looks whether another one committed. One look is a pragma on a held
-/// connection, a few microseconds of work.
+/// How often a process that does not index checks whether another one committed. A check is one pragma on an open
+/// connection and takes a few microseconds.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Tells waiting requests that the index changed.
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct IndexChanges(watch::Receiver<u64>);
 
 impl IndexChanges {
-    /// The commits of the writer of this process, which indexes itself.
+    /// The commits of this process, which indexes itself.
     pub fn of_this_process(store: &Store) -> Self {
         Self(store.progress())
     }
@@ -26,7 +26,7 @@ impl IndexChanges {
             let (mut known, mut stood) = (None, None);
             while !sender.is_closed() {
                 match store.outside_change().await {
-                    // Most commits are claims. Whoever waits need not look again for each of them.
+                    // Most commits are claims. Waiting requests need not look again for each of them.
                     Ok(version) if known != Some(version) => match store.outside_progress().await {
                         Ok(stands) => {
                             known = Some(version);

@@ -22,7 +22,7 @@ pub struct VerifierChain {
     pub freshness: Freshness,
     /// Who looks for a payment that the index does not know.
     pub lookup: ReceiptLookup,
-    /// Why nothing can be paid on it as it is configured; `None` if it can.
+    /// Why nothing can be paid with the present configuration. `None` if it can.
     pub unfit: watch::Receiver<Option<String>>,
 }
 

@@ -1,7 +1,7 @@
-//! The decision: was this request paid, and may it be served now? It speaks to nobody over HTTP.
+//! The decision: was this request paid, and may it be served now? Nothing here uses HTTP.
 //!
-//! [`judge`](judge::judge) is the decision as a pure function of what the index holds. Around it, each file imports only files
-//! above it here:
+//! [`judge`](judge::judge) is the decision, as a pure function of what the index holds. Each file imports only files
+//! above it in this list:
 //!
 //! ```text
 //! policy, derived, account_limits, index_changes, payment_view     what is accepted, and what is remembered

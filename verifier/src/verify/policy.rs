@@ -12,19 +12,19 @@ use salt402_store::{ClaimLimits, DatabaseOrigin, ExposureLimit};
 pub struct Policy {
     /// How long quotes live.
     pub clock: QuoteClock,
-    /// How long they lived before, and until when such quotes were given (seconds since 1970 UTC): what was paid for them is
-    /// found all the same.
+    /// The lives that quotes had before, and until when such quotes were given (seconds since 1970 UTC). Payments for
+    /// them are still found.
     pub old_clocks: Vec<(QuoteClock, u64)>,
-    /// Whether a transaction hash alone is a proof. The quote of such a proof is derived from the request, so that
-    /// only an identical request can use the payment.
+    /// Whether a transaction hash alone is a proof. The quote of such a proof is derived from the request, so that only
+    /// an identical request can use the payment.
     pub bare_hashes: bool,
-    /// The oldest payment that is accepted, by its block's time.
+    /// The oldest payment that is accepted, by the time of its block.
     pub max_age: Duration,
     /// By how much the chain's clock may differ from ours.
     pub clock_skew: Duration,
     /// The longest that a request may wait for a payment.
     pub max_wait: Duration,
-    /// How many requests may wait at once; further ones are answered at once with what is known.
+    /// How many requests may wait at once. Further ones are answered at once with what is known.
     pub max_waiting: usize,
 }
 
@@ -52,7 +52,7 @@ impl Policy {
         Self { clock: of(self.clock), old_clocks, ..self }
     }
 
-    /// By whose time a payment that was mined at a moment may have been quoted.
+    /// The clocks of quotes that a payment mined at this time may have been made for.
     pub(crate) fn clocks_at(&self, mined_at: u64) -> impl Iterator<Item = &QuoteClock> {
         let skew = self.clock_skew.as_secs();
         let may = move |(clock, until): &&(QuoteClock, u64)| {
@@ -92,7 +92,7 @@ pub struct SecondNode {
     pub from: Amount,
 }
 
-/// What becomes of a payer's payments while one that was granted on is lost.
+/// What is done with a payer's payments while a payment of that payer is lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AfterLoss {
     /// They count once they are final.
@@ -104,33 +104,33 @@ pub enum AfterLoss {
     Ignore,
 }
 
-/// Which payments are accepted on a chain: what an operator writes as `[chains.NAME.policy]`, with every amount in base units and
-/// every depth in blocks.
+/// Which payments are accepted on a chain. An operator writes them as `[chains.NAME.policy]`. Amounts are in base units
+/// and depths in blocks.
 #[derive(Clone, Debug)]
 pub struct PaymentRules {
-    /// Blocks that must contain or follow a payment: 1 is its own block. Depth, because tags such as `finalized` mean
-    /// nothing on some chains.
+    /// How many blocks must contain or follow a payment; 1 is its own block. A depth is used because tags such as
+    /// `finalized` mean nothing on some chains.
     pub confirmations: u64,
-    /// More confirmations for larger amounts; the largest number that applies counts.
+    /// More confirmations for larger amounts. Of all that apply, the largest number counts.
     pub depths: Vec<Depth>,
-    /// Blocks that must contain or follow a payment for it to be final.
+    /// How many blocks must contain or follow a payment to make it final.
     pub final_at: u64,
-    /// The oldest payment that is accepted on this chain; `None` for what holds everywhere.
+    /// The oldest payment that is accepted on this chain. `None`: as everywhere.
     pub max_age: Option<Duration>,
-    /// What may be paid with; `None` for anything that a requirement asks for.
+    /// The accepted assets. `None`: any that a requirement asks for.
     pub assets: Option<Vec<Asset>>,
-    /// Who may be paid; `None` for anybody that a requirement names.
+    /// The accepted payees. `None`: any that a requirement names.
     pub payees: Option<Vec<Address>>,
-    /// How much may be granted to one payer before it is final, by asset; without limit where none is named.
+    /// How much may be granted to one payer before it is final, per asset. An asset that is not named has no limit.
     pub exposure: Vec<ExposureCap>,
-    /// From which amounts a second node must show a payment; never where none is named.
+    /// From which amount on a second node must show a payment, per asset. An asset that is not named needs none.
     pub second_node: Vec<SecondNode>,
-    /// What becomes of a payer's payments while one that was granted on is lost.
+    /// What is done with a payer's payments while a payment of that payer is lost.
     pub after_loss: AfterLoss,
 }
 
 impl PaymentRules {
-    /// So many confirmations for any amount, and no other rule.
+    /// Rules with this many confirmations for any amount, and no other rule.
     pub fn new(confirmations: u64, final_at: u64) -> Self {
         Self {
             confirmations,
@@ -147,18 +147,18 @@ impl PaymentRules {
 }
 
 impl ChainPolicy {
-    /// Whether payments through a contract count, for a quote that names `quoted`.
+    /// Whether payments through a contract count for a quote that names `quoted`.
     pub fn counts(&self, contract: Address, quoted: Address) -> bool {
         contract == quoted || self.other_contracts.contains(&contract)
     }
 
-    /// Blocks that must contain or follow a payment of so much; at least 1.
+    /// How many blocks must contain or follow a payment of this amount; at least 1.
     pub fn confirmations_for(&self, asset: Asset, amount: Amount) -> u64 {
         let deeper = self.rules.depths.iter().filter(|depth| depth.asset == asset && amount >= depth.from);
         deeper.map(|depth| depth.confirmations).fold(self.rules.confirmations.max(1), u64::max)
     }
 
-    /// Whether a second node must show a payment of so much before it is granted on.
+    /// Whether a second node must show a payment of this amount before it is granted on.
     pub fn needs_second_node(&self, asset: Asset, amount: Amount) -> bool {
         self.rules.second_node.iter().any(|limit| limit.asset == asset && amount >= limit.from)
     }
@@ -203,12 +203,13 @@ pub struct ChainPolicy {
     pub network: String,
     /// The payment contract, which quotes name.
     pub contract: Address,
-    /// Through which others a quote may be paid too, where the payment's reference is the quote's: tokens whose
-    /// authorizations carry it as their nonce, proxies that settle it over Permit2. Those that are followed.
+    /// Other followed contracts through which a quote may be paid, if the payment's reference is the quote's: tokens
+    /// whose authorizations carry it as their nonce, and proxies that settle it over Permit2.
     pub other_contracts: Vec<Address>,
-    /// The `SaltChannels` whose vouchers are taken; `None` where none is followed.
+    /// The `SaltChannels` whose vouchers are accepted. `None` if none is followed.
     pub channels: Option<Address>,
-    /// The least exit delay of a channel whose vouchers are taken, in whole seconds; `None` for any that the contract takes.
+    /// The shortest exit delay of a channel whose vouchers are accepted, in whole seconds. `None`: any that the
+    /// contract allows.
     pub least_exit_delay: Option<Duration>,
     /// What is accepted of payments.
     pub rules: PaymentRules,
@@ -216,11 +217,11 @@ pub struct ChainPolicy {
     pub symbol: String,
     /// The native coin's decimal places, for people.
     pub decimals: u8,
-    /// The time from one block to the next, for advice on when to ask again.
+    /// The time from one block to the next. It is used to say when to ask again.
     pub block_time: Duration,
-    /// Whether a block comes about every `block_time`, also when there is nothing to put into it. Then no voucher is granted
-    /// on while the newest one is old.
+    /// Whether a block comes about every `block_time`, even without transactions. If so, no voucher is granted on while
+    /// the newest block is old.
     pub steady_blocks: bool,
-    /// How long the index may be without word from the head before it is called not ready.
+    /// After how long without word from the head the index is called not ready.
     pub stale_after: Duration,
 }

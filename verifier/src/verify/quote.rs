@@ -1,11 +1,12 @@
-//! Quotes: what is to be paid for a request, and when no price is told.
+//! Quotes: what must be paid for a request, and when no price is told.
 //!
-//! Whoever is told a price pays it. So a price is told only while a payment would be seen and could be used up.
+//! A client that is told a price may pay it. So a price is told only while its payment would be seen and could be used
+//! up.
 
+use salt402_http::clock::now_s;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
 use salt402_protocol::{Asset, Code, Problem, Service, Terms};
 
-use crate::clock::now_ms;
 use crate::verify::claimant_lease::check_name;
 use crate::verify::inner::Inner;
 use crate::verify::readiness::seen;
@@ -14,18 +15,18 @@ use crate::verify::refusals::{HALTED_RETRY_MS, internal};
 /// When to ask again for a price, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 
-/// Gives a quote, unless what is paid for it could not be seen, used up or granted on now.
+/// Gives a quote, unless its payment could not be seen, used up or granted on now.
 ///
 /// # Errors
-/// [`Code::NotReady`], [`Code::StorageUnavailable`] or [`Code::ChainHalted`], and what [`quote`] refuses. Why
-/// exactly is told to the operator alone, as it may name nodes.
+/// [`Code::NotReady`], [`Code::StorageUnavailable`] or [`Code::ChainHalted`], and the errors of [`quote`]. Only the
+/// operator is told the exact reason, since it may name nodes.
 pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
     let chain = verifier.chain(request.chain)?;
     if let Some(why) = chain.freshness.halted(&verifier.store, request.chain).await.map_err(internal)? {
         return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
             .retry_after(HALTED_RETRY_MS));
     }
-    let wait = verifier.store.refuse_before().saturating_sub(now_ms() / 1000);
+    let wait = verifier.store.refuse_before().saturating_sub(now_s());
     if wait > 0 {
         let detail = format!("the server was restored from a backup and takes payments in {wait} s");
         return Err(Problem::new(Code::NotReady, detail).retry_after(wait * 1000));
@@ -46,7 +47,7 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
     quote(verifier, request)
 }
 
-/// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
+/// Gives a quote. Nothing is stored: the quote comes back with the proof or is derived again.
 pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
     let chain = &verifier.chain(request.chain)?.policy;
     if request.amount.is_zero() {
@@ -71,14 +72,14 @@ pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteRes
     };
     let clock = verifier.policy.clock;
     let quote = if request.secret || !verifier.policy.bare_hashes {
-        clock.random(terms, now_ms() / 1000, rand::random())
+        clock.random(terms, now_s(), rand::random())
     } else {
-        clock.derived(terms, now_ms() / 1000)
+        clock.derived(terms, now_s())
     };
     let id = verifier.keys.seal(&quote);
     let (symbol, decimals) = match request.asset {
         Asset::Native => (chain.symbol.clone(), chain.decimals),
-        // What a token calls itself is for people only, and is not worth a call to the chain.
+        // A token's own name is for people only and not worth a call to the chain.
         Asset::Token(address) => (address.to_string(), 0),
     };
     metrics::counter!("salt402_quotes_total").increment(1);

@@ -1,33 +1,34 @@
-//! Whether a chain is followed at its newest block: by its index, by its own clock, and by what is on it.
+//! Whether a chain's index is at its newest block, whether that block is recent, and whether the contracts are there.
 
 use std::time::Duration;
 
+use salt402_http::clock::now_s;
 use salt402_store::StoreError;
 
-use crate::clock::now_ms;
 use crate::verify::freshness::IndexState;
 use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// By how much the newest block may be ahead of the clock at the least where blocks do not come steadily.
+/// By how much, at the least, the newest block may be ahead of the clock on a chain without steady blocks.
 const AHEAD: Duration = Duration::from_secs(60);
 
 /// How a chain stands, by its index and by its own clock.
 pub(crate) async fn seen(verifier: &Inner, chain: &VerifierChain) -> Result<IndexState, StoreError> {
     let mut seen = chain.freshness.look(&verifier.store, &chain.policy).await?;
-    let now = now_ms() / 1000;
+    let now = now_s();
     let of_time = || seen.head_time.and_then(|time| out_of_time(&verifier.policy, &chain.policy, time, now));
     let unfit = || chain.unfit.borrow().clone();
     seen.complaint = seen.complaint.take().or_else(of_time).or_else(unfit);
     Ok(seen)
 }
 
-/// Why a chain's newest block says that a payment would not be in time: one that is old where blocks come steadily, or one
-/// that is ahead of the clock, so that a quote has ended there before it is paid.
+/// Why a payment would not be in time, by the chain's newest block: it is old although blocks come steadily, or it is
+/// ahead of the clock, so that a quote ends there before it can be paid.
 fn out_of_time(policy: &Policy, chain: &ChainPolicy, newest: u64, now: u64) -> Option<String> {
     let (skew, block) = (policy.clock_skew, chain.block_time);
     let (age, ahead) = (now.saturating_sub(newest), newest.saturating_sub(now));
-    // Where blocks come with transactions alone, several at once are dated a second apart and ahead; the clock overtakes them.
+    // On a chain that makes blocks only for transactions, several at once are dated a second apart and ahead. The clock
+    // catches up.
     let spare = if chain.steady_blocks {
         Duration::ZERO
     } else {

@@ -1,8 +1,8 @@
-//! Before anybody is told to pay again: what else the transaction holds that is shown.
+//! Reads what else the shown transaction holds, before anybody is asked to pay again.
 //!
-//! The index may know one payment of a transaction and not another: the node left its log out, a contract that nobody knows
-//! settled it, or it came by a way that is not followed. A refusal of the one that is known would lead its payer to pay
-//! twice. So the whole receipt is read first, once for each transaction, within the limits of all look-ups.
+//! The index may know one payment of a transaction and not another: the node left its log out, an unknown contract
+//! settled it, or it was made in a way that is not followed. A refusal of the known payment would make its payer pay
+//! twice. So the whole receipt is read first, once per transaction, within the limits of all look-ups.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::verify::refusals::{
 };
 use crate::verify::shown::{payments_quoted, payments_shown};
 
-/// Whether a verdict would lead whoever shows a hash to pay again, before the transaction's whole receipt was read.
+/// Whether a verdict would make the payer pay again before the whole receipt of the transaction was read.
 pub(crate) async fn needs_review(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -34,7 +34,7 @@ pub(crate) async fn needs_review(
     }
 }
 
-/// A verdict, unless it would lead somebody to pay again who may have paid.
+/// The verdict, unless it would make somebody pay again who may have paid.
 pub(crate) async fn reviewed(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -50,7 +50,7 @@ pub(crate) async fn reviewed(
     }
     let transaction = match &request.proof {
         Proof::Transaction { hash, .. } if is_of_payments(*code) => *hash,
-        // It names no receipt, and may have moved what was asked for.
+        // It names no receipt, and may have moved the money that was asked for.
         Proof::Nonce(SignedNonce::Eip3009 { token, .. })
             if *code == Code::NoPayment && asset == Asset::Token(*token) =>
         {
@@ -69,7 +69,7 @@ pub(crate) async fn reviewed(
         None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
             Ok(unread(&chain.policy, *code, detail))
         }
-        // What is shown pays nothing. Its quote may have been paid by another transaction.
+        // The shown transaction pays nothing. Another one may have paid the quote.
         _ if is_of_quote(*code)
             && payments_quoted(verifier, request)
                 .await
@@ -82,8 +82,8 @@ pub(crate) async fn reviewed(
     }
 }
 
-/// What is said of a quote that is not good for what is asked, where the proof beside it is its payment and was used for
-/// nothing yet, or may be.
+/// The answer for a quote that is not good for this request, if the proof is its payment, or may be, and was not used
+/// yet.
 async fn held_for_its_quote(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -100,7 +100,7 @@ async fn held_for_its_quote(
     Ok(unseen.then(|| unread(&chain.policy, code, detail)))
 }
 
-/// What the whole receipt of a transaction holds, if it was read where the transaction stands.
+/// What the whole receipt of a transaction holds, if it was read in the block that the transaction is in.
 async fn review(
     verifier: &Inner,
     transaction: B256,
@@ -113,17 +113,17 @@ async fn review(
     let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
     let on_chain: Vec<B256> = on_chain.collect();
     let stands = if !on_chain.is_empty() || rows.is_empty() {
-        // Of one that the index knows nothing of, the receipt was read just now: nothing else tells that it paid nothing.
+        // The index does not know this transaction. Only a receipt that was read just now tells that it paid nothing.
         on_chain.iter().all(|block| *block == hash)
     } else {
-        // Its payments have left the chain. It may be mined again, and hold more.
+        // Its payments have left the chain. It may be mined again and hold more.
         let block = store.canonical_block(chain.policy.chain, number).await.map_err(internal)?;
         block.is_some_and(|block| block.hash == hash)
     };
     Ok(stands.then_some(review))
 }
 
-/// Whether a payment was made for the quote that is shown, and was used for nothing yet.
+/// Whether a payment was made for the shown quote and was not used yet.
 fn pays_for_its_quote(request: &VerifyRequest, row: &IndexedPayment) -> bool {
     let Requirement { asset, payee, .. } = request.requirement;
     let payment = &row.placed.payment;
@@ -133,7 +133,7 @@ fn pays_for_its_quote(request: &VerifyRequest, row: &IndexedPayment) -> bool {
         && row.claim.is_none()
 }
 
-/// A refusal that is none yet: the receipt may hold more than the index.
+/// The answer while the receipt was not read yet, which may hold more than the index.
 fn unread(chain: &ChainPolicy, code: Code, detail: &str) -> Verdict {
     let detail = format!(
         "what is known of the transaction does not pay for this ({code}: {detail}), and its receipt could not be read yet, \
@@ -142,12 +142,12 @@ fn unread(chain: &ChainPolicy, code: Code, detail: &str) -> Verdict {
     pending(chain, 1, Code::PaymentNotSeen, detail)
 }
 
-/// Whether a refusal is of the quote id, whatever the proof beside it paid.
+/// Whether a refusal is about the quote id, whatever the proof paid.
 fn is_of_quote(code: Code) -> bool {
     matches!(code, Code::QuoteForged | Code::QuoteMismatch)
 }
 
-/// Whether a refusal of a proof is followed by a new price, after which another payment is made.
+/// Whether a refusal of a proof comes with a new price, so that another payment would be made.
 fn is_of_payments(code: Code) -> bool {
     does_not_pay(code) || is_of_quote(code) || matches!(code, Code::AlreadyClaimed | Code::UsesExhausted)
 }

@@ -9,11 +9,11 @@ use salt402_store::StoreError;
 use crate::verify::judge::depth::confirmations_of_nothing;
 use crate::verify::policy::ChainPolicy;
 
-/// The least pause that a client is asked to keep before it shows a proof again.
+/// The shortest pause that a client is asked to keep before it shows a proof again.
 const LEAST_RETRY: Duration = Duration::from_millis(250);
 /// The longest, where many blocks must pass.
 const MOST_RETRY: Duration = Duration::from_secs(30);
-/// When to ask again about a chain that is halted, in milliseconds.
+/// When to ask again about a halted chain, in milliseconds.
 pub(crate) const HALTED_RETRY_MS: u64 = 30_000;
 
 /// Not yet, on one chain.
@@ -31,8 +31,8 @@ pub(crate) fn quote_required() -> Verdict {
     Verdict::Rejected { code: Code::QuoteRequired, detail }
 }
 
-/// A receipt says that nothing was paid. Until its block is as deep as one that pays must be, that is no refusal: on
-/// another fork, the transaction may yet pay.
+/// A receipt shows that nothing was paid. That is no refusal until its block is as deep as a payment must be: on
+/// another fork, the transaction may pay.
 pub(crate) fn paid_nothing(
     request: &VerifyRequest,
     chain: &ChainPolicy,
@@ -62,11 +62,21 @@ pub(crate) fn chain_halted(why: &str) -> Verdict {
     }
 }
 
-pub(crate) fn before_restore() -> Verdict {
-    let detail = "the server was restored from a backup after the payment was mined, and whether the payment was used \
-                  before then is not known: its operator has the record and can refund it"
-        .into();
+/// The chain was halted after the index was read. The claim does not say why.
+pub(crate) fn halted_meanwhile() -> Verdict {
+    chain_halted("it was reorganized deeper than what counts as final, or reset")
+}
+
+/// The refusal of something that may have been used before the database was restored.
+pub(crate) fn before_restore(since: &str, remedy: &str) -> Verdict {
+    let detail = format!(
+        "the server was restored from a backup after {since}, and what was used of it before then is not known: {remedy}"
+    );
     Verdict::Rejected { code: Code::PaymentBeforeRestore, detail }
+}
+
+pub(crate) fn payment_before_restore() -> Verdict {
+    before_restore("the payment was mined", "its operator has the record and can refund it")
 }
 
 pub(crate) fn reverted() -> Verdict {
@@ -90,7 +100,7 @@ pub(crate) fn unreadable() -> Problem {
     )
 }
 
-/// Nothing is known to be paid for a quote, and not all transactions since it was given could be read.
+/// No payment for a quote is known, and not all transactions since it was given could be read.
 pub(crate) fn unreadable_since() -> Problem {
     Problem::new(
         Code::PaymentUnreadable,
@@ -99,7 +109,7 @@ pub(crate) fn unreadable_since() -> Problem {
     )
 }
 
-/// Whether a refusal says that what is shown pays for something else, or for nothing.
+/// Whether a refusal says that the shown proof pays for something else or for nothing.
 pub(crate) fn does_not_pay(code: Code) -> bool {
     matches!(
         code,
@@ -119,7 +129,7 @@ pub(crate) fn is_used(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Rejected { code: Code::AlreadyClaimed | Code::UsesExhausted, .. })
 }
 
-/// Money reached the payee, and no payment that counts says so.
+/// Money reached the payee, and no counted payment explains it.
 pub(crate) fn unaccounted() -> Problem {
     Problem::new(
         Code::AmbiguousPayment,
@@ -137,7 +147,7 @@ pub(crate) fn sent_plainly() -> Problem {
     )
 }
 
-/// What is shown was paid for the quote that is shown, and the quote is not good for this.
+/// The shown payment was made for the shown quote, and the quote is not good for this request.
 pub(crate) fn not_honoured(code: Code, why: &str) -> Problem {
     let detail = format!(
         "the payment was made for the quote id that is shown with it, and is not used up; for this request it counts for \

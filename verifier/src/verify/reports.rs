@@ -1,8 +1,7 @@
 //! What the index and the claims say, for people and programs that only read.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use alloy_primitives::B256;
+use salt402_http::clock::now_s;
 use salt402_protocol::api::{
     AmbiguitiesResponse, AmbiguityView, ChainStatus, ChannelView, IncidentsResponse, PaymentsResponse,
     StatusResponse, VouchersStatus,
@@ -28,7 +27,7 @@ pub(crate) async fn payments(
     Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
 }
 
-/// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
+/// What the index knows of a channel, and what was accepted of it. For the contract whose vouchers are accepted.
 pub(crate) async fn channel(verifier: &Inner, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
     let policy = &verifier.chain(chain)?.policy;
     let Some(contract) = policy.channels else {
@@ -41,7 +40,7 @@ pub(crate) async fn channel(verifier: &Inner, chain: ChainId, id: B256) -> Resul
     known.map(|known| known.view(chain)).ok_or_else(unknown)
 }
 
-/// What an operator must know of, newest first, at most `limit`.
+/// Incidents, the newest first, at most `limit`.
 pub(crate) async fn incidents(
     verifier: &Inner,
     filter: &IncidentFilter,
@@ -53,8 +52,7 @@ pub(crate) async fn incidents(
     Ok(IncidentsResponse { incidents: incidents.into_iter().map(incident_view).collect(), next_cursor })
 }
 
-/// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
-/// below `before`.
+/// The ambiguities of a chain, the newest first, at most `limit`, of those with a number below `before`.
 pub(crate) async fn ambiguities(
     verifier: &Inner,
     chain: ChainId,
@@ -87,7 +85,7 @@ pub(crate) async fn status(verifier: &Inner) -> Result<StatusResponse, Problem> 
     Ok(status)
 }
 
-/// [`status`] without what has to be added up: asked for as often as one likes.
+/// [`status`] without anything that must be added up, so that it can be asked for often.
 pub(crate) async fn readiness(verifier: &Inner) -> Result<StatusResponse, Problem> {
     let counts = verifier.store.counts().await.map_err(internal)?;
     let mut chains = Vec::with_capacity(verifier.chains.len());
@@ -129,15 +127,14 @@ pub(crate) async fn readiness(verifier: &Inner) -> Result<StatusResponse, Proble
     })
 }
 
-/// How long ago the newest indexed block was made, where there are newer ones.
+/// How long ago the newest indexed block was made, if the node has newer ones.
 async fn behind_s(verifier: &Inner, chain: ChainId, seen: &IndexState) -> Result<Option<u64>, Problem> {
     let Some(indexed) = seen.indexed else { return Ok(None) };
     if seen.head.is_some_and(|head| head <= indexed) {
         return Ok(Some(0));
     }
     let block = verifier.store.canonical_block(chain, indexed).await.map_err(internal)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Ok(block.map(|block| now.saturating_sub(block.timestamp)))
+    Ok(block.map(|block| now_s().saturating_sub(block.timestamp)))
 }
 
 fn accepted(totals: &VoucherTotals) -> VouchersStatus {

@@ -1,4 +1,4 @@
-//! What is so large that a second node must show it before it is granted on: payments, and vouchers' channels.
+//! Large payments and large vouchers, which a second node must confirm before they are granted on.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::{internal, pending};
 use crate::verify::voucher_by_contract::{most_age, question};
 
-/// Why a payment that pays for a request is not to be granted on yet: a second node must show it, and does not. `None`
-/// where none is needed, or one shows it; where none is needed, this costs nothing.
+/// Why a payment that fits may not be granted on yet: a second node must show it and does not. `None` if none is needed
+/// or one shows it. If none is needed, this costs nothing.
 ///
 /// # Errors
-/// [`Code::NodesDisagree`] where a node contradicts the payment, which is an incident by then.
+/// [`Code::NodesDisagree`] if a node contradicts the payment. By then it is an incident.
 pub(crate) async fn unconfirmed(
     verifier: &Inner,
     paid: &IndexedPayment,
@@ -38,8 +38,8 @@ pub(crate) async fn unconfirmed(
             Ok(Some(pending(chain, 1, Code::AwaitingSecondNode, detail)))
         }
         Confirmation::Contradicted(what) => {
-            // Once for each time that the nodes were asked, however many show the proof meanwhile: whoever holds a payment
-            // that is contradicted must not be able to keep the one writer busy.
+            // Noted once each time the nodes were asked, however often the proof is shown meanwhile. A payer whose
+            // payment is contradicted must not be able to keep the writer busy.
             if fresh {
                 tracing::error!(
                     chain = %chain.chain, payment = %payment.id, transaction = %payment.transaction, shown = what,
@@ -56,11 +56,11 @@ pub(crate) async fn unconfirmed(
     }
 }
 
-/// Why a voucher that is good by the index is not to be granted on yet: so much is signed that a second node must show its
-/// channel, and does not. `None` where none is needed, or one shows it.
+/// Why a voucher that the index accepts may not be granted on yet: the amount is so large that a second node must
+/// confirm its channel, and none does. `None` if none is needed or one confirms it.
 ///
 /// # Errors
-/// [`Code::NodesDisagree`] where a node has less deposited in it, which is an incident by then.
+/// [`Code::NodesDisagree`] if a node shows a smaller deposit. By then it is an incident.
 pub(crate) async fn unconfirmed_channel(
     verifier: &Inner,
     new: &NewVoucher,

@@ -12,11 +12,11 @@ use crate::verify::inner::Inner;
 use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::{ambiguous_nonce, internal};
 
-/// By how many seconds a payment's block may be dated otherwise than those around it, where blocks are merged.
+/// On a chain that merges blocks: by how many seconds a payment's block may be dated differently from its neighbours.
 const MERGED_BLOCK_SKEW: u64 = 120;
 
-/// What a proof names on a chain: the payments of its transaction, wherever they are by now, or the one of its
-/// nonce. None of a voucher. Of a transaction that holds many, what the quote or the place names.
+/// The payments that a proof names on a chain: those of its transaction, wherever they are now, or the one of its
+/// nonce. None for a voucher. If the transaction holds many, those that the quote or the place names.
 pub(crate) async fn payments_shown(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -42,8 +42,8 @@ pub(crate) async fn payments_shown(
     }
 }
 
-/// A payment that its payer signed for, in all its blocks. A token that takes a nonce twice has made two payments of one
-/// name, and which of them was shown cannot be told while nothing was granted on either.
+/// A payment that its payer signed for, in all its blocks. If a token took a nonce twice, there are two payments of one
+/// name, and it is not known which one was shown until one of them was granted on.
 async fn signed_payments(
     verifier: &Inner,
     payment: PaymentId,
@@ -57,7 +57,7 @@ async fn signed_payments(
     Ok(payments)
 }
 
-/// The transaction that is shown: of a nonce, the one that used it up, or did before its block left the chain.
+/// The transaction that is shown. For a nonce, the one that used it, also if its block left the chain.
 pub(crate) async fn transaction_shown(verifier: &Inner, request: &VerifyRequest) -> Option<B256> {
     let Proof::Nonce(nonce) = &request.proof else { return request.proof.hash() };
     let chain = request.requirement.chain;
@@ -66,8 +66,7 @@ pub(crate) async fn transaction_shown(verifier: &Inner, request: &VerifyRequest)
     on_chain.or(known.last()).map(|payment| payment.placed.payment.transaction)
 }
 
-/// The transaction on the chain whose payment was used up for another request, or by another server, of a proof that was
-/// refused.
+/// For a refused proof: the transaction on the chain whose payment was used for another request or by another server.
 pub(crate) async fn transaction_replayed(verifier: &Inner, request: &VerifyRequest) -> Option<B256> {
     let (proof, digest) = (&request.proof, request.requirement.request_digest);
     let mut shown = payments_shown(verifier, request, request.requirement.chain).await.ok()?;
@@ -81,7 +80,7 @@ pub(crate) async fn transaction_replayed(verifier: &Inner, request: &VerifyReque
     used.map(|payment| payment.placed.payment.transaction)
 }
 
-/// The payments for the quote that is shown with a hash, by their reference.
+/// The payments of the quote that is shown with a hash, found by their reference.
 pub(crate) async fn payments_quoted(verifier: &Inner, request: &VerifyRequest) -> Vec<IndexedPayment> {
     let (Proof::Transaction { .. }, Some(id)) = (&request.proof, &request.quote_id) else {
         return Vec::new();
@@ -92,7 +91,7 @@ pub(crate) async fn payments_quoted(verifier: &Inner, request: &VerifyRequest) -
     quoted.ok().flatten().unwrap_or_default()
 }
 
-/// The payments for a quote, wherever they are; `None` where there are too many of its time to look through.
+/// The payments of a quote, wherever they are. `None` if there are too many payments of its time to search.
 pub(crate) async fn payments_of_quote(
     verifier: &Inner,
     id: &QuoteId,
@@ -112,8 +111,8 @@ pub(crate) async fn payments_of_quote(
     }
 }
 
-/// The payments that a transaction holds in no block of the chain, each once: of those that somebody signed for, another
-/// transaction may have settled each since. Of a proof that names a place, the one at that place.
+/// The payments of a transaction that are in no block of the chain, each once. A signed payment may have been settled
+/// by another transaction since. If the proof names a place, only the payment at that place.
 fn lost(payments: &[IndexedPayment], ordinal: Option<u32>) -> Vec<PaymentId> {
     if payments.iter().all(|payment| payment.canonical) {
         return Vec::new();

@@ -1,11 +1,12 @@
-//! The upkeep of what is not final yet: counted at the start, forgotten when it is final, told to the metrics.
+//! The upkeep of grants that are not final: they are counted at the start, forgotten when they are final, and told to
+//! the metrics.
 
 use salt402_store::StoreError;
 
 use crate::verify::inner::Inner;
 
-/// Counts what was granted before limits were set, and forgets what is left of limits that were removed: where none is
-/// set, nothing is swept while the process runs. For the start, before anything is verified.
+/// Counts what was granted before limits were set, and forgets the rest of limits that were removed, because without
+/// limits nothing is forgotten later. Call it at the start, before anything is verified.
 pub(crate) async fn prepare(verifier: &Inner) -> Result<(), StoreError> {
     for policy in verifier.policies() {
         if policy.caps() {
@@ -17,16 +18,16 @@ pub(crate) async fn prepare(verifier: &Inner) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
+/// Forgets grants that are final, and sets the metrics of the others. Call it every few seconds.
 pub(crate) async fn upkeep(verifier: &Inner) -> Result<(), StoreError> {
     for policy in verifier.policies().filter(|policy| policy.caps()) {
         verifier.store.sweep_exposures(policy.chain, policy.rules.final_at, true).await?;
         let exposures = verifier.store.exposures(policy.chain, policy.rules.final_at).await?;
-        // As many series as there are limits, whatever is paid with.
+        // There are as many series as limits, whatever payers pay with.
         for cap in &policy.rules.exposure {
             let known = exposures.iter().find(|exposure| exposure.asset == cap.asset);
             let labels = [("chain", policy.chain.to_string()), ("asset", cap.asset.to_string())];
-            // For people to look at: what is decided by is the whole number in the store.
+            // For people to look at. Decisions use the exact number in the store.
             let units = known.map_or(0.0, |known| f64::from(known.amount.0));
             metrics::gauge!("salt402_exposure", &labels).set(units);
             metrics::gauge!("salt402_exposed_payers", &labels)

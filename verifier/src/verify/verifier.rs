@@ -18,8 +18,8 @@ use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::policy::Policy;
 use crate::verify::{decide, quote, reports, upkeep};
 
-/// Requests that waited and look at the index again at the same time: a block may wake thousands, and whoever comes meanwhile is
-/// answered between them.
+/// How many waiting requests look at the index again at once. A block may wake thousands, and new requests are answered
+/// in between.
 const RECHECKS: usize = 64;
 
 /// What a verifier is made of.
@@ -34,13 +34,13 @@ pub struct VerifierOptions {
     pub chains: Vec<VerifierChain>,
     /// How often payments of one account are granted.
     pub accounts: AccountLimits,
-    /// How requests that wait are told that the index changed.
+    /// How waiting requests are told that the index changed.
     pub changes: IndexChanges,
     /// The version told by `/v1/status`.
     pub version: String,
 }
 
-/// Decides whether requests were paid. Cheap to clone; all clones are one.
+/// Decides whether requests were paid. It is cheap to clone, and all clones are the same one.
 #[derive(Clone)]
 pub struct Verifier(Arc<Inner>);
 
@@ -65,7 +65,7 @@ impl Verifier {
         }))
     }
 
-    /// Gives a quote, unless what is paid for it could not be seen, used up or granted on now.
+    /// Gives a quote, unless its payment could not be seen, used up or granted on now.
     ///
     /// # Errors
     /// [`Code::NotReady`], [`Code::StorageUnavailable`] or [`Code::ChainHalted`], and what [`Verifier::quote`] refuses. Why
@@ -78,18 +78,19 @@ impl Verifier {
         quote::offer(&self.0, request).await
     }
 
-    /// Gives a quote. Nothing is stored: the quote comes back with the proof, or is derived again.
+    /// Gives a quote. Nothing is stored: the quote comes back with the proof or is derived again.
     pub fn quote(&self, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
         quote::quote(&self.0, request)
     }
 
-    /// Answers whether a request was paid, waits where that may help, and claims where asked. A claim is on disk before
+    /// Answers whether a request was paid. It waits if that may help, and claims if asked. A claim is on disk before
     /// this returns.
     pub async fn verify(&self, request: &VerifyRequest) -> Result<Verdict, Problem> {
         decide::verify(&self.0, request).await
     }
 
-    /// Takes the name of a claimant for an instance, or renews its lease: of several that claim under one name, one does.
+    /// Takes a claimant's name for an instance, or renews its lease. Of several processes under one name, only one has
+    /// it.
     ///
     /// # Errors
     /// [`Code::IdentityInUse`](salt402_protocol::Code::IdentityInUse) while another instance has it.
@@ -102,18 +103,17 @@ impl Verifier {
         reports::payments(&self.0, chain, transaction).await
     }
 
-    /// What the index knows of a channel, and what was accepted of it; of the contract whose vouchers are taken.
+    /// What the index knows of a channel, and what was accepted of it. For the contract whose vouchers are accepted.
     pub async fn channel(&self, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
         reports::channel(&self.0, chain, id).await
     }
 
-    /// What an operator must know of, newest first, at most `limit`.
+    /// Incidents, the newest first, at most `limit`.
     pub async fn incidents(&self, filter: &IncidentFilter, limit: u32) -> Result<IncidentsResponse, Problem> {
         reports::incidents(&self.0, filter, limit).await
     }
 
-    /// What of a chain may be a payment and is counted for nobody, newest first, at most `limit`, of those whose number is
-    /// below `before`.
+    /// The ambiguities of a chain, the newest first, at most `limit`, of those with a number below `before`.
     pub async fn ambiguities(
         &self,
         chain: ChainId,
@@ -128,18 +128,18 @@ impl Verifier {
         reports::status(&self.0).await
     }
 
-    /// [`Verifier::status`] without what has to be added up: asked for as often as one likes.
+    /// [`Verifier::status`] without anything that must be added up, so that it can be asked for often.
     pub async fn readiness(&self) -> Result<StatusResponse, Problem> {
         reports::readiness(&self.0).await
     }
 
-    /// Counts what was granted before limits were set, and forgets what is left of limits that were removed: where none is
-    /// set, nothing is swept while the process runs. For the start, before anything is verified.
+    /// Counts what was granted before limits were set, and forgets the rest of limits that were removed, because
+    /// without limits nothing is forgotten later. Call it at the start, before anything is verified.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         upkeep::prepare(&self.0).await
     }
 
-    /// Forgets grants that are final, and tells the metrics what is not. For every few seconds.
+    /// Forgets grants that are final, and sets the metrics of the others. Call it every few seconds.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         upkeep::upkeep(&self.0).await
     }

@@ -1,22 +1,22 @@
-//! Channels' vouchers as proofs: what one look at the index says of one, and the grant.
+//! Vouchers as proofs: one look at the index and, if asked, the grant.
 
+use salt402_http::clock::now_ms;
 use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
 use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
 
-use crate::clock::now_ms;
 use crate::verify::claimant_lease::held_elsewhere;
 use crate::verify::grant::{limited, withdraw};
 use crate::verify::inner::Inner;
 use crate::verify::judge::terms::{before_database, is_below, quoted};
 use crate::verify::policy::ChainPolicy;
-use crate::verify::refusals::{chain_halted, internal, pending};
+use crate::verify::refusals::{before_restore, halted_meanwhile, internal, pending};
 use crate::verify::second_node::unconfirmed_channel;
 use crate::verify::voucher_by_contract::{contradicted_by_contract, held_by_contract};
 
-/// Blocks of a steady chain that may be skipped before it is called still.
+/// On a chain with steady blocks: how many may be missing before the chain is said to stand still.
 const SKIPPED_BLOCKS: u32 = 5;
 
 /// One look at a voucher, and the grant if it is to be.
@@ -81,7 +81,7 @@ pub(crate) async fn attempt_voucher(
     Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
 }
 
-/// What is asked of the store, or what is wrong with the voucher whatever stands there.
+/// The question to the store, or what is wrong with the voucher whatever the store holds.
 fn new_voucher(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -109,7 +109,7 @@ fn new_voucher(
     let now = now_ms();
     let limits = chain.claim_limits(asked.asset);
     let depth = chain.confirmations_for(asked.asset, voucher.ceiling);
-    // Where it is limited how much may be granted before it is final, the deposit must be.
+    // If there is a limit on what is granted before it is final, the deposit must be final.
     let capped = if limits.exposure.is_some() { chain.rules.final_at } else { 0 };
     Ok(NewVoucher {
         chain: chain.chain,
@@ -131,14 +131,14 @@ fn new_voucher(
     })
 }
 
-/// How late the newest block may be on a chain whose blocks come steadily: its clock may differ from ours, and a few
-/// blocks may be skipped.
+/// How late the newest block may be on a chain with steady blocks: its clock may differ from ours, and a few blocks may
+/// be missing.
 fn late_ms(verifier: &Inner, chain: &ChainPolicy) -> u64 {
     let late = verifier.policy.clock_skew.saturating_add(chain.block_time.saturating_mul(SKIPPED_BLOCKS));
     u64::try_from(late.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The quote's price while it lives, else that of the moment.
+/// The quote's price while the quote is valid, else the present price.
 fn price(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -191,13 +191,8 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             ),
         ),
         VoucherResult::HeldElsewhere(_) => held_elsewhere(),
-        VoucherResult::Halted => chain_halted("it was reorganized deeper than what counts as final, or reset"),
-        VoucherResult::BeforeRestore => no(
-            Code::PaymentBeforeRestore,
-            "the server was restored from a backup after the channel was opened, and what was used of it before then is \
-             not known: open another"
-                .into(),
-        ),
+        VoucherResult::Halted => halted_meanwhile(),
+        VoucherResult::BeforeRestore => before_restore("the channel was opened", "open another"),
         VoucherResult::BeforeDatabase => no(
             Code::BeforeDatabase,
             format!("{}; or open another channel", before_database("the channel")),
@@ -236,7 +231,7 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
     }
 }
 
-/// What became of the channel meanwhile is not known: its payer may have left, or topped it up.
+/// It is not known what happened to the channel meanwhile: its payer may have left, or topped it up.
 fn not_current(why: NotCurrent, new: &NewVoucher, chain: &ChainPolicy) -> Verdict {
     let (blocks, why) = match why {
         NotCurrent::Old { age_ms: Some(age_ms), most_ms } => (
@@ -312,7 +307,8 @@ fn outcome(result: &VoucherResult) -> &'static str {
     }
 }
 
-/// A grant as a payment: through the channels contract, for the channel as its reference, in the block of its opening.
+/// A grant in the form of a payment: through the channels contract, with the channel as its reference, in the block of
+/// its opening.
 fn view(new: &NewVoucher, grant: &VoucherGrant) -> PaymentView {
     PaymentView {
         payment_id: grant.payment,

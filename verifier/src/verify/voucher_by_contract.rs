@@ -1,4 +1,4 @@
-//! What happened to a channel in blocks beside the selected chain, which are in no logs: its contract is asked.
+//! Asks a channel's contract, because events in blocks beside the selected chain are in no logs.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::verify::inner::Inner;
 use crate::verify::policy::ChainPolicy;
 use crate::verify::refusals::pending;
 
-/// The part of a channel's exit delay for which an answer of its contract counts, as its divisor. An exit that the answer
-/// does not have was asked for since, so seven eighths of the delay are left to see it and to claim.
+/// An answer of the contract counts for the channel's exit delay divided by this. An exit that the answer does not show
+/// was asked for since then. So seven eighths of the delay are left to notice it and to claim.
 const AGE_OF_DELAY: u64 = 8;
-/// The longest that an answer counts, so that of long delays too little is accepted from a payer who is leaving.
+/// The longest time an answer counts, so that even with a long delay little is accepted of a payer who is leaving.
 const MOST_AGE: Duration = Duration::from_secs(600);
 /// The same of a channel that the index does not know.
 const UNKNOWN_AGE: Duration = Duration::from_secs(5);
 
-/// Why a voucher that is good by the index is not granted on: its channel does not stand so by its contract, or that
-/// cannot be learned now. `None` where nothing hinders. Where blocks merge none, this costs nothing.
+/// Why a voucher that the index accepts is not granted on: by its contract the channel is different, or the contract
+/// cannot be asked now. `None` if it may be granted on. On a chain that merges no blocks, this costs nothing.
 ///
-/// What was claimed makes no difference: only the payee claims, by totals, and never more than was signed.
+/// Claims make no difference: only the payee claims, by totals, and never more than was signed.
 pub(crate) async fn contradicted_by_contract(
     verifier: &Inner,
     new: &NewVoucher,
@@ -33,7 +33,8 @@ pub(crate) async fn contradicted_by_contract(
     if !lookup.merges_blocks() {
         return Ok(None);
     }
-    // A deposit that is less than the index has left the chain, whether or not it covers this voucher.
+    // If the deposit is smaller than the index says, part of it has left the chain, even if the rest covers this
+    // voucher.
     let least = grant.deposit.max(new.voucher.ceiling);
     let delay = Duration::from_secs(grant.descriptor.exit_delay);
     let most_age = most_age(delay);
@@ -51,8 +52,8 @@ pub(crate) async fn contradicted_by_contract(
     })
 }
 
-/// What to say of a voucher that the index refuses for want of an opening or of a deposit, where the contract has it: its
-/// transaction may be in a block that was merged. `None` where it has not, or that cannot be learned.
+/// The answer for a voucher that the index refuses because the opening or a deposit is missing, if the contract has it:
+/// its transaction may be in a merged block. `None` if the contract does not have it or cannot be asked.
 pub(crate) async fn held_by_contract(
     verifier: &Inner,
     result: &VoucherResult,

@@ -21,7 +21,7 @@ pub(super) fn check(url: &Url) -> Result<(), WebhookError> {
         return Err(WebhookError::Credentials);
     }
     let loopback = match url.host() {
-        // By its name anybody could be meant, but for this one, which is loopback by RFC 6761.
+        // A name can lead anywhere. Only this one is loopback, by RFC 6761.
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -1,4 +1,4 @@
-//! The secret that signs what a webhook is told, as the [Standard Webhooks](https://www.standardwebhooks.com) specification has it.
+//! The secret that signs webhook messages, by the [Standard Webhooks](https://www.standardwebhooks.com) specification.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub enum WebhookKeyError {
 }
 
 impl WebhookKey {
-    /// A secret as receivers have it too: `whsec_` and 24 to 64 bytes in base64.
+    /// A secret in the form that receivers have too: `whsec_` and 24 to 64 bytes in base64.
     ///
     /// # Errors
     /// [`WebhookKeyError`] says what was expected.

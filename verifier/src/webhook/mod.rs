@@ -1,7 +1,8 @@
-//! Tells an operator's server of incidents: each at least once, in order for each incident, however often it takes.
+//! Sends an operator's server messages about incidents. Each is delivered at least once, in order for each incident,
+//! however long that takes.
 //!
-//! What is to be told is in the store, written with what it tells; here it is sent and then marked as told. A process
-//! that ends in between sends it again, with the same number.
+//! The messages are in the store, written together with their incidents. Here they are sent and then marked as
+//! delivered. If the process ends in between, the message is sent again with the same number.
 
 pub(crate) mod address;
 pub(crate) mod key;
@@ -10,22 +11,22 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::redirect::Policy;
+use salt402_http::clock::{now_ms, now_s};
 use salt402_protocol::webhook::WebhookEvent;
 use salt402_store::{Notice, Store, StoreError};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::clock::now_ms;
 use crate::incidents;
 use crate::webhook::address::{WebhookError, check};
 use crate::webhook::key::WebhookKey;
 
-/// How often it is looked whether there is something to tell.
+/// How often the store is checked for messages.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after the first failure; doubled by each further one, up to the longest.
+/// The pause after the first failure. Each further failure doubles it, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// Notices that are read at once.
@@ -44,8 +45,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A server at `url`, which must be https or on loopback. Redirects are not followed: a signed body goes where the
-    /// operator said and nowhere else.
+    /// A server at `url`, which must be https or on loopback. Redirects are not followed, so that a signed body goes
+    /// only where the operator said.
     pub fn new(url: Url, key: WebhookKey, store: Store) -> Result<Self, WebhookError> {
         check(&url)?;
         let client =
@@ -109,7 +110,8 @@ impl Webhook {
         Ok(())
     }
 
-    /// Sends one notice; the error says why it does not count, without the address, which may hold a secret.
+    /// Sends one message. The error says why it was not delivered. It does not name the address, which may hold a
+    /// secret.
     async fn tell(&self, notice: Notice) -> Result<(), String> {
         let event = WebhookEvent {
             id: notice.id,
@@ -118,8 +120,8 @@ impl Webhook {
             incident: incidents::view(notice.incident),
         };
         let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-        // The time tells a notice from one with its number that a backup, which was put back, knows nothing of.
-        let (delivery, now) = (format!("{}-{}", notice.id, notice.at_ms), now_ms() / 1000);
+        // The time is part of the id. After a restore, another message may have the same number.
+        let (delivery, now) = (format!("{}-{}", notice.id, notice.at_ms), now_s());
         let signature = self.key.sign(&delivery, now, &body).map_err(|error| error.to_string())?;
         let sent = self
             .client
@@ -151,7 +153,7 @@ impl Webhook {
     }
 }
 
-/// The innermost cause, such as "connection refused": what stands around it names the address.
+/// The innermost cause, such as "connection refused". The outer errors name the address.
 fn without_address(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -160,8 +162,8 @@ fn without_address(error: &reqwest::Error) -> String {
     if std::ptr::addr_eq(cause, error) { "it could not be reached".into() } else { cause.to_string() }
 }
 
-/// The pause before an attempt is made again: doubled each time, with a part of chance so that what failed together does
-/// not come back together.
+/// The pause before the next attempt. It doubles each time, with a random part, so that messages which failed together
+/// are not sent again together.
 fn pause(attempts: u32) -> Duration {
     let doubled =
         PAUSE.saturating_mul(1u32.checked_shl(attempts.min(20)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);

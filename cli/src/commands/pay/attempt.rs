@@ -1,4 +1,4 @@
-//! What is to be done: pay, go on with what was paid, or show a proof.
+//! What the command does: pays, goes on with an earlier payment, or shows a proof.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::log::StepLog;
 use crate::args::PayArgs;
 use crate::config::{parse_price, payer_key};
 
-/// Between two looks at a receipt that another process uses.
+/// The pause before looking again at a receipt that another process uses.
 const LOCKED_AGAIN: Duration = Duration::from_millis(200);
 
 /// One call of the command.
@@ -78,7 +78,7 @@ impl PaymentAttempt {
         };
         let turn = format!("{}-{}.lock", profile.name, account.address());
         let mut wallet = NodeWallet::new(nodes, account);
-        // Two commands at once would take one nonce, and one of them would wait for what never comes.
+        // Two commands at once would use the same nonce, and one of them would wait for a payment that never comes.
         if let Ok(folder) = folder(args) {
             wallet = wallet.in_turn(folder.join(turn));
         }
@@ -191,7 +191,7 @@ fn limit(args: &PayArgs, profile: &Profile) -> anyhow::Result<Limit> {
             .transpose()
     };
     let asset = address("--token", &args.token)?.map_or(Asset::Native, Asset::from_address);
-    // A token's decimals would have to be asked of the token, which may say anything.
+    // The decimals of a token are known only from the token, which may say anything.
     let (symbol, decimals) = match asset {
         Asset::Native => (profile.native_symbol.as_str(), profile.native_decimals),
         Asset::Token(_) => ("units", 0),

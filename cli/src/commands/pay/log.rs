@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::visible::visible_line;
 
-/// What is told on standard error: lines for people, or one JSON object at the end.
+/// What is written to standard error: lines for people, or one JSON object at the end.
 pub(super) struct StepLog {
     json: bool,
-    /// The native coin's symbol and decimal places, from our own profile and not from the server.
+    /// The native coin's symbol and decimals, from our own profile and not from the server.
     coin: (String, u8),
     /// Where the receipt is; `None` where there is none.
     receipt: Option<PathBuf>,
@@ -109,7 +109,7 @@ impl StepLog {
         self.how_to_resume();
     }
 
-    /// How to get what was paid for, where something was.
+    /// How to get what was paid for, if something was paid.
     pub(super) fn how_to_resume(&self) {
         let seen = self.seen();
         if self.json {
@@ -175,8 +175,8 @@ impl StepLog {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a server, a node or a file says is in these texts.
-    /// What happens to the user's money is told whatever the log level.
+    /// These texts contain what a server, a node or a file says. What happens to the user's money is printed at every
+    /// log level.
     fn print(&self, text: &str) {
         crate::out::tell(format_args!("{}", visible_line(text)));
     }

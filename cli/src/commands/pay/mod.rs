@@ -18,7 +18,7 @@ use crate::args::PayArgs;
 const UNPAID: u8 = 1;
 /// Answered, and not with a success.
 const NO_SUCCESS: u8 = 2;
-/// Money may have moved, and what it paid for was not got. The receipt says how to go on.
+/// Money may have moved, and what it paid for was not received. The receipt says how to go on.
 const UNFINISHED: u8 = 3;
 
 /// Sends, pays and prints. The exit code says what became of the money.
@@ -42,7 +42,8 @@ async fn run(args: &PayArgs, attempt: &PaymentAttempt, log: &StepLog) -> anyhow:
     let mut paid = attempt.run(args.again, log, &watch).await?;
     let most = args.max_answer_mib.saturating_mul(1 << 20);
     output::write(&mut paid.answer, args.output.as_deref(), most).await?;
-    // After the answer is where it should be: a crash before this asks for it once more, and pays nothing.
+    // Only now, after the answer was written: after a crash before this, the answer is asked for again and nothing is
+    // paid.
     if let Err(error) = attempt.got(&paid).await {
         log.note(&format!("the receipt could not be marked as answered: {error}"));
     }

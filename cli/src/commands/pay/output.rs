@@ -9,8 +9,8 @@ use tempfile::NamedTempFile;
 
 use crate::visible::VisibleStream;
 
-/// Writes an answer as it comes, so that its length costs no memory: to a file, which is there as a whole or not at all,
-/// or to standard output. There the bytes stay what they are, unless a terminal would obey them.
+/// Writes an answer as it arrives, so that a long one needs no memory. It goes to a file, which is complete or missing,
+/// or to standard output. There the bytes stay as they are, except those that a terminal would obey.
 pub(super) async fn write(answer: &mut Answer, file: Option<&Path>, most: u64) -> anyhow::Result<()> {
     match file {
         Some(path) => to_file(answer, path, most).await,

@@ -1,20 +1,16 @@
 //! All that a voucher is decided on, in two statements.
 //!
-//! A statement of its own for each would cost the writer's thread ten turns for a voucher, which is most of what it costs.
+//! One statement per fact would cost the writer's thread ten turns per voucher, which would be most of its cost.
 
 use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
 
 use crate::channels::events::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::channels::{state, totals};
-use crate::engine::async_sql::{AsyncConnection, AsyncRow, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::block::Stand;
-use crate::rows::claim::Lease;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, Opening, Share, VoucherAccount};
+use crate::engine::{AsyncConnection, AsyncRow, Columns as _, bound, chain_id, query};
+use crate::rows::{Lease, NewVoucher, Opening, Share, Stand, StoreError, VoucherAccount};
 use crate::store::lease;
 
-/// What is known when a voucher is shown, all of one moment.
+/// What is known when a voucher is shown. All of it is of one moment.
 pub(super) struct Facts {
     /// Where the channel stands.
     pub(super) state: ChannelState,
@@ -22,7 +18,7 @@ pub(super) struct Facts {
     pub(super) descriptor: Descriptor,
     /// Where it was opened.
     pub(super) opening: Opening,
-    /// The greatest total of its deposits, and the height of that block.
+    /// The greatest total of its deposits, and the height of that event's block.
     pub(super) deposit: Option<(Amount, u64)>,
     /// The height at which an exit was cancelled last.
     pub(super) cancelled_at: Option<u64>,
@@ -34,17 +30,17 @@ pub(super) struct Facts {
     pub(super) noted_at_ms: Option<u64>,
     /// The time of the index's newest block, in seconds since 1970 UTC.
     pub(super) newest_at: Option<u64>,
-    /// Since which height the head reads for the channel's contract; where what was read meets that, the two are one, and
-    /// begin there.
+    /// The height from which on the head reads for the channel's contract. If earlier heights were read up to there
+    /// too, it is where those begin.
     pub(super) live_from: Option<u64>,
     /// Who holds the claimant's name.
     pub(super) lease: Option<Lease>,
     /// Whether the chain is halted.
     pub(super) halted: bool,
-    /// Whether the channel was opened before a restore: also in another block, or by another transaction, that left the
-    /// chain. Its vouchers are the same.
+    /// Whether the channel was opened before a restore, also if that was in a block, or by a transaction, that left the
+    /// chain: its vouchers are the same.
     pub(super) before_restore: bool,
-    /// Whether it was opened before [`NewVoucher::opened_from`], likewise.
+    /// Whether it was opened before [`NewVoucher::opened_from`], in whatever block.
     pub(super) before_database: bool,
     /// Whether the payer has an open incident.
     pub(super) loss: bool,
@@ -64,23 +60,27 @@ pub(super) struct Known {
     pub(super) price: Amount,
 }
 
-const FACTS: &str = "
+/// Whether the channel was opened before a time, in whatever block.
+macro_rules! opened_before {
+    ($time:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM channel_events e
+                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
+                        AND COALESCE(e.block_timestamp, 0) < ", $time, ")
+              OR EXISTS (SELECT 1 FROM channel_events e
+                         WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6
+                           AND NOT e.canonical AND COALESCE(e.block_timestamp, 0) < ", $time, "))"
+        )
+    };
+}
+
+const FACTS: &str = concat!("
     SELECT c.cursor_number, c.lower_fork_at, c.noted_at_ms, c.head_number,
            (SELECT b.timestamp FROM blocks b WHERE b.chain_id = c.chain_id AND b.hash = c.cursor_hash) AS newest_at,
            (SELECT MAX(s.live_from) FROM sources s WHERE s.chain_id = c.chain_id AND s.contract = $2) AS live_from,
-           EXISTS (SELECT 1 FROM halts h WHERE h.chain_id = c.chain_id AND h.resolved_at_ms IS NULL) AS halted,
-           EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
-                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
-                     AND COALESCE(e.block_timestamp, 0) < r.refuse_before)
-           OR EXISTS (SELECT 1 FROM (SELECT MAX(refuse_before) AS refuse_before FROM restores) r CROSS JOIN channel_events e
-                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
-                        AND COALESCE(e.block_timestamp, 0) < r.refuse_before) AS before_restore,
-           EXISTS (SELECT 1 FROM channel_events e
-                   WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND e.canonical
-                     AND COALESCE(e.block_timestamp, 0) < $7)
-           OR EXISTS (SELECT 1 FROM channel_events e
-                      WHERE e.chain_id = $1 AND e.contract = $2 AND e.channel = $3 AND e.kind = $6 AND NOT e.canonical
-                        AND COALESCE(e.block_timestamp, 0) < $7) AS before_database,
+           EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = c.chain_id) AS halted,
+           ", opened_before!("(SELECT COALESCE(MAX(refuse_before), 0) FROM restores)"), " AS before_restore,
+           ", opened_before!("$7"), " AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
            v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
@@ -90,10 +90,10 @@ const FACTS: &str = "
     LEFT JOIN voucher_grants g ON g.payment_id = $4
     LEFT JOIN claims k ON k.payment_id = g.payment_id
     LEFT JOIN leases l ON l.claimant = $8
-    WHERE c.chain_id = $1";
+    WHERE c.chain_id = $1");
 
 impl Facts {
-    /// Reads them; `None` where the channel's opening is not on the chain.
+    /// Reads them. `None` if the channel's opening is not on the chain.
     pub(super) async fn of(
         voucher: &NewVoucher,
         connection: &mut AsyncConnection,

@@ -1,16 +1,14 @@
-//! Whether a channel's money is there to be claimed, as far as the chain is known.
+//! Whether a channel's money can be claimed, as far as the chain is known.
 
 use salt402_protocol::Amount;
 
 use crate::channels::events::{OPENED, TOPPED_UP};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{Columns as _, bound, chain_id};
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, VoucherResult};
+use crate::engine::{AsyncConnection, Columns as _, bound, chain_id, query};
+use crate::rows::{NewVoucher, StoreError, VoucherResult};
 
-/// The greatest total of a channel's deposits up to a block. The index over a channel's events is named: left to choose,
-/// SQLite goes through the events of all channels by their height.
+/// The greatest total of a channel's deposits up to a block. The index is named, because SQLite would otherwise read
+/// the events of all channels by height.
 const DEPOSITED_BY: &str = "
     SELECT MAX(d.total) AS total FROM (
         SELECT * FROM (
@@ -23,7 +21,7 @@ const DEPOSITED_BY: &str = "
             ORDER BY total DESC LIMIT 1)) AS d";
 
 impl NewVoucher {
-    /// Whether the channel's money is not there to be claimed, or not certainly.
+    /// Why the channel's money may not be claimable. `None` if it is.
     pub(super) async fn unfunded(
         &self,
         facts: &Facts,
@@ -39,7 +37,8 @@ impl NewVoucher {
         if facts.halted {
             return Ok(Some(VoucherResult::Halted));
         }
-        // What is closed stays closed. All else may have changed in what is not read: for the worse, or by a top-up.
+        // A closed channel stays closed. Everything else may have changed in blocks that are not read yet, for worse or
+        // by a top-up.
         if state.closed {
             return Ok(Some(VoucherResult::Closed));
         }
@@ -54,7 +53,7 @@ impl NewVoucher {
         }
         let needed = if facts.loss { self.confirmations.max(self.after_loss) } else { self.confirmations };
         let needed = needed.max(1);
-        // Counted from the cursor, which the opening's own depth says.
+        // Where the index stands, from the depth of the opening.
         let (opening, confirmations) = (facts.opening.block_number, facts.opening.confirmations);
         let cursor = (opening + confirmations).saturating_sub(1);
         let deep = match (cursor + 1).checked_sub(needed) {
@@ -64,15 +63,15 @@ impl NewVoucher {
         if self.voucher.ceiling > deep {
             return Ok(Some(VoucherResult::TooShallow { confirmations, needed }));
         }
-        // An exit that was asked for is at once, one that was cancelled not before the cancelling stays: without it, the
-        // exit may be due.
+        // An exit counts as soon as it was asked for. A cancelled exit counts until the cancelling is deep enough,
+        // since a reorganization may undo the cancelling.
         let confirmations = facts.cancelled_at.map(|height| facts.stand.depth(height));
         Ok(confirmations
             .filter(|confirmations| *confirmations < needed)
             .map(|confirmations| VoucherResult::TooShallow { confirmations, needed }))
     }
 
-    /// All that was deposited up to a block, of what is not above a lower fork.
+    /// All that was deposited up to a block, without blocks above a lower fork.
     async fn deposited_by(
         &self,
         height: u64,
@@ -80,7 +79,7 @@ impl NewVoucher {
         connection: &mut AsyncConnection,
     ) -> Result<Amount, StoreError> {
         let height = facts.stand.lower_fork_at.map_or(height, |fork| fork.min(height));
-        // Nearly always the last deposit is deep enough, and nothing more is asked.
+        // Mostly the last deposit is deep enough, and nothing more is read.
         if let Some((total, _)) = facts.deposit.filter(|(_, at)| *at <= height) {
             return Ok(total);
         }

@@ -1,28 +1,22 @@
-//! The grant on a voucher: whose channel it must be, what its account allows, and the rows that say it was made.
+//! The grant on a voucher: whose channel it must be, what its account allows, and the rows that record the grant.
 
 use salt402_protocol::Descriptor;
 
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::async_sql::{AsyncConnection, query};
-use crate::engine::columns::{amount_bytes, bound, chain_id, integer};
-use crate::engine::queue::Write;
-use crate::engine::transaction::WriteTransaction;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, Share, VoucherAccount, VoucherGrant, VoucherResult};
+use crate::engine::{
+    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query,
+};
+use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
 
-    fn grants(&self) -> bool {
-        true
-    }
+    const GRANTS: bool = true;
 
     /// Its rows are of no payment's name.
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
         let (mut result, shares) = self.decide(transaction.connection()).await?;
@@ -37,12 +31,12 @@ impl Write for NewVoucher {
     }
 }
 
-/// What the account adds to the totals before a grant and after it.
+/// What the account adds to the totals, before a grant and after it.
 type Shares = (Option<Share>, Option<Share>);
 
 impl NewVoucher {
-    /// A channel that left the chain grants nothing, not even again. What was granted before is given again whatever
-    /// else became of the channel; everything after that is about a new grant.
+    /// A channel that left the chain grants nothing, not even again. An earlier grant is given again, whatever else
+    /// became of the channel. Everything after that is about a new grant.
     pub(super) async fn decide(
         &self,
         connection: &mut AsyncConnection,
@@ -110,7 +104,8 @@ impl NewVoucher {
         }
     }
 
-    /// The account, the claim and its price: all of it or nothing. What is accepted and not claimed is more by the price.
+    /// Writes the account, the claim and its price in one transaction. What is accepted and not claimed grows by the
+    /// price.
     async fn note(
         &self,
         grant: &VoucherGrant,

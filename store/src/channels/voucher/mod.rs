@@ -8,27 +8,24 @@ mod grant;
 use salt402_protocol::{Address, ChainId};
 
 use crate::channels::account;
-use crate::engine::async_sql::query;
-use crate::engine::columns::{Columns as _, chain_id};
-use crate::engine::queue::send;
-use crate::rows::error::StoreError;
-use crate::rows::voucher::{NewVoucher, VoucherResult, VoucherRow};
+use crate::engine::{Columns as _, chain_id, query, send};
+use crate::rows::{NewVoucher, StoreError, VoucherResult, VoucherRow};
 use crate::store::Store;
 
 impl Store {
-    /// Grants on a voucher. Durable when this returns; when it is dropped before, the grant may have been made, and
-    /// asking again then gives it again.
+    /// Grants on a voucher. Durable when this returns. If the caller stops waiting, the grant may have been made;
+    /// asking again then gives the same grant.
     pub async fn accept_voucher(&self, voucher: NewVoucher) -> Result<VoucherResult, StoreError> {
         send(self.jobs(), voucher).await
     }
 
-    /// What [`Store::accept_voucher`] would say; nothing is written.
+    /// What [`Store::accept_voucher`] would return. Nothing is written.
     pub async fn look_at_voucher(&self, voucher: &NewVoucher) -> Result<VoucherResult, StoreError> {
         let mut reader = self.reader().await?;
         voucher.decide(reader.connection()?).await.map(|(result, _)| result)
     }
 
-    /// The last voucher of every channel of a contract from which one was accepted.
+    /// The last voucher of every channel of a contract with an accepted voucher.
     pub async fn vouchers(&self, chain: ChainId, contract: Address) -> Result<Vec<VoucherRow>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: what the document of the API has in addition to the routes of its handlers.
+//! `GET /openapi.json`: what the API's document has besides the routes of the handlers.
 
 mod webhooks;
 
@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi as Document;
 )]
 struct Verifier;
 
-/// The verifier's document, before there are routes in it.
+/// The verifier's document, still without routes.
 pub(crate) fn document() -> Document {
     let mut document = Verifier::openapi();
     webhooks::describe(&mut document);
@@ -38,8 +38,8 @@ struct ForwardAuth;
 #[openapi(paths(auth_request))]
 struct AuthRequest;
 
-/// The document of what a proxy may ask. These routes take any method and any target, which no document can say: so they are
-/// described apart from their handlers, as proxies ask them.
+/// The document of the routes for proxies. These routes take any method and any target, which no document can say. So
+/// they are described apart from their handlers, in the way proxies use them.
 pub(crate) fn proxied_document() -> Document {
     let mut document = ForwardAuth::openapi();
     let own = [Code::MalformedParameter, Code::NoPrice, Code::NotFound];

@@ -1,4 +1,4 @@
-//! The webhook, in the document: what this service sends and does not take.
+//! The webhook in the document: what this service sends, not what it accepts.
 
 use salt402_protocol::webhook::WebhookEvent;
 use utoipa::OpenApi;

@@ -5,14 +5,14 @@ use salt402_protocol::{Amount, Asset, Payment};
 
 use crate::verify::policy::ChainPolicy;
 
-/// Blocks that must contain or follow a payment that is offered for this requirement. The amount that was paid counts: it
+/// How many blocks must contain or follow a payment that is offered for this requirement. The paid amount counts, which
 /// is never less than what was asked.
 pub(crate) fn confirmations(requirement: &Requirement, chain: &ChainPolicy, payment: &Payment) -> u64 {
     depth(requirement, chain, payment.asset, payment.amount)
 }
 
-/// Blocks that must contain or follow a transaction before it is believed that it paid nothing. A replica on an old fork
-/// may say so of a transaction that paid, and its payer would be led to pay again.
+/// How many blocks must contain or follow a transaction before it is believed that it paid nothing. A node on an old
+/// fork may say so of a transaction that paid, and its payer would then pay again.
 pub(crate) fn confirmations_of_nothing(requirement: &Requirement, chain: &ChainPolicy) -> u64 {
     depth(requirement, chain, requirement.asset, requirement.amount)
 }

@@ -8,7 +8,7 @@ use crate::verify::judge::question::{Question, ours};
 use crate::verify::judge::terms::{before_database, is_below};
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// Why a payment does not fit: the later, the nearer a miss.
+/// Why a payment does not fit. The later in this list, the nearer it is to fitting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Misfit {
     Chain,
@@ -20,7 +20,7 @@ pub(super) enum Misfit {
     Reference,
     Late,
     TooOld,
-    /// It was quoted by whoever names no service, and for less.
+    /// Its quote names no service, and was for less.
     BelowPrice,
     /// It may have been made for a quote of an earlier database.
     Early,
@@ -74,15 +74,15 @@ impl Misfit {
     }
 }
 
-/// Seconds since a payment was mined. It is younger than the quote whose reference it carries, whatever a chain says whose clock
-/// is behind.
+/// Seconds since a payment was mined. If a chain's clock is behind, the payment still is not older than the quote whose
+/// reference it carries.
 pub(super) fn age(question: &Question<'_>, indexed: &IndexedPayment) -> u64 {
     let carried = |(id, _): &(&QuoteId, &Quote)| indexed.placed.payment.reference == id.reference();
     let quoted_at = question.quote.filter(carried).map_or(0, |(_, quote)| quote.issued_at);
     question.now.saturating_sub(indexed.placed.block_timestamp.max(quoted_at))
 }
 
-/// What was granted may be asked for again, however old it is.
+/// A grant may be asked for again, however old the payment is.
 pub(super) fn is_old(
     question: &Question<'_>,
     policy: &Policy,
@@ -116,7 +116,7 @@ pub(super) fn misfit(
         return Some(Misfit::Asset);
     }
     let old = is_old(question, policy, chain, indexed);
-    // What was granted may be asked for again, whatever it costs by now.
+    // A grant may be asked for again, whatever the request costs now.
     let granted = ours(question, indexed) == Some(true);
     let below = |quoted: &Terms| is_below(question.requirement, quoted) && !granted;
     let Some((id, quote)) = question.quote else {
@@ -124,7 +124,7 @@ pub(super) fn misfit(
         return if old {
             Some(Misfit::Old)
         } else if let Some(quoted) = made_for(derived, policy, terms, payment, mined_at) {
-            // Only quotes that lived when the payment was mined are tried, so a match is always in time.
+            // Only quotes that were valid when the payment was mined are tried, so a match is always in time.
             below(&quoted).then_some(Misfit::BelowPrice)
         } else if indexed.claim.is_none() && policy.clock.is_early(mined_at, policy.clock_skew.as_secs()) {
             Some(Misfit::Early)
@@ -147,12 +147,12 @@ pub(super) fn misfit(
     }
 }
 
-/// The terms of the quote that a payment was made for, if that can be derived from the request.
+/// The terms of the quote that a payment was made for, if they can be derived from the request.
 ///
-/// The price of the moment may be another than the one that was quoted, so what was paid is tried as the price too. Only
-/// this server can make a quote's id, and the reference proves that it did: for this request, at this price, within its
-/// time. Nothing need be remembered of old prices, and a restart forgets none. Whoever asked for the quote may not have said
-/// for which service, so it is also tried as one that names none.
+/// The quoted price may have been another than the present one, so the paid amount is tried as the price too. Only this
+/// server can make a quote's id. So a matching reference proves that it gave the quote: for this request, at this
+/// price, at that time. Old prices need not be stored, and a restart loses none. Whoever asked for the quote may not
+/// have named a service, so it is also tried without one.
 pub(super) fn made_for(
     derived: &mut Derived<'_>,
     policy: &Policy,

@@ -1,7 +1,7 @@
 //! The decision: was this request paid by that transaction?
 //!
-//! A pure function of the question, the policy and what the index holds. It reads no clock and no database, so that
-//! every case can be written down as a test.
+//! A pure function of the question, the policy and what the index holds. It reads no clock and no database, so every
+//! case can be written as a test.
 
 pub(crate) mod depth;
 mod misfit;
@@ -21,8 +21,8 @@ use crate::verify::judge::terms::terms;
 use crate::verify::judge::unseen::{are_many, may_be_cut, unnamed, unseen, unsettled};
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// Decides. `payments` are those of the transaction that is shown as proof, wherever they are by now, or the one of the
-/// nonce, on the chain of the requirement. `derived` is of this question.
+/// Decides. `payments` are those of the shown transaction, wherever they are now, or the one of the nonce, on the chain
+/// of the requirement. `derived` belongs to this question.
 pub fn judge(
     question: &Question<'_>,
     policy: &Policy,
@@ -49,7 +49,7 @@ pub fn judge(
     let mut nearest: Option<(Misfit, &IndexedPayment)> = None;
     let mut best: Option<(PaymentState, usize)> = None;
     for (index, payment) in payments.iter().enumerate() {
-        // A place is one in the transaction that is shown; what was there may be in another transaction by now.
+        // A place is a place in the shown transaction. The payment may be in another transaction now.
         if question.proof.hash() == Some(payment.placed.payment.transaction)
             && question.proof.ordinal().is_some_and(|ordinal| ordinal != payment.placed.position)
         {
@@ -85,7 +85,7 @@ pub fn judge(
     }
 }
 
-/// A refusal. What is no matter of payment is not followed by a new quote: somebody may have paid.
+/// A refusal. If it is not about the payment, no new quote follows it, since somebody may have paid.
 fn refused(code: Code, detail: String) -> Judgement {
     match code {
         Code::QuoteBelowPrice | Code::BeforeDatabase | Code::QuoteNotHonoured => {

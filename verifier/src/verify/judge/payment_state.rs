@@ -1,4 +1,4 @@
-//! How a payment stands that pays for what is asked, and what follows.
+//! The state of a payment that fits, and what follows from it.
 
 use salt402_protocol::Code;
 use salt402_store::IndexedPayment;
@@ -7,7 +7,7 @@ use crate::verify::judge::depth::confirmations;
 use crate::verify::judge::question::{Judgement, Question, ours};
 use crate::verify::policy::ChainPolicy;
 
-/// How a payment that fits stands. The smaller, the better it serves the question.
+/// The state of a payment that fits. The smaller, the better for the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PaymentState {
     /// Claimed by this very request.

@@ -9,7 +9,7 @@ use salt402_store::IndexedPayment;
 pub struct Question<'a> {
     /// What had to be paid.
     pub requirement: &'a Requirement,
-    /// The quote that the client presents, opened with our key, with its id.
+    /// The quote that the client presents, opened with our key, and its id.
     pub quote: Option<(&'a QuoteId, &'a Quote)>,
     /// What is shown for it.
     pub proof: Proof,
@@ -22,18 +22,19 @@ pub struct Question<'a> {
 /// What follows from the index as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// The payment at this place of the list pays for the request and is deep enough.
+    /// The payment at this index of the list pays for the request and is deep enough.
     Paid(usize),
-    /// Time may turn it into a payment. With a code that is not pending ([`Code::is_pending`]), it is a refusal once
+    /// It may become a payment with time. With a code that is not pending ([`Code::is_pending`]), it is a refusal once
     /// nobody waits any more.
     Pending(Code, String),
     /// No.
     Rejected(Code, String),
-    /// Not told, because the question must be put in another way, or to a person. No word against the payment.
+    /// Not answered, because the question must be asked in another way, or a person must be asked. This says nothing
+    /// against the payment.
     Unasked(Code, String),
 }
 
-/// Whether the claim of a payment is that of this request and claimant; `None` where it is not claimed.
+/// Whether a payment is claimed for this request by this claimant. `None` if it is not claimed.
 pub(super) fn ours(question: &Question<'_>, indexed: &IndexedPayment) -> Option<bool> {
     indexed.claim.as_ref().map(|claim| {
         claim.request == question.requirement.request_digest && claim.claimant == question.claimant

@@ -1,4 +1,4 @@
-//! What had to be paid: by the quote that is presented, or by the requirement.
+//! What had to be paid, by the presented quote or by the requirement.
 
 use salt402_protocol::api::Requirement;
 use salt402_protocol::{Code, Quote, Service, Terms};
@@ -6,7 +6,7 @@ use salt402_protocol::{Code, Quote, Service, Terms};
 use crate::verify::judge::question::Question;
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// What had to be paid: the quote's own terms where one is presented, else those of the requirement.
+/// What had to be paid: the terms of the presented quote, or else of the requirement.
 pub(super) fn terms(
     question: &Question<'_>,
     policy: &Policy,
@@ -38,7 +38,7 @@ pub(super) fn terms(
     quoted(asked, question.claimant, quote, chain)
 }
 
-/// Nothing is known of what another database granted. Its server may have served the payment, or not.
+/// It is not known what another database granted. Its server may have served the payment or not.
 pub(crate) fn before_database(what: &str) -> String {
     format!(
         "{what} is of before this server's database, and whether it was used then is not known: do not pay again; if you \
@@ -46,8 +46,8 @@ pub(crate) fn before_database(what: &str) -> String {
     )
 }
 
-/// The terms of a quote, if it was given for what is asked: by the service that asks, at whatever price that was within the
-/// quote's life, or by nobody that it names.
+/// The terms of a quote, if it was given for what is asked: by the service that asks, at whatever price was valid then,
+/// or by a service that is not named.
 pub(crate) fn quoted(
     asked: &Requirement,
     claimant: &str,
@@ -81,8 +81,8 @@ pub(crate) fn quoted(
     Ok(terms)
 }
 
-/// Whether a quote is over less than is asked, and does not say that whoever asks gave it: then the price was another's, or
-/// another request's, as far as anybody knows.
+/// Whether a quote is for less than is asked and does not name the asking service. Then, as far as is known, the price
+/// was another service's or another request's.
 pub(crate) fn is_below(asked: &Requirement, quoted: &Terms) -> bool {
     quoted.service.is_none() && quoted.amount < asked.amount
 }

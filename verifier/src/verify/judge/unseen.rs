@@ -1,4 +1,4 @@
-//! What is said where no payment is indexed, or where it is not known which is meant.
+//! The answers if no payment is indexed, or if it is not known which one is meant.
 
 use salt402_protocol::{Code, SignedNonce};
 use salt402_store::IndexedPayment;
@@ -6,8 +6,8 @@ use salt402_store::IndexedPayment;
 use crate::verify::judge::question::{Judgement, Question};
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// Payments of one transaction that a hash alone may mean. Each may have been made at a price of its own, and is held
-/// against every quote at that price.
+/// How many payments of one transaction a hash alone may mean. Each may have had a price of its own, and is compared
+/// with every quote at that price.
 pub const MOST_BY_HASH: usize = salt402_store::FEW;
 
 /// Nothing of this transaction is indexed.
@@ -15,8 +15,8 @@ pub(super) fn unseen(question: &Question<'_>, policy: &Policy) -> Judgement {
     if let Some((_, quote)) = question.quote {
         let over = quote.expires_at.saturating_add(2 * policy.clock_skew.as_secs());
         if question.now > over {
-            // The index may be about to hold a payment that was mined in time, so this too is worth the wait that the
-            // client allows; it is a refusal at the end of it.
+            // The index may be about to get a payment that was mined in time. So this is worth waiting for, and it is a
+            // refusal only at the end.
             return Judgement::Pending(
                 Code::QuoteExpired,
                 format!(
@@ -34,8 +34,8 @@ pub(super) fn unseen(question: &Question<'_>, policy: &Policy) -> Judgement {
     )
 }
 
-/// Nothing that used this nonce up is indexed. No receipt can be looked for, so it is never said that nothing was paid: that
-/// a node left out the one log must not lead anybody to pay again.
+/// No transaction is indexed that used this nonce, and no receipt can be looked up. So the answer is never that nothing
+/// was paid: a node may have left out the one log, and nobody must pay again because of that.
 pub(super) fn unsettled(question: &Question<'_>, chain: &ChainPolicy, nonce: &SignedNonce) -> Judgement {
     if let SignedNonce::Eip3009 { token, .. } = nonce
         && !chain.counts(*token, chain.contract)
@@ -61,7 +61,7 @@ pub(super) fn unsettled(question: &Question<'_>, chain: &ChainPolicy, nonce: &Si
     )
 }
 
-/// Whether a transaction holds more payments than its hash alone may mean; one that stood in several blocks counts once.
+/// Whether a transaction holds more payments than its hash alone may mean. A payment in several blocks counts once.
 pub(super) fn are_many(payments: &[IndexedPayment]) -> bool {
     let mut ids: Vec<_> = payments.iter().map(|payment| payment.placed.payment.id).collect();
     ids.sort_unstable();
@@ -69,7 +69,7 @@ pub(super) fn are_many(payments: &[IndexedPayment]) -> bool {
     ids.len() > MOST_BY_HASH
 }
 
-/// Whether there are so many payments for the quote that not all were read: its payer's may be behind them.
+/// Whether there are so many payments for the quote that not all were read. The payer's own may be one of the others.
 pub(super) fn may_be_cut(question: &Question<'_>, payments: &[IndexedPayment]) -> bool {
     let Some((id, _)) = question.quote.filter(|_| question.proof.ordinal().is_none()) else { return false };
     let reference = id.reference();
