@@ -64,7 +64,7 @@ impl Step for Batch {
         self.check_against_stored(connection)?;
         let hashes = self.blocks.iter().map(|block| block.hash).chain([self.cursor.hash]).collect();
         Extras::restore(connection, self.chain, self.blocks.first().map(|block| block.number), &hashes)?;
-        let released = merged::release(connection, self.chain, &self.payments, &self.extras.channels, None)?;
+        let released = merged::release(connection, self.chain, &self.payments, &self.extras, None)?;
         self.extras.insert(connection, self.chain)?;
         let restored = self.restore(connection, &released.from)?;
         let doubles = self.extras.settle(connection, self.chain)?;
@@ -107,7 +107,13 @@ impl Step for Batch {
 
     fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
         // A reorganization is rare, and what it changes is in blocks that the batch does not name.
-        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
+        // So is a refund, and it changes what is found of payments in any block.
+        let refunds = !self.extras.refunds.is_empty();
+        let forget = if applied.orphaned > 0
+            || self.keep_through.is_some()
+            || applied.restored > 0
+            || refunds
+        {
             Forget::Everything
         } else {
             Forget::These(query::keys(&self.payments))

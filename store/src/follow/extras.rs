@@ -1,14 +1,14 @@
-//! What a batch brings besides payments: events of channels, which movement of money a payment is, and what can be read
+//! What a batch brings besides payments: events of channels, refunds, which movement of money a payment is, and what can be read
 //! in two ways.
 
 use std::collections::HashSet;
 
-use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
+use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Refund, Settlement};
 
 use crate::channels::events;
 use crate::engine::columns::{bound, chain_id};
 use crate::engine::sync_sql::{SyncConnection, params};
-use crate::follow::ambiguities;
+use crate::follow::{ambiguities, refunds};
 use crate::follow::unreadable::{self, UnreadableTransaction};
 use crate::rows::block::Placed;
 use crate::rows::error::StoreError;
@@ -18,6 +18,8 @@ use crate::rows::error::StoreError;
 pub struct Extras {
     /// Events of channels that are on the chain now.
     pub channels: Vec<Placed<ChannelEvent>>,
+    /// What payees gave back that is on the chain now.
+    pub refunds: Vec<Placed<Refund>>,
     /// Which movements of money payments of this batch are. A payment whose movement another payment of the chain
     /// counts already is left out.
     pub settlements: Vec<Settlement>,
@@ -33,7 +35,8 @@ impl Extras {
         let channels = self.channels.iter().map(|placed| (placed.block_number, placed.block_hash));
         let ambiguities = self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash));
         let unreadable = self.unreadable.iter().map(|placed| (placed.block_number, placed.block_hash));
-        channels.chain(ambiguities).chain(unreadable)
+        let refunds = self.refunds.iter().map(|placed| (placed.block_number, placed.block_hash));
+        channels.chain(refunds).chain(ambiguities).chain(unreadable)
     }
 
     /// Takes what is above a height off the chain.
@@ -48,6 +51,7 @@ impl Extras {
         ] {
             connection.prepare_cached(update)?.execute(params![chain_id(chain), bound(height)])?;
         }
+        refunds::undo(connection, chain, height)?;
         unreadable::undo(connection, chain, height)
     }
 
@@ -61,6 +65,7 @@ impl Extras {
     ) -> Result<(), StoreError> {
         let Some(lowest) = lowest else { return Ok(()) };
         unreadable::restore(connection, chain, lowest, blocks)?;
+        refunds::restore(connection, chain, lowest, blocks)?;
         let mut select = connection.prepare_cached(
             "SELECT DISTINCT block_hash FROM channel_events
              WHERE chain_id = ?1 AND block_number >= ?2 AND NOT canonical",
@@ -118,6 +123,7 @@ impl Extras {
     /// Puts events and ambiguities on the chain, those that had left it too.
     pub(crate) fn insert(&self, connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
         events::insert(connection, chain, &self.channels)?;
+        refunds::insert(connection, chain, &self.refunds)?;
         ambiguities::insert(connection, chain, &self.ambiguities)?;
         unreadable::insert(connection, chain, &self.unreadable)
     }

@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use salt402_protocol::{Address, B256, ChainId, ChannelEvent, PaymentId};
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
 use crate::engine::changes::Changes;
 use crate::engine::columns::{bound, chain_id};
 use crate::engine::steps::{Step, send_step};
 use crate::engine::sync_sql::{SyncConnection, SyncRow, SyncRows, params};
 use crate::follow::batch::{Applied, Batch};
+use crate::follow::extras::Extras;
+use crate::follow::refunds;
 use crate::incidents::orphaned_grant::more_than;
-use crate::rows::block::Placed;
 use crate::rows::error::StoreError;
 use crate::rows::payment::PlacedPayment;
 use crate::store::Store;
@@ -42,7 +43,7 @@ impl Step for Merged {
             "INSERT INTO merged_transactions (chain_id, transaction_hash, block_hash, block_number)
              VALUES (?1, ?2, ?3, ?4) ON CONFLICT (chain_id, transaction_hash, block_hash) DO NOTHING",
         )?;
-        for (transaction, (number, hash)) in named(&self.0.payments, &self.0.extras.channels) {
+        for (transaction, (number, hash)) in named(&self.0.payments, &self.0.extras) {
             insert.execute(params![
                 chain_id(self.0.chain),
                 transaction.as_slice(),
@@ -130,6 +131,7 @@ pub(crate) fn reinstate(
                                      AND rival.event_id = channel_events.event_id AND rival.canonical)",
             )?
             .execute(mark_of)?;
+        refunds::set_placed(connection, chain, mark.placed(), None, true)?;
         note_channels(connection, chain, &mark)?;
     }
     Ok(back)
@@ -143,7 +145,10 @@ macro_rules! still_there {
                     AND p.block_hash = m.block_hash AND p.canonical)
           OR EXISTS (SELECT 1 FROM channel_events e
                      WHERE e.chain_id = m.chain_id AND e.block_number = m.block_number
-                       AND e.transaction_hash = m.transaction_hash AND e.block_hash = m.block_hash AND e.canonical))"
+                       AND e.transaction_hash = m.transaction_hash AND e.block_hash = m.block_hash AND e.canonical)
+          OR EXISTS (SELECT 1 FROM refunds r
+                     WHERE r.chain_id = m.chain_id AND r.block_number = m.block_number
+                       AND r.transaction_hash = m.transaction_hash AND r.block_hash = m.block_hash AND r.canonical))"
     };
 }
 
@@ -211,7 +216,7 @@ pub(crate) fn release(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     payments: &[PlacedPayment],
-    channels: &[Placed<ChannelEvent>],
+    extras: &Extras,
     own: Option<Address>,
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
@@ -229,7 +234,7 @@ pub(crate) fn release(
         }
         None => HashSet::from([None]),
     };
-    let named = named(payments, channels);
+    let named = named(payments, extras);
     for Mark { transaction, hash, number } in marks(connection, chain, &named)? {
         if named.get(&transaction).is_none_or(|(_, own)| *own == hash) {
             continue;
@@ -260,6 +265,7 @@ pub(crate) fn release(
                        AND (?5 IS NULL OR contract = ?5) AND canonical",
                 )?
                 .execute(placed)?;
+            events += refunds::set_placed(connection, chain, mark.placed(), *contract, false)?;
         }
         forget_moved(connection, chain, &mark)?;
         released.payments += moved as u64;
@@ -279,6 +285,11 @@ struct Mark {
 }
 
 impl Mark {
+    /// The transaction, the hash of its block and its height.
+    fn placed(&self) -> (B256, B256, u64) {
+        (self.transaction, self.hash, self.number)
+    }
+
     fn of(row: SyncRow<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             transaction: row.hash_at(0, "transaction_hash")?,
@@ -316,10 +327,12 @@ fn marks(
 }
 
 /// The transactions of some rows, each with its block.
-fn named(payments: &[PlacedPayment], channels: &[Placed<ChannelEvent>]) -> HashMap<B256, (u64, B256)> {
+fn named(payments: &[PlacedPayment], extras: &Extras) -> HashMap<B256, (u64, B256)> {
     let payments =
         payments.iter().map(|placed| (placed.payment.transaction, (placed.block_number, placed.block_hash)));
     let events =
-        channels.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
-    payments.chain(events).collect()
+        extras.channels.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    let refunds =
+        extras.refunds.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    payments.chain(events).chain(refunds).collect()
 }

@@ -10,5 +10,6 @@ mod omitted;
 pub(crate) mod orphans;
 pub(crate) mod past;
 mod read_again;
+mod refunds;
 pub(crate) mod undecoded;
 pub(crate) mod unreadable;

@@ -80,6 +80,8 @@ pub enum ClaimResult {
         /// How many those are.
         uses: u64,
     },
+    /// Its payee gave something of it back, or is about to: it buys nothing any more, also for whoever claimed it before.
+    Refunded,
     /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
     /// again on a payment that is gone.
     NotCanonical,

@@ -4,5 +4,6 @@ pub(crate) mod block;
 pub(crate) mod claim;
 pub(crate) mod error;
 pub(crate) mod payment;
+pub(crate) mod refund;
 pub(crate) mod risk;
 pub(crate) mod voucher;
