@@ -44,7 +44,7 @@ impl Report {
             tracing::warn!(%chain, depth, kept_through = kept, "reorganization");
             metrics::counter!("salt402_indexer_reorganizations_total", "chain" => chain.to_string())
                 .increment(1);
-            self.health.send_modify(|health| health.reorganizations += 1);
+            self.health.send_modify(|health| health.reorganized(kept));
             metrics::histogram!("salt402_indexer_reorganization_depth", "chain" => chain.to_string())
                 .record(depth as f64);
         }

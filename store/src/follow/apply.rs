@@ -109,10 +109,7 @@ impl Step for Batch {
         // A reorganization is rare, and what it changes is in blocks that the batch does not name.
         // So is a refund, and it changes what is found of payments in any block.
         let refunds = !self.extras.refunds.is_empty();
-        let forget = if applied.orphaned > 0
-            || self.keep_through.is_some()
-            || applied.restored > 0
-            || refunds
+        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 || refunds
         {
             Forget::Everything
         } else {

@@ -8,8 +8,8 @@ use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Refund
 use crate::channels::events;
 use crate::engine::columns::{bound, chain_id};
 use crate::engine::sync_sql::{SyncConnection, params};
-use crate::follow::{ambiguities, refunds};
 use crate::follow::unreadable::{self, UnreadableTransaction};
+use crate::follow::{ambiguities, refunds};
 use crate::rows::block::Placed;
 use crate::rows::error::StoreError;
 

@@ -330,9 +330,13 @@ fn marks(
 fn named(payments: &[PlacedPayment], extras: &Extras) -> HashMap<B256, (u64, B256)> {
     let payments =
         payments.iter().map(|placed| (placed.payment.transaction, (placed.block_number, placed.block_hash)));
-    let events =
-        extras.channels.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
-    let refunds =
-        extras.refunds.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    let events = extras
+        .channels
+        .iter()
+        .map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    let refunds = extras
+        .refunds
+        .iter()
+        .map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
     payments.chain(events).chain(refunds).collect()
 }

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, RequestDigest, U256};
 
 use crate::engine::columns::chain_id;
-use crate::payments::refunds::{self, given_back};
 use crate::engine::sync_sql::{Params, SyncConnection, SyncRow, params};
+use crate::payments::refunds::{self, given_back};
 use crate::rows::block::Stand;
 use crate::rows::error::StoreError;
 use crate::rows::payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};

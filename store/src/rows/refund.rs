@@ -118,9 +118,8 @@ impl Refunds {
             first
         });
         let indexed = sum(indexed.map(|refund| refund.amount));
-        let is_indexed = |order: &&RefundOrder| {
-            self.indexed.iter().any(|refund| refund.transaction == order.transaction)
-        };
+        let is_indexed =
+            |order: &&RefundOrder| self.indexed.iter().any(|refund| refund.transaction == order.transaction);
         let orders = self.orders.iter().filter(|order| order.state != RefundState::Void);
         let sent = sum(orders.filter(|order| !is_indexed(order)).map(|order| order.amount));
         Amount(indexed.0.saturating_add(sent.0))
