@@ -20,8 +20,8 @@ use crate::receipt::{self, ReceiptLock, SignedPayment};
 
 /// The gas of a payment in the native coin, in a token, and of an approval. They are fixed, because nodes' estimates
 /// are unreliable and these calls are known. About 80,000 are left for a payee with code.
-const PAY_GAS: u64 = 120_000;
-const PAY_TOKEN_GAS: u64 = 250_000;
+pub(crate) const PAY_GAS: u64 = 120_000;
+pub(crate) const PAY_TOKEN_GAS: u64 = 250_000;
 const APPROVE_GAS: u64 = 100_000;
 
 /// How long to wait until an approval is mined.
@@ -130,11 +130,11 @@ impl Wallet for NodeWallet {
         details: &PaymentDetails,
         before: &dyn BeforeSending,
     ) -> Result<(SignedPayment, TransactionStatus), PayError> {
-        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
-        let _turn = self.turn.lock().await;
-        let _alone = self.lock_turn_file().await.map_err(PayError::NotKept)?;
-        let (contract, mut nonce) = (details.payment_contract, 0);
+        if self.account.is_none() {
+            return Err(PayError::NoKey);
+        }
         // Asked for each payment: the chain may have been reset since the last.
+        let contract = details.payment_contract;
         let code = self.code(contract).await?;
         if code.is_empty() {
             return Err(PayError::NoContract(contract));
@@ -143,21 +143,12 @@ impl Wallet for NodeWallet {
         if !has_function(&code, &call.data) {
             return Err(PayError::NoDeadline(contract));
         }
-        if let Asset::Token(token) = details.asset {
-            self.allow(account, token, contract, details.amount.0, &mut nonce).await?;
-        }
-        let prepared = self.prepare(account, &call, nonce).await?;
-        let payment = SignedPayment {
-            network: self.network(),
-            payer: prepared.from,
-            transaction: prepared.hash,
-            nonce: prepared.nonce,
-            raw: prepared.raw,
-            deadline: Some(details.expires_at),
+        let spends = match details.asset {
+            Asset::Native => None,
+            Asset::Token(token) => Some((token, details.amount.0)),
         };
-        before.signed(&payment).await?;
-        let status = self.send(&payment, true, None).await;
-        Ok((payment, status))
+        let deadline = Some(details.expires_at);
+        self.send_first(&call, spends, deadline, before, false).await?.map_err(PayError::Wallet)
     }
 
     async fn send(
@@ -284,7 +275,47 @@ impl<'a> NodeCycle<'a> {
 }
 
 impl NodeWallet {
-    pub(crate) async fn lock_turn_file(&self) -> io::Result<Option<ReceiptLock>> {
+    /// Signs a call for the first time, passes it to `before`, and sends it; `spends` is the token and the amount that the
+    /// called contract moves. With `simulated`, the inner error says that the call would revert, and nothing was sent.
+    pub(crate) async fn send_first(
+        &self,
+        call: &Call,
+        spends: Option<(Address, U256)>,
+        deadline: Option<u64>,
+        before: &dyn BeforeSending,
+        simulated: bool,
+    ) -> Result<Result<(SignedPayment, TransactionStatus), NodeError>, PayError> {
+        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
+        let _turn = self.turn.lock().await;
+        let _alone = self.lock_turn_file().await.map_err(PayError::NotKept)?;
+        let mut nonce = 0;
+        if let Some((token, amount)) = spends {
+            self.allow(account, token, call.to, amount, &mut nonce).await?;
+        }
+        if simulated && let Err(error) = self.call(account, call).await? {
+            return Ok(Err(error));
+        }
+        let prepared = self.prepare(account, call, nonce).await?;
+        let payment = SignedPayment {
+            network: self.network(),
+            payer: prepared.from,
+            transaction: prepared.hash,
+            nonce: prepared.nonce,
+            raw: prepared.raw,
+            deadline,
+        };
+        before.signed(&payment).await?;
+        let status = self.send(&payment, true, None).await;
+        Ok(Ok((payment, status)))
+    }
+
+    /// What a call would do. The inner error is that of a call that reverts.
+    pub(crate) async fn simulate(&self, call: &Call) -> Result<Result<Bytes, NodeError>, PayError> {
+        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
+        self.call(account, call).await
+    }
+
+    async fn lock_turn_file(&self) -> io::Result<Option<ReceiptLock>> {
         let Some(file) = &self.turn_file else { return Ok(None) };
         loop {
             if let Some(lock) = receipt::try_lock(file)? {
@@ -294,7 +325,7 @@ impl NodeWallet {
         }
     }
 
-    pub(crate) fn network(&self) -> String {
+    fn network(&self) -> String {
         self.nodes.first().map(|node| node.profile().name.clone()).unwrap_or_default()
     }
 
@@ -339,7 +370,7 @@ impl NodeWallet {
     }
 
     /// Sets the payment contract's allowance to exactly this payment, if it is too low, and waits until that is mined.
-    pub(crate) async fn allow(
+    async fn allow(
         &self,
         account: &Account,
         token: Address,

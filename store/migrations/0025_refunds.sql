@@ -43,8 +43,8 @@ CREATE TABLE refund_orders (
     overtaken_at     INTEGER,
     made_at_ms       INTEGER NOT NULL,
     changed_at_ms    INTEGER NOT NULL,
-    PRIMARY KEY (chain_id, transaction_hash)
+    PRIMARY KEY (transaction_hash, chain_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX refund_orders_of ON refund_orders (chain_id, reference, payer, payee, asset) WHERE state <> 'void';
+CREATE INDEX refund_orders_of ON refund_orders (chain_id, reference, payer, payee, asset);
 CREATE UNIQUE INDEX refund_orders_open ON refund_orders (chain_id, reference, payer, payee, asset) WHERE state = 'open';
