@@ -61,6 +61,13 @@ pub(crate) enum Command {
     /// success, 1 when nothing was paid, 2 for another answer that nothing was paid for or that is a redirect, 3 when money
     /// may have moved and what it paid for was not got.
     Pay(Box<PayArgs>),
+    /// Give a payment back, or a part of it, to whoever paid it
+    ///
+    /// The payee's private key comes from SALT402_KEY or from --key-file, never from an argument. What was paid and what was given
+    /// back is read from the database, while the service runs or not. The refund is written there before it is sent, and from then
+    /// on nothing is granted on the payment. The same command again goes on with it, and sends nothing twice. The exit code is 0
+    /// when it was mined, 1 when nothing was sent, 3 when it was sent and is in no block yet.
+    Refund(RefundArgs),
     /// See grants whose payment left the chain, and say that one was made good
     #[command(subcommand)]
     Incidents(IncidentsCommand),
@@ -196,6 +203,39 @@ pub(crate) struct BackupArgs {
 pub(crate) struct RestoreArgs {
     /// A copy that `salt402 backup` made
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct RefundArgs {
+    /// The hash of the transaction that paid, with `:<place>` where it holds several payments; or the payment's reference
+    #[arg(value_name = "HASH")]
+    pub(crate) payment: String,
+    /// How much: an amount such as "0.01 SALT", or a whole number of base units; left out, all that was not given back yet
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) amount: Option<String>,
+    /// Give back once more, where a part was given back before
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Give back though it is more than was paid, or the payment is not final, or others have its reference
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be given back, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// A file with the payee's private key in hexadecimal, instead of SALT402_KEY
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The node that takes the transaction; left out, those of the chain
+    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
+    pub(crate) rpc: Option<Url>,
+    /// How long to wait for the transaction to be mined, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
     #[command(flatten)]
     pub(crate) at: ConfigPath,
 }

@@ -63,6 +63,7 @@ pub fn run() -> ExitCode {
             Command::Backup(backup) => commands::backup(&backup).await,
             Command::Restore(restore) => commands::restore(&restore).await,
             Command::Pay(pay) => commands::pay(&pay).await,
+            Command::Refund(refund) => commands::refund(&refund).await,
             Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,
             Command::Incidents(IncidentsCommand::Settle(settle)) => commands::settle(&settle).await,
             Command::Unserved(UnservedCommand::List(list)) => commands::unserved(&list).await,

@@ -98,6 +98,32 @@ pub enum PayError {
         /// The payment's nonce.
         nonce: u64,
     },
+    /// The payment was not mined within its quote's time. It finally moved no money.
+    #[error(
+        "{transaction} paid nothing and never will: its quote ended at {deadline} (seconds since 1970 UTC), and the payment \
+         contract refuses it since (DeadlinePassed); the same request can be paid again"
+    )]
+    DeadlinePassed {
+        /// The transaction of the payment.
+        transaction: B256,
+        /// The deadline, in seconds since 1970 UTC.
+        deadline: u64,
+    },
+    /// The payment was mined and finally reverted.
+    #[error(
+        "{transaction} paid nothing and never will: it was mined and reverted, before its deadline; look at the transaction for \
+         the reason before you pay the same request again"
+    )]
+    Reverted {
+        /// The transaction of the payment.
+        transaction: B256,
+    },
+    /// The payment contract has no function with a deadline.
+    #[error(
+        "the contract at {0} has no function that pays until a deadline: it is not this version's SaltPay; nothing was sent, \
+         because a payment that is mined after its quote would be lost; ask the operator to deploy the present SaltPay"
+    )]
+    NoDeadline(Address),
     /// The answer is longer than the limit.
     #[error("the answer is longer than {most} bytes; the payment stays good: ask again with a higher limit")]
     AnswerTooLong {

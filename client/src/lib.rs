@@ -2,7 +2,8 @@
 //!
 //! [`Payer`] holds the rules; a [`Wallet`] holds the money. [`NodeWallet`] pays through nodes with its own key. A
 //! payment is signed, stored ([`Keep`]), sent, and then presented. After a crash, its [`Receipt`] allows to continue
-//! without paying twice. For sellers, [`Claimer`] claims vouchers with the payee's key.
+//! without paying twice. For sellers, [`Claimer`] claims vouchers with the payee's
+//! key, and [`Refunder`] gives money back.
 
 mod answer;
 mod claim;
@@ -10,6 +11,7 @@ mod error;
 mod limit;
 mod payer;
 pub mod receipt;
+mod refund;
 mod request;
 mod wallet;
 
@@ -19,5 +21,6 @@ pub use error::PayError;
 pub use limit::Limit;
 pub use payer::{Paid, Payer, Step, Watch};
 pub use receipt::{Keep, Receipt, ReceiptFile, SignedPayment, Stage};
+pub use refund::{RefundError, RefundOutcome, RefundTerms, Refunder};
 pub use request::{PaymentProof, Request};
 pub use wallet::{BeforeSending, NodeWallet, TransactionStatus, Wallet};

@@ -181,7 +181,14 @@ impl<W: Wallet> Payer<W> {
                 self.show_once(request, &proof, Some(&receipt)),
             );
             let (reason, pause) = match shown {
-                Presented::Answered(paid) => return Ok(*paid),
+                Presented::Answered(paid) => {
+                    if paid.status == StatusCode::PAYMENT_REQUIRED {
+                        // A refusal may be that of a payment that came too late: whoever knows so can pay again.
+                        let status = self.wallet.send(&receipt.payment, false, receipt.overtaken_at).await;
+                        self.record_status(&mut receipt, status, &mut unsent, keep, watch).await?;
+                    }
+                    return Ok(*paid);
+                }
                 Presented::NotYet { reason, pause } => (reason, pause),
             };
             if let Some(status) = status {
@@ -214,6 +221,29 @@ impl<W: Wallet> Payer<W> {
                 Ok(RESEND_KNOWN)
             }
             TransactionStatus::Unknown(why) => {
+                watch(Step::Unsent(&why));
+                *unsent = Some(why);
+                Ok(RESEND_UNKNOWN)
+            }
+            TransactionStatus::Late | TransactionStatus::Reverted { is_final: true, .. } => {
+                let transaction = receipt.payment.transaction;
+                receipt.stage = Stage::Reverted;
+                // If this cannot be stored, it will be found out again.
+                let _ = keep.keep(receipt).await;
+                let deadline = receipt
+                    .payment
+                    .deadline
+                    .filter(|_| !matches!(status, TransactionStatus::Reverted { late: false, .. }));
+                Err(match deadline {
+                    Some(deadline) => PayError::DeadlinePassed { transaction, deadline },
+                    None => PayError::Reverted { transaction },
+                })
+            }
+            TransactionStatus::Reverted { is_final: false, late } => {
+                let why = if late { "after its deadline" } else { "before its deadline" };
+                let why = format!(
+                    "it was mined {why} and reverted, so that nothing was paid; whether for good shows when that is final"
+                );
                 watch(Step::Unsent(&why));
                 *unsent = Some(why);
                 Ok(RESEND_UNKNOWN)

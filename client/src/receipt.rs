@@ -32,6 +32,9 @@ pub struct SignedPayment {
     pub nonce: u64,
     /// The encoded transaction (EIP-2718).
     pub raw: Bytes,
+    /// The last second in which it can be mined and pay, since 1970 UTC. After it, it reverts. `None`: it has no deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
 }
 
 /// The progress of a payment.
@@ -44,6 +47,8 @@ pub enum Stage {
     Answered,
     /// Another transaction finally used its nonce. The payment moved no money and never will.
     Replaced,
+    /// It finally reverted, or its deadline finally passed. The payment moved no money and never will.
+    Reverted,
 }
 
 /// Everything needed to get the paid answer in another process or after a crash. It contains no key.

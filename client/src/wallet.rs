@@ -10,7 +10,7 @@ use alloy_sol_types::{SolCall, sol};
 use async_trait::async_trait;
 use salt402_chain::{Account, At, Call, Node as _, NodeError, Prepared, RpcNode};
 use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::details::PaymentDetails;
+use salt402_protocol::details::{PaymentDetails, deadline_and_payee};
 use salt402_protocol::{Address, Asset, U256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -20,8 +20,8 @@ use crate::receipt::{self, ReceiptLock, SignedPayment};
 
 /// The gas of a payment in the native coin, in a token, and of an approval. They are fixed, because nodes' estimates
 /// are unreliable and these calls are known. About 80,000 are left for a payee with code.
-const PAY_GAS: u64 = 120_000;
-const PAY_TOKEN_GAS: u64 = 250_000;
+pub(crate) const PAY_GAS: u64 = 120_000;
+pub(crate) const PAY_TOKEN_GAS: u64 = 250_000;
 const APPROVE_GAS: u64 = 100_000;
 
 /// How long to wait until an approval is mined.
@@ -55,6 +55,15 @@ pub enum TransactionStatus {
         /// Whether it is final, so that the payment can never be mined.
         is_final: bool,
     },
+    /// A block includes it, and it reverted: it moved no money.
+    Reverted {
+        /// Whether it is final, so that no other block can include it.
+        is_final: bool,
+        /// Whether its block was later than its deadline.
+        late: bool,
+    },
+    /// No block includes it, and its deadline has passed in a block that is final: it can only revert.
+    Late,
 }
 
 /// Gets a payment before it is sent.
@@ -121,27 +130,25 @@ impl Wallet for NodeWallet {
         details: &PaymentDetails,
         before: &dyn BeforeSending,
     ) -> Result<(SignedPayment, TransactionStatus), PayError> {
-        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
-        let _turn = self.turn.lock().await;
-        let _alone = self.lock_turn_file().await.map_err(PayError::NotKept)?;
-        let (contract, mut nonce) = (details.payment_contract, 0);
-        if self.code(contract).await?.is_empty() {
+        if self.account.is_none() {
+            return Err(PayError::NoKey);
+        }
+        // Asked for each payment: the chain may have been reset since the last.
+        let contract = details.payment_contract;
+        let code = self.code(contract).await?;
+        if code.is_empty() {
             return Err(PayError::NoContract(contract));
         }
-        if let Asset::Token(token) = details.asset {
-            self.allow(account, token, contract, details.amount.0, &mut nonce).await?;
+        let call = payment(details);
+        if !has_function(&code, &call.data) {
+            return Err(PayError::NoDeadline(contract));
         }
-        let prepared = self.prepare(account, &payment(details), nonce).await?;
-        let payment = SignedPayment {
-            network: self.network(),
-            payer: prepared.from,
-            transaction: prepared.hash,
-            nonce: prepared.nonce,
-            raw: prepared.raw,
+        let spends = match details.asset {
+            Asset::Native => None,
+            Asset::Token(token) => Some((token, details.amount.0)),
         };
-        before.signed(&payment).await?;
-        let status = self.send(&payment, true, None).await;
-        Ok((payment, status))
+        let deadline = Some(details.expires_at);
+        self.send_first(&call, spends, deadline, before, false).await?.map_err(PayError::Wallet)
     }
 
     async fn send(
@@ -180,36 +187,61 @@ async fn look(
 ) -> Result<Option<TransactionStatus>, NodeError> {
     // The nonce is read before the receipt, so that a transaction mined in between is found by its receipt.
     let used = node.transaction_count(payment.payer).await?;
-    if node.receipt(payment.transaction).await?.is_some() {
-        return Ok(Some(TransactionStatus::Known));
+    let depth = node.profile().finality_depth;
+    let header = async |at| node.header(at).await?.ok_or(NodeError::Behind);
+    if let Some(receipt) = node.receipt(payment.transaction).await? {
+        if receipt.success {
+            return Ok(Some(TransactionStatus::Known));
+        }
+        let mined_at = header(At::Number(receipt.block_number)).await?.timestamp;
+        let head = header(At::Latest).await?.number;
+        return Ok(Some(TransactionStatus::Reverted {
+            is_final: head >= receipt.block_number.saturating_add(depth),
+            late: payment.deadline.is_some_and(|deadline| mined_at > deadline),
+        }));
     }
     if used <= payment.nonce {
-        return Ok(None);
+        let Some(deadline) = payment.deadline else { return Ok(None) };
+        let settled = header(At::Latest).await?.number.saturating_sub(depth);
+        let late = header(At::Number(settled)).await?.timestamp > deadline;
+        // Asked again, so that nothing that was mined before that block can be missing from the answer.
+        let unused = late && node.transaction_count(payment.payer).await? <= payment.nonce;
+        return Ok(unused.then_some(TransactionStatus::Late));
     }
-    let at = node.header(At::Latest).await?.ok_or(NodeError::Behind)?.number;
-    let depth = node.profile().finality_depth;
+    let at = header(At::Latest).await?.number;
     let is_final = overtaken_at.is_some_and(|first| at >= first.saturating_add(depth));
     Ok(Some(TransactionStatus::Replaced { at, is_final }))
 }
 
 fn payment(details: &PaymentDetails) -> Call {
     let to = details.payment_contract;
+    let deadline = deadline_and_payee(details.expires_at, details.recipient);
     let (value, data, gas) = match details.asset {
         Asset::Native => {
-            let pay = ISaltPay::payCall { paymentReference: details.reference, payee: details.recipient };
+            let pay =
+                ISaltPay::payOnTimeCall { paymentReference: details.reference, deadlineAndPayee: deadline };
             (details.amount.0, pay.abi_encode(), PAY_GAS)
         }
         Asset::Token(asset) => {
-            let pay = ISaltPay::payTokenCall {
-                paymentReference: details.reference,
-                payee: details.recipient,
+            let pay = ISaltPay::payTokenOnTimeCall {
                 asset,
                 amount: details.amount.0,
+                deadlineAndPayee: deadline,
+                paymentReference: details.reference,
             };
             (U256::ZERO, pay.abi_encode(), PAY_TOKEN_GAS)
         }
     };
     Call { to, value, data: data.into(), gas_limit: Some(gas) }
+}
+
+/// Whether a contract has the function that a call is of, by its code: compilers write each selector into it, without the
+/// zeros that it begins with. A contract that only passes calls on has none, and is not paid through.
+pub(crate) fn has_function(code: &[u8], data: &[u8]) -> bool {
+    let selector = data.get(..4).unwrap_or_default();
+    let zeros = selector.iter().take_while(|byte| **byte == 0).count();
+    let selector = &selector[zeros..];
+    !selector.is_empty() && code.windows(selector.len()).any(|part| part == selector)
 }
 
 /// Asks nodes in turn before anything is sent, and again after temporary errors.
@@ -243,6 +275,46 @@ impl<'a> NodeCycle<'a> {
 }
 
 impl NodeWallet {
+    /// Signs a call for the first time, passes it to `before`, and sends it; `spends` is the token and the amount that the
+    /// called contract moves. With `simulated`, the inner error says that the call would revert, and nothing was sent.
+    pub(crate) async fn send_first(
+        &self,
+        call: &Call,
+        spends: Option<(Address, U256)>,
+        deadline: Option<u64>,
+        before: &dyn BeforeSending,
+        simulated: bool,
+    ) -> Result<Result<(SignedPayment, TransactionStatus), NodeError>, PayError> {
+        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
+        let _turn = self.turn.lock().await;
+        let _alone = self.lock_turn_file().await.map_err(PayError::NotKept)?;
+        let mut nonce = 0;
+        if let Some((token, amount)) = spends {
+            self.allow(account, token, call.to, amount, &mut nonce).await?;
+        }
+        if simulated && let Err(error) = self.call(account, call).await? {
+            return Ok(Err(error));
+        }
+        let prepared = self.prepare(account, call, nonce).await?;
+        let payment = SignedPayment {
+            network: self.network(),
+            payer: prepared.from,
+            transaction: prepared.hash,
+            nonce: prepared.nonce,
+            raw: prepared.raw,
+            deadline,
+        };
+        before.signed(&payment).await?;
+        let status = self.send(&payment, true, None).await;
+        Ok(Ok((payment, status)))
+    }
+
+    /// What a call would do. The inner error is that of a call that reverts.
+    pub(crate) async fn simulate(&self, call: &Call) -> Result<Result<Bytes, NodeError>, PayError> {
+        let account = self.account.as_ref().ok_or(PayError::NoKey)?;
+        self.call(account, call).await
+    }
+
     async fn lock_turn_file(&self) -> io::Result<Option<ReceiptLock>> {
         let Some(file) = &self.turn_file else { return Ok(None) };
         loop {
@@ -257,7 +329,7 @@ impl NodeWallet {
         self.nodes.first().map(|node| node.profile().name.clone()).unwrap_or_default()
     }
 
-    async fn code(&self, contract: Address) -> Result<Bytes, PayError> {
+    pub(crate) async fn code(&self, contract: Address) -> Result<Bytes, PayError> {
         let mut turns = NodeCycle::of(self);
         loop {
             match turns.next().await?.code(contract).await {
@@ -267,7 +339,12 @@ impl NodeWallet {
         }
     }
 
-    async fn prepare(&self, account: &Account, call: &Call, least_nonce: u64) -> Result<Prepared, PayError> {
+    pub(crate) async fn prepare(
+        &self,
+        account: &Account,
+        call: &Call,
+        least_nonce: u64,
+    ) -> Result<Prepared, PayError> {
         let mut turns = NodeCycle::of(self);
         loop {
             match account.prepare_after(turns.next().await?, call, least_nonce).await {
@@ -277,7 +354,11 @@ impl NodeWallet {
         }
     }
 
-    async fn call(&self, account: &Account, call: &Call) -> Result<Result<Bytes, NodeError>, PayError> {
+    pub(crate) async fn call(
+        &self,
+        account: &Account,
+        call: &Call,
+    ) -> Result<Result<Bytes, NodeError>, PayError> {
         let mut turns = NodeCycle::of(self);
         loop {
             match turns.next().await?.call(Some(account.address()), call).await {
@@ -348,4 +429,20 @@ impl NodeWallet {
 fn approval(token: Address, spender: Address, amount: U256) -> Call {
     let data = IERC20::approveCall { spender, amount }.abi_encode();
     Call { to: token, value: U256::ZERO, data: data.into(), gas_limit: Some(APPROVE_GAS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_found_in_code_by_its_selector() {
+        let code = [0x60, 0x80, 0x63, 0xaa, 0xbb, 0xcc, 0xdd, 0x14];
+        assert!(has_function(&code, &[0xaa, 0xbb, 0xcc, 0xdd, 0, 0]));
+        assert!(!has_function(&code, &[0xaa, 0xbb, 0xcc, 0xde]));
+        // Written as PUSH3.
+        assert!(has_function(&[0x62, 0x11, 0x22, 0x33], &[0x00, 0x11, 0x22, 0x33]));
+        assert!(!has_function(&[], &[0xaa, 0xbb, 0xcc, 0xdd]));
+        assert!(!has_function(&code, &[]));
+    }
 }

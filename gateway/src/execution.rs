@@ -303,6 +303,7 @@ mod tests {
             confirmations: 1,
             canonical: true,
             claimed: true,
+            refunded: None,
         });
         Purchase { payment, first, sold: "an answer".into() }
     }

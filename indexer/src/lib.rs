@@ -25,7 +25,7 @@ mod state;
 
 pub use dag::channel_state::{ChannelAnswer, ChannelNow, ChannelQuestion};
 pub use follow::compare::{Comparison, compare};
-pub use follow::deployment::{DeploymentCheck, DeploymentFault};
+pub use follow::deployment::{Deployment, DeploymentCheck, DeploymentFault};
 pub use follow::follower::Follower;
 pub use lookup::asker::Asker;
 pub use lookup::confirm::{Confirmation, Confirmed};

@@ -2,7 +2,7 @@
 
 use salt402_protocol::Problem;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
-use salt402_protocol::details::{PaymentDetails, Resource};
+use salt402_protocol::details::{Calls, PaymentDetails, Resource};
 
 /// Why a request is to be paid for, and how.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub(crate) fn details(asked: &QuoteRequest, quote: QuoteResponse, resource: Reso
         reference: quote.reference,
         quote_id: quote.quote_id,
         expires_at: quote.expires_at,
+        calls: Some(Calls::new(asked.asset, asked.payee, quote.expires_at)),
         resource,
     }
 }

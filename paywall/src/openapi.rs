@@ -51,6 +51,7 @@ pub const PAID: &[Code] = &[
     Code::VoucherTooLow,
     Code::VoucherUsed,
     Code::BeforeDatabase,
+    Code::PaymentRefunded,
     Code::IdentityInUse,
     Code::PaymentBeforeRestore,
     Code::OrdinalRequired,
@@ -60,6 +61,7 @@ pub const PAID: &[Code] = &[
     Code::NodesDisagree,
     Code::ChainHalted,
     Code::StorageUnavailable,
+    Code::ContractMissing,
 ];
 
 /// How a request is paid for, in a document.

@@ -136,7 +136,11 @@ impl Paywall {
             }
             (
                 Verdict::Rejected {
-                    code: code @ (Code::QuoteRequired | Code::PaymentBeforeRestore | Code::BeforeDatabase),
+                    code:
+                        code @ (Code::QuoteRequired
+                        | Code::PaymentBeforeRestore
+                        | Code::BeforeDatabase
+                        | Code::PaymentRefunded),
                     detail,
                 },
                 None,

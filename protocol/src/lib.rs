@@ -22,7 +22,7 @@ pub use alloy_primitives::{Address, B128, B256, U256, keccak256};
 pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor};
 pub use decode::source::{Source, SourceKind};
 pub use decode::{foreign, log, permit2, source, transaction};
-pub use payment::{Ambiguity, Payment, PaymentId, Settlement};
+pub use payment::{Ambiguity, Payment, PaymentId, Refund, Settlement};
 pub use proof::nonce::SignedNonce;
 pub use proof::voucher::Voucher;
 pub use proof::{Proof, nonce, voucher};

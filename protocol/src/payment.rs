@@ -70,6 +70,32 @@ pub struct Settlement {
     pub movement: B256,
 }
 
+/// Money that a payee gave back for a payment, told by one `Refund` event of `SaltPay`. It is never a payment.
+///
+/// It belongs to the payments with the same reference, payer, payee and asset, of whatever contract. Only the payee's
+/// account can emit it, so nobody else can say that a payment was given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The refund's id: as a [`PaymentId`], under another tag.
+    pub id: B256,
+    /// The chain of the refund.
+    pub chain: ChainId,
+    /// The `SaltPay` that it went through.
+    pub contract: Address,
+    /// The transaction of the refund.
+    pub transaction: B256,
+    /// The reference of the payment.
+    pub reference: B256,
+    /// The account that gave it back: the payee of the payment.
+    pub payee: Address,
+    /// The account that got it: the payer of the payment.
+    pub payer: Address,
+    /// The asset that was given back.
+    pub asset: Asset,
+    /// The amount that reached the payer, in base units.
+    pub amount: Amount,
+}
+
 /// A possible payment that cannot be read with certainty. It does not count as a payment, and an operator must look at
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -82,6 +82,7 @@ pub use rows::block::{Block, Cursor, HaltKind, Placed, Stretch};
 pub use rows::claim::{ClaimLimits, ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub use rows::error::StoreError;
 pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};
+pub use rows::refund::{IndexedRefund, RefundOrder, RefundState, Refunded, Refunds};
 pub use rows::risk::{ChannelRisk, RiskReason};
 pub use rows::voucher::{
     NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,

@@ -42,6 +42,7 @@ mod proxy_certificates;
 mod proxy_headers;
 mod proxy_targets;
 mod referred;
+mod refunding;
 mod refusals;
 mod reorganization;
 mod roles;

@@ -4,11 +4,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use alloy_sol_types::{SolCall, sol};
-use salt402_protocol::{Address, Amount};
-use salt402_tests::{Fault, NodeProxy, Stack, StackOptions, inference};
+use salt402_protocol::{Address, Amount, Asset};
+use salt402_tests::{Fault, NodeProxy, PAYEE, Stack, StackOptions, inference};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -346,4 +346,60 @@ async fn f33_an_allowance_that_is_left_is_set_to_zero_first_and_a_node_that_stum
     assert_eq!(told.code, Some(0), "{}", told.err);
     assert!(told.out.contains("answer 1"), "{}", told.out);
     assert_eq!(payments(&mut stack).await, 1);
+}
+
+/// The transaction is stuck until its quote has ended: the money stays where it is, and the payer learns so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_is_mined_after_its_quote_pays_nothing_and_can_be_made_again() {
+    let options = StackOptions { verifier: "quote_lifetime_s = 14".into(), ..Default::default() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let payer = Payer::of(&stack).await;
+    let payee: Address = PAYEE.parse().unwrap();
+    let before = stack.anvil.balance(payee, Asset::Native).await;
+    stack.anvil.automine(false).await;
+    let told = payer.pay("stuck", &["--timeout", "1"]).await;
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    let deadline = payer.receipt()["payment"]["deadline"].as_u64().unwrap();
+    assert_eq!(payer.receipt()["details"]["expiresAt"], deadline);
+    while now() <= deadline + 1 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stack.anvil.mine(1).await;
+    assert_eq!(stack.anvil.balance(payee, Asset::Native).await, before, "it reverted");
+    // Another block may include it as long as this one may be replaced.
+    let told = payer.pay("stuck", &["--timeout", "1"]).await;
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    stack.anvil.mine(FINAL).await;
+    let told = payer.pay("stuck", &["--timeout", "5"]).await;
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(told.err.contains("DeadlinePassed") && told.err.contains("can be paid again"), "{}", told.err);
+    assert_eq!(payer.receipt()["stage"], "reverted");
+    assert_eq!(payments(&mut stack).await, 0);
+    let receipt = payer.receipts().remove(0);
+    assert!(payer.resume(&receipt).await.err.contains("paid nothing"));
+    stack.anvil.automine(true).await;
+    let told = payer.pay("stuck", &[]).await;
+    assert_eq!((told.code, payments(&mut stack).await), (Some(0), 1), "{}", told.err);
+}
+
+/// Coins that are sent to an address without code stay there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_paid_where_there_is_no_contract_or_one_that_knows_no_deadline() {
+    let stack = Stack::start(SALT402).await;
+    let payer = Payer::of(&stack).await;
+    let (contract, token) = (stack.deployment.salt_pay, stack.deployment.wrapped_salt);
+    // The server believes that it is there: no block has left the chain.
+    let other = stack.anvil.ask("eth_getCode", serde_json::json!([token, "latest"])).await;
+    for (code, said) in [(Value::from("0x"), "there is no contract at"), (other, "pays until a deadline")] {
+        stack.anvil.ask("anvil_setCode", serde_json::json!([contract, code])).await;
+        let told = payer.pay("nowhere", &[]).await;
+        assert!(told.code == Some(1) && told.err.contains(said), "{}", told.err);
+        assert!(payer.receipts().is_empty(), "nothing was signed");
+    }
+    assert_eq!(stack.anvil.balance(contract, Asset::Native).await, salt402_protocol::U256::ZERO);
+    assert_eq!(payer.node.asked("eth_sendRawTransaction"), 0);
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

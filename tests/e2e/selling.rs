@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
-use salt402_tests::{Answer, NodeProxy, Stack, StackOptions, inference};
+use salt402_tests::{Answer, Anvil, NodeProxy, Stack, StackOptions, inference};
 
 use crate::SALT402;
 
@@ -154,7 +154,7 @@ async fn c18_a_model_whose_server_refuses_from_the_start_is_not_sold_before_it_a
 }
 
 /// A stack that is configured so and is not ready for what a reason says; nothing is sold.
-async fn unfit(options: StackOptions, reason: &str) -> Stack {
+async fn unfit(options: StackOptions, reason: &str, code: &str) -> Stack {
     let mut stack = Stack::start_with(SALT402, StackOptions { idle: true, ..Default::default() }).await;
     stack.configure(&options);
     stack.process = Some(stack.role("up"));
@@ -162,7 +162,7 @@ async fn unfit(options: StackOptions, reason: &str) -> Stack {
     stack.until(&url, |answer| answer.body.contains(reason)).await;
     let metrics = format!("{}/metrics", stack.verifier);
     stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
-    unsold(&stack.infer(&inference("not sold"), &[]).await, "not_ready");
+    unsold(&stack.infer(&inference("not sold"), &[]).await, code);
     assert_eq!(stack.get(&format!("{}/readyz", stack.gateway)).await.status, StatusCode::SERVICE_UNAVAILABLE);
     let status = stack.status().await;
     assert!(status["chains"][0]["reason"].as_str().unwrap().contains(reason), "{status}");
@@ -172,8 +172,12 @@ async fn unfit(options: StackOptions, reason: &str) -> Stack {
 #[tokio::test(flavor = "multi_thread")]
 async fn c23_a_payment_contract_that_is_not_there_takes_no_money() {
     let chain = "contract = \"0x1111111111111111111111111111111111110001\"".to_owned();
-    let stack =
-        unfit(StackOptions { chain, ..Default::default() }, "there is no payment contract at 0x1111").await;
+    let stack = unfit(
+        StackOptions { chain, ..Default::default() },
+        "there is no payment contract at 0x1111",
+        "contract_missing",
+    )
+    .await;
     let log = stack.process.unwrap().log();
     assert!(log.contains("nothing is sold") && log.contains("there is no payment contract"), "{log}");
 }
@@ -182,7 +186,8 @@ async fn c23_a_payment_contract_that_is_not_there_takes_no_money() {
 async fn c23_nothing_is_sold_before_the_first_block_in_which_a_payment_is_seen() {
     let chain = "start_block = 100".to_owned();
     let mut stack =
-        unfit(StackOptions { chain, ..Default::default() }, "is followed from block 100 on").await;
+        unfit(StackOptions { chain, ..Default::default() }, "is followed from block 100 on", "not_ready")
+            .await;
     stack.anvil.mine(100 - stack.anvil.height().await).await;
     stack.ready().await;
 }
@@ -193,12 +198,90 @@ async fn c22_a_token_with_other_decimal_places_than_are_written_is_not_sold_in()
         let names = format!("asset_symbol = \"wSALT\"\nasset_decimals = {decimals}");
         StackOptions { payment: format!("asset = \"{asset}\"\n{names}"), ..Default::default() }
     };
-    let mut stack =
-        unfit(payment(6, "WRAPPED_SALT"), "has 18 decimal places, and [payment] asset_decimals is 6").await;
+    let mut stack = unfit(
+        payment(6, "WRAPPED_SALT"),
+        "has 18 decimal places, and [payment] asset_decimals is 6",
+        "not_ready",
+    )
+    .await;
     stack.kill();
     stack.configure(&payment(18, "WRAPPED_SALT"));
     stack.up().await;
     assert_eq!(stack.quote(&inference("sold")).await.decimals, 18);
     drop(stack);
-    unfit(payment(18, "0x3333333333333333333333333333333333333333"), "there is no token at 0x3333").await;
+    unfit(
+        payment(18, "0x3333333333333333333333333333333333333333"),
+        "there is no token at 0x3333",
+        "not_ready",
+    )
+    .await;
+}
+
+/// The chain begins anew, as a testnet that is reset or a local chain, without the contracts.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sold_on_a_new_chain_before_the_contracts_are_there() {
+    let mut stack = Stack::start(SALT402).await;
+    stack.quote(&inference("sold")).await;
+    stack.kill();
+    let port = stack.anvil.port;
+    std::mem::replace(&mut stack.anvil, Anvil::start().await).stop();
+    stack.anvil = Anvil::start_on(port).await;
+    stack.anvil.mine(20).await;
+    std::fs::remove_dir_all(stack.folder().join("data")).unwrap();
+    stack.process = Some(stack.role("up"));
+    let ready = format!("{}/readyz", stack.verifier);
+    stack.until(&ready, |answer| answer.body.contains("there is no payment contract")).await;
+    let metrics = format!("{}/metrics", stack.verifier);
+    let missing =
+        |answer: &Answer| answer.body.contains("salt402_contract_missing{chain=\"eip155:40204\"} 1");
+    stack.until(&metrics, missing).await;
+    stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
+    unsold(&stack.infer(&inference("not there"), &[]).await, "contract_missing");
+    let reason = stack.status().await["chains"][0]["reason"].to_string();
+    assert!(reason.contains("there is no payment contract"), "{reason}");
+    let folder = stack.folder().join("deployments");
+    stack.anvil.deploy(&folder);
+    stack.ready().await;
+    stack.quote(&inference("there")).await;
+    stack.until(&metrics, |answer| !missing(answer)).await;
+}
+
+/// What was there is believed to be there until the block in which it was seen leaves the chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganization_that_takes_a_contract_away_ends_the_sale_until_it_is_back() {
+    for channels in [false, true] {
+        let options = if channels { crate::vouchers::taking_vouchers() } else { StackOptions::default() };
+        let mut stack = Stack::start_with(SALT402, options).await;
+        stack.anvil.mine(1).await;
+        stack.indexed(stack.anvil.height().await).await;
+        stack.quote(&inference("sold")).await;
+        let contract = if channels { stack.deployment.salt_channels } else { stack.deployment.salt_pay };
+        let code = stack.anvil.ask("eth_getCode", serde_json::json!([contract, "latest"])).await;
+        stack.anvil.ask("anvil_setCode", serde_json::json!([contract, "0x"])).await;
+        stack.anvil.reorg(3).await;
+        stack.anvil.mine(1).await;
+        let ready = format!("{}/readyz", stack.verifier);
+        stack.until(&ready, |answer| answer.body.contains("there is no")).await;
+        unsold(&stack.infer(&inference("gone"), &[]).await, "contract_missing");
+        stack.anvil.ask("anvil_setCode", serde_json::json!([contract, code])).await;
+        stack.ready().await;
+        stack.quote(&inference("back")).await;
+    }
+}
+
+/// A verifier that runs alone asks the node now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_that_runs_alone_notices_it_too() {
+    let mut stack = Stack::start(SALT402).await;
+    stack.anvil.mine(1).await;
+    stack.kill();
+    let _index = stack.role("index");
+    stack.process = Some(stack.role("verify"));
+    let ready = format!("{}/readyz", stack.verifier);
+    stack.until(&ready, |answer| answer.status == StatusCode::OK).await;
+    let contract = stack.deployment.salt_pay;
+    stack.anvil.ask("anvil_setCode", serde_json::json!([contract, "0x"])).await;
+    stack.anvil.reorg(3).await;
+    stack.anvil.mine(1).await;
+    stack.until(&ready, |answer| answer.body.contains("there is no payment contract")).await;
 }

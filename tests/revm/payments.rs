@@ -4,7 +4,9 @@ use alloy_primitives::{Address, B256, Log, U256};
 use alloy_sol_types::SolError as _;
 use proptest::prelude::*;
 use salt402_protocol::contracts::{ISaltPay, IWrappedSalt};
+use salt402_protocol::details::deadline_and_payee;
 use salt402_protocol::log::{RawLog, decode};
+use salt402_protocol::transaction::{Whole, decode_whole};
 use salt402_protocol::{Amount, Asset, ChainId, Payment, Source, SourceKind};
 
 use crate::machine::Machine;
@@ -67,6 +69,87 @@ proptest! {
         let again = machine.send(payer(), contract, U256::ZERO, &call).unwrap_err();
         prop_assert!(again.starts_with(&ISaltPay::TransferRefused::SELECTOR));
     }
+}
+
+/// In the last second of its deadline a payment is one, and a second later it moves nothing, whatever it is in.
+#[test]
+fn a_payment_with_a_deadline_is_read_as_any_other_and_reverts_after_it() {
+    let mut machine = Machine::new();
+    let (contract, token) = (machine.deploy("SaltPay"), machine.deploy("WrappedSalt"));
+    let (payee, amount) = (Address::repeat_byte(0xbb), U256::from(5));
+    machine.fund(payer(), U256::from(1000));
+    machine.send(payer(), token, U256::from(100), &IWrappedSalt::depositCall {}).unwrap();
+    let approve = erc20::approveCall { spender: contract, amount: U256::from(100) };
+    machine.send(payer(), token, U256::ZERO, &approve).unwrap();
+    let reference = B256::repeat_byte(1);
+    let word = deadline_and_payee(machine.time, payee);
+    let native = ISaltPay::payOnTimeCall { paymentReference: reference, deadlineAndPayee: word };
+    let in_token = ISaltPay::payTokenOnTimeCall {
+        asset: token,
+        amount,
+        deadlineAndPayee: word,
+        paymentReference: reference,
+    };
+    let order = |asset| ISaltPay::Order { paymentReference: reference, payee, asset, amount };
+    let many = ISaltPay::payManyOnTimeCall {
+        orders: vec![order(Address::ZERO), order(token)],
+        deadline: U256::from(machine.time),
+    };
+    let mut logs = machine.send(payer(), contract, amount, &native).unwrap().logs;
+    logs.extend(machine.send(payer(), contract, U256::ZERO, &in_token).unwrap().logs);
+    logs.extend(machine.send(payer(), contract, amount, &many).unwrap().logs);
+    let paid: Vec<_> = read(contract, &logs)
+        .into_iter()
+        .map(|payment| (payment.reference, payment.payer, payment.payee, payment.asset, payment.amount))
+        .collect();
+    let of = |asset| (reference, payer(), payee, asset, Amount(amount));
+    let token = Asset::Token(token);
+    assert_eq!(paid, [of(Asset::Native), of(token), of(Asset::Native), of(token)]);
+    let (deadline, before) = (machine.time, machine.balance(payee));
+    machine.time += 1;
+    for reason in [
+        machine.send(payer(), contract, amount, &native).unwrap_err(),
+        machine.send(payer(), contract, U256::ZERO, &in_token).unwrap_err(),
+        machine.send(payer(), contract, amount, &many).unwrap_err(),
+    ] {
+        let passed = ISaltPay::DeadlinePassed::abi_decode(&reason).unwrap();
+        assert_eq!((passed.deadline, passed.time), (U256::from(deadline), U256::from(deadline + 1)));
+    }
+    assert_eq!(machine.balance(payee), before);
+}
+
+#[test]
+fn what_is_given_back_is_read_as_a_refund_and_as_no_payment() {
+    let mut machine = Machine::new();
+    let (contract, token) = (machine.deploy("SaltPay"), machine.deploy("WrappedSalt"));
+    let (payee, reference) = (Address::repeat_byte(0xbb), B256::repeat_byte(1));
+    machine.fund(payee, U256::from(100));
+    machine.send(payee, token, U256::from(50), &IWrappedSalt::depositCall {}).unwrap();
+    let approve = erc20::approveCall { spender: contract, amount: U256::from(50) };
+    machine.send(payee, token, U256::ZERO, &approve).unwrap();
+    let native = ISaltPay::refundCall { paymentReference: reference, payer: payer() };
+    let mut logs = machine.send(payee, contract, U256::from(7), &native).unwrap().logs;
+    let amount = U256::from(9);
+    let in_token =
+        ISaltPay::refundTokenCall { paymentReference: reference, payer: payer(), asset: token, amount };
+    logs.extend(machine.send(payee, contract, U256::ZERO, &in_token).unwrap().logs);
+    assert_eq!(machine.balance(payer()), U256::from(7));
+    let transaction = B256::repeat_byte(7);
+    let raw = logs.iter().map(|log| RawLog { contract: log.address, transaction, content: &log.data });
+    let source = Source { contract, kind: SourceKind::SaltPay, start_block: 0 };
+    let direct = decode(ChainId::CITRATE, std::slice::from_ref(&source), raw);
+    let all: Vec<_> = logs.iter().map(|log| (log.address, &log.data)).collect();
+    let whole = Whole { transaction, logs: &all, call: None };
+    let whole = decode_whole(ChainId::CITRATE, std::slice::from_ref(&source), whole);
+    assert_eq!(direct.refunds, whole.refunds);
+    assert_eq!((direct.payments.len(), whole.payments.len(), whole.skipped), (0, 0, 0));
+    let told: Vec<_> = direct
+        .refunds
+        .iter()
+        .map(|refund| (refund.reference, refund.payee, refund.payer, refund.asset, refund.amount))
+        .collect();
+    let of = |asset, amount: u64| (reference, payee, payer(), asset, Amount(U256::from(amount)));
+    assert_eq!(told, [of(Asset::Native, 7), of(Asset::Token(token), 9)]);
 }
 
 #[test]

@@ -175,6 +175,8 @@ impl History {
                 .check_channels_at(&stage.life.store, stage.cursor().await)
                 .await
                 .expect("the same channels");
+            let refunds = self.reader.check_refunds_at(&stage.life.store, stage.cursor().await).await;
+            refunds.expect("the same refunds");
         });
     }
 }

@@ -2,9 +2,11 @@
 
 use alloy_primitives::{Address, B256, LogData, U256};
 use alloy_sol_types::SolEvent;
+use salt402_protocol::Asset;
 use salt402_protocol::contracts::ISaltChannels as C;
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::log::{RawLog, decode};
+use salt402_store::Refunded;
 
 use crate::rng::Rng;
 use crate::world::{
@@ -95,9 +97,9 @@ impl Growth {
                 None => self.send(rng),
             };
             let inclusion = execute(rng, sent);
-            // What happens to a channel beside the chain is found only when somebody looks.
-            let channels = inclusion.events.iter().any(|event| event.channel.is_some());
-            if rng.percent(5) && !channels {
+            // What happens to a channel or is given back beside the chain is found only when somebody looks.
+            let others = inclusion.events.iter().any(Event::is_no_payment);
+            if rng.percent(5) && !others {
                 merged.push((rng.hash(), inclusion));
             } else {
                 inclusions.push(inclusion);
@@ -124,7 +126,7 @@ impl Growth {
             lost.header.number <= world.header(parent).number && !world.leads_to(left, parent)
         })?;
         let free = |inclusion: &&Inclusion| {
-            !inclusion.events.iter().any(|event| event.channel.is_some())
+            !inclusion.events.iter().any(Event::is_no_payment)
                 && !here.iter().any(|own| own.transaction == inclusion.transaction)
                 && !is_on(world, parent, inclusion.transaction, true)
         };
@@ -166,6 +168,10 @@ impl Growth {
                 24 => {
                     events.extend(Event::authorization(rng.address(), authorization(rng)));
                     continue;
+                }
+                12 | 13 => {
+                    let of = refunded(rng.below(2) as u8);
+                    Event::refund(of, U256::from(rng.between(1, 9)))
                 }
                 25..30 => channel_event(rng),
                 _ => payment(rng),
@@ -241,6 +247,17 @@ pub(crate) fn channel_event(rng: &mut Rng) -> Event {
     let raw = RawLog { contract: CHANNELS, transaction: B256::ZERO, content: &content };
     let said = decode(CHAIN, &sources(0), [raw]).channels.remove(0);
     Event { contract: CHANNELS, content, channel: Some((said.channel, said.change)), ..Event::default() }
+}
+
+/// What is given back: one of two payments of before.
+pub(crate) fn refunded(number: u8) -> Refunded {
+    Refunded {
+        chain: CHAIN,
+        reference: B256::repeat_byte(0xd0 + number),
+        payer: Address::repeat_byte(1),
+        payee: Address::repeat_byte(2),
+        asset: Asset::Native,
+    }
 }
 
 /// One of the channels that there are.

@@ -47,6 +47,8 @@ pub(crate) struct Tally {
     pub(crate) signed: u64,
     /// States of channels that were compared.
     pub(crate) channels: u64,
+    /// Refunds that were compared.
+    pub(crate) refunds: u64,
 }
 
 pub(crate) struct History {
@@ -156,6 +158,7 @@ impl History {
         self.tally.unread = self.reader.unread.get();
         self.tally.grants = self.reader.granted.len() as u64;
         self.tally.channels = self.reader.channels;
+        self.tally.refunds = self.reader.refunds;
         self.tally.omitted = self.shared.omitted().len() as u64;
         Ok(())
     }

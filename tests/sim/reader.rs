@@ -8,10 +8,10 @@ use alloy_primitives::B256;
 use salt402_protocol::{ChannelState, PaymentId, RequestDigest};
 use salt402_store::{ClaimResult, Cursor, IncidentKind, IndexedPayment, NewClaim, PlacedPayment, Store};
 
-use crate::growth::channel;
+use crate::growth::{channel, refunded};
 use crate::node::Shared;
 use crate::rng::Rng;
-use crate::world::{CHAIN, CHANNELS, SECOND, channel_events};
+use crate::world::{CHAIN, CHANNELS, CONTRACT, SECOND, channel_events, refunds};
 
 /// Where the index stands, and the height of the lower fork that the node shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) struct Reader {
     pub(crate) granted: BTreeMap<PaymentId, (B256, RequestDigest)>,
     /// How many states of channels were compared with what the chain says.
     pub(crate) channels: u64,
+    /// How many refunds were compared with what the chain says.
+    pub(crate) refunds: u64,
 }
 
 impl Reader {
@@ -61,6 +63,7 @@ impl Reader {
             unread: Cell::new(0),
             granted: BTreeMap::new(),
             channels: 0,
+            refunds: 0,
         }
     }
 
@@ -120,7 +123,45 @@ impl Reader {
         }
         self.cursor = now;
         self.channels += self.check_channels_at(store, now).await?;
+        self.refunds += self.check_refunds_at(store, now).await?;
         self.check_incidents(store).await
+    }
+
+    /// What was given back is what the chain up to a cursor says, unless a node left some of that out. Returns how many
+    /// refunds there are.
+    pub(crate) async fn check_refunds_at(
+        &self,
+        store: &Store,
+        cursor: Option<Cursor>,
+    ) -> Result<u64, Refuted> {
+        let Some(cursor) =
+            cursor.filter(|_| self.shared.omitted().is_empty() && self.shared.unreadable().is_empty())
+        else {
+            return Ok(0);
+        };
+        let mut compared = 0;
+        for of in [refunded(0), refunded(1)] {
+            let (mut expected, merged) = {
+                let world = self.shared.world();
+                let blocks = world.chain(cursor.hash);
+                let blocks = blocks.take_while(|block| block.header.number >= self.start_block);
+                let expected: Vec<_> = blocks.flat_map(|block| refunds(block, of)).collect();
+                (expected, world.merged_into(cursor.hash))
+            };
+            let known = store.refunds(of).await.map_err(|error| error.to_string())?;
+            let on_chain = known.indexed.iter().filter(|row| row.canonical && row.contract == CONTRACT);
+            let mut said: Vec<_> = on_chain.map(|row| (row.transaction, row.block_hash)).collect();
+            // What was merged counts once its receipt was looked up, which nobody is sure to have done.
+            expected.retain(|(transaction, _)| !merged.contains(transaction));
+            said.retain(|(transaction, _)| !merged.contains(transaction));
+            expected.sort_unstable();
+            said.sort_unstable();
+            if said != expected {
+                return Err(format!("at {cursor:?} given back is {said:?}, the chain says {expected:?}"));
+            }
+            compared += said.len() as u64;
+        }
+        Ok(compared)
     }
 
     /// Every channel is what the chain up to a cursor says, unless a node left some of that out. Returns how many
@@ -390,6 +431,7 @@ impl Reader {
             ClaimResult::TooShallow { .. } => "shallow",
             ClaimResult::Halted => "halted",
             ClaimResult::BeforeRestore => "before restore",
+            ClaimResult::Refunded => "refunded",
             ClaimResult::UsedUp { .. }
             | ClaimResult::NotAgain
             | ClaimResult::HeldElsewhere(_)

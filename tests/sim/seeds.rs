@@ -112,6 +112,7 @@ impl Tally {
         self.changes += other.changes;
         self.signed += other.signed;
         self.channels += other.channels;
+        self.refunds += other.refunds;
     }
 
     fn assert_rich_in_nodes(&self) {
@@ -135,6 +136,7 @@ impl Tally {
             self.second,
             self.signed,
             self.channels,
+            self.refunds,
         ];
         assert!(parts.iter().all(|part| *part > 20), "the histories are poor: {self:?}");
         // Rarer than the others: where final blocks would leave, the index halts and nothing is lost.

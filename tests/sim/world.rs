@@ -9,7 +9,7 @@ use salt402_chain::{Header, Log, Receipt};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::foreign::IToken;
 use salt402_protocol::{Amount, Asset, ChainId, ChannelChange, Payment, PaymentId, Source, SourceKind};
-use salt402_store::PlacedPayment;
+use salt402_store::{PlacedPayment, Refunded};
 
 /// The chain that is followed.
 pub(crate) const CHAIN: ChainId = ChainId::CITRATE;
@@ -64,9 +64,29 @@ pub(crate) struct Event {
     pub(crate) authorization: Option<Authorization>,
     /// What it says, if it is of a channel.
     pub(crate) channel: Option<(B256, ChannelChange)>,
+    /// What it says, if money was given back.
+    pub(crate) refund: Option<Refunded>,
 }
 
 impl Event {
+    /// Whether it is found beside the chain only when somebody looks, and is not looked for here.
+    pub(crate) fn is_no_payment(&self) -> bool {
+        self.channel.is_some() || self.refund.is_some()
+    }
+
+    /// An amount that was given back.
+    pub(crate) fn refund(of: Refunded, amount: U256) -> Self {
+        let refund = ISaltPay::Refund {
+            paymentReference: of.reference,
+            payee: of.payee,
+            payer: of.payer,
+            asset: of.asset.address(),
+            amount,
+        };
+        let content = refund.encode_log_data();
+        Self { contract: CONTRACT, content, refund: Some(of), ..Self::default() }
+    }
+
     pub(crate) fn payment(payment: ISaltPay::Payment) -> Self {
         let content = payment.encode_log_data();
         Self { contract: CONTRACT, content, payment: Some(payment), ..Self::default() }
@@ -323,6 +343,17 @@ pub(crate) fn channel_events(block: &Block) -> impl Iterator<Item = (u64, B256, 
     let events = block.inclusions.iter().flat_map(|inclusion| &inclusion.events);
     let events = events.filter(|event| event.contract == CHANNELS).filter_map(|event| event.channel);
     events.map(|(channel, change)| (block.header.number, channel, change))
+}
+
+/// The transactions in which money was given back in a block, with the block, once for each event.
+pub(crate) fn refunds(block: &Block, of: Refunded) -> Vec<(B256, B256)> {
+    let mut found = Vec::new();
+    for inclusion in &block.inclusions {
+        let events =
+            inclusion.events.iter().filter(|event| event.contract == CONTRACT && event.refund == Some(of));
+        found.extend(events.map(|_| (inclusion.transaction, block.header.hash)));
+    }
+    found
 }
 
 /// The name of a payment by an authorization, from its definition.

@@ -85,6 +85,7 @@ fn paid(reference: B256) -> IndexedPayment {
         },
         canonical: true,
         confirmations: 1,
+        refunded: None,
         claim: None,
     }
 }

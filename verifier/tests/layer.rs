@@ -83,7 +83,11 @@ async fn paywall(store: &Store) -> Paywall {
             policy,
             freshness: Freshness::Store,
             lookup,
-            unfit: tokio::sync::watch::channel(None).1,
+            deployment: tokio::sync::watch::channel(salt402_indexer::Deployment::Good {
+                seen_at: 0,
+                reorganizations: 0,
+            })
+            .1,
         }],
         version: "test".into(),
     });

@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod incidents;
 mod pay;
+mod refund;
 mod run;
 mod status;
 mod unserved;
@@ -18,6 +19,7 @@ pub(crate) use channel::{claim as claim_channels, list as list_channels, show as
 pub(crate) use check::{check, example};
 pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;
+pub(crate) use refund::refund;
 pub(crate) use run::run;
 pub(crate) use status::status;
 pub(crate) use unserved::{list as unserved, retry as retry_unserved, settle as settle_unserved};

@@ -15,11 +15,11 @@ pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let mut none = true;
     for store in open(&Config::load(&args.at.config)?).await? {
         let unserved = store.all_unserved(args.all, args.limit).await?;
-        store.close().await;
         none &= unserved.is_empty();
         for payment in &unserved {
-            say!("{}", line(payment));
+            say!("{}{}", line(payment), how_to_refund(&store, payment).await?);
         }
+        store.close().await;
     }
     if none {
         say!("no payment is without its answer");
@@ -80,6 +80,20 @@ async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
         stores.push(super::open(path).await?);
     }
     Ok(stores)
+}
+
+/// The command that gives a payment back; of a channel, and in a gateway's own database, none is known.
+async fn how_to_refund(store: &Store, unserved: &Unserved) -> anyhow::Result<String> {
+    if !unserved.ended || unserved.settled.is_some() {
+        return Ok(String::new());
+    }
+    let payments = store.payments_in(unserved.chain, unserved.transaction).await?;
+    let is_payment = payments.iter().any(|row| row.placed.payment.id == unserved.payment);
+    Ok(if is_payment {
+        format!("; to give it back: salt402 refund {}", unserved.transaction)
+    } else {
+        String::new()
+    })
 }
 
 fn line(unserved: &Unserved) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use salt402_chain::{Node, Pool};
-use salt402_indexer::{DeploymentCheck, Follower, FollowerOptions, ReceiptLookup};
+use salt402_indexer::{Deployment, DeploymentCheck, Follower, FollowerOptions, ReceiptLookup};
 use salt402_store::Store;
 use salt402_verifier::Freshness;
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ResolvedChain};
 use crate::progress;
+use crate::wire::policy::chain_policy;
 use crate::wire::running::Running;
 
 /// The nodes of a chain as one, and a task that checks them.
@@ -57,29 +58,35 @@ pub(super) fn follow(
     (Freshness::Follower(health), lookup)
 }
 
-/// Checks whether the payment contract and the token are on the chain as configured.
+/// Checks whether the payment contract, the channels and the token are on the chain as configured.
 pub(super) fn check_deployment(
     running: &mut Running,
     config: &Config,
     chain: &ResolvedChain,
     node: Arc<dyn Node>,
+    freshness: &Freshness,
     stop: &CancellationToken,
-) -> anyhow::Result<watch::Receiver<Option<String>>> {
-    let (said, unfit) = DeploymentCheck::unseen();
+) -> anyhow::Result<watch::Receiver<Deployment>> {
+    let (said, deployment) = watch::channel(Deployment::unseen());
+    let health = match freshness {
+        Freshness::Follower(health) => Some(health.clone()),
+        Freshness::Store => None,
+    };
     let check = DeploymentCheck {
         contract: chain.contract,
         start_block: chain.start_block,
+        channels: chain_policy(chain).channels,
         token: config.token_on(chain.profile.chain_id)?,
     };
     let stop = stop.clone();
     running.tasks.spawn(async move {
         tokio::select! {
-            () = check.watch(node, said) => stop.cancelled().await,
+            () = check.watch(node, health, said) => {}
             () = stop.cancelled() => {}
         }
         Ok(())
     });
-    Ok(unfit)
+    Ok(deployment)
 }
 
 pub(super) fn follower_options(chain: &ResolvedChain) -> FollowerOptions {

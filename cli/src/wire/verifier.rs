@@ -43,13 +43,13 @@ pub(super) async fn index_and_verify(
     for chain in &chains {
         let pool = nodes(running, chain, &store, stop).await?;
         let node: Arc<dyn Node> = Arc::new(pool.clone());
-        let unfit = check_deployment(running, config, chain, Arc::clone(&node), stop)?;
         let (freshness, lookup) = if parts.index {
             follow(running, chain, pool, &store, stop)
         } else {
-            (Freshness::Store, ReceiptLookup::new(node, store.clone(), follower_options(chain)))
+            (Freshness::Store, ReceiptLookup::new(Arc::clone(&node), store.clone(), follower_options(chain)))
         };
-        verified.push(VerifierChain { policy: chain_policy(chain), freshness, lookup, unfit });
+        let deployment = check_deployment(running, config, chain, node, &freshness, stop)?;
+        verified.push(VerifierChain { policy: chain_policy(chain), freshness, lookup, deployment });
     }
     watch_incidents(running, config, parts, &store, stop)?;
     let policy = with_old_quotes(config.verifier.policy(), &store).await;

@@ -259,10 +259,13 @@ fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
     }
     let channels = decoded.channels.into_iter();
     let channels = channels.map(|what| Placed { what, block_number, block_hash, block_timestamp });
+    let refunds = decoded.refunds.into_iter();
+    let refunds = refunds.map(|what| Placed { what, block_number, block_hash, block_timestamp });
     let ambiguities = decoded.ambiguities.into_iter();
     let ambiguities = ambiguities.map(|what| Placed { what, block_number, block_hash, block_timestamp });
     let extras = Extras {
         channels: channels.collect(),
+        refunds: refunds.collect(),
         settlements: decoded.settlements,
         ambiguities: ambiguities.collect(),
         unreadable: Vec::new(),

@@ -20,6 +20,7 @@ impl Found {
         self.payments.extend(other.payments);
         self.skipped += other.skipped;
         self.extras.channels.extend(other.extras.channels);
+        self.extras.refunds.extend(other.extras.refunds);
         self.extras.settlements.extend(other.extras.settlements);
         self.extras.ambiguities.extend(other.extras.ambiguities);
         self.extras.unreadable.extend(other.extras.unreadable);
@@ -27,7 +28,7 @@ impl Found {
 
     /// How many rows it is.
     pub(crate) fn rows(&self) -> usize {
-        self.payments.len() + self.extras.channels.len()
+        self.payments.len() + self.extras.channels.len() + self.extras.refunds.len()
     }
 
     /// Puts it into a batch.
@@ -42,7 +43,10 @@ impl Found {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.payments.is_empty() && self.extras.channels.is_empty() && self.extras.ambiguities.is_empty()
+        self.payments.is_empty()
+            && self.extras.channels.is_empty()
+            && self.extras.refunds.is_empty()
+            && self.extras.ambiguities.is_empty()
     }
 
     /// Keeps only what is of a source. A whole transaction also tells of other sources, which are read at other times.
@@ -52,6 +56,7 @@ impl Found {
         let kept: HashSet<_> = self.payments.iter().map(|placed| placed.payment.id).collect();
         self.extras.settlements.retain(|settlement| kept.contains(&settlement.payment));
         self.extras.channels.retain(|placed| placed.what.contract == source.contract);
+        self.extras.refunds.retain(|placed| placed.what.contract == source.contract);
         self.extras.ambiguities.retain(|placed| placed.what.contract == source.contract);
     }
 
@@ -59,6 +64,7 @@ impl Found {
     pub(crate) fn date(&mut self, timestamp: u64) {
         self.payments.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
         self.extras.channels.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
+        self.extras.refunds.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
         self.extras.ambiguities.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
     }
 
@@ -68,6 +74,9 @@ impl Found {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);
         }
         for placed in &mut self.extras.channels {
+            (placed.block_number, placed.block_hash) = (block_number, block_hash);
+        }
+        for placed in &mut self.extras.refunds {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);
         }
         for placed in &mut self.extras.ambiguities {

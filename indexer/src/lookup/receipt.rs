@@ -334,6 +334,14 @@ impl ReceiptLookup {
             }
         }
         found.extras.channels = unknown;
+        let mut unknown = Vec::new();
+        for placed in found.extras.refunds.drain(..) {
+            let known = store.refund_on_chain(placed.what.chain, placed.what.id).await?;
+            if !known.is_some_and(|known| stays(known.block_hash)) {
+                unknown.push(placed);
+            }
+        }
+        found.extras.refunds = unknown;
         Ok(())
     }
 

@@ -1,10 +1,14 @@
 //! The state of a follower, for those who must know whether the index can be trusted.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use salt402_protocol::ChainId;
 use salt402_store::Coverage;
 use tokio::time::Instant;
+
+/// Reorganizations of which it is remembered which block they kept.
+const KEPT: usize = 64;
 
 /// What a follower is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,9 @@ pub struct Health {
     /// Reorganizations since the follower started.
     pub reorganizations: u64,
     /// While the node shows a fork that is lower than the index: how many stored blocks are above the fork. Else 0.
+    /// The highest block that each of the last ones kept, the newest last; some are forgotten.
+    pub kept: VecDeque<u64>,
+    /// Stored blocks above the fork, while the node shows a fork that is lower than the index; else 0.
     pub blocks_above_fork: u64,
     /// What is not granted on then, in words.
     pub lower_fork: Option<String>,
@@ -71,6 +78,7 @@ impl Health {
             head: None,
             found: 0,
             reorganizations: 0,
+            kept: VecDeque::new(),
             blocks_above_fork: 0,
             lower_fork: None,
             current_at: None,
@@ -81,6 +89,28 @@ impl Health {
 
     /// Sets the gauges of a chain that change with time alone, and with the phase. Call it about once a second, because
     /// a hanging follower sets nothing.
+    /// Notes a reorganization, and the highest block that it kept.
+    pub(crate) fn reorganized(&mut self, kept: u64) {
+        self.reorganizations += 1;
+        self.kept.push_back(kept);
+        if self.kept.len() > KEPT {
+            self.kept.pop_front();
+        }
+    }
+
+    /// The lowest block that reorganizations kept since there were so many; `None` if there was none since. 0 where that is not
+    /// remembered any more.
+    pub fn kept_since(&self, reorganizations: u64) -> Option<u64> {
+        let since =
+            usize::try_from(self.reorganizations.saturating_sub(reorganizations)).unwrap_or(usize::MAX);
+        if since > self.kept.len() {
+            return Some(0);
+        }
+        self.kept.iter().rev().take(since).min().copied()
+    }
+
+    /// Sets the gauges of a chain that change with time alone, and with the phase. Meant to be called every second or so:
+    /// a follower that hangs sets nothing.
     pub fn measure(&self, chain: ChainId, since: Instant) {
         let chain = chain.to_string();
         for name in Phase::NAMES {
@@ -125,5 +155,31 @@ impl Health {
                 None => Some("the head has not been reached yet".into()),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::follow::deployment::Deployment;
+
+    #[test]
+    fn what_was_seen_is_in_doubt_once_its_block_may_have_left_the_chain() {
+        let mut health = Health::starting();
+        health.reorganized(3);
+        let seen = Deployment::Good { seen_at: 10, reorganizations: health.reorganizations };
+        assert!(!seen.is_in_doubt(Some(&health)), "what was before is known");
+        for _ in 0..2 * KEPT as u64 {
+            let noted = Deployment::Good { seen_at: 10, reorganizations: health.reorganizations };
+            health.reorganized(10);
+            assert!(!noted.is_in_doubt(Some(&health)), "the block itself stays");
+            assert!(noted.complaint(Some(&health)).is_none());
+        }
+        assert!(seen.is_in_doubt(Some(&health)), "what is forgotten may have been deeper");
+        let noted = Deployment::Good { seen_at: 10, reorganizations: health.reorganizations };
+        health.reorganized(9);
+        health.reorganized(12);
+        assert!(noted.is_in_doubt(Some(&health)) && noted.complaint(Some(&health)).is_some());
+        assert!(!noted.is_in_doubt(None));
     }
 }

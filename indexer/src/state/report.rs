@@ -38,13 +38,15 @@ impl Report {
     /// Stores a step and tells what it took off the chain.
     pub(crate) async fn commit(&self, batch: Batch) -> Result<(), IndexError> {
         let (chain, expected, keep_through) = (batch.chain, batch.expected, batch.keep_through);
+        let refunds = batch.extras.refunds.len() as u64;
         let applied = self.store.apply(batch).await?;
+        metrics::counter!("salt402_indexer_refunds_total", "chain" => chain.to_string()).increment(refunds);
         if let (Some(kept), Some(cursor)) = (keep_through, expected) {
             let depth = cursor.number.saturating_sub(kept);
             tracing::warn!(%chain, depth, kept_through = kept, "reorganization");
             metrics::counter!("salt402_indexer_reorganizations_total", "chain" => chain.to_string())
                 .increment(1);
-            self.health.send_modify(|health| health.reorganizations += 1);
+            self.health.send_modify(|health| health.reorganized(kept));
             metrics::histogram!("salt402_indexer_reorganization_depth", "chain" => chain.to_string())
                 .record(depth as f64);
         }

@@ -1,4 +1,4 @@
-//! Decodes logs that need no context: payments of `SaltPay` and channel events, each with its id.
+//! Decodes logs that need no context: payments and refunds of `SaltPay` and channel events, each with its id.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -10,7 +10,7 @@ use crate::channel::{ChannelChange, ChannelEvent, ChannelEventId};
 use crate::contracts::ISaltPay;
 use crate::decode::channel;
 use crate::decode::source::{Source, SourceKind};
-use crate::payment::{Ambiguity, Payment, PaymentId, Settlement};
+use crate::payment::{Ambiguity, Payment, PaymentId, Refund, Settlement};
 use crate::values::asset::Asset;
 use crate::values::id::hash_id;
 use crate::values::money::Amount;
@@ -27,7 +27,7 @@ pub struct RawLog<'a> {
     pub content: &'a LogData,
 }
 
-/// Decodes `SaltPay` payments and channel events, in the order of the logs. Other sources need whole transactions:
+/// Decodes `SaltPay` payments and refunds and channel events, in the order of the logs. Other sources need whole transactions:
 /// [`crate::decode::transaction::decode_whole`].
 ///
 /// `logs` must hold whole transactions, as answers of `eth_getLogs` and receipts do, because equal logs are counted
@@ -75,6 +75,17 @@ pub(crate) fn decode_places<'a>(
                     amount: Amount(event.amount),
                 });
             }
+            Event::Refund(event) => decoded.refunds.push(Refund {
+                id: id("salt402-refund-v1"),
+                chain,
+                contract: log.contract,
+                transaction: log.transaction,
+                reference: event.paymentReference,
+                payee: event.payee,
+                payer: event.payer,
+                asset: Asset::from_address(event.asset),
+                amount: Amount(event.amount),
+            }),
             Event::Channel(channel, change) => decoded.channels.push(ChannelEvent {
                 id: ChannelEventId(id("salt402-channel-event-v1")),
                 chain,
@@ -107,12 +118,16 @@ impl Hash for LogKey {
 /// An event that needs no context.
 enum Event {
     Payment(ISaltPay::Payment),
+    Refund(ISaltPay::Refund),
     Channel(B256, ChannelChange),
 }
 
 impl Event {
     fn read(kind: &SourceKind, content: &LogData) -> Option<Self> {
         match kind {
+            SourceKind::SaltPay if is::<ISaltPay::Refund>(content) => {
+                ISaltPay::Refund::decode_log_data_validate(content).ok().map(Self::Refund)
+            }
             SourceKind::SaltPay => {
                 ISaltPay::Payment::decode_log_data_validate(content).ok().map(Self::Payment)
             }
@@ -135,6 +150,8 @@ impl Event {
 pub struct Decoded {
     /// The payments, in the order of their logs.
     pub payments: Vec<Payment>,
+    /// What payees gave back.
+    pub refunds: Vec<Refund>,
     /// The channel events.
     pub channels: Vec<ChannelEvent>,
     /// The token movement of each payment that has more than one log.
@@ -210,6 +227,42 @@ mod tests {
         let decoded = decode(ChainId::CITRATE, &[source()], logs);
         assert_eq!((decoded.payments.len(), decoded.skipped), (1, 3));
         assert_eq!(decoded.payments[0].asset, Asset::Native);
+    }
+
+    #[test]
+    fn a_refund_is_no_payment_and_has_a_name_of_its_own() {
+        let refund = ISaltPay::Refund {
+            paymentReference: B256::repeat_byte(1),
+            payee: Address::repeat_byte(2),
+            payer: Address::repeat_byte(1),
+            asset: Address::ZERO,
+            amount: U256::from(5),
+        };
+        let refund = refund.encode_log_data();
+        // The same topics and data but for the event: the payer of the refund stands where a payment has its payee.
+        let payment = ISaltPay::Payment {
+            paymentReference: B256::repeat_byte(1),
+            payer: Address::repeat_byte(2),
+            payee: Address::repeat_byte(1),
+            asset: Address::ZERO,
+            amount: U256::from(5),
+        };
+        let payment = payment.encode_log_data();
+        assert_eq!(refund.topics()[1..], payment.topics()[1..]);
+        let raw = |contract: u8, content| RawLog {
+            contract: Address::repeat_byte(contract),
+            transaction: B256::ZERO,
+            content,
+        };
+        let cut = LogData::new_unchecked(refund.topics().to_vec(), refund.data.slice(..32));
+        let logs = [raw(9, &refund), raw(9, &payment), raw(9, &refund), raw(8, &refund), raw(9, &cut)];
+        let decoded = decode(ChainId::CITRATE, &[source()], logs);
+        assert_eq!((decoded.payments.len(), decoded.refunds.len(), decoded.skipped), (1, 2, 2));
+        let [first, second] = decoded.refunds.as_slice() else { panic!("two refunds") };
+        assert_ne!(first.id, second.id, "two equal refunds of a transaction are two");
+        assert_eq!((first.payee, first.payer), (Address::repeat_byte(2), Address::repeat_byte(1)));
+        assert_eq!((first.reference, first.amount), (B256::repeat_byte(1), Amount(U256::from(5))));
+        assert_ne!(first.id, decoded.payments[0].id.0);
     }
 
     proptest! {

@@ -24,7 +24,7 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceKind {
-    /// `SaltPay`: each `Payment` event is a payment.
+    /// `SaltPay`: each `Payment` event is a payment, each `Refund` what a payee gave back.
     SaltPay,
     /// `SaltChannels`: each event changes a channel or a credit.
     SaltChannels,
@@ -92,7 +92,9 @@ impl Source {
     pub fn questions(&self) -> Vec<Question> {
         let own = |topics| vec![Question { contract: self.contract, topics }];
         match &self.kind {
-            SourceKind::SaltPay => own(vec![vec![ISaltPay::Payment::SIGNATURE_HASH]]),
+            SourceKind::SaltPay => {
+                own(vec![vec![ISaltPay::Payment::SIGNATURE_HASH, ISaltPay::Refund::SIGNATURE_HASH]])
+            }
             SourceKind::SaltChannels => own(vec![salt_channels_events()]),
             SourceKind::X402BatchSettlement => own(vec![batch_settlement_events()]),
             SourceKind::X402Proxy { tokens, payees, .. } => {

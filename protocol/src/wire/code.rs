@@ -130,6 +130,10 @@ codes! {
     /// Another node contradicts the one that showed the payment. Not a 402, so that clients do not pay again.
     NodesDisagree = "nodes_disagree", 409, "Nodes of the chain contradict each other about the payment";
 
+    /// The payee gave the payment back, or a part of it, or is about to. It buys nothing any more. Not a 402, so that
+    /// clients do not pay again before they have their money.
+    PaymentRefunded = "payment_refunded", 410, "The payment was given back";
+
     /// Vouchers are not accepted: the operator did not enable them, or not for this resource.
     VoucherNotAccepted = "voucher_not_accepted", 402, "Vouchers are not accepted for this";
     /// The contract would not accept the voucher's signature from the channel's signer.
@@ -189,6 +193,8 @@ codes! {
     VerifierUnavailable = "verifier_unavailable", 503, "Payments cannot be verified now";
     /// The index may not be current.
     NotReady = "not_ready", 503, "The service is not ready";
+    /// A contract that has to be paid through has no code on the chain. Nothing is sold, and nothing must be sent there.
+    ContractMissing = "contract_missing", 503, "The contract to pay through is not on the chain";
     /// An internal error.
     Internal = "internal", 500, "Something failed here";
 }

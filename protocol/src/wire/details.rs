@@ -1,8 +1,10 @@
 //! `X-Payment-Details`: the payment terms in a 402.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolCall as _;
 use serde::{Deserialize, Serialize};
 
+use crate::contracts::ISaltPay;
 use crate::quote::key::QuoteId;
 use crate::quote::terms::Quote;
 use crate::values::asset::{Asset, checked_address, maybe_checked_address};
@@ -65,9 +67,46 @@ pub struct PaymentDetails {
     pub quote_id: QuoteId,
     /// The last second in which the payment may be mined, in seconds since 1970 UTC.
     pub expires_at: u64,
+    /// How to call the payment contract. Left out by servers of before.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "object::optional")]
+    pub calls: Option<Calls>,
     /// The resource to pay for.
     #[serde(deserialize_with = "object::deserialize")]
     pub resource: Resource,
+}
+
+/// The calls of the payment contract that pay, for whoever has only the details. Both follow from the other fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Calls {
+    /// The function that pays until `expiresAt` and reverts after it, so that no payment is lost. Use it.
+    pub in_time: String,
+    /// The function that pays whenever it is mined. A payment that is mined after `expiresAt` is refused and lost.
+    pub at_any_time: String,
+    /// The argument `deadlineAndPayee` of `in_time`: `expiresAt` in the upper 96 bits, `recipient` in the lower 160 bits.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
+    pub deadline_and_payee: B256,
+}
+
+impl Calls {
+    /// The calls that pay a payee in an asset until a deadline, in seconds since 1970 UTC.
+    pub fn new(asset: Asset, payee: Address, deadline: u64) -> Self {
+        let (in_time, at_any_time) = match asset {
+            Asset::Native => (ISaltPay::payOnTimeCall::SIGNATURE, ISaltPay::payCall::SIGNATURE),
+            Asset::Token(_) => (ISaltPay::payTokenOnTimeCall::SIGNATURE, ISaltPay::payTokenCall::SIGNATURE),
+        };
+        Self {
+            in_time: in_time.to_owned(),
+            at_any_time: at_any_time.to_owned(),
+            deadline_and_payee: deadline_and_payee(deadline, payee).into(),
+        }
+    }
+}
+
+/// A deadline, in seconds since 1970 UTC, and a payee in one word, as `SaltPay` takes them.
+pub fn deadline_and_payee(deadline: u64, payee: Address) -> U256 {
+    (U256::from(deadline) << 160) | U256::from_be_bytes(payee.into_word().0)
 }
 
 /// The resource that a payment is for.
@@ -115,6 +154,7 @@ impl PaymentDetails {
             reference: id.reference(),
             quote_id: id,
             expires_at: quote.expires_at,
+            calls: Some(Calls::new(quote.terms.asset, quote.terms.payee, quote.expires_at)),
             resource,
         }
     }
@@ -137,7 +177,7 @@ impl PaymentDetails {
     }
 
     /// Parses the header and checks what a payer relies on: `chain` and `chain_id` agree, and the reference is the hash
-    /// of the quote id.
+    /// of the quote id, and the deadline is that of the quote.
     pub fn from_header(text: &str) -> Result<Self, DetailsError> {
         let Object(details) = serde_json::from_str::<Object<Self>>(text)?;
         if details.version != 1 {
@@ -148,6 +188,14 @@ impl PaymentDetails {
         }
         if details.reference != details.quote_id.reference() {
             return Err(DetailsError::Reference);
+        }
+        let deadline_and_payee = deadline_and_payee(details.expires_at, details.recipient);
+        if details
+            .calls
+            .as_ref()
+            .is_some_and(|calls| U256::from_be_bytes(calls.deadline_and_payee.0) != deadline_and_payee)
+        {
+            return Err(DetailsError::Deadline);
         }
         Ok(details)
     }
@@ -168,12 +216,13 @@ pub enum DetailsError {
     /// The reference is not the hash of the quote id.
     #[error("X-Payment-Details holds a reference that is not the hash of its quote id: not paid")]
     Reference,
+    /// The calls name another deadline or payee.
+    #[error("X-Payment-Details names two different deadlines or payees: not paid")]
+    Deadline,
 }
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::U256;
-
     use super::*;
     use crate::quote::clock::QuoteClock;
     use crate::quote::key::QuoteKey;
@@ -225,8 +274,33 @@ mod tests {
         other_chain.chain_id = 8453;
         let mut other_reference = details();
         other_reference.reference = B256::ZERO;
-        for bad in [other_chain, other_reference] {
+        let mut other_deadline = details();
+        other_deadline.expires_at += 1;
+        let mut other_payee = details();
+        other_payee.recipient = Address::repeat_byte(9);
+        for bad in [other_chain, other_reference, other_deadline, other_payee] {
             assert!(PaymentDetails::from_header(&bad.to_header().unwrap()).is_err());
         }
+    }
+
+    #[test]
+    fn the_details_say_how_to_pay_in_time_and_those_of_an_older_server_are_read_too() {
+        let header = details().to_header().unwrap();
+        assert!(header.contains("\"inTime\":\"payOnTime(bytes32,uint256)\""), "{header}");
+        assert!(header.contains("\"atAnyTime\":\"pay(bytes32,address)\""), "{header}");
+        let calls = details().calls.unwrap();
+        let word = calls.deadline_and_payee;
+        assert_eq!(
+            Address::from_word(B256::from(U256::from_be_bytes(word.0) << 96 >> 96)),
+            details().recipient
+        );
+        assert_eq!(U256::from_be_bytes(word.0) >> 160, U256::from(details().expires_at));
+        let token = Calls::new(Asset::Token(Address::repeat_byte(4)), Address::repeat_byte(2), 5);
+        assert_eq!(token.in_time, "payTokenOnTime(address,uint256,uint256,bytes32)");
+        assert_eq!(token.at_any_time, "payToken(bytes32,address,address,uint256)");
+        let older = PaymentDetails { calls: None, ..details() };
+        let header = older.to_header().unwrap();
+        assert!(!header.contains("calls"), "{header}");
+        assert_eq!(PaymentDetails::from_header(&header).unwrap(), older);
     }
 }

@@ -99,6 +99,7 @@ impl Code {
             Self::AlreadyClaimed
             | Self::UsesExhausted
             | Self::PaymentBeforeRestore
+            | Self::PaymentRefunded
             | Self::BeforeDatabase => X402Reason::NonceAlreadyUsed,
             Self::NoPayment => X402Reason::TransferEventMismatch,
             Self::TransactionReverted
@@ -122,6 +123,7 @@ impl Code {
             Self::IdentityInUse
             | Self::StorageUnavailable
             | Self::VerifierUnavailable
+            | Self::ContractMissing
             | Self::NotReady
             | Self::Internal => X402Reason::UnexpectedVerifyError,
             Self::PaymentRequired

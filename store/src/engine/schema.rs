@@ -74,7 +74,8 @@ fn migrations() -> Vec<Migration> {
         (20, "making", include_str!("../../migrations/0020_making.sql")),
         (21, "names", include_str!("../../migrations/0021_names.sql")),
         (22, "no range ceilings", include_str!("../../migrations/0022_no_range_ceilings.sql")),
-        (24, "one place", include_str!("../../migrations/0024_one_place.sql")),
+        (23, "one place", include_str!("../../migrations/0023_one_place.sql")),
+        (24, "refunds", include_str!("../../migrations/0024_refunds.sql")),
     ];
     steps
         .into_iter()

@@ -57,7 +57,7 @@ impl Step for Batch {
         };
         self.insert_blocks(connection)?;
         self.check_against_stored(connection)?;
-        let released = merged::release(connection, self.chain, &self.payments, &self.extras.channels, None)?;
+        let released = merged::release(connection, self.chain, &self.payments, &self.extras, None)?;
         let restored = self.restore(connection, &released.from)?;
         self.extras.insert(connection, self.chain)?;
         let doubles = self.extras.settle(connection, self.chain)?;
@@ -99,8 +99,11 @@ impl Step for Batch {
     }
 
     fn changes(&self, applied: &Applied, connection: &SyncConnection<'_>) -> Changes {
-        // A reorganization is rare, and it changes rows in blocks that the batch does not name.
-        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 {
+        // A reorganization is rare, and what it changes is in blocks that the batch does not name.
+        // So is a refund, and it changes what is found of payments in any block.
+        let refunds = !self.extras.refunds.is_empty();
+        let forget = if applied.orphaned > 0 || self.keep_through.is_some() || applied.restored > 0 || refunds
+        {
             Forget::Everything
         } else {
             Forget::These(query::keys(&self.payments))

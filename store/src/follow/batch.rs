@@ -127,6 +127,9 @@ impl Batch {
                 return bad(format!("an event is in another block {number} than its own"));
             }
         }
+        if let Some(placed) = self.extras.refunds.iter().find(|placed| placed.what.chain != self.chain) {
+            return bad(format!("refund {} is of chain {}", placed.what.id, placed.what.chain));
+        }
         match self.extras.channels.iter().find(|placed| placed.what.chain != self.chain) {
             Some(placed) => {
                 bad(format!("channel event {} is of chain {}", placed.what.id, placed.what.chain))

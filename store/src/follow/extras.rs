@@ -1,14 +1,14 @@
-//! What a batch brings besides payments: events of channels, which transfer a payment is, ambiguities, and unreadable
+//! What a batch brings besides payments: events of channels, refunds, which transfer a payment is, ambiguities, and unreadable
 //! transactions.
 
 use std::collections::HashSet;
 
-use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Settlement};
+use salt402_protocol::{Ambiguity, B256, ChainId, ChannelEvent, PaymentId, Refund, Settlement};
 
 use crate::channels::events;
 use crate::engine::{SyncConnection, chain_id, params};
-use crate::follow::ambiguities;
 use crate::follow::unreadable::{self, UnreadableTransaction};
+use crate::follow::{ambiguities, refunds};
 use crate::rows::{Placed, StoreError};
 
 /// What a batch brings besides payments. Empty by default.
@@ -16,6 +16,8 @@ use crate::rows::{Placed, StoreError};
 pub struct Extras {
     /// Events of channels that are on the chain now.
     pub channels: Vec<Placed<ChannelEvent>>,
+    /// Refunds that are on the chain now.
+    pub refunds: Vec<Placed<Refund>>,
     /// For payments of this batch, which movement of money each of them is. If another payment on the chain is that
     /// movement already, the payment is not stored.
     pub settlements: Vec<Settlement>,
@@ -31,7 +33,8 @@ impl Extras {
         let channels = self.channels.iter().map(|placed| (placed.block_number, placed.block_hash));
         let ambiguities = self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash));
         let unreadable = self.unreadable.iter().map(|placed| (placed.block_number, placed.block_hash));
-        channels.chain(ambiguities).chain(unreadable)
+        let refunds = self.refunds.iter().map(|placed| (placed.block_number, placed.block_hash));
+        channels.chain(refunds).chain(ambiguities).chain(unreadable)
     }
 
     /// Stores which payment each movement is. Returns the payments that must not be stored, because another payment on
@@ -69,6 +72,7 @@ impl Extras {
     /// Puts the rows on the chain, also those that had left it.
     pub(crate) fn insert(&self, connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
         events::insert(connection, chain, &self.channels)?;
+        refunds::insert(connection, chain, &self.refunds)?;
         ambiguities::insert(connection, chain, &self.ambiguities)?;
         unreadable::insert(connection, chain, &self.unreadable)
     }

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use salt402_protocol::{Address, B256, ChainId, ChannelEvent, PaymentId};
+use salt402_protocol::{Address, B256, ChainId, PaymentId};
 
 use crate::engine::{Changes, Step, SyncConnection, SyncRow, SyncRows, bound, chain_id, params, send_step};
 use crate::follow::batch::{Applied, Batch};
+use crate::follow::extras::Extras;
 use crate::follow::placed_rows::Placement;
 use crate::incidents::orphaned_grant::more_than;
-use crate::rows::{Placed, PlacedPayment, StoreError};
+use crate::rows::{PlacedPayment, StoreError};
 use crate::store::Store;
 
 /// If a step names at most this many transactions, each is looked for by itself. If it names more, and fewer were
@@ -38,7 +39,7 @@ impl Step for Merged {
             "INSERT INTO merged_transactions (chain_id, transaction_hash, block_hash, block_number)
              VALUES (?1, ?2, ?3, ?4) ON CONFLICT (chain_id, transaction_hash, block_hash) DO NOTHING",
         )?;
-        for (transaction, (number, hash)) in named(&self.0.payments, &self.0.extras.channels) {
+        for (transaction, (number, hash)) in named(&self.0.payments, &self.0.extras) {
             insert.execute(params![
                 chain_id(self.0.chain),
                 transaction.as_slice(),
@@ -115,7 +116,10 @@ macro_rules! still_there {
                     AND p.block_hash = m.block_hash AND p.canonical)
           OR EXISTS (SELECT 1 FROM channel_events e
                      WHERE e.chain_id = m.chain_id AND e.block_number = m.block_number
-                       AND e.transaction_hash = m.transaction_hash AND e.block_hash = m.block_hash AND e.canonical))"
+                       AND e.transaction_hash = m.transaction_hash AND e.block_hash = m.block_hash AND e.canonical)
+          OR EXISTS (SELECT 1 FROM refunds r
+                     WHERE r.chain_id = m.chain_id AND r.block_number = m.block_number
+                       AND r.transaction_hash = m.transaction_hash AND r.block_hash = m.block_hash AND r.canonical))"
     };
 }
 
@@ -187,7 +191,7 @@ pub(crate) fn release(
     connection: &SyncConnection<'_>,
     chain: ChainId,
     payments: &[PlacedPayment],
-    channels: &[Placed<ChannelEvent>],
+    extras: &Extras,
     own: Option<Address>,
 ) -> Result<Released, StoreError> {
     let mut released = Released::default();
@@ -205,7 +209,7 @@ pub(crate) fn release(
         }
         None => HashSet::from([None]),
     };
-    let named = named(payments, channels);
+    let named = named(payments, extras);
     for Placement { transaction, hash, number } in marks(connection, chain, &named)? {
         if named.get(&transaction).is_none_or(|(_, own)| *own == hash) {
             continue;
@@ -262,10 +266,16 @@ fn marks(
 }
 
 /// The transactions of some rows, each with its block.
-fn named(payments: &[PlacedPayment], channels: &[Placed<ChannelEvent>]) -> HashMap<B256, (u64, B256)> {
+fn named(payments: &[PlacedPayment], extras: &Extras) -> HashMap<B256, (u64, B256)> {
     let payments =
         payments.iter().map(|placed| (placed.payment.transaction, (placed.block_number, placed.block_hash)));
-    let events =
-        channels.iter().map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
-    payments.chain(events).collect()
+    let events = extras
+        .channels
+        .iter()
+        .map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    let refunds = extras
+        .refunds
+        .iter()
+        .map(|placed| (placed.what.transaction, (placed.block_number, placed.block_hash)));
+    payments.chain(events).chain(refunds).collect()
 }

@@ -12,5 +12,6 @@ pub(crate) mod orphans;
 pub(crate) mod past;
 mod placed_rows;
 mod read_again;
+mod refunds;
 pub(crate) mod undecoded;
 pub(crate) mod unreadable;

@@ -83,7 +83,7 @@ impl Step for Past {
         canonical::check_blocks(connection, chain, self.payments.iter())?;
         canonical::check_events(connection, chain, self.extras.blocks().collect())?;
         let own = Some(self.source.contract);
-        let released = merged::release(connection, chain, &self.payments, &self.extras.channels, own)?;
+        let released = merged::release(connection, chain, &self.payments, &self.extras, own)?;
         self.extras.insert(connection, chain)?;
         let doubles = self.extras.settle(connection, chain)?;
         let fresh = self.payments.iter().filter(|placed| !doubles.contains(&placed.payment.id)).collect();
@@ -110,8 +110,8 @@ impl Step for Past {
     }
 
     fn changes(&self, applied: &Applied, _connection: &SyncConnection<'_>) -> Changes {
-        let forget = match applied.orphaned {
-            0 => Forget::These(query::keys(&self.payments)),
+        let forget = match (applied.orphaned, self.extras.refunds.is_empty()) {
+            (0, true) => Forget::These(query::keys(&self.payments)),
             _ => Forget::Everything,
         };
         Changes { forget, ..Changes::default() }

@@ -40,9 +40,10 @@ macro_rules! table {
 }
 
 /// All of them; a new one is added here.
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     table!("payments", "payment_id", "contract = ?5"),
     table!("channel_events", "event_id", "contract = ?5"),
+    table!("refunds", "refund_id", "contract = ?5"),
     table!("ambiguities", "ambiguity_id", "contract = ?5"),
     table!("unreadable_transactions", "transaction_hash", "FALSE"),
 ];
@@ -52,14 +53,14 @@ pub(super) type Inclusion = (B256, B256);
 
 /// Runs something for each table and returns the results in the tables' order.
 fn each<T>(act: impl Fn(&Table) -> Result<T, StoreError>) -> Result<[T; TABLES.len()], StoreError> {
-    let [payments, events, ambiguities, unreadable] = &TABLES;
-    Ok([act(payments)?, act(events)?, act(ambiguities)?, act(unreadable)?])
+    let [payments, events, refunds, ambiguities, unreadable] = &TABLES;
+    Ok([act(payments)?, act(events)?, act(refunds)?, act(ambiguities)?, act(unreadable)?])
 }
 
 /// Takes everything above a height off the chain. Returns the number of payments.
 pub(super) fn undo(connection: &SyncConnection<'_>, chain: ChainId, height: u64) -> Result<u64, StoreError> {
     let above = params![chain_id(chain), bound(height)];
-    let [payments, _, _, unreadable] = each(|table| connection.prepare_cached(table.undo)?.execute(above))?;
+    let [payments, .., unreadable] = each(|table| connection.prepare_cached(table.undo)?.execute(above))?;
     unreadable::count(connection, chain, 0, unreadable)?;
     Ok(payments as u64)
 }
@@ -72,7 +73,7 @@ pub(super) fn restore(
     lowest: u64,
     comes_back: impl Fn(Inclusion, B256) -> bool,
 ) -> Result<Vec<Inclusion>, StoreError> {
-    let [payments, _, _, unreadable] = each(|table| {
+    let [payments, .., unreadable] = each(|table| {
         let mut select = connection.prepare_cached(table.orphans)?;
         let mut orphans = select.query(params![chain_id(chain), bound(lowest)])?;
         let mut found = Vec::new();
@@ -126,7 +127,7 @@ impl Placement {
     ) -> Result<Vec<PaymentId>, StoreError> {
         let Self { transaction, hash, number } = self;
         let placed = params![chain_id(chain), transaction.as_slice(), hash.as_slice(), bound(*number)];
-        let [payments, _, _, unreadable] = each(|table| {
+        let [payments, .., unreadable] = each(|table| {
             let mut update = connection.prepare_cached(table.reinstate)?;
             let mut rows = update.query(placed)?;
             let mut back = Vec::new();

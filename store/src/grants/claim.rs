@@ -12,6 +12,7 @@ use crate::grants::before_restore::before_restore;
 use crate::grants::exposure::Open;
 use crate::grants::exposure_sums::ExposureSums;
 use crate::grants::uses;
+use crate::payments::refunds::given_back;
 use crate::rows::{ClaimResult, NewClaim, Stand, StoreError};
 use crate::store::{Store, lease};
 
@@ -139,6 +140,7 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
            AND NOT EXISTS (SELECT 1 FROM leases l
                            WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
                              AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
+           AND NOT ", given_back!(), "
            AND NOT ", before_restore!(), "
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant"),
@@ -184,6 +186,7 @@ impl NewClaim {
                     EXISTS (SELECT 1 FROM open_halts h WHERE h.chain_id = p.chain_id) AS halted,
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
+                    ", given_back!(), " AS given_back,
                     ", before_restore!(), " AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
@@ -202,8 +205,13 @@ impl NewClaim {
             lower_fork_at: row.maybe_number("lower_fork_at")?,
         };
         let confirmations = stand.depth(row.number("block_number")?);
+        // Whoever got the money back gets nothing for it, not even what was granted before.
+        let given_back = row.flag("given_back")?;
         let held = lease::joined(&row)?.filter(|lease| self.holder.is_shut_out_by(lease));
         let Some(request) = row.maybe_hash("request_digest")? else {
+            if given_back {
+                return Ok(ClaimResult::Refunded);
+            }
             if row.flag("before_restore")? {
                 return Ok(ClaimResult::BeforeRestore);
             }
@@ -221,6 +229,9 @@ impl NewClaim {
         };
         if request != self.request.0 || row.text("claimant")? != self.claimant {
             return Ok(ClaimResult::Taken);
+        }
+        if given_back {
+            return Ok(ClaimResult::Refunded);
         }
         if let Some(lease) = held {
             return Ok(ClaimResult::HeldElsewhere(lease));

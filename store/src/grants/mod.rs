@@ -7,5 +7,6 @@ pub(crate) mod exposure;
 mod exposure_sums;
 pub(crate) mod outcome;
 pub(crate) mod quote_life;
+mod refunds;
 pub(crate) mod unserved;
 mod uses;

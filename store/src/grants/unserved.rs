@@ -152,7 +152,18 @@ impl Put {
         if followed.is_none() {
             return Ok(());
         }
-        let detail = format!("{sold} was paid for and is not served: {detail}");
+        // What is taken of a channel is given back in another way.
+        let is_payment = connection
+            .prepare_cached(
+                "SELECT 1 FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND payment_id = ?3 AND canonical",
+            )?
+            .exists(params![chain_id(*chain), transaction.as_slice(), payment.0.as_slice()])?;
+        let refund = if is_payment {
+            format!("; to give the money back: salt402 refund {transaction}")
+        } else {
+            String::new()
+        };
+        let detail = format!("{sold} was paid for and is not served: {detail}{refund}");
         let new = NewIncident {
             kind: IncidentKind::NotServed,
             chain: *chain,

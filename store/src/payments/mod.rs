@@ -5,3 +5,4 @@ pub(crate) mod cache;
 pub(crate) mod many_payments;
 pub(crate) mod query;
 pub(crate) mod references;
+pub(crate) mod refunds;

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use salt402_protocol::{Amount, Asset, ChainId, Payment, PaymentId, RequestDigest, U256};
 
 use crate::engine::{Params, SyncConnection, SyncRow, chain_id, params};
-use crate::rows::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment, Stand, StoreError};
+use crate::payments::refunds::{self, given_back};
+use crate::rows::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment, Refunded, Stand, StoreError};
 
 /// Some payments, their claims, and where the index stands. Rows on the chain and other rows have separate indexes, so
 /// they are asked for separately.
@@ -15,7 +16,9 @@ macro_rules! with_claims {
             "SELECT p.payment_id, p.position, p.block_number, p.block_hash, p.block_timestamp, p.contract,
                     p.reference, p.payer, p.payee, p.asset, p.amount, p.canonical,
                     c.cursor_number, c.lower_fork_at, k.request_digest, k.claimant, k.claimed_at_ms,
-                    p.transaction_hash
+                    p.transaction_hash, ",
+            given_back!(),
+            " AS given_back
              FROM (",
             $payments,
             ") AS p
@@ -113,6 +116,10 @@ fn add(
         };
         found.payments.push(indexed(chain, found.stand, row)?);
     }
+    // Nearly always there are none.
+    for payment in found.payments.iter_mut().filter(|payment| payment.refunded.is_some()) {
+        payment.refunded = Some(refunds::on_chain(connection, &Refunded::of(&payment.placed.payment))?);
+    }
     Ok(())
 }
 
@@ -192,7 +199,9 @@ fn indexed(chain: ChainId, stand: Stand, row: SyncRow<'_>) -> Result<IndexedPaym
         }),
     };
     let confirmations = if canonical { stand.depth(placed.block_number) } else { 0 };
-    Ok(IndexedPayment { placed, canonical, confirmations, claim })
+    // How much is added up where the rows are read.
+    let refunded = row.get::<bool>(18)?.then_some(Amount::ZERO);
+    Ok(IndexedPayment { placed, canonical, confirmations, claim, refunded })
 }
 
 #[cfg(test)]

@@ -83,6 +83,10 @@ pub enum ClaimResult {
     },
     /// The payment is not on the chain: it never was, or its block left. This is checked first, so that a payment that
     /// is gone grants nothing, not even again.
+    /// Its payee gave something of it back, or is about to: it buys nothing any more, also for whoever claimed it before.
+    Refunded,
+    /// It is not on the chain: never was, or its block left. Said before anything else, so that nothing is granted
+    /// again on a payment that is gone.
     NotCanonical,
     /// The payment is unclaimed or claimed by this claimant. But another live process holds the claimant's name.
     HeldElsewhere(Lease),

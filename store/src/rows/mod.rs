@@ -4,6 +4,7 @@ pub(crate) mod block;
 pub(crate) mod claim;
 pub(crate) mod error;
 pub(crate) mod payment;
+pub(crate) mod refund;
 pub(crate) mod risk;
 pub(crate) mod voucher;
 
@@ -11,6 +12,7 @@ pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
 pub(crate) use claim::{ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub(crate) use error::StoreError;
 pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
+pub(crate) use refund::{IndexedRefund, Refunded};
 pub(crate) use risk::{ChannelRisk, RiskReason};
 pub(crate) use voucher::{
     NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,

@@ -1,6 +1,6 @@
 //! Payments as they are read: what a transaction paid, where, and whether it was used.
 
-use salt402_protocol::{B256, ChainId, Payment, RequestDigest};
+use salt402_protocol::{Amount, B256, ChainId, Payment, RequestDigest};
 
 use crate::rows::block::Stand;
 
@@ -34,6 +34,9 @@ pub struct IndexedPayment {
     pub confirmations: u64,
     /// Its claim. A payment has at most one claim, in whatever block it is. All rows of the payment show it.
     pub claim: Option<ClaimRow>,
+    /// What its payee gave back for its reference, in base units; `None` if nothing was, and nothing is on its way. Zero: it is
+    /// on its way, or its block left the chain.
+    pub refunded: Option<Amount>,
 }
 
 /// Who used a payment up.

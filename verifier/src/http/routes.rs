@@ -22,6 +22,7 @@ const UNDECIDED: &[Code] = &[
     Code::AmbiguousPayment,
     Code::QuoteBelowPrice,
     Code::BeforeDatabase,
+    Code::PaymentRefunded,
     Code::IdentityInUse,
     Code::QuoteNotHonoured,
     Code::NodesDisagree,

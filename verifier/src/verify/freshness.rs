@@ -49,6 +49,14 @@ impl Freshness {
         }
     }
 
+    /// Something of the follower's state, where it is in this process.
+    pub(crate) fn with_health<T>(&self, told: impl FnOnce(Option<&Health>) -> T) -> T {
+        match self {
+            Self::Follower(health) => told(Some(&health.borrow())),
+            Self::Store => told(None),
+        }
+    }
+
     /// How much was read of each contract that is followed.
     async fn coverage(&self, store: &Store, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
         let seen = match self {

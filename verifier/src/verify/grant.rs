@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use salt402_http::clock::{now_ms, now_s};
 use salt402_protocol::api::{ClaimView, Verdict, VerifyRequest};
-use salt402_protocol::{Code, Problem, Quote};
+use salt402_protocol::{Amount, Code, Problem, Quote};
 use salt402_store::{ClaimResult, IndexedPayment, NewClaim, NewUse};
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::verify::account_limits::Admission;
 use crate::verify::claimant_lease::held_elsewhere;
 use crate::verify::inner::Inner;
 use crate::verify::judge::depth::confirmations;
+use crate::verify::judge::payment_state::refunded;
 use crate::verify::judge::question::{Judgement, Question};
 use crate::verify::payment_view::view;
 use crate::verify::policy::{AfterLoss, ChainPolicy};
@@ -95,12 +96,22 @@ async fn grant(
         withdraw(verifier, admission);
     }
     let result = result.map_err(internal)?;
+    if result == ClaimResult::Refunded {
+        // It was given back since it was read.
+        let since = IndexedPayment { refunded: paid.refunded.or(Some(Amount::ZERO)), ..paid.clone() };
+        count_grant(chain, result);
+        return Err(Problem::new(Code::PaymentRefunded, refunded(&since)));
+    }
     if let ClaimResult::HeldElsewhere(lease) = result {
         verifier.leases.note(&request.claimant, lease);
     }
+    count_grant(chain, result);
+    Ok(said(result, paid, chain))
+}
+
+fn count_grant(chain: &ChainPolicy, result: ClaimResult) {
     metrics::counter!("salt402_grants_total", "chain" => chain.chain.to_string(), "outcome" => outcome(result))
         .increment(1);
-    Ok(said(result, paid, chain))
 }
 
 pub(crate) fn withdraw(verifier: &Inner, admission: Option<Admission>) {
@@ -146,6 +157,7 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
         ClaimResult::HeldElsewhere(_) => held_elsewhere(),
         ClaimResult::Halted => halted_meanwhile(),
         ClaimResult::BeforeRestore => payment_before_restore(),
+        ClaimResult::Refunded => Verdict::Rejected { code: Code::PaymentRefunded, detail: refunded(paid) },
         ClaimResult::NotCanonical => {
             let detail = "the block of the payment left the chain a moment ago".into();
             pending(chain, 1, Code::PaymentOrphaned, detail)
@@ -187,6 +199,7 @@ fn outcome(result: ClaimResult) -> &'static str {
         ClaimResult::NotAgain => "not_again",
         ClaimResult::HeldElsewhere(_) => "held_elsewhere",
         ClaimResult::Halted => "halted",
+        ClaimResult::Refunded => "refunded",
         ClaimResult::BeforeRestore => "before_restore",
         ClaimResult::NotCanonical => "not_on_chain",
         ClaimResult::TooShallow { .. } => "too_shallow",

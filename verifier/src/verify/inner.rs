@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use salt402_indexer::ReceiptLookup;
+use salt402_indexer::{Deployment, ReceiptLookup};
 use salt402_protocol::{ChainId, Code, Problem, QuoteKeys};
 use salt402_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -22,8 +22,8 @@ pub struct VerifierChain {
     pub freshness: Freshness,
     /// Who looks for a payment that the index does not know.
     pub lookup: ReceiptLookup,
-    /// Why nothing can be paid with the present configuration. `None` if it can.
-    pub unfit: watch::Receiver<Option<String>>,
+    /// Whether what is to be paid through is on it.
+    pub deployment: watch::Receiver<Deployment>,
 }
 
 pub(crate) struct Inner {

@@ -1,7 +1,7 @@
 //! An indexed payment as it is told.
 
-use salt402_protocol::api::PaymentView;
-use salt402_store::IndexedPayment;
+use salt402_protocol::api::{PaymentView, RefundView};
+use salt402_store::{IndexedPayment, IndexedRefund, Refunded};
 
 pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {
     let placed = &indexed.placed;
@@ -22,5 +22,20 @@ pub(crate) fn view(indexed: &IndexedPayment) -> PaymentView {
         confirmations: indexed.confirmations,
         canonical: indexed.canonical,
         claimed: indexed.claim.is_some(),
+        refunded: indexed.refunded,
+    }
+}
+
+/// A refund as it is told.
+pub(crate) fn refund_view(of: Refunded, refund: &IndexedRefund) -> RefundView {
+    RefundView {
+        reference: of.reference,
+        transaction: refund.transaction,
+        contract: refund.contract,
+        amount: refund.amount,
+        block_number: refund.block_number,
+        block_hash: refund.block_hash,
+        block_timestamp: refund.block_timestamp,
+        canonical: refund.canonical,
     }
 }

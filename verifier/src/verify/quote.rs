@@ -18,8 +18,8 @@ const RETRY_MS: u64 = 2_000;
 /// Gives a quote, unless its payment could not be seen, used up or granted on now.
 ///
 /// # Errors
-/// [`Code::NotReady`], [`Code::StorageUnavailable`] or [`Code::ChainHalted`], and the errors of [`quote`]. Only the
-/// operator is told the exact reason, since it may name nodes.
+/// [`Code::NotReady`], [`Code::StorageUnavailable`], [`Code::ContractMissing`] or [`Code::ChainHalted`], and what [`quote`] refuses. Why
+/// exactly is told to the operator alone, as it may name nodes.
 pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
     let chain = verifier.chain(request.chain)?;
     if let Some(why) = chain.freshness.halted(&verifier.store, request.chain).await.map_err(internal)? {
@@ -34,6 +34,13 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
     if let Err(error) = verifier.store.writable() {
         tracing::warn!(%error, "nothing is sold while the database cannot be written");
         return Err(unsold(Code::StorageUnavailable, "the server cannot store anything now"));
+    }
+    if let Some(missing) = chain.deployment.borrow().missing() {
+        let network = &chain.policy.network;
+        let detail = format!(
+            "there is no contract at {missing} on the chain {network} now, and what is sent there would be lost"
+        );
+        return Err(unsold(Code::ContractMissing, &detail));
     }
     let seen = seen(verifier, chain).await.map_err(internal)?;
     if let Some(why) = seen.complaint {

@@ -17,7 +17,7 @@ pub(crate) async fn seen(verifier: &Inner, chain: &VerifierChain) -> Result<Inde
     let mut seen = chain.freshness.look(&verifier.store, &chain.policy).await?;
     let now = now_s();
     let of_time = || seen.head_time.and_then(|time| out_of_time(&verifier.policy, &chain.policy, time, now));
-    let unfit = || chain.unfit.borrow().clone();
+    let unfit = || chain.freshness.with_health(|health| chain.deployment.borrow().complaint(health));
     seen.complaint = seen.complaint.take().or_else(of_time).or_else(unfit);
     Ok(seen)
 }

@@ -1,5 +1,7 @@
 //! What the index and the claims say, for people and programs that only read.
 
+use std::collections::HashSet;
+
 use alloy_primitives::B256;
 use salt402_http::clock::now_s;
 use salt402_protocol::api::{
@@ -7,12 +9,12 @@ use salt402_protocol::api::{
     StatusResponse, VouchersStatus,
 };
 use salt402_protocol::{ChainId, Code, Problem};
-use salt402_store::{AmbiguityRow, IncidentFilter, VoucherTotals};
+use salt402_store::{AmbiguityRow, IncidentFilter, Refunded, VoucherTotals};
 
 use crate::incidents::view as incident_view;
 use crate::verify::freshness::IndexState;
 use crate::verify::inner::{Inner, VerifierChain};
-use crate::verify::payment_view::view;
+use crate::verify::payment_view::{refund_view, view};
 use crate::verify::readiness::seen;
 use crate::verify::refusals::internal;
 
@@ -24,7 +26,17 @@ pub(crate) async fn payments(
 ) -> Result<PaymentsResponse, Problem> {
     verifier.chain(chain)?;
     let payments = verifier.store.payments_in(chain, transaction).await.map_err(internal)?;
-    Ok(PaymentsResponse { payments: payments.iter().map(view).collect() })
+    // What several payments of one reference have in common is told once.
+    let given_back = payments.iter().filter(|payment| payment.refunded.is_some());
+    let given_back: HashSet<Refunded> =
+        given_back.map(|payment| Refunded::of(&payment.placed.payment)).collect();
+    let mut refunds = Vec::new();
+    for of in given_back {
+        let known = verifier.store.refunds(of).await.map_err(internal)?;
+        refunds.extend(known.indexed.iter().map(|refund| refund_view(of, refund)));
+    }
+    refunds.sort_by_key(|refund| (refund.block_number, refund.transaction));
+    Ok(PaymentsResponse { payments: payments.iter().map(view).collect(), refunds })
 }
 
 /// What the index knows of a channel, and what was accepted of it. For the contract whose vouchers are accepted.

@@ -326,5 +326,6 @@ fn view(new: &NewVoucher, grant: &VoucherGrant) -> PaymentView {
         confirmations: grant.opening.confirmations,
         canonical: true,
         claimed: grant.claimed_at_ms.is_some(),
+        refunded: None,
     }
 }

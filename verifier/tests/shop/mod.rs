@@ -323,7 +323,11 @@ pub(crate) async fn verifier(operator: &Operator, store: &Store, told: &Arc<Told
             policy: chain,
             freshness: Freshness::Store,
             lookup,
-            unfit: tokio::sync::watch::channel(None).1,
+            deployment: tokio::sync::watch::channel(salt402_indexer::Deployment::Good {
+                seen_at: 0,
+                reorganizations: 0,
+            })
+            .1,
         }],
         version: "test".into(),
     });

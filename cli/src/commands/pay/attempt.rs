@@ -121,6 +121,9 @@ impl PaymentAttempt {
                 if receipt.stage == Stage::Replaced {
                     bail!("this payment was replaced by another transaction and paid nothing: pay anew");
                 }
+                if receipt.stage == Stage::Reverted {
+                    bail!("this payment reverted or came too late, and paid nothing: pay anew");
+                }
                 Ok(self.payer.resume(receipt, file, watch).await?)
             }
             What::Pay { request, file, identity } => match file.read()? {

@@ -31,8 +31,11 @@ pub(crate) async fn pay(args: &PayArgs) -> anyhow::Result<ExitCode> {
     };
     Ok(ExitCode::from(done.unwrap_or_else(|error| {
         log.fail(&format!("{error:#}"));
-        let replaced = matches!(error.downcast_ref(), Some(PayError::Replaced { .. }));
-        if log.may_have_paid() && !replaced { UNFINISHED } else { UNPAID }
+        let unpaid = matches!(
+            error.downcast_ref(),
+            Some(PayError::Replaced { .. } | PayError::DeadlinePassed { .. } | PayError::Reverted { .. })
+        );
+        if log.may_have_paid() && !unpaid { UNFINISHED } else { UNPAID }
     })))
 }
 

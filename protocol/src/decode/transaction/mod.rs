@@ -92,5 +92,5 @@ fn undecodable(sources: &[Source], logs: &[(Address, &LogData)], decoded: &Decod
                 .is_some_and(|topic| signatures.is_some_and(|known| known.contains(topic)))
         })
     });
-    followed.count().saturating_sub(decoded.payments.len() + decoded.channels.len())
+    followed.count().saturating_sub(decoded.payments.len() + decoded.refunds.len() + decoded.channels.len())
 }

@@ -12,5 +12,5 @@ pub use crate::wire::api::status::{
 };
 pub use crate::wire::api::verify::{
     ClaimView, LeaseRequest, LeaseResponse, PaymentView, PaymentsResponse, QuoteRequest, QuoteResponse,
-    Requirement, Usage, Verdict, VerifyRequest,
+    RefundView, Requirement, Usage, Verdict, VerifyRequest,
 };

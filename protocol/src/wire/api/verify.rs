@@ -227,6 +227,10 @@ pub struct PaymentView {
     pub canonical: bool,
     /// Whether the payment was used up.
     pub claimed: bool,
+    /// What the payee gave back for the payment's reference, in base units, on the chain. Left out if nothing was and nothing is
+    /// on its way; `0` if it is on its way. With it, the payment buys nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Amount>,
 }
 
 /// A claim. Only a claim grants a request.
@@ -245,6 +249,36 @@ pub struct ClaimView {
 pub struct PaymentsResponse {
     /// The payments, in the order of their logs. Those in blocks that left the chain come last.
     pub payments: Vec<PaymentView>,
+    /// The refunds of these payments, oldest first. Those in blocks that left the chain are named too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<RefundView>,
+}
+
+/// Money that a payee gave back for payments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefundView {
+    /// The reference of the payment.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
+    pub reference: B256,
+    /// The transaction of the refund.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
+    pub transaction: B256,
+    /// The contract that it went through.
+    #[serde(with = "checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Address))]
+    pub contract: Address,
+    /// The amount, in base units.
+    pub amount: Amount,
+    /// The height of the refund's block.
+    pub block_number: u64,
+    /// The hash of the block.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Hash))]
+    pub block_hash: B256,
+    /// The block's time, in seconds since 1970 UTC.
+    pub block_timestamp: u64,
+    /// Whether the refund's block is on the chain.
+    pub canonical: bool,
 }
 
 /// `POST /v1/leases`: takes or renews the lease of a claimant's name.

@@ -5,7 +5,7 @@
 
 pub(crate) mod depth;
 mod misfit;
-mod payment_state;
+pub(crate) mod payment_state;
 pub(crate) mod question;
 pub(crate) mod terms;
 pub(crate) mod unseen;

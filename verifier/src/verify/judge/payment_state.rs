@@ -16,6 +16,8 @@ pub(super) enum PaymentState {
     Shallow,
     Orphaned,
     Taken,
+    /// Given back, whether or not it was claimed.
+    Refunded,
 }
 
 pub(super) fn payment_state(
@@ -24,6 +26,7 @@ pub(super) fn payment_state(
     indexed: &IndexedPayment,
 ) -> PaymentState {
     match ours(question, indexed) {
+        _ if indexed.refunded.is_some() => PaymentState::Refunded,
         Some(false) => PaymentState::Taken,
         _ if !indexed.canonical => PaymentState::Orphaned,
         Some(true) => PaymentState::Ours,
@@ -58,9 +61,25 @@ pub(super) fn verdict(
              the same proof again"
                 .into(),
         ),
+        PaymentState::Refunded => Judgement::Unasked(Code::PaymentRefunded, refunded(indexed)),
         PaymentState::Taken => Judgement::Rejected(
             Code::AlreadyClaimed,
             "the payment was used before, and one payment serves one request: pay for this one".into(),
         ),
     }
+}
+
+/// That a payment buys nothing, because its payee gave it back.
+pub(crate) fn refunded(indexed: &IndexedPayment) -> String {
+    let paid = indexed.placed.payment.amount;
+    let back = match indexed.refunded {
+        Some(back) if !back.is_zero() => {
+            format!("{back} of {paid} base units of the payment were given back")
+        }
+        _ => format!("the payment over {paid} base units is being given back"),
+    };
+    format!(
+        "{back}, so it buys nothing any more: if less came back than was paid, ask the operator and do not pay again; else send \
+         the request without a proof to be told a price"
+    )
 }

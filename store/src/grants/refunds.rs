@@ -1,0 +1,167 @@
+//! What is given back: what the index has of it, and what is sent from here, which is on disk before it is sent.
+
+use salt402_protocol::{B256, ChainId};
+
+use crate::engine::{
+    AsyncConnection, AsyncRow, Columns as _, Write, WriteTransaction, bound, chain_id, clock, query, send,
+};
+use crate::payments::refunds::{amount, bindings, refund_of};
+use crate::rows::refund::{RefundOrder, RefundState, Refunds};
+use crate::rows::{IndexedRefund, Refunded, StoreError};
+use crate::store::Store;
+
+impl Store {
+    /// All that is known of what was given back for a reference.
+    pub async fn refunds(&self, of: Refunded) -> Result<Refunds, StoreError> {
+        let mut reader = self.reader().await?;
+        read(reader.connection()?, &of).await
+    }
+
+    /// A refund on the chain, in whatever block; `None` where the index knows it not, or it left the chain.
+    pub async fn refund_on_chain(
+        &self,
+        chain: ChainId,
+        refund: B256,
+    ) -> Result<Option<IndexedRefund>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query("SELECT * FROM refunds WHERE chain_id = $1 AND refund_id = $2 AND canonical")
+            .bind(chain_id(chain))
+            .bind(refund.as_slice())
+            .fetch_optional(reader.connection()?)
+            .await?;
+        row.as_ref().map(refund_of).transpose()
+    }
+
+    /// Writes a refund down before it is sent, if what was given back is still what `known` says: else somebody else is about to
+    /// give the same back, and nothing is written. From then on nothing is granted on its payments. Durable when this returns.
+    pub async fn order_refund(&self, order: RefundOrder, known: Refunds) -> Result<bool, StoreError> {
+        send(self.jobs(), Order { order, known }).await
+    }
+
+    /// Writes down how a refund stands that was ordered. Durable when this returns.
+    pub async fn note_refund(
+        &self,
+        chain: ChainId,
+        transaction: B256,
+        state: RefundState,
+        overtaken_at: Option<u64>,
+    ) -> Result<(), StoreError> {
+        send(self.jobs(), Note { chain, transaction, state, overtaken_at }).await
+    }
+}
+
+async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds, StoreError> {
+    let (chain, reference, payer, payee, asset) = bindings(of);
+    let indexed = query(
+        "SELECT * FROM refunds
+         WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5",
+    )
+    .bind(chain)
+    .bind(reference.clone())
+    .bind(payer.clone())
+    .bind(payee.clone())
+    .bind(asset.clone())
+    .fetch_all(&mut *connection)
+    .await?;
+    let orders = query(
+        "SELECT * FROM refund_orders
+         WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5 AND state <> 'void'",
+    )
+    .bind(chain)
+    .bind(reference)
+    .bind(payer)
+    .bind(payee)
+    .bind(asset)
+    .fetch_all(connection)
+    .await?;
+    let mut indexed = indexed.iter().map(refund_of).collect::<Result<Vec<_>, _>>()?;
+    indexed.sort_by_key(|refund| (refund.block_number, refund.id));
+    let orders = orders.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
+    Ok(Refunds { indexed, orders })
+}
+
+fn order_of(row: &AsyncRow) -> Result<RefundOrder, StoreError> {
+    Ok(RefundOrder {
+        of: Refunded {
+            chain: row.chain("chain_id")?,
+            reference: row.hash("reference")?,
+            payer: row.address("payer")?,
+            payee: row.address("payee")?,
+            asset: row.asset("asset")?,
+        },
+        contract: row.address("contract")?,
+        amount: row.amount("amount")?,
+        transaction: row.hash("transaction_hash")?,
+        nonce: row.number("nonce")?,
+        raw: row.bytes("raw")?,
+        state: RefundState::named(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })?,
+        overtaken_at: row.maybe_number("overtaken_at")?,
+    })
+}
+
+struct Order {
+    order: RefundOrder,
+    known: Refunds,
+}
+
+impl Write for Order {
+    type Output = bool;
+
+    const CHANGES_PAYMENTS: bool = true;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let Self { order, known } = self;
+        let now = read(transaction.connection(), &order.of).await?;
+        if now != *known || now.open().is_some() {
+            return Ok(false);
+        }
+        let (chain, reference, payer, payee, asset) = bindings(&order.of);
+        query(
+            "INSERT INTO refund_orders (chain_id, transaction_hash, contract, reference, payer, payee, asset, amount, nonce,
+                                        raw, state, made_at_ms, changed_at_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $11, $11)",
+        )
+        .bind(chain)
+        .bind(order.transaction.to_vec())
+        .bind(order.contract.to_vec())
+        .bind(reference)
+        .bind(payer)
+        .bind(payee)
+        .bind(asset)
+        .bind(amount(order.amount))
+        .bind(bound(order.nonce))
+        .bind(order.raw.clone())
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        Ok(true)
+    }
+}
+
+struct Note {
+    chain: ChainId,
+    transaction: B256,
+    state: RefundState,
+    overtaken_at: Option<u64>,
+}
+
+impl Write for Note {
+    type Output = ();
+
+    const CHANGES_PAYMENTS: bool = true;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        query(
+            "UPDATE refund_orders SET state = $3, overtaken_at = $4, changed_at_ms = $5
+             WHERE chain_id = $1 AND transaction_hash = $2",
+        )
+        .bind(chain_id(self.chain))
+        .bind(self.transaction.to_vec())
+        .bind(self.state.name())
+        .bind(self.overtaken_at.map(bound))
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! `salt402 refund`, as a payee types it: what was paid comes back once, and buys nothing any more.
+
+use std::process::Command;
+
+use reqwest::StatusCode;
+use salt402_protocol::{Address, Asset, B256, U256};
+use salt402_tests::{Answer, Fault, NodeProxy, PAYEE, PAYEE_KEY, Stack, StackOptions, inference};
+use serde_json::{Value, json};
+
+use crate::SALT402;
+use crate::vouchers::in_salt;
+
+const PAYER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+const PRICE: u64 = 1016;
+/// How many blocks make a payment final on the local network.
+const FINAL: u64 = 8;
+
+/// The exit code, and what it said.
+async fn refund(stack: &Stack, arguments: &[&str], key: Option<&str>, rpc: Option<&str>) -> (i32, String) {
+    let mut command = Command::new(SALT402);
+    command.arg("refund").args(arguments).arg("--config").arg(stack.config());
+    command.env_remove("SALT402_KEY").env_remove("SALT402_RPC_URL");
+    if let Some(key) = key {
+        command.env("SALT402_KEY", key);
+    }
+    if let Some(rpc) = rpc {
+        command.env("SALT402_RPC_URL", rpc);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(!said.contains(&PAYEE_KEY[2..]) && !said.contains(&PAYER_KEY[2..]), "a key is never printed");
+    (output.status.code().unwrap(), said)
+}
+
+/// How many transactions the payee ever sent.
+async fn sent(stack: &Stack) -> u64 {
+    let count = stack.anvil.ask("eth_getTransactionCount", json!([PAYEE, "latest"])).await;
+    u64::from_str_radix(count.as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
+}
+
+/// What the index says of a transaction's payments.
+async fn told(stack: &mut Stack, transaction: B256) -> Value {
+    stack.indexed(stack.anvil.height().await).await;
+    let url = format!("{}/v1/payments/{transaction}?chain=eip155:40204", stack.verifier);
+    stack.get(&url).await.json()
+}
+
+fn is_refunded(answer: &Answer) {
+    assert_eq!(
+        (answer.status, answer.code()),
+        (StatusCode::GONE, "payment_refunded".to_owned()),
+        "{}",
+        answer.body
+    );
+    assert!(!answer.headers.contains_key("x-payment-details"), "nobody is told to pay again");
+}
+
+async fn balance(stack: &Stack, account: Address) -> U256 {
+    stack.anvil.balance(account, Asset::Native).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_comes_back_once_and_buys_nothing_any_more() {
+    let mut stack = Stack::start(SALT402).await;
+    let (served, unused) = (inference("served"), inference("not asked for"));
+    let payer = stack.payer();
+    let one = payer.pay(&stack.quote(&served).await).await;
+    assert_eq!(stack.infer_with(&served, one).await.status, StatusCode::OK);
+    let two = payer.pay(&stack.quote(&unused).await).await;
+    let hash = one.to_string();
+
+    // Refused: no key, another's key, what is not final, what is no payment.
+    let (code, said) = refund(&stack, &[&hash], None, None).await;
+    assert!(code == 1 && said.contains("SALT402_KEY"), "{said}");
+    let (code, said) = refund(&stack, &[&hash], Some(PAYER_KEY), None).await;
+    assert!(code == 1 && said.contains("use the payee's key"), "{said}");
+    stack.indexed(stack.anvil.height().await).await;
+    let (code, said) = refund(&stack, &[&hash], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("is not final"), "{said}");
+    let absent = format!("0x{}", "77".repeat(32));
+    let (code, said) = refund(&stack, &[&absent], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("the index has no payment"), "{said}");
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let (code, said) = refund(&stack, &[&hash, "--dry-run"], Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("would give back") && said.contains("nothing was sent"), "{said}");
+    let (code, said) = refund(&stack, &[&hash, "--amount", "1017"], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("--force"), "{said}");
+    assert_eq!(sent(&stack).await, 0);
+
+    let before = balance(&stack, payer.address()).await;
+    let (code, said) = refund(&stack, &[&hash], Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("was given back, in block"), "{said}");
+    assert_eq!(balance(&stack, payer.address()).await - before, U256::from(PRICE));
+    // Before and after the index has seen it.
+    for _ in 0..2 {
+        let (code, said) = refund(&stack, &[&hash], Some(PAYEE_KEY), None).await;
+        assert!(code == 1 && said.contains("all that was paid"), "{said}");
+        let view = told(&mut stack, one).await;
+        assert_eq!(view["payments"][0]["refunded"], PRICE.to_string(), "{view}");
+        assert_eq!(view["refunds"][0]["amount"], PRICE.to_string(), "{view}");
+        is_refunded(&stack.infer_with(&served, one).await);
+    }
+    assert_eq!(sent(&stack).await, 1);
+    // Found by its reference, and given back in parts.
+    let reference = told(&mut stack, two).await["payments"][0]["reference"].as_str().unwrap().to_owned();
+    let (code, said) = refund(&stack, &[&reference, "--amount", "16"], Some(PAYEE_KEY), None).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = refund(&stack, &[&reference, "--amount", "16"], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("--again"), "{said}");
+    is_refunded(&stack.infer_with(&unused, two).await);
+    let (code, said) = refund(&stack, &[&reference, "--again"], Some(PAYEE_KEY), None).await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(balance(&stack, payer.address()).await - before, U256::from(2 * PRICE));
+    assert_eq!(told(&mut stack, two).await["payments"][0]["refunded"], PRICE.to_string());
+    assert_eq!(sent(&stack).await, 3);
+    let url = format!("{}/metrics", stack.verifier);
+    stack
+        .until(&url, |answer| answer.body.contains("salt402_indexer_refunds_total{chain=\"eip155:40204\"} 3"))
+        .await;
+    // Whoever asks anew is told a price anew.
+    stack.quote(&served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_no_node_took_is_not_made_twice_and_its_payment_is_not_granted_meanwhile() {
+    let mut stack = Stack::start(SALT402).await;
+    let node = NodeProxy::before(stack.anvil.http()).await;
+    let body = inference("paid and not asked for");
+    let payer = stack.payer();
+    let hash = payer.pay(&stack.quote(&body).await).await;
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let before = balance(&stack, payer.address()).await;
+    let (text, url) = (hash.to_string(), node.http());
+    node.refuses(|method| (method == "eth_sendRawTransaction").then_some(Fault::Status(502)));
+    for round in 0..2 {
+        let (code, said) = refund(&stack, &[&text, "--timeout", "1"], Some(PAYEE_KEY), Some(&url)).await;
+        assert!(code == 3 && said.contains("sends nothing twice"), "{round}: {said}");
+        assert_eq!(said.contains("going on with the refund"), round > 0, "{said}");
+        is_refunded(&stack.infer_with(&body, hash).await);
+    }
+    // The service does not forget it either.
+    stack.kill();
+    stack.up().await;
+    is_refunded(&stack.infer_with(&body, hash).await);
+    // Its answer is lost: it was sent all the same.
+    node.refuses(|_| None);
+    node.loses(|method| (method == "eth_sendRawTransaction").then_some(Fault::Status(502)));
+    let (code, said) = refund(&stack, &[&text], Some(PAYEE_KEY), Some(&url)).await;
+    assert!(code == 0 && said.contains("going on with the refund"), "{said}");
+    assert_eq!(balance(&stack, payer.address()).await - before, U256::from(PRICE));
+    assert_eq!((sent(&stack).await, stack.upstream.asked()), (1, 0));
+}
+
+/// Two commands at once, as of a timer and a person.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_commands_at_once_give_back_once() {
+    let mut stack = Stack::start(SALT402).await;
+    let hash = stack.payer().pay(&stack.quote(&inference("twice")).await).await.to_string();
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let arguments = [hash.as_str()];
+    let both = futures::future::join(
+        refund(&stack, &arguments, Some(PAYEE_KEY), None),
+        refund(&stack, &arguments, Some(PAYEE_KEY), None),
+    );
+    let (one, two) = both.await;
+    assert!(one.0 == 0 || two.0 == 0, "{one:?} {two:?}");
+    assert_eq!(sent(&stack).await, 1, "{one:?} {two:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_block_leaves_the_chain_is_sent_again_and_not_made_again() {
+    let mut stack = Stack::start(SALT402).await;
+    let body = inference("reorganized");
+    let payer = stack.payer();
+    let hash = payer.pay(&stack.quote(&body).await).await;
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let (before, text) = (balance(&stack, payer.address()).await, hash.to_string());
+    assert_eq!(refund(&stack, &[&text], Some(PAYEE_KEY), None).await.0, 0);
+    assert_eq!(told(&mut stack, hash).await["payments"][0]["refunded"], PRICE.to_string());
+    stack.anvil.reorg(1).await;
+    stack.anvil.mine(1).await;
+    let view = told(&mut stack, hash).await;
+    assert_eq!(balance(&stack, payer.address()).await, before, "the chain forgot it");
+    assert_eq!(view["payments"][0]["refunded"], "0", "{view}");
+    assert_eq!(view["refunds"][0]["canonical"], false, "{view}");
+    is_refunded(&stack.infer_with(&body, hash).await);
+    let (code, said) = refund(&stack, &[&text], Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("going on with the refund"), "{said}");
+    assert_eq!(balance(&stack, payer.address()).await - before, U256::from(PRICE));
+    assert_eq!(told(&mut stack, hash).await["payments"][0]["refunded"], PRICE.to_string());
+    assert_eq!(sent(&stack).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_a_token_comes_back_and_what_is_not_served_says_how() {
+    let options = StackOptions { gateway: "max_runs = 1".into(), ..in_salt() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let token = Asset::Token(stack.deployment.salt);
+    stack.upstream.fail(1000);
+    let receipts = tempfile::tempdir().unwrap();
+    let mut pay = Command::new(SALT402);
+    pay.args(["pay", &format!("{}/v1/inference", stack.gateway), "--network", "local", "--max", "2000"])
+        .args(["--data", &inference("fails").to_string(), "--token", &stack.deployment.salt.to_string()])
+        .args(["--json", "--timeout", "20"])
+        .env("SALT402_RECEIPTS", receipts.path())
+        .env("SALT402_RPC_URL", stack.anvil.http())
+        .env("SALT402_KEY", PAYER_KEY);
+    let output = tokio::task::spawn_blocking(move || pay.output().unwrap()).await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let hash: B256 = report["transaction"].as_str().unwrap().parse().unwrap();
+    let url = format!("{}/v1/incidents?kind=not_served", stack.verifier);
+    let incidents = stack.until(&url, |answer| answer.body.contains(&hash.to_string())).await.json();
+    let detail = incidents["incidents"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains(&format!("salt402 refund {hash}")), "{detail}");
+
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let payer = stack.payer().address();
+    let before = stack.anvil.balance(payer, token).await;
+    let (code, said) = refund(&stack, &[&hash.to_string(), "--dry-run"], Some(PAYEE_KEY), None).await;
+    assert_eq!((code, sent(&stack).await), (0, 0), "{said}");
+    let (code, said) = refund(&stack, &[&hash.to_string()], Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("base units of"), "{said}");
+    let paid = told(&mut stack, hash).await["payments"][0]["amount"].as_str().unwrap().to_owned();
+    assert_eq!((stack.anvil.balance(payer, token).await - before).to_string(), paid);
+    // The allowance and the refund.
+    assert_eq!(sent(&stack).await, 2);
+    assert!(said.contains("salt402 unserved settle"), "{said}");
+}
