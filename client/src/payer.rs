@@ -28,6 +28,9 @@ const RESEND_KNOWN: Duration = Duration::from_secs(15);
 /// The interval of resending a payment that no node is known to have.
 const RESEND_UNKNOWN: Duration = Duration::from_secs(2);
 
+/// How long nodes are asked about a payment that the server refuses.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The progress of a payment.
 #[derive(Debug)]
 pub enum Step<'a> {
@@ -184,8 +187,15 @@ impl<W: Wallet> Payer<W> {
                 Presented::Answered(paid) => {
                     if paid.status == StatusCode::PAYMENT_REQUIRED {
                         // A refusal may be that of a payment that came too late: whoever knows so can pay again.
-                        let status = self.wallet.send(&receipt.payment, false, receipt.overtaken_at).await;
-                        self.record_status(&mut receipt, status, &mut unsent, keep, watch).await?;
+                        let asked = self.wallet.send(&receipt.payment, false, receipt.overtaken_at);
+                        let status = tokio::time::timeout(REFUSED_TIMEOUT, asked).await;
+                        if let Ok(
+                            status @ (TransactionStatus::Late
+                            | TransactionStatus::Reverted { is_final: true, .. }),
+                        ) = status
+                        {
+                            self.record_status(&mut receipt, status, &mut unsent, keep, watch).await?;
+                        }
                     }
                     return Ok(*paid);
                 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_sol_types::SolCall;
-use salt402_chain::{Account, Call, Node as _, NodeError, RpcNode};
+use salt402_chain::{Account, At, Call, Node as _, NodeError, RpcNode};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::{Address, Amount, Asset, B256, U256};
 use tokio::time::Instant;
@@ -186,6 +186,21 @@ impl Refunder {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// The highest newest block that a node shows.
+    ///
+    /// # Errors No node answers.
+    pub async fn head(&self) -> Result<u64, RefundError> {
+        let (mut highest, mut failed) = (None, None);
+        for node in &self.nodes {
+            match node.header(At::Latest).await {
+                Ok(header) => highest = highest.max(header.map(|header| header.number)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let failed = || failed.map_or(PayError::NoNode, PayError::Wallet);
+        highest.ok_or_else(|| failed().into())
     }
 
     /// Whether a block includes a transaction, by any node that answers. `None`: no node answers.

@@ -8,7 +8,7 @@ use anyhow::{anyhow, bail};
 use async_trait::async_trait;
 use salt402_chain::{Endpoint, RpcNode};
 use salt402_client::{BeforeSending, PayError, RefundOutcome, RefundTerms, Refunder, SignedPayment};
-use salt402_protocol::{Address, Amount, Asset, Payment, Proof, SourceKind};
+use salt402_protocol::{Address, Amount, Asset, Payment, Proof, SourceKind, U256};
 use salt402_store::{IndexedPayment, Referred, RefundOrder, RefundState, Refunded, Refunds, Store};
 
 use super::chain::choose;
@@ -16,6 +16,8 @@ use crate::args::RefundArgs;
 use crate::config::{Config, ResolvedChain, parse_price, payer_key};
 use crate::out::say;
 
+/// Blocks that the index may be behind the node.
+const TOLERATED_LAG: u64 = 3;
 /// The exit code of a refund that was sent and is in no block yet.
 const OPEN: u8 = 3;
 
@@ -35,7 +37,7 @@ async fn refund_from(
     chain: &ResolvedChain,
     store: &Store,
 ) -> anyhow::Result<ExitCode> {
-    let (found, others) = find(args, chain, store).await?;
+    let Found { payment: found, others, paid } = find(args, chain, store).await?;
     let payment = &found.placed.payment;
     let of = Refunded::of(payment);
     let refunder = refunder(args, config, chain)?;
@@ -59,9 +61,10 @@ async fn refund_from(
     }
     if !args.force {
         refuse_risky(chain, &found, others)?;
+        refuse_unread(chain, store, &refunder).await?;
     }
     let asked = args.amount.as_deref().map(|text| amount(chain, payment.asset, text)).transpose()?;
-    let amount = plan(payment.amount, &known, asked, args.again, args.force)
+    let amount = plan(payment.amount, paid, &known, asked, args.again, args.force)
         .map_err(|refusal| anyhow!("{}: {}", payment.transaction, refusal.said(chain, payment.asset)))?;
     let contract = contract(chain)?;
     let terms = RefundTerms { contract, reference: of.reference, payer: of.payer, asset: of.asset, amount };
@@ -84,12 +87,16 @@ async fn refund_from(
     finish(args, chain, store, &refunder, &write_down.order(&signed), payment).await
 }
 
-/// The payment that is named, and how many others of its payer have its reference.
-async fn find(
-    args: &RefundArgs,
-    chain: &ResolvedChain,
-    store: &Store,
-) -> anyhow::Result<(IndexedPayment, usize)> {
+/// The payment that is named.
+struct Found {
+    payment: IndexedPayment,
+    /// How many others of its payer have its reference.
+    others: usize,
+    /// What all of them paid, in base units.
+    paid: Amount,
+}
+
+async fn find(args: &RefundArgs, chain: &ResolvedChain, store: &Store) -> anyhow::Result<Found> {
     let id = chain.profile.chain_id;
     let proof: Proof = args.payment.parse().map_err(|error| anyhow!("{}: {error}", args.payment))?;
     let Proof::Transaction { hash, ordinal } = proof else {
@@ -123,13 +130,14 @@ async fn find(
         );
     }
     // A refund names reference and payer, so all of them are given back together.
-    let same = match store.payments_for(id, of.reference, 0..=u64::MAX).await? {
-        Referred::Payments(rows) => {
-            rows.iter().filter(|row| row.canonical && Refunded::of(&row.placed.payment) == of).count()
-        }
-        Referred::TooMany => 1,
+    let mut same = match store.payments_for(id, of.reference, 0..=u64::MAX).await? {
+        Referred::Payments(rows) => rows,
+        Referred::TooMany => Vec::new(),
     };
-    Ok((found, same.saturating_sub(1)))
+    same.retain(|row| row.canonical && Refunded::of(&row.placed.payment) == of);
+    let paid = same.iter().fold(U256::ZERO, |sum, row| sum.saturating_add(row.placed.payment.amount.0));
+    let paid = Amount(paid.max(found.placed.payment.amount.0));
+    Ok(Found { payment: found, others: same.len().saturating_sub(1), paid })
 }
 
 /// What is better known before the money is gone.
@@ -145,6 +153,32 @@ fn refuse_risky(chain: &ResolvedChain, found: &IndexedPayment, others: usize) ->
         bail!(
             "{others} more payments of the same payer have this reference, and a refund names no single one of them: after it, \
              none of them buys anything; use --force, or send the money of the one that was too much by a plain transfer"
+        );
+    }
+    Ok(())
+}
+
+/// What was given back by other means is known only where the index is current.
+async fn refuse_unread(chain: &ResolvedChain, store: &Store, refunder: &Refunder) -> anyhow::Result<()> {
+    let id = chain.profile.chain_id;
+    let state = store.chain_state(id).await?;
+    if state.is_some_and(|state| state.halt.is_some()) {
+        bail!(
+            "the chain is halted, so that it is not known whether the payment stays; see `salt402 chain resume`"
+        );
+    }
+    let coverage = store.coverage(id).await?;
+    if coverage.iter().any(|known| !known.unread.is_empty()) {
+        bail!(
+            "the past of a contract is still being read, and something may have been given back there: wait, or use --force"
+        );
+    }
+    let indexed = state.and_then(|state| state.cursor).map_or(0, |cursor| cursor.number);
+    let head = refunder.head().await?;
+    if head > indexed.saturating_add(TOLERATED_LAG) {
+        bail!(
+            "the index stands at block {indexed} and the node at {head}, and something may have been given back since: let \
+             `salt402 up` or `salt402 index` catch up, or use --force"
         );
     }
     Ok(())
@@ -298,8 +332,9 @@ impl Refusal {
     }
 }
 
-/// How much is given back now.
+/// How much is given back now, of a payment of `own` base units where all with its reference paid `paid`.
 fn plan(
+    own: Amount,
     paid: Amount,
     known: &Refunds,
     asked: Option<Amount>,
@@ -308,7 +343,7 @@ fn plan(
 ) -> Result<Amount, Refusal> {
     let back = known.committed();
     let left = Amount(paid.0.saturating_sub(back.0));
-    let amount = asked.unwrap_or(left);
+    let amount = asked.unwrap_or(own.min(left));
     if asked.is_some_and(|asked| asked.is_zero()) {
         return Err(Refusal::Zero);
     }
@@ -377,7 +412,7 @@ fn told(chain: &ResolvedChain, asset: Asset, amount: Amount) -> String {
 
 #[cfg(test)]
 mod tests {
-    use salt402_protocol::{B256, ChainId, U256};
+    use salt402_protocol::{B256, ChainId};
     use salt402_store::IndexedRefund;
 
     use super::*;
@@ -425,7 +460,7 @@ mod tests {
     fn no_more_is_given_back_than_was_paid_and_nothing_twice_unless_somebody_says_so() {
         let (none, paid) = (Refunds::default(), units(10));
         let plan = |known: &Refunds, asked: Option<u64>, again, force| {
-            plan(paid, known, asked.map(units), again, force)
+            plan(paid, paid, known, asked.map(units), again, force)
         };
         assert_eq!(plan(&none, None, false, false), Ok(units(10)));
         assert_eq!(plan(&none, Some(3), false, false), Ok(units(3)));
@@ -448,5 +483,10 @@ mod tests {
             assert_eq!(plan(&given_back(10), None, again, force), Err(Refusal::Nothing { back: units(10) }));
         }
         assert_eq!(plan(&given_back(10), Some(1), true, true), Ok(units(1)));
+        // Of two payments for one reference, one is given back at a time.
+        let two = |known: &Refunds, again| super::plan(paid, units(20), known, None, again, true);
+        assert_eq!(two(&none, false), Ok(units(10)));
+        assert_eq!(two(&given_back(10), true), Ok(units(10)));
+        assert_eq!(two(&given_back(15), true), Ok(units(5)));
     }
 }

@@ -253,10 +253,24 @@ async fn until_in_doubt(
     health: &mut Option<watch::Receiver<Health>>,
     said: &watch::Sender<Deployment>,
 ) {
+    // Whether the index has that block. Only from then on does the follower tell when it leaves the chain.
+    let mut joined = false;
     loop {
         if let Some(following) = health {
-            if said.borrow().is_in_doubt(Some(&following.borrow_and_update())) {
-                return;
+            let indexed = {
+                let now = following.borrow_and_update();
+                if said.borrow().is_in_doubt(Some(&now)) {
+                    return;
+                }
+                now.indexed
+            };
+            if !joined && indexed >= Some(seen.number) {
+                match nodes.header(At::Number(seen.number)).await {
+                    Ok(Some(now)) if now.hash == seen.hash => joined = true,
+                    Ok(Some(_)) => return,
+                    // Asked again at the next change, which the next block brings.
+                    Ok(None) | Err(_) => {}
+                }
             }
             if following.changed().await.is_err() {
                 // The follower has ended, and the process is about to.
