@@ -18,7 +18,7 @@ const NO_FUNCTION: [u8; 4] = [0xff; 4];
 /// The selector of `decimals()` of ERC-20.
 const DECIMALS: [u8; 4] = [0x31, 0x3c, 0xe5, 0x67];
 
-/// What is to be paid through on one chain.
+/// The contracts to be paid through on one chain.
 #[derive(Clone, Debug)]
 pub struct DeploymentCheck {
     /// The payment contract.
@@ -29,7 +29,7 @@ pub struct DeploymentCheck {
     pub token: Option<(Address, u8)>,
 }
 
-/// Why nothing can be paid so.
+/// Why nothing can be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeploymentFault {
     /// The payment contract is not there.
@@ -41,7 +41,7 @@ pub enum DeploymentFault {
         /// The newest one.
         head: u64,
     },
-    /// What is called a token says nothing of decimal places.
+    /// The configured token tells no decimals.
     NoToken(Address),
     /// The token has others than the operator wrote.
     OtherDecimals {
@@ -143,13 +143,13 @@ impl DeploymentCheck {
         }
     }
 
-    /// What is said before the node was asked.
+    /// What is reported before the node was asked.
     pub fn unseen() -> (watch::Sender<Option<String>>, watch::Receiver<Option<String>>) {
         watch::channel(Some("the node was not asked yet for the payment contract".to_owned()))
     }
 }
 
-/// What a contract says; `None` where the call reverts.
+/// The answer of a contract. `None` if the call reverts.
 async fn view(node: &dyn Node, contract: Address, selector: [u8; 4]) -> Result<Option<Bytes>, NodeError> {
     match node.view(contract, Bytes::copy_from_slice(&selector)).await {
         Ok(said) => Ok(Some(said)),

@@ -52,7 +52,7 @@ pub struct Health {
     pub reorganizations: u64,
     /// While the node shows a fork that is lower than the index: how many stored blocks are above the fork. Else 0.
     pub blocks_above_fork: u64,
-    /// What is not granted on then, in words.
+    /// What is not granted on meanwhile, in words.
     pub lower_fork: Option<String>,
     /// When the index was last known to be at the node's head.
     pub current_at: Option<Instant>,
