@@ -216,7 +216,7 @@ async fn a_node_that_has_proved_a_block_is_not_believed_that_it_cannot() {
     for _ in 0..2 {
         let answer = node.logs(&QUERY, Span::Block(hash(6))).await;
         let error = answer.expect_err("logs without proof");
-        assert!(matches!(&error, NodeError::Lied { what } if what.contains("no such method")), "{error}");
+        assert!(matches!(&error, NodeError::Lied { what } if what.contains("lacks the method")), "{error}");
         assert!(error.is_transient() && !node.is_unproved());
     }
     assert!(!fake.methods().contains(&"eth_getLogs".to_owned()));

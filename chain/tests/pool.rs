@@ -56,7 +56,7 @@ async fn a_node_that_recovers_is_found_out_by_a_look_and_asked_when_the_other_fa
 async fn a_node_on_another_chain_is_put_out_until_it_is_back_and_the_others_serve() {
     type Change = fn(&mut Shown);
     let wrong: [(Change, Change, &str); 2] = [
-        (|shown| shown.chain_id = 1, |shown| shown.chain_id = 40204, "eip155:1 "),
+        (|shown| shown.chain_id = 1, |shown| shown.chain_id = 40204, "eip155:1,"),
         (|shown| shown.genesis = 9, |shown| shown.genesis = 0, "block 0"),
     ];
     for (spoil, mend, about) in wrong {

@@ -86,7 +86,7 @@ async fn what_was_accepted_comes_in_once_and_in_one_transaction() {
     let (success, said) = channel(&stack, &["claim", "--all"], None).await;
     assert!(!success && said.contains("SALT402_KEY"), "{said}");
     let (success, said) = channel(&stack, &["claim", "--all"], Some(PAYER_KEY)).await;
-    assert!(!success && said.contains("the contract lets the payee claim"), "{said}");
+    assert!(!success && said.contains("use the payee's key"), "{said}");
     let (success, said) = channel(&stack, &["claim"], Some(PAYEE_KEY)).await;
     assert!(!success && said.contains("--all"), "{said}");
     let absent = format!("0x{}", "77".repeat(32));
