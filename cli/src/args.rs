@@ -179,7 +179,7 @@ pub(crate) struct ChannelClaimArgs {
     pub(crate) at: ConfigPath,
 }
 
-/// Which channels are claimed from.
+/// The channels to claim from.
 #[derive(Debug, Group)]
 #[group(required = true, multiple = false)]
 pub(crate) struct ClaimedChannels {
@@ -248,7 +248,7 @@ pub(crate) enum IncidentsCommand {
     Settle(SettleArgs),
 }
 
-/// Which of what an operator must know of.
+/// Which incidents to list.
 #[derive(Debug, Group)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
@@ -261,7 +261,7 @@ pub(crate) struct ListArgs {
     pub(crate) limit: u32,
 }
 
-/// That something was made good.
+/// Says that something was settled.
 #[derive(Debug, Group)]
 pub(crate) struct MadeGoodArgs {
     #[command(flatten)]

@@ -10,7 +10,7 @@ use salt402_http::{Limits, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Where a part listens.
+/// The place where a part listens.
 pub(crate) struct Endpoint {
     /// Its name in messages and metrics, which is also the name of its table in the configuration.
     pub(crate) part: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Its socket in the file system with its permissions, if it has one.
     pub(crate) socket: Option<(PathBuf, u32)>,
-    /// What its clients may take.
+    /// How much its clients may take.
     pub(crate) limits: Limits,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// Binds; an error says which part wanted what.
+    /// Binds. An error names the part and its address.
     pub(crate) async fn bind(self) -> anyhow::Result<Bound> {
         let Self { part, address, socket, limits } = self;
         let tcp = Listener::tcp(address).await.with_context(|| {

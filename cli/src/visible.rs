@@ -28,9 +28,9 @@ pub(crate) fn visible_line(text: &str) -> String {
     visible(text).replace('\n', "\\u000a")
 }
 
-/// As in JSON, so that what is JSON stays JSON.
+/// As an escape of JSON, so that JSON stays JSON.
 fn escape(character: char, shown: &mut String) {
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = write!(shown, "\\u{:04x}", u32::from(character));
 }
 
@@ -72,7 +72,7 @@ impl VisibleStream {
             self.held.extend_from_slice(kept.as_bytes());
             rest = match bad {
                 None => &[],
-                // Not the whole of a character yet.
+                // The character is not complete yet.
                 Some((from, None)) => {
                     self.held.extend_from_slice(from);
                     &[]
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn no_remote_begins_a_line_of_its_own() {
         assert_eq!(visible_line("not yet\r\npaid\u{1b}[1m"), "not yet\\u000apaid\\u001b[1m");
-        // What is JSON says the same as before.
+        // JSON keeps its meaning.
         let json = serde_json::json!({ "detail": "a\u{9b}b\u{202e}c\n" });
         let shown = visible_line(&json.to_string());
         assert!(!shown.contains('\u{9b}') && !shown.contains('\u{202e}'), "{shown}");

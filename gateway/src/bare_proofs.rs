@@ -18,7 +18,7 @@ const SWEEP: usize = 1024;
 
 /// How often answers were given to those who showed no quote id.
 pub(crate) struct BareProofs {
-    /// How often one may be, beside the first time.
+    /// How often an answer is given again after the first time.
     again: u32,
     /// A std mutex, because nothing is awaited while it is held.
     given: Mutex<Given>,

@@ -1,4 +1,4 @@
-//! What is served, and for how much.
+//! The models that are sold, and their prices.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,14 +27,14 @@ impl Price {
     }
 }
 
-/// A model that is served.
+/// A model that is sold.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What it is, in words.
+    /// A description in words.
     pub description: String,
     /// What it costs.
     pub price: Price,
-    /// Tokens generated where a request does not say.
+    /// How many tokens are generated if a request does not say.
     pub default_tokens: u32,
     /// The most tokens that a request may ask for.
     pub max_tokens: u32,

@@ -30,7 +30,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const FIRST: Duration = Duration::from_secs(2);
 /// When to ask for the model again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
-/// The question of our own: what is cheapest to answer.
+/// The gateway's own question, which is cheap to answer.
 const PROBE: Task<'static> = Task { prompt: "ping", max_tokens: 1, temperature: None };
 
 /// The models' servers, as their last answers show them. Clones share one state.
@@ -55,14 +55,14 @@ struct Circuit {
 struct State {
     /// Whether it ever answered or failed.
     tried: bool,
-    /// Failures since it last answered.
+    /// How many failures there were since its last answer.
     failures: u32,
-    /// Whether a task is at work that asks it.
+    /// Whether a task is asking it.
     probing: bool,
 }
 
 impl Circuits {
-    /// All models, none of them tried.
+    /// All models, before any of them was asked.
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
         let circuit = |(name, model): (&String, &Model)| {
             let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
@@ -80,7 +80,7 @@ impl Circuits {
         }
     }
 
-    /// Asks nobody any more.
+    /// Stops asking.
     pub(crate) async fn finish(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -104,7 +104,7 @@ impl Circuits {
         answered.is_ok()
     }
 
-    /// Why a model is not to be sold now; `None` if it is.
+    /// Why a model is not sold now. `None` if it is.
     pub(crate) fn unsold(&self, model: &str) -> Option<Problem> {
         let why = self.models.get(model)?.complaint()?;
         let detail = format!(
@@ -188,10 +188,10 @@ impl Circuit {
         let mut state = self.lock();
         let was = state.is_sold();
         state.failures = match (&failed, state.tried) {
-            // In doubt, and no more.
+            // Not certain, so it counts as one failure at most.
             (None, _) if completion.is_err() => state.failures.max(1),
             (None, _) => 0,
-            // Nobody was answered yet, so nothing speaks for it.
+            // Nobody was answered yet, so nothing speaks for the server.
             (Some(_), false) => FAILURES,
             (Some(_), true) => state.failures.saturating_add(1),
         };
@@ -296,7 +296,7 @@ mod tests {
             circuits.note("one", Err(&Failure::Refused(400).into()));
         }
         assert!(circuits.unsold("one").is_none());
-        // Nor does it say that the server answers others.
+        // It does not show either that the server answers others.
         circuits.models["one"].lock().probing = true;
         for _ in 0..FAILURES {
             circuits.note("one", Err(&Failure::Failed(500).into()));
@@ -354,7 +354,7 @@ mod tests {
         circuits.finish().await;
     }
 
-    /// It would be untried for good, as nobody else asks.
+    /// Otherwise it would never be tried, because nobody else asks.
     #[tokio::test(start_paused = true)]
     async fn a_question_that_panics_is_a_failure_and_is_asked_again() {
         let circuits = circuits();

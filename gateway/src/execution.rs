@@ -1,4 +1,4 @@
-//! One payment, one run.
+//! Runs what was paid for, once per payment.
 //!
 //! The outcome is on disk before anybody is told it. So if a claim has no outcome and nobody is running it, no payer
 //! has been answered: the process ended in between, and the request is run again. Copies of a request that arrive while
@@ -28,10 +28,10 @@ use crate::upstream::failure::FailureClass;
 /// The pause after the first failure. Each is twice the one before, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// The longest pause that an upstream may wish for.
+/// The longest pause that an upstream may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(3600);
 
-/// An answer that is kept.
+/// A kept answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) body: Bytes,
@@ -65,7 +65,7 @@ pub(crate) struct Failed {
 #[derive(Clone)]
 pub struct Executions {
     store: Store,
-    /// The most runs of one payment.
+    /// How many runs a payment may have.
     runs: u32,
     /// A std mutex, because nothing is awaited while it is held.
     running: Arc<Mutex<HashMap<PaymentId, watch::Receiver<Ending>>>>,
@@ -199,7 +199,7 @@ impl Executions {
     }
 }
 
-/// How a payment stands whose request was not tried yet.
+/// The state of a payment whose request was not tried yet.
 fn unserved(purchase: Purchase) -> Unserved {
     let Purchase { payment, sold, .. } = purchase;
     Unserved {
@@ -312,7 +312,7 @@ mod tests {
         move || std::future::ready(Err(Failed { class, detail: "no".into(), after: None }))
     }
 
-    /// Takes the pause away that an attempt is under.
+    /// Removes the pause before an attempt.
     async fn without_pause(executions: &Executions) -> Unserved {
         let known = executions.store.unserved(PAYMENT).await.unwrap().unwrap();
         executions.store.put_unserved(Unserved { not_before_ms: 0, ..known.clone() }).await.unwrap();
@@ -364,7 +364,7 @@ mod tests {
         let (executions, _folder) = executions().await;
         let told = executions.outcome(purchase(true), fail(FailureClass::Ran)).await.unwrap_err();
         assert_eq!((told.code, told.retry_after_ms), (Code::UpstreamFailed, Some(1000)));
-        // Nobody who asks within the pause makes a run.
+        // Nobody who asks during the pause starts a run.
         let early = executions.outcome(purchase(false), || async { panic!("run in the pause") }).await;
         assert_eq!(early.unwrap_err().code, Code::UpstreamFailed);
         assert_eq!(without_pause(&executions).await.runs, 1);
@@ -395,7 +395,7 @@ mod tests {
             let never = executions.outcome(purchase(false), std::future::pending);
             assert!(tokio::time::timeout(Duration::from_millis(100), never).await.is_err());
             assert_eq!(executions.store.unserved(PAYMENT).await.unwrap().unwrap().runs, runs);
-            // As a new process has it.
+            // As in a new process.
             executions.running.lock().unwrap().clear();
         }
         let ended = executions.outcome(purchase(false), || async { panic!("run again") }).await;
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(again.unwrap_err(), told);
         assert!(executions.store.settle_unserved(PAYMENT, "refunded".into()).await.unwrap());
         assert!(!executions.store.settle_unserved(PAYMENT, "twice".into()).await.unwrap());
-        // Whoever was refunded is not served as well.
+        // A refunded payer is not served too.
         assert!(!executions.store.reopen_unserved(PAYMENT).await.unwrap());
         let after = executions.outcome(purchase(false), || async { panic!("run after the refund") }).await;
         assert_eq!(after.unwrap_err().code, Code::NotServed);

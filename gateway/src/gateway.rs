@@ -1,4 +1,4 @@
-//! What a gateway is made of, and how it begins and ends.
+//! The parts of a gateway, its start and its end.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
 use crate::execution::Executions;
 
-/// What a gateway is made of.
+/// The parts of a gateway.
 pub struct GatewayOptions {
     /// How requests are paid for.
     pub paywall: Paywall,
-    /// Where outcomes are kept.
+    /// The store of outcomes.
     pub store: Store,
     /// What is served.
     pub catalogue: Catalogue,
@@ -26,7 +26,7 @@ pub struct GatewayOptions {
     pub max_runs: u32,
     /// How often one address may ask. `None` for no limit.
     pub addresses: Option<AddressLimits>,
-    /// Which pages in browsers may ask; `None` for none.
+    /// Which browser pages may ask. `None`: none.
     pub browsers: Option<CorsLayer>,
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     pub bare_again: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     pub(crate) paywall: Paywall,
     pub(crate) executions: Executions,
     pub(crate) circuits: Circuits,
-    /// Where outcomes are kept.
+    /// The store of outcomes.
     pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
     pub(crate) body_limit: usize,

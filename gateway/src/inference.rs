@@ -40,10 +40,10 @@ struct InferenceResponse<'a> {
     model: &'a str,
     /// The text. Empty if the model wrote no answer, as when it reasoned until `max_tokens`.
     output: &'a str,
-    /// What it thought before, where the model server tells.
+    /// What the model thought before, if the model server tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<&'a str>,
-    /// Why it says nothing, where the model refused.
+    /// Why there is no output, if the model refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
     /// Why it stopped: `stop`, `length` at `max_tokens`, or another word of the model server.
@@ -93,7 +93,7 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
     let verified = started.elapsed();
-    // What is paid for is bounded by its payments.
+    // What was paid for is limited by its payments.
     drop(reservation);
     let purchase = Purchase { payment, first, sold: priced.order.description.clone() };
     let circuits = gateway.circuits.clone();
@@ -146,7 +146,7 @@ where
     Ok(answer(&payment, body, verified, started.elapsed()))
 }
 
-/// What is asked, and the memory that it takes.
+/// The request, and the memory that it takes.
 async fn read(gateway: &Inner, request: Request) -> Result<(Reading, BodyReservation), Problem> {
     let method = request.method().as_str().to_owned();
     let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
@@ -183,7 +183,7 @@ async fn run(request: Arc<PricedRequest>, circuits: Circuits) -> Result<Bytes, F
             FailureClass::Ran if shut => FailureClass::NotRun,
             class => class,
         };
-        // What it refuses for good is no fault of the server's.
+        // A permanent refusal is not the server's fault.
         if class != FailureClass::Permanent {
             metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.clone())
                 .increment(1);

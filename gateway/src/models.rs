@@ -1,4 +1,4 @@
-//! `GET /v1/models`: what is sold, and for how much.
+//! `GET /v1/models`: the models that are sold, and their prices.
 
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::catalogue::Model;
 use crate::gateway::{Gateway, Inner};
 
-/// The models in OpenAI's shape, with what they cost.
+/// The models in OpenAI's form, with their prices.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelList {
     /// `list`
@@ -22,15 +22,15 @@ pub(crate) struct ModelList {
 /// A model.
 #[derive(Serialize, ToSchema)]
 struct ModelView {
-    /// What to name in a request.
+    /// The name to send in a request.
     id: String,
     /// `model`
     object: &'static str,
     /// `salt402`
     owned_by: &'static str,
-    /// What it is, in words.
+    /// A description in words.
     description: String,
-    /// Tokens generated where a request does not say.
+    /// How many tokens are generated if a request does not say.
     default_tokens: u32,
     /// The most tokens that a request may ask for.
     max_tokens: u32,
@@ -50,7 +50,7 @@ struct Pricing {
     per_token: Amount,
     /// For each byte of the prompt, which is a token at most, and for each of `template_tokens`, in base units.
     per_prompt_token: Amount,
-    /// Tokens that are counted beside the prompt's bytes.
+    /// How many tokens are counted besides the prompt's bytes.
     template_tokens: u32,
     /// What is paid.
     asset: Asset,

@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 )]
 pub(crate) struct Document;
 
-/// What a request for inference is refused with.
+/// The codes that refuse a request for inference.
 pub(crate) fn inference_codes() -> Vec<Code> {
     let own = [
         Code::InvalidRequest,

@@ -40,7 +40,7 @@ pub struct PricedRequest {
     pub tokens: u32,
     /// How freely it chooses, from 0 to 2.
     pub temperature: Option<f32>,
-    /// What is to be paid, for exactly these bytes.
+    /// What must be paid, for exactly these bytes.
     pub order: Order,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Reading {
     Unsold(Box<Unsold>),
 }
 
-/// What is not sold now.
+/// A request for something that is not sold now.
 #[derive(Debug)]
 pub(crate) struct Unsold {
     /// Why.

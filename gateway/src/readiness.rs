@@ -17,7 +17,7 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str
         circuits.ready()?;
         paywall.verifier.ready().await
     };
-    // Why may name nodes: that is for the operator.
+    // The reason may name nodes, so it is for the operator.
     let not_ready = |reason: String| {
         tracing::debug!(reason, "not ready");
         let detail = "nothing is sold now: the verifier, and the log, say why";

@@ -5,7 +5,7 @@
 //! the head it reads ranges of blocks instead. The past of a contract that was added later is read beside this. Nothing
 //! is kept in memory between two steps. So a failed step, or a killed process, starts again from what is stored.
 //!
-//! Its rooms, each of which imports only those below it:
+//! The rooms. Each imports only those below it:
 //!
 //! ```text
 //! follow                 one chain, step by step

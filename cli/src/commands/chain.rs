@@ -15,7 +15,7 @@ use crate::args::ResumeArgs;
 use crate::config::{Config, ResolvedChain};
 use crate::out::say;
 
-/// Grants that are named one by one.
+/// How many grants are listed one by one.
 const NAMED: u32 = 50;
 /// How long a running service may take to apply what was accepted. After that the command ends without it.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ pub(crate) async fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     }
     let store = Store::open(Options::new(&database)).await?;
     let nodes: Arc<dyn Node> = Arc::new(chain.nodes.connect(&chain.profile)?);
-    // One of them, and the same for all that is asked.
+    // One node for all questions.
     let node = nodes.pin(Work::LookUp).await?.unwrap_or(nodes);
     let compared = compare(&*node, &store, id, start_block).await;
     if let Err(IndexError::Store(StoreError::OtherGenesis { stored, given, .. })) = &compared {
@@ -144,7 +144,7 @@ async fn show_loss(node: &dyn Node, above: &Above) {
     }
 }
 
-/// Waits until the running indexer has done it.
+/// Waits until the running indexer has applied it.
 async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     while begun.elapsed() < TIMEOUT {
@@ -166,7 +166,7 @@ async fn wait(store: &Store, id: ChainId) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(OPEN))
 }
 
-/// The chain that is named, or the only one.
+/// The named chain, or the only one.
 pub(super) fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<(String, ResolvedChain)> {
     let names: Vec<&str> = config.chains.keys().map(String::as_str).collect();
     let name = match (name, names.as_slice()) {

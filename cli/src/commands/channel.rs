@@ -22,12 +22,12 @@ use crate::visible::visible_line;
 struct Channels {
     chain: ResolvedChain,
     contracts: Vec<Address>,
-    /// Whom channels pay that are ours.
+    /// The payee of our own channels.
     payee: Option<Address>,
     store: Store,
 }
 
-/// Channels that are asked for at once.
+/// How many channels are read at once.
 const PAGE: u32 = 500;
 
 /// Prints channels with their accounts. The database may be in use.
@@ -59,7 +59,7 @@ pub(crate) async fn list(args: &ChannelListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints all of one channel.
+/// Prints everything about one channel.
 pub(crate) async fn show(args: &ChannelShowArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
     let id = identifier(&args.id)?;
@@ -264,7 +264,7 @@ impl Channels {
         Ok((found, None))
     }
 
-    /// One channel, of whatever contract.
+    /// One channel of any contract.
     async fn one(&self, id: B256) -> anyhow::Result<ChannelAccount> {
         for contract in &self.contracts {
             let chain = self.chain.profile.chain_id;

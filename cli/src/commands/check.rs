@@ -35,7 +35,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         for (endpoint, role) in &chain.nodes.endpoints {
             let heads =
                 if endpoint.ws.is_some() && profile.new_heads { "heads by WebSocket and " } else { "" };
-            // Never the address itself, which may hold a key.
+            // Not the address itself, which may hold a secret.
             let reserve = if matches!(role, Role::Fallback) { ", asked while the others fail" } else { "" };
             say!("    node {}, {heads}polled every {} ms{reserve}", endpoint.label(), profile.poll_ms);
         }

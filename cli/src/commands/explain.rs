@@ -9,7 +9,7 @@ use salt402_verifier::AfterLoss;
 
 use crate::config::{ConfigError, LimitsConfig, ResolvedChain};
 
-/// What is accepted on a chain, a sentence a line.
+/// What is accepted on a chain, one sentence per line.
 pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
     let (policy, profile) = (&chain.policy, &chain.profile);
     let mut lines = vec![format!(

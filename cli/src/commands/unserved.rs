@@ -27,7 +27,7 @@ pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Notes that a payment was made good.
+/// Notes that a payment was settled.
 pub(crate) async fn settle(args: &UnservedSettleArgs) -> anyhow::Result<ExitCode> {
     let note = args.made_good.note.trim();
     if note.is_empty() {
@@ -72,7 +72,7 @@ async fn open(config: &Config) -> anyhow::Result<Vec<Store>> {
     let mut paths = vec![config.database(), config.gateway_database()];
     paths.retain(|path| path.exists());
     if paths.is_empty() {
-        // Opening it says that it is not there.
+        // Opening it reports that it does not exist.
         paths.push(config.database());
     }
     let mut stores = Vec::with_capacity(paths.len());

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::visible::visible_line;
 
-/// Where a chain stood when it was last looked at.
+/// The state of a chain when it was last read.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
@@ -16,7 +16,7 @@ struct Sample {
     payments: u64,
 }
 
-/// What a chain does in a second.
+/// What a chain does per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rate {
     pub(crate) blocks: u64,
@@ -249,7 +249,7 @@ mod tests {
         assert!(watching.rates(&status(10, 5), start).is_empty());
         let rates = watching.rates(&status(60, 5), start + Duration::from_millis(500));
         assert_eq!(rates["eip155:1"], Rate { blocks: 100, payments: 0 });
-        // Blocks that were taken back are no negative rate.
+        // Blocks that were taken back do not make the rate negative.
         let rates = watching.rates(&status(50, 25), start + Duration::from_millis(1500));
         assert_eq!(rates["eip155:1"], Rate { blocks: 0, payments: 20 });
     }

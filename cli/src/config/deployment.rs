@@ -12,7 +12,7 @@ use super::error::ConfigError;
 /// The contracts of a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
-    /// The key of the configuration that names the file.
+    /// The configuration key that names the file.
     key: String,
     path: PathBuf,
     contracts: BTreeMap<String, Deployed>,

@@ -1,4 +1,4 @@
-//! `[limits]`: how often.
+//! `[limits]`: how often payments are granted and requests answered.
 
 use std::time::Duration;
 

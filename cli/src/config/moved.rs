@@ -23,7 +23,7 @@ pub(super) fn refuse(written: &Table, name: impl Fn(&[String]) -> String) -> Res
     Ok(())
 }
 
-/// The path of a key that is at a place.
+/// The path of a key at a place.
 fn find(table: &Table, place: &[&str]) -> Option<Vec<String>> {
     let (first, rest) = place.split_first()?;
     let mut here = table.iter().filter(|(key, _)| *first == "*" || first == key);

@@ -72,13 +72,13 @@ fn tables() -> Tables {
     tables
 }
 
-/// The schema of a value that may be left out.
+/// The schema of an optional value.
 fn given(schema: &Value) -> &Value {
     let alternatives = schema["anyOf"].as_array().filter(|any| any.iter().any(|one| one["type"] == "null"));
     alternatives.and_then(|any| any.iter().find(|one| one["type"] != "null")).unwrap_or(schema)
 }
 
-/// What a table holds, and the tables in it.
+/// The content of a table, and the tables in it.
 fn gather(path: &str, schema: &Value, tables: &mut Tables) {
     let needed: BTreeSet<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -117,7 +117,7 @@ fn gather(path: &str, schema: &Value, tables: &mut Tables) {
     tables.insert(path.to_owned(), keys);
 }
 
-/// What kind of value a key has, with its unit.
+/// The type of a key's value, with its unit.
 fn kind(name: &str, schema: &Value) -> String {
     if let Some(any) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
         let kinds: BTreeSet<String> = any.iter().map(|one| kind(name, one)).collect();

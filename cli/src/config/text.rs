@@ -19,7 +19,7 @@ pub(crate) fn no_placeholder(key: &str, address: Address) -> Result<Address, Con
 /// either.
 ///
 /// # Errors
-/// What was expected, and what was found.
+/// What was expected and what was found.
 pub fn parse_price(text: &str, symbol: &str, decimals: u8) -> Result<Amount, String> {
     let expected =
         || format!("expected an amount such as \"0.001 {symbol}\", or a whole number of base units");

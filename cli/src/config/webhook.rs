@@ -1,4 +1,4 @@
-//! `[webhook]`: who is told of incidents.
+//! `[webhook]`: the server that gets messages about incidents.
 
 use std::path::PathBuf;
 

@@ -41,7 +41,7 @@ pub(super) fn keep_up(running: &mut Running, metrics: PrometheusHandle, stop: Ca
                 health.borrow().measure(*chain, since);
             }
             for store in &stores {
-                // Nobody waits for a disk here.
+                // Nothing here waits for a disk.
                 let trying = store.clone();
                 tokio::spawn(async move { trying.try_writing(QUIET).await });
                 if let Err(error) = store.set_gauges().await {

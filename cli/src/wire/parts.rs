@@ -1,6 +1,6 @@
-//! Which parts a process runs.
+//! The parts that a process runs.
 
-/// Which parts a process runs.
+/// The parts that a process runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     pub(super) index: bool,

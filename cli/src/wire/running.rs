@@ -1,4 +1,4 @@
-//! What a process has at work.
+//! What a process is running.
 
 use salt402_indexer::Health;
 use salt402_protocol::ChainId;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// How often kept answers are checked for old ones.
 const EVICT: Duration = Duration::from_secs(60);
 
-/// A database that no payment is looked up in.
+/// A database in which no payment is looked up.
 pub(super) fn without_memory(path: PathBuf) -> Options {
     Options { memory: 0, ..Options::new(path) }
 }

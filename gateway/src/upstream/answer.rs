@@ -5,7 +5,7 @@ use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::json::{self, Choice, Tokens};
 use crate::upstream::wire::Documents;
 
-/// Bytes that are taken for a token where nobody counted.
+/// How many bytes count as a token if nobody counted.
 const BYTES_A_TOKEN: usize = 4;
 
 /// The completion of an answer with a good status. The documents may contradict the status.
@@ -53,7 +53,7 @@ impl Choice {
 }
 
 impl Tokens {
-    /// These, and where they say nothing, those of before.
+    /// These values, and the earlier ones where these say nothing.
     fn over(self, before: Self) -> Self {
         Self {
             prompt: self.prompt.or(before.prompt),

@@ -1,4 +1,4 @@
-//! What a model is asked, and what it answers.
+//! The question to a model, and its answer.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,11 +14,11 @@ pub(crate) struct Task<'a> {
 /// What a model answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Completion {
-    /// What it says; empty where it came to no answer.
+    /// The text. Empty if the model wrote no answer.
     pub(crate) output: String,
-    /// What it thought before, where the server tells.
+    /// What the model thought before, if the server tells.
     pub(crate) reasoning: Option<String>,
-    /// Why it says nothing, where it refused.
+    /// Why there is no output, if the model refused.
     pub(crate) refusal: Option<String>,
     pub(crate) finish_reason: String,
     pub(crate) usage: Usage,

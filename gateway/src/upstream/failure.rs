@@ -1,4 +1,4 @@
-//! Why a model did not answer, and whether it may yet.
+//! Why a model did not answer, and whether it may later.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl From<Failure> for UpstreamError {
 impl UpstreamError {
     /// The failure that an error status and its text mean.
     pub(super) fn of(status: u16, words: &str, after: Option<Duration>) -> Self {
-        // Limits of time and of rate may speak of tokens too.
+        // Limits of time and of rate may also speak of tokens.
         let kind = match status {
             401 | 402 | 407 | 429 | 503 => Failure::of(status),
             _ => Failure::for_good(words).unwrap_or(Failure::of(status)),
@@ -96,7 +96,7 @@ impl UpstreamError {
         matches!(self.kind, Failure::Unserved(_))
     }
 
-    /// The same, of a server that lets others in.
+    /// The same failure, of a server that answers others.
     pub(crate) fn of_this_request(self) -> Self {
         match self.kind {
             // A key or an account is never the request's fault. The payer is served once it is repaired.

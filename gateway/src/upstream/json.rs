@@ -27,7 +27,7 @@ pub(super) struct Choice {
     pub(super) finish_reason: Option<String>,
 }
 
-/// Tokens that the server counted, as far as it did.
+/// Tokens, as far as the server counted them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tokens {
     pub(super) prompt: Option<u64>,
@@ -35,14 +35,14 @@ pub(super) struct Tokens {
     pub(super) total: Option<u64>,
 }
 
-/// Reads a document. What follows it is passed over.
+/// Reads a document. What comes after it is skipped.
 pub(super) fn read(text: &str) -> JiterResult<Said> {
     let mut json = Jiter::new(text.as_bytes()).with_allow_inf_nan();
     let mut said = Said::default();
     let (mut object, mut code) = (None, None);
     let peek = json.peek()?;
     if peek != Peek::Object {
-        // Whatever it is, it is no completion.
+        // Whatever it is, it is not a completion.
         return Ok(said);
     }
     members(&mut json, peek, &mut |json, name, peek| {
@@ -50,7 +50,7 @@ pub(super) fn read(text: &str) -> JiterResult<Said> {
             "choices" => said.choice = first_choice(json, peek, &mut said.error)?,
             "usage" => said.usage = tokens(json, peek)?,
             "error" => error(json, peek, &mut said.error)?,
-            // vLLM's errors of old are the document itself.
+            // In older versions of vLLM, the document itself is the error.
             "object" => object = word(json, peek)?,
             "code" => code = status(json, peek)?,
             _ => json.known_skip(peek)?,
@@ -204,7 +204,7 @@ fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
     let digits = digits
         .split_once('.')
         .map_or(digits, |(whole, rest)| if rest.bytes().all(|digit| digit == b'0') { whole } else { digits });
-    // More than any run can have is no count.
+    // A number that no run can reach is not a count.
     Ok(digits.parse().ok().filter(|count| *count <= u64::from(u32::MAX)))
 }
 

@@ -10,7 +10,7 @@ use crate::upstream::failure::Failure;
 /// How every gzip stream begins.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BOM: char = '\u{feff}';
-/// What stands in JSON for what is no text.
+/// What JSON contains in the place of something that is not text.
 const NO_TEXT: &str = "\\ufffd";
 
 /// The text of an answer, at most `longest` bytes of it. What is not text becomes U+FFFD.

@@ -47,13 +47,13 @@ pub(crate) fn key(source: &Source) -> SourceKey {
 /// Reads what was not read of the followed contracts.
 pub(crate) struct AddedSources {
     followed: Followed,
-    /// Set once the store knows what is followed.
+    /// Set once the store knows which contracts are followed.
     begun: CancellationToken,
     widths: NodeWidths,
     reported: Option<Instant>,
 }
 
-/// What is to be read next.
+/// The next stretch to read.
 struct Next {
     source: Source,
     stretch: Stretch,
@@ -61,7 +61,7 @@ struct Next {
 }
 
 impl AddedSources {
-    /// Of what a follower follows. It waits for `begun`.
+    /// For the contracts of a follower. It waits for `begun`.
     pub(crate) fn new(followed: Followed, widths: NodeWidths, begun: CancellationToken) -> Self {
         Self { followed, begun, widths, reported: None }
     }
@@ -121,7 +121,7 @@ impl AddedSources {
     /// deeper than any reorganization are settled.
     async fn next(&self, coverage: &[Coverage]) -> Result<Option<Next>, IndexError> {
         let Some(state) = self.followed.store.chain_state(self.chain()).await? else { return Ok(None) };
-        // Nothing is added to a chain that is halted.
+        // Nothing is added to a halted chain.
         if state.halt.is_some() {
             return Ok(None);
         }

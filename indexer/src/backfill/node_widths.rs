@@ -20,12 +20,12 @@ pub(crate) struct NodeWidths {
 type Refused = Arc<Mutex<BTreeMap<String, u64>>>;
 
 impl NodeWidths {
-    /// For questions of at most so many blocks.
+    /// For questions of at most this many blocks.
     pub(crate) fn new(most: u64) -> Self {
         Self { most, each: BTreeMap::new(), refused: Refused::default() }
     }
 
-    /// For others who ask the same nodes, about other blocks.
+    /// For another reader of the same nodes, of other blocks.
     pub(crate) fn of_others(&self) -> Self {
         Self { most: self.most, each: BTreeMap::new(), refused: Arc::clone(&self.refused) }
     }

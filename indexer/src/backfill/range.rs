@@ -36,13 +36,13 @@ pub(crate) struct Wanted {
 pub(crate) struct Read {
     /// The last block.
     pub(crate) end: Header,
-    /// The header that was looked at in between.
+    /// The header that was read in between.
     pub(crate) between: Option<Header>,
-    /// The headers that were wanted, and the last one.
+    /// The wanted headers, and the last one.
     pub(crate) headers: BTreeMap<u64, Header>,
     pub(crate) found: Found,
     pub(crate) undecoded: Vec<UndecodedLog>,
-    /// Bytes of the answers, about.
+    /// About how many bytes the answers had.
     pub(crate) bytes: u64,
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn read(
     Ok(Read { end, between, headers, found, undecoded, bytes })
 }
 
-/// Bytes of a log as a node writes it, about.
+/// About how many bytes a node needs to write a log.
 fn weight(log: &Log) -> u64 {
     let content = log.content.topics().len() * 69 + log.content.data.len() * 2;
     u64::try_from(LOG_BYTES + content).unwrap_or(u64::MAX)

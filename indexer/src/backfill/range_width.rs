@@ -26,7 +26,7 @@ const IN_FLIGHT: u64 = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct RangeWidth {
     span: u64,
-    /// The most that the node is ever asked for.
+    /// The most blocks that the node is ever asked for.
     most: u64,
     /// A width that the node refused.
     refused: Option<u64>,
@@ -43,7 +43,7 @@ pub(crate) struct RangeWidth {
     retried: Option<u64>,
     /// After how many answers in a row the refused width is tried again.
     retry_after: u32,
-    /// Answers in a row since then.
+    /// How many answers in a row there were since then.
     answered: u32,
     /// Bytes of the largest of the latest answers.
     weight: u64,
@@ -74,7 +74,7 @@ impl RangeWidth {
         }
     }
 
-    /// Takes over how many blocks are known to be refused.
+    /// Takes over which width is refused from another reader.
     pub(crate) fn know(&mut self, refused: Option<u64>) {
         let refused = refused.filter(|width| *width <= self.most);
         self.exact |= refused != self.refused;
@@ -88,7 +88,7 @@ impl RangeWidth {
         (self.refused != self.known).then_some(self.refused)
     }
 
-    /// Blocks of the next question.
+    /// How many blocks the next question spans.
     pub(crate) fn span(&self) -> u64 {
         self.span
     }
@@ -116,7 +116,7 @@ impl RangeWidth {
         self.caution = CALM;
     }
 
-    /// Learns from an error that is none about the width.
+    /// Learns from an error that is not about the width.
     pub(crate) fn met(&mut self, error: &IndexError) {
         if error.asked_too_often() { self.limited() } else { self.failed() }
     }
@@ -141,10 +141,10 @@ impl RangeWidth {
         self.learn_from_answer(blocks);
         let fitting = blocks.saturating_mul(AIM).checked_div(bytes).map_or(self.most, |blocks| blocks.max(1));
         let grown = match self.limit() {
-            // What just failed is not tried at once again.
+            // A width that just failed is not tried again at once.
             _ if !calm => self.span,
             None => self.span.saturating_mul(2),
-            // Half of what is refused is tried in any case.
+            // Half of the refused width is tried in any case.
             Some(width) if self.span <= width / 4 => self.span.saturating_mul(2),
             Some(width) if self.exact && self.late.is_none() => width - 1,
             // Half of the way to the refused width, until the rest is not worth a refusal.
@@ -185,12 +185,12 @@ impl RangeWidth {
         self.answered = 0;
     }
 
-    /// The least width that had better not be asked for.
+    /// The smallest width that should not be asked for.
     fn limit(&self) -> Option<u64> {
         self.refused.into_iter().chain(self.late).min()
     }
 
-    /// The most that is asked for.
+    /// The widest question that is asked.
     fn widest(&self) -> u64 {
         self.limit().map_or(self.most, |width| width.saturating_sub(1)).clamp(1, self.most)
     }
@@ -259,7 +259,7 @@ mod tests {
         for _ in 0..12 {
             range.answered(range.span(), 0);
         }
-        // The suggestion is what was refused.
+        // The suggested limit is the one that was refused.
         range.refused(2000, Some(2000));
         assert_eq!(range.span(), 1000);
         range.refused(1000, Some(500));
@@ -328,7 +328,7 @@ mod tests {
             assert!(range.span() <= 2000 && questions < 20, "{} after {questions}", range.span());
         }
         assert_eq!(range.news(), None);
-        // Now and then it is tried whether it is still so.
+        // Now and then the refused width is tried again.
         while range.news().is_none() {
             range.answered(range.span(), 0);
             questions += 1;

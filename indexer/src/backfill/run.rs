@@ -35,7 +35,7 @@ const ROWS: usize = 20_000;
 const RANGES: usize = 256;
 /// How long what was read waits for more, if a node is slow.
 const WAIT: Duration = Duration::from_secs(2);
-/// How long a run goes on by the head that it began with.
+/// How long a run goes on with the head that it began with.
 const RUN: Duration = Duration::from_secs(10);
 
 /// Consecutive ranges that are stored in one transaction.
@@ -64,7 +64,7 @@ impl Staged {
         self.bytes >= RangeWidth::budget()
     }
 
-    /// One batch of all of it; `None` where there is nothing.
+    /// All of it as one batch. `None` if there is nothing.
     fn into_batch(self, chain: ChainId, expected: Option<Cursor>, head: u64) -> Option<Batch> {
         into_batch(self.ranges, chain, expected, head)
     }
@@ -78,14 +78,14 @@ pub(crate) enum Ended {
     Forked,
 }
 
-/// Which blocks a run goes over.
+/// The blocks of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
     /// Where the index stands.
     pub(crate) cursor: Option<Cursor>,
     /// The first block.
     pub(crate) from: u64,
-    /// The last one: the newest that is settled.
+    /// The last block: the newest that is settled.
     pub(crate) settled: u64,
     /// The node's newest block.
     pub(crate) head: u64,
@@ -174,7 +174,7 @@ async fn run_over(
     }
 }
 
-/// Reads one range, and says which it was.
+/// Reads one range, and returns which one it was.
 async fn one(
     node: Arc<dyn Node>,
     options: Arc<FollowerOptions>,
@@ -196,7 +196,7 @@ struct Staging<'s> {
 }
 
 impl Staging<'_> {
-    /// Adds a range; or says why this is the end of the run.
+    /// Adds a range, or returns why the run ends here.
     fn add(
         &mut self,
         staged: &mut Staged,

@@ -34,7 +34,7 @@ pub(crate) const TOO_MANY: &str = "too many channels are asked about just now";
 /// What a caller is told of a question that everybody else stopped waiting for.
 pub(crate) const JUST_ASKED: &str = "it was asked a moment ago";
 
-/// Where a channel stands by its contract.
+/// A channel's state by its contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelNow {
     /// All that was ever deposited, in base units. Zero means that it was never opened.
@@ -74,7 +74,7 @@ pub struct ChannelQuestion {
 pub enum ChannelAnswer {
     /// This is its state, at the head of a node that has the index's newest block.
     Stands(ChannelNow),
-    /// It cannot be asked now. In words, why.
+    /// It cannot be asked now. The text says why.
     Unanswered(String),
 }
 
@@ -87,7 +87,7 @@ impl ChannelAnswer {
 /// What the contracts said of channels, and how many questions may still be asked.
 pub(crate) struct Channels {
     chain: Arc<Indexed>,
-    /// Of channels that the index knows.
+    /// The limit for channels that the index knows.
     known: Asked,
     /// Of others.
     unknown: Asked,
@@ -170,7 +170,7 @@ impl Channels {
     }
 }
 
-/// What a contract says, within a time.
+/// What a contract says, with a time limit.
 async fn heard(chain: Arc<Indexed>, asked: ChannelQuestion) -> Kept {
     let at = Instant::now();
     let said = match timeout(TIMEOUT, stand(&chain, &asked)).await {

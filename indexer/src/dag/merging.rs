@@ -19,9 +19,9 @@ const REMEMBERED: usize = 128;
 /// How far a search goes, and what it may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// Heights above the receipt's.
+    /// How many heights above the receipt's.
     heights: u64,
-    /// Questions to the node, each about a block.
+    /// How many questions to the node, each about a block.
     questions: u64,
 }
 
@@ -91,7 +91,7 @@ impl Searches {
     }
 }
 
-/// Progress that is kept however the search ends.
+/// Progress that is kept, however the search ends.
 struct Kept<'s> {
     searches: &'s Searches,
     of: &'s Receipt,
@@ -119,7 +119,7 @@ struct Search<'s> {
     kept: Kept<'s>,
 }
 
-/// What the node said of a block, if it was asked.
+/// What the node said of a block. It may not have been asked.
 enum Asked {
     Block(Merging),
     Missing,
@@ -164,7 +164,7 @@ impl Search<'_> {
                 }
                 Asked::TooMany => return Ok(Reached::Unknown),
             };
-            // Below the block in question nothing builds on it.
+            // Blocks below the one in question do not build on it.
             if header.number > self.receipt.block_number {
                 open.extend(merged);
                 open.push(header.parent_hash);

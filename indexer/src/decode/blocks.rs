@@ -18,7 +18,7 @@ use crate::state::{FailingTransactions, IndexError};
 /// How many transactions are read by their receipts at once.
 const RECEIPTS_IN_FLIGHT: usize = 8;
 
-/// A block, as far as what is found in it has to know.
+/// A block, as far as its payments and events need it.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     number: u64,
@@ -31,7 +31,7 @@ struct Open {
     place: Place,
     transaction: B256,
     known: Vec<Log>,
-    /// Its place in its block, where that is known.
+    /// Its index in its block, if that is known.
     index: Option<u32>,
 }
 
@@ -184,7 +184,7 @@ fn split<'l>(sources: &[Source], logs: Vec<&'l Log>) -> (Vec<&'l Log>, Vec<(B256
     (told, told_of)
 }
 
-/// The sources that may have something at a height.
+/// The sources that may have events at a height.
 fn since(sources: &[Source], height: u64) -> Cow<'_, [Source]> {
     if sources.iter().all(|source| source.start_block <= height) {
         return Cow::Borrowed(sources);
@@ -273,7 +273,7 @@ fn placed(chain: ChainId, place: Place, decoded: Decoded) -> Found {
     Found { payments, extras, skipped: decoded.skipped }
 }
 
-/// Tells of what a person must look at.
+/// Logs what a person must look at.
 fn report(chain: ChainId, found: &Found) {
     for Placed { what, block_number, .. } in &found.extras.ambiguities {
         tracing::warn!(

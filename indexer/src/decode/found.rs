@@ -11,7 +11,7 @@ use salt402_store::{Batch, Extras, PlacedPayment};
 pub(crate) struct Found {
     pub(crate) payments: Vec<PlacedPayment>,
     pub(crate) extras: Extras,
-    /// Logs that should tell something and do not decode.
+    /// How many logs of followed contracts do not decode.
     pub(crate) skipped: usize,
 }
 
@@ -60,7 +60,7 @@ impl Found {
         self.extras.ambiguities.retain(|placed| placed.what.contract == source.contract);
     }
 
-    /// Gives all of it a block's time.
+    /// Sets the time of the block for all of it.
     pub(crate) fn date(&mut self, timestamp: u64) {
         self.payments.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
         self.extras.channels.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
@@ -68,7 +68,7 @@ impl Found {
         self.extras.ambiguities.iter_mut().for_each(|placed| placed.block_timestamp = timestamp);
     }
 
-    /// Puts all of it into a block.
+    /// Places all of it in a block.
     pub(crate) fn move_to(&mut self, block_number: u64, block_hash: B256) {
         for placed in &mut self.payments {
             (placed.block_number, placed.block_hash) = (block_number, block_hash);

@@ -1,4 +1,4 @@
-//! From a node's head back to a block that is stored.
+//! The way from a node's head back to a stored block.
 
 use salt402_chain::{At, Header, Node, NodeError};
 use salt402_protocol::ChainId;

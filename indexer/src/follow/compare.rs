@@ -6,7 +6,7 @@ use salt402_store::{AcceptedFork, Cursor, Store, StoreError};
 
 use crate::state::IndexError;
 
-/// How the node's chain stands to the stored one.
+/// How the node's chain compares with the stored one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Where the index stands.

@@ -22,7 +22,7 @@ const NO_FUNCTION: [u8; 4] = [0xff; 4];
 /// The selector of `decimals()` of ERC-20.
 const DECIMALS: [u8; 4] = [0x31, 0x3c, 0xe5, 0x67];
 
-/// What is to be paid through on one chain.
+/// The contracts to be paid through on one chain.
 #[derive(Clone, Debug)]
 pub struct DeploymentCheck {
     /// The payment contract.
@@ -35,7 +35,7 @@ pub struct DeploymentCheck {
     pub token: Option<(Address, u8)>,
 }
 
-/// Why nothing can be paid so.
+/// Why nothing can be paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeploymentFault {
     /// The payment contract is not there.
@@ -49,7 +49,7 @@ pub enum DeploymentFault {
         /// The newest one.
         head: u64,
     },
-    /// What is called a token says nothing of decimal places.
+    /// The configured token tells no decimals.
     NoToken(Address),
     /// The token has others than the operator wrote.
     OtherDecimals {
@@ -305,7 +305,7 @@ async fn has_code(node: &dyn Node, contract: Address) -> Result<bool, NodeError>
     }
 }
 
-/// What a contract says; `None` where the call reverts.
+/// The answer of a contract. `None` if the call reverts.
 async fn view(node: &dyn Node, contract: Address, selector: [u8; 4]) -> Result<Option<Bytes>, NodeError> {
     match node.view(contract, Bytes::copy_from_slice(&selector)).await {
         Ok(said) => Ok(Some(said)),

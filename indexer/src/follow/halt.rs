@@ -1,4 +1,4 @@
-//! Where a follower stops until the operator has decided.
+//! Stops the follower until the operator has decided.
 //!
 //! A reorganization deeper than what counts as final takes back payments that were taken for final. This program must
 //! not decide that. So the follower halts and stores the halt. Nothing is granted on the chain until an operator
@@ -14,7 +14,7 @@ use crate::state::{Followed, IndexError};
 
 /// How often a halted follower checks whether the operator has decided.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it says again that it is halted.
+/// How often it reports again that it is halted.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// Refuses to take blocks off the chain that count as final.

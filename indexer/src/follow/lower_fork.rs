@@ -18,7 +18,7 @@ use crate::follow::ancestry;
 use crate::follow::identity::identify;
 use crate::state::{Followed, IndexError};
 
-/// The lower fork that the node shows, while it does.
+/// The lower fork, while the node shows one.
 #[derive(Default)]
 pub(crate) struct LowerFork {
     shown: Option<Shown>,
@@ -37,7 +37,7 @@ struct Shown {
     told: bool,
 }
 
-/// What a head that is lower than the index says.
+/// What a head means that is lower than the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lower {
     /// Nothing: the node shows an older block of the stored chain, as a lagging replica does.
@@ -63,7 +63,7 @@ impl LowerFork {
         head: &Header,
     ) -> Result<Option<Lower>, IndexError> {
         if stored_above.is_none() {
-            // Another step may have ended it.
+            // Another step may have ended the lower fork.
             self.forget(followed);
         }
         let Some(cursor) = cursor.filter(|cursor| head.number < cursor.number) else { return Ok(None) };
@@ -84,7 +84,7 @@ impl LowerFork {
         Ok(Some(self.wait(followed, cursor, head)))
     }
 
-    /// Ends it: the node shows the stored chain.
+    /// Ends the lower fork: the node shows the stored chain.
     pub(crate) async fn end(
         &mut self,
         followed: &Followed,

@@ -10,7 +10,7 @@ use crate::decode::{blocks, undecoded};
 use crate::follow::ancestry::Path;
 use crate::state::{Followed, FollowerOptions, IndexError};
 
-/// Blocks whose logs are asked for at once.
+/// For how many blocks the logs are asked for at once.
 const BLOCKS_IN_FLIGHT: usize = 8;
 
 /// Reads the blocks of a path into one batch, with what they replace.

@@ -41,7 +41,7 @@ type Question<V> = Shared<BoxFuture<'static, V>>;
 /// Whether somebody was told an answer, or is going to be told it first.
 type Told = Arc<AtomicBool>;
 
-/// What whoever asks is told.
+/// What a caller is told.
 #[derive(Debug)]
 pub(crate) struct Answer<V> {
     pub(crate) value: V,
@@ -52,7 +52,7 @@ pub(crate) struct Answer<V> {
     pub(crate) known: bool,
 }
 
-/// Why whoever asks is told nothing.
+/// Why a caller is told nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Untold {
     /// It was asked a moment ago, and everybody stopped waiting.
@@ -267,7 +267,7 @@ mod tests {
         let (one, other) = tokio::join!(ask(), ask());
         assert_eq!((told(one), told(other)), ((1, true, false), (1, false, false)));
         assert_eq!(told(ask().await), (1, false, true));
-        // One that counts for nobody is asked for anew.
+        // An answer that counts for nobody is asked for again.
         assert_eq!(told(asked.ask(1, REST, true, false).await), (2, true, false));
         assert_eq!(asked.memo.last(&1), Some(2));
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub(crate) const OF_KIND: Rate = Rate { burst: 40, per_minute: 1200 };
 /// The looks for one quote. Anybody can get a quote for nothing.
 const OF_QUOTE: Rate = Rate { burst: 10, per_minute: 20 };
-/// Look-ups for one address.
+/// The looks for one address.
 const OF_ADDRESS: Rate = Rate { burst: 10, per_minute: 120 };
 /// How many shares are remembered. If there are more, full ones are dropped.
 const REMEMBERED: usize = 4096;
@@ -23,16 +23,16 @@ const REMEMBERED: usize = 4096;
 /// Who wants a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// Who looks on the operator's behalf: the index itself.
+    /// The index itself, for the operator.
     Operator,
-    /// One who shows a quote that was given here.
+    /// A caller with a quote that was given here.
     Quoted {
         /// The quote's reference.
         quote: B256,
         /// The address, if it is known. For an IPv6 client, its network.
         address: Option<IpAddr>,
     },
-    /// Anybody with a hash.
+    /// Any caller with a hash.
     Anybody {
         /// The address, if it is known. For an IPv6 client, its network.
         address: Option<IpAddr>,
@@ -86,7 +86,7 @@ impl<K: Eq + Hash> Shares<K> {
 /// The limit of a kind: how many looks are under way at once, and how many a second.
 struct Kind {
     bucket: Bucket,
-    /// For those under way.
+    /// The looks that are under way.
     room: Arc<Semaphore>,
 }
 
@@ -102,13 +102,13 @@ impl Kind {
     }
 }
 
-/// What may still be looked up, and for whom.
+/// How many looks are left, and for whom.
 pub(crate) struct Limits {
     /// Looks at invented hashes take nothing from those who were quoted a price.
     quoted: Kind,
     anybody: Kind,
     operator: Kind,
-    /// Nor does anybody take all that there is for its kind.
+    /// One quote or address does not take all looks of its kind.
     quotes: Shares<B256>,
     addresses: Shares<IpAddr>,
 }
@@ -173,7 +173,7 @@ mod tests {
             0,
             "whatever it shows"
         );
-        // Whoever else has paid is looked for, from wherever.
+        // Another payer is still served, from any address.
         let payer = |quote, address| move |_: u64| Asker::Quoted { quote: B256::repeat_byte(quote), address };
         assert_eq!(taken(&mut limits, 1, &payer(1, from(2))), 1);
         assert_eq!(taken(&mut limits, 1, &payer(2, None)), 1);

@@ -29,7 +29,7 @@ const REMEMBERED: usize = 4096;
 /// What nodes said of payments.
 pub(crate) struct Payments {
     asking: Arc<Asking>,
-    /// Of each payment in its block.
+    /// By payment and block.
     answers: Memo<(PaymentId, B256), Kept>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Orphans {
     lookup: ReceiptLookup,
     /// How far below the cursor. `None` on a chain that merges no blocks.
     reach: Option<u64>,
-    /// Those that had their turn since all had it.
+    /// The transactions that had their turn in this round.
     looked: HashSet<B256>,
 }
 
@@ -34,7 +34,7 @@ impl Orphans {
         Self { lookup, reach, looked: HashSet::new() }
     }
 
-    /// Looks after each change of the index; never ends.
+    /// Looks after each change of the index. Never ends.
     pub(crate) async fn run(mut self) {
         let Some(reach) = self.reach else { return std::future::pending().await };
         let mut progress = self.lookup.indexed().store.progress();
@@ -58,7 +58,7 @@ impl Orphans {
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let orphaned = indexed.store.orphaned_transactions(indexed.chain(), above, most).await?;
         for transaction in turn(&mut self.looked, orphaned) {
-            // One that fails is no reason to leave out the others.
+            // If one fails, the others are still looked for.
             if let Err(error) = self.lookup.look(transaction).await {
                 tracing::debug!(chain = %indexed.chain(), %transaction, %error, "what left the chain could not be looked up");
             }

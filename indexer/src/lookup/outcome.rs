@@ -1,6 +1,6 @@
-//! What a look at a receipt showed.
+//! The result of a look at a receipt.
 
-/// What a look at a receipt showed.
+/// The result of a look at a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// Payments were found and are in the index now.

@@ -44,7 +44,7 @@ struct Inner {
     confirmed_channels: ConfirmedChannels,
 }
 
-/// Why what a receipt shows is not in the index.
+/// Why the index does not have what a receipt shows.
 #[derive(Clone, Copy)]
 enum How {
     /// The node left it out of its logs.
@@ -55,7 +55,7 @@ enum How {
     Unreadable(B256),
 }
 
-/// What a receipt showed, and where it stands.
+/// What a receipt shows, and the block that it is placed in.
 struct Shown<'r> {
     receipt: &'r Receipt,
     /// Whether its own block is of the selected chain.
@@ -85,7 +85,7 @@ impl ReceiptLookup {
         &self.0.chain
     }
 
-    /// How the nodes are that are asked.
+    /// The state of the nodes.
     pub fn nodes(&self) -> Vec<NodeStatus> {
         let status = |node: NodeReport| NodeStatus {
             host: node.host,
@@ -182,7 +182,7 @@ impl ReceiptLookup {
         let indexed = self.indexed();
         let FollowerOptions { chain, sources } = &indexed.options;
         metrics::counter!("salt402_indexer_lookups_total", "chain" => chain.to_string()).increment(1);
-        // Receipt and headers are of one node.
+        // The receipt and the headers come from the same node.
         let pinned = indexed.pinned().await?;
         let node = &*pinned;
         let unknown = Ok((Look::Unknown, None));

@@ -11,10 +11,10 @@ use crate::lookup::outcome::Look;
 use crate::lookup::unaccounted::Unaccounted;
 use crate::state::IndexError;
 
-/// Hashes that are remembered as looked up.
+/// For how many hashes the look is remembered.
 const REMEMBERED: usize = 4096;
 
-/// What those who share a look are told.
+/// What the callers of a shared look are told.
 type Shown = Result<Look, Arc<IndexError>>;
 
 /// What a look showed.
@@ -212,7 +212,7 @@ mod tests {
                 Ok((found, None))
             })
         };
-        // While it is under way, longer than a hash rests.
+        // The look takes longer than a hash rests.
         let late = async {
             tokio::time::sleep(REST * 2).await;
             look(Look::Nothing).await

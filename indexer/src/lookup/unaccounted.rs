@@ -15,7 +15,7 @@ pub struct Unaccounted {
     /// The block where its payments stand: height and hash.
     block: (u64, B256),
     ambiguous: bool,
-    /// Which tokens reached whom.
+    /// Which tokens reached which accounts.
     transfers: BTreeSet<(Address, Address)>,
     /// Whether there were more of them than are remembered.
     more: bool,

@@ -10,15 +10,15 @@ use crate::lookup::outcome::Look;
 use crate::lookup::receipt::ReceiptLookup;
 use crate::state::{IndexError, Indexed};
 
-/// Between two rounds, where the last one read nothing.
+/// The pause between two rounds if the last one read nothing.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How long one rests that was tried in vain.
+/// How long a failed transaction rests.
 const REST: Duration = Duration::from_secs(900);
 /// How many transactions one round tries of each sort: those for which longer answers are accepted now, and those that
 /// have rested.
 const AT_ONCE: u32 = 4;
 
-/// Tries what could not be read, beside a follower.
+/// Tries unreadable transactions again, beside a follower.
 pub(crate) struct UnreadableTransactions {
     lookup: ReceiptLookup,
 }

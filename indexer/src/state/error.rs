@@ -145,7 +145,7 @@ impl IndexError {
         }
     }
 
-    /// How many blocks the node says that it answers for.
+    /// How many blocks the node says it answers for.
     pub(crate) fn limit(&self) -> Option<u64> {
         match self {
             Self::Node(NodeError::RangeTooLarge { limit, .. }) => *limit,

@@ -46,7 +46,7 @@ impl FailingTransactions {
         *tries >= TRIES && since.elapsed() >= TRIED_FOR
     }
 
-    /// Takes note that a transaction was read.
+    /// Notes that a transaction was read.
     pub(crate) fn succeeded(&self, transaction: B256) {
         let mut failing = self.lock();
         if !failing.is_empty() {

@@ -15,7 +15,7 @@ use crate::state::options::FollowerOptions;
 pub(crate) struct Followed {
     /// The node, or all nodes that stand in for each other. Each answer comes within a limited time.
     pub(crate) nodes: Arc<dyn Node>,
-    /// The one node of the step that is under way.
+    /// The node of the step that is under way.
     pub(crate) node: Arc<dyn Node>,
     pub(crate) store: Store,
     pub(crate) options: FollowerOptions,
@@ -26,7 +26,7 @@ pub(crate) struct Followed {
     pub(crate) health: watch::Sender<Health>,
 }
 
-/// One node for a unit of work, where there are several.
+/// One node for a unit of work, if there are several.
 pub(crate) async fn pinned(node: &Arc<dyn Node>, work: Work) -> Result<Arc<dyn Node>, NodeError> {
     Ok(node.pin(work).await?.unwrap_or_else(|| Arc::clone(node)))
 }

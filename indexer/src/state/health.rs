@@ -59,7 +59,7 @@ pub struct Health {
     pub kept: VecDeque<u64>,
     /// Stored blocks above the fork, while the node shows a fork that is lower than the index; else 0.
     pub blocks_above_fork: u64,
-    /// What is not granted on then, in words.
+    /// What is not granted on meanwhile, in words.
     pub lower_fork: Option<String>,
     /// When the index was last known to be at the node's head.
     pub current_at: Option<Instant>,

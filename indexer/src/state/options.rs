@@ -12,7 +12,7 @@ pub struct FollowerOptions {
 }
 
 impl FollowerOptions {
-    /// The first block that may hold anything to find.
+    /// The first block that may hold anything of a source.
     pub fn start_block(&self) -> u64 {
         self.sources.iter().map(|source| source.start_block).min().unwrap_or(0)
     }

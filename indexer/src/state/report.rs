@@ -17,7 +17,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// How often a back-fill reports itself in the log.
 const BACK_FILL_REPORT: Duration = Duration::from_secs(2);
 
-/// Commits a follower's steps and says how far it is.
+/// Commits a follower's steps and reports how far it is.
 pub(crate) struct Report {
     chain: ChainId,
     store: Store,
@@ -35,7 +35,7 @@ impl Report {
         Self { chain, store, health, reported: None, noted: None }
     }
 
-    /// Stores a step and tells what it took off the chain.
+    /// Stores a step and reports what it took off the chain.
     pub(crate) async fn commit(&self, batch: Batch) -> Result<(), IndexError> {
         let (chain, expected, keep_through) = (batch.chain, batch.expected, batch.keep_through);
         let refunds = batch.extras.refunds.len() as u64;
@@ -56,7 +56,7 @@ impl Report {
         Ok(())
     }
 
-    /// Says that the store was told of a head just now.
+    /// Notes that the store was told of a head just now.
     pub(crate) fn noted(&mut self, head: u64) {
         self.noted = Some((head, Instant::now()));
     }
@@ -89,7 +89,7 @@ impl Report {
         });
     }
 
-    /// Says that blocks were indexed and more are known of.
+    /// Reports that blocks were indexed and that there are more.
     pub(crate) fn catching_up(&mut self, indexed: u64, head: u64) {
         self.health.send_modify(|health| {
             health.phase = Phase::BackFilling;
@@ -117,7 +117,7 @@ impl Report {
         metrics::gauge!("salt402_indexer_head_block", "chain" => chain).set(head as f64);
     }
 
-    /// Says that a step failed and is tried again.
+    /// Reports that a step failed and is tried again.
     pub(crate) fn failed(&self, error: &IndexError) {
         tracing::warn!(chain = %self.chain, %error, "a step failed and is tried again");
         metrics::counter!("salt402_indexer_failures_total", "chain" => self.chain.to_string()).increment(1);

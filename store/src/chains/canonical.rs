@@ -32,7 +32,7 @@ pub(crate) fn check_blocks<'a>(
     }
 }
 
-/// The same for what is no payment.
+/// The same for events that are no payments.
 pub(crate) fn check_events(
     connection: &SyncConnection<'_>,
     chain: ChainId,

@@ -19,7 +19,7 @@ use crate::store::Store;
 pub struct ChainState {
     /// The hash of block 0. It tells two chains with the same id apart.
     pub genesis: B256,
-    /// Where the index stands; `None` before the first batch.
+    /// Where the index stands. `None` before the first batch.
     pub cursor: Option<Cursor>,
     /// The first block of the index; `None` before anything was followed. No header below it is stored to compare with.
     /// The past of an added contract may reach below it.
@@ -37,7 +37,7 @@ pub struct ChainState {
 }
 
 impl Store {
-    /// What is known of a chain; `None` before it was pinned.
+    /// What is known of a chain. `None` before it was pinned.
     pub async fn chain_state(&self, chain: ChainId) -> Result<Option<ChainState>, StoreError> {
         let mut reader = self.reader().await?;
         let row = query(
@@ -163,7 +163,7 @@ struct LowerFork {
 impl Write for LowerFork {
     type Output = ();
 
-    /// What is above the fork has no confirmations meanwhile.
+    /// Payments above the fork have no confirmations meanwhile.
     const CHANGES_PAYMENTS: bool = true;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
@@ -172,7 +172,7 @@ impl Write for LowerFork {
             .bind(self.at.map(bound))
             .execute(transaction.connection())
             .await?;
-        // What was above the fork counts again.
+        // Payments above the fork count again.
         if self.at.is_none() {
             transaction.wake();
         }
@@ -227,7 +227,7 @@ impl NoteHead {
     }
 }
 
-/// Where the index stands, inside of a step.
+/// Where the index stands, read within a step.
 pub(crate) fn cursor(connection: &SyncConnection<'_>, chain: ChainId) -> Result<Option<Cursor>, StoreError> {
     let mut select =
         connection.prepare_cached("SELECT cursor_number, cursor_hash FROM chains WHERE chain_id = ?1")?;

@@ -26,7 +26,7 @@ pub struct SourceKey {
     pub question: B256,
 }
 
-/// How much was read for a contract that is followed.
+/// How much was read for a followed contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
     /// The contract.
@@ -69,7 +69,7 @@ impl Store {
         send_step(self.jobs(), Follow { chain, sources }).await
     }
 
-    /// How much was read of each contract that is followed.
+    /// How much was read of each followed contract.
     pub async fn coverage(&self, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
         let mut reader = self.reader().await?;
         of_chain(reader.connection()?, chain).await
@@ -81,7 +81,7 @@ pub(crate) async fn of_chain(
     connection: &mut AsyncConnection,
     chain: ChainId,
 ) -> Result<Vec<Coverage>, StoreError> {
-    // One statement, and so one moment.
+    // One statement, so that all rows are of one moment.
     let rows = query(
         "SELECT s.contract, s.question, s.start_block, s.live_from, k.cursor_number, c.from_block, c.to_block
          FROM sources s JOIN chains k ON k.chain_id = s.chain_id
@@ -144,7 +144,7 @@ impl Step for Follow {
         let cursor = chain::cursor(connection, chain)?;
         let lowest = self.sources.iter().map(|(_, start)| *start).min().unwrap_or(0);
         let Some(cursor) = cursor else {
-            // Nothing was read of anything.
+            // Nothing was read for any contract.
             connection.execute("DELETE FROM sources WHERE chain_id = ?1", [chain_id(chain)])?;
             for (key, start) in &self.sources {
                 insert_source(connection, chain, key, *start, *start)?;
@@ -255,7 +255,7 @@ fn insert_source(
     Ok(())
 }
 
-/// Since when the head reads for which contract.
+/// From which height on the head reads for each contract.
 fn live(connection: &SyncConnection<'_>, chain: ChainId) -> Result<Vec<(SourceKey, u64)>, StoreError> {
     let mut select =
         connection.prepare_cached("SELECT contract, question, live_from FROM sources WHERE chain_id = ?1")?;
@@ -307,7 +307,7 @@ pub(crate) fn cover(
 pub(crate) fn fold(connection: &SyncConnection<'_>, chain: ChainId) -> Result<(), StoreError> {
     for (key, live_from) in live(connection, chain)? {
         let source = (chain_id(chain), key.contract.as_slice(), key.question.as_slice());
-        // Stretches do not touch, so that there is one at most.
+        // Stretches do not touch each other, so there is at most one.
         let meets = connection
             .prepare_cached(
                 "SELECT from_block FROM covered

@@ -13,7 +13,7 @@ use crate::engine::{
 use crate::rows::{Cursor, HaltKind, StoreError};
 use crate::store::Store;
 
-/// A halt that is open.
+/// An open halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halt {
     /// Why.
@@ -32,7 +32,7 @@ pub struct Halt {
 pub struct AcceptedFork {
     /// The height up to which the stored chain stays.
     pub keep_through: u64,
-    /// The hash of the node's block right above that.
+    /// The hash of the node's block right above that height.
     pub block: B256,
 }
 

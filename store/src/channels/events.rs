@@ -1,4 +1,4 @@
-//! Events of channels as rows, and back.
+//! Turns events of channels into rows, and rows into events.
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor};
 
@@ -22,7 +22,7 @@ pub(crate) const WITHDRAWN: i64 = 12;
 const DRAINED: i64 = 13;
 const SWEPT: i64 = 14;
 
-/// The columns of one event but for its block.
+/// The columns of one event, without its block.
 #[derive(Default)]
 struct Row {
     kind: i64,

@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-/// Whose channels are looked for.
+/// Which channels are looked for.
 struct Ids {
     chain: ChainId,
     contract: Address,

@@ -1,4 +1,4 @@
-//! Channels at risk, as rows of their incidents.
+//! Channels at risk, stored with their incidents.
 
 use salt402_protocol::{Amount, Asset, ChainId};
 
@@ -27,7 +27,7 @@ pub(crate) fn of(row: &AsyncRow) -> Result<Option<ChannelRisk>, StoreError> {
     }))
 }
 
-/// The risks that are open, of all chains.
+/// The open risks of all chains.
 pub(crate) async fn open(
     connection: &mut AsyncConnection,
 ) -> Result<Vec<(ChainId, ChannelRisk)>, StoreError> {

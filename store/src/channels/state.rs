@@ -9,7 +9,7 @@ use crate::engine::{AsyncConnection, AsyncRow, Columns as _, SyncConnection, cha
 use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
-/// A channel and where it stands.
+/// A channel and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRow {
     /// The contract that holds the deposit.

@@ -100,7 +100,7 @@ impl TotalsChanges {
         Ok(())
     }
 
-    /// Writes them on the connection of everything else.
+    /// Writes them on the connection that everything but steps uses.
     pub(super) async fn write_awaited(&self, connection: &mut AsyncConnection) -> Result<(), StoreError> {
         for ((chain, asset), change) in &self.0 {
             let known = query(TOTAL)

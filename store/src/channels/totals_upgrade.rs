@@ -14,7 +14,7 @@ use crate::rows::{Share, StoreError};
 /// Marks a database whose totals were added up once.
 const ADDED_UP: &str = "voucher_totals";
 
-/// Adds the totals up where they are not yet.
+/// Adds the totals up if that was not done yet.
 pub(crate) struct AddTotals;
 
 impl Upgrade for AddTotals {

@@ -1,4 +1,4 @@
-//! Putting a backup in the place of a database.
+//! Puts a backup in the place of a database.
 
 use std::path::Path;
 use std::time::Duration;

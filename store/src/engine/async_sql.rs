@@ -14,7 +14,7 @@ use crate::rows::StoreError;
 pub(crate) type AsyncConnection = SqliteConnection;
 /// One row of a result. [`Columns`] reads its columns by name.
 pub(crate) type AsyncRow = SqliteRow;
-/// A statement that is put together from pieces.
+/// A statement that is built from pieces.
 pub(crate) type AsyncQueryBuilder = sqlx::QueryBuilder<Sqlite>;
 
 /// A statement with its parameters.
@@ -34,7 +34,7 @@ fn safe(sql: impl SqlSafeStr) -> AsyncQuery {
     AsyncQuery(sqlx::query(sql))
 }
 
-/// What a statement did.
+/// The result of a statement.
 pub(crate) struct Executed(u64);
 
 impl Executed {
@@ -53,7 +53,7 @@ impl AsyncQuery {
         Ok(Executed(self.0.execute(connection).await?.rows_affected()))
     }
 
-    /// The first row; that there is none is an error.
+    /// The first row. It is an error if there is none.
     pub(crate) async fn fetch_one(self, connection: &mut AsyncConnection) -> Result<AsyncRow, StoreError> {
         Ok(self.0.fetch_one(connection).await?)
     }

@@ -4,19 +4,19 @@ use salt402_protocol::{ChainId, PaymentId};
 
 use crate::rows::{Found, Key};
 
-/// What a commit changed of what look-ups find.
+/// What a commit changed in the answers of look-ups.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) forget: Forget,
     /// Where an index stands now.
     pub(crate) cursor: Option<(ChainId, u64)>,
-    /// What was used up, in whatever transactions it is.
+    /// The payments that were used, in whatever transactions they are.
     pub(crate) used: Vec<PaymentId>,
     /// What the transaction itself read after its last change.
     pub(crate) fresh: Vec<(Key, Found)>,
 }
 
-/// Which transactions are to be read again.
+/// Which transactions must be read again.
 #[derive(Debug, Default)]
 pub(crate) enum Forget {
     #[default]
@@ -26,7 +26,7 @@ pub(crate) enum Forget {
 }
 
 impl Changes {
-    /// What is not known in detail.
+    /// Used if it is not known what changed.
     pub(crate) fn everything() -> Self {
         Self { forget: Forget::Everything, ..Self::default() }
     }

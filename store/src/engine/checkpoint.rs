@@ -22,11 +22,11 @@ pub(crate) struct Checkpointer {
     /// The log's file.
     pub(crate) log: PathBuf,
     pub(crate) every: Duration,
-    /// Bytes of log above which the writer is held up.
+    /// The length of the log, in bytes, above which the writer is stopped.
     pub(crate) limit: u64,
     /// Bytes that the log's file may keep while nothing is written.
     pub(crate) idle_length: u64,
-    /// Held by the writer while it writes.
+    /// The writer holds it while it writes.
     pub(crate) turn: Arc<Mutex<()>>,
 }
 
@@ -120,7 +120,7 @@ impl Checkpointer {
     }
 }
 
-/// Until the writer is gone.
+/// Waits until the writer is gone.
 async fn ended(mut commits: watch::Receiver<u64>) {
     while commits.changed().await.is_ok() {}
 }

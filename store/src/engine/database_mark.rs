@@ -9,7 +9,7 @@ use crate::rows::StoreError;
 /// The identity of a database. A backup that was put back keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatabaseOrigin {
-    /// Drawn when it was made, or when this was first kept.
+    /// A random name from when it was created, or from when this was first stored.
     pub mark: DatabaseMark,
     /// When the database was created, in seconds since 1970 UTC, by the clock of that moment. 0 if it was created by a
     /// program that did not note this.

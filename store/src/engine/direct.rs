@@ -1,4 +1,4 @@
-//! Connections that read on the caller's own thread.
+//! Connections for reading on the caller's own thread.
 //!
 //! SQLite finds a payment within microseconds. To hand the question to another thread and the answer back costs several
 //! times that, and on a busy machine also the time until a sleeping thread runs. So the one read that every request
@@ -17,7 +17,7 @@ use crate::rows::StoreError;
 /// Memory for pages, per connection. The file is not mapped into memory, because its pages would count as this
 /// process's memory.
 const CACHE_KIB: u32 = 2 << 10;
-/// Between two attempts at a read that could not begin.
+/// The pause between two attempts at a read that could not begin.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Connections that are free. The one that was used last is taken first, since its cache is warm.
@@ -55,7 +55,7 @@ impl Direct {
         }
     }
 
-    /// Reads, or says that it could not begin.
+    /// Reads. `None` if the read could not begin.
     fn once<T>(&self, read: impl Fn(&SyncConnection<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let idle = self.idle().as_mut().ok_or(StoreError::Closed)?.pop();
         let connection = idle.map_or_else(|| connect(&self.path), Ok)?;

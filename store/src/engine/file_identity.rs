@@ -19,7 +19,7 @@ pub(crate) type FileIdentity = (u64, u64);
 #[derive(Debug)]
 pub(crate) struct DatabaseFiles {
     files: [(PathBuf, FileIdentity); 3],
-    /// Whether it was said that one is gone.
+    /// Whether it was logged that a file is gone.
     told: AtomicBool,
 }
 
@@ -27,7 +27,7 @@ impl DatabaseFiles {
     /// The files at a database's path now. SQLite replaces none of them while this process has connections open.
     pub(crate) fn of(database: &Path) -> Result<Self, StoreError> {
         let told = |error| StoreError::File { path: database.to_owned(), source: Arc::new(error) };
-        // SQLite keeps its log next to what a link leads to.
+        // If the path is a link, SQLite keeps its log next to the file that the link leads to.
         let real = std::fs::canonicalize(database).map_err(told)?;
         let file = |base: &Path, ending: &str| -> Result<(PathBuf, FileIdentity), StoreError> {
             let mut path = base.as_os_str().to_owned();
@@ -40,12 +40,12 @@ impl DatabaseFiles {
         Ok(Self { files, told: AtomicBool::new(false) })
     }
 
-    /// Which file the database itself is.
+    /// The identity of the database file itself.
     pub(crate) fn database(&self) -> FileIdentity {
         self.files[0].1
     }
 
-    /// Costs a question to the file system for each file.
+    /// Costs one question to the file system per file.
     ///
     /// # Errors
     /// [`StoreError::Moved`] until the file is back.

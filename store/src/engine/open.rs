@@ -19,7 +19,7 @@ use crate::engine::schema::{self, APPLICATION_ID, Upgrade, explain};
 use crate::engine::steps::StepSettings;
 use crate::rows::StoreError;
 
-/// Pages that the writer keeps in memory.
+/// Memory for the writer's pages, in KiB.
 const WRITER_CACHE_KIB: u32 = 8 << 10;
 /// How long the last checkpoint waits for other processes. It is short, because the last process to close copies
 /// everything.

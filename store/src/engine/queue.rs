@@ -1,4 +1,4 @@
-//! What waits for the writer, and how it is answered.
+//! The queue of work for the writer, and how its senders are answered.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::rows::StoreError;
 
 /// How many pieces of work may wait in the queue. Further senders wait until there is room.
 pub(crate) const QUEUE: usize = 1024;
-/// Rows after which a group is closed.
+/// How many pieces of work make a group full.
 const GROUP_ROWS: usize = 512;
 
 /// Where work is sent.
@@ -22,7 +22,7 @@ pub(crate) type Jobs<B> = mpsc::Sender<Work<B>>;
 
 /// A piece of work for the writer.
 pub(crate) trait Write: Send + Sync + 'static {
-    /// What its sender is answered.
+    /// What the sender gets.
     type Output: Send + 'static;
 
     /// Whether this work changes what payment look-ups find: payments, claims, or where an index stands. If so, the
@@ -50,13 +50,13 @@ pub(crate) async fn send<B: Batched, W: Write>(jobs: &Jobs<B>, work: W) -> Resul
 
 /// Work of which many pieces come at once. All pieces of a group are written together.
 pub(crate) trait Batched: Send + Sync + Sized + 'static {
-    /// What its sender is answered.
+    /// What the sender gets.
     type Output: Send + 'static;
 
     /// What is kept from one transaction to the next. After a failed transaction it starts empty.
     type State: Default + Send + 'static;
 
-    /// What it is called in metrics.
+    /// Its name in metrics.
     const KIND: &'static str;
 
     /// The only payment whose look-up it changes.
@@ -75,7 +75,7 @@ pub(crate) trait Batched: Send + Sync + Sized + 'static {
     fn was_written(output: &Self::Output) -> bool;
 }
 
-/// [`send`] for work that comes in crowds.
+/// [`send`] for batched work.
 pub(crate) async fn send_batched<B: Batched>(jobs: &Jobs<B>, work: B) -> Result<B::Output, StoreError> {
     let (reply, answer) = oneshot::channel();
     let pending = PendingBatched { work, result: Err(StoreError::Closed), reply };
@@ -123,15 +123,15 @@ impl<B: Batched> PendingBatched<B> {
     }
 }
 
-/// A step that waits, whatever it is answered.
+/// A step in the queue, whatever its sender gets.
 pub(crate) trait StepJob: Send {
     fn kind(&self) -> &'static str;
     fn wakes(&self) -> bool;
     /// Writes it and keeps its result; `false` if it failed.
     fn run(&mut self, connection: &SyncConnection<'_>) -> bool;
-    /// What it changed, once it is written.
+    /// What it changed, after it was written.
     fn changes(&self, connection: &SyncConnection<'_>) -> Changes;
-    /// Puts an error in the place of the result.
+    /// Replaces the result by an error.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>, health: &WriteHealth);
 }
@@ -145,7 +145,7 @@ pub(crate) trait Job: Send {
         &'a mut self,
         transaction: &'a mut WriteTransaction<'_>,
     ) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
-    /// Puts an error in the place of the result.
+    /// Replaces the result by an error.
     fn fail(&mut self, error: StoreError);
     fn answer(self: Box<Self>, health: &WriteHealth);
 }

@@ -1,4 +1,4 @@
-//! The connections that read.
+//! The connections for reading.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) struct Readers {
     /// The connection that came back last is lent out first, since its cache is warm. A std mutex, because no await
     /// happens while it is held.
     idle: Mutex<Vec<Lent>>,
-    /// As many permits as connections; closed with the store.
+    /// One permit per connection. Closed with the store.
     permits: Semaphore,
     count: u32,
     begun: Instant,
@@ -62,7 +62,7 @@ impl Readers {
         self.count.saturating_sub(u32::try_from(self.permits.available_permits()).unwrap_or(0))
     }
 
-    /// A connection, when one is free.
+    /// Waits for a free connection.
     pub(crate) async fn take(&self) -> Result<Reader<'_>, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| StoreError::Closed)?;
         let lent = self.idle().pop().ok_or(StoreError::Closed)?;
@@ -95,7 +95,7 @@ pub(crate) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// What statements are run on.
+    /// The connection to run statements on.
     pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         self.lent.as_mut().map(|lent| &mut lent.connection).ok_or(StoreError::Closed)
     }

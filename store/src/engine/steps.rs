@@ -19,17 +19,17 @@ use crate::engine::sync_sql::SyncConnection;
 use crate::engine::write_health::WriteHealth;
 use crate::rows::StoreError;
 
-/// Memory for the pages of a step.
+/// Memory for the pages of a step, in KiB.
 const CACHE_KIB: u32 = 16 << 10;
-/// Statements that stay prepared: all that a step has.
+/// How many statements stay prepared: as many as steps have.
 const STATEMENTS: usize = 64;
 
-/// One step, all of it or nothing.
+/// One step. All of it is written, or nothing.
 pub(crate) trait Step: Send + 'static {
-    /// What its sender is answered.
+    /// What the sender gets.
     type Output: Send + 'static;
 
-    /// What it is called in metrics.
+    /// Its name in metrics.
     const KIND: &'static str;
 
     /// Whether the commit may bring what somebody waits for. By default it may.
@@ -89,7 +89,7 @@ impl<S: Step> StepJob for PendingStep<S> {
     }
 }
 
-/// What the connection is opened with.
+/// The settings for opening the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct StepSettings {
     pub(crate) path: PathBuf,

@@ -70,7 +70,7 @@ impl SyncStatement<'_> {
         Ok(self.0.raw_bind_parameter(parameter, value)?)
     }
 
-    /// [`Self::execute`] with what is bound.
+    /// [`Self::execute`] with the bound parameters.
     pub(crate) fn execute_bound(&mut self) -> Result<usize, StoreError> {
         Ok(self.0.raw_execute()?)
     }

@@ -35,7 +35,7 @@ impl<'c> WriteTransaction<'c> {
         Ok(Self { inner, gathered: Vec::new(), wakes: false })
     }
 
-    /// What statements are run on.
+    /// The connection to run statements on.
     pub(crate) fn connection(&mut self) -> &mut AsyncConnection {
         &mut self.inner
     }

@@ -1,4 +1,4 @@
-//! Whether work is written, as the last of it showed.
+//! Whether work can be written, by the result of the last of it.
 //!
 //! A server must not ask for money while it could not store the claim. So everybody who asks is told when the disk
 //! refuses to write, before the next claim meets it. Where nothing else is written, a small write from time to time
@@ -12,7 +12,7 @@ use crate::rows::StoreError;
 /// How long a small write may take. A disk that hangs does not refuse, and does not write either.
 const SMALL_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the last piece of work showed.
+/// The result of the last piece of work.
 #[derive(Debug)]
 pub(crate) struct WriteHealth(Mutex<Shown>);
 
@@ -20,7 +20,7 @@ pub(crate) struct WriteHealth(Mutex<Shown>);
 struct Shown {
     refused: Option<StoreError>,
     at: Instant,
-    /// Since when a small write is under way.
+    /// Since when a small write is under way. `None` if none is.
     trying: Option<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl WriteHealth {
         (shown.refused, shown.at) = (refused, Instant::now());
     }
 
-    /// Whether what was written last was written.
+    /// Whether the last write succeeded.
     pub(crate) fn writable(&self) -> Result<(), StoreError> {
         let shown = self.lock();
         let hangs = shown.trying.is_some_and(|since| since.elapsed() > SMALL_WRITE_TIMEOUT);
@@ -52,7 +52,7 @@ impl WriteHealth {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Begins a small write, if one is due; one at a time.
+    /// Begins a small write if one is due. There is one at a time.
     pub(crate) fn try_now(&self, quiet: Duration) -> Option<SmallWrite<'_>> {
         let mut shown = self.lock();
         let due = shown.trying.is_none() && (shown.refused.is_some() || shown.at.elapsed() >= quiet);

@@ -1,4 +1,4 @@
-//! The one task that writes.
+//! The task that writes. There is only one.
 //!
 //! The writer owns the only writing connection of this process. Work comes through a bounded channel. All work that
 //! waits there is written in one transaction, and every piece is answered after its commit. So a crash never takes back
@@ -34,13 +34,13 @@ pub(crate) struct Writer<B: Batched> {
     pub(crate) memory: Arc<dyn Memory>,
     /// Checked before every commit: whether the open files are still at their paths.
     pub(crate) files: Arc<DatabaseFiles>,
-    /// Told of every piece whether it was written.
+    /// Is told of every piece of work whether it was written.
     pub(crate) health: Arc<WriteHealth>,
     /// Held while writing. A checkpoint takes it to stop the writer.
     pub(crate) turn: Arc<Mutex<()>>,
     /// Counts transactions, and ends with the writer.
     pub(crate) commits: watch::Sender<u64>,
-    /// Counts those that changed a chain.
+    /// Counts the transactions that changed a chain.
     pub(crate) progress: watch::Sender<u64>,
 }
 
@@ -332,7 +332,7 @@ mod tests {
         }
     }
 
-    /// Fails when it is committed, and not before.
+    /// Fails only when it is committed.
     struct FailsAtCommit;
 
     impl Write for FailsAtCommit {

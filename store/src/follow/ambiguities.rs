@@ -55,7 +55,7 @@ impl Store {
     }
 }
 
-/// Puts some on the chain, those that had left it too.
+/// Puts ambiguities on the chain, also those that had left it.
 pub(super) fn insert(
     connection: &SyncConnection<'_>,
     chain: ChainId,

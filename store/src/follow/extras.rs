@@ -21,14 +21,14 @@ pub struct Extras {
     /// For payments of this batch, which movement of money each of them is. If another payment on the chain is that
     /// movement already, the payment is not stored.
     pub settlements: Vec<Settlement>,
-    /// What may be a payment and is none.
+    /// Events that may be a payment but do not count.
     pub ambiguities: Vec<Placed<Ambiguity>>,
     /// Transactions that could not be read.
     pub unreadable: Vec<Placed<UnreadableTransaction>>,
 }
 
 impl Extras {
-    /// The blocks in which any of it is.
+    /// The blocks that any of it is in.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = (u64, B256)> {
         let channels = self.channels.iter().map(|placed| (placed.block_number, placed.block_hash));
         let ambiguities = self.ambiguities.iter().map(|placed| (placed.block_number, placed.block_hash));

@@ -238,7 +238,7 @@ fn placement(row: SyncRow<'_>) -> Result<Placement, StoreError> {
     })
 }
 
-/// Those that may be named, and maybe more.
+/// The marks of the named transactions. There may be others among them.
 fn marks(
     connection: &SyncConnection<'_>,
     chain: ChainId,

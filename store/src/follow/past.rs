@@ -30,7 +30,7 @@ pub struct Past {
     pub anchor: Cursor,
     /// The payments of the contract in these heights.
     pub payments: Vec<PlacedPayment>,
-    /// What else of it is in these heights.
+    /// Everything else of the contract at these heights.
     pub extras: Extras,
     /// Its logs that do not decode.
     pub undecoded: Vec<UndecodedLog>,

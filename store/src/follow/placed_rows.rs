@@ -39,7 +39,7 @@ macro_rules! table {
     };
 }
 
-/// All of them; a new one is added here.
+/// All tables. Add a new one here.
 const TABLES: [Table; 5] = [
     table!("payments", "payment_id", "contract = ?5"),
     table!("channel_events", "event_id", "contract = ?5"),

@@ -6,9 +6,9 @@ use crate::engine::{Columns as _, SyncConnection, bound, chain_id, clock, params
 use crate::rows::StoreError;
 use crate::store::Store;
 
-/// Undecodable logs that are kept of a chain, the newest.
+/// How many undecodable logs are kept per chain, the newest.
 const UNDECODED_KEPT: i64 = 1000;
-/// Bytes that are kept of one's data.
+/// How many bytes of a log's data are kept.
 const UNDECODED_BYTES: usize = 4096;
 
 /// A log of a followed contract that cannot be read, so it is no payment. It never stops a follower.

@@ -13,7 +13,7 @@ use crate::incidents::outbox::{self, NoticeEvent};
 use crate::rows::{Placed, StoreError};
 use crate::store::Store;
 
-/// Characters of a reason that are kept.
+/// How many characters of a reason are kept.
 const REASON: usize = 512;
 
 /// A transaction that could not be read.
@@ -146,7 +146,7 @@ pub(crate) fn insert(
     }
 }
 
-/// Keeps the number of those that are on the chain.
+/// Updates the number of unreadable transactions on the chain.
 pub(super) fn count(
     connection: &SyncConnection<'_>,
     chain: ChainId,

@@ -1,4 +1,4 @@
-//! Claims: the one thing that grants.
+//! Claims. Only a claim grants on a payment.
 
 use std::collections::HashMap;
 

@@ -74,7 +74,7 @@ impl Store {
     }
 }
 
-/// A payment that would be an exposure if it was granted.
+/// A payment that becomes an exposure if it is granted on.
 pub(crate) struct Open {
     chain: ChainId,
     payer: Address,
@@ -114,7 +114,7 @@ impl Open {
         let Some(row) = row else { return Ok(None) };
         let (payer, asset) = (row.address("payer")?, row.asset("asset")?);
         let (block_number, confirmations) = (row.number("block_number")?, row.number("confirmations")?);
-        // Those of lower blocks are final.
+        // Payments in lower blocks are final.
         let from = (block_number + confirmations + 1).saturating_sub(limit.final_at);
         sums.at(claim.chain, row.number("exposure_version")?);
         let granted = sums.granted((claim.chain, payer, asset), from, connection).await?;

@@ -19,13 +19,13 @@ use crate::rows::StoreError;
 /// needed.
 const KEPT: usize = 4096;
 
-/// Whose sum: a payer's, in one asset of one chain.
+/// Whose sum it is: a payer's, in one asset of one chain.
 pub(crate) type Account = (ChainId, Address, Asset);
 
 /// The sums of a writer. If a transaction fails, they are dropped, since they contain what it wrote.
 #[derive(Default)]
 pub(crate) struct ExposureSums {
-    /// At which version the sums of a chain are true.
+    /// The version for which the sums of a chain are true.
     versions: HashMap<ChainId, u64>,
     /// What was granted on payments, by the heights of their blocks, in base units. Payments in no block of the chain
     /// do not count.
@@ -60,7 +60,7 @@ impl ExposureSums {
         Ok(above.fold(Amount::ZERO, |sum, (_, amount)| add(sum, *amount)))
     }
 
-    /// One row was noted, which is one version.
+    /// One row was added, which counts the version up by one.
     pub(crate) fn noted(&mut self, account: Account, block: u64, amount: Amount) {
         if let Some(version) = self.versions.get_mut(&account.0) {
             *version += 1;

@@ -6,7 +6,7 @@ use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, 
 use crate::rows::StoreError;
 use crate::store::Store;
 
-/// Outcomes evicted in one transaction.
+/// How many outcomes one transaction evicts.
 const EVICTED_AT_ONCE: u64 = 256;
 
 /// An HTTP response that was given for a payment.
@@ -30,7 +30,7 @@ pub enum StoredOutcome {
         /// Since when, in milliseconds since 1970 UTC.
         kept_at_ms: u64,
     },
-    /// It was given, and is no longer kept.
+    /// It was given, but is no longer kept.
     Evicted,
 }
 
@@ -137,7 +137,7 @@ impl Write for Put {
     }
 }
 
-/// Some of the oldest outcomes, up to and with this one.
+/// Evicts some of the oldest outcomes, up to and with this one.
 struct Evict {
     stored_at_ms: u64,
     payment: PaymentId,

@@ -5,15 +5,15 @@ use crate::engine::{Columns as _, Write, WriteTransaction, query, send};
 use crate::rows::StoreError;
 use crate::store::Store;
 
-/// Lives that are given at most: those that ended last.
+/// How many lives are returned at most: those that ended last.
 const MOST: usize = 3;
 
-/// A life that quotes had.
+/// A life that quotes had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteLife {
     /// How long they lived, in seconds.
     pub lifetime: u64,
-    /// Until when they were given, in seconds since 1970 UTC.
+    /// Until when quotes had it, in seconds since 1970 UTC.
     pub until: u64,
 }
 

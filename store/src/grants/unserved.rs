@@ -41,7 +41,7 @@ pub struct Unserved {
     pub since_ms: u64,
     /// When it last changed, in milliseconds since 1970 UTC.
     pub changed_at_ms: u64,
-    /// What an operator wrote who made it good.
+    /// The note of the operator who settled it.
     pub settled: Option<String>,
 }
 

@@ -219,7 +219,7 @@ fn resolve(connection: &SyncConnection<'_>, id: i64, claimed: Amount) -> Result<
     outbox::write(connection, id, NoticeEvent::Resolved, now)
 }
 
-/// Who opened a channel that left the chain, and in what.
+/// The payer and the asset of a channel whose opening left the chain.
 fn remembered(
     connection: &SyncConnection<'_>,
     chain: ChainId,

@@ -1,4 +1,4 @@
-//! Incidents: what an operator must know of.
+//! Incidents: what an operator must know.
 
 use std::fmt;
 
@@ -69,7 +69,7 @@ impl IncidentKind {
     pub const fn lasts(self) -> bool {
         match self {
             Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
-            // Open, it would stand against its payer.
+            // As an open incident it would limit its payer.
             Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree | Self::NotServed => false,
         }
     }
@@ -116,7 +116,7 @@ pub struct Incident {
 /// Which incidents are asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IncidentFilter {
-    /// Those that are open, or those that are not.
+    /// Only open ones, or only others.
     pub open: Option<bool>,
     /// Those of a kind.
     pub kind: Option<IncidentKind>,

@@ -7,7 +7,7 @@ use crate::incidents::outbox::NoticeEvent;
 use crate::rows::StoreError;
 use crate::store::Store;
 
-/// Something that is to be told.
+/// A message about an incident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// Its number, ascending in time. A repeated delivery has the same number. No other notice of this database has it,
@@ -66,7 +66,7 @@ impl Store {
             .number("number")
     }
 
-    /// Notes that a notice was told at `now_ms`.
+    /// Notes that a notice was delivered at `now_ms`.
     pub async fn notice_delivered(&self, id: u64, now_ms: u64) -> Result<(), StoreError> {
         send(self.jobs(), Told { id, ending: Ending::Delivered(now_ms) }).await
     }

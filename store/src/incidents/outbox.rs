@@ -8,11 +8,11 @@ use crate::rows::StoreError;
 /// What happened to an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoticeEvent {
-    /// It began, and lasts.
+    /// An incident that lasts began.
     Opened,
     /// It came right.
     Resolved,
-    /// It happened, and does not last.
+    /// An incident that does not last happened.
     Noted,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for NoticeEvent {
     }
 }
 
-/// Writes a notice in the transaction of what it tells.
+/// Writes a notice in the transaction of its incident.
 pub(crate) fn write(
     connection: &SyncConnection<'_>,
     incident: i64,

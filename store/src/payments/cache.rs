@@ -28,12 +28,12 @@ use crate::rows::{Found, IndexedPayment, Key, Stand};
 /// The memory that an entry takes besides its payments, in bytes: its key, its links and its place in the tables.
 const ENTRY_BYTES: usize = 256;
 
-/// What the memory did, since the store was opened.
+/// What the memory holds and did since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Transactions whose payments are kept.
     pub transactions: u64,
-    /// Bytes that they take, about.
+    /// About how many bytes they take.
     pub bytes: u64,
     /// Look-ups that were answered from memory.
     pub hits: u64,
@@ -43,7 +43,7 @@ pub struct MemoryUse {
 
 /// The memory of a store.
 pub(crate) struct Recent {
-    /// Bytes that may be kept.
+    /// How many bytes may be kept.
     limit: usize,
     /// A std mutex, because no await happens while it is held. A look-up does not wait for it but reads the database.
     state: Mutex<State>,
@@ -56,7 +56,7 @@ struct State {
     version: Option<i64>,
     /// Whether a transaction of this process is open that will say what it changed.
     writing: bool,
-    /// Where each index stands, for the confirmations.
+    /// Where each index stands, to compute confirmations.
     stands: BTreeMap<ChainId, Stand>,
     entries: LruCache<Key, Vec<IndexedPayment>>,
     /// For each payment, the one entry that holds it. A payment can be in several transactions over time, and each
@@ -67,9 +67,9 @@ struct State {
     misses: u64,
 }
 
-/// What memory says of a transaction.
+/// What the memory says of a transaction.
 pub(crate) enum Look {
-    /// This, and it is true now.
+    /// These are its payments now.
     Known(Vec<IndexedPayment>),
     /// Nothing is known. What the database says may be kept if the ticket is still valid then.
     Unknown(Option<Ticket>),
@@ -96,7 +96,7 @@ impl Recent {
         Self { limit, state: Mutex::new(state) }
     }
 
-    /// What is known of a transaction at this moment.
+    /// What the memory knows of a transaction at this moment.
     pub(crate) fn look(&self, key: &Key) -> Look {
         let Some(mut state) = self.try_state() else { return Look::Unknown(None) };
         let ticket = state.current().map(Ticket);
@@ -135,7 +135,7 @@ impl Recent {
         }
     }
 
-    /// Forgets everything, for good.
+    /// Forgets everything and keeps nothing any more.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.forget_all();
@@ -154,7 +154,7 @@ impl Recent {
         }
     }
 
-    /// After a panic in the middle of a change.
+    /// Forgets everything after a panic in the middle of a change.
     fn recover<'s>(&self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         state.forget_all();
         self.state.clear_poison();
@@ -219,7 +219,7 @@ impl State {
         }
     }
 
-    /// After an entry was taken out.
+    /// Updates the sums after an entry was removed.
     fn left(&mut self, key: &Key, payments: &[IndexedPayment]) {
         self.bytes = self.bytes.saturating_sub(bytes_of(payments));
         for id in payments.iter().map(|row| row.placed.payment.id) {
@@ -301,7 +301,7 @@ impl Memory for Recent {
     }
 }
 
-/// Bytes of an entry, about.
+/// About how many bytes an entry takes.
 fn bytes_of(payments: &[IndexedPayment]) -> usize {
     let names: usize =
         payments.iter().filter_map(|row| row.claim.as_ref()).map(|claim| claim.claimant.len()).sum();

@@ -26,9 +26,9 @@ const ADDED: i64 = 4096;
 /// Which payment is wanted of a transaction that holds more than [`FEW`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Those with a reference.
+    /// The payments with this reference.
     Reference(B256),
-    /// The one at a position among them, counted from 0.
+    /// The payment at this position, counted from 0.
     Position(u32),
     /// None in particular.
     Any,
@@ -63,7 +63,7 @@ const POSITIONS: &str = "SELECT id, reference, position FROM payments
                       SELECT id, reference, position FROM payments
                       WHERE chain_id = ?1 AND transaction_hash = ?2 AND NOT canonical";
 
-/// Rows that were added, the few newest.
+/// The newest rows, which were added since.
 const NEWER: &str =
     "SELECT 1 FROM payments WHERE id > ?1 AND chain_id = ?2 AND transaction_hash = ?3 LIMIT 1";
 
@@ -102,13 +102,13 @@ impl ManyPayments {
         key: &Key,
         wanted: Wanted,
     ) -> Result<(Found, bool), StoreError> {
-        // What held many holds many still.
+        // A transaction that held many still does.
         if !self.knows(key) {
             let found = query::read_some(connection, key, Some(FEW + 1))?;
             if found.payments.len() <= FEW {
                 return Ok((found, true));
             }
-            // Few payments may stand in many blocks.
+            // A transaction may hold few payments that are in many blocks.
             if !holds_many(connection, key)? {
                 return Ok((query::read(connection, key)?, true));
             }

@@ -68,7 +68,7 @@ pub(crate) fn read(connection: &SyncConnection<'_>, key: &Key) -> Result<Found, 
     read_some(connection, key, None)
 }
 
-/// [`read`], of at most so many rows.
+/// [`read`], of at most this many rows.
 pub(super) fn read_some(
     connection: &SyncConnection<'_>,
     (chain, transaction): &Key,

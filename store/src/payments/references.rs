@@ -1,4 +1,4 @@
-//! Payments by what they were paid for: their reference.
+//! Payments by their reference, which says what they were paid for.
 //!
 //! A payer who shows a quote id knows the reference of the payment, but perhaps not its transaction: a wallet may have
 //! replaced it, and a bundler or a Safe shows another hash. That is rare. An index over the references of all payments
@@ -23,14 +23,14 @@ use crate::engine::{SyncConnection, bound, chain_id, params};
 use crate::payments::query;
 use crate::rows::{IndexedPayment, StoreError};
 
-/// Blocks of a stretch.
+/// How many blocks a stretch has.
 const STRETCH: u64 = 1024;
 /// How many rows are kept over all stretches; each takes about 30 bytes. If the time of one quote holds more, it is not
 /// searched.
 const KEPT: usize = 1 << 20;
-/// What a stretch costs besides its rows, in rows.
+/// The memory that a stretch takes besides its rows, counted in rows.
 const STRETCH_COSTS: usize = 8;
-/// Rows that are taken in on the caller's thread.
+/// How many added rows are taken in on the caller's thread.
 const ADDED: usize = 1024;
 /// If more rows than this were added, everything is forgotten, and read again when somebody asks.
 const TOO_MANY_ADDED: i64 = 1 << 17;
@@ -83,7 +83,7 @@ pub(super) fn under(rows: &BTreeSet<(u64, i64)>, reference: B256) -> Vec<i64> {
 pub(crate) struct References {
     /// A std mutex, because no await happens while it is held.
     known: Mutex<Known>,
-    /// Whose turn it is to read much.
+    /// Held by the one caller who reads much.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
@@ -95,11 +95,11 @@ struct Known {
     rows: usize,
     /// The lowest and the highest block of each chain that has a payment.
     extents: HashMap<ChainId, (u64, u64)>,
-    /// Which heights a time is.
+    /// The heights of each time.
     heights: HashMap<(ChainId, u64, u64), (u64, u64)>,
 }
 
-/// By their number: their lowest height in [`STRETCH`]es.
+/// The stretches by their number: their lowest height divided by [`STRETCH`].
 struct Stretches(LruCache<(ChainId, u64), BTreeSet<(u64, i64)>>);
 
 impl Default for Stretches {
@@ -155,7 +155,7 @@ impl References {
 
 enum Rows {
     These(Vec<i64>),
-    /// More is to be read than may be now.
+    /// More must be read than this caller may read.
     Unread,
     TooMany,
 }
@@ -208,7 +208,7 @@ impl Known {
     fn take_in(&mut self, connection: &SyncConnection<'_>, may_wait: bool) -> Result<bool, StoreError> {
         let newest = query::newest_row(connection)?;
         let Some(seen) = self.seen.filter(|seen| newest - seen <= TOO_MANY_ADDED) else {
-            // Whatever is read from here on has these rows.
+            // Everything that is read from here on includes these rows.
             *self = Self { seen: Some(newest), ..Self::default() };
             return Ok(true);
         };
@@ -264,7 +264,7 @@ impl Known {
                 if self.heights.len() >= TIMES {
                     self.heights.clear();
                 }
-                // What is added below the lowest may be of that time.
+                // Rows that are added below the lowest may be of that time.
                 let found = if from <= lowest { (0, found.1) } else { found };
                 self.heights.insert(key, found);
                 found
@@ -330,7 +330,7 @@ const ENDS: [&str; 4] = [
     "SELECT block_number FROM payments WHERE chain_id = ?1 AND NOT canonical ORDER BY block_number DESC LIMIT 1",
 ];
 
-/// The first payment of a height or of one above it.
+/// The first payment at a height or above it.
 const FROM_HEIGHT: &str = "SELECT block_number, block_timestamp FROM payments
                            WHERE chain_id = ?1 AND block_number >= ?2 AND canonical ORDER BY block_number LIMIT 1";
 

@@ -1,4 +1,4 @@
-//! Gauges of a store, for metrics.
+//! A store's gauges, for metrics.
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,7 @@ use crate::channels::totals;
 use crate::engine::{Columns as _, close, query, read_only};
 use crate::rows::{StoreError, VoucherTotals};
 
-/// What a database holds.
+/// The content of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overview {
     /// Its chains.
@@ -21,7 +21,7 @@ pub struct Overview {
     pub open_incidents: u64,
 }
 
-/// What it holds of a chain.
+/// The content for one chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainOverview {
     /// The chain.

@@ -35,7 +35,7 @@ impl Cursor {
     }
 }
 
-/// Heights, both included.
+/// A range of heights. Both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stretch {
     /// The first.
@@ -44,7 +44,7 @@ pub struct Stretch {
     pub to: u64,
 }
 
-/// Something and the block it is in.
+/// Something, and the block it is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed<T> {
     /// What it is.

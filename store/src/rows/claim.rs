@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Amount, B128, B256, ChainId, PaymentId, RequestDigest};
 
-/// A payment that is to be used up for a request.
+/// A payment, and the request that it is to be used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewClaim {
     /// The payment.
@@ -61,7 +61,7 @@ pub struct NewUse {
     pub again_only: bool,
 }
 
-/// What became of a [`NewClaim`].
+/// The result of a [`NewClaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimResult {
     /// The payment is now used up for this request. That is on disk.
@@ -74,7 +74,7 @@ pub enum ClaimResult {
         /// When that was, in milliseconds since 1970 UTC.
         claimed_at_ms: u64,
     },
-    /// Another request, or another claimant, had claimed it.
+    /// The payment was claimed for another request or by another claimant.
     Taken,
     /// The same claimant has used the payment for as many other requests as it pays for.
     UsedUp {
@@ -118,7 +118,7 @@ pub enum ClaimResult {
     },
 }
 
-/// A hold on a name, as it stands at one moment.
+/// A hold on a name, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Who holds it.

@@ -87,7 +87,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// What is to be restored is no backup.
+    /// The file to restore is not a backup.
     #[error(
         "{path} was not made by `salt402 backup`: when it was copied is not known, nor what was claimed since"
     )]
@@ -95,7 +95,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A file stands where one is to be made.
+    /// The file to create exists already.
     #[error("{path} is there already and is left alone: name another place, or move it away")]
     Exists {
         /// The file.

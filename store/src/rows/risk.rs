@@ -6,7 +6,7 @@ use salt402_protocol::{Address, Amount, Asset, B256, ChannelState};
 
 use crate::rows::voucher::Share;
 
-/// Why what was accepted may not be paid.
+/// Why accepted vouchers may not be paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RiskReason {
     /// The payer asked to leave.
@@ -53,11 +53,11 @@ pub struct ChannelRisk {
     pub channel: B256,
     /// The payer. `None` if nothing is known of the channel any more.
     pub payer: Option<Address>,
-    /// What it is in; `None` likewise.
+    /// The asset. `None` if nothing is known of the channel any more.
     pub asset: Option<Asset>,
     /// What was accepted, in base units.
     pub spent: Amount,
-    /// What of it was claimed, in base units.
+    /// How much of that was claimed, in base units.
     pub claimed: Amount,
     /// Why it is at risk.
     pub reason: RiskReason,
@@ -101,7 +101,7 @@ impl ChannelRisk {
         self.asset.map(|asset| (asset, self.unclaimed()))
     }
 
-    /// What an operator is told of it.
+    /// The text for the operator.
     pub(crate) fn detail(&self) -> String {
         let (unclaimed, spent, channel) = (self.unclaimed(), self.spent, self.channel);
         let what = match self.asset {

@@ -20,7 +20,7 @@ pub struct NewVoucher {
     pub signer: Address,
     /// Who must be able to claim from the channel.
     pub payee: Address,
-    /// What the channel must be in.
+    /// The asset that the channel must have.
     pub asset: Asset,
     /// What the request costs, in base units.
     pub price: Amount,
@@ -46,7 +46,7 @@ pub struct NewVoucher {
     pub now_ms: u64,
 }
 
-/// What became of a [`NewVoucher`].
+/// The result of a [`NewVoucher`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VoucherResult {
     /// The voucher pays for the request. `first` is true once, and then the grant is on disk.
@@ -185,7 +185,7 @@ pub struct VoucherTotals {
     pub unclaimed: Amount,
     /// Accepted, and may never be paid, in base units.
     pub at_risk: Amount,
-    /// How many channels that is of.
+    /// The number of these channels.
     pub channels_at_risk: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Who this database is.
+//! The identity of this database.
 
 use salt402_protocol::B256;
 

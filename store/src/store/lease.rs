@@ -1,4 +1,4 @@
-//! Which instance of a claimant lives.
+//! Which instance has a claimant's name.
 //!
 //! If several processes claim under one name, as copies of a folder do, each of them finds the claims of the others and
 //! would run a paid request again. So one instance holds the name and renews its hold. Another instance takes the name

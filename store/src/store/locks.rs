@@ -1,4 +1,4 @@
-//! Rights to a database that one process has at a time.
+//! Rights to a database that at most one process has.
 
 use std::path::Path;
 use std::sync::Arc;

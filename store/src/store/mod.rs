@@ -31,7 +31,7 @@ const PROGRESS: &str = "SELECT (SELECT COALESCE(MAX(id), 0) FROM payments)
                    COALESCE(hex(cursor_hash), '-'), COALESCE(head_number, '-'), COALESCE(lower_fork_at, '-'),
                    COALESCE(noted_at_ms, '-'), payments)) FROM chains), '') AS progress";
 
-/// A database that is open. Clones are the same store.
+/// An open database. Clones are the same store.
 #[derive(Clone)]
 pub struct Store(Arc<Shared>);
 
@@ -187,15 +187,15 @@ impl Store {
         self.0.origin
     }
 
-    /// Whether the files that are open are at their paths.
+    /// Whether the open files are still at their paths.
     ///
     /// # Errors
-    /// [`StoreError::Moved`] while one is not.
+    /// [`StoreError::Moved`] if one is not.
     pub fn check_files(&self) -> Result<(), StoreError> {
         self.0.files.check()
     }
 
-    /// Device and number of the database's file.
+    /// The device and number of the database's file.
     fn file_identity(&self) -> (u64, u64) {
         self.0.files.database()
     }
@@ -223,7 +223,7 @@ impl Store {
         &self.0.many_payments
     }
 
-    /// The payments of a time by what they were paid for.
+    /// The payments of a time by their reference.
     fn references(&self) -> &References {
         &self.0.references
     }
@@ -238,7 +238,7 @@ impl Store {
         &self.0.direct
     }
 
-    /// A connection to read with, when one is free.
+    /// Waits for a free connection to read with.
     pub(crate) async fn reader(&self) -> Result<Reader<'_>, StoreError> {
         self.0.readers.take().await
     }

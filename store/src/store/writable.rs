@@ -60,7 +60,7 @@ mod tests {
         store.writable().unwrap();
         store.health().note::<()>(&Err(StoreError::DiskFull));
         assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
-        // What is wrong with a piece of work is not the disk's.
+        // A fault of the work itself is not the disk's.
         store.health().note::<()>(&Err(StoreError::Corrupt { column: "one" }));
         assert!(matches!(store.writable(), Err(StoreError::DiskFull)));
         store.try_writing(Duration::from_secs(3600)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a question to the verifier says after the `?`.
+//! What a request to the verifier says after the `?`.
 
 use axum::http::Uri;
 use salt402_http::{malformed_parameter, read_query};

@@ -1,4 +1,4 @@
-//! Which path asks what, and what it refuses.
+//! The paths, what they ask, and what they refuse.
 
 use std::sync::Arc;
 
@@ -29,14 +29,14 @@ const UNDECIDED: &[Code] = &[
     Code::StorageUnavailable,
 ];
 
-/// What an API is given in addition to its verifier.
+/// What an API needs besides its verifier.
 #[derive(Default)]
 pub struct ApiOptions {
-    /// What renders `/metrics`.
+    /// Renders `/metrics`.
     pub metrics: Option<PrometheusHandle>,
-    /// What a proxy may ask at `/v1/forward-auth`.
+    /// What proxies may ask at `/v1/forward-auth`.
     pub auth: Option<ForwardAuth>,
-    /// What callers of `/v1/…` must send.
+    /// The token that callers of `/v1/…` must send.
     pub token: Option<Token>,
     /// How often a proxy may ask for one client address.
     pub addresses: Option<AddressLimits>,
@@ -73,7 +73,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
     finish(documented(routes.merge(health(verifier, token))))
 }
 
-/// What a proxy may ask.
+/// The routes for proxies.
 fn proxied(auth: ForwardAuth) -> OpenApiRouter {
     OpenApiRouter::with_openapi(openapi::proxied_document())
         .route(forward_auth::PATH, any(forward_auth::handle))
@@ -93,7 +93,7 @@ pub fn watch_router(verifier: Verifier, options: ApiOptions) -> Router {
     finish(guarded.merge(health(verifier, options.token)).into())
 }
 
-/// What anybody may ask who reaches the listener.
+/// The routes for anybody who reaches the listener.
 fn health(verifier: Verifier, token: Option<Token>) -> OpenApiRouter {
     OpenApiRouter::default()
         .routes(refusing(routes!(handlers::ready), &[Code::NotReady]))

@@ -64,7 +64,7 @@ pub async fn count_incidents(store: Store, chains: Vec<ChainId>, stop: Cancellat
     }
 }
 
-/// What could not be read of each chain.
+/// How many transactions of each chain could not be read.
 async fn count_unreadable(store: &Store) -> Result<(), StoreError> {
     for (chain, unreadable) in store.counts().await?.unreadable {
         metrics::gauge!("salt402_indexer_unreadable", "chain" => chain.to_string()).set(unreadable as f64);

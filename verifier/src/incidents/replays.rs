@@ -31,7 +31,7 @@ struct Waiting {
     attempts: HashMap<(ChainId, B256), u64>,
     /// Attempts on transactions that were not remembered because there were too many.
     cut: u64,
-    /// Whether a task is at work that will write them.
+    /// Whether a task is running that will write them.
     writing: bool,
 }
 

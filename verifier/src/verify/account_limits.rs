@@ -25,7 +25,7 @@ struct Account {
     last: Option<(PaymentId, Instant)>,
 }
 
-/// Whose payment, on which chain.
+/// A payer on a chain.
 type Payer = (ChainId, Address);
 
 /// Keeps accounts to their limits.
@@ -79,7 +79,7 @@ impl Accounts {
         Ok(Some(Admission { payer, payment, before }))
     }
 
-    /// Takes an admission back: the payment was not granted.
+    /// Takes an admission back, because the payment was not granted.
     pub(crate) fn withdraw(&self, admission: Admission) {
         let Admission { payer, payment, before } = admission;
         let mut known = self.known();

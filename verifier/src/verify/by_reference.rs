@@ -37,7 +37,7 @@ pub(crate) async fn by_reference(
     let Some(payments) = payments_of_quote(verifier, id, quote, chain).await? else {
         return Ok(unless_it_refuses(chain, verdict));
     };
-    // What is shown may have come since it was looked for.
+    // The shown transaction may have arrived since it was looked for.
     let is_shown = |payment: &IndexedPayment| {
         payment.placed.payment.transaction == hash
             && ordinal.is_none_or(|ordinal| ordinal == payment.placed.position)
@@ -50,7 +50,7 @@ pub(crate) async fn by_reference(
         }
         let judgement = judge(&question, &verifier.policy, chain, derived, &payments);
         match &judgement {
-            // What was used or does not fit changes nothing.
+            // A payment that was used or does not fit changes nothing.
             Judgement::Rejected(..) => continue,
             Judgement::Pending(Code::PaymentOrphaned, _) if !are_others => continue,
             Judgement::Unasked(code, detail) => return Err(Problem::new(*code, detail.clone())),

@@ -15,7 +15,7 @@ use crate::verify::refusals::internal;
 const RENEW: Duration = Duration::from_secs(5);
 /// After this time without a renewal, as this process sees it, a lease counts no more.
 const LAPSE: Duration = Duration::from_secs(15);
-/// Names that are remembered at most.
+/// How many names are remembered at most.
 const NAMES: usize = 1024;
 /// Longest name of a claimant, in characters.
 const LONGEST_NAME: usize = 128;
@@ -51,12 +51,12 @@ impl ClaimantLeases {
         }
     }
 
-    /// Who asks under a name.
+    /// The caller under a name.
     pub(crate) fn holder(&self, claimant: &str, instance: Option<B128>) -> Holder {
         Holder { instance, lapsed: self.lapsed(claimant, Instant::now()) }
     }
 
-    /// Notes a lease that stood in somebody's way.
+    /// Notes a lease that kept somebody out.
     pub(crate) fn note(&self, claimant: &str, lease: Lease) {
         self.note_at(claimant, lease, Instant::now());
     }
@@ -121,7 +121,7 @@ mod tests {
         leases.note_at("name", lease(1), after(14));
         assert_eq!((leases.lapsed("name", after(14)), leases.lapsed("other", after(99))), (None, None));
         assert_eq!(leases.lapsed("name", after(15)), Some(lease(1)));
-        // It was renewed after all: it is watched anew.
+        // It was renewed after all, so the time starts again.
         leases.note_at("name", lease(2), after(16));
         assert_eq!(leases.lapsed("name", after(30)), None);
         assert_eq!(leases.lapsed("name", after(31)), Some(lease(2)));

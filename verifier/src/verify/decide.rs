@@ -151,7 +151,7 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
                 None => return Ok(verdict),
             };
         }
-        // What is halted gets no deeper.
+        // On a halted chain, payments get no deeper.
         if matches!(verdict, Verdict::Pending { code: Code::AwaitingConfirmations, .. })
             && let Some(why) =
                 chain.freshness.halted(&verifier.store, chain.policy.chain).await.map_err(internal)?

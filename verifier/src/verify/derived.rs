@@ -14,7 +14,7 @@ use crate::verify::policy::Policy;
 #[derive(Debug)]
 pub struct Derived<'a> {
     keys: &'a QuoteKeys,
-    /// By the time of a block, who quoted, and an amount.
+    /// By the time of a block, the service that quoted, and an amount.
     known: HashMap<(u64, Option<Service>, Amount), HashSet<B256>>,
     made: usize,
 }

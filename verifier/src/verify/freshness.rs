@@ -24,10 +24,10 @@ pub enum Freshness {
 pub(crate) struct IndexState {
     pub(crate) indexed: Option<u64>,
     pub(crate) head: Option<u64>,
-    /// What the follower is doing, where that is known.
+    /// What the follower is doing, if that is known.
     pub(crate) phase: Option<&'static str>,
     pub(crate) reorganizations: Option<u64>,
-    /// Why the index is not current; `None` if it is.
+    /// Why the index is not current. `None` if it is.
     pub(crate) complaint: Option<String>,
     /// The time of the newest indexed block by the chain itself, in seconds since 1970 UTC.
     pub(crate) head_time: Option<u64>,
@@ -57,7 +57,7 @@ impl Freshness {
         }
     }
 
-    /// How much was read of each contract that is followed.
+    /// How much was read of each followed contract.
     async fn coverage(&self, store: &Store, chain: ChainId) -> Result<Vec<Coverage>, StoreError> {
         let seen = match self {
             Self::Follower(health) => health.borrow().coverage.clone(),
@@ -121,7 +121,7 @@ impl Freshness {
     }
 }
 
-/// What a follower in this process says.
+/// The state by a follower in this process.
 fn followed(health: &Health, policy: &ChainPolicy) -> IndexState {
     IndexState {
         indexed: health.indexed,
@@ -137,7 +137,7 @@ fn followed(health: &Health, policy: &ChainPolicy) -> IndexState {
 /// What a follower in another process has written into the store.
 async fn stored(store: &Store, policy: &ChainPolicy, state: &ChainState) -> Result<IndexState, StoreError> {
     let indexed = state.cursor.map(|cursor| cursor.number);
-    // An indexer that lives writes every two seconds.
+    // A running indexer writes every two seconds.
     let silence = state.silence();
     let is_silent = silence.is_none_or(|silence| silence > policy.stale_after);
     let complaint = if let Some(halt) = state.halt {

@@ -47,7 +47,7 @@ pub(crate) async fn follow(
     if request.again_only && paid.claim.is_none() {
         return Ok(not_again(chain));
     }
-    // What was granted was shown by a second node before.
+    // A claimed payment was shown by a second node before.
     if paid.claim.is_none()
         && let Some(verdict) = unconfirmed(verifier, paid, chain).await?
     {
@@ -125,7 +125,7 @@ fn not_again(chain: &ChainPolicy) -> Verdict {
     pending(chain, 1, Code::AddressLimited, detail)
 }
 
-/// What came of a claim, in words.
+/// The result of a claim, in words.
 fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verdict {
     let claimed = |first, claimed_at_ms| {
         let mut payment = view(paid);
@@ -208,7 +208,7 @@ fn outcome(result: ClaimResult) -> &'static str {
     }
 }
 
-/// Too often. Nothing is used up.
+/// The account pays too often. Nothing is used up.
 pub(crate) fn limited(code: Code, wait: Duration) -> Problem {
     metrics::counter!("salt402_limited_total", "limit" => code.as_str()).increment(1);
     let detail = match code {

@@ -1,4 +1,4 @@
-//! What a verifier is made of, shared by its clones.
+//! The parts of a verifier, which its clones share.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::verify::freshness::Freshness;
 use crate::verify::index_changes::IndexChanges;
 use crate::verify::policy::{ChainPolicy, Policy};
 
-/// A chain that is verified on.
+/// A chain on which payments are verified.
 pub struct VerifierChain {
     /// What is accepted on it.
     pub policy: ChainPolicy,
     /// How its index is doing.
     pub freshness: Freshness,
-    /// Who looks for a payment that the index does not know.
+    /// Looks up payments that the index does not know.
     pub lookup: ReceiptLookup,
     /// Whether what is to be paid through is on it.
     pub deployment: watch::Receiver<Deployment>,
@@ -28,15 +28,15 @@ pub struct VerifierChain {
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
-    /// What authenticates quotes.
+    /// The keys that authenticate quotes.
     pub(crate) keys: QuoteKeys,
     pub(crate) accounts: Accounts,
     pub(crate) policy: Policy,
     pub(crate) chains: BTreeMap<ChainId, VerifierChain>,
     pub(crate) changes: IndexChanges,
-    /// One permit for each request that may wait.
+    /// One permit per request that may wait.
     pub(crate) waiters: Semaphore,
-    /// One for each that waited and looks again at once.
+    /// One permit per waiting request that looks again at once.
     pub(crate) rechecks: Semaphore,
     pub(crate) replays: ReplayLog,
     pub(crate) leases: ClaimantLeases,

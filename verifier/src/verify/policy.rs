@@ -43,7 +43,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The same, with a database that was made so.
+    /// The same, with the origin of a database.
     pub(crate) fn with(self, making: DatabaseOrigin) -> Self {
         let DatabaseOrigin { mark, made_at, unmarked_until } = making;
         let of =
@@ -63,14 +63,14 @@ impl Policy {
     }
 }
 
-/// Amounts from which a payment must be deeper.
+/// An amount from which on a payment must be deeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
     /// Of which asset.
     pub asset: Asset,
-    /// The least amount that this is for, in base units.
+    /// The smallest amount that this is for, in base units.
     pub from: Amount,
-    /// Blocks that must contain or follow the payment.
+    /// How many blocks must contain or follow the payment.
     pub confirmations: u64,
 }
 
@@ -83,12 +83,12 @@ pub struct ExposureCap {
     pub most: Amount,
 }
 
-/// Amounts from which a second node must show a payment.
+/// An amount from which on a second node must show a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondNode {
     /// Of which asset.
     pub asset: Asset,
-    /// The least amount that this is for, in base units.
+    /// The smallest amount that this is for, in base units.
     pub from: Amount,
 }
 
@@ -100,7 +100,7 @@ pub enum AfterLoss {
     RequireFinal,
     /// They do not count.
     Refuse,
-    /// They count as any others do.
+    /// They count as usual.
     Ignore,
 }
 
@@ -163,7 +163,7 @@ impl ChainPolicy {
         self.rules.second_node.iter().any(|limit| limit.asset == asset && amount >= limit.from)
     }
 
-    /// Whether anything is limited by what is not final.
+    /// Whether there is a limit on what is not final.
     pub(crate) fn caps(&self) -> bool {
         !self.rules.exposure.is_empty()
     }
@@ -181,7 +181,7 @@ impl ChainPolicy {
         Ok(())
     }
 
-    /// What must hold of the payer of a payment in an asset.
+    /// What must be true of the payer of a payment in an asset.
     pub fn claim_limits(&self, asset: Asset) -> ClaimLimits {
         let after_loss = match self.rules.after_loss {
             AfterLoss::RequireFinal => self.rules.final_at,

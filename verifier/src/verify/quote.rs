@@ -104,7 +104,7 @@ pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteRes
     })
 }
 
-/// No price, and no word against a payment that was made.
+/// Refuses to tell a price. It says nothing against a payment that was made.
 fn unsold(code: Code, why: &str) -> Problem {
     let detail = format!(
         "{why}, so nothing is sold: ask again later; whoever has paid does not pay again, and shows the same proof again"

@@ -38,7 +38,7 @@ pub(crate) async fn ended(
 /// Refuses to say that a quote was not paid while an unreadable transaction may have paid it, whatever proof is shown.
 ///
 /// # Errors
-/// [`Code::PaymentUnreadable`] then.
+/// [`Code::PaymentUnreadable`] in that case.
 pub(crate) async fn nothing_unread_since(
     verifier: &Inner,
     quote: &Quote,

@@ -12,7 +12,7 @@ use crate::verify::policy::{ChainPolicy, Policy};
 /// By how much, at the least, the newest block may be ahead of the clock on a chain without steady blocks.
 const AHEAD: Duration = Duration::from_secs(60);
 
-/// How a chain stands, by its index and by its own clock.
+/// The state of a chain, by its index and by the time of its newest block.
 pub(crate) async fn seen(verifier: &Inner, chain: &VerifierChain) -> Result<IndexState, StoreError> {
     let mut seen = chain.freshness.look(&verifier.store, &chain.policy).await?;
     let now = now_s();

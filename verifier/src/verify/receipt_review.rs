@@ -65,7 +65,7 @@ pub(crate) async fn reviewed(
                 "a proof was shown that moved the asset to the payee by a way that is not followed");
             Err(if asset == Asset::Native { sent_plainly() } else { unaccounted() })
         }
-        // Of what was used it is known that it was.
+        // A used payment is known as used.
         None if !matches!(code, Code::AlreadyClaimed | Code::UsesExhausted) => {
             Ok(unread(&chain.policy, *code, detail))
         }
@@ -108,7 +108,7 @@ async fn review(
 ) -> Result<Option<Arc<Unaccounted>>, Problem> {
     let Some(review) = chain.lookup.unaccounted(transaction) else { return Ok(None) };
     let (store, (number, hash)) = (&verifier.store, review.block());
-    // Of many, some: they moved together.
+    // If there are many, some are enough, since they moved together.
     let rows = store.payments_wanted(chain.policy.chain, transaction, Wanted::Any).await.map_err(internal)?;
     let on_chain = rows.iter().filter(|row| row.canonical).map(|row| row.placed.block_hash);
     let on_chain: Vec<B256> = on_chain.collect();

@@ -1,4 +1,4 @@
-//! The words of each refusal, and of what is waited for.
+//! The texts of refusals and of pending answers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const MOST_RETRY: Duration = Duration::from_secs(30);
 /// When to ask again about a halted chain, in milliseconds.
 pub(crate) const HALTED_RETRY_MS: u64 = 30_000;
 
-/// Not yet, on one chain.
+/// A pending answer about one chain.
 pub(crate) fn pending(chain: &ChainPolicy, blocks: u64, code: Code, detail: String) -> Verdict {
     let blocks = u32::try_from(blocks.max(1)).unwrap_or(u32::MAX);
     let wait = chain.block_time.saturating_mul(blocks).min(MOST_RETRY).max(LEAST_RETRY).max(chain.block_time);
@@ -138,7 +138,7 @@ pub(crate) fn unaccounted() -> Problem {
     )
 }
 
-/// Coins reached the payee, and nothing says what for.
+/// Coins reached the payee, and nothing says what they are for.
 pub(crate) fn sent_plainly() -> Problem {
     Problem::new(
         Code::AmbiguousPayment,

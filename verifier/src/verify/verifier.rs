@@ -22,15 +22,15 @@ use crate::verify::{decide, quote, reports, upkeep};
 /// in between.
 const RECHECKS: usize = 64;
 
-/// What a verifier is made of.
+/// The parts of a verifier.
 pub struct VerifierOptions {
-    /// Where payments and claims are.
+    /// The store of payments and claims.
     pub store: Store,
-    /// What authenticates quotes.
+    /// The keys that authenticate quotes.
     pub keys: QuoteKeys,
-    /// What is accepted everywhere.
+    /// What is accepted on every chain.
     pub policy: Policy,
-    /// The chains that are verified on.
+    /// The chains on which payments are verified.
     pub chains: Vec<VerifierChain>,
     /// How often payments of one account are granted.
     pub accounts: AccountLimits,

@@ -19,7 +19,7 @@ use crate::verify::voucher_by_contract::{contradicted_by_contract, held_by_contr
 /// On a chain with steady blocks: how many may be missing before the chain is said to stand still.
 const SKIPPED_BLOCKS: u32 = 5;
 
-/// One look at a voucher, and the grant if it is to be.
+/// One look at a voucher and, if asked, the grant.
 pub(crate) async fn attempt_voucher(
     verifier: &Inner,
     request: &VerifyRequest,
@@ -146,7 +146,7 @@ fn price(
     chain: &ChainPolicy,
     now: u64,
 ) -> Result<Amount, (Code, String)> {
-    // One of another database says nothing of a price here.
+    // A quote of another database does not set a price here.
     let Some(quote) = quote.filter(|quote| verifier.policy.clock.gave(quote)) else {
         return Ok(request.requirement.amount);
     };
@@ -278,7 +278,7 @@ fn not_current(why: NotCurrent, new: &NewVoucher, chain: &ChainPolicy) -> Verdic
     pending(chain, blocks, Code::ChannelNotCurrent, detail)
 }
 
-/// What to sign next. Clients read it, so its form stays.
+/// What to sign next. Clients parse it, so its form must not change.
 fn next(account: &VoucherAccount, new: &NewVoucher) -> VoucherFigures {
     VoucherFigures::new(account.ceiling, account.spent, new.price)
 }

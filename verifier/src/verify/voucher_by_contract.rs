@@ -16,7 +16,7 @@ use crate::verify::refusals::pending;
 const AGE_OF_DELAY: u64 = 8;
 /// The longest time an answer counts, so that even with a long delay little is accepted of a payer who is leaving.
 const MOST_AGE: Duration = Duration::from_secs(600);
-/// The same of a channel that the index does not know.
+/// The same for a channel that the index does not know.
 const UNKNOWN_AGE: Duration = Duration::from_secs(5);
 
 /// Why a voucher that the index accepts is not granted on: by its contract the channel is different, or the contract

@@ -1,14 +1,14 @@
-//! Which addresses may be told.
+//! Which addresses messages may be sent to.
 
 use url::{Host, Url};
 
-/// Why a server cannot be told of incidents.
+/// Why messages cannot be sent to a server.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// Its address is none that is told.
+    /// Messages are not sent to such an address.
     #[error("expected an https address, or http on loopback: what is told is nobody else's business")]
     Address,
-    /// User and password in the address.
+    /// The address has a user and a password.
     #[error("expected an address without user and password: deliveries are signed instead")]
     Credentials,
     /// The HTTP client could not be made.

@@ -6,22 +6,22 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-/// What every such secret begins with.
+/// The beginning of every such secret.
 const MARK: &str = "whsec_";
 /// How many bytes a secret may have, by the specification.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// The secret that signs deliveries.
+/// The secret that signs messages.
 #[derive(Clone)]
 pub struct WebhookKey(Arc<standardwebhooks::Webhook>);
 
-/// Why a text is no webhook secret.
+/// Why a text is not a webhook secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookKeyError {
-    /// It does not begin as such secrets do.
+    /// It does not begin with `whsec_`.
     #[error("a webhook's key begins with whsec_: `echo \"whsec_$(openssl rand -base64 32)\"` makes one")]
     NotMarked,
-    /// What follows is not base64.
+    /// The rest is not base64.
     #[error("what follows whsec_ in a webhook's key is base64, with its padding")]
     NotBase64,
     /// It has too few or too many bytes.

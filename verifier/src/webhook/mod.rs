@@ -29,13 +29,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the first failure. Each further failure doubles it, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// Notices that are read at once.
+/// How many messages are read at once.
 const AT_ONCE: u32 = 32;
-/// How long it is remembered that a notice was told.
+/// How long delivered messages are kept.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 
-/// A server that is told of incidents.
+/// A server that gets messages about incidents.
 #[derive(Debug)]
 pub struct Webhook {
     client: reqwest::Client,
@@ -80,7 +80,7 @@ impl Webhook {
         }
     }
 
-    /// Tells what is due, one after another.
+    /// Sends what is due, one message after another.
     async fn round(&self) -> Result<(), StoreError> {
         for notice in self.store.due_notices(now_ms(), AT_ONCE).await? {
             let (id, event, attempts) = (notice.id, notice.event, notice.attempts);
@@ -134,7 +134,7 @@ impl Webhook {
             .body(body)
             .send()
             .await;
-        // What it says beside its status is not read.
+        // Only the status of the answer is read.
         match sent {
             Ok(response) if response.status().is_success() => Ok(()),
             Ok(response) => Err(format!("it answered with status {}", response.status().as_u16())),

@@ -30,11 +30,11 @@ pub(super) struct PaymentAttempt {
 }
 
 enum What {
-    /// To pay, unless that was done before.
+    /// Pay, unless that was done before.
     Pay { request: Request, file: ReceiptFile, identity: B256 },
-    /// To go on with a receipt.
+    /// Go on with a receipt.
     Resume(ReceiptFile),
-    /// To show a proof without a receipt.
+    /// Show a proof without a receipt.
     Show(Request, PaymentProof),
 }
 
@@ -50,7 +50,7 @@ impl PaymentAttempt {
         let file = ReceiptFile::new(path.to_owned());
         let receipt = written(&file)?;
         let profile = Profile::named(&receipt.payment.network)?;
-        // Without a node the proof is shown all the same.
+        // The proof is shown even without a node.
         let nodes = nodes(args, &profile).unwrap_or_default();
         let coin = (profile.native_symbol, profile.native_decimals);
         let payer = Payer::new(NodeWallet::keyless(nodes), None, Duration::from_secs(args.timeout))?;
@@ -97,7 +97,7 @@ impl PaymentAttempt {
         self.file().map(|file| file.path().to_owned())
     }
 
-    /// Waits until no other process pays for the same.
+    /// Waits until no other process pays for the same request.
     pub(super) async fn lock(&self, log: &StepLog) -> anyhow::Result<Option<ReceiptLock>> {
         let Some(file) = self.file() else { return Ok(None) };
         let mut told = false;
@@ -162,7 +162,7 @@ fn written(file: &ReceiptFile) -> anyhow::Result<Receipt> {
     file.read()?.ok_or_else(|| anyhow!("{}: there is no such receipt", path()))
 }
 
-/// Where receipts are kept unless a file is named.
+/// The folder of receipts, unless a file is named.
 fn folder(args: &PayArgs) -> anyhow::Result<PathBuf> {
     let named = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = &args.receipts {

@@ -26,7 +26,7 @@ pub(super) struct StepLog {
 struct Seen {
     /// Each step with its time since the start.
     steps: Vec<(&'static str, Duration)>,
-    /// What shows the payment, once there is one.
+    /// The proof of the payment, once there is one.
     proof: Option<PaymentProof>,
 }
 

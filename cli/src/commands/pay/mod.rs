@@ -14,9 +14,9 @@ use self::attempt::PaymentAttempt;
 use self::log::StepLog;
 use crate::args::PayArgs;
 
-/// Nothing was paid, and nothing was answered.
+/// Nothing was paid, and there is no answer.
 const UNPAID: u8 = 1;
-/// Answered, and not with a success.
+/// There is an answer, and it is not a success.
 const NO_SUCCESS: u8 = 2;
 /// Money may have moved, and what it paid for was not received. The receipt says how to go on.
 const UNFINISHED: u8 = 3;

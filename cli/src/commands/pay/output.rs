@@ -1,4 +1,4 @@
-//! Where an answer goes.
+//! Writes the answer to its place.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! All that a voucher is decided on, in two statements.
+//! Everything that the decision on a voucher needs, in two statements.
 //!
 //! One statement per fact would cost the writer's thread ten turns per voucher, which would be most of its cost.
 
@@ -12,7 +12,7 @@ use crate::store::lease;
 
 /// What is known when a voucher is shown. All of it is of one moment.
 pub(super) struct Facts {
-    /// Where the channel stands.
+    /// The channel's state.
     pub(super) state: ChannelState,
     /// What it is.
     pub(super) descriptor: Descriptor,
@@ -46,7 +46,7 @@ pub(super) struct Facts {
     pub(super) loss: bool,
     /// What was accepted.
     pub(super) account: VoucherAccount,
-    /// What of that is in the totals.
+    /// How much of that is in the totals.
     pub(super) counted: Option<Share>,
     /// The grant on this very voucher.
     pub(super) known: Option<Known>,
@@ -159,7 +159,7 @@ impl Known {
     }
 }
 
-/// What is read off a channel's events.
+/// What is read from a channel's events.
 struct Events {
     state: Option<ChannelState>,
     /// Without its depth.

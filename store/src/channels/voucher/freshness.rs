@@ -9,7 +9,7 @@ use crate::rows::{NewVoucher, NotCurrent, Stretch};
 const AGE_OF_DELAY: u64 = 4;
 
 impl NewVoucher {
-    /// Why the channel's state may not be how it stands now.
+    /// Why the stored state of the channel may be out of date.
     pub(super) fn not_current(&self, facts: &Facts) -> Option<NotCurrent> {
         let Some(live_from) = facts.live_from else { return Some(NotCurrent::NotFollowed) };
         let opened = facts.opening.block_number;

@@ -136,7 +136,7 @@ impl NewVoucher {
         .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
         .execute(&mut *connection)
         .await?;
-        // The channel stands where a payment's reference does.
+        // The channel takes the place of a payment's reference.
         query(
             "INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant,
                                  claimed_at_ms, block_number, block_hash)

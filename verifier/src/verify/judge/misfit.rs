@@ -1,4 +1,4 @@
-//! Why a payment does not pay for what is asked.
+//! Why a payment does not pay for the request.
 
 use salt402_protocol::{Code, Payment, Quote, QuoteId, Terms};
 use salt402_store::IndexedPayment;
@@ -15,7 +15,7 @@ pub(super) enum Misfit {
     Payee,
     Asset,
     Amount,
-    /// Too old for what it was quoted for to matter.
+    /// It is so old that its quote does not matter.
     Old,
     Reference,
     Late,
@@ -120,7 +120,7 @@ pub(super) fn misfit(
     let granted = ours(question, indexed) == Some(true);
     let below = |quoted: &Terms| is_below(question.requirement, quoted) && !granted;
     let Some((id, quote)) = question.quote else {
-        // Before anything is derived: anybody may show any hash.
+        // Checked before anything is derived, because anybody may show any hash.
         return if old {
             Some(Misfit::Old)
         } else if let Some(quoted) = made_for(derived, policy, terms, payment, mined_at) {

@@ -10,7 +10,7 @@ use crate::verify::policy::ChainPolicy;
 /// The state of a payment that fits. The smaller, the better for the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PaymentState {
-    /// Claimed by this very request.
+    /// Claimed by this request.
     Ours,
     Free,
     Shallow,

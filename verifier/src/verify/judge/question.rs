@@ -1,4 +1,4 @@
-//! What is asked, and what follows.
+//! The question, and what follows.
 
 use salt402_protocol::api::Requirement;
 use salt402_protocol::{Code, Proof, Quote, QuoteId};
@@ -11,15 +11,15 @@ pub struct Question<'a> {
     pub requirement: &'a Requirement,
     /// The quote that the client presents, opened with our key, and its id.
     pub quote: Option<(&'a QuoteId, &'a Quote)>,
-    /// What is shown for it.
+    /// The proof that is shown.
     pub proof: Proof,
     /// Who would claim.
     pub claimant: &'a str,
-    /// Seconds since 1970 UTC.
+    /// Now, in seconds since 1970 UTC.
     pub now: u64,
 }
 
-/// What follows from the index as it is.
+/// What follows from the present index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// The payment at this index of the list pays for the request and is deep enough.
