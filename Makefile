@@ -42,9 +42,16 @@ demo: build curl ## One paid request on a real chain, shown step by step
 up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl-C
 	@tools/local.sh up
 
+# For forge: who pays and for which price, as in FLAGS="--ledger --legacy". docs/deploying.md lists them.
+FLAGS ?=
+
 .PHONY: deploy
-deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/
-	@tools/deploy.sh --slow
+deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/; FLAGS="--ledger"
+	@node tools/deploy.mjs run $(FLAGS)
+
+.PHONY: deploy-dry
+deploy-dry: setup ## Say what deploy would send, from whom and for how much, and send nothing; ETH_FROM=0x…
+	@node tools/deploy.mjs dry $(FLAGS)
 
 .PHONY: test
 test: lint test-contracts test-rust ## Lint and run every test that ends within minutes

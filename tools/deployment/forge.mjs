@@ -1,0 +1,30 @@
+// forge and cast, by the launchers in tools/.
+import { execFileSync, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+const tool = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+
+/**
+ * Runs the deployment's script. A password is asked for on the terminal. Its output is shown as it comes, or kept.
+ * Gives the exit code, and what was kept.
+ */
+export function script(args, environment, { show }) {
+  return new Promise((resolve, reject) => {
+    const forge = spawn(tool("forge"), ["script", "script/Deploy.s.sol", "--rpc-url", "deployment", ...args], {
+      cwd: root,
+      env: environment,
+      stdio: ["inherit", show ? "inherit" : "pipe", show ? "inherit" : "pipe"],
+    });
+    let [said, complained] = ["", ""];
+    forge.stdout?.on("data", (chunk) => (said += chunk));
+    forge.stderr?.on("data", (chunk) => (complained += chunk));
+    forge.on("error", reject);
+    forge.on("close", (code) => resolve({ code: code ?? 1, said, complained }));
+  });
+}
+
+/** keccak256 of bytes, given and returned as hexadecimal text. */
+export function keccak(hex) {
+  return execFileSync(tool("cast"), ["keccak"], { input: hex, encoding: "utf8" }).trim();
+}
