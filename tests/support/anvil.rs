@@ -185,10 +185,8 @@ impl Anvil {
         let forge = root.join("tools/forge");
         let script = || {
             let forge = forge.to_str().expect("a path in UTF-8");
-            let sent = step(
-                forge,
-                &["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", "deployment"],
-            );
+            let sent =
+                step(forge, &["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", "deployment"]);
             if !sent.status.success() {
                 return sent;
             }
