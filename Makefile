@@ -72,7 +72,7 @@ test-contracts: setup ## Test the contracts, their gas against snapshots/
 .PHONY: test-tools
 test-tools: contracts ## Test the tools of deployment, against stand-ins of a node and of an explorer
 	@node tools/verification.mjs check
-	node --test tests/tools/
+	node --test tests/tools/*.test.mjs
 
 # Installs Debian packages for the commands named, where they are missing. Elsewhere than on Debian they must be there.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
