@@ -70,9 +70,9 @@ impl Site {
 
     /// Deploys as [`Anvil::deploy`] does: anvil says now and then of an account with 10,000 coins that it has none, and
     /// the next run sends what is still missing.
-    fn deploy_all(&self) {
+    fn deploy_all(&self, flags: &[&str]) {
         for _ in 0..3 {
-            let output = self.deploy(Some(DEPLOYER_KEY));
+            let output = self.tool("run", flags, &[("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)]);
             let said = String::from_utf8_lossy(&output.stderr);
             if !said.contains("Insufficient funds") && !said.contains("It has 0 coins") {
                 return succeeded(&output);
@@ -164,7 +164,7 @@ async fn deploying_again_sends_nothing_and_leaves_the_file_as_it_is() {
     let untouched = site.traces().await;
     assert_eq!((untouched.0, untouched.2, untouched.3), (0, 0, 0), "the chain is not fresh");
 
-    site.deploy_all();
+    site.deploy_all(&[]);
     let (file, traces) = (site.file(ChainId::CITRATE), site.traces().await);
     let written: Value = serde_json::from_str(&file).unwrap();
     assert_eq!(written["chainId"], ChainId::CITRATE.get());
@@ -268,14 +268,14 @@ async fn a_dry_run_needs_an_address_alone_and_says_to_the_unit_of_gas_what_a_run
     assert_eq!(site.traces().await, untouched);
     assert!(!site.path(ChainId::CITRATE).exists());
 
-    succeeded(&site.tool("run", &["--gas-price=5gwei"], &[("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)]));
+    site.deploy_all(&["--gas-price=5gwei"]);
     let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
     for name in CONTRACTS.into_iter().filter(|name| *name != "Multicall3") {
         let hash = &file["contracts"][name]["transaction"];
         let receipt = site.anvil.ask("eth_getTransactionReceipt", json!([hash])).await;
         let sent = site.anvil.ask("eth_getTransactionByHash", json!([hash])).await;
         assert_eq!(number(&sent["maxFeePerGas"]), 5_000_000_000, "{name}");
-        let line = told.lines().find(|line| line.starts_with(name) && line.contains(&from)).expect(name);
+        let line = told.lines().find(|line| line.split_whitespace().take(2).eq([name, &from])).expect(name);
         assert!(line.contains(&with_commas(number(&receipt["gasUsed"]))), "{line}");
     }
     let again = site.tool("dry", &[], &[]);
@@ -295,8 +295,7 @@ async fn flags_are_passed_on_and_a_key_among_them_is_refused_and_not_repeated() 
     assert!(!said.contains(&DEPLOYER_KEY[4..]) && !told.contains(&DEPLOYER_KEY[4..]), "{said}{told}");
     assert_eq!(site.traces().await, untouched);
 
-    let key = [("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)];
-    succeeded(&site.tool("run", &["--legacy", "--gas-price", "7gwei"], &key));
+    site.deploy_all(&["--legacy", "--gas-price", "7gwei"]);
     let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
     let hash = &file["contracts"]["SaltPay"]["transaction"];
     let sent = site.anvil.ask("eth_getTransactionByHash", json!([hash])).await;
