@@ -71,8 +71,12 @@ impl Site {
     /// Deploys as [`Anvil::deploy`] does: anvil says now and then of an account with 10,000 coins that it has none, and
     /// the next run sends what is still missing.
     fn deploy_all(&self, flags: &[&str]) {
+        self.deploy_all_by(flags, &[("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)]);
+    }
+
+    fn deploy_all_by(&self, flags: &[&str], environment: &[(&str, &str)]) {
         for _ in 0..3 {
-            let output = self.tool("run", flags, &[("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)]);
+            let output = self.tool("run", flags, environment);
             let said = String::from_utf8_lossy(&output.stderr);
             if !said.contains("Insufficient funds") && !said.contains("It has 0 coins") {
                 return succeeded(&output);
@@ -231,6 +235,11 @@ async fn an_account_with_too_little_is_told_what_it_needs_and_with_that_it_deplo
     assert_eq!(site.traces().await, untouched);
     assert!(!site.path(ChainId::CITRATE).exists());
 
+    let dry = site.tool("dry", &[], &[("ETH_FROM", &DEPLOYER.to_string())]);
+    let said_before = String::from_utf8_lossy(&dry.stderr);
+    assert!(!dry.status.success(), "{said_before}");
+    assert_eq!(said_before, said, "a dry run says what a run says");
+
     site.give(DEPLOYER, need - 1).await;
     let output = site.deploy(Some(DEPLOYER_KEY));
     let said = String::from_utf8_lossy(&output.stderr);
@@ -300,6 +309,40 @@ async fn flags_are_passed_on_and_a_key_among_them_is_refused_and_not_repeated() 
     let hash = &file["contracts"]["SaltPay"]["transaction"];
     let sent = site.anvil.ask("eth_getTransactionByHash", json!([hash])).await;
     assert_eq!((text(&sent["type"]), number(&sent["gasPrice"])), ("0x0", 7_000_000_000), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keystore_deploys_and_only_as_the_account_that_was_named() {
+    let site = Site::on(ChainId::CITRATE).await;
+    let untouched = site.traces().await;
+    let keys = site.folder.join("keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    let password = keys.join("password");
+    std::fs::write(&password, "salt\n").unwrap();
+    let imported = Command::new(root().join("tools/cast"))
+        .args(["wallet", "import", "deployer", "--private-key", DEPLOYER_KEY])
+        .args(["--unsafe-password", "salt", "--keystore-dir"])
+        .arg(&keys)
+        .output()
+        .unwrap();
+    succeeded(&imported);
+    let keystore = keys.join("deployer");
+    let flags = ["--keystore", keystore.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
+
+    // Another account has the money, and the keystore cannot sign for it.
+    let other = signing::PAYER.to_string();
+    let output = site.tool("run", &flags, &[("ETH_FROM", &other)]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("forge did not send everything"), "{said}");
+    assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+
+    site.deploy_all_by(&flags, &[]);
+    let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
+    let hash = &file["contracts"]["SaltPay"]["transaction"];
+    let receipt = site.anvil.ask("eth_getTransactionReceipt", json!([hash])).await;
+    assert_eq!(text(&receipt["from"]).parse::<Address>().unwrap(), DEPLOYER);
 }
 
 #[tokio::test(flavor = "multi_thread")]

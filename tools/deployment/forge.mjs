@@ -7,7 +7,7 @@ const tool = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 
 /**
  * Runs the deployment's script. A password is asked for on the terminal. Its output is shown as it comes, or kept.
- * Gives the exit code, and what was kept.
+ * Gives the exit code, and what was kept. Ctrl-C ends forge, and not who waits for it: what was sent is to be recorded.
  */
 export function script(args, environment, { show }) {
   return new Promise((resolve, reject) => {
@@ -16,11 +16,16 @@ export function script(args, environment, { show }) {
       env: environment,
       stdio: ["inherit", show ? "inherit" : "pipe", show ? "inherit" : "pipe"],
     });
+    const wait = () => {};
+    process.on("SIGINT", wait);
     let [said, complained] = ["", ""];
     forge.stdout?.on("data", (chunk) => (said += chunk));
     forge.stderr?.on("data", (chunk) => (complained += chunk));
     forge.on("error", reject);
-    forge.on("close", (code) => resolve({ code: code ?? 1, said, complained }));
+    forge.on("close", (code) => {
+      process.off("SIGINT", wait);
+      resolve({ code: code ?? 1, said, complained });
+    });
   });
 }
 
