@@ -11,7 +11,8 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { read, write } from "./deployment/files.mjs";
 import { Failure, run } from "./deployment/failure.mjs";
-import { keccak, root } from "./deployment/forge.mjs";
+import { root } from "./deployment/forge.mjs";
+import { keccak } from "./deployment/keccak.mjs";
 
 export const FOLDER = join(root, "deployments/verification");
 const INDEX = "index.json";

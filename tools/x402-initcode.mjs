@@ -11,7 +11,8 @@
 import { join, resolve } from "node:path";
 import { Failure, run } from "./deployment/failure.mjs";
 import { write } from "./deployment/files.mjs";
-import { keccak, root } from "./deployment/forge.mjs";
+import { root } from "./deployment/forge.mjs";
+import { keccak } from "./deployment/keccak.mjs";
 import { Node, Refused } from "./deployment/node.mjs";
 
 const FACTORY = "0x4e59b44847b379578588920ca78fbf26c0b4956c";

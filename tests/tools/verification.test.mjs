@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { keccak, root } from "../../tools/deployment/forge.mjs";
+import { root } from "../../tools/deployment/forge.mjs";
+import { keccak } from "../../tools/deployment/keccak.mjs";
 import { FOLDER, compile, files, inputOf, stale } from "../../tools/verification.mjs";
 import { folder } from "./support.mjs";
 

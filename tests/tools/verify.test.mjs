@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Barred, Explorer } from "../../tools/deployment/explorer.mjs";
-import { keccak } from "../../tools/deployment/forge.mjs";
+import { keccak } from "../../tools/deployment/keccak.mjs";
 import { argumentsOf, verify } from "../../tools/verify.mjs";
 import { FOLDER } from "../../tools/verification.mjs";
 import { folder, node, nodeAt, server, tool } from "./support.mjs";
@@ -246,6 +246,9 @@ test("arguments that differ by deployment are read from the transaction, and mus
   for (const wrong of [`0x${salt}6001${args}00`, `0x${salt}6002${args}`, `0x${salt}`, "0x"]) {
     await assert.rejects(argumentsOf(await having({ input: wrong }), "Salt", deployed, known), /not created from these/);
   }
+  // Bytes that are right, and something behind them that is none.
+  const tailed = await having({ input: `0x${salt}6001${args}zz` });
+  await assert.rejects(argumentsOf(tailed, "Salt", deployed, known), /is not hexadecimal/);
   await assert.rejects(argumentsOf(await having(null), "Salt", deployed, known), /the node does not have the transaction/);
   await assert.rejects(
     argumentsOf(right, "Salt", { ...deployed, transaction: null }, known),

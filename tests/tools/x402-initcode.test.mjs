@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { keccak, root } from "../../tools/deployment/forge.mjs";
+import { root } from "../../tools/deployment/forge.mjs";
+import { keccak } from "../../tools/deployment/keccak.mjs";
 import { PUBLISHED, initCode } from "../../tools/x402-initcode.mjs";
 import { anvil, folder, node, nodeAt, tool } from "./support.mjs";
 

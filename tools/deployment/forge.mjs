@@ -1,9 +1,9 @@
-// forge and cast, by the launchers in tools/.
-import { execFileSync, spawn } from "node:child_process";
+// forge, by the launcher in tools/.
+import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-const tool = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
+const launcher = fileURLToPath(new URL("../forge", import.meta.url));
 
 /**
  * Runs the deployment's script. A password is asked for on the terminal. Its output is shown as it comes, or kept.
@@ -11,7 +11,7 @@ const tool = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
  */
 export function script(args, environment, { show }) {
   return new Promise((resolve, reject) => {
-    const forge = spawn(tool("forge"), ["script", "script/Deploy.s.sol", "--rpc-url", "deployment", ...args], {
+    const forge = spawn(launcher, ["script", "script/Deploy.s.sol", "--rpc-url", "deployment", ...args], {
       cwd: root,
       env: environment,
       stdio: ["inherit", show ? "inherit" : "pipe", show ? "inherit" : "pipe"],
@@ -27,9 +27,4 @@ export function script(args, environment, { show }) {
       resolve({ code: code ?? 1, said, complained });
     });
   });
-}
-
-/** keccak256 of bytes, given and returned as hexadecimal text. */
-export function keccak(hex) {
-  return execFileSync(tool("cast"), ["keccak"], { input: hex, encoding: "utf8" }).trim();
 }
