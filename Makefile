@@ -47,7 +47,7 @@ FLAGS ?=
 
 .PHONY: deploy
 deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/; FLAGS="--ledger"
-	@node tools/deploy.mjs run $(FLAGS)
+	@node tools/deploy.mjs run --slow $(FLAGS)
 
 .PHONY: deploy-dry
 deploy-dry: setup ## Say what deploy would send, from whom and for how much, and send nothing; ETH_FROM=0x…

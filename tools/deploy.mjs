@@ -54,8 +54,7 @@ async function main([mode, ...rest], environment) {
   if (short) throw new Failure(short);
 
   const sender = asked.account ? ["--sender", asked.account] : [];
-  const slow = asked.sending.includes("--slow") ? [] : ["--slow"];
-  const args = ["--broadcast", ...slow, ...asked.sending, ...asked.signer, ...sender, ...price.args];
+  const args = ["--broadcast", ...asked.sending, ...asked.signer, ...sender, ...price.args];
   const { code } = await script(args, asked.environment, { show: true });
   const recorded = await written(node, plan, environment);
   if (code !== 0) throw new Failure("forge did not send everything: it says why above. The next run sends what is missing.");

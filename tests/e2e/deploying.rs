@@ -48,7 +48,7 @@ impl Site {
         let _lock = forge_lock();
         let mut command = Command::new("node");
         command
-            .args(["tools/deploy.mjs", mode])
+            .args(["tools/deploy.mjs", mode, "--slow"])
             .args(flags)
             .current_dir(root())
             .env("ETH_RPC_URL", self.anvil.http())

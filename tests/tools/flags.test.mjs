@@ -16,6 +16,7 @@ test("devices, keystores and how to send are passed on", () => {
     assert.deepEqual([signer, signs], [flags, true]);
   }
   assert.deepEqual(parse(["--slow", "--timeout=9"], {}).sending, ["--slow", "--timeout", "9"]);
+  assert.deepEqual(parse(["--slow", "--slow"], {}).sending, ["--slow"]);
   assert.deepEqual(parse(["-l"], {}).signer, ["--ledger"]);
 });
 

@@ -117,8 +117,10 @@ export function parse(args, environment) {
       signers.push(flag);
       signer.push(...spoken);
     } else if (flag in BESIDE_SIGNERS) signer.push(...spoken);
-    else if (flag in SENDING) sending.push(...spoken);
-    else if (flag === "--sender") account = address(value, flag);
+    else if (flag in SENDING) {
+      // `make deploy` says --slow already.
+      if (!sending.includes(flag)) sending.push(...spoken);
+    } else if (flag === "--sender") account = address(value, flag);
     else if (flag === "--legacy") price.legacy = true;
     else if (flag === "--gas-estimate-multiplier") {
       if (!/^[1-9]\d{2,3}$/.test(value)) throw new Failure(`${flag} is a percentage from 100 on`);
