@@ -42,17 +42,37 @@ demo: build curl ## One paid request on a real chain, shown step by step
 up: build curl ## A chain, the contracts and salt402 on this machine, until Ctrl-C
 	@tools/local.sh up
 
+# For forge: who pays and for which price, as in FLAGS="--ledger --legacy". docs/deploying.md lists them.
+FLAGS ?=
+
 .PHONY: deploy
-deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/
-	@tools/deploy.sh --slow
+deploy: setup ## Deploy what is missing on the chain of ETH_RPC_URL, and write deployments/; FLAGS="--ledger"
+	@node tools/deploy.mjs run --slow $(FLAGS)
+
+.PHONY: deploy-dry
+deploy-dry: setup ## Say what deploy would send, from whom and for how much, and send nothing; ETH_FROM=0x…
+	@node tools/deploy.mjs dry $(FLAGS)
+
+.PHONY: verify
+verify: setup ## Have an explorer verify the sources of the deployed contracts; SALT402_EXPLORER_URL=… SALT402_EXPLORER_KEY=…
+	@node tools/verify.mjs $(CONTRACTS)
+
+.PHONY: verification
+verification: contracts ## Write the inputs that verify uses, deployments/verification/, after a contract was changed
+	@node tools/verification.mjs write
 
 .PHONY: test
-test: lint test-contracts test-rust ## Lint and run every test that ends within minutes
+test: lint test-tools test-contracts test-rust ## Lint and run every test that ends within minutes
 	@echo "all checks and tests passed"
 
 .PHONY: test-contracts
 test-contracts: setup ## Test the contracts, their gas against snapshots/
 	forge test
+
+.PHONY: test-tools
+test-tools: contracts ## Test the tools of deployment, against stand-ins of a node and of an explorer
+	@node tools/verification.mjs check
+	node --test tests/tools/*.test.mjs
 
 # Installs Debian packages for the commands named, where they are missing. Elsewhere than on Debian they must be there.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

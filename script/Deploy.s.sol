@@ -8,10 +8,10 @@ import {WrappedSalt} from "../contracts/WrappedSalt.sol";
 import {X402ExactPermit2Proxy} from "../contracts/X402ExactPermit2Proxy.sol";
 import {X402UptoPermit2Proxy} from "../contracts/X402UptoPermit2Proxy.sol";
 import {IWrappedSalt} from "../contracts/interfaces/IWrappedSalt.sol";
-import {Deployment, DeploymentFile} from "./DeploymentFile.sol";
+import {DeploymentFile} from "./DeploymentFile.sol";
+import {DeploymentPlan, PlannedContract, PlannedTransaction} from "./DeploymentPlan.sol";
 import {PublicContracts, PublishedCode} from "./PublicContracts.sol";
 import {Script} from "forge-std/Script.sol";
-import {VmSafe} from "forge-std/Vm.sol";
 import {console} from "forge-std/console.sol";
 
 /// @notice Sends a transaction that somebody else signed. forge has it; its library for Solidity, here, does not yet.
@@ -20,9 +20,9 @@ interface RawBroadcast {
 }
 
 /// @title Deploy
-/// @notice Brings one chain to the state in which salt402 can be used on it, and writes down what stands where.
+/// @notice Brings one chain to the state in which salt402 can be used on it.
 ///
-///     ETH_RPC_URL=… SALT402_DEPLOYER_KEY=0x… make deploy
+///     ETH_RPC_URL=… ETH_KEYSTORE_ACCOUNT=NAME make deploy
 ///
 /// @dev Everything is created by CREATE2 through the factory that stands at the same address on every chain, so that
 /// the same code has the same address everywhere, and gets it back after a chain was reset. What is there already is
@@ -32,7 +32,8 @@ interface RawBroadcast {
 /// The environment decides the rest:
 ///
 /// - SALT402_DEPLOYER_KEY: who pays. Without it the account that forge was given, as `--account NAME` of its keystore.
-/// - SALT402_DEPLOYMENTS: the directory of the file that is written, `<chain id>.json`; `deployments` if not given.
+/// - SALT402_DEPLOYMENTS: the directory of the deployments' files, `<chain id>.json`; `deployments` if not given.
+/// - SALT402_PLAN: a file for what is there and what is sent, in `scratch`. None is written without it.
 /// - SALT402_SALT_HOLDER, SALT402_SALT_SUPPLY: who gets how much of Salt, the ERC-20, in base units. Without them none is
 ///   deployed. Its address depends on both.
 /// - SALT402_X402_INIT_CODE: a directory, in `target` or `deployments`, with x402's own init code as
@@ -40,8 +41,8 @@ interface RawBroadcast {
 ///   addresses; without it, and where they do not stand yet, ours are deployed.
 /// - SALT402_MULTICALL3: `false` for a chain that takes no transaction without a chain id.
 ///
-/// The file is written when it is known what is sent, and before anything is; if a transaction then fails, forge says so,
-/// and the next run completes it. `make deploy` adds the transactions' hashes and blocks.
+/// The script writes no file of deployments. What it says is true only after the transactions are mined, and then
+/// `tools/deploy.mjs` reads it from the chain. `plan` sends nothing, and needs neither a key nor an account with money.
 contract Deploy is Script {
     /// @notice No profile exists for this chain. Check the URL.
     error UnsupportedChain(uint256 chainId);
@@ -67,13 +68,22 @@ contract Deploy is Script {
     /// @dev Deployed by Citrate itself. A local chain may carry Citrate's id and not this contract.
     address private constant CITRATE_WRAPPED_SALT = 0xAa918302B94a4B0E75E01e019cc6b819B4F7c906;
 
+    /// @dev Of a transaction that carries coins and nothing else.
+    uint256 private constant TRANSFER_GAS = 21_000;
+
     string private constant SALT_PREFIX = "salt402.v1.";
 
     /// @dev What stands on this chain when the script is through, in the order in which the file has it.
-    Deployment[] private deployments;
+    PlannedContract[] private contracts;
 
-    /// @dev How many transactions it takes.
-    uint256 private sent;
+    /// @dev What it takes, in order.
+    PlannedTransaction[] private transactions;
+
+    /// @dev Who deploys; zero if nobody was named.
+    address private account;
+
+    /// @dev Whether transactions are sent, or only planned.
+    bool private sends;
 
     /// @notice What the environment decides.
     /// @param directory SALT402_DEPLOYMENTS.
@@ -81,52 +91,67 @@ contract Deploy is Script {
     /// @param saltSupply SALT402_SALT_SUPPLY, or zero.
     /// @param x402InitCode SALT402_X402_INIT_CODE, or nothing.
     /// @param multicall3 SALT402_MULTICALL3.
+    /// @param plan SALT402_PLAN, or nothing.
     struct Options {
         string directory;
         address saltHolder;
         uint256 saltSupply;
         string x402InitCode;
         bool multicall3;
+        string plan;
     }
 
+    /// @notice Sends what is missing on this chain.
     function run() external {
-        address saltHolder = vm.envOr("SALT402_SALT_HOLDER", address(0));
-        deploy(
-            Options({
-                directory: vm.envOr("SALT402_DEPLOYMENTS", string("deployments")),
-                saltHolder: saltHolder,
-                saltSupply: saltHolder == address(0) ? 0 : vm.envUint("SALT402_SALT_SUPPLY"),
-                x402InitCode: vm.envOr("SALT402_X402_INIT_CODE", string("")),
-                multicall3: vm.envOr("SALT402_MULTICALL3", true)
-            })
-        );
+        deploy(environment());
     }
 
-    /// @notice Deploys what is missing on this chain and writes the file.
-    /// @return transactions How many transactions that takes.
-    function deploy(Options memory options) public returns (uint256 transactions) {
+    /// @notice Writes down what `run` would send, and sends nothing.
+    function plan() external {
+        Options memory options = environment();
+        prepare(options, false);
+    }
+
+    function environment() private view returns (Options memory) {
+        address saltHolder = vm.envOr("SALT402_SALT_HOLDER", address(0));
+        return Options({
+            directory: vm.envOr("SALT402_DEPLOYMENTS", string("deployments")),
+            saltHolder: saltHolder,
+            saltSupply: saltHolder == address(0) ? 0 : vm.envUint("SALT402_SALT_SUPPLY"),
+            x402InitCode: vm.envOr("SALT402_X402_INIT_CODE", string("")),
+            multicall3: vm.envOr("SALT402_MULTICALL3", true),
+            plan: vm.envOr("SALT402_PLAN", string(""))
+        });
+    }
+
+    /// @notice Sends what is missing on this chain.
+    /// @return How many transactions that takes.
+    function deploy(Options memory options) public returns (uint256) {
+        return prepare(options, true);
+    }
+
+    /// @notice Finds out what is missing on this chain, and sends it if it shall.
+    /// @return How many transactions that takes.
+    function prepare(Options memory options, bool send) public returns (uint256) {
         bool hasNativeSalt = requireSupported(block.chainid);
         if (CREATE2_FACTORY.code.length == 0) revert FactoryMissing(CREATE2_FACTORY);
-        delete deployments;
-        sent = 0;
+        delete contracts;
+        delete transactions;
+        account = deployer();
+        sends = send;
 
-        deployOurs("SaltPay", type(SaltPay).creationCode, options.directory);
-        deployOurs("SaltChannels", type(SaltChannels).creationCode, options.directory);
-        deployWrappedSalt(hasNativeSalt, options.directory);
+        deployOurs("SaltPay", type(SaltPay).creationCode);
+        deployOurs("SaltChannels", type(SaltChannels).creationCode);
+        deployWrappedSalt(hasNativeSalt);
         deploySalt(options);
-        deployPublished(PublicContracts.permit2(), "script/initcode", options.directory);
+        deployPublished(PublicContracts.permit2(), "script/initcode");
         deployProxy("X402ExactPermit2Proxy", type(X402ExactPermit2Proxy).creationCode, options);
         deployProxy("X402UptoPermit2Proxy", type(X402UptoPermit2Proxy).creationCode, options);
         // Last, because a chain may refuse its transaction.
-        if (options.multicall3) deployMulticall3(options.directory);
+        if (options.multicall3) deployMulticall3();
 
-        // A dry run creates nothing, so what it found to be missing must not be written down as being there.
-        if (sent > 0 && vm.isContext(VmSafe.ForgeContext.ScriptDryRun)) {
-            console.log("Dry run: nothing written. Add --broadcast to deploy.");
-        } else {
-            DeploymentFile.write(options.directory, deployments);
-        }
-        return sent;
+        if (bytes(options.plan).length > 0) DeploymentPlan.write(options.plan, account, contracts, transactions);
+        return transactions.length;
     }
 
     /// @dev x402's own proxy of this name. A test stands its own code in for it.
@@ -135,30 +160,28 @@ contract Deploy is Script {
     }
 
     /// @dev A contract of this repository, at the address that its code and its name give it.
-    function deployOurs(string memory name, bytes memory initCode, string memory directory) private {
-        create(name, saltOf(name), initCode, directory);
+    function deployOurs(string memory name, bytes memory initCode) private {
+        create(name, saltOf(name), initCode);
     }
 
     /// @dev Somebody else's contract, at the address at which the world expects it, by the init code in a file.
-    function deployPublished(PublishedCode memory published, string memory codeDirectory, string memory directory)
-        private
-    {
+    function deployPublished(PublishedCode memory published, string memory codeDirectory) private {
         string memory path = string.concat(codeDirectory, "/", published.file);
         bytes memory initCode = readBytes(path);
         if (keccak256(initCode) != published.initCodeHash) {
             revert WrongInitCode(path, keccak256(initCode), published.initCodeHash);
         }
-        create(published.name, published.salt, initCode, directory);
+        create(published.name, published.salt, initCode);
     }
 
     /// @dev Wrapping is for chains whose coin is SALT.
-    function deployWrappedSalt(bool hasNativeSalt, string memory directory) private {
+    function deployWrappedSalt(bool hasNativeSalt) private {
         if (!hasNativeSalt) return;
         if (block.chainid == CITRATE && CITRATE_WRAPPED_SALT.code.length > 0) {
             requireWrappedSalt(CITRATE_WRAPPED_SALT);
-            record("WrappedSalt", CITRATE_WRAPPED_SALT, bytes32(0), directory);
+            record("WrappedSalt", CITRATE_WRAPPED_SALT, bytes32(0));
         } else {
-            deployOurs("WrappedSalt", type(WrappedSalt).creationCode, directory);
+            deployOurs("WrappedSalt", type(WrappedSalt).creationCode);
         }
     }
 
@@ -166,45 +189,60 @@ contract Deploy is Script {
     function deploySalt(Options memory options) private {
         if (options.saltHolder != address(0)) {
             bytes memory arguments = abi.encode(options.saltHolder, options.saltSupply);
-            deployOurs("Salt", bytes.concat(type(Salt).creationCode, arguments), options.directory);
+            deployOurs("Salt", bytes.concat(type(Salt).creationCode, arguments));
             return;
         }
         (address at, bytes32 initCodeHash) = DeploymentFile.recordedContract(options.directory, "Salt");
-        if (at.code.length > 0) record("Salt", at, initCodeHash, options.directory);
+        if (at.code.length > 0) record("Salt", at, initCodeHash);
     }
 
     /// @dev x402's own where it stands or can be put, for its clients sign for no other address; otherwise ours.
     function deployProxy(string memory name, bytes memory ourCode, Options memory options) private {
         PublishedCode memory published = publishedProxy(name);
         if (addressOf(published).code.length > 0) {
-            record(name, addressOf(published), published.initCodeHash, options.directory);
+            record(name, addressOf(published), published.initCodeHash);
             console.log("%s is at %s (x402's own)", name, addressOf(published));
         } else if (bytes(options.x402InitCode).length > 0) {
-            deployPublished(published, options.x402InitCode, options.directory);
+            deployPublished(published, options.x402InitCode);
         } else {
             bytes memory arguments = abi.encode(addressOf(PublicContracts.permit2()));
-            deployOurs(name, bytes.concat(ourCode, arguments), options.directory);
+            deployOurs(name, bytes.concat(ourCode, arguments));
         }
     }
 
     /// @dev Its author signed one transaction for all chains, from an account that exists for it alone. That account
     /// must be able to pay for it.
-    function deployMulticall3(string memory directory) private {
+    function deployMulticall3() private {
         address at = PublicContracts.MULTICALL3;
-        record("Multicall3", at, PublicContracts.MULTICALL3_INIT_CODE_HASH, directory);
+        record("Multicall3", at, PublicContracts.MULTICALL3_INIT_CODE_HASH);
         if (at.code.length > 0) {
             console.log("Multicall3 is at %s", at);
             return;
         }
 
         address payable signer = payable(PublicContracts.MULTICALL3_SIGNER);
-        startBroadcast();
-        if (signer.balance < PublicContracts.MULTICALL3_COST) {
-            signer.transfer(PublicContracts.MULTICALL3_COST - signer.balance);
-            ++sent;
+        bytes memory signed = readBytes("script/initcode/Multicall3.tx.hex");
+        uint256 missing =
+            signer.balance < PublicContracts.MULTICALL3_COST ? PublicContracts.MULTICALL3_COST - signer.balance : 0;
+        if (missing > 0) {
+            transactions.push(PlannedTransaction("Multicall3", account, signer, missing, 0, TRANSFER_GAS, 0));
         }
-        RawBroadcast(address(vm)).broadcastRawTransaction(readBytes("script/initcode/Multicall3.tx.hex"));
-        ++sent;
+        transactions.push(
+            PlannedTransaction({
+                name: "Multicall3",
+                from: signer,
+                to: address(0),
+                value: 0,
+                size: signed.length,
+                gas: PublicContracts.MULTICALL3_GAS,
+                gasPrice: PublicContracts.MULTICALL3_COST / PublicContracts.MULTICALL3_GAS
+            })
+        );
+        if (!sends) return;
+
+        startBroadcast();
+        if (missing > 0) signer.transfer(missing);
+        RawBroadcast(address(vm)).broadcastRawTransaction(signed);
         vm.stopBroadcast();
 
         if (at.codehash != PublicContracts.MULTICALL3_CODE_HASH) revert NotCreated("Multicall3", at);
@@ -212,33 +250,30 @@ contract Deploy is Script {
     }
 
     /// @dev Sends a contract's creation unless it is there. The check runs in forge's simulation; on the chain, a
-    /// receipt without failure says the same, since the factory reverts when it creates nothing.
-    function create(string memory name, bytes32 salt, bytes memory initCode, string memory directory) private {
+    /// receipt without failure says the same, since the factory reverts when it creates nothing. A call that is not
+    /// sent is simulated all the same, and shows what it uses.
+    function create(string memory name, bytes32 salt, bytes memory initCode) private {
         address at = vm.computeCreate2Address(salt, keccak256(initCode));
-        record(name, at, keccak256(initCode), directory);
+        record(name, at, keccak256(initCode));
         if (at.code.length > 0) {
             console.log("%s is at %s", name, at);
             return;
         }
 
-        startBroadcast();
-        (bool created,) = CREATE2_FACTORY.call(bytes.concat(salt, initCode));
-        vm.stopBroadcast();
-        ++sent;
+        bytes memory data = bytes.concat(salt, initCode);
+        if (sends) startBroadcast();
+        (bool created,) = CREATE2_FACTORY.call(data);
+        uint256 used = vm.lastCallGas().gasTotalUsed;
+        if (sends) vm.stopBroadcast();
 
         if (!created || at.code.length == 0) revert NotCreated(name, at);
+        transactions.push(PlannedTransaction(name, account, CREATE2_FACTORY, 0, data.length, used, 0));
         console.log("%s goes to %s", name, at);
     }
 
-    /// @dev Notes where a contract belongs, and since when it is there if it is.
-    function record(string memory name, address at, bytes32 initCodeHash, string memory directory) private {
-        (uint256 createdFrom, bytes32 transaction) =
-            at.code.length == 0 ? (block.number, bytes32(0)) : DeploymentFile.recordedCreation(directory, name, at);
-        deployments.push(
-            Deployment({
-                name: name, at: at, initCodeHash: initCodeHash, createdFrom: createdFrom, transaction: transaction
-            })
-        );
+    /// @dev Notes where a contract belongs, and whether it is there.
+    function record(string memory name, address at, bytes32 initCodeHash) private {
+        contracts.push(PlannedContract(name, at, initCodeHash, at.code.length > 0));
     }
 
     /// @dev Citrate's own token stands at an address that depends on its deployer's nonce. After a reset another
@@ -266,6 +301,13 @@ contract Deploy is Script {
         uint256 key = vm.envOr("SALT402_DEPLOYER_KEY", uint256(0));
         if (key == 0) vm.startBroadcast();
         else vm.startBroadcast(key);
+    }
+
+    /// @dev Who would sign; zero where forge puts its own address in for nobody.
+    function deployer() private view returns (address) {
+        uint256 key = vm.envOr("SALT402_DEPLOYER_KEY", uint256(0));
+        if (key != 0) return vm.addr(key);
+        return msg.sender == DEFAULT_SENDER ? address(0) : msg.sender;
     }
 
     function addressOf(PublishedCode memory published) private pure returns (address) {

@@ -22,6 +22,7 @@ library PublicContracts {
     /// @dev Who signed the transaction that creates it, and what that account must have: 1,000,000 gas at 100 gwei.
     address internal constant MULTICALL3_SIGNER = 0x05f32B3cC3888453ff71B01135B34FF8e41263F2;
     uint256 internal constant MULTICALL3_COST = 0.1 ether;
+    uint256 internal constant MULTICALL3_GAS = 1_000_000;
 
     bytes32 internal constant MULTICALL3_INIT_CODE_HASH =
         0x0b2046aa018109118d518235014ac2c679dcbdff32c64705fdf50d048cd32d22;

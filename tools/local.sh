@@ -86,7 +86,7 @@ echo "$rpc" | show
 
 step "the contracts: deployed by the forge script through the CREATE2 factory"
 ETH_RPC_URL=$rpc SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
-	FOUNDRY_BROADCAST=$home/broadcast tools/deploy.sh >"$home/deploy.log" 2>&1 ||
+	FOUNDRY_BROADCAST=$home/broadcast node tools/deploy.mjs run >"$home/deploy.log" 2>&1 ||
 	{ cat "$home/deploy.log" >&2; exit 1; }
 show <"$home/deployments/40204.json"
 

@@ -43,37 +43,57 @@ impl Site {
         Self { anvil, folder }
     }
 
-    /// What `make deploy` runs.
-    fn deploy(&self, key: Option<&str>) -> Output {
+    /// What `make deploy` runs, or `make deploy-dry`: `run` or `dry`.
+    fn tool(&self, mode: &str, flags: &[&str], environment: &[(&str, &str)]) -> Output {
         let _lock = forge_lock();
-        let mut command = Command::new(root().join("tools/deploy.sh"));
+        let mut command = Command::new("node");
         command
-            .arg("--slow")
+            .args(["tools/deploy.mjs", mode, "--slow"])
+            .args(flags)
+            .current_dir(root())
             .env("ETH_RPC_URL", self.anvil.http())
             .env("SALT402_DEPLOYMENTS", self.folder.join("deployments"))
             .env("FOUNDRY_BROADCAST", self.folder.join("broadcast"))
             .env("SALT402_SALT_HOLDER", signing::PAYER)
-            .env("SALT402_SALT_SUPPLY", "1000000000000000000000000")
-            .env_remove("SALT402_DEPLOYER_KEY")
-            .env_remove("ETH_KEYSTORE_ACCOUNT");
-        if let Some(key) = key {
-            command.env("SALT402_DEPLOYER_KEY", key);
+            .env("SALT402_SALT_SUPPLY", "1000000000000000000000000");
+        for name in ["SALT402_DEPLOYER_KEY", "ETH_KEYSTORE_ACCOUNT", "ETH_KEYSTORE", "ETH_FROM"] {
+            command.env_remove(name);
         }
-        command.output().expect("the script; run `make setup`")
+        command.envs(environment.iter().copied());
+        command.output().expect("node")
+    }
+
+    fn deploy(&self, key: Option<&str>) -> Output {
+        let environment = key.map(|key| ("SALT402_DEPLOYER_KEY", key));
+        self.tool("run", &[], environment.as_slice())
     }
 
     /// Deploys as [`Anvil::deploy`] does: anvil says now and then of an account with 10,000 coins that it has none, and
     /// the next run sends what is still missing.
-    fn deploy_all(&self) {
+    fn deploy_all(&self, flags: &[&str]) {
+        self.deploy_all_by(flags, &[("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)]);
+    }
+
+    fn deploy_all_by(&self, flags: &[&str], environment: &[(&str, &str)]) {
         for _ in 0..3 {
-            let output = self.deploy(Some(DEPLOYER_KEY));
-            if !String::from_utf8_lossy(&output.stderr).contains("Insufficient funds") {
+            let output = self.tool("run", flags, environment);
+            let said = String::from_utf8_lossy(&output.stderr);
+            if !said.contains("Insufficient funds") && !said.contains("It has 0 coins") {
                 return succeeded(&output);
             }
-            eprintln!("the deployment is tried again: {}", String::from_utf8_lossy(&output.stderr));
+            eprintln!("the deployment is tried again: {said}");
             std::thread::sleep(Duration::from_millis(500));
         }
         panic!("anvil does not let its rich account pay");
+    }
+
+    async fn give(&self, account: Address, units: u128) {
+        self.anvil.ask("anvil_setBalance", json!([account, format!("{units:#x}")])).await;
+    }
+
+    async fn balance(&self, account: Address) -> u128 {
+        let balance = self.anvil.ask("eth_getBalance", json!([account, "latest"])).await;
+        u128::from_str_radix(text(&balance).trim_start_matches("0x"), 16).unwrap()
     }
 
     fn path(&self, chain: ChainId) -> PathBuf {
@@ -148,7 +168,7 @@ async fn deploying_again_sends_nothing_and_leaves_the_file_as_it_is() {
     let untouched = site.traces().await;
     assert_eq!((untouched.0, untouched.2, untouched.3), (0, 0, 0), "the chain is not fresh");
 
-    site.deploy_all();
+    site.deploy_all(&[]);
     let (file, traces) = (site.file(ChainId::CITRATE), site.traces().await);
     let written: Value = serde_json::from_str(&file).unwrap();
     assert_eq!(written["chainId"], ChainId::CITRATE.get());
@@ -176,7 +196,7 @@ async fn deploying_again_sends_nothing_and_leaves_the_file_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_not_deployed_without_a_key() {
+async fn what_is_missing_is_not_deployed_without_a_key_and_no_file_names_it() {
     let site = Site::on(ChainId::CITRATE).await;
     let untouched = site.traces().await;
 
@@ -184,8 +204,145 @@ async fn what_is_missing_is_not_deployed_without_a_key() {
 
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
-    assert!(said.contains("Neither SALT402_DEPLOYER_KEY nor ETH_KEYSTORE_ACCOUNT is set"), "{said}");
+    assert!(
+        said.contains("Contracts are missing, and nobody can sign for them. Nothing was sent."),
+        "{said}"
+    );
+    for way in ["ETH_KEYSTORE_ACCOUNT=", "ETH_KEYSTORE=", "--ledger", "--trezor", "SALT402_DEPLOYER_KEY="] {
+        assert!(said.contains(way), "{said}");
+    }
     assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+}
+
+/// The account is told what it needs; with exactly that it deploys everything, and pays what it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_too_little_is_told_what_it_needs_and_with_that_it_deploys() {
+    let site = Site::on(ChainId::CITRATE).await;
+    let untouched = site.traces().await;
+    site.give(DEPLOYER, 0).await;
+
+    let output = site.deploy(Some(DEPLOYER_KEY));
+
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains(&format!("{DEPLOYER} has too little to deploy on chain 40204")), "{said}");
+    assert!(said.contains("0.1 for Multicall3"), "{said}");
+    let (_, need) = said.split_once("It has 0 coins, and needs ").expect("what it needs");
+    let need = units(need.split_once(':').expect("an amount").0);
+    // The coins for Multicall3, and more than ten million gas for at least a base fee of anvil's.
+    assert!(need > 110_000_000_000_000_000, "{said}");
+    assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+
+    let dry = site.tool("dry", &[], &[("ETH_FROM", &DEPLOYER.to_string())]);
+    let said_before = String::from_utf8_lossy(&dry.stderr);
+    assert!(!dry.status.success(), "{said_before}");
+    assert_eq!(said_before, said, "a dry run says what a run says");
+
+    site.give(DEPLOYER, need - 1).await;
+    let output = site.deploy(Some(DEPLOYER_KEY));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Send it at least 0.000000000000000001 more"), "{said}");
+    assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+
+    site.give(DEPLOYER, need).await;
+    let output = site.deploy(Some(DEPLOYER_KEY));
+    succeeded(&output);
+    let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
+    for name in CONTRACTS {
+        site.confirm(name, &file["contracts"][name]).await;
+    }
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, sum) = told.split_once("Sum: ").expect("the sum");
+    let sum = units(sum.split_once(' ').expect("an amount").0);
+    let spent = need - site.balance(DEPLOYER).await;
+    assert!(spent <= sum && sum <= need, "spent {spent}, told {sum}, needed {need}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_needs_an_address_alone_and_says_to_the_unit_of_gas_what_a_run_then_uses() {
+    let site = Site::on(ChainId::CITRATE).await;
+    let untouched = site.traces().await;
+    let from = DEPLOYER.to_string();
+
+    let output = site.tool("dry", &["--gas-price", "5gwei"], &[("ETH_FROM", &from)]);
+
+    succeeded(&output);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("Nothing was sent."), "{told}");
+    assert!(told.contains("The gas costs at most 5 gwei."), "{told}");
+    assert!(told.contains(&format!("coins from {DEPLOYER}.")), "{told}");
+    assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+
+    site.deploy_all(&["--gas-price=5gwei"]);
+    let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
+    for name in CONTRACTS.into_iter().filter(|name| *name != "Multicall3") {
+        let hash = &file["contracts"][name]["transaction"];
+        let receipt = site.anvil.ask("eth_getTransactionReceipt", json!([hash])).await;
+        let sent = site.anvil.ask("eth_getTransactionByHash", json!([hash])).await;
+        assert_eq!(number(&sent["maxFeePerGas"]), 5_000_000_000, "{name}");
+        let line = told.lines().find(|line| line.split_whitespace().take(2).eq([name, &from])).expect(name);
+        assert!(line.contains(&with_commas(number(&receipt["gasUsed"]))), "{line}");
+    }
+    let again = site.tool("dry", &[], &[]);
+    succeeded(&again);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("Nothing is missing: nothing to send."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flags_are_passed_on_and_a_key_among_them_is_refused_and_not_repeated() {
+    let site = Site::on(ChainId::CITRATE).await;
+    let untouched = site.traces().await;
+
+    let output = site.tool("run", &["--private-key", DEPLOYER_KEY], &[]);
+    let (said, told) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("--private-key is not taken"), "{said}");
+    assert!(!said.contains(&DEPLOYER_KEY[4..]) && !told.contains(&DEPLOYER_KEY[4..]), "{said}{told}");
+    assert_eq!(site.traces().await, untouched);
+
+    site.deploy_all(&["--legacy", "--gas-price", "7gwei"]);
+    let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
+    let hash = &file["contracts"]["SaltPay"]["transaction"];
+    let sent = site.anvil.ask("eth_getTransactionByHash", json!([hash])).await;
+    assert_eq!((text(&sent["type"]), number(&sent["gasPrice"])), ("0x0", 7_000_000_000), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keystore_deploys_and_only_as_the_account_that_was_named() {
+    let site = Site::on(ChainId::CITRATE).await;
+    let untouched = site.traces().await;
+    let keys = site.folder.join("keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    let password = keys.join("password");
+    std::fs::write(&password, "salt\n").unwrap();
+    let imported = Command::new(root().join("tools/cast"))
+        .args(["wallet", "import", "deployer", "--private-key", DEPLOYER_KEY])
+        .args(["--unsafe-password", "salt", "--keystore-dir"])
+        .arg(&keys)
+        .output()
+        .unwrap();
+    succeeded(&imported);
+    let keystore = keys.join("deployer");
+    let flags = ["--keystore", keystore.to_str().unwrap(), "--password-file", password.to_str().unwrap()];
+
+    // Another account has the money, and the keystore cannot sign for it.
+    let other = signing::PAYER.to_string();
+    let output = site.tool("run", &flags, &[("ETH_FROM", &other)]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("forge did not send everything"), "{said}");
+    assert_eq!(site.traces().await, untouched);
+    assert!(!site.path(ChainId::CITRATE).exists());
+
+    site.deploy_all_by(&flags, &[]);
+    let file: Value = serde_json::from_str(&site.file(ChainId::CITRATE)).unwrap();
+    let hash = &file["contracts"]["SaltPay"]["transaction"];
+    let receipt = site.anvil.ask("eth_getTransactionReceipt", json!([hash])).await;
+    assert_eq!(text(&receipt["from"]).parse::<Address>().unwrap(), DEPLOYER);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,6 +369,18 @@ fn succeeded(output: &Output) {
     let (said, complained) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "the deployment failed:\n{said}{complained}");
+}
+
+/// Coins as base units.
+fn units(coins: &str) -> u128 {
+    let (whole, fraction) = coins.split_once('.').unwrap_or((coins, ""));
+    format!("{whole}{fraction:0<18}").parse().expect("an amount of coins")
+}
+
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+    groups.collect::<Vec<_>>().join(",")
 }
 
 fn text(value: &Value) -> &str {

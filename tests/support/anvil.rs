@@ -165,17 +165,32 @@ impl Anvil {
         // The script may only write below `scratch`, so the file is moved afterwards.
         let scratch = root.join("scratch/tests").join(self.port.to_string());
         std::fs::create_dir_all(&scratch).expect("a folder below scratch");
+        let plan = scratch.join("plan.json");
         let lock = forge_lock();
-        let script = || {
-            Command::new(root.join("tools/forge"))
-                .args(["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", &self.http()])
+        // What `make deploy` does without its first step, which finds out what it costs.
+        let step = |program: &str, arguments: &[&str]| {
+            Command::new(program)
+                .args(arguments)
                 .current_dir(&root)
+                .env("ETH_RPC_URL", self.http())
                 .env("SALT402_DEPLOYER_KEY", DEPLOYER_KEY)
                 .env("SALT402_DEPLOYMENTS", &scratch)
+                .env("SALT402_PLAN", &plan)
+                .env("FOUNDRY_BROADCAST", scratch.join("broadcast"))
                 .env("SALT402_SALT_HOLDER", crate::signing::PAYER)
                 .env("SALT402_SALT_SUPPLY", "1000000000000000000000000")
                 .output()
-                .expect("forge; run `make setup`")
+                .expect("forge and node; run `make setup`")
+        };
+        let forge = root.join("tools/forge");
+        let script = || {
+            let forge = forge.to_str().expect("a path in UTF-8");
+            let sent =
+                step(forge, &["script", "script/Deploy.s.sol", "--broadcast", "--rpc-url", "deployment"]);
+            if !sent.status.success() {
+                return sent;
+            }
+            step("node", &["tools/deploy.mjs", "record", plan.to_str().expect("a path in UTF-8")])
         };
         let mut output = script();
         // About once in several hundred deployments, anvil reports a zero balance for a funded account. The script

@@ -96,11 +96,11 @@ contract Deploy_deploy is Test {
 
         assertEq(script.deploy(options), ON_EVERY_CHAIN);
 
-        string memory json = vm.readFile(string.concat(options.directory, "/40204.json"));
-        assertEq(vm.parseJsonAddress(json, ".contracts.SaltPay.address"), SALT_PAY);
-        assertEq(vm.parseJsonAddress(json, ".contracts.WrappedSalt.address"), CITRATE_WRAPPED_SALT);
-        assertEq(vm.parseJsonUint(json, ".contracts.WrappedSalt.block"), 0);
-        assertEq(vm.parseJson(json, ".contracts.WrappedSalt.initCodeHash"), vm.parseJson("null"));
+        assertEq(addressIn(options, "SaltPay"), SALT_PAY);
+        assertEq(addressIn(options, "WrappedSalt"), CITRATE_WRAPPED_SALT);
+        string memory json = vm.readFile(options.plan);
+        assertEq(vm.parseJson(json, ".contracts[2].initCodeHash"), vm.parseJson("null"));
+        assertTrue(vm.parseJsonBool(json, ".contracts[2].isThere"));
         assertEq(WRAPPED_SALT.code.length, 0);
     }
 
@@ -129,9 +129,7 @@ contract Deploy_deploy is Test {
 
         assertEq(script.deploy(options), ON_EVERY_CHAIN + 1);
 
-        string memory path = string.concat(options.directory, "/8453.json");
-        string memory written = vm.readFile(path);
-        address salt = vm.parseJsonAddress(written, ".contracts.Salt.address");
+        address salt = addressIn(options, "Salt");
         assertEq(Salt(salt).balanceOf(options.saltHolder), 1e30);
         assertEq(
             salt,
@@ -141,9 +139,21 @@ contract Deploy_deploy is Test {
             )
         );
 
+        // The file, as it is written afterwards, says where it is.
+        vm.writeFile(
+            string.concat(options.directory, "/8453.json"),
+            string.concat(
+                '{"contracts":{"Salt":{"address":"',
+                vm.toString(salt),
+                '","initCodeHash":"',
+                vm.toString(bytes32(uint256(7))),
+                '"}}}'
+            )
+        );
         options.saltHolder = address(0);
         assertEq(script.deploy(options), 0);
-        assertEq(vm.readFile(path), written);
+        assertEq(addressIn(options, "Salt"), salt);
+        assertEq(vm.parseJsonBytes32(vm.readFile(options.plan), ".contracts[2].initCodeHash"), bytes32(uint256(7)));
     }
 
     function test_deploy_putsX402sOwnProxiesAtTheirAddresses_whenItHasTheirCode() external {
@@ -211,18 +221,17 @@ contract Deploy_deploy is Test {
         assertEq(script.deploy(options), ON_EVERY_CHAIN - 1);
 
         assertEq(MULTICALL3.code.length, 0);
-        string memory json = vm.readFile(string.concat(options.directory, "/31337.json"));
-        assertFalse(vm.keyExistsJson(json, ".contracts.Multicall3"));
+        assertFalse(isNamed(options, "Multicall3"));
     }
 
     function test_deploy_sendsNothingTheSecondTime() external {
         Deploy.Options memory options = fresh("twice");
         script.deploy(options);
-        string memory written = vm.readFile(string.concat(options.directory, "/31337.json"));
-        vm.roll(BLOCK + 1_000);
 
         assertEq(script.deploy(options), 0);
-        assertEq(vm.readFile(string.concat(options.directory, "/31337.json")), written);
+        assertEq(vm.parseJsonKeys(vm.readFile(options.plan), "$").length, 5);
+        assertFalse(vm.keyExistsJson(vm.readFile(options.plan), ".transactions[0]"));
+        assertEq(vm.indexOf(vm.readFile(options.plan), '"isThere": false'), type(uint256).max);
     }
 
     function test_deploy_sendsOnlyWhatIsMissing() external {
@@ -230,48 +239,51 @@ contract Deploy_deploy is Test {
         script.deploy(options);
         vm.etch(WRAPPED_SALT, "");
         vm.resetNonce(WRAPPED_SALT);
-        vm.roll(BLOCK + 1_000);
 
         assertEq(script.deploy(options), 1);
-        assertEq(blockOf(options, "SaltPay"), BLOCK);
-        assertEq(blockOf(options, "WrappedSalt"), BLOCK + 1_000);
+        string memory json = vm.readFile(options.plan);
+        assertEq(vm.parseJsonString(json, ".transactions[0].name"), "WrappedSalt");
+        assertFalse(vm.keyExistsJson(json, ".transactions[1]"));
+        assertTrue(vm.parseJsonBool(json, ".contracts[0].isThere"));
+        assertFalse(vm.parseJsonBool(json, ".contracts[2].isThere"));
     }
 
-    /// @dev forge knows no transaction while the script runs; who adds it afterwards shall not have to do it again.
-    function test_deploy_keepsTheTransactionThatTheFileHas() external {
-        Deploy.Options memory options = fresh("transaction");
+    /// @dev A file that names contracts before they exist would be believed by everything else.
+    function test_deploy_writesNoFileOfDeployments() external {
+        Deploy.Options memory options = fresh("no-file");
+
         script.deploy(options);
-        string memory path = string.concat(options.directory, "/31337.json");
-        bytes32 transaction = keccak256("transaction");
-        vm.writeJson(vm.toString(transaction), path, ".contracts.SaltPay.transaction");
-        vm.etch(WRAPPED_SALT, "");
-        vm.resetNonce(WRAPPED_SALT);
 
-        assertEq(script.deploy(options), 1);
-        assertEq(vm.parseJsonBytes32(vm.readFile(path), ".contracts.SaltPay.transaction"), transaction);
-        assertEq(vm.parseJson(vm.readFile(path), ".contracts.WrappedSalt.transaction"), abi.encode(bytes32(0)));
-
-        vm.roll(BLOCK - 1);
-        assertEq(script.deploy(options), 0);
-        assertEq(vm.parseJson(vm.readFile(path), ".contracts.SaltPay.transaction"), abi.encode(bytes32(0)));
+        assertFalse(vm.exists(string.concat(options.directory, "/31337.json")));
     }
 
-    /// @dev Something that stands there since nobody knows when could be as old as the chain.
-    function test_deploy_startsAtZero_whenTheFileIsLost() external {
-        script.deploy(fresh("lost-first"));
-        Deploy.Options memory options = fresh("lost-second");
+    function test_plan_saysWhatIsSent_andSendsNothing() external {
+        Deploy.Options memory options = fresh("plan");
+        vm.deal(deployer, 0);
+        uint64 nonce = vm.getNonce(deployer);
 
-        assertEq(script.deploy(options), 0);
-        assertEq(blockOf(options, "SaltPay"), 0);
-    }
+        assertEq(script.prepare(options, false), ON_EVERY_CHAIN + 1);
 
-    function test_deploy_forgetsABlockThatTheChainHasNotReached() external {
-        Deploy.Options memory options = fresh("reset");
-        script.deploy(options);
-        vm.roll(BLOCK - 1);
-
-        assertEq(script.deploy(options), 0);
-        assertEq(blockOf(options, "SaltPay"), 0);
+        assertEq(vm.getNonce(deployer), nonce);
+        assertEq(MULTICALL3.code.length, 0);
+        string memory json = vm.readFile(options.plan);
+        assertEq(vm.parseJsonUint(json, ".chainId"), 31337);
+        assertEq(vm.parseJsonUint(json, ".block"), BLOCK);
+        assertEq(vm.parseJsonAddress(json, ".account"), deployer);
+        assertEq(vm.parseJsonString(json, ".transactions[0].name"), "SaltPay");
+        assertEq(vm.parseJsonAddress(json, ".transactions[0].from"), deployer);
+        assertEq(vm.parseJsonAddress(json, ".transactions[0].to"), CREATE2_FACTORY);
+        assertEq(vm.parseJsonUint(json, ".transactions[0].size"), 32 + type(SaltPay).creationCode.length);
+        assertEq(vm.parseJsonUint(json, ".transactions[0].value"), 0);
+        // The code's deposit is 200 gas a byte, and that of its creation and its calldata is on top.
+        assertGt(vm.parseJsonUint(json, ".transactions[0].gas"), 21_000 + 200 * type(SaltPay).runtimeCode.length);
+        assertEq(vm.parseJson(json, ".transactions[0].gasPrice"), vm.parseJson("null"));
+        assertEq(vm.parseJsonAddress(json, ".transactions[6].to"), MULTICALL3_SIGNER);
+        assertEq(vm.parseJsonUint(json, ".transactions[6].value"), 0.1 ether);
+        assertEq(vm.parseJsonAddress(json, ".transactions[7].from"), MULTICALL3_SIGNER);
+        assertEq(vm.parseJsonUint(json, ".transactions[7].gas"), 1_000_000);
+        assertEq(vm.parseJsonUint(json, ".transactions[7].gasPrice"), 100 gwei);
+        assertFalse(vm.keyExistsJson(json, ".transactions[8]"));
     }
 
     function testFuzz_deploy_reverts_onAnyOtherChain(uint64 chainId) external {
@@ -314,23 +326,15 @@ contract Deploy_deploy is Test {
         assertGt(PERMIT2.code.length, 0);
         assertGt(MULTICALL3.code.length, 0);
 
-        string memory expected = string.concat('{\n  "chainId": ', vm.toString(chainId), ',\n  "contracts": {\n');
-        expected = string.concat(expected, entry("SaltPay", SALT_PAY, SALT_PAY_INIT_CODE_HASH), ",\n");
-        expected = string.concat(expected, entry("SaltChannels", SALT_CHANNELS, SALT_CHANNELS_INIT_CODE_HASH), ",\n");
-        expected = string.concat(expected, entry("WrappedSalt", WRAPPED_SALT, WRAPPED_SALT_INIT_CODE_HASH), ",\n");
-        expected = string.concat(
-            expected,
-            entry("Permit2", PERMIT2, 0xe2be1e05eedf35dacd66c65c862f8150ff9ab4b6b24b9bbe62be71b6b16cf0f8),
-            ",\n"
-        );
-        expected = string.concat(expected, entry("X402ExactPermit2Proxy", EXACT, EXACT_INIT_CODE_HASH), ",\n");
-        expected = string.concat(expected, entry("X402UptoPermit2Proxy", UPTO, UPTO_INIT_CODE_HASH), ",\n");
-        expected = string.concat(
-            expected,
-            entry("Multicall3", MULTICALL3, 0x0b2046aa018109118d518235014ac2c679dcbdff32c64705fdf50d048cd32d22),
-            "\n  }\n}\n"
-        );
-        assertEq(vm.readFile(string.concat(options.directory, "/", vm.toString(chainId), ".json")), expected);
+        named(options, 0, "SaltPay", SALT_PAY, SALT_PAY_INIT_CODE_HASH);
+        named(options, 1, "SaltChannels", SALT_CHANNELS, SALT_CHANNELS_INIT_CODE_HASH);
+        named(options, 2, "WrappedSalt", WRAPPED_SALT, WRAPPED_SALT_INIT_CODE_HASH);
+        named(options, 3, "Permit2", PERMIT2, 0xe2be1e05eedf35dacd66c65c862f8150ff9ab4b6b24b9bbe62be71b6b16cf0f8);
+        named(options, 4, "X402ExactPermit2Proxy", EXACT, EXACT_INIT_CODE_HASH);
+        named(options, 5, "X402UptoPermit2Proxy", UPTO, UPTO_INIT_CODE_HASH);
+        named(options, 6, "Multicall3", MULTICALL3, 0x0b2046aa018109118d518235014ac2c679dcbdff32c64705fdf50d048cd32d22);
+        assertFalse(vm.keyExistsJson(vm.readFile(options.plan), ".contracts[7]"));
+        assertEq(vm.parseJsonUint(vm.readFile(options.plan), ".chainId"), chainId);
     }
 
     function deploysWithoutWrappedSalt(uint256 chainId, string memory name) private {
@@ -339,10 +343,9 @@ contract Deploy_deploy is Test {
 
         assertEq(script.deploy(options), ON_EVERY_CHAIN);
 
-        string memory json = vm.readFile(string.concat(options.directory, "/", vm.toString(chainId), ".json"));
-        assertEq(vm.parseJsonAddress(json, ".contracts.SaltPay.address"), SALT_PAY);
-        assertFalse(vm.keyExistsJson(json, ".contracts.WrappedSalt"));
-        assertFalse(vm.keyExistsJson(json, ".contracts.Salt"));
+        assertEq(addressIn(options, "SaltPay"), SALT_PAY);
+        assertFalse(isNamed(options, "WrappedSalt"));
+        assertFalse(isNamed(options, "Salt"));
         assertEq(WRAPPED_SALT.code.length, 0);
     }
 
@@ -351,34 +354,41 @@ contract Deploy_deploy is Test {
         options.directory = string.concat("scratch/forge-test/", name);
         options.multicall3 = true;
         if (vm.exists(options.directory)) vm.removeDir(options.directory, true);
+        vm.createDir(options.directory, true);
+        options.plan = string.concat(options.directory, "/plan.json");
     }
 
     function writeCode(string memory directory, string memory file, bytes memory code) private {
         vm.writeFile(string.concat(directory, "/", file), string.concat(vm.toString(code), "\n"));
     }
 
-    function blockOf(Deploy.Options memory options, string memory name) private view returns (uint256) {
-        return vm.parseJsonUint(
-            vm.readFile(string.concat(options.directory, "/31337.json")), string.concat(".contracts.", name, ".block")
-        );
+    function named(Deploy.Options memory options, uint256 at, string memory name, address where, bytes32 hash)
+        private
+        view
+    {
+        string memory json = vm.readFile(options.plan);
+        string memory key = string.concat(".contracts[", vm.toString(at), "]");
+        assertEq(vm.parseJsonString(json, string.concat(key, ".name")), name);
+        assertEq(vm.parseJsonAddress(json, string.concat(key, ".address")), where);
+        assertEq(vm.parseJsonBytes32(json, string.concat(key, ".initCodeHash")), hash);
+        assertFalse(vm.parseJsonBool(json, string.concat(key, ".isThere")));
     }
 
+    function isNamed(Deploy.Options memory options, string memory name) private view returns (bool) {
+        string memory entry = string.concat('{"name": "', name, '", "address"');
+        return vm.indexOf(vm.readFile(options.plan), entry) != type(uint256).max;
+    }
+
+    /// @dev The plan is a list, in the order in which contracts are created.
     function addressIn(Deploy.Options memory options, string memory name) private view returns (address) {
-        return vm.parseJsonAddress(
-            vm.readFile(string.concat(options.directory, "/31337.json")), string.concat(".contracts.", name, ".address")
-        );
-    }
-
-    function entry(string memory name, address at, bytes32 initCodeHash) private pure returns (string memory) {
-        return string.concat(
-            '    "',
-            name,
-            '": {\n      "address": "',
-            vm.toString(at),
-            '",\n      "initCodeHash": "',
-            vm.toString(initCodeHash),
-            '",\n      "block": 6929,\n      "transaction": null\n    }'
-        );
+        string memory json = vm.readFile(options.plan);
+        for (uint256 i = 0;; ++i) {
+            string memory key = string.concat(".contracts[", vm.toString(i), "]");
+            if (keccak256(bytes(vm.parseJsonString(json, string.concat(key, ".name")))) == keccak256(bytes(name))) {
+                return vm.parseJsonAddress(json, string.concat(key, ".address"));
+            }
+        }
+        revert("not in the plan");
     }
 
     function addressOf(PublishedCode memory published) private pure returns (address) {
