@@ -1,7 +1,7 @@
 //! Serving HTTP: connections, their limits, and one reading of what clients send. It never knows what is sold.
 //!
 //! Rooms, each of which imports only those before it: [`clock`]; `rate`; `answer`, `timing`, `target`, `header_names` and `query`;
-//! `address`; [`mod@serve`]; `input`; `token`; [`openapi`]; `routes`.
+//! `address`; `serve`; `input`; `token`; [`openapi`]; `routes`.
 
 mod address;
 mod answer;
