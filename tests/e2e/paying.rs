@@ -266,7 +266,7 @@ async fn f31_without_a_place_for_the_receipt_nothing_is_paid() {
     // What may be the record of a payment is not written over, nor is another request's.
     let told = payer.pay("nowhere", &["--receipt", file.to_str().unwrap()]).await;
     assert!(
-        told.code == Some(1) && told.err.contains("no receipt that this version can read"),
+        told.code == Some(1) && told.err.contains("not a receipt that this version can read"),
         "{}",
         told.err
     );
