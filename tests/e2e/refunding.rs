@@ -198,7 +198,7 @@ async fn a_refund_whose_block_leaves_the_chain_is_sent_again_and_not_made_again(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_in_a_token_comes_back_and_what_is_not_served_says_how() {
-    let options = StackOptions { gateway: "max_runs = 1".into(), ..in_salt() };
+    let options = StackOptions { gateway: "max_runs = 2".into(), ..in_salt() };
     let mut stack = Stack::start_with(SALT402, options).await;
     let token = Asset::Token(stack.deployment.salt);
     stack.upstream.fail(1000);
@@ -206,7 +206,7 @@ async fn a_payment_in_a_token_comes_back_and_what_is_not_served_says_how() {
     let mut pay = Command::new(SALT402);
     pay.args(["pay", &format!("{}/v1/inference", stack.gateway), "--network", "local", "--max", "2000"])
         .args(["--data", &inference("fails").to_string(), "--token", &stack.deployment.salt.to_string()])
-        .args(["--json", "--timeout", "20"])
+        .args(["--json", "--timeout", "40"])
         .env("SALT402_RECEIPTS", receipts.path())
         .env("SALT402_RPC_URL", stack.anvil.http())
         .env("SALT402_KEY", PAYER_KEY);

@@ -1,11 +1,13 @@
 //! Nothing is sold that could not be given, and whoever paid is not led to pay again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
-use salt402_tests::{Answer, Anvil, NodeProxy, Stack, StackOptions, inference};
+use salt402_protocol::Address;
+use salt402_tests::{Answer, Anvil, NodeProxy, Salt402, Stack, StackOptions, inference};
 
 use crate::SALT402;
+use crate::vouchers::taking_vouchers;
 
 /// A 503 of a code, without a word on how to pay.
 fn unsold(answer: &Answer, code: &str) {
@@ -14,6 +16,18 @@ fn unsold(answer: &Answer, code: &str) {
     assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
     assert!(!answer.headers.contains_key("x-payment-details"), "{:?}", answer.headers);
     assert!(answer.json().get("quoteId").is_none(), "{}", answer.body);
+}
+
+/// [`unsold`], once the gateway has begun to ask its verifier.
+async fn unsold_for(stack: &Stack, code: &str) {
+    let give_up = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = stack.infer(&inference("not sold"), &[]).await;
+        if answer.code() == code || Instant::now() > give_up {
+            return unsold(&answer, code);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 const ROUTE: &str = r#"
@@ -162,7 +176,7 @@ async fn unfit(options: StackOptions, reason: &str, code: &str) -> Stack {
     stack.until(&url, |answer| answer.body.contains(reason)).await;
     let metrics = format!("{}/metrics", stack.verifier);
     stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
-    unsold(&stack.infer(&inference("not sold"), &[]).await, code);
+    unsold_for(&stack, code).await;
     assert_eq!(stack.get(&format!("{}/readyz", stack.gateway)).await.status, StatusCode::SERVICE_UNAVAILABLE);
     let status = stack.status().await;
     assert!(status["chains"][0]["reason"].as_str().unwrap().contains(reason), "{status}");
@@ -236,7 +250,7 @@ async fn nothing_is_sold_on_a_new_chain_before_the_contracts_are_there() {
         |answer: &Answer| answer.body.contains("salt402_contract_missing{chain=\"eip155:40204\"} 1");
     stack.until(&metrics, missing).await;
     stack.until(&metrics, |answer| answer.body.contains("model_sold{model=\"counted\"} 1")).await;
-    unsold(&stack.infer(&inference("not there"), &[]).await, "contract_missing");
+    unsold_for(&stack, "contract_missing").await;
     let reason = stack.status().await["chains"][0]["reason"].to_string();
     assert!(reason.contains("there is no payment contract"), "{reason}");
     let folder = stack.folder().join("deployments");
@@ -246,24 +260,41 @@ async fn nothing_is_sold_on_a_new_chain_before_the_contracts_are_there() {
     stack.until(&metrics, |answer| !missing(answer)).await;
 }
 
+/// A stack whose chain may be reorganized as deep as its contracts were deployed.
+fn forgetful(options: StackOptions) -> StackOptions {
+    let overrides = "[chains.local.overrides]\nfinality_depth = 40\nreorg_window = 64";
+    StackOptions { chain: format!("{}\n{overrides}", options.chain), ..options }
+}
+
+/// Takes the block away in which a contract was deployed, and all after it.
+async fn forget(stack: &Stack, contract: Address) {
+    let height = stack.anvil.height().await;
+    for number in 0..=height {
+        let at = serde_json::json!([contract, format!("{number:#x}")]);
+        if stack.anvil.ask("eth_getCode", at).await != "0x" {
+            stack.anvil.reorg(height - number + 1).await;
+            stack.anvil.mine(1).await;
+            return;
+        }
+    }
+    panic!("{contract} is not there");
+}
+
 /// What was there is believed to be there until the block in which it was seen leaves the chain.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reorganization_that_takes_a_contract_away_ends_the_sale_until_it_is_back() {
     for channels in [false, true] {
-        let options = if channels { crate::vouchers::taking_vouchers() } else { StackOptions::default() };
-        let mut stack = Stack::start_with(SALT402, options).await;
-        stack.anvil.mine(1).await;
+        let options = if channels { taking_vouchers() } else { StackOptions::default() };
+        let mut stack = Stack::start_with(SALT402, forgetful(options)).await;
+        let contract = if channels { stack.deployment.salt_channels } else { stack.deployment.salt_pay };
         stack.indexed(stack.anvil.height().await).await;
         stack.quote(&inference("sold")).await;
-        let contract = if channels { stack.deployment.salt_channels } else { stack.deployment.salt_pay };
-        let code = stack.anvil.ask("eth_getCode", serde_json::json!([contract, "latest"])).await;
-        stack.anvil.ask("anvil_setCode", serde_json::json!([contract, "0x"])).await;
-        stack.anvil.reorg(3).await;
-        stack.anvil.mine(1).await;
+        forget(&stack, contract).await;
         let ready = format!("{}/readyz", stack.verifier);
         stack.until(&ready, |answer| answer.body.contains("there is no")).await;
-        unsold(&stack.infer(&inference("gone"), &[]).await, "contract_missing");
-        stack.anvil.ask("anvil_setCode", serde_json::json!([contract, code])).await;
+        unsold_for(&stack, "contract_missing").await;
+        let folder = stack.folder().join("deployments");
+        stack.anvil.deploy(&folder);
         stack.ready().await;
         stack.quote(&inference("back")).await;
     }
@@ -272,16 +303,16 @@ async fn a_reorganization_that_takes_a_contract_away_ends_the_sale_until_it_is_b
 /// A verifier that runs alone asks the node now and then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_that_runs_alone_notices_it_too() {
-    let mut stack = Stack::start(SALT402).await;
-    stack.anvil.mine(1).await;
-    stack.kill();
-    let _index = stack.role("index");
+    let options = StackOptions { idle: true, ..forgetful(StackOptions::default()) };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let text = std::fs::read_to_string(stack.config()).unwrap();
+    let indexer = stack.folder().join("indexer.toml");
+    std::fs::write(&indexer, text.replace(stack.verifier.trim_start_matches("http://"), "127.0.0.1:0"))
+        .unwrap();
+    let _index = Salt402::start(stack.binary(), "index", &indexer);
     stack.process = Some(stack.role("verify"));
     let ready = format!("{}/readyz", stack.verifier);
     stack.until(&ready, |answer| answer.status == StatusCode::OK).await;
-    let contract = stack.deployment.salt_pay;
-    stack.anvil.ask("anvil_setCode", serde_json::json!([contract, "0x"])).await;
-    stack.anvil.reorg(3).await;
-    stack.anvil.mine(1).await;
+    forget(&stack, stack.deployment.salt_pay).await;
     stack.until(&ready, |answer| answer.body.contains("there is no payment contract")).await;
 }

@@ -15,7 +15,7 @@ async fn give_back(shop: &Shop, payment: &Payment, amount: u64) {
     let cursor: Cursor = state.cursor.unwrap();
     let block = shop.store.canonical_block(CHAIN, cursor.number).await.unwrap().unwrap();
     let what = Refund {
-        id: B256::repeat_byte(0x77),
+        id: payment.reference,
         chain: CHAIN,
         contract: CONTRACT,
         transaction: B256::repeat_byte(0x78),
