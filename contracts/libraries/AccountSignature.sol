@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
+import {CalleeGas} from "./CalleeGas.sol";
 import {ECDSA} from "solady/utils/ECDSA.sol";
 
 /// @title AccountSignature
@@ -43,17 +44,21 @@ library AccountSignature {
             || (account.code.length != 0 && isAcceptedByCode(account, digest, signature));
     }
 
-    /// @dev Copies one word of what the account returns, however much that is.
+    /// @dev Copies one word of what the account returns, however much that is. A no counts only if the account had its gas:
+    /// it may come from a part of the account's code that had too little.
     function isAcceptedByCode(address account, bytes32 digest, bytes calldata signature) private view returns (bool) {
         bytes memory question = abi.encodeWithSelector(ACCEPTED, digest, signature);
         bool success;
         uint256 size;
         bytes32 answer;
+        uint256 gasBefore = gasleft();
         assembly ("memory-safe") {
             success := staticcall(CODE_GAS, account, add(question, 0x20), mload(question), 0x00, 0x20)
             size := returndatasize()
             answer := mload(0x00)
         }
-        return success && size >= 32 && answer == ACCEPTED;
+        if (success && size >= 32 && answer == ACCEPTED) return true;
+        CalleeGas.requireGiven(account, gasBefore, CODE_GAS);
+        return false;
     }
 }
