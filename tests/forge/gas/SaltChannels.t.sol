@@ -90,7 +90,7 @@ contract SaltChannelsGas is SaltChannelsTest {
         ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
         channel.salt = bytes32(++salts);
         uint256 deadline = block.timestamp + 60;
-        bytes memory signature = sign(payer, channels.depositDigest(channels.channelId(channel), DEPOSIT, 0, deadline));
+        bytes memory signature = sign(payer, depositDigest(channel, DEPOSIT, 0, deadline));
         vm.prank(anyone);
         channels.depositFor(channel, DEPOSIT, 0, deadline, signature);
         snapshot("open by signature, wSALT");
@@ -176,7 +176,7 @@ contract SaltChannelsGas is SaltChannelsTest {
             claims[i] = rowOf(openNext(address(wrappedSalt)), PRICE);
         }
         vm.prank(payee.addr);
-        channels.claimMany(address(wrappedSalt), claims);
+        channels.claimMany(payee.addr, address(wrappedSalt), claims);
         return vm.lastCallGas().gasTotalUsed;
     }
 
