@@ -268,7 +268,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         returns (uint256 amount)
     {
         amount = claimChannel(channel, ceiling, total, voucher);
-        pay(assetOf(channel), payeeOf(channel), amount);
+        sendOrCredit(assetOf(channel), payeeOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -545,18 +545,29 @@ contract SaltChannels is ISaltChannels, EIP712 {
         if (ChannelState.unwrap(states[id].state) != 0) revert ChannelUsed(id);
 
         (address payer, address payee) = (payerOf(channel), payeeOf(channel));
-        if (payee == address(0) || payee == address(this) || payee == payer) revert InvalidPayee(payee);
+        if (isUnfitPayee(payee, payer)) revert InvalidPayee(payee);
         address operator = operatorOf(channel);
         if (operator == payer) revert InvalidOperator(operator);
         uint32 exitDelay = exitDelayOf(channel);
-        if (exitDelay < MIN_EXIT_DELAY || exitDelay > MAX_EXIT_DELAY) {
-            revert InvalidExitDelay(exitDelay, MIN_EXIT_DELAY, MAX_EXIT_DELAY);
+        unchecked {
+            // One below the least is far above the most.
+            if (exitDelay - MIN_EXIT_DELAY > MAX_EXIT_DELAY - MIN_EXIT_DELAY) {
+                revert InvalidExitDelay(exitDelay, MIN_EXIT_DELAY, MAX_EXIT_DELAY);
+            }
         }
 
         states[id].state = ChannelState.wrap(sum(0, amount));
         emit ChannelOpened(
             id, payer, payee, assetOf(channel), signerOf(channel), operator, exitDelay, channel.salt, amount
         );
+    }
+
+    /// @dev Without a jump, as opening costs enough.
+    function isUnfitPayee(address payee, address payer) private view returns (bool unfit) {
+        assembly ("memory-safe") {
+            payee := shl(96, payee)
+            unfit := or(or(iszero(payee), eq(payee, shl(96, address()))), eq(payee, shl(96, payer)))
+        }
     }
 
     function recordTopUp(bytes32 id, ChannelState state, Channel calldata channel, uint256 amount) private {
@@ -568,7 +579,14 @@ contract SaltChannels is ISaltChannels, EIP712 {
     /// @dev The caller stores the new state.
     function recordClaim(bytes32 id, ChannelState state, uint256 amount) private returns (ChannelState next) {
         next = state.withClaim(amount);
-        emit ChannelClaimed(id, amount, next.claimed());
+        uint256 claimed = next.claimed();
+        bytes32 topic = ChannelClaimed.selector;
+        // From the scratch space. The most frequent event, and 50 gas less.
+        assembly ("memory-safe") {
+            mstore(0x00, amount)
+            mstore(0x20, claimed)
+            log2(0x00, 0x40, topic, id)
+        }
     }
 
     function recordExitRequest(bytes32 id, Channel calldata channel, ChannelState state) private {
@@ -641,7 +659,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         if (row.total() > row.ceiling()) revert AboveCeiling(id, row.total(), row.ceiling());
         bytes32 digest = hashes.digestOf(id, row.ceiling());
         address key = AccountSignature.keyOf(digest, row.voucher());
-        if (key == address(0) || key != row.signer()) {
+        if (!row.names(key)) {
             if (!isRowSigned(id, row.payer(), row.signer(), digest, row.voucher())) return 0;
         }
         stored.state = recordClaim(id, state, amount);
@@ -726,9 +744,13 @@ contract SaltChannels is ISaltChannels, EIP712 {
         asset.requireReceived(amount, balanceBefore);
     }
 
-    /// @dev Sends, or credits what cannot be sent.
+    /// @dev Sends what there is, or credits what cannot be sent.
     function pay(address asset, address to, uint256 amount) private {
-        if (amount != 0 && !asset.trySend(to, amount)) credit(asset, to, amount);
+        if (amount != 0) sendOrCredit(asset, to, amount);
+    }
+
+    function sendOrCredit(address asset, address to, uint256 amount) private {
+        if (!asset.trySend(to, amount)) credit(asset, to, amount);
     }
 
     function credit(address asset, address to, uint256 amount) private {

@@ -20,11 +20,15 @@ library AccountSignature {
     uint256 private constant CODE_GAS = 500_000;
 
     /// @notice Whether the key of `signer` signed `digest`.
-    function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        return signature.length == 65 && signer != address(0) && keyOf(digest, signature) == signer;
+    function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool yes) {
+        address key = keyOf(digest, signature);
+        assembly ("memory-safe") {
+            // Without a jump. Only the lower bits of a variable are its value.
+            yes := and(iszero(shl(96, xor(key, signer))), iszero(iszero(shl(96, signer))))
+        }
     }
 
-    /// @notice Whose key signed `digest`, or zero if nobody's did. Reads 65 bytes of the signature.
+    /// @notice Whose key signed `digest`, or zero if nobody's did.
     function keyOf(bytes32 digest, bytes calldata signature) internal view returns (address key) {
         assembly ("memory-safe") {
             // Over the free memory pointer and the zero after it, which are put back.
@@ -36,7 +40,10 @@ library AccountSignature {
             mstore(0x60, s)
             pop(staticcall(gas(), 1, 0x00, 0x80, 0x00, 0x20))
             // It returns nothing for what is no signature, also where v is neither 27 nor 28.
-            key := mul(mload(0x00), and(eq(returndatasize(), 0x20), lt(s, add(GREATEST_S, 1))))
+            key := mul(
+                mload(0x00),
+                and(and(eq(returndatasize(), 0x20), eq(signature.length, 65)), lt(s, add(GREATEST_S, 1)))
+            )
             mstore(0x40, free)
             mstore(0x60, 0)
         }

@@ -7,7 +7,7 @@ import {ISaltChannels} from "../interfaces/ISaltChannels.sol";
 /// (13), total (13), voucher (65).
 type PackedClaim is uint256;
 
-using {payer, signer, ceiling, total, voucher, next} for PackedClaim global;
+using {payer, signer, ceiling, total, voucher, next, names} for PackedClaim global;
 
 uint256 constant PACKED_SIZE = 167;
 
@@ -32,6 +32,14 @@ function signer(PackedClaim row) pure returns (address account) {
     }
 }
 
+/// @dev Whether the row names a key as its signer. The zero address is none.
+function names(PackedClaim row, address key) pure returns (bool yes) {
+    assembly ("memory-safe") {
+        let named := shr(96, calldataload(add(row, 20)))
+        yes := and(eq(named, shr(96, shl(96, key))), gt(named, 0))
+    }
+}
+
 function ceiling(PackedClaim row) pure returns (uint256 amount) {
     assembly ("memory-safe") {
         amount := shr(152, calldataload(add(row, 76)))
@@ -52,5 +60,7 @@ function voucher(PackedClaim row) pure returns (bytes calldata signature) {
 }
 
 function next(PackedClaim row) pure returns (PackedClaim) {
-    return PackedClaim.wrap(PackedClaim.unwrap(row) + PACKED_SIZE);
+    unchecked {
+        return PackedClaim.wrap(PackedClaim.unwrap(row) + PACKED_SIZE);
+    }
 }
