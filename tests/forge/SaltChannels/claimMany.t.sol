@@ -105,6 +105,36 @@ contract SaltChannels_claimMany is SaltChannelsTest {
         assertEq(channels.claimMany{gas: 6_000_000}(payee.addr, NATIVE, rows), 1 ether);
     }
 
+    /// @dev An account that had a delegation (EIP-7702) when the payee took its voucher, and clears it afterwards.
+    function test_claimMany_skipsAPayerThatHasClearedItsDelegation() external {
+        address account = makeAddr("delegated");
+        vm.etch(account, address(new ContractWallet(session.addr)).code);
+        ISaltChannels.Channel memory cleared = keyless(account);
+        rows.push(rowOf(cleared, 1 ether));
+        rows.push(rowOf(salted(NATIVE, 1), 1 ether));
+        vm.etch(account, "");
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(cleared), ISaltChannels.SkipReason.NotSigned);
+        assertEq(claimMany(NATIVE), 1 ether);
+        assertState(cleared, DEPOSIT, 0, 0, false);
+    }
+
+    function test_claimMany_tellsWhatItSkips() external {
+        ISaltChannels.Channel memory stale = salted(NATIVE, 1);
+        claim(stale, 2 ether);
+        ISaltChannels.Channel memory closed = salted(NATIVE, 2);
+        close(closed, 1 ether);
+        rows.push(rowOf(stale, 1 ether));
+        rows.push(rowOf(closed, 5 ether));
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(stale), ISaltChannels.SkipReason.NothingToClaim);
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(closed), ISaltChannels.SkipReason.NotOpen);
+        assertEq(claimMany(NATIVE), 0);
+    }
+
     function test_claimMany_paysWhatAWalletSigned() external {
         pushWallet(address(new ContractWallet(session.addr)));
 
