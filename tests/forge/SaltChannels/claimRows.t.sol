@@ -35,7 +35,7 @@ contract SaltChannels_claimRows is SaltChannelsTest {
         assertEq(vm.getRecordedLogs().length, 0);
     }
 
-    function test_claimRows_reverts_whenABytesIsMissingOrTooMany() external {
+    function test_claimRows_reverts_whenAByteIsMissingOrTooMany() external {
         push(rowOf(salted(NATIVE, 1), 1 ether));
         bytes memory row = rows;
 
