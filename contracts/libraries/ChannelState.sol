@@ -53,11 +53,12 @@ function claimable(ChannelState state, uint256 total) pure returns (uint256 amou
     uint256 most = MOST;
     uint256 bit = CLOSED;
     assembly ("memory-safe") {
-        // The lesser of the total and the deposit, less what was claimed; or zero.
+        // The lesser of the total and the deposit, less what was claimed; or zero. A condition becomes a mask of all bits:
+        // solvers find that easier than a product.
         let reached := and(state, most)
-        reached := xor(reached, mul(xor(reached, total), lt(total, reached)))
+        reached := xor(reached, and(xor(reached, total), sub(0, lt(total, reached))))
         let before := and(shr(CLAIMED_SHIFT, state), most)
-        amount := mul(sub(reached, before), and(gt(reached, before), lt(state, bit)))
+        amount := and(sub(reached, before), sub(0, and(gt(reached, before), lt(state, bit))))
     }
 }
 
