@@ -247,12 +247,14 @@ contract SaltChannels_open is SaltChannelsTest {
     function test_open_reverts_whenFieldsHaveDirtyBits() external {
         bytes memory call = abi.encodeCall(channels.open, (channelIn(NATIVE), DEPOSIT));
         for (uint256 field = 0; field < 6; ++field) {
-            bytes memory dirty = bytes.concat(call);
-            // The highest byte of the field.
-            dirty[4 + field * 32] = 0x01;
-            vm.prank(payer.addr);
-            (bool done,) = address(channels).call{value: DEPOSIT}(dirty);
-            assertFalse(done);
+            // Every byte above an address, or above a delay.
+            for (uint256 at = 0; at < (field == 5 ? 28 : 12); ++at) {
+                bytes memory dirty = bytes.concat(call);
+                dirty[4 + field * 32 + at] = 0x01;
+                vm.prank(payer.addr);
+                (bool done,) = address(channels).call{value: DEPOSIT}(dirty);
+                assertFalse(done);
+            }
         }
         vm.prank(payer.addr);
         (bool opened_,) = address(channels).call{value: DEPOSIT}(call);
