@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.30;
 
-import {ECDSA} from "solady/utils/ECDSA.sol";
+import {CalleeGas} from "./CalleeGas.sol";
 
 /// @title AccountSignature
 /// @notice Whether a key or an account signed a digest.
@@ -20,21 +20,33 @@ library AccountSignature {
     uint256 private constant CODE_GAS = 500_000;
 
     /// @notice Whether the key of `signer` signed `digest`.
-    function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        if (signature.length != 65) return false;
-        uint8 v;
-        bytes32 r;
-        bytes32 s;
+    function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool yes) {
+        address key = keyOf(digest, signature);
         assembly ("memory-safe") {
-            r := calldataload(signature.offset)
-            s := calldataload(add(signature.offset, 0x20))
-            v := byte(0, calldataload(add(signature.offset, 0x40)))
+            // Without a jump. Only the lower bits of a variable are its value.
+            yes := and(iszero(shl(96, xor(key, signer))), iszero(iszero(shl(96, signer))))
         }
-        if (uint256(s) > GREATEST_S) return false;
+    }
 
-        // Zero if the signature is none.
-        address recovered = ECDSA.tryRecover(digest, v, r, s);
-        return recovered == signer && recovered != address(0);
+    /// @notice Whose key signed `digest`, or zero if nobody's did.
+    function keyOf(bytes32 digest, bytes calldata signature) internal view returns (address key) {
+        assembly ("memory-safe") {
+            // Over the free memory pointer and the zero after it, which are put back.
+            let free := mload(0x40)
+            let s := calldataload(add(signature.offset, 0x20))
+            mstore(0x00, digest)
+            mstore(0x20, byte(0, calldataload(add(signature.offset, 0x40))))
+            mstore(0x40, calldataload(signature.offset))
+            mstore(0x60, s)
+            pop(staticcall(gas(), 1, 0x00, 0x80, 0x00, 0x20))
+            // It returns nothing for what is no signature, also where v is neither 27 nor 28.
+            key := mul(
+                mload(0x00),
+                and(and(eq(returndatasize(), 0x20), eq(signature.length, 65)), lt(s, add(GREATEST_S, 1)))
+            )
+            mstore(0x40, free)
+            mstore(0x60, 0)
+        }
     }
 
     /// @notice Whether the key of `account` signed `digest`, or its code says that it did.
@@ -43,17 +55,21 @@ library AccountSignature {
             || (account.code.length != 0 && isAcceptedByCode(account, digest, signature));
     }
 
-    /// @dev Copies one word of what the account returns, however much that is.
+    /// @dev Copies one word of what the account returns, however much that is. A no counts only if the account had its gas:
+    /// it may come from a part of the account's code that had too little.
     function isAcceptedByCode(address account, bytes32 digest, bytes calldata signature) private view returns (bool) {
         bytes memory question = abi.encodeWithSelector(ACCEPTED, digest, signature);
         bool success;
         uint256 size;
         bytes32 answer;
+        uint256 gasBefore = gasleft();
         assembly ("memory-safe") {
             success := staticcall(CODE_GAS, account, add(question, 0x20), mload(question), 0x00, 0x20)
             size := returndatasize()
             answer := mload(0x00)
         }
-        return success && size >= 32 && answer == ACCEPTED;
+        if (success && size >= 32 && answer == ACCEPTED) return true;
+        CalleeGas.requireGiven(account, gasBefore, CODE_GAS);
+        return false;
     }
 }

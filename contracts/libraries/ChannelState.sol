@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../interfaces/ISaltChannels.sol";
-import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
 /// @dev ISaltChannels.State in one word, from the lowest bit: deposit (104), claimed (104), exitAt (40), closed (1).
 /// Solidity would write a struct in storage field by field.
@@ -50,9 +49,17 @@ function isOpen(ChannelState state) pure returns (bool) {
 }
 
 /// @dev What a claim up to `total` pays: never more than what is left, and nothing of a channel that is not open.
-function claimable(ChannelState state, uint256 total) pure returns (uint256) {
-    uint256 reached = FixedPointMathLib.min(total, deposit(state));
-    return isClosed(state) ? 0 : FixedPointMathLib.zeroFloorSub(reached, claimed(state));
+function claimable(ChannelState state, uint256 total) pure returns (uint256 amount) {
+    uint256 most = MOST;
+    uint256 bit = CLOSED;
+    assembly ("memory-safe") {
+        // The lesser of the total and the deposit, less what was claimed; or zero. A condition becomes a mask of all bits:
+        // solvers find that easier than a product.
+        let reached := and(state, most)
+        reached := xor(reached, and(xor(reached, total), sub(0, lt(total, reached))))
+        let before := and(shr(CLAIMED_SHIFT, state), most)
+        amount := and(sub(reached, before), sub(0, and(gt(reached, before), lt(state, bit))))
+    }
 }
 
 /// @dev With a new deposit, which is not more than MOST.
@@ -62,7 +69,9 @@ function withDeposit(ChannelState state, uint256 amount) pure returns (ChannelSt
 
 /// @dev With an amount claimed that is not more than what is left, so that the sum stays within its bits.
 function withClaim(ChannelState state, uint256 amount) pure returns (ChannelState) {
-    return ChannelState.wrap(ChannelState.unwrap(state) + (amount << CLAIMED_SHIFT));
+    unchecked {
+        return ChannelState.wrap(ChannelState.unwrap(state) + (amount << CLAIMED_SHIFT));
+    }
 }
 
 /// @dev With another time of the exit. 40 bits of seconds last for 34,000 years.

@@ -11,24 +11,57 @@ contract Taker {
     receive() external payable {}
 }
 
+/// @notice A token that does what the standard says, and no more than a proof needs. Everybody has approved everybody.
+contract Coin {
+    mapping(address account => uint256 amount) public balanceOf;
+
+    function mint(address to, uint256 amount) external {
+        balanceOf[to] += amount;
+    }
+
+    function transfer(address to, uint256 amount) external returns (bool) {
+        balanceOf[msg.sender] -= amount;
+        balanceOf[to] += amount;
+        return true;
+    }
+
+    function transferFrom(address from, address to, uint256 amount) external returns (bool) {
+        balanceOf[from] -= amount;
+        balanceOf[to] += amount;
+        return true;
+    }
+}
+
 /// @notice Proofs for all inputs: `FOUNDRY_TEST=tests/halmos halmos --contract SaltChannelsCheck`. The names begin with
 /// `check_`, which forge does not run.
 /// @dev halmos takes ecrecover to be some function: what is shown holds whoever signed.
 contract SaltChannelsCheck is Test {
     SaltChannels private channels;
+    Coin private coin;
     address private payer;
     address private payee;
     address private signer = address(0x5151);
 
     function setUp() public {
         channels = new SaltChannels();
+        coin = new Coin();
         payer = address(new Taker());
         payee = address(new Taker());
     }
 
     function channel() private view returns (ISaltChannels.Channel memory) {
+        return channelIn(address(0));
+    }
+
+    function channelIn(address asset) private view returns (ISaltChannels.Channel memory) {
         return ISaltChannels.Channel({
-            payer: payer, payee: payee, asset: address(0), signer: signer, exitDelay: 15 minutes, salt: bytes32(0)
+            payer: payer,
+            payee: payee,
+            asset: asset,
+            signer: signer,
+            operator: address(0),
+            exitDelay: 15 minutes,
+            salt: bytes32(0)
         });
     }
 
@@ -99,6 +132,80 @@ contract SaltChannelsCheck is Test {
         }
     }
 
+    /// @dev Two channels, one in the native coin and one in a token: what is claimed of one is taken from its own deposit, and
+    /// the other is as it was.
+    function check_twoAssets_claimsConserve(
+        uint104 native,
+        uint104 tokens,
+        uint256 first,
+        uint256 second,
+        bytes32 r,
+        bytes32 s,
+        uint8 v
+    ) external {
+        openBoth(native, tokens);
+
+        claim(first, r, s, v);
+        assertOther(channelIn(address(coin)), tokens);
+        claimIn(address(coin), second, r, s, v);
+
+        assertClaimed(native, tokens, first, second);
+    }
+
+    /// @dev One of the two is closed, by the payee; the other stays as it was, and then its payer leaves.
+    function check_twoAssets_endsConserve(
+        uint104 native,
+        uint104 tokens,
+        uint256 total,
+        bool nativeFirst,
+        bytes32 r,
+        bytes32 s,
+        uint8 v
+    ) external {
+        openBoth(native, tokens);
+        (address closed, address left) = nativeFirst ? (address(0), address(coin)) : (address(coin), address(0));
+
+        vm.prank(payee);
+        channels.close(channelIn(closed), total, total, abi.encodePacked(r, s, v));
+        assertOther(channelIn(left), nativeFirst ? tokens : native);
+
+        vm.warp(1_800_000_000);
+        vm.prank(payer);
+        channels.requestExit(channelIn(left));
+        vm.warp(1_800_000_000 + 15 minutes);
+        channels.exit(channelIn(left));
+
+        assert(address(channels).balance == 0 && coin.balanceOf(address(channels)) == 0);
+        assert(payer.balance + payee.balance == native);
+        assert(coin.balanceOf(payer) + coin.balanceOf(payee) == tokens);
+        assert((nativeFirst ? coin.balanceOf(payee) : payee.balance) == 0);
+        assert((nativeFirst ? payee.balance : coin.balanceOf(payee)) <= total);
+    }
+
+    /// @dev What the payee gives back is its own: no channel pays for it, and no state changes.
+    function check_refund_conserves(uint104 amount, uint256 total, uint256 back, bytes32 r, bytes32 s, uint8 v)
+        external
+    {
+        vm.assume(amount != 0);
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+        claim(total, r, s, v);
+        uint256 claimed = channels.stateOf(channels.channelId(channel())).claimed;
+
+        vm.assume(back <= payee.balance);
+        vm.prank(payee);
+        try channels.refund{value: back}(channel(), back) {
+            assert(back != 0 && back <= claimed);
+            assert(payee.balance == claimed - back && payer.balance == back);
+        } catch {
+            assert(back == 0);
+            assert(payee.balance == claimed && payer.balance == 0);
+        }
+        assert(address(channels).balance == uint256(amount) - claimed);
+        assert(channels.stateOf(channels.channelId(channel())).claimed == claimed);
+    }
+
     /// @dev The packed state: a claim keeps every other part as it is, and stays below the deposit.
     function check_state_claims(uint104 deposit, uint104 claimed, uint40 exitAt, bool closed, uint256 total)
         external
@@ -141,8 +248,40 @@ contract SaltChannelsCheck is Test {
     }
 
     function claim(uint256 total, bytes32 r, bytes32 s, uint8 v) private {
+        claimIn(address(0), total, r, s, v);
+    }
+
+    function claimIn(address asset, uint256 total, bytes32 r, bytes32 s, uint8 v) private {
         vm.prank(payee);
-        try channels.claim(channel(), total, total, abi.encodePacked(r, s, v)) {} catch {}
+        try channels.claim(channelIn(asset), total, total, abi.encodePacked(r, s, v)) {} catch {}
+    }
+
+    function openBoth(uint104 native, uint104 tokens) private {
+        vm.assume(native != 0 && tokens != 0);
+        vm.deal(payer, native);
+        coin.mint(payer, tokens);
+        vm.startPrank(payer);
+        channels.open{value: native}(channel(), native);
+        channels.open(channelIn(address(coin)), tokens);
+        vm.stopPrank();
+    }
+
+    /// @dev The other channel is as it was opened, and the contract has its deposit.
+    function assertOther(ISaltChannels.Channel memory other, uint256 deposit) private view {
+        ISaltChannels.State memory state = channels.stateOf(channels.channelId(other));
+        assert(state.deposit == deposit && state.claimed == 0 && state.exitAt == 0 && !state.closed);
+        if (other.asset == address(0)) assert(address(channels).balance == deposit);
+        else assert(coin.balanceOf(address(channels)) == deposit);
+    }
+
+    function assertClaimed(uint104 native, uint104 tokens, uint256 first, uint256 second) private view {
+        ISaltChannels.State memory one = channels.stateOf(channels.channelId(channel()));
+        ISaltChannels.State memory two = channels.stateOf(channels.channelId(channelIn(address(coin))));
+        assert(payee.balance == one.claimed && coin.balanceOf(payee) == two.claimed);
+        assert(address(channels).balance == uint256(native) - one.claimed);
+        assert(coin.balanceOf(address(channels)) == uint256(tokens) - two.claimed);
+        assert(one.claimed <= native && one.claimed <= first);
+        assert(two.claimed <= tokens && two.claimed <= second);
     }
 
     function pack(uint256 deposit, uint256 claimed, uint256 exitAt, bool closed) private pure returns (ChannelState) {

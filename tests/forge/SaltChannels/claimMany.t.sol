@@ -102,7 +102,37 @@ contract SaltChannels_claimMany is SaltChannelsTest {
         rows.push(rowOf(salted(NATIVE, 1), 1 ether));
 
         vm.prank(payee.addr);
-        assertEq(channels.claimMany{gas: 3_000_000}(NATIVE, rows), 1 ether);
+        assertEq(channels.claimMany{gas: 6_000_000}(payee.addr, NATIVE, rows), 1 ether);
+    }
+
+    /// @dev An account that had a delegation (EIP-7702) when the payee took its voucher, and clears it afterwards.
+    function test_claimMany_skipsAPayerThatHasClearedItsDelegation() external {
+        address account = makeAddr("delegated");
+        vm.etch(account, address(new ContractWallet(session.addr)).code);
+        ISaltChannels.Channel memory cleared = keyless(account);
+        rows.push(rowOf(cleared, 1 ether));
+        rows.push(rowOf(salted(NATIVE, 1), 1 ether));
+        vm.etch(account, "");
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(cleared), ISaltChannels.SkipReason.NotSigned);
+        assertEq(claimMany(NATIVE), 1 ether);
+        assertState(cleared, DEPOSIT, 0, 0, false);
+    }
+
+    function test_claimMany_tellsWhatItSkips() external {
+        ISaltChannels.Channel memory stale = salted(NATIVE, 1);
+        claim(stale, 2 ether);
+        ISaltChannels.Channel memory closed = salted(NATIVE, 2);
+        close(closed, 1 ether);
+        rows.push(rowOf(stale, 1 ether));
+        rows.push(rowOf(closed, 5 ether));
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(stale), ISaltChannels.SkipReason.NothingToClaim);
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(closed), ISaltChannels.SkipReason.NotOpen);
+        assertEq(claimMany(NATIVE), 0);
     }
 
     function test_claimMany_paysWhatAWalletSigned() external {
@@ -120,19 +150,7 @@ contract SaltChannels_claimMany is SaltChannelsTest {
 
         vm.expectPartialRevert(ISaltChannels.InvalidSignature.selector);
         vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
-    }
-
-    function test_claimMany_reverts_whenThePayersKeyDidNotSign() external {
-        ISaltChannels.Channel memory channel = channelIn(NATIVE);
-        channel.signer = address(0);
-        open(channel, DEPOSIT);
-        rows.push(rowOf(channel, 1 ether));
-
-        bytes32 digest = channels.voucherDigest(channels.channelId(channel), 1 ether);
-        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidSignature.selector, payer.addr, digest));
-        vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
+        channels.claimMany(payee.addr, NATIVE, rows);
     }
 
     function test_claimMany_reverts_whenATotalIsAboveItsCeiling() external {
@@ -142,7 +160,7 @@ contract SaltChannels_claimMany is SaltChannelsTest {
 
         vm.expectPartialRevert(ISaltChannels.AboveCeiling.selector);
         vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
+        channels.claimMany(payee.addr, NATIVE, rows);
     }
 
     function test_claimMany_creditsAPayeeThatTheTokenRefuses() external {
@@ -182,23 +200,12 @@ contract SaltChannels_claimMany is SaltChannelsTest {
         assertEq(payee.addr.balance, together);
     }
 
-    function salted(address asset, uint256 salt) private returns (ISaltChannels.Channel memory channel) {
-        channel = channelIn(asset);
-        channel.salt = bytes32(salt);
-        open(channel, DEPOSIT);
-    }
-
     function pushWallet(address wallet) private {
-        ISaltChannels.Channel memory channel = channelIn(NATIVE);
-        channel.payer = wallet;
-        channel.signer = address(0);
-        vm.deal(wallet, DEPOSIT);
-        open(channel, DEPOSIT);
-        rows.push(rowOf(channel, 1 ether));
+        rows.push(rowOf(keyless(wallet), 1 ether));
     }
 
     function claimMany(address asset) private returns (uint256) {
         vm.prank(payee.addr);
-        return channels.claimMany(asset, rows);
+        return channels.claimMany(payee.addr, asset, rows);
     }
 }

@@ -18,9 +18,9 @@ contract Deploy_deploy is Test {
     address private constant SALT_PAY = 0x5c69209f55Ff9E959bF45018b1e02A15eB360F38;
     bytes32 private constant SALT_PAY_INIT_CODE_HASH =
         0xaaf8548d97ef5340f6464a2444ad2d68a6e37e347b4da145400906f00599e2ad;
-    address private constant SALT_CHANNELS = 0xcCccbBBCB0e6087D5D38FA0d360baD8C5043B45e;
+    address private constant SALT_CHANNELS = 0x0457443A72e64676Af840424E9Ff8eEb83A16c2b;
     bytes32 private constant SALT_CHANNELS_INIT_CODE_HASH =
-        0xb5e110ac16f80b68ea79e7ebb5bbb3f93ca5e041b9e013d976a6630f9b5334ec;
+        0x73917bbbbfb6428eb201aa57e1df370ed4b73ef807f27407cb93265cb043a00a;
     address private constant WRAPPED_SALT = 0x0E34b0048baF879f4e7f41f3014746CE1317e763;
     bytes32 private constant WRAPPED_SALT_INIT_CODE_HASH =
         0xc3baa9c063511604bf32d39a017f678af3d97b7b17953ef8cb59e1d318579ba0;
