@@ -84,6 +84,9 @@ pub struct Profile {
     pub max_fee_per_gas: u64,
     /// The most gas that an account buys for a transaction whose limit the caller leaves open.
     pub max_gas_limit: u64,
+    /// The most gas of a transaction that claims from many channels or closes them.
+    #[serde(default = "max_batch_gas")]
+    pub max_batch_gas: u64,
     /// Hash of block 0, where it is known and stays. `None`: whoever stores the chain pins it on first contact.
     #[serde(default)]
     pub genesis_hash: Option<B256>,
@@ -100,6 +103,11 @@ pub struct Profile {
 
 fn shorter_fork() -> u64 {
     60_000
+}
+
+/// 380 claims of 20,000 gas, well below the gas of a block, and of a transaction where that is bounded.
+fn max_batch_gas() -> u64 {
+    8_000_000
 }
 
 fn batch() -> usize {
@@ -281,6 +289,7 @@ overrides! {
         shorter_fork_ms: u64,
         max_fee_per_gas: u64,
         max_gas_limit: u64,
+        max_batch_gas: u64,
     }
     sometimes {
         units_per_second: u64,

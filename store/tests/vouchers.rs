@@ -30,7 +30,7 @@ fn opened(signer: Option<Address>, deposit: u64) -> ChannelChange {
         payee: PAYEE,
         asset: Asset::Native,
         signer,
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::ZERO,
     };
@@ -65,6 +65,8 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,
+        past: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

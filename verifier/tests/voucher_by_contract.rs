@@ -54,7 +54,7 @@ async fn open(shop: &Shop, exit_delay: u64) {
         payee: PAYEE,
         asset: Asset::Native,
         signer: Some(SIGNER),
-        claimer: None,
+        operator: None,
         exit_delay,
         salt: B256::ZERO,
     };

@@ -44,7 +44,7 @@ async fn open(shop: &Shop, signer: Option<Address>) {
         payee: PAYEE,
         asset: Asset::Native,
         signer,
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::ZERO,
     };

@@ -79,7 +79,7 @@ pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
 /// Of which channels vouchers are taken, and how often to claim from them.
 fn vouchers(chain: &ResolvedChain) -> Vec<String> {
     let profile = &chain.profile;
-    if !chain.vouchers || !chain.sources.iter().any(|source| source.kind == SourceKind::SaltChannels) {
+    if chain.voucher_channels().is_none() {
         return vec!["no vouchers are taken".to_owned()];
     }
     let delay = match chain.least_exit_delay {

@@ -2,6 +2,7 @@
 //! of its events; nothing else is stored of it.
 
 pub(crate) mod account;
+mod closing;
 pub(crate) mod events;
 pub(crate) mod page;
 pub(crate) mod risk_rows;

@@ -72,6 +72,7 @@ fn migrations() -> Vec<Migration> {
         (20, "making", include_str!("../../migrations/0020_making.sql")),
         (21, "names", include_str!("../../migrations/0021_names.sql")),
         (22, "no range ceilings", include_str!("../../migrations/0022_no_range_ceilings.sql")),
+        (26, "closings", include_str!("../../migrations/0026_closings.sql")),
     ];
     steps
         .into_iter()

@@ -12,8 +12,10 @@ use crate::rows::claim::{Holder, Lease};
 pub struct NewVoucher {
     /// The chain of its channel.
     pub chain: ChainId,
-    /// The contract of its channel.
+    /// The contract whose vouchers are taken.
     pub contract: Address,
+    /// Contracts whose vouchers were taken before, each with who signed this one if its channel is there.
+    pub past: Vec<(Address, Address)>,
     /// The voucher.
     pub voucher: Voucher,
     /// Whose key signed it, as its signature says.
@@ -36,6 +38,8 @@ pub struct NewVoucher {
     pub after_loss: u64,
     /// When the channel must have been opened at the earliest for a new grant, in seconds since 1970 UTC; 0 for ever.
     pub opened_from: u64,
+    /// Who may be named by the channel as its operator for a new grant. None is always right.
+    pub operators: Vec<Address>,
     /// The least exit delay that the channel must have for a new grant, in seconds; 0 for any.
     pub least_exit_delay: u64,
     /// By how much the newest block may be older than the index itself, and ahead of the clock, in milliseconds. `None`
@@ -52,6 +56,10 @@ pub enum VoucherResult {
     Granted(Box<VoucherGrant>),
     /// Nothing of the channel's opening is on the chain: not yet, or no more.
     UnknownChannel,
+    /// The channel is of this contract, of which nothing new is granted any more.
+    PastContract(Address),
+    /// The channel names this operator, which is not ours and could close it without a voucher.
+    StrangeOperator(Address),
     /// The channel names no key, so its payer can change its mind about what it signed.
     NoSigner,
     /// The channel's vouchers are signed by another.
@@ -73,6 +81,8 @@ pub enum VoucherResult {
     BeforeDatabase,
     /// The channel is closed.
     Closed,
+    /// The payee is about to close it.
+    Closing,
     /// The payer may have left by something that is not in the index yet.
     NotCurrent(NotCurrent),
     /// The payer leaves at this time, in seconds since 1970 UTC, or later.
@@ -132,6 +142,8 @@ pub struct VoucherAccount {
 pub struct VoucherGrant {
     /// Its name.
     pub payment: PaymentId,
+    /// The contract of its channel.
+    pub contract: Address,
     /// Whether it was made now.
     pub first: bool,
     /// When it was made, in milliseconds since 1970 UTC; `None` where none was made, because none was asked for.

@@ -208,6 +208,10 @@ pub struct ChainPolicy {
     pub other_contracts: Vec<Address>,
     /// The `SaltChannels` whose vouchers are taken; `None` where none is followed.
     pub channels: Option<Address>,
+    /// Those whose vouchers were taken before: what was granted on them is given again.
+    pub past_channels: Vec<Address>,
+    /// The operators that a channel may name whose vouchers are taken. It may always name none.
+    pub operators: Vec<Address>,
     /// The least exit delay of a channel whose vouchers are taken, in whole seconds; `None` for any that the contract takes.
     pub least_exit_delay: Option<Duration>,
     /// What is accepted of payments.
