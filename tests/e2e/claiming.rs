@@ -53,7 +53,7 @@ async fn what_was_accepted_comes_in_once_and_in_one_transaction() {
     let one = opened(&mut stack, asset, 4 * PRICE, 1).await;
     let two = opened(&mut stack, asset, 4 * PRICE, 2).await;
     let unused = opened(&mut stack, asset, 4 * PRICE, 3).await;
-    let strange = TestChannel::to(one.contract, Address::repeat_byte(0x77), asset, 4);
+    let strange = TestChannel::to(&stack.deployment, Address::repeat_byte(0x77), asset, 4);
     stack.payer().fund_channel(&strange, PRICE, false).await;
     pays(&stack, &one, "one", 0..2).await;
     pays(&stack, &two, "two", 0..1).await;

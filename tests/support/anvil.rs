@@ -41,6 +41,8 @@ pub struct Deployment {
     pub salt: Address,
     /// `SaltChannels`.
     pub salt_channels: Address,
+    /// The domain of its channels' identifiers, as it answers it.
+    pub channel_domain: B256,
     /// The proxy for x402's scheme `exact`.
     pub exact_proxy: Address,
 }
@@ -160,7 +162,7 @@ impl Anvil {
 
     /// Deploys the contracts with the forge script, and writes the deployment file into a folder.
     #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
-    pub fn deploy(&self, folder: &Path) -> Deployment {
+    pub async fn deploy(&self, folder: &Path) -> Deployment {
         let root = root();
         // The script may only write below `scratch`, so the file is moved afterwards.
         let scratch = root.join("scratch/tests").join(self.port.to_string());
@@ -207,12 +209,14 @@ impl Anvil {
             let text = deployed["contracts"][name]["address"].as_str();
             text.map_or(Address::ZERO, |text| text.parse().expect("an address"))
         };
+        let salt_channels = address("SaltChannels");
         Deployment {
+            channel_domain: self.channel_domain(salt_channels).await,
             folder: folder.to_owned(),
             salt_pay: address("SaltPay"),
             wrapped_salt: address("WrappedSalt"),
             salt: address("Salt"),
-            salt_channels: address("SaltChannels"),
+            salt_channels,
             exact_proxy: address("X402ExactPermit2Proxy"),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use salt402_http::Rate;
 use salt402_protocol::channel::EXIT_DELAYS;
-use salt402_protocol::{Amount, Asset, SourceKind};
+use salt402_protocol::{Amount, Asset};
 use salt402_verifier::AfterLoss;
 
 use crate::config::{ConfigError, LimitsConfig, ResolvedChain};

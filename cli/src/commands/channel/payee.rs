@@ -20,7 +20,7 @@ pub(crate) async fn refund(args: &ChannelRefundArgs) -> anyhow::Result<ExitCode>
     let id = identifier(&args.id)?;
     let channels = Channels::open(&config, args.send.chain.as_deref()).await?;
     let account = channels.one(id).await;
-    channels.store.close().await;
+    channels.store.clone().close().await;
     let (account, chain) = (account?, &channels.chain);
     let descriptor = account.state.as_ref().and_then(|state| state.descriptor);
     let descriptor =
@@ -65,7 +65,7 @@ pub(crate) async fn set_operator(args: &OperatorSetArgs) -> anyhow::Result<ExitC
     let config = Config::load(&args.send.at.config)?;
     let operator = address(&args.operator)?;
     let channels = Channels::open(&config, args.send.chain.as_deref()).await?;
-    channels.store.close().await;
+    channels.store.clone().close().await;
     let chain = &channels.chain;
     let claimer = claimer(&args.send, chain)?;
     let right = match args.right {
@@ -97,7 +97,7 @@ pub(crate) async fn show_operators(args: &OperatorShowArgs) -> anyhow::Result<Ex
     let config = Config::load(&args.at.config)?;
     let mut operators = args.operators.iter().map(|text| address(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let channels = Channels::open(&config, args.chain.as_deref()).await?;
-    channels.store.close().await;
+    channels.store.clone().close().await;
     let payee = match (&args.payee, channels.payee) {
         (Some(text), _) => address(text)?,
         (None, Some(payee)) => payee,
