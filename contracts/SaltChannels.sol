@@ -3,10 +3,20 @@ pragma solidity 0.8.30;
 
 import {ISaltChannels} from "./interfaces/ISaltChannels.sol";
 import {AccountSignature} from "./libraries/AccountSignature.sol";
+import {
+    assetOf,
+    exitDelayOf,
+    operatorOf,
+    payeeOf,
+    payerOf,
+    requireClean,
+    signerOf
+} from "./libraries/ChannelFields.sol";
 import {ChannelId} from "./libraries/ChannelId.sol";
 import {ChannelState, MOST} from "./libraries/ChannelState.sol";
 import {ExactTransfer} from "./libraries/ExactTransfer.sol";
 import {PackedClaim, packedClaims} from "./libraries/PackedClaim.sol";
+import {RowHashes, newRowHashes} from "./libraries/RowHashes.sol";
 import {IERC3009} from "@openzeppelin/contracts/interfaces/draft-IERC3009.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {ISignatureTransfer} from "permit2/interfaces/ISignatureTransfer.sol";
@@ -33,7 +43,6 @@ contract SaltChannels is ISaltChannels, EIP712 {
     using AccountSignature for address;
     using ChannelId for Channel;
     using ChannelId for Claim;
-    using ChannelId for PackedClaim;
     using ExactTransfer for address;
     using SafeTransferLib for address;
 
@@ -91,7 +100,12 @@ contract SaltChannels is ISaltChannels, EIP712 {
     /// would be lost sight of.
     bytes32 public immutable CHANNEL_DOMAIN_SEPARATOR;
 
-    mapping(bytes32 channel => ChannelState state) private states;
+    /// @dev One word. In a struct, its place is hashed once for reading and writing.
+    struct StoredState {
+        ChannelState state;
+    }
+
+    mapping(bytes32 channel => StoredState stored) private states;
 
     mapping(address account => mapping(address asset => uint256 amount)) private credits;
 
@@ -114,7 +128,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
     }
 
     modifier onlyPayeeOrOperator(Channel calldata channel) {
-        requirePayeeOrOperator(channel.payee, channel.operator);
+        if (msg.sender != payeeOf(channel)) requirePayeeOrOperator(payeeOf(channel), operatorOf(channel));
         _;
     }
 
@@ -129,21 +143,21 @@ contract SaltChannels is ISaltChannels, EIP712 {
     }
 
     /// @inheritdoc ISaltChannels
-    function open(Channel calldata channel, uint256 amount) external payable nonReentrant onlyPayer(channel.payer) {
+    function open(Channel calldata channel, uint256 amount) external payable nonReentrant onlyPayer(payerOf(channel)) {
         recordOpening(channelId(channel), channel, amount);
-        takeFromCaller(channel.asset, amount);
+        takeFromCaller(assetOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
-    function topUp(Channel calldata channel, uint256 amount) external payable nonReentrant onlyPayer(channel.payer) {
+    function topUp(Channel calldata channel, uint256 amount) external payable nonReentrant onlyPayer(payerOf(channel)) {
         bytes32 id = channelId(channel);
         ChannelState state = openStateOf(id);
         if (state.exitAt() != 0) {
             state = state.withExitAt(0);
-            emit ChannelExitCancelled(id, channel.payer, channel.payee);
+            emit ChannelExitCancelled(id, payerOf(channel), payeeOf(channel));
         }
         recordTopUp(id, state, channel, amount);
-        takeFromCaller(channel.asset, amount);
+        takeFromCaller(assetOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -156,7 +170,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
     ) external nonReentrant {
         bytes32 id = recordDeposit(channel, amount, depositBefore);
         requireDepositSigned(channel, id, amount, depositBefore, deadline, signature);
-        takeAllowance(channel.asset, channel.payer, amount);
+        takeAllowance(assetOf(channel), payerOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -171,13 +185,14 @@ contract SaltChannels is ISaltChannels, EIP712 {
         bytes32 s
     ) external nonReentrant {
         bytes32 id = recordDeposit(channel, amount, depositBefore);
-        if (msg.sender != channel.payer) {
+        if (msg.sender != payerOf(channel)) {
             requireDepositSigned(channel, id, amount, depositBefore, deadline, signature);
         }
 
         // Whether this gave the allowance, the transfer will tell.
-        try IERC20Permit(channel.asset).permit(channel.payer, address(this), amount, deadline, v, r, s) {} catch {}
-        takeAllowance(channel.asset, channel.payer, amount);
+        try IERC20Permit(assetOf(channel)).permit(payerOf(channel), address(this), amount, deadline, v, r, s) {}
+            catch {}
+        takeAllowance(assetOf(channel), payerOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -193,10 +208,10 @@ contract SaltChannels is ISaltChannels, EIP712 {
     ) external nonReentrant {
         bytes32 nonce = authorizationNonce(recordDeposit(channel, amount, depositBefore), depositBefore);
 
-        uint256 balanceBefore = channel.asset.balanceOf();
-        IERC3009(channel.asset)
-            .receiveWithAuthorization(channel.payer, address(this), amount, validAfter, validBefore, nonce, v, r, s);
-        channel.asset.requireReceived(amount, balanceBefore);
+        uint256 balanceBefore = assetOf(channel).balanceOf();
+        IERC3009(assetOf(channel))
+            .receiveWithAuthorization(payerOf(channel), address(this), amount, validAfter, validBefore, nonce, v, r, s);
+        assetOf(channel).requireReceived(amount, balanceBefore);
     }
 
     /// @inheritdoc ISaltChannels
@@ -210,10 +225,12 @@ contract SaltChannels is ISaltChannels, EIP712 {
     ) external nonReentrant {
         bytes32 nonce = authorizationNonce(recordDeposit(channel, amount, depositBefore), depositBefore);
 
-        uint256 balanceBefore = channel.asset.balanceOf();
-        IERC3009Wallet(channel.asset)
-            .receiveWithAuthorization(channel.payer, address(this), amount, validAfter, validBefore, nonce, signature);
-        channel.asset.requireReceived(amount, balanceBefore);
+        uint256 balanceBefore = assetOf(channel).balanceOf();
+        IERC3009Wallet(assetOf(channel))
+            .receiveWithAuthorization(
+                payerOf(channel), address(this), amount, validAfter, validBefore, nonce, signature
+            );
+        assetOf(channel).requireReceived(amount, balanceBefore);
     }
 
     /// @inheritdoc ISaltChannels
@@ -227,20 +244,20 @@ contract SaltChannels is ISaltChannels, EIP712 {
     ) external nonReentrant {
         bytes32 id = recordDeposit(channel, amount, depositBefore);
 
-        uint256 balanceBefore = channel.asset.balanceOf();
+        uint256 balanceBefore = assetOf(channel).balanceOf();
         PERMIT2.permitWitnessTransferFrom(
             ISignatureTransfer.PermitTransferFrom({
-                permitted: ISignatureTransfer.TokenPermissions({token: channel.asset, amount: amount}),
+                permitted: ISignatureTransfer.TokenPermissions({token: assetOf(channel), amount: amount}),
                 nonce: nonce,
                 deadline: deadline
             }),
             ISignatureTransfer.SignatureTransferDetails({to: address(this), requestedAmount: amount}),
-            channel.payer,
+            payerOf(channel),
             keccak256(abi.encode(DEPOSIT_WITNESS_TYPEHASH, id, depositBefore)),
             DEPOSIT_WITNESS_TYPE,
             signature
         );
-        channel.asset.requireReceived(amount, balanceBefore);
+        assetOf(channel).requireReceived(amount, balanceBefore);
     }
 
     /// @inheritdoc ISaltChannels
@@ -251,18 +268,18 @@ contract SaltChannels is ISaltChannels, EIP712 {
         returns (uint256 amount)
     {
         amount = claimChannel(channel, ceiling, total, voucher);
-        pay(channel.asset, channel.payee, amount);
+        pay(assetOf(channel), payeeOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
     function claimToCredit(Channel calldata channel, uint256 ceiling, uint256 total, bytes calldata voucher)
         external
         nonReentrant
-        onlyPayee(channel.payee)
+        onlyPayee(payeeOf(channel))
         returns (uint256 amount)
     {
         amount = claimChannel(channel, ceiling, total, voucher);
-        credit(channel.asset, msg.sender, amount);
+        credit(assetOf(channel), msg.sender, amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -282,10 +299,14 @@ contract SaltChannels is ISaltChannels, EIP712 {
     {
         requirePayeeOrOperator(payee, operator);
 
+        RowHashes hashes =
+            newRowHashes(payee, asset, operator, CHANNEL_DOMAIN_SEPARATOR, VOUCHER_TYPEHASH, _domainSeparator());
         (PackedClaim row, PackedClaim end) = packedClaims(rows);
         for (; PackedClaim.unwrap(row) < PackedClaim.unwrap(end); row = row.next()) {
-            bytes32 id = row.idIn(payee, asset, operator, CHANNEL_DOMAIN_SEPARATOR);
-            amount += claimRow(id, payee, asset, row);
+            // Each of 104 bits, and so many rows as fit into a block.
+            unchecked {
+                amount += claimRow(hashes, row);
+            }
         }
         pay(asset, payee, amount);
     }
@@ -322,7 +343,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         requireInTime(deadline);
         bytes32 id = channelId(channel);
         ChannelState state = openStateOf(id);
-        requireSigned(channel.payee, closeDigest(id, total, state.deposit(), deadline), signature);
+        requireSigned(payeeOf(channel), closeDigest(id, total, state.deposit(), deadline), signature);
         closeChannel(id, state, channel, ceiling, total, voucher);
     }
 
@@ -341,15 +362,20 @@ contract SaltChannels is ISaltChannels, EIP712 {
     }
 
     /// @inheritdoc ISaltChannels
-    function refund(Channel calldata channel, uint256 amount) external payable nonReentrant onlyPayee(channel.payee) {
+    function refund(Channel calldata channel, uint256 amount)
+        external
+        payable
+        nonReentrant
+        onlyPayee(payeeOf(channel))
+    {
         bytes32 id = channelId(channel);
-        uint256 claimed = states[id].claimed();
+        uint256 claimed = states[id].state.claimed();
         if (amount == 0) revert ZeroAmount();
         if (amount > claimed) revert RefundTooLarge(id, amount, claimed);
 
-        emit ChannelRefunded(id, channel.payer, msg.sender, amount);
-        takeFromCaller(channel.asset, amount);
-        pay(channel.asset, channel.payer, amount);
+        emit ChannelRefunded(id, payerOf(channel), msg.sender, amount);
+        takeFromCaller(assetOf(channel), amount);
+        pay(assetOf(channel), payerOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -360,7 +386,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
     }
 
     /// @inheritdoc ISaltChannels
-    function requestExit(Channel calldata channel) external nonReentrant onlyPayer(channel.payer) {
+    function requestExit(Channel calldata channel) external nonReentrant onlyPayer(payerOf(channel)) {
         bytes32 id = channelId(channel);
         recordExitRequest(id, channel, openStateOf(id));
     }
@@ -373,32 +399,32 @@ contract SaltChannels is ISaltChannels, EIP712 {
         requireInTime(deadline);
         bytes32 id = channelId(channel);
         ChannelState state = openStateOf(id);
-        requireSigned(channel.payer, exitDigest(id, state.deposit(), deadline), signature);
+        requireSigned(payerOf(channel), exitDigest(id, state.deposit(), deadline), signature);
         recordExitRequest(id, channel, state);
     }
 
     /// @inheritdoc ISaltChannels
     function exit(Channel calldata channel) external nonReentrant {
-        pay(channel.asset, channel.payer, exitChannel(channel));
+        pay(assetOf(channel), payerOf(channel), exitChannel(channel));
     }
 
     /// @inheritdoc ISaltChannels
-    function exitToCredit(Channel calldata channel) external nonReentrant onlyPayer(channel.payer) {
-        credit(channel.asset, msg.sender, exitChannel(channel));
+    function exitToCredit(Channel calldata channel) external nonReentrant onlyPayer(payerOf(channel)) {
+        credit(assetOf(channel), msg.sender, exitChannel(channel));
     }
 
     /// @inheritdoc ISaltChannels
     function exitMany(Channel[] calldata many) external nonReentrant {
         for (uint256 i = 0; i < many.length; ++i) {
             bytes32 id = channelId(many[i]);
-            ChannelState state = states[id];
+            ChannelState state = states[id].state;
             if (!state.isOpen()) {
                 emit ChannelSkipped(id, SkipReason.NotOpen);
             } else if (!isDue(state.exitAt())) {
                 emit ChannelSkipped(id, SkipReason.ExitNotDue);
             } else {
-                (address payer, address asset) = (many[i].payer, many[i].asset);
-                pay(asset, payer, recordClose(id, state, payer, many[i].payee));
+                (address payer, address asset) = (payerOf(many[i]), assetOf(many[i]));
+                pay(asset, payer, recordClose(id, state, payer, payeeOf(many[i])));
             }
         }
     }
@@ -418,7 +444,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
 
     /// @inheritdoc ISaltChannels
     function stateOf(bytes32 channel) external view returns (State memory) {
-        return states[channel].unpack();
+        return states[channel].state.unpack();
     }
 
     /// @inheritdoc ISaltChannels
@@ -499,14 +525,14 @@ contract SaltChannels is ISaltChannels, EIP712 {
         private
         returns (bytes32 id)
     {
-        address asset = channel.asset;
+        address asset = assetOf(channel);
         if (asset == NATIVE || asset.code.length == 0) revert InvalidAsset(asset);
 
         id = channelId(channel);
         if (depositBefore == 0) {
             recordOpening(id, channel, amount);
         } else {
-            ChannelState state = states[id];
+            ChannelState state = states[id].state;
             if (state.deposit() != depositBefore) revert DepositOutOfOrder(id, depositBefore, state.deposit());
             requireOpen(id, state);
             requireNoExit(id, state);
@@ -514,27 +540,29 @@ contract SaltChannels is ISaltChannels, EIP712 {
         }
     }
 
-    /// @dev Reads every field by itself, and so refuses those with dirty bits. Each once: that is what costs.
     function recordOpening(bytes32 id, Channel calldata channel, uint256 amount) private {
-        if (ChannelState.unwrap(states[id]) != 0) revert ChannelUsed(id);
+        requireClean(channel);
+        if (ChannelState.unwrap(states[id].state) != 0) revert ChannelUsed(id);
 
-        (address payer, address payee) = (channel.payer, channel.payee);
+        (address payer, address payee) = (payerOf(channel), payeeOf(channel));
         if (payee == address(0) || payee == address(this) || payee == payer) revert InvalidPayee(payee);
-        address operator = channel.operator;
+        address operator = operatorOf(channel);
         if (operator == payer) revert InvalidOperator(operator);
-        uint32 exitDelay = channel.exitDelay;
+        uint32 exitDelay = exitDelayOf(channel);
         if (exitDelay < MIN_EXIT_DELAY || exitDelay > MAX_EXIT_DELAY) {
             revert InvalidExitDelay(exitDelay, MIN_EXIT_DELAY, MAX_EXIT_DELAY);
         }
 
-        states[id] = ChannelState.wrap(sum(0, amount));
-        emit ChannelOpened(id, payer, payee, channel.asset, channel.signer, operator, exitDelay, channel.salt, amount);
+        states[id].state = ChannelState.wrap(sum(0, amount));
+        emit ChannelOpened(
+            id, payer, payee, assetOf(channel), signerOf(channel), operator, exitDelay, channel.salt, amount
+        );
     }
 
     function recordTopUp(bytes32 id, ChannelState state, Channel calldata channel, uint256 amount) private {
         uint256 deposit = sum(state.deposit(), amount);
-        states[id] = state.withDeposit(deposit);
-        emit ChannelToppedUp(id, channel.payer, channel.payee, amount, deposit);
+        states[id].state = state.withDeposit(deposit);
+        emit ChannelToppedUp(id, payerOf(channel), payeeOf(channel), amount, deposit);
     }
 
     /// @dev The caller stores the new state.
@@ -546,15 +574,15 @@ contract SaltChannels is ISaltChannels, EIP712 {
     function recordExitRequest(bytes32 id, Channel calldata channel, ChannelState state) private {
         requireNoExit(id, state);
 
-        uint256 exitAt = block.timestamp + channel.exitDelay;
-        states[id] = state.withExitAt(exitAt);
-        emit ChannelExitRequested(id, channel.payer, channel.payee, exitAt);
+        uint256 exitAt = block.timestamp + exitDelayOf(channel);
+        states[id].state = state.withExitAt(exitAt);
+        emit ChannelExitRequested(id, payerOf(channel), payeeOf(channel), exitAt);
     }
 
     function recordClose(bytes32 id, ChannelState state, address payer, address payee) private returns (uint256 rest) {
         uint256 claimed = state.claimed();
         rest = state.deposit() - claimed;
-        states[id] = state.asClosed();
+        states[id].state = state.asClosed();
         emit ChannelClosed(id, payer, payee, claimed, rest);
     }
 
@@ -564,7 +592,8 @@ contract SaltChannels is ISaltChannels, EIP712 {
         returns (uint256 amount)
     {
         bytes32 id = channelId(channel);
-        ChannelState state = states[id];
+        StoredState storage stored = states[id];
+        ChannelState state = stored.state;
 
         // Nothing is claimable of a channel that is not open either.
         amount = state.claimable(total);
@@ -573,7 +602,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
             revert NothingToClaim(id, total, state.claimed());
         }
         requireVoucher(id, channel, ceiling, total, voucher);
-        states[id] = recordClaim(id, state, amount);
+        stored.state = recordClaim(id, state, amount);
     }
 
     function claimAll(address payee, address asset, Claim[] calldata claims, address operator)
@@ -589,30 +618,38 @@ contract SaltChannels is ISaltChannels, EIP712 {
 
     function claimRow(address payee, address asset, Claim calldata row) private returns (uint256 amount) {
         bytes32 id = row.idIn(payee, asset, CHANNEL_DOMAIN_SEPARATOR);
-        ChannelState state = states[id];
+        StoredState storage stored = states[id];
+        ChannelState state = stored.state;
 
         amount = state.claimable(row.total);
         if (amount == 0) return skipUnclaimable(id, state);
 
         bytes32 digest = voucherDigestWithin(id, payee, asset, row.total, row.ceiling);
         if (!isRowSigned(id, row.payer, row.signer, digest, row.voucher)) return 0;
-        states[id] = recordClaim(id, state, amount);
+        stored.state = recordClaim(id, state, amount);
     }
 
-    function claimRow(bytes32 id, address payee, address asset, PackedClaim row) private returns (uint256 amount) {
-        ChannelState state = states[id];
+    /// @dev As of an unpacked row. A key's signature, which nearly all are, is looked at here, without a further call.
+    function claimRow(RowHashes hashes, PackedClaim row) private returns (uint256 amount) {
+        bytes32 id = hashes.idOf(row);
+        StoredState storage stored = states[id];
+        ChannelState state = stored.state;
 
         amount = state.claimable(row.total());
         if (amount == 0) return skipUnclaimable(id, state);
 
-        bytes32 digest = voucherDigestWithin(id, payee, asset, row.total(), row.ceiling());
-        if (!isRowSigned(id, row.payer(), row.signer(), digest, row.voucher())) return 0;
-        states[id] = recordClaim(id, state, amount);
+        if (row.total() > row.ceiling()) revert AboveCeiling(id, row.total(), row.ceiling());
+        bytes32 digest = hashes.digestOf(id, row.ceiling());
+        address key = AccountSignature.keyOf(digest, row.voucher());
+        if (key == address(0) || key != row.signer()) {
+            if (!isRowSigned(id, row.payer(), row.signer(), digest, row.voucher())) return 0;
+        }
+        stored.state = recordClaim(id, state, amount);
     }
 
     function closeRow(address payee, address asset, Claim calldata row) private returns (uint256 amount) {
         bytes32 id = row.idIn(payee, asset, CHANNEL_DOMAIN_SEPARATOR);
-        ChannelState state = states[id];
+        ChannelState state = states[id].state;
         if (!state.isOpen()) return skipUnclaimable(id, state);
 
         amount = state.claimable(row.total);
@@ -657,10 +694,10 @@ contract SaltChannels is ISaltChannels, EIP712 {
             requireVoucher(id, channel, ceiling, total, voucher);
             state = recordClaim(id, state, amount);
         }
-        uint256 rest = recordClose(id, state, channel.payer, channel.payee);
+        uint256 rest = recordClose(id, state, payerOf(channel), payeeOf(channel));
 
-        pay(channel.asset, channel.payee, amount);
-        pay(channel.asset, channel.payer, rest);
+        pay(assetOf(channel), payeeOf(channel), amount);
+        pay(assetOf(channel), payerOf(channel), rest);
     }
 
     /// @dev The caller pays or credits the payer.
@@ -668,7 +705,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         bytes32 id = channelId(channel);
         ChannelState state = openStateOf(id);
         if (!isDue(state.exitAt())) revert ExitNotDue(id, state.exitAt(), block.timestamp);
-        rest = recordClose(id, state, channel.payer, channel.payee);
+        rest = recordClose(id, state, payerOf(channel), payeeOf(channel));
     }
 
     /// @dev Takes the value of the call, or tokens from the caller's allowance.
@@ -709,8 +746,8 @@ contract SaltChannels is ISaltChannels, EIP712 {
         bytes calldata signature
     ) private view {
         requireInTime(deadline);
-        bytes32 digest = depositDigest(id, channel.payee, channel.asset, amount, depositBefore, deadline);
-        requireSigned(channel.payer, digest, signature);
+        bytes32 digest = depositDigest(id, payeeOf(channel), assetOf(channel), amount, depositBefore, deadline);
+        requireSigned(payerOf(channel), digest, signature);
     }
 
     function requireVoucher(
@@ -720,9 +757,9 @@ contract SaltChannels is ISaltChannels, EIP712 {
         uint256 total,
         bytes calldata voucher
     ) private view {
-        address signer = channel.signer;
-        bytes32 digest = voucherDigestWithin(id, channel.payee, channel.asset, total, ceiling);
-        if (signer == address(0)) requireSigned(channel.payer, digest, voucher);
+        address signer = signerOf(channel);
+        bytes32 digest = voucherDigestWithin(id, payeeOf(channel), assetOf(channel), total, ceiling);
+        if (signer == address(0)) requireSigned(payerOf(channel), digest, voucher);
         else if (!signer.isSignedByKey(digest, voucher)) revert InvalidSignature(signer, digest);
     }
 
@@ -771,7 +808,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
     }
 
     function openStateOf(bytes32 id) private view returns (ChannelState state) {
-        state = states[id];
+        state = states[id].state;
         requireOpen(id, state);
     }
 

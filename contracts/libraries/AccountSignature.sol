@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {CalleeGas} from "./CalleeGas.sol";
-import {ECDSA} from "solady/utils/ECDSA.sol";
 
 /// @title AccountSignature
 /// @notice Whether a key or an account signed a digest.
@@ -22,20 +21,25 @@ library AccountSignature {
 
     /// @notice Whether the key of `signer` signed `digest`.
     function isSignedByKey(address signer, bytes32 digest, bytes calldata signature) internal view returns (bool) {
-        if (signature.length != 65) return false;
-        uint8 v;
-        bytes32 r;
-        bytes32 s;
-        assembly ("memory-safe") {
-            r := calldataload(signature.offset)
-            s := calldataload(add(signature.offset, 0x20))
-            v := byte(0, calldataload(add(signature.offset, 0x40)))
-        }
-        if (uint256(s) > GREATEST_S) return false;
+        return signature.length == 65 && signer != address(0) && keyOf(digest, signature) == signer;
+    }
 
-        // Zero if the signature is none.
-        address recovered = ECDSA.tryRecover(digest, v, r, s);
-        return recovered == signer && recovered != address(0);
+    /// @notice Whose key signed `digest`, or zero if nobody's did. Reads 65 bytes of the signature.
+    function keyOf(bytes32 digest, bytes calldata signature) internal view returns (address key) {
+        assembly ("memory-safe") {
+            // Over the free memory pointer and the zero after it, which are put back.
+            let free := mload(0x40)
+            let s := calldataload(add(signature.offset, 0x20))
+            mstore(0x00, digest)
+            mstore(0x20, byte(0, calldataload(add(signature.offset, 0x40))))
+            mstore(0x40, calldataload(signature.offset))
+            mstore(0x60, s)
+            pop(staticcall(gas(), 1, 0x00, 0x80, 0x00, 0x20))
+            // It returns nothing for what is no signature, also where v is neither 27 nor 28.
+            key := mul(mload(0x00), and(eq(returndatasize(), 0x20), lt(s, add(GREATEST_S, 1))))
+            mstore(0x40, free)
+            mstore(0x60, 0)
+        }
     }
 
     /// @notice Whether the key of `account` signed `digest`, or its code says that it did.

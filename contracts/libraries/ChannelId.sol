@@ -2,7 +2,6 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../interfaces/ISaltChannels.sol";
-import {PackedClaim} from "./PackedClaim.sol";
 
 /// @title ChannelId
 /// @notice The identifier of a channel: EIP-712's hash of its descriptor.
@@ -61,31 +60,6 @@ library ChannelId {
             mstore(add(at, 0x60), shr(96, shl(96, asset)))
             // The signer, the operator, the delay and the salt, in both in this order.
             calldatacopy(add(at, 0x80), add(row, 0x20), 0x80)
-            let structHash := keccak256(at, 0x100)
-            mstore(at, hex"1901")
-            mstore(add(at, 0x02), domain)
-            mstore(add(at, 0x22), structHash)
-            id := keccak256(at, 0x42)
-        }
-    }
-
-    /// @notice The identifier of the channel that a packed row speaks of.
-    function idIn(PackedClaim row, address payee, address asset, address operator, bytes32 domain)
-        internal
-        pure
-        returns (bytes32 id)
-    {
-        bytes32 typehash = TYPEHASH;
-        assembly ("memory-safe") {
-            let at := mload(0x40)
-            mstore(at, typehash)
-            mstore(add(at, 0x20), shr(96, calldataload(row)))
-            mstore(add(at, 0x40), shr(96, shl(96, payee)))
-            mstore(add(at, 0x60), shr(96, shl(96, asset)))
-            mstore(add(at, 0x80), shr(96, calldataload(add(row, 20))))
-            mstore(add(at, 0xa0), shr(96, shl(96, operator)))
-            mstore(add(at, 0xc0), shr(224, calldataload(add(row, 40))))
-            mstore(add(at, 0xe0), calldataload(add(row, 44)))
             let structHash := keccak256(at, 0x100)
             mstore(at, hex"1901")
             mstore(add(at, 0x02), domain)

@@ -62,7 +62,9 @@ function withDeposit(ChannelState state, uint256 amount) pure returns (ChannelSt
 
 /// @dev With an amount claimed that is not more than what is left, so that the sum stays within its bits.
 function withClaim(ChannelState state, uint256 amount) pure returns (ChannelState) {
-    return ChannelState.wrap(ChannelState.unwrap(state) + (amount << CLAIMED_SHIFT));
+    unchecked {
+        return ChannelState.wrap(ChannelState.unwrap(state) + (amount << CLAIMED_SHIFT));
+    }
 }
 
 /// @dev With another time of the exit. 40 bits of seconds last for 34,000 years.

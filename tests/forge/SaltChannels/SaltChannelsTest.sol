@@ -45,6 +45,7 @@ abstract contract SaltChannelsTest is Test {
             payee: payee.addr,
             asset: asset,
             signer: session.addr,
+            operator: address(0),
             exitDelay: DELAY,
             salt: keccak256("salt")
         });
@@ -92,6 +93,7 @@ abstract contract SaltChannelsTest is Test {
         return ISaltChannels.Claim({
             payer: channel.payer,
             signer: channel.signer,
+            operator: channel.operator,
             exitDelay: channel.exitDelay,
             salt: channel.salt,
             ceiling: total,
@@ -102,7 +104,47 @@ abstract contract SaltChannelsTest is Test {
 
     /// @dev Signed by the session key.
     function voucherOf(ISaltChannels.Channel memory channel, uint256 ceiling) internal returns (bytes memory) {
-        return sign(session, channels.voucherDigest(channels.channelId(channel), ceiling));
+        return sign(session, voucherDigest(channel, ceiling));
+    }
+
+    function voucherDigest(ISaltChannels.Channel memory channel, uint256 ceiling) internal view returns (bytes32) {
+        return channels.voucherDigest(channels.channelId(channel), channel.payee, channel.asset, ceiling);
+    }
+
+    function depositDigest(
+        ISaltChannels.Channel memory channel,
+        uint256 amount,
+        uint256 depositBefore,
+        uint256 deadline
+    ) internal view returns (bytes32) {
+        return channels.depositDigest(
+            channels.channelId(channel), channel.payee, channel.asset, amount, depositBefore, deadline
+        );
+    }
+
+    /// @dev As `claimRows` takes it.
+    function packed(ISaltChannels.Claim memory row) internal pure returns (bytes memory) {
+        // Whoever uses this knows that they fit.
+        // forge-lint: disable-next-item(unsafe-typecast)
+        return abi.encodePacked(
+            row.payer, row.signer, row.exitDelay, row.salt, uint104(row.ceiling), uint104(row.total), row.voucher
+        );
+    }
+
+    /// @dev A channel of the payer that differs from its others in its salt.
+    function salted(address asset, uint256 salt) internal returns (ISaltChannels.Channel memory channel) {
+        channel = channelIn(asset);
+        channel.salt = bytes32(salt);
+        open(channel, DEPOSIT);
+    }
+
+    /// @dev A channel whose payer signs vouchers itself.
+    function keyless(address from) internal returns (ISaltChannels.Channel memory channel) {
+        channel = channelIn(NATIVE);
+        channel.payer = from;
+        channel.signer = address(0);
+        vm.deal(from, DEPOSIT);
+        open(channel, DEPOSIT);
     }
 
     function sign(Vm.Wallet memory wallet, bytes32 digest) internal returns (bytes memory) {

@@ -102,7 +102,7 @@ contract SaltChannels_claimMany is SaltChannelsTest {
         rows.push(rowOf(salted(NATIVE, 1), 1 ether));
 
         vm.prank(payee.addr);
-        assertEq(channels.claimMany{gas: 3_000_000}(NATIVE, rows), 1 ether);
+        assertEq(channels.claimMany{gas: 6_000_000}(payee.addr, NATIVE, rows), 1 ether);
     }
 
     function test_claimMany_paysWhatAWalletSigned() external {
@@ -120,19 +120,7 @@ contract SaltChannels_claimMany is SaltChannelsTest {
 
         vm.expectPartialRevert(ISaltChannels.InvalidSignature.selector);
         vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
-    }
-
-    function test_claimMany_reverts_whenThePayersKeyDidNotSign() external {
-        ISaltChannels.Channel memory channel = channelIn(NATIVE);
-        channel.signer = address(0);
-        open(channel, DEPOSIT);
-        rows.push(rowOf(channel, 1 ether));
-
-        bytes32 digest = channels.voucherDigest(channels.channelId(channel), 1 ether);
-        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidSignature.selector, payer.addr, digest));
-        vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
+        channels.claimMany(payee.addr, NATIVE, rows);
     }
 
     function test_claimMany_reverts_whenATotalIsAboveItsCeiling() external {
@@ -142,7 +130,7 @@ contract SaltChannels_claimMany is SaltChannelsTest {
 
         vm.expectPartialRevert(ISaltChannels.AboveCeiling.selector);
         vm.prank(payee.addr);
-        channels.claimMany(NATIVE, rows);
+        channels.claimMany(payee.addr, NATIVE, rows);
     }
 
     function test_claimMany_creditsAPayeeThatTheTokenRefuses() external {
@@ -182,23 +170,12 @@ contract SaltChannels_claimMany is SaltChannelsTest {
         assertEq(payee.addr.balance, together);
     }
 
-    function salted(address asset, uint256 salt) private returns (ISaltChannels.Channel memory channel) {
-        channel = channelIn(asset);
-        channel.salt = bytes32(salt);
-        open(channel, DEPOSIT);
-    }
-
     function pushWallet(address wallet) private {
-        ISaltChannels.Channel memory channel = channelIn(NATIVE);
-        channel.payer = wallet;
-        channel.signer = address(0);
-        vm.deal(wallet, DEPOSIT);
-        open(channel, DEPOSIT);
-        rows.push(rowOf(channel, 1 ether));
+        rows.push(rowOf(keyless(wallet), 1 ether));
     }
 
     function claimMany(address asset) private returns (uint256) {
         vm.prank(payee.addr);
-        return channels.claimMany(asset, rows);
+        return channels.claimMany(payee.addr, asset, rows);
     }
 }

@@ -6,6 +6,13 @@ import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 contract SaltChannels_closeFor is SaltChannelsTest {
+    uint256 private deadline;
+
+    function setUp() public override {
+        super.setUp();
+        deadline = block.timestamp + 60;
+    }
+
     function test_closeFor_closesForThePayer_whenThePayeeSigned() external {
         ISaltChannels.Channel memory channel = opened(NATIVE);
         closeFor(channel, 3 ether, 3 ether, sign(payee, digestOf(channel, 3 ether)));
@@ -34,7 +41,7 @@ contract SaltChannels_closeFor is SaltChannelsTest {
             abi.encodeWithSelector(ISaltChannels.AboveCeiling.selector, channels.channelId(channel), 3 ether, 2 ether)
         );
         vm.prank(payer.addr);
-        channels.closeFor(channel, 2 ether, 3 ether, voucher, signature);
+        channels.closeFor(channel, 2 ether, 3 ether, voucher, deadline, signature);
     }
 
     function test_closeFor_reverts_whenThePayeeDidNotSign() external {
@@ -47,8 +54,8 @@ contract SaltChannels_closeFor is SaltChannelsTest {
     function test_closeFor_reverts_whenTheSignatureIsOfAnotherKind() external {
         ISaltChannels.Channel memory channel = opened(NATIVE);
         bytes32 id = channels.channelId(channel);
-        expectRefused(channel, 3 ether, sign(payee, channels.voucherDigest(id, 3 ether)));
-        expectRefused(channel, 3 ether, sign(payee, channels.exitDigest(id, 3 ether)));
+        expectRefused(channel, 3 ether, sign(payee, voucherDigest(channel, 3 ether)));
+        expectRefused(channel, 3 ether, sign(payee, channels.exitDigest(id, DEPOSIT, deadline)));
     }
 
     function test_closeFor_reverts_whenChannelIsClosed() external {
@@ -58,11 +65,45 @@ contract SaltChannels_closeFor is SaltChannelsTest {
         bytes memory voucher = voucherOf(channel, 3 ether);
 
         vm.expectPartialRevert(ISaltChannels.ChannelNotOpen.selector);
-        channels.closeFor(channel, 3 ether, 3 ether, voucher, signature);
+        channels.closeFor(channel, 3 ether, 3 ether, voucher, deadline, signature);
+    }
+
+    function test_closeFor_holdsUntilTheDeadlineAndNoLonger() external {
+        ISaltChannels.Channel memory channel = opened(NATIVE);
+        bytes memory signature = sign(payee, digestOf(channel, 3 ether));
+        bytes memory voucher = voucherOf(channel, 3 ether);
+        vm.warp(deadline + 1);
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.SignatureExpired.selector, deadline, deadline + 1));
+        channels.closeFor(channel, 3 ether, 3 ether, voucher, deadline, signature);
+
+        vm.warp(deadline);
+        channels.closeFor(channel, 3 ether, 3 ether, voucher, deadline, signature);
+        assertEq(payee.addr.balance, 3 ether);
+    }
+
+    function test_closeFor_reverts_whenTheDeadlineIsAnother() external {
+        ISaltChannels.Channel memory channel = opened(NATIVE);
+        bytes memory signature = sign(payee, digestOf(channel, 3 ether));
+        bytes memory voucher = voucherOf(channel, 3 ether);
+        vm.expectPartialRevert(ISaltChannels.InvalidSignature.selector);
+        channels.closeFor(channel, 3 ether, 3 ether, voucher, deadline + 1, signature);
+    }
+
+    /// @dev Signed at 2, topped up and served to 40: what was signed before must not close it at 2.
+    function test_closeFor_reverts_whenThePayerHasToppedUpSince() external {
+        ISaltChannels.Channel memory channel = opened(NATIVE);
+        bytes memory signature = sign(payee, digestOf(channel, 2 ether));
+        bytes memory voucher = voucherOf(channel, 2 ether);
+        topUp(channel, 50 ether);
+
+        vm.expectPartialRevert(ISaltChannels.InvalidSignature.selector);
+        vm.prank(payer.addr);
+        channels.closeFor(channel, 2 ether, 2 ether, voucher, deadline, signature);
+        assertEq(claim(channel, 40 ether), 40 ether);
     }
 
     function digestOf(ISaltChannels.Channel memory channel, uint256 total) private view returns (bytes32) {
-        return channels.closeDigest(channels.channelId(channel), total);
+        return channels.closeDigest(channels.channelId(channel), total, stateOf(channel).deposit, deadline);
     }
 
     function closeFor(ISaltChannels.Channel memory channel, uint256 ceiling, uint256 total, bytes memory signature)
@@ -70,7 +111,7 @@ contract SaltChannels_closeFor is SaltChannelsTest {
     {
         bytes memory voucher = voucherOf(channel, ceiling);
         vm.prank(payer.addr);
-        channels.closeFor(channel, ceiling, total, voucher, signature);
+        channels.closeFor(channel, ceiling, total, voucher, deadline, signature);
     }
 
     function expectRefused(ISaltChannels.Channel memory channel, uint256 total, bytes memory signature) private {
@@ -78,6 +119,6 @@ contract SaltChannels_closeFor is SaltChannelsTest {
         bytes32 digest = digestOf(channel, total);
         vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidSignature.selector, channel.payee, digest));
         vm.prank(payer.addr);
-        channels.closeFor(channel, total, total, voucher, signature);
+        channels.closeFor(channel, total, total, voucher, deadline, signature);
     }
 }

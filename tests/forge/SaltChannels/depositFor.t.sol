@@ -21,12 +21,24 @@ contract SaltChannels_depositFor is SaltChannelsTest {
         assertEq(token.balanceOf(payer.addr), FUNDS - DEPOSIT);
     }
 
-    function test_depositFor_topsUpAndCancelsTheExit() external {
+    function test_depositFor_topsUp() external {
         ISaltChannels.Channel memory channel = opened(address(token));
-        requestExit(channel);
         deposit(channel, 1 ether, DEPOSIT);
 
         assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
+    }
+
+    /// @dev Held back until the payer wants to leave, it must neither keep it in nor lock up more of its money.
+    function test_depositFor_reverts_whileAnExitIsPending() external {
+        ISaltChannels.Channel memory channel = opened(address(token));
+        bytes memory signature = signatureOf(channel, 1 ether, DEPOSIT);
+        requestExit(channel);
+        uint256 exitAt = block.timestamp + DELAY;
+
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.ExitPending.selector, channels.channelId(channel), exitAt));
+        vm.prank(anyone);
+        channels.depositFor(channel, 1 ether, DEPOSIT, deadline, signature);
+        assertState(channel, DEPOSIT, 0, exitAt, false);
     }
 
     function test_depositFor_takesAWalletsSignature() external {
@@ -129,13 +141,13 @@ contract SaltChannels_depositFor is SaltChannelsTest {
         private
         returns (bytes memory)
     {
-        return sign(payer, channels.depositDigest(channels.channelId(channel), amount, before, deadline));
+        return sign(payer, depositDigest(channel, amount, before, deadline));
     }
 
     function expectInvalid(ISaltChannels.Channel memory channel, uint256 amount, uint256 until, bytes memory signature)
         private
     {
-        bytes32 digest = channels.depositDigest(channels.channelId(channel), amount, 0, until);
+        bytes32 digest = depositDigest(channel, amount, 0, until);
         vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidSignature.selector, payer.addr, digest));
         vm.prank(anyone);
         channels.depositFor(channel, amount, 0, until, signature);

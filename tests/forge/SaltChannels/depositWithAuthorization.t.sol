@@ -35,13 +35,29 @@ contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
         assertEq(wrappedSalt.balanceOf(payer.addr), FUNDS - DEPOSIT);
     }
 
-    function test_depositWithAuthorization_topsUpAndCancelsTheExit() external {
+    function test_depositWithAuthorization_topsUp() external {
         ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
         deposit(channel, DEPOSIT, 0);
-        requestExit(channel);
         deposit(channel, 1 ether, DEPOSIT);
 
         assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
+    }
+
+    /// @dev Held back until the payer wants to leave, it must neither keep it in nor lock up more of its money.
+    function test_depositWithAuthorization_reverts_whileAnExitIsPending() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        deposit(channel, DEPOSIT, 0);
+        bytes memory signature = authorizationOf(channel, 1 ether, DEPOSIT);
+        requestExit(channel);
+        uint256 exitAt = block.timestamp + DELAY;
+
+        bytes memory reason =
+            abi.encodeWithSelector(ISaltChannels.ExitPending.selector, channels.channelId(channel), exitAt);
+        vm.expectRevert(reason);
+        send(channel, 1 ether, DEPOSIT, signature);
+        vm.expectRevert(reason);
+        sendBytes(channel, 1 ether, DEPOSIT, signature);
+        assertState(channel, DEPOSIT, 0, exitAt, false);
     }
 
     function test_depositWithAuthorization_reverts_whenItIsSentAgain() external {
@@ -163,7 +179,7 @@ contract SaltChannels_depositWithAuthorization is SaltChannelsTest {
         bytes memory signature = authorizationOf(channel, 7_000_000, 0);
         vm.expectEmit(address(channels));
         emit ISaltChannels.ChannelOpened(
-            id, payer.addr, payee.addr, address(usdc), session.addr, DELAY, keccak256("salt"), 7_000_000
+            id, payer.addr, payee.addr, address(usdc), session.addr, address(0), DELAY, keccak256("salt"), 7_000_000
         );
         sendBytes(channel, 7_000_000, 0, signature);
         sendBytes(channel, 3_000_000, 7_000_000, authorizationOf(channel, 3_000_000, 7_000_000));

@@ -40,6 +40,25 @@ contract SaltChannels_depositWithPermit is SaltChannelsTest {
         assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
     }
 
+    /// @dev Not even by the payer itself: `topUp` is how it changes its mind.
+    function test_depositWithPermit_reverts_whileAnExitIsPending() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        deposit(anyone, channel, DEPOSIT, 0);
+        requestExit(channel);
+        Permit memory permit = permitOf(1 ether);
+        bytes memory signature = signatureOf(channel, 1 ether, DEPOSIT);
+        bytes memory reason = abi.encodeWithSelector(
+            ISaltChannels.ExitPending.selector, channels.channelId(channel), block.timestamp + DELAY
+        );
+
+        address[2] memory senders = [anyone, payer.addr];
+        for (uint256 i = 0; i < senders.length; ++i) {
+            vm.expectRevert(reason);
+            vm.prank(senders[i]);
+            channels.depositWithPermit(channel, 1 ether, DEPOSIT, deadline, signature, permit.v, permit.r, permit.s);
+        }
+    }
+
     function test_depositWithPermit_needsNoSecondSignatureOfThePayerItself() external {
         ISaltChannels.Channel memory channel = channelIn(address(salt));
         Permit memory permit = permitOf(DEPOSIT);
@@ -133,7 +152,7 @@ contract SaltChannels_depositWithPermit is SaltChannelsTest {
         private
         returns (bytes memory)
     {
-        return sign(payer, channels.depositDigest(channels.channelId(channel), amount, before, deadline));
+        return sign(payer, depositDigest(channel, amount, before, deadline));
     }
 
     function permitOf(uint256 amount) private returns (Permit memory permit) {

@@ -31,12 +31,24 @@ contract SaltChannels_depositWithPermit2 is SaltChannelsTest {
         assertEq(token.balanceOf(address(channels)), DEPOSIT);
     }
 
-    function test_depositWithPermit2_topsUpAndCancelsTheExit() external {
+    function test_depositWithPermit2_topsUp() external {
         ISaltChannels.Channel memory channel = opened(address(token));
-        requestExit(channel);
         deposit(channel, 1 ether, DEPOSIT);
 
         assertState(channel, DEPOSIT + 1 ether, 0, 0, false);
+    }
+
+    /// @dev Held back until the payer wants to leave, it must neither keep it in nor lock up more of its money.
+    function test_depositWithPermit2_reverts_whileAnExitIsPending() external {
+        ISaltChannels.Channel memory channel = opened(address(token));
+        bytes memory signature = permitOf(channel, 1 ether, DEPOSIT);
+        requestExit(channel);
+        uint256 exitAt = block.timestamp + DELAY;
+
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.ExitPending.selector, channels.channelId(channel), exitAt));
+        vm.prank(anyone);
+        channels.depositWithPermit2(channel, 1 ether, DEPOSIT, 7, deadline, signature);
+        assertState(channel, DEPOSIT, 0, exitAt, false);
     }
 
     function test_depositWithPermit2_takesAWalletsSignature() external {

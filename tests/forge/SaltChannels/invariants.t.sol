@@ -99,16 +99,16 @@ contract SaltChannels_invariants is Test {
     function test_handler_doesEverything() external {
         for (uint256 asset = 0; asset < 4; ++asset) {
             // Of the first to the second account, which refuses nothing, and to the third, which does.
-            handler.open(0, 1, asset, 0, 0, false, 10 ether);
-            handler.open(0, 2, asset, 1, 0, true, 10 ether);
+            handler.open(0, 1, asset, 0, 0, false, 0, 10 ether);
+            handler.open(0, 2, asset, 1, 0, true, 7, 10 ether);
         }
         assertEq(handler.counts(ISaltChannels.ChannelOpened.selector), 8);
-        handler.open(0, 1, 0, 0, 0, false, 10 ether);
+        handler.open(0, 1, 0, 0, 0, false, 0, 10 ether);
         assertEq(handler.counts(ISaltChannels.ChannelOpened.selector), 8);
 
         for (uint256 i = 0; i < 8; ++i) {
             handler.signVoucher(i, 1 ether);
-            handler.claim(i, 0);
+            handler.claim(i, 0, 0);
         }
         for (uint256 i = 0; i < 8; ++i) {
             handler.signVoucher(i, 1 ether);
@@ -117,16 +117,16 @@ contract SaltChannels_invariants is Test {
         assertEq(handler.counts(ISaltChannels.Credited.selector), 1);
         handler.abuse(0, 1, 1);
         handler.abuse(0, 0, 1);
-        handler.claimMany(8, 1, false);
-        handler.claimMany(11, 1, true);
+        handler.claimMany(8, 1, false, 0);
+        handler.claimMany(11, 1, true, 0);
         assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 10);
 
         handler.topUpFor(2, 0, 1 ether, false);
         handler.topUp(0, 1 ether);
         assertEq(handler.counts(ISaltChannels.ChannelToppedUp.selector), 2);
 
-        handler.close(12, false);
-        handler.close(14, true);
+        handler.close(12, false, 0);
+        handler.close(14, true, 0);
         assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
 
         handler.requestExit(0, false);
@@ -140,6 +140,59 @@ contract SaltChannels_invariants is Test {
 
         handler.withdraw(2, 0, 0);
         assertEq(handler.counts(ISaltChannels.CreditWithdrawn.selector), 1);
+        this.invariant_balancesAreWhatTheEventsSay();
+        this.invariant_everythingHeldIsOwedToSomebody();
+        this.invariant_accountsHaveWhatTheEventsSay();
+        this.invariant_statesAreWhatTheEventsSay();
+        this.afterInvariant();
+    }
+
+    function test_handler_actsForPayees() external {
+        // The second and the third of three channels name the fourth account.
+        for (uint256 salt = 0; salt < 3; ++salt) {
+            handler.open(0, 1, 1, salt, 0, false, salt == 0 ? 0 : 7, 10 ether);
+            handler.signVoucher(salt, 1 ether);
+        }
+        handler.claim(0, 0, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 0);
+        handler.claim(1, 0, 7);
+        handler.claimMany(2, 1, false, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 2);
+        assertEq(handler.actedFor(), 2);
+
+        handler.setOperator(1, 3, 1);
+        assertEq(handler.counts(ISaltChannels.OperatorSet.selector), 1);
+        handler.claimRows(0, 1, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 3);
+        assertEq(handler.actedFor(), 3);
+        handler.claimRows(0, 3, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelSkipped.selector), 3);
+
+        handler.refund(0, 1 ether);
+        assertEq(handler.counts(ISaltChannels.ChannelRefunded.selector), 1);
+        handler.signVoucher(0, 1 ether);
+        handler.claimToCredit(3);
+        assertEq(handler.counts(ISaltChannels.Credited.selector), 1);
+        handler.closeMany(1, 2, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
+        handler.setOperator(1, 3, 2);
+        handler.close(0, false, 7);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
+
+        handler.open(0, 1, 3, 0, 0, false, 0, 10 ether);
+        handler.requestExit(0, false);
+        handler.requestExit(3, false);
+        handler.topUpFor(0, 0, 1 ether, false);
+        assertEq(handler.counts(ISaltChannels.ChannelExitCancelled.selector), 0);
+        handler.changeMood(2);
+        handler.wait(15 minutes);
+        // The one that is due, one that is closed, another, and the moody token's, which holds up all.
+        handler.exitMany(0, 4);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
+        handler.exitToCredit(3);
+        assertEq(handler.exitsToCredit(), 1);
+        handler.exitMany(0, 4);
+        assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 4);
         this.invariant_balancesAreWhatTheEventsSay();
         this.invariant_everythingHeldIsOwedToSomebody();
         this.invariant_accountsHaveWhatTheEventsSay();

@@ -43,11 +43,12 @@ contract SaltChannels_open is SaltChannelsTest {
 
     function test_open_writesTheDescriptorDown() external {
         ISaltChannels.Channel memory channel = channelIn(address(token));
+        channel.operator = anyone;
         bytes32 id = channels.channelId(channel);
 
         vm.expectEmit(address(channels));
         emit ISaltChannels.ChannelOpened(
-            id, payer.addr, payee.addr, address(token), session.addr, DELAY, keccak256("salt"), DEPOSIT
+            id, payer.addr, payee.addr, address(token), session.addr, anyone, DELAY, keccak256("salt"), DEPOSIT
         );
         open(channel, DEPOSIT);
     }
@@ -152,6 +153,15 @@ contract SaltChannels_open is SaltChannelsTest {
         expectInvalidPayee(payer.addr);
     }
 
+    /// @dev A payer that could close its channel without a voucher would have been served for nothing.
+    function test_open_reverts_whenThePayerIsTheOperator() external {
+        ISaltChannels.Channel memory channel = channelIn(NATIVE);
+        channel.operator = payer.addr;
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidOperator.selector, payer.addr));
+        vm.prank(payer.addr);
+        channels.open{value: DEPOSIT}(channel, DEPOSIT);
+    }
+
     function test_open_reverts_whenDelayIsTooShort() external {
         expectInvalidDelay(15 minutes - 1);
     }
@@ -236,7 +246,7 @@ contract SaltChannels_open is SaltChannelsTest {
     /// @dev Solidity would refuse such an argument; the call is made by hand.
     function test_open_reverts_whenFieldsHaveDirtyBits() external {
         bytes memory call = abi.encodeCall(channels.open, (channelIn(NATIVE), DEPOSIT));
-        for (uint256 field = 0; field < 5; ++field) {
+        for (uint256 field = 0; field < 6; ++field) {
             bytes memory dirty = bytes.concat(call);
             // The highest byte of the field.
             dirty[4 + field * 32] = 0x01;
@@ -256,6 +266,7 @@ contract SaltChannels_open is SaltChannelsTest {
         assumeNotPrecompile(channel.payer);
         vm.assume(channel.payer != address(0) && channel.payer != address(channels) && channel.payer.code.length == 0);
         vm.assume(channel.payee != address(0) && channel.payee != address(channels) && channel.payee != channel.payer);
+        vm.assume(channel.operator != channel.payer);
         channel.asset = native ? NATIVE : address(token);
         channel.exitDelay = uint32(bound(channel.exitDelay, 15 minutes, 30 days));
         amount = bound(amount, 1, type(uint104).max);

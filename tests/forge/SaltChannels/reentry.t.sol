@@ -27,13 +27,20 @@ contract SaltChannels_reentry is SaltChannelsTest {
         calls.push(abi.encodeCall(channels.depositWithWalletAuthorization, (channel, 0, 0, 0, 0, "")));
         calls.push(abi.encodeCall(channels.depositWithPermit2, (channel, 0, 0, 0, 0, "")));
         calls.push(abi.encodeCall(channels.claim, (channel, 0, 0, "")));
-        calls.push(abi.encodeCall(channels.claimMany, (NATIVE, none)));
+        calls.push(abi.encodeCall(channels.claimMany, (address(receiver), NATIVE, none)));
         calls.push(abi.encodeCall(channels.claimManyFor, (address(receiver), NATIVE, none, "")));
         calls.push(abi.encodeCall(channels.close, (channel, 0, 0, "")));
-        calls.push(abi.encodeCall(channels.closeFor, (channel, 0, 0, "", "")));
+        calls.push(abi.encodeCall(channels.closeFor, (channel, 0, 0, "", 0, "")));
+        calls.push(abi.encodeCall(channels.closeMany, (address(receiver), NATIVE, none)));
+        calls.push(abi.encodeCall(channels.claimRows, (address(receiver), NATIVE, address(0), "")));
+        calls.push(abi.encodeCall(channels.claimToCredit, (channel, 0, 0, "")));
+        calls.push(abi.encodeCall(channels.refund, (channel, 0)));
+        calls.push(abi.encodeCall(channels.setOperator, (anyone, ISaltChannels.OperatorRight.All)));
         calls.push(abi.encodeCall(channels.requestExit, (channel)));
-        calls.push(abi.encodeCall(channels.requestExitFor, (channel, "")));
+        calls.push(abi.encodeCall(channels.requestExitFor, (channel, 0, "")));
         calls.push(abi.encodeCall(channels.exit, (channel)));
+        calls.push(abi.encodeCall(channels.exitToCredit, (channel)));
+        calls.push(abi.encodeCall(channels.exitMany, (new ISaltChannels.Channel[](0))));
         calls.push(abi.encodeCall(channels.withdraw, (NATIVE, address(receiver))));
     }
 

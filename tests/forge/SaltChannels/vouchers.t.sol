@@ -131,7 +131,8 @@ contract SaltChannels_vouchers is SaltChannelsTest {
     function test_voucher_isRefused_whenItIsOfAnotherContractOrChain() external {
         ISaltChannels.Channel memory channel = opened(NATIVE);
         bytes32 id = channels.channelId(channel);
-        bytes32 structHash = keccak256(abi.encode(channels.VOUCHER_TYPEHASH(), id, CEILING));
+        bytes32 structHash =
+            keccak256(abi.encode(channels.VOUCHER_TYPEHASH(), id, channel.payee, channel.asset, CEILING));
 
         expectRefused(channel, sign(session, digestIn(block.chainid, anyone, structHash)), session.addr);
         expectRefused(channel, sign(session, digestIn(1, address(channels), structHash)), session.addr);
@@ -162,16 +163,8 @@ contract SaltChannels_vouchers is SaltChannelsTest {
         expectRefused(channel, voucher, session.addr);
     }
 
-    function keyless(address from) private returns (ISaltChannels.Channel memory channel) {
-        channel = channelIn(NATIVE);
-        channel.payer = from;
-        channel.signer = address(0);
-        vm.deal(from, DEPOSIT);
-        open(channel, DEPOSIT);
-    }
-
     function digestOf(ISaltChannels.Channel memory channel) private view returns (bytes32) {
-        return channels.voucherDigest(channels.channelId(channel), CEILING);
+        return voucherDigest(channel, CEILING);
     }
 
     function digestIn(uint256 chainId, address contract_, bytes32 structHash) private pure returns (bytes32) {

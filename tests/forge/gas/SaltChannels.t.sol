@@ -90,7 +90,7 @@ contract SaltChannelsGas is SaltChannelsTest {
         ISaltChannels.Channel memory channel = channelIn(address(wrappedSalt));
         channel.salt = bytes32(++salts);
         uint256 deadline = block.timestamp + 60;
-        bytes memory signature = sign(payer, channels.depositDigest(channels.channelId(channel), DEPOSIT, 0, deadline));
+        bytes memory signature = sign(payer, depositDigest(channel, DEPOSIT, 0, deadline));
         vm.prank(anyone);
         channels.depositFor(channel, DEPOSIT, 0, deadline, signature);
         snapshot("open by signature, wSALT");
@@ -127,6 +127,59 @@ contract SaltChannelsGas is SaltChannelsTest {
         snapshot("claimMany, wSALT, 50");
         vm.snapshotValue("SaltChannels", "claimMany, wSALT, each further voucher to 10", (ten - one) / 9);
         vm.snapshotValue("SaltChannels", "claimMany, wSALT, each further voucher to 50", (fifty - one) / 49);
+    }
+
+    function test_gas_claimRows() external {
+        uint256 one = claimRows(1);
+        snapshot("claimRows, wSALT, 1");
+        uint256 ten = claimRows(10);
+        snapshot("claimRows, wSALT, 10");
+        uint256 fifty = claimRows(50);
+        snapshot("claimRows, wSALT, 50");
+        vm.snapshotValue("SaltChannels", "claimRows, wSALT, each further voucher to 10", (ten - one) / 9);
+        vm.snapshotValue("SaltChannels", "claimRows, wSALT, each further voucher to 50", (fifty - one) / 49);
+    }
+
+    function test_gas_closeMany() external {
+        uint256 one = closeMany(1);
+        snapshot("closeMany, wSALT, 1");
+        uint256 ten = closeMany(10);
+        snapshot("closeMany, wSALT, 10");
+        vm.snapshotValue("SaltChannels", "closeMany, wSALT, each further channel", (ten - one) / 9);
+    }
+
+    function test_gas_exitMany() external {
+        uint256 one = exitMany(1);
+        snapshot("exitMany, wSALT, 1");
+        uint256 ten = exitMany(10);
+        snapshot("exitMany, wSALT, 10");
+        vm.snapshotValue("SaltChannels", "exitMany, wSALT, each further channel", (ten - one) / 9);
+    }
+
+    function test_gas_claim_byOperator() external {
+        ISaltChannels.Channel memory channel = channelIn(NATIVE);
+        channel.operator = anyone;
+        open(channel, 1 ether);
+        bytes memory voucher = voucherOf(channel, PRICE);
+        vm.prank(anyone);
+        channels.claim(channel, PRICE, PRICE, voucher);
+        snapshot("claim, native, by an operator");
+    }
+
+    function test_gas_refund() external {
+        ISaltChannels.Channel memory channel = openNext(NATIVE);
+        claim(channel, PRICE);
+        vm.prank(payee.addr);
+        channels.refund{value: PRICE}(channel, PRICE);
+        snapshot("refund, native");
+
+        channel = openNext(address(wrappedSalt));
+        claim(channel, PRICE);
+        vm.startPrank(payee.addr);
+        wrappedSalt.approve(address(channels), type(uint256).max);
+        channels.refund(channel, PRICE);
+        vm.stopPrank();
+        snapshot("refund, wSALT");
     }
 
     function test_gas_close_native() external {
@@ -170,13 +223,47 @@ contract SaltChannelsGas is SaltChannelsTest {
         channels.exit(channel);
     }
 
-    function claimMany(uint256 count) private returns (uint256) {
-        ISaltChannels.Claim[] memory claims = new ISaltChannels.Claim[](count);
+    function rowsOf(uint256 count) private returns (ISaltChannels.Claim[] memory claims) {
+        claims = new ISaltChannels.Claim[](count);
         for (uint256 i = 0; i < count; ++i) {
             claims[i] = rowOf(openNext(address(wrappedSalt)), PRICE);
         }
+    }
+
+    function claimRows(uint256 count) private returns (uint256) {
+        ISaltChannels.Claim[] memory claims = rowsOf(count);
+        bytes memory rows;
+        for (uint256 i = 0; i < count; ++i) {
+            rows = bytes.concat(rows, packed(claims[i]));
+        }
         vm.prank(payee.addr);
-        channels.claimMany(address(wrappedSalt), claims);
+        channels.claimRows(payee.addr, address(wrappedSalt), address(0), rows);
+        return vm.lastCallGas().gasTotalUsed;
+    }
+
+    function closeMany(uint256 count) private returns (uint256) {
+        ISaltChannels.Claim[] memory claims = rowsOf(count);
+        vm.prank(payee.addr);
+        channels.closeMany(payee.addr, address(wrappedSalt), claims);
+        return vm.lastCallGas().gasTotalUsed;
+    }
+
+    function exitMany(uint256 count) private returns (uint256) {
+        ISaltChannels.Channel[] memory many = new ISaltChannels.Channel[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            many[i] = openNext(address(wrappedSalt));
+            requestExit(many[i]);
+        }
+        vm.warp(vm.getBlockTimestamp() + DELAY);
+        vm.prank(anyone);
+        channels.exitMany(many);
+        return vm.lastCallGas().gasTotalUsed;
+    }
+
+    function claimMany(uint256 count) private returns (uint256) {
+        ISaltChannels.Claim[] memory claims = rowsOf(count);
+        vm.prank(payee.addr);
+        channels.claimMany(payee.addr, address(wrappedSalt), claims);
         return vm.lastCallGas().gasTotalUsed;
     }
 

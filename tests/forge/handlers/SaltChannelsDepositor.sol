@@ -115,10 +115,12 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
         // A token without permits and authorizations has two ways alone.
         if (deposit.channel.asset != assets[4] && way != Way.Allowance && way != Way.Permit2) return;
         bytes memory data = signedDeposit(way, deposit);
+        bool leaving = channels.stateOf(channels.channelId(deposit.channel)).exitAt != 0;
 
         start();
         (bool done,) = address(channels).call(data);
         if (done) {
+            require(!leaving, "what was signed kept a payer in that wanted to leave");
             ++deposits[way];
             if (deposit.before == 0) opened.push(deposit.channel);
         } else {
@@ -202,7 +204,12 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
 
     function signatureOf(Deposit memory deposit) private returns (bytes memory) {
         bytes32 digest = channels.depositDigest(
-            channels.channelId(deposit.channel), deposit.amount, deposit.before, deposit.deadline
+            channels.channelId(deposit.channel),
+            deposit.channel.payee,
+            deposit.channel.asset,
+            deposit.amount,
+            deposit.before,
+            deposit.deadline
         );
         return sign(walletOf(deposit.channel.payer), digest);
     }

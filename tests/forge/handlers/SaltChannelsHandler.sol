@@ -5,30 +5,33 @@ import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
 import {MoodyToken} from "../mocks/MoodyToken.sol";
 import {ReenteringReceiver} from "../mocks/ReenteringReceiver.sol";
-import {SaltChannelsDepositor} from "./SaltChannelsDepositor.sol";
-import {Vm} from "forge-std/Vm.sol";
+import {SaltChannelsClaimer} from "./SaltChannelsClaimer.sol";
 
-/// @notice Uses SaltChannels at random: opens and tops up in every way, opens again, signs, claims old and new vouchers
-/// on right and wrong channels, closes, leaves, waits, reenters, and lets accounts and tokens refuse.
-contract SaltChannelsHandler is SaltChannelsDepositor {
-    struct Voucher {
-        uint256 channel;
-        uint256 ceiling;
-        bytes signature;
-    }
+/// @notice Uses SaltChannels at random: opens and tops up in every way, opens again, leaves, waits, reenters, and lets
+/// accounts and tokens refuse; and what {SaltChannelsClaimer} does.
+contract SaltChannelsHandler is SaltChannelsClaimer {
+    /// @notice How many payers left without being sent anything.
+    uint256 public exitsToCredit;
 
-    Voucher[] private vouchers;
+    constructor(ISaltChannels channels_) SaltChannelsClaimer(channels_) {}
 
-    constructor(ISaltChannels channels_) SaltChannelsDepositor(channels_) {}
-
-    function open(uint256 from, uint256 to, uint256 which, uint256 salt, uint256 delay, bool keyless, uint256 amount)
-        external
-    {
+    /// @param naming The operator that the channel names, or nobody.
+    function open(
+        uint256 from,
+        uint256 to,
+        uint256 which,
+        uint256 salt,
+        uint256 delay,
+        bool keyless,
+        uint256 naming,
+        uint256 amount
+    ) external {
         ISaltChannels.Channel memory channel = ISaltChannels.Channel({
             payer: accountOf(from),
             payee: accountOf(to),
             asset: assetOf(which),
             signer: keyless ? address(0) : session.addr,
+            operator: naming % 2 == 0 ? address(0) : accountOf(naming / 2),
             exitDelay: delay % 2 == 0 ? 15 minutes : 30 days,
             salt: bytes32(bound(salt, 0, 3))
         });
@@ -58,111 +61,6 @@ contract SaltChannelsHandler is SaltChannelsDepositor {
         read();
     }
 
-    /// @dev The payer, or its session key, allows so much more.
-    function signVoucher(uint256 which, uint256 more) external {
-        if (opened.length == 0) return;
-        which = bound(which, 0, opened.length - 1);
-        ISaltChannels.Channel memory channel = opened[which];
-        bytes32 id = channels.channelId(channel);
-        uint256 ceiling = ghosts[id].greatestCeiling + bound(more, 0, FUNDS / 100);
-        ghosts[id].greatestCeiling = ceiling;
-        bytes32 digest = channels.voucherDigest(id, ceiling);
-        Vm.Wallet memory signer = channel.signer == address(0) ? walletOf(channel.payer) : session;
-        vouchers.push(Voucher({channel: which, ceiling: ceiling, signature: sign(signer, digest)}));
-    }
-
-    function claim(uint256 which, uint256 total) external {
-        if (vouchers.length == 0) return;
-        Voucher memory voucher = voucherOf(which);
-        ISaltChannels.Channel memory channel = opened[voucher.channel];
-        total = total % 3 == 0 ? voucher.ceiling : bound(total, 0, voucher.ceiling);
-
-        start();
-        vm.prank(channel.payee);
-        try channels.claim(channel, voucher.ceiling, total, voucher.signature) {}
-        catch {
-            start();
-        }
-        read();
-    }
-
-    /// @dev A voucher on a channel that it was not signed for, or above its ceiling.
-    function abuse(uint256 which, uint256 on, uint256 ceiling) external {
-        if (vouchers.length == 0) return;
-        Voucher memory voucher = voucherOf(which);
-        on = bound(on, 0, opened.length - 1);
-        if (on == voucher.channel) ceiling = voucher.ceiling + bound(ceiling, 1, FUNDS);
-        else ceiling = voucher.ceiling;
-        // The same channel may have been pushed twice only if it was opened twice, which the invariants deny.
-        vm.prank(opened[on].payee);
-        try channels.claim(opened[on], ceiling, ceiling, voucher.signature) {
-            revert("a voucher was abused");
-        } catch {}
-    }
-
-    function claimMany(uint256 first, uint256 count, bool bySignature) external {
-        if (vouchers.length == 0) return;
-        first = bound(first, 0, vouchers.length - 1);
-        count = bound(count, 1, 4);
-        ISaltChannels.Channel memory common = opened[vouchers[first].channel];
-
-        ISaltChannels.Claim[] memory rows = new ISaltChannels.Claim[](count);
-        for (uint256 i = 0; i < count; ++i) {
-            // Whatever comes next: also rows of other payees and assets, which are skipped.
-            Voucher memory voucher = vouchers[(first + i) % vouchers.length];
-            ISaltChannels.Channel memory channel = opened[voucher.channel];
-            rows[i] = ISaltChannels.Claim({
-                payer: channel.payer,
-                signer: channel.signer,
-                exitDelay: channel.exitDelay,
-                salt: channel.salt,
-                ceiling: voucher.ceiling,
-                total: voucher.ceiling,
-                voucher: voucher.signature
-            });
-        }
-
-        start();
-        if (bySignature) {
-            bytes memory signature =
-                sign(walletOf(common.payee), channels.claimsDigest(common.payee, common.asset, rows));
-            try channels.claimManyFor(common.payee, common.asset, rows, signature) {}
-            catch {
-                start();
-            }
-        } else {
-            vm.prank(common.payee);
-            try channels.claimMany(common.asset, rows) {}
-            catch {
-                start();
-            }
-        }
-        read();
-    }
-
-    function close(uint256 which, bool bySignature) external {
-        if (vouchers.length == 0) return;
-        Voucher memory voucher = voucherOf(which);
-        ISaltChannels.Channel memory channel = opened[voucher.channel];
-
-        start();
-        if (bySignature) {
-            bytes32 digest = channels.closeDigest(channels.channelId(channel), voucher.ceiling);
-            bytes memory signature = sign(walletOf(channel.payee), digest);
-            try channels.closeFor(channel, voucher.ceiling, voucher.ceiling, voucher.signature, signature) {}
-            catch {
-                start();
-            }
-        } else {
-            vm.prank(channel.payee);
-            try channels.close(channel, voucher.ceiling, voucher.ceiling, voucher.signature) {}
-            catch {
-                start();
-            }
-        }
-        read();
-    }
-
     function requestExit(uint256 which, bool bySignature) external {
         if (opened.length == 0) return;
         ISaltChannels.Channel memory channel = channelOf(which);
@@ -170,9 +68,10 @@ contract SaltChannelsHandler is SaltChannelsDepositor {
         start();
         if (bySignature) {
             bytes32 id = channels.channelId(channel);
-            bytes memory signature =
-                sign(walletOf(channel.payer), channels.exitDigest(id, channels.stateOf(id).deposit));
-            try channels.requestExitFor(channel, signature) {}
+            uint256 deadline = vm.getBlockTimestamp();
+            bytes32 digest = channels.exitDigest(id, channels.stateOf(id).deposit, deadline);
+            bytes memory signature = sign(walletOf(channel.payer), digest);
+            try channels.requestExitFor(channel, deadline, signature) {}
             catch {
                 start();
             }
@@ -197,11 +96,61 @@ contract SaltChannelsHandler is SaltChannelsDepositor {
         try channels.exit(channel) {
             require(due, "an exit came too early");
         } catch {
-            // A moody token alone can hold it up, by moving another amount than it was told.
+            // A moody token alone can hold it up, by an answer that nobody understands.
             require(!due || channel.asset == assets[3], "a payer could not get out");
             start();
         }
         read();
+    }
+
+    /// @dev No token can hold this up, whatever it answers.
+    // forge-lint: disable-next-item(block-timestamp)
+    function exitToCredit(uint256 which) external {
+        if (opened.length == 0) return;
+        ISaltChannels.Channel memory channel = channelOf(which);
+        ISaltChannels.State memory state = channels.stateOf(channels.channelId(channel));
+        bool due = !state.closed && state.exitAt != 0 && block.timestamp >= state.exitAt;
+
+        start();
+        vm.prank(channel.payer);
+        try channels.exitToCredit(channel) {
+            require(due, "an exit came too early");
+            ++exitsToCredit;
+        } catch {
+            require(!due, "a payer could not get out");
+            start();
+        }
+        read();
+    }
+
+    /// @dev Whatever comes next, due or not.
+    // forge-lint: disable-next-item(block-timestamp)
+    function exitMany(uint256 first, uint256 count) external {
+        if (opened.length == 0) return;
+        first = bound(first, 0, opened.length - 1);
+        ISaltChannels.Channel[] memory many = new ISaltChannels.Channel[](bound(count, 1, 4));
+        uint256 due;
+        bool moody;
+        for (uint256 i = 0; i < many.length; ++i) {
+            many[i] = opened[(first + i) % opened.length];
+            ISaltChannels.State memory state = channels.stateOf(channels.channelId(many[i]));
+            bool leaves = !state.closed && state.exitAt != 0 && block.timestamp >= state.exitAt;
+            // The same channel may come again, if there are few.
+            if (i >= opened.length) leaves = false;
+            if (leaves) ++due;
+            if (leaves && many[i].asset == assets[3]) moody = true;
+        }
+
+        start();
+        uint256 before = counts[ISaltChannels.ChannelClosed.selector];
+        try channels.exitMany(many) {}
+        catch {
+            require(moody, "payers could not get out");
+            due = 0;
+            start();
+        }
+        read();
+        require(counts[ISaltChannels.ChannelClosed.selector] == before + due, "not who was due got out");
     }
 
     function withdraw(uint256 from, uint256 to, uint256 which) external {
@@ -263,9 +212,5 @@ contract SaltChannelsHandler is SaltChannelsDepositor {
                 channels.withdraw(assets[j], address(uint160(uint256(keccak256("haven")))));
             }
         }
-    }
-
-    function voucherOf(uint256 index) private view returns (Voucher memory) {
-        return vouchers[bound(index, 0, vouchers.length - 1)];
     }
 }

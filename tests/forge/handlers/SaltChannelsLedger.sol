@@ -35,6 +35,9 @@ abstract contract SaltChannelsLedger is CommonBase {
     /// @notice How often the functions did what they are for.
     mapping(bytes32 topic => uint256 count) public counts;
 
+    /// @notice What a payee said last of an operator, as the events told.
+    mapping(address payee => mapping(address operator => ISaltChannels.OperatorRight right)) public rights;
+
     constructor(ISaltChannels channels_) {
         channels = channels_;
     }
@@ -71,11 +74,23 @@ abstract contract SaltChannelsLedger is CommonBase {
             readCredit(log);
             return;
         }
+        // Nothing came of it.
+        if (topic == ISaltChannels.ChannelSkipped.selector) return;
+        if (topic == ISaltChannels.OperatorSet.selector) {
+            rights[addressOf(log.topics[1])][addressOf(log.topics[2])] =
+                abi.decode(log.data, (ISaltChannels.OperatorRight));
+            return;
+        }
+        if (topic == ISaltChannels.ChannelRefunded.selector) {
+            readRefund(log);
+            return;
+        }
 
         Ghost storage ghost = ghosts[log.topics[1]];
         if (topic == ISaltChannels.ChannelOpened.selector) {
             require(!ghost.known, "a channel was opened twice");
-            (address asset,,,, uint256 deposit) = abi.decode(log.data, (address, address, uint32, bytes32, uint256));
+            (address asset,,,,, uint256 deposit) =
+                abi.decode(log.data, (address, address, address, uint32, bytes32, uint256));
             ghost.known = true;
             ghost.deposited = deposit;
             note(asset, addressOf(log.topics[2]), -deposit.toInt256());
@@ -101,6 +116,15 @@ abstract contract SaltChannelsLedger is CommonBase {
                 note(channel.asset, channel.payer, refund.toInt256());
             }
         }
+    }
+
+    /// @dev From the payee to the payer, through the contract. The channel stays as it is, and may be closed.
+    function readRefund(Vm.Log memory log) private {
+        ISaltChannels.Channel memory channel = channelWith(log.topics[1]);
+        int256 amount = abi.decode(log.data, (uint256)).toInt256();
+        require(ghosts[log.topics[1]].claimed.toInt256() >= amount, "more was given back than was claimed");
+        note(channel.asset, channel.payee, -amount);
+        note(channel.asset, channel.payer, amount);
     }
 
     function readCredit(Vm.Log memory log) private {
