@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{
-    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, OperatorCommand, UnservedCommand,
+    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, OperatorCommand,
+    UnservedCommand,
 };
 
 pub use config::parse_price;

@@ -20,7 +20,7 @@ pub(crate) async fn follows_all_claimable(store: &Store, chain: &ResolvedChain) 
                 "chains.{name}: of {count} channels of the contract {contract} something was accepted and is not claimed, \
                  and the contract is followed no more: add [[chains.{name}.sources]] with kind = \"past-salt-channels\" and \
                  contract = \"{contract}\"; `salt402 channel claim --all` then claims from it, see \
-                 docs/channels.md#another-contract"
+                 docs/vouchers.md#another-contract"
             );
         }
     }

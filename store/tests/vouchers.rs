@@ -106,6 +106,40 @@ async fn a_voucher_pays_once_and_what_is_signed_beyond_the_price_stays_to_credit
     assert_eq!(fixture.store.counts().await.unwrap().claims, 3);
 }
 
+/// What was accepted after the closing transaction was made would not be in it.
+#[tokio::test]
+async fn a_channel_that_is_about_to_be_closed_pays_for_nothing_new() {
+    let mut fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    fixture.store.begin_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    fixture.store.begin_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(show(&fixture, voucher(40, 10, 2)).await, Err(VoucherResult::Closing));
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(false), "what was granted is answered");
+    fixture.store.give_up_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    assert_eq!(show(&fixture, voucher(40, 10, 2)).await, Ok(true));
+}
+
+/// A request whose answer was lost when the contract was changed is answered, by the signature that was right there.
+#[tokio::test]
+async fn a_voucher_of_a_contract_of_before_is_answered_again_and_pays_for_nothing_new() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    let later = |ceiling, request, signer| {
+        let (contract, past) = (Address::repeat_byte(0xc2), vec![(CONTRACT, signer)]);
+        NewVoucher { contract, past, signer: Address::repeat_byte(9), ..voucher(ceiling, 10, request) }
+    };
+    assert_eq!(show(&fixture, later(30, 1, SIGNER)).await, Ok(false));
+    let past = Err(VoucherResult::PastContract(CONTRACT));
+    assert_eq!(show(&fixture, later(40, 2, SIGNER)).await, past);
+    assert_eq!(show(&fixture, later(30, 2, SIGNER)).await, past, "for another request");
+    assert_eq!(show(&fixture, later(30, 1, PAYEE)).await, past, "by another signature");
+    let nowhere = NewVoucher { past: Vec::new(), ..later(40, 2, SIGNER) };
+    assert_eq!(show(&fixture, nowhere).await, Err(VoucherResult::UnknownChannel));
+    assert_eq!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account, account(30, 10));
+    assert_eq!(fixture.store.voucher_contracts(CHAIN).await.unwrap(), [CONTRACT]);
+}
+
 #[tokio::test]
 async fn a_look_writes_nothing() {
     let fixture = open(100).await;

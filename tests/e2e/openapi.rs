@@ -237,8 +237,7 @@ async fn answers_of_the_verifier(stack: &mut Stack, document: &Document) {
     {
         document.check("get", payments, &stack.get(&format!("{base}/v1/payments/{query}")).await);
     }
-    let (channels, known) =
-        ("/v1/channels/{channel}", TestChannel::new(&stack.deployment, Asset::Native, 1));
+    let (channels, known) = ("/v1/channels/{channel}", TestChannel::new(&stack.deployment, Asset::Native, 1));
     let unknown = format!("0x{}", "77".repeat(32));
     for query in [
         format!("{}?chain=eip155:40204", known.id),

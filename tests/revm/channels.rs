@@ -54,7 +54,13 @@ fn any_channel() -> impl Strategy<Value = ISaltChannels::Channel> {
     (any::<[[u8; 20]; 5]>(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(accounts, exit_delay, salt)| {
         let [payer, payee, asset, signer, operator] = accounts.map(Address::from);
         ISaltChannels::Channel {
-            payer, payee, asset, signer, operator, exitDelay: exit_delay, salt: salt.into(),
+            payer,
+            payee,
+            asset,
+            signer,
+            operator,
+            exitDelay: exit_delay,
+            salt: salt.into(),
         }
     })
 }

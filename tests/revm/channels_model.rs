@@ -206,7 +206,9 @@ impl Model {
                 }
             }
             Step::CloseMany { payee, rows } => {
-                for (name, total) in rows.iter().filter(|(name, _)| self.channel(*name).is_open()).collect::<Vec<_>>() {
+                for (name, total) in
+                    rows.iter().filter(|(name, _)| self.channel(*name).is_open()).collect::<Vec<_>>()
+                {
                     if !self.channel(*name).is_open() {
                         continue;
                     }
@@ -326,8 +328,7 @@ impl Real {
 
     fn voucher(&self, name: Name, ceiling: u128) -> Bytes {
         let (channel, payee) = (self.id(name), self.channel(name).payee);
-        let voucher =
-            typed::Voucher { channel, payee, asset: Address::ZERO, ceiling: U256::from(ceiling) };
+        let voucher = typed::Voucher { channel, payee, asset: Address::ZERO, ceiling: U256::from(ceiling) };
         let key = if name.0 == 0 { &self.session } else { &self.payers[usize::from(name.0)] };
         bytes(key.sign(voucher.eip712_signing_hash(&self.domain)))
     }
@@ -460,10 +461,9 @@ impl Real {
             }
             How::BySignature => {}
         }
-        let totals = rows.iter().map(|(name, total)| typed::ClaimTotal {
-            channel: self.id(*name),
-            total: U256::from(*total),
-        });
+        let totals = rows
+            .iter()
+            .map(|(name, total)| typed::ClaimTotal { channel: self.id(*name), total: U256::from(*total) });
         let signed = typed::Claims { totals: totals.collect() };
         let signature = bytes(key.sign(signed.eip712_signing_hash(&self.domain)));
         let call = ISaltChannels::claimManyForCall { payee, asset, claims, signature };

@@ -60,9 +60,7 @@ fn signature(
     (chain, contract, terms): (ChainId, Address, VoucherTerms),
 ) -> Vec<u8> {
     let digest = match twist {
-        Twist::OtherChain(id) => {
-            terms.digest(ChainId::new(*id).unwrap_or(ChainId::CITRATE), contract)
-        }
+        Twist::OtherChain(id) => terms.digest(ChainId::new(*id).unwrap_or(ChainId::CITRATE), contract),
         Twist::OtherContract(other) => terms.digest(chain, Address::from(*other)),
         Twist::OtherChannel(other) => {
             VoucherTerms { channel: (*other).into(), ..terms }.digest(chain, contract)

@@ -238,7 +238,9 @@ pub(crate) fn channel_event(rng: &mut Rng) -> Event {
         5 => C::ChannelExitRequested { channel, payer, payee, exitAt: units }.encode_log_data(),
         6 => C::ChannelExitCancelled { channel, payer, payee }.encode_log_data(),
         7 => C::ChannelRefunded { channel, payer, payee, amount: units }.encode_log_data(),
-        8 => C::OperatorSet { payee, operator: rng.address(), right: C::OperatorRight::All }.encode_log_data(),
+        8 => {
+            C::OperatorSet { payee, operator: rng.address(), right: C::OperatorRight::All }.encode_log_data()
+        }
         _ => C::ChannelClosed { channel, payer, payee, claimed: units, refund: units }.encode_log_data(),
     };
     let raw = RawLog { contract: CHANNELS, transaction: B256::ZERO, content: &content };

@@ -224,14 +224,18 @@ impl Anvil {
     /// Deploys one of the test contracts, with its constructor arguments as encoded words.
     pub async fn create(&self, contract: &str, arguments: &[u8]) -> Address {
         let code = artifact(contract, "bytecode");
-        let data = format!("{code}{}", alloy_primitives::hex::encode(arguments));
+        self.create_code(&format!("{code}{}", alloy_primitives::hex::encode(arguments))).await
+    }
+
+    /// Deploys init code.
+    pub async fn create_code(&self, data: &str) -> Address {
         let sender = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
         let hash = self.ask("eth_sendTransaction", json!([{ "from": sender, "data": data }])).await;
         let give_up = Instant::now() + Duration::from_secs(10);
         loop {
             let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
             if let Some(address) = receipt["contractAddress"].as_str() {
-                assert_eq!(receipt["status"], "0x1", "{contract} was not created: {receipt}");
+                assert_eq!(receipt["status"], "0x1", "it was not created: {receipt}");
                 return address.parse().expect("an address");
             }
             assert!(Instant::now() < give_up, "anvil does not mine");

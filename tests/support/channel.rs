@@ -85,12 +85,7 @@ impl TestChannel {
         let unsigned = Voucher { channel: self.id, ceiling, signature: [0; 65] };
         let terms = unsigned.terms(self.channel.payee, Asset::from_address(self.channel.asset));
         let digest = terms.digest(ChainId::CITRATE, self.contract);
-        let (signature, recovery) =
-            session_key().sign_prehash_recoverable(digest.as_slice()).expect("a signature");
-        let mut bytes = [0; 65];
-        bytes[..64].copy_from_slice(&signature.to_bytes());
-        bytes[64] = 27 + recovery.to_byte();
-        Voucher { signature: bytes, ..unsigned }
+        Voucher { signature: session_signature(digest), ..unsigned }
     }
 
     /// The voucher as `X-Payment-Proof`.
@@ -172,7 +167,8 @@ impl Anvil {
         self.view(contract, &ISaltChannels::CHANNEL_DOMAIN_SEPARATORCall {}).await
     }
 
-    async fn view<C: SolCall>(&self, contract: Address, call: &C) -> C::Return {
+    /// What a contract answers.
+    pub async fn view<C: SolCall>(&self, contract: Address, call: &C) -> C::Return {
         let data = hex::encode_prefixed(call.abi_encode());
         let answer = self.ask("eth_call", json!([{ "to": contract, "data": data }, "latest"])).await;
         let bytes = hex::decode(answer.as_str().expect("bytes")).expect("bytes");
@@ -180,7 +176,18 @@ impl Anvil {
     }
 }
 
-fn session_key() -> SigningKey {
+/// The session key's signature of a digest: r, s and v.
+pub fn session_signature(digest: B256) -> [u8; 65] {
+    let (signature, recovery) =
+        session_key().sign_prehash_recoverable(digest.as_slice()).expect("a signature");
+    let mut bytes = [0; 65];
+    bytes[..64].copy_from_slice(&signature.to_bytes());
+    bytes[64] = 27 + recovery.to_byte();
+    bytes
+}
+
+/// Anvil's fifth key.
+pub fn session_key() -> SigningKey {
     SigningKey::from_slice(&hex::decode(SESSION_KEY).expect("anvil's key")).expect("anvil's key")
 }
 

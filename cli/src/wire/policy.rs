@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use salt402_protocol::quote::QuoteClock;
 use salt402_protocol::Source;
+use salt402_protocol::quote::QuoteClock;
 use salt402_store::{QuoteLife, Store};
 use salt402_verifier::{ChainPolicy, Policy};
 

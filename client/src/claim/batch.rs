@@ -193,8 +193,7 @@ pub(super) fn batches(
         let by_gas = profile.max_batch_gas.saturating_sub(BASE_GAS) / row_gas(act, asset);
         let by_bytes = MAX_BYTES / if matches!(shape, Shape::Packed { .. }) { PACKED } else { UNPACKED };
         let most = usize::try_from(by_gas).unwrap_or(usize::MAX).min(by_bytes).max(1);
-        let batch =
-            |rows: &[_]| ClaimBatch { contract, payee, asset, act, rows: rows.to_vec(), shape };
+        let batch = |rows: &[_]| ClaimBatch { contract, payee, asset, act, rows: rows.to_vec(), shape };
         batches.extend(rows.chunks(most).map(batch));
     }
     batches

@@ -117,8 +117,7 @@ impl Claimer {
 
     /// Simulates a transaction. Returns the amount that the contract would pay, in base units.
     pub async fn rehearse(&self, batch: &ClaimBatch) -> Result<Amount, ClaimError> {
-        let answer =
-            self.node.call(Some(self.account.address()), &batch.call()).await.map_err(refused)?;
+        let answer = self.node.call(Some(self.account.address()), &batch.call()).await.map_err(refused)?;
         // All functions for many answer alike.
         let paid = ISaltChannels::claimManyCall::abi_decode_returns_validate(&answer);
         paid.map(Amount).map_err(|_| ClaimError::NoContract(batch.contract))

@@ -102,7 +102,9 @@ pub enum ClaimError {
     #[error("the transaction {0} reverted: it changed nothing")]
     Reverted(B256),
     /// The transaction was sent, and no block has it yet.
-    #[error("the transaction {transaction} was sent but is in no block after {seconds} s: it may still be mined")]
+    #[error(
+        "the transaction {transaction} was sent but is in no block after {seconds} s: it may still be mined"
+    )]
     NotMined {
         /// The transaction's hash.
         transaction: B256,

@@ -24,7 +24,13 @@ fn row(salt: u16) -> Claimable {
     };
     let channel = SECOND.id(&descriptor, ChainId::CITRATE, CONTRACT).unwrap();
     let voucher = Voucher { channel, ceiling: Amount(U256::from(10)), signature: [5; 65] };
-    Claimable { contract: CONTRACT, channel, descriptor, voucher: Some(voucher), spent: Amount(U256::from(7)) }
+    Claimable {
+        contract: CONTRACT,
+        channel,
+        descriptor,
+        voucher: Some(voucher),
+        spent: Amount(U256::from(7)),
+    }
 }
 
 fn grouped(rows: Vec<Claimable>, edition: ChannelEdition, act: Act, gas: u64) -> Vec<ClaimBatch> {
@@ -76,7 +82,10 @@ fn rows_are_packed_as_the_contract_reads_them_and_by_operator() {
     let made = grouped(vec![plain.clone(), other], SECOND, Act::Claim, 8_000_000);
     assert_eq!(made.len(), 2, "the rows of one call name one operator");
     let call = ISaltChannels::claimRowsCall::abi_decode_validate(&made[0].call().data).unwrap();
-    assert_eq!((call.payee, call.asset, call.operator), (plain.descriptor.payee, Address::ZERO, Address::ZERO));
+    assert_eq!(
+        (call.payee, call.asset, call.operator),
+        (plain.descriptor.payee, Address::ZERO, Address::ZERO)
+    );
     let expected = [
         &[1; 20][..],
         &[3; 20],

@@ -1,8 +1,8 @@
 //! Decodes single logs of channel contracts.
 
 use alloy_primitives::{Address, B256, LogData, U256};
-use alloy_sol_types::{SolEvent as _, SolEventInterface};
 use alloy_sol_types::abi::AbiDecoderConfig;
+use alloy_sol_types::{SolEvent as _, SolEventInterface};
 
 use crate::channel::{ChannelChange, Descriptor, OperatorRight};
 use crate::contracts::ISaltChannels;
@@ -71,7 +71,8 @@ pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
 fn opened_by_first(log: &LogData) -> Option<(B256, ChannelChange)> {
     let config = AbiDecoderConfig::new().validate(true);
     let event =
-        IFirstSaltChannels::ChannelOpened::decode_raw_log_with_config(log.topics(), &log.data, config).ok()?;
+        IFirstSaltChannels::ChannelOpened::decode_raw_log_with_config(log.topics(), &log.data, config)
+            .ok()?;
     let descriptor = Descriptor {
         payer: event.payer,
         payee: event.payee,

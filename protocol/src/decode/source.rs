@@ -4,8 +4,8 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolEvent;
 
 use crate::contracts::{ISaltChannels, ISaltPay};
-use crate::edition::IFirstSaltChannels;
 use crate::decode::foreign::{ICitrateFacilitator, ICitratePaywall, IToken, IX402BatchSettlement};
+use crate::edition::IFirstSaltChannels;
 
 /// A followed contract.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -177,8 +177,18 @@ mod tests {
             signed().signer(CONTRACT, Asset::Native, ChainId::CITRATE, CONTRACT),
             signed().signer(PAYEE, Asset::Token(PAYEE), ChainId::CITRATE, CONTRACT),
             signed().signer_in_first(ChainId::CITRATE, CONTRACT),
-            Voucher { ceiling: Amount(U256::from(251)), ..signed() }.signer(PAYEE, Asset::Native, ChainId::CITRATE, CONTRACT),
-            Voucher { channel: B256::repeat_byte(0x23), ..signed() }.signer(PAYEE, Asset::Native, ChainId::CITRATE, CONTRACT),
+            Voucher { ceiling: Amount(U256::from(251)), ..signed() }.signer(
+                PAYEE,
+                Asset::Native,
+                ChainId::CITRATE,
+                CONTRACT,
+            ),
+            Voucher { channel: B256::repeat_byte(0x23), ..signed() }.signer(
+                PAYEE,
+                Asset::Native,
+                ChainId::CITRATE,
+                CONTRACT,
+            ),
         ];
         assert!(!elsewhere.contains(&Some(anvil)), "{elsewhere:?}");
     }

@@ -2,8 +2,8 @@
 
 use salt402_protocol::{Address, B256, ChainId};
 
-use crate::engine::clock;
 use crate::engine::async_sql::query;
+use crate::engine::clock;
 use crate::engine::columns::chain_id;
 use crate::engine::queue::{Write, send};
 use crate::engine::transaction::WriteTransaction;
@@ -51,8 +51,7 @@ impl Write for Closing {
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let insert = "INSERT INTO channel_closings (chain_id, contract, channel, since_ms)
              VALUES ($1, $2, $3, $4) ON CONFLICT (chain_id, contract, channel) DO NOTHING";
-        let delete =
-            "DELETE FROM channel_closings WHERE chain_id = $1 AND contract = $2 AND channel = $3";
+        let delete = "DELETE FROM channel_closings WHERE chain_id = $1 AND contract = $2 AND channel = $3";
         let statement = query(if self.begins { insert } else { delete })
             .bind(chain_id(self.chain))
             .bind(self.contract.as_slice())

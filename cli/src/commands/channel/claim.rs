@@ -154,50 +154,66 @@ pub(crate) async fn close(args: &ChannelCloseArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.send.at.config)?;
     let named = args.ids.iter().map(|id| identifier(id)).collect::<anyhow::Result<Vec<_>>>()?;
     let channels = Channels::open(&config, args.send.chain.as_deref()).await?;
-    let closed = close_named(args, &channels, &named).await;
+    let closed = if args.give_up {
+        give_up(&channels, &named).await
+    } else {
+        close_named(args, &channels, &named).await
+    };
     channels.store.close().await;
     closed.map(|()| ExitCode::SUCCESS)
 }
 
-/// No voucher is taken of a channel from before what was accepted of it is read: what was accepted later would not be in the
-/// transaction, and be lost.
 async fn close_named(args: &ChannelCloseArgs, channels: &Channels, named: &[B256]) -> anyhow::Result<()> {
     let (chain, claimer) = (&channels.chain, claimer(&args.send, &channels.chain)?);
-    let id = chain.profile.chain_id;
-    for channel in named {
-        let contract = channels.one(*channel).await?.contract;
-        if args.give_up {
-            channels.store.give_up_closing(id, contract, *channel).await?;
-            say!("{channel}: vouchers are taken of it while it is open");
-        } else if !args.send.dry_run {
-            channels.store.begin_closing(id, contract, *channel).await?;
+    let plan = close_plan(&claimer, channels, named).await?;
+    if !plan.left.is_empty() {
+        bail!("nothing was sent, and no channel was closed");
+    }
+    let mut plan = plan;
+    if !args.send.dry_run {
+        // What was accepted after it is read would not be in the transaction, and be lost: so first nothing more is accepted,
+        // and then it is read again.
+        for row in plan.batches.iter().flat_map(|batch| &batch.rows) {
+            let (contract, channel) = (row.0.contract, row.0.channel);
+            channels.store.begin_closing(chain.profile.chain_id, contract, channel).await?;
         }
+        plan = close_plan(&claimer, channels, named).await?;
     }
-    if args.give_up {
-        return Ok(());
-    }
-    let rows = channels.claimable(Act::Close, named, false).await?;
-    let plan = claimer.plan(Act::Close, rows, Amount::ZERO).await?;
-    let (mut failures, mut open) = (0, false);
-    for (channel, why) in &plan.left {
-        say!("{channel}: {why}");
-    }
+    let mut failures = 0;
     for batch in &plan.batches {
         if let Err(error) = send_batch(&args.send, chain, &claimer, batch).await {
             let why = format!("{}: {error:#}", of(chain, batch.asset, batch.amount()));
             say!("{}", visible_line(&why));
             failures += 1;
-            open = true;
         }
     }
-    if open && !args.send.dry_run {
-        say!(
-            "no vouchers are taken of the channels that were not closed: run the same command again, or \
-             `salt402 channel close --give-up ID` to take them again"
-        );
-    }
     if failures > 0 {
+        if !args.send.dry_run {
+            say!(
+                "no vouchers are taken of the channels that were not closed: run the same command again; once no \
+                 transaction that closes them can be mined any more, `salt402 channel close --give-up` takes them again"
+            );
+        }
         bail!("{failures} of {} transactions failed", plan.batches.len());
     }
     refuse_what_was_named(named, &plan)
+}
+
+/// What would be closed, as the database has it now. Says what cannot be.
+async fn close_plan(claimer: &Claimer, channels: &Channels, named: &[B256]) -> anyhow::Result<ClaimPlan> {
+    let rows = channels.claimable(Act::Close, named, false).await?;
+    let plan = claimer.plan(Act::Close, rows, Amount::ZERO).await?;
+    for (channel, why) in &plan.left {
+        say!("{channel}: {why}");
+    }
+    Ok(plan)
+}
+
+async fn give_up(channels: &Channels, named: &[B256]) -> anyhow::Result<()> {
+    for channel in named {
+        let contract = channels.one(*channel).await?.contract;
+        channels.store.give_up_closing(channels.chain.profile.chain_id, contract, *channel).await?;
+        say!("{channel}: vouchers are taken of it while it is open");
+    }
+    Ok(())
 }

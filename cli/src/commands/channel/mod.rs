@@ -45,7 +45,13 @@ fn row(act: Act, account: &ChannelAccount) -> anyhow::Result<Claimable> {
     let descriptor = account.state.as_ref().and_then(|state| state.descriptor);
     let descriptor =
         descriptor.ok_or_else(|| anyhow!("{id}: its opening is not on the chain, as the index has it"))?;
-    Ok(Claimable { contract: account.contract, channel: id, descriptor, voucher, spent: account.account.spent })
+    Ok(Claimable {
+        contract: account.contract,
+        channel: id,
+        descriptor,
+        voucher,
+        spent: account.account.spent,
+    })
 }
 
 fn claimer(args: &SendArgs, chain: &ResolvedChain) -> anyhow::Result<Claimer> {

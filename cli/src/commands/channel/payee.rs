@@ -26,10 +26,13 @@ pub(crate) async fn refund(args: &ChannelRefundArgs) -> anyhow::Result<ExitCode>
     let descriptor =
         descriptor.ok_or_else(|| anyhow!("{id}: its opening is not on the chain, as the index has it"))?;
     let amount = match descriptor.asset {
-        Asset::Native => parse_price(&args.amount, &chain.profile.native_symbol, chain.profile.native_decimals)
-            .map_err(|what| anyhow!("{}: {what}", args.amount))?,
-        Asset::Token(_) => Amount::from_base_units(&args.amount)
-            .map_err(|_| anyhow!("{:?}: of a token, an amount is a whole number of base units", args.amount))?,
+        Asset::Native => {
+            parse_price(&args.amount, &chain.profile.native_symbol, chain.profile.native_decimals)
+                .map_err(|what| anyhow!("{}: {what}", args.amount))?
+        }
+        Asset::Token(_) => Amount::from_base_units(&args.amount).map_err(|_| {
+            anyhow!("{:?}: of a token, an amount is a whole number of base units", args.amount)
+        })?,
     };
     let claimer = claimer(&args.send, chain)?;
     if claimer.edition(account.contract).await? == ChannelEdition::First {
@@ -75,7 +78,9 @@ pub(crate) async fn set_operator(args: &OperatorSetArgs) -> anyhow::Result<ExitC
     };
     let contract = channels.second(&claimer).await?;
     if operator == claimer.account() {
-        bail!("{operator} is the account of the key that was given, which is the payee: name another account");
+        bail!(
+            "{operator} is the account of the key that was given, which is the payee: name another account"
+        );
     }
     if channels.payee.is_some_and(|payee| payee != claimer.account()) {
         bail!("the key is of {}, and this server's payee is another account: use its key", claimer.account());
@@ -95,7 +100,8 @@ pub(crate) async fn set_operator(args: &OperatorSetArgs) -> anyhow::Result<ExitC
 /// Prints what the contract says of operators: those of the configuration, and those that are named.
 pub(crate) async fn show_operators(args: &OperatorShowArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
-    let mut operators = args.operators.iter().map(|text| address(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut operators =
+        args.operators.iter().map(|text| address(text)).collect::<anyhow::Result<Vec<_>>>()?;
     let channels = Channels::open(&config, args.chain.as_deref()).await?;
     channels.store.clone().close().await;
     let payee = match (&args.payee, channels.payee) {
@@ -114,7 +120,9 @@ pub(crate) async fn show_operators(args: &OperatorShowArgs) -> anyhow::Result<Ex
         for operator in &operators {
             match Claimer::operator_right(&node, *contract, payee, *operator).await {
                 Ok(right) => say!("{operator} in {contract}: {right}"),
-                Err(ClaimError::Refused(_)) => say!("{contract} is of the first edition, which has no operators"),
+                Err(ClaimError::Refused(_)) => {
+                    say!("{contract} is of the first edition, which has no operators")
+                }
                 Err(error) => return Err(error.into()),
             }
         }
