@@ -87,6 +87,9 @@ pub struct Profile {
     pub max_fee_per_gas: u64,
     /// The most gas that an account buys for one transaction if the caller sets no limit, in units of gas.
     pub max_gas_limit: u64,
+    /// The most gas of a transaction that claims from many channels or closes them, in units of gas.
+    #[serde(default = "max_batch_gas")]
+    pub max_batch_gas: u64,
     /// The hash of block 0. `None`: whatever the first contact finds is stored, and must stay the same.
     #[serde(default)]
     pub genesis_hash: Option<B256>,
@@ -103,6 +106,11 @@ pub struct Profile {
 
 fn shorter_fork() -> u64 {
     60_000
+}
+
+/// 380 claims of 20,000 gas, well below the gas of a block, and of a transaction where that is bounded.
+fn max_batch_gas() -> u64 {
+    8_000_000
 }
 
 fn batch() -> usize {
@@ -284,6 +292,7 @@ overrides! {
         shorter_fork_ms: u64,
         max_fee_per_gas: u64,
         max_gas_limit: u64,
+        max_batch_gas: u64,
     }
     sometimes {
         units_per_second: u64,

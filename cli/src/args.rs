@@ -109,10 +109,92 @@ pub(crate) enum ChannelCommand {
     Show(ChannelShowArgs),
     /// Claim what was accepted by the last voucher of each channel, in as few transactions as fit
     ///
-    /// The payee's private key comes from SALT402_KEY or from --key-file, never from an argument. Works while the service
-    /// runs and while it does not. What is left to claim is asked of the contract, so nothing is sent twice. The exit code
-    /// is 0 also where --all finds nothing to claim.
+    /// The private key of the payee, or of an operator of it, comes from SALT402_KEY or from --key-file, never from an
+    /// argument; the money goes to the payee. Works while the service runs and while it does not. What is left to claim is
+    /// asked of the contract, so nothing is sent twice. The exit code is 0 also where --all finds nothing to claim.
     Claim(ChannelClaimArgs),
+    /// Close channels: claim what was accepted, and let the rest go back to their payers at once
+    ///
+    /// The key is as for `claim`. No vouchers are taken of the channels from now on.
+    Close(ChannelCloseArgs),
+    /// Give some of what was claimed back to a channel's payer, without closing the channel
+    ///
+    /// The key is the payee's, and so is the money: coins of its account, or tokens that it has approved for the contract.
+    /// Who runs this twice pays twice.
+    Refund(ChannelRefundArgs),
+    /// Say, or see, which accounts may claim and close for the payee
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Say for which of the payee's channels an account may claim and close; the key is the payee's
+    Set(OperatorSetArgs),
+    /// Show for which of the payee's channels accounts may claim and close, as the contract has it
+    Show(OperatorShowArgs),
+}
+
+/// For which of the payee's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RightArg {
+    /// Those that name the account as their operator. So it is of every account at first.
+    Named,
+    /// All of them.
+    All,
+    /// None of them.
+    Revoked,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct OperatorSetArgs {
+    /// The account
+    pub(crate) operator: String,
+    /// For which channels
+    #[arg(value_enum)]
+    pub(crate) right: RightArg,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct OperatorShowArgs {
+    /// Accounts to look up beside those of `operators` in the configuration
+    #[arg(value_name = "OPERATOR")]
+    pub(crate) operators: Vec<String>,
+    /// Whose operators; left out, those of the payee of [payment]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) payee: Option<String>,
+    /// The node that is asked; left out, the first of the chain's
+    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
+    pub(crate) rpc: Option<Url>,
+    /// The chain's name in the configuration; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Option<String>,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelCloseArgs {
+    /// Their identifiers
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// Close none of them, and take vouchers of them again after a close that was not sent, or failed
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) give_up: bool,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelRefundArgs {
+    /// The channel's identifier
+    pub(crate) id: String,
+    /// How much: an amount such as "0.01 SALT", or a whole number of base units
+    pub(crate) amount: String,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
 }
 
 #[derive(Debug, Group)]
@@ -160,10 +242,17 @@ pub(crate) struct ChannelClaimArgs {
     /// With --all, claim from so many channels at the most: those that bring the most
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<u32>,
-    /// Say what would be claimed, and send nothing
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+/// How a transaction of the payee is sent.
+#[derive(Debug, Group)]
+pub(crate) struct SendArgs {
+    /// Say what would be done, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// A file with the payee's private key in hexadecimal, instead of SALT402_KEY
+    /// A file with the private key in hexadecimal, instead of SALT402_KEY
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// The node that takes the transaction; left out, the first of the chain's

@@ -9,6 +9,7 @@ mod config;
 mod listen;
 mod logging;
 mod out;
+mod past_channels;
 mod progress;
 mod stop;
 mod visible;
@@ -20,7 +21,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{
-    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, UnservedCommand,
+    Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, OperatorCommand,
+    UnservedCommand,
 };
 
 pub use config::parse_price;
@@ -60,6 +62,14 @@ pub fn run() -> ExitCode {
             Command::Channel(ChannelCommand::List(list)) => commands::list_channels(&list).await,
             Command::Channel(ChannelCommand::Show(show)) => commands::show_channel(&show).await,
             Command::Channel(ChannelCommand::Claim(claim)) => commands::claim_channels(&claim).await,
+            Command::Channel(ChannelCommand::Close(close)) => commands::close_channels(&close).await,
+            Command::Channel(ChannelCommand::Refund(refund)) => commands::refund_channel(&refund).await,
+            Command::Channel(ChannelCommand::Operator(OperatorCommand::Set(set))) => {
+                commands::set_operator(&set).await
+            }
+            Command::Channel(ChannelCommand::Operator(OperatorCommand::Show(show))) => {
+                commands::show_operators(&show).await
+            }
             Command::Backup(backup) => commands::backup(&backup).await,
             Command::Restore(restore) => commands::restore(&restore).await,
             Command::Pay(pay) => commands::pay(&pay).await,

@@ -16,7 +16,7 @@ mod request;
 mod wallet;
 
 pub use answer::Answer;
-pub use claim::{ClaimBatch, ClaimError, ClaimPlan, Claimable, Claimed, Claimer, NotClaimed};
+pub use claim::{Act, ClaimBatch, ClaimError, ClaimPlan, Claimable, Claimed, Claimer, NotClaimed};
 pub use error::PayError;
 pub use limit::Limit;
 pub use payer::{Paid, Payer, Step, Watch};

@@ -43,6 +43,7 @@ pub const PAID: &[Code] = &[
     Code::VoucherNotAccepted,
     Code::VoucherInvalid,
     Code::SignerRequired,
+    Code::OperatorNotAccepted,
     Code::ChannelClosed,
     Code::ChannelExiting,
     Code::ChannelNotSeen,

@@ -3,11 +3,8 @@
 use std::fmt;
 
 use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::SolStruct as _;
 use serde::{Deserialize, Serialize};
 
-use crate::contracts::ISaltChannels;
-use crate::typed_data::salt_channels_domain;
 use crate::values::asset::Asset;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
@@ -55,28 +52,54 @@ pub struct Descriptor {
     pub asset: Asset,
     /// The key that signs vouchers. `None`: the payer signs them.
     pub signer: Option<Address>,
-    /// A second account that may claim. Always `None` for `SaltChannels`.
-    pub claimer: Option<Address>,
+    /// A second account that may claim for the payee. The money goes to the payee alone.
+    pub operator: Option<Address>,
     /// The time between the payer's exit request and the exit, in seconds.
     pub exit_delay: u64,
     /// Distinguishes channels that are otherwise equal.
     pub salt: B256,
 }
 
-impl Descriptor {
-    /// The channel's id in `SaltChannels`. `None` if `SaltChannels` cannot have such a channel: it has a claimer, or
-    /// its exit delay exceeds 32 bits.
-    pub fn salt_channels_id(&self, chain: ChainId, contract: Address) -> Option<B256> {
-        let channel = ISaltChannels::Channel {
-            payer: self.payer,
-            payee: self.payee,
-            asset: self.asset.address(),
-            signer: self.signer.unwrap_or_default(),
-            exitDelay: u32::try_from(self.exit_delay).ok()?,
-            salt: self.salt,
-        };
-        let id = channel.eip712_signing_hash(&salt_channels_domain(chain, contract));
-        self.claimer.is_none().then_some(id)
+/// For which of a payee's channels an operator may claim and close. The number is the contract's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OperatorRight {
+    /// Those that name it. So it is of every account until the payee says something else.
+    #[default]
+    Named,
+    /// All of them.
+    All,
+    /// None.
+    Revoked,
+}
+
+impl OperatorRight {
+    /// The right with a number. `None`: the contract has no such right.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Named, Self::All, Self::Revoked].get(usize::from(number)).copied()
+    }
+
+    /// The contract's number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Whether an account with this right may claim from a channel that names `operator`.
+    pub fn allows(self, account: Address, operator: Option<Address>) -> bool {
+        match self {
+            Self::Named => operator == Some(account),
+            Self::All => true,
+            Self::Revoked => false,
+        }
+    }
+}
+
+impl fmt::Display for OperatorRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named => "named",
+            Self::All => "all",
+            Self::Revoked => "revoked",
+        })
     }
 }
 
@@ -148,10 +171,24 @@ pub enum ChannelChange {
         /// The amount added.
         amount: Amount,
     },
-    /// The payee returned an amount.
+    /// The payee of a batch settlement channel returned an amount out of the channel.
     Refunded {
         /// The amount returned.
         amount: Amount,
+    },
+    /// The payee of a `SaltChannels` channel gave back some of its own money. The channel's amounts stay as they are.
+    GivenBack {
+        /// The amount given back.
+        amount: Amount,
+    },
+    /// A payee of `SaltChannels` said for which of its channels an account may claim and close.
+    OperatorSet {
+        /// The payee.
+        payee: Address,
+        /// The account.
+        operator: Address,
+        /// Which channels.
+        right: OperatorRight,
     },
     /// The payer withdrew the amount it had asked for.
     Withdrawn {
@@ -267,6 +304,8 @@ impl Fold {
             }
             ChannelChange::Credited { .. }
             | ChannelChange::CreditWithdrawn { .. }
+            | ChannelChange::GivenBack { .. }
+            | ChannelChange::OperatorSet { .. }
             | ChannelChange::Swept { .. } => {}
         }
     }

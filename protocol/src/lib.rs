@@ -5,12 +5,13 @@
 //!
 //! The modules, bottom up; each imports only those before it: [`values`](money); [`contracts`] and [`typed_data`], the
 //! Solidity side; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
-//! exchange; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
+//! exchange, with [`edition`], which says how a contract names channels and signs vouchers; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
 //! not import each other.
 
 pub mod channel;
 pub mod contracts;
 mod decode;
+pub mod edition;
 pub mod payment;
 pub mod proof;
 pub mod quote;
@@ -19,7 +20,7 @@ mod values;
 mod wire;
 
 pub use alloy_primitives::{Address, B128, B256, U256, keccak256};
-pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor};
+pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor, OperatorRight};
 pub use decode::source::{Source, SourceKind};
 pub use decode::{foreign, log, permit2, source, transaction};
 pub use payment::{Ambiguity, Payment, PaymentId, Refund, Settlement};

@@ -15,7 +15,7 @@ fn descriptor() -> Descriptor {
         payee: Address::repeat_byte(2),
         asset: Asset::Native,
         signer: None,
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::repeat_byte(3),
     }

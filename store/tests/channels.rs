@@ -25,7 +25,7 @@ fn descriptor(salt: u8) -> Descriptor {
         payee: Address::repeat_byte(2),
         asset: Asset::Native,
         signer: Some(Address::repeat_byte(3)),
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::repeat_byte(salt),
     }

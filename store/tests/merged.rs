@@ -19,7 +19,7 @@ fn opened(payment: u64) -> ChannelEvent {
         payee: Address::repeat_byte(2),
         asset: Asset::Native,
         signer: None,
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::repeat_byte(9),
     };

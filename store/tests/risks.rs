@@ -29,7 +29,7 @@ fn opened(deposit: u64) -> ChannelChange {
         payee: PAYEE,
         asset: Asset::Native,
         signer: Some(SIGNER),
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::ZERO,
     };
@@ -78,6 +78,8 @@ async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_
         confirmations: 1,
         after_loss,
         opened_from: 0,
+        past: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

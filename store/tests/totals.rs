@@ -33,7 +33,7 @@ fn opened(of: usize) -> ChannelChange {
         payee: PAYEE,
         asset: asset(of),
         signer: Some(SIGNER),
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::ZERO,
     };
@@ -56,6 +56,8 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,
+        past: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,

@@ -30,7 +30,7 @@ fn opened(signer: Option<Address>, deposit: u64) -> ChannelChange {
         payee: PAYEE,
         asset: Asset::Native,
         signer,
-        claimer: None,
+        operator: None,
         exit_delay: 900,
         salt: B256::ZERO,
     };
@@ -65,6 +65,8 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,
+        past: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 5,
@@ -102,6 +104,40 @@ async fn a_voucher_pays_once_and_what_is_signed_beyond_the_price_stays_to_credit
     let rows = fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap();
     assert_eq!((rows.len(), rows[0].account, rows[0].voucher.signature), (1, account(100, 32), [4; 65]));
     assert_eq!(fixture.store.counts().await.unwrap().claims, 3);
+}
+
+/// What was accepted after the closing transaction was made would not be in it.
+#[tokio::test]
+async fn a_channel_that_is_about_to_be_closed_pays_for_nothing_new() {
+    let mut fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    fixture.store.begin_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    fixture.store.begin_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(show(&fixture, voucher(40, 10, 2)).await, Err(VoucherResult::Closing));
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(false), "what was granted is answered");
+    fixture.store.give_up_closing(CHAIN, CONTRACT, CHANNEL).await.unwrap();
+    assert_eq!(show(&fixture, voucher(40, 10, 2)).await, Ok(true));
+}
+
+/// A request whose answer was lost when the contract was changed is answered, by the signature that was right there.
+#[tokio::test]
+async fn a_voucher_of_a_contract_of_before_is_answered_again_and_pays_for_nothing_new() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, voucher(30, 10, 1)).await, Ok(true));
+    let later = |ceiling, request, signer| {
+        let (contract, past) = (Address::repeat_byte(0xc2), vec![(CONTRACT, signer)]);
+        NewVoucher { contract, past, signer: Address::repeat_byte(9), ..voucher(ceiling, 10, request) }
+    };
+    assert_eq!(show(&fixture, later(30, 1, SIGNER)).await, Ok(false));
+    let past = Err(VoucherResult::PastContract(CONTRACT));
+    assert_eq!(show(&fixture, later(40, 2, SIGNER)).await, past);
+    assert_eq!(show(&fixture, later(30, 2, SIGNER)).await, past, "for another request");
+    assert_eq!(show(&fixture, later(30, 1, PAYEE)).await, past, "by another signature");
+    let nowhere = NewVoucher { past: Vec::new(), ..later(40, 2, SIGNER) };
+    assert_eq!(show(&fixture, nowhere).await, Err(VoucherResult::UnknownChannel));
+    assert_eq!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account, account(30, 10));
+    assert_eq!(fixture.store.voucher_contracts(CHAIN).await.unwrap(), [CONTRACT]);
 }
 
 #[tokio::test]

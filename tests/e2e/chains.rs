@@ -23,7 +23,7 @@ async fn two_chains() -> (Stack, Second) {
     let anvil = Anvil::start_as(chain, free_port()).await;
     // Heights that differ from those of the other.
     anvil.mine(40).await;
-    let contract = anvil.deploy(&stack.folder().join("deployments")).salt_pay;
+    let contract = anvil.deploy(&stack.folder().join("deployments")).await.salt_pay;
     let genesis = anvil.ask("eth_getBlockByNumber", json!(["0x0", false])).await["hash"].clone();
     let sections = format!(
         "[chains.second]\nprofile = \"base-sepolia\"\nrpc = \"{}\"\nws = \"ws://127.0.0.1:{}\"\n\

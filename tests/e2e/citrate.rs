@@ -293,7 +293,7 @@ async fn f01_what_happens_to_a_channel_beside_the_selected_chain_is_learned_from
 
     // An opening in a merged block: its hash has it looked up.
     beside(&stack).await;
-    let channel = TestChannel::new(contract, Asset::Native, 2);
+    let channel = TestChannel::new(&stack.deployment, Asset::Native, 2);
     let opening = stack.payer().fund_channel(&channel, 4 * PRICE, false).await;
     stack.citrate.as_ref().unwrap().merge(opening).await;
     stack.anvil.mine(1).await;

@@ -165,7 +165,7 @@ async fn f13_a_reset_chain_is_refused_with_instructions_that_work() {
     let (data, kept) = (stack.folder().join("data"), stack.folder().join("data-of-the-old-chain"));
     assert!(said.contains(data.to_str().unwrap()), "{said}");
     std::fs::rename(&data, &kept).unwrap();
-    stack.anvil.deploy(&stack.deployment.folder);
+    stack.anvil.deploy(&stack.deployment.folder).await;
     stack.up().await;
     let body = inference("new chain");
     let details = stack.quote(&body).await;

@@ -164,7 +164,7 @@ async fn answers_of_the_gateway(stack: &mut Stack, document: &Document) {
     let receipt: Value = serde_json::from_str(paid.headers["x-payment-receipt"].to_str().unwrap()).unwrap();
     document.holds(&json!({ "$ref": "#/components/schemas/PaymentView" }), &receipt, "X-Payment-Receipt");
     document.check("post", path, &stack.infer_with(&inference("another"), proof).await);
-    let channel = TestChannel::new(stack.deployment.salt_channels, Asset::Native, 1);
+    let channel = TestChannel::new(&stack.deployment, Asset::Native, 1);
     let unseen = stack.infer(&body, &[(hash, &channel.proof(1016))]).await;
     document.check("post", path, &unseen);
     stack.payer().fund_channel(&channel, 2032, false).await;
@@ -237,8 +237,7 @@ async fn answers_of_the_verifier(stack: &mut Stack, document: &Document) {
     {
         document.check("get", payments, &stack.get(&format!("{base}/v1/payments/{query}")).await);
     }
-    let (channels, known) =
-        ("/v1/channels/{channel}", TestChannel::new(stack.deployment.salt_channels, Asset::Native, 1));
+    let (channels, known) = ("/v1/channels/{channel}", TestChannel::new(&stack.deployment, Asset::Native, 1));
     let unknown = format!("0x{}", "77".repeat(32));
     for query in [
         format!("{}?chain=eip155:40204", known.id),

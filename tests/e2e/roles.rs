@@ -80,7 +80,7 @@ async fn a_node_that_is_not_there_is_waited_for() {
     stack.until(&ready, |answer| answer.body.contains("cannot reach http://127.0.0.1")).await;
 
     stack.anvil = Anvil::start_on(port).await;
-    stack.anvil.deploy(&stack.deployment.folder);
+    stack.anvil.deploy(&stack.deployment.folder).await;
     stack.ready().await;
     let body = inference("late node");
     let details = stack.quote(&body).await;

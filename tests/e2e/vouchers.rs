@@ -26,7 +26,7 @@ pub(crate) fn in_salt() -> StackOptions {
 
 /// Opens a channel and waits until the index has it.
 pub(crate) async fn opened(stack: &mut Stack, asset: Asset, deposit: u64, salt: u8) -> TestChannel {
-    let channel = TestChannel::new(stack.deployment.salt_channels, asset, salt);
+    let channel = TestChannel::new(&stack.deployment, asset, salt);
     stack.payer().fund_channel(&channel, deposit, false).await;
     caught_up(stack).await;
     channel
@@ -103,14 +103,14 @@ async fn a_channel_pays_for_requests(stack: &mut Stack, asset: Asset) {
     // The five that were signed beyond the second price count towards the third.
     served(stack, "three", &channel.proof(3 * PRICE)).await;
 
-    let strange = TestChannel::to(channel.contract, Address::repeat_byte(0x77), asset, 2);
+    let strange = TestChannel::to(&stack.deployment, Address::repeat_byte(0x77), asset, 2);
     stack.payer().fund_channel(&strange, 4 * PRICE, false).await;
     caught_up(stack).await;
     assert_eq!(refused(stack, "four", &strange.proof(PRICE)).await.0, "wrong_payee");
     let mut forged = channel.voucher(4 * PRICE);
     forged.signature[7] ^= 1;
     assert_eq!(refused(stack, "four", &forged.to_string()).await.0, "voucher_invalid");
-    let unopened = TestChannel::new(channel.contract, asset, 3);
+    let unopened = TestChannel::new(&stack.deployment, asset, 3);
     assert_eq!(refused(stack, "four", &unopened.proof(PRICE)).await.0, "channel_not_seen");
 
     stack.payer().call(channel.contract, channel.exit_call(), Amount::ZERO).await;
@@ -227,7 +227,7 @@ async fn a_payee_that_claims_once_a_day_takes_vouchers_of_channels_that_last_two
     assert_eq!(code, "voucher_not_accepted");
     assert!(detail.contains("is 900 s") && detail.contains("less than 172800 s"), "{detail}");
 
-    let patient = TestChannel::new(stack.deployment.salt_channels, Asset::Native, 2).leaving_after(TWO_DAYS);
+    let patient = TestChannel::new(&stack.deployment, Asset::Native, 2).leaving_after(TWO_DAYS);
     stack.payer().fund_channel(&patient, 4 * PRICE, false).await;
     caught_up(&mut stack).await;
     served(&stack, "two", &patient.proof(PRICE)).await;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
-use alloy_sol_types::{Eip712Domain, SolCall, SolStruct};
+use alloy_sol_types::{Eip712Domain, SolCall, SolEvent as _, SolStruct};
 use proptest::prelude::*;
 use salt402_protocol::log::{RawLog, decode};
 use salt402_protocol::{ChainId, ChannelState, Source, SourceKind};
 
-use crate::channels::{ISaltChannels, domain, typed};
+use crate::channels::{ISaltChannels, domain, domain_of_identifiers, hashed, typed};
 use crate::machine::{Key, Machine, bytes};
 
 /// What everyone starts with.
@@ -21,6 +21,9 @@ const DELAYS: [u32; 2] = [900, 2_592_000];
 const PAYERS: u8 = 2;
 const PAYEES: u8 = 2;
 const SALTS: u8 = 2;
+
+/// Who may claim and close beside the payee.
+const OPERATOR: Address = Address::repeat_byte(0x99);
 
 /// Names one of the channels that there can be.
 type Name = (u8, u8, u8);
@@ -44,7 +47,20 @@ enum Step {
     ClaimMany {
         payee: u8,
         rows: Vec<(Name, u128)>,
-        by_signature: bool,
+        how: How,
+    },
+    /// Rows of one payee that are closed.
+    CloseMany {
+        payee: u8,
+        rows: Vec<(Name, u128)>,
+    },
+    /// The payee gives something back of what it was paid.
+    Refund {
+        name: Name,
+        amount: u128,
+    },
+    ExitMany {
+        names: Vec<Name>,
     },
     Close {
         name: Name,
@@ -63,6 +79,26 @@ enum Step {
     },
 }
 
+/// How many channels are claimed from at once.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    ByPayee,
+    ByOperator,
+    Packed,
+    PackedByOperator,
+    BySignature,
+}
+
+fn any_how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        Just(How::ByPayee),
+        Just(How::ByOperator),
+        Just(How::Packed),
+        Just(How::PackedByOperator),
+        Just(How::BySignature),
+    ]
+}
+
 fn name() -> impl Strategy<Value = Name> {
     (0..PAYERS, 0..PAYEES, 0..SALTS)
 }
@@ -75,11 +111,18 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (name(), amount()).prop_map(|(name, amount)| Step::TopUp { name, amount }),
         4 => (name(), amount(), amount())
             .prop_map(|(name, ceiling, total)| Step::Claim { name, ceiling, total }),
-        3 => (0..PAYEES, prop::collection::vec((name(), amount()), 0..4), any::<bool>())
-            .prop_map(|(payee, rows, by_signature)| {
+        3 => (0..PAYEES, prop::collection::vec((name(), amount()), 0..4), any_how())
+            .prop_map(|(payee, rows, how)| {
                 let own = |((payer, _, salt), total)| ((payer, payee, salt), total);
-                Step::ClaimMany { payee, rows: rows.into_iter().map(own).collect(), by_signature }
+                Step::ClaimMany { payee, rows: rows.into_iter().map(own).collect(), how }
             }),
+        1 => (0..PAYEES, prop::collection::vec((name(), amount()), 0..4))
+            .prop_map(|(payee, rows)| {
+                let own = |((payer, _, salt), total)| ((payer, payee, salt), total);
+                Step::CloseMany { payee, rows: rows.into_iter().map(own).collect() }
+            }),
+        2 => (name(), amount()).prop_map(|(name, amount)| Step::Refund { name, amount }),
+        1 => prop::collection::vec(name(), 0..4).prop_map(|names| Step::ExitMany { names }),
         2 => (name(), amount(), any::<bool>())
             .prop_map(|(name, total, by_signature)| Step::Close { name, total, by_signature }),
         2 => (name(), any::<bool>()).prop_map(|(name, by_signature)| Step::RequestExit { name, by_signature }),
@@ -162,6 +205,33 @@ impl Model {
                     *self.payees.entry(*payee).or_default() += paid;
                 }
             }
+            Step::CloseMany { payee, rows } => {
+                for (name, total) in
+                    rows.iter().filter(|(name, _)| self.channel(*name).is_open()).collect::<Vec<_>>()
+                {
+                    if !self.channel(*name).is_open() {
+                        continue;
+                    }
+                    let paid = self.channel(*name).claim(*total);
+                    let rest = self.channel(*name).close();
+                    *self.payees.entry(*payee).or_default() += paid;
+                    self.payer(name.0);
+                    *self.payers.get_mut(&name.0).unwrap() += rest;
+                }
+            }
+            Step::Refund { name, amount } => {
+                let paid = self.payees.get(&name.1).copied().unwrap_or_default();
+                if *amount == 0 || paid < *amount || self.channel(*name).claimed < *amount {
+                    return false;
+                }
+                *self.payees.get_mut(&name.1).unwrap() -= amount;
+                *self.payers.get_mut(&name.0).unwrap() += amount;
+            }
+            Step::ExitMany { names } => {
+                for name in names {
+                    self.make(&Step::Exit { name: *name }, time);
+                }
+            }
             Step::Close { name, total, .. } => {
                 if !self.channel(*name).is_open() {
                     return false;
@@ -209,6 +279,7 @@ struct Real {
     chain: Machine,
     contract: Address,
     domain: Eip712Domain,
+    identifiers: B256,
     payers: Vec<Key>,
     payees: Vec<Key>,
     session: Key,
@@ -220,6 +291,7 @@ impl Real {
     fn new() -> Self {
         let mut chain = Machine::new();
         let contract = chain.deploy("SaltChannels");
+        let identifiers = domain_of_identifiers(&mut chain, contract);
         let keys = |first: u8, count: u8| (0..count).map(|i| Key::new([first + i; 32])).collect::<Vec<_>>();
         let (payers, payees) = (keys(1, PAYERS), keys(101, PAYEES));
         for payer in &payers {
@@ -229,6 +301,7 @@ impl Real {
             chain,
             contract,
             domain: domain(contract),
+            identifiers,
             payers,
             payees,
             session: Key::new([201; 32]),
@@ -243,14 +316,19 @@ impl Real {
             payee: self.payees[usize::from(name.1)].address,
             asset: Address::ZERO,
             signer: if name.0 == 0 { self.session.address } else { Address::ZERO },
+            operator: OPERATOR,
             exitDelay: delay(name),
             salt: U256::from(name.2).into(),
         }
     }
 
+    fn id(&self, name: Name) -> B256 {
+        hashed(self.identifiers, &self.channel(name))
+    }
+
     fn voucher(&self, name: Name, ceiling: u128) -> Bytes {
-        let channel = self.channel(name).eip712_signing_hash(&self.domain);
-        let voucher = typed::Voucher { channel, ceiling: U256::from(ceiling) };
+        let (channel, payee) = (self.id(name), self.channel(name).payee);
+        let voucher = typed::Voucher { channel, payee, asset: Address::ZERO, ceiling: U256::from(ceiling) };
         let key = if name.0 == 0 { &self.session } else { &self.payers[usize::from(name.0)] };
         bytes(key.sign(voucher.eip712_signing_hash(&self.domain)))
     }
@@ -288,7 +366,22 @@ impl Real {
                 };
                 self.send(call.channel.payee, 0, &call)
             }
-            Step::ClaimMany { payee, rows, by_signature } => self.claim_many(*payee, rows, *by_signature),
+            Step::ClaimMany { payee, rows, how } => self.claim_many(*payee, rows, *how),
+            Step::CloseMany { payee, rows } => {
+                let claims = self.claims(rows);
+                let payee = self.payees[usize::from(*payee)].address;
+                let call = ISaltChannels::closeManyCall { payee, asset: Address::ZERO, claims };
+                self.send(OPERATOR, 0, &call)
+            }
+            Step::Refund { name, amount } => {
+                let call =
+                    ISaltChannels::refundCall { channel: self.channel(*name), amount: U256::from(*amount) };
+                self.send(call.channel.payee, *amount, &call)
+            }
+            Step::ExitMany { names } => {
+                let many = names.iter().map(|name| self.channel(*name)).collect();
+                self.send(anyone, 0, &ISaltChannels::exitManyCall { many })
+            }
             Step::Close { name, total, by_signature } => {
                 let (channel, voucher) = (self.channel(*name), self.voucher(*name, *total));
                 let total = U256::from(*total);
@@ -296,10 +389,19 @@ impl Real {
                     let call = ISaltChannels::closeCall { channel, ceiling: total, total, voucher };
                     return self.send(call.channel.payee, 0, &call);
                 }
-                let close = typed::Close { channel: channel.eip712_signing_hash(&self.domain), total };
+                let deadline = U256::from(self.chain.time);
+                let deposit = U256::from(self.state(*name).deposit);
+                let close = typed::Close { channel: self.id(*name), total, deposit, deadline };
                 let signature =
                     bytes(self.payees[usize::from(name.1)].sign(close.eip712_signing_hash(&self.domain)));
-                let call = ISaltChannels::closeForCall { channel, ceiling: total, total, voucher, signature };
+                let call = ISaltChannels::closeForCall {
+                    channel,
+                    ceiling: total,
+                    total,
+                    voucher,
+                    deadline,
+                    signature,
+                };
                 self.send(anyone, 0, &call)
             }
             Step::RequestExit { name, by_signature } => {
@@ -309,10 +411,11 @@ impl Real {
                     return self.send(call.channel.payer, 0, &call);
                 }
                 let deposit = U256::from(self.state(*name).deposit);
-                let exit = typed::Exit { channel: channel.eip712_signing_hash(&self.domain), deposit };
+                let deadline = U256::from(self.chain.time);
+                let exit = typed::Exit { channel: self.id(*name), deposit, deadline };
                 let signature =
                     bytes(self.payers[usize::from(name.0)].sign(exit.eip712_signing_hash(&self.domain)));
-                self.send(anyone, 0, &ISaltChannels::requestExitForCall { channel, signature })
+                self.send(anyone, 0, &ISaltChannels::requestExitForCall { channel, deadline, signature })
             }
             Step::Exit { name } => {
                 let channel = self.channel(*name);
@@ -325,12 +428,13 @@ impl Real {
         }
     }
 
-    fn claim_many(&mut self, payee: u8, rows: &[(Name, u128)], by_signature: bool) -> bool {
+    fn claims(&self, rows: &[(Name, u128)]) -> Vec<ISaltChannels::Claim> {
         let row = |(name, total): &(Name, u128)| {
             let channel = self.channel(*name);
             ISaltChannels::Claim {
                 payer: channel.payer,
                 signer: channel.signer,
+                operator: channel.operator,
                 exitDelay: channel.exitDelay,
                 salt: channel.salt,
                 ceiling: U256::from(*total),
@@ -338,16 +442,28 @@ impl Real {
                 voucher: self.voucher(*name, *total),
             }
         };
-        let claims: Vec<_> = rows.iter().map(row).collect();
+        rows.iter().map(row).collect()
+    }
+
+    fn claim_many(&mut self, payee: u8, rows: &[(Name, u128)], how: How) -> bool {
+        let claims = self.claims(rows);
         let key = &self.payees[usize::from(payee)];
         let (asset, payee) = (Address::ZERO, key.address);
-        if !by_signature {
-            return self.send(payee, 0, &ISaltChannels::claimManyCall { asset, claims });
+        let caller = if matches!(how, How::ByPayee | How::Packed) { payee } else { OPERATOR };
+        match how {
+            How::ByPayee | How::ByOperator => {
+                return self.send(caller, 0, &ISaltChannels::claimManyCall { payee, asset, claims });
+            }
+            How::Packed | How::PackedByOperator => {
+                let rows = claims.iter().flat_map(packed).collect::<Vec<_>>().into();
+                let call = ISaltChannels::claimRowsCall { payee, asset, operator: OPERATOR, rows };
+                return self.send(caller, 0, &call);
+            }
+            How::BySignature => {}
         }
-        let totals = rows.iter().map(|(name, total)| typed::ClaimTotal {
-            channel: self.channel(*name).eip712_signing_hash(&self.domain),
-            total: U256::from(*total),
-        });
+        let totals = rows
+            .iter()
+            .map(|(name, total)| typed::ClaimTotal { channel: self.id(*name), total: U256::from(*total) });
         let signed = typed::Claims { totals: totals.collect() };
         let signature = bytes(key.sign(signed.eip712_signing_hash(&self.domain)));
         let call = ISaltChannels::claimManyForCall { payee, asset, claims, signature };
@@ -355,7 +471,7 @@ impl Real {
     }
 
     fn state(&mut self, name: Name) -> Channel {
-        let channel = self.channel(name).eip712_signing_hash(&self.domain);
+        let channel = self.id(name);
         let call = ISaltChannels::stateOfCall { channel };
         let output = self.chain.send(Address::ZERO, self.contract, U256::ZERO, &call).unwrap().output;
         let state = ISaltChannels::stateOfCall::abi_decode_returns(&output).unwrap();
@@ -367,6 +483,21 @@ impl Real {
             closed: state.closed,
         }
     }
+}
+
+/// A row as `claimRows` takes it.
+fn packed(claim: &ISaltChannels::Claim) -> Vec<u8> {
+    let thirteen = |value: U256| value.to_be_bytes::<32>()[19..].to_vec();
+    [
+        claim.payer.to_vec(),
+        claim.signer.to_vec(),
+        claim.exitDelay.to_be_bytes().to_vec(),
+        claim.salt.to_vec(),
+        thirteen(claim.ceiling),
+        thirteen(claim.total),
+        claim.voucher.to_vec(),
+    ]
+    .concat()
 }
 
 impl Real {
@@ -384,7 +515,8 @@ impl Real {
             let transaction = B256::from(U256::from(index));
             let raw = RawLog { contract: log.address, transaction, content: &log.data };
             let decoded = decode(ChainId::CITRATE, std::slice::from_ref(&source), [raw]);
-            assert_eq!(decoded.skipped, 0, "{log:?}");
+            let skipped = log.data.topics().first() == Some(&ISaltChannels::ChannelSkipped::SIGNATURE_HASH);
+            assert_eq!(decoded.skipped, usize::from(skipped), "{log:?}");
             for event in decoded.channels {
                 // Steps between which no time passes are in one block.
                 events.entry(event.channel).or_default().push((*time, event.change));
@@ -410,7 +542,7 @@ proptest! {
             let folded = real.folded(seed);
             for name in (0..PAYERS).flat_map(|a| (0..PAYEES).flat_map(move |b| (0..SALTS).map(move |c| (a, b, c)))) {
                 let (channel, says) = (real.channel(name), real.state(name));
-                let id = channel.eip712_signing_hash(&real.domain);
+                let id = real.id(name);
                 let Some(state) = folded.get(&id) else {
                     prop_assert_eq!(says, Channel::default());
                     continue;

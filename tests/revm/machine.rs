@@ -38,7 +38,11 @@ impl Machine {
                 cfg.chain_id = ChainId::CITRATE.get();
                 cfg.set_spec_and_mainnet_gas_params(SpecId::CANCUN);
             })
-            .modify_block_chained(|block| block.basefee = 0)
+            .modify_block_chained(|block| {
+                block.basefee = 0;
+                // SaltChannels takes the block before its own into its identifiers.
+                block.number = U256::from(1);
+            })
             .build_mainnet();
         Self { evm, time: TIME }
     }

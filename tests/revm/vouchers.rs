@@ -1,13 +1,13 @@
 //! Vouchers: the server's check and the contract accept the same texts, and refuse the same.
 
 use alloy_primitives::{Address, Bytes, U256, hex};
-use alloy_sol_types::{SolCall as _, SolStruct as _};
+use alloy_sol_types::SolCall as _;
 use proptest::prelude::*;
 use salt402_protocol::channel::EXIT_DELAYS;
-use salt402_protocol::typed_data::salt_channels_domain;
-use salt402_protocol::{Amount, B256, ChainId, Proof, Voucher};
+use salt402_protocol::edition::VoucherTerms;
+use salt402_protocol::{Amount, Asset, ChainId, Proof};
 
-use crate::channels::ISaltChannels;
+use crate::channels::{ISaltChannels, identifier};
 use crate::machine::{Key, Machine, bytes};
 
 /// What is done to a voucher, or to what is signed.
@@ -27,6 +27,8 @@ enum Twist {
     OtherContract([u8; 20]),
     OtherChannel([u8; 32]),
     OtherCeiling(u128),
+    OtherPayee([u8; 20]),
+    OtherAsset([u8; 20]),
     OtherKey([u8; 32]),
 }
 
@@ -45,6 +47,8 @@ fn any_twist() -> impl Strategy<Value = Twist> {
         1 => any::<[u8; 20]>().prop_map(Twist::OtherContract),
         1 => any::<[u8; 32]>().prop_map(Twist::OtherChannel),
         1 => any::<u128>().prop_map(Twist::OtherCeiling),
+        1 => any::<[u8; 20]>().prop_map(Twist::OtherPayee),
+        1 => any::<[u8; 20]>().prop_map(Twist::OtherAsset),
         1 => any::<[u8; 32]>().prop_map(Twist::OtherKey),
     ]
 }
@@ -53,16 +57,23 @@ fn any_twist() -> impl Strategy<Value = Twist> {
 fn signature(
     twist: &Twist,
     key: &Key,
-    (chain, contract, channel, ceiling): (ChainId, Address, B256, Amount),
+    (chain, contract, terms): (ChainId, Address, VoucherTerms),
 ) -> Vec<u8> {
     let digest = match twist {
-        Twist::OtherChain(id) => {
-            Voucher::digest(channel, ceiling, ChainId::new(*id).unwrap_or(ChainId::CITRATE), contract)
+        Twist::OtherChain(id) => terms.digest(ChainId::new(*id).unwrap_or(ChainId::CITRATE), contract),
+        Twist::OtherContract(other) => terms.digest(chain, Address::from(*other)),
+        Twist::OtherChannel(other) => {
+            VoucherTerms { channel: (*other).into(), ..terms }.digest(chain, contract)
         }
-        Twist::OtherContract(other) => Voucher::digest(channel, ceiling, chain, Address::from(*other)),
-        Twist::OtherChannel(other) => Voucher::digest(B256::from(*other), ceiling, chain, contract),
-        Twist::OtherCeiling(other) => Voucher::digest(channel, Amount(U256::from(*other)), chain, contract),
-        _ => Voucher::digest(channel, ceiling, chain, contract),
+        Twist::OtherCeiling(other) => {
+            VoucherTerms { ceiling: Amount(U256::from(*other)), ..terms }.digest(chain, contract)
+        }
+        Twist::OtherPayee(other) => VoucherTerms { payee: (*other).into(), ..terms }.digest(chain, contract),
+        Twist::OtherAsset(other) => {
+            let asset = Asset::from_address(Address::from(*other));
+            VoucherTerms { asset, ..terms }.digest(chain, contract)
+        }
+        _ => terms.digest(chain, contract),
     };
     let other;
     let signer = match twist {
@@ -116,6 +127,7 @@ proptest! {
             payee,
             asset: Address::ZERO,
             signer: if with_session { key.address } else { Address::ZERO },
+            operator: Address::ZERO,
             exitDelay: 900,
             salt: salt.into(),
         };
@@ -124,12 +136,15 @@ proptest! {
         let open = ISaltChannels::openCall { channel: channel.clone(), amount: deposit };
         machine.send(payer, contract, deposit, &open).unwrap();
 
-        let id = channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, contract));
+        let id = identifier(&mut machine, contract, &channel);
         let ceiling = Amount(U256::from(ceiling));
-        let signed = signature(&twist, &key, (ChainId::CITRATE, contract, id, ceiling));
+        let terms = VoucherTerms { channel: id, payee, asset: Asset::Native, ceiling };
+        let signed = signature(&twist, &key, (ChainId::CITRATE, contract, terms));
         let text = format!("voucher:{id}:{ceiling}:{}", hex::encode_prefixed(&signed));
         let server = match text.parse() {
-            Ok(Proof::Voucher(voucher)) => voucher.signer(ChainId::CITRATE, contract) == Some(key.address),
+            Ok(Proof::Voucher(voucher)) => {
+                voucher.signer(payee, Asset::Native, ChainId::CITRATE, contract) == Some(key.address)
+            },
             Ok(other) => panic!("{other:?}"),
             Err(_) => false,
         };

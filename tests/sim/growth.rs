@@ -226,13 +226,14 @@ pub(crate) fn channel_event(rng: &mut Rng) -> Event {
     let channel = channel(rng.below(2) as u8);
     let (payer, payee) = (Address::repeat_byte(1), Address::repeat_byte(2));
     let units = U256::from(rng.between(1, 9));
-    let content = match rng.below(8) {
+    let content = match rng.below(10) {
         0..2 => C::ChannelOpened {
             channel,
             payer,
             payee,
             asset: Address::ZERO,
             signer: Address::ZERO,
+            operator: if rng.percent(50) { Address::ZERO } else { rng.address() },
             exitDelay: 900,
             salt: B256::ZERO,
             deposit: units,
@@ -242,6 +243,10 @@ pub(crate) fn channel_event(rng: &mut Rng) -> Event {
         3..5 => C::ChannelClaimed { channel, amount: units, claimed: units }.encode_log_data(),
         5 => C::ChannelExitRequested { channel, payer, payee, exitAt: units }.encode_log_data(),
         6 => C::ChannelExitCancelled { channel, payer, payee }.encode_log_data(),
+        7 => C::ChannelRefunded { channel, payer, payee, amount: units }.encode_log_data(),
+        8 => {
+            C::OperatorSet { payee, operator: rng.address(), right: C::OperatorRight::All }.encode_log_data()
+        }
         _ => C::ChannelClosed { channel, payer, payee, claimed: units, refund: units }.encode_log_data(),
     };
     let raw = RawLog { contract: CHANNELS, transaction: B256::ZERO, content: &content };

@@ -41,6 +41,8 @@ pub struct Deployment {
     pub salt: Address,
     /// `SaltChannels`.
     pub salt_channels: Address,
+    /// The domain of its channels' identifiers, as it answers it.
+    pub channel_domain: B256,
     /// The proxy for x402's scheme `exact`.
     pub exact_proxy: Address,
 }
@@ -160,7 +162,7 @@ impl Anvil {
 
     /// Deploys the contracts with the forge script, and writes the deployment file into a folder.
     #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
-    pub fn deploy(&self, folder: &Path) -> Deployment {
+    pub async fn deploy(&self, folder: &Path) -> Deployment {
         let root = root();
         // The script may only write below `scratch`, so the file is moved afterwards.
         let scratch = root.join("scratch/tests").join(self.port.to_string());
@@ -222,12 +224,14 @@ impl Anvil {
             let text = deployed["contracts"][name]["address"].as_str();
             text.map_or(Address::ZERO, |text| text.parse().expect("an address"))
         };
+        let salt_channels = address("SaltChannels");
         Deployment {
+            channel_domain: self.channel_domain(salt_channels).await,
             folder: folder.to_owned(),
             salt_pay: address("SaltPay"),
             wrapped_salt: address("WrappedSalt"),
             salt: address("Salt"),
-            salt_channels: address("SaltChannels"),
+            salt_channels,
             exact_proxy: address("X402ExactPermit2Proxy"),
         }
     }
@@ -235,14 +239,18 @@ impl Anvil {
     /// Deploys one of the test contracts, with its constructor arguments as encoded words.
     pub async fn create(&self, contract: &str, arguments: &[u8]) -> Address {
         let code = artifact(contract, "bytecode");
-        let data = format!("{code}{}", alloy_primitives::hex::encode(arguments));
+        self.create_code(&format!("{code}{}", alloy_primitives::hex::encode(arguments))).await
+    }
+
+    /// Deploys init code.
+    pub async fn create_code(&self, data: &str) -> Address {
         let sender = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
         let hash = self.ask("eth_sendTransaction", json!([{ "from": sender, "data": data }])).await;
         let give_up = Instant::now() + Duration::from_secs(10);
         loop {
             let receipt = self.ask("eth_getTransactionReceipt", json!([hash])).await;
             if let Some(address) = receipt["contractAddress"].as_str() {
-                assert_eq!(receipt["status"], "0x1", "{contract} was not created: {receipt}");
+                assert_eq!(receipt["status"], "0x1", "it was not created: {receipt}");
                 return address.parse().expect("an address");
             }
             assert!(Instant::now() < give_up, "anvil does not mine");

@@ -1,15 +1,15 @@
 //! A channel with a session key: funded, exited and closed on a real chain, with vouchers signed off chain.
 
 use alloy_primitives::{Bytes, U256, hex};
-use alloy_sol_types::{SolCall, SolStruct as _, sol};
+use alloy_sol_types::{SolCall, sol};
 use k256::ecdsa::SigningKey;
 use salt402_protocol::contracts::ISaltChannels;
-use salt402_protocol::typed_data::salt_channels_domain;
+use salt402_protocol::edition::channel_id;
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Voucher};
 use serde_json::{Value, json};
 
 use crate::payer::TestPayer;
-use crate::{Anvil, PAYEE, signing};
+use crate::{Anvil, Deployment, PAYEE, signing};
 
 /// Anvil's publicly known fifth key: the session key.
 const SESSION_KEY: &str = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a";
@@ -24,6 +24,8 @@ sol! {
 pub struct TestChannel {
     /// The channel contract.
     pub contract: Address,
+    /// The domain of its channels' identifiers.
+    pub domain: B256,
     /// The channel's parameters.
     pub channel: ISaltChannels::Channel,
     /// The channel's id.
@@ -43,43 +45,47 @@ pub struct ChannelStanding {
 
 impl TestChannel {
     /// A channel in an asset that is not open yet.
-    pub fn new(contract: Address, asset: Asset, salt: u8) -> Self {
-        Self::to(contract, PAYEE.parse().expect("anvil's account"), asset, salt)
+    pub fn new(deployment: &Deployment, asset: Asset, salt: u8) -> Self {
+        Self::to(deployment, PAYEE.parse().expect("anvil's account"), asset, salt)
     }
 
     /// The same with another payee.
-    pub fn to(contract: Address, payee: Address, asset: Asset, salt: u8) -> Self {
+    pub fn to(deployment: &Deployment, payee: Address, asset: Asset, salt: u8) -> Self {
         let mut channel = signing::channel(payee, salt);
         channel.asset = asset.address();
         channel.signer = Address::from_private_key(&session_key());
-        let id = channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, contract));
-        Self { contract, channel, id }
+        let (contract, domain) = (deployment.salt_channels, deployment.channel_domain);
+        Self { contract, domain, id: channel_id(domain, &channel), channel }
+    }
+
+    /// The same with an operator.
+    pub fn operated_by(mut self, operator: Address) -> Self {
+        self.channel.operator = operator;
+        self.id = channel_id(self.domain, &self.channel);
+        self
     }
 
     /// The same with another exit delay, in seconds.
     pub fn leaving_after(mut self, exit_delay: u32) -> Self {
         self.channel.exitDelay = exit_delay;
-        self.id = self.channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, self.contract));
+        self.id = channel_id(self.domain, &self.channel);
         self
     }
 
     /// The same with another salt.
     pub fn salted(mut self, salt: B256) -> Self {
         self.channel.salt = salt;
-        self.id = self.channel.eip712_signing_hash(&salt_channels_domain(ChainId::CITRATE, self.contract));
+        self.id = channel_id(self.domain, &self.channel);
         self
     }
 
     /// A voucher signed by the session key.
     pub fn voucher(&self, ceiling: u64) -> Voucher {
         let ceiling = amount(ceiling);
-        let digest = Voucher::digest(self.id, ceiling, ChainId::CITRATE, self.contract);
-        let (signature, recovery) =
-            session_key().sign_prehash_recoverable(digest.as_slice()).expect("a signature");
-        let mut bytes = [0; 65];
-        bytes[..64].copy_from_slice(&signature.to_bytes());
-        bytes[64] = 27 + recovery.to_byte();
-        Voucher { channel: self.id, ceiling, signature: bytes }
+        let unsigned = Voucher { channel: self.id, ceiling, signature: [0; 65] };
+        let terms = unsigned.terms(self.channel.payee, Asset::from_address(self.channel.asset));
+        let digest = terms.digest(ChainId::CITRATE, self.contract);
+        Voucher { signature: session_signature(digest), ..unsigned }
     }
 
     /// The voucher as `X-Payment-Proof`.
@@ -156,7 +162,13 @@ impl Anvil {
         (receipt["status"] == "0x1", cost)
     }
 
-    async fn view<C: SolCall>(&self, contract: Address, call: &C) -> C::Return {
+    /// The domain of a contract's channel identifiers.
+    pub async fn channel_domain(&self, contract: Address) -> B256 {
+        self.view(contract, &ISaltChannels::CHANNEL_DOMAIN_SEPARATORCall {}).await
+    }
+
+    /// What a contract answers.
+    pub async fn view<C: SolCall>(&self, contract: Address, call: &C) -> C::Return {
         let data = hex::encode_prefixed(call.abi_encode());
         let answer = self.ask("eth_call", json!([{ "to": contract, "data": data }, "latest"])).await;
         let bytes = hex::decode(answer.as_str().expect("bytes")).expect("bytes");
@@ -164,7 +176,18 @@ impl Anvil {
     }
 }
 
-fn session_key() -> SigningKey {
+/// The session key's signature of a digest: r, s and v.
+pub fn session_signature(digest: B256) -> [u8; 65] {
+    let (signature, recovery) =
+        session_key().sign_prehash_recoverable(digest.as_slice()).expect("a signature");
+    let mut bytes = [0; 65];
+    bytes[..64].copy_from_slice(&signature.to_bytes());
+    bytes[64] = 27 + recovery.to_byte();
+    bytes
+}
+
+/// Anvil's fifth key.
+pub fn session_key() -> SigningKey {
     SigningKey::from_slice(&hex::decode(SESSION_KEY).expect("anvil's key")).expect("anvil's key")
 }
 

@@ -23,7 +23,7 @@ mod stack;
 mod upstream;
 
 pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
-pub use channel::{ChannelStanding, TestChannel};
+pub use channel::{ChannelStanding, TestChannel, session_key, session_signature};
 pub use citrate::CitrateNode;
 pub use node_proxy::{Fault, NodeProxy};
 pub use payer::{PAYEE, PAYEE_KEY, TestPayer};

@@ -160,6 +160,7 @@ pub fn channel(payee: Address, salt: u8) -> ISaltChannels::Channel {
         payee,
         asset: Address::ZERO,
         signer: payer(),
+        operator: Address::ZERO,
         exitDelay: 900,
         salt: B256::repeat_byte(salt),
     }

@@ -109,7 +109,7 @@ impl Stack {
     pub async fn start_with(binary: &str, options: StackOptions) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let anvil = Anvil::start().await;
-        let deployment = anvil.deploy(&folder.path().join("deployments"));
+        let deployment = anvil.deploy(&folder.path().join("deployments")).await;
         let citrate = if options.citrate { Some(CitrateNode::before(anvil.http()).await) } else { None };
         let upstream = CountingUpstream::start().await;
         let (verifier, gateway) = (free_port(), free_port());

@@ -31,6 +31,8 @@ fn chain() -> ChainPolicy {
         contract: Address::repeat_byte(0xc0),
         other_contracts: Vec::new(),
         channels: None,
+        past_channels: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: None,
         rules: PaymentRules::new(1, 101),
         symbol: "SALT".into(),

@@ -63,6 +63,8 @@ async fn paywall(store: &Store) -> Paywall {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        past_channels: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: None,
         rules: PaymentRules::new(1, 9),
         symbol: "SALT".into(),

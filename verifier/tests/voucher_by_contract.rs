@@ -20,9 +20,9 @@ const CHANNELS: Address = Address::repeat_byte(0x11);
 const CHANNEL: B256 = B256::repeat_byte(0x22);
 /// Anvil's first account, whose key signed what is below by `cast wallet sign --data`.
 const SIGNER: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-const SIGNED_200: &str = "0x425228fcbaebfaa7bd775b425d3fe1abe4ec106758bdaaf291a65249a978010b0994df843a924fc7652d727d16dbae0ba395bf4f074cecc6069fbecfcf88ef821c";
-const SIGNED_300: &str = "0x12d37fe1e5839f002e7c7451d20db6f4e292bc26c516159f57eb1e26787a1e4331f8bc6c5536b553a00eaa92b50789372bee97ac99ae5244a36a650f5845b0251b";
-const SIGNED_2000: &str = "0x0e5760647ef9925fae5e38be85a2251fe223737b9a22306e210f69454c1673201278be4275e078e5650d582ed630186235fd76d0c46a19cd614bf443d8b8634a1b";
+const SIGNED_200: &str = "0x827110684b5711d2dba62d400cdffe20713840f5c0efc851a9e72af7099558d512c670294695d0f43c86bb4d833917ab72a546653ad52e282416f925030237351b";
+const SIGNED_300: &str = "0x883def0e3c98396189941473b76209e0694816d3c4e216e168d3161fbb088697487dfe922e9e24e736adf4c2903b191b3cba38604f3799c17ab96188999454b91b";
+const SIGNED_2000: &str = "0x209156ed0a99092a2d2c37349bd4ba9fefab1f4017b1c7a72f6b278496b2925d085285f080bc5cd503f68752ee7bca5cca375896e11e30ee30fc2b800bdf20041b";
 
 fn followed() -> Operator {
     let mut operator = operator();
@@ -54,7 +54,7 @@ async fn open(shop: &Shop, exit_delay: u64) {
         payee: PAYEE,
         asset: Asset::Native,
         signer: Some(SIGNER),
-        claimer: None,
+        operator: None,
         exit_delay,
         salt: B256::ZERO,
     };

@@ -19,11 +19,13 @@ const CHANNEL: B256 = B256::repeat_byte(0x22);
 /// Anvil's first account, whose key signed what is below by `cast wallet sign --data`.
 const SIGNER: Address = address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
 
-const SIGNED_200: &str = "0x425228fcbaebfaa7bd775b425d3fe1abe4ec106758bdaaf291a65249a978010b0994df843a924fc7652d727d16dbae0ba395bf4f074cecc6069fbecfcf88ef821c";
-const SIGNED_300: &str = "0x12d37fe1e5839f002e7c7451d20db6f4e292bc26c516159f57eb1e26787a1e4331f8bc6c5536b553a00eaa92b50789372bee97ac99ae5244a36a650f5845b0251b";
-const SIGNED_2000: &str = "0x0e5760647ef9925fae5e38be85a2251fe223737b9a22306e210f69454c1673201278be4275e078e5650d582ed630186235fd76d0c46a19cd614bf443d8b8634a1b";
+const SIGNED_200: &str = "0x827110684b5711d2dba62d400cdffe20713840f5c0efc851a9e72af7099558d512c670294695d0f43c86bb4d833917ab72a546653ad52e282416f925030237351b";
+const SIGNED_300: &str = "0x883def0e3c98396189941473b76209e0694816d3c4e216e168d3161fbb088697487dfe922e9e24e736adf4c2903b191b3cba38604f3799c17ab96188999454b91b";
+const SIGNED_2000: &str = "0x209156ed0a99092a2d2c37349bd4ba9fefab1f4017b1c7a72f6b278496b2925d085285f080bc5cd503f68752ee7bca5cca375896e11e30ee30fc2b800bdf20041b";
+/// A ceiling of 300 for a contract of the first edition.
+const SIGNED_300_IN_FIRST: &str = "0x12d37fe1e5839f002e7c7451d20db6f4e292bc26c516159f57eb1e26787a1e4331f8bc6c5536b553a00eaa92b50789372bee97ac99ae5244a36a650f5845b0251b";
 /// A ceiling of 300 by anvil's second account.
-const SIGNED_BY_ANOTHER: &str = "0xffce1891ad8b721f584a6c159eda49ecb7234651e35f29567f7964d30607fdae4a34f072ab8dcfdbe8ea15966d5f52568550ab60e22bd238f3cd4958eb298e271b";
+const SIGNED_BY_ANOTHER: &str = "0x845c8518bbea30c92a5b29b99d7ec987928c9fc62bce9d1bf9d474464c4889ea54ab558f5f6d4fb853a0ddae124741f6463794c5cba052daf7ef6fb6272342bf1c";
 
 fn followed() -> Operator {
     let mut operator = operator();
@@ -38,13 +40,17 @@ fn channels() -> SourceKey {
 
 /// A channel with 1,000 in it, in block 1.
 async fn open(shop: &Shop, signer: Option<Address>) {
+    open_with(shop, signer, None).await;
+}
+
+async fn open_with(shop: &Shop, signer: Option<Address>, operator: Option<Address>) {
     shop.store.follow_sources(CHAIN, vec![(channels(), 0)]).await.unwrap();
     let descriptor = Descriptor {
         payer: Address::repeat_byte(1),
         payee: PAYEE,
         asset: Asset::Native,
         signer,
-        claimer: None,
+        operator,
         exit_delay: 900,
         salt: B256::ZERO,
     };
@@ -229,6 +235,67 @@ async fn an_operator_says_how_late_payers_may_leave_at_the_least_and_the_quote_t
     strict.chain.channels = None;
     shop.restart(&strict).await;
     assert_eq!(shop.quote(1, 150, false).channels_exit_delay, None, "no vouchers, no channels");
+}
+
+/// An operator can close a channel without a voucher.
+#[tokio::test]
+async fn a_channel_whose_operator_is_not_ours_pays_for_nothing_new() {
+    let ours = Address::repeat_byte(0x77);
+    let mut shop = Shop::open(&followed()).await;
+    open_with(&shop, Some(SIGNER), Some(ours)).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    let refused = shop.verifier.verify(&first).await.unwrap();
+    let Verdict::Rejected { code: Code::OperatorNotAccepted, detail } = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        detail.contains(&ours.to_string()) && detail.ends_with("open one whose operator is zero"),
+        "{detail}"
+    );
+    let mut naming = followed();
+    naming.chain.operators = vec![Address::repeat_byte(0x78), ours];
+    shop.restart(&naming).await;
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    naming.chain.operators = vec![Address::repeat_byte(0x78)];
+    shop.restart(&naming).await;
+    let refused = shop.verifier.verify(&voucher(300, SIGNED_300, 2, 150)).await.unwrap();
+    let Verdict::Rejected { code: Code::OperatorNotAccepted, detail } = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(detail.contains(&Address::repeat_byte(0x78).to_string()), "{detail}");
+    assert_eq!(show(&shop, &first).await, Ok(false), "what was granted is answered");
+}
+
+/// The contract was followed and its vouchers taken; then another took its place.
+#[tokio::test]
+async fn of_a_contract_of_before_what_was_granted_is_answered_and_nothing_new_is_granted() {
+    let mut shop = Shop::open(&followed()).await;
+    open(&shop, Some(SIGNER)).await;
+    let first = voucher(200, SIGNED_200, 1, 150);
+    assert_eq!(show(&shop, &first).await, Ok(true));
+    let mut moved = followed();
+    moved.chain.channels = Some(Address::repeat_byte(0x12));
+    shop.restart(&moved).await;
+    assert_eq!(
+        show(&shop, &first).await,
+        Err(Code::ChannelNotSeen),
+        "an address that is not named says nothing"
+    );
+    moved.chain.past_channels = vec![CHANNELS];
+    shop.restart(&moved).await;
+    let Verdict::Accepted { payment, claim } = shop.verifier.verify(&first).await.unwrap() else { panic!() };
+    assert_eq!((payment.contract, claim.map(|claim| claim.first)), (CHANNELS, Some(false)));
+    for signed in [SIGNED_300, SIGNED_300_IN_FIRST] {
+        let refused = shop.verifier.verify(&voucher(300, signed, 2, 150)).await.unwrap();
+        let Verdict::Rejected { code: Code::VoucherNotAccepted, detail } = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(
+            detail.contains(&format!("the channel is of {CHANNELS}")) && detail.contains("requestExit"),
+            "{detail}"
+        );
+    }
+    assert_eq!(shop.store.vouchers(CHAIN, CHANNELS).await.unwrap().len(), 1, "it can still be claimed");
 }
 
 /// Its exit delay is 900 s; blocks come each second, and the chain's clock may differ by 30 s.

@@ -105,6 +105,16 @@ impl RpcNode {
         }
     }
 
+    /// Whether the node holds a transaction of an account that is in no block yet.
+    ///
+    /// # Errors
+    /// As [`RpcNode::transaction_count`].
+    pub async fn has_pending(&self, account: Address) -> Result<bool, NodeError> {
+        let question = Question::new("eth_getTransactionCount", json!([account, "pending"]));
+        let pending = self.http.ask::<Quantity>(&question).await?.0;
+        Ok(pending > self.transaction_count(account).await?)
+    }
+
     /// The number of an account's mined transactions, which is its next unused nonce.
     ///
     /// # Errors Any error of the node.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use salt402_http::Rate;
 use salt402_protocol::channel::EXIT_DELAYS;
-use salt402_protocol::{Amount, Asset, SourceKind};
+use salt402_protocol::{Amount, Asset};
 use salt402_verifier::AfterLoss;
 
 use crate::config::{ConfigError, LimitsConfig, ResolvedChain};
@@ -79,7 +79,7 @@ pub(crate) fn policy(chain: &ResolvedChain) -> Vec<String> {
 /// From which channels vouchers are accepted, and how often to claim.
 fn vouchers(chain: &ResolvedChain) -> Vec<String> {
     let profile = &chain.profile;
-    if !chain.vouchers || !chain.sources.iter().any(|source| source.kind == SourceKind::SaltChannels) {
+    if chain.voucher_channels().is_none() {
         return vec!["no vouchers are taken".to_owned()];
     }
     let delay = match chain.least_exit_delay {

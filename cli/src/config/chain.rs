@@ -79,6 +79,10 @@ pub(crate) struct ChainConfig {
     /// allows.
     #[serde(default)]
     least_exit_delay_s: Option<u64>,
+    /// The accounts that a channel may name as its operator if its vouchers are accepted: your own keys that claim for the
+    /// payee. An operator can close a channel without a voucher. Left out: only channels without an operator.
+    #[serde(default)]
+    operators: Vec<String>,
     /// After how long without word of the newest block nothing is sold: 1 to 90. Left out: the longest of 10, five
     /// times the poll interval, and three times the time between blocks.
     #[serde(default)]
@@ -96,6 +100,8 @@ fn yes() -> bool {
 /// A chain with everything that is needed to follow it.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedChain {
+    /// Its name in the configuration.
+    pub(crate) name: String,
     pub(crate) profile: Profile,
     pub(crate) nodes: Nodes,
     pub(crate) contract: Address,
@@ -103,6 +109,10 @@ pub(crate) struct ResolvedChain {
     pub(crate) start_block: u64,
     /// Everything that is followed, the payment contract first.
     pub(crate) sources: Vec<Source>,
+    /// The `SaltChannels` among them of which no vouchers are taken any more.
+    pub(crate) past_channels: Vec<Address>,
+    /// The operators that channels may name.
+    pub(crate) operators: Vec<Address>,
     /// Whether vouchers are taken.
     pub(crate) vouchers: bool,
     /// The least exit delay of their channels.
@@ -110,6 +120,16 @@ pub(crate) struct ResolvedChain {
     pub(crate) policy: PaymentRules,
     /// After how long without word of the newest block nothing is sold. `None`: what fits the chain.
     pub(crate) stale_after: Option<Duration>,
+}
+
+impl ResolvedChain {
+    /// The `SaltChannels` whose vouchers are taken. `None`: none are.
+    pub(crate) fn voucher_channels(&self) -> Option<Address> {
+        let current = |source: &&Source| {
+            source.kind == SourceKind::SaltChannels && !self.past_channels.contains(&source.contract)
+        };
+        self.sources.iter().find(current).map(|source| source.contract).filter(|_| self.vouchers)
+    }
 }
 
 impl ChainConfig {
@@ -155,15 +175,19 @@ impl ChainConfig {
         let deployment = self.deployment(name, folder, &profile)?;
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
         let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
-        let sources = self.sources(name, (contract, start_block), &defaults)?;
+        let (sources, past_channels) = self.sources(name, (contract, start_block), &defaults)?;
+        let operators = self.operators(name)?;
         let least_exit_delay = self.least_exit_delay(name)?;
         let (vouchers, stale_after) = (self.vouchers, self.stale_after(name)?);
         Ok(ResolvedChain {
+            name: name.to_owned(),
             profile,
             nodes,
             contract,
             start_block,
             sources,
+            past_channels,
+            operators,
             vouchers,
             least_exit_delay,
             policy,
@@ -193,6 +217,18 @@ impl ChainConfig {
             ),
         };
         Err(ConfigError::value(format!("chains.{name}.least_exit_delay_s"), what))
+    }
+
+    fn operators(&self, name: &str) -> Result<Vec<Address>, ConfigError> {
+        let key = format!("chains.{name}.operators");
+        if !self.operators.is_empty() && !self.vouchers {
+            let what = format!(
+                "no vouchers are taken, so it says nothing: set vouchers = true in chains.{name}, or leave it out"
+            );
+            return Err(ConfigError::value(key, what));
+        }
+        let operators = self.operators.iter().enumerate();
+        operators.map(|(n, operator)| source::address(&format!("{key}[{n}]"), operator)).collect()
     }
 
     /// The node of `rpc` and `ws`, or the profile's.
@@ -241,19 +277,26 @@ impl ChainConfig {
         self.deployments.as_ref().map(read).transpose()
     }
 
-    /// Everything that is followed, the payment contract first.
+    /// Everything that is followed, the payment contract first, and which of it are `SaltChannels` of before.
     fn sources(
         &self,
         name: &str,
         payment_contract: (Address, u64),
         defaults: &Defaults<'_>,
-    ) -> Result<Vec<Source>, ConfigError> {
+    ) -> Result<(Vec<Source>, Vec<Address>), ConfigError> {
         let (contract, start_block) = payment_contract;
         let mut sources = vec![Source { contract, kind: SourceKind::SaltPay, start_block }];
+        let mut past = Vec::new();
         for (index, source) in self.sources.iter().enumerate() {
-            sources.push(source.resolve(&format!("chains.{name}.sources[{index}]"), defaults)?);
+            let resolved = source.resolve(&format!("chains.{name}.sources[{index}]"), defaults)?;
+            if source.is_past() {
+                past.push(resolved.contract);
+            }
+            sources.push(resolved);
         }
-        let named = sources.iter().any(|source| source.kind == SourceKind::SaltChannels);
+        let is_current =
+            |source: &Source| source.kind == SourceKind::SaltChannels && !past.contains(&source.contract);
+        let named = sources.iter().any(is_current);
         if self.channels
             && !named
             && let Some((contract, block)) =
@@ -263,6 +306,6 @@ impl ChainConfig {
             sources.push(Source { contract, kind: SourceKind::SaltChannels, start_block });
         }
         source::check(name, &sources)?;
-        Ok(sources)
+        Ok((sources, past))
     }
 }

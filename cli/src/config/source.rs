@@ -38,6 +38,7 @@ pub(crate) struct SourceConfig {
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     SaltChannels,
+    PastSaltChannels,
     X402ExactProxy,
     X402UptoProxy,
     Eip3009Token,
@@ -57,17 +58,22 @@ pub(crate) struct Defaults<'a> {
 }
 
 impl SourceConfig {
+    /// Whether it is a `SaltChannels` of before, of which no vouchers are taken any more.
+    pub(crate) fn is_past(&self) -> bool {
+        self.kind == Kind::PastSaltChannels
+    }
+
     pub(crate) fn resolve(&self, key: &str, defaults: &Defaults<'_>) -> Result<Source, ConfigError> {
         let (contract, deployed) = self.contract(key, defaults)?;
         let start_block = self.start_block.or(deployed).unwrap_or(defaults.start_block);
         let kind = match self.kind {
-            Kind::SaltChannels | Kind::X402BatchSettlement => {
+            Kind::SaltChannels | Kind::PastSaltChannels | Kind::X402BatchSettlement => {
                 self.refuse(key, "payees", self.payees.is_some())?;
                 self.refuse(key, "tokens", self.tokens.is_some())?;
-                if self.kind == Kind::SaltChannels {
-                    SourceKind::SaltChannels
-                } else {
+                if self.kind == Kind::X402BatchSettlement {
                     SourceKind::X402BatchSettlement
+                } else {
+                    SourceKind::SaltChannels
                 }
             }
             Kind::X402ExactProxy | Kind::X402UptoProxy => SourceKind::X402Proxy {
@@ -120,7 +126,7 @@ impl SourceConfig {
             Kind::X402UptoProxy => named("X402UptoPermit2Proxy")?.or(Some((X402_UPTO_PROXY, None))),
             Kind::X402BatchSettlement => Some((X402_BATCH_SETTLEMENT, None)),
             Kind::Eip3009Token => self.default_token(defaults)?.map(|token| (token, None)),
-            Kind::CitrateFacilitator | Kind::CitratePaywall => None,
+            Kind::PastSaltChannels | Kind::CitrateFacilitator | Kind::CitratePaywall => None,
         };
         found.ok_or_else(|| {
             let what = "expected the 0x address of the contract: no deployment names it, and it stands nowhere by rule";
@@ -173,7 +179,7 @@ impl SourceConfig {
     }
 }
 
-fn address(key: &str, text: &str) -> Result<Address, ConfigError> {
+pub(crate) fn address(key: &str, text: &str) -> Result<Address, ConfigError> {
     parse_address(text).filter(|address| !address.is_zero()).ok_or_else(|| {
         ConfigError::value(key, format!("expected a 0x address with the right checksum, found {text:?}"))
     })

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use salt402_http::clock::now_s;
+use salt402_protocol::Source;
 use salt402_protocol::quote::QuoteClock;
-use salt402_protocol::{Source, SourceKind};
 use salt402_store::{QuoteLife, Store};
 use salt402_verifier::{ChainPolicy, Policy};
 
@@ -24,11 +24,9 @@ pub(super) fn chain_policy(chain: &ResolvedChain) -> ChainPolicy {
         network: profile.name.clone(),
         contract: chain.contract,
         other_contracts,
-        channels: chain
-            .sources
-            .iter()
-            .find(|source| chain.vouchers && source.kind == SourceKind::SaltChannels)
-            .map(|source| source.contract),
+        channels: chain.voucher_channels(),
+        past_channels: chain.past_channels.clone(),
+        operators: chain.operators.clone(),
         least_exit_delay: chain.least_exit_delay,
         rules: chain.policy.clone(),
         symbol: profile.native_symbol.clone(),

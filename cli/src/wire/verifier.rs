@@ -14,6 +14,7 @@ use salt402_verifier::{Freshness, IndexChanges, Verifier, VerifierChain, Verifie
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::past_channels::follows_all_claimable;
 use crate::wire::chain::{check_deployment, follow, follower_options, nodes};
 use crate::wire::parts::Parts;
 use crate::wire::policy::{chain_policy, with_old_quotes};
@@ -41,6 +42,7 @@ pub(super) async fn index_and_verify(
         running.locks.push(store.lock_indexing()?);
     }
     for chain in &chains {
+        follows_all_claimable(&store, chain).await?;
         let pool = nodes(running, chain, &store, stop).await?;
         let node: Arc<dyn Node> = Arc::new(pool.clone());
         let (freshness, lookup) = if parts.index {

@@ -1,18 +1,22 @@
 //! Decodes single logs of channel contracts.
 
 use alloy_primitives::{Address, B256, LogData, U256};
-use alloy_sol_types::SolEventInterface;
 use alloy_sol_types::abi::AbiDecoderConfig;
+use alloy_sol_types::{SolEvent as _, SolEventInterface};
 
-use crate::channel::{ChannelChange, Descriptor};
+use crate::channel::{ChannelChange, Descriptor, OperatorRight};
 use crate::contracts::ISaltChannels;
 use crate::decode::foreign::IX402BatchSettlement;
+use crate::edition::IFirstSaltChannels;
 use crate::values::asset::Asset;
 use crate::values::money::Amount;
 
-/// Decodes a log of `SaltChannels`: the channel id (zero if there is none) and the change.
+/// Decodes a log of `SaltChannels`, of either edition: the channel id (zero if there is none) and the change.
 pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
     use ISaltChannels::ISaltChannelsEvents as Event;
+    if log.topics().first() == Some(&IFirstSaltChannels::ChannelOpened::SIGNATURE_HASH) {
+        return opened_by_first(log);
+    }
     Some(match read(log)? {
         Event::ChannelOpened(event) => {
             let descriptor = Descriptor {
@@ -20,7 +24,7 @@ pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
                 payee: event.payee,
                 asset: Asset::from_address(event.asset),
                 signer: given(event.signer),
-                claimer: None,
+                operator: given(event.operator),
                 exit_delay: u64::from(event.exitDelay),
                 salt: event.salt,
             };
@@ -51,7 +55,34 @@ pub(crate) fn salt_channels(log: &LogData) -> Option<(B256, ChannelChange)> {
             let (account, asset) = (event.account, Asset::from_address(event.asset));
             (B256::ZERO, ChannelChange::CreditWithdrawn { account, asset, amount: Amount(event.amount) })
         }
+        Event::ChannelRefunded(event) => {
+            (event.channel, ChannelChange::GivenBack { amount: Amount(event.amount) })
+        }
+        Event::OperatorSet(event) => {
+            let right = OperatorRight::from_number(event.right.into())?;
+            (B256::ZERO, ChannelChange::OperatorSet { payee: event.payee, operator: event.operator, right })
+        }
+        // No money moved, and anyone can have as many as it likes: it is no part of a channel's history.
+        Event::ChannelSkipped(_) => return None,
     })
+}
+
+/// A channel that was opened in the first edition. All other events of it are as in the second.
+fn opened_by_first(log: &LogData) -> Option<(B256, ChannelChange)> {
+    let config = AbiDecoderConfig::new().validate(true);
+    let event =
+        IFirstSaltChannels::ChannelOpened::decode_raw_log_with_config(log.topics(), &log.data, config)
+            .ok()?;
+    let descriptor = Descriptor {
+        payer: event.payer,
+        payee: event.payee,
+        asset: Asset::from_address(event.asset),
+        signer: given(event.signer),
+        operator: None,
+        exit_delay: u64::from(event.exitDelay),
+        salt: event.salt,
+    };
+    Some((event.channel, ChannelChange::Opened { descriptor, deposit: Amount(event.deposit) }))
 }
 
 /// Decodes a log of x402's batch settlement.
@@ -97,7 +128,7 @@ fn described(config: &IX402BatchSettlement::ChannelConfig) -> Descriptor {
         payee: config.receiver,
         asset: Asset::from_address(config.token),
         signer: given(config.payerAuthorizer),
-        claimer: given(config.receiverAuthorizer),
+        operator: given(config.receiverAuthorizer),
         exit_delay: config.withdrawDelay.to::<u64>(),
         salt: config.salt,
     }

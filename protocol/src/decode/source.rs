@@ -5,6 +5,7 @@ use alloy_sol_types::SolEvent;
 
 use crate::contracts::{ISaltChannels, ISaltPay};
 use crate::decode::foreign::{ICitrateFacilitator, ICitratePaywall, IToken, IX402BatchSettlement};
+use crate::edition::IFirstSaltChannels;
 
 /// A followed contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Source {
 pub enum SourceKind {
     /// `SaltPay`: each `Payment` event is a payment, each `Refund` what a payee gave back.
     SaltPay,
-    /// `SaltChannels`: each event changes a channel or a credit.
+    /// `SaltChannels`, of either edition: each event changes a channel, a credit or an operator's right.
     SaltChannels,
     /// x402's batch settlement: each event changes a channel, or sweeps claimed amounts.
     X402BatchSettlement,
@@ -136,9 +137,12 @@ impl Source {
     }
 }
 
+/// Of both editions: a contract emits one of the two openings. `ChannelSkipped` is not asked for: no money moved, and
+/// anyone can have as many as it likes.
 fn salt_channels_events() -> Vec<B256> {
     vec![
         ISaltChannels::ChannelOpened::SIGNATURE_HASH,
+        IFirstSaltChannels::ChannelOpened::SIGNATURE_HASH,
         ISaltChannels::ChannelToppedUp::SIGNATURE_HASH,
         ISaltChannels::ChannelClaimed::SIGNATURE_HASH,
         ISaltChannels::ChannelExitRequested::SIGNATURE_HASH,
@@ -146,6 +150,8 @@ fn salt_channels_events() -> Vec<B256> {
         ISaltChannels::ChannelClosed::SIGNATURE_HASH,
         ISaltChannels::Credited::SIGNATURE_HASH,
         ISaltChannels::CreditWithdrawn::SIGNATURE_HASH,
+        ISaltChannels::ChannelRefunded::SIGNATURE_HASH,
+        ISaltChannels::OperatorSet::SIGNATURE_HASH,
     ]
 }
 

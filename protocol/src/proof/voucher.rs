@@ -3,10 +3,11 @@
 use std::fmt;
 
 use alloy_primitives::{Address, B256, Signature, U256, hex};
-use alloy_sol_types::{SolStruct as _, sol};
 
+use crate::channel::Descriptor;
+use crate::edition::{ChannelEdition, VoucherTerms, first_voucher_digest};
 use crate::payment::PaymentId;
-use crate::typed_data::salt_channels_domain;
+use crate::values::asset::Asset;
 use crate::values::id::hash_id;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
@@ -14,18 +15,6 @@ use crate::values::request::parse_hash;
 
 /// The prefix of a voucher's text.
 pub(crate) const PREFIX: &str = "voucher:";
-
-mod typed {
-    use super::sol;
-
-    sol! {
-        /// The signed message. Name and fields are those of `SaltChannels`.
-        struct Voucher {
-            bytes32 channel;
-            uint256 ceiling;
-        }
-    }
-}
 
 /// "The payee may claim up to this total from this channel": `voucher:0x<channel>:<ceiling>:0x<signature>`.
 ///
@@ -41,15 +30,37 @@ pub struct Voucher {
 }
 
 impl Voucher {
-    /// The digest that the signer signs, for a contract on a chain.
-    pub fn digest(channel: B256, ceiling: Amount, chain: ChainId, contract: Address) -> B256 {
-        typed::Voucher { channel, ceiling: ceiling.0 }
-            .eip712_signing_hash(&salt_channels_domain(chain, contract))
+    /// What is signed, given the channel's payee and asset, which the voucher's text does not have.
+    pub fn terms(&self, payee: Address, asset: Asset) -> VoucherTerms {
+        VoucherTerms { channel: self.channel, payee, asset, ceiling: self.ceiling }
     }
 
-    /// The account that signed. `None` if the contract refuses the signature from any signer: a high s, a v other than
-    /// 27 or 28, or no valid signature.
-    pub fn signer(&self, chain: ChainId, contract: Address) -> Option<Address> {
+    /// The account that signed, if the channel has this payee and this asset. `None` if the contract refuses the
+    /// signature from any signer: a high s, a v other than 27 or 28, or no valid signature.
+    pub fn signer(&self, payee: Address, asset: Asset, chain: ChainId, contract: Address) -> Option<Address> {
+        self.signer_of(self.terms(payee, asset).digest(chain, contract))
+    }
+
+    /// The same for a contract of the first edition, where neither payee nor asset is signed.
+    pub fn signer_in_first(&self, chain: ChainId, contract: Address) -> Option<Address> {
+        self.signer_of(first_voucher_digest(self.channel, self.ceiling, chain, contract))
+    }
+
+    /// The same for a channel of a contract of whichever edition.
+    pub fn signer_for(
+        &self,
+        channel: &Descriptor,
+        edition: ChannelEdition,
+        chain: ChainId,
+        contract: Address,
+    ) -> Option<Address> {
+        match edition {
+            ChannelEdition::First => self.signer_in_first(chain, contract),
+            ChannelEdition::Second { .. } => self.signer(channel.payee, channel.asset, chain, contract),
+        }
+    }
+
+    fn signer_of(&self, digest: B256) -> Option<Address> {
         let parity = match self.signature[64] {
             27 => false,
             28 => true,
@@ -61,7 +72,6 @@ impl Voucher {
         if signature.normalize_s().is_some() {
             return None;
         }
-        let digest = Self::digest(self.channel, self.ceiling, chain, contract);
         signature.recover_address_from_prehash(&digest).ok().filter(|signer| !signer.is_zero())
     }
 
@@ -148,9 +158,10 @@ mod tests {
 
     /// Signed by `cast wallet sign --data` with anvil's first key.
     const SIGNED: &str = "voucher:0x2222222222222222222222222222222222222222222222222222222222222222:250:\
-        0xf82546822d6c1c6eaee449751b02169667b72e19d7d362f1654ee3a07e1f7f9770d906f710a406a7c6a5bc582a99f659f44e4ed87f07126c\
-        65e4180c942f97e41b";
+        0xae7071e5e638a500e95593b5ceedfb442c5991f9ebd937ca5ec4174860f5826c4da9e658bb6499c12bfab97262979e798b348cff352ce64e\
+        16d7df7052375d111b";
     const CONTRACT: Address = Address::repeat_byte(0x11);
+    const PAYEE: Address = Address::repeat_byte(0x33);
 
     fn signed() -> Voucher {
         Voucher::parse(SIGNED).unwrap()
@@ -159,14 +170,41 @@ mod tests {
     #[test]
     fn what_another_program_signed_is_of_its_key() {
         let anvil = alloy_primitives::address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
-        assert_eq!(signed().signer(ChainId::CITRATE, CONTRACT), Some(anvil));
+        assert_eq!(signed().signer(PAYEE, Asset::Native, ChainId::CITRATE, CONTRACT), Some(anvil));
         let elsewhere = [
-            signed().signer(ChainId::new(8453).unwrap(), CONTRACT),
-            signed().signer(ChainId::CITRATE, Address::repeat_byte(0x12)),
-            Voucher { ceiling: Amount(U256::from(251)), ..signed() }.signer(ChainId::CITRATE, CONTRACT),
-            Voucher { channel: B256::repeat_byte(0x23), ..signed() }.signer(ChainId::CITRATE, CONTRACT),
+            signed().signer(PAYEE, Asset::Native, ChainId::new(8453).unwrap(), CONTRACT),
+            signed().signer(PAYEE, Asset::Native, ChainId::CITRATE, Address::repeat_byte(0x12)),
+            signed().signer(CONTRACT, Asset::Native, ChainId::CITRATE, CONTRACT),
+            signed().signer(PAYEE, Asset::Token(PAYEE), ChainId::CITRATE, CONTRACT),
+            signed().signer_in_first(ChainId::CITRATE, CONTRACT),
+            Voucher { ceiling: Amount(U256::from(251)), ..signed() }.signer(
+                PAYEE,
+                Asset::Native,
+                ChainId::CITRATE,
+                CONTRACT,
+            ),
+            Voucher { channel: B256::repeat_byte(0x23), ..signed() }.signer(
+                PAYEE,
+                Asset::Native,
+                ChainId::CITRATE,
+                CONTRACT,
+            ),
         ];
         assert!(!elsewhere.contains(&Some(anvil)), "{elsewhere:?}");
+    }
+
+    /// Signed by the same key, for the first edition.
+    #[test]
+    fn what_was_signed_for_the_first_edition_is_of_its_key_there_alone() {
+        let signature = alloy_primitives::hex!(
+            "f82546822d6c1c6eaee449751b02169667b72e19d7d362f1654ee3a07e1f7f9770d906f710a406a7c6a5bc582a99f659f44e4ed87f07126c65e4180c942f97e41b"
+        );
+        let (old, anvil) = (
+            Voucher { signature, ..signed() },
+            alloy_primitives::address!("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"),
+        );
+        assert_eq!(old.signer_in_first(ChainId::CITRATE, CONTRACT), Some(anvil));
+        assert_ne!(old.signer(PAYEE, Asset::Native, ChainId::CITRATE, CONTRACT), Some(anvil));
     }
 
     #[test]
@@ -174,7 +212,7 @@ mod tests {
         let with = |change: &dyn Fn(&mut [u8; 65])| {
             let mut voucher = signed();
             change(&mut voucher.signature);
-            voucher.signer(ChainId::CITRATE, CONTRACT)
+            voucher.signer(PAYEE, Asset::Native, ChainId::CITRATE, CONTRACT)
         };
         for v in [0, 1, 2, 26, 29, 255] {
             assert_eq!(with(&|signature| signature[64] = v), None, "{v}");

@@ -140,6 +140,8 @@ codes! {
     VoucherInvalid = "voucher_invalid", 402, "The voucher's signature is not the channel's";
     /// The channel has no signing key.
     SignerRequired = "signer_required", 402, "The channel names no key that signs";
+    /// The channel names an operator that is not the server's. It could close the channel without a voucher.
+    OperatorNotAccepted = "operator_not_accepted", 402, "The channel's operator is not the server's";
     /// The channel is closed.
     ChannelClosed = "channel_closed", 402, "The channel is closed";
     /// The channel's payer asked to exit.

@@ -92,7 +92,7 @@ impl Code {
                 X402Reason::InvalidPaymentRequirements
             }
             Self::UnknownChain | Self::WrongNetwork => X402Reason::InvalidNetwork,
-            Self::VoucherNotAccepted => X402Reason::UnsupportedScheme,
+            Self::VoucherNotAccepted | Self::OperatorNotAccepted => X402Reason::UnsupportedScheme,
             Self::InsufficientPayment | Self::QuoteBelowPrice => X402Reason::ValueMismatch,
             Self::WrongPayee => X402Reason::RecipientMismatch,
             Self::QuoteExpired | Self::PaymentExpired => X402Reason::ValidBefore,

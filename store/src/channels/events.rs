@@ -1,6 +1,8 @@
 //! Turns events of channels into rows, and rows into events.
 
-use salt402_protocol::{Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor};
+use salt402_protocol::{
+    Address, Amount, Asset, B256, ChainId, ChannelChange, ChannelEvent, Descriptor, OperatorRight, U256,
+};
 
 use crate::engine::{Columns, SyncConnection, amount_bytes, bound, chain_id, params};
 use crate::rows::{Placed, StoreError};
@@ -21,8 +23,10 @@ const REFUNDED: i64 = 11;
 pub(crate) const WITHDRAWN: i64 = 12;
 const DRAINED: i64 = 13;
 const SWEPT: i64 = 14;
+const GIVEN_BACK: i64 = 15;
+const OPERATOR_SET: i64 = 16;
 
-/// The columns of one event, without its block.
+/// The columns of one event, without its block. An operator is in the column `claimer`, and its right is the amount.
 #[derive(Default)]
 struct Row {
     kind: i64,
@@ -31,6 +35,8 @@ struct Row {
     at: Option<u64>,
     descriptor: Option<Descriptor>,
     account: Option<(Address, Asset)>,
+    /// The payee and the operator.
+    operator: Option<(Address, Address)>,
 }
 
 impl Row {
@@ -65,6 +71,11 @@ impl Row {
             ChannelChange::Swept { payee, asset, amount } => {
                 Self { account: Some((payee, asset)), ..some(SWEPT, None, Some(amount)) }
             }
+            ChannelChange::GivenBack { amount } => some(GIVEN_BACK, None, Some(amount)),
+            ChannelChange::OperatorSet { payee, operator, right } => Self {
+                operator: Some((payee, operator)),
+                ..some(OPERATOR_SET, None, Some(Amount(U256::from(right.number()))))
+            },
         }
     }
 }
@@ -88,6 +99,8 @@ pub(crate) fn insert(
         let row = Row::of(&event.change);
         let descriptor = row.descriptor.as_ref();
         let payee = descriptor.map(|d| d.payee).or(row.account.map(|(account, _)| account));
+        let payee = payee.or(row.operator.map(|(payee, _)| payee));
+        let operator = descriptor.and_then(|d| d.operator).or(row.operator.map(|(_, operator)| operator));
         let asset = descriptor.map(|d| d.asset).or(row.account.map(|(_, asset)| asset));
         let done = insert.execute_unique(params![
             chain_id(chain),
@@ -105,7 +118,7 @@ pub(crate) fn insert(
             payee.map(|payee| payee.0.0),
             asset.map(|asset| asset.address().0.0),
             descriptor.and_then(|d| d.signer).map(|signer| signer.0.0),
-            descriptor.and_then(|d| d.claimer).map(|claimer| claimer.0.0),
+            operator.map(|operator| operator.0.0),
             descriptor.map(|d| bound(d.exit_delay)),
             descriptor.map(|d| d.salt.0),
             bound(*block_timestamp)
@@ -150,6 +163,13 @@ pub(crate) fn change(row: &impl Columns) -> Result<ChannelChange, StoreError> {
             let (payee, asset) = account()?;
             ChannelChange::Swept { payee, asset, amount: amount()? }
         }
+        GIVEN_BACK => ChannelChange::GivenBack { amount: amount()? },
+        OPERATOR_SET => {
+            let right = u8::try_from(amount()?.0).ok().and_then(OperatorRight::from_number);
+            let right = right.ok_or(StoreError::Corrupt { column: "amount" })?;
+            let operator = row.address("claimer")?;
+            ChannelChange::OperatorSet { payee: row.address("payee")?, operator, right }
+        }
         _ => return Err(StoreError::Corrupt { column: "kind" }),
     })
 }
@@ -160,7 +180,7 @@ fn descriptor(row: &impl Columns) -> Result<Descriptor, StoreError> {
         payee: row.address("payee")?,
         asset: row.asset("asset")?,
         signer: row.maybe_address("signer")?,
-        claimer: row.maybe_address("claimer")?,
+        operator: row.maybe_address("claimer")?,
         exit_delay: row.number("exit_delay")?,
         salt: row.maybe_hash("salt")?.unwrap_or(B256::ZERO),
     })

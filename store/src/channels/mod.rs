@@ -2,6 +2,7 @@
 //! events. It is stored nowhere else.
 
 pub(crate) mod account;
+mod closing;
 pub(crate) mod events;
 pub(crate) mod page;
 pub(crate) mod risk_rows;

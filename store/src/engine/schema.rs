@@ -76,6 +76,7 @@ fn migrations() -> Vec<Migration> {
         (22, "no range ceilings", include_str!("../../migrations/0022_no_range_ceilings.sql")),
         (23, "one place", include_str!("../../migrations/0023_one_place.sql")),
         (24, "refunds", include_str!("../../migrations/0024_refunds.sql")),
+        (25, "closings", include_str!("../../migrations/0025_closings.sql")),
     ];
     steps
         .into_iter()

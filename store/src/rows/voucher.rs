@@ -12,8 +12,10 @@ use crate::rows::claim::{Holder, Lease};
 pub struct NewVoucher {
     /// The chain of its channel.
     pub chain: ChainId,
-    /// The contract of its channel.
+    /// The contract whose vouchers are taken.
     pub contract: Address,
+    /// Contracts whose vouchers were taken before, each with who signed this one if its channel is there.
+    pub past: Vec<(Address, Address)>,
     /// The voucher.
     pub voucher: Voucher,
     /// Whose key signed it, as its signature says.
@@ -37,6 +39,8 @@ pub struct NewVoucher {
     /// The channel must have been opened at this time or later for a new grant, in seconds since 1970 UTC. 0 allows any
     /// time.
     pub opened_from: u64,
+    /// The operators that the channel may name for a new grant. It may always name none.
+    pub operators: Vec<Address>,
     /// The shortest exit delay that a channel may have for a new grant, in seconds. 0 allows any.
     pub least_exit_delay: u64,
     /// By how much the newest block may be older than the index, or ahead of the clock, in milliseconds. `None` on a
@@ -53,6 +57,10 @@ pub enum VoucherResult {
     Granted(Box<VoucherGrant>),
     /// No block of the chain holds the channel's opening: not yet, or no more.
     UnknownChannel,
+    /// The channel is of this contract, of which nothing new is granted any more.
+    PastContract(Address),
+    /// The channel names this operator, which is not ours and could close it without a voucher.
+    StrangeOperator(Address),
     /// The channel names no signing key, so its payer could later deny what it signed.
     NoSigner,
     /// The channel's vouchers are signed by another.
@@ -74,6 +82,8 @@ pub enum VoucherResult {
     BeforeDatabase,
     /// The channel is closed.
     Closed,
+    /// The payee is about to close it.
+    Closing,
     /// The payer may have left the channel, and the index may not know it yet.
     NotCurrent(NotCurrent),
     /// The payer can leave at this time, in seconds since 1970 UTC.
@@ -133,6 +143,8 @@ pub struct VoucherAccount {
 pub struct VoucherGrant {
     /// Its name.
     pub payment: PaymentId,
+    /// The contract of its channel.
+    pub contract: Address,
     /// Whether it was made now.
     pub first: bool,
     /// When it was made, in milliseconds since 1970 UTC. `None` if it was only looked at and not made.

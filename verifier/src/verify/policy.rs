@@ -208,6 +208,10 @@ pub struct ChainPolicy {
     pub other_contracts: Vec<Address>,
     /// The `SaltChannels` whose vouchers are accepted. `None` if none is followed.
     pub channels: Option<Address>,
+    /// The contracts whose vouchers were accepted before. What was granted on them is granted again.
+    pub past_channels: Vec<Address>,
+    /// The operators that a channel may name if its vouchers are accepted. It may always name none.
+    pub operators: Vec<Address>,
     /// The shortest exit delay of a channel whose vouchers are accepted, in whole seconds. `None`: any that the
     /// contract allows.
     pub least_exit_delay: Option<Duration>,

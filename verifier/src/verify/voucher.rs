@@ -3,7 +3,7 @@
 use salt402_http::clock::now_ms;
 use salt402_protocol::api::{ClaimView, PaymentView, Verdict, VerifyRequest};
 use salt402_protocol::voucher::VoucherFigures;
-use salt402_protocol::{Amount, Code, Problem, Quote, Voucher};
+use salt402_protocol::{Address, Amount, Code, Problem, Quote, Voucher};
 use salt402_store::{NewVoucher, NotCurrent, Stretch, VoucherAccount, VoucherGrant, VoucherResult};
 use tokio::time::Instant;
 
@@ -99,13 +99,21 @@ fn new_voucher(
         let detail = "one payment pays for several requests here, and a voucher for one: pay on chain".into();
         return Err((Code::VoucherNotAccepted, detail));
     }
-    let Some(signer) = voucher.signer(chain.chain, contract) else {
+    let asked = &request.requirement;
+    let Some(signer) = voucher.signer(asked.payee, asked.asset, chain.chain, contract) else {
         let detail = format!(
             "this is no signature that {contract} takes: r, s and v in 65 bytes, with a low s and v of 27 or 28"
         );
         return Err((Code::VoucherInvalid, detail));
     };
-    let asked = &request.requirement;
+    // Of which edition each was is not asked: a signature is right in one of them at the most.
+    let past = chain.past_channels.iter().flat_map(|past| {
+        let signers = [
+            voucher.signer_in_first(chain.chain, *past),
+            voucher.signer(asked.payee, asked.asset, chain.chain, *past),
+        ];
+        signers.into_iter().flatten().map(|signer| (*past, signer))
+    });
     let now = now_ms();
     let limits = chain.claim_limits(asked.asset);
     let depth = chain.confirmations_for(asked.asset, voucher.ceiling);
@@ -114,6 +122,7 @@ fn new_voucher(
     Ok(NewVoucher {
         chain: chain.chain,
         contract,
+        past: past.collect(),
         voucher: *voucher,
         signer,
         payee: asked.payee,
@@ -125,6 +134,7 @@ fn new_voucher(
         confirmations: depth.max(asked.confirmations.unwrap_or(0)).max(capped),
         after_loss: limits.after_loss,
         opened_from: verifier.store.origin().made_at,
+        operators: chain.operators.clone(),
         least_exit_delay: chain.least_exit_delay.map_or(0, |delay| delay.as_secs()),
         late_ms: chain.steady_blocks.then(|| late_ms(verifier, chain)),
         now_ms: now,
@@ -166,6 +176,15 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             Code::ChannelNotSeen,
             format!("no channel {} of {} has been seen on {} yet", new.voucher.channel, new.contract, chain.chain),
         ),
+        VoucherResult::PastContract(past) => no(
+            Code::VoucherNotAccepted,
+            format!(
+                "the channel is of {past}, and vouchers are taken of {} now: open a channel there; what is left in this \
+                 one comes back by requestExit of {past} and, after the exit delay, exit",
+                new.contract
+            ),
+        ),
+        VoucherResult::StrangeOperator(operator) => no(Code::OperatorNotAccepted, strange_operator(*operator, new)),
         VoucherResult::NoSigner => no(
             Code::SignerRequired,
             "the channel names no key that signs its vouchers, and a payer can be a contract that changes its mind: open \
@@ -199,9 +218,15 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         ),
         VoucherResult::NotCurrent(why) => not_current(*why, new, chain),
         VoucherResult::Closed => no(Code::ChannelClosed, "the channel is closed: open another".into()),
+        VoucherResult::Closing => no(
+            Code::ChannelClosed,
+            "the server is closing the channel, and what is left goes back to its payer: open another".into(),
+        ),
         VoucherResult::Exiting(exit_at) => no(
             Code::ChannelExiting,
-            format!("the channel's payer leaves at {exit_at}: top it up, which cancels the exit, or open another"),
+            format!(
+                "the channel's payer leaves at {exit_at}: call topUp as the payer, which cancels the exit, or open another"
+            ),
         ),
         VoucherResult::AboveDeposit(deposit) => no(
             Code::VoucherAboveDeposit,
@@ -229,6 +254,18 @@ fn refused(result: &VoucherResult, new: &NewVoucher, chain: &ChainPolicy) -> Ver
             no(Code::VoucherTooLow, format!("{} is signed; {}", new.voucher.ceiling, next(account, new)))
         }
     }
+}
+
+/// An operator can close a channel without a voucher.
+fn strange_operator(operator: Address, new: &NewVoucher) -> String {
+    let ours = match new.operators.as_slice() {
+        [] => String::new(),
+        ours => format!(" or {}", ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    format!(
+        "the channel names {operator} as its operator, which could close it before its vouchers are claimed: open one \
+         whose operator is zero{ours}"
+    )
 }
 
 /// It is not known what happened to the channel meanwhile: its payer may have left, or topped it up.
@@ -288,6 +325,8 @@ fn outcome(result: &VoucherResult) -> &'static str {
         VoucherResult::Granted(grant) if grant.first => "first",
         VoucherResult::Granted(_) => "again",
         VoucherResult::UnknownChannel => "not_on_chain",
+        VoucherResult::PastContract(_) => "past_contract",
+        VoucherResult::StrangeOperator(_) => "strange_operator",
         VoucherResult::NoSigner
         | VoucherResult::WrongSigner(_)
         | VoucherResult::WrongPayee(_)
@@ -298,7 +337,7 @@ fn outcome(result: &VoucherResult) -> &'static str {
         VoucherResult::BeforeRestore => "before_restore",
         VoucherResult::BeforeDatabase => "before_database",
         VoucherResult::NotCurrent(_) => "not_current",
-        VoucherResult::Closed => "closed",
+        VoucherResult::Closed | VoucherResult::Closing => "closed",
         VoucherResult::Exiting(_) => "exiting",
         VoucherResult::AboveDeposit(_) => "above_deposit",
         VoucherResult::TooShallow { .. } => "too_shallow",
@@ -314,7 +353,7 @@ fn view(new: &NewVoucher, grant: &VoucherGrant) -> PaymentView {
         payment_id: grant.payment,
         chain: new.chain,
         transaction: grant.opening.transaction,
-        contract: new.contract,
+        contract: grant.contract,
         reference: new.voucher.channel,
         payer: grant.descriptor.payer,
         payee: grant.descriptor.payee,

@@ -113,8 +113,8 @@ fn contradiction(now: &ChannelNow, new: &NewVoucher, chain: &ChainPolicy) -> Ver
         ChannelNow { exit_at: Some(exit_at), .. } => Verdict::Rejected {
             code: Code::ChannelExiting,
             detail: format!(
-                "the contract says that the channel's payer leaves at {exit_at}: top it up, which cancels the exit, or \
-                 open another"
+                "the contract says that the channel's payer leaves at {exit_at}: call topUp as the payer, which \
+                 cancels the exit, or open another"
             ),
         },
         ChannelNow { deposit, .. } => {

@@ -131,6 +131,8 @@ pub(crate) fn operator() -> Operator {
         contract: CONTRACT,
         other_contracts: Vec::new(),
         channels: None,
+        past_channels: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: None,
         rules: PaymentRules::new(1, 3),
         symbol: "SALT".into(),

@@ -44,6 +44,8 @@ pub(super) struct Facts {
     pub(super) before_database: bool,
     /// Whether the payer has an open incident.
     pub(super) loss: bool,
+    /// Whether the payee is about to close the channel.
+    pub(super) closing: bool,
     /// What was accepted.
     pub(super) account: VoucherAccount,
     /// How much of that is in the totals.
@@ -83,6 +85,8 @@ const FACTS: &str = concat!("
            ", opened_before!("$7"), " AS before_database,
            EXISTS (SELECT 1 FROM incidents i
                    WHERE i.chain_id = c.chain_id AND i.payer = $5 AND i.resolved_at_ms IS NULL) AS loss,
+           EXISTS (SELECT 1 FROM channel_closings x
+                   WHERE x.chain_id = $1 AND x.contract = $2 AND x.channel = $3) AS closing,
            v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
            l.instance, l.renewals
     FROM chains c
@@ -137,6 +141,7 @@ impl Facts {
             before_restore: row.flag("before_restore")?,
             before_database: row.flag("before_database")?,
             loss: row.flag("loss")?,
+            closing: row.flag("closing")?,
             account: match row.maybe_hash("ceiling")? {
                 Some(_) => VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? },
                 None => VoucherAccount::default(),

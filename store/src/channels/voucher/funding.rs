@@ -42,6 +42,9 @@ impl NewVoucher {
         if state.closed {
             return Ok(Some(VoucherResult::Closed));
         }
+        if facts.closing {
+            return Ok(Some(VoucherResult::Closing));
+        }
         if let Some(why) = self.not_current(facts) {
             return Ok(Some(VoucherResult::NotCurrent(why)));
         }

@@ -42,7 +42,7 @@ impl NewVoucher {
         connection: &mut AsyncConnection,
     ) -> Result<(VoucherResult, Shares), StoreError> {
         let Some(facts) = Facts::of(self, connection).await? else {
-            return Ok((VoucherResult::UnknownChannel, (None, None)));
+            return Ok((self.of_past(connection).await?, (None, None)));
         };
         let result = self.judge(&facts, connection).await?;
         let after = match &result {
@@ -50,6 +50,22 @@ impl NewVoucher {
             _ => facts.counted,
         };
         Ok((result, (facts.counted, after)))
+    }
+
+    /// What to say of a channel that the contract does not have: one of before may. What was granted on its vouchers is
+    /// given again, and nothing more is.
+    async fn of_past(&self, connection: &mut AsyncConnection) -> Result<VoucherResult, StoreError> {
+        let mut result = VoucherResult::UnknownChannel;
+        for (contract, signer) in &self.past {
+            let there = Self { contract: *contract, signer: *signer, past: Vec::new(), ..self.clone() };
+            let Some(facts) = Facts::of(&there, connection).await? else { continue };
+            match there.judge(&facts, connection).await? {
+                VoucherResult::Granted(grant) if !grant.first => return Ok(VoucherResult::Granted(grant)),
+                held @ VoucherResult::HeldElsewhere(_) => return Ok(held),
+                _ => result = VoucherResult::PastContract(*contract),
+            }
+        }
+        Ok(result)
     }
 
     async fn judge(
@@ -67,8 +83,18 @@ impl NewVoucher {
         let payment = self.voucher.payment_id(self.chain, self.contract);
         let grant = |first, claimed_at_ms, price, account| {
             let deposit = facts.state.deposit;
-            let grant =
-                VoucherGrant { payment, first, claimed_at_ms, price, account, descriptor, opening, deposit };
+            let contract = self.contract;
+            let grant = VoucherGrant {
+                payment,
+                contract,
+                first,
+                claimed_at_ms,
+                price,
+                account,
+                descriptor,
+                opening,
+                deposit,
+            };
             VoucherResult::Granted(Box::new(grant))
         };
         if let Some(known) = &facts.known {
@@ -77,6 +103,9 @@ impl NewVoucher {
                 return Ok(VoucherResult::Used(account));
             }
             return Ok(grant(false, Some(known.claimed_at_ms), known.price, account));
+        }
+        if let Some(operator) = descriptor.operator.filter(|operator| !self.operators.contains(operator)) {
+            return Ok(VoucherResult::StrangeOperator(operator));
         }
         if descriptor.exit_delay < self.least_exit_delay {
             return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
@@ -97,9 +126,10 @@ impl NewVoucher {
     fn stranger(&self, descriptor: &Descriptor) -> Option<VoucherResult> {
         match descriptor.signer {
             None => Some(VoucherResult::NoSigner),
-            Some(signer) if signer != self.signer => Some(VoucherResult::WrongSigner(signer)),
+            // Both are signed: where they differ, the signature says nothing.
             _ if descriptor.payee != self.payee => Some(VoucherResult::WrongPayee(descriptor.payee)),
             _ if descriptor.asset != self.asset => Some(VoucherResult::WrongAsset(descriptor.asset)),
+            Some(signer) if signer != self.signer => Some(VoucherResult::WrongSigner(signer)),
             Some(_) => None,
         }
     }

@@ -25,6 +25,26 @@ impl Store {
         voucher.decide(reader.connection()?).await.map(|(result, _)| result)
     }
 
+    /// The contracts of a chain of whose channels a voucher was accepted, in order.
+    pub async fn voucher_contracts(&self, chain: ChainId) -> Result<Vec<Address>, StoreError> {
+        let mut reader = self.reader().await?;
+        let (mut contracts, mut last) = (Vec::new(), Vec::new());
+        // From one contract to the next: there may be many channels of each.
+        loop {
+            let row = query(
+                "SELECT contract FROM vouchers WHERE chain_id = $1 AND contract > $2 ORDER BY contract LIMIT 1",
+            )
+            .bind(chain_id(chain))
+            .bind(last)
+            .fetch_optional(reader.connection()?)
+            .await?;
+            let Some(row) = row else { return Ok(contracts) };
+            let contract = row.address("contract")?;
+            last = contract.to_vec();
+            contracts.push(contract);
+        }
+    }
+
     /// The last voucher of every channel of a contract with an accepted voucher.
     pub async fn vouchers(&self, chain: ChainId, contract: Address) -> Result<Vec<VoucherRow>, StoreError> {
         let mut reader = self.reader().await?;

@@ -71,7 +71,7 @@ async fn stack(count: u64) -> anyhow::Result<Stack> {
     let contract = stack.deployment.salt_channels;
     let channels: Vec<_> = (1..=count)
         .map(|number| {
-            let channel = TestChannel::new(contract, Asset::Native, 0);
+            let channel = TestChannel::new(&stack.deployment, Asset::Native, 0);
             channel.salted(B256::left_padding_from(&number.to_be_bytes()))
         })
         .collect();

@@ -216,7 +216,7 @@ async fn open_channels(store: &Store, count: u64) -> anyhow::Result<u64> {
         payee: PAYEE,
         asset: Asset::Native,
         signer: Some(SIGNER),
-        claimer: None,
+        operator: None,
         exit_delay: 1 << 30,
         salt: B256::ZERO,
     };
@@ -314,6 +314,8 @@ fn voucher(number: u64, round: u64) -> NewVoucher {
         confirmations: 1,
         after_loss: 0,
         opened_from: 0,
+        past: Vec::new(),
+        operators: Vec::new(),
         least_exit_delay: 0,
         late_ms: None,
         now_ms: 1,
