@@ -254,7 +254,7 @@ async fn nothing_is_sold_on_a_new_chain_before_the_contracts_are_there() {
     let reason = stack.status().await["chains"][0]["reason"].to_string();
     assert!(reason.contains("there is no payment contract"), "{reason}");
     let folder = stack.folder().join("deployments");
-    stack.anvil.deploy(&folder);
+    stack.anvil.deploy(&folder).await;
     stack.ready().await;
     stack.quote(&inference("there")).await;
     stack.until(&metrics, |answer| !missing(answer)).await;
@@ -294,7 +294,7 @@ async fn a_reorganization_that_takes_a_contract_away_ends_the_sale_until_it_is_b
         stack.until(&ready, |answer| answer.body.contains("there is no")).await;
         unsold_for(&stack, "contract_missing").await;
         let folder = stack.folder().join("deployments");
-        stack.anvil.deploy(&folder);
+        stack.anvil.deploy(&folder).await;
         stack.ready().await;
         stack.quote(&inference("back")).await;
     }

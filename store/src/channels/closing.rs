@@ -44,9 +44,7 @@ impl Store {
 impl Write for Closing {
     type Output = ();
 
-    fn changes_payments(&self) -> bool {
-        false
-    }
+    const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         let insert = "INSERT INTO channel_closings (chain_id, contract, channel, since_ms)
