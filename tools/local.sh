@@ -85,6 +85,9 @@ done
 echo "$rpc" | show
 
 step "the contracts: deployed by the forge script through the CREATE2 factory"
+# forge runs the script in the newest block, and SaltChannels reads the hash of the block before its own.
+curl -fsS -o /dev/null --max-time 2 -H 'content-type: application/json' \
+	-d '{"jsonrpc":"2.0","id":1,"method":"anvil_mine","params":["0x1"]}' "$rpc"
 ETH_RPC_URL=$rpc SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/deployments \
 	FOUNDRY_BROADCAST=$home/broadcast node tools/deploy.mjs run >"$home/deploy.log" 2>&1 ||
 	{ cat "$home/deploy.log" >&2; exit 1; }

@@ -81,7 +81,11 @@ async fn what_was_accepted_in_the_first_edition_is_claimed_and_nothing_more_is_a
     assert!(stack.process.take().unwrap().terminate().success());
     stack.configure(&following(contract));
     stack.up().await;
+    // What the contract had before it was followed is read beside the head, once it is settled.
+    stack.anvil.mine(70).await;
     caught_up(&mut stack).await;
+    let status = format!("{}/v1/status", stack.verifier);
+    stack.until(&status, |answer| answer.json()["chains"][0]["unread"].is_null()).await;
 
     // As the program of before accepted it.
     let mut vouchers = Vec::new();

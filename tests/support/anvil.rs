@@ -163,6 +163,10 @@ impl Anvil {
     /// Deploys the contracts with the forge script, and writes the deployment file into a folder.
     #[expect(clippy::print_stdout, reason = "a test that fails later shows it")]
     pub async fn deploy(&self, folder: &Path) -> Deployment {
+        // forge runs the script in the newest block, and SaltChannels reads the hash of the block before its own.
+        if self.height().await == 0 {
+            self.mine(1).await;
+        }
         let root = root();
         // The script may only write below `scratch`, so the file is moved afterwards.
         let scratch = root.join("scratch/tests").join(self.port.to_string());
