@@ -35,6 +35,8 @@ struct Site {
 impl Site {
     async fn on(chain: ChainId) -> Self {
         let anvil = Anvil::start_as(chain, free_port()).await;
+        // As on every chain that is used, there is a block before the one that the contracts are created in.
+        anvil.mine(1).await;
         let folder = root().join("scratch/tests").join(format!("deploying-{}", anvil.port));
         // Another run's, on the same port.
         if folder.exists() {
