@@ -10,47 +10,56 @@ use crate::values::asset::Asset;
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
 
-sol! {
-    /// What the first edition has and the second has no more. Its channels are still claimed from.
-    interface IFirstSaltChannels {
-        struct Channel {
-            address payer;
-            address payee;
-            address asset;
-            address signer;
-            uint32 exitDelay;
-            bytes32 salt;
+mod first {
+    #![allow(missing_docs, reason = "the fields are those of the second edition")]
+    #![allow(clippy::too_many_arguments, reason = "an event has as many fields as it has")]
+
+    use super::sol;
+
+    sol! {
+        /// What the first edition has and the second has no more. Its channels are still claimed from.
+        interface IFirstSaltChannels {
+            struct Channel {
+                address payer;
+                address payee;
+                address asset;
+                address signer;
+                uint32 exitDelay;
+                bytes32 salt;
+            }
+
+            struct Claim {
+                address payer;
+                address signer;
+                uint32 exitDelay;
+                bytes32 salt;
+                uint256 ceiling;
+                uint256 total;
+                bytes voucher;
+            }
+
+            struct Voucher {
+                bytes32 channel;
+                uint256 ceiling;
+            }
+
+            event ChannelOpened(
+                bytes32 indexed channel,
+                address indexed payer,
+                address indexed payee,
+                address asset,
+                address signer,
+                uint32 exitDelay,
+                bytes32 salt,
+                uint256 deposit
+            );
+
+            function claimMany(address asset, Claim[] calldata claims) external returns (uint256 amount);
         }
-
-        struct Claim {
-            address payer;
-            address signer;
-            uint32 exitDelay;
-            bytes32 salt;
-            uint256 ceiling;
-            uint256 total;
-            bytes voucher;
-        }
-
-        struct Voucher {
-            bytes32 channel;
-            uint256 ceiling;
-        }
-
-        event ChannelOpened(
-            bytes32 indexed channel,
-            address indexed payer,
-            address indexed payee,
-            address asset,
-            address signer,
-            uint32 exitDelay,
-            bytes32 salt,
-            uint256 deposit
-        );
-
-        function claimMany(address asset, Claim[] calldata claims) external returns (uint256 amount);
     }
 }
+
+pub use first::IFirstSaltChannels;
 
 mod typed {
     use super::sol;

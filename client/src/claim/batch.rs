@@ -8,7 +8,7 @@ use salt402_protocol::contracts::ISaltChannels;
 use salt402_protocol::edition::{ChannelEdition, IFirstSaltChannels};
 use salt402_protocol::{Address, Amount, Asset, B256, U256};
 
-use crate::claim::{Claimable, sum};
+use crate::claim::values::{Claimable, NotClaimed, sum};
 
 /// The gas of a transaction besides its rows. It is fixed, as for payments, because nodes' estimates are unreliable. It
 /// covers one transfer to the payee, which may have 100,000 gas to take coins, and a token 200,000 to transfer.
@@ -49,6 +49,15 @@ pub struct ClaimBatch {
     /// The channels, with the amount of each claim in base units.
     pub rows: Vec<(Claimable, Amount)>,
     shape: Shape,
+}
+
+/// The planned transactions, and the channels that are left out.
+#[derive(Debug, Default)]
+pub struct ClaimPlan {
+    /// The transactions.
+    pub batches: Vec<ClaimBatch>,
+    /// The channels that are left out, and why.
+    pub left: Vec<(B256, NotClaimed)>,
 }
 
 /// Which function takes the rows. Rows of `claimRows` name one operator together.

@@ -12,9 +12,9 @@ use salt402_protocol::edition::ChannelEdition;
 use salt402_protocol::{Address, Amount, Asset, B256, Descriptor, OperatorRight, U256};
 use tokio::time::Instant;
 
-use crate::claim::batch::{Act, ClaimBatch, Group, batches};
+use crate::claim::batch::{Act, ClaimBatch, ClaimPlan, Group, batches};
 use crate::claim::contract::{Known, Standing, refused, right};
-use crate::claim::{ClaimError, ClaimPlan, Claimable, Claimed, NotClaimed, refusal_reason};
+use crate::claim::values::{ClaimError, Claimable, Claimed, NotClaimed, refusal_reason};
 
 /// How long to look for a transaction in a block after the node refused it.
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(10);

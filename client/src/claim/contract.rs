@@ -9,7 +9,7 @@ use salt402_protocol::edition::ChannelEdition;
 use salt402_protocol::{Address, B256, OperatorRight, U256};
 use tokio::sync::Mutex;
 
-use crate::claim::ClaimError;
+use crate::claim::values::ClaimError;
 
 /// What was asked once and stays: the edition of a contract while it stands, and the rights of the key's account, which
 /// the contract checks itself when the transaction is mined.

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use alloy_sol_types::SolCall as _;
 use salt402_chain::Profile;
 use salt402_protocol::contracts::ISaltChannels;
-use salt402_protocol::edition::IFirstSaltChannels;
-use salt402_protocol::{Asset, ChainId};
+use salt402_protocol::edition::{ChannelEdition, IFirstSaltChannels};
+use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Descriptor, U256, Voucher};
 
-use super::batch::{Group, batches};
-use super::*;
+use super::batch::{Act, ClaimBatch, Group, batches};
+use super::values::{Claimable, refusal_reason};
 
 const CONTRACT: Address = Address::repeat_byte(0xcc);
 const SECOND: ChannelEdition = ChannelEdition::Second { domain: B256::repeat_byte(0xdd) };

@@ -49,6 +49,7 @@ impl ChannelAccount {
             payee: descriptor.map(|known| known.payee),
             asset: descriptor.map(|known| known.asset),
             signer: descriptor.and_then(|known| known.signer),
+            operator: descriptor.and_then(|known| known.operator),
             exit_delay: descriptor.map(|known| known.exit_delay),
             deposit: state.map_or(Amount::ZERO, |state| state.deposit),
             claimed: state.map_or(Amount::ZERO, |state| state.claimed),

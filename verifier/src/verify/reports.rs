@@ -39,17 +39,20 @@ pub(crate) async fn payments(
     Ok(PaymentsResponse { payments: payments.iter().map(view).collect(), refunds })
 }
 
-/// What the index knows of a channel, and what was accepted of it. For the contract whose vouchers are accepted.
+/// What the index knows of a channel, and what was accepted of it. For the contract whose vouchers are accepted, or were.
 pub(crate) async fn channel(verifier: &Inner, chain: ChainId, id: B256) -> Result<ChannelView, Problem> {
     let policy = &verifier.chain(chain)?.policy;
     let Some(contract) = policy.channels else {
         let detail = format!("no vouchers are taken on {chain}, so none of its channels is told");
         return Err(Problem::new(Code::NotFound, detail));
     };
-    let known = verifier.store.channel_account(chain, contract, id).await.map_err(internal)?;
-    let unknown =
-        || Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}"));
-    known.map(|known| known.view(chain)).ok_or_else(unknown)
+    for contract in std::iter::once(&contract).chain(&policy.past_channels) {
+        let known = verifier.store.channel_account(chain, *contract, id).await.map_err(internal)?;
+        if let Some(known) = known {
+            return Ok(known.view(chain));
+        }
+    }
+    Err(Problem::new(Code::NotFound, format!("no channel {id} of {contract} has been seen on {chain}")))
 }
 
 /// Incidents, the newest first, at most `limit`.

@@ -121,7 +121,7 @@ pub(crate) async fn show_operators(args: &OperatorShowArgs) -> anyhow::Result<Ex
             match Claimer::operator_right(&node, *contract, payee, *operator).await {
                 Ok(right) => say!("{operator} in {contract}: {right}"),
                 Err(ClaimError::Refused(_)) => {
-                    say!("{contract} is of the first edition, which has no operators")
+                    say!("{contract} is of the first edition, which has no operators");
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -39,6 +39,10 @@ pub struct ChannelView {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
     pub signer: Option<Address>,
+    /// Who may claim and close for the payee. Left out if the channel names nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_checked_address")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Address>))]
+    pub operator: Option<Address>,
     /// The time between the payer's exit request and the exit, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_delay: Option<u64>,
