@@ -49,3 +49,5 @@ CREATE TABLE refund_orders (
 
 CREATE INDEX refund_orders_of ON refund_orders (chain_id, reference, payer, payee, asset);
 CREATE UNIQUE INDEX refund_orders_open ON refund_orders (chain_id, reference, payer, payee, asset) WHERE state = 'open';
+-- Which waiting transactions of an account are refunds of this database.
+CREATE INDEX refund_orders_waiting ON refund_orders (chain_id, payee) WHERE state = 'open';

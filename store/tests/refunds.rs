@@ -235,7 +235,10 @@ async fn a_refund_that_left_the_chain_and_is_void_ends_nothing_until_it_is_on_th
     block(&fixture, one, 1, None, &[refund(1, 1, 5)]).await;
     fixture.store.note_refund(CHAIN, numbered(0x4f, 1), RefundState::Mined, None).await.unwrap();
     let other = block(&fixture, one, 2, Some(1), &[]).await;
-    assert_eq!((refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()), (Some(0), 5));
+    assert_eq!(
+        (refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()),
+        (Some(0), 5)
+    );
     fixture.store.note_refund(CHAIN, numbered(0x4f, 1), RefundState::Void, None).await.unwrap();
     assert_eq!((refunded(&fixture, 1).await, known(&fixture, 1).await), (None, Refunds::default()));
     // The money can be given back anew.
@@ -244,7 +247,10 @@ async fn a_refund_that_left_the_chain_and_is_void_ends_nothing_until_it_is_on_th
     assert!(matches!(fixture.claim(1, 7).await, ClaimResult::First { .. }));
     // Whatever is written of it, what is on the chain counts.
     block(&fixture, other, 2, None, &[refund(1, 1, 5)]).await;
-    assert_eq!((refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()), (Some(5), 5));
+    assert_eq!(
+        (refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()),
+        (Some(5), 5)
+    );
     assert_eq!(fixture.claim(1, 7).await, ClaimResult::Refunded);
 }
 
