@@ -36,7 +36,7 @@ interface RawBroadcast {
 /// - SALT402_PLAN: a file for what is there and what is sent, in `scratch`. None is written without it.
 /// - SALT402_SALT_HOLDER, SALT402_SALT_SUPPLY: who gets how much of Salt, the ERC-20, in base units. Without them none is
 ///   deployed. Its address depends on both.
-/// - SALT402_X402_INIT_CODE: a directory, in `target` or `deployments`, with x402's own init code as
+/// - SALT402_X402_INIT_CODE: a directory, in `scratch` or `deployments`, with x402's own init code as
 ///   `x402ExactPermit2Proxy.hex` and `x402UptoPermit2Proxy.hex`. With it x402's proxies are put at their well-known
 ///   addresses; without it, and where they do not stand yet, ours are deployed.
 /// - SALT402_MULTICALL3: `false` for a chain that takes no transaction without a chain id.

@@ -103,6 +103,19 @@ async fn what_a_contract_returns_counts_when_two_nodes_say_it() {
     assert_eq!(alone.view(CONTRACT, asked.clone()).await.unwrap()[..], [1, 2, 0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_code_of_a_contract_counts_when_two_nodes_show_it() {
+    let (one, two) = (Fake::new(), Fake::new());
+    let pool = pool_of(&[&one, &two], 2);
+    let look = async || pin(&pool).await.unwrap().code(CONTRACT).await;
+    assert_eq!(look().await.unwrap()[..], [0]);
+    assert_eq!(pool.code(CONTRACT).await.unwrap()[..], [0]);
+    two.set(|shown| shown.invents = true);
+    assert!(matches!(look().await, Err(NodeError::Disagreed { .. })));
+    assert_eq!([state(&pool, 0), state(&pool, 1)], [NodeState::Ready; 2]);
+    assert_eq!(pool_of(&[&one, &two], 1).code(CONTRACT).await.unwrap()[..], [0]);
+}
+
 #[test]
 fn more_nodes_cannot_agree_than_there_are() {
     let one = Fake::new();

@@ -307,9 +307,14 @@ pub(crate) struct RefundArgs {
     /// Give back once more, where a part was given back before
     #[arg(long)]
     pub(crate) again: bool,
-    /// Give back though it is more than was paid, or the payment is not final, or others have its reference
+    /// Give back though it is more than was paid, or the payment is not final, or others have its reference, or it is not
+    /// certain that nothing was given back before
     #[arg(long)]
     pub(crate) force: bool,
+    /// Send nothing, and write down that this refund, which another machine sent and whose block left the chain, will never be
+    /// mined again
+    #[arg(long, value_name = "TRANSACTION", conflicts_with_all = ["amount", "again", "dry_run"])]
+    pub(crate) void: Option<B256>,
     /// Say what would be given back, and send nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

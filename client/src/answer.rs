@@ -57,7 +57,7 @@ impl Answer {
     }
 
     /// Its beginning.
-    pub(crate) fn head(&self) -> &[u8] {
+    pub fn head(&self) -> &[u8] {
         &self.held
     }
 }

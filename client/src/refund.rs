@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_sol_types::SolCall;
-use salt402_chain::{Account, At, Call, Node as _, NodeError, RpcNode};
+use salt402_chain::{Account, At, Call, Node, NodeError, RpcNode};
 use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::{Address, Amount, Asset, B256, U256};
 use tokio::time::Instant;
@@ -86,6 +86,23 @@ pub enum RefundOutcome {
     Open(String),
 }
 
+/// Where nodes stand to a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All that answer have it.
+    On {
+        /// The highest newest block that one of them shows.
+        head: u64,
+    },
+    /// One is below its height.
+    Below {
+        /// The newest block of that one.
+        head: u64,
+    },
+    /// One has another block at its height.
+    Elsewhere,
+}
+
 /// Gives back through nodes, with the payee's key.
 pub struct Refunder {
     wallet: NodeWallet,
@@ -156,31 +173,47 @@ impl Refunder {
     ) -> RefundOutcome {
         let give_up = Instant::now() + timeout;
         loop {
-            let why = match self.wallet.send(refund, true, *overtaken_at).await {
-                TransactionStatus::Replaced { is_final: true, .. } => {
+            let status = self.wallet.send(refund, true, *overtaken_at).await;
+            // One node may deny what another has in a block, so all are asked before it is given up.
+            let (mut block, mut silent) = (None, None);
+            for node in &self.nodes {
+                match node.receipt(refund.transaction).await {
+                    Ok(Some(receipt)) if receipt.success => block = block.or(Some(receipt.block_number)),
+                    Ok(_) => {}
+                    Err(error) => silent = Some(error),
+                }
+            }
+            if let Some(block) = block {
+                return RefundOutcome::Mined { block };
+            }
+            let why = match (status, silent) {
+                (
+                    TransactionStatus::Replaced { is_final: true, .. }
+                    | TransactionStatus::Reverted { is_final: true, .. },
+                    Some(error),
+                ) => {
+                    format!(
+                        "a node says that it can never be mined, and another does not answer whether it was: {error}; where that \
+                         node is gone for good, name the one to ask by --rpc"
+                    )
+                }
+                (TransactionStatus::Replaced { is_final: true, .. }, _) => {
                     return RefundOutcome::Void("another transaction of the account used its nonce, finally");
                 }
-                TransactionStatus::Reverted { is_final: true, .. } => {
+                (TransactionStatus::Reverted { is_final: true, .. }, _) => {
                     return RefundOutcome::Void("it reverted, finally");
                 }
-                TransactionStatus::Replaced { at, .. } => {
+                (TransactionStatus::Replaced { at, .. }, _) => {
                     overtaken_at.get_or_insert(at);
                     "another transaction of the account has used its nonce; whether for good shows when that is final"
                         .to_owned()
                 }
-                TransactionStatus::Reverted { .. } => {
+                (TransactionStatus::Reverted { .. }, _) => {
                     "it reverted; whether for good shows when that is final".to_owned()
                 }
-                TransactionStatus::Known | TransactionStatus::Late => "a node has it".to_owned(),
-                TransactionStatus::Unknown(why) => format!("no node says that it has it: {why}"),
+                (TransactionStatus::Known | TransactionStatus::Late, _) => "a node has it".to_owned(),
+                (TransactionStatus::Unknown(why), _) => format!("no node says that it has it: {why}"),
             };
-            for node in &self.nodes {
-                if let Ok(Some(receipt)) = node.receipt(refund.transaction).await
-                    && receipt.success
-                {
-                    return RefundOutcome::Mined { block: receipt.block_number };
-                }
-            }
             if Instant::now() >= give_up {
                 return RefundOutcome::Open(why);
             }
@@ -188,28 +221,88 @@ impl Refunder {
         }
     }
 
-    /// The highest newest block that a node shows.
+    /// The node that is asked first.
+    pub fn node(&self) -> Option<Arc<dyn Node>> {
+        self.nodes.first().map(|node| Arc::clone(node) as Arc<dyn Node>)
+    }
+
+    /// The highest newest block that a node shows. `None`: no node answers.
+    pub async fn head(&self) -> Option<u64> {
+        let mut highest = None;
+        for node in &self.nodes {
+            if let Ok(Some(header)) = node.header(At::Latest).await {
+                highest = highest.max(Some(header.number));
+            }
+        }
+        highest
+    }
+
+    /// Whether the nodes are on the chain of a block: each that answers must have it at its height.
     ///
     /// # Errors No node answers.
-    pub async fn head(&self) -> Result<u64, RefundError> {
+    pub async fn standing(&self, number: u64, hash: B256) -> Result<Standing, RefundError> {
         let (mut highest, mut failed) = (None, None);
         for node in &self.nodes {
-            match node.header(At::Latest).await {
-                Ok(header) => highest = highest.max(header.map(|header| header.number)),
+            let head = match node.header(At::Latest).await {
+                Ok(Some(head)) => head.number,
+                Ok(None) => continue,
+                Err(error) => {
+                    failed = Some(error);
+                    continue;
+                }
+            };
+            if head < number {
+                return Ok(Standing::Below { head });
+            }
+            match node.header(At::Number(number)).await {
+                Ok(Some(block)) if block.hash == hash => highest = highest.max(Some(head)),
+                Ok(_) => return Ok(Standing::Elsewhere),
                 Err(error) => failed = Some(error),
             }
         }
         let failed = || failed.map_or(PayError::NoNode, PayError::Wallet);
-        highest.ok_or_else(|| failed().into())
+        highest.map(|head| Standing::On { head }).ok_or_else(|| failed().into())
     }
 
-    /// Whether a block includes a transaction, by any node that answers. `None`: no node answers.
+    /// A nonce of the account that is in no block yet at some node and is none of `known`: somebody else's transaction is on its
+    /// way.
+    ///
+    /// # Errors No node answers.
+    pub async fn unknown_pending(&self, known: &[u64]) -> Result<Option<u64>, RefundError> {
+        let (mut answered, mut failed) = (false, None);
+        for node in &self.nodes {
+            match node.pending_nonces(self.account).await {
+                Ok(mut nonces) => match nonces.find(|nonce| !known.contains(nonce)) {
+                    Some(nonce) => return Ok(Some(nonce)),
+                    None => answered = true,
+                },
+                Err(error) => failed = Some(error),
+            }
+        }
+        let failed = || failed.map_or(PayError::NoNode, PayError::Wallet);
+        if answered { Ok(None) } else { Err(failed().into()) }
+    }
+
+    /// Whether a node has a transaction, in a block or not. `None`: not all nodes answer, and none of the others has it.
+    pub async fn is_known(&self, transaction: B256) -> Option<bool> {
+        let mut all = Some(false);
+        for node in &self.nodes {
+            match (node.receipt(transaction).await, node.transaction(transaction).await) {
+                (Ok(Some(_)), _) | (_, Ok(Some(_))) => return Some(true),
+                (Ok(None), Ok(None)) => {}
+                _ => all = None,
+            }
+        }
+        all
+    }
+
+    /// Whether a block includes a transaction that moved money, by any node that answers. `None`: no node answers.
     pub async fn is_mined(&self, transaction: B256) -> Option<bool> {
         let mut answered = None;
         for node in &self.nodes {
             match node.receipt(transaction).await {
-                Ok(Some(_)) => return Some(true),
-                Ok(None) => answered = Some(false),
+                Ok(Some(receipt)) if receipt.success => return Some(true),
+                Ok(_) => answered = Some(false),
                 Err(_) => {}
             }
         }

@@ -1,6 +1,6 @@
 -- What payees gave back, one row an inclusion, as payments have. A refund belongs to the payments with the same reference,
--- payer, payee and asset. Only the payee's account can make one. Rows that left the chain stay: until another transaction takes
--- its place, the refund may be mined again, and nothing is granted meanwhile.
+-- payer, payee and asset. Only the payee's account can make one. Rows that left the chain stay: the refund may be mined again,
+-- and nothing is granted meanwhile. Once its transaction is 'void' in refund_orders, a row that left the chain counts no more.
 CREATE TABLE refunds (
     id               INTEGER NOT NULL PRIMARY KEY,
     chain_id         INTEGER NOT NULL,
@@ -27,7 +27,8 @@ CREATE INDEX refunds_orphaned_by_height ON refunds (chain_id, block_number) WHER
 
 -- Refunds that this server's operator sends: written before they are sent, so that none is sent twice, and nothing is
 -- granted on a payment whose refund is on its way. `raw` is the signed transaction. `state` is 'open', 'mined' or 'void': one
--- that reverted, or whose nonce another transaction used for good. `overtaken_at` is the head at which that was first seen.
+-- that reverted, or whose nonce another transaction used for good. The payee's operator may write a refund of another machine
+-- down as void: that row has no nonce (0) and no `raw`. `overtaken_at` is the head at which that was first seen.
 CREATE TABLE refund_orders (
     chain_id         INTEGER NOT NULL REFERENCES chains (chain_id),
     transaction_hash BLOB    NOT NULL,
@@ -48,3 +49,5 @@ CREATE TABLE refund_orders (
 
 CREATE INDEX refund_orders_of ON refund_orders (chain_id, reference, payer, payee, asset);
 CREATE UNIQUE INDEX refund_orders_open ON refund_orders (chain_id, reference, payer, payee, asset) WHERE state = 'open';
+-- Which waiting transactions of an account are refunds of this database.
+CREATE INDEX refund_orders_waiting ON refund_orders (chain_id, payee) WHERE state = 'open';

@@ -226,3 +226,67 @@ async fn a_refund_that_moved_nothing_ends_nothing() {
     assert!(matches!(fixture.claim(1, 7).await, ClaimResult::First { .. }));
     assert_eq!(placed(1, genesis()).payment, payment(1));
 }
+
+/// What was sent left the chain, and another transaction then used its nonce for good: the payment is as it was before.
+#[tokio::test]
+async fn a_refund_that_left_the_chain_and_is_void_ends_nothing_until_it_is_on_the_chain_again() {
+    let (fixture, one) = paid().await;
+    assert!(fixture.store.order_refund(order(of(1), 1, 5), Refunds::default()).await.unwrap());
+    block(&fixture, one, 1, None, &[refund(1, 1, 5)]).await;
+    fixture.store.note_refund(CHAIN, numbered(0x4f, 1), RefundState::Mined, None).await.unwrap();
+    let other = block(&fixture, one, 2, Some(1), &[]).await;
+    assert_eq!(
+        (refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()),
+        (Some(0), 5)
+    );
+    fixture.store.note_refund(CHAIN, numbered(0x4f, 1), RefundState::Void, None).await.unwrap();
+    assert_eq!((refunded(&fixture, 1).await, known(&fixture, 1).await), (None, Refunds::default()));
+    // The money can be given back anew.
+    assert!(fixture.store.order_refund(order(of(1), 2, 5), Refunds::default()).await.unwrap());
+    fixture.store.note_refund(CHAIN, numbered(0x4f, 2), RefundState::Void, None).await.unwrap();
+    assert!(matches!(fixture.claim(1, 7).await, ClaimResult::First { .. }));
+    // Whatever is written of it, what is on the chain counts.
+    block(&fixture, other, 2, None, &[refund(1, 1, 5)]).await;
+    assert_eq!(
+        (refunded(&fixture, 1).await, known(&fixture, 1).await.committed().0.to::<u64>()),
+        (Some(5), 5)
+    );
+    assert_eq!(fixture.claim(1, 7).await, ClaimResult::Refunded);
+}
+
+/// Another machine of the payee sent it, so that nothing here sees what became of its nonce.
+#[tokio::test]
+async fn a_refund_of_elsewhere_is_voided_by_its_name_and_only_where_it_left_the_chain() {
+    let (mut fixture, one) = paid().await;
+    let void = async |fixture: &Fixture, payment, number| {
+        fixture.store.void_refund(of(payment), numbered(0x4f, number)).await.unwrap()
+    };
+    assert!(!void(&fixture, 1, 1).await, "it is not known");
+    block(&fixture, one, 1, None, &[refund(1, 1, 5)]).await;
+    assert!(!void(&fixture, 1, 1).await, "it is on the chain");
+    block(&fixture, one, 2, Some(1), &[]).await;
+    assert!(!void(&fixture, 2, 1).await, "it is of another payment");
+    assert_eq!(refunded(&fixture, 1).await, Some(0));
+    assert!(void(&fixture, 1, 1).await);
+    fixture.reopen().await;
+    assert_eq!((refunded(&fixture, 1).await, known(&fixture, 1).await), (None, Refunds::default()));
+    assert!(matches!(fixture.claim(1, 7).await, ClaimResult::First { .. }));
+    // What was ordered here is seen to its end.
+    assert!(fixture.store.order_refund(order(of(2), 2, 5), Refunds::default()).await.unwrap());
+    assert!(!void(&fixture, 2, 2).await);
+    assert_eq!(known(&fixture, 2).await.open().unwrap().nonce, 2);
+}
+
+#[tokio::test]
+async fn the_nonces_of_refunds_on_their_way_are_known_by_their_account() {
+    let (fixture, _) = paid().await;
+    let payee = payment(1).payee;
+    let nonces = async |payee| fixture.store.open_refund_nonces(CHAIN, payee).await.unwrap();
+    for number in [1, 2] {
+        assert!(fixture.store.order_refund(order(of(number), number, 5), Refunds::default()).await.unwrap());
+    }
+    assert_eq!(nonces(salt402_protocol::Address::repeat_byte(0x99)).await, Vec::<u64>::new());
+    assert_eq!(nonces(payee).await.len(), 2);
+    fixture.store.note_refund(CHAIN, numbered(0x4f, 1), RefundState::Mined, None).await.unwrap();
+    assert_eq!(nonces(payee).await, [2]);
+}

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use salt402_tests::{Stack, StackOptions, inference};
+use salt402_tests::{PAYEE_KEY, Stack, StackOptions, inference};
 
 use crate::SALT402;
 
@@ -96,6 +96,22 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
     stack.indexed(stack.anvil.height().await).await;
     let answer = stack.infer_with(&body, proof).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+
+    // What was given back after the copy was made is forgotten too.
+    stack.anvil.mine(8).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let (config, hash) = (stack.config(), paid[3].0.to_string());
+    let refund = move || {
+        let mut command = Command::new(SALT402);
+        command.args(["refund", &hash]).arg("--config").arg(config).env("SALT402_KEY", PAYEE_KEY);
+        command.env_remove("SALT402_RPC_URL").output().unwrap()
+    };
+    let refused = tokio::task::spawn_blocking(refund).await.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("restored from a backup after this payment"),
+        "{said}"
+    );
 
     // Stopped, it can be copied too, and says how it stands.
     assert!(stack.process.take().unwrap().terminate().success());

@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
+use alloy_primitives::hex;
+use alloy_sol_types::SolCall as _;
 use reqwest::StatusCode;
+use salt402_protocol::contracts::ISaltPay;
 use salt402_protocol::{Address, Asset, B256, U256};
 use salt402_tests::{Answer, Fault, NodeProxy, PAYEE, PAYEE_KEY, Stack, StackOptions, inference};
 use serde_json::{Value, json};
@@ -231,4 +234,98 @@ async fn a_payment_in_a_token_comes_back_and_what_is_not_served_says_how() {
     // The allowance and the refund.
     assert_eq!(sent(&stack).await, 2);
     assert!(said.contains("salt402 unserved settle"), "{said}");
+    // Whoever asks with the payment again is told how to pay anew.
+    let mut again = Command::new(SALT402);
+    again
+        .args(["pay", &format!("{}/v1/inference", stack.gateway), "--network", "local", "--max", "2000"])
+        .args(["--data", &inference("fails").to_string(), "--token", &stack.deployment.salt.to_string()])
+        .args(["--timeout", "40"])
+        .env("SALT402_RECEIPTS", receipts.path())
+        .env("SALT402_RPC_URL", stack.anvil.http())
+        .env("SALT402_KEY", PAYER_KEY);
+    let output = tokio::task::spawn_blocking(move || again.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("with --again") && !said.contains("--resume"), "{said}");
+}
+
+/// What gives a payment back, sent by another machine of the payee.
+async fn refund_elsewhere(stack: &Stack, reference: B256, payer: Address, fee: u64) -> B256 {
+    let call = ISaltPay::refundCall { paymentReference: reference, payer };
+    let transaction = json!([{
+        "from": PAYEE, "to": stack.deployment.salt_pay, "value": format!("{PRICE:#x}"), "gas": "0x30d40",
+        "maxFeePerGas": format!("{fee:#x}"), "maxPriorityFeePerGas": "0x1",
+        "data": format!("0x{}", hex::encode(call.abi_encode())),
+    }]);
+    stack.anvil.ask("eth_sendTransaction", transaction).await.as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_of_another_machine_is_waited_for_and_ends_its_payment_only_while_it_may_be_mined() {
+    let mut stack = Stack::start(SALT402).await;
+    let body = inference("given back elsewhere");
+    let payer = stack.payer();
+    let hash = payer.pay(&stack.quote(&body).await).await;
+    stack.anvil.mine(FINAL).await;
+    let view = told(&mut stack, hash).await;
+    let reference: B256 = view["payments"][0]["reference"].as_str().unwrap().parse().unwrap();
+    let text = hash.to_string();
+    // It waits, and nothing here knows what it is.
+    stack.anvil.automine(false).await;
+    let elsewhere = refund_elsewhere(&stack, reference, payer.address(), 10_000_000_000).await;
+    let (code, said) = refund(&stack, &[&text], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("nonce 0 is in no block yet"), "{said}");
+    stack.anvil.mine(1).await;
+    stack.anvil.automine(true).await;
+    assert_eq!(told(&mut stack, hash).await["payments"][0]["refunded"], PRICE.to_string());
+    let void = [text.as_str(), "--void", &elsewhere.to_string()];
+    let (code, said) = refund(&stack, &void, Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("is on the chain, in block"), "{said}");
+    // Its block leaves the chain, and another transaction of the account takes its nonce.
+    stack.anvil.reorg(1).await;
+    let other = json!([{ "from": PAYEE, "to": PAYEE, "value": "0x0", "nonce": "0x0" }]);
+    stack.anvil.ask("eth_sendTransaction", other).await;
+    assert_eq!(told(&mut stack, hash).await["payments"][0]["refunded"], "0");
+    let (code, said) = refund(&stack, &void, Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("may soon be mined again"), "{said}");
+    is_refunded(&stack.infer_with(&body, hash).await);
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let (code, said) = refund(&stack, &[&text, "--void", &text], Some(PAYEE_KEY), None).await;
+    assert!(code == 1 && said.contains("is no refund of this payment"), "{said}");
+    let (code, said) = refund(&stack, &void, Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("is void"), "{said}");
+    assert_eq!(stack.infer_with(&body, hash).await.status, StatusCode::OK);
+    let before = balance(&stack, payer.address()).await;
+    let (code, said) = refund(&stack, &[&text], Some(PAYEE_KEY), None).await;
+    assert!(code == 0 && said.contains("it is final at block"), "{said}");
+    assert_eq!(balance(&stack, payer.address()).await - before, U256::from(PRICE));
+}
+
+/// The node that is to send is on another fork than the index, or behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_through_a_node_that_shows_another_chain_than_the_index() {
+    let mut stack = Stack::start(SALT402).await;
+    let node = NodeProxy::before(stack.anvil.http()).await;
+    let hash = stack.payer().pay(&stack.quote(&inference("forked")).await).await.to_string();
+    stack.anvil.mine(FINAL).await;
+    stack.indexed(stack.anvil.height().await).await;
+    let url = node.http();
+    for (field, value, refusal) in [
+        ("hash", json!(B256::repeat_byte(0x77)), "has another block"),
+        ("number", json!("0x1"), "stands at block"),
+    ] {
+        node.answers(move |method, mut result| {
+            if method == "eth_getBlockByNumber" {
+                result[field] = value.clone();
+            }
+            result
+        });
+        let (code, said) = refund(&stack, &[&hash], Some(PAYEE_KEY), Some(&url)).await;
+        assert!(code == 1 && said.contains(refusal), "{said}");
+    }
+    assert_eq!(sent(&stack).await, 0);
+    node.answers(|_, result| result);
+    let (code, said) = refund(&stack, &[&hash], Some(PAYEE_KEY), Some(&url)).await;
+    assert_eq!(code, 0, "{said}");
 }

@@ -138,3 +138,43 @@ test("an answer that is no code writes nothing", async (t) => {
   await assert.rejects(record(on, plan(true), at.folders), /eth_getCode with no code/);
   assert.equal(existsSync(at.path), false);
 });
+
+test("a run that forge did not write down to its end is passed over, and said", async (t) => {
+  const at = site(t, { sent: [[HASH, PAY]] });
+  const runs = join(at.folders.broadcast, "Deploy.s.sol/40204");
+  writeFileSync(join(runs, "run-2.json"), '{"transactions": [{"hash": "0x');
+  writeFileSync(join(runs, "run-3.json"), "{}");
+  const said = [];
+  const on = await chain(t, [PAY], { [HASH]: receipt(HASH, 901) });
+  await record(on, plan(false, ["SaltPay"]), { ...at.folders, say: (text) => said.push(text) });
+  assert.deepEqual(at.read().contracts.SaltPay, entry(PAY, 901, HASH));
+  for (const run of ["run-2.json", "run-3.json"]) {
+    assert.ok(said.some((text) => text.includes(run) && text.includes("passed over")), said.join("\n"));
+  }
+});
+
+test("what the plan does not name stays while the chain has code for it", async (t) => {
+  const salt = entry(CHANNELS, 12, OTHER);
+  const file = { chainId: 40204, contracts: { SaltPay: entry(PAY, 901, HASH), Salt: salt } };
+  const receipts = { [HASH]: receipt(HASH, 901) };
+  const kept = site(t, { file });
+  await record(await chain(t, [PAY, CHANNELS], receipts), plan(true, ["SaltPay"]), kept.folders);
+  assert.deepEqual(kept.read().contracts.Salt, salt);
+
+  const gone = site(t, { file });
+  const said = [];
+  await record(await chain(t, [PAY], receipts), plan(true, ["SaltPay"]), { ...gone.folders, say: (text) => said.push(text) });
+  assert.deepEqual(gone.read().contracts, { SaltPay: entry(PAY, 901, HASH) });
+  assert.ok(said.some((text) => text.startsWith("Salt is not in the file any more")), said.join("\n"));
+});
+
+test("a creation that moves to a lower block while it is recorded is written with the lower one", async (t) => {
+  for (const blocks of [[905, 903], [903, 905]]) {
+    const at = site(t, { sent: [[HASH, PAY]] });
+    const asked = [...blocks];
+    const moving = () => receipt(HASH, asked.length > 1 ? asked.shift() : asked[0]);
+    const on = await chain(t, [PAY], {}, { eth_getTransactionReceipt: moving });
+    await record(on, plan(false, ["SaltPay"]), at.folders);
+    assert.equal(at.read().contracts.SaltPay.block, 903);
+  }
+});

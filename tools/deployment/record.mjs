@@ -6,8 +6,11 @@ import { readFileSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { read, write } from "./files.mjs";
 
-/** The creations that forge says it sent, those of the last run first. */
-function creations(directory) {
+/**
+ * The creations that forge says it sent, those of the last run first. forge may have been ended while it wrote a run down: that
+ * run is passed over.
+ */
+function creations(directory, say) {
   let names;
   try {
     names = readdirSync(directory).filter((name) => /^run-.*\.json$/.test(name));
@@ -18,14 +21,30 @@ function creations(directory) {
   return names
     .map((name) => join(directory, name))
     .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs)
-    .flatMap((path) => JSON.parse(readFileSync(path, "utf8")).transactions)
-    .filter((sent) => sent.hash && sent.contractAddress && sent.transactionType.startsWith("CREATE"));
+    .flatMap((path) => {
+      try {
+        const { transactions } = JSON.parse(readFileSync(path, "utf8"));
+        return transactions.filter((sent) => sent.hash && sent.contractAddress && sent.transactionType.startsWith("CREATE"));
+      } catch (error) {
+        say(`${path} is passed over, because it was not written to its end: ${error.message}`);
+        return [];
+      }
+    });
 }
 
 /** A transaction's receipt, if it is mined and did what it should. The factory reverts when it creates nothing. */
 async function receiptOf(node, hash) {
   const receipt = await node.ask("eth_getTransactionReceipt", hash);
   return receipt?.status === "0x1" && receipt.transactionHash === hash ? receipt : undefined;
+}
+
+/**
+ * The height of a creation's block. The newest block may be replaced, and the creation be mined again in another, which may be
+ * lower. So the receipt is read once more, and the lower one counts: who begins to read there misses nothing.
+ */
+async function lowestOf(node, hash, receipt) {
+  const again = await receiptOf(node, hash);
+  return Math.min(...[receipt, again ?? receipt].map((one) => Number(one.blockNumber)));
 }
 
 /**
@@ -39,7 +58,7 @@ async function creationOf(node, plan, contract, recorded, sent, head) {
   if (before?.transaction) hashes.unshift(before.transaction);
   for (const hash of hashes) {
     const receipt = await receiptOf(node, hash);
-    if (receipt) return { block: Number(receipt.blockNumber), transaction: hash };
+    if (receipt) return { block: await lowestOf(node, hash, receipt), transaction: hash };
   }
   // It was not there when the plan was made, so somebody else created it since.
   if (!contract.isThere) return { block: plan.block, transaction: null };
@@ -61,7 +80,7 @@ export async function record(node, plan, { deployments, broadcast, patience = 30
   const path = join(deployments, `${plan.chainId}.json`);
   const text = read(path);
   const before = text === null ? {} : (JSON.parse(text).contracts ?? {});
-  const sent = creations(join(broadcast, "Deploy.s.sol", String(plan.chainId)));
+  const sent = creations(join(broadcast, "Deploy.s.sol", String(plan.chainId)), say);
 
   const contracts = {};
   const missing = [];
@@ -88,6 +107,16 @@ export async function record(node, plan, { deployments, broadcast, patience = 30
         ? `${contract.name} was created in block ${found.block} by ${found.transaction}`
         : `${contract.name} was there before; its transaction is not known`,
     );
+  }
+
+  // What an earlier run deployed, and this one was not asked for, is as it was.
+  for (const [name, entry] of Object.entries(before)) {
+    if (name in contracts || plan.contracts.some((contract) => contract.name === name)) continue;
+    if (typeof entry?.address === "string" && (await stands(node, entry))) {
+      contracts[name] = entry;
+    } else {
+      say(`${name} is not in the file any more: the chain has no code at ${entry?.address}`);
+    }
   }
 
   if (Object.keys(contracts).length === 0) {

@@ -78,6 +78,17 @@ pub trait Node: Send + Sync + 'static {
         })
     }
 
+    /// The code at an address, at the head; empty where there is no contract.
+    ///
+    /// # Errors [`NodeError::Unsupported`] by default.
+    async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        let _ = contract;
+        Err(NodeError::Unsupported {
+            method: "eth_getCode".to_owned(),
+            message: "it is not asked here".to_owned(),
+        })
+    }
+
     /// A stream with an item for each new head, or for several at once. `None`: the profile or the endpoint has no
     /// subscription.
     ///

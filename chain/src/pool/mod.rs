@@ -161,6 +161,10 @@ impl Node for Pool {
         self.any().await?.view(contract, data).await
     }
 
+    async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        self.any().await?.code(contract).await
+    }
+
     /// Any node with a subscription will do, because an item only triggers a poll.
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         let mut error = None;

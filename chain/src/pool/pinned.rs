@@ -213,6 +213,21 @@ impl Node for Pinned {
         })
     }
 
+    /// As with [`Node::view`], no node is blamed.
+    async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        let node = self.lead.node().await;
+        let code = self.lead.ask(node.code(contract)).await?;
+        if self.skips_quorum() {
+            return Ok(code);
+        }
+        let ask = |node: Arc<dyn Node>| async move { node.code(contract).await.map(Some) };
+        if self.lead.quorum(ask, |theirs| *theirs == code).await.reached {
+            return Ok(code);
+        }
+        let needed = self.lead.pool.options.agree;
+        Err(NodeError::Disagreed { what: format!("the code at {contract} ({needed} must agree)") })
+    }
+
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         let node = self.lead.node().await;
         self.lead.pool.within(self.lead.index, node.heads()).await

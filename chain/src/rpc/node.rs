@@ -1,6 +1,7 @@
 //! A node over HTTP, optionally with new heads over WebSocket.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -110,9 +111,18 @@ impl RpcNode {
     /// # Errors
     /// As [`RpcNode::transaction_count`].
     pub async fn has_pending(&self, account: Address) -> Result<bool, NodeError> {
+        Ok(!self.pending_nonces(account).await?.is_empty())
+    }
+
+    /// The nonces of an account's transactions that the node holds and that are in no block yet.
+    ///
+    /// # Errors
+    /// As [`RpcNode::transaction_count`].
+    pub async fn pending_nonces(&self, account: Address) -> Result<Range<u64>, NodeError> {
         let question = Question::new("eth_getTransactionCount", json!([account, "pending"]));
         let pending = self.http.ask::<Quantity>(&question).await?.0;
-        Ok(pending > self.transaction_count(account).await?)
+        // Asked afterwards, so that what is mined meanwhile is not taken for one that is not.
+        Ok(self.transaction_count(account).await?..pending)
     }
 
     /// The number of an account's mined transactions, which is its next unused nonce.
@@ -214,6 +224,10 @@ impl Node for RpcNode {
 
     async fn view(&self, contract: Address, data: Bytes) -> Result<Bytes, NodeError> {
         self.call(None, &Call { to: contract, value: U256::ZERO, data, gas_limit: None }).await
+    }
+
+    async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        Self::code(self, contract).await
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

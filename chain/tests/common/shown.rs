@@ -161,6 +161,11 @@ impl Node for Fake {
         self.answer(|shown| [&data[..], &[u8::from(shown.invents)]].concat().into()).await
     }
 
+    /// As with a call.
+    async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
+        self.view(contract, Bytes::new()).await
+    }
+
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
         self.answer(|_| Some(stream::pending().boxed())).await
     }

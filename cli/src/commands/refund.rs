@@ -7,17 +7,27 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use async_trait::async_trait;
 use salt402_chain::{Endpoint, RpcNode};
-use salt402_client::{BeforeSending, PayError, RefundOutcome, RefundTerms, Refunder, SignedPayment};
-use salt402_protocol::{Address, Amount, Asset, Payment, Proof, SourceKind, U256};
+use salt402_client::{
+    BeforeSending, PayError, RefundOutcome, RefundTerms, Refunder, SignedPayment, Standing,
+};
+use salt402_indexer::{Look, ReceiptLookup};
+use salt402_protocol::{Address, Amount, Asset, B256, Payment, Proof, SourceKind, U256};
 use salt402_store::{IndexedPayment, Referred, RefundOrder, RefundState, Refunded, Refunds, Store};
 
 use super::chain::choose;
 use crate::args::RefundArgs;
 use crate::config::{Config, ResolvedChain, parse_price, payer_key};
 use crate::out::say;
+use crate::wire::follower_options;
 
 /// Blocks that the index may be behind the node.
 const TOLERATED_LAG: u64 = 3;
+/// How long before and after a payment others with its reference are looked for, in seconds.
+const AROUND: u64 = 7 * 24 * 3600;
+/// How often the receipt of a refund is looked at until the index has its block.
+const LOOKS: usize = 10;
+/// The pause between these looks.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The exit code of a refund that was sent and is in no block yet.
 const OPEN: u8 = 3;
 
@@ -37,8 +47,8 @@ async fn refund_from(
     chain: &ResolvedChain,
     store: &Store,
 ) -> anyhow::Result<ExitCode> {
-    let Found { payment: found, others, paid } = find(args, chain, store).await?;
-    let payment = &found.placed.payment;
+    let found = find(args, chain, store).await?;
+    let (payment, paid) = (&found.payment.placed.payment, found.paid);
     let of = Refunded::of(payment);
     let refunder = refunder(args, config, chain)?;
     if payment.payee != refunder.account() {
@@ -50,6 +60,9 @@ async fn refund_from(
         );
     }
     let known = store.refunds(of).await?;
+    if let Some(transaction) = args.void {
+        return void(chain, store, &refunder, &known, of, transaction).await;
+    }
     if let Some(order) = begun(&known, &refunder).await? {
         let amount = told(chain, order.of.asset, order.amount);
         say!("going on with the refund of {amount} by {}, which was begun before", order.transaction);
@@ -57,10 +70,11 @@ async fn refund_from(
             say!("nothing was sent");
             return Ok(ExitCode::SUCCESS);
         }
-        return finish(args, chain, store, &refunder, &order, payment).await;
+        return finish(args, chain, store, &refunder, &order, payment, &known).await;
     }
     if !args.force {
-        refuse_risky(chain, &found, others)?;
+        refuse_risky(chain, &found)?;
+        refuse_restored(store, payment).await?;
         refuse_unread(chain, store, &refunder).await?;
     }
     let asked = args.amount.as_deref().map(|text| amount(chain, payment.asset, text)).transpose()?;
@@ -81,17 +95,17 @@ async fn refund_from(
         say!("would give back {what}, through {contract}; nothing was sent");
         return Ok(ExitCode::SUCCESS);
     }
-    let write_down = WriteDown { store, of, terms, known };
+    let write_down = WriteDown { store, of, terms, known: known.clone() };
     let signed = refunder.send(&terms, &write_down).await?;
     say!("giving back {what}: transaction {}", signed.transaction);
-    finish(args, chain, store, &refunder, &write_down.order(&signed), payment).await
+    finish(args, chain, store, &refunder, &write_down.order(&signed), payment, &known).await
 }
 
 /// The payment that is named.
 struct Found {
     payment: IndexedPayment,
-    /// How many others of its payer have its reference.
-    others: usize,
+    /// How many others of its payer have its reference. `None`: there are too many payments of its time to look.
+    others: Option<usize>,
     /// What all of them paid, in base units.
     paid: Amount,
 }
@@ -130,35 +144,63 @@ async fn find(args: &RefundArgs, chain: &ResolvedChain, store: &Store) -> anyhow
         );
     }
     // A refund names reference and payer, so all of them are given back together.
-    let mut same = match store.payments_for(id, of.reference, 0..=u64::MAX).await? {
-        Referred::Payments(rows) => rows,
-        Referred::TooMany => Vec::new(),
+    let mined = found.placed.block_timestamp;
+    let around = mined.saturating_sub(AROUND)..=mined.saturating_add(AROUND);
+    let same = match store.payments_for(id, of.reference, around).await? {
+        Referred::Payments(mut rows) => {
+            rows.retain(|row| row.canonical && Refunded::of(&row.placed.payment) == of);
+            Some(rows)
+        }
+        Referred::TooMany => None,
     };
-    same.retain(|row| row.canonical && Refunded::of(&row.placed.payment) == of);
-    let paid = same.iter().fold(U256::ZERO, |sum, row| sum.saturating_add(row.placed.payment.amount.0));
+    let paid =
+        same.iter().flatten().fold(U256::ZERO, |sum, row| sum.saturating_add(row.placed.payment.amount.0));
     let paid = Amount(paid.max(found.placed.payment.amount.0));
-    Ok(Found { payment: found, others: same.len().saturating_sub(1), paid })
+    let others = same.map(|same| same.len().saturating_sub(1));
+    Ok(Found { payment: found, others, paid })
 }
 
 /// What is better known before the money is gone.
-fn refuse_risky(chain: &ResolvedChain, found: &IndexedPayment, others: usize) -> anyhow::Result<()> {
-    let (deep, needed) = (found.confirmations, chain.policy.final_at);
+fn refuse_risky(chain: &ResolvedChain, found: &Found) -> anyhow::Result<()> {
+    let (deep, needed) = (found.payment.confirmations, chain.policy.final_at);
     if deep < needed {
         bail!(
             "the payment has {deep} of {needed} confirmations and is not final: if it left the chain, what was given back would \
              be lost; wait, or use --force"
         );
     }
-    if others > 0 {
-        bail!(
+    refuse_shared(found.others)
+}
+
+/// A refund names a reference and no payment.
+fn refuse_shared(others: Option<usize>) -> anyhow::Result<()> {
+    match others {
+        Some(0) => Ok(()),
+        Some(others) => bail!(
             "{others} more payments of the same payer have this reference, and a refund names no single one of them: after it, \
              none of them buys anything; use --force, or send the money of the one that was too much by a plain transfer"
+        ),
+        None => bail!(
+            "there are too many payments of this time to see whether others have this reference, and a refund would end those \
+             too: use --force, or send the money by a plain transfer"
+        ),
+    }
+}
+
+/// What was sent after a backup was taken is not in the backup.
+async fn refuse_restored(store: &Store, payment: &Payment) -> anyhow::Result<()> {
+    if store.is_before_restore(payment.chain, payment.transaction, payment.id).await? {
+        bail!(
+            "the database was restored from a backup after this payment, so a refund of it may be forgotten: look whether {} \
+             sent anything to {} since, and use --force if not",
+            payment.payee,
+            payment.payer
         );
     }
     Ok(())
 }
 
-/// What was given back by other means is known only where the index is current.
+/// What was given back by other means is known only where the index is current, and of the chain that the nodes show.
 async fn refuse_unread(chain: &ResolvedChain, store: &Store, refunder: &Refunder) -> anyhow::Result<()> {
     let id = chain.profile.chain_id;
     let state = store.chain_state(id).await?;
@@ -173,15 +215,80 @@ async fn refuse_unread(chain: &ResolvedChain, store: &Store, refunder: &Refunder
             "the past of a contract is still being read, and something may have been given back there: wait, or use --force"
         );
     }
-    let indexed = state.and_then(|state| state.cursor).map_or(0, |cursor| cursor.number);
-    let head = refunder.head().await?;
-    if head > indexed.saturating_add(TOLERATED_LAG) {
-        bail!(
+    let Some(cursor) = state.and_then(|state| state.cursor) else {
+        bail!("the index has read no block: let `salt402 up` or `salt402 index` catch up, or use --force");
+    };
+    let indexed = cursor.number;
+    match refunder.standing(indexed, cursor.hash).await? {
+        Standing::On { head } if head <= indexed.saturating_add(TOLERATED_LAG) => {}
+        Standing::On { head } => bail!(
             "the index stands at block {indexed} and the node at {head}, and something may have been given back since: let \
              `salt402 up` or `salt402 index` catch up, or use --force"
+        ),
+        Standing::Below { head } => bail!(
+            "the index stands at block {indexed} and a node at {head} only, so it does not know yet what is on the chain: try \
+             again, name another node by --rpc, or use --force"
+        ),
+        Standing::Elsewhere => bail!(
+            "a node has another block {indexed} than the index: it is on another chain or fork, where something else may have \
+             been given back; try again, name another node by --rpc, or use --force"
+        ),
+    }
+    let known = store.open_refund_nonces(id, refunder.account()).await?;
+    if let Some(nonce) = refunder.unknown_pending(&known).await? {
+        bail!(
+            "a transaction of {} with the nonce {nonce} is in no block yet and was not sent by this database: it may give the \
+             same back; wait until it is in a block and indexed, or use --force",
+            refunder.account()
         );
     }
     Ok(())
+}
+
+/// Writes down that a refund of another machine is void. Its nonce is not known here, so what can be seen is only that no node
+/// has it, long after its block left the chain.
+async fn void(
+    chain: &ResolvedChain,
+    store: &Store,
+    refunder: &Refunder,
+    known: &Refunds,
+    of: Refunded,
+    transaction: B256,
+) -> anyhow::Result<ExitCode> {
+    if known.orders.iter().any(|order| order.transaction == transaction) {
+        bail!(
+            "{transaction} was sent from this database: run the same command without --void, which sees it to its end"
+        );
+    }
+    let rows = || known.indexed.iter().filter(|refund| refund.transaction == transaction);
+    let Some(height) = rows().map(|refund| refund.block_number).max() else {
+        bail!(
+            "{transaction} is no refund of this payment that may still be mined: see `refunds` of \
+               GET /v1/payments/{{tx}}"
+        );
+    };
+    if let Some(refund) = rows().find(|refund| refund.canonical) {
+        bail!("{transaction} is on the chain, in block {}: it gave money back", refund.block_number);
+    }
+    refuse_unread(chain, store, refunder).await?;
+    let indexed =
+        store.chain_state(of.chain).await?.and_then(|state| state.cursor).map_or(0, |cursor| cursor.number);
+    let needed = height.saturating_add(chain.policy.final_at);
+    if indexed < needed {
+        bail!(
+            "{transaction} left the chain at block {height}, and may soon be mined again: wait for block {needed}"
+        );
+    }
+    match refunder.is_known(transaction).await {
+        Some(false) => {}
+        Some(true) => bail!("a node still has {transaction}, so it may be mined again"),
+        None => bail!("not every node answers whether it has {transaction}: try again, or name one by --rpc"),
+    }
+    if !store.void_refund(of, transaction).await? {
+        bail!("{transaction} came back in the meantime: run the command again");
+    }
+    say!("{transaction} is void: the payment can be granted on again, or given back");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A refund of before that is still to be seen to its end: one that is on its way, or one whose block left the chain.
@@ -190,6 +297,9 @@ async fn begun(known: &Refunds, refunder: &Refunder) -> anyhow::Result<Option<Re
         return Ok(Some(open.clone()));
     }
     for order in known.orders.iter().filter(|order| order.state == RefundState::Mined) {
+        if on_chain(known, order).is_some() {
+            continue;
+        }
         match refunder.is_mined(order.transaction).await {
             Some(true) => {}
             Some(false) => return Ok(Some(order.clone())),
@@ -202,6 +312,12 @@ async fn begun(known: &Refunds, refunder: &Refunder) -> anyhow::Result<Option<Re
     Ok(None)
 }
 
+/// The block of a refund where the index has it on the chain.
+fn on_chain(known: &Refunds, order: &RefundOrder) -> Option<u64> {
+    let mut on_chain = known.indexed.iter().filter(|refund| refund.canonical);
+    on_chain.find(|refund| refund.transaction == order.transaction).map(|refund| refund.block_number)
+}
+
 /// Sees a refund to its end, which is written down.
 async fn finish(
     args: &RefundArgs,
@@ -210,6 +326,7 @@ async fn finish(
     refunder: &Refunder,
     order: &RefundOrder,
     payment: &Payment,
+    known: &Refunds,
 ) -> anyhow::Result<ExitCode> {
     let signed = SignedPayment {
         network: chain.profile.name.clone(),
@@ -220,7 +337,10 @@ async fn finish(
         deadline: None,
     };
     let mut overtaken_at = order.overtaken_at;
-    let outcome = refunder.finish(&signed, &mut overtaken_at, Duration::from_secs(args.timeout)).await;
+    let outcome = match on_chain(known, order) {
+        Some(block) => RefundOutcome::Mined { block },
+        None => refunder.finish(&signed, &mut overtaken_at, Duration::from_secs(args.timeout)).await,
+    };
     let state = match outcome {
         RefundOutcome::Mined { .. } => RefundState::Mined,
         RefundOutcome::Void(_) => RefundState::Void,
@@ -234,6 +354,14 @@ async fn finish(
                 told(chain, order.of.asset, order.amount),
                 order.transaction
             );
+            index_merged(chain, store, refunder, order.transaction).await;
+            let last = block.saturating_add(chain.policy.final_at);
+            if refunder.head().await.is_none_or(|head| head < last) {
+                say!(
+                    "it is final at block {last}: run the same command again then, which sends it again if its block left the \
+                     chain"
+                );
+            }
             if store.unserved(payment.id).await?.is_some_and(|unserved| unserved.settled.is_none()) {
                 say!(
                     "to close its incident: salt402 unserved settle {} --note \"refunded in {}\"",
@@ -257,6 +385,21 @@ async fn finish(
             Ok(ExitCode::from(OPEN))
         }
     }
+}
+
+/// On a chain that merges blocks, the logs may not show the refund: its receipt is read into the index. Where that fails, the
+/// order that was written down still keeps it from being made twice.
+async fn index_merged(chain: &ResolvedChain, store: &Store, refunder: &Refunder, transaction: B256) {
+    let Some(node) = refunder.node().filter(|_| chain.profile.merges_blocks) else { return };
+    let lookup = ReceiptLookup::new(node, store.clone(), follower_options(chain));
+    for _ in 0..LOOKS {
+        // A refund alone is no payment.
+        if let Ok(Look::Found | Look::NoPayment { .. }) = lookup.look(transaction).await {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    say!("its receipt could not be read into the index yet");
 }
 
 /// Writes a refund down before it is sent.
@@ -412,7 +555,7 @@ fn told(chain: &ResolvedChain, asset: Asset, amount: Amount) -> String {
 
 #[cfg(test)]
 mod tests {
-    use salt402_protocol::{B256, ChainId};
+    use salt402_protocol::ChainId;
     use salt402_store::IndexedRefund;
 
     use super::*;
@@ -454,6 +597,27 @@ mod tests {
             overtaken_at: None,
         };
         Refunds { indexed: Vec::new(), orders: vec![order] }
+    }
+
+    #[test]
+    fn a_payment_whose_reference_others_have_or_may_have_is_not_given_back_without_a_word() {
+        assert!(refuse_shared(Some(0)).is_ok());
+        for (others, said) in [(Some(2), "2 more payments"), (None, "too many payments of this time")] {
+            assert!(refuse_shared(others).unwrap_err().to_string().contains(said));
+        }
+    }
+
+    /// What the index shows on the chain needs no node to say so.
+    #[test]
+    fn a_refund_that_the_index_has_on_the_chain_is_mined() {
+        let mut known = ordered(4, RefundState::Open);
+        let order = known.orders[0].clone();
+        known.indexed = given_back(4).indexed;
+        assert_eq!(on_chain(&known, &order), None, "it is another transaction");
+        known.indexed[0].transaction = order.transaction;
+        assert_eq!(on_chain(&known, &order), Some(1));
+        known.indexed[0].canonical = false;
+        assert_eq!(on_chain(&known, &order), None);
     }
 
     #[test]

@@ -89,6 +89,6 @@ pub(super) fn check_deployment(
     Ok(deployment)
 }
 
-pub(super) fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
+pub(crate) fn follower_options(chain: &ResolvedChain) -> FollowerOptions {
     FollowerOptions { chain: chain.profile.chain_id, sources: chain.sources.clone() }
 }

@@ -13,5 +13,6 @@ mod running;
 mod store;
 mod verifier;
 
+pub(crate) use chain::follower_options;
 pub(crate) use parts::Parts;
 pub(crate) use process::Process;

@@ -17,8 +17,6 @@ use crate::state::health::Health;
 
 /// The pause before the node is asked again: one that did not answer, and one whose answer was not right.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// A selector of no function: `SaltPay` reverts, and an address without code answers nothing.
-const NO_FUNCTION: [u8; 4] = [0xff; 4];
 /// The selector of `decimals()` of ERC-20.
 const DECIMALS: [u8; 4] = [0x31, 0x3c, 0xe5, 0x67];
 
@@ -218,12 +216,6 @@ impl DeploymentCheck {
                     until_in_doubt(&nodes, &head, &mut health, &said).await;
                     tracing::info!(%chain, block = head.number, "the chain was reorganized below the block at which the \
                         payment contract was seen: it is looked for again");
-                    if health.is_none() {
-                        said.send_replace(Deployment::Unknown(
-                            "the chain was reorganized: the node is asked for the payment contract again"
-                                .to_owned(),
-                        ));
-                    }
                 }
                 Ok(Err(unfit)) => {
                     let now = Deployment::Unfit(unfit);
@@ -236,6 +228,12 @@ impl DeploymentCheck {
                 }
                 Err(error) => {
                     tracing::debug!(%chain, %error, "what is paid through could not be looked at");
+                    // Where a follower is here, it has told of the doubt already. Elsewhere, what was seen counts until a node
+                    // answers otherwise: one that lags or is away would end all sales.
+                    if health.is_none() && matches!(&*said.borrow(), Deployment::Good { .. }) {
+                        tokio::time::sleep(PAUSES.0).await;
+                        continue;
+                    }
                     said.send_replace(Deployment::Unknown(format!(
                         "the node cannot be asked for the payment contract: {error}"
                     )));
@@ -295,14 +293,9 @@ async fn until_in_doubt(
     }
 }
 
-/// Whether there is code at an address.
+/// Whether there is code at an address. A node that cannot say so has not answered.
 async fn has_code(node: &dyn Node, contract: Address) -> Result<bool, NodeError> {
-    match view(node, contract, NO_FUNCTION).await {
-        Ok(Some(said)) if said.is_empty() => Ok(false),
-        // Nodes have many words for a call that fails, and each says that somebody was there to fail.
-        Ok(_) | Err(NodeError::Rpc { .. } | NodeError::Unsupported { .. }) => Ok(true),
-        Err(error) => Err(error),
-    }
+    Ok(!node.code(contract).await?.is_empty())
 }
 
 /// The answer of a contract. `None` if the call reverts.

@@ -7,8 +7,8 @@ use crate::rows::StoreError;
 use crate::store::Store;
 
 impl Store {
-    /// [`Store::apply`] for payments that were missing in the node's logs. Each is an incident, in the same
-    /// transaction.
+    /// [`Store::apply`] for what was missing in the node's logs. Each payment is an incident, in the same transaction. What was
+    /// given back, and events of channels, open none.
     pub async fn apply_omitted(&self, batch: Batch) -> Result<Applied, StoreError> {
         batch.check()?;
         send_step(self.jobs(), Omitted(batch)).await

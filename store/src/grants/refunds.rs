@@ -1,6 +1,6 @@
 //! What is given back: what the index has of it, and what is sent from here, which is on disk before it is sent.
 
-use salt402_protocol::{B256, ChainId};
+use salt402_protocol::{Address, B256, ChainId};
 
 use crate::engine::{
     AsyncConnection, AsyncRow, Columns as _, Write, WriteTransaction, bound, chain_id, clock, query, send,
@@ -32,10 +32,31 @@ impl Store {
         row.as_ref().map(refund_of).transpose()
     }
 
+    /// The nonces of an account's refunds that are on their way, of whatever payment.
+    pub async fn open_refund_nonces(&self, chain: ChainId, payee: Address) -> Result<Vec<u64>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows =
+            query("SELECT nonce FROM refund_orders WHERE chain_id = $1 AND payee = $2 AND state = 'open'")
+                .bind(chain_id(chain))
+                .bind(payee.to_vec())
+                .fetch_all(reader.connection()?)
+                .await?;
+        rows.iter().map(|row| row.number("nonce")).collect()
+    }
+
     /// Writes a refund down before it is sent, if what was given back is still what `known` says: else somebody else is about to
     /// give the same back, and nothing is written. From then on nothing is granted on its payments. Durable when this returns.
     pub async fn order_refund(&self, order: RefundOrder, known: Refunds) -> Result<bool, StoreError> {
         send(self.jobs(), Order { order, known }).await
+    }
+
+    /// Writes down that a refund which was not ordered here is void: its block left the chain, and another transaction used its
+    /// nonce for good. Its payments can be granted on again, and given back again. Durable when this returns.
+    ///
+    /// `false`, and nothing is written, if it is on the chain, is not known, or was ordered here: what becomes of those is seen
+    /// on the chain.
+    pub async fn void_refund(&self, of: Refunded, transaction: B256) -> Result<bool, StoreError> {
+        send(self.jobs(), Void { of, transaction }).await
     }
 
     /// Writes down how a refund stands that was ordered. Durable when this returns.
@@ -52,9 +73,13 @@ impl Store {
 
 async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds, StoreError> {
     let (chain, reference, payer, payee, asset) = bindings(of);
+    // As where a payment is read: what left the chain and is void is left out.
     let indexed = query(
-        "SELECT * FROM refunds
-         WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5",
+        "SELECT * FROM refunds g
+         WHERE g.chain_id = $1 AND g.reference = $2 AND g.payer = $3 AND g.payee = $4 AND g.asset = $5
+           AND (g.canonical OR NOT EXISTS (SELECT 1 FROM refund_orders v
+                                           WHERE v.chain_id = g.chain_id AND v.transaction_hash = g.transaction_hash
+                                             AND v.state = 'void'))",
     )
     .bind(chain)
     .bind(reference.clone())
@@ -135,6 +160,46 @@ impl Write for Order {
         .execute(transaction.connection())
         .await?;
         Ok(true)
+    }
+}
+
+struct Void {
+    of: Refunded,
+    transaction: B256,
+}
+
+impl Write for Void {
+    type Output = bool;
+
+    const CHANGES_PAYMENTS: bool = true;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let (chain, reference, payer, payee, asset) = bindings(&self.of);
+        // The row has no nonce and no signed transaction: it is never sent from here.
+        let row = query(
+            "INSERT INTO refund_orders (chain_id, transaction_hash, contract, reference, payer, payee, asset, amount, nonce,
+                                        raw, state, made_at_ms, changed_at_ms)
+             SELECT chain_id, transaction_hash, contract, reference, payer, payee, asset, amount, 0, X'', 'void', $7, $7
+             FROM refunds g
+             WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5 AND transaction_hash = $6
+               AND NOT EXISTS (SELECT 1 FROM refunds r
+                               WHERE r.chain_id = g.chain_id AND r.reference = g.reference AND r.payer = g.payer
+                                 AND r.payee = g.payee AND r.asset = g.asset
+                                 AND r.transaction_hash = g.transaction_hash AND r.canonical)
+             LIMIT 1
+             ON CONFLICT (transaction_hash, chain_id) DO NOTHING
+             RETURNING nonce",
+        )
+        .bind(chain)
+        .bind(reference)
+        .bind(payer)
+        .bind(payee)
+        .bind(asset)
+        .bind(self.transaction.to_vec())
+        .bind(clock::now_ms())
+        .fetch_optional(transaction.connection())
+        .await?;
+        Ok(row.is_some())
     }
 }
 

@@ -6,12 +6,16 @@ use crate::engine::{Columns, SyncConnection, amount_bytes, chain_id, params};
 use crate::rows::{IndexedRefund, Refunded, StoreError};
 
 /// Whether something was given back for the payment `p`, or is on its way: on the chain, in a block that left it, from where it
-/// may be mined again, or sent from here.
+/// may be mined again, or sent from here. One that left the chain and whose transaction is void is never mined again.
 macro_rules! given_back {
     () => {
         "(EXISTS (SELECT 1 FROM refunds g
                   WHERE g.chain_id = p.chain_id AND g.reference = p.reference AND g.payer = p.payer
-                    AND g.payee = p.payee AND g.asset = p.asset)
+                    AND g.payee = p.payee AND g.asset = p.asset
+                    AND (g.canonical OR NOT EXISTS (SELECT 1 FROM refund_orders v
+                                                    WHERE v.chain_id = g.chain_id
+                                                      AND v.transaction_hash = g.transaction_hash
+                                                      AND v.state = 'void')))
           OR EXISTS (SELECT 1 FROM refund_orders o
                      WHERE o.chain_id = p.chain_id AND o.reference = p.reference AND o.payer = p.payer
                        AND o.payee = p.payee AND o.asset = p.asset AND o.state <> 'void'))"

@@ -95,7 +95,7 @@ pub struct RefundOrder {
 /// All that is known of what was given back for a reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refunds {
-    /// What the index has, in the order in which it came.
+    /// What the index has, in the order in which it came, but for what left the chain and is void.
     pub indexed: Vec<IndexedRefund>,
     /// What this server's operator sent, or is about to send.
     pub orders: Vec<RefundOrder>,

@@ -53,6 +53,9 @@ pub(crate) async fn by_reference(
             // A payment that was used or does not fit changes nothing.
             Judgement::Rejected(..) => continue,
             Judgement::Pending(Code::PaymentOrphaned, _) if !are_others => continue,
+            Judgement::Unasked(Code::PaymentRefunded, _) if are_others && !is_told(quote, &verdict) => {
+                continue;
+            }
             Judgement::Unasked(code, detail) => return Err(Problem::new(*code, detail.clone())),
             Judgement::Paid(_) | Judgement::Pending(..) => {}
         }
@@ -69,6 +72,12 @@ pub(crate) async fn by_reference(
         return follow(verifier, request, chain, judgement, &payments).await;
     }
     Ok(verdict)
+}
+
+/// Whether a refund of another transaction's payment is told to whoever shows this one. Of a derived quote it may be anybody's. Of
+/// a random one it is the payer's own, and the shown transaction may be a second one of the payer: it is looked at first.
+fn is_told(quote: &Quote, verdict: &Verdict) -> bool {
+    quote.nonce.is_some() && !matches!(verdict, Verdict::Pending { code: Code::PaymentNotSeen, .. })
 }
 
 /// Whether the shown hash is of a transaction with payments.

@@ -127,6 +127,16 @@ impl StepLog {
         });
     }
 
+    /// That the payment was given back.
+    pub(super) fn how_to_pay_again(&self) {
+        if !self.json {
+            self.print(
+                "the payment was given back and buys nothing: once all of it came back, pay the same request with --again, which \
+                 pays anew",
+            );
+        }
+    }
+
     /// The payment's hash, its quote id, and its receipt.
     fn name_payment(&self) {
         let seen = self.seen();

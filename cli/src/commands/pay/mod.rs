@@ -7,7 +7,8 @@ mod output;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use salt402_client::{PayError, Step};
+use salt402_client::{Paid, PayError, Step};
+use salt402_protocol::{Code, Problem};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::attempt::PaymentAttempt;
@@ -44,6 +45,7 @@ async fn run(args: &PayArgs, attempt: &PaymentAttempt, log: &StepLog) -> anyhow:
     let _lock = attempt.lock(log).await?;
     let mut paid = attempt.run(args.again, log, &watch).await?;
     let most = args.max_answer_mib.saturating_mul(1 << 20);
+    let refunded = is_refunded(&paid);
     output::write(&mut paid.answer, args.output.as_deref(), most).await?;
     // Only now, after the answer was written: after a crash before this, the answer is asked for again and nothing is
     // paid.
@@ -57,8 +59,19 @@ async fn run(args: &PayArgs, attempt: &PaymentAttempt, log: &StepLog) -> anyhow:
     if !log.may_have_paid() || paid.status.is_redirection() {
         return Ok(NO_SUCCESS);
     }
-    log.how_to_resume();
+    if refunded {
+        log.how_to_pay_again();
+    } else {
+        log.how_to_resume();
+    }
     Ok(UNFINISHED)
+}
+
+/// Whether the payment was given back. Then it is of no use to show it again.
+fn is_refunded(paid: &Paid) -> bool {
+    paid.status.as_u16() == Code::PaymentRefunded.status()
+        && serde_json::from_slice::<Problem>(paid.answer.head())
+            .is_ok_and(|problem| problem.code == Code::PaymentRefunded)
 }
 
 /// Waits for SIGINT or SIGTERM.
