@@ -169,6 +169,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         bytes calldata signature
     ) external nonReentrant {
         bytes32 id = recordDeposit(channel, amount, depositBefore);
+        requireInTime(deadline);
         requireDepositSigned(channel, id, amount, depositBefore, deadline, signature);
         takeAllowance(assetOf(channel), payerOf(channel), amount);
     }
@@ -185,6 +186,7 @@ contract SaltChannels is ISaltChannels, EIP712 {
         bytes32 s
     ) external nonReentrant {
         bytes32 id = recordDeposit(channel, amount, depositBefore);
+        requireInTime(deadline);
         if (msg.sender != payerOf(channel)) {
             requireDepositSigned(channel, id, amount, depositBefore, deadline, signature);
         }
@@ -275,11 +277,11 @@ contract SaltChannels is ISaltChannels, EIP712 {
     function claimToCredit(Channel calldata channel, uint256 ceiling, uint256 total, bytes calldata voucher)
         external
         nonReentrant
-        onlyPayee(payeeOf(channel))
+        onlyPayeeOrOperator(channel)
         returns (uint256 amount)
     {
         amount = claimChannel(channel, ceiling, total, voucher);
-        credit(assetOf(channel), msg.sender, amount);
+        credit(assetOf(channel), payeeOf(channel), amount);
     }
 
     /// @inheritdoc ISaltChannels
@@ -431,15 +433,12 @@ contract SaltChannels is ISaltChannels, EIP712 {
 
     /// @inheritdoc ISaltChannels
     function withdraw(address asset, address to) external nonReentrant {
-        uint256 amount = credits[msg.sender][asset];
-        if (amount == 0) revert NoCredit(msg.sender, asset);
+        withdrawCredit(msg.sender, asset, to);
+    }
 
-        delete credits[msg.sender][asset];
-        emit CreditWithdrawn(msg.sender, asset, to, amount);
-
-        if (to == address(0) || to == address(this) || !asset.trySendMeasured(to, amount)) {
-            revert WithdrawalRefused(asset, to, amount);
-        }
+    /// @inheritdoc ISaltChannels
+    function withdrawFor(address account, address asset) external nonReentrant {
+        withdrawCredit(account, asset, account);
     }
 
     /// @inheritdoc ISaltChannels
@@ -759,6 +758,18 @@ contract SaltChannels is ISaltChannels, EIP712 {
         emit Credited(to, asset, amount);
     }
 
+    function withdrawCredit(address account, address asset, address to) private {
+        uint256 amount = credits[account][asset];
+        if (amount == 0) revert NoCredit(account, asset);
+
+        delete credits[account][asset];
+        emit CreditWithdrawn(account, asset, to, amount);
+
+        if (to == address(0) || to == address(this) || !asset.trySendMeasured(to, amount)) {
+            revert WithdrawalRefused(asset, to, amount);
+        }
+    }
+
     function requireDepositSigned(
         Channel calldata channel,
         bytes32 id,
@@ -767,7 +778,6 @@ contract SaltChannels is ISaltChannels, EIP712 {
         uint256 deadline,
         bytes calldata signature
     ) private view {
-        requireInTime(deadline);
         bytes32 digest = depositDigest(id, payeeOf(channel), assetOf(channel), amount, depositBefore, deadline);
         requireSigned(payerOf(channel), digest, signature);
     }
@@ -810,11 +820,13 @@ contract SaltChannels is ISaltChannels, EIP712 {
         return exitAt != 0 && block.timestamp >= exitAt;
     }
 
-    /// @dev Whether the caller can claim and close a payee's channels that name `operator`.
+    /// @dev Whether the caller can claim and close a payee's channels that name `operator`. Zero names nobody, also where a
+    /// node runs a call that says nothing of its sender.
     function requirePayeeOrOperator(address payee, address operator) private view {
         if (msg.sender == payee) return;
         OperatorRight right = operatorRight[payee][msg.sender];
-        if (right == OperatorRight.All || (right == OperatorRight.Named && msg.sender == operator)) return;
+        if (right == OperatorRight.All) return;
+        if (right == OperatorRight.Named && msg.sender == operator && operator != address(0)) return;
         revert NotPayee(msg.sender, payee);
     }
 

@@ -102,11 +102,12 @@ contract SaltPay is ISaltPay {
                 revert(0x1c, 0x64)
             }
 
-            // A balance that can no longer be read counts as zero, and so is refused.
+            // A balance that can no longer be read counts as zero.
             mstore(0x20, 0x70a08231)
             let balanceAfter :=
                 mul(mload(0x00), and(gt(returndatasize(), 0x1f), staticcall(gas(), asset, 0x3c, 0x24, 0x00, 0x20)))
-            // One that is near 2^256 may pass over it: a token that says so could as well say anything.
+            // So it is refused, unless the balance before was near 2^256, from where this passes over it: a token that says
+            // so could as well say anything.
             if xor(sub(balanceAfter, balanceBefore), amount) {
                 mstore(free, 0x395668ed) // InexactTransfer(address,uint256,uint256,uint256)
                 mstore(add(free, 0x20), asset)

@@ -6,8 +6,9 @@ pragma solidity 0.8.30;
 /// once, signs vouchers off chain as it uses the payee's service, and the payee claims what the last voucher allows.
 /// @dev A channel is opened, topped up and claimed from any number of times, and closed once: by the payee, who lets
 /// the rest go back at once, or by the payer's exit, after a delay that was fixed at opening. A closed channel is never
-/// opened again; its identifier stays spent, and so do the vouchers that were signed for it. An identifier is of one
-/// deployment: after a chain is reset, or the contract created on another, the same descriptor has another one.
+/// opened again; its identifier stays spent, and so do the vouchers that were signed for it. An identifier is of one run
+/// of the constructor: where it runs again, after a reset or on another chain, the same descriptor has another one. A
+/// chain that gets the contract out of a genesis or a snapshot has the identifiers of the chain that those were made on.
 ///
 /// The contract has no owner, no fee and no upgrade. Who calls decides nothing but what is said below: whoever may not
 /// call needs a signature of the one who may.
@@ -17,10 +18,13 @@ pragma solidity 0.8.30;
 /// Signatures are EIP-712 (https://eips.ethereum.org/EIPS/eip-712) in the domain of `eip712Domain()`: name
 /// "SaltChannels", version "1". An ECDSA signature has 65 bytes, a low s, and v of 27 or 28. An account's signature is
 /// its key's, whatever code the account has (EIP-7702), or else what its code accepts (ERC-1271).
-///  What an account cannot be sent, because it refuses coins or a token refuses it, is credited to it and can be
-/// withdrawn to anywhere. No account can so hold up another. An account has 100,000 gas to take coins, and a token
-/// 200,000 to transfer, whoever is paid: a token that calls its holders cannot make another's close dear. What needs
-/// more is credited too, and `withdraw`, with all the gas that the caller gives, is the way out.
+///  What an account cannot be sent, because it refuses coins, or because the token reverts or its code is gone, is
+/// credited to it. The account can withdraw it to anywhere, and anyone can have it sent to the account. No account, and
+/// no token that reverts, can so hold up another. A token that answers a transfer with false, or with anything else than
+/// true or nothing, reverts the whole call: UnclearTransfer names it and the account, and the call goes without that row.
+///  An account has 100,000 gas to take coins, and a token 200,000 to transfer, whoever is paid: a token that calls its
+/// holders cannot make another's close dear. What needs more is credited too, and `withdraw` and `withdrawFor`, with all
+/// the gas that the caller gives, are the way out.
 ///  The gas limit of a transaction decides nothing but whether it reverts. What fails although it had less gas than is
 /// said here reverts with InsufficientGas; it is neither credited nor skipped.
 interface ISaltChannels {
@@ -75,7 +79,9 @@ interface ISaltChannels {
         NothingToClaim,
         /// @notice The channel was never opened, or is closed.
         NotOpen,
-        /// @notice The channel names no signer, and its payer did not sign the voucher, or no longer says that it did.
+        /// @notice The row's voucher is not signed: the channel names no signer, and its payer did not sign what the row
+        /// has, or no longer says that it did. Who sends a row chooses what is in it, and that can be anyone
+        /// (`claimManyFor`): no program may act against a payer on this.
         NotSigned,
         /// @notice Nobody asked for the exit, or its time has not come.
         ExitNotDue
@@ -181,7 +187,8 @@ interface ISaltChannels {
     /// @param right Which channels.
     event OperatorSet(address indexed payee, address indexed operator, OperatorRight right);
 
-    /// @notice An account could not be sent what is its own, and can withdraw it.
+    /// @notice An account was not sent what is its own, and can withdraw it: it could not be sent, or the caller wanted
+    /// it credited.
     /// @param account The account.
     /// @param asset The ERC-20, or the zero address for the native coin.
     /// @param amount What was added to its credit.
@@ -357,7 +364,8 @@ interface ISaltChannels {
     /// @dev Anyone can call: the payer's signature of Deposit(channel, payee, asset, amount, depositBefore, deadline)
     /// decides. It can be used once, since a deposit changes what was deposited before. While an exit is pending it
     /// cannot be used, however it was signed: it may have been held back since before the payer wanted to leave.
-    /// Reverts as `open` and `topUp` do, with SignatureExpired, InvalidSignature, DepositOutOfOrder, or ExitPending.
+    /// Reverts as `open` and `topUp` do, with SignatureExpired, InvalidSignature, InsufficientGas, DepositOutOfOrder, or
+    /// ExitPending.
     /// @param channel What the channel is. Its asset is a token.
     /// @param amount How much is deposited.
     /// @param depositBefore What was ever deposited before: zero opens the channel, anything else tops it up.
@@ -372,7 +380,7 @@ interface ISaltChannels {
     ) external;
 
     /// @notice As `depositFor`, and gives the allowance by the payer's EIP-2612 permit first.
-    /// @dev The permit is for this contract, the amount and the same deadline. If it fails, because somebody else has
+    /// @dev The permit is for this contract, the amount and the same deadline, after which nobody can call. If it fails, because somebody else has
     /// used it, an allowance that is there will do. A permit alone says nothing of the channel, so that the payer signs
     /// both, unless it calls itself: then `signature` is not read.
     /// @param channel What the channel is. Its asset is a token.
@@ -467,9 +475,11 @@ interface ISaltChannels {
         external
         returns (uint256 amount);
 
-    /// @notice As `claim`, and credits the payee instead of paying it. Only the payee can call.
-    /// @dev For tokens whose `transfer` answers neither true nor nothing: `withdraw` measures what they do.
-    /// @param channel What the channel is. Its payee is the caller.
+    /// @notice As `claim`, and credits the payee instead of paying it.
+    /// @dev For tokens whose `transfer` answers neither true nor nothing: of such an answer, `withdraw` measures what they
+    /// did. Reverts with NotPayee, ChannelNotOpen, NothingToClaim, AboveCeiling, InvalidSignature, InsufficientGas or
+    /// Reentered.
+    /// @param channel What the channel is. The caller is its payee, or may act for it.
     /// @param ceiling What the voucher allows in total, over the channel's life.
     /// @param total What is claimed in total, over the channel's life. Not above the ceiling.
     /// @param voucher The signature of Voucher(channel, payee, asset, ceiling).
@@ -504,7 +514,7 @@ interface ISaltChannels {
 
     /// @notice As `claimMany`, sent by anyone, paid to the payee.
     /// @dev The payee signs Claims(totals), a ClaimTotal(channel, total) for each row, in order. What it signed can be
-    /// sent again, and does nothing more.
+    /// sent again, and pays only what became claimable since, up to the totals. It has no deadline.
     /// @param payee The payee of all the channels.
     /// @param asset The asset of all the channels.
     /// @param claims The rows.
@@ -564,19 +574,22 @@ interface ISaltChannels {
     function refund(Channel calldata channel, uint256 amount) external payable;
 
     /// @notice Says for which of the caller's channels, as their payee, an account can claim and close.
-    /// @dev Holds for channels that are open and for those to come, until it is set anew. Reverts with InvalidOperator.
+    /// @dev Holds for channels that are open and for those to come, until it is set anew. Reverts with InvalidOperator
+    /// or Reentered.
     /// @param operator The account. Not the zero address or the caller.
     /// @param right Which channels.
     function setOperator(address operator, OperatorRight right) external;
 
     /// @notice Asks for the caller's exit, which can be executed after the channel's delay.
-    /// @dev The payee can claim until it is executed. Reverts with NotPayer, ChannelNotOpen or ExitPending.
+    /// @dev The payee can claim until it is executed. Reverts with NotPayer, ChannelNotOpen, ExitPending
+    /// or Reentered.
     /// @param channel What the channel is. Its payer is the caller.
     function requestExit(Channel calldata channel) external;
 
     /// @notice As `requestExit`, sent by anyone.
     /// @dev The payer signs Exit(channel, deposit, deadline) with what was ever deposited, so that a top-up ends the
-    /// signature. Reverts also with SignatureExpired or InvalidSignature.
+    /// signature. Reverts with ChannelNotOpen, ExitPending, SignatureExpired, InvalidSignature, InsufficientGas or
+    /// Reentered.
     /// @param channel What the channel is.
     /// @param deadline The last second of the signature, since 1970 UTC.
     /// @param signature The payer's, by ECDSA or ERC-1271.
@@ -588,23 +601,32 @@ interface ISaltChannels {
     function exit(Channel calldata channel) external;
 
     /// @notice As `exit`, and credits the payer instead of paying it. Only the payer can call.
-    /// @dev For tokens whose `transfer` answers neither true nor nothing: `withdraw` measures what they do. Reverts
-    /// with NotPayer, ChannelNotOpen, ExitNotDue or Reentered.
+    /// @dev For tokens whose `transfer` answers neither true nor nothing: of such an answer, `withdraw` measures what they
+    /// did. Reverts with NotPayer, ChannelNotOpen, ExitNotDue or Reentered.
     /// @param channel What the channel is. Its payer is the caller.
     function exitToCredit(Channel calldata channel) external;
 
     /// @notice As `exit`, of many channels, of any payers and in any assets.
     /// @dev Skipped, with ChannelSkipped, is a channel that is not open, or whose exit is not due. Reverts with
-    /// InsufficientGas, UnclearTransfer or Reentered.
+    /// InsufficientGas, UnclearTransfer or Reentered. The first two name the asset or the account; send the call again
+    /// with more gas, or without its channels.
     /// @param many What the channels are.
     function exitMany(Channel[] calldata many) external;
 
     /// @notice Sends all of the caller's credit in an asset.
-    /// @dev The recipient gets all the gas that is left. Reverts with NoCredit, WithdrawalRefused, InexactTransfer or
-    /// Reentered.
+    /// @dev The recipient gets all the gas that is left. If a token answers true or nothing, it is believed. If it
+    /// answers anything else, this contract's balance decides whether it has sent. Reverts with NoCredit,
+    /// WithdrawalRefused, InvalidAsset, InexactTransfer or Reentered.
     /// @param asset The ERC-20, or the zero address for the native coin.
     /// @param to Where it is sent. Not the zero address or this contract.
     function withdraw(address asset, address to) external;
+
+    /// @notice Sends all of an account's credit in an asset to the account itself. Anyone can call.
+    /// @dev For accounts that can be paid and cannot call `withdraw`, as a contract that splits money. Otherwise as
+    /// `withdraw`.
+    /// @param account Whose credit it is, and where it is sent.
+    /// @param asset The ERC-20, or the zero address for the native coin.
+    function withdrawFor(address account, address asset) external;
 
     /// @notice A channel's identifier: EIP-712's hash of Channel in the domain of CHANNEL_DOMAIN_SEPARATOR.
     /// @dev It stays what it is if a fork changes the chain's id, so that no deposit is lost sight of. Signatures do
@@ -683,7 +705,8 @@ interface ISaltChannels {
     function DOMAIN_SEPARATOR() external view returns (bytes32);
 
     /// @notice The EIP-712 domain separator of identifiers: of this contract's name, version, chain and address, and of
-    /// a salt out of the block it was created in, so that a chain that is reset has other identifiers.
+    /// a salt out of the block it was created in, so that a chain that is reset has other identifiers if the constructor
+    /// runs again. They come back with a genesis or a snapshot that has the contract.
     /// @dev Who computes identifiers itself reads it once, when the deployment is final. Who signs does not need it:
     /// the identifier is in what is signed.
     function CHANNEL_DOMAIN_SEPARATOR() external view returns (bytes32);

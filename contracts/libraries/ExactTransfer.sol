@@ -21,8 +21,9 @@ library ExactTransfer {
     uint256 private constant TRANSFER_GAS = 200_000;
 
     /// @notice Sends `amount`, or nothing and returns false. Reverts if the gas was too little to know.
-    /// @dev A token that reverts has moved nothing; one that returns true or nothing has transferred. Of any other answer
-    /// nobody knows, and this reverts: the contract's balance would tell, but only if it were read before every transfer.
+    /// @dev A token that reverts has moved nothing, nor has one whose code is gone; one that returns true or nothing has
+    /// transferred. Of any other answer nobody knows, and this reverts: the contract's balance would tell, but only if it
+    /// were read before every transfer.
     function trySend(address asset, address to, uint256 amount) internal returns (bool success) {
         uint256 gasBefore = gasleft();
         if (asset == NATIVE) {
@@ -36,7 +37,7 @@ library ExactTransfer {
         (success, plain) = transfer(asset, to, amount, TRANSFER_GAS);
         if (plain) return true;
         if (success) {
-            if (asset.code.length == 0) revert ISaltChannels.InvalidAsset(asset);
+            if (asset.code.length == 0) return false;
             revert ISaltChannels.UnclearTransfer(asset, to, amount);
         }
         CalleeGas.requireGiven(asset, gasBefore, TRANSFER_GAS);

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {ContractWallet} from "../mocks/ContractWallet.sol";
+import {HungryReceiver} from "../mocks/HungryReceiver.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 contract SaltChannels_claimManyFor is SaltChannelsTest {
@@ -25,6 +26,33 @@ contract SaltChannels_claimManyFor is SaltChannelsTest {
 
         assertEq(claimFor(signature), 0);
         assertEq(payee.addr.balance, 1 ether);
+    }
+
+    function test_claimManyFor_paysWhatBecameClaimable_whenItIsSentAgain() external {
+        ISaltChannels.Channel memory channel = pushRow(1, 2 * DEPOSIT);
+        bytes memory signature = sign(payee, channels.claimsDigest(payee.addr, NATIVE, rows));
+        assertEq(claimFor(signature), DEPOSIT);
+        topUp(channel, 3 * DEPOSIT);
+
+        assertEq(claimFor(signature), DEPOSIT);
+        assertEq(claimFor(signature), 0);
+        assertEq(payee.addr.balance, 2 * DEPOSIT);
+    }
+
+    /// @dev Vouchers are not signed by the payee. So the event says nothing of the payer, who had signed one.
+    function test_claimManyFor_skipsARowWhoseVoucherTheSenderLeftOut() external {
+        ISaltChannels.Channel memory channel = keyless(payer.addr);
+        bytes memory voucher = sign(payer, voucherDigest(channel, 1 ether));
+        rows.push(rowOf(channel, 1 ether));
+        rows[0].voucher = NO_SIGNATURE;
+        bytes memory signature = sign(payee, channels.claimsDigest(payee.addr, NATIVE, rows));
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(channel), ISaltChannels.SkipReason.NotSigned);
+        assertEq(claimFor(signature), 0);
+
+        rows[0].voucher = voucher;
+        assertEq(claimFor(signature), 1 ether);
     }
 
     function test_claimManyFor_takesAWalletsSignature() external {
@@ -86,6 +114,8 @@ contract SaltChannels_claimManyFor is SaltChannelsTest {
 
     /// @dev Whoever sends must not be able to make a credit of a payment by sending too little gas.
     function testFuzz_claimManyFor_paysOrReverts_whateverGasIsSent(uint256 gasLimit) external {
+        // With nearly all of its gas it takes coins, and with less it refuses them.
+        vm.etch(payee.addr, address(new HungryReceiver(90_000)).code);
         pushRow(1, 1 ether);
         bytes memory signature = sign(payee, channels.claimsDigest(payee.addr, NATIVE, rows));
         gasLimit = bound(gasLimit, 40_000, 400_000);

@@ -18,6 +18,21 @@ contract SaltChannels_close is SaltChannelsTest {
         assertEq(address(channels).balance, 0);
     }
 
+    /// @dev Events of it may follow. They change nothing of what it is.
+    function test_close_isTheEnd_whateverFollows() external {
+        ISaltChannels.Channel memory channel = opened(NATIVE);
+        close(channel, 3 ether);
+        ISaltChannels.Channel[] memory many = new ISaltChannels.Channel[](1);
+        many[0] = channel;
+
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.ChannelSkipped(channels.channelId(channel), ISaltChannels.SkipReason.NotOpen);
+        channels.exitMany(many);
+        vm.prank(payee.addr);
+        channels.refund{value: 1 ether}(channel, 1 ether);
+        assertState(channel, DEPOSIT, 3 ether, 0, true);
+    }
+
     function test_close_paysTokens() external {
         close(opened(address(token)), 3 ether);
 

@@ -6,6 +6,7 @@ import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
 import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {GasBurningReceiver} from "../mocks/GasBurningReceiver.sol";
 import {HookToken} from "../mocks/HookToken.sol";
+import {PoliteToken} from "../mocks/PoliteToken.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 contract SaltChannels_closeMany is SaltChannelsTest {
@@ -99,6 +100,31 @@ contract SaltChannels_closeMany is SaltChannelsTest {
         vm.expectPartialRevert(ISaltChannels.AboveCeiling.selector);
         vm.prank(payee.addr);
         channels.closeMany(payee.addr, NATIVE, rows);
+    }
+
+    function test_closeMany_reverts_andNamesTheRow_whenATokenSaysFalse() external {
+        PoliteToken polite = new PoliteToken();
+        fund(polite);
+        rows.push(rowOf(salted(address(polite), 1), 1 ether));
+        ISaltChannels.Channel memory other = channelIn(address(polite));
+        other.payer = anyone;
+        polite.mint(anyone, DEPOSIT);
+        vm.prank(anyone);
+        polite.approve(address(channels), DEPOSIT);
+        open(other, DEPOSIT);
+        rows.push(rowOf(other, 1 ether));
+        polite.setRefused(anyone, true);
+
+        vm.expectRevert(
+            abi.encodeWithSelector(ISaltChannels.UnclearTransfer.selector, polite, anyone, DEPOSIT - 1 ether)
+        );
+        vm.prank(payee.addr);
+        channels.closeMany(payee.addr, address(polite), rows);
+
+        // Without that row it goes.
+        rows.pop();
+        assertEq(closeMany(address(polite)), 1 ether);
+        assertEq(polite.balanceOf(payer.addr), FUNDS - 1 ether);
     }
 
     function test_closeMany_creditsWhoRefuses() external {

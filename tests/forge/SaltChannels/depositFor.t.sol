@@ -131,6 +131,17 @@ contract SaltChannels_depositFor is SaltChannelsTest {
         channels.depositFor(channelIn(NATIVE), 1, 0, deadline, NO_SIGNATURE);
     }
 
+    /// @dev Where no key is recovered, the zero address comes out, and it must not be taken for the payer.
+    function test_depositFor_reverts_whenThePayerIsZeroAndTheSignatureNobodys() external {
+        ISaltChannels.Channel memory channel = channelIn(address(token));
+        channel.payer = address(0);
+        channel.operator = anyone;
+        bytes memory junk = abi.encodePacked(bytes32(0), bytes32(0), uint8(27));
+        bytes32 digest = depositDigest(channel, DEPOSIT, 0, deadline);
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidSignature.selector, address(0), digest));
+        channels.depositFor(channel, DEPOSIT, 0, deadline, junk);
+    }
+
     function deposit(ISaltChannels.Channel memory channel, uint256 amount, uint256 before) private {
         bytes memory signature = signatureOf(channel, amount, before);
         vm.prank(anyone);

@@ -121,6 +121,18 @@ contract SaltChannels_depositWithPermit is SaltChannelsTest {
         channels.depositWithPermit(channel, DEPOSIT, 0, deadline, signature, permit.v, permit.r, permit.s);
     }
 
+    /// @dev Also where the allowance is there, so that nobody asks for the permit.
+    function test_depositWithPermit_reverts_afterTheDeadline_forThePayerItself() external {
+        ISaltChannels.Channel memory channel = channelIn(address(salt));
+        Permit memory permit = permitOf(DEPOSIT);
+        vm.prank(payer.addr);
+        salt.approve(address(channels), DEPOSIT);
+        vm.warp(deadline + 1);
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.SignatureExpired.selector, deadline, deadline + 1));
+        vm.prank(payer.addr);
+        channels.depositWithPermit(channel, DEPOSIT, 0, deadline, NO_SIGNATURE, permit.v, permit.r, permit.s);
+    }
+
     function test_depositWithPermit_reverts_whenItIsSentAgain() external {
         ISaltChannels.Channel memory channel = channelIn(address(salt));
         deposit(anyone, channel, DEPOSIT, 0);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {PoliteToken} from "../mocks/PoliteToken.sol";
 import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
@@ -71,6 +72,40 @@ contract SaltChannels_exitMany is SaltChannelsTest {
         exitMany();
 
         assertEq(channels.creditOf(refusing.payer, NATIVE), DEPOSIT);
+        assertEq(payer.addr.balance, FUNDS);
+    }
+
+    /// @dev Made, used and destroyed in one transaction (EIP-6780), or an account's delegation (EIP-7702) that was cleared.
+    function test_exitMany_creditsInATokenThatIsGone_andPaysTheOthers() external {
+        many.push(salted(address(token), 1));
+        many.push(salted(NATIVE, 2));
+        requestExit(many[0]);
+        requestExit(many[1]);
+        vm.warp(block.timestamp + DELAY);
+        vm.etch(address(token), "");
+        exitMany();
+
+        assertEq(channels.creditOf(payer.addr, address(token)), DEPOSIT);
+        assertEq(payer.addr.balance, FUNDS);
+    }
+
+    function test_exitMany_reverts_andNamesTheRow_whenATokenSaysFalse() external {
+        PoliteToken polite = new PoliteToken();
+        fund(polite);
+        many.push(salted(NATIVE, 1));
+        many.push(salted(address(polite), 2));
+        requestExit(many[0]);
+        requestExit(many[1]);
+        vm.warp(block.timestamp + DELAY);
+        polite.setRefused(payer.addr, true);
+
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.UnclearTransfer.selector, polite, payer.addr, DEPOSIT));
+        exitMany();
+        assertFalse(stateOf(many[0]).closed || stateOf(many[1]).closed);
+
+        // Without that row it goes.
+        many.pop();
+        exitMany();
         assertEq(payer.addr.balance, FUNDS);
     }
 

@@ -171,7 +171,7 @@ contract SaltChannels_invariants is Test {
         handler.refund(0, 1 ether);
         assertEq(handler.counts(ISaltChannels.ChannelRefunded.selector), 1);
         handler.signVoucher(0, 1 ether);
-        handler.claimToCredit(3);
+        handler.claimToCredit(3, 0);
         assertEq(handler.counts(ISaltChannels.Credited.selector), 1);
         handler.closeMany(1, 2, 7);
         assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
@@ -193,6 +193,33 @@ contract SaltChannels_invariants is Test {
         assertEq(handler.exitsToCredit(), 1);
         handler.exitMany(0, 4);
         assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 4);
+        this.invariant_balancesAreWhatTheEventsSay();
+        this.invariant_everythingHeldIsOwedToSomebody();
+        this.invariant_accountsHaveWhatTheEventsSay();
+        this.invariant_statesAreWhatTheEventsSay();
+        this.afterInvariant();
+    }
+
+    function test_handler_changesItsMind() external {
+        // Of the account that signs by code, which signs vouchers itself.
+        handler.open(6, 1, 1, 0, 0, true, 0, 10 ether);
+        handler.openFor(6, 1, 4, 0, 3, true, 10 ether, false);
+        assertEq(handler.openedCount(), 2);
+        handler.signVoucher(0, 1 ether);
+        handler.changeMind(true);
+        handler.claim(0, 0, 0);
+        handler.claimToCredit(0, 0);
+        handler.topUpFor(1, 0, 1 ether, false);
+        handler.claimMany(0, 1, false, 0);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 0);
+        assertEq(handler.counts(ISaltChannels.ChannelToppedUp.selector), 0);
+        assertEq(handler.counts(ISaltChannels.ChannelSkipped.selector), 1);
+
+        handler.changeMind(false);
+        handler.claimToCredit(0, 0);
+        assertEq(handler.counts(ISaltChannels.ChannelClaimed.selector), 1);
+        handler.withdrawFor(1, 1);
+        assertEq(handler.counts(ISaltChannels.CreditWithdrawn.selector), 1);
         this.invariant_balancesAreWhatTheEventsSay();
         this.invariant_everythingHeldIsOwedToSomebody();
         this.invariant_accountsHaveWhatTheEventsSay();

@@ -2,7 +2,9 @@
 pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
+import {PoliteToken} from "../mocks/PoliteToken.sol";
 import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
+import {Splitter} from "../mocks/Splitter.sol";
 import {SaltChannelsTest} from "./SaltChannelsTest.sol";
 
 /// @notice Who can claim and close for a payee, beside it. Whoever it is, the payee gets the money.
@@ -139,15 +141,46 @@ contract SaltChannels_operator is SaltChannelsTest {
         channels.withdraw(NATIVE, operator);
     }
 
-    function test_operator_canNeitherCreditNorRefund() external {
+    /// @dev The payee cannot call, and the token says false of it. Else the payer would leave with what it signed away.
+    function test_operator_creditsThePayee() external {
+        PoliteToken polite = new PoliteToken();
+        fund(polite);
+        ISaltChannels.Channel memory channel = channelIn(address(polite));
+        channel.payee = address(new Splitter());
+        channel.operator = operator;
+        open(channel, DEPOSIT);
+        polite.setRefused(channel.payee, true);
+        bytes memory voucher = voucherOf(channel, 5 ether);
+
+        vm.startPrank(operator);
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.UnclearTransfer.selector, polite, channel.payee, 5 ether));
+        channels.claim(channel, 5 ether, 5 ether, voucher);
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.Credited(channel.payee, address(polite), 5 ether);
+        assertEq(channels.claimToCredit(channel, 5 ether, 5 ether, voucher), 5 ether);
+        vm.stopPrank();
+        assertEq(channels.creditOf(operator, address(polite)), 0);
+
+        awaitExit(channel);
+        channels.exit(channel);
+        assertEq(polite.balanceOf(payer.addr), FUNDS - 5 ether);
+        polite.setRefused(channel.payee, false);
+        channels.withdrawFor(channel.payee, address(polite));
+        assertEq(polite.balanceOf(channel.payee), 5 ether);
+    }
+
+    /// @dev A node that is not told who calls says zero, and a channel without an operator names zero.
+    function test_operator_isNotTheZeroSender() external {
+        expectNoRight(address(0), naming(address(0), 1));
+    }
+
+    function test_operator_cannotRefund() external {
         ISaltChannels.Channel memory channel = naming(operator, 1);
-        bytes memory voucher = voucherOf(channel, 1 ether);
+        claimAs(operator, channel, 1 ether);
         bytes memory reason = abi.encodeWithSelector(ISaltChannels.NotPayee.selector, operator, payee.addr);
         vm.deal(operator, 1 ether);
 
         vm.startPrank(operator);
-        vm.expectRevert(reason);
-        channels.claimToCredit(channel, 1 ether, 1 ether, voucher);
         vm.expectRevert(reason);
         channels.refund{value: 1}(channel, 1);
         vm.stopPrank();
@@ -216,7 +249,7 @@ contract SaltChannels_operator is SaltChannelsTest {
         channels.claim(channel, total, total, voucher);
     }
 
-    /// @dev In each of the five functions.
+    /// @dev In each of the six functions.
     function expectNoRight(address sender, ISaltChannels.Channel memory channel) private {
         ISaltChannels.Claim[] memory row = new ISaltChannels.Claim[](1);
         row[0] = rowOf(channel, 1 ether);
@@ -225,6 +258,8 @@ contract SaltChannels_operator is SaltChannelsTest {
         vm.startPrank(sender);
         vm.expectRevert(reason);
         channels.claim(channel, 1 ether, 1 ether, row[0].voucher);
+        vm.expectRevert(reason);
+        channels.claimToCredit(channel, 1 ether, 1 ether, row[0].voucher);
         vm.expectRevert(reason);
         channels.close(channel, 1 ether, 1 ether, row[0].voucher);
         vm.expectRevert(reason);

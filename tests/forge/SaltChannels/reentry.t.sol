@@ -42,6 +42,7 @@ contract SaltChannels_reentry is SaltChannelsTest {
         calls.push(abi.encodeCall(channels.exitToCredit, (channel)));
         calls.push(abi.encodeCall(channels.exitMany, (new ISaltChannels.Channel[](0))));
         calls.push(abi.encodeCall(channels.withdraw, (NATIVE, address(receiver))));
+        calls.push(abi.encodeCall(channels.withdrawFor, (address(receiver), NATIVE)));
     }
 
     function test_reentry_isRefusedByEveryFunctionThatWrites() external {

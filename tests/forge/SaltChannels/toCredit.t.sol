@@ -29,6 +29,16 @@ contract SaltChannels_toCredit is SaltChannelsTest {
         assertEq(moody.balanceOf(address(channels)), DEPOSIT - 1 ether);
     }
 
+    /// @dev Nobody tries to send it, and the event says no more than that it was not sent.
+    function test_claimToCredit_doesNotCallThePayee() external {
+        channel = salted(NATIVE, 1);
+        vm.expectCall(payee.addr, 1 ether, "", 0);
+        vm.expectEmit(address(channels));
+        emit ISaltChannels.Credited(payee.addr, NATIVE, 1 ether);
+        claimToCredit(1 ether);
+        assertEq(channels.creditOf(payee.addr, NATIVE), 1 ether);
+    }
+
     function test_exitToCredit_andWithdraw_payOnce_whateverTheTokenSaysOfIt() external {
         moody.setMood(MoodyToken.Mood.SaysFalseAndTransfers);
         awaitExit(channel);

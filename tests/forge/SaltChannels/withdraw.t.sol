@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
+import {GrabbingToken} from "../mocks/GrabbingToken.sol";
 import {ReenteringReceiver} from "../mocks/ReenteringReceiver.sol";
 import {RefusingReceiver} from "../mocks/RefusingReceiver.sol";
 import {WalletReceiver} from "../mocks/WalletReceiver.sol";
@@ -84,6 +85,38 @@ contract SaltChannels_withdraw is SaltChannelsTest {
 
         assertEq(receiver.answer(), abi.encodeWithSelector(ISaltChannels.Reentered.selector));
         assertEq(address(receiver).balance, 1 ether);
+    }
+
+    /// @dev What a token does beside what it says is between it and those who use it.
+    function test_withdraw_believesATokenThatSaysTrue() external {
+        GrabbingToken grabbing = new GrabbingToken();
+        ISaltChannels.Channel memory channel = opened(fund(grabbing));
+        bytes memory voucher = voucherOf(channel, 1 ether);
+        vm.startPrank(payee.addr);
+        channels.claimToCredit(channel, 1 ether, 1 ether, voucher);
+        grabbing.setMore(0.5 ether);
+        channels.withdraw(address(grabbing), payee.addr);
+        vm.stopPrank();
+        assertEq(grabbing.balanceOf(payee.addr), 1 ether);
+        assertEq(channels.creditOf(payee.addr, address(grabbing)), 0);
+    }
+
+    function test_withdraw_reverts_whileTheTokenIsGone() external {
+        ISaltChannels.Channel memory channel = opened(address(token));
+        bytes memory voucher = voucherOf(channel, 1 ether);
+        vm.prank(payee.addr);
+        channels.claimToCredit(channel, 1 ether, 1 ether, voucher);
+        bytes memory code = address(token).code;
+        vm.etch(address(token), "");
+
+        vm.expectRevert(abi.encodeWithSelector(ISaltChannels.InvalidAsset.selector, token));
+        vm.prank(payee.addr);
+        channels.withdraw(address(token), payee.addr);
+
+        vm.etch(address(token), code);
+        vm.prank(payee.addr);
+        channels.withdraw(address(token), payee.addr);
+        assertEq(token.balanceOf(payee.addr), 1 ether);
     }
 
     function credit(uint256 amount) private {

@@ -46,29 +46,40 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
         vm.prank(sender);
         try channels.claim(channel, voucher.ceiling, total, voucher.signature) {
             requireRight(sender, channel.payee, channel.operator);
+            require(!isDenied(channel), "a voucher was taken that its signer denies");
         } catch {
             start();
         }
         read();
     }
 
-    function claimToCredit(uint256 which) external {
+    /// @param who The payee if even, or else any account.
+    function claimToCredit(uint256 which, uint256 who) external {
         if (vouchers.length == 0) return;
         Voucher memory voucher = voucherOf(which);
         ISaltChannels.Channel memory channel = opened[voucher.channel];
         ISaltChannels.State memory state = channels.stateOf(channels.channelId(channel));
-        bool claimable = !state.closed && state.claimed < state.deposit && state.claimed < voucher.ceiling;
+        bool claimable =
+            !state.closed && state.claimed < state.deposit && state.claimed < voucher.ceiling && !isDenied(channel);
+        address sender = senderFor(channel.payee, who);
 
         start();
-        vm.prank(channel.payee);
+        vm.prank(sender);
         try channels.claimToCredit(channel, voucher.ceiling, voucher.ceiling, voucher.signature) {
             require(claimable, "something came of nothing");
+            requireRight(sender, channel.payee, channel.operator);
         } catch {
             // No token can hold this up, whatever it answers.
-            require(!claimable, "a payee could not claim");
+            require(!claimable || sender != channel.payee, "a payee could not claim");
             start();
         }
         read();
+    }
+
+    function changeMind(bool wavers_) external {
+        wavers = wavers_;
+        if (wavers) wavering.close();
+        else wavering.reopen();
     }
 
     /// @dev A voucher on a channel that it was not signed for, or above its ceiling.
@@ -237,6 +248,11 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
     {
         bytes32 id = channels.channelId(channel);
         return sign(walletOf(channel.payee), channels.closeDigest(id, total, channels.stateOf(id).deposit, deadline));
+    }
+
+    /// @dev Whether vouchers of a channel are its payer's own, and the payer says no to them.
+    function isDenied(ISaltChannels.Channel memory channel) private view returns (bool) {
+        return wavers && channel.signer == address(0) && channel.payer == address(wavering);
     }
 
     function senderFor(address payee, uint256 who) private view returns (address) {

@@ -3,6 +3,7 @@ pragma solidity 0.8.30;
 
 import {ISaltChannels} from "../../../contracts/interfaces/ISaltChannels.sol";
 import {BlacklistingToken} from "../mocks/BlacklistingToken.sol";
+import {ContractWallet} from "../mocks/ContractWallet.sol";
 import {GasBurningReceiver} from "../mocks/GasBurningReceiver.sol";
 import {MoodyToken} from "../mocks/MoodyToken.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
@@ -18,12 +19,17 @@ import {StdUtils} from "forge-std/StdUtils.sol";
 import {Vm} from "forge-std/Vm.sol";
 
 /// @notice The accounts and assets of the channels, and every way in which a payer's deposit is sent by somebody else.
-/// @dev Every account has a key, and most of them have code as well, as EIP-7702 allows.
+/// @dev Every account but one has a key, and most of them have code as well, as EIP-7702 allows. The wavering one is a
+/// contract, which signs by its code (ERC-1271) as its owner's key does, as long as it does not change its mind.
 abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
     uint256 public constant FUNDS = 1_000_000 ether;
 
     Vm.Wallet[] internal wallets;
     Vm.Wallet internal session;
+    ContractWallet internal wavering;
+
+    /// @notice Whether the wavering account says no to whatever it signed.
+    bool public wavers;
 
     /// @notice The native coin as the zero address, then the tokens.
     address[] public assets;
@@ -66,6 +72,11 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
         addWallet("burning", address(new GasBurningReceiver()).code);
         addWallet("bombing", address(new ReturnBombReceiver(true)).code);
         addWallet("reentering", address(new ReenteringReceiver()).code);
+        Vm.Wallet memory owner = vm.createWallet("owner");
+        wavering = new ContractWallet(owner.addr);
+        // Whoever signs for the account signs with the owner's key.
+        owner.addr = address(wavering);
+        addAccount(owner);
     }
 
     /// @dev Somebody else sends what the payer signed.
@@ -114,6 +125,8 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
     function depositSigned(Way way, Deposit memory deposit) private {
         // A token without permits and authorizations has two ways alone.
         if (deposit.channel.asset != assets[4] && way != Way.Allowance && way != Way.Permit2) return;
+        // A token takes v, r and s of a key alone.
+        if (deposit.channel.payer == address(wavering) && (way == Way.Permit || way == Way.Authorization)) return;
         bytes memory data = signedDeposit(way, deposit);
         bool leaving = channels.stateOf(channels.channelId(deposit.channel)).exitAt != 0;
 
@@ -121,6 +134,7 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
         (bool done,) = address(channels).call(data);
         if (done) {
             require(!leaving, "what was signed kept a payer in that wanted to leave");
+            require(!wavers || deposit.channel.payer != address(wavering), "a payer's no was not heard");
             ++deposits[way];
             if (deposit.before == 0) opened.push(deposit.channel);
         } else {
@@ -228,11 +242,15 @@ abstract contract SaltChannelsDepositor is SaltChannelsLedger, StdUtils {
 
     function addWallet(string memory name, bytes memory code) private {
         Vm.Wallet memory wallet = vm.createWallet(name);
-        wallets.push(wallet);
-        vm.deal(wallet.addr, FUNDS);
+        addAccount(wallet);
         if (code.length != 0) vm.etch(wallet.addr, code);
         // The bomb's flag is in storage, which etching does not bring along.
         vm.store(wallet.addr, bytes32(0), code.length != 0 && wallets.length == 5 ? bytes32(uint256(1)) : bytes32(0));
+    }
+
+    function addAccount(Vm.Wallet memory wallet) private {
+        wallets.push(wallet);
+        vm.deal(wallet.addr, FUNDS);
         for (uint256 i = 1; i < assets.length; ++i) {
             if (i == 4) require(Salt(assets[i]).transfer(wallet.addr, FUNDS));
             else PlainToken(assets[i]).mint(wallet.addr, FUNDS);

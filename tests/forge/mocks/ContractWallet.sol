@@ -17,6 +17,10 @@ contract ContractWallet is IERC1271 {
         closed = true;
     }
 
+    function reopen() external {
+        closed = false;
+    }
+
     function execute(address target, bytes calldata data) external {
         (bool done,) = target.call(data);
         require(done, "refused");
