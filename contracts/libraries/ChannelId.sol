@@ -15,7 +15,12 @@ library ChannelId {
     /// @notice The separator of a domain that no other deployment has: its salt is made of the block that this is called
     /// in. A hash of the block before tells chains apart, and so does the time alone where a chain has no such hash yet.
     function newDomain(bytes32 name, bytes32 version) internal view returns (bytes32) {
-        bytes32 salt = keccak256(abi.encode(blockhash(block.number - 1), block.timestamp, block.prevrandao));
+        uint256 before;
+        // Of block 0, in which programs simulate on a new chain, this names no block, and the hash is zero.
+        unchecked {
+            before = block.number - 1;
+        }
+        bytes32 salt = keccak256(abi.encode(blockhash(before), block.timestamp, block.prevrandao));
         return keccak256(
             abi.encode(
                 keccak256(

@@ -18,9 +18,9 @@ contract Deploy_deploy is Test {
     address private constant SALT_PAY = 0x5c69209f55Ff9E959bF45018b1e02A15eB360F38;
     bytes32 private constant SALT_PAY_INIT_CODE_HASH =
         0xaaf8548d97ef5340f6464a2444ad2d68a6e37e347b4da145400906f00599e2ad;
-    address private constant SALT_CHANNELS = 0xDfC58b4d0931CdED173FbEAf427b3bEF205aC5Ae;
+    address private constant SALT_CHANNELS = 0xC01423Fa23cbd64098B5bED48dEc6D434e059486;
     bytes32 private constant SALT_CHANNELS_INIT_CODE_HASH =
-        0x318750bed417b10fcc60495418771d1d25018bf1a0c9d5d2187ff7ffc7faeea1;
+        0x45ff91abc8813d6bf8d035cd61ea19afa7080b1d4e185a2723d1ec600b313b3d;
     address private constant WRAPPED_SALT = 0x0E34b0048baF879f4e7f41f3014746CE1317e763;
     bytes32 private constant WRAPPED_SALT_INIT_CODE_HASH =
         0xc3baa9c063511604bf32d39a017f678af3d97b7b17953ef8cb59e1d318579ba0;
