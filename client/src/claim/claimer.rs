@@ -272,7 +272,9 @@ fn skip_reason(reason: SkipReason) -> &'static str {
     match reason {
         SkipReason::NothingToClaim => "nothing was left to claim",
         SkipReason::NotOpen => "the channel is not open",
-        SkipReason::NotSigned => "the row's voucher is not signed by the payer, or the payer's contract says so no more",
+        SkipReason::NotSigned => {
+            "the row's voucher is not signed by the payer, or the payer's contract says so no more"
+        }
         SkipReason::ExitNotDue => "the exit is not due",
         SkipReason::__Invalid => "for a reason that this program does not know",
     }
