@@ -15,7 +15,7 @@ use salt402_protocol::contracts::ISaltPay;
 use salt402_tests::{Anvil, free_port};
 use serde_json::{Value, json};
 
-use crate::figures::{at_least, at_most, told};
+use crate::figures::{at_least, at_most, cpu_seconds, told};
 
 const BLOCKS: u64 = 2000;
 pub(crate) const TRANSACTIONS: u64 = 10;
@@ -165,15 +165,6 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// User and system time of a process, in seconds, from its `stat`: fields 14 and 15, in hundredths.
-pub(crate) fn cpu_seconds(pid: &str) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().context("fields of stat")?.split(' ').collect();
-    let ticks =
-        |field: usize| fields.get(field).context("a time in stat")?.parse::<f64>().context("a number");
-    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// Of the memory of a process, in MiB.

@@ -8,8 +8,7 @@ use anyhow::Context as _;
 use salt402_tests::{PAYEE, Stack};
 use serde_json::json;
 
-use crate::backfill::cpu_seconds;
-use crate::figures::{Times, at_least, at_most, beside};
+use crate::figures::{Times, at_least, at_most, beside, cpu_seconds};
 use crate::load::{self, Requests};
 use crate::lookup::receipt_question;
 

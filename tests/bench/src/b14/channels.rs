@@ -12,8 +12,7 @@ use salt402_tests::{PAYEE, PAYEE_KEY, Stack, StackOptions, TestChannel};
 use serde_json::json;
 
 use super::Row;
-use crate::backfill::cpu_seconds;
-use crate::figures::{at_most, told};
+use crate::figures::{at_most, cpu_seconds, told};
 use crate::load::{self, Connection};
 
 const CHANNELS: [u64; 3] = [100, 1_000, 10_000];

@@ -12,8 +12,8 @@ use salt402_tests::{PAYEE, Stack, StackOptions, inference};
 use serde_json::{Value, json};
 
 use super::Row;
-use crate::backfill::{cpu_seconds, mib};
-use crate::figures::{Times, at_most};
+use crate::backfill::mib;
+use crate::figures::{Times, at_most, cpu_seconds};
 use crate::load::{self, Connection};
 
 const WAITERS: [usize; 3] = [100, 1_000, 4_000];
