@@ -301,7 +301,7 @@ pub(crate) struct RefundArgs {
     /// The hash of the transaction that paid, with `:<place>` where it holds several payments; or the payment's reference
     #[arg(value_name = "HASH")]
     pub(crate) payment: String,
-    /// How much: an amount such as "0.01 SALT", or a whole number of base units; left out, all that was not given back yet
+    /// How much: an amount such as "0.01 SALT", or a whole number of base units; left out, what of it was not given back yet
     #[arg(long, value_name = "AMOUNT")]
     pub(crate) amount: Option<String>,
     /// Give back once more, where a part was given back before
