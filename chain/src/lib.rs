@@ -30,6 +30,7 @@ pub use node::block::{Header, Log, Merging, Readable, Receipt, Transaction, Unre
 pub use node::call::{Call, Prepared};
 pub use node::query::{At, LogFilter, LogQuery, Span, Work};
 pub use node::report::{NodeReport, NodeState, Role};
+pub use node::state::StateQuestion;
 pub use pool::Pool;
 pub use pool::members::PoolOptions;
 pub use profile::{Completeness, Profile, ProfileError, ProfileOverrides};

@@ -6,11 +6,13 @@ pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod query;
 pub(crate) mod report;
+pub(crate) mod state;
 
 pub(crate) use block::{Header, Log, Merging, Readable, Receipt, Transaction, Unreadable};
 pub(crate) use call::{Call, Prepared};
 pub(crate) use query::{At, LogFilter, LogQuery, Span, Work};
 pub(crate) use report::{NodeReport, NodeState, Role};
+pub(crate) use state::StateQuestion;
 
 use std::sync::Arc;
 
@@ -85,6 +87,18 @@ pub trait Node: Send + Sync + 'static {
         let _ = contract;
         Err(NodeError::Unsupported {
             method: "eth_getCode".to_owned(),
+            message: "it is not asked here".to_owned(),
+        })
+    }
+
+    /// The answers to several questions about the state at the head, in their order and of one node. An answer can fail
+    /// alone: a reverted call is no fault of the others.
+    ///
+    /// # Errors [`NodeError::Unsupported`] by default. Any other if the node answers nothing.
+    async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+        let _ = questions;
+        Err(NodeError::Unsupported {
+            method: "eth_call".to_owned(),
             message: "it is not asked here".to_owned(),
         })
     }

@@ -22,7 +22,8 @@ use futures::stream::BoxStream;
 use crate::error::NodeError;
 use crate::lock::lock;
 use crate::node::{
-    At, Header, Log, LogQuery, Merging, Node, NodeReport, Readable, Receipt, Role, Span, Transaction, Work,
+    At, Header, Log, LogQuery, Merging, Node, NodeReport, Readable, Receipt, Role, Span, StateQuestion,
+    Transaction, Work,
 };
 use crate::pool::members::{Inner, PoolOptions};
 use crate::pool::pinned::Pinned;
@@ -163,6 +164,10 @@ impl Node for Pool {
 
     async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
         self.any().await?.code(contract).await
+    }
+
+    async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+        self.any().await?.state(questions).await
     }
 
     /// Any node with a subscription will do, because an item only triggers a poll.

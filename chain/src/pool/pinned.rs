@@ -8,7 +8,9 @@ use futures::stream::BoxStream;
 
 use crate::error::NodeError;
 use crate::lock::lock;
-use crate::node::{At, Header, Log, LogQuery, Merging, Node, Readable, Receipt, Span, Transaction, Work};
+use crate::node::{
+    At, Header, Log, LogQuery, Merging, Node, Readable, Receipt, Span, StateQuestion, Transaction, Work,
+};
 use crate::pool::compare::{same_readable, same_receipt, without};
 use crate::pool::quorum::Lead;
 use crate::profile::Profile;
@@ -211,6 +213,12 @@ impl Node for Pinned {
         Err(NodeError::Disagreed {
             what: format!("the result of a call to {contract} ({needed} must agree)"),
         })
+    }
+
+    /// Of one node: what is asked so is asked again when it matters, by the transaction itself.
+    async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+        let node = self.lead.node().await;
+        self.lead.ask(node.state(questions)).await
     }
 
     /// As with [`Node::view`], no node is blamed.

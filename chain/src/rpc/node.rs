@@ -12,9 +12,11 @@ use url::Url;
 
 use crate::error::NodeError;
 use crate::node::{
-    At, Call, Header, Log, LogQuery, Merging, Node, Prepared, Readable, Receipt, Span, Transaction, Work,
+    At, Call, Header, Log, LogQuery, Merging, Node, Prepared, Readable, Receipt, Span, StateQuestion,
+    Transaction, Work,
 };
 use crate::profile::{Completeness, Profile};
+use crate::rpc::answers::Answer;
 use crate::rpc::endpoint::{Endpoint, shown};
 use crate::rpc::http::Http;
 use crate::rpc::logs::LogReader;
@@ -23,9 +25,6 @@ use crate::rpc::receipts_root::{Proof, Verified};
 use crate::rpc::too_long::Subject;
 use crate::rpc::wire::Quantity;
 use crate::rpc::{block_receipts, check, error_text, heads, questions, wire};
-
-/// The gas of a call without a limit of its own. Nodes' defaults differ; Citrate's is one million.
-const CALL_GAS: u64 = 10_000_000;
 
 /// [`Node`] over JSON-RPC.
 ///
@@ -66,7 +65,7 @@ impl RpcNode {
     ///
     /// # Errors Any error of the node.
     pub async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
-        self.http.ask(&Question::new("eth_getCode", json!([contract, "latest"]))).await
+        self.http.ask(&questions::code(contract)).await
     }
 
     /// Executes a call at the head without sending it, and returns its result.
@@ -74,12 +73,7 @@ impl RpcNode {
     /// # Errors [`NodeError::is_revert`] distinguishes a reverted call from a failed node. The message holds the reason
     /// if the node gives one. Custom error data is unreliable, because some nodes omit it.
     pub async fn call(&self, from: Option<Address>, call: &Call) -> Result<Bytes, NodeError> {
-        let mut transaction = questions::transaction(call);
-        transaction["gas"] = json!(questions::hex(call.gas_limit.unwrap_or(CALL_GAS)));
-        if let Some(from) = from {
-            transaction["from"] = json!(from);
-        }
-        self.http.ask(&Question::new("eth_call", json!([transaction, "latest"]))).await
+        self.http.ask(&questions::call(from, call)).await
     }
 
     /// Sends a signed transaction. Sending it again is harmless: a node that has it already counts as success.
@@ -228,6 +222,22 @@ impl Node for RpcNode {
 
     async fn code(&self, contract: Address) -> Result<Bytes, NodeError> {
         Self::code(self, contract).await
+    }
+
+    async fn state(&self, asked: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+        let questions: Vec<_> = asked.iter().map(questions::state).collect();
+        let pieces = self.http.ask_in_pieces(&questions).await?;
+        let mut answers = Vec::with_capacity(asked.len());
+        for piece in &pieces {
+            answers.extend(self.http.open(piece)?);
+        }
+        let read = |(question, answer): (&StateQuestion, Answer<'_>)| match question {
+            StateQuestion::Code(_) | StateQuestion::View { .. } => answer.read::<Bytes>(),
+            StateQuestion::Gas { .. } | StateQuestion::Balance(_) => {
+                answer.read::<U256>().map(|number| number.to_be_bytes::<32>().into())
+            }
+        };
+        Ok(asked.iter().zip(answers).map(read).collect())
     }
 
     async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {

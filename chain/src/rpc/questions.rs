@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use serde_json::{Value, json};
 
-use crate::node::{At, Call, LogFilter};
+use crate::node::{At, Call, LogFilter, StateQuestion};
 
 /// One method with its parameters.
 #[derive(Clone, Debug)]
@@ -32,6 +32,37 @@ pub(crate) fn chain_id() -> Question {
 
 pub(crate) fn balance(account: Address) -> Question {
     Question::new("eth_getBalance", json!([account, "latest"]))
+}
+
+pub(crate) fn code(contract: Address) -> Question {
+    Question::new("eth_getCode", json!([contract, "latest"]))
+}
+
+/// The gas of a call without a limit of its own. Nodes' defaults differ; Citrate's is one million.
+const CALL_GAS: u64 = 10_000_000;
+
+pub(crate) fn call(from: Option<Address>, call: &Call) -> Question {
+    let mut asked = transaction(call);
+    asked["gas"] = json!(hex(call.gas_limit.unwrap_or(CALL_GAS)));
+    if let Some(from) = from {
+        asked["from"] = json!(from);
+    }
+    Question::new("eth_call", json!([asked, "latest"]))
+}
+
+pub(crate) fn gas(from: Address, call: &Call) -> Question {
+    let mut asked = transaction(call);
+    asked["from"] = json!(from);
+    Question::new("eth_estimateGas", json!([asked]))
+}
+
+pub(crate) fn state(question: &StateQuestion) -> Question {
+    match question {
+        StateQuestion::Code(contract) => code(*contract),
+        StateQuestion::View { from, call: viewed } => call(*from, viewed),
+        StateQuestion::Gas { from, call } => gas(*from, call),
+        StateQuestion::Balance(account) => balance(*account),
+    }
 }
 
 pub(crate) fn header(at: At) -> Question {

@@ -6,13 +6,12 @@ use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Signature, TxKind, hex};
 use k256::ecdsa::SigningKey;
 use k256::elliptic_curve::zeroize::Zeroizing;
-use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::error::NodeError;
 use crate::node::{Call, Node, Prepared};
 use crate::rpc::node::RpcNode;
-use crate::rpc::questions::{self, Question};
+use crate::rpc::questions;
 use crate::rpc::wire::Quantity;
 use crate::wallet::market::{Market, afford};
 
@@ -116,10 +115,7 @@ impl Account {
     }
 
     async fn estimate(&self, node: &RpcNode, call: &Call) -> Result<u64, NodeError> {
-        let mut transaction = questions::transaction(call);
-        transaction["from"] = json!(self.address);
-        let needed =
-            node.http().ask::<Quantity>(&Question::new("eth_estimateGas", json!([transaction]))).await?.0;
+        let needed = node.http().ask::<Quantity>(&questions::gas(self.address, call)).await?.0;
         let limit = node.profile().max_gas_limit;
         if needed > limit {
             return Err(NodeError::GasTooHigh { needed, limit });

@@ -1,0 +1,5 @@
+//! Signed x402 authorizations into settled transactions, each once.
+
+mod authorization;
+
+pub use authorization::{Authorization, Method, TokenPermit};
