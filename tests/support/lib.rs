@@ -21,6 +21,7 @@ pub mod signing;
 mod sources;
 mod stack;
 mod upstream;
+pub mod x402;
 
 pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
 pub use channel::{ChannelStanding, TestChannel, session_key, session_signature};

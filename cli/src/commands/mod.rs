@@ -9,6 +9,7 @@ mod incidents;
 mod pay;
 mod refund;
 mod run;
+mod settlements;
 mod status;
 mod unserved;
 mod watching;
@@ -24,6 +25,7 @@ pub(crate) use incidents::{list as incidents, settle};
 pub(crate) use pay::pay;
 pub(crate) use refund::refund;
 pub(crate) use run::run;
+pub(crate) use settlements::{list as settlements, retry as retry_settlement, show as show_settlement};
 pub(crate) use status::status;
 pub(crate) use unserved::{list as unserved, retry as retry_unserved, settle as settle_unserved};
 

@@ -1,0 +1,266 @@
+//! `[facilitator.chains.NAME]`: what is settled on a chain, for whom, and what it may cost.
+
+use salt402_facilitator::{NetworkPolicy, Payees, SignatureRule, TokenPolicy};
+use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
+use salt402_protocol::Amount;
+use salt402_store::GasBudgets;
+use serde::Deserialize;
+
+use super::error::ConfigError;
+use super::signer::KeyConfig;
+use super::source::{self, Defaults};
+use super::text::parse_price;
+
+/// What is settled on a chain.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FacilitatedChainConfig {
+    /// The tokens that may be moved. Left out: the token of `[payment]`, the deployment's, or the network's wrapped coin.
+    tokens: Vec<TokenConfig>,
+    /// The accounts that may be paid. `["*"]` means all: then whoever may ask has your keys pay the gas of payments to
+    /// anybody. Left out: the payee of `[payment]`.
+    payees: Option<Vec<String>>,
+    /// The private keys that send settlements here and pay the gas. Left out: `facilitator.keys`.
+    keys: Vec<KeyConfig>,
+    /// The proxy of x402's scheme `exact` over Permit2. Left out: x402's own address, for which clients sign.
+    exact_proxy: Option<String>,
+    /// The proxy of x402's scheme `upto`. Left out: x402's own address, for which clients sign.
+    upto_proxy: Option<String>,
+    /// The most gas that a settlement may use.
+    gas: GasConfig,
+    /// The most gas of a day.
+    gas_per_day: GasPerDayConfig,
+    /// The balance of a key below which it is reported as low, such as `1 SALT`. Left out: none is.
+    low_water: Option<String>,
+}
+
+/// A token that may be moved.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct TokenConfig {
+    /// Its address.
+    contract: String,
+    /// Whether it is moved by its own authorizations (EIP-3009).
+    #[serde(default = "yes")]
+    eip3009: bool,
+    /// Whether it is moved through Permit2.
+    #[serde(default = "yes")]
+    permit2: bool,
+    /// How it judges the authorization of a payer that has code. `key`: as any other, such as Citrate's wSALT. `contract`:
+    /// it asks the payer's code, as USDC and Salt do. `unknown`: each such settlement is tried on the node first.
+    #[serde(default)]
+    signatures: SignaturesConfig,
+    /// The least that is moved, in base units of the token: what is less is not worth its gas.
+    #[serde(default = "none")]
+    least: String,
+}
+
+/// How a token judges the authorization of a payer that has code.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum SignaturesConfig {
+    #[default]
+    Unknown,
+    Key,
+    Contract,
+}
+
+fn yes() -> bool {
+    true
+}
+fn none() -> String {
+    "0".to_owned()
+}
+
+/// The most gas that a settlement may use.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GasConfig {
+    /// Of one by EIP-3009: 30000 to 10000000.
+    pub(crate) eip3009: u64,
+    /// Of one by Permit2, by `exact` and `upto`: 30000 to 10000000.
+    pub(crate) permit2: u64,
+    /// Of one whose payer has code, which judges its signature: 30000 to 10000000.
+    pub(crate) contract: u64,
+    /// Of a transaction that settles many: 100000 to 30000000.
+    pub(crate) batch: u64,
+}
+
+/// The most gas of a day, which begins at midnight UTC. `0` means no limit.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct GasPerDayConfig {
+    /// Of all settlements of the chain.
+    all: u64,
+    /// Of those of one payer.
+    payer: u64,
+    /// Of those in one token.
+    token: u64,
+    /// Of those that one caller asked for.
+    caller: u64,
+}
+
+/// What is settled on a chain, with everything that is needed for it but the keys themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct FacilitatedChain {
+    pub(crate) policy: NetworkPolicy,
+    /// The keys, each with the place in the configuration that names it.
+    pub(crate) keys: Vec<(String, KeyConfig)>,
+    pub(crate) gas: GasConfig,
+    pub(crate) gas_per_day: GasBudgets,
+    /// The balance of a key below which it is low, in base units of the coin.
+    pub(crate) low_water: Option<Amount>,
+}
+
+impl Default for GasConfig {
+    fn default() -> Self {
+        Self { eip3009: 150_000, permit2: 250_000, contract: 500_000, batch: 5_000_000 }
+    }
+}
+
+impl Default for GasPerDayConfig {
+    fn default() -> Self {
+        Self { all: 10_000_000_000, payer: 100_000_000, token: 0, caller: 0 }
+    }
+}
+
+impl GasPerDayConfig {
+    fn budgets(&self) -> GasBudgets {
+        let limit = |gas: u64| (gas > 0).then_some(gas);
+        GasBudgets {
+            all: limit(self.all),
+            payer: limit(self.payer),
+            token: limit(self.token),
+            caller: limit(self.caller),
+        }
+    }
+}
+
+impl FacilitatedChainConfig {
+    /// With the keys of `[facilitator]`, where it names none.
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        shared_keys: &[(String, KeyConfig)],
+        defaults: &Defaults<'_>,
+    ) -> Result<FacilitatedChain, ConfigError> {
+        let here = format!("facilitator.chains.{name}");
+        let named = |key: &str, given: &Option<String>| {
+            given.as_ref().map(|text| source::address(&format!("{here}.{key}"), text)).transpose()
+        };
+        self.gas.check(&here)?;
+        let money = |key: &str, text: &Option<String>| {
+            let profile = defaults.profile;
+            let read = |text: &String| {
+                let amount = parse_price(text, &profile.native_symbol, profile.native_decimals);
+                amount.map_err(|what| ConfigError::value(format!("{here}.{key}"), what))
+            };
+            text.as_ref().map(read).transpose()
+        };
+        Ok(FacilitatedChain {
+            policy: NetworkPolicy {
+                chain: defaults.profile.chain_id,
+                tokens: self.tokens(&here, defaults)?,
+                payees: self.payees(&here, defaults)?,
+                exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
+                upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
+            },
+            keys: self.keys(&here, shared_keys)?,
+            gas: self.gas.clone(),
+            gas_per_day: self.gas_per_day.budgets(),
+            low_water: money("low_water", &self.low_water)?,
+        })
+    }
+
+    fn tokens(&self, here: &str, defaults: &Defaults<'_>) -> Result<Vec<TokenPolicy>, ConfigError> {
+        let key = format!("{here}.tokens");
+        if self.tokens.is_empty() {
+            let token = defaults.token()?.ok_or_else(|| {
+                let what = "expected the tokens that may be moved, as in tokens = [{ contract = \"0x…\" }]: neither \
+                            [payment], the network nor a deployment names one";
+                ConfigError::value(&key, what)
+            })?;
+            return Ok(vec![TokenPolicy::new(token)]);
+        }
+        let mut tokens: Vec<TokenPolicy> = Vec::with_capacity(self.tokens.len());
+        for (index, token) in self.tokens.iter().enumerate() {
+            let token = token.resolve(&format!("{key}[{index}]"))?;
+            if tokens.iter().any(|other| other.token == token.token) {
+                return Err(ConfigError::value(format!("{key}[{index}]"), "is there twice"));
+            }
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
+
+    fn payees(&self, here: &str, defaults: &Defaults<'_>) -> Result<Payees, ConfigError> {
+        let key = format!("{here}.payees");
+        match (&self.payees, defaults.payment) {
+            (Some(any), _) if any.len() == 1 && any.iter().all(|one| one == "*") => Ok(Payees::Any),
+            (Some(payees), _) => {
+                Ok(Payees::Listed(source::addresses(&key, Some(payees))?.unwrap_or_default()))
+            }
+            (None, Some((payee, _))) => Ok(Payees::Listed(vec![payee])),
+            (None, None) => {
+                let what = "expected the 0x addresses that may be paid, since [payment] names no payee on this chain; \
+                            [\"*\"] means all, and then whoever may ask has your keys pay the gas of payments to anybody";
+                Err(ConfigError::value(key, what))
+            }
+        }
+    }
+
+    fn keys(
+        &self,
+        here: &str,
+        shared: &[(String, KeyConfig)],
+    ) -> Result<Vec<(String, KeyConfig)>, ConfigError> {
+        if self.keys.is_empty() {
+            return Ok(shared.to_vec());
+        }
+        let numbered = |(index, key): (usize, &KeyConfig)| {
+            let place = format!("{here}.keys[{index}]");
+            key.check(&place)?;
+            Ok((place, key.clone()))
+        };
+        self.keys.iter().enumerate().map(numbered).collect()
+    }
+}
+
+impl TokenConfig {
+    fn resolve(&self, key: &str) -> Result<TokenPolicy, ConfigError> {
+        if !self.eip3009 && !self.permit2 {
+            return Err(ConfigError::value(key, "expected eip3009 or permit2: how is it moved?"));
+        }
+        let least = Amount::from_base_units(&self.least).map_err(|error| {
+            ConfigError::value(format!("{key}.least"), format!("expected base units of the token: {error}"))
+        })?;
+        Ok(TokenPolicy {
+            token: source::address(&format!("{key}.contract"), &self.contract)?,
+            eip3009: self.eip3009,
+            permit2: self.permit2,
+            signatures: match self.signatures {
+                SignaturesConfig::Unknown => SignatureRule::Unknown,
+                SignaturesConfig::Key => SignatureRule::Key,
+                SignaturesConfig::Contract => SignatureRule::Contract,
+            },
+            least: least.0,
+        })
+    }
+}
+
+impl GasConfig {
+    fn check(&self, here: &str) -> Result<(), ConfigError> {
+        let within = |key: &str, value: u64, least: u64, most: u64| {
+            ConfigError::unless_within(format!("{here}.gas.{key}"), value, least..=most)
+        };
+        within("eip3009", self.eip3009, 30_000, 10_000_000)?;
+        within("permit2", self.permit2, 30_000, 10_000_000)?;
+        within("contract", self.contract, 30_000, 10_000_000)?;
+        within("batch", self.batch, 100_000, 30_000_000)
+    }
+}
