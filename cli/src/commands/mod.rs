@@ -5,6 +5,7 @@ mod chain;
 mod channel;
 mod check;
 mod explain;
+mod explain_settling;
 mod incidents;
 mod pay;
 mod refund;

@@ -1,5 +1,8 @@
 //! `[facilitator.chains.NAME]`: what is settled on a chain, for whom, and what it may cost.
 
+use std::path::Path;
+
+use salt402_chain::Account;
 use salt402_facilitator::{NetworkPolicy, Payees, SignatureRule, TokenPolicy};
 use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
 use salt402_protocol::Amount;
@@ -115,6 +118,22 @@ pub(crate) struct FacilitatedChain {
     pub(crate) gas_per_day: GasBudgets,
     /// The balance of a key below which it is low, in base units of the coin.
     pub(crate) low_water: Option<Amount>,
+}
+
+impl FacilitatedChain {
+    /// Reads the keys, which lie below `folder`. Each account is there once: two queues would use the same nonces.
+    pub(crate) fn accounts(&self, folder: &Path) -> Result<Vec<Account>, ConfigError> {
+        let mut accounts: Vec<Account> = Vec::with_capacity(self.keys.len());
+        for (place, key) in &self.keys {
+            let account = key.account(place, folder)?;
+            if accounts.iter().any(|other| other.address() == account.address()) {
+                let what = format!("{} is there twice: give each key once", account.address());
+                return Err(ConfigError::value(place, what));
+            }
+            accounts.push(account);
+        }
+        Ok(accounts)
+    }
 }
 
 impl Default for GasConfig {
