@@ -3,9 +3,7 @@
 use alloy_primitives::U256;
 use reqwest::StatusCode;
 use salt402_protocol::{Address, B256};
-use salt402_tests::x402::{
-    FACILITATOR, FACILITATOR_KEY, SECOND_FACILITATOR_KEY, Terms, X402Payer, charging,
-};
+use salt402_tests::x402::{FACILITATOR, FACILITATOR_KEY, SECOND_FACILITATOR_KEY, Terms, X402Payer, charging};
 use salt402_tests::{Facilitating, FacilitatorOptions, PAYEE};
 use serde_json::{Value, json};
 
@@ -32,7 +30,10 @@ async fn a_signature_is_verified_and_settled_in_every_way() {
     let kinds = supported["kinds"].as_array().unwrap();
     let upto = kinds.iter().find(|kind| kind["scheme"] == "upto").unwrap();
     assert_eq!(upto["network"], "eip155:40204");
-    assert_eq!(upto["extra"]["facilitatorAddress"].as_str().unwrap().parse::<Address>().unwrap(), facilitator);
+    assert_eq!(
+        upto["extra"]["facilitatorAddress"].as_str().unwrap().parse::<Address>().unwrap(),
+        facilitator
+    );
     assert!(kinds.iter().any(|kind| kind["scheme"] == "exact" && kind["network"] == "eip155:40204"));
     assert!(supported["signers"].to_string().to_lowercase().contains(&FACILITATOR.to_lowercase()));
 
@@ -112,7 +113,8 @@ async fn what_is_wrong_is_said_and_nothing_is_sent() {
     let over = Terms { valid_before: 1_700_000_000, ..Terms::new(payee(), 5, 1) };
     let early = Terms { valid_after: 3_000_000_000, ..Terms::new(payee(), 5, 1) };
     let much = Terms::new(payee(), 10_u128.pow(30), 1);
-    let unknown = salt402_tests::x402::Token { address: stand.stack.deployment.salt_pay, ..stand.wrapped.clone() };
+    let unknown =
+        salt402_tests::x402::Token { address: stand.stack.deployment.salt_pay, ..stand.wrapped.clone() };
     let cases = [
         ("another payee", payer.eip3009(&stand.wrapped, &elsewhere)),
         ("over", payer.eip3009(&stand.wrapped, &over)),
@@ -123,7 +125,10 @@ async fn what_is_wrong_is_said_and_nothing_is_sent() {
         ("another amount", changed("/paymentRequirements/amount", json!("4"))),
         ("another signature", {
             let other = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 5, 2));
-            changed("/paymentPayload/payload/signature", other["paymentPayload"]["payload"]["signature"].clone())
+            changed(
+                "/paymentPayload/payload/signature",
+                other["paymentPayload"]["payload"]["signature"].clone(),
+            )
         }),
         ("another scheme", changed("/paymentRequirements/scheme", json!("upto"))),
         ("not approved", payer.permit2(&stand.wrapped, &Terms::new(payee(), 5, 9))),
@@ -174,7 +179,11 @@ async fn callers_have_tokens_and_lists_of_their_own() {
     hash(&ask(&format!("Bearer {SHOP}")).await.json());
     // Who asked stands in the row.
     let (code, listed) = stand.command(&["settlements", "list", "--json"]);
-    assert_eq!((code, &serde_json::from_str::<Value>(&listed).unwrap()[0]["caller"]), (0, &json!("shop")), "{listed}");
+    assert_eq!(
+        (code, &serde_json::from_str::<Value>(&listed).unwrap()[0]["caller"]),
+        (0, &json!("shop")),
+        "{listed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,11 +284,8 @@ async fn a_configuration_says_what_is_settled_and_what_is_wrong_with_it() {
         assert!(said.contains(part), "{part}: {said}");
     }
     let bad = |facilitator: &str, chain: &str| {
-        let options = FacilitatorOptions {
-            facilitator: facilitator.into(),
-            chain: chain.into(),
-            ..Default::default()
-        };
+        let options =
+            FacilitatorOptions { facilitator: facilitator.into(), chain: chain.into(), ..Default::default() };
         stand.configure(&options);
         stand.command(&["config", "check"])
     };
@@ -296,7 +302,11 @@ async fn a_configuration_says_what_is_settled_and_what_is_wrong_with_it() {
         ("", "low_water = \"1\"\ngas_per_day = { payer = -1 }", "gas_per_day"),
         ("", "low_water = \"1 ETH\"", "facilitator.chains.local.low_water"),
         ("", "keys = [{ file = \"none.key\" }]", "facilitator.chains.local.keys[0].file"),
-        ("", "keys = [{ file = \"settle0.key\" }, { file = \"settle0.key\" }]", "facilitator.chains.local.keys[1]"),
+        (
+            "",
+            "keys = [{ file = \"settle0.key\" }, { file = \"settle0.key\" }]",
+            "facilitator.chains.local.keys[1]",
+        ),
     ] {
         let (code, said) = bad(facilitator, chain);
         assert_eq!(code, 1, "{facilitator} {chain}: {said}");

@@ -63,13 +63,17 @@ impl Facilitating {
     /// Everything but the process.
     pub async fn prepare(binary: &str, options: FacilitatorOptions) -> Self {
         let stack = Stack::start_with(binary, StackOptions { idle: true, ..options.stack.clone() }).await;
-        let text = std::fs::read_to_string(stack.folder().join("deployments/40204.json")).expect("a deployment");
+        let text =
+            std::fs::read_to_string(stack.folder().join("deployments/40204.json")).expect("a deployment");
         let deployed: Value = serde_json::from_str(&text).expect("JSON");
         for (name, at) in
             [("X402ExactPermit2Proxy", X402_EXACT_PROXY), ("X402UptoPermit2Proxy", X402_UPTO_PROXY)]
         {
             // Clients sign for x402's own addresses alone.
-            let code = stack.anvil.ask("eth_getCode", json!([deployed["contracts"][name]["address"], "latest"])).await;
+            let code = stack
+                .anvil
+                .ask("eth_getCode", json!([deployed["contracts"][name]["address"], "latest"]))
+                .await;
             stack.anvil.ask("anvil_setCode", json!([at, code])).await;
         }
         let this = Self {
@@ -87,7 +91,8 @@ impl Facilitating {
     /// Writes the configuration.
     pub fn configure(&self, options: &FacilitatorOptions) {
         let folder = self.stack.folder();
-        let given = if options.keys.is_empty() { vec![FACILITATOR_KEY.to_owned()] } else { options.keys.clone() };
+        let given =
+            if options.keys.is_empty() { vec![FACILITATOR_KEY.to_owned()] } else { options.keys.clone() };
         let mut keys = Vec::new();
         for (index, key) in given.iter().enumerate() {
             std::fs::write(folder.join(format!("settle{index}.key")), key).expect("a key file");
@@ -158,7 +163,8 @@ impl Facilitating {
     /// What an account has of a token.
     pub async fn balance(&self, token: &Token, account: Address) -> u128 {
         let data = hex::encode_prefixed(balanceOfCall { account }.abi_encode());
-        let answer = self.stack.anvil.ask("eth_call", json!([{ "to": token.address, "data": data }, "latest"])).await;
+        let answer =
+            self.stack.anvil.ask("eth_call", json!([{ "to": token.address, "data": data }, "latest"])).await;
         answer.as_str().expect("hexadecimal").parse::<U256>().expect("a number").to()
     }
 
@@ -175,7 +181,8 @@ impl Facilitating {
         let call = json!({
             "from": from, "to": to, "data": hex::encode_prefixed(data), "value": format!("{value:#x}"), "gas": "0x493e0",
         });
-        let hash: B256 = serde_json::from_value(anvil.ask("eth_sendTransaction", json!([call])).await).expect("a hash");
+        let hash: B256 =
+            serde_json::from_value(anvil.ask("eth_sendTransaction", json!([call])).await).expect("a hash");
         anvil.ask("anvil_stopImpersonatingAccount", json!([from])).await;
         if anvil.ask("anvil_getAutomine", json!([])).await == false {
             anvil.mine(1).await;

@@ -145,8 +145,7 @@ impl X402Payer {
         let signature = self.sign(&message, &permit2_domain(self.chain));
         let witness = json!({ "to": terms.to.to_string(), "validAfter": terms.valid_after.to_string() });
         let payload = self.permit(X402_EXACT_PROXY, token, terms, witness, signature);
-        let extra =
-            json!({ "assetTransferMethod": "permit2", "name": token.name, "version": token.version });
+        let extra = json!({ "assetTransferMethod": "permit2", "name": token.name, "version": token.version });
         self.body("exact", token, terms, &extra, payload)
     }
 
@@ -157,11 +156,7 @@ impl X402Payer {
             spender: X402_UPTO_PROXY,
             nonce: U256::from_be_bytes(terms.nonce.0),
             deadline: U256::from(terms.valid_before),
-            witness: upto::Witness {
-                to: terms.to,
-                facilitator,
-                validAfter: U256::from(terms.valid_after),
-            },
+            witness: upto::Witness { to: terms.to, facilitator, validAfter: U256::from(terms.valid_after) },
         };
         let signature = self.sign(&message, &permit2_domain(self.chain));
         let witness = json!({

@@ -84,10 +84,8 @@ fn budgets(budgets: &GasBudgets) -> String {
         ("those in one token", budgets.token),
         ("those of one caller", budgets.caller),
     ];
-    let said: Vec<String> = named
-        .into_iter()
-        .filter_map(|(what, gas)| gas.map(|gas| format!("{gas} for {what}")))
-        .collect();
+    let said: Vec<String> =
+        named.into_iter().filter_map(|(what, gas)| gas.map(|gas| format!("{gas} for {what}"))).collect();
     if said.is_empty() {
         return "without a limit for the gas of a day".to_owned();
     }

@@ -88,7 +88,11 @@ pub(crate) async fn retry(args: &SettlementsRetryArgs) -> anyhow::Result<ExitCod
     let done = store.retry_settlement(row.claimed.chain, row.claimed.payment).await?;
     store.close().await;
     if !done {
-        bail!("settlement {} is {} and did not fail: there is nothing to try again", row.number, row.state.name());
+        bail!(
+            "settlement {} is {} and did not fail: there is nothing to try again",
+            row.number,
+            row.state.name()
+        );
     }
     say!("settlement {} is tried again by the facilitator, now or when it runs next", row.number);
     Ok(ExitCode::SUCCESS)
@@ -167,7 +171,10 @@ fn details(row: &SettlementRow) -> Vec<(&'static str, String)> {
         told.push(("only sender", sender.to_string()));
     }
     if row.again {
-        told.push(("again", "nothing of it was mined: whoever sends it once more has it tried again".to_owned()));
+        told.push((
+            "again",
+            "nothing of it was mined: whoever sends it once more has it tried again".to_owned(),
+        ));
     }
     told
 }
@@ -189,7 +196,8 @@ fn transaction_line(transaction: &SlotTransaction) -> String {
 
 fn attempt_line(attempt: &SettlementAttempt) -> String {
     let by = attempt.caller.as_ref().map_or_else(String::new, |caller| format!(" by {caller}"));
-    let why: Vec<&str> = [&attempt.reason, &attempt.detail].into_iter().flatten().map(String::as_str).collect();
+    let why: Vec<&str> =
+        [&attempt.reason, &attempt.detail].into_iter().flatten().map(String::as_str).collect();
     let why = if why.is_empty() { String::new() } else { format!(": {}", why.join(", ")) };
     format!("tried at {} ms{by}: {}{why}", attempt.at_ms, attempt.outcome)
 }

@@ -187,7 +187,12 @@ impl ChainConfig {
         }
         let deployment = self.deployment(name, folder, &profile)?;
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
-        let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment: beside.payment, start_block };
+        let defaults = Defaults {
+            profile: &profile,
+            deployment: deployment.as_ref(),
+            payment: beside.payment,
+            start_block,
+        };
         let (sources, past_channels) = self.sources(name, (contract, start_block), &defaults)?;
         let operators = self.operators(name)?;
         let least_exit_delay = self.least_exit_delay(name)?;

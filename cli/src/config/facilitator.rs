@@ -197,7 +197,8 @@ impl FacilitatorConfig {
 
     /// The keys of chains that name none of their own, with the key of the configuration that names them.
     pub(crate) fn keys(&self) -> Vec<(String, KeyConfig)> {
-        let numbered = |(index, key): (usize, &KeyConfig)| (format!("facilitator.keys[{index}]"), key.clone());
+        let numbered =
+            |(index, key): (usize, &KeyConfig)| (format!("facilitator.keys[{index}]"), key.clone());
         match &self.keys[..] {
             [] => vec![("facilitator.keys".to_owned(), KeyConfig::of_environment(FACILITATOR_KEY))],
             keys => keys.iter().enumerate().map(numbered).collect(),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use salt402_chain::Account;
 use salt402_facilitator::{NetworkPolicy, Payees, SignatureRule, TokenPolicy};
-use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
 use salt402_protocol::Amount;
+use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
 use salt402_store::GasBudgets;
 use serde::Deserialize;
 

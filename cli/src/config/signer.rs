@@ -125,7 +125,8 @@ fn bearable(text: &str) -> Result<(), String> {
             (*dklen, n.is_power_of_two() && (1..=16).contains(p) && memory <= MOST_MEMORY)
         }
     };
-    if length != 32 || keystore.crypto.cipherparams.iv.len() != 16 || keystore.crypto.cipher != "aes-128-ctr" {
+    if length != 32 || keystore.crypto.cipherparams.iv.len() != 16 || keystore.crypto.cipher != "aes-128-ctr"
+    {
         return Err("expected a key of 32 bytes, encrypted by aes-128-ctr with 16 bytes of iv".to_owned());
     }
     if keystore.crypto.ciphertext.len() != 32 {
@@ -169,11 +170,13 @@ mod tests {
         let account = |lines: &str| config(lines).account("keys[0]", folder.path());
         let plain = account("file = \"plain\"").unwrap().address();
         for name in ["scrypt", "pbkdf2"] {
-            let opened = account(&format!("keystore = \"{name}\"\npassphrase_file = \"passphrase\"")).unwrap();
+            let opened =
+                account(&format!("keystore = \"{name}\"\npassphrase_file = \"passphrase\"")).unwrap();
             assert_eq!(opened.address(), plain, "{name}");
         }
         write("passphrase", "another");
-        let refused = account("keystore = \"pbkdf2\"\npassphrase_file = \"passphrase\"").unwrap_err().to_string();
+        let refused =
+            account("keystore = \"pbkdf2\"\npassphrase_file = \"passphrase\"").unwrap_err().to_string();
         assert!(refused.contains("the passphrase does not open it"), "{refused}");
         assert!(!refused.contains("another"), "{refused}");
         let missing = account("env = \"SALT402_NO_SUCH_KEY\"").unwrap_err().to_string();

@@ -164,7 +164,6 @@ impl SourceConfig {
         })?;
         Ok(vec![token])
     }
-
 }
 
 impl Defaults<'_> {
