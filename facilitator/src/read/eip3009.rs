@@ -8,8 +8,9 @@ use salt402_protocol::x402::request::{Request, Version};
 
 use crate::authorization::{Authorization, Method};
 use crate::policy::NetworkPolicy;
+use crate::read::refusal::{Refusal, refuse};
+use crate::read::terms::{Moment, Read, echo, method, token};
 use crate::read::wrapped::unwrap;
-use crate::read::{Moment, Read, Refusal, echo, method, refuse, token};
 
 /// Reads a payment. x402 checks the signature after the network and before all the rest.
 pub(crate) fn read(

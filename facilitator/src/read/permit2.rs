@@ -9,8 +9,9 @@ use salt402_protocol::x402::{EXACT, UPTO};
 
 use crate::authorization::{Authorization, Method, TokenPermit};
 use crate::policy::{NetworkPolicy, TokenPolicy};
+use crate::read::refusal::{Refusal, refuse};
+use crate::read::terms::{Moment, Purpose, Read, echo, method, token};
 use crate::read::wrapped::unwrap;
-use crate::read::{Moment, Purpose, Read, Refusal, echo, method, refuse, token};
 
 /// Reads a payment of the scheme `exact`.
 pub(crate) fn read_exact(
