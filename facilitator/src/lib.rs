@@ -1,7 +1,24 @@
 //! Signed x402 authorizations into settled transactions, each once.
+//!
+//! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls` and `policy`, the values;
+//! `read`, from a request to an authorization; `verify`, whether it would settle; `facilitator`, which a caller asks;
+//! [`http`], which serves it.
 
 mod authorization;
+mod calls;
+mod facilitator;
+pub mod http;
+mod metrics;
+mod policy;
+mod read;
 mod settler;
+mod verify;
 
 pub use authorization::{Authorization, Method, TokenPermit};
-pub use settler::{Approved, SettleFault, Settled, Settler};
+pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
+pub use facilitator::{Caller, Facilitator, FacilitatorError};
+pub use metrics::describe as describe_metrics;
+pub use policy::{
+    CallerRules, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation, TokenPolicy,
+};
+pub use settler::{Approved, Known, SettleFault, Settled, Settler};

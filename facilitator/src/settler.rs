@@ -39,9 +39,12 @@ pub trait Settler: Send + Sync + 'static {
     /// What is already known of an authorization. A copy or a retry gets the first one's result, and nothing is checked
     /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
     ///
+    /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms
+    /// against what was claimed, and tells nobody else's result.
+    ///
     /// # Errors
     /// It could not be read.
-    async fn known(&self, id: PaymentId) -> Result<Option<Settled>, SettleFault>;
+    async fn known(&self, id: PaymentId) -> Result<Option<Known>, SettleFault>;
 
     /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
     /// call for the same authorization joins the first.
@@ -50,7 +53,8 @@ pub trait Settler: Send + Sync + 'static {
     /// Nothing was claimed.
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault>;
 
-    /// What is promised of a payer's balance, in base units of the token: claimed and not final.
+    /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
+    /// block of the chain. What a block holds is off the balance already, and must not count twice.
     ///
     /// # Errors
     /// It could not be read.
@@ -58,6 +62,21 @@ pub trait Settler: Send + Sync + 'static {
 
     /// The accounts that send transactions on a chain.
     fn signers(&self, chain: ChainId) -> Vec<Address>;
+}
+
+/// A claimed authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who is paid.
+    pub payee: Address,
+    /// What was signed, in base units of the token.
+    pub amount: U256,
+    /// What is charged, in base units of the token.
+    pub charge: U256,
+    /// The token.
+    pub token: Address,
+    /// What became of it.
+    pub settled: Settled,
 }
 
 /// What became of an authorization.

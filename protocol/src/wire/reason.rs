@@ -226,6 +226,7 @@ impl Code {
             Self::VoucherTooLow | Self::VoucherUsed => X402Reason::CumulativeAmountMismatch,
             Self::IdentityInUse
             | Self::StorageUnavailable
+            | Self::FacilitatorBusy
             | Self::VerifierUnavailable
             | Self::ContractMissing
             | Self::NotReady
@@ -243,6 +244,7 @@ impl Code {
             | Self::UnsupportedMediaType
             | Self::AddressLimited
             | Self::AccountLimited
+            | Self::CallerLimited
             | Self::CoolDown
             | Self::RequestTimeout
             | Self::HeadTooLarge
