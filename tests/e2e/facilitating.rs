@@ -249,7 +249,7 @@ async fn the_facilitator_runs_alone_over_the_database_of_an_indexer() {
 
     // Without an indexer nothing is settled, and it says why.
     index.kill();
-    let url = format!("{}/readyz", stand.url);
+    let url = format!("{}/health", stand.url);
     let unready = stand.stack.until(&url, |answer| !answer.status.is_success()).await;
     assert!(unready.body.contains("index"), "{}", unready.body);
     assert!(alone.terminate().success());

@@ -232,7 +232,7 @@ async fn the_facilitators_secrets_are_in_no_output() {
         }
     }
     assert!(said.iter().any(|answer| answer.status == StatusCode::OK && answer.json()["success"] == true));
-    for path in ["/", "/health", "/readyz", "/supported", "/openapi.json"] {
+    for path in ["/", "/health", "/healthz", "/supported", "/openapi.json"] {
         said.push(stand.stack.get(&format!("{}{path}", stand.url)).await);
     }
     said.push(stand.stack.get(&format!("{}/metrics", stand.stack.verifier)).await);

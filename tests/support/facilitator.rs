@@ -128,7 +128,7 @@ impl Facilitating {
 
     /// Waits until the facilitator is ready.
     pub async fn ready(&mut self) {
-        let url = format!("{}/readyz", self.url);
+        let url = format!("{}/health", self.url);
         self.stack.until(&url, |answer| answer.status.is_success()).await;
     }
 

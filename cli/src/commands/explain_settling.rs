@@ -14,19 +14,22 @@ pub(crate) fn lines(
 ) -> Result<Vec<String>, ConfigError> {
     let endpoint = facilitator.endpoint(&config.folder, config.limits.proxies());
     let mut lines = vec![format!("facilitate on {endpoint}"), format!("  {}", facilitator.origins())];
-    let callers = facilitator.callers(&config.folder)?;
+    let callers = facilitator.callers(&config.folder, &config.chains)?;
     if callers.is_empty() {
         lines.push("  without a token: whoever may ask has your keys pay the gas".to_owned());
     }
-    for caller in callers {
+    for (_, caller) in callers {
         let mut line = format!("  {} may ask with a token of its own", caller.name);
-        if let Some(rate) = caller.rate {
+        if let Some(rate) = caller.rules.rate {
             line += &format!(", {} times a minute", rate.per_minute);
         }
-        if let Some(payees) = &caller.payees {
+        if let Some(networks) = &caller.rules.networks {
+            line += &format!(", on {}", list(networks));
+        }
+        if let Some(payees) = &caller.rules.payees {
             line += &format!(", for payments to {}", list(payees));
         }
-        if let Some(tokens) = &caller.tokens {
+        if let Some(tokens) = &caller.rules.tokens {
             line += &format!(", in {}", list(tokens));
         }
         lines.push(line);

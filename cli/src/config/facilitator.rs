@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_facilitator::{NetworkPolicy, NonceCheck, Policy, Simulation};
-use salt402_http::{Limits, Rate, Token};
+use salt402_facilitator::{Caller, CallerRules, NetworkPolicy, NonceCheck, Policy, Simulation};
+use salt402_http::{Limits, Token};
 use salt402_paywall::{CorsLayer, browsers};
-use salt402_protocol::Address;
+use salt402_protocol::ChainId;
 use serde::Deserialize;
 
+use super::chain::ChainConfig;
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
 use super::facilitator_chain::FacilitatedChainConfig;
@@ -109,21 +110,12 @@ struct CallerConfig {
     /// The tokens that it may have moved, of those of the chain. Left out: all of those.
     #[serde(default)]
     tokens: Option<Vec<String>>,
+    /// The chains on which it may have payments settled, by their names. Left out: all that are settled on.
+    #[serde(default)]
+    chains: Option<Vec<String>>,
     /// How often it may ask. Left out: no limit.
     #[serde(default)]
     rate: Option<RateConfig>,
-}
-
-/// Who may ask, with the token that says so.
-#[derive(Clone, Debug)]
-pub(crate) struct CallerRights {
-    pub(crate) name: String,
-    pub(crate) token: Token,
-    /// `None`: all of the chain's.
-    pub(crate) payees: Option<Vec<Address>>,
-    /// `None`: all of the chain's.
-    pub(crate) tokens: Option<Vec<Address>>,
-    pub(crate) rate: Option<Rate>,
 }
 
 impl Default for FacilitatorConfig {
@@ -207,7 +199,11 @@ impl FacilitatorConfig {
 
     /// Who may ask, with their tokens from files below `folder` and from the environment. None: whoever reaches the
     /// address.
-    pub(crate) fn callers(&self, folder: &Path) -> Result<Vec<CallerRights>, ConfigError> {
+    pub(crate) fn callers(
+        &self,
+        folder: &Path,
+        chains: &BTreeMap<String, ChainConfig>,
+    ) -> Result<Vec<(Token, Caller)>, ConfigError> {
         if self.callers.is_empty() && !self.listen.ip().is_loopback() {
             let what = format!(
                 "{} is not loopback: name who may ask, as in [facilitator.callers.NAME] with token_file, or anybody could \
@@ -221,13 +217,13 @@ impl FacilitatorConfig {
         for (name, caller) in &self.callers {
             let key = format!("facilitator.callers.{name}");
             let text = caller.token(&key, folder)?;
-            callers.push(CallerRights {
-                name: name.clone(),
-                token: Token::new(&text),
+            let rules = CallerRules {
+                networks: caller.networks(&key, chains)?,
                 payees: source::addresses(&format!("{key}.payees"), caller.payees.as_deref())?,
                 tokens: source::addresses(&format!("{key}.tokens"), caller.tokens.as_deref())?,
                 rate: caller.rate.map(|rate| rate.resolve(&format!("{key}.rate"))).transpose()?,
-            });
+            };
+            callers.push((Token::new(&text), Caller { name: name.clone(), rules }));
             if let Some(other) = texts.insert(text, name) {
                 let what = format!("has the token of {other}: give each caller one of its own");
                 return Err(ConfigError::value(key, what));
@@ -266,6 +262,23 @@ impl FacilitatorConfig {
 }
 
 impl CallerConfig {
+    fn networks(
+        &self,
+        key: &str,
+        chains: &BTreeMap<String, ChainConfig>,
+    ) -> Result<Option<Vec<ChainId>>, ConfigError> {
+        let Some(names) = &self.chains else { return Ok(None) };
+        let id = |(index, name): (usize, &String)| {
+            let chain = chains.get(name).ok_or_else(|| {
+                let known: Vec<_> = chains.keys().map(String::as_str).collect();
+                let what = format!("expected a table of [chains], which are {}, found {name:?}", known.join(", "));
+                ConfigError::value(format!("{key}.chains[{index}]"), what)
+            })?;
+            Ok(chain.profile(name)?.chain_id)
+        };
+        names.iter().enumerate().map(id).collect::<Result<_, _>>().map(Some)
+    }
+
     fn check(&self, name: &str) -> Result<(), ConfigError> {
         let key = format!("facilitator.callers.{name}");
         // It stands in metrics and in rows.
