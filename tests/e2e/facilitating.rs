@@ -298,8 +298,8 @@ async fn a_configuration_says_what_is_settled_and_what_is_wrong_with_it() {
         ("simulate = \"often\"", "", "simulate"),
         ("", "payees = []", "facilitator.chains.local.payees"),
         ("", "payees = [\"0x12\"]", "facilitator.chains.local.payees[0]"),
-        ("", "gas = { eip3009 = 5 }", "facilitator.chains.local.gas.eip3009"),
-        ("", "low_water = \"1\"\ngas_per_day = { payer = -1 }", "gas_per_day"),
+        ("gas = { eip3009 = 5 }", "", "facilitator.gas.eip3009"),
+        ("gas_per_day = { payer = -1 }", "", "gas_per_day"),
         ("", "low_water = \"1 ETH\"", "facilitator.chains.local.low_water"),
         ("", "keys = [{ file = \"none.key\" }]", "facilitator.chains.local.keys[0].file"),
         (

@@ -45,7 +45,7 @@ async fn sent(stand: &Facilitating, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_at_once_of_which_one_fails_leave_no_gap_in_the_nonces() {
     const MANY: u64 = 20;
-    let mut stand = Facilitating::start(SALT402).await;
+    let stand = Facilitating::start(SALT402).await;
     let payers: Vec<X402Payer> = (0..MANY).map(X402Payer::numbered).collect();
     for payer in &payers {
         stand.fund(payer.address, 1000).await;
@@ -170,7 +170,7 @@ async fn what_its_payer_took_back_moves_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_promised_of_a_balance_is_not_promised_again() {
     // T7: each of them is good alone, all of them together are not.
-    let mut stand = Facilitating::start(SALT402).await;
+    let stand = Facilitating::start(SALT402).await;
     let facilitator: Address = FACILITATOR.parse().unwrap();
     let payer = X402Payer::numbered(7);
     stand.fund(payer.address, 1000).await;
@@ -200,8 +200,8 @@ async fn what_is_promised_of_a_balance_is_not_promised_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gas_of_a_payer_and_of_all_has_a_budget() {
     // T9: two of one payer, then no more today.
-    let chain = "gas = { eip3009 = 100000 }\ngas_per_day = { payer = 170000 }";
-    let options = FacilitatorOptions { chain: chain.into(), ..Default::default() };
+    let budget = "gas = { eip3009 = 100000 }\ngas_per_day = { payer = 170000 }";
+    let options = FacilitatorOptions { facilitator: budget.into(), ..Default::default() };
     let stand = Facilitating::start_with(SALT402, options).await;
     let (payer, other) = (X402Payer::new(), X402Payer::numbered(3));
     stand.fund(other.address, 10).await;

@@ -42,7 +42,14 @@ pub(crate) fn lines(
         }
         lines.extend(settled(chain, here).into_iter().map(|line| format!("    {line}")));
     }
-    let wait = facilitator.settle_wait().as_millis();
+    let settling = facilitator.settling(&config.folder);
+    let gas = settling.gas_caps;
+    lines.push(format!(
+        "  for {} gas at most by EIP-3009, {} by Permit2, {} under upto; {} in one transaction",
+        gas.eip3009, gas.permit2_exact, gas.permit2_upto, settling.batch
+    ));
+    lines.push(format!("  {}", budgets(&settling.budgets)));
+    let wait = settling.wait.as_millis();
     lines.push(format!("  a settlement is waited for up to {wait} ms, and then answered settlement_pending"));
     Ok(lines)
 }
@@ -66,12 +73,6 @@ fn settled(chain: &ResolvedChain, here: &FacilitatedChain) -> Vec<String> {
         Payees::Any => "to anybody: whoever may ask has your keys pay the gas of any payment".to_owned(),
         Payees::Listed(payees) => format!("to {} alone", list(payees)),
     });
-    let gas = &here.gas;
-    lines.push(format!(
-        "for {} gas at most by EIP-3009, {} by Permit2, {} where the payer has code, {} for many in one",
-        gas.eip3009, gas.permit2, gas.contract, gas.batch
-    ));
-    lines.push(budgets(&here.gas_per_day));
     let profile = &chain.profile;
     if let Some(low) = here.low_water {
         let units = Amount::to_units(low, profile.native_decimals);

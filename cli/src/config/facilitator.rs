@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_facilitator::{Caller, CallerRules, NetworkPolicy, NonceCheck, Policy, Simulation};
+use salt402_facilitator::{
+    Caller, CallerRules, NetworkPolicy, NonceCheck, Policy, SettleOptions, Simulation,
+};
 use salt402_http::{Limits, Token};
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::ChainId;
@@ -16,6 +18,7 @@ use super::chain::ChainConfig;
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
 use super::facilitator_chain::FacilitatedChainConfig;
+use super::facilitator_gas::{GasConfig, GasPerDayConfig};
 use super::limits::RateConfig;
 use super::secret;
 use super::signer::KeyConfig;
@@ -27,6 +30,8 @@ use crate::listen::Endpoint;
 pub(super) const FACILITATOR_KEY: &str = "SALT402_FACILITATOR_KEY";
 /// The fewest characters of a caller's token.
 const LEAST_TOKEN: usize = 16;
+/// A folder that all processes of a machine share, and that is empty after it starts.
+const SHARED_LOCKS: &str = "/run/lock";
 /// The largest body of a request. An x402 payload has some 3 KiB, a signature of a contract some more.
 const LARGEST_BODY: usize = 256 * 1024;
 
@@ -58,10 +63,24 @@ pub(crate) struct FacilitatorConfig {
     /// How long a settlement may be waited for before it is answered `settlement_pending`: 0 to 85000. Clients of x402
     /// give up after 90 seconds.
     settle_wait_ms: u64,
-    /// How many settlements may wait for each key: 1 to 100000. Further ones are refused until there is room.
+    /// How many settlements of a chain may wait to be sent: 1 to 100000. Further ones are refused until there is room.
     max_waiting: usize,
-    /// For how long a settlement may wait for others to go with it, while others wait: 0 to 10000. Nothing waits alone.
+    /// How many settlements may be in one transaction: 1 to 200. With 1, each has its own.
+    batch: usize,
+    /// For how long a settlement may wait for others to go with it, while another is on its way: 0 to 10000. None waits
+    /// alone.
     batch_delay_ms: u64,
+    /// How many transactions of a key may be on their way: 1 to 64. Nodes hold few of an account.
+    max_open: usize,
+    /// After how long without a block a transaction is sent again, and then for a higher price: 1 to 600.
+    stall_s: u64,
+    /// The most gas that one settlement may use.
+    gas: GasConfig,
+    /// The most gas of a day of a chain.
+    gas_per_day: GasPerDayConfig,
+    /// The folder of the locks by which one process alone sends with a key. It must be the same for all processes of the
+    /// machine. Left out: `/run/lock`, or the folder of temporary files where there is none.
+    locks: Option<PathBuf>,
     /// How long a payment must still be valid, so that it can be settled: 2 to 600.
     margin_s: u64,
     /// When a settlement is tried on the node before it is called valid. `contracts`: where the payer has code, or where
@@ -120,6 +139,7 @@ struct CallerConfig {
 
 impl Default for FacilitatorConfig {
     fn default() -> Self {
+        let settling = SettleOptions::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4022)),
             socket: None,
@@ -131,8 +151,14 @@ impl Default for FacilitatorConfig {
             keys: Vec::new(),
             chains: BTreeMap::new(),
             settle_wait_ms: 20_000,
-            max_waiting: 1_000,
+            max_waiting: settling.queue,
+            batch: settling.batch,
             batch_delay_ms: 20,
+            max_open: settling.open,
+            stall_s: settling.stall.as_secs(),
+            gas: GasConfig::default(),
+            gas_per_day: GasPerDayConfig::default(),
+            locks: None,
             margin_s: 6,
             simulate: SimulateConfig::default(),
             nonces: NoncesConfig::default(),
@@ -160,9 +186,25 @@ impl FacilitatorConfig {
         browsers(&self.origins).map_err(|error| ConfigError::value("facilitator.origins", error.to_string()))
     }
 
-    /// How long a settlement is waited for.
-    pub(crate) fn settle_wait(&self) -> Duration {
-        Duration::from_millis(self.settle_wait_ms)
+    /// How settlements are sent. Paths are below `folder`.
+    pub(crate) fn settling(&self, folder: &Path) -> SettleOptions {
+        let shared = Path::new(SHARED_LOCKS);
+        SettleOptions {
+            wait: Duration::from_millis(self.settle_wait_ms),
+            queue: self.max_waiting,
+            batch: self.batch,
+            batch_delay: Duration::from_millis(self.batch_delay_ms),
+            open: self.max_open,
+            stall: Duration::from_secs(self.stall_s),
+            gas_caps: self.gas.caps(),
+            budgets: self.gas_per_day.budgets(),
+            locks: match &self.locks {
+                Some(locks) => folder.join(locks),
+                None if shared.is_dir() => shared.to_owned(),
+                None => std::env::temp_dir(),
+            },
+            ..SettleOptions::default()
+        }
     }
 
     /// What is accepted on these networks.
@@ -249,6 +291,11 @@ impl FacilitatorConfig {
         };
         within("settle_wait_ms", self.settle_wait_ms, 0, 85_000)?;
         within("max_waiting", self.max_waiting as u64, 1, 100_000)?;
+        within("batch", self.batch as u64, 1, 200)?;
+        within("max_open", self.max_open as u64, 1, 64)?;
+        within("stall_s", self.stall_s, 1, 600)?;
+        self.gas.check()?;
+        self.gas_per_day.check()?;
         within("batch_delay_ms", self.batch_delay_ms, 0, 10_000)?;
         within("margin_s", self.margin_s, 2, 600)?;
         for (key, config) in self.keys() {
@@ -271,7 +318,8 @@ impl CallerConfig {
         let id = |(index, name): (usize, &String)| {
             let chain = chains.get(name).ok_or_else(|| {
                 let known: Vec<_> = chains.keys().map(String::as_str).collect();
-                let what = format!("expected a table of [chains], which are {}, found {name:?}", known.join(", "));
+                let what =
+                    format!("expected a table of [chains], which are {}, found {name:?}", known.join(", "));
                 ConfigError::value(format!("{key}.chains[{index}]"), what)
             })?;
             Ok(chain.profile(name)?.chain_id)

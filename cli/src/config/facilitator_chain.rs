@@ -6,7 +6,6 @@ use salt402_chain::Account;
 use salt402_facilitator::{NetworkPolicy, Payees, SignatureRule, TokenPolicy};
 use salt402_protocol::Amount;
 use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
-use salt402_store::GasBudgets;
 use serde::Deserialize;
 
 use super::error::ConfigError;
@@ -30,10 +29,6 @@ pub(crate) struct FacilitatedChainConfig {
     exact_proxy: Option<String>,
     /// The proxy of x402's scheme `upto`. Left out: x402's own address, for which clients sign.
     upto_proxy: Option<String>,
-    /// The most gas that a settlement may use.
-    gas: GasConfig,
-    /// The most gas of a day.
-    gas_per_day: GasPerDayConfig,
     /// The balance of a key below which it is reported as low, such as `1 SALT`. Left out: none is.
     low_water: Option<String>,
 }
@@ -78,44 +73,12 @@ fn none() -> String {
     "0".to_owned()
 }
 
-/// The most gas that a settlement may use.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct GasConfig {
-    /// Of one by EIP-3009: 30000 to 10000000.
-    pub(crate) eip3009: u64,
-    /// Of one by Permit2, by `exact` and `upto`: 30000 to 10000000.
-    pub(crate) permit2: u64,
-    /// Of one whose payer has code, which judges its signature: 30000 to 10000000.
-    pub(crate) contract: u64,
-    /// Of a transaction that settles many: 100000 to 30000000.
-    pub(crate) batch: u64,
-}
-
-/// The most gas of a day, which begins at midnight UTC. `0` means no limit.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct GasPerDayConfig {
-    /// Of all settlements of the chain.
-    all: u64,
-    /// Of those of one payer.
-    payer: u64,
-    /// Of those in one token.
-    token: u64,
-    /// Of those that one caller asked for.
-    caller: u64,
-}
-
 /// What is settled on a chain, with everything that is needed for it but the keys themselves.
 #[derive(Clone, Debug)]
 pub(crate) struct FacilitatedChain {
     pub(crate) policy: NetworkPolicy,
     /// The keys, each with the place in the configuration that names it.
     pub(crate) keys: Vec<(String, KeyConfig)>,
-    pub(crate) gas: GasConfig,
-    pub(crate) gas_per_day: GasBudgets,
     /// The balance of a key below which it is low, in base units of the coin.
     pub(crate) low_water: Option<Amount>,
 }
@@ -136,30 +99,6 @@ impl FacilitatedChain {
     }
 }
 
-impl Default for GasConfig {
-    fn default() -> Self {
-        Self { eip3009: 150_000, permit2: 250_000, contract: 500_000, batch: 5_000_000 }
-    }
-}
-
-impl Default for GasPerDayConfig {
-    fn default() -> Self {
-        Self { all: 10_000_000_000, payer: 100_000_000, token: 0, caller: 0 }
-    }
-}
-
-impl GasPerDayConfig {
-    fn budgets(&self) -> GasBudgets {
-        let limit = |gas: u64| (gas > 0).then_some(gas);
-        GasBudgets {
-            all: limit(self.all),
-            payer: limit(self.payer),
-            token: limit(self.token),
-            caller: limit(self.caller),
-        }
-    }
-}
-
 impl FacilitatedChainConfig {
     /// With the keys of `[facilitator]`, where it names none.
     pub(crate) fn resolve(
@@ -172,7 +111,6 @@ impl FacilitatedChainConfig {
         let named = |key: &str, given: &Option<String>| {
             given.as_ref().map(|text| source::address(&format!("{here}.{key}"), text)).transpose()
         };
-        self.gas.check(&here)?;
         let money = |key: &str, text: &Option<String>| {
             let profile = defaults.profile;
             let read = |text: &String| {
@@ -190,8 +128,6 @@ impl FacilitatedChainConfig {
                 upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
             },
             keys: self.keys(&here, shared_keys)?,
-            gas: self.gas.clone(),
-            gas_per_day: self.gas_per_day.budgets(),
             low_water: money("low_water", &self.low_water)?,
         })
     }
@@ -269,17 +205,5 @@ impl TokenConfig {
             },
             least: least.0,
         })
-    }
-}
-
-impl GasConfig {
-    fn check(&self, here: &str) -> Result<(), ConfigError> {
-        let within = |key: &str, value: u64, least: u64, most: u64| {
-            ConfigError::unless_within(format!("{here}.gas.{key}"), value, least..=most)
-        };
-        within("eip3009", self.eip3009, 30_000, 10_000_000)?;
-        within("permit2", self.permit2, 30_000, 10_000_000)?;
-        within("contract", self.contract, 30_000, 10_000_000)?;
-        within("batch", self.batch, 100_000, 30_000_000)
     }
 }

@@ -6,6 +6,7 @@ mod deployment;
 mod error;
 mod facilitator;
 mod facilitator_chain;
+mod facilitator_gas;
 mod forward_auth;
 mod gateway;
 mod limits;

@@ -70,9 +70,10 @@ fn host(url: &str) -> &str {
 
 /// A stack with a facilitator that has no limit which a benchmark would reach.
 async fn stand() -> anyhow::Result<Facilitating> {
-    let chain = "gas_per_day = { all = 0, payer = 0 }\ngas = { batch = 25000000 }".into();
-    let facilitator = "max_waiting = 10000\nsettle_wait_ms = 60000".into();
-    let options = FacilitatorOptions { chain, facilitator, ..Default::default() };
+    let facilitator =
+        "gas_per_day = { all = 0, payer = 0 }\nmax_waiting = 10000\nsettle_wait_ms = 60000\nbatch = 200"
+            .into();
+    let options = FacilitatorOptions { facilitator, ..Default::default() };
     let stand = Facilitating::start_with(&crate::salt402()?, options).await;
     let payer = X402Payer::new().address;
     stand.fund(payer, 1_000_000_000).await;
