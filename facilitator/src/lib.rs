@@ -12,6 +12,10 @@ mod metrics;
 mod policy;
 mod read;
 mod settler;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use authorization::{Authorization, Method, TokenPermit};
