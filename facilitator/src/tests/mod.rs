@@ -1,6 +1,7 @@
 //! A facilitator over accounts that are values.
 
 mod http;
+mod remembering;
 mod settling;
 mod verdicts;
 

@@ -160,8 +160,8 @@ impl KnowsAccounts for NodeFacts {
         if answers.len() != parts.len() {
             return Err(FactsError::Node("the node left answers out".to_owned()));
         }
-        let read = known.read(question, parts.into_iter().zip(answers))?;
-        chain.keep(question, &read, progress, now);
+        let read = known.read(question, parts.iter().copied().zip(answers))?;
+        chain.keep(question, &read, &parts, progress, now);
         read.into_facts(is_fresh)
     }
 
@@ -257,25 +257,26 @@ impl ChainFacts {
         parts
     }
 
-    /// Remembers what was asked. What is not there may come, and is not remembered.
-    fn keep(&self, question: &Question<'_>, parts: &Parts, progress: u64, at: Instant) {
+    /// Remembers what was asked, and only that: what was remembered before does not become younger. What is not there
+    /// may come, and is not remembered.
+    fn keep(&self, question: &Question<'_>, parts: &Parts, asked: &[Part], progress: u64, at: Instant) {
         let authorization = question.authorization;
-        if let Some(value) = parts.payer {
+        if let Some(value) = parts.payer.filter(|_| asked.contains(&Part::PayerCode)) {
             let mut payers = self.payers.lock().unwrap_or_else(PoisonError::into_inner);
             *payers.of_key((authorization.token, authorization.payer)) = Some(Known { value, progress, at });
         }
-        if let Some(value) = parts.nonce {
+        if let Some(value) = parts.nonce.filter(|_| asked.contains(&Part::Nonce)) {
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
             *nonces.of_key(authorization.id()) = Some(Known { value, progress, at });
         }
-        if let Some(token) = parts.token.as_ref().filter(|token| token.has_code) {
+        let token = parts.token.as_ref().filter(|token| token.has_code && asked.contains(&Part::TokenCode));
+        if let Some(token) = token {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = tokens.entry(authorization.token).or_insert_with(|| (at, token.clone()));
-            if kept.1 != *token || kept.0.elapsed() >= DOUBTED_FOR {
-                *kept = (at, token.clone());
-            }
+            tokens.insert(authorization.token, (at, token.clone()));
         }
-        if let (Some(proxy), Some(true)) = (question.proxy, parts.has_proxy) {
+        if let (Some(proxy), Some(true), true) =
+            (question.proxy, parts.has_proxy, asked.contains(&Part::ProxyCode))
+        {
             self.proxies.lock().unwrap_or_else(PoisonError::into_inner).insert(proxy, at);
         }
     }
