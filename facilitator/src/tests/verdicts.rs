@@ -227,13 +227,7 @@ async fn a_payer_with_code_is_judged_as_the_chain_would() {
         ),
         // Where it is not known, the simulation decides.
         (SignatureRule::Unknown, false, true, "valid", "invalid_exact_evm_signature"),
-        (
-            SignatureRule::Unknown,
-            false,
-            false,
-            "invalid_exact_evm_transaction_simulation_failed",
-            "invalid_exact_evm_signature",
-        ),
+        (SignatureRule::Unknown, false, false, "invalid_exact_evm_signature", "invalid_exact_evm_signature"),
         (SignatureRule::Unknown, true, true, "valid", "valid"),
         (
             SignatureRule::Unknown,

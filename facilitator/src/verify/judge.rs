@@ -156,7 +156,14 @@ fn by_token(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> R
     }
     domain(authorization, facts)?;
     balance(authorization, facts, promised, X402Reason::InsufficientBalance)?;
-    simulated(facts, X402Reason::ExactSimulationFailed)
+    // Nothing else is wrong, and the payer's code does not stand behind the signature: so it is that.
+    let is_doubtful = facts.payer.has_code && facts.contract_signature != Some(true);
+    let reason = if is_doubtful && read.token.signatures == SignatureRule::Unknown {
+        X402Reason::ExactSignature
+    } else {
+        X402Reason::ExactSimulationFailed
+    };
+    simulated(facts, reason)
 }
 
 fn by_permit2(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> Result<(), Refusal> {

@@ -361,15 +361,15 @@ impl Parts {
                     token.has_code = has_code(answer)?;
                     self.token = Some(TokenFacts::default());
                 }
-                Part::Name => token.name = text::<IAsked::nameCall>(said(answer)?),
-                Part::Version => token.version = text::<IAsked::versionCall>(said(answer)?),
-                Part::Domain => token.domain = word(said(answer)?).map(Domain),
+                Part::Name => token.name = text::<IAsked::nameCall>(ran(answer)?.ok()),
+                Part::Version => token.version = text::<IAsked::versionCall>(ran(answer)?.ok()),
+                Part::Domain => token.domain = word(ran(answer)?.ok()).map(Domain),
                 Part::ProxyCode => self.has_proxy = Some(has_code(answer)?),
                 Part::ContractSignature => {
-                    let magic = said(answer)?.is_some_and(|bytes| is_magic(&bytes));
+                    let magic = ran(answer)?.is_ok_and(|bytes| is_magic(&bytes));
                     self.contract_signature = Some(magic);
                 }
-                Part::Simulation => self.simulation = Some(simulated(answer)?),
+                Part::Simulation => self.simulation = Some(ran(answer)?.map(drop)),
             }
         }
         self.payer = self.payer.map(|_| payer);
@@ -404,12 +404,20 @@ fn has_code(answer: Result<Bytes, NodeError>) -> Result<bool, FactsError> {
     answer.map(|code| !code.is_empty()).map_err(|error| FactsError::Node(error.to_string()))
 }
 
-fn simulated(answer: Result<Bytes, NodeError>) -> Result<Result<(), String>, FactsError> {
+/// What code of others did that was run: it may fail in more ways than by a revert, such as without gas. A failure that may
+/// pass is the node's.
+fn ran(answer: Result<Bytes, NodeError>) -> Result<Result<Bytes, String>, FactsError> {
     match answer {
-        Ok(_) => Ok(Ok(())),
-        Err(error) if error.is_revert() => Ok(Err(error.to_string().chars().take(300).collect())),
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error) if error.is_revert() || is_of_the_call(&error) => {
+            Ok(Err(error.to_string().chars().take(300).collect()))
+        }
         Err(error) => Err(FactsError::Node(error.to_string())),
     }
+}
+
+fn is_of_the_call(error: &NodeError) -> bool {
+    matches!(error, NodeError::Rpc { .. }) && !error.is_transient()
 }
 
 /// The first word of an answer. Contracts may add others.
