@@ -9,7 +9,8 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 use async_trait::async_trait;
 use k256::ecdsa::SigningKey;
 use salt402_protocol::typed_data::{
-    PERMIT2, TransferWithAuthorization, X402_EXACT_PROXY, X402_UPTO_PROXY, exact, permit2_domain, upto,
+    PERMIT2, TransferWithAuthorization, TransferWithFeeAuthorization, X402_EXACT_PROXY, X402_UPTO_PROXY,
+    exact, permit2_domain, upto,
 };
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{ChainId, PaymentId};
@@ -23,6 +24,8 @@ use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Nonce, PayerFacts, 
 pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
 pub(crate) const PAYEE: Address = Address::repeat_byte(0x71);
 pub(crate) const FACILITATOR: Address = Address::repeat_byte(0x72);
+pub(crate) const TREASURY: Address = Address::repeat_byte(0x73);
+pub(crate) const CITRATE_FACILITATOR: Address = Address::repeat_byte(0x74);
 pub(crate) const PRICE: u64 = 1000;
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const BASE_SEPOLIA: u64 = 84532;
@@ -76,6 +79,28 @@ impl Payer {
             "authorization": {
                 "from": message.from, "to": message.to, "value": message.value.to_string(), "validAfter": "0",
                 "validBefore": message.validBefore.to_string(), "nonce": message.nonce
+            }
+        })
+    }
+
+    /// The payload of an authorization for Citrate's own facilitator.
+    pub(crate) fn authorize_with_fee(&self, fee: u64) -> Value {
+        let message = TransferWithFeeAuthorization {
+            from: self.account(),
+            to: PAYEE,
+            value: U256::from(PRICE),
+            treasury: TREASURY,
+            fee: U256::from(fee),
+            validAfter: U256::ZERO,
+            validBefore: U256::from(NOW + 300),
+            nonce: B256::repeat_byte(1),
+        };
+        json!({
+            "signature": self.sign(&message, &token_domain(40_204)),
+            "authorization": {
+                "from": message.from, "to": message.to, "value": message.value.to_string(), "validAfter": "0",
+                "validBefore": message.validBefore.to_string(), "nonce": message.nonce, "treasury": TREASURY,
+                "fee": fee.to_string()
             }
         })
     }

@@ -5,8 +5,11 @@ use salt402_protocol::typed_data::X402_EXACT_PROXY;
 use salt402_protocol::x402::digest::Domain;
 use serde_json::{Value, json};
 
-use crate::policy::{CallerRules, Payees, SignatureRule, Simulation};
-use crate::testing::{FACILITATOR, NOW, PAYEE, PRICE, Payer, TOKEN, first_request, policy, request};
+use crate::policy::{CallerRules, CitratePolicy, Payees, SignatureRule, Simulation};
+use crate::testing::{
+    CITRATE_FACILITATOR, FACILITATOR, NOW, PAYEE, PRICE, Payer, TOKEN, TREASURY, first_request, policy,
+    request,
+};
 use crate::tests::{Stand, with};
 use crate::verify::facts::{Facts, Nonce};
 
@@ -380,4 +383,31 @@ async fn simulation_is_a_policy() {
         assert_eq!(stand.verdict(&by_token()).await, "valid");
         assert_eq!(stand.accounts.asked().simulations - before, code.max(key), "{simulation:?}");
     }
+}
+
+#[tokio::test]
+async fn citrates_own_facilitator_is_paid_with_the_fee_that_was_signed() {
+    let mut policy = policy();
+    policy.networks[0].citrate =
+        Some(CitratePolicy { contract: CITRATE_FACILITATOR, token: TOKEN, treasury: TREASURY });
+    let stand = Stand::with(policy);
+    let extra = json!({"name": "Test", "version": "1", "assetTransferMethod": "citrateFee"});
+    let good = offered(&request("exact", Payer::new(1).authorize_with_fee(10)), "extra", extra.clone());
+    assert_eq!(stand.verdict(&good).await, "valid");
+    assert_eq!(stand.accounts.asked().simulations, 1, "the contract knows its fee");
+    for (faulty, reason) in [
+        (with(&good, &format!("{SIGNED}/fee"), "11"), "invalid_exact_evm_signature"),
+        (with(&good, &format!("{SIGNED}/fee"), "1001"), "invalid_payload"),
+        (with(&good, &format!("{SIGNED}/treasury"), PAYEE.to_string()), "invalid_payload"),
+        (with(&good, &format!("{SIGNED}/fee"), Value::Null), "unsupported_payload_type"),
+        // A plain authorization is none of it, and the other way round.
+        (offered(&by_token(), "extra", extra), "unsupported_payload_type"),
+        (request("exact", Payer::new(1).authorize_with_fee(10)), "unsupported_payload_type"),
+    ] {
+        assert_eq!(stand.verdict(&faulty).await, reason, "{faulty}");
+    }
+    stand.accounts.set(|facts| facts.simulation = Some(Err("execution reverted".into())));
+    assert_eq!(stand.verdict(&good).await, "invalid_exact_evm_transaction_simulation_failed");
+    // Whoever does not offer it settles none.
+    assert_eq!(Stand::new().verdict(&good).await, "unsupported_payload_type");
 }
