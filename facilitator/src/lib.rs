@@ -12,6 +12,10 @@ mod metrics;
 mod policy;
 mod read;
 mod settler;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use authorization::{Authorization, Method, TokenPermit};
@@ -19,6 +23,7 @@ pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_
 pub use facilitator::{Caller, Facilitator, FacilitatorError};
 pub use metrics::describe as describe_metrics;
 pub use policy::{
-    CallerRules, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation, TokenPolicy,
+    CallerRules, CitratePolicy, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation,
+    TokenPolicy,
 };
 pub use settler::{Approved, Known, SettleFault, Settled, Settler};

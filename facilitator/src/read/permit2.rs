@@ -5,7 +5,7 @@ use salt402_protocol::X402Reason;
 use salt402_protocol::typed_data::PERMIT2;
 use salt402_protocol::x402::payload::Permit2;
 use salt402_protocol::x402::request::Request;
-use salt402_protocol::x402::{EXACT, UPTO};
+use salt402_protocol::x402::{EXACT, PERMIT2 as PERMIT2_METHOD, UPTO};
 
 use crate::authorization::{Authorization, Method, TokenPermit};
 use crate::policy::{NetworkPolicy, TokenPolicy};
@@ -125,7 +125,7 @@ fn offered(request: &Request<'_>, network: &NetworkPolicy) -> Result<TokenPolicy
         let detail = "this asset is not settled by Permit2 here";
         return Err(refuse(X402Reason::UnsupportedPayloadType, detail));
     }
-    method(request, "permit2")?;
+    method(request, PERMIT2_METHOD)?;
     Ok(token)
 }
 

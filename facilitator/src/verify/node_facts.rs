@@ -160,8 +160,8 @@ impl KnowsAccounts for NodeFacts {
         if answers.len() != parts.len() {
             return Err(FactsError::Node("the node left answers out".to_owned()));
         }
-        let read = known.read(question, parts.into_iter().zip(answers))?;
-        chain.keep(question, &read, progress, now);
+        let read = known.read(question, parts.iter().copied().zip(answers))?;
+        chain.keep(question, &read, &parts, progress, now);
         read.into_facts(is_fresh)
     }
 
@@ -257,25 +257,26 @@ impl ChainFacts {
         parts
     }
 
-    /// Remembers what was asked. What is not there may come, and is not remembered.
-    fn keep(&self, question: &Question<'_>, parts: &Parts, progress: u64, at: Instant) {
+    /// Remembers what was asked, and only that: what was remembered before does not become younger. What is not there
+    /// may come, and is not remembered.
+    fn keep(&self, question: &Question<'_>, parts: &Parts, asked: &[Part], progress: u64, at: Instant) {
         let authorization = question.authorization;
-        if let Some(value) = parts.payer {
+        if let Some(value) = parts.payer.filter(|_| asked.contains(&Part::PayerCode)) {
             let mut payers = self.payers.lock().unwrap_or_else(PoisonError::into_inner);
             *payers.of_key((authorization.token, authorization.payer)) = Some(Known { value, progress, at });
         }
-        if let Some(value) = parts.nonce {
+        if let Some(value) = parts.nonce.filter(|_| asked.contains(&Part::Nonce)) {
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
             *nonces.of_key(authorization.id()) = Some(Known { value, progress, at });
         }
-        if let Some(token) = parts.token.as_ref().filter(|token| token.has_code) {
+        let token = parts.token.as_ref().filter(|token| token.has_code && asked.contains(&Part::TokenCode));
+        if let Some(token) = token {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = tokens.entry(authorization.token).or_insert_with(|| (at, token.clone()));
-            if kept.1 != *token || kept.0.elapsed() >= DOUBTED_FOR {
-                *kept = (at, token.clone());
-            }
+            tokens.insert(authorization.token, (at, token.clone()));
         }
-        if let (Some(proxy), Some(true)) = (question.proxy, parts.has_proxy) {
+        if let (Some(proxy), Some(true), true) =
+            (question.proxy, parts.has_proxy, asked.contains(&Part::ProxyCode))
+        {
             self.proxies.lock().unwrap_or_else(PoisonError::into_inner).insert(proxy, at);
         }
     }
@@ -360,15 +361,15 @@ impl Parts {
                     token.has_code = has_code(answer)?;
                     self.token = Some(TokenFacts::default());
                 }
-                Part::Name => token.name = text::<IAsked::nameCall>(said(answer)?),
-                Part::Version => token.version = text::<IAsked::versionCall>(said(answer)?),
-                Part::Domain => token.domain = word(said(answer)?).map(Domain),
+                Part::Name => token.name = text::<IAsked::nameCall>(ran(answer)?.ok()),
+                Part::Version => token.version = text::<IAsked::versionCall>(ran(answer)?.ok()),
+                Part::Domain => token.domain = word(ran(answer)?.ok()).map(Domain),
                 Part::ProxyCode => self.has_proxy = Some(has_code(answer)?),
                 Part::ContractSignature => {
-                    let magic = said(answer)?.is_some_and(|bytes| is_magic(&bytes));
+                    let magic = ran(answer)?.is_ok_and(|bytes| is_magic(&bytes));
                     self.contract_signature = Some(magic);
                 }
-                Part::Simulation => self.simulation = Some(simulated(answer)?),
+                Part::Simulation => self.simulation = Some(ran(answer)?.map(drop)),
             }
         }
         self.payer = self.payer.map(|_| payer);
@@ -403,12 +404,20 @@ fn has_code(answer: Result<Bytes, NodeError>) -> Result<bool, FactsError> {
     answer.map(|code| !code.is_empty()).map_err(|error| FactsError::Node(error.to_string()))
 }
 
-fn simulated(answer: Result<Bytes, NodeError>) -> Result<Result<(), String>, FactsError> {
+/// What code of others did that was run: it may fail in more ways than by a revert, such as without gas. A failure that may
+/// pass is the node's.
+fn ran(answer: Result<Bytes, NodeError>) -> Result<Result<Bytes, String>, FactsError> {
     match answer {
-        Ok(_) => Ok(Ok(())),
-        Err(error) if error.is_revert() => Ok(Err(error.to_string().chars().take(300).collect())),
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error) if error.is_revert() || is_of_the_call(&error) => {
+            Ok(Err(error.to_string().chars().take(300).collect()))
+        }
         Err(error) => Err(FactsError::Node(error.to_string())),
     }
+}
+
+fn is_of_the_call(error: &NodeError) -> bool {
+    matches!(error, NodeError::Rpc { .. }) && !error.is_transient()
 }
 
 /// The first word of an answer. Contracts may add others.

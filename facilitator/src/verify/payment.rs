@@ -5,12 +5,11 @@ use alloy_primitives::{Address, U256};
 use crate::authorization::{Authorization, Method};
 use crate::calls::settle_call;
 use crate::policy::Policy;
-use crate::read::{Read, Refusal, refuse};
+use crate::read::{Read, Refusal};
 use crate::settler::{SettleFault, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Question};
 use crate::verify::judge::{self, digest, is_permit2, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
-use salt402_protocol::X402Reason;
 
 /// Why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,10 +50,7 @@ pub(crate) async fn verify(
         return Err(judge::unfit_signature(authorization, detail).into());
     };
     let proxy = is_permit2(authorization).then_some(call.to);
-    let Some((digest, forms)) = digest(authorization, proxy) else {
-        let detail = "this kind of authorization is not settled here";
-        return Err(refuse(X402Reason::UnsupportedPayloadType, detail).into());
-    };
+    let (digest, forms) = digest(authorization, proxy);
     let key = recover(digest, &authorization.signature, forms);
     without_questions(read, accounts, &key)?;
     let promised = settler.promised(authorization.chain, authorization.token, authorization.payer).await?;
