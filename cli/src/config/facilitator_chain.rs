@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use salt402_chain::Account;
-use salt402_facilitator::{NetworkPolicy, Payees, SignatureRule, TokenPolicy};
+use salt402_facilitator::{CitratePolicy, NetworkPolicy, Payees, SignatureRule, TokenPolicy};
 use salt402_protocol::Amount;
 use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
 use serde::Deserialize;
@@ -29,6 +29,8 @@ pub(crate) struct FacilitatedChainConfig {
     exact_proxy: Option<String>,
     /// The proxy of x402's scheme `upto`. Left out: x402's own address, for which clients sign.
     upto_proxy: Option<String>,
+    /// Citrate's own `X402Facilitator`, of which the keys must hold the role. Left out: it is not used.
+    citrate: Option<CitrateConfig>,
     /// The balance of a key below which it is reported as low, such as `1 SALT`. Left out: none is.
     low_water: Option<String>,
 }
@@ -53,6 +55,20 @@ struct TokenConfig {
     /// The least that is moved, in base units of the token: what is less is not worth its gas.
     #[serde(default = "none")]
     least: String,
+}
+
+/// Citrate's own facilitator contract, as it stands on the chain.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct CitrateConfig {
+    /// Its address.
+    contract: String,
+    /// The account that gets its fees: its `treasury()`. Payers sign for it.
+    treasury: String,
+    /// The token that it settles in. Left out: the network's wrapped coin, or the deployment's.
+    #[serde(default)]
+    token: Option<String>,
 }
 
 /// How a token judges the authorization of a payer that has code.
@@ -125,6 +141,7 @@ impl FacilitatedChainConfig {
                 tokens: self.tokens(&here, defaults)?,
                 payees: self.payees(&here, defaults)?,
                 exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
+                citrate: self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?,
                 upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
             },
             keys: self.keys(&here, shared_keys)?,
@@ -183,6 +200,23 @@ impl FacilitatedChainConfig {
             Ok((place, key.clone()))
         };
         self.keys.iter().enumerate().map(numbered).collect()
+    }
+}
+
+impl CitrateConfig {
+    fn resolve(&self, here: &str, defaults: &Defaults<'_>) -> Result<CitratePolicy, ConfigError> {
+        let key = |field: &str| format!("{here}.citrate.{field}");
+        let token = match &self.token {
+            Some(text) => source::address(&key("token"), text)?,
+            None => defaults.token()?.ok_or_else(|| {
+                ConfigError::value(key("token"), "expected the token that it settles in: none is known here")
+            })?,
+        };
+        Ok(CitratePolicy {
+            contract: source::address(&key("contract"), &self.contract)?,
+            treasury: source::address(&key("treasury"), &self.treasury)?,
+            token,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 32] = [
+const TABLES: [&str; 33] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -40,6 +40,7 @@ const TABLES: [&str; 32] = [
     "facilitator.chains.NAME",
     "facilitator.chains.NAME.tokens[]",
     "facilitator.chains.NAME.keys[]",
+    "facilitator.chains.NAME.citrate",
     "facilitator.gas",
     "facilitator.gas_per_day",
     "facilitator.connections",
