@@ -145,4 +145,73 @@ async fn supported_says_what_official_clients_look_for() {
     }
     let (status, _, _) = ask(&api, Request::get("/verify").body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let (_, _, document) = ask(&api, Request::get("/openapi.json").body(Body::empty()).unwrap()).await;
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(paths, ["/", "/health", "/healthz", "/openapi.json", "/settle", "/supported", "/verify"]);
+    for status in ["400", "401", "408", "413", "415", "429", "503"] {
+        assert!(document["paths"]["/verify"]["post"]["responses"].get(status).is_some(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn pages_ask_where_the_operator_lets_them() {
+    use tower_http::cors::{AllowHeaders, AllowMethods, CorsLayer};
+    let stand = Stand::new();
+    let origin: axum::http::HeaderValue = "https://shop.example".parse().unwrap();
+    let cors = CorsLayer::new()
+        .allow_origin(origin.clone())
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request());
+    let preflight = || {
+        Request::options("/verify")
+            .header(header::ORIGIN, "https://shop.example")
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "content-type")
+            .body(Body::empty())
+            .unwrap()
+    };
+    let api = router(stand.facilitator.clone(), ApiOptions { cors: Some(cors), ..Default::default() });
+    let (status, headers, _) = ask(&api, preflight()).await;
+    assert_eq!((status, headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN)), (StatusCode::OK, Some(&origin)));
+    let closed = router(stand.facilitator.clone(), ApiOptions::default());
+    let (_, headers, _) = ask(&closed, preflight()).await;
+    assert_eq!(headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN), None);
+}
+
+/// Whoever asks too often from one address is told so before anything of a payment is looked at.
+#[tokio::test]
+async fn an_address_is_limited_before_its_payment_is_read() {
+    use salt402_http::{AddressLimits, Limits, Listener, serve};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let stand = Stand::new();
+    let addresses = Some(AddressLimits::new(Rate { per_minute: 1, burst: 1 }));
+    let api = router(stand.facilitator.clone(), ApiOptions { addresses, ..Default::default() });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listener = Listener::tcp(free).await.unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let served = tokio::spawn(serve(
+        "test",
+        listener,
+        api,
+        Limits { proxies: Vec::new(), ..Limits::default() },
+        stop.clone(),
+    ));
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(free).await.unwrap();
+        let body = "{}";
+        let head =
+            "POST /verify HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        stream
+            .write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answers.push(answer);
+    }
+    assert!(answers[0].starts_with("HTTP/1.1 400"), "{}", answers[0]);
+    assert!(answers[1].starts_with("HTTP/1.1 429") && answers[1].contains("retry-after"), "{}", answers[1]);
+    stop.cancel();
+    served.await.unwrap();
 }
