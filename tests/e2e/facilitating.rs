@@ -49,7 +49,12 @@ async fn a_signature_is_verified_and_settled_in_every_way() {
         ("Permit2 with EIP-2612", sponsored, 0, 300),
         ("upto", charging(payer.upto(&stand.wrapped, &terms(1000, 4), facilitator), 70), 70, 0),
     ] {
-        let verified = stand.verify(&body).await;
+        // Before the work it is not known what will be charged.
+        let offered = charging(
+            body.clone(),
+            body["paymentPayload"]["accepted"]["amount"].as_str().unwrap().parse().unwrap(),
+        );
+        let verified = stand.verify(&offered).await;
         assert_eq!(verified["isValid"], true, "{what}: {verified}");
         assert_eq!(verified["payer"].as_str().unwrap().parse::<Address>().unwrap(), payer.address);
         assert_eq!((stand.paid(&stand.wrapped).await, stand.paid(&stand.salt).await), earned, "{what}");
@@ -251,22 +256,28 @@ async fn the_facilitator_runs_alone_over_the_database_of_an_indexer() {
     index.kill();
     let url = format!("{}/health", stand.url);
     let unready = stand.stack.until(&url, |answer| !answer.status.is_success()).await;
-    assert!(unready.body.contains("index"), "{}", unready.body);
+    assert!(unready.body.contains("is `salt402 index`"), "{}", unready.body);
+    let late = X402Payer::new().eip3009(&stand.wrapped, &Terms::new(payee(), 5, 2));
+    let refused = stand.stack.post(&format!("{}/settle", stand.url), &late, &[]).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.body);
+    let (code, listed) = stand.command(&["settlements", "list", "--json"]);
+    assert_eq!((code, serde_json::from_str::<Value>(&listed).unwrap().as_array().unwrap().len()), (0, 1));
     assert!(alone.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_never_send_with_one_key() {
-    let stand = Facilitating::start(SALT402).await;
+    let folder = tempfile::tempdir().unwrap();
+    let locks = format!("locks = \"{}\"", folder.path().display());
+    let options = FacilitatorOptions { facilitator: locks.clone(), ..Default::default() };
+    let stand = Facilitating::start_with(SALT402, options).await;
     // Another database, another configuration, the same key.
-    let other = Facilitating::prepare(
-        SALT402,
-        FacilitatorOptions {
-            keys: vec![SECOND_FACILITATOR_KEY.into(), FACILITATOR_KEY.into()],
-            ..Default::default()
-        },
-    )
-    .await;
+    let other = FacilitatorOptions {
+        facilitator: locks,
+        keys: vec![SECOND_FACILITATOR_KEY.into(), FACILITATOR_KEY.into()],
+        ..Default::default()
+    };
+    let other = Facilitating::prepare(SALT402, other).await;
     let said = other.stack.role("up").ends();
     assert!(said.contains(FACILITATOR), "{said}");
     assert!(said.contains("another process"), "{said}");

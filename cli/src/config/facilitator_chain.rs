@@ -137,12 +137,11 @@ impl FacilitatedChainConfig {
         };
         Ok(FacilitatedChain {
             policy: NetworkPolicy {
-                chain: defaults.profile.chain_id,
-                tokens: self.tokens(&here, defaults)?,
                 payees: self.payees(&here, defaults)?,
                 exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
-                citrate: self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?,
                 upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
+                citrate: self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?,
+                ..NetworkPolicy::new(defaults.profile.chain_id, self.tokens(&here, defaults)?)
             },
             keys: self.keys(&here, shared_keys)?,
             low_water: money("low_water", &self.low_water)?,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_chain::{Account, Node};
 use salt402_facilitator::http::{ApiOptions, router};
-use salt402_facilitator::{Engine, Facilitator, SettleChain, SettleContracts, Settler};
+use salt402_facilitator::{Engine, Facilitator, NetworkPolicy, SettleChain, SettleContracts, Settler};
 use salt402_http::Token;
 use salt402_protocol::ChainId;
 use salt402_protocol::typed_data::PERMIT2;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, FacilitatedChain, FacilitatorConfig};
 use crate::wire::chain::nodes;
+use crate::wire::policy::chain_policy;
 use crate::wire::running::Running;
 
 /// Starts a facilitator over the database of this process, or over one that another process indexes. Returns what settles,
@@ -46,12 +47,18 @@ pub(super) async fn facilitate(
         let node: Arc<dyn Node> = Arc::new(pool);
         settled.push(settle_chain(config, here, id, &node)?);
         asked.push((id, node));
-        networks.push(here.policy.clone());
+        let stale_after = chain_policy(&chain).stale_after;
+        networks.push(NetworkPolicy { stale_after, ..here.policy.clone() });
     }
     let engine = Arc::new(Engine::start(&store, &changes, settled, facilitator.settling(&config.folder))?);
     let policy = facilitator.policy(networks);
     let settler: Arc<dyn Settler> = Arc::clone(&engine) as _;
     let facilitated = Facilitator::new(policy, asked, store, settler);
+    if alone {
+        for (chain, why) in facilitated.health().await {
+            tracing::warn!(%chain, %why, "nothing can be settled now");
+        }
+    }
     let bound = facilitator.endpoint(&config.folder, config.limits.proxies()).bind().await?;
     // Beside a verifier, the verifier's listener serves the metrics.
     let metrics = Some(metrics).filter(|_| alone);

@@ -49,6 +49,21 @@ impl Store {
         rows.iter().map(row_of).collect()
     }
 
+    /// Whether that many settlements of a chain wait to be sent, or more. `false` for 0.
+    pub async fn queued_settlements_at_least(&self, chain: ChainId, number: u32) -> Result<bool, StoreError> {
+        let Some(skipped) = number.checked_sub(1) else { return Ok(false) };
+        let mut reader = self.reader().await?;
+        let row = query(
+            "SELECT id FROM settlement_orders WHERE chain_id = $1 AND id > 0 AND state = 'queued'
+             ORDER BY id LIMIT 1 OFFSET $2",
+        )
+        .bind(chain_id(chain))
+        .bind(i64::from(skipped))
+        .fetch_optional(reader.connection()?)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// The settlements with these numbers, as far as there are such.
     pub async fn settlements_numbered(&self, numbers: &[u64]) -> Result<Vec<SettlementRow>, StoreError> {
         let mut reader = self.reader().await?;
