@@ -222,7 +222,7 @@ impl Facilitator {
         let rules = caller.map(|caller| &caller.rules);
         if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
             && read.after_signature.is_none()
-            && let Some(known) = self.0.settler.known(read.authorization.id()).await?
+            && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
         {
             return told(&read, known);
         }

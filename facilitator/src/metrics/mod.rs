@@ -1,5 +1,7 @@
 //! What is measured.
 
+pub(crate) mod settling;
+
 use std::time::Duration;
 
 use salt402_protocol::x402::{EXACT, UPTO};
@@ -22,6 +24,7 @@ pub fn describe() {
     metrics::describe_counter!(QUESTIONS, "Round trips to a node to verify or settle signed payments");
     metrics::describe_counter!(SETTLE_REQUESTS, "Requests to settle a signed payment, by scheme and outcome");
     metrics::describe_histogram!(SETTLE_SECONDS, metrics::Unit::Seconds, "How long a request to settle took");
+    settling::describe();
 }
 
 /// Notes a request to verify.
