@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, U256};
-use salt402_chain::{Account, AccountState};
+use alloy_primitives::{Address, Bytes, U256};
+use salt402_chain::{Account, AccountState, Call};
 use salt402_store::Slot;
 
 use crate::settle::lock::SignerLock;
 
 /// How often a node may show transactions of an account that are not ours before they are taken for made up.
 const PATIENCE: u32 = 30;
+
+/// The gas limit of a transaction that only uses a nonce up. An account with delegated code may need more than a transfer.
+const FILLER_GAS: u64 = 50_000;
 
 /// One account of a chain's task.
 pub(super) struct Signer {
@@ -47,4 +50,9 @@ impl Signer {
         self.strangers = if shown { self.strangers.saturating_add(1) } else { 0 };
         shown && self.strangers < PATIENCE
     }
+}
+
+/// A transaction that only uses a nonce up.
+pub(super) fn filler(account: Address) -> Call {
+    Call { to: account, value: U256::ZERO, data: Bytes::new(), gas_limit: Some(FILLER_GAS) }
 }

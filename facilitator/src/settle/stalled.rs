@@ -1,6 +1,6 @@
 //! What was sent and is in no block: sent again, replaced by one with a higher fee, or given up where its nonce was taken.
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::Bytes;
 use salt402_chain::{Call, Fees, NodeError};
 use salt402_store::{Cursor, OpenSlot, SettlementState, SlotState, SlotTransaction};
 use tokio::time::Instant;
@@ -9,10 +9,8 @@ use crate::calls;
 use crate::metrics::settling as metrics;
 use crate::settle::kept::Kept;
 use crate::settle::outcome::is_valid_after;
+use crate::settle::signer::filler;
 use crate::settle::task::{Sent, Task, Trouble};
-
-/// The gas limit of a transaction that only uses a nonce up. An account with delegated code may need more than a transfer.
-const FILLER_GAS: u64 = 50_000;
 
 impl Task {
     /// Sends again what no receipt came of for a while. The lowest of an account holds up all others, so that one is replaced.
@@ -163,9 +161,4 @@ impl Task {
         let sent = Sent { at: Instant::now(), times: times.saturating_add(1), refused: result.is_err() };
         self.sent.insert(transaction.slot, sent);
     }
-}
-
-/// A transaction that only uses a nonce up.
-pub(super) fn filler(account: alloy_primitives::Address) -> Call {
-    Call { to: account, value: U256::ZERO, data: Bytes::new(), gas_limit: Some(FILLER_GAS) }
 }

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 
 use crate::metrics::settling as metrics;
 use crate::settle::options::{SettleChain, SettleOptions};
-use crate::settle::signer::Signer;
-use crate::settle::stalled::filler;
+use crate::settle::signer::{Signer, filler};
 use crate::settle::standing::Standing;
 use crate::settle::waiters::Waiters;
 

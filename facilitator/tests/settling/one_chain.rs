@@ -15,7 +15,7 @@ use salt402_store::{GasBudgets, IncidentKind, IndexChanges, SettlementState};
 use crate::ledger::{LIAR, TOKEN};
 use crate::node::TestNode;
 use crate::shop::{KEYS, PAYEE, Shop, approved, payer, settle};
-use crate::world::{CHAIN, Faults, START};
+use crate::world::{CHAIN, Faults};
 
 fn done(settled: &Settled) -> B256 {
     match settled {
@@ -91,10 +91,15 @@ async fn many_at_once_go_together_and_one_that_would_fail_fails_alone() {
         transactions.iter().any(|hash| shop.world.mined(*hash).unwrap().receipt.to == Some(MULTICALL3));
     assert!(together);
     assert_eq!(shop.world.held(PAYEE), U256::from(95_u64));
-    let state = shop.world.state();
-    assert_eq!(*state.ledger.nonces.values().next().unwrap(), transactions.len() as u64, "a gap, or a waste");
-    assert!(state.pool.is_empty());
-    drop(state);
+    {
+        let state = shop.world.state();
+        assert_eq!(
+            *state.ledger.nonces.values().next().unwrap(),
+            transactions.len() as u64,
+            "a gap, or a waste"
+        );
+        assert!(state.pool.is_empty());
+    }
     // What failed before anything was sent can be asked for again.
     shop.world.give(payer(13), 5);
     done(&outcome(&shop, &engine, &all[13]).await);
@@ -353,5 +358,4 @@ async fn what_there_is_no_room_or_gas_for_is_refused_before_it_is_claimed() {
     }
     let full = engine.settle(approved(payer(9), 9, 7)).await.unwrap_err();
     assert!(matches!(full, SettleFault::Busy { .. }), "{full}");
-    assert!(START > 0);
 }

@@ -1,7 +1,7 @@
 //! Claiming a signed payment for settling: the first who does so settles it, and all others get what came of it.
 
 use crate::engine::{
-    AsyncConnection, Columns, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
+    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
 };
 use crate::rows::{
     GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,
@@ -108,23 +108,4 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// What `settlement_orders` has of a payment, while it is read.
-pub(super) fn claimed_of(row: &impl Columns) -> Result<NewSettlement, StoreError> {
-    Ok(NewSettlement {
-        chain: row.chain("chain_id")?,
-        payment: row.payment_id("payment_id")?,
-        token: row.address("token")?,
-        payer: row.address("payer")?,
-        payee: row.address("payee")?,
-        amount: row.amount("amount")?,
-        charge: row.amount("charge")?,
-        method: row.text("method")?,
-        payload: row.bytes("payload")?,
-        sender: row.maybe_address("sender")?,
-        caller: row.maybe_text("caller")?,
-        since_block: row.number("since_block")?,
-        gas: row.number("gas_cap")?,
-    })
 }

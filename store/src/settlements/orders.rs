@@ -6,8 +6,7 @@ use crate::engine::{
     AsyncConnection, AsyncQueryBuilder, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id,
     clock, params, query, send,
 };
-use crate::rows::{SettlementFilter, SettlementRow, SettlementState, StoreError};
-use crate::settlements::claim::claimed_of;
+use crate::rows::{NewSettlement, SettlementFilter, SettlementRow, SettlementState, StoreError};
 use crate::store::Store;
 
 /// The columns of a row, of `settlement_orders` as `o`.
@@ -177,6 +176,24 @@ pub(super) fn row_of(row: &impl Columns) -> Result<SettlementRow, StoreError> {
         slots: row.number("slots")?,
         made_at_ms: row.number("made_at_ms")?,
         changed_at_ms: row.number("changed_at_ms")?,
+    })
+}
+
+fn claimed_of(row: &impl Columns) -> Result<NewSettlement, StoreError> {
+    Ok(NewSettlement {
+        chain: row.chain("chain_id")?,
+        payment: row.payment_id("payment_id")?,
+        token: row.address("token")?,
+        payer: row.address("payer")?,
+        payee: row.address("payee")?,
+        amount: row.amount("amount")?,
+        charge: row.amount("charge")?,
+        method: row.text("method")?,
+        payload: row.bytes("payload")?,
+        sender: row.maybe_address("sender")?,
+        caller: row.maybe_text("caller")?,
+        since_block: row.number("since_block")?,
+        gas: row.number("gas_cap")?,
     })
 }
 
