@@ -4,11 +4,11 @@ use alloy_primitives::{Address, U256};
 
 use crate::authorization::{Authorization, Method};
 use crate::calls::settle_call;
-use crate::policy::Policy;
+use crate::policy::{NetworkPolicy, Policy};
 use crate::read::{Read, Refusal};
 use crate::settler::{SettleFault, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Question};
-use crate::verify::judge::{self, digest, is_permit2, judge, needs_contract, needs_simulation};
+use crate::verify::judge::{self, digest, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
 
 /// Why there is no verdict.
@@ -43,13 +43,7 @@ pub(crate) async fn verify(
 ) -> Result<Facts, NoVerdict> {
     let authorization = &read.authorization;
     let network = policy.network(authorization.chain).ok_or(FactsError::Chain(authorization.chain))?;
-    // A charge of 0 needs no transaction; that the rest is good is shown by any other.
-    let call = settle_call(&network.contracts(), authorization, read.charge.max(U256::ONE));
-    let Some(call) = call else {
-        let detail = "the signature has not the 65 bytes that this way of settling takes";
-        return Err(judge::unfit_signature(authorization, detail).into());
-    };
-    let proxy = is_permit2(authorization).then_some(call.to);
+    let proxy = proxy(network, authorization);
     let (digest, forms) = digest(authorization, proxy);
     let key = recover(digest, &authorization.signature, forms);
     without_questions(read, accounts, &key)?;
@@ -78,7 +72,12 @@ pub(crate) async fn verify(
             question.digest = Some(digest);
         }
         if wants_simulation {
-            let mut simulated = call.clone();
+            // A charge of 0 needs no transaction; that the rest is good is shown by any other.
+            let charge = read.charge.max(U256::ONE);
+            let Some(mut simulated) = settle_call(&network.contracts(), authorization, charge) else {
+                let detail = "the signature has not the 65 bytes that this way of settling takes";
+                return Err(judge::unfit_signature(authorization, detail).into());
+            };
             simulated.gas_limit = Some(policy.most_gas);
             let sender = sender(authorization, settler);
             question.simulate = Some((sender, simulated));
@@ -105,6 +104,15 @@ fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignatu
             Err(refusal)
         }
         (_, None) => Ok(()),
+    }
+}
+
+/// The proxy that would settle.
+fn proxy(network: &NetworkPolicy, authorization: &Authorization) -> Option<Address> {
+    match authorization.method {
+        Method::Permit2Exact { .. } => network.exact_proxy,
+        Method::Permit2Upto { .. } => network.upto_proxy,
+        Method::Eip3009 { .. } | Method::CitrateFee { .. } => None,
     }
 }
 
