@@ -32,4 +32,4 @@ pub use serve::serve;
 pub use serve::unix::{UnixSocket, UnixSocketError};
 pub use target::{Target, is_method, unescaped};
 pub use timing::{PAYMENT, server_timing};
-pub use token::{Token, check_token};
+pub use token::{Token, Tokens, check_token};

@@ -35,12 +35,57 @@ impl Token {
 
     /// Whether a request sends the token; an error where it sends it in two ways.
     pub fn admits(&self, headers: &HeaderMap) -> Result<bool, Problem> {
-        if let Some(text) = one_value(headers, TOKEN_HEADER)? {
-            return Ok(self.is(text));
+        Ok(sent(headers)?.is_some_and(|text| self.is(text)))
+    }
+}
+
+/// The token that a request sends.
+fn sent(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    if let Some(text) = one_value(headers, TOKEN_HEADER)? {
+        return Ok(Some(text));
+    }
+    let bearer = one_value(headers, header::AUTHORIZATION.as_str())?.and_then(|text| text.split_once(' '));
+    Ok(bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, text)| text))
+}
+
+/// Several tokens, each with who has it.
+#[derive(Clone, Debug)]
+pub struct Tokens<T>(Arc<[(Token, T)]>);
+
+impl<T> Tokens<T> {
+    /// Tokens, each with who has it.
+    pub fn new(tokens: Vec<(Token, T)>) -> Self {
+        Self(tokens.into())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whose token a request sends. `None`: it sends none of them.
+    ///
+    /// All of them are compared, so that the time of an answer does not tell which one is near.
+    ///
+    /// # Errors
+    /// It sends one in two ways.
+    pub fn bearer(&self, headers: &HeaderMap) -> Result<Option<&T>, Problem> {
+        let Some(text) = sent(headers)? else { return Ok(None) };
+        let given: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        let mut found = None;
+        for (token, bearer) in self.0.iter() {
+            if given == *token.0 {
+                found = Some(bearer);
+            }
         }
-        let bearer =
-            one_value(headers, header::AUTHORIZATION.as_str())?.and_then(|text| text.split_once(' '));
-        Ok(bearer.is_some_and(|(scheme, text)| scheme.eq_ignore_ascii_case("bearer") && self.is(text)))
+        Ok(found)
+    }
+}
+
+impl<T> Default for Tokens<T> {
+    /// No token.
+    fn default() -> Self {
+        Self::new(Vec::new())
     }
 }
 
@@ -89,5 +134,22 @@ mod tests {
         let twice = [("authorization", "Bearer open sesame"), ("authorization", "Bearer other")];
         assert!(admits(&twice).is_err());
         assert_eq!(format!("{token:?}"), "Token(secret)");
+    }
+
+    #[test]
+    fn each_token_has_its_bearer() {
+        let tokens = Tokens::new(vec![(Token::new("one"), 1), (Token::new("two"), 2)]);
+        let whose = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", value.parse().unwrap());
+            tokens.bearer(&headers).unwrap().copied()
+        };
+        assert_eq!(
+            (whose("Bearer one"), whose("Bearer two"), whose("bearer two")),
+            (Some(1), Some(2), Some(2))
+        );
+        assert_eq!((whose("Bearer onetwo"), whose("Basic one"), whose("Bearer ")), (None, None, None));
+        assert_eq!(tokens.bearer(&HeaderMap::new()), Ok(None));
+        assert!(!format!("{tokens:?}").contains("one"));
     }
 }

@@ -6,7 +6,7 @@
 //! The modules, bottom up; each imports only those before it: [`values`](money); [`contracts`] and [`typed_data`], the
 //! Solidity side; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
 //! exchange, with [`edition`], which says how a contract names channels and signs vouchers; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
-//! not import each other.
+//! not import each other. [`x402`] stands on `wire`: what a facilitator is asked and answers.
 
 pub mod channel;
 pub mod contracts;
@@ -18,6 +18,7 @@ pub mod quote;
 pub mod typed_data;
 mod values;
 mod wire;
+pub mod x402;
 
 pub use alloy_primitives::{Address, B128, B256, U256, keccak256};
 pub use channel::{ChannelChange, ChannelEvent, ChannelEventId, ChannelState, Descriptor, OperatorRight};

@@ -65,6 +65,8 @@ codes! {
     AddressLimited = "address_limited", 429, "Too many requests from this address";
     /// One account made more payments than the operator allows. The payment stays good.
     AccountLimited = "account_limited", 429, "Too many payments of this account";
+    /// The bearer of one token sent more requests than the operator allows it.
+    CallerLimited = "caller_limited", 429, "Too many requests with this token";
     /// The account's last payment was granted a moment ago. The payment stays good.
     CoolDown = "cool_down", 429, "The account's last payment was a moment ago";
     /// The client was too slow.
@@ -191,6 +193,8 @@ codes! {
     NotServed = "not_served", 424, "The payment was made and its request is not served";
     /// The model's server keeps failing, or was never reached. The model is not sold now.
     ModelUnavailable = "model_unavailable", 503, "The model cannot be served now";
+    /// There is no room or no budget to settle more signed payments now. Nothing of the payment was done.
+    FacilitatorBusy = "facilitator_busy", 503, "No more payments can be settled now";
     /// The verifier cannot be reached.
     VerifierUnavailable = "verifier_unavailable", 503, "Payments cannot be verified now";
     /// The index may not be current.

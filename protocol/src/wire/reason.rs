@@ -20,8 +20,8 @@ names! {
 }
 
 names! {
-    /// A reason code of x402, from its specification (version 2, section 9) or its TypeScript packages. They describe
-    /// signed authorizations; for a payment that was already made, the nearest is used.
+    /// A reason code of x402, from its specification (version 2, section 9) or its TypeScript packages. Most describe
+    /// signed authorizations; for a payment that was already made, the nearest is used. A facilitator answers with them.
     X402Reason {
         /// The proof does not parse, or was made for something else.
         InvalidPayload = "invalid_payload",
@@ -29,13 +29,17 @@ names! {
         InvalidPaymentRequirements = "invalid_payment_requirements",
         /// Another chain, or one that is not followed.
         InvalidNetwork = "invalid_network",
+        /// Another version of the protocol than 1 or 2.
+        InvalidX402Version = "invalid_x402_version",
         /// This way to pay is not offered.
         UnsupportedScheme = "unsupported_scheme",
+        /// The scheme is known, and has no payload of this form.
+        UnsupportedPayloadType = "unsupported_payload_type",
         /// The amount is not the price.
         ValueMismatch = "invalid_exact_evm_payload_authorization_value_mismatch",
         /// The payment went to another account.
         RecipientMismatch = "invalid_exact_evm_payload_recipient_mismatch",
-        /// The payment has expired.
+        /// The payment has expired, or will before it can be settled.
         ValidBefore = "invalid_exact_evm_payload_authorization_valid_before",
         /// The payment was used before.
         NonceAlreadyUsed = "invalid_exact_evm_nonce_already_used",
@@ -47,6 +51,106 @@ names! {
         SettlementPending = "settlement_pending",
         /// The verifier cannot answer now.
         UnexpectedVerifyError = "unexpected_verify_error",
+        /// The settlement cannot be made now.
+        UnexpectedSettleError = "unexpected_settle_error",
+
+        /// What is to be moved has no code on the chain.
+        AssetNotDeployed = "asset_not_deployed_contract",
+        /// The payload and its requirements are not both of the scheme `exact`.
+        ExactScheme = "invalid_exact_evm_scheme",
+        /// The payload is for another chain than its requirements.
+        ExactNetworkMismatch = "invalid_exact_evm_network_mismatch",
+        /// The requirements do not name the token's EIP-712 domain.
+        MissingEip712Domain = "invalid_exact_evm_missing_eip712_domain",
+        /// The authorization pays another account.
+        ExactRecipientMismatch = "invalid_exact_evm_recipient_mismatch",
+        /// The authorization's signature is not the payer's.
+        ExactSignature = "invalid_exact_evm_signature",
+        /// The authorization is not valid yet.
+        ValidAfter = "invalid_exact_evm_payload_authorization_valid_after",
+        /// The authorization of version 1 is over another amount.
+        AuthorizationValue = "invalid_exact_evm_authorization_value",
+        /// The payer is a contract that does not exist yet.
+        UndeployedSmartWallet = "invalid_exact_evm_payload_undeployed_smart_wallet",
+        /// The transaction was reverted, or could not be sent.
+        ExactTransactionFailed = "invalid_exact_evm_transaction_failed",
+        /// The requirements name another EIP-712 name than the token has.
+        TokenNameMismatch = "invalid_exact_evm_token_name_mismatch",
+        /// The requirements name another EIP-712 version than the token has.
+        TokenVersionMismatch = "invalid_exact_evm_token_version_mismatch",
+        /// The token takes no authorizations (EIP-3009).
+        Eip3009NotSupported = "invalid_exact_evm_eip3009_not_supported",
+        /// The payer has too little of the token.
+        InsufficientBalance = "invalid_exact_evm_insufficient_balance",
+        /// The settlement would fail.
+        ExactSimulationFailed = "invalid_exact_evm_transaction_simulation_failed",
+
+        /// The permit names another spender than x402's proxy.
+        Permit2Spender = "invalid_permit2_spender",
+        /// The permit pays another account.
+        Permit2RecipientMismatch = "invalid_permit2_recipient_mismatch",
+        /// The permit's signature is not the payer's.
+        Permit2Signature = "invalid_permit2_signature",
+        /// The permit has expired, or will before it can be settled.
+        Permit2DeadlineExpired = "permit2_deadline_expired",
+        /// The permit is not valid yet.
+        Permit2NotYetValid = "permit2_not_yet_valid",
+        /// The permit is over another amount.
+        Permit2AmountMismatch = "permit2_amount_mismatch",
+        /// The permit is over another token.
+        Permit2TokenMismatch = "permit2_token_mismatch",
+        /// The payer must first allow Permit2 to move the token.
+        Permit2AllowanceRequired = "permit2_allowance_required",
+        /// The settlement would fail.
+        Permit2SimulationFailed = "permit2_simulation_failed",
+        /// The payer has too little of the token.
+        Permit2InsufficientBalance = "permit2_insufficient_balance",
+        /// x402's proxy is not on the chain.
+        Permit2ProxyNotDeployed = "permit2_proxy_not_deployed",
+        /// The proxy refuses the amount.
+        Permit2InvalidAmount = "permit2_invalid_amount",
+        /// The proxy refuses the payee.
+        Permit2InvalidDestination = "permit2_invalid_destination",
+        /// The proxy refuses the payer.
+        Permit2InvalidOwner = "permit2_invalid_owner",
+        /// The proxy says that the permit is not valid yet.
+        Permit2PaymentTooEarly = "permit2_payment_too_early",
+        /// The permit's nonce was used before.
+        Permit2InvalidNonce = "permit2_invalid_nonce",
+        /// The token's permit (EIP-2612) is over another amount than Permit2's.
+        Permit2612AmountMismatch = "permit2_2612_amount_mismatch",
+
+        /// The token's permit that was sent along does not parse.
+        Eip2612Format = "invalid_eip2612_extension_format",
+        /// The token's permit is of another account than the payer.
+        Eip2612FromMismatch = "eip2612_from_mismatch",
+        /// The token's permit is of another token.
+        Eip2612AssetMismatch = "eip2612_asset_mismatch",
+        /// The token's permit allows somebody else than Permit2.
+        Eip2612SpenderNotPermit2 = "eip2612_spender_not_permit2",
+        /// The token's permit has expired, or will before it can be settled.
+        Eip2612DeadlineExpired = "eip2612_deadline_expired",
+
+        /// The payer's contract does not exist yet, and what would create it is not allowed here (ERC-6492).
+        FactoryNotAllowed = "eip6492_factory_not_allowed",
+        /// The payer's contract could not be created.
+        SmartWalletDeploymentFailed = "smart_wallet_deployment_failed",
+
+        /// The transaction of an `upto` settlement was reverted, or could not be sent.
+        UptoTransactionFailed = "invalid_upto_evm_transaction_failed",
+        /// The payload and its requirements are not both of the scheme `upto`.
+        UptoScheme = "invalid_upto_evm_scheme",
+        /// The payload is for another chain than its requirements.
+        UptoNetworkMismatch = "invalid_upto_evm_network_mismatch",
+        /// More is to be charged than was signed.
+        UptoSettlementExceedsAmount = "invalid_upto_evm_payload_settlement_exceeds_amount",
+        /// The proxy says that more is charged than was signed.
+        UptoAmountExceedsPermitted = "upto_amount_exceeds_permitted",
+        /// The proxy says that another facilitator was signed for.
+        UptoUnauthorizedFacilitator = "upto_unauthorized_facilitator",
+        /// Another facilitator was signed for.
+        UptoFacilitatorMismatch = "upto_facilitator_mismatch",
+
         /// The channel is unknown.
         ChannelNotFound = "invalid_batch_settlement_evm_channel_not_found",
         /// The channel is closed or being exited.
@@ -122,6 +226,7 @@ impl Code {
             Self::VoucherTooLow | Self::VoucherUsed => X402Reason::CumulativeAmountMismatch,
             Self::IdentityInUse
             | Self::StorageUnavailable
+            | Self::FacilitatorBusy
             | Self::VerifierUnavailable
             | Self::ContractMissing
             | Self::NotReady
@@ -139,6 +244,7 @@ impl Code {
             | Self::UnsupportedMediaType
             | Self::AddressLimited
             | Self::AccountLimited
+            | Self::CallerLimited
             | Self::CoolDown
             | Self::RequestTimeout
             | Self::HeadTooLarge

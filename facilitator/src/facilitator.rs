@@ -1,0 +1,349 @@
+//! A facilitator, as its API asks it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use alloy_primitives::Address;
+use bytes::Bytes;
+use salt402_chain::Node;
+use salt402_http::clock;
+use salt402_protocol::money::Amount;
+use salt402_protocol::x402::request::{Request, RequestError};
+use salt402_protocol::x402::response::{
+    KindExtra, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
+};
+use salt402_protocol::x402::{EIP2612_GAS_SPONSORING, EXACT, UPTO, v1_name};
+use salt402_protocol::{ChainId, X402Reason};
+use salt402_store::Store;
+use tokio::time::Instant;
+
+use crate::authorization::Authorization;
+use crate::metrics;
+use crate::policy::{CallerRules, NetworkPolicy, Policy};
+use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
+use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
+use crate::verify::facts::{Facts, KnowsAccounts};
+use crate::verify::judge::is_permit2;
+use crate::verify::node_facts::NodeFacts;
+use crate::verify::payment::{self, NoVerdict};
+
+/// Which of several accounts is named next under `upto`.
+static TURN: AtomicU64 = AtomicU64::new(0);
+
+/// Verifies signed payments, and has them settled. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Facilitator(Arc<Inner>);
+
+struct Inner {
+    policy: Policy,
+    accounts: Box<dyn KnowsAccounts>,
+    settler: Arc<dyn Settler>,
+}
+
+/// Who asks: one of the callers that the operator named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it may ask for.
+    pub rules: CallerRules,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FacilitatorError {
+    /// The body is no request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// There is no room for it now. Nothing was done.
+    #[error("{what}: ask again in {retry_after_ms} ms")]
+    Busy {
+        /// When to ask again, in milliseconds.
+        retry_after_ms: u64,
+        /// What there is no room for.
+        what: String,
+    },
+    /// The chain or the database cannot be asked. Nothing was done.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Facilitator {
+    /// A facilitator that asks these nodes, one for each chain of the policy, and has payments settled by `settler`.
+    pub fn new(
+        policy: Policy,
+        nodes: Vec<(ChainId, Arc<dyn Node>)>,
+        store: Store,
+        settler: Arc<dyn Settler>,
+    ) -> Self {
+        let accounts = Box::new(NodeFacts::new(&policy, nodes, store));
+        Self::with(policy, accounts, settler)
+    }
+
+    pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
+        Self(Arc::new(Inner { policy, accounts, settler }))
+    }
+
+    /// Whether a payment would settle now.
+    ///
+    /// # Errors
+    /// The body is no request, or there is no verdict now.
+    pub async fn verify(
+        &self,
+        body: &[u8],
+        caller: Option<&Caller>,
+    ) -> Result<VerifyResponse, FacilitatorError> {
+        let start = Instant::now();
+        let request = Request::parse(body)?;
+        let verdict = self.judge(&request, caller).await;
+        let outcome = verdict.as_ref().map_or_else(outcome_of, |_| "valid");
+        metrics::verified(request.requirements.scheme(), outcome, start.elapsed());
+        let payer = Some(request.signed.payer());
+        match verdict {
+            Ok(_) => {
+                Ok(VerifyResponse { is_valid: true, invalid_reason: None, invalid_message: None, payer })
+            }
+            Err(NoVerdict::Refused(Refusal { reason, detail })) => Ok(VerifyResponse {
+                is_valid: false,
+                invalid_reason: Some(reason),
+                invalid_message: Some(detail.into_owned()),
+                payer,
+            }),
+            Err(other) => Err(unavailable(other)),
+        }
+    }
+
+    /// Has a payment settled, once. A copy or a retry gets the first one's result.
+    ///
+    /// # Errors
+    /// The body is no request, or nothing was done.
+    pub async fn settle(
+        &self,
+        body: &Bytes,
+        caller: Option<&Caller>,
+    ) -> Result<SettleResponse, FacilitatorError> {
+        let start = Instant::now();
+        let request = Request::parse(body)?;
+        let settled = self.settled(&request, body, caller).await;
+        let outcome = match &settled {
+            Ok(Settled::Done { .. }) => "done",
+            Ok(Settled::Pending { .. }) => "pending",
+            Ok(Settled::Failed { reason, .. }) => reason.as_str(),
+            Err(error) => outcome_of(error),
+        };
+        metrics::settle_request(request.requirements.scheme(), outcome, start.elapsed());
+        let mut response = SettleResponse {
+            success: false,
+            error_reason: None,
+            error_message: None,
+            payer: Some(request.signed.payer()),
+            transaction: None,
+            network: request.requirements.network().to_owned(),
+            amount: None,
+        };
+        match settled {
+            Ok(Settled::Done { transaction, amount }) => {
+                response.success = true;
+                response.transaction = transaction;
+                response.amount = Some(Amount(amount));
+            }
+            Ok(Settled::Failed { reason, detail, transaction }) => {
+                response.error_reason = Some(reason);
+                response.error_message = Some(detail);
+                response.transaction = transaction;
+            }
+            Ok(Settled::Pending { transaction }) => {
+                let detail =
+                    "the settlement is on its way: send the same request again, and sign no other payment";
+                response.error_reason = Some(X402Reason::SettlementPending);
+                response.error_message = Some(detail.to_owned());
+                response.transaction = transaction;
+            }
+            Err(NoVerdict::Refused(Refusal { reason, detail })) => {
+                response.error_reason = Some(reason);
+                response.error_message = Some(detail.into_owned());
+            }
+            Err(NoVerdict::Settler(SettleFault::Refused { reason, detail })) => {
+                response.error_reason = Some(reason);
+                response.error_message = Some(detail);
+            }
+            Err(other) => return Err(unavailable(other)),
+        }
+        Ok(response)
+    }
+
+    /// What can be verified and settled, by whom.
+    pub fn supported(&self) -> SupportedResponse {
+        let mut supported = SupportedResponse::default();
+        let mut everywhere: Vec<Address> = Vec::new();
+        let mut by_chain = BTreeMap::new();
+        for network in &self.0.policy.networks {
+            let signers = self.0.settler.signers(network.chain);
+            supported.kinds.extend(kinds(network, &signers));
+            if has_permit2(network) && supported.extensions.is_empty() {
+                supported.extensions.push(EIP2612_GAS_SPONSORING.to_owned());
+            }
+            for signer in &signers {
+                if !everywhere.contains(signer) {
+                    everywhere.push(*signer);
+                }
+            }
+            by_chain.insert(network.chain.to_string(), signers);
+        }
+        by_chain.insert("eip155:*".to_owned(), everywhere);
+        supported.signers = by_chain;
+        supported
+    }
+
+    /// On which chains payments cannot be verified or settled now, and why. Empty if they can on all.
+    pub async fn health(&self) -> Vec<(ChainId, String)> {
+        let mut complaints = Vec::new();
+        for network in &self.0.policy.networks {
+            if let Some(complaint) = self.0.accounts.complaint(network.chain).await {
+                complaints.push((network.chain, complaint));
+            }
+        }
+        complaints
+    }
+
+    /// What is accepted.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    async fn settled(
+        &self,
+        request: &Request<'_>,
+        body: &Bytes,
+        caller: Option<&Caller>,
+    ) -> Result<Settled, NoVerdict> {
+        // What was claimed once is told again, whatever the clock says now: only who paid, whom and how much must fit.
+        let rules = caller.map(|caller| &caller.rules);
+        if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
+            && read.after_signature.is_none()
+            && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
+        {
+            return told(&read, known);
+        }
+        let read = self.read(request, caller, Purpose::Settle)?;
+        let facts = self.check(&read, true).await?;
+        let approved = Approved {
+            authorization: read.authorization,
+            charge: read.charge,
+            payer_has_code: facts.payer.has_code,
+            caller: caller.map(|caller| caller.name.clone()),
+            payload: body.clone().into(),
+        };
+        Ok(self.0.settler.settle(approved).await?)
+    }
+
+    fn read(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Caller>,
+        purpose: Purpose,
+    ) -> Result<Read, Refusal> {
+        let moment = |chain: ChainId| {
+            Some(Moment {
+                now: clock::now_s().max(self.0.accounts.head_time(chain)),
+                margin: self.0.policy.margin.as_secs(),
+                signers: self.0.settler.signers(chain),
+            })
+        };
+        let rules = caller.map(|caller| &caller.rules);
+        read::read(request, &self.0.policy, rules, purpose, &moment)
+    }
+
+    async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<Facts, NoVerdict> {
+        let read = self.read(request, caller, Purpose::Verify)?;
+        if let Some(known) = self.0.settler.known(read.authorization.id()).await? {
+            return Err(taken(&read, known).into());
+        }
+        self.check(&read, false).await
+    }
+
+    async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
+        payment::verify(read, &self.0.policy, &*self.0.accounts, &*self.0.settler, is_fresh).await
+    }
+}
+
+/// The result of a claimed payment, for whoever asks for the same one. Another one with its nonce can never be settled.
+fn told(read: &Read, known: Known) -> Result<Settled, NoVerdict> {
+    let authorization = &read.authorization;
+    let asked = (authorization.token, authorization.payee, authorization.amount, read.charge);
+    if asked == (known.token, known.payee, known.amount, known.charge) {
+        return Ok(known.settled);
+    }
+    let detail = "this nonce was used for another payment, or the payment for another charge: it cannot be settled again";
+    Err(refuse(used(authorization), detail).into())
+}
+
+/// Why a claimed payment is not valid any more.
+fn taken(read: &Read, known: Known) -> Refusal {
+    match known.settled {
+        Settled::Pending { .. } => {
+            let detail = "this payment is being settled: ask to settle it, and sign no other one";
+            refuse(X402Reason::SettlementPending, detail)
+        }
+        Settled::Done { .. } => {
+            refuse(used(&read.authorization), "this payment was settled: it pays nothing any more")
+        }
+        Settled::Failed { reason, detail, .. } => refuse(reason, detail),
+    }
+}
+
+fn used(authorization: &Authorization) -> X402Reason {
+    if is_permit2(authorization) { X402Reason::Permit2InvalidNonce } else { X402Reason::NonceAlreadyUsed }
+}
+
+fn outcome_of(error: &NoVerdict) -> &'static str {
+    match error {
+        NoVerdict::Refused(refusal) => refusal.reason.as_str(),
+        NoVerdict::Settler(SettleFault::Refused { reason, .. }) => reason.as_str(),
+        NoVerdict::Settler(SettleFault::Busy { .. }) => "busy",
+        NoVerdict::Settler(SettleFault::Storage(_)) => "storage",
+        NoVerdict::Facts(_) => "chain",
+    }
+}
+
+fn unavailable(error: NoVerdict) -> FacilitatorError {
+    match error {
+        NoVerdict::Settler(SettleFault::Busy { retry_after_ms, what }) => {
+            FacilitatorError::Busy { retry_after_ms, what }
+        }
+        other => FacilitatorError::Unavailable(other.to_string()),
+    }
+}
+
+/// What one network offers.
+fn kinds(network: &NetworkPolicy, signers: &[Address]) -> Vec<SupportedKind> {
+    let kind = |x402_version, scheme: &str, name: &str, extra| SupportedKind {
+        x402_version,
+        scheme: scheme.to_owned(),
+        network: name.to_owned(),
+        extra,
+    };
+    let chain = network.chain.to_string();
+    let by_token = network.tokens.iter().any(|token| token.eip3009);
+    let by_permit = network.tokens.iter().any(|token| token.permit2);
+    let mut kinds = Vec::new();
+    if by_token || by_permit && network.exact_proxy.is_some() {
+        kinds.push(kind(2, EXACT, &chain, None));
+    }
+    if by_permit && network.upto_proxy.is_some() && !signers.is_empty() {
+        // Any of them can settle; each answer names another one, so that the work is spread.
+        let turn = usize::try_from(TURN.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
+        let facilitator_address = signers.get(turn % signers.len()).copied();
+        kinds.push(kind(2, UPTO, &chain, Some(KindExtra { facilitator_address })));
+    }
+    if let Some(name) = v1_name(network.chain).filter(|_| by_token) {
+        kinds.push(kind(1, EXACT, name, None));
+    }
+    kinds
+}
+
+fn has_permit2(network: &NetworkPolicy) -> bool {
+    let has_proxy = network.exact_proxy.is_some() || network.upto_proxy.is_some();
+    has_proxy && network.tokens.iter().any(|token| token.permit2)
+}

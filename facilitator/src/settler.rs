@@ -1,0 +1,138 @@
+//! Where a facilitator's halves meet: what was verified, and whoever settles it.
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use async_trait::async_trait;
+use salt402_protocol::{ChainId, PaymentId, X402Reason};
+
+use crate::authorization::Authorization;
+
+/// What was verified and may be settled.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// What was signed.
+    pub authorization: Authorization,
+    /// What to charge, in base units of the token. Below the signed amount only under `upto`.
+    pub charge: U256,
+    /// Whether the payer has code: then it settles alone.
+    pub payer_has_code: bool,
+    /// The name of the token that the caller showed. `None` where callers show none.
+    pub caller: Option<String>,
+    /// The body of the request as it came. It holds the signature.
+    pub payload: Bytes,
+}
+
+/// Without the payload and the signature in it, which belong into no log.
+impl std::fmt::Debug for Approved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Approved")
+            .field("payment", &self.authorization.id())
+            .field("charge", &self.charge)
+            .field("payer_has_code", &self.payer_has_code)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settles what was verified, each authorization once.
+#[async_trait]
+pub trait Settler: Send + Sync + 'static {
+    /// What is already known of an authorization. A copy or a retry gets the first one's result, and nothing is checked
+    /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
+    ///
+    /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms
+    /// against what was claimed, and tells nobody else's result.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn known(&self, id: PaymentId) -> Result<Option<Known>, SettleFault>;
+
+    /// As [`Settler::known`], but waits for the outcome of one that is pending, as long as is configured.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn outcome(&self, id: PaymentId) -> Result<Option<Known>, SettleFault> {
+        self.known(id).await
+    }
+
+    /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
+    /// call for the same authorization joins the first.
+    ///
+    /// # Errors
+    /// Nothing was claimed.
+    async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault>;
+
+    /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
+    /// block of the chain. What a block holds is off the balance already, and must not count twice.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn promised(&self, chain: ChainId, token: Address, payer: Address) -> Result<U256, SettleFault>;
+
+    /// The accounts that send transactions on a chain.
+    fn signers(&self, chain: ChainId) -> Vec<Address>;
+}
+
+/// A claimed authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Who is paid.
+    pub payee: Address,
+    /// What was signed, in base units of the token.
+    pub amount: U256,
+    /// What is charged, in base units of the token.
+    pub charge: U256,
+    /// The token.
+    pub token: Address,
+    /// What became of it.
+    pub settled: Settled,
+}
+
+/// What became of an authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The money moved.
+    Done {
+        /// The transaction. `None` only for a charge of 0, which needs none.
+        transaction: Option<B256>,
+        /// What moved, in base units of the token.
+        amount: U256,
+    },
+    /// No money moved, and none will.
+    Failed {
+        /// The reason that clients act on.
+        reason: X402Reason,
+        /// What happened, for people.
+        detail: String,
+        /// The transaction that failed, if one was sent.
+        transaction: Option<B256>,
+    },
+    /// It was sent or is about to be. Ask again with the same payload.
+    Pending {
+        /// The transaction that was sent last.
+        transaction: Option<B256>,
+    },
+}
+
+/// Why an authorization could not be taken. Nothing was claimed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettleFault {
+    /// There is no room now, or no budget.
+    #[error("{what}: ask again in {retry_after_ms} ms")]
+    Busy {
+        /// When to ask again, in milliseconds.
+        retry_after_ms: u64,
+        /// What there is no room for.
+        what: String,
+    },
+    /// The database cannot be read or written.
+    #[error("nothing can be stored now: {0}")]
+    Storage(String),
+    /// It cannot be settled here, and asking again does not help.
+    #[error("{detail}")]
+    Refused {
+        /// The reason that clients act on.
+        reason: X402Reason,
+        /// What is wrong, for people.
+        detail: String,
+    },
+}
