@@ -1,0 +1,100 @@
+// Requests that follow from a seed: most are wrong in one way, some in two, some in none.
+import { named } from "../support/accounts.mjs";
+import { kinds } from "../support/kinds.mjs";
+import { BASE_SEPOLIA } from "../support/stand.mjs";
+import { draftOf, sign } from "./draft.mjs";
+import { addresses } from "./mutations/addresses.mjs";
+import { amounts } from "./mutations/amounts.mjs";
+import { extended } from "./mutations/extensions.mjs";
+import { nonces } from "./mutations/nonces.mjs";
+import { payers } from "./mutations/payers.mjs";
+import { shapes } from "./mutations/shapes.mjs";
+import { signatures } from "./mutations/signatures.mjs";
+import { terms } from "./mutations/terms.mjs";
+import { times } from "./mutations/times.mjs";
+import { random } from "./random.mjs";
+
+/**
+ * One way of being wrong.
+ *
+ * @typedef {object} Mutation
+ * @property {string} name - What it does; unique in its area and way of paying.
+ * @property {(way: import("./draft.mjs").Way) => boolean} [ways] - Whether there is such a thing in a way of paying.
+ * @property {(draft: import("./draft.mjs").Draft, random: import("./random.mjs").Random) => unknown} [before] - Before it is signed.
+ * @property {(draft: import("./draft.mjs").Draft, random: import("./random.mjs").Random) => unknown} [after] - After. A text that it
+ *   gives says what was changed.
+ */
+
+/**
+ * A request with its name.
+ *
+ * @typedef {object} Case
+ * @property {string[]} mutations - The names of what is wrong, `area.name`; `right` if nothing is.
+ * @property {string} way - The way of paying.
+ * @property {string | undefined} from - The payer that the request names.
+ * @property {string} text - The request, as JSON or what stands for it.
+ */
+
+const areas = { signature: signatures, payer: payers, time: times, amount: amounts, address: addresses, terms, nonce: nonces, shape: shapes, extension: extended };
+
+/** How often each area comes. Shapes act on all members, and so have more to do than their number says. */
+const weights = { signature: 15, payer: 8, time: 13, amount: 10, address: 15, terms: 15, nonce: 5, shape: 25, extension: 8 };
+const drawn = Object.entries(weights).flatMap(([area, weight]) => Array(weight).fill(area));
+
+/** @type {import("./draft.mjs").Way[]} */
+const ways = [
+  ...kinds.filter(({ sponsored }) => !sponsored),
+  { name: "v1-base-sepolia-USDC", v1: true, chain: BASE_SEPOLIA, scheme: "exact", method: "eip3009", token: "USDC" },
+];
+
+/** The edges of times, which are the same for two facilitators only if both look at their clocks in the same second. */
+const NEAR = /^time\.(end|beginning):now[+-]\d{1,2}$|^extension\.permit:deadline-now$/;
+
+/**
+ * Makes a request.
+ *
+ * @param {{ seed: number, index: number }} which - Which one: the same gives the same, but for the time and the facilitator's key.
+ * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, now: number, signers: Record<string, string> }} world - The
+ *   chains, the time in seconds, and the key that `upto` names, by network.
+ * @returns {Promise<Case>} The request.
+ */
+export async function make({ seed, index }, { sites, now, signers }) {
+  const chance = random(seed, index);
+  const way = chance.pick(ways);
+  const payTo = named(`payee ${seed} ${index}`).address;
+  const draft = draftOf(way, { sites, payTo, now, facilitator: signers[`eip155:${way.chain}`] }, chance);
+  const chosen = choose(chance, way);
+  for (const { mutation } of chosen) await mutation.before?.(draft, chance);
+  await sign(draft);
+  const from = draft.fields.from;
+  for (const one of chosen) {
+    // A first mutation may have taken away what the second changes.
+    try {
+      const where = await one.mutation.after?.(draft, chance);
+      if (typeof where === "string" && one.area === "shape") one.name += `:${where}`;
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+  const names = chosen.map(({ name }) => name);
+  return {
+    mutations: names.length > 0 ? names : ["right"],
+    near: names.some((name) => NEAR.test(name)),
+    way: way.name,
+    from: typeof from === "string" ? from : undefined,
+    text: draft.text ?? JSON.stringify(draft.body),
+  };
+}
+
+function choose(chance, way) {
+  if (chance.chance(4)) return [];
+  const chosen = [];
+  for (let left = chance.chance(15) ? 2 : 1; left > 0; left -= 1) {
+    const area = chance.pick(drawn);
+    const possible = areas[area].filter(({ ways }) => ways?.(way) ?? true);
+    if (possible.length === 0) continue;
+    const mutation = chance.pick(possible);
+    chosen.push({ area, mutation, name: `${area}.${mutation.name}` });
+  }
+  return chosen;
+}
