@@ -64,17 +64,20 @@ export async function make({ seed, index }, { sites, now, signers }) {
   const payTo = named(`payee ${seed} ${index}`).address;
   const draft = draftOf(way, { sites, payTo, now, facilitator: signers[`eip155:${way.chain}`] }, chance);
   const chosen = choose(chance, way);
-  for (const { mutation } of chosen) await mutation.before?.(draft, chance);
+  // Of two, the one may have taken away what the other changes. One alone always does what it says.
+  const attempt = async (act) => {
+    try {
+      return await act?.(draft, chance);
+    } catch (error) {
+      if (chosen.length === 1) throw error;
+    }
+  };
+  for (const { mutation } of chosen) await attempt(mutation.before);
   await sign(draft);
   const from = draft.fields.from;
   for (const one of chosen) {
-    // A first mutation may have taken away what the second changes.
-    try {
-      const where = await one.mutation.after?.(draft, chance);
-      if (typeof where === "string" && one.area === "shape") one.name += `:${where}`;
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-    }
+    const where = await attempt(one.mutation.after);
+    if (typeof where === "string" && one.area === "shape") one.name += `:${where}`;
   }
   const names = chosen.map(({ name }) => name);
   return {

@@ -18,19 +18,20 @@ const cancellation = {
 };
 
 /**
- * The payer cancels an authorization of EIP-3009.
+ * A payer cancels an authorization of EIP-3009.
  *
  * @param {import("../support/stand.mjs").Site} site - The chain.
  * @param {import("../support/stand.mjs").Token} token - The token.
  * @param {`0x${string}`} nonce - The nonce.
+ * @param {typeof payer} by - Who signed it.
  */
-export async function cancel({ anvil }, { address, name, version }, nonce) {
+export async function cancel({ anvil }, { address, name, version }, nonce, by = payer) {
   const domain = { name, version, chainId: anvil.id, verifyingContract: address };
-  const message = { authorizer: payer.address, nonce };
-  const signature = await payer.account.signTypedData({ domain, types: cancellation, primaryType: "CancelAuthorization", message });
+  const message = { authorizer: by.address, nonce };
+  const signature = await by.account.signTypedData({ domain, types: cancellation, primaryType: "CancelAuthorization", message });
   const { r, s, v } = parseSignature(signature);
-  const args = [payer.address, nonce, Number(v), r, s];
-  await anvil.act(payer.address, address, encodeFunctionData({ abi: tokenAbi, functionName: "cancelAuthorization", args }));
+  const args = [by.address, nonce, Number(v), r, s];
+  await anvil.act(by.address, address, encodeFunctionData({ abi: tokenAbi, functionName: "cancelAuthorization", args }));
 }
 
 /**

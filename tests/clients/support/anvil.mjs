@@ -60,7 +60,14 @@ export function anvilAt(id, rpc) {
   });
   const client = createPublicClient({ chain, transport: http(), pollingInterval: 20 });
   const ask = (method, ...params) => client.request({ method, params });
-  const act = async (from, to, data = "0x", value = 0n) => {
+  // One after the other: anvil gives two transactions of one sender that come at once the same nonce.
+  let last = Promise.resolve();
+  const act = (...args) => {
+    const done = last.then(() => send(...args));
+    last = done.catch(() => {});
+    return done;
+  };
+  const send = async (from, to, data = "0x", value = 0n) => {
     await ask("anvil_impersonateAccount", from);
     const hash = await ask("eth_sendTransaction", { from, to, data, value: `0x${value.toString(16)}` });
     const receipt = await client.waitForTransactionReceipt({ hash });

@@ -11,6 +11,9 @@ import { privateKeyToAccount } from "viem/accounts";
 /** The names of networks in the protocol's first version, for the chains that have one. */
 const FIRST_VERSION_NAMES = { 84532: "base-sepolia" };
 
+/** How long a settlement waits for its receipt, in milliseconds. Local chains answer within one second, or not at all. */
+const PATIENCE = 10_000;
+
 /**
  * A signer as the facilitator's classes want it.
  *
@@ -22,7 +25,7 @@ export function facilitatorSigner(chain, key) {
   // Without a manager of nonces, settlements at once get the same nonce.
   const account = privateKeyToAccount(key, { nonceManager });
   const client = createWalletClient({ account, chain, transport: http(), pollingInterval: 20 }).extend(publicActions);
-  return toFacilitatorEvmSigner({
+  const signer = {
     address: account.address,
     readContract: (call) => client.readContract({ ...call, args: call.args ?? [] }),
     verifyTypedData: (message) => client.verifyTypedData(message),
@@ -30,7 +33,8 @@ export function facilitatorSigner(chain, key) {
     sendTransaction: (transaction) => client.sendTransaction(transaction),
     waitForTransactionReceipt: (wait) => client.waitForTransactionReceipt(wait),
     getCode: (account) => client.getCode(account),
-  });
+  };
+  return toFacilitatorEvmSigner(signer, { confirmationTimeoutMs: PATIENCE });
 }
 
 /**
