@@ -123,7 +123,7 @@ tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
 
 .PHONY: test-clients
-test-clients: contracts clients ## x402's own clients and servers pay through its facilitator, or through FACILITATOR_URL=…
+test-clients: contracts clients ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
 .PHONY: contracts
@@ -131,12 +131,13 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, and 5,000 interleavings of requests and blocks
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, and 20,000 requests to two facilitators
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
+	CASES=20000 $(MAKE) test-clients
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

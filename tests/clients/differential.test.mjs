@@ -1,6 +1,6 @@
 // x402's facilitator and the one that is judged are asked the same, thousands of times, and must say the same. What differs stands
-// with its reason in differences.json, or is a fault. Without FACILITATOR_URL the official one is held against itself: then nothing
-// may differ.
+// with its reason in differences.json, or is a fault. Without FACILITATOR=salt402 or FACILITATOR_URL the official one is held against
+// itself: then nothing may differ.
 //
 // CASES is how many (600), SEED which (another each time, and printed), and ONLY one request of them, which is shown.
 import assert from "node:assert/strict";
@@ -10,7 +10,7 @@ import { explainer, grouped } from "./differential/compare.mjs";
 import { askBoth, differential } from "./differential/run.mjs";
 import { useNonces } from "./differential/world.mjs";
 import { secondFacilitator } from "./support/accounts.mjs";
-import { facilitatorUnderTest, startOfficial } from "./support/facilitators.mjs";
+import { facilitatorUnderTest, isJudged, startOfficial } from "./support/facilitators.mjs";
 import { openStand } from "./support/stand.mjs";
 
 const count = Number(process.env.CASES ?? 600);
@@ -46,7 +46,7 @@ describe("two facilitators say the same", { timeout: 3_600_000 }, () => {
     for (const [words, times] of [...verdicts].sort((a, b) => b[1] - a[1])) context.diagnostic(`${times} × ${words}`);
     context.diagnostic(`${mutations.size} mutations`);
 
-    const explain = explainer(process.env.FACILITATOR_URL ? explanations : []);
+    const explain = explainer(isJudged ? explanations : []);
     const open = differences.filter(({ mutations, official, ours }) => !explain(mutations, official, ours));
     context.diagnostic(`${differences.length} differ, ${differences.length - open.length} of them for a known reason`);
     const report = grouped(open).map((group) => JSON.stringify(group));

@@ -1,5 +1,5 @@
-// Every official client pays every official server, unmodified, by every scheme on two chains, through the facilitator at
-// FACILITATOR_URL or the official one. The payee has the money to the unit.
+// Every official client pays every official server, unmodified, by every scheme on two chains, through the official facilitator, or
+// with FACILITATOR=salt402 or FACILITATOR_URL through another. The payee has the money to the unit.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";

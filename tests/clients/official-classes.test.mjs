@@ -32,14 +32,12 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
   after(async () => stand?.stop());
 
   /** A payment to a new payee. */
-  async function payment(kind, { key, change = () => {}, amount = AMOUNT, facilitator = signer.address } = {}) {
+  async function payment(kind, { by = kind.from, facilitator = signer.address } = {}) {
     const site = stand.sites[kind.chain];
     const payTo = named(`payee ${process.pid} ${payees++}`).address;
-    const requirements = requirementsOf(kind, site, { payTo, amount, facilitator });
-    const signed = { ...requirements, extra: { ...requirements.extra } };
-    change(signed);
-    const payload = await signedPayment(kind, site, signed, key);
-    return { site, requirements, payload: { ...payload, accepted: requirements }, payTo, token: site.tokens[kind.token].address };
+    const requirements = requirementsOf(kind, site, { payTo, amount: AMOUNT, facilitator });
+    const payload = await signedPayment(kind, site, requirements, by.account);
+    return { site, requirements, payload, payTo, token: site.tokens[kind.token].address };
   }
 
   const balance = ({ site, token }, holder) =>
@@ -127,9 +125,9 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
   });
 
   test("what the chain would refuse is found out before it is sent", async () => {
-    assert.equal((await refusals(await payment(exact(), { key: poor.key })))[0], "permit2_insufficient_balance");
-    assert.equal((await refusals(await payment(exact(), { key: unapproved.key })))[0], "permit2_allowance_required");
-    assert.equal((await refusals(await payment(signedTransfer(), { key: poor.key })))[0], "invalid_exact_evm_insufficient_balance");
+    assert.equal((await refusals(await payment(exact(), { by: poor })))[0], "permit2_insufficient_balance");
+    assert.equal((await refusals(await payment(exact(), { by: unapproved })))[0], "permit2_allowance_required");
+    assert.equal((await refusals(await payment(signedTransfer(), { by: poor })))[0], "invalid_exact_evm_insufficient_balance");
   });
 
   test("a payment is settled once", async () => {

@@ -1,6 +1,7 @@
-// x402's facilitator and the one that is judged settle twin payments to which the same happens. Whatever they say, what each says is
-// true: who says success has paid the payee once and to the unit, and who says failure has moved nothing. What they say differently
-// stands with its reason in differences.json. Without FACILITATOR_URL the official one is held against itself.
+// x402's facilitator and the one that is judged settle twin payments to which the same happens. What each says is held against the
+// money: who says success has paid the payee once and to the unit, and who says failure has moved nothing. What they say differently
+// stands with its reason in differences.json. Without FACILITATOR=salt402 or FACILITATOR_URL the official one is held against
+// itself.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,7 +13,7 @@ import { stories } from "./differential/stories.mjs";
 import { cancel } from "./differential/world.mjs";
 import { named, secondFacilitator } from "./support/accounts.mjs";
 import { PERMIT2 } from "./support/contracts.mjs";
-import { facilitatorUnderTest, startOfficial } from "./support/facilitators.mjs";
+import { facilitatorUnderTest, isJudged, startOfficial } from "./support/facilitators.mjs";
 import { kinds } from "./support/kinds.mjs";
 import { requirementsOf, signedPayment } from "./support/payments.mjs";
 import { openStand } from "./support/stand.mjs";
@@ -49,10 +50,10 @@ describe("two facilitators settle the same", { timeout: 1_800_000 }, () => {
     const token = site.tokens[kind.token];
     scenes += 1;
     const payTo = named(`payee ${run} ${scenes}`).address;
-    const from = await newPayer(site, token.address, 3n * AMOUNT, `payer ${run} ${scenes}`);
+    const from = story.payer?.(site) ?? (await newPayer(site, token.address, 3n * AMOUNT, `payer ${run} ${scenes}`));
     const signer = kind.scheme === "upto" ? await facilitator.signer(site.anvil.network) : undefined;
     const requirements = requirementsOf(kind, site, { payTo, amount: AMOUNT, facilitator: signer, timeout: story.timeout ?? 120 });
-    const payload = await signedPayment(kind, site, requirements, from.key);
+    const payload = await signedPayment(kind, site, requirements, from.account);
     const said = [];
     const asked = (changes) => ({ x402Version: 2, paymentPayload: payload, paymentRequirements: { ...requirements, ...changes } });
     const ask = async (path, changes, words) => {
@@ -100,13 +101,13 @@ describe("two facilitators settle the same", { timeout: 1_800_000 }, () => {
             const full = said.some((one) => /^success(,|$)/.test(one));
             const elsewhere = story.name === "settled-by-somebody-else";
             // x402's classes take a transaction for a payment that a missing proxy has not made.
-            const known = story.name === "proxy-without-code" && !(who === "own" && process.env.FACILITATOR_URL);
+            const known = story.name === "proxy-without-code" && !(who === "own" && isJudged);
             const due = full || elsewhere ? (story.share ?? AMOUNT) : 0n;
             if (!known) assert.equal(paid, due, `${who}: ${words}`);
           }
           inner.diagnostic(`${kind.name}: ${theirs.words}`);
           if (theirs.words === own.words) return;
-          const explain = explainer(process.env.FACILITATOR_URL ? explanations : []);
+          const explain = explainer(isJudged ? explanations : []);
           const known = explain([`settle.${story.name}`], theirs.words, own.words);
           assert.ok(known, `no reason is known for the difference.\nofficial: ${theirs.words}\nours:     ${own.words}`);
           inner.diagnostic(`ours: ${own.words}; ${known.why}`);

@@ -1,8 +1,9 @@
 // What may happen between a payment's signature and its settlement.
 import { encodeFunctionData, maxUint256, parseAbi, parseSignature } from "viem";
-import { deployer } from "../support/accounts.mjs";
+import { delegated, delegatedSilent, deployer, owner } from "../support/accounts.mjs";
 import { EXACT_PROXY, PERMIT2, UPTO_PROXY, artifact } from "../support/contracts.mjs";
 import { BASE_SEPOLIA } from "../support/stand.mjs";
+import { malleated } from "./mutations/signatures.mjs";
 import { balanceOf, callToken } from "./outcome.mjs";
 
 /**
@@ -30,11 +31,12 @@ import { balanceOf, callToken } from "./outcome.mjs";
  * @property {(scene: Scene) => Promise<unknown>} play - What happens.
  * @property {bigint} [share] - What the payee has in the end, where that is not the amount or nothing.
  * @property {number} [timeout] - For how many seconds the payment is signed.
+ * @property {(site: import("../support/stand.mjs").Site) => { address: string, account: object }} [payer] - Who pays; a new account if
+ *   nobody is named.
  * @property {boolean} [apart] - Whether it concerns other payments too, so that it is told to one facilitator at a time.
  */
 
 const byPermit2 = ({ method }) => method === "permit2";
-const bySignature = ({ method }) => method === "eip3009";
 const upto = ({ scheme }) => scheme === "upto";
 /** Of each scheme one, for what takes its time. */
 const inSalt = ({ token, chain }) => token === "Salt" && chain === BASE_SEPOLIA;
@@ -136,13 +138,51 @@ export const stories = [
   { name: "charged-a-part-and-then-all", kinds: upto, share: 7n, play: async ({ settle }) => [await settle({ amount: "7" }), await settle()] },
   { name: "charged-less-than-nothing", kinds: upto, play: ({ settle }) => settle({ amount: "-1" }) },
   {
-    name: "another-signature-of-the-same-nonce",
-    kinds: (kind) => bySignature(kind) || byPermit2(kind),
-    play: async ({ settle, payload }) => {
-      await settle();
-      payload.payload.signature = payload.payload.signature.replace(/..$/, (v) => (v === "1b" ? "1c" : "1b"));
+    // Permit2 takes it; the tokens do not.
+    name: "a-high-s",
+    play: async ({ verify, settle, payload: { payload } }) => {
+      payload.signature = malleated(payload.signature);
+      await verify();
       await settle();
     },
+  },
+  {
+    name: "a-high-s-after-the-right-one",
+    play: async ({ settle, payload: { payload } }) => {
+      await settle();
+      payload.signature = malleated(payload.signature);
+      await settle();
+    },
+  },
+  {
+    name: "a-high-s-before-the-right-one",
+    play: async ({ settle, payload: { payload } }) => {
+      const right = payload.signature;
+      payload.signature = malleated(right);
+      await settle();
+      payload.signature = right;
+      await settle();
+    },
+  },
+  {
+    name: "a-wrong-signature-after-the-right-one",
+    play: async ({ settle, payload: { payload } }) => {
+      await settle();
+      payload.signature = payload.signature.replace(/..$/, (v) => (v === "1b" ? "1c" : "1b"));
+      await settle();
+    },
+  },
+  {
+    name: "paid-by-a-contract",
+    payer: ({ wallet }) => ({ address: wallet, account: { ...owner.account, address: wallet } }),
+    play: async ({ verify, settle }) => [await verify(), await settle()],
+  },
+  { name: "paid-by-a-delegated-account", payer: () => delegated, play: async ({ verify, settle }) => [await verify(), await settle()] },
+  {
+    // What its own key signs, Salt takes and Permit2 does not: there is code, and it knows no ERC-1271.
+    name: "paid-by-a-delegated-account-without-1271",
+    payer: () => delegatedSilent,
+    play: async ({ verify, settle }) => [await verify(), await settle()],
   },
   {
     // It takes the code away from everybody.

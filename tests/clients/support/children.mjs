@@ -34,8 +34,8 @@ export async function freePort() {
  *
  * @param {string} command - The program.
  * @param {string[]} args - Its arguments; nothing secret.
- * @param {{ ready: RegExp, input?: unknown, env?: Record<string, string>, label?: string }} options - `ready` is looked for
- *   in its output, line by line; `input` is given to it as JSON.
+ * @param {{ ready?: RegExp, input?: unknown, env?: Record<string, string>, label?: string }} options - `ready` is looked for
+ *   in its output, line by line, and not waited for if there is none; `input` is given to it as JSON.
  * @returns {Promise<{ found: RegExpMatchArray, stop: () => Promise<void>, said: string[] }>} What `ready` found, how to end it,
  *   and the last lines of its output.
  * @throws {Error} With its output, if it ends first or is not ready within a minute.
@@ -64,10 +64,11 @@ export async function start(command, args, { ready, input, env = {}, label = com
     const found = await new Promise((resolve, reject) => {
       hear(child.stdout, (line) => {
         keep(line);
-        const match = line.match(ready);
+        const match = ready && line.match(ready);
         if (match) resolve(match);
       });
       hear(child.stderr, keep);
+      if (!ready) child.on("spawn", () => resolve([]));
       child.on("error", reject);
       ended.then(([code]) => reject(new Error(`it ended with ${code}`)), reject);
       setTimeout(() => reject(new Error("it was not ready within a minute")), 60_000).unref();

@@ -1,6 +1,10 @@
-// Facilitators as services: the official one, and the one that is named from outside.
+// Facilitators as services: the official one, ours, and one that is named from outside.
 import { facilitator } from "./accounts.mjs";
 import { start } from "./children.mjs";
+import { startOurs } from "./ours.mjs";
+
+/** Whether another facilitator than the official one is judged. */
+export const isJudged = Boolean(process.env.FACILITATOR_URL) || process.env.FACILITATOR === "salt402";
 
 /**
  * A facilitator, asked by HTTP.
@@ -14,16 +18,22 @@ import { start } from "./children.mjs";
  */
 
 /**
- * The facilitator that is judged: the one at FACILITATOR_URL, and the official one if none is named.
+ * The facilitator that is judged: the one at FACILITATOR_URL; with FACILITATOR=salt402 the one of this repository, started here; and
+ * the official one if neither is said.
  *
  * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
  * @returns {Promise<Facilitator>} The facilitator.
  */
 export async function facilitatorUnderTest(sites) {
-  const url = process.env.FACILITATOR_URL;
-  if (!url) return startOfficial(sites);
-  if (!process.env.CLIENTS_STAND) throw new Error("FACILITATOR_URL needs CLIENTS_STAND: its chains are those of a stand");
-  return facilitatorAt(url.replace(/\/+$/, ""));
+  const { FACILITATOR, FACILITATOR_URL, CLIENTS_STAND } = process.env;
+  if (FACILITATOR_URL) {
+    if (!CLIENTS_STAND) throw new Error("FACILITATOR_URL needs CLIENTS_STAND: `node tests/clients/stand.mjs` writes it");
+    return facilitatorAt(FACILITATOR_URL.replace(/\/+$/, ""));
+  }
+  if (!FACILITATOR || FACILITATOR === "official") return startOfficial(sites);
+  if (FACILITATOR !== "salt402") throw new Error(`FACILITATOR is salt402 or official, and not ${FACILITATOR}`);
+  const { url, stop } = await startOurs(sites);
+  return facilitatorAt(url, stop);
 }
 
 /**

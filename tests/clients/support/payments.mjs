@@ -3,7 +3,6 @@ import { x402Client } from "@x402/core/client";
 import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { UptoEvmScheme } from "@x402/evm/upto/client";
 import { declareEip2612GasSponsoringExtension } from "@x402/extensions";
-import { privateKeyToAccount } from "viem/accounts";
 import { extraOf } from "./kinds.mjs";
 
 /**
@@ -34,11 +33,10 @@ export function requirementsOf(kind, site, { payTo, amount, facilitator, timeout
  * @param {import("./kinds.mjs").Kind} kind - The way of paying.
  * @param {import("./stand.mjs").Site} site - The chain, which the client asks for a permit's nonce alone.
  * @param {object} requirements - What is asked for.
- * @param {`0x${string}`} key - Who pays.
+ * @param {import("@x402/evm").ClientEvmSigner} account - Who pays.
  * @returns {Promise<object>} x402's PaymentPayload.
  */
-export async function signedPayment(kind, site, requirements, key = kind.from.key) {
-  const account = privateKeyToAccount(key);
+export async function signedPayment(kind, site, requirements, account = kind.from.account) {
   const options = kind.sponsored ? { rpcUrl: site.anvil.rpc } : undefined;
   const client = new x402Client()
     .setSpendControls(false)

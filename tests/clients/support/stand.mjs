@@ -1,5 +1,5 @@
 // The two chains that all tests here use, with everything on them: a stand.
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { createWalletClient, encodeFunctionData, http, maxUint256, parseAbi } from "viem";
 import { delegated, delegatedSilent, deployer, facilitator, ours, owner, payer, poor, secondFacilitator, unapproved } from "./accounts.mjs";
 import { anvilAt, startAnvil } from "./anvil.mjs";
@@ -60,7 +60,10 @@ export async function openStand({ ports = {} } = {}) {
   return {
     sites,
     stop: async () => {
-      for (const { anvil } of Object.values(sites)) await anvil.stop();
+      for (const { anvil, deployments } of Object.values(sites)) {
+        await anvil.stop();
+        rmSync(deployments, { recursive: true, force: true });
+      }
     },
   };
 }

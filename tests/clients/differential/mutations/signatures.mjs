@@ -13,6 +13,16 @@ const parts = (signature) => ({
 const whole = ({ r, s, v }) => concatHex([word(r), word(s), toHex(v, { size: 1 })]);
 /** With the signature's parts changed. */
 const changed = (change) => (draft) => setSignature(draft, whole({ ...parts(draft.signature), ...change(parts(draft.signature)) }));
+/**
+ * The other signature that recovers to the same key: everybody can make it of the first.
+ *
+ * @param {`0x${string}`} signature - 65 bytes.
+ * @returns {`0x${string}`} With an s in the upper half.
+ */
+export function malleated(signature) {
+  const { r, s, v } = parts(signature);
+  return whole({ r, s: ORDER - s, v: v === 27 ? 28 : 27 });
+}
 const text = (change) => (draft, random) => setSignature(draft, change(draft.signature, random));
 const setSignature = (draft, signature) => (draft.body.paymentPayload.payload.signature = signature);
 
@@ -30,7 +40,7 @@ export function wrapped(signature, factory) {
 
 /** @type {import("../generate.mjs").Mutation[]} */
 export const signatures = [
-  { name: "high-s", after: changed(({ s, v }) => ({ s: ORDER - s, v: v === 27 ? 28 : 27 })) },
+  { name: "high-s", after: text(malleated) },
   { name: "other-v", after: changed(({ v }) => ({ v: v === 27 ? 28 : 27 })) },
   { name: "v-0-or-1", after: changed(({ v }) => ({ v: v - 27 })) },
   { name: "v-2-or-3", after: changed(({ v }) => ({ v: v - 25 })) },
