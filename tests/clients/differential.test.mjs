@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { explainer, grouped } from "./differential/compare.mjs";
-import { askBoth, differential } from "./differential/run.mjs";
+import { askBoth, settleAll, settleBoth, verifyAll } from "./differential/run.mjs";
 import { useNonces } from "./differential/world.mjs";
 import { secondFacilitator } from "./support/accounts.mjs";
 import { facilitatorUnderTest, isJudged, startOfficial } from "./support/facilitators.mjs";
@@ -15,6 +15,7 @@ import { openStand } from "./support/stand.mjs";
 
 const count = Number(process.env.CASES ?? 600);
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+const { ONLY: only } = process.env;
 const explanations = JSON.parse(readFileSync(new URL("differences.json", import.meta.url), "utf8"));
 
 describe("two facilitators say the same", { timeout: 3_600_000 }, () => {
@@ -35,23 +36,42 @@ describe("two facilitators say the same", { timeout: 3_600_000 }, () => {
     await stand?.stop();
   });
 
+  /** Says what came of many requests, and fails if something differs for no known reason. */
+  function judge(context, { differences, verdicts, mutations }) {
+    for (const [words, times] of [...verdicts].sort((a, b) => b[1] - a[1])) context.diagnostic(`${times} × ${words}`);
+    const explain = explainer(isJudged ? explanations : []);
+    const open = differences.filter(({ mutations: names, official, ours }) => !explain(names, official, ours));
+    const known = differences.length - open.length;
+    context.diagnostic(`${mutations.size} mutations; ${differences.length} differ, ${known} of them for a known reason`);
+    const report = grouped(open).map((group) => JSON.stringify(group));
+    assert.equal(open.length, 0, `SEED=${seed} ONLY=<example> shows one.\n${report.join("\n")}`);
+  }
+
   test("of every request to /verify", async (context) => {
-    if (process.env.ONLY) {
-      console.log(JSON.stringify(await askBoth({ seed, index: Number(process.env.ONLY) }, world), null, 2));
+    if (only) {
+      console.log(JSON.stringify(shown(await askBoth({ seed, index: Number(only) }, world)), null, 2));
       return;
     }
     context.diagnostic(`SEED=${seed} CASES=${count}`);
-    const progress = (done) => context.diagnostic(`${done} asked`);
-    const { differences, verdicts, mutations } = await differential({ seed, count, progress }, world);
-    for (const [words, times] of [...verdicts].sort((a, b) => b[1] - a[1])) context.diagnostic(`${times} × ${words}`);
-    context.diagnostic(`${mutations.size} mutations`);
-
-    const explain = explainer(isJudged ? explanations : []);
-    const open = differences.filter(({ mutations, official, ours }) => !explain(mutations, official, ours));
-    context.diagnostic(`${differences.length} differ, ${differences.length - open.length} of them for a known reason`);
-    const report = grouped(open).map((group) => JSON.stringify(group));
-    assert.equal(open.length, 0, `SEED=${seed} ONLY=<example> shows one.\n${report.join("\n")}`);
+    const found = await verifyAll({ seed, count, progress: (done) => context.diagnostic(`${done} asked`) }, world);
+    judge(context, found);
     // What says the same to everything has been asked nothing.
-    assert.ok(verdicts.size >= Math.min(12, count / 40), `only ${verdicts.size} verdicts`);
+    assert.ok(found.verdicts.size >= Math.min(12, count / 40), `only ${found.verdicts.size} verdicts`);
+  });
+
+  test("of every request to /settle, and it is so", async (context) => {
+    if (only) {
+      console.log(JSON.stringify(shown(await settleBoth({ seed, index: Number(only) }, world)), null, 2));
+      return;
+    }
+    const found = await settleAll({ seed, count: Math.ceil(count / 6) }, world);
+    const untrue = isJudged ? found.untrue.filter(({ who }) => who === "ours") : found.untrue;
+    assert.deepEqual(untrue, [], `SEED=${seed}`);
+    judge(context, found);
   });
 });
+
+/** A result without what it was made of. */
+function shown({ draft: _, ...result }) {
+  return result;
+}

@@ -14,12 +14,21 @@ export function verdict({ status, body }, from) {
     return status === 500 ? "threw" : String(status);
   }
   const reason = body.isValid ? "valid" : String(body.invalidReason);
-  const said = `${status === 200 ? "" : `${status} `}${reason}`;
-  if (body.payer === from) return said;
-  if (body.payer === undefined || body.payer === null) return `${said}, no payer`;
-  if (body.payer === "") return `${said}, empty payer`;
-  if (String(body.payer).toLowerCase() === String(from).toLowerCase()) return `${said}, payer spelt otherwise`;
-  return `${said}, another payer`;
+  return `${status === 200 ? "" : `${status} `}${reason}${ofPayer(body.payer, from)}`;
+}
+
+/**
+ * What a facilitator said of the payer, if that is not the one that the request names.
+ *
+ * @param {unknown} said - The payer in its answer.
+ * @param {string | undefined} from - The payer in the request.
+ * @returns {string} Some words, or none.
+ */
+export function ofPayer(said, from) {
+  if (said === from) return "";
+  if (said === undefined || said === null) return ", no payer";
+  if (said === "") return ", empty payer";
+  return String(said).toLowerCase() === String(from).toLowerCase() ? ", payer spelt otherwise" : ", another payer";
 }
 
 /**

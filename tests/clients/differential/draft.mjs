@@ -70,12 +70,12 @@ const witnesses = {
  * Begins a draft that is right in all.
  *
  * @param {Way} way - The way of paying.
- * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, payTo: string, now: number, facilitator: string }} terms - Where,
- *   to whom, when, and which key `upto` names.
+ * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, payTo: string, now: number, facilitator: string, twin: number }} terms -
+ *   Where, to whom, when, which key `upto` names, and which of twins it is: 0 to 255. They differ in their nonces alone.
  * @param {import("./random.mjs").Random} random - For the nonce.
  * @returns {Draft} The draft.
  */
-export function draftOf(way, { sites, payTo, now, facilitator }, random) {
+export function draftOf(way, { sites, payTo, now, facilitator, twin }, random) {
   const site = sites[way.chain];
   const token = site.tokens[way.token];
   const amount = String(1 + random.below(1_000_000));
@@ -84,10 +84,11 @@ export function draftOf(way, { sites, payTo, now, facilitator }, random) {
   const first = { network: "base-sepolia", maxAmountRequired: amount, resource: "http://127.0.0.1/", description: "", mimeType: "" };
   const requirements = { ...common, ...(way.v1 ? first : { network: site.anvil.network, amount }), extra };
   const base = { way, site, now, requirements, signer: payer };
+  const nonce = `${random.hex(31)}${twin.toString(16).padStart(2, "0")}`;
   const [from, validAfter, end] = [payer.address, "0", String(now + 60)];
   if (way.method === "eip3009") {
     const domain = { name: token.name, version: token.version, chainId: way.chain, verifyingContract: token.address };
-    const fields = { from, to: payTo, value: amount, validAfter, validBefore: end, nonce: random.hex(32) };
+    const fields = { from, to: payTo, value: amount, validAfter, validBefore: end, nonce };
     return { ...base, domain, fields };
   }
   const witness = { to: payTo, ...(way.scheme === "upto" && { facilitator }), validAfter };
@@ -95,7 +96,7 @@ export function draftOf(way, { sites, payTo, now, facilitator }, random) {
     from,
     permitted: { token: token.address, amount },
     spender: way.scheme === "upto" ? UPTO_PROXY : EXACT_PROXY,
-    nonce: BigInt(random.hex(32)).toString(),
+    nonce: BigInt(nonce).toString(),
     deadline: end,
     witness,
   };

@@ -30,8 +30,10 @@ import { random } from "./random.mjs";
  *
  * @typedef {object} Case
  * @property {string[]} mutations - The names of what is wrong, `area.name`; `right` if nothing is.
+ * @property {boolean} near - Whether it depends on the second in which it is judged.
  * @property {string} way - The way of paying.
  * @property {string | undefined} from - The payer that the request names.
+ * @property {import("./draft.mjs").Draft} draft - What it was made of.
  * @property {string} text - The request, as JSON or what stands for it.
  */
 
@@ -54,15 +56,15 @@ const NEAR = /^time\.(end|beginning):now[+-]\d{1,2}$|^extension\.permit:deadline
  * Makes a request.
  *
  * @param {{ seed: number, index: number }} which - Which one: the same gives the same, but for the time and the facilitator's key.
- * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, now: number, signers: Record<string, string> }} world - The
- *   chains, the time in seconds, and the key that `upto` names, by network.
+ * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, now: number, signers: Record<string, string>, twin?: number }} world -
+ *   The chains, the time in seconds, the key that `upto` names, by network, and which of twins it is.
  * @returns {Promise<Case>} The request.
  */
-export async function make({ seed, index }, { sites, now, signers }) {
+export async function make({ seed, index }, { sites, now, signers, twin = 0 }) {
   const chance = random(seed, index);
   const way = chance.pick(ways);
   const payTo = named(`payee ${seed} ${index}`).address;
-  const draft = draftOf(way, { sites, payTo, now, facilitator: signers[`eip155:${way.chain}`] }, chance);
+  const draft = draftOf(way, { sites, payTo, now, facilitator: signers[`eip155:${way.chain}`], twin }, chance);
   const chosen = choose(chance, way);
   // Of two, the one may have taken away what the other changes. One alone always does what it says.
   const attempt = async (act) => {
@@ -85,6 +87,7 @@ export async function make({ seed, index }, { sites, now, signers }) {
     near: names.some((name) => NEAR.test(name)),
     way: way.name,
     from: typeof from === "string" ? from : undefined,
+    draft,
     text: draft.text ?? JSON.stringify(draft.body),
   };
 }
