@@ -27,7 +27,8 @@ describe("two facilitators say the same", { timeout: 3_600_000 }, () => {
     const official = await startOfficial(sites, secondFacilitator);
     const judged = await facilitatorUnderTest(sites);
     const networks = Object.values(sites).map(({ anvil }) => anvil.network);
-    const keys = async (one) => Object.fromEntries(await Promise.all(networks.map(async (name) => [name, await one.signer(name)])));
+    const keys = async (one) =>
+      Object.fromEntries(await Promise.all(networks.map(async (name) => [name, await one.signer(name)])));
     world = { sites, official, judged, signers: [await keys(official), await keys(judged)] };
   });
   after(async () => {

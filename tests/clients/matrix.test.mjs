@@ -44,7 +44,14 @@ describe("official clients and servers", { timeout: 600_000 }, () => {
       path,
       sponsored: kind.sponsored ?? false,
       charge: kind.scheme === "upto" ? CHARGE : undefined,
-      offer: { scheme: kind.scheme, network: anvil.network, payTo: payee, price, maxTimeoutSeconds: 120, extra: price.extra },
+      offer: {
+        scheme: kind.scheme,
+        network: anvil.network,
+        payTo: payee,
+        price,
+        maxTimeoutSeconds: 120,
+        extra: price.extra,
+      },
     };
   };
 

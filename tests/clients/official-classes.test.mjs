@@ -27,7 +27,10 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
 
   before(async () => {
     stand = await openStand();
-    facilitator = officialFacilitator(Object.values(stand.sites).map(({ anvil }) => anvil.chain), signer.key);
+    facilitator = officialFacilitator(
+      Object.values(stand.sites).map(({ anvil }) => anvil.chain),
+      signer.key,
+    );
   });
   after(async () => stand?.stop());
 
@@ -69,10 +72,16 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
       const receipt = await site.anvil.client.getTransactionReceipt({ hash: settled.transaction });
       const logs = parseEventLogs({ abi: events, logs: receipt.logs });
       const found = (name, address) => logs.filter((log) => log.eventName === name && log.address === address.toLowerCase());
-      assert.deepEqual(found("Transfer", token).map(({ args }) => args), [{ from: kind.from.address, to: payTo, value: amount }]);
+      assert.deepEqual(
+        found("Transfer", token).map(({ args }) => args),
+        [{ from: kind.from.address, to: payTo, value: amount }],
+      );
       if (kind.method === "eip3009") {
         const nonce = payload.payload.authorization.nonce;
-        assert.deepEqual(found("AuthorizationUsed", token).map(({ args }) => args), [{ authorizer: kind.from.address, nonce }]);
+        assert.deepEqual(
+          found("AuthorizationUsed", token).map(({ args }) => args),
+          [{ authorizer: kind.from.address, nonce }],
+        );
         return;
       }
       const proxy = kind.scheme === "upto" ? UPTO_PROXY : EXACT_PROXY;
@@ -102,11 +111,27 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
     const now = Math.floor(Date.now() / 1000);
     const cases = {
       invalid_permit2_spender: ({ payload: { permit2Authorization } }) => (permit2Authorization.spender = UPTO_PROXY),
-      invalid_permit2_recipient_mismatch: ({ payload: { permit2Authorization: { witness } } }) => (witness.to = payer.address),
+      invalid_permit2_recipient_mismatch: ({
+        payload: {
+          permit2Authorization: { witness },
+        },
+      }) => (witness.to = payer.address),
       permit2_deadline_expired: ({ payload: { permit2Authorization } }) => (permit2Authorization.deadline = String(now)),
-      permit2_not_yet_valid: ({ payload: { permit2Authorization: { witness } } }) => (witness.validAfter = String(now + 60)),
-      permit2_amount_mismatch: ({ payload: { permit2Authorization: { permitted } } }) => (permitted.amount = String(AMOUNT + 1n)),
-      permit2_token_mismatch: ({ payload: { permit2Authorization: { permitted } } }) => (permitted.token = PERMIT2),
+      permit2_not_yet_valid: ({
+        payload: {
+          permit2Authorization: { witness },
+        },
+      }) => (witness.validAfter = String(now + 60)),
+      permit2_amount_mismatch: ({
+        payload: {
+          permit2Authorization: { permitted },
+        },
+      }) => (permitted.amount = String(AMOUNT + 1n)),
+      permit2_token_mismatch: ({
+        payload: {
+          permit2Authorization: { permitted },
+        },
+      }) => (permitted.token = PERMIT2),
       invalid_permit2_signature: ({ payload: { permit2Authorization } }) => (permit2Authorization.nonce = "7"),
     };
     for (const kind of [exact(), upto()]) {
@@ -127,7 +152,10 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
   test("what the chain would refuse is found out before it is sent", async () => {
     assert.equal((await refusals(await payment(exact(), { by: poor })))[0], "permit2_insufficient_balance");
     assert.equal((await refusals(await payment(exact(), { by: unapproved })))[0], "permit2_allowance_required");
-    assert.equal((await refusals(await payment(signedTransfer(), { by: poor })))[0], "invalid_exact_evm_insufficient_balance");
+    assert.equal(
+      (await refusals(await payment(signedTransfer(), { by: poor })))[0],
+      "invalid_exact_evm_insufficient_balance",
+    );
   });
 
   test("a payment is settled once", async () => {
@@ -139,7 +167,10 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
       "40204-exact-eip3009-wSALT": [used, failed],
       "84532-exact-eip3009-Salt": [used, used],
       "84532-exact-eip3009-USDC": [used, used],
-      "84532-exact-permit2-Salt": [simulated, `${failed}: The contract function "settle" reverted with the following signature:`],
+      "84532-exact-permit2-Salt": [
+        simulated,
+        `${failed}: The contract function "settle" reverted with the following signature:`,
+      ],
       "84532-upto-Salt": [simulated, simulated],
     };
     for (const [name, expected] of Object.entries(reasons)) {
@@ -160,7 +191,13 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
     assert.equal(more.errorReason, "invalid_upto_evm_payload_settlement_exceeds_amount");
 
     const nothing = await facilitator.settle(made.payload, { ...made.requirements, amount: "0" });
-    assert.deepEqual(nothing, { success: true, transaction: "", network: "eip155:84532", payer: payer.address, amount: "0" });
+    assert.deepEqual(nothing, {
+      success: true,
+      transaction: "",
+      network: "eip155:84532",
+      payer: payer.address,
+      amount: "0",
+    });
     assert.equal(await balance(made, made.payTo), 0n);
 
     // Our proxy itself holds both rules, whoever calls.
@@ -195,7 +232,11 @@ describe("x402's facilitator classes through our proxies", { timeout: 300_000 },
     const made = await payment(sponsored());
     const { info } = made.payload.extensions.eip2612GasSponsoring;
     const abi = parseAbi(["function permit(address,address,uint256,uint256,uint8,bytes32,bytes32)"]);
-    const [r, s, v] = [info.signature.slice(0, 66), `0x${info.signature.slice(66, 130)}`, parseInt(info.signature.slice(130), 16)];
+    const [r, s, v] = [
+      info.signature.slice(0, 66),
+      `0x${info.signature.slice(66, 130)}`,
+      parseInt(info.signature.slice(130), 16),
+    ];
     const args = [info.from, PERMIT2, BigInt(info.amount), BigInt(info.deadline), v, r, s];
     await made.site.anvil.act(payer.address, made.token, encodeFunctionData({ abi, functionName: "permit", args }));
     const settled = await facilitator.settle(made.payload, made.requirements);

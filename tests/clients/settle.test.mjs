@@ -26,7 +26,9 @@ const permit2Abi = parseAbi(["function invalidateUnorderedNonces(uint256,uint256
 /** What was answered at once came in no order, and what x402's facilitator says to the losers depends on who came when. */
 function atOnce(said) {
   const kinds = [...new Set(said)].sort();
-  return kinds.some((words) => !words.startsWith("success")) && kinds.includes("success") ? "success, and refusals" : kinds.join(" | ");
+  return kinds.some((words) => !words.startsWith("success")) && kinds.includes("success")
+    ? "success, and refusals"
+    : kinds.join(" | ");
 }
 
 describe("two facilitators settle the same", { timeout: 1_800_000 }, () => {
@@ -52,10 +54,19 @@ describe("two facilitators settle the same", { timeout: 1_800_000 }, () => {
     const payTo = named(`payee ${run} ${scenes}`).address;
     const from = story.payer?.(site) ?? (await newPayer(site, token.address, 3n * AMOUNT, `payer ${run} ${scenes}`));
     const signer = kind.scheme === "upto" ? await facilitator.signer(site.anvil.network) : undefined;
-    const requirements = requirementsOf(kind, site, { payTo, amount: AMOUNT, facilitator: signer, timeout: story.timeout ?? 120 });
+    const requirements = requirementsOf(kind, site, {
+      payTo,
+      amount: AMOUNT,
+      facilitator: signer,
+      timeout: story.timeout ?? 120,
+    });
     const payload = await signedPayment(kind, site, requirements, from.account);
     const said = [];
-    const asked = (changes) => ({ x402Version: 2, paymentPayload: payload, paymentRequirements: { ...requirements, ...changes } });
+    const asked = (changes) => ({
+      x402Version: 2,
+      paymentPayload: payload,
+      paymentRequirements: { ...requirements, ...changes },
+    });
     const ask = async (path, changes, words) => {
       const answer = await facilitator.ask(path, asked(changes));
       said.push(words(answer));

@@ -41,7 +41,14 @@ export function ofPayer(said, from) {
  * @property {string} why - Why that is right.
  */
 
-const pattern = (text) => new RegExp(`^${text.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(".*")}$`, "s");
+const pattern = (text) =>
+  new RegExp(
+    `^${text
+      .split("*")
+      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
+      .join(".*")}$`,
+    "s",
+  );
 
 /**
  * Makes a table of explanations ready for use.
@@ -83,7 +90,15 @@ export function grouped(differences) {
   for (const { mutations, way, index, official, ours } of differences) {
     const mutation = mutations.join(" + ");
     const key = JSON.stringify([mutation, official, ours]);
-    const group = groups.get(key) ?? { kind: kindOf(official, ours), mutation, official, ours, count: 0, ways: new Set(), example: index };
+    const group = groups.get(key) ?? {
+      kind: kindOf(official, ours),
+      mutation,
+      official,
+      ours,
+      count: 0,
+      ways: new Set(),
+      example: index,
+    };
     group.count += 1;
     group.ways.add(way);
     groups.set(key, group);

@@ -70,8 +70,12 @@ const witnesses = {
  * Begins a draft that is right in all.
  *
  * @param {Way} way - The way of paying.
- * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, payTo: string, now: number, facilitator: string, twin: number }} terms -
- *   Where, to whom, when, which key `upto` names, and which of twins it is: 0 to 255. They differ in their nonces alone.
+ * @param {object} terms - Where, to whom, and when.
+ * @param {Record<number, import("../support/stand.mjs").Site>} terms.sites - The chains.
+ * @param {string} terms.payTo - The payee.
+ * @param {number} terms.now - The time in seconds.
+ * @param {string} terms.facilitator - The key that `upto` names.
+ * @param {number} terms.twin - Which of twins it is, 0 to 255: they differ in their nonces alone.
  * @param {import("./random.mjs").Random} random - For the nonce.
  * @returns {Draft} The draft.
  */
@@ -81,7 +85,13 @@ export function draftOf(way, { sites, payTo, now, facilitator, twin }, random) {
   const amount = String(1 + random.below(1_000_000));
   const common = { scheme: way.scheme, asset: token.address, payTo, maxTimeoutSeconds: 60 };
   const extra = { ...extraOf(way, token), ...(way.scheme === "upto" && { facilitatorAddress: facilitator }) };
-  const first = { network: "base-sepolia", maxAmountRequired: amount, resource: "http://127.0.0.1/", description: "", mimeType: "" };
+  const first = {
+    network: "base-sepolia",
+    maxAmountRequired: amount,
+    resource: "http://127.0.0.1/",
+    description: "",
+    mimeType: "",
+  };
   const requirements = { ...common, ...(way.v1 ? first : { network: site.anvil.network, amount }), extra };
   const base = { way, site, now, requirements, signer: payer };
   const nonce = `${random.hex(31)}${twin.toString(16).padStart(2, "0")}`;
@@ -129,7 +139,10 @@ export function digestOf({ way, domain, fields, signed }) {
 export async function sign(draft) {
   draft.signature ??= await draft.signer.account.sign({ hash: digestOf(draft) });
   const { way, requirements, fields, signature } = draft;
-  const payload = { signature, [way.method === "eip3009" ? "authorization" : "permit2Authorization"]: structuredClone(fields) };
+  const payload = {
+    signature,
+    [way.method === "eip3009" ? "authorization" : "permit2Authorization"]: structuredClone(fields),
+  };
   const accepted = structuredClone(requirements);
   const resource = { url: "http://127.0.0.1/test", description: "A test", mimeType: "application/json" };
   draft.body = way.v1

@@ -37,7 +37,17 @@ import { random } from "./random.mjs";
  * @property {string} text - The request, as JSON or what stands for it.
  */
 
-const areas = { signature: signatures, payer: payers, time: times, amount: amounts, address: addresses, terms, nonce: nonces, shape: shapes, extension: extended };
+const areas = {
+  signature: signatures,
+  payer: payers,
+  time: times,
+  amount: amounts,
+  address: addresses,
+  terms,
+  nonce: nonces,
+  shape: shapes,
+  extension: extended,
+};
 
 /** How often each area comes. Shapes act on all members, and so have more to do than their number says. */
 const weights = { signature: 15, payer: 8, time: 13, amount: 10, address: 15, terms: 15, nonce: 5, shape: 25, extension: 8 };
@@ -56,8 +66,11 @@ const NEAR = /^time\.(end|beginning):now[+-]\d{1,2}$|^extension\.permit:deadline
  * Makes a request.
  *
  * @param {{ seed: number, index: number }} which - Which one: the same gives the same, but for the time and the facilitator's key.
- * @param {{ sites: Record<number, import("../support/stand.mjs").Site>, now: number, signers: Record<string, string>, twin?: number }} world -
- *   The chains, the time in seconds, the key that `upto` names, by network, and which of twins it is.
+ * @param {object} world - For whom.
+ * @param {Record<number, import("../support/stand.mjs").Site>} world.sites - The chains.
+ * @param {number} world.now - The time in seconds.
+ * @param {Record<string, string>} world.signers - The key that `upto` names, by network.
+ * @param {number} [world.twin] - Which of twins it is, 0 to 255.
  * @returns {Promise<Case>} The request.
  */
 export async function make({ seed, index }, { sites, now, signers, twin = 0 }) {

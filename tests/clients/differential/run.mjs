@@ -32,7 +32,8 @@ async function earlyInASecond() {
  * @returns {Promise<import("./generate.mjs").Case[]>} Both.
  */
 async function pair(which, { sites, signers }, twins = [0, 0]) {
-  const built = (now) => Promise.all(signers.map((own, index) => make(which, { sites, now, signers: own, twin: twins[index] })));
+  const built = (now) =>
+    Promise.all(signers.map((own, index) => make(which, { sites, now, signers: own, twin: twins[index] })));
   const made = await built(Math.floor(Date.now() / 1000));
   if (!made[0].near) return made;
   await earlyInASecond();
@@ -122,7 +123,8 @@ export async function verifyAll({ seed, count, progress = () => {} }, world) {
       next += 1;
       if (index % 1000 === 999) progress(index + 1);
       let result = await askBoth({ seed, index }, world);
-      for (let again = 0; again < 3 && result.official !== result.ours; again += 1) result = await askBoth({ seed, index }, world);
+      for (let again = 0; again < 3 && result.official !== result.ours; again += 1)
+        result = await askBoth({ seed, index }, world);
       if (result.official !== result.ours) differences.push(result);
       verdicts.set(result.official, (verdicts.get(result.official) ?? 0) + 1);
       for (const name of result.mutations) mutations.add(name.replace(/^(shape\.[^:]+):.*/, "$1"));
@@ -148,7 +150,8 @@ export async function settleAll({ seed, count }, world) {
     let result = await settleBoth({ seed, index }, world);
     if (result.official !== result.ours) result = await settleBoth({ seed, index }, world);
     untrue.push(...result.untrue.map((one) => ({ ...one, index, mutations: result.mutations })));
-    if (result.official !== result.ours) differences.push({ ...result, mutations: result.mutations.map((name) => `settle.${name}`) });
+    if (result.official !== result.ours)
+      differences.push({ ...result, mutations: result.mutations.map((name) => `settle.${name}`) });
     verdicts.set(result.official, (verdicts.get(result.official) ?? 0) + 1);
     for (const name of result.mutations) mutations.add(name);
   }

@@ -46,9 +46,15 @@ async function submit({ kind, site, token, payload: { payload } }) {
   if (kind.method === "eip3009") {
     const { from, to, value, validAfter, validBefore, nonce } = payload.authorization;
     const { r, s, v } = parseSignature(payload.signature);
-    const abi = parseAbi(["function transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)"]);
+    const abi = parseAbi([
+      "function transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+    ]);
     const args = [from, to, BigInt(value), BigInt(validAfter), BigInt(validBefore), nonce, Number(v), r, s];
-    await site.anvil.act(deployer.address, token, encodeFunctionData({ abi, functionName: "transferWithAuthorization", args }));
+    await site.anvil.act(
+      deployer.address,
+      token,
+      encodeFunctionData({ abi, functionName: "transferWithAuthorization", args }),
+    );
     return;
   }
   const { permitted, nonce, deadline, from, witness } = payload.permit2Authorization;
@@ -131,11 +137,24 @@ export const stories = [
   { name: "another-payee-is-asked-for", play: ({ settle }) => settle({ payTo: deployer.address }) },
   { name: "another-asset-is-asked-for", play: ({ settle }) => settle({ asset: PERMIT2 }) },
   { name: "one-more-is-asked-for", play: ({ settle, amount }) => settle({ amount: String(amount + 1n) }) },
-  { name: "one-less-is-asked-for", kinds: (kind) => !upto(kind), play: ({ settle, amount }) => settle({ amount: String(amount - 1n) }) },
+  {
+    name: "one-less-is-asked-for",
+    kinds: (kind) => !upto(kind),
+    play: ({ settle, amount }) => settle({ amount: String(amount - 1n) }),
+  },
   { name: "charged-a-part", kinds: upto, share: 7n, play: ({ settle }) => settle({ amount: "7" }) },
   { name: "charged-nothing", kinds: upto, play: ({ settle }) => settle({ amount: "0" }) },
-  { name: "charged-nothing-and-then-all", kinds: upto, play: async ({ settle }) => [await settle({ amount: "0" }), await settle()] },
-  { name: "charged-a-part-and-then-all", kinds: upto, share: 7n, play: async ({ settle }) => [await settle({ amount: "7" }), await settle()] },
+  {
+    name: "charged-nothing-and-then-all",
+    kinds: upto,
+    play: async ({ settle }) => [await settle({ amount: "0" }), await settle()],
+  },
+  {
+    name: "charged-a-part-and-then-all",
+    kinds: upto,
+    share: 7n,
+    play: async ({ settle }) => [await settle({ amount: "7" }), await settle()],
+  },
   { name: "charged-less-than-nothing", kinds: upto, play: ({ settle }) => settle({ amount: "-1" }) },
   {
     // Permit2 takes it; the tokens do not.
@@ -177,7 +196,11 @@ export const stories = [
     payer: ({ wallet }) => ({ address: wallet, account: { ...owner.account, address: wallet } }),
     play: async ({ verify, settle }) => [await verify(), await settle()],
   },
-  { name: "paid-by-a-delegated-account", payer: () => delegated, play: async ({ verify, settle }) => [await verify(), await settle()] },
+  {
+    name: "paid-by-a-delegated-account",
+    payer: () => delegated,
+    play: async ({ verify, settle }) => [await verify(), await settle()],
+  },
   {
     // What its own key signs, Salt takes and Permit2 does not: there is code, and it knows no ERC-1271.
     name: "paid-by-a-delegated-account-without-1271",

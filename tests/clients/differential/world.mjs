@@ -28,7 +28,12 @@ const cancellation = {
 export async function cancel({ anvil }, { address, name, version }, nonce, by = payer) {
   const domain = { name, version, chainId: anvil.id, verifyingContract: address };
   const message = { authorizer: by.address, nonce };
-  const signature = await by.account.signTypedData({ domain, types: cancellation, primaryType: "CancelAuthorization", message });
+  const signature = await by.account.signTypedData({
+    domain,
+    types: cancellation,
+    primaryType: "CancelAuthorization",
+    message,
+  });
   const { r, s, v } = parseSignature(signature);
   const args = [by.address, nonce, Number(v), r, s];
   await anvil.act(by.address, address, encodeFunctionData({ abi: tokenAbi, functionName: "cancelAuthorization", args }));
@@ -46,7 +51,12 @@ export async function useNonces(sites) {
     const data = encodeFunctionData({ abi: permit2Abi, functionName: "invalidateUnorderedNonces", args });
     await anvil.act(payer.address, PERMIT2, data);
     for (const token of Object.values(tokens)) {
-      const state = { address: token.address, abi: tokenAbi, functionName: "authorizationState", args: [payer.address, USED_NONCE] };
+      const state = {
+        address: token.address,
+        abi: tokenAbi,
+        functionName: "authorizationState",
+        args: [payer.address, USED_NONCE],
+      };
       if (!(await anvil.client.readContract(state))) await cancel(site, token, USED_NONCE);
     }
   }

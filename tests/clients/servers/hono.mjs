@@ -12,4 +12,6 @@ for (const { path, charge } of orders.routes) {
     return context.json({ served: path });
   });
 }
-serve({ fetch: app.fetch, port: 0, hostname: "127.0.0.1" }, ({ port }) => console.log(`listening on http://127.0.0.1:${port}`));
+serve({ fetch: app.fetch, port: 0, hostname: "127.0.0.1" }, ({ port }) =>
+  console.log(`listening on http://127.0.0.1:${port}`),
+);

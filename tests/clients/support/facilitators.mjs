@@ -75,7 +75,8 @@ export function facilitatorAt(url, stop = async () => {}) {
   const signer = async (network) => {
     const { kinds } = await (await fetch(`${url}/supported`)).json();
     const kind = kinds.find((one) => one.scheme === "upto" && one.network === network && one.x402Version === 2);
-    if (!kind?.extra?.facilitatorAddress) throw new Error(`${url}/supported names no facilitatorAddress for upto on ${network}`);
+    if (!kind?.extra?.facilitatorAddress)
+      throw new Error(`${url}/supported names no facilitatorAddress for upto on ${network}`);
     return kind.extra.facilitatorAddress;
   };
   return { url, ask, signer, stop };

@@ -16,7 +16,9 @@ import { BASE_SEPOLIA, CITRATE } from "./stand.mjs";
  */
 
 const kind = (chain, scheme, method, token, rest = {}) => {
-  const name = [chain, scheme, scheme === "upto" ? "" : method, token, rest.sponsored && "sponsored"].filter(Boolean).join("-");
+  const name = [chain, scheme, scheme === "upto" ? "" : method, token, rest.sponsored && "sponsored"]
+    .filter(Boolean)
+    .join("-");
   return { name, chain, scheme, method, token, from: payer, ...rest };
 };
 

@@ -60,7 +60,10 @@ export async function startOurs(sites) {
   const url = `http://127.0.0.1:${port}`;
   const networks = Object.values(sites).map(({ anvil }) => anvil.network);
   for (let tries = 0; tries < 600; tries += 1) {
-    const supported = await fetch(`${url}/supported`).then((answer) => answer.json(), () => undefined);
+    const supported = await fetch(`${url}/supported`).then(
+      (answer) => answer.json(),
+      () => undefined,
+    );
     if (networks.every((network) => supported?.kinds?.some((kind) => kind.network === network))) return { url, stop };
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -1,7 +1,18 @@
 // The two chains that all tests here use, with everything on them: a stand.
 import { readFileSync, rmSync } from "node:fs";
 import { createWalletClient, encodeFunctionData, http, maxUint256, parseAbi } from "viem";
-import { delegated, delegatedSilent, deployer, facilitator, ours, owner, payer, poor, secondFacilitator, unapproved } from "./accounts.mjs";
+import {
+  delegated,
+  delegatedSilent,
+  deployer,
+  facilitator,
+  ours,
+  owner,
+  payer,
+  poor,
+  secondFacilitator,
+  unapproved,
+} from "./accounts.mjs";
 import { anvilAt, startAnvil } from "./anvil.mjs";
 import { BASE_SEPOLIA_USDC, MULTICALL3, PERMIT2, artifact, create, deploy, placeUsdc } from "./contracts.mjs";
 
@@ -52,7 +63,10 @@ export const tokenAbi = parseAbi([
 export async function openStand({ ports = {} } = {}) {
   if (process.env.CLIENTS_STAND) {
     const { chains } = JSON.parse(readFileSync(process.env.CLIENTS_STAND, "utf8"));
-    const sites = chains.map(({ id, rpc, ...rest }) => [id, { anvil: anvilAt(id, rpc), ...rest, token: rest.tokens[rest.token] }]);
+    const sites = chains.map(({ id, rpc, ...rest }) => [
+      id,
+      { anvil: anvilAt(id, rpc), ...rest, token: rest.tokens[rest.token] },
+    ]);
     return { sites: Object.fromEntries(sites), stop: async () => {} };
   }
   const sites = {};

@@ -2,7 +2,8 @@
 import { payer } from "../../support/accounts.mjs";
 import { MULTICALL3, PERMIT2 } from "../../support/contracts.mjs";
 
-const swapCase = (text) => text.replace(/[a-z]/gi, (letter) => (letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()));
+const swapCase = (text) =>
+  text.replace(/[a-z]/gi, (letter) => (letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase()));
 /** The same address, written in another way. */
 const spellings = {
   "lower-case": (address) => address.toLowerCase(),
@@ -36,7 +37,10 @@ const places = {
   facilitator: { get: ({ fields }) => [fields.witness, "facilitator"], ways: ({ scheme }) => scheme === "upto" },
   payTo: { get: ({ requirements }) => [requirements, "payTo"] },
   asset: { get: ({ requirements }) => [requirements, "asset"] },
-  "extra.facilitatorAddress": { get: ({ requirements }) => [requirements.extra, "facilitatorAddress"], ways: ({ scheme }) => scheme === "upto" },
+  "extra.facilitatorAddress": {
+    get: ({ requirements }) => [requirements.extra, "facilitatorAddress"],
+    ways: ({ scheme }) => scheme === "upto",
+  },
 };
 
 const changed = (place, change, keepSigned) => (draft, random) => {
@@ -48,8 +52,16 @@ const changed = (place, change, keepSigned) => (draft, random) => {
 
 /** @type {import("../generate.mjs").Mutation[]} */
 export const addresses = Object.entries(places).flatMap(([place, { ways }]) => [
-  ...Object.entries(spellings).map(([name, change]) => ({ name: `${place}:${name}`, ways, before: changed(place, change, true) })),
-  ...Object.entries(others).map(([name, change]) => ({ name: `${place}:${name}`, ways, before: changed(place, change, false) })),
+  ...Object.entries(spellings).map(([name, change]) => ({
+    name: `${place}:${name}`,
+    ways,
+    before: changed(place, change, true),
+  })),
+  ...Object.entries(others).map(([name, change]) => ({
+    name: `${place}:${name}`,
+    ways,
+    before: changed(place, change, false),
+  })),
 ]);
 addresses.push(
   {

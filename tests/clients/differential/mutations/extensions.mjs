@@ -25,7 +25,14 @@ const permit = (name, { said = {}, signed = {}, without, info: whole } = {}) => 
     const { requirements, now, way, body } = draft;
     const given = (values) => (typeof values === "function" ? values(draft) : values);
     const amount = BigInt(draft.fields.permitted.amount);
-    const message = { owner: unapproved.address, spender: PERMIT2, value: amount, nonce: 0n, deadline: BigInt(now + 60), ...given(signed) };
+    const message = {
+      owner: unapproved.address,
+      spender: PERMIT2,
+      value: amount,
+      nonce: 0n,
+      deadline: BigInt(now + 60),
+      ...given(signed),
+    };
     const domain = { name: "Salt", version: "1", chainId: way.chain, verifyingContract: requirements.asset };
     const signature = await unapproved.account.signTypedData({ domain, types: permitTypes, primaryType: "Permit", message });
     const info = {
@@ -79,7 +86,9 @@ export const extended = [
   extensions("text", "text"),
   extensions("unknown", { unknown: { info: {}, schema: {} } }),
   extensions("sponsoring-null", { eip2612GasSponsoring: null }),
-  extensions("sponsoring-by-server-alone", { eip2612GasSponsoring: { info: { description: "A test", version: "1" }, schema: {} } }),
+  extensions("sponsoring-by-server-alone", {
+    eip2612GasSponsoring: { info: { description: "A test", version: "1" }, schema: {} },
+  }),
   extensions("approval", { erc20ApprovalGasSponsoring: { info: { from: "0x", signedTransaction: "0x" } } }),
   extensions("builder-code", { "builder-code": { info: { a: "app" } } }),
   extensions("payment-identifier", { "payment-identifier": { info: { required: true, id: "pay_0123456789abcdef" } } }),

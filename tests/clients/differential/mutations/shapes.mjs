@@ -3,7 +3,10 @@
 /** The paths of all values in a request. */
 function paths(value, path = []) {
   if (typeof value !== "object" || value === null) return [path];
-  return [...(path.length > 0 ? [path] : []), ...Object.entries(value).flatMap(([name, inner]) => paths(inner, [...path, name]))];
+  return [
+    ...(path.length > 0 ? [path] : []),
+    ...Object.entries(value).flatMap(([name, inner]) => paths(inner, [...path, name])),
+  ];
 }
 
 const at = (body, path) => path.reduce((object, name) => object[name], body);
@@ -34,7 +37,9 @@ function doubled(draft, path, value, first) {
   holder[member] = mark;
   const text = JSON.stringify(draft.body);
   holder[member] = original;
-  const both = (first ? [value, original] : [original, value]).map((one) => `${JSON.stringify(member)}:${JSON.stringify(one)}`);
+  const both = (first ? [value, original] : [original, value]).map(
+    (one) => `${JSON.stringify(member)}:${JSON.stringify(one)}`,
+  );
   draft.text = text.replace(`${JSON.stringify(member)}:${JSON.stringify(mark)}`, () => both.join(","));
 }
 
@@ -50,7 +55,11 @@ export const shapes = [
   somewhere("null", (holder, member) => (holder[member] = null)),
   somewhere("type", (holder, member, random) => (holder[member] = random.pick(types))),
   somewhere("number", (holder, member) => (holder[member] = Number(holder[member])), isInteger),
-  somewhere("huge-number", (holder, member, random) => (holder[member] = random.pick([1e21, 1e300, 2 ** 53, -1e21])), isInteger),
+  somewhere(
+    "huge-number",
+    (holder, member, random) => (holder[member] = random.pick([1e21, 1e300, 2 ** 53, -1e21])),
+    isInteger,
+  ),
   somewhere("array-of-one", (holder, member) => (holder[member] = [holder[member]])),
   somewhere("object-of-one", (holder, member) => (holder[member] = { value: holder[member] }), isText),
   somewhere("long-text", (holder, member) => (holder[member] = "a".repeat(10_000)), isText),
@@ -65,7 +74,10 @@ export const shapes = [
     after: (draft) => (draft.body.x402Version = draft.body.paymentPayload.x402Version = version),
   })),
   { name: "version-outside", after: (draft) => (draft.body.x402Version = 3 - draft.body.x402Version) },
-  { name: "version-inside", after: (draft) => (draft.body.paymentPayload.x402Version = 3 - draft.body.paymentPayload.x402Version) },
+  {
+    name: "version-inside",
+    after: (draft) => (draft.body.paymentPayload.x402Version = 3 - draft.body.paymentPayload.x402Version),
+  },
   { name: "text:empty", ...raw(() => "") },
   { name: "text:null", ...raw(() => "null") },
   { name: "text:array", ...raw((text) => `[${text}]`) },
@@ -84,7 +96,14 @@ export const shapes = [
   {
     name: "both-payloads",
     after: ({ body: { paymentPayload }, fields }) => {
-      paymentPayload.payload.authorization ??= { from: fields.from, to: fields.from, value: "1", validAfter: "0", validBefore: "9", nonce: "0x" };
+      paymentPayload.payload.authorization ??= {
+        from: fields.from,
+        to: fields.from,
+        value: "1",
+        validAfter: "0",
+        validBefore: "9",
+        nonce: "0x",
+      };
       paymentPayload.payload.permit2Authorization ??= { ...paymentPayload.payload.authorization };
     },
   },

@@ -12,7 +12,8 @@ const parts = (signature) => ({
 });
 const whole = ({ r, s, v }) => concatHex([word(r), word(s), toHex(v, { size: 1 })]);
 /** With the signature's parts changed. */
-const changed = (change) => (draft) => setSignature(draft, whole({ ...parts(draft.signature), ...change(parts(draft.signature)) }));
+const changed = (change) => (draft) =>
+  setSignature(draft, whole({ ...parts(draft.signature), ...change(parts(draft.signature)) }));
 /**
  * The other signature that recovers to the same key: everybody can make it of the first.
  *
@@ -34,7 +35,10 @@ const setSignature = (draft, signature) => (draft.body.paymentPayload.payload.si
  * @returns {`0x${string}`} The envelope.
  */
 export function wrapped(signature, factory) {
-  const inner = encodeAbiParameters([{ type: "address" }, { type: "bytes" }, { type: "bytes" }], [factory, "0x1234", signature]);
+  const inner = encodeAbiParameters(
+    [{ type: "address" }, { type: "bytes" }, { type: "bytes" }],
+    [factory, "0x1234", signature],
+  );
   return concatHex([inner, MAGIC]);
 }
 
@@ -75,7 +79,10 @@ export const signatures = [
   { name: "5000-bytes", after: text((_, random) => random.hex(5_000)) },
   { name: "somebody-else's", before: (draft) => (draft.signer = unapproved) },
   { name: "a-hash-of-nothing", before: (draft) => (draft.signed = {}) },
-  { name: "6492-around-a-right-one", after: text((signature) => wrapped(signature, "0x4e59b44847b379578588920cA78FbF26c0B4956C")) },
+  {
+    name: "6492-around-a-right-one",
+    after: text((signature) => wrapped(signature, "0x4e59b44847b379578588920cA78FbF26c0B4956C")),
+  },
   { name: "6492-around-a-wrong-one", after: text((_, random) => wrapped(random.hex(65), random.hex(20))) },
   { name: "6492-without-factory", after: text((signature) => wrapped(signature, `0x${"00".repeat(20)}`)) },
   { name: "6492-mark-alone", after: text((signature) => concatHex([signature, MAGIC])) },
