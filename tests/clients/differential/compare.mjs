@@ -32,7 +32,8 @@ export function ofPayer(said, from) {
 }
 
 /**
- * A difference that has a reason. `mutation`, `official` and `ours` are texts in which `*` stands for anything.
+ * A difference that has a reason. `mutation`, `official` and `ours` are texts in which `*` stands for anything;
+ * `refused` is every refusal, and no failure to answer.
  *
  * @typedef {object} Explanation
  * @property {string} mutation - The mutation, `area.name`.
@@ -41,14 +42,13 @@ export function ofPayer(said, from) {
  * @property {string} why - Why that is right.
  */
 
-const pattern = (text) =>
-  new RegExp(
-    `^${text
-      .split("*")
-      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))
-      .join(".*")}$`,
-    "s",
-  );
+/** What a text in the table stands for, as a test. */
+function pattern(text) {
+  if (text === "refused") return (words) => words !== "threw" && !/^(\d+ )?(valid|success)/.test(words);
+  const escaped = text.split("*").map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const whole = new RegExp(`^${escaped.join(".*")}$`, "s");
+  return (words) => whole.test(words);
+}
 
 /**
  * Makes a table of explanations ready for use.
@@ -60,8 +60,7 @@ const pattern = (text) =>
 export function explainer(table) {
   const made = table.map((entry) => ({ entry, parts: [entry.mutation, entry.official, entry.ours].map(pattern) }));
   return (mutations, official, ours) => {
-    const fits = ({ parts: [mutation, theirs, own] }) =>
-      theirs.test(official) && own.test(ours) && mutations.some((name) => mutation.test(name));
+    const fits = ({ parts: [mutation, theirs, own] }) => theirs(official) && own(ours) && mutations.some(mutation);
     return made.find(fits)?.entry;
   };
 }
