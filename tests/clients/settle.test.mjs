@@ -117,6 +117,7 @@ describe("two facilitators settle the same", { timeout: 1_800_000 }, () => {
             if (!known) assert.equal(paid, due, `${who}: ${words}`);
           }
           inner.diagnostic(`${kind.name}: ${theirs.words}`);
+          if (isJudged && story.must) assert.equal(own.words, story.must);
           if (theirs.words === own.words) return;
           const explain = explainer(isJudged ? explanations : []);
           const known = explain([`settle.${story.name}`], theirs.words, own.words);

@@ -30,6 +30,7 @@ import { balanceOf, callToken } from "./outcome.mjs";
  * @property {(kind: import("../support/kinds.mjs").Kind) => boolean} [kinds] - Whether it can happen in a way of paying.
  * @property {(scene: Scene) => Promise<unknown>} play - What happens.
  * @property {bigint} [share] - What the payee has in the end, where that is not the amount or nothing.
+ * @property {string} [must] - What a facilitator of ours must say, whatever the official one says.
  * @property {number} [timeout] - For how many seconds the payment is signed.
  * @property {(site: import("../support/stand.mjs").Site) => { address: string, account: object }} [payer] - Who pays; a new account if
  *   nobody is named.
@@ -80,6 +81,7 @@ export const stories = [
   {
     name: "settled-by-somebody-else",
     kinds: (kind) => !upto(kind),
+    must: "valid | success",
     play: async (scene) => {
       await scene.verify();
       await submit(scene);
