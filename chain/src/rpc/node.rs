@@ -259,7 +259,7 @@ impl Node for RpcNode {
         }
         let read = |(question, answer): (&StateQuestion, Answer<'_>)| match question {
             StateQuestion::Code(_) | StateQuestion::View { .. } => answer.read::<Bytes>(),
-            StateQuestion::Gas { .. } | StateQuestion::Balance(_) => {
+            StateQuestion::Gas { .. } | StateQuestion::Balance(_) | StateQuestion::Height => {
                 answer.read::<U256>().map(|number| number.to_be_bytes::<32>().into())
             }
         };
