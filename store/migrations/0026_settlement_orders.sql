@@ -40,6 +40,8 @@ CREATE UNIQUE INDEX settlement_orders_once ON settlement_orders (payment_id, cha
 CREATE INDEX settlement_orders_queued ON settlement_orders (chain_id, id) WHERE state = 'queued';
 -- What a payer has promised and not moved yet.
 CREATE INDEX settlement_orders_promised ON settlement_orders (chain_id, payer, token) WHERE state IN ('queued', 'sent');
+-- What a transaction settled. One that does not say whose its transfer is settles one.
+CREATE INDEX settlement_orders_in ON settlement_orders (transaction_hash) WHERE transaction_hash IS NOT NULL;
 
 -- Every transaction that was signed, before it was sent. Those with one signer and nonce are one slot: at most one of them is
 -- mined. `carries` says whether it settles the slot's orders; one that does not only uses the nonce up. `state` is 'open',
