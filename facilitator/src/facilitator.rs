@@ -1,20 +1,20 @@
 //! A facilitator, as its API asks it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::Address;
 use bytes::Bytes;
 use salt402_chain::Node;
-use salt402_http::clock;
+use salt402_http::{Recent, clock};
 use salt402_protocol::money::Amount;
 use salt402_protocol::x402::request::{Request, RequestError};
 use salt402_protocol::x402::response::{
     KindExtra, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use salt402_protocol::x402::{EIP2612_GAS_SPONSORING, EXACT, UPTO, v1_name};
-use salt402_protocol::{ChainId, X402Reason};
+use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::Store;
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ use crate::metrics;
 use crate::policy::{CallerRules, NetworkPolicy, Policy};
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
-use crate::verify::facts::{Facts, KnowsAccounts};
+use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
 use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
@@ -39,6 +39,8 @@ struct Inner {
     policy: Policy,
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
+    /// What was called valid lately. A std mutex, because nothing is awaited while it is held.
+    valid: Mutex<Recent<PaymentId, bool>>,
 }
 
 /// Who asks: one of the callers that the operator named.
@@ -82,7 +84,7 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        Self(Arc::new(Inner { policy, accounts, settler }))
+        Self(Arc::new(Inner { policy, accounts, settler, valid: Mutex::default() }))
     }
 
     /// Whether a payment would settle now.
@@ -227,11 +229,24 @@ impl Facilitator {
             return told(&read, known);
         }
         let read = self.read(request, caller, Purpose::Settle)?;
-        let facts = self.check(&read, true).await?;
+        if let Some(blind) = self.0.accounts.blind(read.authorization.chain).await {
+            return Err(FactsError::Blind(blind).into());
+        }
+        let payer_has_code = match self.check(&read, true).await {
+            Ok(facts) => facts.payer.has_code,
+            // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
+            // the settler looks for that, and sends nothing.
+            Err(NoVerdict::Refused(refusal))
+                if refusal.reason == used(&read.authorization) && self.was_valid(&read.authorization) =>
+            {
+                true
+            }
+            Err(error) => return Err(error),
+        };
         let approved = Approved {
             authorization: read.authorization,
             charge: read.charge,
-            payer_has_code: facts.payer.has_code,
+            payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
             payload: body.clone().into(),
         };
@@ -260,7 +275,18 @@ impl Facilitator {
         if let Some(known) = self.0.settler.known(read.authorization.id()).await? {
             return Err(taken(&read, known).into());
         }
-        self.check(&read, false).await
+        let facts = self.check(&read, false).await?;
+        *self.valid().of_key(read.authorization.id()) = true;
+        Ok(facts)
+    }
+
+    /// Whether this process has called a payment valid, not long ago.
+    fn was_valid(&self, authorization: &Authorization) -> bool {
+        *self.valid().of_key(authorization.id())
+    }
+
+    fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, bool>> {
+        self.0.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
