@@ -222,3 +222,46 @@ async fn gas_of_a_payer_and_of_all_has_a_budget() {
     hash(&stand.settle(&body(&other, 1)).await);
     assert_eq!((stand.nonce(FACILITATOR).await, stand.paid(&stand.wrapped).await), (3, 3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wallets_pay_where_the_chain_takes_their_word_and_hostile_ones_cost_nothing() {
+    // T9, T14: Salt asks a payer that has code whether it signed.
+    let stand = Facilitating::start(SALT402).await;
+    let owner = X402Payer::new();
+    let word = |value: U256| value.to_be_bytes::<32>();
+    let owned = stand
+        .stack
+        .anvil
+        .create("ContractWallet", B256::left_padding_from(owner.address.as_slice()).as_slice())
+        .await;
+    let data = |to: Address| transferCall { to, amount: U256::from(1000) }.abi_encode();
+    stand.call_as(owner.address, stand.salt.address, data(owned), 0).await;
+    let good = X402Payer::wallet(owned).eip3009(&stand.salt, &Terms::new(payee(), 10, 1));
+    assert_eq!(stand.verify(&good).await["isValid"], true);
+    hash(&stand.settle_until_known(&good).await);
+    // It changes its mind after the server was told that it is valid.
+    let second = X402Payer::wallet(owned).eip3009(&stand.salt, &Terms::new(payee(), 10, 2));
+    assert_eq!(stand.verify(&second).await["isValid"], true);
+    sol! {
+        function close() external;
+    }
+    stand.call_as(SOMEBODY, owned, closeCall {}.abi_encode(), 0).await;
+    let settled = stand.settle_until_known(&second).await;
+    assert_eq!(settled["success"], false, "{settled}");
+    let nonce = stand.nonce(FACILITATOR).await;
+    for way in 0..5_u8 {
+        let hostile = stand.stack.anvil.create("HostileWallet", &word(U256::from(way))).await;
+        stand.call_as(owner.address, stand.salt.address, data(hostile), 0).await;
+        let body = X402Payer::wallet(hostile).eip3009(&stand.salt, &Terms::new(payee(), 10, 3));
+        let verified = stand.verify(&body).await;
+        assert_eq!(verified["isValid"], false, "{way}: {verified}");
+        let settled = stand.settle(&body).await;
+        assert_eq!(
+            (&settled["success"], &settled["transaction"]),
+            (&json!(false), &json!("")),
+            "{way}: {settled}"
+        );
+    }
+    assert_eq!(stand.nonce(FACILITATOR).await, nonce, "nothing was sent for them");
+    assert_eq!(stand.paid(&stand.salt).await, 10);
+}
