@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use bytes::Bytes;
 use salt402_chain::Node;
 use salt402_http::clock;
@@ -24,6 +24,7 @@ use crate::policy::{CallerRules, NetworkPolicy, Policy};
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
 use crate::verify::facts::{Facts, KnowsAccounts};
+use crate::verify::held::Held;
 use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
@@ -39,6 +40,7 @@ struct Inner {
     policy: Policy,
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
+    held: Held,
 }
 
 /// Who asks: one of the callers that the operator named.
@@ -82,7 +84,7 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        Self(Arc::new(Inner { policy, accounts, settler }))
+        Self(Arc::new(Inner { policy, accounts, settler, held: Held::default() }))
     }
 
     /// Whether a payment would settle now.
@@ -224,10 +226,13 @@ impl Facilitator {
             && read.after_signature.is_none()
             && let Some(known) = self.0.settler.known(read.authorization.id()).await?
         {
+            self.0.held.release(&read.authorization);
             return told(&read, known);
         }
         let read = self.read(request, caller, Purpose::Settle)?;
         let facts = self.check(&read, true).await?;
+        // From its claim on the settler counts it.
+        self.0.held.release(&read.authorization);
         let approved = Approved {
             authorization: read.authorization,
             charge: read.charge,
@@ -260,11 +265,17 @@ impl Facilitator {
         if let Some(known) = self.0.settler.known(read.authorization.id()).await? {
             return Err(taken(&read, known).into());
         }
-        self.check(&read, false).await
+        let facts = self.check(&read, false).await?;
+        self.0.held.hold(&read.authorization);
+        Ok(facts)
     }
 
+    /// Whether a payment would settle; `is_fresh` to settle it now.
     async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
-        payment::verify(read, &self.0.policy, &*self.0.accounts, &*self.0.settler, is_fresh).await
+        let Inner { policy, accounts, settler, held } = &*self.0;
+        // The work for what is settled was done: others that are still open take nothing from it.
+        let held = if is_fresh { U256::ZERO } else { held.of_others(&read.authorization, clock::now_s()) };
+        payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
     }
 }
 
