@@ -26,6 +26,7 @@ mod wallet;
 
 pub use error::NodeError;
 pub use node::Node;
+pub use node::account::{AccountState, Fees, Mined};
 pub use node::block::{Header, Log, Merging, Readable, Receipt, Transaction, Unreadable};
 pub use node::call::{Call, Prepared};
 pub use node::query::{At, LogFilter, LogQuery, Span, Work};

@@ -60,7 +60,8 @@ pub struct Profile {
     /// The cost of each method, in units. A method that is not listed costs 1. Each call of a batch counts.
     #[serde(default)]
     pub costs: BTreeMap<String, u64>,
-    /// The most calls in one batch. 100 in a network that does not say. This program never sends more than 6.
+    /// The most calls in one batch. 100 in a network that does not say. This program never sends more than 6, but for a
+    /// facilitator, which sends as many as this allows.
     #[serde(default = "batch")]
     pub max_batch: usize,
     /// The most contracts in one `eth_getLogs`. 100 in a network that does not say. 1 if it is not known that the nodes

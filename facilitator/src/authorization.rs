@@ -2,9 +2,10 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use salt402_protocol::{ChainId, PaymentId, SignedNonce};
+use serde::{Deserialize, Serialize};
 
 /// A signed payment that was read from a payload and is well formed. Nothing of it is proven yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorization {
     /// The chain.
     pub chain: ChainId,
@@ -30,7 +31,7 @@ pub struct Authorization {
 }
 
 /// How a signed payment is settled, with what only that way has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     /// The token itself takes the signature (EIP-3009).
     Eip3009 {
@@ -67,7 +68,7 @@ pub enum Method {
 }
 
 /// A permit that gives Permit2 an allowance (EIP-2612).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenPermit {
     /// The allowance in base units of the token.
     pub amount: U256,

@@ -1,7 +1,8 @@
 //! Signed x402 authorizations into settled transactions, each once.
 //!
 //! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls` and `policy`, the values;
-//! `read`, from a request to an authorization; `verify`, whether it would settle; `facilitator`, which a caller asks;
+//! `settle`, from an approved authorization to a transaction and its outcome; `read`, from a request to an authorization;
+//! `verify`, whether it would settle; `facilitator`, which a caller asks;
 //! [`http`], which serves it.
 
 mod authorization;
@@ -11,6 +12,7 @@ pub mod http;
 mod metrics;
 mod policy;
 mod read;
+mod settle;
 mod settler;
 #[cfg(test)]
 mod testing;
@@ -22,8 +24,12 @@ pub use authorization::{Authorization, Method, TokenPermit};
 pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
 pub use facilitator::{Caller, Facilitator, FacilitatorError};
 pub use metrics::describe as describe_metrics;
+pub use metrics::settling::low_water;
 pub use policy::{
     CallerRules, CitratePolicy, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation,
     TokenPolicy,
 };
+pub use settle::engine::{Engine, SettleError, SignerReport};
+pub use settle::lock::LockError;
+pub use settle::options::{GasCaps, SettleChain, SettleOptions};
 pub use settler::{Approved, Known, SettleFault, Settled, Settler};

@@ -85,6 +85,8 @@ pub struct NetworkPolicy {
     pub upto_proxy: Option<Address>,
     /// Citrate's own facilitator contract, whose role the signers hold. `None`: it is not offered.
     pub citrate: Option<CitratePolicy>,
+    /// After how long without a word of the indexer nothing is verified or settled: no outcome could be seen.
+    pub stale_after: Duration,
 }
 
 /// Citrate's own facilitator contract, as it stands on the chain.
@@ -109,6 +111,7 @@ impl NetworkPolicy {
             exact_proxy: Some(exact),
             upto_proxy: Some(upto),
             citrate: None,
+            stale_after: Duration::from_secs(30),
         }
     }
 

@@ -46,6 +46,14 @@ pub trait Settler: Send + Sync + 'static {
     /// It could not be read.
     async fn known(&self, id: PaymentId) -> Result<Option<Known>, SettleFault>;
 
+    /// As [`Settler::known`], but waits for the outcome of one that is pending, as long as is configured.
+    ///
+    /// # Errors
+    /// It could not be read.
+    async fn outcome(&self, id: PaymentId) -> Result<Option<Known>, SettleFault> {
+        self.known(id).await
+    }
+
     /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
     /// call for the same authorization joins the first.
     ///

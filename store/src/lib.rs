@@ -31,6 +31,7 @@
 //! | `channels` | payment channels, and grants on their vouchers |
 //! | `incidents` | what an operator must know of, and the outbox that tells of it |
 //! | `grants` | claims, exposure, outcomes |
+//! | `settlements` | signed payments that are settled from here, and the transactions that do so |
 //! | `follow` | a follower's steps |
 //! | `reports` | what is told of a whole database |
 //! | `database` | opening one, and putting one back |
@@ -45,6 +46,7 @@ mod incidents;
 mod payments;
 mod reports;
 mod rows;
+mod settlements;
 mod store;
 
 pub use chains::chain::ChainState;
@@ -84,7 +86,13 @@ pub use rows::error::StoreError;
 pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use rows::refund::{IndexedRefund, RefundOrder, RefundState, Refunded, Refunds};
 pub use rows::risk::{ChannelRisk, RiskReason};
+pub use rows::settlement::{
+    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
+    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
+    SlotState, SlotTransaction,
+};
 pub use rows::voucher::{
     NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,
 };
 pub use store::Store;
+pub use store::index_changes::IndexChanges;

@@ -12,10 +12,10 @@ mod verify;
 mod webhook;
 
 pub use incidents::count_incidents;
+pub use salt402_store::IndexChanges;
 pub use verify::account_limits::AccountLimits;
 pub use verify::derived::Derived;
 pub use verify::freshness::Freshness;
-pub use verify::index_changes::IndexChanges;
 pub use verify::inner::VerifierChain;
 pub use verify::judge::judge;
 pub use verify::judge::question::{Judgement, Question};

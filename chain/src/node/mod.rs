@@ -2,12 +2,14 @@
 //!
 //! This module knows no JSON-RPC, and not whether one node answers or several.
 
+pub(crate) mod account;
 pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod query;
 pub(crate) mod report;
 pub(crate) mod state;
 
+pub(crate) use account::{AccountState, Fees, Mined};
 pub(crate) use block::{Header, Log, Merging, Readable, Receipt, Transaction, Unreadable};
 pub(crate) use call::{Call, Prepared};
 pub(crate) use query::{At, LogFilter, LogQuery, Span, Work};
@@ -99,6 +101,40 @@ pub trait Node: Send + Sync + 'static {
         let _ = questions;
         Err(NodeError::Unsupported {
             method: "eth_call".to_owned(),
+            message: "it is not asked here".to_owned(),
+        })
+    }
+
+    /// Mined transactions with what they cost, in the order asked. `None`: as [`Node::receipt`].
+    async fn mined(&self, transactions: &[B256]) -> Result<Vec<Option<Mined>>, NodeError> {
+        let mut mined = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            let receipt = self.receipt(*transaction).await?;
+            mined.push(receipt.map(|receipt| Mined { receipt, gas_used: None, gas_price: None }));
+        }
+        Ok(mined)
+    }
+
+    /// An account that sends transactions, and the price of gas, at the head.
+    ///
+    /// # Errors [`NodeError::Unsupported`] by default.
+    async fn account(&self, account: Address) -> Result<AccountState, NodeError> {
+        let _ = account;
+        Err(NodeError::Unsupported {
+            method: "eth_getTransactionCount".to_owned(),
+            message: "it is not asked here".to_owned(),
+        })
+    }
+
+    /// Sends a signed transaction (EIP-2718). Sending it again is harmless: a node that has it already counts as success. A
+    /// pool sends it to every node.
+    ///
+    /// # Errors [`NodeError::Unsupported`] by default. After most errors the transaction may have been sent all the same: only
+    /// its receipt, or that of another transaction with its nonce, says what became of it.
+    async fn submit(&self, hash: B256, raw: &Bytes) -> Result<(), NodeError> {
+        let _ = (hash, raw);
+        Err(NodeError::Unsupported {
+            method: "eth_sendRawTransaction".to_owned(),
             message: "it is not asked here".to_owned(),
         })
     }

@@ -22,8 +22,8 @@ use futures::stream::BoxStream;
 use crate::error::NodeError;
 use crate::lock::lock;
 use crate::node::{
-    At, Header, Log, LogQuery, Merging, Node, NodeReport, Readable, Receipt, Role, Span, StateQuestion,
-    Transaction, Work,
+    AccountState, At, Header, Log, LogQuery, Merging, Mined, Node, NodeReport, Readable, Receipt, Role, Span,
+    StateQuestion, Transaction, Work,
 };
 use crate::pool::members::{Inner, PoolOptions};
 use crate::pool::pinned::Pinned;
@@ -168,6 +168,27 @@ impl Node for Pool {
 
     async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
         self.any().await?.state(questions).await
+    }
+
+    async fn mined(&self, transactions: &[B256]) -> Result<Vec<Option<Mined>>, NodeError> {
+        self.any().await?.mined(transactions).await
+    }
+
+    async fn account(&self, account: Address) -> Result<AccountState, NodeError> {
+        self.any().await?.account(account).await
+    }
+
+    async fn submit(&self, hash: B256, raw: &Bytes) -> Result<(), NodeError> {
+        let nodes = self.each(Work::LookUp).await;
+        if nodes.is_empty() {
+            return self.any().await?.submit(hash, raw).await;
+        }
+        let sent = nodes.iter().map(|(_, node)| node.submit(hash, raw));
+        let sent = futures::future::join_all(sent).await;
+        if sent.iter().any(Result::is_ok) {
+            return Ok(());
+        }
+        sent.into_iter().next().unwrap_or(Err(NodeError::Behind))
     }
 
     /// Any node with a subscription will do, because an item only triggers a poll.

@@ -9,7 +9,8 @@ use futures::stream::BoxStream;
 use crate::error::NodeError;
 use crate::lock::lock;
 use crate::node::{
-    At, Header, Log, LogQuery, Merging, Node, Readable, Receipt, Span, StateQuestion, Transaction, Work,
+    AccountState, At, Header, Log, LogQuery, Merging, Mined, Node, Readable, Receipt, Span, StateQuestion,
+    Transaction, Work,
 };
 use crate::pool::compare::{same_readable, same_receipt, without};
 use crate::pool::quorum::Lead;
@@ -219,6 +220,34 @@ impl Node for Pinned {
     async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
         let node = self.lead.node().await;
         self.lead.ask(node.state(questions)).await
+    }
+
+    /// What a transaction cost is this node's word. What it did needs the others' confirmation.
+    async fn mined(&self, transactions: &[B256]) -> Result<Vec<Option<Mined>>, NodeError> {
+        let node = self.lead.node().await;
+        let mut mined = self.lead.ask(node.mined(transactions)).await?;
+        if self.skips_quorum() {
+            return Ok(mined);
+        }
+        for found in &mut mined {
+            let Some(own) = found else { continue };
+            match self.receipt(own.receipt.transaction).await? {
+                Some(receipt) => own.receipt = receipt,
+                None => *found = None,
+            }
+        }
+        Ok(mined)
+    }
+
+    /// Of one node, since nodes at different heights may rightly differ.
+    async fn account(&self, account: Address) -> Result<AccountState, NodeError> {
+        let node = self.lead.node().await;
+        self.lead.ask(node.account(account)).await
+    }
+
+    async fn submit(&self, hash: B256, raw: &Bytes) -> Result<(), NodeError> {
+        let node = self.lead.node().await;
+        self.lead.ask(node.submit(hash, raw)).await
     }
 
     /// As with [`Node::view`], no node is blamed.

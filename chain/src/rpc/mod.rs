@@ -2,6 +2,7 @@
 //!
 //! These modules choose no node and repeat no request; callers do.
 
+pub(crate) mod account;
 mod answers;
 mod block_receipts;
 mod budget;

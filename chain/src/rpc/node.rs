@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::error::NodeError;
 use crate::node::{
-    At, Call, Header, Log, LogQuery, Merging, Node, Prepared, Readable, Receipt, Span, StateQuestion,
-    Transaction, Work,
+    AccountState, At, Call, Header, Log, LogQuery, Merging, Mined, Node, Prepared, Readable, Receipt, Span,
+    StateQuestion, Transaction, Work,
 };
 use crate::profile::{Completeness, Profile};
 use crate::rpc::answers::Answer;
@@ -24,7 +24,7 @@ use crate::rpc::questions::Question;
 use crate::rpc::receipts_root::{Proof, Verified};
 use crate::rpc::too_long::Subject;
 use crate::rpc::wire::Quantity;
-use crate::rpc::{block_receipts, check, error_text, heads, questions, wire};
+use crate::rpc::{account as account_state, block_receipts, check, error_text, heads, questions, wire};
 
 /// [`Node`] over JSON-RPC.
 ///
@@ -205,6 +205,32 @@ impl Node for RpcNode {
             Some(receipt) => check::receipt(receipt, transaction),
             None => Ok(None),
         }
+    }
+
+    async fn mined(&self, transactions: &[B256]) -> Result<Vec<Option<Mined>>, NodeError> {
+        let question = |transaction| Question::new("eth_getTransactionReceipt", json!([transaction]));
+        let questions: Vec<_> = transactions.iter().map(question).collect();
+        let pieces = self.http.ask_in_pieces(&questions).await?;
+        let mut answers = Vec::with_capacity(transactions.len());
+        for piece in &pieces {
+            answers.extend(self.http.open(piece)?);
+        }
+        let read = |(transaction, answer): (&B256, Answer<'_>)| {
+            let Some(receipt) = answer.read::<Option<wire::Receipt>>()? else { return Ok(None) };
+            let cost = |quantity: Option<Quantity>| quantity.map(|quantity| quantity.0);
+            let (gas_used, gas_price) = (cost(receipt.gas_used), cost(receipt.effective_gas_price));
+            let receipt = check::receipt(receipt, *transaction)?;
+            Ok(receipt.map(|receipt| Mined { receipt, gas_used, gas_price }))
+        };
+        transactions.iter().zip(answers).map(read).collect()
+    }
+
+    async fn account(&self, account: Address) -> Result<AccountState, NodeError> {
+        account_state::account(&self.http, account).await
+    }
+
+    async fn submit(&self, hash: B256, raw: &Bytes) -> Result<(), NodeError> {
+        self.send(hash, raw).await.map(drop)
     }
 
     async fn transaction(&self, hash: B256) -> Result<Option<Transaction>, NodeError> {

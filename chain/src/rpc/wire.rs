@@ -83,6 +83,8 @@ pub(crate) struct Receipt {
     pub(crate) from: Address,
     pub(crate) to: Option<Address>,
     pub(crate) logs: Vec<Log>,
+    pub(crate) gas_used: Option<Quantity>,
+    pub(crate) effective_gas_price: Option<Quantity>,
 }
 
 #[derive(Debug, Deserialize)]

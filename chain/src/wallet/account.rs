@@ -9,7 +9,8 @@ use k256::elliptic_curve::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
 use crate::error::NodeError;
-use crate::node::{Call, Node, Prepared};
+use crate::node::{Call, Fees, Node, Prepared};
+use crate::profile::Profile;
 use crate::rpc::node::RpcNode;
 use crate::rpc::questions;
 use crate::rpc::wire::Quantity;
@@ -92,26 +93,47 @@ impl Account {
         if market.chain_id != profile.chain_id.get() {
             return Err(NodeError::WrongChain { expected: profile.chain_id, found: market.chain_id });
         }
-        let (max_fee_per_gas, tip) = market.fees(profile)?;
+        let fees = market.fees(profile)?;
         afford(call.value, market.balance)?;
         let gas_limit = match call.gas_limit {
             Some(limit) => limit,
             None => self.estimate(node, call).await?,
         };
-        let transaction = TxEip1559 {
+        let call = Call { gas_limit: Some(gas_limit), ..call.clone() };
+        let prepared = self.prepare_at(profile, &call, market.nonce.max(least_nonce), fees)?;
+        afford(call.value.saturating_add(prepared.max_fee()), market.balance)?;
+        Ok(prepared)
+    }
+
+    /// Signs a transaction with a given nonce and given fees, without asking a node.
+    ///
+    /// # Errors [`NodeError::FeeTooHigh`] if the fees are above the profile's `max_fee_per_gas`. [`NodeError::GasTooHigh`] if
+    /// the call has no gas limit: nobody can say what it may cost.
+    pub fn prepare_at(
+        &self,
+        profile: &Profile,
+        call: &Call,
+        nonce: u64,
+        fees: Fees,
+    ) -> Result<Prepared, NodeError> {
+        let limit = profile.max_fee_per_gas;
+        if fees.max_fee_per_gas > limit {
+            return Err(NodeError::FeeTooHigh { asked: fees.max_fee_per_gas, limit });
+        }
+        let Some(gas_limit) = call.gas_limit else {
+            return Err(NodeError::GasTooHigh { needed: u64::MAX, limit: profile.max_gas_limit });
+        };
+        self.sign(TxEip1559 {
             chain_id: profile.chain_id.get(),
-            nonce: market.nonce.max(least_nonce),
+            nonce,
             gas_limit,
-            max_fee_per_gas: max_fee_per_gas.into(),
-            max_priority_fee_per_gas: tip.into(),
+            max_fee_per_gas: fees.max_fee_per_gas.into(),
+            max_priority_fee_per_gas: fees.tip.min(fees.max_fee_per_gas).into(),
             to: TxKind::Call(call.to),
             value: call.value,
             access_list: Default::default(),
             input: call.data.clone(),
-        };
-        let prepared = self.sign(transaction)?;
-        afford(call.value.saturating_add(prepared.max_fee()), market.balance)?;
-        Ok(prepared)
+        })
     }
 
     async fn estimate(&self, node: &RpcNode, call: &Call) -> Result<u64, NodeError> {

@@ -13,7 +13,7 @@ use salt402_http::Recent;
 use salt402_protocol::typed_data::PERMIT2;
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{B256, ChainId, PaymentId, SignedNonce};
-use salt402_store::Store;
+use salt402_store::{ChainState, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ type Memory<K, V> = Recent<K, Option<Known<V>>>;
 struct ChainFacts {
     node: Arc<dyn Node>,
     head_time: AtomicU64,
+    stale_after: Duration,
     // Std mutexes, because nothing is awaited while one is held.
     /// By token and payer.
     payers: Mutex<Memory<(Address, Address), Payer>>,
@@ -86,8 +87,10 @@ impl NodeFacts {
     /// Asks these nodes.
     pub(crate) fn new(policy: &Policy, nodes: Vec<(ChainId, Arc<dyn Node>)>, store: Store) -> Self {
         let chain = |(chain, node)| {
+            let stale_after = policy.network(chain).map_or(Duration::ZERO, |network| network.stale_after);
             let facts = ChainFacts {
                 node,
+                stale_after,
                 head_time: AtomicU64::new(0),
                 payers: Mutex::default(),
                 nonces: Mutex::default(),
@@ -107,6 +110,26 @@ impl NodeFacts {
 
     fn is_current<T>(&self, known: &Known<T>, now: Instant) -> bool {
         known.progress == *self.progress.borrow() && now.duration_since(known.at) < self.facts_for
+    }
+
+    /// How far the index of a chain is, or why it does not go on.
+    async fn seen(&self, chain: ChainId) -> Result<ChainState, String> {
+        let state = self.store.chain_state(chain).await.map_err(|_| "the index cannot be read".to_owned())?;
+        let Some(state) = state.filter(|state| state.cursor.is_some()) else {
+            return Err("nothing is indexed yet: is `salt402 index` or `salt402 up` running?".to_owned());
+        };
+        if state.halt.is_some() {
+            return Err("the index stands still until its operator acts".to_owned());
+        }
+        let stale_after = self.chains.get(&chain).map_or(Duration::ZERO, |chain| chain.stale_after);
+        match state.silence() {
+            Some(silence) if silence <= stale_after => Ok(state),
+            Some(silence) => Err(format!(
+                "the indexer last wrote {} s ago: is `salt402 index` or `salt402 up` running?",
+                silence.as_secs()
+            )),
+            None => Err("it is not known when the indexer last wrote: does it run?".to_owned()),
+        }
     }
 
     /// What the index knows: true if the payment is in a block of the chain.
@@ -176,18 +199,15 @@ impl KnowsAccounts for NodeFacts {
         self.is_current(known, Instant::now()).then_some(known.value.facts.has_code)
     }
 
+    async fn blind(&self, chain: ChainId) -> Option<String> {
+        self.seen(chain).await.err()
+    }
+
     async fn complaint(&self, chain: ChainId) -> Option<String> {
-        let state = match self.store.chain_state(chain).await {
-            Ok(state) => state,
-            Err(_) => return Some("the index cannot be read".to_owned()),
-        };
-        let Some(state) = state.filter(|state| state.cursor.is_some()) else {
-            return Some("nothing is indexed yet".to_owned());
-        };
-        if state.halt.is_some() {
-            return Some("the index stands still until its operator acts".to_owned());
+        match self.seen(chain).await {
+            Ok(state) => state.behind().map(|blocks| format!("the index is {blocks} blocks behind its node")),
+            Err(blind) => Some(blind),
         }
-        state.behind().map(|blocks| format!("the index is {blocks} blocks behind its node"))
     }
 
     fn head_time(&self, chain: ChainId) -> u64 {

@@ -33,6 +33,11 @@ pub enum IncidentKind {
     /// A claimed payment was given up: its request was run as often as allowed, or can never be answered. One incident
     /// each time. [`Unserved`](crate::Unserved) says what is owed.
     NotServed,
+    /// A signed payment was settled from here, its block left the chain, and it cannot be settled again. Open until the money
+    /// has moved after all.
+    SettlementLost,
+    /// A nonce of an account that settles was used by a transaction that was not signed here. One incident each time.
+    NonceTaken,
 }
 
 impl IncidentKind {
@@ -45,6 +50,8 @@ impl IncidentKind {
         Self::VoucherAtRisk,
         Self::UnreadableTransaction,
         Self::NotServed,
+        Self::SettlementLost,
+        Self::NonceTaken,
     ];
 
     /// Its name in the database and in reports.
@@ -57,6 +64,8 @@ impl IncidentKind {
             Self::VoucherAtRisk => "voucher_at_risk",
             Self::UnreadableTransaction => "unreadable_transaction",
             Self::NotServed => "not_served",
+            Self::SettlementLost => "settlement_lost",
+            Self::NonceTaken => "nonce_taken",
         }
     }
 
@@ -68,9 +77,15 @@ impl IncidentKind {
     /// Whether it stays open until the fault is repaired. The others are over when they are noticed.
     pub const fn lasts(self) -> bool {
         match self {
-            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
+            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction | Self::SettlementLost => {
+                true
+            }
             // As an open incident it would limit its payer.
-            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree | Self::NotServed => false,
+            Self::ReplayAttempt
+            | Self::OmittedLog
+            | Self::NodesDisagree
+            | Self::NotServed
+            | Self::NonceTaken => false,
         }
     }
 }
@@ -269,6 +284,41 @@ pub(crate) fn record(connection: &SyncConnection<'_>, incident: &NewIncident<'_>
     let event = if incident.kind.lasts() { NoticeEvent::Opened } else { NoticeEvent::Noted };
     outbox::write(connection, id, event, now)?;
     Ok(id)
+}
+
+/// The open incident of a payment that was settled and lost.
+const OPEN_LOST: &str = "SELECT id FROM incidents
+                         WHERE chain_id = ?1 AND payment_id = ?2 AND kind = 'settlement_lost' AND resolved_at_ms IS NULL";
+
+/// Records a settlement that was lost, unless that is known already.
+pub(crate) fn record_lost_settlement(
+    connection: &SyncConnection<'_>,
+    incident: &NewIncident<'_>,
+) -> Result<(), StoreError> {
+    let known = connection
+        .prepare_cached(OPEN_LOST)?
+        .exists(params![chain_id(incident.chain), incident.payment.0.as_slice()])?;
+    if !known {
+        record(connection, incident)?;
+    }
+    Ok(())
+}
+
+/// Resolves the incident of a settlement that was lost, because the money has moved after all.
+pub(crate) fn resolve_lost_settlement(
+    connection: &SyncConnection<'_>,
+    chain: ChainId,
+    payment: PaymentId,
+) -> Result<(), StoreError> {
+    let open: Option<i64> = connection
+        .prepare_cached(OPEN_LOST)?
+        .query_optional(params![chain_id(chain), payment.0.as_slice()], |row| row.get(0))?;
+    let Some(id) = open else { return Ok(()) };
+    let now = clock::now_ms();
+    connection
+        .prepare_cached("UPDATE incidents SET resolved_at_ms = ?2, changed_at_ms = ?2 WHERE id = ?1")?
+        .execute(params![id, now])?;
+    outbox::write(connection, id, NoticeEvent::Resolved, now)
 }
 
 struct Settle {

@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod payment;
 pub(crate) mod refund;
 pub(crate) mod risk;
+pub(crate) mod settlement;
 pub(crate) mod voucher;
 
 pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
@@ -14,6 +15,11 @@ pub(crate) use error::StoreError;
 pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
 pub(crate) use refund::{IndexedRefund, Refunded};
 pub(crate) use risk::{ChannelRisk, RiskReason};
+pub(crate) use settlement::{
+    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
+    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
+    SlotState, SlotTransaction,
+};
 pub(crate) use voucher::{
     NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,
     VoucherTotals,

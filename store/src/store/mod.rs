@@ -2,6 +2,7 @@
 //! look-ups of payments. It knows no other tables than those about the database itself.
 
 mod identity;
+pub(crate) mod index_changes;
 pub(crate) mod lease;
 mod locks;
 mod lookups;

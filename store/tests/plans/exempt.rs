@@ -51,6 +51,18 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("grants/outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
     ("incidents/channel_risk.rs::follow", "SEARCH vouchers", "whether there is one"),
     ("follow/unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
+    (
+        "settlements/attempts.rs::write",
+        "SEARCH settlement_attempts",
+        "some at a time, in the order of the index",
+    ),
+    ("settlements/gas.rs::prune", "SEARCH settlement_gas", "days that were over a month ago, once each"),
+    (
+        "settlements/slots.rs::open_slots",
+        "SEARCH settlement_transactions",
+        "what may be mined, which is bounded",
+    ),
+    ("settlements/slots.rs::mined_slots", "SEARCH t ", "what is not final"),
     // One row, at an end of an index or of the table.
     ("payments/query.rs::newest_row", "SEARCH payments", "the last row"),
     ("payments/references.rs::ENDS", "SEARCH payments", "the first or the last of an index"),
@@ -69,6 +81,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
         "counts incidents, of which there are few, every few seconds",
     ),
     ("incidents/incident.rs::incidents_where", "SCAN i", "a page, from the newest on"),
+    ("settlements/orders.rs::settlements_where", "SCAN o", "a page, from the newest on"),
     ("reports/gauges.rs::set_gauges", "SCAN incidents", "incidents that are open"),
     ("incidents/notices.rs::due_notices", "SCAN n", "what is to be told, in the order of the index"),
     ("incidents/notices.rs::waiting_notices", "SCAN notices", "what is to be told"),

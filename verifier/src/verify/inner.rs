@@ -11,8 +11,8 @@ use crate::incidents::replays::ReplayLog;
 use crate::verify::account_limits::Accounts;
 use crate::verify::claimant_lease::ClaimantLeases;
 use crate::verify::freshness::Freshness;
-use crate::verify::index_changes::IndexChanges;
 use crate::verify::policy::{ChainPolicy, Policy};
+use salt402_store::IndexChanges;
 
 /// A chain on which payments are verified.
 pub struct VerifierChain {

@@ -4,7 +4,7 @@
 //! above it in this list:
 //!
 //! ```text
-//! policy, derived, account_limits, index_changes, payment_view     what is accepted, and what is remembered
+//! policy, derived, account_limits, payment_view                    what is accepted, and what is remembered
 //! judge/, refusals                                                 the decision, and the words of a refusal
 //! freshness, claimant_lease                                        how far the index is; who claims under a name
 //! inner                                                            all of that, shared by a verifier's clones
@@ -23,7 +23,6 @@ mod decide;
 pub(crate) mod derived;
 pub(crate) mod freshness;
 mod grant;
-pub(crate) mod index_changes;
 pub(crate) mod inner;
 pub(crate) mod judge;
 mod payment_view;

@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use crate::incidents::replays::ReplayLog;
 use crate::verify::account_limits::{AccountLimits, Accounts};
 use crate::verify::claimant_lease::ClaimantLeases;
-use crate::verify::index_changes::IndexChanges;
 use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::policy::Policy;
 use crate::verify::{decide, quote, reports, upkeep};
+use salt402_store::IndexChanges;
 
 /// How many waiting requests look at the index again at once. A block may wake thousands, and new requests are answered
 /// in between.

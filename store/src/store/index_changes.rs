@@ -1,9 +1,10 @@
-//! How waiting requests are told that the index changed.
+//! How those who wait for the index are told that it changed.
 
 use std::time::Duration;
 
-use salt402_store::Store;
 use tokio::sync::watch;
+
+use crate::store::Store;
 
 /// How often a process that does not index checks whether another one committed. A check is one pragma on an open
 /// connection and takes a few microseconds.
@@ -46,7 +47,8 @@ impl IndexChanges {
         Self(receiver)
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+    /// A number that changes with the index. The channel ends with the store, or when nobody looks any more.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.clone()
     }
 }

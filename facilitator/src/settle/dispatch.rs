@@ -1,0 +1,345 @@
+//! What waits becomes transactions: asked for its gas alone, put together where that is cheaper, signed, written, sent.
+
+use std::time::Duration;
+
+use alloy_primitives::U256;
+use salt402_chain::{Call, Fees, NodeError, StateQuestion};
+use salt402_protocol::X402Reason;
+use salt402_store::{Cursor, GasCost, SettlementOutcome, SettlementRow, Slot, SlotState, SlotTransaction};
+use tokio::time::Instant;
+
+use crate::authorization::Method;
+use crate::calls;
+use salt402_http::clock;
+
+use crate::metrics::settling as metrics;
+use crate::settle::found::Use;
+use crate::settle::kept::{Kept, used_reason};
+use crate::settle::outcome::{expired, failure, is_valid_after};
+use crate::settle::task::{Task, Trouble};
+
+/// How many settlements are looked at in one go.
+const AT_A_TIME: u32 = 200;
+/// What Multicall3 itself needs, in gas.
+const TOGETHER_GAS: u64 = 50_000;
+/// The first pause of a settlement that could not be judged. It doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A settlement that can be sent.
+struct Ready {
+    row: SettlementRow,
+    kept: Kept,
+    call: Call,
+    /// The gas limit that it needs.
+    gas: u64,
+}
+
+impl Ready {
+    /// Whether it may go with others. An account with code can make a call fail or expensive after it was asked for its gas,
+    /// and so does nothing to others.
+    fn is_sociable(&self) -> bool {
+        matches!(self.kept.authorization.method, Method::Eip3009 { .. } | Method::Permit2Exact { .. })
+            && !self.kept.payer_has_code
+            && self.row.slots == 0
+    }
+
+    /// Whether two can be in one transaction: what the logs show must be of one of them only, and the index reads calls of one
+    /// kind best.
+    fn goes_with(&self, other: &Self) -> bool {
+        let moves = |ready: &Self| {
+            let claimed = &ready.row.claimed;
+            (claimed.token, claimed.payer, claimed.payee, claimed.charge)
+        };
+        self.row.claimed.method == other.row.claimed.method && moves(self) != moves(other)
+    }
+}
+
+impl Task {
+    /// Sends what waits. Returns how long it waits for others, if it does.
+    pub(super) async fn dispatch(&mut self, cursor: Cursor) -> Result<Option<Duration>, Trouble> {
+        loop {
+            let now = Instant::now();
+            let rows = self.store.queued_settlements(self.chain.chain, 0, AT_A_TIME).await?;
+            self.put_off.retain(|number, _| rows.iter().any(|row| row.number == *number));
+            metrics::queued(self.chain.chain, rows.len());
+            let rows: Vec<SettlementRow> = rows
+                .into_iter()
+                .filter(|row| self.put_off.get(&row.number).is_none_or(|(at, _)| *at <= now))
+                .collect();
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            if let Some(rest) = self.waits_for_others(&rows) {
+                return Ok(Some(rest));
+            }
+            self.waiting_since = None;
+            self.ask_accounts().await?;
+            if !self.has_room() {
+                return Ok(None);
+            }
+            let ready = self.judge(rows, cursor).await?;
+            let mut sent = false;
+            for group in self.group(ready).await? {
+                // What cannot be sent now stays in the queue, which is on disk.
+                sent |= self.send(group).await?;
+            }
+            if !sent {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// How long what waits may wait for others, while something is on its way.
+    fn waits_for_others(&mut self, rows: &[SettlementRow]) -> Option<Duration> {
+        let delay = self.options.batch_delay;
+        let nothing_sent = self.open.values().all(|open| *open == 0);
+        if delay.is_zero() || nothing_sent || rows.len() >= self.options.batch {
+            return None;
+        }
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        delay.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero())
+    }
+
+    /// Asks for balances and the price of gas where they are not known.
+    async fn ask_accounts(&mut self) -> Result<(), Trouble> {
+        for place in 0..self.signers.len() {
+            let Some(signer) = self.signers.get(place) else { break };
+            if signer.next.is_some() && signer.state.is_none() {
+                let state = self.chain.node.account(signer.address()).await?;
+                self.note_account(place, state);
+            }
+        }
+        Ok(())
+    }
+
+    fn open_of(&self, place: usize) -> usize {
+        let address = self.signers.get(place).map(super::signer::Signer::address);
+        address.and_then(|address| self.open.get(&address).copied()).unwrap_or(0)
+    }
+
+    fn has_room(&self) -> bool {
+        (0..self.signers.len()).any(|place| {
+            self.signers.get(place).is_some_and(|signer| signer.can_send(U256::ZERO))
+                && self.open_of(place) < self.options.open
+        })
+    }
+
+    /// Which of them can be sent, with the gas that each needs. The others fail, or wait.
+    async fn judge(&mut self, rows: Vec<SettlementRow>, cursor: Cursor) -> Result<Vec<Ready>, Trouble> {
+        let time = self.time(cursor).await?;
+        let Some(first) = self.signers.iter().find(|signer| signer.can_send(U256::ZERO)) else {
+            return Ok(Vec::new());
+        };
+        let first = first.address();
+        let (mut asked, mut questions) = (Vec::new(), Vec::new());
+        for row in rows {
+            let Some(kept) = Kept::of(&row) else {
+                let detail = "another version of this program claimed it, and its payload cannot be read";
+                let failed =
+                    failure(X402Reason::UnexpectedSettleError, detail.to_owned(), true, GasCost::default());
+                self.conclude(&row, failed).await?;
+                continue;
+            };
+            let call = calls::settle_call(&self.chain.contracts, &kept.authorization, row.claimed.charge.0);
+            let Some(call) = call else {
+                let detail = "its signature must have 65 bytes".to_owned();
+                let failed = failure(X402Reason::ExactSignature, detail, true, GasCost::default());
+                self.conclude(&row, failed).await?;
+                continue;
+            };
+            if !is_valid_after(&kept, time) {
+                let detail = "it expired before it was sent".to_owned();
+                self.fail(&row, &kept, expired(&kept.authorization.method), detail, cursor).await?;
+                continue;
+            }
+            // The sender that it names may not be one of ours any more, or not be able to send now.
+            let from = match row.claimed.sender {
+                None => first,
+                Some(sender) if self.signers.iter().any(|signer| signer.address() == sender) => sender,
+                Some(sender) => {
+                    let detail = format!("only {sender} may settle it, and that account does not send here");
+                    self.fail(&row, &kept, X402Reason::UptoFacilitatorMismatch, detail, cursor).await?;
+                    continue;
+                }
+            };
+            questions.push(StateQuestion::Gas { from, call: call.clone() });
+            asked.push((row, kept, call));
+        }
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answers = self.chain.node.state(&questions).await?;
+        let mut ready = Vec::with_capacity(asked.len());
+        for ((row, kept, call), answer) in asked.into_iter().zip(answers) {
+            match answer {
+                Ok(gas) => {
+                    let gas = U256::try_from_be_slice(&gas).unwrap_or(U256::MAX).saturating_to::<u64>();
+                    let cap = self.options.gas_caps.of(&kept.authorization.method);
+                    if gas > cap {
+                        let detail = format!("it needs {gas} gas, and {cap} are allowed");
+                        self.fail(&row, &kept, X402Reason::UnexpectedSettleError, detail, cursor).await?;
+                        continue;
+                    }
+                    // The token's storage may change before it is mined.
+                    let gas = gas.saturating_add(gas / 4).min(cap);
+                    self.put_off.remove(&row.number);
+                    ready.push(Ready { row, kept, call, gas });
+                }
+                Err(error) if error.is_revert() => {
+                    let (reason, detail) = simulation(&kept.authorization.method, &error);
+                    self.fail(&row, &kept, reason, detail, cursor).await?;
+                }
+                // It says nothing about the settlement.
+                Err(error) => {
+                    tracing::warn!(%error, payment = %row.claimed.payment, "the gas of a settlement is not known");
+                    self.put_off(row.number);
+                }
+            }
+        }
+        Ok(ready)
+    }
+
+    fn put_off(&mut self, number: u64) {
+        let times = self.put_off.get(&number).map_or(0, |(_, times)| *times).saturating_add(1);
+        let pause = FIRST_PAUSE.saturating_mul(1_u32 << times.min(5));
+        self.put_off.insert(number, (Instant::now() + pause, times));
+    }
+
+    /// A settlement that cannot be sent: somebody else settled it, or it failed. Where that cannot be told now, it waits.
+    async fn fail(
+        &mut self,
+        row: &SettlementRow,
+        kept: &Kept,
+        reason: X402Reason,
+        detail: String,
+        cursor: Cursor,
+    ) -> Result<(), Trouble> {
+        let outcome = match self.look_up(row, kept, cursor).await {
+            Ok(Use::Paid(elsewhere)) => {
+                SettlementOutcome::Settled { elsewhere: Some(elsewhere), cost: GasCost::default() }
+            }
+            Ok(Use::Lost) => {
+                let detail = "the nonce was used by a transaction that did not pay the payee".to_owned();
+                failure(used_reason(&kept.authorization.method), detail, false, GasCost::default())
+            }
+            Ok(Use::None) => failure(reason, detail, true, GasCost::default()),
+            Err(Trouble::Store(error)) => return Err(error.into()),
+            Err(trouble) => {
+                tracing::warn!(%trouble, payment = %row.claimed.payment, "whether it was settled elsewhere is not known");
+                self.put_off(row.number);
+                return Ok(());
+            }
+        };
+        self.conclude(row, outcome).await
+    }
+
+    async fn conclude(&mut self, row: &SettlementRow, outcome: SettlementOutcome) -> Result<(), Trouble> {
+        metrics::outcome(row, &outcome, clock::now_ms());
+        self.store.conclude_settlement(self.chain.chain, row.number, outcome).await?;
+        self.put_off.remove(&row.number);
+        self.waiters.tell([row.claimed.payment]);
+        Ok(())
+    }
+
+    /// Which of them go together. Each group is one transaction.
+    async fn group(&mut self, ready: Vec<Ready>) -> Result<Vec<Vec<Ready>>, Trouble> {
+        let most = self.options.batch.max(1);
+        let together = most > 1
+            && ready.iter().filter(|ready| ready.is_sociable()).count() > 1
+            && self.has_multicall().await?;
+        let limit = self.chain.node.profile().max_batch_gas;
+        let mut groups: Vec<Vec<Ready>> = Vec::new();
+        for one in ready {
+            let fits = |group: &&mut Vec<Ready>| {
+                let gas: u64 = group.iter().map(|other| other.gas).sum();
+                group.len() < most
+                    && gas.saturating_add(one.gas).saturating_add(TOGETHER_GAS) <= limit
+                    && group.iter().all(|other| other.is_sociable() && other.goes_with(&one))
+            };
+            let place = if together && one.is_sociable() { groups.iter_mut().find(fits) } else { None };
+            match place {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Signs a group's transaction, writes it down, and sends it. `false`: no account can send it now.
+    async fn send(&mut self, group: Vec<Ready>) -> Result<bool, Trouble> {
+        let sender = group.first().and_then(|ready| ready.row.claimed.sender);
+        let gas: u64 = group.iter().map(|ready| ready.gas).sum();
+        let call = match group.as_slice() {
+            [] => return Ok(false),
+            [one] => Call { gas_limit: Some(gas), ..one.call.clone() },
+            several => calls::together(several.iter().map(|one| &one.call), gas.saturating_add(TOGETHER_GAS)),
+        };
+        let profile = self.chain.node.profile().clone();
+        let cost = |fees: &Fees| U256::from(call.gas_limit.unwrap_or(0)) * U256::from(fees.max_fee_per_gas);
+        let mut best: Option<(usize, Fees, usize)> = None;
+        for (place, signer) in self.signers.iter().enumerate() {
+            let open = self.open_of(place);
+            let Some(state) = signer.state else { continue };
+            if sender.is_some_and(|sender| sender != signer.address()) || open >= self.options.open {
+                continue;
+            }
+            let fees = Fees::of(state.base_fee, state.tip, &profile)?;
+            if !signer.can_send(cost(&fees)) {
+                metrics::low(self.chain.chain, signer.address());
+                continue;
+            }
+            if best.is_none_or(|(_, _, least)| open < least) {
+                best = Some((place, fees, open));
+            }
+        }
+        let Some((place, fees, _)) = best else { return Ok(false) };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(false) };
+        let Some(nonce) = signer.next else { return Ok(false) };
+        let prepared = signer.account.prepare_at(&profile, &call, nonce, fees)?;
+        let transaction = SlotTransaction {
+            slot: Slot { signer: signer.address(), nonce },
+            hash: prepared.hash,
+            raw: prepared.raw.to_vec(),
+            carries: true,
+            gas_limit: prepared.gas_limit,
+            max_fee_per_gas: prepared.max_fee_per_gas,
+            tip: fees.tip,
+            state: SlotState::Open,
+            block: None,
+        };
+        let numbers = group.iter().map(|ready| ready.row.number).collect();
+        // From here on the nonce is used, whether or not this task lives to see the answer.
+        signer.next = None;
+        let assigned = self.store.assign_settlements(self.chain.chain, transaction.clone(), numbers).await?;
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(false) };
+        if !assigned {
+            // Something of it changed meanwhile. What is on disk says how it stands.
+            return Ok(false);
+        }
+        signer.next = Some(nonce.saturating_add(1));
+        if let Some(state) = &mut signer.state {
+            state.balance = state.balance.saturating_sub(cost(&fees));
+        }
+        *self.open.entry(transaction.slot.signer).or_default() += 1;
+        metrics::sent(self.chain.chain, group.len());
+        self.submit(&transaction).await;
+        Ok(true)
+    }
+}
+
+/// The reason of a call that would fail, and what the node says of it.
+fn simulation(method: &Method, error: &NodeError) -> (X402Reason, String) {
+    let said = match error {
+        NodeError::Rpc { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let words = said.to_ascii_lowercase();
+    let poor = words.contains("insufficient") || words.contains("exceeds balance");
+    let permit2 = matches!(method, Method::Permit2Exact { .. } | Method::Permit2Upto { .. });
+    let reason = match (permit2, poor) {
+        (false, true) => X402Reason::InsufficientBalance,
+        (false, false) => X402Reason::ExactSimulationFailed,
+        (true, _) => X402Reason::Permit2SimulationFailed,
+    };
+    (reason, format!("the call would fail: {said}"))
+}

@@ -1,0 +1,164 @@
+//! What was sent and is in no block: sent again, replaced by one with a higher fee, or given up where its nonce was taken.
+
+use alloy_primitives::Bytes;
+use salt402_chain::{Call, Fees, NodeError};
+use salt402_store::{Cursor, OpenSlot, SettlementState, SlotState, SlotTransaction};
+use tokio::time::Instant;
+
+use crate::calls;
+use crate::metrics::settling as metrics;
+use crate::settle::kept::Kept;
+use crate::settle::outcome::is_valid_after;
+use crate::settle::signer::filler;
+use crate::settle::task::{Sent, Task, Trouble};
+
+impl Task {
+    /// Sends again what no receipt came of for a while. The lowest of an account holds up all others, so that one is replaced.
+    pub(super) async fn resend(&mut self, open: &[OpenSlot], cursor: Cursor) -> Result<(), Trouble> {
+        self.overtaken.retain(|slot, _| open.iter().any(|open| open.slot == *slot));
+        for place in 0..self.signers.len() {
+            let Some(signer) = self.signers.get_mut(place) else { break };
+            let address = signer.address();
+            let own: Vec<&OpenSlot> = open.iter().filter(|open| open.slot.signer == address).collect();
+            if signer.overtaken.is_some_and(|slot| !own.iter().any(|open| open.slot == slot)) {
+                signer.overtaken = None;
+            }
+            let mut asked = false;
+            for (rank, slot) in own.into_iter().enumerate() {
+                let sent = self.sent.get(&slot.slot).copied();
+                if !sent.is_none_or(|sent| sent.is_due(self.options.stall)) {
+                    continue;
+                }
+                if !asked && sent.is_some() {
+                    asked = true;
+                    let state = self.chain.node.account(address).await?;
+                    self.note_account(place, state);
+                }
+                let is_taken = self
+                    .signers
+                    .get(place)
+                    .and_then(|signer| signer.state)
+                    .is_some_and(|state| state.mined > slot.slot.nonce);
+                if sent.is_some() && is_taken {
+                    self.note_taken(place, slot, cursor).await?;
+                    continue;
+                }
+                let replaced = rank == 0
+                    && sent.is_some_and(|sent| sent.times > 0 && !sent.refused)
+                    && self.replace(place, slot, cursor).await?;
+                if !replaced && let Some(last) = slot.transactions.last() {
+                    metrics::resent(self.chain.chain, "again");
+                    self.submit(last).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An account's nonce is used, and by no transaction of the slot. If that is so for as long as blocks may be replaced, the
+    /// slot is given up. The account sends nothing meanwhile.
+    async fn note_taken(&mut self, place: usize, slot: &OpenSlot, cursor: Cursor) -> Result<(), Trouble> {
+        let since = *self.overtaken.entry(slot.slot).or_insert(cursor.number);
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
+        if signer.overtaken.is_none() {
+            tracing::error!(
+                account = %slot.slot.signer, nonce = slot.slot.nonce, chain = %self.chain.chain,
+                "another program may have used a nonce of this account: nothing is sent with it until that is clear"
+            );
+            signer.overtaken = Some(slot.slot);
+        }
+        metrics::taken(self.chain.chain, slot.slot.signer);
+        if let Some(sent) = self.sent.get_mut(&slot.slot) {
+            sent.at = Instant::now();
+        }
+        let depth = self.chain.node.profile().finality_depth;
+        if cursor.number >= since.saturating_add(depth) {
+            self.store.void_slot(self.chain.chain, slot.slot).await?;
+            self.sent.remove(&slot.slot);
+            let rows = self.store.settlements_numbered(&slot.orders).await?;
+            self.waiters.tell(rows.iter().map(|row| row.claimed.payment));
+            // What it may send next is asked anew.
+            if let Some(signer) = self.signers.get_mut(place) {
+                signer.overtaken = None;
+                signer.next = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a slot's transaction by one with a higher fee; by one that settles nothing, if nothing in the slot can be settled
+    /// any more. `false`: it cannot be replaced.
+    async fn replace(&mut self, place: usize, slot: &OpenSlot, cursor: Cursor) -> Result<bool, Trouble> {
+        let (Some(signer), Some(last)) = (self.signers.get(place), slot.transactions.last()) else {
+            return Ok(false);
+        };
+        let Some(state) = signer.state else { return Ok(false) };
+        let profile = self.chain.node.profile().clone();
+        let offered = Fees { max_fee_per_gas: last.max_fee_per_gas, tip: last.tip };
+        let fees = match Fees::of(state.base_fee, state.tip, &profile)
+            .and_then(|market| offered.replaced(market, &profile))
+        {
+            Ok(fees) => fees,
+            Err(NodeError::FeeTooHigh { asked, limit }) => {
+                tracing::warn!(asked, limit, transaction = %last.hash, "a transaction cannot be replaced: gas costs too much");
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let rows = self.store.settlements_numbered(&slot.orders).await?;
+        let kept: Option<Vec<Kept>> = rows.iter().map(Kept::of).collect();
+        let time = self.time(cursor).await?;
+        let wanted = last.carries
+            && rows.iter().any(|row| row.state == SettlementState::Sent)
+            && kept.as_ref().is_none_or(|kept| kept.iter().any(|kept| is_valid_after(kept, time)));
+        let call = if wanted {
+            let Some(kept) = kept else { return Ok(false) };
+            let calls: Option<Vec<Call>> = rows
+                .iter()
+                .zip(&kept)
+                .map(|(row, kept)| {
+                    calls::settle_call(&self.chain.contracts, &kept.authorization, row.claimed.charge.0)
+                })
+                .collect();
+            let Some(calls) = calls else { return Ok(false) };
+            match calls.as_slice() {
+                [] => return Ok(false),
+                [call] => Call { gas_limit: Some(last.gas_limit), ..call.clone() },
+                calls => calls::together(calls, last.gas_limit),
+            }
+        } else {
+            filler(signer.address())
+        };
+        let prepared = signer.account.prepare_at(&profile, &call, slot.slot.nonce, fees)?;
+        let transaction = SlotTransaction {
+            slot: slot.slot,
+            hash: prepared.hash,
+            raw: prepared.raw.to_vec(),
+            carries: wanted,
+            gas_limit: prepared.gas_limit,
+            max_fee_per_gas: prepared.max_fee_per_gas,
+            tip: fees.tip,
+            state: SlotState::Open,
+            block: None,
+        };
+        if !self.store.replace_settlement_transaction(self.chain.chain, transaction.clone()).await? {
+            return Ok(false);
+        }
+        metrics::resent(self.chain.chain, if wanted { "replaced" } else { "cancelled" });
+        self.submit(&transaction).await;
+        Ok(true)
+    }
+
+    /// Sends a transaction that is on disk. An error says nothing: it may have arrived.
+    pub(super) async fn submit(&mut self, transaction: &SlotTransaction) {
+        let raw = Bytes::from(transaction.raw.clone());
+        let result = self.chain.node.submit(transaction.hash, &raw).await;
+        if let Err(error) = &result {
+            tracing::warn!(%error, transaction = %transaction.hash, "a node did not take a transaction");
+            metrics::resent(self.chain.chain, "refused");
+        }
+        let times = self.sent.get(&transaction.slot).map_or(0, |sent| sent.times);
+        let sent = Sent { at: Instant::now(), times: times.saturating_add(1), refused: result.is_err() };
+        self.sent.insert(transaction.slot, sent);
+    }
+}

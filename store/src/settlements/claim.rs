@@ -1,0 +1,111 @@
+//! Claiming a signed payment for settling: the first who does so settles it, and all others get what came of it.
+
+use crate::engine::{
+    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, query, send,
+};
+use crate::rows::{
+    GasBudgets, NewSettlement, SettlementAttempt, SettlementClaim, SettlementRow, SettlementState, StoreError,
+};
+use crate::settlements::{attempts, gas, orders};
+use crate::store::Store;
+
+impl Store {
+    /// Claims a signed payment for settling, unless it is claimed. One that failed before anything of it was mined can be
+    /// claimed again. Durable when this returns.
+    ///
+    /// # Errors
+    /// The database could not be written. Nothing is claimed then.
+    pub async fn claim_settlement(
+        &self,
+        new: NewSettlement,
+        budgets: GasBudgets,
+    ) -> Result<SettlementClaim, StoreError> {
+        send(self.jobs(), Claim { new, budgets }).await
+    }
+}
+
+struct Claim {
+    new: NewSettlement,
+    budgets: GasBudgets,
+}
+
+impl Write for Claim {
+    type Output = SettlementClaim;
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<SettlementClaim, StoreError> {
+        let Self { new, budgets } = self;
+        let connection = transaction.connection();
+        let known = orders::of_payment(connection, new.chain, new.payment).await?;
+        if let Some(row) = &known
+            && !(row.state == SettlementState::Failed && row.again)
+        {
+            return Ok(SettlementClaim::Known(row.clone()));
+        }
+        let moves = !new.charge.0.is_zero();
+        if moves {
+            if let Some((budget, retry_after_ms)) = gas::exceeded(connection, new, budgets).await? {
+                return Ok(SettlementClaim::OverBudget { budget, retry_after_ms });
+            }
+            gas::add(connection, new).await?;
+        }
+        let state = if moves { SettlementState::Queued } else { SettlementState::Settled };
+        insert(connection, new, state).await?;
+        let outcome = if moves { "claimed" } else { "remembered" };
+        let attempt = SettlementAttempt {
+            chain: new.chain,
+            payment: new.payment,
+            caller: new.caller.clone(),
+            outcome: outcome.to_owned(),
+            reason: None,
+            detail: None,
+            transaction: None,
+            at_ms: 0,
+        };
+        attempts::insert(connection, &attempt).await?;
+        let row: Option<SettlementRow> = orders::of_payment(connection, new.chain, new.payment).await?;
+        row.map(SettlementClaim::New).ok_or(StoreError::Corrupt { column: "payment_id" })
+    }
+}
+
+/// What was used by an earlier try stays counted on its own day.
+async fn insert(
+    connection: &mut AsyncConnection,
+    new: &NewSettlement,
+    state: SettlementState,
+) -> Result<(), StoreError> {
+    let NewSettlement { chain, payment, token, payer, payee, amount, charge, .. } = new;
+    query(
+        "INSERT INTO settlement_orders (chain_id, payment_id, token, payer, payee, amount, charge, method, payload, sender,
+                                        caller, since_block, state, again, gas_day, gas_cap, gas_used, fee, made_at_ms,
+                                        changed_at_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, FALSE, $14, $15, 0, $16, $17, $17)
+         ON CONFLICT (payment_id, chain_id) DO UPDATE SET
+             token = excluded.token, payer = excluded.payer, payee = excluded.payee, amount = excluded.amount,
+             charge = excluded.charge, method = excluded.method, payload = excluded.payload, sender = excluded.sender,
+             caller = excluded.caller, since_block = MIN(since_block, excluded.since_block), state = excluded.state,
+             reason = NULL, detail = NULL, again = FALSE, transaction_hash = NULL, block_number = NULL,
+             gas_day = excluded.gas_day, gas_cap = excluded.gas_cap, gas_used = 0, changed_at_ms = excluded.changed_at_ms",
+    )
+    .bind(chain_id(*chain))
+    .bind(payment.0.to_vec())
+    .bind(token.to_vec())
+    .bind(payer.to_vec())
+    .bind(payee.to_vec())
+    .bind(amount_bytes(*amount).to_vec())
+    .bind(amount_bytes(*charge).to_vec())
+    .bind(new.method.clone())
+    .bind(new.payload.clone())
+    .bind(new.sender.map(|sender| sender.to_vec()))
+    .bind(new.caller.clone())
+    .bind(bound(new.since_block))
+    .bind(state.name())
+    .bind(gas::today())
+    .bind(bound(new.gas))
+    .bind(vec![0_u8; 32])
+    .bind(clock::now_ms())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

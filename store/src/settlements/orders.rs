@@ -1,0 +1,223 @@
+//! Settlements as they are read.
+
+use salt402_protocol::{Address, Amount, ChainId, PaymentId};
+
+use crate::engine::{
+    AsyncConnection, AsyncQueryBuilder, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id,
+    clock, params, query, send,
+};
+use crate::rows::{NewSettlement, SettlementFilter, SettlementRow, SettlementState, StoreError};
+use crate::store::Store;
+
+/// The columns of a row, of `settlement_orders` as `o`.
+macro_rules! columns {
+    () => {
+        "o.*, (SELECT COUNT(*) FROM settlement_slots s WHERE s.order_id = o.id) AS slots"
+    };
+}
+
+impl Store {
+    /// The settlement of a payment. `None` if it was not claimed here.
+    pub async fn settlement(
+        &self,
+        chain: ChainId,
+        payment: PaymentId,
+    ) -> Result<Option<SettlementRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        of_payment(reader.connection()?, chain, payment).await
+    }
+
+    /// The settlements of a chain that wait to be sent and have a higher number, the first claimed first, at most `limit`.
+    pub async fn queued_settlements(
+        &self,
+        chain: ChainId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<SettlementRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM settlement_orders o WHERE o.chain_id = $1 AND o.id > $2 AND o.state = 'queued' ORDER BY o.id LIMIT $3"
+        ))
+        .bind(chain_id(chain))
+        .bind(bound(after))
+        .bind(i64::from(limit))
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter().map(row_of).collect()
+    }
+
+    /// Whether that many settlements of a chain wait to be sent, or more. `false` for 0.
+    pub async fn queued_settlements_at_least(&self, chain: ChainId, number: u32) -> Result<bool, StoreError> {
+        let Some(skipped) = number.checked_sub(1) else { return Ok(false) };
+        let mut reader = self.reader().await?;
+        let row = query(
+            "SELECT id FROM settlement_orders WHERE chain_id = $1 AND id > 0 AND state = 'queued'
+             ORDER BY id LIMIT 1 OFFSET $2",
+        )
+        .bind(chain_id(chain))
+        .bind(i64::from(skipped))
+        .fetch_optional(reader.connection()?)
+        .await?;
+        Ok(row.is_some())
+    }
+
+    /// The settlements with these numbers, as far as there are such.
+    pub async fn settlements_numbered(&self, numbers: &[u64]) -> Result<Vec<SettlementRow>, StoreError> {
+        let mut reader = self.reader().await?;
+        let mut rows = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let row = query(concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE o.id = $1"))
+                .bind(bound(*number))
+                .fetch_optional(reader.connection()?)
+                .await?;
+            rows.extend(row.as_ref().map(row_of).transpose()?);
+        }
+        Ok(rows)
+    }
+
+    /// Settlements, the newest first, at most `limit`.
+    pub async fn settlements_where(
+        &self,
+        filter: &SettlementFilter,
+        limit: u32,
+    ) -> Result<Vec<SettlementRow>, StoreError> {
+        let mut select =
+            AsyncQueryBuilder::new(concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE TRUE"));
+        if let Some(chain) = filter.chain {
+            select.push(" AND o.chain_id = ").push_bind(chain_id(chain));
+        }
+        if let Some(state) = filter.state {
+            select.push(" AND o.state = ").push_bind(state.name());
+        }
+        if let Some(before) = filter.before {
+            select.push(" AND o.id < ").push_bind(bound(before));
+        }
+        select.push(" ORDER BY o.id DESC LIMIT ").push_bind(i64::from(limit));
+        let mut reader = self.reader().await?;
+        let rows = select.build().fetch_all(reader.connection()?).await?;
+        rows.iter().map(row_of).collect()
+    }
+
+    /// What a payer has promised in a token and not moved yet: the sum of what is claimed and neither settled nor failed, in
+    /// base units.
+    pub async fn promised(
+        &self,
+        chain: ChainId,
+        token: Address,
+        payer: Address,
+    ) -> Result<Amount, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT charge FROM settlement_orders
+             WHERE chain_id = $1 AND payer = $2 AND token = $3 AND state IN ('queued', 'sent')",
+        )
+        .bind(chain_id(chain))
+        .bind(payer.to_vec())
+        .bind(token.to_vec())
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut sum = Amount::ZERO;
+        for row in &rows {
+            sum = Amount(sum.0.saturating_add(row.amount("charge")?.0));
+        }
+        Ok(sum)
+    }
+
+    /// Lets a failed settlement be tried once more, because its operator says so. Returns whether there was such a one.
+    /// Nothing is sent if it can only fail: whoever sends asks the chain first. Durable when this returns.
+    pub async fn retry_settlement(&self, chain: ChainId, payment: PaymentId) -> Result<bool, StoreError> {
+        send(self.jobs(), Retry { chain, payment }).await
+    }
+}
+
+/// The settlement of a payment.
+pub(super) async fn of_payment(
+    connection: &mut AsyncConnection,
+    chain: ChainId,
+    payment: PaymentId,
+) -> Result<Option<SettlementRow>, StoreError> {
+    let row = query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM settlement_orders o WHERE o.payment_id = $1 AND o.chain_id = $2"
+    ))
+    .bind(payment.0.to_vec())
+    .bind(chain_id(chain))
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(row_of).transpose()
+}
+
+/// A settlement by its number, with the day in whose sums its gas is.
+pub(super) fn numbered(
+    connection: &SyncConnection<'_>,
+    number: u64,
+) -> Result<Option<(SettlementRow, i64)>, StoreError> {
+    connection
+        .prepare_cached(concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE o.id = ?1"))?
+        .query_optional(params![bound(number)], |row| Ok((row_of(&row)?, bound(row.number("gas_day")?))))
+}
+
+pub(super) fn row_of(row: &impl Columns) -> Result<SettlementRow, StoreError> {
+    Ok(SettlementRow {
+        number: row.number("id")?,
+        claimed: claimed_of(row)?,
+        state: SettlementState::named(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })?,
+        reason: row.maybe_text("reason")?,
+        detail: row.maybe_text("detail")?,
+        again: row.flag("again")?,
+        settled_once: row.flag("settled_once")?,
+        transaction: row.maybe_hash("transaction_hash")?,
+        block: row.maybe_number("block_number")?,
+        gas_used: row.number("gas_used")?,
+        fee: row.amount("fee")?,
+        slots: row.number("slots")?,
+        made_at_ms: row.number("made_at_ms")?,
+        changed_at_ms: row.number("changed_at_ms")?,
+    })
+}
+
+fn claimed_of(row: &impl Columns) -> Result<NewSettlement, StoreError> {
+    Ok(NewSettlement {
+        chain: row.chain("chain_id")?,
+        payment: row.payment_id("payment_id")?,
+        token: row.address("token")?,
+        payer: row.address("payer")?,
+        payee: row.address("payee")?,
+        amount: row.amount("amount")?,
+        charge: row.amount("charge")?,
+        method: row.text("method")?,
+        payload: row.bytes("payload")?,
+        sender: row.maybe_address("sender")?,
+        caller: row.maybe_text("caller")?,
+        since_block: row.number("since_block")?,
+        gas: row.number("gas_cap")?,
+    })
+}
+
+struct Retry {
+    chain: ChainId,
+    payment: PaymentId,
+}
+
+impl Write for Retry {
+    type Output = bool;
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+        let row = query(
+            "UPDATE settlement_orders
+             SET state = 'queued', reason = NULL, detail = NULL, again = FALSE, gas_cap = 0, changed_at_ms = $3
+             WHERE payment_id = $1 AND chain_id = $2 AND state = 'failed' RETURNING id",
+        )
+        .bind(self.payment.0.to_vec())
+        .bind(chain_id(self.chain))
+        .bind(clock::now_ms())
+        .fetch_optional(transaction.connection())
+        .await?;
+        Ok(row.is_some())
+    }
+}
