@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use bytes::Bytes;
 use salt402_chain::Node;
 use salt402_http::{Recent, clock};
@@ -24,6 +24,7 @@ use crate::policy::{CallerRules, NetworkPolicy, Policy};
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
+use crate::verify::held::Held;
 use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
@@ -39,6 +40,7 @@ struct Inner {
     policy: Policy,
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
+    held: Held,
     /// What was called valid lately. A std mutex, because nothing is awaited while it is held.
     valid: Mutex<Recent<PaymentId, bool>>,
 }
@@ -84,7 +86,8 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        Self(Arc::new(Inner { policy, accounts, settler, valid: Mutex::default() }))
+        let (held, valid) = (Held::default(), Mutex::default());
+        Self(Arc::new(Inner { policy, accounts, settler, held, valid }))
     }
 
     /// Whether a payment would settle now.
@@ -226,6 +229,7 @@ impl Facilitator {
             && read.after_signature.is_none()
             && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
         {
+            self.0.held.release(&read.authorization);
             return told(&read, known);
         }
         let read = self.read(request, caller, Purpose::Settle)?;
@@ -243,6 +247,8 @@ impl Facilitator {
             }
             Err(error) => return Err(error),
         };
+        // From its claim on the settler counts it.
+        self.0.held.release(&read.authorization);
         let approved = Approved {
             authorization: read.authorization,
             charge: read.charge,
@@ -276,6 +282,7 @@ impl Facilitator {
             return Err(taken(&read, known).into());
         }
         let facts = self.check(&read, false).await?;
+        self.0.held.hold(&read.authorization);
         *self.valid().of_key(read.authorization.id()) = true;
         Ok(facts)
     }
@@ -289,8 +296,12 @@ impl Facilitator {
         self.0.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a payment would settle; `is_fresh` to settle it now.
     async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
-        payment::verify(read, &self.0.policy, &*self.0.accounts, &*self.0.settler, is_fresh).await
+        let Inner { policy, accounts, settler, held, .. } = &*self.0;
+        // The work for what is settled was done: others that are still open take nothing from it.
+        let held = if is_fresh { U256::ZERO } else { held.of_others(&read.authorization, clock::now_s()) };
+        payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
     }
 }
 
