@@ -24,6 +24,7 @@ pub use authorization::{Authorization, Method, TokenPermit};
 pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
 pub use facilitator::{Caller, Facilitator, FacilitatorError};
 pub use metrics::describe as describe_metrics;
+pub use metrics::settling::low_water;
 pub use policy::{
     CallerRules, CitratePolicy, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation,
     TokenPolicy,

@@ -52,3 +52,20 @@ pub(crate) fn with(request: &Value, path: &str, value: impl Into<Value>) -> Valu
     request.pointer_mut(parent).unwrap()[name] = value.into();
     request
 }
+
+/// A permit of `upto` over the price, which ends in five minutes.
+pub(crate) fn some_permit() -> crate::Authorization {
+    use alloy_primitives::{Address, U256};
+    crate::Authorization {
+        chain: salt402_protocol::ChainId::CITRATE,
+        token: crate::testing::TOKEN,
+        payer: Address::repeat_byte(1),
+        payee: crate::testing::PAYEE,
+        amount: U256::from(crate::testing::PRICE),
+        nonce: U256::from(1),
+        valid_after: U256::ZERO,
+        valid_before: U256::from(crate::testing::NOW + 300),
+        signature: alloy_primitives::Bytes::new(),
+        method: crate::Method::Permit2Upto { facilitator: crate::testing::FACILITATOR, permit: None },
+    }
+}

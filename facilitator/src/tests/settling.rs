@@ -116,3 +116,79 @@ async fn a_settler_without_room_is_no_verdict_and_a_refusal_is_one() {
     set(SettleFault::Refused { reason: X402Reason::InvalidTransactionState, detail: "no".into() });
     assert_eq!(stand.settle(&payment).await.error_reason, Some(X402Reason::InvalidTransactionState));
 }
+
+/// Work is done on a permit of `upto` before it is settled. One balance is not promised to all of them.
+#[tokio::test]
+async fn many_open_permits_cannot_promise_one_balance_many_times() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce}");
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce} again is no other");
+    }
+    assert_eq!(stand.verdict(&open(10)).await, "permit2_insufficient_balance");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    assert_eq!(
+        stand.verdict(&request("upto", Payer::new(2).permit_upto(1))).await,
+        "valid",
+        "of another payer"
+    );
+    // What is settled is the settler's to count, whatever was charged.
+    for nonce in [3, 4] {
+        let answer = stand.settle(&with(&open(nonce), "/paymentRequirements/amount", "1")).await;
+        assert!(answer.success, "{answer:?}");
+    }
+    assert_eq!(stand.verdict(&open(11)).await, "valid");
+    assert_eq!(stand.verdict(&exact).await, "valid", "a payment of exactly the amount holds nothing");
+    assert_eq!(stand.verdict(&request("exact", Payer::new(1).authorize(2))).await, "valid");
+    assert_eq!(stand.verdict(&open(12)).await, "valid");
+    assert_eq!(stand.verdict(&open(13)).await, "permit2_insufficient_balance");
+}
+
+/// What was worked for is taken as long as it is there, though less is there than was signed, and others are open.
+#[tokio::test]
+async fn what_is_charged_is_taken_if_it_is_there() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid");
+    }
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(300)));
+    let charge = |nonce, charge: &str| with(&open(nonce), "/paymentRequirements/amount", charge);
+    assert_eq!(
+        stand.settle(&charge(0, "301")).await.error_reason,
+        Some(X402Reason::Permit2InsufficientBalance)
+    );
+    assert!(stand.settle(&charge(1, "300")).await.success);
+    stand.accounts.set(|facts| facts.payer.allowance = Some(U256::from(299)));
+    assert_eq!(
+        stand.settle(&charge(2, "300")).await.error_reason,
+        Some(X402Reason::Permit2AllowanceRequired)
+    );
+    assert!(stand.settle(&charge(3, "299")).await.success);
+    assert!(stand.settle(&charge(4, "0")).await.success, "nothing needs nothing");
+}
+
+#[tokio::test]
+async fn a_permit_that_has_expired_holds_nothing() {
+    let stand = Stand::new();
+    let mut first = request("upto", Payer::new(1).permit_upto(1));
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(PRICE)));
+    assert_eq!(stand.verdict(&first).await, "valid");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    salt402_http::clock::set(std::time::Duration::from_secs(NOW + 301));
+    first = with(&first, "/paymentPayload/payload/permit2Authorization/nonce", "2");
+    assert_eq!(stand.verdict(&first).await, "permit2_deadline_expired");
+    let authorization = crate::Authorization { amount: U256::ZERO, ..crate::tests::some_permit() };
+    let held = crate::verify::held::Held::default();
+    held.hold(&crate::tests::some_permit());
+    assert_eq!(
+        held.of_others(&crate::Authorization { nonce: U256::from(9), ..authorization.clone() }, NOW),
+        U256::from(PRICE)
+    );
+    assert_eq!(held.of_others(&authorization, NOW), U256::ZERO, "its own is none of others");
+    let other = crate::Authorization { nonce: U256::from(9), ..authorization };
+    assert_eq!(held.of_others(&other, NOW + 301), U256::ZERO);
+}

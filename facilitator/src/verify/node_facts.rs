@@ -169,7 +169,11 @@ impl KnowsAccounts for NodeFacts {
             }
         }
         let asked = ask(question, &known);
-        let is_fresh = question.is_fresh || known.payer.is_none();
+        // What is young enough to settle by is young enough to refuse by.
+        let is_fresh = question.is_fresh
+            || (known.payer.is_none()
+                && known.nonce.is_none()
+                && (known.token.is_none() || known.is_token_young));
         if asked.is_empty() {
             return known.into_facts(is_fresh);
         }
@@ -232,6 +236,7 @@ enum Part {
 struct Parts {
     payer: Option<Payer>,
     token: Option<TokenFacts>,
+    is_token_young: bool,
     has_proxy: Option<bool>,
     nonce: Option<Nonce>,
     contract_signature: Option<bool>,
@@ -262,10 +267,11 @@ impl ChainFacts {
         }
         let believed = if question.is_fresh { DOUBTED_FOR } else { CONTRACTS_FOR };
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.token = tokens
-            .get(&authorization.token)
-            .filter(|(at, _)| at.elapsed() < believed)
-            .map(|(_, facts)| facts.clone());
+        if let Some((at, facts)) = tokens.get(&authorization.token).filter(|(at, _)| at.elapsed() < believed)
+        {
+            parts.is_token_young = at.elapsed() < DOUBTED_FOR;
+            parts.token = Some(facts.clone());
+        }
         drop(tokens);
         parts.has_proxy = match question.proxy {
             None => Some(true),
