@@ -118,6 +118,7 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
+	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

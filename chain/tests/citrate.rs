@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use alloy_primitives::{Address, B256, Bytes, U256, hex, keccak256};
 use common::{Answer, CONTRACT, FakeNode, KEY, QUERY, TOPIC, hash};
-use salt402_chain::{Account, At, Call, Node, NodeError, Profile, RpcNode, Span};
+use salt402_chain::{Account, At, Call, Node, NodeError, Profile, RpcNode, Span, StateQuestion};
 use serde_json::{Value, json};
 
 /// The tip of the selected chain.
@@ -227,6 +227,29 @@ async fn a_call_reaches_the_node_with_its_data_and_an_explicit_limit() {
     assert!((1_000_001..=50_000_000).contains(&gas), "{gas}");
     let doomed = Call { data: Bytes::from(hex!("dead")), ..call };
     assert!(node.call(None, &doomed).await.unwrap_err().is_revert());
+}
+
+#[tokio::test]
+async fn calls_that_revert_do_so_one_by_one_though_all_of_them_do() {
+    let (_fake, node) = citrate().await;
+    let view = |data: Bytes| StateQuestion::View {
+        from: None,
+        call: Call { to: CONTRACT, value: U256::ZERO, data, gas_limit: None },
+    };
+    let (good, doomed) = (Bytes::from(hex!("c0ffee")), Bytes::from(hex!("dead")));
+    for questions in
+        [vec![doomed.clone()], vec![doomed.clone(), doomed.clone()], vec![doomed.clone(), good.clone()]]
+    {
+        let asked: Vec<_> = questions.iter().cloned().map(view).collect();
+        let answers = node.state(&asked).await.unwrap();
+        assert_eq!(answers.len(), questions.len());
+        for (question, answer) in questions.iter().zip(answers) {
+            match answer {
+                Ok(data) => assert!(*question == good && data == good),
+                Err(error) => assert!(*question == doomed && error.is_revert(), "{error}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use clap::Parser as _;
 
 use crate::args::{
     Args, ChainCommand, ChannelCommand, Command, ConfigCommand, IncidentsCommand, OperatorCommand,
-    UnservedCommand,
+    SettlementsCommand, UnservedCommand,
 };
 
 pub use config::parse_price;
@@ -57,6 +57,7 @@ pub fn run() -> ExitCode {
             Command::Index(at) => commands::run(&at.config, wire::Parts::INDEX).await,
             Command::Verify(at) => commands::run(&at.config, wire::Parts::VERIFY).await,
             Command::Serve(at) => commands::run(&at.config, wire::Parts::SERVE).await,
+            Command::Facilitate(at) => commands::run(&at.config, wire::Parts::FACILITATE).await,
             Command::Status(status) => commands::status(&status).await,
             Command::Chain(ChainCommand::Resume(resume)) => commands::resume(&resume).await,
             Command::Channel(ChannelCommand::List(list)) => commands::list_channels(&list).await,
@@ -79,6 +80,11 @@ pub fn run() -> ExitCode {
             Command::Unserved(UnservedCommand::List(list)) => commands::unserved(&list).await,
             Command::Unserved(UnservedCommand::Settle(settle)) => commands::settle_unserved(&settle).await,
             Command::Unserved(UnservedCommand::Retry(retry)) => commands::retry_unserved(&retry).await,
+            Command::Settlements(SettlementsCommand::List(list)) => commands::settlements(&list).await,
+            Command::Settlements(SettlementsCommand::Show(show)) => commands::show_settlement(&show).await,
+            Command::Settlements(SettlementsCommand::Retry(retry)) => {
+                commands::retry_settlement(&retry).await
+            }
             Command::Config(ConfigCommand::Check(at)) => commands::check(&at.config),
             Command::Config(ConfigCommand::Example) => commands::example(),
         }

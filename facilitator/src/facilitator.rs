@@ -1,20 +1,20 @@
 //! A facilitator, as its API asks it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use bytes::Bytes;
 use salt402_chain::Node;
-use salt402_http::clock;
+use salt402_http::{Recent, clock};
 use salt402_protocol::money::Amount;
 use salt402_protocol::x402::request::{Request, RequestError};
 use salt402_protocol::x402::response::{
     KindExtra, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
 };
 use salt402_protocol::x402::{EIP2612_GAS_SPONSORING, EXACT, UPTO, v1_name};
-use salt402_protocol::{ChainId, X402Reason};
+use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::Store;
 use tokio::time::Instant;
 
@@ -23,7 +23,8 @@ use crate::metrics;
 use crate::policy::{CallerRules, NetworkPolicy, Policy};
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
-use crate::verify::facts::{Facts, KnowsAccounts};
+use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
+use crate::verify::held::Held;
 use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
@@ -39,6 +40,9 @@ struct Inner {
     policy: Policy,
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
+    held: Held,
+    /// What was called valid lately. A std mutex, because nothing is awaited while it is held.
+    valid: Mutex<Recent<PaymentId, bool>>,
 }
 
 /// Who asks: one of the callers that the operator named.
@@ -82,7 +86,8 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        Self(Arc::new(Inner { policy, accounts, settler }))
+        let (held, valid) = (Held::default(), Mutex::default());
+        Self(Arc::new(Inner { policy, accounts, settler, held, valid }))
     }
 
     /// Whether a payment would settle now.
@@ -224,14 +229,30 @@ impl Facilitator {
             && read.after_signature.is_none()
             && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
         {
+            self.0.held.release(&read.authorization);
             return told(&read, known);
         }
         let read = self.read(request, caller, Purpose::Settle)?;
-        let facts = self.check(&read, true).await?;
+        if let Some(blind) = self.0.accounts.blind(read.authorization.chain).await {
+            return Err(FactsError::Blind(blind).into());
+        }
+        let payer_has_code = match self.check(&read, true).await {
+            Ok(facts) => facts.payer.has_code,
+            // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
+            // the settler looks for that, and sends nothing.
+            Err(NoVerdict::Refused(refusal))
+                if refusal.reason == used(&read.authorization) && self.was_valid(&read.authorization) =>
+            {
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        // From its claim on the settler counts it.
+        self.0.held.release(&read.authorization);
         let approved = Approved {
             authorization: read.authorization,
             charge: read.charge,
-            payer_has_code: facts.payer.has_code,
+            payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
             payload: body.clone().into(),
         };
@@ -260,11 +281,27 @@ impl Facilitator {
         if let Some(known) = self.0.settler.known(read.authorization.id()).await? {
             return Err(taken(&read, known).into());
         }
-        self.check(&read, false).await
+        let facts = self.check(&read, false).await?;
+        self.0.held.hold(&read.authorization);
+        *self.valid().of_key(read.authorization.id()) = true;
+        Ok(facts)
     }
 
+    /// Whether this process has called a payment valid, not long ago.
+    fn was_valid(&self, authorization: &Authorization) -> bool {
+        *self.valid().of_key(authorization.id())
+    }
+
+    fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, bool>> {
+        self.0.valid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a payment would settle; `is_fresh` to settle it now.
     async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
-        payment::verify(read, &self.0.policy, &*self.0.accounts, &*self.0.settler, is_fresh).await
+        let Inner { policy, accounts, settler, held, .. } = &*self.0;
+        // The work for what is settled was done: others that are still open take nothing from it.
+        let held = if is_fresh { U256::ZERO } else { held.of_others(&read.authorization, clock::now_s()) };
+        payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
     }
 }
 

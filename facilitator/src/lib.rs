@@ -14,14 +14,20 @@ mod policy;
 mod read;
 mod settle;
 mod settler;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use authorization::{Authorization, Method, TokenPermit};
 pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
 pub use facilitator::{Caller, Facilitator, FacilitatorError};
 pub use metrics::describe as describe_metrics;
+pub use metrics::settling::low_water;
 pub use policy::{
-    CallerRules, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation, TokenPolicy,
+    CallerRules, CitratePolicy, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation,
+    TokenPolicy,
 };
 pub use settle::engine::{Engine, SettleError, SignerReport};
 pub use settle::lock::LockError;

@@ -83,13 +83,36 @@ pub struct NetworkPolicy {
     pub exact_proxy: Option<Address>,
     /// The proxy that settles `upto`. `None`: it is not offered.
     pub upto_proxy: Option<Address>,
+    /// Citrate's own facilitator contract, whose role the signers hold. `None`: it is not offered.
+    pub citrate: Option<CitratePolicy>,
+    /// After how long without a word of the indexer nothing is verified or settled: no outcome could be seen.
+    pub stale_after: Duration,
+}
+
+/// Citrate's own facilitator contract, as it stands on the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CitratePolicy {
+    /// The contract.
+    pub contract: Address,
+    /// The token that it settles in: wrapped SALT.
+    pub token: Address,
+    /// The account that gets its fees.
+    pub treasury: Address,
 }
 
 impl NetworkPolicy {
-    /// With x402's own proxies and any payee.
+    /// With x402's own proxies, any payee, and without Citrate's own facilitator.
     pub fn new(chain: ChainId, tokens: Vec<TokenPolicy>) -> Self {
         let (exact, upto) = (X402_EXACT_PROXY, X402_UPTO_PROXY);
-        Self { chain, tokens, payees: Payees::Any, exact_proxy: Some(exact), upto_proxy: Some(upto) }
+        Self {
+            chain,
+            tokens,
+            payees: Payees::Any,
+            exact_proxy: Some(exact),
+            upto_proxy: Some(upto),
+            citrate: None,
+            stale_after: Duration::from_secs(30),
+        }
     }
 
     /// The contracts that settle. What is not offered is refused before it comes to that.

@@ -167,6 +167,8 @@ impl Http {
         // A refused batch is a single error, a list with one error, or the same error for every call.
         match error_body::whole(&body).map(|error| self.meaning(asked, error)) {
             None => Ok(Answers::new(body, methods)),
+            // Calls revert, and no request does: all of them did, for the same reason.
+            Some(error) if error.is_revert() => Ok(Answers::new(body, methods)),
             Some(error) => Err(error),
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use salt402_chain::{Completeness, Role};
 use salt402_protocol::Amount;
 
-use super::explain;
+use super::{explain, explain_settling};
 use crate::config::{Config, ConfigError, ResolvedChain, explain_source, needed_beside};
 use crate::out::say;
 
@@ -82,6 +82,11 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                 price(&config, rule.amount)? + &several
             };
             say!("    {} ({methods}): {price}", rule.path);
+        }
+    }
+    if let Some(facilitator) = &config.facilitator {
+        for line in explain_settling::lines(&config, facilitator, &chains)? {
+            say!("  {line}");
         }
     }
     if let Some(webhook) = &config.webhook {

@@ -1,4 +1,4 @@
-//! `salt402 up`, `index`, `verify` and `serve`.
+//! `salt402 up`, `index`, `verify`, `serve` and `facilitate`.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -14,8 +14,10 @@ use url::Url;
 
 use super::deployment::Deployment;
 use super::error::ConfigError;
+use super::facilitator_chain::{FacilitatedChain, FacilitatedChainConfig};
 use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig};
+use super::signer::KeyConfig;
 use super::source::{self, Defaults, SourceConfig};
 use super::text::no_placeholder;
 
@@ -120,6 +122,17 @@ pub(crate) struct ResolvedChain {
     pub(crate) policy: PaymentRules,
     /// After how long without word of the newest block nothing is sold. `None`: what fits the chain.
     pub(crate) stale_after: Option<Duration>,
+    /// What is settled here. `None`: nothing.
+    pub(crate) facilitated: Option<FacilitatedChain>,
+}
+
+/// What depends on other tables.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beside {
+    /// The payee and the asset of `[payment]`, if it is on this chain.
+    pub(super) payment: Option<(Address, Asset)>,
+    /// What is settled here, and the keys of `[facilitator]`.
+    pub(super) facilitated: Option<(FacilitatedChainConfig, Vec<(String, KeyConfig)>)>,
 }
 
 impl ResolvedChain {
@@ -150,11 +163,11 @@ impl ChainConfig {
             .map_err(|error| ConfigError::value(format!("chains.{name}.overrides"), error.to_string()))
     }
 
-    pub(crate) fn resolve(
+    pub(super) fn resolve(
         &self,
         name: &str,
         folder: &Path,
-        payment: Option<(Address, Asset)>,
+        beside: &Beside,
     ) -> Result<ResolvedChain, ConfigError> {
         let profile = self.profile(name)?;
         if !self.nodes.is_empty() && (self.rpc.is_some() || self.ws.is_some()) {
@@ -174,10 +187,17 @@ impl ChainConfig {
         }
         let deployment = self.deployment(name, folder, &profile)?;
         let (contract, start_block) = self.contract(name, deployment.as_ref())?;
-        let defaults = Defaults { profile: &profile, deployment: deployment.as_ref(), payment, start_block };
+        let defaults = Defaults {
+            profile: &profile,
+            deployment: deployment.as_ref(),
+            payment: beside.payment,
+            start_block,
+        };
         let (sources, past_channels) = self.sources(name, (contract, start_block), &defaults)?;
         let operators = self.operators(name)?;
         let least_exit_delay = self.least_exit_delay(name)?;
+        let facilitated = beside.facilitated.as_ref();
+        let facilitated = facilitated.map(|(here, keys)| here.resolve(name, keys, &defaults)).transpose()?;
         let (vouchers, stale_after) = (self.vouchers, self.stale_after(name)?);
         Ok(ResolvedChain {
             name: name.to_owned(),
@@ -192,6 +212,7 @@ impl ChainConfig {
             least_exit_delay,
             policy,
             stale_after,
+            facilitated,
         })
     }
 

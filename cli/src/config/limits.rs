@@ -48,7 +48,7 @@ impl TryFrom<String> for Network {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct RateConfig {
+pub(super) struct RateConfig {
     /// How many a minute in the long run: 1 to 60000000.
     per_minute: u32,
     /// How many at once after a pause: 1 to 60000000. Left out: as many as in a minute.
@@ -57,7 +57,7 @@ struct RateConfig {
 }
 
 impl RateConfig {
-    fn resolve(self, key: &str) -> Result<Rate, ConfigError> {
+    pub(super) fn resolve(self, key: &str) -> Result<Rate, ConfigError> {
         let burst = self.burst.unwrap_or(self.per_minute);
         for (field, value) in [("per_minute", self.per_minute), ("burst", burst)] {
             if !(1..=60_000_000).contains(&value) {

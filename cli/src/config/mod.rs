@@ -4,6 +4,9 @@ mod chain;
 mod connections;
 mod deployment;
 mod error;
+mod facilitator;
+mod facilitator_chain;
+mod facilitator_gas;
 mod forward_auth;
 mod gateway;
 mod limits;
@@ -14,6 +17,7 @@ mod policy;
 #[cfg(test)]
 mod reference;
 mod secret;
+mod signer;
 mod socket;
 mod source;
 mod text;
@@ -30,13 +34,18 @@ use salt402_protocol::{Address, ChainId, QuoteKeys};
 use salt402_verifier::WebhookKey;
 use serde::Deserialize;
 
+use chain::Beside;
 pub(crate) use chain::{ChainConfig, ResolvedChain};
 pub(crate) use error::ConfigError;
+pub(crate) use facilitator::FacilitatorConfig;
+pub(crate) use facilitator_chain::FacilitatedChain;
+use facilitator_chain::FacilitatedChainConfig;
 pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
 pub(crate) use secret::{payer_key, verifier_token_of_environment};
+use signer::KeyConfig;
 pub(crate) use socket::{behind_socket, unix_path};
 pub(crate) use source::{explain as explain_source, needed_beside};
 pub use text::parse_price;
@@ -74,6 +83,9 @@ pub(crate) struct Config {
     /// The gateway, which sells models. Left out: no gateway runs.
     #[serde(default)]
     pub(crate) gateway: Option<GatewayConfig>,
+    /// The facilitator, which settles what payers signed. Left out: no facilitator runs.
+    #[serde(default)]
+    pub(crate) facilitator: Option<FacilitatorConfig>,
     /// The folder of the file, for relative paths in it.
     #[serde(skip)]
     pub(crate) folder: PathBuf,
@@ -157,14 +169,34 @@ impl Config {
     pub(crate) fn chains(&self) -> Result<Vec<ResolvedChain>, ConfigError> {
         let resolve = |(name, chain): (&String, &ChainConfig)| {
             let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
-            let paid = payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?;
-            let chain = chain.resolve(name, &self.folder, paid)?;
+            let beside = Beside {
+                payment: payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?,
+                facilitated: self.facilitated(name),
+            };
+            let chain = chain.resolve(name, &self.folder, &beside)?;
             if let Some(payment) = payment {
                 payment.accepted(&chain.policy)?;
             }
             Ok(chain)
         };
         self.chains.iter().map(resolve).collect()
+    }
+
+    /// What is settled on a chain, with the keys of `[facilitator]`. `None`: nothing.
+    fn facilitated(&self, name: &str) -> Option<(FacilitatedChainConfig, Vec<(String, KeyConfig)>)> {
+        let facilitator = self.facilitator.as_ref()?;
+        let tables = facilitator.chains();
+        let chain = match tables.get(name) {
+            Some(chain) => chain.clone(),
+            None if tables.is_empty() && self.settled_by_default(name) => FacilitatedChainConfig::default(),
+            None => return None,
+        };
+        Some((chain, facilitator.keys()))
+    }
+
+    /// Whether a facilitator that names no chain settles on this one.
+    fn settled_by_default(&self, name: &str) -> bool {
+        self.payment.as_ref().map_or(self.chains.len() == 1, |payment| payment.is_on(name))
     }
 
     /// The token to be paid on a chain, with its decimals as the operator wrote them.
@@ -232,9 +264,29 @@ impl Config {
         if let Some(auth) = &self.forward_auth {
             auth.tariff(&self.unit()?)?;
         }
+        if let Some(facilitator) = &self.facilitator {
+            facilitator.check()?;
+            self.check_settled(facilitator)?;
+        }
         match &self.gateway {
             Some(gateway) => gateway.check(&self.unit()?),
             None => Ok(()),
         }
+    }
+
+    /// Whether the facilitator's chains are followed, and there are any.
+    fn check_settled(&self, facilitator: &FacilitatorConfig) -> Result<(), ConfigError> {
+        let known = || self.chains.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        for name in facilitator.chains().keys() {
+            if !self.chains.contains_key(name) {
+                let what = format!("expected a table of [chains], which are {}", known());
+                return Err(ConfigError::value(format!("facilitator.chains.{name}"), what));
+            }
+        }
+        if facilitator.chains().is_empty() && !self.chains.keys().any(|name| self.settled_by_default(name)) {
+            let what = format!("expected a table such as [facilitator.chains.NAME] for one of {}", known());
+            return Err(ConfigError::value("facilitator.chains", what));
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 33] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -33,6 +33,17 @@ const TABLES: [&str; 22] = [
     "gateway",
     "gateway.models.NAME",
     "gateway.connections",
+    "facilitator",
+    "facilitator.keys[]",
+    "facilitator.callers.NAME",
+    "facilitator.callers.NAME.rate",
+    "facilitator.chains.NAME",
+    "facilitator.chains.NAME.tokens[]",
+    "facilitator.chains.NAME.keys[]",
+    "facilitator.chains.NAME.citrate",
+    "facilitator.gas",
+    "facilitator.gas_per_day",
+    "facilitator.connections",
     "webhook",
     "chains.NAME.overrides",
 ];
@@ -151,7 +162,7 @@ fn kind(name: &str, schema: &Value) -> String {
         units.iter().find(|(end, _)| name.ends_with(end)).map_or("number", |(_, unit)| unit).to_owned()
     } else if is("boolean") {
         "`true` or `false`".to_owned()
-    } else if name.starts_with("price") || ["from", "most"].contains(&name) {
+    } else if name.starts_with("price") || ["from", "most", "low_water"].contains(&name) {
         "amount".to_owned()
     } else if is("string") {
         if schema["format"] == "uri" { "URL" } else { "text" }.to_owned()
@@ -278,7 +289,7 @@ fn every_key_of_the_example_is_documented() {
         if line.starts_with('[') && line.ends_with(']') {
             let list = if line.starts_with("[[") { "[]" } else { "" };
             let mut parts: Vec<&str> = line.trim_matches(['[', ']']).split('.').collect();
-            for (index, holder) in [(1, "chains"), (2, "models")] {
+            for (index, holder) in [(1, "chains"), (2, "models"), (2, "callers"), (2, "chains")] {
                 if parts.get(index - 1) == Some(&holder) && parts.len() > index {
                     parts[index] = "NAME";
                 }

@@ -137,21 +137,32 @@ pub(crate) fn payer_key(file: Option<&Path>) -> Result<Account, ConfigError> {
     Account::from_key(text.trim()).map_err(|error| ConfigError::value(source, error.to_string()))
 }
 
+/// A secret in an environment variable that `key` of the configuration names.
+pub(crate) fn variable(key: &str, name: &str) -> Result<String, ConfigError> {
+    match std::env::var(name) {
+        Ok(secret) if !secret.trim().is_empty() => Ok(secret.trim().to_owned()),
+        _ => Err(ConfigError::value(key, format!("the environment variable {name} is not set"))),
+    }
+}
+
+/// A secret in a file that `key` of the configuration names, without white space around it.
+pub(crate) fn text(key: &str, path: &Path) -> Result<String, ConfigError> {
+    let bytes = read(path).map_err(|what| ConfigError::value(key, what))?;
+    match String::from_utf8(bytes) {
+        Ok(secret) if !secret.is_empty() => Ok(secret),
+        _ => Err(ConfigError::value(key, format!("{}: expected text", path.display()))),
+    }
+}
+
 /// An upstream's API key, if one is configured.
 pub(crate) fn api_key(
     model: &str,
-    variable: Option<&str>,
+    name: Option<&str>,
     file: Option<PathBuf>,
 ) -> Result<Option<String>, ConfigError> {
     let key = |field: &str| format!("gateway.models.{model}.{field}");
-    if let Some(variable) = variable {
-        return match std::env::var(variable) {
-            Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
-            _ => Err(ConfigError::value(
-                key("api_key_env"),
-                format!("the environment variable {variable} is not set"),
-            )),
-        };
+    if let Some(name) = name {
+        return variable(&key("api_key_env"), name).map(Some);
     }
     let Some(path) = file else { return Ok(None) };
     let bytes = read(&path).map_err(|what| ConfigError::value(key("api_key_file"), what))?;
@@ -164,18 +175,12 @@ pub(crate) fn api_key(
 /// A node's bearer token, if one is configured.
 pub(crate) fn bearer(
     key: &str,
-    variable: Option<&str>,
+    name: Option<&str>,
     file: Option<&Path>,
     folder: &Path,
 ) -> Result<Option<String>, ConfigError> {
-    if let Some(variable) = variable {
-        return match std::env::var(variable) {
-            Ok(secret) if !secret.trim().is_empty() => Ok(Some(secret.trim().to_owned())),
-            _ => {
-                let what = format!("the environment variable {variable} is not set");
-                Err(ConfigError::value(format!("{key}.bearer_env"), what))
-            }
-        };
+    if let Some(name) = name {
+        return variable(&format!("{key}.bearer_env"), name).map(Some);
     }
     let Some(file) = file else { return Ok(None) };
     let value = |what: String| ConfigError::value(format!("{key}.bearer_file"), what);

@@ -125,7 +125,7 @@ impl SourceConfig {
             Kind::X402ExactProxy => named("X402ExactPermit2Proxy")?.or(Some((X402_EXACT_PROXY, None))),
             Kind::X402UptoProxy => named("X402UptoPermit2Proxy")?.or(Some((X402_UPTO_PROXY, None))),
             Kind::X402BatchSettlement => Some((X402_BATCH_SETTLEMENT, None)),
-            Kind::Eip3009Token => self.default_token(defaults)?.map(|token| (token, None)),
+            Kind::Eip3009Token => defaults.token()?.map(|token| (token, None)),
             Kind::PastSaltChannels | Kind::CitrateFacilitator | Kind::CitratePaywall => None,
         };
         found.ok_or_else(|| {
@@ -157,25 +157,27 @@ impl SourceConfig {
                 .map(|(n, token)| address(&format!("{key}[{n}]"), token))
                 .collect();
         }
-        let token = self.default_token(defaults)?.ok_or_else(|| {
+        let token = defaults.token()?.ok_or_else(|| {
             let what = "expected the 0x addresses of the tokens whose payments count: neither [payment], the network nor \
                         a deployment names one";
             ConfigError::value(key, what)
         })?;
         Ok(vec![token])
     }
+}
 
+impl Defaults<'_> {
     /// The token of `[payment]`, or that of the deployment, or the network's wrapped coin.
-    fn default_token(&self, defaults: &Defaults<'_>) -> Result<Option<Address>, ConfigError> {
-        if let Some((_, Asset::Token(token))) = defaults.payment {
+    pub(crate) fn token(&self) -> Result<Option<Address>, ConfigError> {
+        if let Some((_, Asset::Token(token))) = self.payment {
             return Ok(Some(token));
         }
         for name in ["WrappedSalt", "Salt"] {
-            if let Some((token, _)) = defaults.deployment.and_then(|d| d.contract(name)).transpose()? {
+            if let Some((token, _)) = self.deployment.and_then(|d| d.contract(name)).transpose()? {
                 return Ok(Some(token));
             }
         }
-        Ok(defaults.profile.wrapped_native)
+        Ok(self.profile.wrapped_native)
     }
 }
 
@@ -183,6 +185,18 @@ pub(crate) fn address(key: &str, text: &str) -> Result<Address, ConfigError> {
     parse_address(text).filter(|address| !address.is_zero()).ok_or_else(|| {
         ConfigError::value(key, format!("expected a 0x address with the right checksum, found {text:?}"))
     })
+}
+
+/// The addresses of a list. `None` where the list was left out; an empty one is refused, which could be read in two ways.
+pub(crate) fn addresses(key: &str, list: Option<&[String]>) -> Result<Option<Vec<Address>>, ConfigError> {
+    match list {
+        None => Ok(None),
+        Some([]) => Err(ConfigError::value(key, "expected one address at least, or the key left out")),
+        Some(list) => {
+            let one = |(index, text): (usize, &String)| address(&format!("{key}[{index}]"), text);
+            list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
+        }
+    }
 }
 
 /// Refuses what cannot be followed together.

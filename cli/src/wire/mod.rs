@@ -1,9 +1,10 @@
 //! Wiring: which part gets which other part. Nothing is decided here.
 //!
 //! Each file wires one part. It imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`;
-//! `chain`; `verifier`, `gateway`; `process`.
+//! `chain`; `verifier`, `gateway`, `facilitator`; `process`.
 
 mod chain;
+mod facilitator;
 mod gateway;
 mod metrics;
 mod parts;

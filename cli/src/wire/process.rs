@@ -1,10 +1,14 @@
 //! A process: the parts that it runs, its start and its end.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
+use salt402_facilitator::Engine;
 use salt402_gateway::Gateway;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
+use crate::wire::facilitator::facilitate;
 use crate::wire::gateway::serve;
 use crate::wire::metrics::{keep_up, recorder};
 use crate::wire::parts::Parts;
@@ -15,6 +19,7 @@ use crate::wire::verifier::index_and_verify;
 pub(crate) struct Process {
     running: Running,
     gateway: Option<Gateway>,
+    settling: Option<Arc<Engine>>,
 }
 
 impl Process {
@@ -27,8 +32,11 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let metrics = recorder()?.install_recorder().context("metrics cannot be recorded")?;
         let mut running = Running::default();
+        let facilitator = config.facilitator.as_ref().filter(|_| parts.facilitate);
+        // A settlement that somebody waits for is in a block that must still be followed.
+        let last = if facilitator.is_some() { CancellationToken::new() } else { stop.clone() };
         let verifier = if parts.index || parts.verify {
-            Some(index_and_verify(&mut running, config, parts, metrics.clone(), stop).await?)
+            Some(index_and_verify(&mut running, config, parts, metrics.clone(), (stop, &last)).await?)
         } else {
             None
         };
@@ -45,8 +53,19 @@ impl Process {
             }
             _ => None,
         };
+        let settling = match facilitator {
+            Some(facilitator) => {
+                let engine = facilitate(&mut running, config, facilitator, metrics.clone(), (stop, last));
+                Some(engine.await?)
+            }
+            None if parts.facilitate && !parts.index => {
+                let what = "expected a table [facilitator]: what is to be settled, and with which key?";
+                return Err(ConfigError::value("facilitator", what).into());
+            }
+            None => None,
+        };
         keep_up(&mut running, metrics, stop.clone());
-        Ok(Self { running, gateway })
+        Ok(Self { running, gateway, settling })
     }
 
     /// Waits for the end of all parts. A part that ends unasked stops the others.
@@ -66,6 +85,9 @@ impl Process {
         }
         if let Some(gateway) = &self.gateway {
             gateway.finish().await;
+        }
+        if let Some(engine) = self.settling.and_then(Arc::into_inner) {
+            engine.stop().await;
         }
         for store in self.running.stores {
             store.close().await;

@@ -26,13 +26,14 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// claims of the others.
 const FORWARD_AUTH: &str = "forward-auth";
 
-/// Starts the followers and the verifier, which share a database.
+/// Starts the followers and the verifier, which share a database. `stop` ends the verifier; the followers go on until `last`,
+/// so that what others wait for is still seen.
 pub(super) async fn index_and_verify(
     running: &mut Running,
     config: &Config,
     parts: Parts,
     metrics: PrometheusHandle,
-    stop: &CancellationToken,
+    (stop, last): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<Verifier> {
     let chains = config.chains()?;
     let store = Store::open(config.verifier.store(config.database())).await?;
@@ -43,10 +44,11 @@ pub(super) async fn index_and_verify(
     }
     for chain in &chains {
         follows_all_claimable(&store, chain).await?;
-        let pool = nodes(running, chain, &store, stop).await?;
+        let pool = nodes(running, chain, &store, last).await?;
+        running.nodes.push((chain.profile.chain_id, pool.clone()));
         let node: Arc<dyn Node> = Arc::new(pool.clone());
         let (freshness, lookup) = if parts.index {
-            follow(running, chain, pool, &store, stop)
+            follow(running, chain, pool, &store, last)
         } else {
             (Freshness::Store, ReceiptLookup::new(Arc::clone(&node), store.clone(), follower_options(chain)))
         };

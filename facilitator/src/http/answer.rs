@@ -38,7 +38,9 @@ pub(crate) fn problem_of(error: FacilitatorError) -> Problem {
 pub(crate) fn problem_for(wanted: Wanted, problem: &Problem) -> Response<Body> {
     let mut response = problem_response(problem);
     let reason = match (problem.code, wanted) {
-        (Code::MalformedJson, _) => X402Reason::InvalidPayload,
+        (Code::MalformedJson | Code::BodyTooLarge | Code::UnsupportedMediaType, _) => {
+            X402Reason::InvalidPayload
+        }
         (_, Wanted::Verdict) => X402Reason::UnexpectedVerifyError,
         (_, Wanted::Settlement) => X402Reason::UnexpectedSettleError,
     };

@@ -47,8 +47,8 @@ pub fn router(facilitator: Facilitator, options: ApiOptions) -> Router {
     if let Some(limits) = addresses {
         payments = payments.route_layer(middleware::from_fn_with_state(limits, limit_addresses));
     }
-    let metrics = metrics.map(metrics_route).unwrap_or_default();
-    let metrics = metrics.route_layer(middleware::from_fn_with_state(metrics_token, check_token));
+    let guard = middleware::from_fn_with_state(metrics_token, check_token);
+    let metrics = metrics.map(|handle| metrics_route(handle).route_layer(guard)).unwrap_or_default();
     let routes = OpenApiRouter::with_openapi(openapi::document())
         .routes(refusing(routes!(handlers::about), &[]))
         .routes(refusing(routes!(handlers::health), &[]))

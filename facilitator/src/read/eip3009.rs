@@ -2,9 +2,9 @@
 
 use alloy_primitives::U256;
 use salt402_protocol::X402Reason;
-use salt402_protocol::x402::EXACT;
 use salt402_protocol::x402::payload::Eip3009;
 use salt402_protocol::x402::request::{Request, Version};
+use salt402_protocol::x402::{CITRATE_FEE, EIP3009, EXACT};
 
 use crate::authorization::{Authorization, Method};
 use crate::policy::NetworkPolicy;
@@ -45,7 +45,7 @@ pub(crate) fn read(
         let detail = "this asset is not settled by EIP-3009 here";
         return Err(refuse(X402Reason::Eip3009NotSupported, detail));
     }
-    method(request, "eip3009")?;
+    let method = method_of(request, signed, network, name, version)?;
     let (signature, is_wrapped) = unwrap(&request.signature);
     let authorization = Authorization {
         chain: network.chain,
@@ -57,10 +57,48 @@ pub(crate) fn read(
         valid_after: signed.valid_after,
         valid_before: signed.valid_before,
         signature,
-        method: Method::Eip3009 { name: name.to_owned(), version: version.to_owned() },
+        method,
     };
     let after_signature = after_signature(request, signed, moment).err();
     Ok(Read { charge: authorization.amount, authorization, after_signature, token, is_wrapped })
+}
+
+/// How the token takes the authorization: itself, or through Citrate's own facilitator.
+fn method_of(
+    request: &Request<'_>,
+    signed: &Eip3009,
+    network: &NetworkPolicy,
+    name: &str,
+    version: &str,
+) -> Result<Method, Refusal> {
+    let (name, version) = (name.to_owned(), version.to_owned());
+    let unsupported = |detail: &'static str| Err(refuse(X402Reason::UnsupportedPayloadType, detail));
+    let is_citrate = request.requirements.asset_transfer_method() == Some(CITRATE_FEE);
+    match (is_citrate, signed.treasury, signed.fee) {
+        (false, None, None) => {
+            method(request, EIP3009)?;
+            Ok(Method::Eip3009 { name, version })
+        }
+        (false, ..) => unsupported(
+            "an authorization with treasury or fee is settled for assetTransferMethod citrateFee alone",
+        ),
+        (true, Some(treasury), Some(fee)) => {
+            let asset = request.requirements.asset;
+            let Some(policy) = network.citrate.filter(|policy| policy.token == asset) else {
+                return unsupported("this asset is not settled through Citrate's own facilitator here");
+            };
+            if treasury != policy.treasury {
+                let detail =
+                    format!("the fee goes to {treasury}, and the contract's treasury is {}", policy.treasury);
+                return Err(refuse(X402Reason::InvalidPayload, detail));
+            }
+            if fee > signed.value {
+                return Err(refuse(X402Reason::InvalidPayload, "the fee is more than the amount"));
+            }
+            Ok(Method::CitrateFee { contract: policy.contract, treasury, fee, name, version })
+        }
+        (true, ..) => unsupported("an authorization for Citrate's own facilitator names treasury and fee"),
+    }
 }
 
 fn after_signature(request: &Request<'_>, signed: &Eip3009, moment: Option<&Moment>) -> Result<(), Refusal> {

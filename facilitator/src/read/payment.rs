@@ -68,8 +68,8 @@ fn permitted(
     if !network.payees.has(authorization.payee) {
         return Err("payments to this payee are not settled here");
     }
-    if authorization.payee.is_zero() {
-        return Err("the payee is the zero address");
+    if authorization.payee.is_zero() || authorization.payee == authorization.token {
+        return Err("the payee is the zero address or the asset itself, to which tokens refuse to be sent");
     }
     if authorization.amount.is_zero() {
         return Err("the amount is 0, so there is nothing to settle");

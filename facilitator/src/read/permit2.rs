@@ -5,7 +5,7 @@ use salt402_protocol::X402Reason;
 use salt402_protocol::typed_data::PERMIT2;
 use salt402_protocol::x402::payload::Permit2;
 use salt402_protocol::x402::request::Request;
-use salt402_protocol::x402::{EXACT, UPTO};
+use salt402_protocol::x402::{EXACT, PERMIT2 as PERMIT2_METHOD, UPTO};
 
 use crate::authorization::{Authorization, Method, TokenPermit};
 use crate::policy::{NetworkPolicy, TokenPolicy};
@@ -68,8 +68,8 @@ pub(crate) fn read_upto(
     };
     terms(request, signed, most, moment)?;
     let after = permit(request, signed, moment)
-        .and_then(|permit| echo(request, Some(most)).map(|()| permit))
-        .and_then(|permit| within(charge, signed).map(|()| permit));
+        .and_then(|permit| within(charge, signed).map(|()| permit))
+        .and_then(|permit| echo(request, Some(most)).map(|()| permit));
     let (permit, after_signature) = split(after);
     let method = Method::Permit2Upto { facilitator, permit };
     Ok(read(request, signed, network, token, charge, method, after_signature))
@@ -125,7 +125,7 @@ fn offered(request: &Request<'_>, network: &NetworkPolicy) -> Result<TokenPolicy
         let detail = "this asset is not settled by Permit2 here";
         return Err(refuse(X402Reason::UnsupportedPayloadType, detail));
     }
-    method(request, "permit2")?;
+    method(request, PERMIT2_METHOD)?;
     Ok(token)
 }
 

@@ -88,6 +88,9 @@ pub(crate) enum FactsError {
     /// The index cannot be read.
     #[error("the index cannot be read now: {0}")]
     Storage(String),
+    /// The index stands still.
+    #[error("no settlement's outcome could be seen now: {0}")]
+    Blind(String),
     /// The chain is not configured.
     #[error("the chain {0} is not configured here")]
     Chain(ChainId),
@@ -105,6 +108,11 @@ pub(crate) trait KnowsAccounts: Send + Sync + 'static {
     /// The time of the chain's newest known block, in seconds since 1970; 0 if none is known.
     fn head_time(&self, chain: ChainId) -> u64;
 
-    /// Why outcomes on a chain cannot be seen now. `None`: they can.
+    /// Why no outcome on a chain could be seen: then nothing is settled. `None`: it could, though it may be late.
+    async fn blind(&self, _chain: ChainId) -> Option<String> {
+        None
+    }
+
+    /// Why outcomes on a chain cannot be seen in time now. `None`: they can.
     async fn complaint(&self, chain: ChainId) -> Option<String>;
 }

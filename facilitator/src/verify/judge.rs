@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use salt402_protocol::X402Reason;
-use salt402_protocol::typed_data::{TransferWithAuthorization, exact, upto};
+use salt402_protocol::typed_data::{TransferWithAuthorization, TransferWithFeeAuthorization, exact, upto};
 use salt402_protocol::x402::digest::Domain;
 
 use crate::authorization::{Authorization, Method};
@@ -14,7 +14,7 @@ use crate::verify::signature::{Forms, KeySignature};
 /// The digest that the payer signed, and the forms in which the contract takes a key's signature.
 ///
 /// The spender of a Permit2 permit was compared with the proxy before.
-pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> Option<(B256, Forms)> {
+pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> (B256, Forms) {
     let Authorization { chain, token, payer, payee, amount, nonce, valid_after, valid_before, .. } =
         authorization;
     let spender = proxy.unwrap_or_default();
@@ -29,7 +29,7 @@ pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> O
                 nonce: B256::from(*nonce),
             };
             let domain = Domain::of_token(name, version, *chain, *token);
-            Some((domain.authorization(&message), Forms::Full))
+            (domain.authorization(&message), Forms::Full)
         }
         Method::Permit2Exact { .. } => {
             let message = exact::PermitWitnessTransferFrom {
@@ -39,7 +39,7 @@ pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> O
                 deadline: *valid_before,
                 witness: exact::Witness { to: *payee, validAfter: *valid_after },
             };
-            Some((Domain::of_permit2(*chain).exact(&message), Forms::FullOrCompact))
+            (Domain::of_permit2(*chain).exact(&message), Forms::FullOrCompact)
         }
         Method::Permit2Upto { facilitator, .. } => {
             let message = upto::PermitWitnessTransferFrom {
@@ -49,9 +49,21 @@ pub(crate) fn digest(authorization: &Authorization, proxy: Option<Address>) -> O
                 deadline: *valid_before,
                 witness: upto::Witness { to: *payee, facilitator: *facilitator, validAfter: *valid_after },
             };
-            Some((Domain::of_permit2(*chain).upto(&message), Forms::FullOrCompact))
+            (Domain::of_permit2(*chain).upto(&message), Forms::FullOrCompact)
         }
-        Method::CitrateFee { .. } => None,
+        Method::CitrateFee { treasury, fee, name, version, .. } => {
+            let message = TransferWithFeeAuthorization {
+                from: *payer,
+                to: *payee,
+                value: *amount,
+                treasury: *treasury,
+                fee: *fee,
+                validAfter: *valid_after,
+                validBefore: *valid_before,
+                nonce: B256::from(*nonce),
+            };
+            (Domain::of_token(name, version, *chain, *token).fee_authorization(&message), Forms::Full)
+        }
     }
 }
 
@@ -69,9 +81,9 @@ fn has_permit(authorization: &Authorization) -> bool {
 }
 
 /// Whether an allowance has to be there, and is not.
-pub(crate) fn lacks_allowance(authorization: &Authorization, facts: &Facts, promised: U256) -> bool {
-    is_permit2(authorization)
-        && facts.payer.allowance.is_some_and(|it| left(it, promised) < authorization.amount)
+fn lacks_allowance(read: &Read, facts: &Facts, promised: U256) -> bool {
+    is_permit2(&read.authorization)
+        && facts.payer.allowance.is_some_and(|it| left(it, promised) < read.charge)
 }
 
 /// Whether the payer's own word (ERC-1271) has to be known.
@@ -85,14 +97,24 @@ pub(crate) fn needs_simulation(read: &Read, facts: &Facts, promised: U256, polic
     let unknown = !is_permit2(&read.authorization)
         && facts.payer.has_code
         && read.token.signatures == SignatureRule::Unknown;
-    let by_permit = has_permit(&read.authorization) && lacks_allowance(&read.authorization, facts, promised);
+    let by_permit = has_permit(&read.authorization) && lacks_allowance(read, facts, promised);
+    // Its fee and its role are the contract's to know.
+    let by_citrate = matches!(read.authorization.method, Method::CitrateFee { .. });
     unknown
         || by_permit
+        || by_citrate
         || match policy {
             Simulation::Never => false,
-            Simulation::Contracts => facts.payer.has_code || facts.payer.balance.is_none(),
+            Simulation::Contracts => facts.payer.has_code || !is_enough(&read.authorization, facts),
             Simulation::Always => true,
         }
+}
+
+/// Whether what is known is enough to judge by: a token need not tell its balances or its domain.
+fn is_enough(authorization: &Authorization, facts: &Facts) -> bool {
+    let token = &facts.token;
+    let has_domain = token.domain.is_some() || (token.name.is_some() && token.version.is_some());
+    facts.payer.balance.is_some() && (is_permit2(authorization) || has_domain)
 }
 
 fn is_of(key: &KeySignature, payer: Address) -> bool {
@@ -155,8 +177,15 @@ fn by_token(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> R
         }
     }
     domain(authorization, facts)?;
-    balance(authorization, facts, promised, X402Reason::InsufficientBalance)?;
-    simulated(facts, X402Reason::ExactSimulationFailed)
+    balance(read, facts, promised, X402Reason::InsufficientBalance)?;
+    // Nothing else is wrong, and the payer's code does not stand behind the signature: so it is that.
+    let is_doubtful = facts.payer.has_code && facts.contract_signature != Some(true);
+    let reason = if is_doubtful && read.token.signatures == SignatureRule::Unknown {
+        X402Reason::ExactSignature
+    } else {
+        X402Reason::ExactSimulationFailed
+    };
+    simulated(facts, reason)
 }
 
 fn by_permit2(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> Result<(), Refusal> {
@@ -169,8 +198,8 @@ fn by_permit2(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) ->
         let detail = "x402's proxy or Permit2 has no code on this chain";
         return Err(refuse(X402Reason::Permit2ProxyNotDeployed, detail));
     }
-    balance(authorization, facts, promised, X402Reason::Permit2InsufficientBalance)?;
-    if lacks_allowance(authorization, facts, promised) {
+    balance(read, facts, promised, X402Reason::Permit2InsufficientBalance)?;
+    if lacks_allowance(read, facts, promised) {
         let permitted = has_permit(authorization) && facts.simulation.as_ref().is_some_and(Result::is_ok);
         if !permitted {
             let detail = if has_permit(authorization) {
@@ -232,7 +261,11 @@ fn token_exists(authorization: &Authorization, facts: &Facts) -> Result<(), Refu
 
 /// The domain of the requirements must be the contract's.
 fn domain(authorization: &Authorization, facts: &Facts) -> Result<(), Refusal> {
-    let Method::Eip3009 { name, version } = &authorization.method else { return Ok(()) };
+    let (Method::Eip3009 { name, version } | Method::CitrateFee { name, version, .. }) =
+        &authorization.method
+    else {
+        return Ok(());
+    };
     let token = &facts.token;
     let same = |known: &Option<String>, asked: &str| known.as_deref().is_none_or(|known| known == asked);
     let fits = token.domain.map_or_else(
@@ -253,20 +286,16 @@ fn domain(authorization: &Authorization, facts: &Facts) -> Result<(), Refusal> {
     Err(refuse(X402Reason::TokenVersionMismatch, detail))
 }
 
-fn balance(
-    authorization: &Authorization,
-    facts: &Facts,
-    promised: U256,
-    reason: X402Reason,
-) -> Result<(), Refusal> {
+/// What is charged must be there: of what was signed under `upto`, no more is moved.
+fn balance(read: &Read, facts: &Facts, promised: U256, reason: X402Reason) -> Result<(), Refusal> {
     let Some(balance) = facts.payer.balance else { return Ok(()) };
-    if balance.saturating_sub(promised) >= authorization.amount {
+    if balance.saturating_sub(promised) >= read.charge {
         return Ok(());
     }
     let detail = format!(
         "the payer has {balance} base units of the asset, of which {promised} are promised to other payments, and {} are \
          needed",
-        authorization.amount
+        read.charge
     );
     Err(refuse(reason, detail))
 }

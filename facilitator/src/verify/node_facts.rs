@@ -13,7 +13,7 @@ use salt402_http::Recent;
 use salt402_protocol::typed_data::PERMIT2;
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{B256, ChainId, PaymentId, SignedNonce};
-use salt402_store::Store;
+use salt402_store::{ChainState, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ type Memory<K, V> = Recent<K, Option<Known<V>>>;
 struct ChainFacts {
     node: Arc<dyn Node>,
     head_time: AtomicU64,
+    stale_after: Duration,
     // Std mutexes, because nothing is awaited while one is held.
     /// By token and payer.
     payers: Mutex<Memory<(Address, Address), Payer>>,
@@ -86,8 +87,10 @@ impl NodeFacts {
     /// Asks these nodes.
     pub(crate) fn new(policy: &Policy, nodes: Vec<(ChainId, Arc<dyn Node>)>, store: Store) -> Self {
         let chain = |(chain, node)| {
+            let stale_after = policy.network(chain).map_or(Duration::ZERO, |network| network.stale_after);
             let facts = ChainFacts {
                 node,
+                stale_after,
                 head_time: AtomicU64::new(0),
                 payers: Mutex::default(),
                 nonces: Mutex::default(),
@@ -107,6 +110,26 @@ impl NodeFacts {
 
     fn is_current<T>(&self, known: &Known<T>, now: Instant) -> bool {
         known.progress == *self.progress.borrow() && now.duration_since(known.at) < self.facts_for
+    }
+
+    /// How far the index of a chain is, or why it does not go on.
+    async fn seen(&self, chain: ChainId) -> Result<ChainState, String> {
+        let state = self.store.chain_state(chain).await.map_err(|_| "the index cannot be read".to_owned())?;
+        let Some(state) = state.filter(|state| state.cursor.is_some()) else {
+            return Err("nothing is indexed yet: is `salt402 index` or `salt402 up` running?".to_owned());
+        };
+        if state.halt.is_some() {
+            return Err("the index stands still until its operator acts".to_owned());
+        }
+        let stale_after = self.chains.get(&chain).map_or(Duration::ZERO, |chain| chain.stale_after);
+        match state.silence() {
+            Some(silence) if silence <= stale_after => Ok(state),
+            Some(silence) => Err(format!(
+                "the indexer last wrote {} s ago: is `salt402 index` or `salt402 up` running?",
+                silence.as_secs()
+            )),
+            None => Err("it is not known when the indexer last wrote: does it run?".to_owned()),
+        }
     }
 
     /// What the index knows: true if the payment is in a block of the chain.
@@ -146,7 +169,11 @@ impl KnowsAccounts for NodeFacts {
             }
         }
         let asked = ask(question, &known);
-        let is_fresh = question.is_fresh || known.payer.is_none();
+        // What is young enough to settle by is young enough to refuse by.
+        let is_fresh = question.is_fresh
+            || (known.payer.is_none()
+                && known.nonce.is_none()
+                && (known.token.is_none() || known.is_token_young));
         if asked.is_empty() {
             return known.into_facts(is_fresh);
         }
@@ -160,8 +187,8 @@ impl KnowsAccounts for NodeFacts {
         if answers.len() != parts.len() {
             return Err(FactsError::Node("the node left answers out".to_owned()));
         }
-        let read = known.read(question, parts.into_iter().zip(answers))?;
-        chain.keep(question, &read, progress, now);
+        let read = known.read(question, parts.iter().copied().zip(answers))?;
+        chain.keep(question, &read, &parts, progress, now);
         read.into_facts(is_fresh)
     }
 
@@ -172,18 +199,15 @@ impl KnowsAccounts for NodeFacts {
         self.is_current(known, Instant::now()).then_some(known.value.facts.has_code)
     }
 
+    async fn blind(&self, chain: ChainId) -> Option<String> {
+        self.seen(chain).await.err()
+    }
+
     async fn complaint(&self, chain: ChainId) -> Option<String> {
-        let state = match self.store.chain_state(chain).await {
-            Ok(state) => state,
-            Err(_) => return Some("the index cannot be read".to_owned()),
-        };
-        let Some(state) = state.filter(|state| state.cursor.is_some()) else {
-            return Some("nothing is indexed yet".to_owned());
-        };
-        if state.halt.is_some() {
-            return Some("the index stands still until its operator acts".to_owned());
+        match self.seen(chain).await {
+            Ok(state) => state.behind().map(|blocks| format!("the index is {blocks} blocks behind its node")),
+            Err(blind) => Some(blind),
         }
-        state.behind().map(|blocks| format!("the index is {blocks} blocks behind its node"))
     }
 
     fn head_time(&self, chain: ChainId) -> u64 {
@@ -212,6 +236,7 @@ enum Part {
 struct Parts {
     payer: Option<Payer>,
     token: Option<TokenFacts>,
+    is_token_young: bool,
     has_proxy: Option<bool>,
     nonce: Option<Nonce>,
     contract_signature: Option<bool>,
@@ -242,10 +267,11 @@ impl ChainFacts {
         }
         let believed = if question.is_fresh { DOUBTED_FOR } else { CONTRACTS_FOR };
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.token = tokens
-            .get(&authorization.token)
-            .filter(|(at, _)| at.elapsed() < believed)
-            .map(|(_, facts)| facts.clone());
+        if let Some((at, facts)) = tokens.get(&authorization.token).filter(|(at, _)| at.elapsed() < believed)
+        {
+            parts.is_token_young = at.elapsed() < DOUBTED_FOR;
+            parts.token = Some(facts.clone());
+        }
         drop(tokens);
         parts.has_proxy = match question.proxy {
             None => Some(true),
@@ -257,25 +283,26 @@ impl ChainFacts {
         parts
     }
 
-    /// Remembers what was asked. What is not there may come, and is not remembered.
-    fn keep(&self, question: &Question<'_>, parts: &Parts, progress: u64, at: Instant) {
+    /// Remembers what was asked, and only that: what was remembered before does not become younger. What is not there
+    /// may come, and is not remembered.
+    fn keep(&self, question: &Question<'_>, parts: &Parts, asked: &[Part], progress: u64, at: Instant) {
         let authorization = question.authorization;
-        if let Some(value) = parts.payer {
+        if let Some(value) = parts.payer.filter(|_| asked.contains(&Part::PayerCode)) {
             let mut payers = self.payers.lock().unwrap_or_else(PoisonError::into_inner);
             *payers.of_key((authorization.token, authorization.payer)) = Some(Known { value, progress, at });
         }
-        if let Some(value) = parts.nonce {
+        if let Some(value) = parts.nonce.filter(|_| asked.contains(&Part::Nonce)) {
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
             *nonces.of_key(authorization.id()) = Some(Known { value, progress, at });
         }
-        if let Some(token) = parts.token.as_ref().filter(|token| token.has_code) {
+        let token = parts.token.as_ref().filter(|token| token.has_code && asked.contains(&Part::TokenCode));
+        if let Some(token) = token {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = tokens.entry(authorization.token).or_insert_with(|| (at, token.clone()));
-            if kept.1 != *token || kept.0.elapsed() >= DOUBTED_FOR {
-                *kept = (at, token.clone());
-            }
+            tokens.insert(authorization.token, (at, token.clone()));
         }
-        if let (Some(proxy), Some(true)) = (question.proxy, parts.has_proxy) {
+        if let (Some(proxy), Some(true), true) =
+            (question.proxy, parts.has_proxy, asked.contains(&Part::ProxyCode))
+        {
             self.proxies.lock().unwrap_or_else(PoisonError::into_inner).insert(proxy, at);
         }
     }
@@ -360,15 +387,15 @@ impl Parts {
                     token.has_code = has_code(answer)?;
                     self.token = Some(TokenFacts::default());
                 }
-                Part::Name => token.name = text::<IAsked::nameCall>(said(answer)?),
-                Part::Version => token.version = text::<IAsked::versionCall>(said(answer)?),
-                Part::Domain => token.domain = word(said(answer)?).map(Domain),
+                Part::Name => token.name = text::<IAsked::nameCall>(ran(answer)?.ok()),
+                Part::Version => token.version = text::<IAsked::versionCall>(ran(answer)?.ok()),
+                Part::Domain => token.domain = word(ran(answer)?.ok()).map(Domain),
                 Part::ProxyCode => self.has_proxy = Some(has_code(answer)?),
                 Part::ContractSignature => {
-                    let magic = said(answer)?.is_some_and(|bytes| is_magic(&bytes));
+                    let magic = ran(answer)?.is_ok_and(|bytes| is_magic(&bytes));
                     self.contract_signature = Some(magic);
                 }
-                Part::Simulation => self.simulation = Some(simulated(answer)?),
+                Part::Simulation => self.simulation = Some(ran(answer)?.map(drop)),
             }
         }
         self.payer = self.payer.map(|_| payer);
@@ -403,12 +430,20 @@ fn has_code(answer: Result<Bytes, NodeError>) -> Result<bool, FactsError> {
     answer.map(|code| !code.is_empty()).map_err(|error| FactsError::Node(error.to_string()))
 }
 
-fn simulated(answer: Result<Bytes, NodeError>) -> Result<Result<(), String>, FactsError> {
+/// What code of others did that was run: it may fail in more ways than by a revert, such as without gas. A failure that may
+/// pass is the node's.
+fn ran(answer: Result<Bytes, NodeError>) -> Result<Result<Bytes, String>, FactsError> {
     match answer {
-        Ok(_) => Ok(Ok(())),
-        Err(error) if error.is_revert() => Ok(Err(error.to_string().chars().take(300).collect())),
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error) if error.is_revert() || is_of_the_call(&error) => {
+            Ok(Err(error.to_string().chars().take(300).collect()))
+        }
         Err(error) => Err(FactsError::Node(error.to_string())),
     }
+}
+
+fn is_of_the_call(error: &NodeError) -> bool {
+    matches!(error, NodeError::Rpc { .. }) && !error.is_transient()
 }
 
 /// The first word of an answer. Contracts may add others.

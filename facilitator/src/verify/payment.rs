@@ -4,13 +4,12 @@ use alloy_primitives::{Address, U256};
 
 use crate::authorization::{Authorization, Method};
 use crate::calls::settle_call;
-use crate::policy::Policy;
-use crate::read::{Read, Refusal, refuse};
+use crate::policy::{NetworkPolicy, Policy};
+use crate::read::{Read, Refusal};
 use crate::settler::{SettleFault, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Question};
-use crate::verify::judge::{self, digest, is_permit2, judge, needs_contract, needs_simulation};
+use crate::verify::judge::{self, digest, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
-use salt402_protocol::X402Reason;
 
 /// Why there is no verdict.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,33 +33,29 @@ impl From<Refusal> for NoVerdict {
 
 /// Whether a payment would settle now. Returns what is known of its accounts.
 ///
+/// `held` is what other payments hold of the payer's balance beside what the settler promised, in base units.
+///
 /// A payment that is refused by what was remembered is judged again by what is asked anew: memory never refuses.
 pub(crate) async fn verify(
     read: &Read,
     policy: &Policy,
     accounts: &dyn KnowsAccounts,
     settler: &dyn Settler,
+    held: U256,
     is_fresh: bool,
 ) -> Result<Facts, NoVerdict> {
     let authorization = &read.authorization;
     let network = policy.network(authorization.chain).ok_or(FactsError::Chain(authorization.chain))?;
-    // A charge of 0 needs no transaction; that the rest is good is shown by any other.
-    let call = settle_call(&network.contracts(), authorization, read.charge.max(U256::ONE));
-    let Some(call) = call else {
-        let detail = "the signature has not the 65 bytes that this way of settling takes";
-        return Err(judge::unfit_signature(authorization, detail).into());
-    };
-    let proxy = is_permit2(authorization).then_some(call.to);
-    let Some((digest, forms)) = digest(authorization, proxy) else {
-        let detail = "this kind of authorization is not settled here";
-        return Err(refuse(X402Reason::UnsupportedPayloadType, detail).into());
-    };
+    let proxy = proxy(network, authorization);
+    let (digest, forms) = digest(authorization, proxy);
     let key = recover(digest, &authorization.signature, forms);
-    without_questions(read, accounts, &key)?;
+    let has_code = if is_fresh { None } else { accounts.has_code(authorization) };
+    without_questions(read, has_code, &key)?;
     let promised = settler.promised(authorization.chain, authorization.token, authorization.payer).await?;
+    let promised = promised.saturating_add(held);
     let mut question =
         Question { authorization, proxy, is_fresh, most_gas: policy.most_gas, digest: None, simulate: None };
-    if key != KeySignature::Of(authorization.payer) && accounts.has_code(authorization) != Some(false) {
+    if key != KeySignature::Of(authorization.payer) {
         question.digest = Some(digest);
     }
     loop {
@@ -82,7 +77,12 @@ pub(crate) async fn verify(
             question.digest = Some(digest);
         }
         if wants_simulation {
-            let mut simulated = call.clone();
+            // A charge of 0 needs no transaction; that the rest is good is shown by any other.
+            let charge = read.charge.max(U256::ONE);
+            let Some(mut simulated) = settle_call(&network.contracts(), authorization, charge) else {
+                let detail = "the signature has not the 65 bytes that this way of settling takes";
+                return Err(judge::unfit_signature(authorization, detail).into());
+            };
             simulated.gas_limit = Some(policy.most_gas);
             let sender = sender(authorization, settler);
             question.simulate = Some((sender, simulated));
@@ -92,7 +92,7 @@ pub(crate) async fn verify(
 
 /// What can be refused without asking anybody: a wrong signature of an account that is known to have no code, or one
 /// that comes with another fault.
-fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignature) -> Result<(), Refusal> {
+fn without_questions(read: &Read, has_code: Option<bool>, key: &KeySignature) -> Result<(), Refusal> {
     let authorization = &read.authorization;
     if *key == KeySignature::Of(authorization.payer) {
         return read.after_signature.clone().map_or(Ok(()), Err);
@@ -100,7 +100,7 @@ fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignatu
     if read.is_wrapped {
         return Ok(());
     }
-    match (accounts.has_code(authorization), &read.after_signature) {
+    match (has_code, &read.after_signature) {
         (Some(false), _) => Err(judge::wrong_signature(authorization, key)),
         (Some(true), Some(refusal)) => Err(refusal.clone()),
         (None, Some(other)) => {
@@ -109,6 +109,15 @@ fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignatu
             Err(refusal)
         }
         (_, None) => Ok(()),
+    }
+}
+
+/// The proxy that would settle.
+fn proxy(network: &NetworkPolicy, authorization: &Authorization) -> Option<Address> {
+    match authorization.method {
+        Method::Permit2Exact { .. } => network.exact_proxy,
+        Method::Permit2Upto { .. } => network.upto_proxy,
+        Method::Eip3009 { .. } | Method::CitrateFee { .. } => None,
     }
 }
 

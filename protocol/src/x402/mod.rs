@@ -15,6 +15,14 @@ pub const EIP2612_GAS_SPONSORING: &str = "eip2612GasSponsoring";
 
 /// The scheme in which exactly the signed amount is paid.
 pub const EXACT: &str = "exact";
+/// How a token is moved by its own authorizations (EIP-3009), as `extra.assetTransferMethod` says it.
+pub const EIP3009: &str = "eip3009";
+/// How a token is moved by Permit2.
+pub const PERMIT2: &str = "permit2";
+/// How wrapped SALT is moved through Citrate's own facilitator, which takes a fee. The authorization then names
+/// `treasury` and `fee` too. No client of x402 itself knows it.
+pub const CITRATE_FEE: &str = "citrateFee";
+
 /// The scheme in which at most the signed amount is paid.
 pub const UPTO: &str = "upto";
 

@@ -40,6 +40,12 @@ pub struct Eip3009 {
     /// The nonce.
     #[serde(deserialize_with = "text::word")]
     pub nonce: B256,
+    /// The account that gets the fee. Only Citrate's own facilitator has it.
+    #[serde(default, deserialize_with = "text::maybe_address")]
+    pub treasury: Option<Address>,
+    /// The fee in base units of the token, a part of the value. Only Citrate's own facilitator has it.
+    #[serde(default, deserialize_with = "text::maybe_number")]
+    pub fee: Option<U256>,
 }
 
 /// A Permit2 permit with x402's witness.

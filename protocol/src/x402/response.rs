@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{Address, B256};
 use serde::Serialize;
 
+use crate::values::asset::maybe_checked_address;
 use crate::values::money::Amount;
 use crate::wire::reason::X402Reason;
 
@@ -22,7 +23,7 @@ pub struct VerifyResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invalid_message: Option<String>,
     /// The payer.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_checked_address::serialize")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::wire::openapi::Address>))]
     pub payer: Option<Address>,
 }
@@ -41,7 +42,7 @@ pub struct SettleResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// The payer.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_checked_address::serialize")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::wire::openapi::Address>))]
     pub payer: Option<Address>,
     /// The transaction; empty if there is none.
@@ -65,6 +66,7 @@ pub struct SupportedResponse {
     /// The extensions that are read.
     pub extensions: Vec<String>,
     /// The accounts that settle, by network or pattern of networks.
+    #[serde(serialize_with = "accounts")]
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Vec<crate::wire::openapi::Address>>))]
     pub signers: BTreeMap<String, Vec<Address>>,
 }
@@ -91,7 +93,7 @@ pub struct SupportedKind {
 #[serde(rename_all = "camelCase")]
 pub struct KindExtra {
     /// The account to sign for under `upto`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_checked_address::serialize")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::wire::openapi::Address>))]
     pub facilitator_address: Option<Address>,
 }
@@ -101,4 +103,12 @@ fn hash_or_empty<S: serde::Serializer>(hash: &Option<B256>, serializer: S) -> Re
         Some(hash) => serializer.collect_str(hash),
         None => serializer.serialize_str(""),
     }
+}
+
+fn accounts<S: serde::Serializer>(
+    signers: &BTreeMap<String, Vec<Address>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let texts = |accounts: &Vec<Address>| accounts.iter().map(Address::to_string).collect::<Vec<_>>();
+    serializer.collect_map(signers.iter().map(|(network, accounts)| (network, texts(accounts))))
 }

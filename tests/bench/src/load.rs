@@ -85,6 +85,33 @@ pub(crate) async fn closed(
     Ok(all)
 }
 
+/// Every request once, over `connections` at once. Returns every answer's time.
+pub(crate) async fn once(
+    host: &str,
+    requests: &Requests,
+    connections: usize,
+    expected: &'static str,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut tasks = Vec::new();
+    for first in 0..connections.min(requests.len()) {
+        let (requests, mut connection) = (Arc::clone(requests), Connection::open(host).await?);
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::with_capacity(requests.len() / connections + 1);
+            for request in requests.iter().skip(first).step_by(connections) {
+                let sent = Instant::now();
+                connection.ask(request, expected).await?;
+                times.push(sent.elapsed());
+            }
+            anyhow::Ok(times)
+        }));
+    }
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await??);
+    }
+    Ok(all)
+}
+
 /// `rate` requests a second over 16 connections for `time`, each at its appointed moment: a late answer makes the next
 /// on its connection late too, and that counts.
 pub(crate) async fn open(

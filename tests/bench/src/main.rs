@@ -16,6 +16,7 @@
 mod b14;
 mod backfill;
 mod claims;
+mod facilitator;
 mod figures;
 mod gas;
 mod head;
@@ -29,12 +30,15 @@ use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 8] = [
+const BENCHES: [(&str, Run); 11] = [
     ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
     ("B4", || Box::pin(head::run())),
     ("B5", || Box::pin(backfill::run())),
+    ("B6", || Box::pin(facilitator::verify())),
+    ("B7", || Box::pin(facilitator::settle())),
+    ("B7b", || Box::pin(facilitator::together())),
     ("B8", || Box::pin(memory::run())),
     ("B9", || Box::pin(gas::run())),
     ("B14", || Box::pin(b14::run())),

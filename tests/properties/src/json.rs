@@ -3,6 +3,7 @@
 use salt402_protocol::api::{QuoteRequest, VerifyRequest};
 use salt402_protocol::details::PaymentDetails;
 use salt402_protocol::object::Object;
+use salt402_protocol::x402::request::Request;
 use serde_json::Value;
 
 /// A body that is understood says the same when it is written again, and holds nothing that was passed over.
@@ -25,6 +26,31 @@ pub(crate) fn quote(data: &[u8]) {
     let again: QuoteRequest = serde_json::from_slice(&written).unwrap();
     assert_eq!(serde_json::to_vec(&again).unwrap(), written);
     same(data, &written, &["secret"]);
+}
+
+/// A request to a facilitator says the same however its JSON is spaced, ordered and escaped, and every number in it is one
+/// that it holds as a text.
+pub(crate) fn x402_request(data: &[u8]) {
+    let Ok(request) = Request::parse(data) else { return };
+    // What is passed over may hold what no value can: a number without end, an object without bottom.
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+    let text = value.to_string();
+    let again = Request::parse(text.as_bytes()).expect("what was read is read again");
+    assert_eq!(
+        (request.version, &request.signed, &request.signature, &request.permit),
+        (again.version, &again.signed, &again.signature, &again.permit)
+    );
+    assert_eq!(request.requirements.difference(&again.requirements), None);
+    assert_eq!(again.requirements.difference(&request.requirements), None);
+    assert_eq!(request.requirements.amount(), again.requirements.amount());
+    assert_eq!(request.accepted.network(), again.accepted.network());
+    let amount =
+        ["amount", "maxAmountRequired"].iter().find_map(|name| value["paymentRequirements"][name].as_str());
+    assert_eq!(amount, Some(request.requirements.amount().to_string().as_str()));
+    let payload = &value["paymentPayload"]["payload"];
+    let payer = [&payload["authorization"]["from"], &payload["permit2Authorization"]["from"]];
+    let payer = payer.into_iter().find_map(Value::as_str).expect("a payer");
+    assert!(payer.eq_ignore_ascii_case(&request.signed.payer().to_string()));
 }
 
 /// Every field that came is a field that was read: only those that may be left out may be more or fewer.

@@ -30,6 +30,7 @@ pub const ALL: &[Property] = &[
     ("tariff", http::tariff),
     ("verify_json", json::verify),
     ("quote_json", json::quote),
+    ("x402_request", json::x402_request),
     ("details", json::details),
     ("inference", asked::inference),
     ("query", asked::query),

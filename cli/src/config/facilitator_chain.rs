@@ -1,0 +1,242 @@
+//! `[facilitator.chains.NAME]`: what is settled on a chain, for whom, and what it may cost.
+
+use std::path::Path;
+
+use salt402_chain::Account;
+use salt402_facilitator::{CitratePolicy, NetworkPolicy, Payees, SignatureRule, TokenPolicy};
+use salt402_protocol::Amount;
+use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
+use serde::Deserialize;
+
+use super::error::ConfigError;
+use super::signer::KeyConfig;
+use super::source::{self, Defaults};
+use super::text::parse_price;
+
+/// What is settled on a chain.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FacilitatedChainConfig {
+    /// The tokens that may be moved. Left out: the token of `[payment]`, the deployment's, or the network's wrapped coin.
+    tokens: Vec<TokenConfig>,
+    /// The accounts that may be paid. `["*"]` means all: then whoever may ask has your keys pay the gas of payments to
+    /// anybody. Left out: the payee of `[payment]`.
+    payees: Option<Vec<String>>,
+    /// The private keys that send settlements here and pay the gas. Left out: `facilitator.keys`.
+    keys: Vec<KeyConfig>,
+    /// The proxy of x402's scheme `exact` over Permit2. Left out: x402's own address, for which clients sign.
+    exact_proxy: Option<String>,
+    /// The proxy of x402's scheme `upto`. Left out: x402's own address, for which clients sign.
+    upto_proxy: Option<String>,
+    /// Citrate's own `X402Facilitator`, of which the keys must hold the role. Left out: it is not used.
+    citrate: Option<CitrateConfig>,
+    /// The balance of a key below which it is reported as low, such as `1 SALT`. Left out: none is.
+    low_water: Option<String>,
+}
+
+/// A token that may be moved.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct TokenConfig {
+    /// Its address.
+    contract: String,
+    /// Whether it is moved by its own authorizations (EIP-3009).
+    #[serde(default = "yes")]
+    eip3009: bool,
+    /// Whether it is moved through Permit2.
+    #[serde(default = "yes")]
+    permit2: bool,
+    /// How it judges the authorization of a payer that has code. `key`: as any other, such as Citrate's wSALT. `contract`:
+    /// it asks the payer's code, as USDC and Salt do. `unknown`: each such settlement is tried on the node first.
+    #[serde(default)]
+    signatures: SignaturesConfig,
+    /// The least that is moved, in base units of the token: what is less is not worth its gas.
+    #[serde(default = "none")]
+    least: String,
+}
+
+/// Citrate's own facilitator contract, as it stands on the chain.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct CitrateConfig {
+    /// Its address.
+    contract: String,
+    /// The account that gets its fees: its `treasury()`. Payers sign for it.
+    treasury: String,
+    /// The token that it settles in. Left out: the network's wrapped coin, or the deployment's.
+    #[serde(default)]
+    token: Option<String>,
+}
+
+/// How a token judges the authorization of a payer that has code.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum SignaturesConfig {
+    #[default]
+    Unknown,
+    Key,
+    Contract,
+}
+
+fn yes() -> bool {
+    true
+}
+fn none() -> String {
+    "0".to_owned()
+}
+
+/// What is settled on a chain, with everything that is needed for it but the keys themselves.
+#[derive(Clone, Debug)]
+pub(crate) struct FacilitatedChain {
+    pub(crate) policy: NetworkPolicy,
+    /// The keys, each with the place in the configuration that names it.
+    pub(crate) keys: Vec<(String, KeyConfig)>,
+    /// The balance of a key below which it is low, in base units of the coin.
+    pub(crate) low_water: Option<Amount>,
+}
+
+impl FacilitatedChain {
+    /// Reads the keys, which lie below `folder`. Each account is there once: two queues would use the same nonces.
+    pub(crate) fn accounts(&self, folder: &Path) -> Result<Vec<Account>, ConfigError> {
+        let mut accounts: Vec<Account> = Vec::with_capacity(self.keys.len());
+        for (place, key) in &self.keys {
+            let account = key.account(place, folder)?;
+            if accounts.iter().any(|other| other.address() == account.address()) {
+                let what = format!("{} is there twice: give each key once", account.address());
+                return Err(ConfigError::value(place, what));
+            }
+            accounts.push(account);
+        }
+        Ok(accounts)
+    }
+}
+
+impl FacilitatedChainConfig {
+    /// With the keys of `[facilitator]`, where it names none.
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        shared_keys: &[(String, KeyConfig)],
+        defaults: &Defaults<'_>,
+    ) -> Result<FacilitatedChain, ConfigError> {
+        let here = format!("facilitator.chains.{name}");
+        let named = |key: &str, given: &Option<String>| {
+            given.as_ref().map(|text| source::address(&format!("{here}.{key}"), text)).transpose()
+        };
+        let money = |key: &str, text: &Option<String>| {
+            let profile = defaults.profile;
+            let read = |text: &String| {
+                let amount = parse_price(text, &profile.native_symbol, profile.native_decimals);
+                amount.map_err(|what| ConfigError::value(format!("{here}.{key}"), what))
+            };
+            text.as_ref().map(read).transpose()
+        };
+        Ok(FacilitatedChain {
+            policy: NetworkPolicy {
+                payees: self.payees(&here, defaults)?,
+                exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
+                upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
+                citrate: self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?,
+                ..NetworkPolicy::new(defaults.profile.chain_id, self.tokens(&here, defaults)?)
+            },
+            keys: self.keys(&here, shared_keys)?,
+            low_water: money("low_water", &self.low_water)?,
+        })
+    }
+
+    fn tokens(&self, here: &str, defaults: &Defaults<'_>) -> Result<Vec<TokenPolicy>, ConfigError> {
+        let key = format!("{here}.tokens");
+        if self.tokens.is_empty() {
+            let token = defaults.token()?.ok_or_else(|| {
+                let what = "expected the tokens that may be moved, as in tokens = [{ contract = \"0x…\" }]: neither \
+                            [payment], the network nor a deployment names one";
+                ConfigError::value(&key, what)
+            })?;
+            return Ok(vec![TokenPolicy::new(token)]);
+        }
+        let mut tokens: Vec<TokenPolicy> = Vec::with_capacity(self.tokens.len());
+        for (index, token) in self.tokens.iter().enumerate() {
+            let token = token.resolve(&format!("{key}[{index}]"))?;
+            if tokens.iter().any(|other| other.token == token.token) {
+                return Err(ConfigError::value(format!("{key}[{index}]"), "is there twice"));
+            }
+            tokens.push(token);
+        }
+        Ok(tokens)
+    }
+
+    fn payees(&self, here: &str, defaults: &Defaults<'_>) -> Result<Payees, ConfigError> {
+        let key = format!("{here}.payees");
+        match (&self.payees, defaults.payment) {
+            (Some(any), _) if any.len() == 1 && any.iter().all(|one| one == "*") => Ok(Payees::Any),
+            (Some(payees), _) => {
+                Ok(Payees::Listed(source::addresses(&key, Some(payees))?.unwrap_or_default()))
+            }
+            (None, Some((payee, _))) => Ok(Payees::Listed(vec![payee])),
+            (None, None) => {
+                let what = "expected the 0x addresses that may be paid, since [payment] names no payee on this chain; \
+                            [\"*\"] means all, and then whoever may ask has your keys pay the gas of payments to anybody";
+                Err(ConfigError::value(key, what))
+            }
+        }
+    }
+
+    fn keys(
+        &self,
+        here: &str,
+        shared: &[(String, KeyConfig)],
+    ) -> Result<Vec<(String, KeyConfig)>, ConfigError> {
+        if self.keys.is_empty() {
+            return Ok(shared.to_vec());
+        }
+        let numbered = |(index, key): (usize, &KeyConfig)| {
+            let place = format!("{here}.keys[{index}]");
+            key.check(&place)?;
+            Ok((place, key.clone()))
+        };
+        self.keys.iter().enumerate().map(numbered).collect()
+    }
+}
+
+impl CitrateConfig {
+    fn resolve(&self, here: &str, defaults: &Defaults<'_>) -> Result<CitratePolicy, ConfigError> {
+        let key = |field: &str| format!("{here}.citrate.{field}");
+        let token = match &self.token {
+            Some(text) => source::address(&key("token"), text)?,
+            None => defaults.token()?.ok_or_else(|| {
+                ConfigError::value(key("token"), "expected the token that it settles in: none is known here")
+            })?,
+        };
+        Ok(CitratePolicy {
+            contract: source::address(&key("contract"), &self.contract)?,
+            treasury: source::address(&key("treasury"), &self.treasury)?,
+            token,
+        })
+    }
+}
+
+impl TokenConfig {
+    fn resolve(&self, key: &str) -> Result<TokenPolicy, ConfigError> {
+        if !self.eip3009 && !self.permit2 {
+            return Err(ConfigError::value(key, "expected eip3009 or permit2: how is it moved?"));
+        }
+        let least = Amount::from_base_units(&self.least).map_err(|error| {
+            ConfigError::value(format!("{key}.least"), format!("expected base units of the token: {error}"))
+        })?;
+        Ok(TokenPolicy {
+            token: source::address(&format!("{key}.contract"), &self.contract)?,
+            eip3009: self.eip3009,
+            permit2: self.permit2,
+            signatures: match self.signatures {
+                SignaturesConfig::Unknown => SignatureRule::Unknown,
+                SignaturesConfig::Key => SignatureRule::Key,
+                SignaturesConfig::Contract => SignatureRule::Contract,
+            },
+            least: least.0,
+        })
+    }
+}

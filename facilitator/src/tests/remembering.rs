@@ -1,0 +1,220 @@
+//! What is asked of a node, and what is remembered of its answers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::SolValue as _;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use salt402_chain::{
+    At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, StateQuestion, Transaction,
+};
+use salt402_protocol::ChainId;
+use salt402_protocol::typed_data::X402_EXACT_PROXY;
+use salt402_protocol::x402::digest::Domain;
+use salt402_store::{Options, Store};
+
+use crate::authorization::{Authorization, Method};
+use crate::policy::NonceCheck;
+use crate::testing::{PAYEE, TOKEN, policy};
+use crate::verify::facts::{Facts, FactsError, KnowsAccounts as _, Nonce, Question};
+use crate::verify::node_facts::NodeFacts;
+
+/// A node that answers from values, and counts.
+struct Values {
+    profile: Profile,
+    asked: Mutex<Vec<Vec<StateQuestion>>>,
+    used: Mutex<bool>,
+    fault: Mutex<Option<NodeError>>,
+}
+
+#[async_trait]
+impl Node for Values {
+    async fn chain_id(&self) -> Result<u64, NodeError> {
+        Ok(40_204)
+    }
+    async fn header(&self, _: At) -> Result<Option<Header>, NodeError> {
+        Ok(None)
+    }
+    async fn logs(&self, _: &LogQuery, _: Span) -> Result<Vec<Log>, NodeError> {
+        Ok(Vec::new())
+    }
+    async fn receipt(&self, _: B256) -> Result<Option<Receipt>, NodeError> {
+        Ok(None)
+    }
+    async fn transaction(&self, _: B256) -> Result<Option<Transaction>, NodeError> {
+        Ok(None)
+    }
+    async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+        Ok(None)
+    }
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+    async fn state(&self, questions: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+        self.asked.lock().unwrap().push(questions.to_vec());
+        if let Some(fault) = self.fault.lock().unwrap().clone() {
+            return Err(fault);
+        }
+        Ok(questions.iter().map(|question| self.answer(question)).collect())
+    }
+}
+
+fn reverted() -> NodeError {
+    NodeError::Rpc { code: -32000, message: "execution reverted".into() }
+}
+
+impl Values {
+    fn answer(&self, question: &StateQuestion) -> Result<Bytes, NodeError> {
+        let StateQuestion::View { call, .. } = question else {
+            let is_contract =
+                [StateQuestion::Code(TOKEN), StateQuestion::Code(X402_EXACT_PROXY)].contains(question);
+            return Ok(if is_contract { vec![1].into() } else { Bytes::new() });
+        };
+        let selector = alloy_primitives::hex::encode(&call.data[..4]);
+        match selector.as_str() {
+            "70a08231" => Ok(U256::from(500).abi_encode().into()),
+            "dd62ed3e" => Ok(U256::from(7).abi_encode().into()),
+            "e94a0102" => Ok(U256::from(u8::from(*self.used.lock().unwrap())).abi_encode().into()),
+            // Bit 5 of the first word.
+            "4fe02b44" => Ok(U256::from(32).abi_encode().into()),
+            "06fdde03" => Ok("Test".to_owned().abi_encode().into()),
+            "3644e515" => Ok(Domain::of_token("Test", "1", ChainId::CITRATE, TOKEN).0.abi_encode().into()),
+            "1626ba7e" => Ok(Bytes::new()),
+            // Of wrapped SALT, which has no version.
+            _ => Err(reverted()),
+        }
+    }
+}
+
+struct Stand {
+    node: Arc<Values>,
+    facts: NodeFacts,
+    _folder: tempfile::TempDir,
+}
+
+async fn stand(nonces: NonceCheck) -> Stand {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Options::new(folder.path().join("facilitator.db"))).await.unwrap();
+    let profile = Profile::named("citrate").unwrap();
+    let node = Arc::new(Values {
+        profile,
+        asked: Mutex::default(),
+        used: Mutex::default(),
+        fault: Mutex::default(),
+    });
+    let policy = crate::Policy { nonces, ..policy() };
+    let facts = NodeFacts::new(&policy, vec![(ChainId::CITRATE, node.clone())], store);
+    Stand { node, facts, _folder: folder }
+}
+
+fn authorization(nonce: u64, method: Method) -> Authorization {
+    Authorization {
+        chain: ChainId::CITRATE,
+        token: TOKEN,
+        payer: Address::repeat_byte(1),
+        payee: PAYEE,
+        amount: U256::from(1),
+        nonce: U256::from(nonce),
+        valid_after: U256::ZERO,
+        valid_before: U256::MAX,
+        signature: vec![1; 65].into(),
+        method,
+    }
+}
+
+fn by_token(nonce: u64) -> Authorization {
+    authorization(nonce, Method::Eip3009 { name: "Test".into(), version: "1".into() })
+}
+
+fn by_permit(nonce: u64) -> Authorization {
+    authorization(nonce, Method::Permit2Exact { permit: None })
+}
+
+impl Stand {
+    async fn ask(&self, authorization: &Authorization, is_fresh: bool) -> Result<Facts, FactsError> {
+        let is_permit = matches!(authorization.method, Method::Permit2Exact { .. });
+        let proxy = is_permit.then_some(X402_EXACT_PROXY);
+        let question = Question { authorization, proxy, is_fresh, most_gas: 1, digest: None, simulate: None };
+        self.facts.facts(&question).await
+    }
+
+    /// How many questions each round trip had, and forgets them.
+    fn trips(&self) -> Vec<usize> {
+        self.node.asked.lock().unwrap().drain(..).map(|questions| questions.len()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_is_asked_at_once_and_then_remembered_for_a_while() {
+    let stand = stand(NonceCheck::Chain).await;
+    let facts = stand.ask(&by_token(1), false).await.unwrap();
+    assert_eq!(facts.payer.balance, Some(U256::from(500)));
+    assert_eq!((facts.payer.has_code, facts.token.has_code, facts.nonce), (false, true, Nonce::New));
+    assert_eq!((facts.token.name.as_deref(), facts.token.version), (Some("Test"), None));
+    assert!(facts.is_fresh);
+    // Code and balance; the nonce; the token's code, name, version and domain.
+    assert_eq!(stand.trips(), [7]);
+    let again = stand.ask(&by_token(1), false).await.unwrap();
+    assert!(!again.is_fresh && again.payer == facts.payer);
+    assert_eq!(stand.trips(), [0_usize; 0], "a payer that is known costs nothing");
+    assert_eq!(stand.facts.has_code(&by_token(1)), Some(false));
+    stand.ask(&by_token(2), false).await.unwrap();
+    assert_eq!(stand.trips(), [1], "another nonce");
+    // Permit2 needs the allowance, and the proxy's code.
+    let facts = stand.ask(&by_permit(5), false).await.unwrap();
+    assert_eq!(
+        (facts.payer.allowance, facts.nonce, facts.has_proxy),
+        (Some(U256::from(7)), Nonce::Used, true)
+    );
+    assert_eq!(stand.trips(), [5]);
+    assert_eq!(stand.ask(&by_permit(6), false).await.unwrap().nonce, Nonce::New);
+    assert_eq!(stand.trips(), [1]);
+    // What is asked besides makes what is remembered no younger.
+    tokio::time::advance(Duration::from_millis(1500)).await;
+    stand.ask(&by_permit(7), false).await.unwrap();
+    assert_eq!(stand.trips(), [1]);
+    tokio::time::advance(Duration::from_millis(1500)).await;
+    assert_eq!(stand.facts.has_code(&by_token(1)), None);
+    stand.ask(&by_token(1), false).await.unwrap();
+    assert_eq!(stand.trips(), [3], "no new block was seen for too long");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_anew_is_asked_of_the_chain() {
+    let stand = stand(NonceCheck::Chain).await;
+    stand.ask(&by_token(1), false).await.unwrap();
+    *stand.node.used.lock().unwrap() = true;
+    assert_eq!(stand.ask(&by_token(1), false).await.unwrap().nonce, Nonce::New, "as remembered");
+    let fresh = stand.ask(&by_token(1), true).await.unwrap();
+    assert!(fresh.is_fresh && fresh.nonce == Nonce::Used);
+    assert_eq!(stand.trips(), [7, 3], "what a token is, is not asked again so soon");
+    assert_eq!(stand.ask(&by_token(1), false).await.unwrap().nonce, Nonce::Used, "and is remembered");
+    tokio::time::advance(Duration::from_secs(11)).await;
+    stand.ask(&by_token(1), true).await.unwrap();
+    assert_eq!(stand.trips(), [7], "a token that was refused may have changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_the_index_a_known_payer_costs_no_question() {
+    let stand = stand(NonceCheck::Index).await;
+    for nonce in 1..10 {
+        assert_eq!(stand.ask(&by_token(nonce), false).await.unwrap().nonce, Nonce::New);
+    }
+    assert_eq!(stand.trips(), [7], "the first asks for all of it, its nonce too");
+    stand.ask(&by_token(20), true).await.unwrap();
+    assert_eq!(stand.trips(), [3], "to settle, the chain is asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_fails_is_no_verdict() {
+    let stand = stand(NonceCheck::Chain).await;
+    *stand.node.fault.lock().unwrap() = Some(NodeError::Behind);
+    assert!(matches!(stand.ask(&by_token(1), false).await, Err(FactsError::Node(_))));
+    *stand.node.fault.lock().unwrap() = None;
+    assert!(stand.ask(&by_token(1), false).await.is_ok());
+    let mut elsewhere = by_token(1);
+    elsewhere.chain = ChainId::new(5).unwrap();
+    assert!(matches!(stand.ask(&elsewhere, false).await, Err(FactsError::Chain(_))));
+}

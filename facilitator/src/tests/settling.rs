@@ -1,0 +1,194 @@
+//! What is given to the settler, and what it says again.
+
+use std::sync::atomic::Ordering;
+
+use alloy_primitives::{Address, B256, U256};
+use salt402_protocol::X402Reason;
+
+use crate::settler::{SettleFault, Settled};
+use crate::testing::{NOW, PRICE, Payer, request};
+use crate::tests::{Stand, with};
+
+#[tokio::test]
+async fn a_payment_is_settled_once_and_a_copy_gets_its_result() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    let first = stand.settle(&payment).await;
+    assert!(first.success);
+    assert_eq!((first.transaction, first.network.as_str()), (Some(B256::repeat_byte(0xaa)), "eip155:40204"));
+    let json = serde_json::to_value(&first).unwrap();
+    assert_eq!(json["transaction"], B256::repeat_byte(0xaa).to_string());
+    assert_eq!(json["amount"], "1000");
+    // A copy is told the same, after it has ended too.
+    salt402_http::clock::set(std::time::Duration::from_secs(NOW + 10_000));
+    assert_eq!(stand.settle(&payment).await, first);
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
+    assert_eq!(stand.verdict(&payment).await, "invalid_exact_evm_nonce_already_used");
+    let approved = stand.settler.approved.lock().unwrap().remove(0);
+    assert_eq!(approved.payload.as_ref(), payment.to_string().as_bytes());
+    let shown = format!("{approved:?}");
+    let signature = payment["paymentPayload"]["payload"]["signature"].as_str().unwrap();
+    assert!(!shown.contains(&signature[2..20]), "{shown}");
+}
+
+/// The nonce of a payment is on the chain for all to read. Whoever shows it with other terms, and for another shop, is
+/// told of no success.
+#[tokio::test]
+async fn nobody_is_told_another_payments_result() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    assert!(stand.settle(&payment).await.success);
+    let thief = Address::repeat_byte(9).to_string();
+    let mut stolen = with(&payment, "/paymentPayload/payload/authorization/to", thief.clone());
+    for requirements in ["/paymentRequirements/payTo", "/paymentPayload/accepted/payTo"] {
+        stolen = with(&stolen, requirements, thief.clone());
+    }
+    let answer = stand.settle(&stolen).await;
+    assert_eq!((answer.success, answer.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)));
+    let mut cheaper = with(&payment, "/paymentPayload/payload/authorization/value", "1");
+    for requirements in ["/paymentRequirements/amount", "/paymentPayload/accepted/amount"] {
+        cheaper = with(&cheaper, requirements, "1");
+    }
+    assert!(!stand.settle(&cheaper).await.success);
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn upto_charges_what_is_asked_and_never_more_than_was_signed() {
+    for (charge, expected) in [("0", Some(0)), ("1", Some(1)), ("1000", Some(1000)), ("1001", None)] {
+        let stand = Stand::new();
+        let payment = request("upto", Payer::new(1).permit_upto(1));
+        let charged = with(&payment, "/paymentRequirements/amount", charge);
+        let answer = stand.settle(&charged).await;
+        match expected {
+            Some(amount) => {
+                assert!(answer.success, "{answer:?}");
+                assert_eq!(answer.amount.map(|amount| amount.0), Some(U256::from(amount)));
+                assert_eq!(answer.transaction.is_none(), amount == 0);
+                let approved = stand.settler.approved.lock().unwrap().remove(0);
+                assert_eq!(
+                    (approved.charge, approved.authorization.amount),
+                    (U256::from(amount), U256::from(PRICE))
+                );
+                // Another charge of the same permit is another reading.
+                let again = stand.settle(&with(&payment, "/paymentRequirements/amount", "7")).await;
+                assert_eq!(again.error_reason, Some(X402Reason::Permit2InvalidNonce));
+            }
+            None => assert_eq!(answer.error_reason, Some(X402Reason::UptoSettlementExceedsAmount)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_invalid_never_reaches_the_settler() {
+    let stand = Stand::new();
+    let payment = with(&request("exact", Payer::new(1).authorize(1)), "/paymentRequirements/amount", "2");
+    let answer = stand.settle(&payment).await;
+    assert_eq!(answer.error_reason, Some(X402Reason::ValueMismatch));
+    let json = serde_json::to_value(&answer).unwrap();
+    assert_eq!((json["transaction"].as_str(), json["network"].as_str()), (Some(""), Some("eip155:40204")));
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_pending_settlement_says_so_and_names_its_transaction() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    stand.settle(&payment).await;
+    for known in stand.settler.claimed.lock().unwrap().values_mut() {
+        known.settled = Settled::Pending { transaction: Some(B256::repeat_byte(3)) };
+    }
+    let answer = stand.settle(&payment).await;
+    assert_eq!((answer.success, answer.error_reason), (false, Some(X402Reason::SettlementPending)));
+    assert_eq!(answer.transaction, Some(B256::repeat_byte(3)));
+    assert_eq!(stand.verdict(&payment).await, "settlement_pending");
+}
+
+#[tokio::test]
+async fn a_settler_without_room_is_no_verdict_and_a_refusal_is_one() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    let body = payment.to_string().into_bytes().into();
+    let set = |fault| *stand.settler.fault.lock().unwrap() = Some(fault);
+    set(SettleFault::Busy { retry_after_ms: 5, what: "the queue is full".into() });
+    let error = stand.facilitator.settle(&body, None).await.unwrap_err();
+    assert!(matches!(error, crate::FacilitatorError::Busy { retry_after_ms: 5, .. }), "{error:?}");
+    set(SettleFault::Refused { reason: X402Reason::InvalidTransactionState, detail: "no".into() });
+    assert_eq!(stand.settle(&payment).await.error_reason, Some(X402Reason::InvalidTransactionState));
+}
+
+/// Work is done on a permit of `upto` before it is settled. One balance is not promised to all of them.
+#[tokio::test]
+async fn many_open_permits_cannot_promise_one_balance_many_times() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce}");
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce} again is no other");
+    }
+    assert_eq!(stand.verdict(&open(10)).await, "permit2_insufficient_balance");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    assert_eq!(
+        stand.verdict(&request("upto", Payer::new(2).permit_upto(1))).await,
+        "valid",
+        "of another payer"
+    );
+    // What is settled is the settler's to count, whatever was charged.
+    for nonce in [3, 4] {
+        let answer = stand.settle(&with(&open(nonce), "/paymentRequirements/amount", "1")).await;
+        assert!(answer.success, "{answer:?}");
+    }
+    assert_eq!(stand.verdict(&open(11)).await, "valid");
+    assert_eq!(stand.verdict(&exact).await, "valid", "a payment of exactly the amount holds nothing");
+    assert_eq!(stand.verdict(&request("exact", Payer::new(1).authorize(2))).await, "valid");
+    assert_eq!(stand.verdict(&open(12)).await, "valid");
+    assert_eq!(stand.verdict(&open(13)).await, "permit2_insufficient_balance");
+}
+
+/// What was worked for is taken as long as it is there, though less is there than was signed, and others are open.
+#[tokio::test]
+async fn what_is_charged_is_taken_if_it_is_there() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid");
+    }
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(300)));
+    let charge = |nonce, charge: &str| with(&open(nonce), "/paymentRequirements/amount", charge);
+    assert_eq!(
+        stand.settle(&charge(0, "301")).await.error_reason,
+        Some(X402Reason::Permit2InsufficientBalance)
+    );
+    assert!(stand.settle(&charge(1, "300")).await.success);
+    stand.accounts.set(|facts| facts.payer.allowance = Some(U256::from(299)));
+    assert_eq!(
+        stand.settle(&charge(2, "300")).await.error_reason,
+        Some(X402Reason::Permit2AllowanceRequired)
+    );
+    assert!(stand.settle(&charge(3, "299")).await.success);
+    assert!(stand.settle(&charge(4, "0")).await.success, "nothing needs nothing");
+}
+
+#[tokio::test]
+async fn a_permit_that_has_expired_holds_nothing() {
+    let stand = Stand::new();
+    let mut first = request("upto", Payer::new(1).permit_upto(1));
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(PRICE)));
+    assert_eq!(stand.verdict(&first).await, "valid");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    salt402_http::clock::set(std::time::Duration::from_secs(NOW + 301));
+    first = with(&first, "/paymentPayload/payload/permit2Authorization/nonce", "2");
+    assert_eq!(stand.verdict(&first).await, "permit2_deadline_expired");
+    let authorization = crate::Authorization { amount: U256::ZERO, ..crate::tests::some_permit() };
+    let held = crate::verify::held::Held::default();
+    held.hold(&crate::tests::some_permit());
+    assert_eq!(
+        held.of_others(&crate::Authorization { nonce: U256::from(9), ..authorization.clone() }, NOW),
+        U256::from(PRICE)
+    );
+    assert_eq!(held.of_others(&authorization, NOW), U256::ZERO, "its own is none of others");
+    let other = crate::Authorization { nonce: U256::from(9), ..authorization };
+    assert_eq!(held.of_others(&other, NOW + 301), U256::ZERO);
+}
