@@ -123,7 +123,7 @@ tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
 
 .PHONY: test-clients
-test-clients: contracts clients ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
+test-clients: contracts clients $(if $(filter salt402,$(FACILITATOR)),build) ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
 .PHONY: contracts
