@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use bytes::Bytes;
 use salt402_chain::Node;
 use salt402_http::{Recent, clock};
@@ -119,7 +119,8 @@ impl Facilitator {
         }
     }
 
-    /// Has a payment settled, once. A copy or a retry gets the first one's result.
+    /// Has a payment settled, once, and tells its success once: whoever is told it serves for it, and copies of one request must
+    /// not be served each. A retry that shows the key of the first is told it again.
     ///
     /// # Errors
     /// The body is no request, or nothing was done.
@@ -127,10 +128,16 @@ impl Facilitator {
         &self,
         body: &Bytes,
         caller: Option<&Caller>,
+        key: Option<&str>,
     ) -> Result<SettleResponse, FacilitatorError> {
         let start = Instant::now();
         let request = Request::parse(body)?;
-        let settled = self.settled(&request, body, caller).await;
+        let settled = match self.settled(&request, body, caller).await {
+            Ok((authorization, settled)) => {
+                self.told_once(authorization, settled, key.map(|key| digest_of(key, caller))).await
+            }
+            Err(error) => Err(error),
+        };
         let outcome = match &settled {
             Ok(Settled::Done { .. }) => "done",
             Ok(Settled::Pending { .. }) => "pending",
@@ -222,7 +229,7 @@ impl Facilitator {
         request: &Request<'_>,
         body: &Bytes,
         caller: Option<&Caller>,
-    ) -> Result<Settled, NoVerdict> {
+    ) -> Result<(Authorization, Settled), NoVerdict> {
         // What was claimed once is told again, whatever the clock says now: only who paid, whom and how much must fit.
         let rules = caller.map(|caller| &caller.rules);
         if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
@@ -230,7 +237,8 @@ impl Facilitator {
             && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
         {
             self.0.held.release(&read.authorization);
-            return told(&read, known);
+            let settled = told(&read, known)?;
+            return Ok((read.authorization, settled));
         }
         let read = self.read(request, caller, Purpose::Settle)?;
         if let Some(blind) = self.0.accounts.blind(read.authorization.chain).await {
@@ -256,7 +264,24 @@ impl Facilitator {
             caller: caller.map(|caller| caller.name.clone()),
             payload: body.clone().into(),
         };
-        Ok(self.0.settler.settle(approved).await?)
+        let authorization = approved.authorization.clone();
+        Ok((authorization, self.0.settler.settle(approved).await?))
+    }
+
+    /// A success as it is told: to one caller.
+    async fn told_once(
+        &self,
+        authorization: Authorization,
+        settled: Settled,
+        key: Option<B256>,
+    ) -> Result<Settled, NoVerdict> {
+        let Settled::Done { transaction, .. } = settled else { return Ok(settled) };
+        if self.0.settler.tell(authorization.chain, authorization.id(), key).await? {
+            return Ok(settled);
+        }
+        let detail = "this payment was settled, and a caller was told so: it pays for one request. Whoever lost that answer asks \
+                      again with the Idempotency-Key of the first request";
+        Ok(Settled::Failed { reason: used(&authorization), detail: detail.to_owned(), transaction })
     }
 
     fn read(
@@ -309,7 +334,9 @@ impl Facilitator {
 fn told(read: &Read, known: Known) -> Result<Settled, NoVerdict> {
     let authorization = &read.authorization;
     let asked = (authorization.token, authorization.payee, authorization.amount, read.charge);
-    if asked == (known.token, known.payee, known.amount, known.charge) {
+    if asked == (known.token, known.payee, known.amount, known.charge)
+        && authorization.signature == known.signature
+    {
         return Ok(known.settled);
     }
     let detail = "this nonce was used for another payment, or the payment for another charge: it cannot be settled again";
@@ -328,6 +355,12 @@ fn taken(read: &Read, known: Known) -> Refusal {
         }
         Settled::Failed { reason, detail, .. } => refuse(reason, detail),
     }
+}
+
+/// A key as it is kept: a caller's own, and no text of whatever length.
+fn digest_of(key: &str, caller: Option<&Caller>) -> B256 {
+    let name = caller.map(|caller| caller.name.as_str()).unwrap_or_default();
+    keccak256([name.as_bytes(), &[0], key.as_bytes()].concat())
 }
 
 fn used(authorization: &Authorization) -> X402Reason {

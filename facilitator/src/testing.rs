@@ -278,6 +278,7 @@ pub(crate) struct Memory {
     pub(crate) settled: AtomicU64,
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
+    pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
 }
 
 #[async_trait]
@@ -291,13 +292,21 @@ impl Settler for Memory {
             return Err(fault);
         }
         self.settled.fetch_add(1, Ordering::Relaxed);
-        let Authorization { payee, amount, token, .. } = approved.authorization;
+        let Authorization { payee, amount, token, signature, .. } = approved.authorization.clone();
         let transaction = (!approved.charge.is_zero()).then_some(B256::repeat_byte(0xaa));
         let settled = Settled::Done { transaction, amount: approved.charge };
-        let known = Known { payee, amount, charge: approved.charge, token, settled: settled.clone() };
+        let known =
+            Known { payee, amount, charge: approved.charge, token, signature, settled: settled.clone() };
         self.claimed.lock().unwrap().insert(approved.authorization.id(), known);
         self.approved.lock().unwrap().push(approved);
         Ok(settled)
+    }
+
+    async fn tell(&self, _: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault> {
+        let mut told = self.told.lock().unwrap();
+        let first = !told.contains_key(&id);
+        let known = *told.entry(id).or_insert(key);
+        Ok(first || (key.is_some() && known == key))
     }
 
     async fn promised(&self, _: ChainId, _: Address, _: Address) -> Result<U256, SettleFault> {
