@@ -107,18 +107,38 @@ terminal: ## Install what tests make a terminal with, and limit a process
 test-rust: contracts proxies servers terminal ## Test the crates, and the whole stack on a real anvil
 	cargo test --locked --workspace
 
+# Everything of x402's that the tests use is pinned, and lies in ignored folders of tests/clients.
+.PHONY: clients
+clients: tests/clients/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator
+	@cargo build --locked --quiet --manifest-path tests/clients/reqwest/Cargo.toml
+
+tests/clients/node_modules/.stamp: tests/clients/package-lock.json tests/clients/package.json
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing x402's packages from npm" && \
+		npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
+
+tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing x402's packages from PyPI" && python3 -m venv --clear $(@D) && \
+		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
+
+.PHONY: test-clients
+test-clients: contracts clients ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
+	node --test --test-concurrency=1 tests/clients/*.test.mjs
+
 .PHONY: contracts
 contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, and 5,000 interleavings of requests and blocks
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, and 20,000 requests to two facilitators
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
+	CASES=20000 $(MAKE) test-clients
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.
@@ -183,11 +203,14 @@ audit: ## Check dependencies against RustSec's advisories (needs the network)
 	.venv/bin/pip install --quiet halmos==$(HALMOS)
 	@touch $@
 
-.venv/bin/python:
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "python3 with venv is needed for slither and halmos; installing it" && $(SUDO) apt-get update -qq && \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
+.venv/bin/python: | venv
 	python3 -m venv .venv
+
+.PHONY: venv
+venv:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "python3 with venv is needed; installing it" && $(SUDO) apt-get update -qq && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3 python3-venv; }
 
 .PHONY: clean
 clean: ## Remove everything that was built

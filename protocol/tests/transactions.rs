@@ -377,11 +377,25 @@ fn several_settlements_in_one_transaction_are_matched_one_to_one() {
     let input = multicall(&calls);
     let decoded = read_with(&sources(), &logs, Some(Call { to: Some(MULTICALL3), input: &input }));
     assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![1, 2, 3], 0));
-    // A call more than was settled: one of them failed, and nobody says which.
-    let failed = [calls.as_slice(), &[(THEIR_PROXY, ask(1, 6, 4, TOKEN).abi_encode())]].concat();
-    let input = multicall(&failed);
-    let decoded = read_with(&sources(), &logs, Some(Call { to: Some(MULTICALL3), input: &input }));
-    assert_eq!((references(&decoded), decoded.ambiguities.len()), (vec![], 3));
+    let with = |place: usize, more: (Address, Vec<u8>)| {
+        let mut calls = calls.to_vec();
+        calls.insert(place, more);
+        let input = multicall(&calls);
+        let decoded = read_with(&sources(), &logs, Some(Call { to: Some(MULTICALL3), input: &input }));
+        (references(&decoded), decoded.ambiguities.len())
+    };
+    for place in 0..calls.len() {
+        // A call more than was settled: it failed, and what moved says which one it was.
+        let failed = (THEIR_PROXY, ask(1, 6, 4, TOKEN).abi_encode());
+        assert_eq!(with(place, failed), (vec![1, 2, 3], 0), "{place}");
+        // The same terms as another: the order says which of the two failed, or nobody does.
+        let twin = (THEIR_PROXY, ask(1, 5, 4, TOKEN).abi_encode());
+        let certain = place == 0 || place == 3;
+        assert_eq!(with(place, twin), if certain { (vec![1, 2, 3], 0) } else { (vec![], 3) }, "{place}");
+        // A token that nobody trusts may settle without a word, right behind another's transfer.
+        let foreign = (THEIR_PROXY, ask(1, 6, 4, FOREIGN_TOKEN).abi_encode());
+        assert_eq!(with(place, foreign), (vec![], 3), "{place}");
+    }
 }
 
 #[test]

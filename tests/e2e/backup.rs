@@ -1,10 +1,11 @@
 //! `salt402 backup` and `salt402 restore`, on a service under load.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::StatusCode;
 use salt402_tests::{PAYEE_KEY, Stack, StackOptions, inference};
+use serde_json::json;
 
 use crate::SALT402;
 
@@ -14,6 +15,10 @@ async fn run(stack: &Stack, arguments: &[&str]) -> (bool, String) {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +84,9 @@ async fn a_service_that_was_restored_answers_what_it_knows_and_grants_nothing_tw
         assert!(codes.contains(&refused.code().as_str()), "{}", refused.body);
     }
     assert_eq!(stack.upstream.asked(), asked, "nothing was run");
-    // A moment later business goes on.
+    // A moment later business goes on, also where the chain's clock is behind the machine's by no more than is configured.
+    let behind = now_s() - 2;
+    stack.anvil.ask("evm_setTime", json!([behind])).await;
     let body = inference("after");
     let details = loop {
         let answer = stack.infer(&body, &[]).await;

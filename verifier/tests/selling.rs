@@ -6,8 +6,9 @@ mod shop;
 
 use std::time::Duration;
 
-use salt402_protocol::Code;
 use salt402_protocol::api::{QuoteResponse, VerifyRequest};
+use salt402_protocol::{Address, Code};
+use salt402_store::{Options, Store, backup, restore};
 use salt402_verifier::ChainPolicy;
 use shop::{CHAIN, Operator, Shop, granted, now, operator, paid, proof, question};
 
@@ -64,6 +65,55 @@ async fn c19_where_blocks_come_steadily_nothing_is_sold_while_the_newest_one_is_
         assert_eq!(offer(&shop).await.err(), (!sold).then_some(Code::NotReady), "{by} s");
         assert_eq!(shop.verifier.readiness().await.unwrap().ready, sold, "{by} s");
     }
+}
+
+/// What is mined a moment later may be dated a moment earlier, by a chain whose clock is behind, and would be refused.
+#[tokio::test]
+async fn after_a_restore_nothing_is_sold_that_the_chain_may_date_before_it() {
+    for (mut operator, skew) in [(operator(), 30), (operator(), 0), (steady(), 0)] {
+        operator.policy.clock_skew = Duration::from_secs(skew);
+        let mut shop = Shop::open(&operator).await;
+        shop.put(0, now() - 5, &[]).await;
+        let (copy, place) = (shop.folder.path().join("copy.db"), shop.folder.path().join("new/shop.db"));
+        backup(&shop.folder.path().join("shop.db"), &copy, |_, _| {}).await.unwrap();
+        restore(&copy, &place, Duration::ZERO).await.unwrap();
+        shop.store = Store::open(Options::new(place)).await.unwrap();
+        shop.verifier = shop::verifier(&operator, &shop.store, &shop.told).await;
+        let restored = shop.store.refuse_before();
+        assert!(restored <= now());
+        let height = shop.store.chain_state(CHAIN).await.unwrap().unwrap().head.unwrap();
+        shop.store.note_head(CHAIN, height).await.unwrap();
+        // Without steady blocks the newest one says nothing, and only the clocks' difference counts.
+        let sold = skew == 0 && !operator.chain.steady_blocks;
+        assert_eq!(
+            offer(&shop).await.err(),
+            (!sold).then_some(Code::NotReady),
+            "{skew} s, steady: {}",
+            operator.chain.steady_blocks
+        );
+        shop.put(1, restored, &[]).await;
+        assert_eq!(
+            offer(&shop).await.err(),
+            (skew > 0).then_some(Code::NotReady),
+            "{skew} s, steady: {}",
+            operator.chain.steady_blocks
+        );
+    }
+}
+
+#[tokio::test]
+async fn beside_a_new_database_no_channel_is_offered_that_the_chain_may_date_before_it() {
+    let mut operator = operator();
+    operator.chain.channels = Some(Address::repeat_byte(0xcc));
+    operator.chain.least_exit_delay = Some(Duration::from_secs(3600));
+    let shop = Shop::begin(&operator).await;
+    shop.mine(&[]).await;
+    let quote = offer(&shop).await.unwrap();
+    assert_eq!((quote.channels_contract, quote.channels_exit_delay), (None, None));
+    let shop = Shop::open(&operator).await;
+    shop.mine(&[]).await;
+    let quote = offer(&shop).await.unwrap();
+    assert_eq!((quote.channels_contract, quote.channels_exit_delay), (operator.chain.channels, Some(3600)));
 }
 
 /// Until what a look showed is no longer what everybody is told.

@@ -34,7 +34,8 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     // A service that runs on a database whose file was replaced would go on writing to the old file.
     let _alone = Store::reserve_indexing(&database)?;
     // A used payment may be in a block that is not final, and may be mined again this much later.
-    let skew = config.verifier.policy().clock_skew + config.finality_time()?;
+    let clock_skew = config.verifier.policy().clock_skew;
+    let skew = clock_skew + config.finality_time()?;
     let restored = salt402_store::restore(&args.file, &database, skew).await?;
     say!("{}: restored", database.display());
     say!(
@@ -45,8 +46,9 @@ pub(crate) async fn restore(args: &RestoreArgs) -> anyhow::Result<ExitCode> {
     say!("  {} claims had no answer in the backup and count as answered", restored.closed);
     say!(
         "  that is {} s from now, in which a reorganization may move payments of before to later blocks; quotes are given \
-         again from then on; start salt402",
-        skew.as_secs()
+         again from {} s from now on, as the chain's clock may be behind; start salt402",
+        skew.as_secs(),
+        (skew + clock_skew).as_secs()
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -29,40 +29,81 @@ pub(crate) struct SettleCall {
     pub(crate) with_permit: bool,
 }
 
-/// The settle calls to a proxy in a transaction, in order. `None` if they are uncertain: their number is not `settled`,
-/// the input is no known call, or another call may reach the proxy.
+/// What a proxy's event and the log before it show of one settlement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    /// Token, payer, payee and value of the transfer before it. `None`: there is none of its own.
+    pub(crate) moved: Option<(Address, Address, Address, U256)>,
+    pub(crate) with_permit: bool,
+}
+
+/// The settle call of each settlement of a proxy in a transaction. `None` if they are uncertain: the input is no known
+/// call, another call may reach the proxy, or a settlement may be that of several calls.
 ///
-/// Multicall3 may ignore a failed call, and its sender writes any terms. So all calls succeeded only if there are as
-/// many settlements as calls; then each settlement belongs to the call at the same position. One call settles at most
-/// once, because the proxy refuses reentrancy while it moves a token.
+/// Multicall3 may ignore a failed call, and its sender writes any terms. If there are as many settlements as calls, all
+/// succeeded, and each settlement belongs to the call at the same position. If there are fewer, some calls failed: then
+/// every call must name a trusted token, which shows each of its settlements by a transfer, and there must be one way
+/// only to assign the settlements to calls with their terms. One call settles at most once, because the proxy refuses
+/// reentrancy while it moves a token.
 ///
 /// `is_token` tells whether the operator trusts a contract as a token.
 pub(crate) fn settle_calls(
     call: Call<'_>,
     proxy: Address,
     scheme: ProxyScheme,
-    settled: usize,
+    settled: &[Shown],
     is_token: impl Fn(Address) -> bool,
 ) -> Option<Vec<SettleCall>> {
     let to = call.to?;
-    if to == proxy {
-        return (settled == 1).then(|| settle_call(call.input, scheme).map(|one| vec![one]))?;
+    let calls = if to == proxy {
+        vec![settle_call(call.input, scheme)?]
+    } else {
+        calls_together(call, proxy, scheme, &is_token)?
+    };
+    if calls.len() == settled.len() {
+        let same_permit = |(call, shown): (&SettleCall, &Shown)| call.with_permit == shown.with_permit;
+        return calls.iter().zip(settled).all(same_permit).then_some(calls);
     }
-    if to != MULTICALL3 {
+    if calls.iter().all(|call| is_token(call.token)) { assigned(&calls, settled) } else { None }
+}
+
+/// The one way to assign settlements to calls in their order. `None` if there is no way, or another.
+fn assigned(calls: &[SettleCall], settled: &[Shown]) -> Option<Vec<SettleCall>> {
+    let fits = |(call, shown): (&SettleCall, &Shown)| {
+        shown.moved == Some((call.token, call.owner, call.payee, call.amount))
+            && call.with_permit == shown.with_permit
+    };
+    // The earliest calls that fit, and the latest: where these are the same, there is no other way.
+    let mut rest = calls.iter().enumerate();
+    let earliest: Option<Vec<_>> =
+        settled.iter().map(|shown| rest.find(|(_, call)| fits((call, shown)))).collect();
+    let mut rest = calls.iter().enumerate().rev();
+    let latest: Option<Vec<_>> =
+        settled.iter().rev().map(|shown| rest.find(|(_, call)| fits((call, shown)))).collect();
+    let (earliest, latest) = (earliest?, latest?);
+    let same = earliest.iter().zip(latest.iter().rev()).all(|((one, _), (other, _))| one == other);
+    same.then(|| earliest.into_iter().map(|(_, call)| *call).collect())
+}
+
+/// The settle calls to a proxy within a call of Multicall3, in order.
+fn calls_together(
+    call: Call<'_>,
+    proxy: Address,
+    scheme: ProxyScheme,
+    is_token: impl Fn(Address) -> bool,
+) -> Option<Vec<SettleCall>> {
+    if call.to != Some(MULTICALL3) {
         return None;
     }
     let mut calls: Vec<SettleCall> = Vec::new();
     for (target, data) in multicall(call.input)? {
         if target == proxy {
-            if calls.len() == settled {
-                return None;
-            }
             calls.push(settle_call(data, scheme)?);
         } else if !(is_token(target) && is_standard_token_call(data)) {
             return None;
         }
     }
-    (calls.len() == settled).then_some(calls)
+    Some(calls)
 }
 
 /// Whether a token call is a standard one that cannot call other contracts, except statically to check a signature.

@@ -190,7 +190,7 @@ contract SaltChannels_invariants is Test {
         handler.exitMany(0, 4);
         assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 2);
         handler.exitToCredit(3);
-        assertEq(handler.exitsToCredit(), 1);
+        assertEq(handler.done(channels.exitToCredit.selector), 1);
         handler.exitMany(0, 4);
         assertEq(handler.counts(ISaltChannels.ChannelClosed.selector), 4);
         this.invariant_balancesAreWhatTheEventsSay();

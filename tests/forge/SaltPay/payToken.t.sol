@@ -10,6 +10,7 @@ import {OddReturnToken} from "../mocks/OddReturnToken.sol";
 import {PlainToken} from "../mocks/PlainToken.sol";
 import {QuietToken} from "../mocks/QuietToken.sol";
 import {RebasingToken} from "../mocks/RebasingToken.sol";
+import {ReenteringToken} from "../mocks/ReenteringToken.sol";
 import {ReentrantToken} from "../mocks/ReentrantToken.sol";
 import {RevertingToken} from "../mocks/RevertingToken.sol";
 import {SaltPayTest} from "./SaltPayTest.sol";
@@ -198,6 +199,42 @@ contract SaltPay_payToken is SaltPayTest {
 
         // The inner payment is refused as Reentered, and the token passes that on.
         expectTransferRefused(reentrant);
+    }
+
+    /// @dev Whichever way the outer and the inner payment are made: one movement of balances is measured once.
+    function test_payToken_cannotBeReentered_inAnyWay() external {
+        ReenteringToken reentering = new ReenteringToken();
+        fund(reentering);
+        reentering.mint(payer, 36 * AMOUNT);
+        vm.prank(payer);
+        reentering.approve(address(saltPay), type(uint256).max);
+        ISaltPay.Order[] memory orders = new ISaltPay.Order[](1);
+        orders[0] =
+            ISaltPay.Order({paymentReference: REFERENCE, payee: payee, asset: address(reentering), amount: AMOUNT});
+        uint256 until = (block.timestamp << 160) | uint160(payee);
+        bytes[] memory calls = new bytes[](6);
+        calls[0] = abi.encodeCall(ISaltPay.payToken, (REFERENCE, payee, address(reentering), AMOUNT));
+        calls[1] = abi.encodeCall(ISaltPay.payTokenOnTime, (address(reentering), AMOUNT, until, REFERENCE));
+        calls[2] = abi.encodeCall(ISaltPay.refundToken, (REFERENCE, payee, address(reentering), AMOUNT));
+        calls[3] = abi.encodeCall(ISaltPay.payMany, (orders));
+        calls[4] = abi.encodeCall(ISaltPay.payManyOnTime, (orders, block.timestamp));
+        calls[5] = abi.encodeCall(
+            ISaltPay.payWithPermit, (REFERENCE, payee, address(reentering), AMOUNT, block.timestamp, 27, 0, 0)
+        );
+
+        for (uint256 outer = 0; outer < calls.length; ++outer) {
+            for (uint256 inner = 0; inner < calls.length; ++inner) {
+                reentering.reenter(address(saltPay), calls[inner]);
+                uint256 before = reentering.balanceOf(payee);
+                vm.prank(payer);
+                (bool paid,) = address(saltPay).call(calls[outer]);
+
+                assertTrue(paid);
+                assertFalse(reentering.called());
+                assertEq(reentering.answer(), abi.encodePacked(ISaltPay.Reentered.selector));
+                assertEq(reentering.balanceOf(payee), before + AMOUNT);
+            }
+        }
     }
 
     function testFuzz_payToken_givesThePayeeExactlyTheAmount(

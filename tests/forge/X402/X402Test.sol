@@ -138,22 +138,30 @@ abstract contract X402Test is Test {
     function permit2612Of(uint256 value, uint256 deadline)
         internal
         view
+        returns (IX402Permit2Proxy.EIP2612Permit memory)
+    {
+        return permit2612Of(payer.addr, payer.privateKey, value, deadline);
+    }
+
+    function permit2612Of(address owner, uint256 privateKey, uint256 value, uint256 deadline)
+        internal
+        view
         returns (IX402Permit2Proxy.EIP2612Permit memory permit)
     {
         bytes32 structHash = keccak256(
             abi.encode(
                 keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"),
-                payer.addr,
+                owner,
                 permit2,
                 value,
-                token.nonces(payer.addr),
+                token.nonces(owner),
                 deadline
             )
         );
         permit.value = value;
         permit.deadline = deadline;
         (permit.v, permit.r, permit.s) =
-            vm.sign(payer.privateKey, keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash)));
+            vm.sign(privateKey, keccak256(abi.encodePacked(hex"1901", token.DOMAIN_SEPARATOR(), structHash)));
     }
 
     function packed(uint256 privateKey, bytes32 digest) internal pure returns (bytes memory) {

@@ -47,6 +47,7 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
         try channels.claim(channel, voucher.ceiling, total, voucher.signature) {
             requireRight(sender, channel.payee, channel.operator);
             require(!isDenied(channel), "a voucher was taken that its signer denies");
+            ++done[channels.claim.selector];
         } catch {
             start();
         }
@@ -68,6 +69,7 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
         try channels.claimToCredit(channel, voucher.ceiling, voucher.ceiling, voucher.signature) {
             require(claimable, "something came of nothing");
             requireRight(sender, channel.payee, channel.operator);
+            ++done[channels.claimToCredit.selector];
         } catch {
             // No token can hold this up, whatever it answers.
             require(!claimable || sender != channel.payee, "a payee could not claim");
@@ -105,14 +107,16 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
         if (bySignature) {
             bytes memory signature =
                 sign(walletOf(common.payee), channels.claimsDigest(common.payee, common.asset, rows));
-            try channels.claimManyFor(common.payee, common.asset, rows, signature) {}
-            catch {
+            try channels.claimManyFor(common.payee, common.asset, rows, signature) returns (uint256 amount) {
+                if (amount != 0) ++done[channels.claimManyFor.selector];
+            } catch {
                 start();
             }
         } else {
             vm.prank(sender);
-            try channels.claimMany(common.payee, common.asset, rows) {
+            try channels.claimMany(common.payee, common.asset, rows) returns (uint256 amount) {
                 requireRights(sender, common.payee, rows);
+                if (amount != 0) ++done[channels.claimMany.selector];
             } catch {
                 start();
             }
@@ -145,8 +149,9 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
 
         start();
         vm.prank(sender);
-        try channels.claimRows(common.payee, common.asset, common.operator, packed) {
+        try channels.claimRows(common.payee, common.asset, common.operator, packed) returns (uint256 amount) {
             requireRight(sender, common.payee, common.operator);
+            if (amount != 0) ++done[channels.claimRows.selector];
         } catch {
             start();
         }
@@ -163,14 +168,16 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
         if (bySignature) {
             uint256 deadline = vm.getBlockTimestamp();
             bytes memory signature = closeSignature(channel, voucher.ceiling, deadline);
-            try channels.closeFor(channel, voucher.ceiling, voucher.ceiling, voucher.signature, deadline, signature) {}
-            catch {
+            try channels.closeFor(channel, voucher.ceiling, voucher.ceiling, voucher.signature, deadline, signature) {
+                ++done[channels.closeFor.selector];
+            } catch {
                 start();
             }
         } else {
             vm.prank(sender);
             try channels.close(channel, voucher.ceiling, voucher.ceiling, voucher.signature) {
                 requireRight(sender, channel.payee, channel.operator);
+                ++done[channels.close.selector];
             } catch {
                 start();
             }
@@ -185,8 +192,9 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
 
         start();
         vm.prank(sender);
-        try channels.closeMany(common.payee, common.asset, rows) {
+        try channels.closeMany(common.payee, common.asset, rows) returns (uint256 amount) {
             requireRights(sender, common.payee, rows);
+            if (amount != 0) ++done[channels.closeMany.selector];
         } catch {
             start();
         }
@@ -200,8 +208,9 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
 
         start();
         vm.prank(channel.payee);
-        try channels.refund{value: channel.asset == address(0) ? amount : 0}(channel, amount) {}
-        catch {
+        try channels.refund{value: channel.asset == address(0) ? amount : 0}(channel, amount) {
+            ++done[channels.refund.selector];
+        } catch {
             start();
         }
         read();
@@ -210,8 +219,9 @@ abstract contract SaltChannelsClaimer is SaltChannelsDepositor {
     function setOperator(uint256 payee, uint256 operator, uint256 right) external {
         start();
         vm.prank(accountOf(payee));
-        try channels.setOperator(accountOf(operator), ISaltChannels.OperatorRight(bound(right, 0, 2))) {}
-        catch {
+        try channels.setOperator(accountOf(operator), ISaltChannels.OperatorRight(bound(right, 0, 2))) {
+            ++done[channels.setOperator.selector];
+        } catch {
             start();
         }
         read();

@@ -10,9 +10,6 @@ import {SaltChannelsClaimer} from "./SaltChannelsClaimer.sol";
 /// @notice Uses SaltChannels at random: opens and tops up in every way, opens again, leaves, waits, reenters, and lets
 /// accounts and tokens refuse; and what {SaltChannelsClaimer} does.
 contract SaltChannelsHandler is SaltChannelsClaimer {
-    /// @notice How many payers left without being sent anything.
-    uint256 public exitsToCredit;
-
     constructor(ISaltChannels channels_) SaltChannelsClaimer(channels_) {}
 
     /// @param naming The operator that the channel names, or nobody.
@@ -41,6 +38,7 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
         vm.prank(channel.payer);
         try channels.open{value: channel.asset == address(0) ? amount : 0}(channel, amount) {
             opened.push(channel);
+            ++done[channels.open.selector];
         } catch {
             start();
         }
@@ -54,8 +52,9 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
 
         start();
         vm.prank(channel.payer);
-        try channels.topUp{value: channel.asset == address(0) ? amount : 0}(channel, amount) {}
-        catch {
+        try channels.topUp{value: channel.asset == address(0) ? amount : 0}(channel, amount) {
+            ++done[channels.topUp.selector];
+        } catch {
             start();
         }
         read();
@@ -71,14 +70,16 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
             uint256 deadline = vm.getBlockTimestamp();
             bytes32 digest = channels.exitDigest(id, channels.stateOf(id).deposit, deadline);
             bytes memory signature = sign(walletOf(channel.payer), digest);
-            try channels.requestExitFor(channel, deadline, signature) {}
-            catch {
+            try channels.requestExitFor(channel, deadline, signature) {
+                ++done[channels.requestExitFor.selector];
+            } catch {
                 start();
             }
         } else {
             vm.prank(channel.payer);
-            try channels.requestExit(channel) {}
-            catch {
+            try channels.requestExit(channel) {
+                ++done[channels.requestExit.selector];
+            } catch {
                 start();
             }
         }
@@ -95,6 +96,7 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
         start();
         try channels.exit(channel) {
             require(due, "an exit came too early");
+            ++done[channels.exit.selector];
         } catch {
             // A moody token alone can hold it up, by an answer that nobody understands.
             require(!due || channel.asset == assets[3], "a payer could not get out");
@@ -115,7 +117,7 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
         vm.prank(channel.payer);
         try channels.exitToCredit(channel) {
             require(due, "an exit came too early");
-            ++exitsToCredit;
+            ++done[channels.exitToCredit.selector];
         } catch {
             require(!due, "a payer could not get out");
             start();
@@ -143,8 +145,9 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
 
         start();
         uint256 before = counts[ISaltChannels.ChannelClosed.selector];
-        try channels.exitMany(many) {}
-        catch {
+        try channels.exitMany(many) {
+            if (due != 0) ++done[channels.exitMany.selector];
+        } catch {
             require(moody, "payers could not get out");
             due = 0;
             start();
@@ -154,22 +157,40 @@ contract SaltChannelsHandler is SaltChannelsClaimer {
     }
 
     function withdraw(uint256 from, uint256 to, uint256 which) external {
+        (address owner, address asset) = creditFrom(from, which);
         start();
-        vm.prank(accountOf(from));
-        try channels.withdraw(assetOf(which), accountOf(to)) {}
-        catch {
+        vm.prank(owner);
+        try channels.withdraw(asset, accountOf(to)) {
+            ++done[channels.withdraw.selector];
+        } catch {
             start();
         }
         read();
     }
 
     function withdrawFor(uint256 owner, uint256 which) external {
+        (address account, address asset) = creditFrom(owner, which);
         start();
-        try channels.withdrawFor(accountOf(owner), assetOf(which)) {}
-        catch {
+        try channels.withdrawFor(account, asset) {
+            ++done[channels.withdrawFor.selector];
+        } catch {
             start();
         }
         read();
+    }
+
+    /// @dev The next account and asset with a credit, or these.
+    function creditFrom(uint256 owner, uint256 which) private view returns (address, address) {
+        owner = bound(owner, 0, wallets.length - 1);
+        which = bound(which, 0, assets.length - 1);
+        for (uint256 i = 0; i < wallets.length; ++i) {
+            address account = wallets[(owner + i) % wallets.length].addr;
+            for (uint256 j = 0; j < assets.length; ++j) {
+                address asset = assets[(which + j) % assets.length];
+                if (channels.creditOf(account, asset) != 0) return (account, asset);
+            }
+        }
+        return (wallets[owner].addr, assets[which]);
     }
 
     function wait(uint256 time) external {

@@ -35,6 +35,9 @@ abstract contract SaltChannelsLedger is CommonBase {
     /// @notice How often the functions did what they are for.
     mapping(bytes32 topic => uint256 count) public counts;
 
+    /// @notice How often a function of SaltChannels was called and did something.
+    mapping(bytes4 selector => uint256 count) public done;
+
     /// @notice What a payee said last of an operator, as the events told.
     mapping(address payee => mapping(address operator => ISaltChannels.OperatorRight right)) public rights;
 

@@ -26,10 +26,11 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
         return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
             .retry_after(HALTED_RETRY_MS));
     }
-    let wait = verifier.store.refuse_before().saturating_sub(now_s());
+    let restored = verifier.store.refuse_before();
+    let wait = chain_reaches(verifier, restored).saturating_sub(now_s());
     if wait > 0 {
         let detail = format!("the server was restored from a backup and takes payments in {wait} s");
-        return Err(Problem::new(Code::NotReady, detail).retry_after(wait * 1000));
+        return Err(Problem::new(Code::NotReady, detail).retry_after(wait.saturating_mul(1000)));
     }
     if let Err(error) = verifier.store.writable() {
         tracing::warn!(%error, "nothing is sold while the database cannot be written");
@@ -51,7 +52,19 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
             &format!("the chain {network} is not followed at its newest block now"),
         ));
     }
+    // Where blocks come steadily, the chain itself shows how far its clock is.
+    if restored > 0 && chain.policy.steady_blocks && seen.head_time.is_none_or(|time| time < restored) {
+        let detail =
+            "the server was restored from a backup and takes payments once the chain's newest block is later";
+        return Err(Problem::new(Code::NotReady, detail).retry_after(RETRY_MS));
+    }
     quote(verifier, request)
+}
+
+/// When no block of the chain is dated before a moment any more, in seconds since 1970 UTC: its clock may be behind ours. 0 stays
+/// 0, which is no moment.
+fn chain_reaches(verifier: &Inner, moment: u64) -> u64 {
+    if moment == 0 { 0 } else { moment.saturating_add(verifier.policy.clock_skew.as_secs()) }
 }
 
 /// Gives a quote. Nothing is stored: the quote comes back with the proof or is derived again.
@@ -84,6 +97,9 @@ pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteRes
         clock.derived(terms, now_s())
     };
     let id = verifier.keys.seal(&quote);
+    // A channel that the chain dates before the database was made is refused, so none is to be opened yet.
+    let made_at = verifier.store.origin().made_at;
+    let channels = chain.channels.filter(|_| now_s() >= chain_reaches(verifier, made_at));
     let (symbol, decimals) = match request.asset {
         Asset::Native => (chain.symbol.clone(), chain.decimals),
         // A token's own name is for people only and not worth a call to the chain.
@@ -94,8 +110,8 @@ pub(crate) fn quote(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteRes
         reference: id.reference(),
         quote_id: id,
         payment_contract: chain.contract,
-        channels_contract: chain.channels,
-        channels_exit_delay: chain.channels.and(chain.least_exit_delay).map(|delay| delay.as_secs()),
+        channels_contract: channels,
+        channels_exit_delay: channels.and(chain.least_exit_delay).map(|delay| delay.as_secs()),
         network: chain.network.clone(),
         symbol,
         decimals,

@@ -7,7 +7,7 @@ use alloy_sol_types::SolEvent as _;
 use crate::contracts::IX402Permit2Proxy;
 use crate::decode::foreign::IX402Settled;
 use crate::decode::log::is;
-use crate::decode::permit2::{self, SettleCall};
+use crate::decode::permit2::{self, SettleCall, Shown};
 use crate::decode::source::{ProxyScheme, Source, SourceKind};
 use crate::decode::transaction::reader::Reader;
 use crate::decode::transaction::transfers::Transfer;
@@ -88,14 +88,21 @@ impl Reader<'_> {
     /// Handles x402's own proxies: `Settled()` directly after the transfer, and the terms from the calldata. Returns
     /// settlements to followed payees whose calldata gives no terms.
     fn settlements_by_call(&mut self, proxy: Proxy<'_>) -> Vec<Uncertain> {
-        let settled = settlements_without_terms(proxy.contract, self.whole.logs);
-        let calls = self.settle_calls(proxy, &settled);
-        let (mut uncertain, mut last) = (Vec::new(), None);
-        for (nth, (place, _)) in settled.into_iter().enumerate() {
+        let mut last = None;
+        let with_transfer = |(place, with_permit): (usize, bool)| {
             // A transfer before an earlier settlement is not this one's: a token may emit no `Transfer`.
             let own = |(before, _): &(usize, Transfer)| last.is_none_or(|last| *before > last);
             let moved = self.transfers.before(place).filter(own);
             last = Some(place);
+            (place, with_permit, moved)
+        };
+        let settled: Vec<_> = settlements_without_terms(proxy.contract, self.whole.logs)
+            .into_iter()
+            .map(with_transfer)
+            .collect();
+        let calls = self.settle_calls(proxy, &settled);
+        let mut uncertain = Vec::new();
+        for (nth, (place, _, moved)) in settled.into_iter().enumerate() {
             let Some(calls) = &calls else {
                 let counts = |(_, moved): &(usize, Transfer)| proxy.counts(moved.token, moved.to);
                 uncertain.extend(moved.filter(counts).map(|(transfer, _)| Uncertain { place, transfer }));
@@ -122,16 +129,21 @@ impl Reader<'_> {
     }
 
     /// The settle call of each settlement, if all are certain.
-    fn settle_calls(&self, proxy: Proxy<'_>, settled: &[(usize, bool)]) -> Option<Vec<SettleCall>> {
+    fn settle_calls(
+        &self,
+        proxy: Proxy<'_>,
+        settled: &[(usize, bool, Option<(usize, Transfer)>)],
+    ) -> Option<Vec<SettleCall>> {
         if settled.is_empty() {
             return None;
         }
         let (sources, call) = (self.sources, self.whole.call?);
         let is_token = |target: Address| sources.iter().any(|source| tokens_of(source).contains(&target));
-        let calls = permit2::settle_calls(call, proxy.contract, proxy.scheme, settled.len(), is_token)?;
-        let same_permit =
-            |(one, (_, with_permit)): (&SettleCall, &(usize, bool))| one.with_permit == *with_permit;
-        calls.iter().zip(settled).all(same_permit).then_some(calls)
+        let shown = settled.iter().map(|(_, with_permit, moved)| Shown {
+            moved: moved.map(|(_, moved)| (moved.token, moved.from, moved.to, moved.value)),
+            with_permit: *with_permit,
+        });
+        permit2::settle_calls(call, proxy.contract, proxy.scheme, &shown.collect::<Vec<_>>(), is_token)
     }
 
     fn add_settled(&mut self, place: usize, transfer: usize, proxy: Address, moved: Transfer, nonce: U256) {

@@ -1,0 +1,44 @@
+"""What the two Python clients have in common; clients/orders.mjs says what their orders are."""
+
+import json
+import sys
+
+from eth_account import Account
+from x402.mechanisms.evm import EthAccountSigner
+from x402.mechanisms.evm.exact import register_exact_evm_client
+from x402.mechanisms.evm.upto import UptoEvmClientScheme
+
+ORDERS = json.load(sys.stdin)
+
+
+def with_schemes(client):
+    """Has a client pay by both schemes, with the key and within the limits of the orders."""
+    signer = EthAccountSigner(Account.from_key(ORDERS["key"]))
+    client.set_spend_controls(
+        {
+            "allowed_assets": [
+                {
+                    "network": one["network"],
+                    "asset": one["asset"],
+                    "max_amount_per_payment": one["maxAmountPerPayment"],
+                }
+                for one in ORDERS["allowedAssets"]
+            ]
+        }
+    )
+    register_exact_evm_client(client, signer)
+    return client.register("eip155:*", UptoEvmClientScheme(signer))
+
+
+def tell(url, response=None, error=None):
+    """Writes what came of an address, as a line of JSON."""
+    line = {"url": url, "error": repr(error)}
+    if response is not None:
+        line = {
+            "url": url,
+            "status": response.status_code,
+            "body": response.text,
+            "paymentResponse": response.headers.get("payment-response"),
+            "paymentRequired": response.headers.get("payment-required"),
+        }
+    print(json.dumps(line), flush=True)

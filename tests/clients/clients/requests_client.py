@@ -1,0 +1,13 @@
+"""Pays with PyPI's x402 for requests, unmodified."""
+
+from orders import ORDERS, tell, with_schemes
+from x402 import x402ClientSync
+from x402.http.clients import x402_requests
+
+with x402_requests(with_schemes(x402ClientSync())) as session:
+    session.trust_env = False
+    for url in ORDERS["urls"]:
+        try:
+            tell(url, response=session.get(url))
+        except Exception as error:
+            tell(url, error=error)

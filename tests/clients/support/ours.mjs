@@ -1,0 +1,72 @@
+// The facilitator of this repository, as an operator would configure it for the two chains.
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { ours } from "./accounts.mjs";
+import { freePort, root, start } from "./children.mjs";
+
+/**
+ * Its configuration: all tokens of the stand, any payee, x402's own proxies.
+ *
+ * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
+ * @param {number} port - Where it listens.
+ * @returns {string} The configuration.
+ */
+export function configuration(sites, port) {
+  const chains = Object.values(sites).map(({ anvil, deployments, tokens }) => {
+    const name = `anvil-${anvil.id}`;
+    const listed = Object.values(tokens).map(({ address }) => `{ contract = "${address}" }`);
+    return `
+[chains.${name}]
+profile = "local"
+overrides = { chain_id = "${anvil.network}" }
+rpc = "${anvil.rpc}"
+ws = "${anvil.rpc.replace("http", "ws")}"
+deployments = "${deployments}"
+
+[facilitator.chains.${name}]
+payees = ["*"]
+tokens = [${listed.join(", ")}]
+`;
+  });
+  return `# Written by the tests. The key is in the environment variable SALT402_FACILITATOR_KEY.
+data = "data"
+
+[facilitator]
+listen = "127.0.0.1:${port}"
+${chains.join("")}`;
+}
+
+/**
+ * Starts it.
+ *
+ * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
+ * @returns {Promise<{ url: string, stop: () => Promise<void> }>} Its address, and how to end it.
+ * @throws {Error} With what it said, if it offers not all chains within a minute.
+ */
+export async function startOurs(sites) {
+  const folder = join(root, "scratch/clients", `salt402-${process.pid}`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const port = await freePort();
+  const config = join(folder, "salt402.toml");
+  writeFileSync(config, configuration(sites, port));
+  const binary = process.env.SALT402 ?? join(root, "target/debug/salt402");
+  const env = { SALT402_FACILITATOR_KEY: ours.key };
+  const { stop: end, said } = await start(binary, ["up", "--config", config], { env, label: binary });
+  const stop = async () => {
+    await end();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const url = `http://127.0.0.1:${port}`;
+  const networks = Object.values(sites).map(({ anvil }) => anvil.network);
+  for (let tries = 0; tries < 600; tries += 1) {
+    const supported = await fetch(`${url}/supported`).then(
+      (answer) => answer.json(),
+      () => undefined,
+    );
+    if (networks.every((network) => supported?.kinds?.some((kind) => kind.network === network))) return { url, stop };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await stop();
+  throw new Error(`${binary} offers not all of ${networks.join(", ")}:\n${said.join("\n")}`);
+}
