@@ -1,7 +1,6 @@
 //! A facilitator, as its API asks it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
@@ -15,7 +14,7 @@ use salt402_protocol::x402::response::{
 };
 use salt402_protocol::x402::{EIP2612_GAS_SPONSORING, EXACT, UPTO, v1_name};
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
-use salt402_store::Store;
+use salt402_store::{IndexChanges, Store};
 use tokio::time::Instant;
 
 use crate::authorization::Authorization;
@@ -24,13 +23,10 @@ use crate::policy::{CallerRules, NetworkPolicy, Policy};
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
-use crate::verify::held::Held;
+use crate::verify::held::{Held, NotHeld};
 use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
-
-/// Which of several accounts is named next under `upto`.
-static TURN: AtomicU64 = AtomicU64::new(0);
 
 /// Verifies signed payments, and has them settled. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -41,8 +37,8 @@ struct Inner {
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
     held: Held,
-    /// What was called valid lately. A std mutex, because nothing is awaited while it is held.
-    valid: Mutex<Recent<PaymentId, bool>>,
+    /// What was called valid lately, with what was signed. A std mutex, because nothing is awaited while it is held.
+    valid: Mutex<Recent<PaymentId, B256>>,
 }
 
 /// Who asks: one of the callers that the operator named.
@@ -74,14 +70,16 @@ pub enum FacilitatorError {
 }
 
 impl Facilitator {
-    /// A facilitator that asks these nodes, one for each chain of the policy, and has payments settled by `settler`.
+    /// A facilitator that asks these nodes, one for each chain of the policy, and has payments settled by `settler`. `changes`
+    /// tells of every block that is indexed.
     pub fn new(
         policy: Policy,
         nodes: Vec<(ChainId, Arc<dyn Node>)>,
         store: Store,
+        changes: &IndexChanges,
         settler: Arc<dyn Settler>,
     ) -> Self {
-        let accounts = Box::new(NodeFacts::new(&policy, nodes, store));
+        let accounts = Box::new(NodeFacts::new(&policy, nodes, store, changes.subscribe()));
         Self::with(policy, accounts, settler)
     }
 
@@ -230,7 +228,7 @@ impl Facilitator {
         body: &Bytes,
         caller: Option<&Caller>,
     ) -> Result<(Authorization, Settled), NoVerdict> {
-        // What was claimed once is told again, whatever the clock says now: only who paid, whom and how much must fit.
+        // What was claimed is told to whoever shows the same signature, whatever the clock says now.
         let rules = caller.map(|caller| &caller.rules);
         if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
             && read.after_signature.is_none()
@@ -241,10 +239,12 @@ impl Facilitator {
             return Ok((read.authorization, settled));
         }
         let read = self.read(request, caller, Purpose::Settle)?;
-        if let Some(blind) = self.0.accounts.blind(read.authorization.chain).await {
-            return Err(FactsError::Blind(blind).into());
+        self.sees(read.authorization.chain).await?;
+        if self.0.held.is_of_another(&read.authorization, caller.map(|caller| &*caller.name)) {
+            return Err(of_another().into());
         }
-        let payer_has_code = match self.check(&read, true).await {
+        // The work for what is settled was done: others that are still open take nothing from it.
+        let payer_has_code = match self.check(&read, U256::ZERO, true).await {
             Ok(facts) => facts.payer.has_code,
             // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
             // the settler looks for that, and sends nothing.
@@ -255,20 +255,23 @@ impl Facilitator {
             }
             Err(error) => return Err(error),
         };
-        // From its claim on the settler counts it.
-        self.0.held.release(&read.authorization);
         let approved = Approved {
-            authorization: read.authorization,
+            authorization: read.authorization.clone(),
             charge: read.charge,
             payer_has_code,
             caller: caller.map(|caller| caller.name.clone()),
             payload: body.clone().into(),
         };
         let authorization = approved.authorization.clone();
-        Ok((authorization, self.0.settler.settle(approved).await?))
+        let settled = self.0.settler.settle(approved).await?;
+        // From its claim on the settler counts it.
+        self.0.held.release(&authorization);
+        Ok((authorization, settled))
     }
 
-    /// A success as it is told: to one caller.
+    /// A success is told once. A server serves for each that it is told, and asks of as many copies as it was shown before the
+    /// first was settled. What still comes to be known is told to all, and a success that nobody was there to hear counts as
+    /// not told.
     async fn told_once(
         &self,
         authorization: Authorization,
@@ -303,40 +306,71 @@ impl Facilitator {
 
     async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<Facts, NoVerdict> {
         let read = self.read(request, caller, Purpose::Verify)?;
-        if let Some(known) = self.0.settler.known(read.authorization.id()).await? {
+        let authorization = &read.authorization;
+        if let Some(known) = self.0.settler.known(authorization.id()).await? {
             return Err(taken(&read, known).into());
         }
-        let facts = self.check(&read, false).await?;
-        self.0.held.hold(&read.authorization);
-        *self.valid().of_key(read.authorization.id()) = true;
-        Ok(facts)
+        self.sees(authorization.chain).await?;
+        let caller = caller.map(|caller| &*caller.name);
+        loop {
+            let others = self.0.held.of_others(authorization, clock::now_s());
+            let facts = self.check(&read, others, false).await?;
+            match self.0.held.hold(authorization, caller, others) {
+                Ok(()) => {
+                    *self.valid().of_key(authorization.id()) = signed(authorization);
+                    return Ok(facts);
+                }
+                // Another one of this payer was judged meanwhile, and holds some of the balance now.
+                Err(NotHeld::Changed) => {}
+                Err(NotHeld::Full) => {
+                    let detail = "the payer has too many permits open: settle some, or wait until they end";
+                    return Err(refuse(X402Reason::Permit2InsufficientBalance, detail).into());
+                }
+                Err(NotHeld::OfAnother) => return Err(of_another().into()),
+            }
+        }
     }
 
-    /// Whether this process has called a payment valid, not long ago.
+    /// Whether this process has called a payment valid, not long ago, as it was signed now.
     fn was_valid(&self, authorization: &Authorization) -> bool {
-        *self.valid().of_key(authorization.id())
+        *self.valid().of_key(authorization.id()) == signed(authorization)
     }
 
-    fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, bool>> {
+    fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {
         self.0.valid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a payment would settle; `is_fresh` to settle it now.
-    async fn check(&self, read: &Read, is_fresh: bool) -> Result<Facts, NoVerdict> {
-        let Inner { policy, accounts, settler, held, .. } = &*self.0;
-        // The work for what is settled was done: others that are still open take nothing from it.
-        let held = if is_fresh { U256::ZERO } else { held.of_others(&read.authorization, clock::now_s()) };
+    /// Nothing is called valid or settled of which the outcome could not be seen.
+    async fn sees(&self, chain: ChainId) -> Result<(), NoVerdict> {
+        self.0.accounts.blind(chain).await.map_or(Ok(()), |blind| Err(FactsError::Blind(blind).into()))
+    }
+
+    /// Whether a payment would settle; `is_fresh` to settle it now. `held` is what other payments hold of the balance.
+    async fn check(&self, read: &Read, held: U256, is_fresh: bool) -> Result<Facts, NoVerdict> {
+        let Inner { policy, accounts, settler, .. } = &*self.0;
         payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
     }
 }
 
-/// The result of a claimed payment, for whoever asks for the same one. Another one with its nonce can never be settled.
+/// Under `upto` the server says what is charged, and others could say 0.
+fn of_another() -> Refusal {
+    let detail = "another caller was told that this permit is good, and it alone says what is charged: ask to verify and to settle \
+                  with the same token";
+    refuse(X402Reason::InvalidPaymentRequirements, detail)
+}
+
+/// What was signed, to whom and for how much, in one word. A payer can sign several payments with one nonce.
+fn signed(authorization: &Authorization) -> B256 {
+    let Authorization { token, payee, amount, signature, .. } = authorization;
+    let amount = amount.to_be_bytes::<32>();
+    keccak256([token.as_slice(), payee.as_slice(), &amount, signature.as_ref()].concat())
+}
+
+/// The result of a claimed payment, for whoever shows the same one. Another one with its nonce can never be settled, and
+/// whoever has not the signature has read the rest off the chain.
 fn told(read: &Read, known: Known) -> Result<Settled, NoVerdict> {
     let authorization = &read.authorization;
-    let asked = (authorization.token, authorization.payee, authorization.amount, read.charge);
-    if asked == (known.token, known.payee, known.amount, known.charge)
-        && authorization.signature == known.signature
-    {
+    if known.authorization.as_ref() == Some(authorization) && known.charge == read.charge {
         return Ok(known.settled);
     }
     let detail = "this nonce was used for another payment, or the payment for another charge: it cannot be settled again";
@@ -382,8 +416,20 @@ fn unavailable(error: NoVerdict) -> FacilitatorError {
         NoVerdict::Settler(SettleFault::Busy { retry_after_ms, what }) => {
             FacilitatorError::Busy { retry_after_ms, what }
         }
-        other => FacilitatorError::Unavailable(other.to_string()),
+        error => FacilitatorError::Unavailable(for_callers(&error)),
     }
+}
+
+/// Why there is no verdict, for callers. Which node or file failed, and how, is for the operator's log alone.
+fn for_callers(error: &NoVerdict) -> String {
+    let what = match error {
+        NoVerdict::Facts(FactsError::Node(_)) => "the chain cannot be asked now",
+        NoVerdict::Facts(FactsError::Storage(_)) => "the index cannot be read now",
+        NoVerdict::Settler(SettleFault::Storage(_)) => "nothing can be stored now",
+        other => return other.to_string(),
+    };
+    tracing::warn!(%error, "a payment could not be judged");
+    what.to_owned()
 }
 
 /// What one network offers.
@@ -401,11 +447,11 @@ fn kinds(network: &NetworkPolicy, signers: &[Address]) -> Vec<SupportedKind> {
     if by_token || by_permit && network.exact_proxy.is_some() {
         kinds.push(kind(2, EXACT, &chain, None));
     }
-    if by_permit && network.upto_proxy.is_some() && !signers.is_empty() {
-        // Any of them can settle; each answer names another one, so that the work is spread.
-        let turn = usize::try_from(TURN.fetch_add(1, Ordering::Relaxed)).unwrap_or_default();
-        let facilitator_address = signers.get(turn % signers.len()).copied();
-        kinds.push(kind(2, UPTO, &chain, Some(KindExtra { facilitator_address })));
+    // Always the first: servers hold what a payer accepted against what they offer themselves, and each of several servers
+    // asks for itself. It is also how a key is replaced: what is signed from now on is signed for the new one.
+    if let Some(first) = signers.first().filter(|_| by_permit && network.upto_proxy.is_some()) {
+        let extra = KindExtra { facilitator_address: Some(*first) };
+        kinds.push(kind(2, UPTO, &chain, Some(extra)));
     }
     if let Some(name) = v1_name(network.chain).filter(|_| by_token) {
         kinds.push(kind(1, EXACT, name, None));

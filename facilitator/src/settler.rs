@@ -82,16 +82,10 @@ pub trait Settler: Send + Sync + 'static {
 /// A claimed authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Who is paid.
-    pub payee: Address,
-    /// What was signed, in base units of the token.
-    pub amount: U256,
+    /// What was signed. `None`: another version of this program claimed it, and it cannot be read.
+    pub authorization: Option<Authorization>,
     /// What is charged, in base units of the token.
     pub charge: U256,
-    /// The token.
-    pub token: Address,
-    /// The signature that was claimed.
-    pub signature: Bytes,
     /// What became of it.
     pub settled: Settled,
 }

@@ -92,7 +92,7 @@ async fn a_signature_is_verified_and_settled_in_every_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_at_once_and_a_retry_after_a_restart_get_one_result() {
+async fn retries_at_once_and_after_a_restart_get_one_result() {
     let mut stand = Facilitating::start(SALT402).await;
     let body = X402Payer::new().eip3009(&stand.wrapped, &Terms::new(payee(), 5, 1));
     let copies: Vec<_> = (0..16).map(|_| tokio::spawn(stand.try_settle(&body))).collect();
@@ -115,7 +115,7 @@ async fn copies_at_once_and_a_retry_after_a_restart_get_one_result() {
 
 /// A resource server serves for each success that it is told.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_copies_at_once_without_a_key_one_is_told_of_the_success() {
+async fn of_copies_at_once_one_is_told_of_the_success() {
     let stand = Facilitating::start(SALT402).await;
     let payer = X402Payer::new();
     for body in [

@@ -59,7 +59,7 @@ pub(super) async fn facilitate(
     let engine = Arc::new(Engine::start(&store, &changes, settled, facilitator.settling(&config.folder))?);
     let policy = facilitator.policy(networks);
     let settler: Arc<dyn Settler> = Arc::clone(&engine) as _;
-    let facilitated = Facilitator::new(policy, asked, store, settler);
+    let facilitated = Facilitator::new(policy, asked, store, &changes, settler);
     if alone {
         for (chain, why) in facilitated.health().await {
             tracing::warn!(%chain, %why, "nothing can be settled now");

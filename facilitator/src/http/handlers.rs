@@ -87,7 +87,7 @@ async fn answer(api: &Api, request: Request, wanted: Wanted) -> Response<Body> {
     if let Some(wait) = address_wait(request.extensions()) {
         return problem_for(wanted, &address_limited(wait));
     }
-    let caller = match api.callers.admit(request.headers()) {
+    let caller = match api.callers.admit(request.headers(), salt402_http::Caller::of(request.extensions())) {
         Ok(caller) => caller.cloned(),
         Err(problem) => return problem_for(wanted, &problem),
     };

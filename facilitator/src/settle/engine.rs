@@ -238,12 +238,10 @@ impl Engine {
         if row.state == SettlementState::Failed && row.again {
             return Ok(None);
         }
-        let claimed = &row.claimed;
-        let (payee, amount, charge, token) =
-            (claimed.payee, claimed.amount.0, claimed.charge.0, claimed.token);
-        let signature = kept::signature(&row);
+        let authorization = kept::Kept::of(&row).map(|kept| kept.authorization);
+        let charge = row.claimed.charge.0;
         let settled = self.told(row).await?;
-        Ok(Some(Known { payee, amount, charge, token, signature, settled }))
+        Ok(Some(Known { authorization, charge, settled }))
     }
 
     /// Refuses what there is no room for, before anything is claimed.

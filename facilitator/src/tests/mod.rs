@@ -32,6 +32,13 @@ impl Stand {
         Self { facilitator, accounts, settler }
     }
 
+    /// The next process over the settlements of another one.
+    pub(crate) fn over(self, other: &Self) -> Self {
+        let settler = other.settler.clone();
+        let facilitator = Facilitator::with(policy(), Box::new(self.accounts.clone()), settler.clone());
+        Self { facilitator, settler, ..self }
+    }
+
     /// The reason why a payment is not valid; `valid` if it is.
     pub(crate) async fn verdict(&self, request: &Value) -> &'static str {
         let answer = self.facilitator.verify(request.to_string().as_bytes(), None).await.unwrap();

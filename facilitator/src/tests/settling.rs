@@ -192,7 +192,7 @@ async fn a_permit_that_has_expired_holds_nothing() {
     assert_eq!(stand.verdict(&first).await, "permit2_deadline_expired");
     let authorization = crate::Authorization { amount: U256::ZERO, ..crate::tests::some_permit() };
     let held = crate::verify::held::Held::default();
-    held.hold(&crate::tests::some_permit());
+    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
     assert_eq!(
         held.of_others(&crate::Authorization { nonce: U256::from(9), ..authorization.clone() }, NOW),
         U256::from(PRICE)
@@ -200,4 +200,97 @@ async fn a_permit_that_has_expired_holds_nothing() {
     assert_eq!(held.of_others(&authorization, NOW), U256::ZERO, "its own is none of others");
     let other = crate::Authorization { nonce: U256::from(9), ..authorization };
     assert_eq!(held.of_others(&other, NOW + 301), U256::ZERO);
+}
+
+/// A server asks for each copy that it verified before the first was settled, and serves for each success.
+#[tokio::test]
+async fn of_many_copies_at_once_one_is_told_of_a_success() {
+    for payment in [
+        request("exact", Payer::new(1).authorize(1)),
+        request("exact", Payer::new(1).permit(1)),
+        request("upto", Payer::new(1).permit_upto(1)),
+    ] {
+        let stand = Stand::new();
+        for _ in 0..8 {
+            assert_eq!(stand.verdict(&payment).await, "valid");
+        }
+        let copies = (0..8).map(|_| stand.settle_with(&payment, None));
+        let answers = futures::future::join_all(copies).await;
+        assert_eq!(answers.iter().filter(|answer| answer.success).count(), 1, "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.transaction == Some(B256::repeat_byte(0xaa))));
+        // It is on disk: the next process does not tell it once more.
+        assert!(!Stand::new().over(&stand).settle_with(&payment, None).await.success);
+    }
+}
+
+/// All but the signature can be read off the chain.
+#[tokio::test]
+async fn whoever_has_not_the_signature_is_told_of_no_success() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    assert!(stand.settle(&payment).await.success);
+    let stand = Stand::new().over(&stand);
+    let signature = Payer::new(2).authorize(1)["signature"].clone();
+    let stolen = with(&payment, "/paymentPayload/payload/signature", signature);
+    let answer = stand.settle(&stolen).await;
+    assert_eq!((answer.success, answer.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)));
+    assert!(stand.settle(&payment).await.success);
+}
+
+#[tokio::test]
+async fn permits_that_are_judged_at_once_cannot_promise_one_balance_many_times() {
+    let stand = Stand::new();
+    let payments: Vec<_> = (0..15).map(|nonce| request("upto", Payer::new(1).permit_upto(nonce))).collect();
+    let verdicts = futures::future::join_all(payments.iter().map(|payment| stand.verdict(payment))).await;
+    let valid = verdicts.iter().filter(|verdict| **verdict == "valid").count();
+    assert_eq!(valid, 10, "the balance is ten prices: {verdicts:?}");
+}
+
+/// Small permits use up the memory of what is open, and not the balance.
+#[tokio::test]
+async fn a_payer_with_too_many_open_permits_gets_no_more() {
+    let held = crate::verify::held::Held::default();
+    let permit = |nonce| crate::Authorization {
+        nonce: U256::from(nonce),
+        amount: U256::ONE,
+        ..crate::tests::some_permit()
+    };
+    let mut open: u64 = 0;
+    while held.hold(&permit(open), None, U256::from(open)).is_ok() {
+        open += 1;
+        assert!(open < 100_000, "there is no end");
+    }
+    assert_eq!(held.of_others(&permit(open), NOW), U256::from(open), "all that were called good are known");
+}
+
+/// Whoever did the work says what is charged. A payer that is a caller too would say 0.
+#[tokio::test]
+async fn what_one_caller_verified_no_other_settles() {
+    use crate::policy::CallerRules;
+    let stand = Stand::new();
+    let caller = |name: &str| crate::Caller { name: name.into(), rules: CallerRules::default() };
+    let (shop, thief) = (caller("shop"), caller("thief"));
+    let payment = request("upto", Payer::new(1).permit_upto(1));
+    let verify = async |caller: &crate::Caller| {
+        stand.facilitator.verify(payment.to_string().as_bytes(), Some(caller)).await.unwrap().is_valid
+    };
+    let settle = async |caller: &crate::Caller, charge: &str| {
+        let charged = with(&payment, "/paymentRequirements/amount", charge).to_string().into_bytes();
+        stand.facilitator.settle(&charged.into(), Some(caller), None).await
+    };
+    assert!(verify(&shop).await);
+    assert!(!verify(&thief).await);
+    let refused = settle(&thief, "0").await.unwrap();
+    assert_eq!(
+        (refused.success, refused.error_reason),
+        (false, Some(X402Reason::InvalidPaymentRequirements))
+    );
+    // Not even where there was no room for the shop's own.
+    let busy = SettleFault::Busy { retry_after_ms: 5, what: "the queue is full".into() };
+    *stand.settler.fault.lock().unwrap() = Some(busy);
+    settle(&shop, "900").await.unwrap_err();
+    *stand.settler.fault.lock().unwrap() = None;
+    assert!(!settle(&thief, "0").await.unwrap().success);
+    let settled = settle(&shop, "900").await.unwrap();
+    assert_eq!(settled.amount.map(|amount| amount.0), Some(U256::from(900)));
 }

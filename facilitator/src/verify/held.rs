@@ -1,9 +1,10 @@
 //! What was verified under `upto` and is not settled yet: work is done on it meanwhile. Many of them on one balance must
-//! not promise it many times.
+//! not promise it many times. And whoever was told that one is good says what is charged, nobody else: another caller, who
+//! may be its payer, would charge nothing.
 //!
 //! It is in memory and may forget: then too much is called valid, and settling checks it again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy_primitives::{Address, U256};
 use salt402_http::Recent;
@@ -18,12 +19,25 @@ const MOST: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Held(Mutex<Recent<(ChainId, Address, Address), Vec<Hold>>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Hold {
     payment: PaymentId,
     amount: U256,
     /// The last second of the permit.
     until: U256,
+    /// Who was told that it is good. `None`: callers have no names.
+    caller: Option<Arc<str>>,
+}
+
+/// Why a payment is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotHeld {
+    /// Others hold more than when it was judged.
+    Changed,
+    /// No more are remembered of this payer and token.
+    Full,
+    /// Another caller holds it.
+    OfAnother,
 }
 
 impl Held {
@@ -37,21 +51,42 @@ impl Held {
         })
     }
 
-    /// Holds the amount of a payment that was verified, if it is one of `upto`, until it is let go or has expired.
-    pub(crate) fn hold(&self, authorization: &Authorization) {
-        if !matches!(authorization.method, Method::Permit2Upto { .. }) {
-            return;
+    /// Holds the amount of a payment that was verified, if it is one of `upto`, until it is let go or has expired. `judged` is
+    /// what others held of the balance when it was judged.
+    pub(crate) fn hold(
+        &self,
+        authorization: &Authorization,
+        caller: Option<&str>,
+        judged: U256,
+    ) -> Result<(), NotHeld> {
+        if !is_upto(authorization) {
+            return Ok(());
         }
-        let hold = Hold {
-            payment: authorization.id(),
-            amount: authorization.amount,
-            until: authorization.valid_before,
-        };
+        let payment = authorization.id();
         self.with(authorization, |holds| {
-            if holds.len() < MOST && holds.iter().all(|known| known.payment != hold.payment) {
-                holds.push(hold);
+            if let Some(known) = holds.iter().find(|known| known.payment == payment) {
+                return if known.caller.as_deref() == caller { Ok(()) } else { Err(NotHeld::OfAnother) };
             }
-        });
+            let sum = holds.iter().fold(U256::ZERO, |sum, hold| sum.saturating_add(hold.amount));
+            if sum > judged {
+                return Err(NotHeld::Changed);
+            }
+            if holds.len() >= MOST {
+                return Err(NotHeld::Full);
+            }
+            let (amount, until) = (authorization.amount, authorization.valid_before);
+            holds.push(Hold { payment, amount, until, caller: caller.map(Arc::from) });
+            Ok(())
+        })
+    }
+
+    /// Whether another caller was told that a payment is good.
+    pub(crate) fn is_of_another(&self, authorization: &Authorization, caller: Option<&str>) -> bool {
+        let own = authorization.id();
+        is_upto(authorization)
+            && self.with(authorization, |holds| {
+                holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
+            })
     }
 
     /// Lets a payment go: it was settled, or whoever settles counts it.
@@ -64,4 +99,8 @@ impl Held {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         act(held.of_key((authorization.chain, authorization.token, authorization.payer)))
     }
+}
+
+fn is_upto(authorization: &Authorization) -> bool {
+    matches!(authorization.method, Method::Permit2Upto { .. })
 }

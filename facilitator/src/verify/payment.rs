@@ -53,8 +53,8 @@ pub(crate) async fn verify(
     without_questions(read, has_code, &key)?;
     let promised = settler.promised(authorization.chain, authorization.token, authorization.payer).await?;
     let promised = promised.saturating_add(held);
-    let mut question =
-        Question { authorization, proxy, is_fresh, most_gas: policy.most_gas, digest: None, simulate: None };
+    let most_gas = policy.gas_caps.of(&authorization.method);
+    let mut question = Question { authorization, proxy, is_fresh, most_gas, digest: None, simulate: None };
     if key != KeySignature::Of(authorization.payer) {
         question.digest = Some(digest);
     }
@@ -83,7 +83,7 @@ pub(crate) async fn verify(
                 let detail = "the signature has not the 65 bytes that this way of settling takes";
                 return Err(judge::unfit_signature(authorization, detail).into());
             };
-            simulated.gas_limit = Some(policy.most_gas);
+            simulated.gas_limit = Some(most_gas);
             let sender = sender(authorization, settler);
             question.simulate = Some((sender, simulated));
         }
