@@ -443,7 +443,16 @@ fn ran(answer: Result<Bytes, NodeError>) -> Result<Result<Bytes, String>, FactsE
 }
 
 fn is_of_the_call(error: &NodeError) -> bool {
-    matches!(error, NodeError::Rpc { .. }) && !error.is_transient()
+    // anvil tells of a halted call as of a fault of its own, with a code that may pass.
+    let halted = |message: &str| {
+        ["evm error", "invalid opcode", "out of gas", "stack underflow", "stack overflow", "bad jump"]
+            .iter()
+            .any(|words| message.to_ascii_lowercase().contains(words))
+    };
+    match error {
+        NodeError::Rpc { message, .. } => halted(message) || !error.is_transient(),
+        _ => false,
+    }
 }
 
 /// The first word of an answer. Contracts may add others.
