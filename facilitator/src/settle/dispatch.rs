@@ -59,13 +59,7 @@ impl Task {
     pub(super) async fn dispatch(&mut self, cursor: Cursor) -> Result<Option<Duration>, Trouble> {
         loop {
             let now = Instant::now();
-            let rows = self.store.queued_settlements(self.chain.chain, 0, AT_A_TIME).await?;
-            self.put_off.retain(|number, _| rows.iter().any(|row| row.number == *number));
-            metrics::queued(self.chain.chain, rows.len());
-            let rows: Vec<SettlementRow> = rows
-                .into_iter()
-                .filter(|row| self.put_off.get(&row.number).is_none_or(|(at, _)| *at <= now))
-                .collect();
+            let rows = self.waiting(now).await?;
             if rows.is_empty() {
                 return Ok(None);
             }
@@ -85,6 +79,26 @@ impl Task {
             }
             if !sent {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// What waits and is not put off, the first claimed first. What is put off holds up nothing behind it.
+    async fn waiting(&mut self, now: Instant) -> Result<Vec<SettlementRow>, Trouble> {
+        let (mut after, mut seen) = (0, 0);
+        loop {
+            let rows = self.store.queued_settlements(self.chain.chain, after, AT_A_TIME).await?;
+            seen += rows.len();
+            let is_last = u32::try_from(rows.len()).is_ok_and(|number| number < AT_A_TIME);
+            after = rows.last().map_or(after, |row| row.number);
+            let mut due = rows;
+            due.retain(|row| self.put_off.get(&row.number).is_none_or(|(at, _)| *at <= now));
+            if is_last || !due.is_empty() {
+                metrics::queued(self.chain.chain, seen);
+                if is_last && due.is_empty() && seen == 0 {
+                    self.put_off.clear();
+                }
+                return Ok(due);
             }
         }
     }
@@ -155,7 +169,13 @@ impl Task {
             // The sender that it names may not be one of ours any more, or not be able to send now.
             let from = match row.claimed.sender {
                 None => first,
-                Some(sender) if self.signers.iter().any(|signer| signer.address() == sender) => sender,
+                Some(sender) if self.signers.iter().any(|signer| signer.address() == sender) => {
+                    if !self.signers.iter().any(|one| one.address() == sender && one.can_send(U256::ZERO)) {
+                        self.put_off(row.number);
+                        continue;
+                    }
+                    sender
+                }
                 Some(sender) => {
                     let detail = format!("only {sender} may settle it, and that account does not send here");
                     self.fail(&row, &kept, X402Reason::UptoFacilitatorMismatch, detail, cursor).await?;
@@ -283,7 +303,15 @@ impl Task {
             if sender.is_some_and(|sender| sender != signer.address()) || open >= self.options.open {
                 continue;
             }
-            let fees = Fees::of(state.base_fee, state.tip, &profile)?;
+            let fees = match Fees::of(state.base_fee, state.tip, &profile) {
+                Ok(fees) => fees,
+                // The next block may be cheaper. What waits goes on waiting until it expires.
+                Err(NodeError::FeeTooHigh { asked, limit }) => {
+                    tracing::warn!(asked, limit, chain = %self.chain.chain, "nothing is sent: gas costs too much");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if !signer.can_send(cost(&fees)) {
                 metrics::low(self.chain.chain, signer.address());
                 continue;

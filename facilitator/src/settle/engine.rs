@@ -9,21 +9,21 @@ use async_trait::async_trait;
 use salt402_chain::AccountState;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::{
-    GasBudget, IndexChanges, SettlementAttempt, SettlementClaim, SettlementFilter, SettlementRow,
-    SettlementState, Store, StoreError,
+    GasBudget, GasCost, IndexChanges, SettlementAttempt, SettlementClaim, SettlementFilter,
+    SettlementOutcome, SettlementRow, SettlementState, SlotState, Store, StoreError,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::settle::kept;
 use crate::settle::lock::{self, LockError};
 use crate::settle::options::{SettleChain, SettleOptions};
 use crate::settle::signer::Signer;
 use crate::settle::standing::Standing;
 use crate::settle::task::Task;
 use crate::settle::waiters::Waiters;
+use crate::settle::{found, kept};
 use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
 
 /// How long a caller waits where there is no room, in milliseconds.
@@ -159,6 +159,8 @@ impl Engine {
     /// How a settlement stands, for its callers.
     async fn told(&self, row: SettlementRow) -> Result<Settled, SettleFault> {
         Ok(match row.state {
+            // It is about to be sent again.
+            SettlementState::Settled if !self.stands(&row).await? => Settled::Pending { transaction: None },
             SettlementState::Settled => {
                 Settled::Done { transaction: row.transaction, amount: row.claimed.charge.0 }
             }
@@ -175,6 +177,17 @@ impl Engine {
         })
     }
 
+    /// Whether what settled is not in a block that has left the chain. Its task notices that too, a moment later.
+    async fn stands(&self, row: &SettlementRow) -> Result<bool, SettleFault> {
+        let transactions = self.store.settlement_transactions(row.number).await.map_err(fault)?;
+        let mined = transactions.iter().find(|transaction| {
+            transaction.state == SlotState::Mined && Some(transaction.hash) == row.transaction
+        });
+        let Some((_, block)) = mined.and_then(|mined| mined.block) else { return Ok(true) };
+        let known = self.store.block_by_hash(row.claimed.chain, block).await.map_err(fault)?;
+        Ok(known.is_none_or(|(_, canonical)| canonical))
+    }
+
     /// Waits until a settlement has an outcome, as long as is configured, and returns how it stands then.
     async fn wait(&self, mut row: SettlementRow) -> Result<SettlementRow, SettleFault> {
         let (chain, payment) = (row.claimed.chain, row.claimed.payment);
@@ -187,8 +200,14 @@ impl Engine {
                 Ok(None) => {}
                 Err(error) => break Err(fault(error)),
             }
-            if matches!(row.state, SettlementState::Settled | SettlementState::Failed) {
-                break Ok(row);
+            match row.state {
+                SettlementState::Failed => break Ok(row),
+                SettlementState::Settled => match self.stands(&row).await {
+                    Ok(true) => break Ok(row),
+                    Ok(false) => {}
+                    Err(error) => break Err(error),
+                },
+                SettlementState::Queued | SettlementState::Sent => {}
             }
             if tokio::time::timeout_at(until, changes.changed()).await.is_err() {
                 break Ok(row);
@@ -199,7 +218,22 @@ impl Engine {
         waited
     }
 
+    /// A settlement that failed, and that the index shows settled by somebody else since. Whoever signed it paid.
+    async fn settled_since(&self, row: SettlementRow) -> Result<SettlementRow, SettleFault> {
+        if row.state != SettlementState::Failed {
+            return Ok(row);
+        }
+        let (chain, payment) = (row.claimed.chain, row.claimed.payment);
+        let Some(elsewhere) = found::indexed(&self.store, &row, None).await.map_err(fault)? else {
+            return Ok(row);
+        };
+        let settled = SettlementOutcome::Settled { elsewhere: Some(elsewhere), cost: GasCost::default() };
+        self.store.conclude_settlement(chain, row.number, settled).await.map_err(fault)?;
+        Ok(self.store.settlement(chain, payment).await.map_err(fault)?.unwrap_or(row))
+    }
+
     async fn known_of(&self, row: SettlementRow) -> Result<Option<Known>, SettleFault> {
+        let row = self.settled_since(row).await?;
         // It may be claimed again, so nothing is known of it.
         if row.state == SettlementState::Failed && row.again {
             return Ok(None);

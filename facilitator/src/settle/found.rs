@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent as _;
 use salt402_chain::{At, LogQuery, Mined, NodeError, Span, StateQuestion};
 use salt402_protocol::foreign::IToken;
-use salt402_store::{Cursor, Elsewhere, SettlementRow};
+use salt402_store::{Cursor, Elsewhere, SettlementRow, Store, StoreError};
 
 use crate::calls::{self, Expected};
 use crate::settle::kept::Kept;
@@ -35,7 +35,7 @@ impl Task {
         cursor: Cursor,
     ) -> Result<Use, Trouble> {
         let expected = Expected::of(&kept.authorization, row.claimed.charge.0);
-        if let Some(found) = self.indexed(row, &expected).await? {
+        if let Some(found) = indexed(&self.store, row, Some(&expected)).await? {
             return Ok(Use::Paid(found));
         }
         let question = StateQuestion::View {
@@ -57,23 +57,6 @@ impl Task {
             Some(true) => self.search(row, kept, &expected, cursor).await,
             Some(false) | None => Ok(Use::None),
         }
-    }
-
-    /// Where the index has it.
-    async fn indexed(&self, row: &SettlementRow, expected: &Expected) -> Result<Option<Elsewhere>, Trouble> {
-        let known = self.store.signed_payments(self.chain.chain, row.claimed.payment).await?;
-        let paid = known.into_iter().find(|indexed| {
-            let payment = &indexed.placed.payment;
-            indexed.canonical
-                && payment.payee == expected.to
-                && payment.asset.address() == expected.token
-                && payment.amount.0 == expected.value
-        });
-        Ok(paid.map(|indexed| Elsewhere {
-            transaction: indexed.placed.payment.transaction,
-            block_number: indexed.placed.block_number,
-            block_hash: indexed.placed.block_hash,
-        }))
     }
 
     /// The transaction that used a nonce, from the newest block down.
@@ -165,4 +148,32 @@ impl Task {
         let payer = U256::from_be_bytes(B256::left_padding_from(kept.authorization.payer.as_slice()).0);
         Ok(has(kept.authorization.nonce) && has(payer))
     }
+}
+
+/// Where the index has a settlement: paid to the right payee, in the right token, in full. `expected` says what arrives, where
+/// that is not the charge.
+pub(super) async fn indexed(
+    store: &Store,
+    row: &SettlementRow,
+    expected: Option<&Expected>,
+) -> Result<Option<Elsewhere>, StoreError> {
+    let claimed = &row.claimed;
+    let value = match (expected, Kept::of(row)) {
+        (Some(expected), _) => expected.value,
+        (None, Some(kept)) => Expected::of(&kept.authorization, claimed.charge.0).value,
+        (None, None) => claimed.charge.0,
+    };
+    let known = store.signed_payments(claimed.chain, claimed.payment).await?;
+    let paid = known.into_iter().find(|indexed| {
+        let payment = &indexed.placed.payment;
+        indexed.canonical
+            && payment.payee == claimed.payee
+            && payment.asset.address() == claimed.token
+            && payment.amount.0 == value
+    });
+    Ok(paid.map(|indexed| Elsewhere {
+        transaction: indexed.placed.payment.transaction,
+        block_number: indexed.placed.block_number,
+        block_hash: indexed.placed.block_hash,
+    }))
 }

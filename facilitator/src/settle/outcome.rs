@@ -109,7 +109,8 @@ impl Task {
             outcomes,
         };
         metrics::slot_mined(self.chain.chain, open.slot.signer, mined, carries);
-        for ((row, _), (_, outcome)) in rows.iter().zip(&kept).zip(&noted.outcomes) {
+        let waited = rows.iter().zip(&noted.outcomes).filter(|(row, _)| row.state == SettlementState::Sent);
+        for (row, (_, outcome)) in waited {
             metrics::outcome(row, outcome, clock::now_ms());
         }
         self.store.note_slot_mined(self.chain.chain, noted).await?;
@@ -178,7 +179,8 @@ impl Task {
         let call = calls::settle_call(&self.chain.contracts, &kept.authorization, row.claimed.charge.0);
         let Some(call) = call else { return String::new() };
         let from = row.claimed.sender.or_else(|| self.signers.first().map(|signer| signer.address()));
-        let call = Call { gas_limit: Some(row.claimed.gas.max(1)), ..call };
+        let gas = self.options.gas_caps.of(&kept.authorization.method);
+        let call = Call { gas_limit: Some(gas), ..call };
         let asked = self.chain.node.state(&[StateQuestion::View { from, call }]).await;
         match asked.map(|answers| answers.into_iter().next()) {
             Ok(Some(Err(NodeError::Rpc { message, .. }))) => format!(": {message}"),

@@ -44,7 +44,7 @@ impl Task {
                     continue;
                 }
                 let replaced = rank == 0
-                    && sent.is_some_and(|sent| sent.times > 0 && !sent.refused)
+                    && sent.is_some_and(|sent| sent.is_passed_over(self.options.stall, cursor.number))
                     && self.replace(place, slot, cursor).await?;
                 if !replaced && let Some(last) = slot.transactions.last() {
                     metrics::resent(self.chain.chain, "again");
@@ -157,8 +157,10 @@ impl Task {
             tracing::warn!(%error, transaction = %transaction.hash, "a node did not take a transaction");
             metrics::resent(self.chain.chain, "refused");
         }
-        let times = self.sent.get(&transaction.slot).map_or(0, |sent| sent.times);
-        let sent = Sent { at: Instant::now(), times: times.saturating_add(1), refused: result.is_err() };
+        let now = Instant::now();
+        let known = self.sent.get(&transaction.slot).filter(|sent| sent.hash == transaction.hash);
+        let first = known.map_or((now, self.height), |sent| sent.first);
+        let sent = Sent { at: now, hash: transaction.hash, first, refused: result.is_err() };
         self.sent.insert(transaction.slot, sent);
     }
 }

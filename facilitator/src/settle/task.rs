@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
-use salt402_chain::{AccountState, NodeError, StateQuestion};
+use alloy_primitives::{Address, B256, U256};
+use salt402_chain::{AccountState, Fees, NodeError, StateQuestion};
 use salt402_protocol::foreign::MULTICALL3;
 use salt402_store::{Cursor, OpenSlot, Slot, SlotState, SlotTransaction, Store, StoreError};
 use tokio::sync::{Notify, watch};
@@ -26,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// The most nonces that are filled at once.
 const MOST_FILLED: u64 = 64;
+/// An account that cannot pay for this much gas sends nothing.
+const LEAST_GAS: u64 = 100_000;
 /// After how long it is asked again whether Multicall3 is there.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 
@@ -45,8 +47,10 @@ pub(super) enum Trouble {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) at: Instant,
-    /// How often, in this process.
-    pub(super) times: u32,
+    /// The transaction.
+    pub(super) hash: B256,
+    /// When this process sent it first, and where the index stood then.
+    pub(super) first: (Instant, u64),
     /// Whether the node refused it.
     pub(super) refused: bool,
 }
@@ -54,6 +58,13 @@ pub(super) struct Sent {
 impl Sent {
     fn due_at(&self, stall: Duration) -> Instant {
         self.at + if self.refused { AFTER_REFUSAL.min(stall) } else { stall }
+    }
+
+    /// Whether it was there for blocks to take, and none did.
+    pub(super) fn is_passed_over(&self, stall: Duration, height: u64) -> bool {
+        let (at, then) = self.first;
+        // Without new blocks, no fee is high enough.
+        at.elapsed() >= stall && height >= then.saturating_add(2)
     }
 
     pub(super) fn is_due(&self, stall: Duration) -> bool {
@@ -70,8 +81,10 @@ pub(super) struct Task {
     pub(super) standing: Arc<Standing>,
     pub(super) wake: Arc<Notify>,
     pub(super) signers: Vec<Signer>,
-    /// Where the index stood when it was looked at last.
-    pub(super) cursor: Option<Cursor>,
+    /// Where the index stood when all was brought up to it last.
+    cursor: Option<Cursor>,
+    /// Where it stands.
+    pub(super) height: u64,
     /// When slots were sent. A slot that is not in it was sent before this process began, or not at all.
     pub(super) sent: HashMap<Slot, Sent>,
     /// At which height it was first seen that another's transaction has a slot's nonce.
@@ -105,6 +118,7 @@ impl Task {
             wake,
             signers,
             cursor: None,
+            height: 0,
             sent: HashMap::new(),
             overtaken: HashMap::new(),
             open: HashMap::new(),
@@ -139,7 +153,12 @@ impl Task {
                 Err(trouble) => {
                     tracing::warn!(%trouble, chain = %self.chain.chain, "settling pauses");
                     metrics::paused(self.chain.chain);
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(FIRST_PAUSE).await;
+                    // A block that comes shows that the node answers again.
+                    tokio::select! {
+                        changed = changes.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(pause.saturating_sub(FIRST_PAUSE)) => {}
+                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -152,6 +171,7 @@ impl Task {
         else {
             return Ok(IDLE);
         };
+        self.height = cursor.number;
         let mut reconciled = Ok(());
         let moved = self.cursor != Some(cursor);
         if moved || self.signers.iter().any(|signer| signer.next.is_none()) || self.is_stalled() {
@@ -221,7 +241,7 @@ impl Task {
         let Some(signer) = self.signers.get(place) else { return Ok(()) };
         let Some(state) = signer.state else { return Ok(()) };
         let profile = self.chain.node.profile().clone();
-        let fees = salt402_chain::Fees::of(state.base_fee, state.tip, &profile)?;
+        let fees = Fees::of(state.base_fee, state.tip, &profile)?;
         let prepared = signer.account.prepare_at(&profile, &filler(signer.address()), nonce, fees)?;
         let transaction = SlotTransaction {
             slot: Slot { signer: signer.address(), nonce },
@@ -284,11 +304,13 @@ impl Task {
 
     /// Tells callers whether anything can be sent.
     fn tell_standing(&self) {
-        let least = U256::from(1_u64);
+        let profile = self.chain.node.profile();
+        let is_rich = |state: AccountState| {
+            let fee = Fees::of(state.base_fee, state.tip, profile).map(|fees| fees.max_fee_per_gas);
+            state.balance >= U256::from(LEAST_GAS) * U256::from(fee.unwrap_or(profile.max_fee_per_gas))
+        };
         let can_send = self.signers.iter().any(|signer| {
-            signer.next.is_some()
-                && signer.overtaken.is_none()
-                && signer.state.is_none_or(|state| state.balance >= least)
+            signer.next.is_some() && signer.overtaken.is_none() && signer.state.is_none_or(is_rich)
         });
         self.standing
             .set(can_send, self.signers.iter().map(|signer| (signer.address(), signer.state)).collect());

@@ -268,6 +268,8 @@ async fn a_settlement_that_is_dropped_and_has_expired_is_an_incident() {
     done(&outcome(&shop, &engine, &one).await);
     shop.world.state().seconds_a_block = 200;
     shop.drop_block_of(&one).await;
+    let failed_at_last = || async { shop.row(&one).await.state == SettlementState::Failed };
+    shop.until("its loss is noticed", failed_at_last).await;
     assert_eq!(failed(&outcome(&shop, &engine, &one).await), X402Reason::ValidBefore);
     let incidents = shop.store.incidents(true, 10).await.unwrap();
     assert_eq!(incidents[0].kind, IncidentKind::SettlementLost);

@@ -249,7 +249,7 @@ pub enum SettlementOutcome {
         reason: String,
         /// The same in words.
         detail: String,
-        /// Whether nothing of it was ever mined, so that it can be claimed again.
+        /// Whether it can be claimed again. It cannot if it was ever in a transaction.
         again: bool,
         /// What it cost in this slot.
         cost: GasCost,

@@ -461,7 +461,8 @@ fn apply(
             state: SettlementState::Failed,
             reason: Some(reason.clone()),
             detail: Some(detail.clone()),
-            again: *again && !row.settled_once,
+            // What was in a transaction may have cost gas.
+            again: *again && !row.settled_once && row.slots == 0,
             transaction: at.map(|(hash, _)| hash),
             block: at.map(|(_, number)| number),
             ..costs
