@@ -141,7 +141,7 @@ impl Default for FacilitatorConfig {
     fn default() -> Self {
         let settling = SettleOptions::default();
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 4022)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 4023)),
             socket: None,
             socket_mode: Mode::default(),
             socket_needs_token: true,
