@@ -150,7 +150,7 @@ impl Default for FacilitatorConfig {
             callers: BTreeMap::new(),
             keys: None,
             chains: BTreeMap::new(),
-            settle_wait_ms: 20_000,
+            settle_wait_ms: 60_000,
             max_waiting: settling.queue,
             batch: settling.batch,
             batch_delay_ms: 20,
