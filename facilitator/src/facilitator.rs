@@ -120,7 +120,7 @@ impl Facilitator {
         }
     }
 
-    /// Has a payment settled, once. A copy or a retry gets the first one's result.
+    /// Has a payment settled, once, and tells of its success once. Whoever asks while it is pending, waits for the outcome.
     ///
     /// # Errors
     /// The body is no request, or nothing was done.
@@ -323,7 +323,7 @@ impl Facilitator {
 
     /// Whether this process has called a payment valid, not long ago, as it was signed now.
     fn was_valid(&self, authorization: &Authorization) -> bool {
-        *self.valid().of_key(authorization.id()) == signed(authorization)
+        self.valid().known(&authorization.id()).is_some_and(|known| *known == signed(authorization))
     }
 
     fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {
