@@ -333,7 +333,7 @@ impl Facilitator {
 
     /// Whether this process has called a payment valid, not long ago, as it was signed now.
     fn was_valid(&self, authorization: &Authorization) -> bool {
-        *self.valid().of_key(authorization.id()) == signed(authorization)
+        self.valid().known(&authorization.id()).is_some_and(|known| *known == signed(authorization))
     }
 
     fn valid(&self) -> MutexGuard<'_, Recent<PaymentId, B256>> {

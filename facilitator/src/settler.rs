@@ -36,7 +36,7 @@ impl std::fmt::Debug for Approved {
 /// Settles what was verified, each authorization once.
 #[async_trait]
 pub trait Settler: Send + Sync + 'static {
-    /// What is already known of an authorization. A copy or a retry gets the first one's result, and nothing is checked
+    /// What is already known of an authorization. Whoever asks again gets the first one's result, and nothing is checked
     /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
     ///
     /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms

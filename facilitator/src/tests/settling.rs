@@ -294,3 +294,18 @@ async fn what_one_caller_verified_no_other_settles() {
     let settled = settle(&shop, "900").await.unwrap();
     assert_eq!(settled.amount.map(|amount| amount.0), Some(U256::from(900)));
 }
+
+/// Anybody can name a payer, and what is held of others must not be forgotten for that.
+#[tokio::test]
+async fn forged_payers_push_out_nobody() {
+    let held = crate::verify::held::Held::default();
+    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
+    for number in 0..100_000_u64 {
+        let payer = Address::left_padding_from(&number.to_be_bytes());
+        let forged = crate::Authorization { payer, ..crate::tests::some_permit() };
+        assert_eq!(held.of_others(&forged, NOW), U256::ZERO);
+        assert!(!held.is_of_another(&forged, Some("shop")));
+        held.release(&forged);
+    }
+    assert!(held.is_of_another(&crate::tests::some_permit(), Some("shop")));
+}

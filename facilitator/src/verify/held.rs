@@ -44,11 +44,12 @@ impl Held {
     /// What other payments hold of a payer's balance, in base units of the token. `now` is in seconds since 1970.
     pub(crate) fn of_others(&self, authorization: &Authorization, now: u64) -> U256 {
         let own = authorization.id();
-        self.with(authorization, |holds| {
+        let others = self.known(authorization, |holds| {
             holds.retain(|hold| hold.until >= U256::from(now));
             let others = holds.iter().filter(|hold| hold.payment != own);
             others.fold(U256::ZERO, |sum, hold| sum.saturating_add(hold.amount))
-        })
+        });
+        others.unwrap_or_default()
     }
 
     /// Holds the amount of a payment that was verified, if it is one of `upto`, until it is let go or has expired. `judged` is
@@ -83,22 +84,32 @@ impl Held {
     /// Whether another caller was told that a payment is good.
     pub(crate) fn is_of_another(&self, authorization: &Authorization, caller: Option<&str>) -> bool {
         let own = authorization.id();
-        is_upto(authorization)
-            && self.with(authorization, |holds| {
-                holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
-            })
+        let is_another = |holds: &mut Vec<Hold>| {
+            holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
+        };
+        is_upto(authorization) && self.known(authorization, is_another).unwrap_or_default()
     }
 
     /// Lets a payment go: it was settled, or whoever settles counts it.
     pub(crate) fn release(&self, authorization: &Authorization) {
         let own = authorization.id();
-        self.with(authorization, |holds| holds.retain(|hold| hold.payment != own));
+        self.known(authorization, |holds| holds.retain(|hold| hold.payment != own));
+    }
+
+    /// Nothing is remembered of whoever was only asked about: forged payers would push out those that hold something.
+    fn known<T>(&self, authorization: &Authorization, act: impl FnOnce(&mut Vec<Hold>) -> T) -> Option<T> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.known(&key(authorization)).map(act)
     }
 
     fn with<T>(&self, authorization: &Authorization, act: impl FnOnce(&mut Vec<Hold>) -> T) -> T {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        act(held.of_key((authorization.chain, authorization.token, authorization.payer)))
+        act(held.of_key(key(authorization)))
     }
+}
+
+fn key(authorization: &Authorization) -> (ChainId, Address, Address) {
+    (authorization.chain, authorization.token, authorization.payer)
 }
 
 fn is_upto(authorization: &Authorization) -> bool {
