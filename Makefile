@@ -123,7 +123,7 @@ tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
 
 .PHONY: test-clients
-test-clients: contracts clients ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
+test-clients: contracts clients $(if $(filter salt402,$(FACILITATOR)),build) ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
 .PHONY: contracts
@@ -138,6 +138,7 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
 	CASES=20000 $(MAKE) test-clients
+	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

@@ -4,8 +4,8 @@
 #   tools/local.sh demo   one paid request, shown step by step; then everything is stopped
 #   tools/local.sh up     the same set-up on fixed ports, until Ctrl-C
 #
-# LOCAL_PORTS has other ports for `up`: of the chain, the verifier, the gateway, and those that the printed commands name
-# for a file server and Caddy. LOCAL_HOME is another folder for logs and data, below scratch.
+# LOCAL_PORTS has other ports for `up`: of the chain, the verifier, the gateway, those that the printed commands name for a
+# file server and Caddy, and of the facilitator. LOCAL_HOME is another folder for logs and data, below scratch.
 #
 # The keys are anvil's public ones: they are known to everybody and hold nothing anywhere else.
 set -euo pipefail
@@ -30,18 +30,22 @@ done
 deployer_key=0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
 payer_key=0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d
 payee=0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC
+payer=0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+# anvil's fifth: it pays the gas of what payers sign.
+settling_key=0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a
 
 if [ "$mode" = up ]; then
-	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080}"
+	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080 4023}"
 else
-	# Three ports that are free now, so that a demonstration disturbs nothing.
+	# Four ports that are free now, so that a demonstration disturbs nothing.
 	mapfile -t ports < <(node -e '
-		const net = require("net"), servers = [0, 0, 0].map(() => net.createServer().listen(0, "127.0.0.1"));
+		const net = require("net"), servers = [0, 0, 0, 0].map(() => net.createServer().listen(0, "127.0.0.1"));
 		servers.at(-1).on("listening", () => servers.forEach(s => { console.log(s.address().port); s.close(); }));')
 fi
 rpc=http://127.0.0.1:${ports[0]}
 verifier=http://127.0.0.1:${ports[1]}
 gateway=http://127.0.0.1:${ports[2]}
+if [ "$mode" = up ]; then facilitator=http://127.0.0.1:${ports[5]:-4023}; else facilitator=http://127.0.0.1:${ports[3]}; fi
 
 home=${LOCAL_HOME:-scratch/local/$mode}
 [ -n "${LOCAL_HOME:-}" ] || rm -rf "$home"
@@ -93,7 +97,9 @@ ETH_RPC_URL=$rpc SALT402_DEPLOYER_KEY=$deployer_key SALT402_DEPLOYMENTS=$home/de
 	{ cat "$home/deploy.log" >&2; exit 1; }
 show <"$home/deployments/40204.json"
 
-step "salt402 up: indexer, verifier and gateway in one process"
+step "salt402 up: indexer, verifier, gateway and facilitator in one process"
+printf %s "$settling_key" >"$home/settle.key"
+chmod 600 "$home/settle.key"
 cat >"$home/salt402.toml" <<TOML
 data = "data"
 
@@ -123,6 +129,13 @@ price = "0"
 [gateway]
 listen = "127.0.0.1:${ports[2]}"
 
+# Settles what payers sign; see docs/facilitator.md.
+[facilitator]
+listen = "${facilitator#http://}"
+keys = [{ file = "settle.key" }]
+# Every local chain has the same id and the same key: each is locked for itself.
+locks = "."
+
 [gateway.models.demo]
 upstream = "demo"
 description = "Deterministic words, no GPU"
@@ -136,6 +149,7 @@ TOML
 pids+=($!)
 until_ready "salt402" "$verifier/readyz"
 until_ready "salt402" "$gateway/readyz"
+until_ready "salt402" "$facilitator/health"
 
 body='{"model":"demo","prompt":"Why is the sea salt?"}'
 url=$gateway/v1/inference
@@ -199,6 +213,71 @@ node -e '
 	const d = JSON.parse(require("fs").readFileSync(process.argv[1]));
 	console.log(`${process.argv[2]} ${d.code}: ${d.detail}`);
 	if (process.argv[2] !== "402" || d.code === "payment_required") process.exit(1);' "$home/replay.json" "$code" | show
+
+# The payer needs the token that is paid in. On a real chain it has some.
+wrapped=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).contracts.WrappedSalt.address' "$home/deployments/40204.json")
+rpc() { # method, params
+	curl -fsS --max-time 5 -H 'content-type: application/json' \
+		-d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" "$rpc" |
+		node -p 'JSON.parse(require("fs").readFileSync(0)).result'
+}
+rpc eth_sendTransaction "[{\"from\":\"$payer\",\"to\":\"$wrapped\",\"value\":\"0xde0b6b3a7640000\",\"data\":\"0xd0e30db0\"}]" >"$home/wrap.hash"
+for _ in $(seq 1 100); do
+	[ "$(rpc eth_getTransactionReceipt "[\"$(cat "$home/wrap.hash")\"]")" != null ] && break
+	sleep 0.1
+done
+sent_before=$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")
+extra='{"name":"Wrapped SALT","version":"1"}'
+if [ -d tests/clients/node_modules/@x402/fetch ]; then
+	step "x402's own client (@x402/fetch) pays x402's own server (@x402/express) by a signature; the facilitator settles"
+	sold="{\"scheme\":\"exact\",\"network\":\"eip155:40204\",\"payTo\":\"$payee\",\"maxTimeoutSeconds\":120,\"price\":{\"asset\":\"$wrapped\",\"amount\":\"500000000000000\",\"extra\":$extra},\"extra\":$extra}"
+	echo "{\"facilitator\":\"$facilitator\",\"routes\":[{\"path\":\"/sea\",\"offer\":$sold}]}" |
+		node tests/clients/servers/express.mjs >"$home/express.log" 2>&1 &
+	pids+=($!)
+	for _ in $(seq 1 100); do grep -q '^listening on ' "$home/express.log" && break; sleep 0.1; done
+	shop=$(sed -n 's/^listening on //p' "$home/express.log")
+	echo "{\"key\":\"$payer_key\",\"urls\":[\"$shop/sea\"],\"allowedAssets\":[{\"network\":\"eip155:40204\",\"asset\":\"$wrapped\",\"maxAmountPerPayment\":\"500000000000000\"}]}" |
+		node tests/clients/clients/fetch.mjs >"$home/signed.json" 2>>"$home/express.log"
+	node -e '
+		const answer = JSON.parse(require("fs").readFileSync(process.argv[1]));
+		const told = answer.paymentResponse ? JSON.parse(Buffer.from(answer.paymentResponse, "base64")) : {};
+		console.log(`${answer.status ?? answer.error} ${answer.body}`);
+		console.log(`settled: ${told.success}, transaction ${told.transaction}`);
+		if (answer.status !== 200 || !told.success) process.exit(1);' "$home/signed.json" | show
+else
+	step "a payer signs and sends nothing; the facilitator settles (make test-clients installs x402's own client, which is shown here then)"
+	node -e '
+		const [token, from, to, now] = process.argv.slice(1);
+		const field = (type, name) => ({ type, name });
+		console.log(JSON.stringify({
+			primaryType: "TransferWithAuthorization",
+			domain: { name: "Wrapped SALT", version: "1", chainId: 40204, verifyingContract: token },
+			types: {
+				EIP712Domain: [field("string", "name"), field("string", "version"), field("uint256", "chainId"), field("address", "verifyingContract")],
+				TransferWithAuthorization: [field("address", "from"), field("address", "to"), field("uint256", "value"), field("uint256", "validAfter"), field("uint256", "validBefore"), field("bytes32", "nonce")],
+			},
+			message: { from, to, value: "500000000000000", validAfter: "0", validBefore: String(Number(now) + 120), nonce: "0x" + require("crypto").randomBytes(32).toString("hex") },
+		}));' "$wrapped" "$payer" "$payee" "$(date +%s)" >"$home/typed.json"
+	# anvil holds this key: no program is given it.
+	rpc eth_signTypedData_v4 "[\"$payer\",$(cat "$home/typed.json")]" >"$home/signature"
+	node -e '
+		const fs = require("fs"), [typed, signature, extra] = process.argv.slice(1);
+		const { message, domain } = JSON.parse(fs.readFileSync(typed));
+		const offer = { scheme: "exact", network: "eip155:40204", amount: message.value, asset: domain.verifyingContract, payTo: message.to, maxTimeoutSeconds: 120, extra: JSON.parse(extra) };
+		const payload = { signature: fs.readFileSync(signature, "utf8").trim(), authorization: message };
+		console.log(JSON.stringify({ x402Version: 2, paymentPayload: { x402Version: 2, accepted: offer, payload }, paymentRequirements: offer }));' \
+		"$home/typed.json" "$home/signature" "$extra" >"$home/signed.json"
+	for route in verify settle settle; do
+		curl -sS --max-time 60 -H 'content-type: application/json' -d @"$home/signed.json" "$facilitator/$route" >"$home/$route.json"
+		node -e '
+			const told = JSON.parse(require("fs").readFileSync(process.argv[2]));
+			console.log(`/${process.argv[1]}: ${JSON.stringify(told)}`);
+			if (!(told.isValid || told.success)) process.exit(1);' "$route" "$home/$route.json" | show
+	done
+fi
+[ "$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")" = "$sent_before" ]
+echo "the payer sent nothing, and paid no gas" | show
+"$salt402" settlements list --config "$home/salt402.toml" | show
 
 step "what the verifier knows"
 "$salt402" status --url "$verifier" | show

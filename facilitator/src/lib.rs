@@ -24,11 +24,12 @@ pub use authorization::{Authorization, Method, TokenPermit};
 pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
 pub use facilitator::{Caller, Facilitator, FacilitatorError};
 pub use metrics::describe as describe_metrics;
+pub use metrics::settling::low_water;
 pub use policy::{
-    CallerRules, CitratePolicy, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule, Simulation,
-    TokenPolicy,
+    CallerRules, CitratePolicy, GasCaps, NetworkPolicy, NonceCheck, Payees, Policy, SignatureRule,
+    Simulation, TokenPolicy,
 };
 pub use settle::engine::{Engine, SettleError, SignerReport};
 pub use settle::lock::LockError;
-pub use settle::options::{GasCaps, SettleChain, SettleOptions};
+pub use settle::options::{SettleChain, SettleOptions};
 pub use settler::{Approved, Known, SettleFault, Settled, Settler};

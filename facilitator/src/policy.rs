@@ -7,6 +7,7 @@ use salt402_http::Rate;
 use salt402_protocol::ChainId;
 use salt402_protocol::typed_data::{PERMIT2, X402_EXACT_PROXY, X402_UPTO_PROXY};
 
+use crate::authorization::Method;
 use crate::calls::SettleContracts;
 
 /// What the operator accepts, and how carefully it is looked at.
@@ -20,8 +21,9 @@ pub struct Policy {
     pub simulation: Simulation,
     /// How it is known that a nonce was not used.
     pub nonces: NonceCheck,
-    /// The most gas that a settlement may use. It bounds what a payer's contract can do.
-    pub most_gas: u64,
+    /// The most gas that a settlement may use, by the way it is settled. It bounds what a payer's contract can do: what needs
+    /// more to be verified or simulated is not valid, as it would not be settled.
+    pub gas_caps: GasCaps,
     /// For how long what is known of an account is believed while no new block is seen.
     pub facts_for: Duration,
 }
@@ -35,7 +37,7 @@ impl Policy {
             margin: Duration::from_secs(6),
             simulation: Simulation::Contracts,
             nonces: NonceCheck::Chain,
-            most_gas: 500_000,
+            gas_caps: GasCaps::default(),
             facts_for: Duration::from_secs(2),
         }
     }
@@ -43,6 +45,34 @@ impl Policy {
     /// What is accepted on a chain.
     pub fn network(&self, chain: ChainId) -> Option<&NetworkPolicy> {
         self.networks.iter().find(|network| network.chain == chain)
+    }
+}
+
+/// The most gas of one settlement, in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GasCaps {
+    /// By EIP-3009, and through Citrate's facilitator.
+    pub eip3009: u64,
+    /// By Permit2, through the proxy for `exact`.
+    pub permit2_exact: u64,
+    /// By Permit2, through the proxy for `upto`.
+    pub permit2_upto: u64,
+}
+
+impl Default for GasCaps {
+    /// Several times what tokens need: about 70,000 by EIP-3009, 85,000 by Permit2 and 150,000 with a permit.
+    fn default() -> Self {
+        Self { eip3009: 300_000, permit2_exact: 400_000, permit2_upto: 400_000 }
+    }
+}
+
+impl GasCaps {
+    pub(crate) const fn of(&self, method: &Method) -> u64 {
+        match method {
+            Method::Eip3009 { .. } | Method::CitrateFee { .. } => self.eip3009,
+            Method::Permit2Exact { .. } => self.permit2_exact,
+            Method::Permit2Upto { .. } => self.permit2_upto,
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Approved {
 /// Settles what was verified, each authorization once.
 #[async_trait]
 pub trait Settler: Send + Sync + 'static {
-    /// What is already known of an authorization. A copy or a retry gets the first one's result, and nothing is checked
+    /// What is already known of an authorization. Whoever asks again gets the first one's result, and nothing is checked
     /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
     ///
     /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms
@@ -61,6 +61,13 @@ pub trait Settler: Send + Sync + 'static {
     /// Nothing was claimed.
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault>;
 
+    /// Whether this caller may be told that an authorization was settled. Whoever is told it serves for it, so one caller is: the
+    /// first who asks, and after that whoever shows the same key as the first. Durable when this returns.
+    ///
+    /// # Errors
+    /// It could not be written.
+    async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault>;
+
     /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
     /// block of the chain. What a block holds is off the balance already, and must not count twice.
     ///
@@ -75,14 +82,10 @@ pub trait Settler: Send + Sync + 'static {
 /// A claimed authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Who is paid.
-    pub payee: Address,
-    /// What was signed, in base units of the token.
-    pub amount: U256,
+    /// What was signed. `None`: another version of this program claimed it, and it cannot be read.
+    pub authorization: Option<Authorization>,
     /// What is charged, in base units of the token.
     pub charge: U256,
-    /// The token.
-    pub token: Address,
     /// What became of it.
     pub settled: Settled,
 }

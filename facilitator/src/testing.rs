@@ -191,7 +191,11 @@ pub(crate) fn first_request(payload: Value) -> Value {
 
 /// Accounts of a chain, as values.
 #[derive(Clone)]
-pub(crate) struct Accounts(pub(crate) Arc<Mutex<Facts>>, pub(crate) Arc<Mutex<Asked>>);
+pub(crate) struct Accounts(
+    pub(crate) Arc<Mutex<Facts>>,
+    pub(crate) Arc<Mutex<Asked>>,
+    pub(crate) Arc<Mutex<Option<FactsError>>>,
+);
 
 /// What was asked.
 #[derive(Clone, Debug, Default)]
@@ -200,6 +204,8 @@ pub(crate) struct Asked {
     pub(crate) contracts: usize,
     pub(crate) simulations: usize,
     pub(crate) fresh: usize,
+    /// The gas that the payer's code and the simulated call may use, of each question.
+    pub(crate) gas: Vec<(u64, Option<u64>)>,
 }
 
 impl Accounts {
@@ -223,7 +229,7 @@ impl Accounts {
             is_fresh: true,
             simulation: Some(Ok(())),
         };
-        Self(Arc::new(Mutex::new(facts)), Arc::default())
+        Self(Arc::new(Mutex::new(facts)), Arc::default(), Arc::default())
     }
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut Facts)) {
@@ -238,11 +244,18 @@ impl Accounts {
 #[async_trait]
 impl KnowsAccounts for Accounts {
     async fn facts(&self, question: &Question<'_>) -> Result<Facts, FactsError> {
+        // As with a node, others are judged meanwhile.
+        tokio::task::yield_now().await;
         let mut asked = self.1.lock().unwrap();
         asked.questions += 1;
         asked.contracts += usize::from(question.digest.is_some());
         asked.simulations += usize::from(question.simulate.is_some());
         asked.fresh += usize::from(question.is_fresh);
+        let simulated = question.simulate.as_ref().and_then(|(_, call)| call.gas_limit);
+        asked.gas.push((question.most_gas, simulated));
+        if let Some(fault) = self.2.lock().unwrap().clone() {
+            return Err(fault);
+        }
         let mut facts = self.0.lock().unwrap().clone();
         if question.digest.is_none() {
             facts.contract_signature = None;
@@ -265,6 +278,13 @@ impl KnowsAccounts for Accounts {
         0
     }
 
+    async fn blind(&self, _chain: ChainId) -> Option<String> {
+        match &*self.2.lock().unwrap() {
+            Some(FactsError::Blind(why)) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
     async fn complaint(&self, _chain: ChainId) -> Option<String> {
         None
     }
@@ -278,6 +298,9 @@ pub(crate) struct Memory {
     pub(crate) settled: AtomicU64,
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
+    pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
+    /// Accounts that send besides.
+    pub(crate) others: Mutex<Vec<Address>>,
 }
 
 #[async_trait]
@@ -291,13 +314,20 @@ impl Settler for Memory {
             return Err(fault);
         }
         self.settled.fetch_add(1, Ordering::Relaxed);
-        let Authorization { payee, amount, token, .. } = approved.authorization;
         let transaction = (!approved.charge.is_zero()).then_some(B256::repeat_byte(0xaa));
         let settled = Settled::Done { transaction, amount: approved.charge };
-        let known = Known { payee, amount, charge: approved.charge, token, settled: settled.clone() };
+        let authorization = Some(approved.authorization.clone());
+        let known = Known { authorization, charge: approved.charge, settled: settled.clone() };
         self.claimed.lock().unwrap().insert(approved.authorization.id(), known);
         self.approved.lock().unwrap().push(approved);
         Ok(settled)
+    }
+
+    async fn tell(&self, _: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault> {
+        let mut told = self.told.lock().unwrap();
+        let first = !told.contains_key(&id);
+        let known = *told.entry(id).or_insert(key);
+        Ok(first || (key.is_some() && known == key))
     }
 
     async fn promised(&self, _: ChainId, _: Address, _: Address) -> Result<U256, SettleFault> {
@@ -305,6 +335,6 @@ impl Settler for Memory {
     }
 
     fn signers(&self, _: ChainId) -> Vec<Address> {
-        vec![FACILITATOR]
+        [&[FACILITATOR], self.others.lock().unwrap().as_slice()].concat()
     }
 }

@@ -81,7 +81,12 @@ impl<K: Eq + Hash, V: Default> Recent<K, V> {
         Self { young: HashMap::new(), old: HashMap::new(), most: most.max(1) }
     }
 
-    /// What is known of a key; its default where nothing is.
+    /// What is known of a key. Where nothing is, nothing is forgotten for it.
+    pub fn known(&mut self, key: &K) -> Option<&mut V> {
+        self.young.get_mut(key).or_else(|| self.old.get_mut(key))
+    }
+
+    /// What is known of a key; its default where nothing is, and from then on.
     pub fn of_key(&mut self, key: K) -> &mut V {
         if !self.young.contains_key(&key) && self.young.len() >= self.most {
             self.old = std::mem::take(&mut self.young);
@@ -136,5 +141,9 @@ mod tests {
         }
         assert_eq!(*recent.of_key(0), 1001, "it was used all the time");
         assert_eq!(*recent.of_key(5), 0, "it was not");
+        for key in 2000..4000 {
+            assert_eq!(recent.known(&key), None);
+        }
+        assert_eq!(recent.known(&0), Some(&mut 1001), "a look for others makes nobody forgotten");
     }
 }

@@ -4,6 +4,8 @@
 -- of it that somebody else makes afterwards is below. `state` is 'queued' (no transaction that may still be mined has it),
 -- 'sent', 'settled' or 'failed'. A failed one with `again` was never in a transaction that was mined and can be claimed again. `settled_once` is true from
 -- the first time on that it was settled: to fail after that is an incident.
+-- `told_at_ms` is when a caller was first told that it was settled, and `told_key` the digest of the key by which that caller can
+-- ask again: nobody else is told it once more.
 -- `transaction_hash` and `block_number` say where it was settled, or failed. `settlement_gas` holds `gas_used` of it on the day
 -- `gas_day`, and `gas_cap` besides while it is open; `fee` is its share of what its transactions cost, in base units of the
 -- native coin.
@@ -32,6 +34,8 @@ CREATE TABLE settlement_orders (
     gas_cap          INTEGER NOT NULL,
     gas_used         INTEGER NOT NULL,
     fee              BLOB    NOT NULL,
+    told_at_ms       INTEGER,
+    told_key         BLOB,
     made_at_ms       INTEGER NOT NULL,
     changed_at_ms    INTEGER NOT NULL
 ) STRICT;

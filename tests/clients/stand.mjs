@@ -18,7 +18,7 @@ const { sites, stop } = await openStand({ ports: { [CITRATE]: port, [BASE_SEPOLI
 const folder = join(root, "scratch/clients");
 mkdirSync(folder, { recursive: true });
 writeFileSync(join(folder, "stand.json"), `${JSON.stringify(description(sites), null, 2)}\n`);
-writeFileSync(join(folder, "salt402.toml"), configuration(sites, 4022));
+writeFileSync(join(folder, "salt402.toml"), configuration(sites, { facilitator: 4022, verifier: 4020 }));
 console.log(`${folder}/stand.json and salt402.toml are written. Anvil's published key for a facilitator of ours:
 export SALT402_FACILITATOR_KEY=${ours.key}
 The chains run until Ctrl-C.`);

@@ -118,13 +118,19 @@ async fn submit(stand: &Facilitating, body: &Value) -> B256 {
 async fn what_somebody_else_settled_first_is_a_success_once() {
     let mut stand = Facilitating::start(SALT402).await;
     let payer = X402Payer::new();
-    // Before it is shown.
+    // What nobody here has called valid pays for what it was shown for elsewhere.
+    let elsewhere = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 1, 9));
+    submit(&stand, &elsewhere).await;
+    let refused = stand.settle(&elsewhere).await;
+    assert_eq!(refused["errorReason"], "invalid_exact_evm_nonce_already_used", "{refused}");
+    // Between the server's two questions.
     let first = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 7, 1));
+    assert_eq!(stand.verify(&first).await["isValid"], true);
     let theirs = submit(&stand, &first).await;
     stand.stack.indexed(stand.stack.anvil.height().await).await;
     let settled = stand.settle_until_known(&first).await;
     assert_eq!(hash(&settled), theirs, "{settled}");
-    assert_eq!(stand.settle(&first).await, settled);
+    assert_eq!(stand.settle_copy(&first).await["success"], false, "a copy");
     // While ours waits in the pool: theirs is in the block before it.
     let second = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 8, 2));
     stand.stack.anvil.automine(false).await;
@@ -149,7 +155,7 @@ async fn what_somebody_else_settled_first_is_a_success_once() {
         settled
     };
     assert_eq!(hash(&settled), theirs, "{settled}");
-    assert_eq!(stand.paid(&stand.wrapped).await, 15);
+    assert_eq!(stand.paid(&stand.wrapped).await, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +206,7 @@ async fn what_is_promised_of_a_balance_is_not_promised_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gas_of_a_payer_and_of_all_has_a_budget() {
     // T9: two of one payer, then no more today.
-    let budget = "gas = { eip3009 = 100000 }\ngas_per_day = { payer = 170000 }";
+    let budget = "gas = { eip3009 = 100000 }\ngas_per_day = { payer = 200000 }";
     let options = FacilitatorOptions { facilitator: budget.into(), ..Default::default() };
     let stand = Facilitating::start_with(SALT402, options).await;
     let (payer, other) = (X402Payer::new(), X402Payer::numbered(3));
@@ -210,8 +216,52 @@ async fn gas_of_a_payer_and_of_all_has_a_budget() {
     hash(&stand.settle(&body(&payer, 2)).await);
     let url = format!("{}/settle", stand.url);
     let refused = stand.stack.post(&url, &body(&payer, 3), &[]).await;
+    assert_eq!(refused.code(), "facilitator_busy");
     assert!(!refused.json().get("success").is_some_and(|success| success == true), "{}", refused.body);
     assert!(refused.headers.contains_key("retry-after"), "{:?}", refused.headers);
     hash(&stand.settle(&body(&other, 1)).await);
     assert_eq!((stand.nonce(FACILITATOR).await, stand.paid(&stand.wrapped).await), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wallets_pay_where_the_chain_takes_their_word_and_hostile_ones_cost_nothing() {
+    // T9, T14: Salt asks a payer that has code whether it signed.
+    let stand = Facilitating::start(SALT402).await;
+    let owner = X402Payer::new();
+    let word = |value: U256| value.to_be_bytes::<32>();
+    let owned = stand
+        .stack
+        .anvil
+        .create("ContractWallet", B256::left_padding_from(owner.address.as_slice()).as_slice())
+        .await;
+    let data = |to: Address| transferCall { to, amount: U256::from(1000) }.abi_encode();
+    stand.call_as(owner.address, stand.salt.address, data(owned), 0).await;
+    let good = X402Payer::wallet(owned).eip3009(&stand.salt, &Terms::new(payee(), 10, 1));
+    assert_eq!(stand.verify(&good).await["isValid"], true);
+    hash(&stand.settle_until_known(&good).await);
+    // It changes its mind after the server was told that it is valid.
+    let second = X402Payer::wallet(owned).eip3009(&stand.salt, &Terms::new(payee(), 10, 2));
+    assert_eq!(stand.verify(&second).await["isValid"], true);
+    sol! {
+        function close() external;
+    }
+    stand.call_as(SOMEBODY, owned, closeCall {}.abi_encode(), 0).await;
+    let settled = stand.settle_until_known(&second).await;
+    assert_eq!(settled["success"], false, "{settled}");
+    let nonce = stand.nonce(FACILITATOR).await;
+    for way in 0..5_u8 {
+        let hostile = stand.stack.anvil.create("HostileWallet", &word(U256::from(way))).await;
+        stand.call_as(owner.address, stand.salt.address, data(hostile), 0).await;
+        let body = X402Payer::wallet(hostile).eip3009(&stand.salt, &Terms::new(payee(), 10, 3));
+        let verified = stand.verify(&body).await;
+        assert_eq!(verified["isValid"], false, "{way}: {verified}");
+        let settled = stand.settle(&body).await;
+        assert_eq!(
+            (&settled["success"], &settled["transaction"]),
+            (&json!(false), &json!("")),
+            "{way}: {settled}"
+        );
+    }
+    assert_eq!(stand.nonce(FACILITATOR).await, nonce, "nothing was sent for them");
+    assert_eq!(stand.paid(&stand.salt).await, 10);
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use reqwest::StatusCode;
-use salt402_tests::{Stack, StackOptions, inference, root};
+use salt402_tests::x402::{Terms, X402Payer};
+use salt402_tests::{Facilitating, FacilitatorOptions, PAYEE, Stack, StackOptions, inference, root};
 use serde_json::json;
 
 use crate::SALT402;
@@ -58,7 +59,8 @@ fn names(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_metric_of_the_sources_is_on_the_page_and_every_one_on_the_page_is_in_the_sources() {
     let mut used = BTreeSet::new();
-    for floor in ["chain", "store", "http", "indexer", "paywall", "verifier", "gateway", "cli"] {
+    for floor in ["chain", "store", "http", "indexer", "facilitator", "paywall", "verifier", "gateway", "cli"]
+    {
         let mut files = Vec::new();
         sources(&root().join(floor).join("src"), &mut files);
         for file in files {
@@ -141,6 +143,34 @@ async fn what_a_running_service_says_is_what_the_page_says() {
         .await;
     let scraped = stack.get(&metrics).await.body;
 
+    let seen = documented_in(&scraped);
+    for wanted in [
+        "salt402_indexer_lag_seconds",
+        "salt402_indexer_phase",
+        "salt402_indexer_reorganization_depth",
+        "salt402_store_commit_seconds",
+        "salt402_store_wal_bytes",
+        "salt402_store_queue",
+        "salt402_store_disk_free_bytes",
+        "salt402_verdicts_total",
+        "salt402_gateway_executions_total",
+        "salt402_402_total",
+        "salt402_incidents_open",
+    ] {
+        assert!(seen.contains(wanted), "{wanted} is missing:\n{scraped}");
+    }
+    assert!(
+        scraped.contains("salt402_indexer_phase{chain=\"eip155:40204\",phase=\"following\"} 1"),
+        "{scraped}"
+    );
+    assert!(
+        scraped.contains("salt402_indexer_reorganization_depth_bucket{chain=\"eip155:40204\",le=\"1\"} 1"),
+        "{scraped}"
+    );
+}
+
+/// The metrics of a scrape, each with the type and the labels that the page has.
+fn documented_in(scraped: &str) -> BTreeSet<String> {
     let page = page();
     let mut seen = BTreeSet::new();
     for line in scraped.lines() {
@@ -165,28 +195,46 @@ async fn what_a_running_service_says_is_what_the_page_says() {
             assert_eq!(labels, documented.labels, "{line}");
         }
     }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_facilitator_says_is_what_the_page_says() {
+    let options = FacilitatorOptions {
+        chain: "low_water = \"20000 SALT\"".into(),
+        facilitator: "gas_per_day = { payer = 350000 }".into(),
+        ..Default::default()
+    };
+    let mut stand = Facilitating::start_with(SALT402, options).await;
+    let (payer, payee) = (X402Payer::new(), PAYEE.parse().unwrap());
+    let body = |amount, number| payer.eip3009(&stand.wrapped, &Terms::new(payee, amount, number));
+    let (good, poor, more) = (body(5, 1), body(10_u128.pow(30), 2), body(5, 3));
+    stand.verify(&good).await;
+    assert_eq!(stand.settle(&good).await["success"], true);
+    stand.verify(&poor).await;
+    stand.settle(&poor).await;
+    stand.stack.post(&format!("{}/settle", stand.url), &more, &[]).await;
+    let metrics = format!("{}/metrics", stand.stack.verifier);
+    let scraped =
+        stand.stack.until(&metrics, |answer| answer.body.contains("salt402_settlement_balance{")).await;
+    let seen = documented_in(&scraped.body);
     for wanted in [
-        "salt402_indexer_lag_seconds",
-        "salt402_indexer_phase",
-        "salt402_indexer_reorganization_depth",
-        "salt402_store_commit_seconds",
-        "salt402_store_wal_bytes",
-        "salt402_store_queue",
-        "salt402_store_disk_free_bytes",
-        "salt402_verdicts_total",
-        "salt402_gateway_executions_total",
-        "salt402_402_total",
-        "salt402_incidents_open",
+        "salt402_facilitator_verified_total",
+        "salt402_facilitator_settle_seconds",
+        "salt402_settlements_total",
+        "salt402_settlement_seconds",
+        "salt402_settlement_gas_total",
+        "salt402_settlement_batch",
+        "salt402_settlement_queue",
+        "salt402_settlement_low_water",
+        "salt402_settlement_refused_total",
     ] {
-        assert!(seen.contains(wanted), "{wanted} is missing:\n{scraped}");
+        assert!(seen.contains(wanted), "{wanted} is missing:\n{}", scraped.body);
     }
     assert!(
-        scraped.contains("salt402_indexer_phase{chain=\"eip155:40204\",phase=\"following\"} 1"),
-        "{scraped}"
-    );
-    assert!(
-        scraped.contains("salt402_indexer_reorganization_depth_bucket{chain=\"eip155:40204\",le=\"1\"} 1"),
-        "{scraped}"
+        scraped.body.contains("salt402_settlement_low_water{chain=\"eip155:40204\"} 20000"),
+        "{}",
+        scraped.body
     );
 }
 

@@ -3,7 +3,10 @@
 use jsonschema::{Resource, Validator};
 use reqwest::StatusCode;
 use salt402_protocol::{Amount, Asset};
-use salt402_tests::{Answer, Stack, StackOptions, TestChannel, inference, root};
+use salt402_tests::x402::{Terms, X402Payer};
+use salt402_tests::{
+    Answer, Facilitating, FacilitatorOptions, Stack, StackOptions, TestChannel, inference, root,
+};
 use serde_json::{Value, json};
 
 use crate::SALT402;
@@ -114,6 +117,49 @@ async fn the_documents_are_openapi_and_the_answers_are_what_they_say() {
 
     answers_of_the_gateway(&mut stack, &gateway).await;
     answers_of_the_verifier(&mut stack, &verifier).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_facilitators_document_is_openapi_and_the_answers_are_what_it_says() {
+    let options = FacilitatorOptions {
+        facilitator: "callers.shop = { token_file = \"shop.token\", rate = { per_minute = 1, burst = 12 } }"
+            .into(),
+        ..Default::default()
+    };
+    let mut stand = Facilitating::prepare(SALT402, options).await;
+    std::fs::write(stand.stack.folder().join("shop.token"), "shop-token-0123456789").unwrap();
+    stand.up().await;
+    let document = Document::of(&stand.stack, &stand.url).await;
+    let errors: Vec<_> = specification().iter_errors(&document.0).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    examples(&document.0);
+    for path in ["/", "/health", "/supported", "/healthz", "/openapi.json"] {
+        document.check("get", path, &stand.stack.get(&format!("{}{path}", stand.url)).await);
+    }
+    let (payer, payee) = (X402Payer::new(), salt402_tests::PAYEE.parse().unwrap());
+    let body = |amount, number| payer.eip3009(&stand.wrapped, &Terms::new(payee, amount, number));
+    let token = [("authorization", "Bearer shop-token-0123456789")];
+    let mut seen = Vec::new();
+    let none = json!({ "x402Version": 2 });
+    for (body, headers) in [
+        (&body(5, 1), &token[..]),
+        (&body(10_u128.pow(30), 2), &token[..]),
+        (&none, &token[..]),
+        (&json!([]), &token[..]),
+        (&json!({ "x402Version": "x".repeat(70_000) }), &token[..]),
+        (&none, &[][..]),
+        (&none, &[("content-type", "text/plain"), token[0]][..]),
+        (&none, &token[..]),
+    ] {
+        for route in ["/verify", "/settle"] {
+            let answer = stand.stack.post(&format!("{}{route}", stand.url), body, headers).await;
+            document.check("post", route, &answer);
+            seen.push(answer.status.as_u16());
+        }
+    }
+    for status in [200, 400, 401, 413, 429] {
+        assert!(seen.contains(&status), "{status} is not among {seen:?}");
+    }
 }
 
 /// Every example fits its own schema.

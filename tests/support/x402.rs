@@ -90,6 +90,11 @@ impl X402Payer {
         Self::of_key(PAYER_KEY)
     }
 
+    /// A wallet contract, for which the key of anvil's second account signs (ERC-1271).
+    pub fn wallet(address: Address) -> Self {
+        Self { address, ..Self::new() }
+    }
+
     /// The account of a key.
     pub fn of_key(key: &str) -> Self {
         let key = SigningKey::from_slice(&hex::decode(key).expect("hexadecimal")).expect("a key");

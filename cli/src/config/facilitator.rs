@@ -57,7 +57,7 @@ pub(crate) struct FacilitatorConfig {
     callers: BTreeMap<String, CallerConfig>,
     /// The private keys that send settlements and pay the gas, on chains that name none of their own. Left out: the one in
     /// the environment variable `SALT402_FACILITATOR_KEY`.
-    keys: Vec<KeyConfig>,
+    keys: Option<Vec<KeyConfig>>,
     /// The chains to settle on, each under its name in `[chains]`. Left out: the chain of `[payment]`, or the only one.
     chains: BTreeMap<String, FacilitatedChainConfig>,
     /// How long a settlement may be waited for before it is answered `settlement_pending`: 0 to 85000. Clients of x402
@@ -141,16 +141,16 @@ impl Default for FacilitatorConfig {
     fn default() -> Self {
         let settling = SettleOptions::default();
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 4022)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 4023)),
             socket: None,
             socket_mode: Mode::default(),
             socket_needs_token: true,
             connections: ConnectionsConfig::default(),
             origins: Vec::new(),
             callers: BTreeMap::new(),
-            keys: Vec::new(),
+            keys: None,
             chains: BTreeMap::new(),
-            settle_wait_ms: 20_000,
+            settle_wait_ms: 60_000,
             max_waiting: settling.queue,
             batch: settling.batch,
             batch_delay_ms: 20,
@@ -220,6 +220,7 @@ impl FacilitatorConfig {
                 NoncesConfig::Chain => NonceCheck::Chain,
                 NoncesConfig::Index => NonceCheck::Index,
             },
+            gas_caps: self.gas.caps(),
             ..Policy::new(networks)
         }
     }
@@ -233,9 +234,9 @@ impl FacilitatorConfig {
     pub(crate) fn keys(&self) -> Vec<(String, KeyConfig)> {
         let numbered =
             |(index, key): (usize, &KeyConfig)| (format!("facilitator.keys[{index}]"), key.clone());
-        match &self.keys[..] {
-            [] => vec![("facilitator.keys".to_owned(), KeyConfig::of_environment(FACILITATOR_KEY))],
-            keys => keys.iter().enumerate().map(numbered).collect(),
+        match &self.keys {
+            None => vec![("facilitator.keys".to_owned(), KeyConfig::of_environment(FACILITATOR_KEY))],
+            Some(keys) => keys.iter().enumerate().map(numbered).collect(),
         }
     }
 
@@ -298,6 +299,9 @@ impl FacilitatorConfig {
         self.gas_per_day.check()?;
         within("batch_delay_ms", self.batch_delay_ms, 0, 10_000)?;
         within("margin_s", self.margin_s, 2, 600)?;
+        if let Some(keys) = &self.keys {
+            source::not_empty("facilitator.keys", keys)?;
+        }
         for (key, config) in self.keys() {
             config.check(&key)?;
         }
@@ -315,6 +319,7 @@ impl CallerConfig {
         chains: &BTreeMap<String, ChainConfig>,
     ) -> Result<Option<Vec<ChainId>>, ConfigError> {
         let Some(names) = &self.chains else { return Ok(None) };
+        source::not_empty(&format!("{key}.chains"), names)?;
         let id = |(index, name): (usize, &String)| {
             let chain = chains.get(name).ok_or_else(|| {
                 let known: Vec<_> = chains.keys().map(String::as_str).collect();

@@ -19,12 +19,12 @@ use super::text::parse_price;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FacilitatedChainConfig {
     /// The tokens that may be moved. Left out: the token of `[payment]`, the deployment's, or the network's wrapped coin.
-    tokens: Vec<TokenConfig>,
+    tokens: Option<Vec<TokenConfig>>,
     /// The accounts that may be paid. `["*"]` means all: then whoever may ask has your keys pay the gas of payments to
     /// anybody. Left out: the payee of `[payment]`.
     payees: Option<Vec<String>>,
     /// The private keys that send settlements here and pay the gas. Left out: `facilitator.keys`.
-    keys: Vec<KeyConfig>,
+    keys: Option<Vec<KeyConfig>>,
     /// The proxy of x402's scheme `exact` over Permit2. Left out: x402's own address, for which clients sign.
     exact_proxy: Option<String>,
     /// The proxy of x402's scheme `upto`. Left out: x402's own address, for which clients sign.
@@ -109,6 +109,14 @@ impl FacilitatedChain {
                 let what = format!("{} is there twice: give each key once", account.address());
                 return Err(ConfigError::value(place, what));
             }
+            if matches!(&self.policy.payees, Payees::Listed(payees) if payees.contains(&account.address())) {
+                let what = format!(
+                    "{} is also paid here: a key that settles lies on this machine and must hold nothing but gas. Make a \
+                     key of its own for it",
+                    account.address()
+                );
+                return Err(ConfigError::value(place, what));
+            }
             accounts.push(account);
         }
         Ok(accounts)
@@ -135,13 +143,23 @@ impl FacilitatedChainConfig {
             };
             text.as_ref().map(read).transpose()
         };
+        let tokens = self.tokens(&here, defaults)?;
+        let citrate = self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?;
+        let is_moved = |own: &CitratePolicy| tokens.iter().any(|it| it.token == own.token && it.eip3009);
+        if let Some(own) = citrate.filter(|own| !is_moved(own)) {
+            let what = format!(
+                "{} is none of the tokens that are moved by their own authorizations here: list it in {here}.tokens",
+                own.token
+            );
+            return Err(ConfigError::value(format!("{here}.citrate.token"), what));
+        }
         Ok(FacilitatedChain {
             policy: NetworkPolicy {
                 payees: self.payees(&here, defaults)?,
                 exact_proxy: Some(named("exact_proxy", &self.exact_proxy)?.unwrap_or(X402_EXACT_PROXY)),
                 upto_proxy: Some(named("upto_proxy", &self.upto_proxy)?.unwrap_or(X402_UPTO_PROXY)),
-                citrate: self.citrate.as_ref().map(|own| own.resolve(&here, defaults)).transpose()?,
-                ..NetworkPolicy::new(defaults.profile.chain_id, self.tokens(&here, defaults)?)
+                citrate,
+                ..NetworkPolicy::new(defaults.profile.chain_id, tokens)
             },
             keys: self.keys(&here, shared_keys)?,
             low_water: money("low_water", &self.low_water)?,
@@ -150,16 +168,17 @@ impl FacilitatedChainConfig {
 
     fn tokens(&self, here: &str, defaults: &Defaults<'_>) -> Result<Vec<TokenPolicy>, ConfigError> {
         let key = format!("{here}.tokens");
-        if self.tokens.is_empty() {
+        let Some(listed) = &self.tokens else {
             let token = defaults.token()?.ok_or_else(|| {
                 let what = "expected the tokens that may be moved, as in tokens = [{ contract = \"0x…\" }]: neither \
                             [payment], the network nor a deployment names one";
                 ConfigError::value(&key, what)
             })?;
             return Ok(vec![TokenPolicy::new(token)]);
-        }
-        let mut tokens: Vec<TokenPolicy> = Vec::with_capacity(self.tokens.len());
-        for (index, token) in self.tokens.iter().enumerate() {
+        };
+        source::not_empty(&key, listed)?;
+        let mut tokens: Vec<TokenPolicy> = Vec::with_capacity(listed.len());
+        for (index, token) in listed.iter().enumerate() {
             let token = token.resolve(&format!("{key}[{index}]"))?;
             if tokens.iter().any(|other| other.token == token.token) {
                 return Err(ConfigError::value(format!("{key}[{index}]"), "is there twice"));
@@ -190,15 +209,14 @@ impl FacilitatedChainConfig {
         here: &str,
         shared: &[(String, KeyConfig)],
     ) -> Result<Vec<(String, KeyConfig)>, ConfigError> {
-        if self.keys.is_empty() {
-            return Ok(shared.to_vec());
-        }
+        let Some(keys) = &self.keys else { return Ok(shared.to_vec()) };
+        source::not_empty(&format!("{here}.keys"), keys)?;
         let numbered = |(index, key): (usize, &KeyConfig)| {
             let place = format!("{here}.keys[{index}]");
             key.check(&place)?;
             Ok((place, key.clone()))
         };
-        self.keys.iter().enumerate().map(numbered).collect()
+        keys.iter().enumerate().map(numbered).collect()
     }
 }
 
@@ -238,5 +256,72 @@ impl TokenConfig {
             },
             least: least.0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const TOKEN: &str = "0xAa918302B94a4B0E75E01e019cc6b819B4F7c906";
+    /// anvil's first account, whose key is published.
+    const ACCOUNT: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+    /// What a start with these lines complains of.
+    fn complaint(facilitator: &str, chain: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("settle.key"), KEY).unwrap();
+        std::fs::write(folder.path().join("token"), "0123456789abcdef").unwrap();
+        let keys = if facilitator.contains("keys") { "" } else { "keys = [{ file = \"settle.key\" }]" };
+        let payees = if chain.contains("payees") { "" } else { "payees = [\"*\"]" };
+        let text = format!(
+            "[chains.citrate]\ncontract = \"{TOKEN}\"\n[facilitator]\n{keys}\n{facilitator}\n\
+             [facilitator.chains.citrate]\n{payees}\n{chain}"
+        );
+        let file = folder.path().join("salt402.toml");
+        std::fs::write(&file, text).unwrap();
+        let started = Config::load(&file).and_then(|config| {
+            for chain in config.chains()? {
+                let here = chain.facilitated.as_ref().expect("a chain to settle on");
+                here.accounts(folder.path())?;
+            }
+            let facilitator = config.facilitator.as_ref().expect("a facilitator");
+            facilitator.callers(folder.path(), &config.chains)
+        });
+        started.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_would_be_read_in_two_ways_or_settle_nothing_is_refused() {
+        assert_eq!(complaint("", ""), "");
+        let citrate = |token: &str| {
+            format!("citrate = {{ contract = \"{TOKEN}\", treasury = \"{ACCOUNT}\", token = \"{token}\" }}")
+        };
+        let listed = format!("tokens = [{{ contract = \"{TOKEN}\" }}]\n");
+        assert_eq!(complaint("", &(listed.clone() + &citrate(TOKEN))), "");
+        let by_permit2 = format!("tokens = [{{ contract = \"{TOKEN}\", eip3009 = false }}]\n");
+        for (facilitator, chain, place) in [
+            ("keys = []", String::new(), "facilitator.keys"),
+            ("", "keys = []".to_owned(), "facilitator.chains.citrate.keys"),
+            ("", "tokens = []".to_owned(), "facilitator.chains.citrate.tokens"),
+            ("", "payees = []".to_owned(), "facilitator.chains.citrate.payees"),
+            (
+                "callers.a = { token_file = \"token\", chains = [] }",
+                String::new(),
+                "facilitator.callers.a.chains",
+            ),
+            // Less than a plain transfer needs.
+            ("gas = { eip3009 = 60000 }", String::new(), "facilitator.gas.eip3009"),
+            ("gas = { permit2_upto = 99999 }", String::new(), "facilitator.gas.permit2_upto"),
+            // A key on this machine that holds what was earned.
+            ("", format!("payees = [\"{TOKEN}\", \"{ACCOUNT}\"]"), "facilitator.keys[0]"),
+            ("", listed + &citrate(ACCOUNT), "facilitator.chains.citrate.citrate.token"),
+            ("", by_permit2 + &citrate(TOKEN), "facilitator.chains.citrate.citrate.token"),
+        ] {
+            let said = complaint(facilitator, &chain);
+            assert!(said.contains(place), "{facilitator} {chain}: {said:?}");
+            assert!(!said.contains(&KEY[..16]), "{said}");
+        }
     }
 }

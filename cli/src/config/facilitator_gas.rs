@@ -1,21 +1,27 @@
 //! `[facilitator.gas]` and `[facilitator.gas_per_day]`: what settling may cost.
 
+use std::ops::RangeInclusive;
+
 use salt402_facilitator::GasCaps;
 use salt402_store::GasBudgets;
 use serde::Deserialize;
 
 use super::error::ConfigError;
 
+/// The most gas of a settlement, as it may be configured. With less than the first even plain transfers would be called valid and
+/// never be settled.
+const GAS: RangeInclusive<u64> = 100_000..=10_000_000;
+
 /// The most gas that one settlement may use.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GasConfig {
-    /// Of one by EIP-3009: 30000 to 10000000.
+    /// Of one by EIP-3009: 100000 to 10000000.
     eip3009: u64,
-    /// Of one by Permit2, of the scheme `exact`: 30000 to 10000000.
+    /// Of one by Permit2, of the scheme `exact`: 100000 to 10000000.
     permit2_exact: u64,
-    /// Of one by Permit2, of the scheme `upto`: 30000 to 10000000.
+    /// Of one by Permit2, of the scheme `upto`: 100000 to 10000000.
     permit2_upto: u64,
 }
 
@@ -59,7 +65,7 @@ impl GasConfig {
             ("permit2_exact", self.permit2_exact),
             ("permit2_upto", self.permit2_upto),
         ] {
-            ConfigError::unless_within(format!("facilitator.gas.{key}"), gas, 30_000..=10_000_000)?;
+            ConfigError::unless_within(format!("facilitator.gas.{key}"), gas, GAS)?;
         }
         Ok(())
     }

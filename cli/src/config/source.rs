@@ -187,16 +187,20 @@ pub(crate) fn address(key: &str, text: &str) -> Result<Address, ConfigError> {
     })
 }
 
-/// The addresses of a list. `None` where the list was left out; an empty one is refused, which could be read in two ways.
+/// The addresses of a list. `None` where the list was left out.
 pub(crate) fn addresses(key: &str, list: Option<&[String]>) -> Result<Option<Vec<Address>>, ConfigError> {
-    match list {
-        None => Ok(None),
-        Some([]) => Err(ConfigError::value(key, "expected one address at least, or the key left out")),
-        Some(list) => {
-            let one = |(index, text): (usize, &String)| address(&format!("{key}[{index}]"), text);
-            list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
-        }
+    let Some(list) = list else { return Ok(None) };
+    not_empty(key, list)?;
+    let one = |(index, text): (usize, &String)| address(&format!("{key}[{index}]"), text);
+    list.iter().enumerate().map(one).collect::<Result<_, _>>().map(Some)
+}
+
+/// Refuses an empty list, which could be read in two ways: as none, and as one that was left out.
+pub(crate) fn not_empty<T>(key: &str, list: &[T]) -> Result<(), ConfigError> {
+    if list.is_empty() {
+        return Err(ConfigError::value(key, "expected one entry at least, or the key left out"));
     }
+    Ok(())
 }
 
 /// Refuses what cannot be followed together.

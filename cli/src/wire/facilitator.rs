@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use salt402_chain::{Account, Node};
 use salt402_facilitator::http::{ApiOptions, router};
-use salt402_facilitator::{Engine, Facilitator, NetworkPolicy, SettleChain, SettleContracts, Settler};
+use salt402_facilitator::{
+    Engine, Facilitator, NetworkPolicy, SettleChain, SettleContracts, Settler, describe_metrics, low_water,
+};
 use salt402_http::Token;
 use salt402_protocol::ChainId;
 use salt402_protocol::typed_data::PERMIT2;
@@ -35,6 +37,7 @@ pub(super) async fn facilitate(
     } else {
         IndexChanges::of_this_process(&store)
     };
+    describe_metrics();
     let (mut networks, mut asked, mut settled) = (Vec::new(), Vec::new(), Vec::new());
     for chain in config.chains()? {
         let Some(here) = &chain.facilitated else { continue };
@@ -45,6 +48,9 @@ pub(super) async fn facilitate(
             None => nodes(running, &chain, &store, &last).await?,
         };
         let node: Arc<dyn Node> = Arc::new(pool);
+        if let Some(low) = here.low_water {
+            low_water(id, low.0, chain.profile.native_decimals);
+        }
         settled.push(settle_chain(config, here, id, &node)?);
         asked.push((id, node));
         let stale_after = chain_policy(&chain).stale_after;
@@ -53,7 +59,7 @@ pub(super) async fn facilitate(
     let engine = Arc::new(Engine::start(&store, &changes, settled, facilitator.settling(&config.folder))?);
     let policy = facilitator.policy(networks);
     let settler: Arc<dyn Settler> = Arc::clone(&engine) as _;
-    let facilitated = Facilitator::new(policy, asked, store, settler);
+    let facilitated = Facilitator::new(policy, asked, store, &changes, settler);
     if alone {
         for (chain, why) in facilitated.health().await {
             tracing::warn!(%chain, %why, "nothing can be settled now");

@@ -20,9 +20,12 @@ pub(super) fn recorder() -> anyhow::Result<PrometheusBuilder> {
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
         10.0, 30.0, 60.0,
     ];
+    /// How many settlements are in one transaction.
+    const TOGETHER: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0];
     const BLOCKS: &[f64] = &[1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0];
     Ok(PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_batch".into()), TOGETHER)?
         .set_buckets_for_metric(Matcher::Suffix("_depth".into()), BLOCKS)?)
 }
 

@@ -1,9 +1,10 @@
 //! Who asks, and how often one may.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::http::HeaderMap;
-use salt402_http::{Bucket, Token, Tokens};
+use axum::http::{HeaderMap, header};
+use salt402_http::{Bucket, Token, Tokens, one_value};
 use salt402_protocol::{Code, Problem};
 use tokio::time::Instant;
 
@@ -29,10 +30,15 @@ impl Callers {
     /// Who sends a request. `None`: nobody is asked.
     ///
     /// # Errors
-    /// The token is missing or wrong, or its bearer asks too often.
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<Option<&Caller>, Problem> {
+    /// The token is missing or wrong, or its bearer asks too often. Where nobody has one: the request comes from another
+    /// machine, through a proxy or a page in a browser.
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        client: Option<IpAddr>,
+    ) -> Result<Option<&Caller>, Problem> {
         if self.0.is_empty() {
-            return Ok(None);
+            return from_here(headers, client).map(|()| None);
         }
         let Some(known) = self.0.bearer(headers)? else {
             let detail = "send your token as Authorization: Bearer, or as X-Salt402-Token";
@@ -50,5 +56,50 @@ impl Callers {
             })?;
         }
         Ok(Some(&known.caller))
+    }
+}
+
+/// Without tokens only this machine asks. A listener on loopback is not enough for that: a proxy beside it hands on what others
+/// send, and a page in a browser can have its own name point to this machine, and then no other origin is asked.
+fn from_here(headers: &HeaderMap, client: Option<IpAddr>) -> Result<(), Problem> {
+    let host = one_value(headers, header::HOST.as_str())?;
+    let is_near = client.is_none_or(|client| client.is_loopback());
+    if is_near && host.is_none_or(is_own_name) {
+        return Ok(());
+    }
+    let detail = "this facilitator has no callers, so only programs of its own machine may ask, at an address or at localhost: \
+                  its operator must name callers with tokens, as in [facilitator.callers.NAME]";
+    Err(Problem::new(Code::Unauthorized, detail))
+}
+
+/// Whether a `Host` is an address or `localhost`. Any other name may be anybody's.
+fn is_own_name(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_end_matches('.');
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_an_address_or_localhost() {
+        for own in
+            ["localhost", "LocalHost:4022", "localhost.", "127.0.0.1", "127.0.0.1:4022", "[::1]", "[::1]:80"]
+        {
+            assert!(is_own_name(own), "{own}");
+        }
+        for foreign in [
+            "",
+            "rebound.example",
+            "rebound.example:4022",
+            "localhost.rebound.example",
+            "127.0.0.1.nip.io",
+            "localhost:x",
+        ] {
+            assert!(!is_own_name(foreign), "{foreign}");
+        }
     }
 }

@@ -6,58 +6,60 @@ use salt402_chain::Mined;
 use salt402_protocol::ChainId;
 use salt402_store::{SettlementOutcome, SettlementRow};
 
-/// Settlements that ended, by chain, method, outcome (`settled`, `elsewhere`, `failed`, `again`) and reason.
-const SETTLEMENTS: &str = "salt402_settlements_total";
-/// From the claim to the outcome, in seconds.
-const SECONDS: &str = "salt402_settlement_seconds";
-/// Gas that mined transactions used, by chain and account.
-const GAS: &str = "salt402_settlement_gas_total";
-/// What it cost, in 10^-9 of the native coin.
-const FEE: &str = "salt402_settlement_fee_nano_total";
-/// Transactions that were mined, by chain and kind (`settle`, `filler`) and whether they succeeded.
-const TRANSACTIONS: &str = "salt402_settlement_transactions_total";
-/// Settlements in one transaction.
-const TOGETHER: &str = "salt402_settlement_batch";
-/// Settlements that wait to be sent.
-const QUEUED: &str = "salt402_settlement_queue";
-/// Nonces whose transaction is not mined.
-const OPEN: &str = "salt402_settlement_open";
-/// Transactions that were sent again, and how: `again`, `replaced`, `cancelled`, `filled`; or that a node `refused`.
-const RESENT: &str = "salt402_settlement_resent_total";
-/// How often it was seen that another's transaction has the nonce of one of ours.
-const TAKEN: &str = "salt402_settlement_nonce_taken_total";
-/// The balance of an account that sends, in the native coin.
-const BALANCE: &str = "salt402_settlement_balance";
-/// How often an account could not send because its balance is too low.
-const LOW: &str = "salt402_settlement_low_balance_total";
-/// How often settling paused, because the node or the disk failed.
-const PAUSES: &str = "salt402_settlement_pauses_total";
-/// Settlements that were refused, by what there was no room for.
-const REFUSED: &str = "salt402_settlement_refused_total";
-
 /// Says in `/metrics` what each of them is.
 pub(super) fn describe() {
-    metrics::describe_counter!(SETTLEMENTS, "Settlements that ended, by chain, method, outcome and reason");
+    metrics::describe_counter!(
+        "salt402_settlements_total",
+        "Settlements that ended, by chain, method, outcome and reason"
+    );
     metrics::describe_histogram!(
-        SECONDS,
+        "salt402_settlement_seconds",
         metrics::Unit::Seconds,
         "From the claim of a settlement to its outcome"
     );
-    metrics::describe_counter!(GAS, "Gas that settling transactions used");
-    metrics::describe_counter!(FEE, "What settling transactions cost, in 10^-9 of the native coin");
-    metrics::describe_counter!(TRANSACTIONS, "Transactions of settling accounts that were mined");
-    metrics::describe_histogram!(TOGETHER, "Settlements in one transaction");
-    metrics::describe_gauge!(QUEUED, "Settlements that wait to be sent");
-    metrics::describe_gauge!(OPEN, "Nonces of settling accounts whose transaction is not mined");
-    metrics::describe_counter!(RESENT, "Transactions that were sent again, replaced, cancelled or refused");
+    metrics::describe_counter!("salt402_settlement_gas_total", "Gas that settling transactions used");
     metrics::describe_counter!(
-        TAKEN,
+        "salt402_settlement_fee_nano_total",
+        "What settling transactions cost, in 10^-9 of the native coin"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_transactions_total",
+        "Transactions of settling accounts that were mined"
+    );
+    metrics::describe_histogram!("salt402_settlement_batch", "Settlements in one transaction");
+    metrics::describe_gauge!("salt402_settlement_queue", "Settlements that wait to be sent");
+    metrics::describe_gauge!(
+        "salt402_settlement_open",
+        "Nonces of settling accounts whose transaction is not mined"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_resent_total",
+        "Transactions that were sent again, replaced, cancelled or refused"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_nonce_taken_total",
         "How often another's transaction was seen with the nonce of one of ours"
     );
-    metrics::describe_gauge!(BALANCE, "The balance of a settling account in the native coin");
-    metrics::describe_counter!(LOW, "How often a settling account had too low a balance to send");
-    metrics::describe_counter!(PAUSES, "How often settling paused because the node or the disk failed");
-    metrics::describe_counter!(REFUSED, "Settlements that were refused before they were claimed");
+    metrics::describe_gauge!(
+        "salt402_settlement_balance",
+        "The balance of a settling account in the native coin"
+    );
+    metrics::describe_gauge!(
+        "salt402_settlement_low_water",
+        "The balance below which a settling account is low"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_low_balance_total",
+        "How often a settling account had too low a balance to send"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_pauses_total",
+        "How often settling paused because the node or the disk failed"
+    );
+    metrics::describe_counter!(
+        "salt402_settlement_refused_total",
+        "Settlements that were refused before they were claimed"
+    );
 }
 
 fn label(chain: ChainId) -> String {
@@ -73,11 +75,12 @@ pub(crate) fn outcome(row: &SettlementRow, outcome: &SettlementOutcome, now_ms: 
         SettlementOutcome::Again { .. } => ("again", String::new()),
     };
     let (chain, method) = (label(row.claimed.chain), row.claimed.method.clone());
-    metrics::counter!(SETTLEMENTS, "chain" => chain.clone(), "method" => method.clone(), "outcome" => word, "reason" => reason)
+    metrics::counter!("salt402_settlements_total", "chain" => chain.clone(), "method" => method.clone(), "outcome" => word, "reason" => reason)
         .increment(1);
     if word != "again" {
         let seconds = std::time::Duration::from_millis(now_ms.saturating_sub(row.made_at_ms));
-        metrics::histogram!(SECONDS, "chain" => chain, "method" => method).record(seconds);
+        metrics::histogram!("salt402_settlement_seconds", "chain" => chain, "method" => method)
+            .record(seconds);
     }
 }
 
@@ -85,59 +88,70 @@ pub(crate) fn outcome(row: &SettlementRow, outcome: &SettlementOutcome, now_ms: 
 pub(crate) fn slot_mined(chain: ChainId, account: Address, mined: &Mined, carries: bool) {
     let (chain, account) = (label(chain), account.to_string());
     let gas = mined.gas_used.unwrap_or(0);
-    metrics::counter!(GAS, "chain" => chain.clone(), "account" => account.clone()).increment(gas);
+    metrics::counter!("salt402_settlement_gas_total", "chain" => chain.clone(), "account" => account.clone())
+        .increment(gas);
     let fee = U256::from(gas) * U256::from(mined.gas_price.unwrap_or(0)) / U256::from(1_000_000_000_u64);
-    metrics::counter!(FEE, "chain" => chain.clone(), "account" => account).increment(fee.saturating_to());
+    metrics::counter!("salt402_settlement_fee_nano_total", "chain" => chain.clone(), "account" => account)
+        .increment(fee.saturating_to());
     let kind = if carries { "settle" } else { "filler" };
     let result = if mined.receipt.success { "success" } else { "reverted" };
-    metrics::counter!(TRANSACTIONS, "chain" => chain, "kind" => kind, "result" => result).increment(1);
+    metrics::counter!("salt402_settlement_transactions_total", "chain" => chain, "kind" => kind, "result" => result).increment(1);
 }
 
 /// Notes how many settlements a transaction has.
 pub(crate) fn sent(chain: ChainId, together: usize) {
     let together = u32::try_from(together).unwrap_or(u32::MAX);
-    metrics::histogram!(TOGETHER, "chain" => label(chain)).record(together);
+    metrics::histogram!("salt402_settlement_batch", "chain" => label(chain)).record(together);
 }
 
 /// Notes how many settlements wait.
 pub(crate) fn queued(chain: ChainId, number: usize) {
-    metrics::gauge!(QUEUED, "chain" => label(chain)).set(u32::try_from(number).unwrap_or(u32::MAX));
+    metrics::gauge!("salt402_settlement_queue", "chain" => label(chain))
+        .set(u32::try_from(number).unwrap_or(u32::MAX));
 }
 
 /// Notes how many nonces are open.
 pub(crate) fn open(chain: ChainId, number: usize) {
-    metrics::gauge!(OPEN, "chain" => label(chain)).set(u32::try_from(number).unwrap_or(u32::MAX));
+    metrics::gauge!("salt402_settlement_open", "chain" => label(chain))
+        .set(u32::try_from(number).unwrap_or(u32::MAX));
 }
 
 /// Notes that a transaction was sent again, or was not taken.
 pub(crate) fn resent(chain: ChainId, how: &'static str) {
-    metrics::counter!(RESENT, "chain" => label(chain), "how" => how).increment(1);
+    metrics::counter!("salt402_settlement_resent_total", "chain" => label(chain), "how" => how).increment(1);
 }
 
 /// Notes a nonce that another's transaction has.
 pub(crate) fn taken(chain: ChainId, account: Address) {
-    metrics::counter!(TAKEN, "chain" => label(chain), "account" => account.to_string()).increment(1);
+    metrics::counter!("salt402_settlement_nonce_taken_total", "chain" => label(chain), "account" => account.to_string()).increment(1);
 }
 
 /// Notes a balance. A gauge has no whole numbers of 256 bits; nothing is decided by it.
 #[allow(clippy::float_arithmetic, reason = "a gauge is a float, and no money is counted by it")]
 pub(crate) fn balance(chain: ChainId, account: Address, balance: U256, decimals: u8) {
     let unit = 10_f64.powi(i32::from(decimals));
-    metrics::gauge!(BALANCE, "chain" => label(chain), "account" => account.to_string())
+    metrics::gauge!("salt402_settlement_balance", "chain" => label(chain), "account" => account.to_string())
         .set(f64::from(balance) / unit);
+}
+
+/// Says below which balance an operator wants to know of an account, as [`balance`] is told.
+#[allow(clippy::float_arithmetic, reason = "a gauge is a float, and no money is counted by it")]
+pub fn low_water(chain: ChainId, least: U256, decimals: u8) {
+    let unit = 10_f64.powi(i32::from(decimals));
+    metrics::gauge!("salt402_settlement_low_water", "chain" => label(chain)).set(f64::from(least) / unit);
 }
 
 /// Notes an account that could not send for its balance.
 pub(crate) fn low(chain: ChainId, account: Address) {
-    metrics::counter!(LOW, "chain" => label(chain), "account" => account.to_string()).increment(1);
+    metrics::counter!("salt402_settlement_low_balance_total", "chain" => label(chain), "account" => account.to_string()).increment(1);
 }
 
 /// Notes a pause.
 pub(crate) fn paused(chain: ChainId) {
-    metrics::counter!(PAUSES, "chain" => label(chain)).increment(1);
+    metrics::counter!("salt402_settlement_pauses_total", "chain" => label(chain)).increment(1);
 }
 
 /// Notes a settlement that was refused before it was claimed.
 pub(crate) fn refused(chain: ChainId, why: &'static str) {
-    metrics::counter!(REFUSED, "chain" => label(chain), "why" => why).increment(1);
+    metrics::counter!("salt402_settlement_refused_total", "chain" => label(chain), "why" => why).increment(1);
 }

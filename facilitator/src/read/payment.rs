@@ -26,6 +26,10 @@ pub(crate) fn read(
         return Err(refuse(X402Reason::UnsupportedScheme, detail));
     }
     let network = network(request, policy)?;
+    if request.version == Version::V1 && (scheme != EXACT || matches!(request.signed, Signed::Permit2(_))) {
+        let detail = "version 1 has the scheme exact by EIP-3009 alone: use version 2";
+        return Err(refuse(X402Reason::UnsupportedScheme, detail));
+    }
     let moment = moment(network.chain);
     let moment = moment.as_ref();
     let read = match (&request.signed, scheme) {

@@ -68,8 +68,8 @@ pub(crate) fn read_upto(
     };
     terms(request, signed, most, moment)?;
     let after = permit(request, signed, moment)
-        .and_then(|permit| echo(request, Some(most)).map(|()| permit))
-        .and_then(|permit| within(charge, signed).map(|()| permit));
+        .and_then(|permit| within(charge, signed).map(|()| permit))
+        .and_then(|permit| echo(request, Some(most)).map(|()| permit));
     let (permit, after_signature) = split(after);
     let method = Method::Permit2Upto { facilitator, permit };
     Ok(read(request, signed, network, token, charge, method, after_signature))

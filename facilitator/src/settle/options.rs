@@ -9,8 +9,8 @@ use salt402_chain::{Account, Node};
 use salt402_protocol::ChainId;
 use salt402_store::GasBudgets;
 
-use crate::authorization::Method;
 use crate::calls::SettleContracts;
+use crate::policy::GasCaps;
 
 /// How settlements are sent, on all chains.
 #[derive(Clone, Debug)]
@@ -51,34 +51,6 @@ impl Default for SettleOptions {
             budgets: GasBudgets::default(),
             keep_attempts: Duration::from_secs(30 * 24 * 60 * 60),
             locks: std::env::temp_dir(),
-        }
-    }
-}
-
-/// The most gas of one settlement, in units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GasCaps {
-    /// By EIP-3009, and through Citrate's facilitator.
-    pub eip3009: u64,
-    /// By Permit2, through the proxy for `exact`.
-    pub permit2_exact: u64,
-    /// By Permit2, through the proxy for `upto`.
-    pub permit2_upto: u64,
-}
-
-impl Default for GasCaps {
-    /// Several times what tokens need: about 70,000 by EIP-3009, 85,000 by Permit2 and 150,000 with a permit.
-    fn default() -> Self {
-        Self { eip3009: 300_000, permit2_exact: 400_000, permit2_upto: 400_000 }
-    }
-}
-
-impl GasCaps {
-    pub(super) const fn of(&self, method: &Method) -> u64 {
-        match method {
-            Method::Eip3009 { .. } | Method::CitrateFee { .. } => self.eip3009,
-            Method::Permit2Exact { .. } => self.permit2_exact,
-            Method::Permit2Upto { .. } => self.permit2_upto,
         }
     }
 }

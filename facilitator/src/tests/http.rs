@@ -182,7 +182,6 @@ async fn pages_ask_where_the_operator_lets_them() {
 #[tokio::test]
 async fn an_address_is_limited_before_its_payment_is_read() {
     use salt402_http::{AddressLimits, Limits, Listener, serve};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let stand = Stand::new();
     let addresses = Some(AddressLimits::new(Rate { per_minute: 1, burst: 1 }));
     let api = router(stand.facilitator.clone(), ApiOptions { addresses, ..Default::default() });
@@ -198,20 +197,109 @@ async fn an_address_is_limited_before_its_payment_is_read() {
     ));
     let mut answers = Vec::new();
     for _ in 0..2 {
-        let mut stream = tokio::net::TcpStream::connect(free).await.unwrap();
-        let body = "{}";
-        let head =
-            "POST /verify HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n";
-        stream
-            .write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
-            .await
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answers.push(answer);
+        answers.push(over_tcp(free, "Host: localhost").await);
     }
     assert!(answers[0].starts_with("HTTP/1.1 400"), "{}", answers[0]);
     assert!(answers[1].starts_with("HTTP/1.1 429") && answers[1].contains("retry-after"), "{}", answers[1]);
     stop.cancel();
     served.await.unwrap();
+}
+
+/// What a listener answers to an empty request with these header lines.
+async fn over_tcp(address: std::net::SocketAddr, headers: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /settle HTTP/1.1\r\n{headers}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2"
+    );
+    stream.write_all(format!("{head}\r\n\r\n{{}}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// A listener on loopback hears of other machines through a proxy, and of pages in browsers by names that they let point to it.
+#[tokio::test]
+async fn without_tokens_nobody_asks_from_elsewhere() {
+    use salt402_http::{Limits, Listener, serve};
+    let stand = Stand::new();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut listening = Vec::new();
+    let known =
+        vec![(Token::new("secret of shop"), Caller { name: "shop".into(), rules: CallerRules::default() })];
+    for callers in [Vec::new(), known] {
+        let api = router(stand.facilitator.clone(), ApiOptions { callers, ..Default::default() });
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listener = Listener::tcp(free).await.unwrap();
+        let served = tokio::spawn(serve("test", listener, api, Limits::default(), stop.clone()));
+        listening.push((free, served));
+    }
+    for (headers, open) in [
+        ("Host: localhost:4022", true),
+        ("Host: 127.0.0.1", true),
+        ("Host: [::1]:4022\r\nX-Forwarded-For: 127.0.0.1", true),
+        ("Host: localhost\r\nX-Forwarded-For: 203.0.113.9", false),
+        ("Host: rebound.example:4022", false),
+    ] {
+        let answer = over_tcp(listening[0].0, headers).await;
+        let status = if open { "HTTP/1.1 400" } else { "HTTP/1.1 401" };
+        assert!(answer.starts_with(status), "{headers}: {answer}");
+        // Whoever has a token asks from wherever he is.
+        let answer =
+            over_tcp(listening[1].0, &format!("{headers}\r\nAuthorization: Bearer secret of shop")).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{headers}: {answer}");
+    }
+    stop.cancel();
+    for (_, served) in listening {
+        served.await.unwrap();
+    }
+}
+
+/// Servers hold what a payer accepted against what they offer themselves, and several servers ask each for itself.
+#[tokio::test]
+async fn supported_names_the_same_account_to_all() {
+    let stand = Stand::new();
+    stand.settler.others.lock().unwrap().push(crate::testing::PAYEE);
+    for _ in 0..3 {
+        let supported = stand.facilitator.supported();
+        let named: Vec<_> =
+            supported.kinds.iter().filter_map(|kind| kind.extra.as_ref()?.facilitator_address).collect();
+        assert_eq!(named, [FACILITATOR; 2], "on both chains");
+        assert_eq!(supported.signers["eip155:*"], [FACILITATOR, crate::testing::PAYEE]);
+    }
+}
+
+/// A node's address may hold a key, and a file's path is nobody's business.
+#[tokio::test]
+async fn callers_are_not_told_which_node_or_file_failed() {
+    use crate::verify::facts::FactsError;
+    let stand = Stand::new();
+    let api = router(stand.facilitator.clone(), ApiOptions::default());
+    let secret = "https://c0ffee.node.example:8545";
+    let good = request("exact", Payer::new(1).authorize(1));
+    let told = async |path: &str| {
+        let (status, headers, body) = ask(&api, post(path, &good, None)).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(headers.contains_key(header::RETRY_AFTER));
+        body.to_string()
+    };
+    let failed = |what: &str| format!("cannot {what} {secret}: refused");
+    for fault in [FactsError::Node(failed("reach")), FactsError::Storage(failed("read"))] {
+        *stand.accounts.2.lock().unwrap() = Some(fault);
+        for path in ["/verify", "/settle"] {
+            let told = told(path).await;
+            assert!(!told.contains("c0ffee"), "{told}");
+        }
+    }
+    // What the operator must do is said.
+    let before = stand.accounts.asked().questions;
+    *stand.accounts.2.lock().unwrap() = Some(FactsError::Blind("the index stands still".to_owned()));
+    for path in ["/verify", "/settle"] {
+        assert!(told(path).await.contains("the index stands still"), "{path}");
+    }
+    assert_eq!(stand.accounts.asked().questions, before, "the node is not asked");
+    *stand.accounts.2.lock().unwrap() = None;
+    *stand.settler.fault.lock().unwrap() = Some(SettleFault::Storage(failed("write")));
+    let told = told("/settle").await;
+    assert!(!told.contains("c0ffee") && told.contains("nothing can be stored now"), "{told}");
 }

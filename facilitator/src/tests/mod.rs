@@ -32,6 +32,13 @@ impl Stand {
         Self { facilitator, accounts, settler }
     }
 
+    /// The next process over the settlements of another one.
+    pub(crate) fn over(self, other: &Self) -> Self {
+        let settler = other.settler.clone();
+        let facilitator = Facilitator::with(policy(), Box::new(self.accounts.clone()), settler.clone());
+        Self { facilitator, settler, ..self }
+    }
+
     /// The reason why a payment is not valid; `valid` if it is.
     pub(crate) async fn verdict(&self, request: &Value) -> &'static str {
         let answer = self.facilitator.verify(request.to_string().as_bytes(), None).await.unwrap();
@@ -41,7 +48,16 @@ impl Stand {
     }
 
     pub(crate) async fn settle(&self, request: &Value) -> salt402_protocol::x402::response::SettleResponse {
-        self.facilitator.settle(&request.to_string().into_bytes().into(), None).await.unwrap()
+        self.settle_with(request, Some("a key")).await
+    }
+
+    /// Settles with the key of a request, or without one.
+    async fn settle_with(
+        &self,
+        request: &Value,
+        key: Option<&str>,
+    ) -> salt402_protocol::x402::response::SettleResponse {
+        self.facilitator.settle(&request.to_string().into_bytes().into(), None, key).await.unwrap()
     }
 }
 
@@ -51,4 +67,21 @@ pub(crate) fn with(request: &Value, path: &str, value: impl Into<Value>) -> Valu
     let (parent, name) = path.rsplit_once('/').unwrap();
     request.pointer_mut(parent).unwrap()[name] = value.into();
     request
+}
+
+/// A permit of `upto` over the price, which ends in five minutes.
+pub(crate) fn some_permit() -> crate::Authorization {
+    use alloy_primitives::{Address, U256};
+    crate::Authorization {
+        chain: salt402_protocol::ChainId::CITRATE,
+        token: crate::testing::TOKEN,
+        payer: Address::repeat_byte(1),
+        payee: crate::testing::PAYEE,
+        amount: U256::from(crate::testing::PRICE),
+        nonce: U256::from(1),
+        valid_after: U256::ZERO,
+        valid_before: U256::from(crate::testing::NOW + 300),
+        signature: alloy_primitives::Bytes::new(),
+        method: crate::Method::Permit2Upto { facilitator: crate::testing::FACILITATOR, permit: None },
+    }
 }

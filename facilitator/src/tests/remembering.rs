@@ -14,6 +14,7 @@ use salt402_protocol::ChainId;
 use salt402_protocol::typed_data::X402_EXACT_PROXY;
 use salt402_protocol::x402::digest::Domain;
 use salt402_store::{Options, Store};
+use tokio::sync::watch;
 
 use crate::authorization::{Authorization, Method};
 use crate::policy::NonceCheck;
@@ -27,6 +28,8 @@ struct Values {
     asked: Mutex<Vec<Vec<StateQuestion>>>,
     used: Mutex<bool>,
     fault: Mutex<Option<NodeError>>,
+    /// How the payer's code fails.
+    failure: Mutex<Option<NodeError>>,
 }
 
 #[async_trait]
@@ -81,7 +84,7 @@ impl Values {
             "4fe02b44" => Ok(U256::from(32).abi_encode().into()),
             "06fdde03" => Ok("Test".to_owned().abi_encode().into()),
             "3644e515" => Ok(Domain::of_token("Test", "1", ChainId::CITRATE, TOKEN).0.abi_encode().into()),
-            "1626ba7e" => Ok(Bytes::new()),
+            "1626ba7e" => self.failure.lock().unwrap().clone().map_or_else(|| Ok(Bytes::new()), Err),
             // Of wrapped SALT, which has no version.
             _ => Err(reverted()),
         }
@@ -91,6 +94,7 @@ impl Values {
 struct Stand {
     node: Arc<Values>,
     facts: NodeFacts,
+    indexed: watch::Sender<u64>,
     _folder: tempfile::TempDir,
 }
 
@@ -103,10 +107,13 @@ async fn stand(nonces: NonceCheck) -> Stand {
         asked: Mutex::default(),
         used: Mutex::default(),
         fault: Mutex::default(),
+        failure: Mutex::default(),
     });
     let policy = crate::Policy { nonces, ..policy() };
-    let facts = NodeFacts::new(&policy, vec![(ChainId::CITRATE, node.clone())], store);
-    Stand { node, facts, _folder: folder }
+    let indexed = watch::Sender::new(0);
+    let nodes: Vec<(ChainId, Arc<dyn Node>)> = vec![(ChainId::CITRATE, node.clone())];
+    let facts = NodeFacts::new(&policy, nodes, store, indexed.subscribe());
+    Stand { node, facts, indexed, _folder: folder }
 }
 
 fn authorization(nonce: u64, method: Method) -> Authorization {
@@ -179,6 +186,10 @@ async fn all_is_asked_at_once_and_then_remembered_for_a_while() {
     assert_eq!(stand.facts.has_code(&by_token(1)), None);
     stand.ask(&by_token(1), false).await.unwrap();
     assert_eq!(stand.trips(), [3], "no new block was seen for too long");
+    stand.indexed.send_modify(|block| *block += 1);
+    assert_eq!(stand.facts.has_code(&by_token(1)), None);
+    stand.ask(&by_token(1), false).await.unwrap();
+    assert_eq!(stand.trips(), [3], "a block was indexed, by whichever process");
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,4 +228,44 @@ async fn a_node_that_fails_is_no_verdict() {
     let mut elsewhere = by_token(1);
     elsewhere.chain = ChainId::new(5).unwrap();
     assert!(matches!(stand.ask(&elsewhere, false).await, Err(FactsError::Chain(_))));
+}
+
+/// Of a node that did not run the code, such as a provider's whose quota is used up, it is not known what the code would have said.
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_node_is_not_one_of_the_payers_code() {
+    let stand = stand(NonceCheck::Chain).await;
+    let payment = by_token(1);
+    let digest = Some(B256::repeat_byte(1));
+    let question = Question {
+        authorization: &payment,
+        proxy: None,
+        is_fresh: true,
+        most_gas: 1,
+        digest,
+        simulate: None,
+    };
+    for (message, is_of_the_code) in [
+        ("execution reverted", true),
+        ("out of gas", true),
+        ("EVM error OutOfGas", true),
+        ("gas required exceeds allowance (300000)", true),
+        ("invalid opcode: opcode 0xfe not defined", true),
+        ("stack underflow (0 <=> 1)", true),
+        ("execution aborted (timeout = 5s)", false),
+        ("monthly capacity limit exceeded for key c0ffee", false),
+        ("missing trie node 5ab1 (path )", false),
+        ("header not found", false),
+        ("project ID is not allowed", false),
+    ] {
+        // anvil tells of a call that halted as of a fault of its own.
+        let code = if message.starts_with("EVM") { -32603 } else { -32000 };
+        *stand.node.failure.lock().unwrap() = Some(NodeError::Rpc { code, message: message.into() });
+        match stand.facts.facts(&question).await {
+            Ok(facts) => {
+                assert_eq!((facts.contract_signature, is_of_the_code), (Some(false), true), "{message}");
+            }
+            Err(FactsError::Node(_)) => assert!(!is_of_the_code, "{message}"),
+            Err(other) => panic!("{message}: {other}"),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::testing::{NOW, PRICE, Payer, request};
 use crate::tests::{Stand, with};
 
 #[tokio::test]
-async fn a_payment_is_settled_once_and_a_copy_gets_its_result() {
+async fn a_payment_is_settled_once_and_a_retry_gets_its_result() {
     let stand = Stand::new();
     let payment = request("exact", Payer::new(1).authorize(1));
     let first = stand.settle(&payment).await;
@@ -19,9 +19,15 @@ async fn a_payment_is_settled_once_and_a_copy_gets_its_result() {
     let json = serde_json::to_value(&first).unwrap();
     assert_eq!(json["transaction"], B256::repeat_byte(0xaa).to_string());
     assert_eq!(json["amount"], "1000");
-    // A copy is told the same, after it has ended too.
+    // A retry is told the same, after it has ended too.
     salt402_http::clock::set(std::time::Duration::from_secs(NOW + 10_000));
     assert_eq!(stand.settle(&payment).await, first);
+    // Whoever is told of a success serves for it. So a copy is told where the money went, and that it buys nothing.
+    for key in [None, Some("another key")] {
+        let copy = stand.settle_with(&payment, key).await;
+        assert_eq!((copy.success, copy.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)), "{key:?}");
+        assert_eq!(copy.transaction, first.transaction);
+    }
     assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
     assert_eq!(stand.verdict(&payment).await, "invalid_exact_evm_nonce_already_used");
     let approved = stand.settler.approved.lock().unwrap().remove(0);
@@ -50,6 +56,9 @@ async fn nobody_is_told_another_payments_result() {
         cheaper = with(&cheaper, requirements, "1");
     }
     assert!(!stand.settle(&cheaper).await.success);
+    // Nor is who has another signature: it was not what was checked.
+    let forged = with(&payment, "/paymentPayload/payload/signature", format!("0x{}", "11".repeat(65)));
+    assert!(!stand.settle(&forged).await.success);
     assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
 }
 
@@ -111,8 +120,192 @@ async fn a_settler_without_room_is_no_verdict_and_a_refusal_is_one() {
     let body = payment.to_string().into_bytes().into();
     let set = |fault| *stand.settler.fault.lock().unwrap() = Some(fault);
     set(SettleFault::Busy { retry_after_ms: 5, what: "the queue is full".into() });
-    let error = stand.facilitator.settle(&body, None).await.unwrap_err();
+    let error = stand.facilitator.settle(&body, None, None).await.unwrap_err();
     assert!(matches!(error, crate::FacilitatorError::Busy { retry_after_ms: 5, .. }), "{error:?}");
     set(SettleFault::Refused { reason: X402Reason::InvalidTransactionState, detail: "no".into() });
     assert_eq!(stand.settle(&payment).await.error_reason, Some(X402Reason::InvalidTransactionState));
+}
+
+/// Work is done on a permit of `upto` before it is settled. One balance is not promised to all of them.
+#[tokio::test]
+async fn many_open_permits_cannot_promise_one_balance_many_times() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce}");
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid", "{nonce} again is no other");
+    }
+    assert_eq!(stand.verdict(&open(10)).await, "permit2_insufficient_balance");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    assert_eq!(
+        stand.verdict(&request("upto", Payer::new(2).permit_upto(1))).await,
+        "valid",
+        "of another payer"
+    );
+    // What is settled is the settler's to count, whatever was charged.
+    for nonce in [3, 4] {
+        let answer = stand.settle(&with(&open(nonce), "/paymentRequirements/amount", "1")).await;
+        assert!(answer.success, "{answer:?}");
+    }
+    assert_eq!(stand.verdict(&open(11)).await, "valid");
+    assert_eq!(stand.verdict(&exact).await, "valid", "a payment of exactly the amount holds nothing");
+    assert_eq!(stand.verdict(&request("exact", Payer::new(1).authorize(2))).await, "valid");
+    assert_eq!(stand.verdict(&open(12)).await, "valid");
+    assert_eq!(stand.verdict(&open(13)).await, "permit2_insufficient_balance");
+}
+
+/// What was worked for is taken as long as it is there, though less is there than was signed, and others are open.
+#[tokio::test]
+async fn what_is_charged_is_taken_if_it_is_there() {
+    let stand = Stand::new();
+    let open = |nonce| request("upto", Payer::new(1).permit_upto(nonce));
+    for nonce in 0..10 {
+        assert_eq!(stand.verdict(&open(nonce)).await, "valid");
+    }
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(300)));
+    let charge = |nonce, charge: &str| with(&open(nonce), "/paymentRequirements/amount", charge);
+    assert_eq!(
+        stand.settle(&charge(0, "301")).await.error_reason,
+        Some(X402Reason::Permit2InsufficientBalance)
+    );
+    assert!(stand.settle(&charge(1, "300")).await.success);
+    stand.accounts.set(|facts| facts.payer.allowance = Some(U256::from(299)));
+    assert_eq!(
+        stand.settle(&charge(2, "300")).await.error_reason,
+        Some(X402Reason::Permit2AllowanceRequired)
+    );
+    assert!(stand.settle(&charge(3, "299")).await.success);
+    assert!(stand.settle(&charge(4, "0")).await.success, "nothing needs nothing");
+}
+
+#[tokio::test]
+async fn a_permit_that_has_expired_holds_nothing() {
+    let stand = Stand::new();
+    let mut first = request("upto", Payer::new(1).permit_upto(1));
+    stand.accounts.set(|facts| facts.payer.balance = Some(U256::from(PRICE)));
+    assert_eq!(stand.verdict(&first).await, "valid");
+    let exact = request("exact", Payer::new(1).authorize(1));
+    assert_eq!(stand.verdict(&exact).await, "invalid_exact_evm_insufficient_balance");
+    salt402_http::clock::set(std::time::Duration::from_secs(NOW + 301));
+    first = with(&first, "/paymentPayload/payload/permit2Authorization/nonce", "2");
+    assert_eq!(stand.verdict(&first).await, "permit2_deadline_expired");
+    let authorization = crate::Authorization { amount: U256::ZERO, ..crate::tests::some_permit() };
+    let held = crate::verify::held::Held::default();
+    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
+    assert_eq!(
+        held.of_others(&crate::Authorization { nonce: U256::from(9), ..authorization.clone() }, NOW),
+        U256::from(PRICE)
+    );
+    assert_eq!(held.of_others(&authorization, NOW), U256::ZERO, "its own is none of others");
+    let other = crate::Authorization { nonce: U256::from(9), ..authorization };
+    assert_eq!(held.of_others(&other, NOW + 301), U256::ZERO);
+}
+
+/// A server asks for each copy that it verified before the first was settled, and serves for each success.
+#[tokio::test]
+async fn of_many_copies_at_once_one_is_told_of_a_success() {
+    for payment in [
+        request("exact", Payer::new(1).authorize(1)),
+        request("exact", Payer::new(1).permit(1)),
+        request("upto", Payer::new(1).permit_upto(1)),
+    ] {
+        let stand = Stand::new();
+        for _ in 0..8 {
+            assert_eq!(stand.verdict(&payment).await, "valid");
+        }
+        let copies = (0..8).map(|_| stand.settle_with(&payment, None));
+        let answers = futures::future::join_all(copies).await;
+        assert_eq!(answers.iter().filter(|answer| answer.success).count(), 1, "{answers:?}");
+        assert!(answers.iter().all(|answer| answer.transaction == Some(B256::repeat_byte(0xaa))));
+        // It is on disk: the next process does not tell it once more.
+        assert!(!Stand::new().over(&stand).settle_with(&payment, None).await.success);
+    }
+}
+
+/// All but the signature can be read off the chain.
+#[tokio::test]
+async fn whoever_has_not_the_signature_is_told_of_no_success() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    assert!(stand.settle(&payment).await.success);
+    let stand = Stand::new().over(&stand);
+    let signature = Payer::new(2).authorize(1)["signature"].clone();
+    let stolen = with(&payment, "/paymentPayload/payload/signature", signature);
+    let answer = stand.settle(&stolen).await;
+    assert_eq!((answer.success, answer.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)));
+    assert!(stand.settle(&payment).await.success);
+}
+
+#[tokio::test]
+async fn permits_that_are_judged_at_once_cannot_promise_one_balance_many_times() {
+    let stand = Stand::new();
+    let payments: Vec<_> = (0..15).map(|nonce| request("upto", Payer::new(1).permit_upto(nonce))).collect();
+    let verdicts = futures::future::join_all(payments.iter().map(|payment| stand.verdict(payment))).await;
+    let valid = verdicts.iter().filter(|verdict| **verdict == "valid").count();
+    assert_eq!(valid, 10, "the balance is ten prices: {verdicts:?}");
+}
+
+/// Small permits use up the memory of what is open, and not the balance.
+#[tokio::test]
+async fn a_payer_with_too_many_open_permits_gets_no_more() {
+    let held = crate::verify::held::Held::default();
+    let permit = |nonce| crate::Authorization {
+        nonce: U256::from(nonce),
+        amount: U256::ONE,
+        ..crate::tests::some_permit()
+    };
+    let mut open: u64 = 0;
+    while held.hold(&permit(open), None, U256::from(open)).is_ok() {
+        open += 1;
+        assert!(open < 100_000, "there is no end");
+    }
+    assert_eq!(held.of_others(&permit(open), NOW), U256::from(open), "all that were called good are known");
+}
+
+/// Whoever did the work says what is charged. A payer that is a caller too would say 0.
+#[tokio::test]
+async fn what_one_caller_verified_no_other_settles() {
+    use crate::policy::CallerRules;
+    let stand = Stand::new();
+    let caller = |name: &str| crate::Caller { name: name.into(), rules: CallerRules::default() };
+    let (shop, thief) = (caller("shop"), caller("thief"));
+    let payment = request("upto", Payer::new(1).permit_upto(1));
+    let verify = async |caller: &crate::Caller| {
+        stand.facilitator.verify(payment.to_string().as_bytes(), Some(caller)).await.unwrap().is_valid
+    };
+    let settle = async |caller: &crate::Caller, charge: &str| {
+        let charged = with(&payment, "/paymentRequirements/amount", charge).to_string().into_bytes();
+        stand.facilitator.settle(&charged.into(), Some(caller), None).await
+    };
+    assert!(verify(&shop).await);
+    assert!(!verify(&thief).await);
+    let refused = settle(&thief, "0").await.unwrap();
+    assert_eq!(
+        (refused.success, refused.error_reason),
+        (false, Some(X402Reason::InvalidPaymentRequirements))
+    );
+    // Not even where there was no room for the shop's own.
+    let busy = SettleFault::Busy { retry_after_ms: 5, what: "the queue is full".into() };
+    *stand.settler.fault.lock().unwrap() = Some(busy);
+    settle(&shop, "900").await.unwrap_err();
+    *stand.settler.fault.lock().unwrap() = None;
+    assert!(!settle(&thief, "0").await.unwrap().success);
+    let settled = settle(&shop, "900").await.unwrap();
+    assert_eq!(settled.amount.map(|amount| amount.0), Some(U256::from(900)));
+}
+
+/// Anybody can name a payer, and what is held of others must not be forgotten for that.
+#[tokio::test]
+async fn forged_payers_push_out_nobody() {
+    let held = crate::verify::held::Held::default();
+    held.hold(&crate::tests::some_permit(), None, U256::ZERO).unwrap();
+    for number in 0..100_000_u64 {
+        let payer = Address::left_padding_from(&number.to_be_bytes());
+        let forged = crate::Authorization { payer, ..crate::tests::some_permit() };
+        assert_eq!(held.of_others(&forged, NOW), U256::ZERO);
+        assert!(!held.is_of_another(&forged, Some("shop")));
+        held.release(&forged);
+    }
+    assert!(held.is_of_another(&crate::tests::some_permit(), Some("shop")));
 }

@@ -411,3 +411,30 @@ async fn citrates_own_facilitator_is_paid_with_the_fee_that_was_signed() {
     // Whoever does not offer it settles none.
     assert_eq!(Stand::new().verdict(&good).await, "unsupported_payload_type");
 }
+
+/// What could not be settled for its gas is not called valid: a payer's code could be written to need just too much.
+#[tokio::test]
+async fn a_simulation_has_the_gas_of_a_settlement() {
+    let mut policy = policy();
+    policy.simulation = Simulation::Always;
+    policy.gas_caps = crate::GasCaps { eip3009: 110_000, permit2_exact: 120_000, permit2_upto: 130_000 };
+    let stand = Stand::with(policy);
+    for (payment, gas) in [(by_token(), 110_000), (by_permit(), 120_000), (upto(), 130_000)] {
+        assert_eq!(stand.verdict(&payment).await, "valid");
+        assert_eq!(stand.accounts.asked().gas.last(), Some(&(gas, Some(gas))));
+    }
+}
+
+/// `/supported` names one kind of version 1.
+#[tokio::test]
+async fn version_1_has_authorizations_alone() {
+    let stand = Stand::new();
+    let by_permit = first_request(Payer::new(1).permit(1));
+    assert_eq!(stand.verdict(&by_permit).await, "unsupported_scheme");
+    let mut upto = first_request(Payer::new(1).permit_upto(1));
+    for path in ["/paymentPayload/scheme", "/paymentRequirements/scheme"] {
+        upto = with(&upto, path, "upto");
+    }
+    assert_eq!(stand.verdict(&upto).await, "unsupported_scheme");
+    assert_eq!(stand.accounts.asked().questions, 0);
+}

@@ -81,9 +81,9 @@ fn has_permit(authorization: &Authorization) -> bool {
 }
 
 /// Whether an allowance has to be there, and is not.
-pub(crate) fn lacks_allowance(authorization: &Authorization, facts: &Facts, promised: U256) -> bool {
-    is_permit2(authorization)
-        && facts.payer.allowance.is_some_and(|it| left(it, promised) < authorization.amount)
+fn lacks_allowance(read: &Read, facts: &Facts, promised: U256) -> bool {
+    is_permit2(&read.authorization)
+        && facts.payer.allowance.is_some_and(|it| left(it, promised) < read.charge)
 }
 
 /// Whether the payer's own word (ERC-1271) has to be known.
@@ -97,7 +97,7 @@ pub(crate) fn needs_simulation(read: &Read, facts: &Facts, promised: U256, polic
     let unknown = !is_permit2(&read.authorization)
         && facts.payer.has_code
         && read.token.signatures == SignatureRule::Unknown;
-    let by_permit = has_permit(&read.authorization) && lacks_allowance(&read.authorization, facts, promised);
+    let by_permit = has_permit(&read.authorization) && lacks_allowance(read, facts, promised);
     // Its fee and its role are the contract's to know.
     let by_citrate = matches!(read.authorization.method, Method::CitrateFee { .. });
     unknown
@@ -105,9 +105,16 @@ pub(crate) fn needs_simulation(read: &Read, facts: &Facts, promised: U256, polic
         || by_citrate
         || match policy {
             Simulation::Never => false,
-            Simulation::Contracts => facts.payer.has_code || facts.payer.balance.is_none(),
+            Simulation::Contracts => facts.payer.has_code || !is_enough(&read.authorization, facts),
             Simulation::Always => true,
         }
+}
+
+/// Whether what is known is enough to judge by: a token need not tell its balances or its domain.
+fn is_enough(authorization: &Authorization, facts: &Facts) -> bool {
+    let token = &facts.token;
+    let has_domain = token.domain.is_some() || (token.name.is_some() && token.version.is_some());
+    facts.payer.balance.is_some() && (is_permit2(authorization) || has_domain)
 }
 
 fn is_of(key: &KeySignature, payer: Address) -> bool {
@@ -170,7 +177,7 @@ fn by_token(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) -> R
         }
     }
     domain(authorization, facts)?;
-    balance(authorization, facts, promised, X402Reason::InsufficientBalance)?;
+    balance(read, facts, promised, X402Reason::InsufficientBalance)?;
     // Nothing else is wrong, and the payer's code does not stand behind the signature: so it is that.
     let is_doubtful = facts.payer.has_code && facts.contract_signature != Some(true);
     let reason = if is_doubtful && read.token.signatures == SignatureRule::Unknown {
@@ -191,8 +198,8 @@ fn by_permit2(read: &Read, facts: &Facts, key: &KeySignature, promised: U256) ->
         let detail = "x402's proxy or Permit2 has no code on this chain";
         return Err(refuse(X402Reason::Permit2ProxyNotDeployed, detail));
     }
-    balance(authorization, facts, promised, X402Reason::Permit2InsufficientBalance)?;
-    if lacks_allowance(authorization, facts, promised) {
+    balance(read, facts, promised, X402Reason::Permit2InsufficientBalance)?;
+    if lacks_allowance(read, facts, promised) {
         let permitted = has_permit(authorization) && facts.simulation.as_ref().is_some_and(Result::is_ok);
         if !permitted {
             let detail = if has_permit(authorization) {
@@ -279,20 +286,16 @@ fn domain(authorization: &Authorization, facts: &Facts) -> Result<(), Refusal> {
     Err(refuse(X402Reason::TokenVersionMismatch, detail))
 }
 
-fn balance(
-    authorization: &Authorization,
-    facts: &Facts,
-    promised: U256,
-    reason: X402Reason,
-) -> Result<(), Refusal> {
+/// What is charged must be there: of what was signed under `upto`, no more is moved.
+fn balance(read: &Read, facts: &Facts, promised: U256, reason: X402Reason) -> Result<(), Refusal> {
     let Some(balance) = facts.payer.balance else { return Ok(()) };
-    if balance.saturating_sub(promised) >= authorization.amount {
+    if balance.saturating_sub(promised) >= read.charge {
         return Ok(());
     }
     let detail = format!(
         "the payer has {balance} base units of the asset, of which {promised} are promised to other payments, and {} are \
          needed",
-        authorization.amount
+        read.charge
     );
     Err(refuse(reason, detail))
 }

@@ -4,6 +4,7 @@
 //! `signature` and `judge` are functions; `facts` is what is asked of a chain, and `node_facts` asks it.
 
 pub(crate) mod facts;
+pub(crate) mod held;
 pub(crate) mod judge;
 pub(crate) mod node_facts;
 pub(crate) mod payment;

@@ -39,16 +39,25 @@ sol! {
 
 /// The most gas that a view of a token may use.
 const VIEW_GAS: u64 = 300_000;
+/// For how long an index that goes on is believed to do so: a part of what it may be silent.
+const SEEN_FOR: Duration = Duration::from_secs(1);
 /// For how long a contract's code and domain are believed.
 const CONTRACTS_FOR: Duration = Duration::from_secs(15 * 60);
 /// For how long they are, if a payment was refused by them.
 const DOUBTED_FOR: Duration = Duration::from_secs(10);
 
+/// What nodes say of code that failed otherwise than by a revert, in lower case.
+const CODE_FAILED: [&str; 10] =
+    ["gas", "evm", "halt", "opcode", "instruction", "stack", "jump", "execution", "out of bounds", "depth"];
+
+/// What nodes say that did not run it to its end.
+const GAVE_UP: [&str; 3] = ["timeout", "timed out", "deadline"];
+
 /// Asks nodes, and remembers.
 pub(crate) struct NodeFacts {
     chains: HashMap<ChainId, ChainFacts>,
     store: Store,
-    /// Changes with every block that is indexed in this process.
+    /// Changes with every block that is indexed, in this process or another one.
     progress: watch::Receiver<u64>,
     nonces: NonceCheck,
     facts_for: Duration,
@@ -61,6 +70,8 @@ struct ChainFacts {
     node: Arc<dyn Node>,
     head_time: AtomicU64,
     stale_after: Duration,
+    /// When the index was last seen to go on.
+    seen_at: Mutex<Option<Instant>>,
     // Std mutexes, because nothing is awaited while one is held.
     /// By token and payer.
     payers: Mutex<Memory<(Address, Address), Payer>>,
@@ -84,14 +95,21 @@ struct Known<T> {
 }
 
 impl NodeFacts {
-    /// Asks these nodes.
-    pub(crate) fn new(policy: &Policy, nodes: Vec<(ChainId, Arc<dyn Node>)>, store: Store) -> Self {
+    /// Asks these nodes. `progress` changes with every block that is indexed: what was promised and is in a block then is off the
+    /// balance, so the balance must not be an older one.
+    pub(crate) fn new(
+        policy: &Policy,
+        nodes: Vec<(ChainId, Arc<dyn Node>)>,
+        store: Store,
+        progress: watch::Receiver<u64>,
+    ) -> Self {
         let chain = |(chain, node)| {
             let stale_after = policy.network(chain).map_or(Duration::ZERO, |network| network.stale_after);
             let facts = ChainFacts {
                 node,
                 stale_after,
                 head_time: AtomicU64::new(0),
+                seen_at: Mutex::default(),
                 payers: Mutex::default(),
                 nonces: Mutex::default(),
                 tokens: Mutex::default(),
@@ -101,7 +119,7 @@ impl NodeFacts {
         };
         Self {
             chains: nodes.into_iter().map(chain).collect(),
-            progress: store.progress(),
+            progress,
             store,
             nonces: policy.nonces,
             facts_for: policy.facts_for,
@@ -169,7 +187,11 @@ impl KnowsAccounts for NodeFacts {
             }
         }
         let asked = ask(question, &known);
-        let is_fresh = question.is_fresh || known.payer.is_none();
+        // What is young enough to settle by is young enough to refuse by.
+        let is_fresh = question.is_fresh
+            || (known.payer.is_none()
+                && known.nonce.is_none()
+                && (known.token.is_none() || known.is_token_young));
         if asked.is_empty() {
             return known.into_facts(is_fresh);
         }
@@ -196,7 +218,17 @@ impl KnowsAccounts for NodeFacts {
     }
 
     async fn blind(&self, chain: ChainId) -> Option<String> {
-        self.seen(chain).await.err()
+        let facts = self.chains.get(&chain)?;
+        let now = Instant::now();
+        let seen_at = *facts.seen_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen_at.is_some_and(|at| now.duration_since(at) < SEEN_FOR) {
+            return None;
+        }
+        let blind = self.seen(chain).await.err();
+        if blind.is_none() {
+            *facts.seen_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        }
+        blind
     }
 
     async fn complaint(&self, chain: ChainId) -> Option<String> {
@@ -232,6 +264,7 @@ enum Part {
 struct Parts {
     payer: Option<Payer>,
     token: Option<TokenFacts>,
+    is_token_young: bool,
     has_proxy: Option<bool>,
     nonce: Option<Nonce>,
     contract_signature: Option<bool>,
@@ -262,10 +295,11 @@ impl ChainFacts {
         }
         let believed = if question.is_fresh { DOUBTED_FOR } else { CONTRACTS_FOR };
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.token = tokens
-            .get(&authorization.token)
-            .filter(|(at, _)| at.elapsed() < believed)
-            .map(|(_, facts)| facts.clone());
+        if let Some((at, facts)) = tokens.get(&authorization.token).filter(|(at, _)| at.elapsed() < believed)
+        {
+            parts.is_token_young = at.elapsed() < DOUBTED_FOR;
+            parts.token = Some(facts.clone());
+        }
         drop(tokens);
         parts.has_proxy = match question.proxy {
             None => Some(true),
@@ -436,8 +470,13 @@ fn ran(answer: Result<Bytes, NodeError>) -> Result<Result<Bytes, String>, FactsE
     }
 }
 
+/// Whether a node's own error is about the code that it ran. Of any other, such as an account of a provider that is used up, it
+/// is not known what the code would have done.
 fn is_of_the_call(error: &NodeError) -> bool {
-    matches!(error, NodeError::Rpc { .. }) && !error.is_transient()
+    let NodeError::Rpc { message, .. } = error else { return false };
+    let words = message.to_ascii_lowercase();
+    let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
+    says(&CODE_FAILED) && !says(&GAVE_UP)
 }
 
 /// The first word of an answer. Contracts may add others.

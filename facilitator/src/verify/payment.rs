@@ -33,12 +33,15 @@ impl From<Refusal> for NoVerdict {
 
 /// Whether a payment would settle now. Returns what is known of its accounts.
 ///
+/// `held` is what other payments hold of the payer's balance beside what the settler promised, in base units.
+///
 /// A payment that is refused by what was remembered is judged again by what is asked anew: memory never refuses.
 pub(crate) async fn verify(
     read: &Read,
     policy: &Policy,
     accounts: &dyn KnowsAccounts,
     settler: &dyn Settler,
+    held: U256,
     is_fresh: bool,
 ) -> Result<Facts, NoVerdict> {
     let authorization = &read.authorization;
@@ -46,11 +49,13 @@ pub(crate) async fn verify(
     let proxy = proxy(network, authorization);
     let (digest, forms) = digest(authorization, proxy);
     let key = recover(digest, &authorization.signature, forms);
-    without_questions(read, accounts, &key)?;
+    let has_code = if is_fresh { None } else { accounts.has_code(authorization) };
+    without_questions(read, has_code, &key)?;
     let promised = settler.promised(authorization.chain, authorization.token, authorization.payer).await?;
-    let mut question =
-        Question { authorization, proxy, is_fresh, most_gas: policy.most_gas, digest: None, simulate: None };
-    if key != KeySignature::Of(authorization.payer) && accounts.has_code(authorization) != Some(false) {
+    let promised = promised.saturating_add(held);
+    let most_gas = policy.gas_caps.of(&authorization.method);
+    let mut question = Question { authorization, proxy, is_fresh, most_gas, digest: None, simulate: None };
+    if key != KeySignature::Of(authorization.payer) {
         question.digest = Some(digest);
     }
     loop {
@@ -78,7 +83,7 @@ pub(crate) async fn verify(
                 let detail = "the signature has not the 65 bytes that this way of settling takes";
                 return Err(judge::unfit_signature(authorization, detail).into());
             };
-            simulated.gas_limit = Some(policy.most_gas);
+            simulated.gas_limit = Some(most_gas);
             let sender = sender(authorization, settler);
             question.simulate = Some((sender, simulated));
         }
@@ -87,7 +92,7 @@ pub(crate) async fn verify(
 
 /// What can be refused without asking anybody: a wrong signature of an account that is known to have no code, or one
 /// that comes with another fault.
-fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignature) -> Result<(), Refusal> {
+fn without_questions(read: &Read, has_code: Option<bool>, key: &KeySignature) -> Result<(), Refusal> {
     let authorization = &read.authorization;
     if *key == KeySignature::Of(authorization.payer) {
         return read.after_signature.clone().map_or(Ok(()), Err);
@@ -95,7 +100,7 @@ fn without_questions(read: &Read, accounts: &dyn KnowsAccounts, key: &KeySignatu
     if read.is_wrapped {
         return Ok(());
     }
-    match (accounts.has_code(authorization), &read.after_signature) {
+    match (has_code, &read.after_signature) {
         (Some(false), _) => Err(judge::wrong_signature(authorization, key)),
         (Some(true), Some(refusal)) => Err(refusal.clone()),
         (None, Some(other)) => {

@@ -18,17 +18,18 @@ export function verdict({ status, body }, from) {
 }
 
 /**
- * What a facilitator said of the payer, if that is not the one that the request names.
+ * What a facilitator said of the payer, if that is not the one that the request names. Ours writes an address with its
+ * checksum and x402 as it came; that is the same payer.
  *
  * @param {unknown} said - The payer in its answer.
  * @param {string | undefined} from - The payer in the request.
  * @returns {string} Some words, or none.
  */
 export function ofPayer(said, from) {
-  if (said === from) return "";
-  if (said === undefined || said === null) return ", no payer";
-  if (said === "") return ", empty payer";
-  return String(said).toLowerCase() === String(from).toLowerCase() ? ", payer spelt otherwise" : ", another payer";
+  if (said === undefined || said === null) return from === undefined ? "" : ", no payer";
+  if (said === "" && from !== "") return ", empty payer";
+  const isSame = typeof said === "string" && typeof from === "string" && said.toLowerCase() === from.toLowerCase();
+  return isSame ? "" : ", another payer";
 }
 
 /**

@@ -8,10 +8,10 @@ import { freePort, root, start } from "./children.mjs";
  * Its configuration: all tokens of the stand, any payee, x402's own proxies.
  *
  * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
- * @param {number} port - Where it listens.
+ * @param {{ facilitator: number, verifier: number }} ports - Where it listens, and where the verifier does that runs beside it.
  * @returns {string} The configuration.
  */
-export function configuration(sites, port) {
+export function configuration(sites, ports) {
   const chains = Object.values(sites).map(({ anvil, deployments, tokens }) => {
     const name = `anvil-${anvil.id}`;
     const listed = Object.values(tokens).map(({ address }) => `{ contract = "${address}" }`);
@@ -31,8 +31,11 @@ tokens = [${listed.join(", ")}]
   return `# Written by the tests. The key is in the environment variable SALT402_FACILITATOR_KEY.
 data = "data"
 
+[verifier]
+listen = "127.0.0.1:${ports.verifier}"
+
 [facilitator]
-listen = "127.0.0.1:${port}"
+listen = "127.0.0.1:${ports.facilitator}"
 ${chains.join("")}`;
 }
 
@@ -47,19 +50,19 @@ export async function startOurs(sites) {
   const folder = join(root, "scratch/clients", `salt402-${process.pid}`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  const port = await freePort();
+  const ports = { facilitator: await freePort(), verifier: await freePort() };
   const config = join(folder, "salt402.toml");
-  writeFileSync(config, configuration(sites, port));
+  writeFileSync(config, configuration(sites, ports));
   const binary = process.env.SALT402 ?? join(root, "target/debug/salt402");
   const env = { SALT402_FACILITATOR_KEY: ours.key };
-  const { stop: end, said } = await start(binary, ["up", "--config", config], { env, label: binary });
+  const { stop: end, hasEnded, said } = await start(binary, ["up", "--config", config], { env, label: binary });
   const stop = async () => {
     await end();
     rmSync(folder, { recursive: true, force: true });
   };
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://127.0.0.1:${ports.facilitator}`;
   const networks = Object.values(sites).map(({ anvil }) => anvil.network);
-  for (let tries = 0; tries < 600; tries += 1) {
+  for (let tries = 0; tries < 600 && !hasEnded(); tries += 1) {
     const supported = await fetch(`${url}/supported`).then(
       (answer) => answer.json(),
       () => undefined,

@@ -37,6 +37,14 @@ pub(super) struct Uncertain {
     transfer: usize,
 }
 
+/// A settlement without terms.
+struct Seen {
+    place: usize,
+    with_permit: bool,
+    /// The transfer before it, unless it stands before an earlier settlement.
+    moved: Option<(usize, Transfer)>,
+}
+
 impl Reader<'_> {
     /// Settlements with full events come first, because one without terms may directly follow another payment's
     /// transfer.
@@ -89,20 +97,18 @@ impl Reader<'_> {
     /// settlements to followed payees whose calldata gives no terms.
     fn settlements_by_call(&mut self, proxy: Proxy<'_>) -> Vec<Uncertain> {
         let mut last = None;
-        let with_transfer = |(place, with_permit): (usize, bool)| {
+        let seen = |(place, with_permit): (usize, bool)| {
             // A transfer before an earlier settlement is not this one's: a token may emit no `Transfer`.
             let own = |(before, _): &(usize, Transfer)| last.is_none_or(|last| *before > last);
             let moved = self.transfers.before(place).filter(own);
             last = Some(place);
-            (place, with_permit, moved)
+            Seen { place, with_permit, moved }
         };
-        let settled: Vec<_> = settlements_without_terms(proxy.contract, self.whole.logs)
-            .into_iter()
-            .map(with_transfer)
-            .collect();
+        let settled: Vec<_> =
+            settlements_without_terms(proxy.contract, self.whole.logs).into_iter().map(seen).collect();
         let calls = self.settle_calls(proxy, &settled);
         let mut uncertain = Vec::new();
-        for (nth, (place, _, moved)) in settled.into_iter().enumerate() {
+        for (nth, Seen { place, moved, .. }) in settled.into_iter().enumerate() {
             let Some(calls) = &calls else {
                 let counts = |(_, moved): &(usize, Transfer)| proxy.counts(moved.token, moved.to);
                 uncertain.extend(moved.filter(counts).map(|(transfer, _)| Uncertain { place, transfer }));
@@ -129,19 +135,15 @@ impl Reader<'_> {
     }
 
     /// The settle call of each settlement, if all are certain.
-    fn settle_calls(
-        &self,
-        proxy: Proxy<'_>,
-        settled: &[(usize, bool, Option<(usize, Transfer)>)],
-    ) -> Option<Vec<SettleCall>> {
+    fn settle_calls(&self, proxy: Proxy<'_>, settled: &[Seen]) -> Option<Vec<SettleCall>> {
         if settled.is_empty() {
             return None;
         }
         let (sources, call) = (self.sources, self.whole.call?);
         let is_token = |target: Address| sources.iter().any(|source| tokens_of(source).contains(&target));
-        let shown = settled.iter().map(|(_, with_permit, moved)| Shown {
-            moved: moved.map(|(_, moved)| (moved.token, moved.from, moved.to, moved.value)),
-            with_permit: *with_permit,
+        let shown = settled.iter().map(|seen| Shown {
+            moved: seen.moved.map(|(_, moved)| (moved.token, moved.from, moved.to, moved.value)),
+            with_permit: seen.with_permit,
         });
         permit2::settle_calls(call, proxy.contract, proxy.scheme, &shown.collect::<Vec<_>>(), is_token)
     }

@@ -1,0 +1,117 @@
+//! What was verified under `upto` and is not settled yet: work is done on it meanwhile. Many of them on one balance must
+//! not promise it many times. And whoever was told that one is good says what is charged, nobody else: another caller, who
+//! may be its payer, would charge nothing.
+//!
+//! It is in memory and may forget: then too much is called valid, and settling checks it again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alloy_primitives::{Address, U256};
+use salt402_http::Recent;
+use salt402_protocol::{ChainId, PaymentId};
+
+use crate::authorization::{Authorization, Method};
+
+/// The most that are remembered of one payer and token.
+const MOST: usize = 1024;
+
+/// What is held of payers' balances.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<Recent<(ChainId, Address, Address), Vec<Hold>>>);
+
+#[derive(Clone, Debug)]
+struct Hold {
+    payment: PaymentId,
+    amount: U256,
+    /// The last second of the permit.
+    until: U256,
+    /// Who was told that it is good. `None`: callers have no names.
+    caller: Option<Arc<str>>,
+}
+
+/// Why a payment is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotHeld {
+    /// Others hold more than when it was judged.
+    Changed,
+    /// No more are remembered of this payer and token.
+    Full,
+    /// Another caller holds it.
+    OfAnother,
+}
+
+impl Held {
+    /// What other payments hold of a payer's balance, in base units of the token. `now` is in seconds since 1970.
+    pub(crate) fn of_others(&self, authorization: &Authorization, now: u64) -> U256 {
+        let own = authorization.id();
+        let others = self.known(authorization, |holds| {
+            holds.retain(|hold| hold.until >= U256::from(now));
+            let others = holds.iter().filter(|hold| hold.payment != own);
+            others.fold(U256::ZERO, |sum, hold| sum.saturating_add(hold.amount))
+        });
+        others.unwrap_or_default()
+    }
+
+    /// Holds the amount of a payment that was verified, if it is one of `upto`, until it is let go or has expired. `judged` is
+    /// what others held of the balance when it was judged.
+    pub(crate) fn hold(
+        &self,
+        authorization: &Authorization,
+        caller: Option<&str>,
+        judged: U256,
+    ) -> Result<(), NotHeld> {
+        if !is_upto(authorization) {
+            return Ok(());
+        }
+        let payment = authorization.id();
+        self.with(authorization, |holds| {
+            if let Some(known) = holds.iter().find(|known| known.payment == payment) {
+                return if known.caller.as_deref() == caller { Ok(()) } else { Err(NotHeld::OfAnother) };
+            }
+            let sum = holds.iter().fold(U256::ZERO, |sum, hold| sum.saturating_add(hold.amount));
+            if sum > judged {
+                return Err(NotHeld::Changed);
+            }
+            if holds.len() >= MOST {
+                return Err(NotHeld::Full);
+            }
+            let (amount, until) = (authorization.amount, authorization.valid_before);
+            holds.push(Hold { payment, amount, until, caller: caller.map(Arc::from) });
+            Ok(())
+        })
+    }
+
+    /// Whether another caller was told that a payment is good.
+    pub(crate) fn is_of_another(&self, authorization: &Authorization, caller: Option<&str>) -> bool {
+        let own = authorization.id();
+        let is_another = |holds: &mut Vec<Hold>| {
+            holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
+        };
+        is_upto(authorization) && self.known(authorization, is_another).unwrap_or_default()
+    }
+
+    /// Lets a payment go: it was settled, or whoever settles counts it.
+    pub(crate) fn release(&self, authorization: &Authorization) {
+        let own = authorization.id();
+        self.known(authorization, |holds| holds.retain(|hold| hold.payment != own));
+    }
+
+    /// Nothing is remembered of whoever was only asked about: forged payers would push out those that hold something.
+    fn known<T>(&self, authorization: &Authorization, act: impl FnOnce(&mut Vec<Hold>) -> T) -> Option<T> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.known(&key(authorization)).map(act)
+    }
+
+    fn with<T>(&self, authorization: &Authorization, act: impl FnOnce(&mut Vec<Hold>) -> T) -> T {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(held.of_key(key(authorization)))
+    }
+}
+
+fn key(authorization: &Authorization) -> (ChainId, Address, Address) {
+    (authorization.chain, authorization.token, authorization.payer)
+}
+
+fn is_upto(authorization: &Authorization) -> bool {
+    matches!(authorization.method, Method::Permit2Upto { .. })
+}
