@@ -59,13 +59,24 @@ impl Ready {
 impl Task {
     /// Sends what waits. Returns how long it waits for others, if it does.
     pub(super) async fn dispatch(&mut self, cursor: Cursor) -> Result<Option<Duration>, Trouble> {
-        loop {
-            let now = Instant::now();
-            let rows = self.waiting(now).await?;
-            if rows.is_empty() {
-                return Ok(None);
+        let mut after = Some(0);
+        let mut seen = 0;
+        while let Some(last) = after {
+            let rows = self.store.queued_settlements(self.chain.chain, last, AT_A_TIME).await?;
+            seen += rows.len();
+            metrics::queued(self.chain.chain, seen);
+            let is_last = u32::try_from(rows.len()).is_ok_and(|number| number < AT_A_TIME);
+            after = rows.last().filter(|_| !is_last).map(|row| row.number);
+            if seen == 0 {
+                self.put_off.clear();
             }
-            if let Some(rest) = self.waits_for_others(&rows) {
+            let now = Instant::now();
+            let mut due = rows;
+            due.retain(|row| self.put_off.get(&row.number).is_none_or(|(at, _)| *at <= now));
+            if due.is_empty() {
+                continue;
+            }
+            if let Some(rest) = self.waits_for_others(&due) {
                 return Ok(Some(rest));
             }
             self.waiting_since = None;
@@ -73,36 +84,13 @@ impl Task {
             if !self.has_room() {
                 return Ok(None);
             }
-            let ready = self.judge(rows, cursor).await?;
-            let mut sent = false;
+            let ready = self.judge(due, cursor).await?;
             for group in self.group(ready).await? {
-                // What cannot be sent now stays in the queue, which is on disk.
-                sent |= self.send(group).await?;
-            }
-            if !sent {
-                return Ok(None);
+                // What cannot be sent now stays in the queue, which is on disk. It holds up nothing behind it.
+                self.send(group).await?;
             }
         }
-    }
-
-    /// What waits and is not put off, the first claimed first. What is put off holds up nothing behind it.
-    async fn waiting(&mut self, now: Instant) -> Result<Vec<SettlementRow>, Trouble> {
-        let (mut after, mut seen) = (0, 0);
-        loop {
-            let rows = self.store.queued_settlements(self.chain.chain, after, AT_A_TIME).await?;
-            seen += rows.len();
-            let is_last = u32::try_from(rows.len()).is_ok_and(|number| number < AT_A_TIME);
-            after = rows.last().map_or(after, |row| row.number);
-            let mut due = rows;
-            due.retain(|row| self.put_off.get(&row.number).is_none_or(|(at, _)| *at <= now));
-            if is_last || !due.is_empty() {
-                metrics::queued(self.chain.chain, seen);
-                if is_last && due.is_empty() && seen == 0 {
-                    self.put_off.clear();
-                }
-                return Ok(due);
-            }
-        }
+        Ok(None)
     }
 
     /// How long what waits may wait for others, while something is on its way.
@@ -206,7 +194,6 @@ impl Task {
                     }
                     // The token's storage may change before it is mined.
                     let gas = gas.saturating_add(gas / 4).min(cap);
-                    self.put_off.remove(&row.number);
                     ready.push(Ready { row, kept, call, gas });
                 }
                 Err(error)
@@ -296,22 +283,27 @@ impl Task {
         Ok(groups)
     }
 
-    /// Signs a group's transaction, writes it down, and sends it. `false`: no account can send it now.
-    async fn send(&mut self, group: Vec<Ready>) -> Result<bool, Trouble> {
+    /// Signs a group's transaction, writes it down, and sends it, if an account can.
+    async fn send(&mut self, group: Vec<Ready>) -> Result<(), Trouble> {
         let sender = group.first().and_then(|ready| ready.row.claimed.sender);
         let gas: u64 = group.iter().map(|ready| ready.gas).sum();
         let call = match group.as_slice() {
-            [] => return Ok(false),
+            [] => return Ok(()),
             [one] => Call { gas_limit: Some(gas), ..one.call.clone() },
             several => calls::together(several.iter().map(|one| &one.call), gas.saturating_add(TOGETHER_GAS)),
         };
         let profile = self.chain.node.profile().clone();
         let cost = |fees: &Fees| U256::from(call.gas_limit.unwrap_or(0)) * U256::from(fees.max_fee_per_gas);
         let mut best: Option<(usize, Fees, usize)> = None;
+        let mut is_full = false;
         for (place, signer) in self.signers.iter().enumerate() {
             let open = self.open_of(place);
             let Some(state) = signer.state else { continue };
-            if sender.is_some_and(|sender| sender != signer.address()) || open >= self.options.open {
+            if sender.is_some_and(|sender| sender != signer.address()) {
+                continue;
+            }
+            if open >= self.options.open {
+                is_full = true;
                 continue;
             }
             let fees = match Fees::of(state.base_fee, state.tip, &profile) {
@@ -331,9 +323,15 @@ impl Task {
                 best = Some((place, fees, open));
             }
         }
-        let Some((place, fees, _)) = best else { return Ok(false) };
-        let Some(signer) = self.signers.get_mut(place) else { return Ok(false) };
-        let Some(nonce) = signer.next else { return Ok(false) };
+        let Some((place, fees, _)) = best else {
+            // Where there is no room, the next block makes some. Money may come late.
+            if !is_full {
+                group.iter().for_each(|ready| self.put_off(ready.row.number));
+            }
+            return Ok(());
+        };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
+        let Some(nonce) = signer.next else { return Ok(()) };
         let prepared = signer.account.prepare_at(&profile, &call, nonce, fees)?;
         let transaction = SlotTransaction {
             slot: Slot { signer: signer.address(), nonce },
@@ -346,14 +344,18 @@ impl Task {
             state: SlotState::Open,
             block: None,
         };
-        let numbers = group.iter().map(|ready| ready.row.number).collect();
+        let numbers: Vec<u64> = group.iter().map(|ready| ready.row.number).collect();
+        for number in &numbers {
+            self.put_off.remove(number);
+        }
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
         // From here on the nonce is used, whether or not this task lives to see the answer.
         signer.next = None;
         let assigned = self.store.assign_settlements(self.chain.chain, transaction.clone(), numbers).await?;
-        let Some(signer) = self.signers.get_mut(place) else { return Ok(false) };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
         if !assigned {
             // Something of it changed meanwhile. What is on disk says how it stands.
-            return Ok(false);
+            return Ok(());
         }
         signer.next = Some(nonce.saturating_add(1));
         if let Some(state) = &mut signer.state {
@@ -362,7 +364,7 @@ impl Task {
         *self.open.entry(transaction.slot.signer).or_default() += 1;
         metrics::sent(self.chain.chain, group.len());
         self.submit(&transaction).await;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -169,7 +169,8 @@ impl Node for TestNode {
         if state.happens(lies) {
             pending = mined;
         }
-        let balance = U256::from(10_u64).pow(U256::from(18_u64));
+        let exponent = if state.faults.poor == Some(account) { 3_u64 } else { 18 };
+        let balance = U256::from(10_u64).pow(U256::from(exponent));
         Ok(AccountState { mined, pending, balance, base_fee: state.base_fee, tip: 1 })
     }
 

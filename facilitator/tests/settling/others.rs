@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use salt402_chain::Call;
-use salt402_facilitator::{Approved, Engine, SettleContracts, Settled, settle_call};
+use salt402_facilitator::{Approved, Engine, Method, SettleContracts, Settled, settle_call};
 use salt402_protocol::X402Reason;
 use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
 use salt402_store::SettlementState;
@@ -13,7 +13,8 @@ use salt402_store::SettlementState;
 use alloy_sol_types::SolCall as _;
 
 use crate::ledger::{HUNGRY, ROUTER};
-use crate::shop::{PAYEE, Shop, approved, outcome, payer, permitted, settle};
+use crate::node::TestNode;
+use crate::shop::{KEYS, PAYEE, Shop, approved, outcome, payer, permitted, settle};
 use crate::world::{CHAIN, Faults};
 
 /// Another program's account. Its transactions come first in a block.
@@ -192,4 +193,28 @@ async fn what_needs_more_gas_than_it_may_use_fails_at_once_and_holds_up_nothing(
     assert!(detail.contains("(300000)"), "the node was not told how much it may use: {detail}");
     let told = outcome(&shop, &engine, &approved(payer(1), 1, 7)).await;
     assert!(matches!(told, Settled::Done { .. }), "{told:?}");
+}
+
+/// Only the account that they name may settle them, and it has no money. The other one has.
+#[tokio::test]
+async fn what_an_account_without_money_must_send_holds_up_nothing_of_the_others() {
+    let mut shop = Shop::new(26).await;
+    shop.options.wait = Duration::ZERO;
+    shop.world.give(payer(1), 7);
+    let poor = salt402_chain::Account::from_key(KEYS[1]).unwrap().address();
+    shop.world.state().faults = Faults { poor: Some(poor), ..Faults::default() };
+    let engine = shop.engine_over(TestNode::new(&shop.world), 2);
+    let tasks: Vec<_> = (0..250)
+        .map(|nonce| {
+            let mut one = permitted(payer(2), nonce, 1);
+            one.authorization.method = Method::Permit2Upto { facilitator: poor, permit: None };
+            settle(&engine, &one)
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap(), Settled::Pending { transaction: None });
+    }
+    let one = approved(payer(1), 1, 7);
+    settle(&engine, &one).await.unwrap();
+    shop.until("it is settled", || async { shop.row(&one).await.state == SettlementState::Settled }).await;
 }

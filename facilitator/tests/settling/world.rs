@@ -53,6 +53,8 @@ pub(crate) struct Faults {
     pub(crate) lies: u32,
     /// By how many blocks the state is older that is told.
     pub(crate) behind: usize,
+    /// An account that has next to nothing.
+    pub(crate) poor: Option<Address>,
 }
 
 pub(crate) struct State {
