@@ -77,6 +77,7 @@ fn migrations() -> Vec<Migration> {
         (23, "one place", include_str!("../../migrations/0023_one_place.sql")),
         (24, "refunds", include_str!("../../migrations/0024_refunds.sql")),
         (25, "closings", include_str!("../../migrations/0025_closings.sql")),
+        (27, "refunds and operators", include_str!("../../migrations/0027_refunds_and_operators.sql")),
     ];
     steps
         .into_iter()

@@ -33,6 +33,11 @@ pub enum IncidentKind {
     /// A claimed payment was given up: its request was run as often as allowed, or can never be answered. One incident
     /// each time. [`Unserved`](crate::Unserved) says what is owed.
     NotServed,
+    /// A refund that was sent from here was in a block, and is on the chain no more. Open until it is on the chain again, or
+    /// never will be.
+    RefundLost,
+    /// A payee of this server let an account claim and close for it that the configuration does not name as its operator.
+    OperatorSet,
 }
 
 impl IncidentKind {
@@ -45,6 +50,8 @@ impl IncidentKind {
         Self::VoucherAtRisk,
         Self::UnreadableTransaction,
         Self::NotServed,
+        Self::RefundLost,
+        Self::OperatorSet,
     ];
 
     /// Its name in the database and in reports.
@@ -57,6 +64,8 @@ impl IncidentKind {
             Self::VoucherAtRisk => "voucher_at_risk",
             Self::UnreadableTransaction => "unreadable_transaction",
             Self::NotServed => "not_served",
+            Self::RefundLost => "refund_lost",
+            Self::OperatorSet => "operator_set",
         }
     }
 
@@ -68,9 +77,13 @@ impl IncidentKind {
     /// Whether it stays open until the fault is repaired. The others are over when they are noticed.
     pub const fn lasts(self) -> bool {
         match self {
-            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction => true,
+            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction | Self::RefundLost => true,
             // As an open incident it would limit its payer.
-            Self::ReplayAttempt | Self::OmittedLog | Self::NodesDisagree | Self::NotServed => false,
+            Self::ReplayAttempt
+            | Self::OmittedLog
+            | Self::NodesDisagree
+            | Self::NotServed
+            | Self::OperatorSet => false,
         }
     }
 }
@@ -88,7 +101,8 @@ pub struct Incident {
     pub id: u64,
     /// What kind it is.
     pub kind: IncidentKind,
-    /// The payment. For a channel at risk, the grant on its last voucher. Zero if no payment is known.
+    /// The payment. For a channel at risk, the grant on its last voucher; for a refund, its transaction; for an operator, the
+    /// event that named it. Zero if no payment is known.
     pub payment: PaymentId,
     /// The payment's chain.
     pub chain: ChainId,
