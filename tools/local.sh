@@ -35,7 +35,7 @@ payer=0x70997970C51812dc3A010C7d01b50e0d17dc79C8
 settling_key=0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a
 
 if [ "$mode" = up ]; then
-	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080 4022}"
+	read -r -a ports <<<"${LOCAL_PORTS:-8545 4020 4021 8000 8080 4023}"
 else
 	# Four ports that are free now, so that a demonstration disturbs nothing.
 	mapfile -t ports < <(node -e '
@@ -45,7 +45,7 @@ fi
 rpc=http://127.0.0.1:${ports[0]}
 verifier=http://127.0.0.1:${ports[1]}
 gateway=http://127.0.0.1:${ports[2]}
-if [ "$mode" = up ]; then facilitator=http://127.0.0.1:${ports[5]:-4022}; else facilitator=http://127.0.0.1:${ports[3]}; fi
+if [ "$mode" = up ]; then facilitator=http://127.0.0.1:${ports[5]:-4023}; else facilitator=http://127.0.0.1:${ports[3]}; fi
 
 home=${LOCAL_HOME:-scratch/local/$mode}
 [ -n "${LOCAL_HOME:-}" ] || rm -rf "$home"
@@ -133,6 +133,8 @@ listen = "127.0.0.1:${ports[2]}"
 [facilitator]
 listen = "${facilitator#http://}"
 keys = [{ file = "settle.key" }]
+# Every local chain has the same id and the same key: each is locked for itself.
+locks = "."
 
 [gateway.models.demo]
 upstream = "demo"

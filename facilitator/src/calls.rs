@@ -236,14 +236,16 @@ impl Expected {
         Self { token, from, to, value, nonce }
     }
 
-    fn is_transfer(&self, log: &Log) -> bool {
+    /// Whether a log is the transfer.
+    pub(crate) fn is_transfer(&self, log: &Log) -> bool {
         log.contract == self.token
             && IToken::Transfer::decode_log_data_validate(&log.content).is_ok_and(|transfer| {
                 transfer.from == self.from && transfer.to == self.to && transfer.value == self.value
             })
     }
 
-    fn is_use(&self, log: &Log) -> bool {
+    /// Whether a log says that the nonce was used.
+    pub(crate) fn is_use(&self, log: &Log) -> bool {
         log.contract == self.token
             && IToken::AuthorizationUsed::decode_log_data_validate(&log.content)
                 .is_ok_and(|used| used.authorizer == self.from && Some(used.nonce) == self.nonce)

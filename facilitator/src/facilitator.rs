@@ -37,11 +37,8 @@ struct Inner {
     accounts: Box<dyn KnowsAccounts>,
     settler: Arc<dyn Settler>,
     held: Held,
-    // Std mutexes, because nothing is awaited while one is held.
-    /// What was called valid lately, with what was signed.
+    /// What was called valid lately, with what was signed. A std mutex, because nothing is awaited while it is held.
     valid: Mutex<Recent<PaymentId, B256>>,
-    /// Of which settlements a success was told lately.
-    told: Mutex<Recent<PaymentId, bool>>,
 }
 
 /// Who asks: one of the callers that the operator named.
@@ -87,8 +84,8 @@ impl Facilitator {
     }
 
     pub(crate) fn with(policy: Policy, accounts: Box<dyn KnowsAccounts>, settler: Arc<dyn Settler>) -> Self {
-        let (held, valid, told) = (Held::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { policy, accounts, settler, held, valid, told }))
+        let (held, valid) = (Held::default(), Mutex::default());
+        Self(Arc::new(Inner { policy, accounts, settler, held, valid }))
     }
 
     /// Whether a payment would settle now.
@@ -120,7 +117,8 @@ impl Facilitator {
         }
     }
 
-    /// Has a payment settled, once, and tells of its success once. Whoever asks while it is pending, waits for the outcome.
+    /// Has a payment settled, once, and tells its success once: whoever is told it serves for it, and copies of one request must
+    /// not be served each. A retry that shows the key of the first is told it again.
     ///
     /// # Errors
     /// The body is no request, or nothing was done.
@@ -128,10 +126,16 @@ impl Facilitator {
         &self,
         body: &Bytes,
         caller: Option<&Caller>,
+        key: Option<&str>,
     ) -> Result<SettleResponse, FacilitatorError> {
         let start = Instant::now();
         let request = Request::parse(body)?;
-        let settled = self.settled(&request, body, caller).await;
+        let settled = match self.settled(&request, body, caller).await {
+            Ok((authorization, settled)) => {
+                self.told_once(authorization, settled, key.map(|key| digest_of(key, caller))).await
+            }
+            Err(error) => Err(error),
+        };
         let outcome = match &settled {
             Ok(Settled::Done { .. }) => "done",
             Ok(Settled::Pending { .. }) => "pending",
@@ -223,7 +227,7 @@ impl Facilitator {
         request: &Request<'_>,
         body: &Bytes,
         caller: Option<&Caller>,
-    ) -> Result<Settled, NoVerdict> {
+    ) -> Result<(Authorization, Settled), NoVerdict> {
         // What was claimed is told to whoever shows the same signature, whatever the clock says now.
         let rules = caller.map(|caller| &caller.rules);
         if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
@@ -231,7 +235,8 @@ impl Facilitator {
             && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
         {
             self.0.held.release(&read.authorization);
-            return told(&read, known).map(|settled| self.once(&read.authorization, settled));
+            let settled = told(&read, known)?;
+            return Ok((read.authorization, settled));
         }
         let read = self.read(request, caller, Purpose::Settle)?;
         self.sees(read.authorization.chain).await?;
@@ -257,24 +262,29 @@ impl Facilitator {
             caller: caller.map(|caller| caller.name.clone()),
             payload: body.clone().into(),
         };
+        let authorization = approved.authorization.clone();
         let settled = self.0.settler.settle(approved).await?;
         // From its claim on the settler counts it.
-        self.0.held.release(&read.authorization);
-        Ok(self.once(&read.authorization, settled))
+        self.0.held.release(&authorization);
+        Ok((authorization, settled))
     }
 
     /// A success is told once. A server serves for each that it is told, and asks of as many copies as it was shown before the
     /// first was settled. What still comes to be known is told to all, and a success that nobody was there to hear counts as
-    /// not told. It is in memory alone: after a restart it is told once more, since an answer may have been lost with it.
-    fn once(&self, authorization: &Authorization, settled: Settled) -> Settled {
-        let Settled::Done { transaction, .. } = settled else { return settled };
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(told.of_key(authorization.id()), true) {
-            return settled;
+    /// not told.
+    async fn told_once(
+        &self,
+        authorization: Authorization,
+        settled: Settled,
+        key: Option<B256>,
+    ) -> Result<Settled, NoVerdict> {
+        let Settled::Done { transaction, .. } = settled else { return Ok(settled) };
+        if self.0.settler.tell(authorization.chain, authorization.id(), key).await? {
+            return Ok(settled);
         }
-        let detail =
-            "this payment was settled, and whoever asked first was told so: it buys nothing a second time";
-        Settled::Failed { reason: used(authorization), detail: detail.to_owned(), transaction }
+        let detail = "this payment was settled, and a caller was told so: it pays for one request. Whoever lost that answer asks \
+                      again with the Idempotency-Key of the first request";
+        Ok(Settled::Failed { reason: used(&authorization), detail: detail.to_owned(), transaction })
     }
 
     fn read(
@@ -379,6 +389,12 @@ fn taken(read: &Read, known: Known) -> Refusal {
         }
         Settled::Failed { reason, detail, .. } => refuse(reason, detail),
     }
+}
+
+/// A key as it is kept: a caller's own, and no text of whatever length.
+fn digest_of(key: &str, caller: Option<&Caller>) -> B256 {
+    let name = caller.map(|caller| caller.name.as_str()).unwrap_or_default();
+    keccak256([name.as_bytes(), &[0], key.as_bytes()].concat())
 }
 
 fn used(authorization: &Authorization) -> X402Reason {

@@ -61,6 +61,13 @@ pub trait Settler: Send + Sync + 'static {
     /// Nothing was claimed.
     async fn settle(&self, approved: Approved) -> Result<Settled, SettleFault>;
 
+    /// Whether this caller may be told that an authorization was settled. Whoever is told it serves for it, so one caller is: the
+    /// first who asks, and after that whoever shows the same key as the first. Durable when this returns.
+    ///
+    /// # Errors
+    /// It could not be written.
+    async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault>;
+
     /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
     /// block of the chain. What a block holds is off the balance already, and must not count twice.
     ///

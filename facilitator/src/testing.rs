@@ -298,6 +298,7 @@ pub(crate) struct Memory {
     pub(crate) settled: AtomicU64,
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
+    pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
     /// Accounts that send besides.
     pub(crate) others: Mutex<Vec<Address>>,
 }
@@ -320,6 +321,13 @@ impl Settler for Memory {
         self.claimed.lock().unwrap().insert(approved.authorization.id(), known);
         self.approved.lock().unwrap().push(approved);
         Ok(settled)
+    }
+
+    async fn tell(&self, _: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault> {
+        let mut told = self.told.lock().unwrap();
+        let first = !told.contains_key(&id);
+        let known = *told.entry(id).or_insert(key);
+        Ok(first || (key.is_some() && known == key))
     }
 
     async fn promised(&self, _: ChainId, _: Address, _: Address) -> Result<U256, SettleFault> {

@@ -4,6 +4,8 @@
 -- of it that somebody else makes afterwards is below. `state` is 'queued' (no transaction that may still be mined has it),
 -- 'sent', 'settled' or 'failed'. A failed one with `again` was never in a transaction that was mined and can be claimed again. `settled_once` is true from
 -- the first time on that it was settled: to fail after that is an incident.
+-- `told_at_ms` is when a caller was first told that it was settled, and `told_key` the digest of the key by which that caller can
+-- ask again: nobody else is told it once more.
 -- `transaction_hash` and `block_number` say where it was settled, or failed. `settlement_gas` holds `gas_used` of it on the day
 -- `gas_day`, and `gas_cap` besides while it is open; `fee` is its share of what its transactions cost, in base units of the
 -- native coin.
@@ -32,6 +34,8 @@ CREATE TABLE settlement_orders (
     gas_cap          INTEGER NOT NULL,
     gas_used         INTEGER NOT NULL,
     fee              BLOB    NOT NULL,
+    told_at_ms       INTEGER,
+    told_key         BLOB,
     made_at_ms       INTEGER NOT NULL,
     changed_at_ms    INTEGER NOT NULL
 ) STRICT;
@@ -40,6 +44,8 @@ CREATE UNIQUE INDEX settlement_orders_once ON settlement_orders (payment_id, cha
 CREATE INDEX settlement_orders_queued ON settlement_orders (chain_id, id) WHERE state = 'queued';
 -- What a payer has promised and not moved yet.
 CREATE INDEX settlement_orders_promised ON settlement_orders (chain_id, payer, token) WHERE state IN ('queued', 'sent');
+-- What a transaction settled. One that does not say whose its transfer is settles one.
+CREATE INDEX settlement_orders_in ON settlement_orders (transaction_hash) WHERE transaction_hash IS NOT NULL;
 
 -- Every transaction that was signed, before it was sent. Those with one signer and nonce are one slot: at most one of them is
 -- mined. `carries` says whether it settles the slot's orders; one that does not only uses the nonce up. `state` is 'open',

@@ -130,7 +130,7 @@ async fn what_somebody_else_settled_first_is_a_success_once() {
     stand.stack.indexed(stand.stack.anvil.height().await).await;
     let settled = stand.settle_until_known(&first).await;
     assert_eq!(hash(&settled), theirs, "{settled}");
-    assert_eq!(stand.settle(&first).await["success"], false, "a copy");
+    assert_eq!(stand.settle_copy(&first).await["success"], false, "a copy");
     // While ours waits in the pool: theirs is in the block before it.
     let second = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 8, 2));
     stand.stack.anvil.automine(false).await;

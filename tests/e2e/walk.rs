@@ -80,15 +80,15 @@ struct Local {
     folder: String,
     home: PathBuf,
     /// Those of the page, and those that are used here.
-    ports: [(&'static str, u16); 7],
+    ports: [(&'static str, u16); 8],
     up: Terminal,
 }
 
 impl Local {
     /// Does what the first block of a tutorial says.
     fn up(block: &str) -> Self {
-        let ports =
-            ["8545", "4020", "4021", "8000", "8080", "8001", "4022"].map(|known| (known, free_port()));
+        let ports = ["8545", "4020", "4021", "8000", "8080", "4023", "8001", "4022"]
+            .map(|known| (known, free_port()));
         // Below scratch, where alone the deploying script may write.
         let home = root().join(format!("scratch/tests/walk-{}", ports[0].1));
         std::fs::create_dir_all(&home).unwrap();
@@ -102,7 +102,7 @@ impl Local {
         let lock = File::create(root().join("scratch/tests/forge.lock")).unwrap();
         // One forge at a time in one project: two spoil each other's build.
         lock.lock().unwrap();
-        let listed = ports[..5].iter().map(|(_, port)| port.to_string()).collect::<Vec<_>>().join(" ");
+        let listed = ports[..6].iter().map(|(_, port)| port.to_string()).collect::<Vec<_>>().join(" ");
         let variables = [("LOCAL_PORTS", listed.as_str()), ("LOCAL_HOME", &format!("{folder}/up"))];
         let up = Terminal::run("exec tools/local.sh up", &said, &variables);
         let mut local = Self { folder, home, ports, up };

@@ -145,12 +145,24 @@ impl Facilitating {
 
     /// `POST /settle`.
     pub async fn settle(&self, body: &Value) -> Value {
+        let headers = [("idempotency-key", &*key(body))];
+        judged(self.stack.post(&format!("{}/settle", self.url), body, &headers).await)
+    }
+
+    /// `POST /settle` without a key: a request of which nobody can say that it is a retry.
+    pub async fn settle_copy(&self, body: &Value) -> Value {
         judged(self.stack.post(&format!("{}/settle", self.url), body, &[]).await)
     }
 
     /// `POST /settle`, where nobody may answer.
     pub fn try_settle(&self, body: &Value) -> impl Future<Output = Option<Value>> + use<> {
-        let sent = self.stack.client.post(format!("{}/settle", self.url)).json(body).send();
+        let sent = self
+            .stack
+            .client
+            .post(format!("{}/settle", self.url))
+            .header("idempotency-key", key(body))
+            .json(body)
+            .send();
         async move { sent.await.ok()?.json().await.ok() }
     }
 
@@ -240,4 +252,9 @@ fn judged(answer: Answer) -> Value {
         assert!(told["transaction"].is_string() && told["network"].is_string(), "{told}");
     }
     told
+}
+
+/// The key of a request: the same where it is repeated.
+fn key(body: &Value) -> String {
+    alloy_primitives::keccak256(body.to_string()).to_string()
 }

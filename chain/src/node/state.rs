@@ -21,9 +21,11 @@ pub enum StateQuestion {
     Gas {
         /// The account that would send it.
         from: Address,
-        /// The transaction. Its gas limit is not read.
+        /// The transaction. Its gas limit is the most that is tried. Without one, the node's own limit is.
         call: Call,
     },
     /// The balance of an account in base units of the native coin, as 32 bytes, big-endian.
     Balance(Address),
+    /// The height of the head, as 32 bytes, big-endian. Asked first, it says how old the other answers can be at most.
+    Height,
 }

@@ -53,6 +53,9 @@ pub(crate) fn call(from: Option<Address>, call: &Call) -> Question {
 pub(crate) fn gas(from: Address, call: &Call) -> Question {
     let mut asked = transaction(call);
     asked["from"] = json!(from);
+    if let Some(limit) = call.gas_limit {
+        asked["gas"] = json!(hex(limit));
+    }
     Question::new("eth_estimateGas", json!([asked]))
 }
 
@@ -62,6 +65,7 @@ pub(crate) fn state(question: &StateQuestion) -> Question {
         StateQuestion::View { from, call: viewed } => call(*from, viewed),
         StateQuestion::Gas { from, call } => gas(*from, call),
         StateQuestion::Balance(account) => balance(*account),
+        StateQuestion::Height => Question::new("eth_blockNumber", json!([])),
     }
 }
 

@@ -141,7 +141,7 @@ impl Default for FacilitatorConfig {
     fn default() -> Self {
         let settling = SettleOptions::default();
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 4022)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 4023)),
             socket: None,
             socket_mode: Mode::default(),
             socket_needs_token: true,
@@ -150,7 +150,7 @@ impl Default for FacilitatorConfig {
             callers: BTreeMap::new(),
             keys: None,
             chains: BTreeMap::new(),
-            settle_wait_ms: 20_000,
+            settle_wait_ms: 60_000,
             max_waiting: settling.queue,
             batch: settling.batch,
             batch_delay_ms: 20,

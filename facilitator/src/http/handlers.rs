@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use salt402_http::{address_limited, address_wait, no_store, read_json};
+use salt402_http::{address_limited, address_wait, no_store, one_value, read_json};
 use salt402_protocol::x402::response::{SettleResponse, SupportedResponse, VerifyResponse};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use crate::http::callers::Callers;
 
 /// The largest body, in bytes. Official clients echo the whole offer, which a header of 16 KiB holds.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// The header by which a caller makes a request that it can repeat.
+const KEY_HEADER: &str = "idempotency-key";
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -69,9 +72,10 @@ pub(crate) async fn verify(State(api): State<Api>, request: Request) -> Response
     answer(&api, request, Wanted::Verdict).await
 }
 
-/// Settle this payment, once. The same request again gets the same result
+/// Settle this payment, once. Its success is told once, and again to whoever repeats the request with the same Idempotency-Key
 #[utoipa::path(post, path = "/settle", tag = "facilitator",
     request_body(content = Value, content_type = "application/json", description = "As for `/verify`. Under `upto`, `paymentRequirements.amount` is what to charge."),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A text of the caller's own, new for each request that is served. With it, a repeated request is told the same success; without it, a success is told once.")),
     responses((status = 200, description = "What became of it. `settlement_pending`: send the same request again.", body = SettleResponse)),
     security((), ("bearer" = []), ("token" = [])))]
 pub(crate) async fn settle(State(api): State<Api>, request: Request) -> Response<Body> {
@@ -87,13 +91,19 @@ async fn answer(api: &Api, request: Request, wanted: Wanted) -> Response<Body> {
         Ok(caller) => caller.cloned(),
         Err(problem) => return problem_for(wanted, &problem),
     };
+    let key = match one_value(request.headers(), KEY_HEADER) {
+        Ok(key) => key.map(str::to_owned),
+        Err(problem) => return problem_for(wanted, &problem),
+    };
     let held = match read_json(request, LARGEST_BODY).await {
         Ok(held) => held,
         Err(fault) => return problem_for(wanted, &fault.0),
     };
     let answer = match wanted {
         Wanted::Verdict => api.facilitator.verify(&held.bytes, caller.as_ref()).await.map(ok),
-        Wanted::Settlement => api.facilitator.settle(&held.bytes, caller.as_ref()).await.map(ok),
+        Wanted::Settlement => {
+            api.facilitator.settle(&held.bytes, caller.as_ref(), key.as_deref()).await.map(ok)
+        }
     };
     answer.unwrap_or_else(|error: FacilitatorError| problem_for(wanted, &problem_of(error)))
 }

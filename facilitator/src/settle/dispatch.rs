@@ -24,6 +24,8 @@ const AT_A_TIME: u32 = 200;
 const TOGETHER_GAS: u64 = 50_000;
 /// The first pause of a settlement that could not be judged. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How often a settlement is put off because the node cannot say what gas it needs: for some four minutes.
+const MOST_PUT_OFF: u32 = 20;
 
 /// A settlement that can be sent.
 struct Ready {
@@ -182,7 +184,9 @@ impl Task {
                     continue;
                 }
             };
-            questions.push(StateQuestion::Gas { from, call: call.clone() });
+            // More than it may use is not tried: a payer's code could keep the node busy.
+            let cap = self.options.gas_caps.of(&kept.authorization.method);
+            questions.push(StateQuestion::Gas { from, call: Call { gas_limit: Some(cap), ..call.clone() } });
             asked.push((row, kept, call));
         }
         if questions.is_empty() {
@@ -205,11 +209,13 @@ impl Task {
                     self.put_off.remove(&row.number);
                     ready.push(Ready { row, kept, call, gas });
                 }
-                Err(error) if error.is_revert() => {
+                Err(error)
+                    if error.is_revert() || needs_more_gas(&error) || self.is_patient_no_more(row.number) =>
+                {
                     let (reason, detail) = simulation(&kept.authorization.method, &error);
                     self.fail(&row, &kept, reason, detail, cursor).await?;
                 }
-                // It says nothing about the settlement.
+                // It may say nothing about the settlement.
                 Err(error) => {
                     tracing::warn!(%error, payment = %row.claimed.payment, "the gas of a settlement is not known");
                     self.put_off(row.number);
@@ -217,6 +223,11 @@ impl Task {
             }
         }
         Ok(ready)
+    }
+
+    /// Whether a settlement was put off so often that it fails. It can be asked for again.
+    fn is_patient_no_more(&self, number: u64) -> bool {
+        self.put_off.get(&number).is_some_and(|(_, times)| *times >= MOST_PUT_OFF)
     }
 
     fn put_off(&mut self, number: u64) {
@@ -353,6 +364,13 @@ impl Task {
         self.submit(&transaction).await;
         Ok(true)
     }
+}
+
+/// Whether a node says that a call needs more gas than it was given. Nodes have no code of their own for that.
+fn needs_more_gas(error: &NodeError) -> bool {
+    let NodeError::Rpc { message, .. } = error else { return false };
+    let words = message.to_ascii_lowercase();
+    ["gas required exceeds", "out of gas", "outofgas"].iter().any(|phrase| words.contains(phrase))
 }
 
 /// The reason of a call that would fail, and what the node says of it.

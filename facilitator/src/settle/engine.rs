@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
 use salt402_chain::AccountState;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
@@ -358,6 +358,10 @@ impl Settler for Engine {
         };
         let row = self.wait(row).await?;
         self.told(row).await
+    }
+
+    async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault> {
+        self.store.tell_settlement(chain, id, key).await.map_err(fault)
     }
 
     async fn promised(&self, chain: ChainId, token: Address, payer: Address) -> Result<U256, SettleFault> {

@@ -2,18 +2,23 @@
 //!
 //! Anybody may submit what a payer signed, and it pays the same. So that is a success, once.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent as _;
-use salt402_chain::{At, LogQuery, Mined, NodeError, Span, StateQuestion};
+use salt402_chain::{At, LogQuery, Mined, NodeError, Receipt, Span, StateQuestion};
 use salt402_protocol::foreign::IToken;
 use salt402_store::{Cursor, Elsewhere, SettlementRow, Store, StoreError};
 
 use crate::calls::{self, Expected};
+use crate::settle::evidence::{Evidence, evidence};
 use crate::settle::kept::Kept;
 use crate::settle::task::{Task, Trouble};
 
 /// How far below the block at which it was claimed a use is looked for: it may have been claimed before a restore too.
 const LOOK_BACK: u64 = 5_000;
+/// For how many blocks a use is looked for whose transaction no log shows, before it is taken for one that paid nothing.
+const CONFIRMED: u64 = 2;
 
 /// What became of an authorization's nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub(super) enum Use {
 impl Task {
     /// What became of a settlement's nonce, as far as the indexed blocks show.
     pub(super) async fn look_up(
-        &self,
+        &mut self,
         row: &SettlementRow,
         kept: &Kept,
         cursor: Cursor,
@@ -42,16 +47,19 @@ impl Task {
             from: None,
             call: calls::is_used_call(&self.chain.contracts, &kept.authorization),
         };
-        let answer = match self.chain.node.state(&[question]).await?.into_iter().next() {
-            Some(Ok(answer)) => answer,
+        let mut answers = self.chain.node.state(&[StateQuestion::Height, question]).await?.into_iter();
+        let (Some(height), Some(answer)) = (answers.next(), answers.next()) else {
+            return Err(NodeError::Malformed { what: "a batch came without its answers".to_owned() }.into());
+        };
+        // What a node says of an older state than the index has proves nothing.
+        if U256::try_from_be_slice(&height?).unwrap_or_default() < U256::from(cursor.number) {
+            return Err(Trouble::Later);
+        }
+        let answer = match answer {
+            Ok(answer) => answer,
             // A token that cannot be asked: the transaction itself will tell.
-            Some(Err(error)) if error.is_revert() => return Ok(Use::None),
-            Some(Err(error)) => return Err(error.into()),
-            None => {
-                return Err(
-                    NodeError::Malformed { what: "a batch came without its answer".to_owned() }.into()
-                );
-            }
+            Err(error) if error.is_revert() => return Ok(Use::None),
+            Err(error) => return Err(error.into()),
         };
         match calls::is_used(&kept.authorization, &answer) {
             Some(true) => self.search(row, kept, &expected, cursor).await,
@@ -61,7 +69,7 @@ impl Task {
 
     /// The transaction that used a nonce, from the newest block down.
     async fn search(
-        &self,
+        &mut self,
         row: &SettlementRow,
         kept: &Kept,
         expected: &Expected,
@@ -81,72 +89,88 @@ impl Task {
             }
         };
         let query: LogQuery = [(expected.token, topics)].into_iter().collect();
-        let node = &self.chain.node;
+        let node = Arc::clone(&self.chain.node);
         let head = node.header(At::Latest).await?.ok_or(NodeError::Behind)?.number;
+        if head < cursor.number {
+            return Err(Trouble::Later);
+        }
         let lowest = row.claimed.since_block.saturating_sub(LOOK_BACK);
         let range = node.profile().logs_range.max(1);
         let mut to = head;
         loop {
             let from = to.saturating_sub(range - 1).max(lowest);
             if from > to {
-                return Ok(Use::Lost);
+                break;
             }
             let mut transactions: Vec<B256> = Vec::new();
             for log in node.logs(&query, Span::Blocks { from, to }).await?.iter().rev() {
-                if !transactions.contains(&log.transaction) {
+                // A payer may have sent this payee many other amounts.
+                let counts = expected.nonce.is_some() || expected.is_transfer(log);
+                if counts && !transactions.contains(&log.transaction) {
                     transactions.push(log.transaction);
                 }
             }
             for transaction in transactions {
-                if let Some(found) = self.paid_by(transaction, kept, expected, cursor).await? {
+                if let Some(found) = self.paid_by(transaction, row, kept, expected, cursor).await? {
                     return Ok(found);
                 }
             }
             match from.checked_sub(1) {
                 Some(next) if next >= lowest => to = next,
-                _ => return Ok(Use::Lost),
+                _ => break,
             }
         }
+        // The nonce is used, and nothing shows by what. A node may know a block's state before its logs.
+        let since = *self.unfound.entry(row.number).or_insert(cursor.number);
+        if cursor.number < since.saturating_add(CONFIRMED) {
+            return Err(Trouble::Later);
+        }
+        self.unfound.remove(&row.number);
+        Ok(Use::Lost)
     }
 
     /// What a transaction did that may have used the nonce. `None`: it was another.
     async fn paid_by(
-        &self,
+        &mut self,
         transaction: B256,
+        row: &SettlementRow,
         kept: &Kept,
         expected: &Expected,
         cursor: Cursor,
     ) -> Result<Option<Use>, Trouble> {
-        let Some(Some(Mined { receipt, .. })) =
-            self.chain.node.mined(&[transaction]).await?.into_iter().next()
-        else {
+        let node = Arc::clone(&self.chain.node);
+        let Some(Some(Mined { receipt, .. })) = node.mined(&[transaction]).await?.into_iter().next() else {
             return Ok(None);
         };
-        let is_shown = calls::moved(&[*expected], &receipt.logs).first() == Some(&true);
-        match expected.nonce {
-            // The token names the nonce, so no other transaction used it.
-            Some(_) if !is_shown => return Ok(Some(Use::Lost)),
-            Some(_) => {}
-            // Permit2 says nothing. The calldata has payer and nonce, and what moved is exactly this.
-            None if !is_shown || !self.names(transaction, kept).await? => return Ok(None),
-            None => {}
-        }
+        // Permit2's events do not say which nonce. The calldata does.
+        let called = match expected.nonce {
+            Some(_) => None,
+            None => node.transaction(transaction).await?,
+        };
+        let shown = evidence(&self.chain.contracts, &kept.authorization, expected, &receipt, called.as_ref());
         let (block_number, block_hash) = (receipt.block_number, receipt.block_hash);
+        let found = Use::Paid(Elsewhere { transaction, block_number, block_hash });
+        let found = match shown {
+            Evidence::Nothing => return Ok(None),
+            Evidence::Lost => return Ok(Some(Use::Lost)),
+            Evidence::Paid => found,
+            Evidence::Unclear if self.counts_once(&receipt, row).await? => found,
+            Evidence::Unclear => return Ok(expected.nonce.map(|_| Use::Lost)),
+        };
         if !self.accepts(block_number, block_hash, cursor).await? {
             return Err(Trouble::Later);
         }
-        Ok(Some(Use::Paid(Elsewhere { transaction, block_number, block_hash })))
+        Ok(Some(found))
     }
 
-    /// Whether a transaction's calldata has the payer and the nonce of an authorization.
-    async fn names(&self, transaction: B256, kept: &Kept) -> Result<bool, Trouble> {
-        let Some(found) = self.chain.node.transaction(transaction).await? else { return Ok(false) };
-        let has = |word: U256| {
-            let word = word.to_be_bytes::<32>();
-            found.input.windows(32).any(|window| window == word)
-        };
-        let payer = U256::from_be_bytes(B256::left_padding_from(kept.authorization.payer.as_slice()).0);
-        Ok(has(kept.authorization.nonce) && has(payer))
+    /// Whether a transaction whose transfer has no certain payment may stand for this settlement: it stands for no other.
+    async fn counts_once(&mut self, receipt: &Receipt, row: &SettlementRow) -> Result<bool, Trouble> {
+        // What was sent from here is read with certainty, or it is another settlement's.
+        let is_own = self.signers.iter().any(|signer| signer.address() == receipt.from);
+        if is_own || self.store.is_settled_in(self.chain.chain, receipt.transaction, row.number).await? {
+            return Ok(false);
+        }
+        Ok(*self.unclear.entry(receipt.transaction).or_insert(row.number) == row.number)
     }
 }
 

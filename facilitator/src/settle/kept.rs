@@ -1,6 +1,6 @@
 //! An approved authorization as the database keeps it, so that it can be settled after a restart without its caller.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Bytes, U256};
 use salt402_protocol::{Amount, X402Reason};
 use salt402_store::{NewSettlement, SettlementRow};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,11 @@ impl Kept {
         // A row and what is settled for it never differ.
         (kept.authorization.id() == row.claimed.payment).then_some(kept)
     }
+}
+
+/// The signature that was claimed. Empty: another version wrote the row, and it cannot be read.
+pub(super) fn signature(row: &SettlementRow) -> Bytes {
+    Kept::of(row).map(|kept| kept.authorization.signature).unwrap_or_default()
 }
 
 /// How an authorization is settled, as one word.
@@ -87,6 +92,9 @@ pub(super) fn difference(row: &SettlementRow, approved: &Approved) -> Option<Str
     }
     if claimed.token != authorization.token || claimed.method != method(&authorization.method) {
         return Some("it was first asked to settle this for another token or in another way".to_owned());
+    }
+    if signature(row) != authorization.signature {
+        return Some("it was first asked to settle this with another signature".to_owned());
     }
     differs("the amount", claimed.amount.0, authorization.amount)
         .or_else(|| differs("the charge", claimed.charge.0, *charge))

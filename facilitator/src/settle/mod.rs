@@ -15,6 +15,7 @@
 
 mod dispatch;
 pub(crate) mod engine;
+mod evidence;
 mod found;
 mod kept;
 pub(crate) mod lock;

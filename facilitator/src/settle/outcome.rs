@@ -121,7 +121,7 @@ impl Task {
 
     /// What became of a settlement that its slot's transaction does not show.
     async fn unshown(
-        &self,
+        &mut self,
         row: &SettlementRow,
         kept: &Kept,
         mined: &Mined,

@@ -77,12 +77,14 @@ impl Task {
             found.extend(self.chain.node.mined(part).await?.into_iter().flatten());
         }
         let mut first = Ok(());
+        self.awaited.clear();
         for slot in open {
             for mined in &found {
                 let receipt = &mined.receipt;
                 if !slot.transactions.iter().any(|transaction| transaction.hash == receipt.transaction) {
                     continue;
                 }
+                self.awaited.insert(slot.slot);
                 if !self.accepts(receipt.block_number, receipt.block_hash, cursor).await? {
                     continue;
                 }

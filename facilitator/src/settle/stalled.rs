@@ -25,11 +25,20 @@ impl Task {
             }
             let mut asked = false;
             for (rank, slot) in own.into_iter().enumerate() {
+                // What its transaction did will be seen. Until then there is nothing to send, and nobody else has its nonce.
+                if self.awaited.contains(&slot.slot) {
+                    if let Some(sent) = self.sent.get_mut(&slot.slot) {
+                        sent.at = Instant::now();
+                    }
+                    continue;
+                }
                 let sent = self.sent.get(&slot.slot).copied();
                 if !sent.is_none_or(|sent| sent.is_due(self.options.stall)) {
                     continue;
                 }
-                if !asked && sent.is_some() {
+                // After a reorganization, what was told to have failed could still be mined.
+                let is_unwanted = sent.is_none() && self.is_unwanted(slot).await?;
+                if !asked && (sent.is_some() || is_unwanted) {
                     asked = true;
                     let state = self.chain.node.account(address).await?;
                     self.note_account(place, state);
@@ -43,9 +52,9 @@ impl Task {
                     self.note_taken(place, slot, cursor).await?;
                     continue;
                 }
-                let replaced = rank == 0
-                    && sent.is_some_and(|sent| sent.is_passed_over(self.options.stall, cursor.number))
-                    && self.replace(place, slot, cursor).await?;
+                let is_passed_over = rank == 0
+                    && sent.is_some_and(|sent| sent.is_passed_over(self.options.stall, cursor.number));
+                let replaced = (is_unwanted || is_passed_over) && self.replace(place, slot, cursor).await?;
                 if !replaced && let Some(last) = slot.transactions.last() {
                     metrics::resent(self.chain.chain, "again");
                     self.submit(last).await;
@@ -53,6 +62,15 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Whether a slot's transaction settles something, and nothing that is in it waits for that.
+    async fn is_unwanted(&self, slot: &OpenSlot) -> Result<bool, Trouble> {
+        if !slot.transactions.last().is_some_and(|last| last.carries) {
+            return Ok(false);
+        }
+        let rows = self.store.settlements_numbered(&slot.orders).await?;
+        Ok(rows.iter().all(|row| row.state != SettlementState::Sent))
     }
 
     /// An account's nonce is used, and by no transaction of the slot. If that is so for as long as blocks may be replaced, the

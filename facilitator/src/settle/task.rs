@@ -1,6 +1,6 @@
 //! The task of one chain: it looks when it is woken, and sleeps otherwise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,12 +87,18 @@ pub(super) struct Task {
     pub(super) height: u64,
     /// When slots were sent. A slot that is not in it was sent before this process began, or not at all.
     pub(super) sent: HashMap<Slot, Sent>,
+    /// Slots of which a transaction was mined, in a block that the index does not have, or with an outcome that is not known yet.
+    pub(super) awaited: HashSet<Slot>,
     /// At which height it was first seen that another's transaction has a slot's nonce.
     pub(super) overtaken: HashMap<Slot, u64>,
     /// How many slots of an account are open.
     pub(super) open: HashMap<Address, usize>,
     /// Settlements that could not be judged, and when they are tried again.
     pub(super) put_off: HashMap<u64, (Instant, u32)>,
+    /// Settlements whose nonce is used by a transaction that no log shows, and the height at which that was seen first.
+    pub(super) unfound: HashMap<u64, u64>,
+    /// Which settlement a transaction stands for that does not say whose its transfer is.
+    pub(super) unclear: HashMap<B256, u64>,
     /// Since when what waits waits for others.
     pub(super) waiting_since: Option<Instant>,
     /// Whether Multicall3 is on the chain, and when that was asked.
@@ -120,9 +126,12 @@ impl Task {
             cursor: None,
             height: 0,
             sent: HashMap::new(),
+            awaited: HashSet::new(),
             overtaken: HashMap::new(),
             open: HashMap::new(),
             put_off: HashMap::new(),
+            unfound: HashMap::new(),
+            unclear: HashMap::new(),
             waiting_since: None,
             multicall: None,
         }
@@ -182,7 +191,7 @@ impl Task {
             // What cannot be judged now keeps nothing else waiting, and is looked at again.
             self.cursor = None;
             reconciled = self.reconcile(cursor).await;
-            self.prepare_signers().await?;
+            self.prepare_signers(cursor).await?;
             if reconciled.is_ok() {
                 self.cursor = Some(cursor);
             }
@@ -207,7 +216,7 @@ impl Task {
 
     /// Finds the next nonce of accounts that do not have one: by the chain and by what is on disk. Nonces in between that no
     /// transaction has are used up, since nothing behind them would be mined.
-    async fn prepare_signers(&mut self) -> Result<(), Trouble> {
+    async fn prepare_signers(&mut self, cursor: Cursor) -> Result<(), Trouble> {
         for place in 0..self.signers.len() {
             let Some(signer) = self.signers.get(place) else { break };
             if signer.next.is_some() {
@@ -219,7 +228,7 @@ impl Task {
             let last = self.store.last_slot_nonce(self.chain.chain, address).await?;
             let next = last.map_or(0, |last| last.saturating_add(1)).max(state.mined);
             let Some(signer) = self.signers.get_mut(place) else { break };
-            if signer.waits_for_strangers(next) {
+            if signer.waits_for_strangers(next, cursor.number) {
                 tracing::warn!(
                     account = %address, pending = state.pending, next,
                     "the node holds transactions of this account that are not ours: it sends nothing until they are mined"

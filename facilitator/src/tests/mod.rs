@@ -48,7 +48,16 @@ impl Stand {
     }
 
     pub(crate) async fn settle(&self, request: &Value) -> salt402_protocol::x402::response::SettleResponse {
-        self.facilitator.settle(&request.to_string().into_bytes().into(), None).await.unwrap()
+        self.settle_with(request, Some("a key")).await
+    }
+
+    /// Settles with the key of a request, or without one.
+    async fn settle_with(
+        &self,
+        request: &Value,
+        key: Option<&str>,
+    ) -> salt402_protocol::x402::response::SettleResponse {
+        self.facilitator.settle(&request.to_string().into_bytes().into(), None, key).await.unwrap()
     }
 }
 

@@ -262,7 +262,7 @@ async fn a_failure_of_the_node_is_not_one_of_the_payers_code() {
         *stand.node.failure.lock().unwrap() = Some(NodeError::Rpc { code, message: message.into() });
         match stand.facts.facts(&question).await {
             Ok(facts) => {
-                assert_eq!((facts.contract_signature, is_of_the_code), (Some(false), true), "{message}")
+                assert_eq!((facts.contract_signature, is_of_the_code), (Some(false), true), "{message}");
             }
             Err(FactsError::Node(_)) => assert!(!is_of_the_code, "{message}"),
             Err(other) => panic!("{message}: {other}"),

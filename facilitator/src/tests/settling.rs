@@ -10,7 +10,7 @@ use crate::testing::{NOW, PRICE, Payer, request};
 use crate::tests::{Stand, with};
 
 #[tokio::test]
-async fn a_payment_is_settled_once_and_its_success_is_told_once() {
+async fn a_payment_is_settled_once_and_a_retry_gets_its_result() {
     let stand = Stand::new();
     let payment = request("exact", Payer::new(1).authorize(1));
     let first = stand.settle(&payment).await;
@@ -19,11 +19,15 @@ async fn a_payment_is_settled_once_and_its_success_is_told_once() {
     let json = serde_json::to_value(&first).unwrap();
     assert_eq!(json["transaction"], B256::repeat_byte(0xaa).to_string());
     assert_eq!(json["amount"], "1000");
-    // A copy buys nothing, and is told so after it has ended too.
+    // A retry is told the same, after it has ended too.
     salt402_http::clock::set(std::time::Duration::from_secs(NOW + 10_000));
-    let copy = stand.settle(&payment).await;
-    assert_eq!((copy.success, copy.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)));
-    assert_eq!(copy.transaction, first.transaction);
+    assert_eq!(stand.settle(&payment).await, first);
+    // Whoever is told of a success serves for it. So a copy is told where the money went, and that it buys nothing.
+    for key in [None, Some("another key")] {
+        let copy = stand.settle_with(&payment, key).await;
+        assert_eq!((copy.success, copy.error_reason), (false, Some(X402Reason::NonceAlreadyUsed)), "{key:?}");
+        assert_eq!(copy.transaction, first.transaction);
+    }
     assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
     assert_eq!(stand.verdict(&payment).await, "invalid_exact_evm_nonce_already_used");
     let approved = stand.settler.approved.lock().unwrap().remove(0);
@@ -52,6 +56,9 @@ async fn nobody_is_told_another_payments_result() {
         cheaper = with(&cheaper, requirements, "1");
     }
     assert!(!stand.settle(&cheaper).await.success);
+    // Nor is who has another signature: it was not what was checked.
+    let forged = with(&payment, "/paymentPayload/payload/signature", format!("0x{}", "11".repeat(65)));
+    assert!(!stand.settle(&forged).await.success);
     assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
 }
 
@@ -113,7 +120,7 @@ async fn a_settler_without_room_is_no_verdict_and_a_refusal_is_one() {
     let body = payment.to_string().into_bytes().into();
     let set = |fault| *stand.settler.fault.lock().unwrap() = Some(fault);
     set(SettleFault::Busy { retry_after_ms: 5, what: "the queue is full".into() });
-    let error = stand.facilitator.settle(&body, None).await.unwrap_err();
+    let error = stand.facilitator.settle(&body, None, None).await.unwrap_err();
     assert!(matches!(error, crate::FacilitatorError::Busy { retry_after_ms: 5, .. }), "{error:?}");
     set(SettleFault::Refused { reason: X402Reason::InvalidTransactionState, detail: "no".into() });
     assert_eq!(stand.settle(&payment).await.error_reason, Some(X402Reason::InvalidTransactionState));
@@ -207,14 +214,12 @@ async fn of_many_copies_at_once_one_is_told_of_a_success() {
         for _ in 0..8 {
             assert_eq!(stand.verdict(&payment).await, "valid");
         }
-        let copies = (0..8).map(|_| stand.settle(&payment));
+        let copies = (0..8).map(|_| stand.settle_with(&payment, None));
         let answers = futures::future::join_all(copies).await;
         assert_eq!(answers.iter().filter(|answer| answer.success).count(), 1, "{answers:?}");
         assert!(answers.iter().all(|answer| answer.transaction == Some(B256::repeat_byte(0xaa))));
-        // An answer may have been lost with a process: the next one tells it once more.
-        let again = Stand::new().over(&stand);
-        assert!(again.settle(&payment).await.success);
-        assert!(!again.settle(&payment).await.success);
+        // It is on disk: the next process does not tell it once more.
+        assert!(!Stand::new().over(&stand).settle_with(&payment, None).await.success);
     }
 }
 
@@ -271,7 +276,7 @@ async fn what_one_caller_verified_no_other_settles() {
     };
     let settle = async |caller: &crate::Caller, charge: &str| {
         let charged = with(&payment, "/paymentRequirements/amount", charge).to_string().into_bytes();
-        stand.facilitator.settle(&charged.into(), Some(caller)).await
+        stand.facilitator.settle(&charged.into(), Some(caller), None).await
     };
     assert!(verify(&shop).await);
     assert!(!verify(&thief).await);

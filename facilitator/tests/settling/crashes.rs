@@ -106,7 +106,14 @@ async fn a_process_that_ends_anywhere_sends_nothing_twice_and_loses_no_result() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_fail_forget_and_lie_change_nothing_of_that() {
     for seed in 1_000..1_000 + RUNS / 2 {
-        let faults = Faults { errors: 10, taken_and_failed: 20, dropped: 20, hidden: 20, lies: 30 };
+        let faults = Faults {
+            errors: 10,
+            taken_and_failed: 20,
+            dropped: 20,
+            hidden: 20,
+            lies: 30,
+            ..Faults::default()
+        };
         run(seed, faults, false).await;
     }
 }
@@ -114,7 +121,14 @@ async fn nodes_that_fail_forget_and_lie_change_nothing_of_that() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_do_blocks_that_leave_the_chain() {
     for seed in 2_000..2_000 + RUNS / 2 {
-        let faults = Faults { errors: 5, taken_and_failed: 10, dropped: 10, hidden: 10, lies: 10 };
+        let faults = Faults {
+            errors: 5,
+            taken_and_failed: 10,
+            dropped: 10,
+            hidden: 10,
+            lies: 10,
+            ..Faults::default()
+        };
         run(seed, faults, true).await;
     }
 }

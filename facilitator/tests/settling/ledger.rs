@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, Bytes, LogData, U256};
 use alloy_sol_types::{SolCall as _, SolEvent as _, sol};
-use salt402_protocol::foreign::{IMulticall3, IToken, MULTICALL3};
+use salt402_facilitator::SettleContracts;
+use salt402_protocol::contracts::IX402ExactPermit2Proxy as Exact;
+use salt402_protocol::foreign::{IMulticall3, IToken, IX402Settled, MULTICALL3};
 
 sol! {
     interface ITestToken {
@@ -14,11 +16,20 @@ sol! {
         ) external;
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
     }
+
+    interface ITestPermit2 {
+        function nonceBitmap(address owner, uint256 wordPos) external view returns (uint256);
+    }
 }
 
 pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
 /// A token that uses the nonce, says so, and moves nothing.
 pub(crate) const LIAR: Address = Address::repeat_byte(0x71);
+
+/// A token whose calls need more gas than they may use.
+pub(crate) const HUNGRY: Address = Address::repeat_byte(0x72);
+/// A contract that hands its calldata on to x402's proxy.
+pub(crate) const ROUTER: Address = Address::repeat_byte(0x77);
 
 /// What every block changes.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +37,8 @@ pub(crate) struct Ledger {
     pub(crate) nonces: BTreeMap<Address, u64>,
     pub(crate) balances: BTreeMap<Address, U256>,
     pub(crate) used: BTreeSet<(Address, Address, B256)>,
+    /// Nonces of Permit2, used or invalidated.
+    pub(crate) permits: BTreeSet<(Address, U256)>,
 }
 
 /// A log of a contract.
@@ -49,6 +62,9 @@ impl Ledger {
         }
         if to == TOKEN || to == LIAR {
             return self.transfer(to, input, time);
+        }
+        if to == SettleContracts::default().exact_proxy || to == ROUTER {
+            return self.settle(input, time);
         }
         // A plain transfer of coins.
         input.is_empty().then(Vec::new)
@@ -76,8 +92,32 @@ impl Ledger {
         Some(vec![(token, used), (token, moved)])
     }
 
+    /// A payment by Permit2, through the proxy for `exact`.
+    fn settle(&mut self, input: &Bytes, time: u64) -> Option<Vec<Said>> {
+        let call = Exact::settleCall::abi_decode(input).ok()?;
+        let (token, value) = (call.permit.permitted.token, call.permit.permitted.amount);
+        if U256::from(time) > call.permit.deadline || !self.permits.insert((call.owner, call.permit.nonce)) {
+            return None;
+        }
+        let left = self.balances.get(&call.owner).copied().unwrap_or_default().checked_sub(value)?;
+        self.balances.insert(call.owner, left);
+        *self.balances.entry(call.witness.to).or_default() += value;
+        let moved = IToken::Transfer { from: call.owner, to: call.witness.to, value };
+        let proxy = SettleContracts::default().exact_proxy;
+        Some(vec![(token, moved.encode_log_data()), (proxy, IX402Settled::Settled {}.encode_log_data())])
+    }
+
     /// What a question to a contract answers.
     pub(crate) fn view(&self, to: Address, input: &Bytes) -> Option<Bytes> {
+        if let Ok(call) = ITestPermit2::nonceBitmapCall::abi_decode(input) {
+            let mut word = U256::ZERO;
+            for (owner, nonce) in &self.permits {
+                if *owner == call.owner && *nonce >> 8_usize == call.wordPos {
+                    word.set_bit(usize::from(nonce.byte(0)), true);
+                }
+            }
+            return Some(word.to_be_bytes::<32>().into());
+        }
         let call = ITestToken::authorizationStateCall::abi_decode(input).ok()?;
         let used = self.used.contains(&(to, call.authorizer, call.nonce));
         Some(U256::from(u8::from(used)).to_be_bytes::<32>().into())
@@ -89,6 +129,9 @@ pub(crate) fn carried(to: Address, input: &Bytes) -> Vec<B256> {
     if to == MULTICALL3 {
         let calls = IMulticall3::aggregate3Call::abi_decode(input).map(|call| call.calls).unwrap_or_default();
         return calls.iter().flat_map(|call| carried(call.target, &call.callData)).collect();
+    }
+    if let Ok(call) = Exact::settleCall::abi_decode(input) {
+        return vec![B256::from(call.permit.nonce)];
     }
     let call = ITestToken::transferWithAuthorizationCall::abi_decode(input);
     call.map(|call| vec![call.nonce]).unwrap_or_default()

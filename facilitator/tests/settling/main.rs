@@ -13,5 +13,6 @@ mod crashes;
 mod ledger;
 mod node;
 mod one_chain;
+mod others;
 mod shop;
 mod world;

@@ -14,6 +14,7 @@ use salt402_chain::{
 use salt402_protocol::foreign::MULTICALL3;
 use tokio::sync::Notify;
 
+use crate::ledger::HUNGRY;
 use crate::world::World;
 
 /// What one process asks. Another process has another one over the same world.
@@ -128,25 +129,28 @@ impl Node for TestNode {
         self.point().await;
         self.fails()?;
         let state = self.world.state();
+        let (height, ledger) = state.as_seen();
         let time = state.head().timestamp + state.seconds_a_block;
         let answer = |question: &StateQuestion| match question {
             StateQuestion::Code(address) => {
                 let there = *address != MULTICALL3 || state.has_multicall;
                 Ok(if there { Bytes::from_static(&[1]) } else { Bytes::new() })
             }
-            StateQuestion::View { call, .. } => match state.ledger.view(call.to, &call.data) {
+            StateQuestion::View { call, .. } => match ledger.view(call.to, &call.data) {
                 Some(answer) => Ok(answer),
-                None => state
-                    .ledger
-                    .clone()
-                    .run(call.to, &call.data, time)
-                    .map(|_| Bytes::new())
-                    .ok_or_else(reverted),
+                None => {
+                    ledger.clone().run(call.to, &call.data, time).map(|_| Bytes::new()).ok_or_else(reverted)
+                }
             },
+            StateQuestion::Gas { call, .. } if call.to == HUNGRY => Err(NodeError::Rpc {
+                code: -32000,
+                message: format!("gas required exceeds allowance ({})", call.gas_limit.unwrap_or(50_000_000)),
+            }),
             StateQuestion::Gas { call, .. } => {
-                let ran = state.ledger.clone().run(call.to, &call.data, time);
+                let ran = ledger.clone().run(call.to, &call.data, time);
                 ran.map(|_| U256::from(60_000_u64).to_be_bytes::<32>().into()).ok_or_else(reverted)
             }
+            StateQuestion::Height => Ok(U256::from(height).to_be_bytes::<32>().into()),
             StateQuestion::Balance(_) => Ok(U256::from(1_u64).to_be_bytes::<32>().into()),
         };
         Ok(questions.iter().map(answer).collect())

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use salt402_facilitator::{
-    Approved, Engine, SettleChain, SettleContracts, SettleError, SettleFault, Settled, Settler as _,
-    settle_call,
+    Engine, SettleChain, SettleContracts, SettleError, SettleFault, Settled, Settler as _, settle_call,
 };
 use salt402_protocol::X402Reason;
 use salt402_protocol::foreign::MULTICALL3;
@@ -14,7 +13,7 @@ use salt402_store::{GasBudgets, IncidentKind, IndexChanges, SettlementState};
 
 use crate::ledger::{LIAR, TOKEN};
 use crate::node::TestNode;
-use crate::shop::{KEYS, PAYEE, Shop, approved, payer, settle};
+use crate::shop::{KEYS, PAYEE, Shop, approved, outcome, payer, settle};
 use crate::world::{CHAIN, Faults};
 
 fn done(settled: &Settled) -> B256 {
@@ -28,16 +27,6 @@ fn failed(settled: &Settled) -> X402Reason {
     match settled {
         Settled::Failed { reason, .. } => *reason,
         other => panic!("{other:?}"),
-    }
-}
-
-/// Asks again until there is an outcome, as clients do.
-async fn outcome(shop: &Shop, engine: &Arc<Engine>, approved: &Approved) -> Settled {
-    loop {
-        match shop.finish(settle(engine, approved)).await {
-            Settled::Pending { .. } => {}
-            settled => return settled,
-        }
     }
 }
 
@@ -305,37 +294,18 @@ async fn what_waits_or_was_sent_survives_the_process() {
     drop(engine);
     tokio::task::yield_now().await;
     shop.world.state().faults = Faults { dropped: 100, ..Faults::default() };
-    let engine = loop_engine(&shop).await;
+    let engine = shop.next_engine().await;
     let sent = shop.finish(settle(&engine, &two)).await;
     assert!(matches!(sent, Settled::Pending { transaction: Some(_) }), "{sent:?}");
     drop(engine);
     shop.world.state().faults = Faults::default();
-    let engine = loop_engine(&shop).await;
+    let engine = shop.next_engine().await;
     for one in [&one, &two] {
         done(&outcome(&shop, &engine, one).await);
     }
     assert_eq!(shop.world.held(PAYEE), U256::from(12_u64));
     let state = shop.world.state();
     assert!(state.slots.values().all(|slots| slots.len() == 1), "{:?}", state.slots);
-}
-
-/// An engine, once the one before has given its locks back.
-async fn loop_engine(shop: &Shop) -> Arc<Engine> {
-    for _ in 0..100 {
-        let account = Arc::new(salt402_chain::Account::from_key(KEYS[0]).unwrap());
-        let chain = SettleChain {
-            chain: CHAIN,
-            node: TestNode::new(&shop.world),
-            contracts: SettleContracts::default(),
-            accounts: vec![account],
-        };
-        let changes = IndexChanges::of_this_process(&shop.store);
-        match Engine::start(&shop.store, &changes, vec![chain], shop.options.clone()) {
-            Ok(engine) => return Arc::new(engine),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
-    panic!("the locks were not given back")
 }
 
 #[tokio::test]

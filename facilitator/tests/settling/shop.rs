@@ -65,6 +65,25 @@ impl Shop {
         Arc::new(Engine::start(&self.store, &changes, vec![chain], self.options.clone()).unwrap())
     }
 
+    /// An engine, once the one before has given its locks back.
+    pub(crate) async fn next_engine(&self) -> Arc<Engine> {
+        for _ in 0..100 {
+            let account = Arc::new(Account::from_key(KEYS[0]).unwrap());
+            let chain = SettleChain {
+                chain: CHAIN,
+                node: TestNode::new(&self.world),
+                contracts: SettleContracts::default(),
+                accounts: vec![account],
+            };
+            let changes = IndexChanges::of_this_process(&self.store);
+            match Engine::start(&self.store, &changes, vec![chain], self.options.clone()) {
+                Ok(engine) => return Arc::new(engine),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+        panic!("the locks were not given back")
+    }
+
     /// Makes blocks until a condition holds.
     pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
         for _ in 0..2_000 {
@@ -122,8 +141,25 @@ pub(crate) fn approved(payer: Address, nonce: u64, amount: u64) -> Approved {
     }
 }
 
+/// What a payer signed for Permit2, approved.
+pub(crate) fn permitted(payer: Address, nonce: u64, amount: u64) -> Approved {
+    let mut one = approved(payer, nonce, amount);
+    one.authorization.method = Method::Permit2Exact { permit: None };
+    one
+}
+
 /// Asks to settle, in a task.
 pub(crate) fn settle(engine: &Arc<Engine>, approved: &Approved) -> tokio::task::JoinHandle<Settled> {
     let (engine, approved) = (Arc::clone(engine), approved.clone());
     tokio::spawn(async move { engine.settle(approved).await.unwrap() })
+}
+
+/// Asks again until there is an outcome, as clients do.
+pub(crate) async fn outcome(shop: &Shop, engine: &Arc<Engine>, approved: &Approved) -> Settled {
+    loop {
+        match shop.finish(settle(engine, approved)).await {
+            Settled::Pending { .. } => {}
+            settled => return settled,
+        }
+    }
 }

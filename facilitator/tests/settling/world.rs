@@ -51,6 +51,8 @@ pub(crate) struct Faults {
     pub(crate) hidden: u32,
     /// What is pending is made up.
     pub(crate) lies: u32,
+    /// By how many blocks the state is older that is told.
+    pub(crate) behind: usize,
 }
 
 pub(crate) struct State {
@@ -150,21 +152,31 @@ impl World {
         self.index(store, Some(height)).await;
     }
 
+    /// The index takes up some blocks that it does not have.
+    pub(crate) async fn catch_up(&self, store: &Store, blocks: usize) {
+        self.index_some(store, None, blocks).await;
+    }
+
     /// The index takes up what it does not have.
     async fn index(&self, store: &Store, keep_through: Option<u64>) {
+        self.index_some(store, keep_through, usize::MAX).await;
+    }
+
+    async fn index_some(&self, store: &Store, keep_through: Option<u64>, most: usize) {
         let expected = store.chain_state(CHAIN).await.unwrap().unwrap().cursor;
         let from = keep_through.or(expected.map(|cursor| cursor.number));
         let blocks: Vec<Block> = {
             let state = self.state();
             let new = state.blocks.iter().map(|made| made.header);
             let new = new.filter(|header| from.is_none_or(|from| header.number > from) && header.number > 0);
-            new.map(|header| Block {
-                number: header.number,
-                hash: header.hash,
-                parent_hash: header.parent_hash,
-                timestamp: header.timestamp,
-            })
-            .collect()
+            new.take(most)
+                .map(|header| Block {
+                    number: header.number,
+                    hash: header.hash,
+                    parent_hash: header.parent_hash,
+                    timestamp: header.timestamp,
+                })
+                .collect()
         };
         let Some(top) = blocks.last().copied() else { return };
         store
@@ -192,6 +204,15 @@ impl State {
 
     pub(crate) fn head(&self) -> Header {
         self.blocks.last().unwrap().header
+    }
+
+    /// The height and the state that a node tells.
+    pub(crate) fn as_seen(&self) -> (u64, &Ledger) {
+        let behind = self.faults.behind;
+        match behind.checked_sub(1).and_then(|above| self.blocks.iter().rev().nth(above)) {
+            Some(made) => (made.header.number - 1, &made.before),
+            None => (self.head().number, &self.ledger),
+        }
     }
 
     pub(crate) fn mined(&self, hash: B256) -> Option<Mined> {

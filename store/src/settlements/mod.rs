@@ -10,3 +10,4 @@ mod gas;
 mod orders;
 mod slots;
 mod taken_nonce;
+mod told;

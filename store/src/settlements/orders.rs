@@ -1,6 +1,6 @@
 //! Settlements as they are read.
 
-use salt402_protocol::{Address, Amount, ChainId, PaymentId};
+use salt402_protocol::{Address, Amount, B256, ChainId, PaymentId};
 
 use crate::engine::{
     AsyncConnection, AsyncQueryBuilder, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id,
@@ -123,6 +123,26 @@ impl Store {
             sum = Amount(sum.0.saturating_add(row.amount("charge")?.0));
         }
         Ok(sum)
+    }
+
+    /// Whether another settlement than the one with this number was settled in a transaction, or failed in it.
+    pub async fn is_settled_in(
+        &self,
+        chain: ChainId,
+        transaction: B256,
+        number: u64,
+    ) -> Result<bool, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query(
+            "SELECT id FROM settlement_orders
+             WHERE transaction_hash = $1 AND chain_id = $2 AND id <> $3 AND transaction_hash IS NOT NULL LIMIT 1",
+        )
+        .bind(transaction.to_vec())
+        .bind(chain_id(chain))
+        .bind(bound(number))
+        .fetch_optional(reader.connection()?)
+        .await?;
+        Ok(row.is_some())
     }
 
     /// Lets a failed settlement be tried once more, because its operator says so. Returns whether there was such a one.

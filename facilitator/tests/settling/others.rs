@@ -1,0 +1,195 @@
+//! What other programs do with the same signatures, and what nodes and the index show late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use salt402_chain::Call;
+use salt402_facilitator::{Approved, Engine, SettleContracts, Settled, settle_call};
+use salt402_protocol::X402Reason;
+use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
+use salt402_store::SettlementState;
+
+use alloy_sol_types::SolCall as _;
+
+use crate::ledger::{HUNGRY, ROUTER};
+use crate::shop::{PAYEE, Shop, approved, outcome, payer, permitted, settle};
+use crate::world::{CHAIN, Faults};
+
+/// Another program's account. Its transactions come first in a block.
+const STRANGER: Address = Address::repeat_byte(0x01);
+
+fn call_of(approved: &Approved) -> Call {
+    settle_call(&SettleContracts::default(), &approved.authorization, approved.charge).unwrap()
+}
+
+async fn outcomes(shop: &Shop, engine: &Arc<Engine>, all: &[Approved]) -> (usize, Vec<Settled>) {
+    let mut told = Vec::new();
+    for one in all {
+        told.push(outcome(shop, engine, one).await);
+    }
+    (told.iter().filter(|settled| matches!(settled, Settled::Done { .. })).count(), told)
+}
+
+/// A payer signs two payments with the same terms, pays one, and uses the other one's nonce up in the same transaction.
+#[tokio::test]
+async fn one_transfer_pays_for_one_of_two_authorizations() {
+    for turned in [false, true] {
+        let shop = Shop::new(20).await;
+        shop.world.give(payer(1), 10);
+        let mut elsewhere = approved(payer(1), 2, 5);
+        elsewhere.authorization.payee = payer(1);
+        let mut calls = [call_of(&approved(payer(1), 1, 5)), call_of(&elsewhere)];
+        if turned {
+            calls.reverse();
+        }
+        let calls = calls.map(|call| IMulticall3::Call3 {
+            target: call.to,
+            allowFailure: false,
+            callData: call.data,
+        });
+        let input = IMulticall3::aggregate3Call { calls: calls.to_vec() }.abi_encode();
+        shop.world.state().strange(STRANGER, MULTICALL3, input.into());
+        shop.world.block(&shop.store).await;
+        assert_eq!(shop.world.held(PAYEE), U256::from(5_u64));
+        let engine = shop.engine();
+        let all = [approved(payer(1), 1, 5), approved(payer(1), 2, 5)];
+        let (paid, told) = outcomes(&shop, &engine, &all).await;
+        assert!(paid == 1 && matches!(told[0], Settled::Done { .. }), "{told:?}");
+    }
+}
+
+/// The same with Permit2, whose events do not say which nonce was used: the calldata has both.
+#[tokio::test]
+async fn one_transfer_pays_for_one_of_many_permits() {
+    for through in [SettleContracts::default().exact_proxy, ROUTER] {
+        let shop = Shop::new(21).await;
+        shop.world.give(payer(1), 10);
+        let all: Vec<_> = (1..5).map(|nonce| permitted(payer(1), nonce, 5)).collect();
+        let mut input = call_of(&all[0]).data.to_vec();
+        for one in &all {
+            input.extend(B256::from(one.authorization.nonce));
+            input.extend(payer(1).into_word());
+            // A payer can use its nonces up without paying.
+            shop.world.state().ledger.permits.insert((payer(1), one.authorization.nonce));
+        }
+        shop.world.state().ledger.permits.remove(&(payer(1), all[0].authorization.nonce));
+        let strange = shop.world.state().strange(STRANGER, through, Bytes::from(input));
+        shop.world.block(&shop.store).await;
+        assert_eq!(shop.world.held(PAYEE), U256::from(5_u64));
+        let engine = shop.engine();
+        let (paid, told) = outcomes(&shop, &engine, &all).await;
+        assert_eq!(paid, 1, "{told:?}");
+        assert_eq!(told[0], Settled::Done { transaction: Some(strange), amount: U256::from(5_u64) });
+        let failed = |settled: &Settled| {
+            matches!(settled, Settled::Failed { reason: X402Reason::Permit2InvalidNonce, .. })
+        };
+        assert!(told[1..].iter().all(failed), "{told:?}");
+        // Neither a new process nor another question changes that.
+        drop(engine);
+        let engine = shop.next_engine().await;
+        let late = permitted(payer(1), 4, 5);
+        assert!(failed(&outcome(&shop, &engine, &late).await));
+    }
+}
+
+/// Another program's transaction came first. A node behind the index does not know that yet.
+#[tokio::test]
+async fn a_node_behind_the_index_is_not_believed() {
+    for make in [approved, permitted] {
+        let shop = Shop::new(22).await;
+        shop.world.give(payer(1), 10);
+        let one = make(payer(1), 1, 7);
+        let call = call_of(&one);
+        let strange = shop.world.state().strange(STRANGER, call.to, call.data);
+        let engine = shop.engine();
+        let first = settle(&engine, &one);
+        let row = || async { shop.store.settlement(CHAIN, one.authorization.id()).await.unwrap() };
+        while row().await.is_none_or(|row| row.state != SettlementState::Sent) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        while shop.world.state().pool.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        shop.world.state().faults = Faults { behind: 1, ..Faults::default() };
+        shop.world.block(&shop.store).await;
+        let told = first.await.unwrap();
+        assert!(matches!(told, Settled::Pending { .. }), "{told:?}");
+        shop.world.state().faults = Faults::default();
+        let told = outcome(&shop, &engine, &one).await;
+        assert_eq!(told, Settled::Done { transaction: Some(strange), amount: U256::from(7_u64) });
+    }
+}
+
+/// The index stood still while the transaction was mined, and takes up many blocks at a time.
+#[tokio::test]
+async fn a_mined_transaction_is_not_given_up_while_the_index_catches_up() {
+    let shop = Shop::with_finality(23, 5).await;
+    shop.world.give(payer(1), 10);
+    let engine = shop.engine();
+    let one = approved(payer(1), 1, 7);
+    shop.world.state().least_fee = 1 << 100;
+    let pending = shop.finish(settle(&engine, &one)).await;
+    assert!(matches!(pending, Settled::Pending { transaction: Some(_) }), "{pending:?}");
+    {
+        let mut state = shop.world.state();
+        for _ in 0..60 {
+            state.make();
+        }
+        state.least_fee = 0;
+        state.make();
+    }
+    for _ in 0..6 {
+        shop.world.catch_up(&shop.store, 10).await;
+        tokio::time::sleep(shop.options.stall * 3).await;
+    }
+    let incidents = shop.store.incidents(true, 10).await.unwrap();
+    assert!(incidents.is_empty(), "{incidents:?}");
+    assert_eq!(shop.row(&one).await.state, SettlementState::Sent);
+    let told = outcome(&shop, &engine, &one).await;
+    assert!(matches!(told, Settled::Done { .. }), "{told:?}");
+    let row = shop.row(&one).await;
+    assert_eq!((row.slots, row.gas_used), (1, 60_000));
+}
+
+/// Whoever was told that a payment failed may have paid again.
+#[tokio::test]
+async fn what_was_told_to_have_failed_is_not_sent_again_after_a_reorganization() {
+    let shop = Shop::new(24).await;
+    shop.world.give(payer(1), 7);
+    let engine = shop.engine();
+    let one = approved(payer(1), 1, 7);
+    let told = settle(&engine, &one);
+    while shop.world.state().pool.is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    shop.world.give(payer(1), 0);
+    let told = match shop.finish(told).await {
+        Settled::Pending { .. } => outcome(&shop, &engine, &one).await,
+        told => told,
+    };
+    assert!(matches!(told, Settled::Failed { .. }), "{told:?}");
+    shop.drop_block_of(&one).await;
+    shop.world.give(payer(1), 7);
+    shop.until("the nonce is used up", || async {
+        shop.store.open_slots(CHAIN).await.unwrap().is_empty()
+            && shop.world.state().ledger.nonces.values().any(|next| *next == 1)
+    })
+    .await;
+    assert_eq!(shop.world.held(PAYEE), U256::ZERO);
+    assert_eq!(shop.row(&one).await.state, SettlementState::Failed);
+}
+
+#[tokio::test]
+async fn what_needs_more_gas_than_it_may_use_fails_at_once_and_holds_up_nothing() {
+    let shop = Shop::new(25).await;
+    shop.world.give(payer(1), 7);
+    let engine = shop.engine();
+    let mut hungry = approved(payer(2), 1, 7);
+    hungry.authorization.token = HUNGRY;
+    let told = shop.finish(settle(&engine, &hungry)).await;
+    let Settled::Failed { detail, .. } = told else { panic!("{told:?}") };
+    assert!(detail.contains("(300000)"), "the node was not told how much it may use: {detail}");
+    let told = outcome(&shop, &engine, &approved(payer(1), 1, 7)).await;
+    assert!(matches!(told, Settled::Done { .. }), "{told:?}");
+}
