@@ -124,8 +124,9 @@ pub(crate) enum ChannelCommand {
     Close(ChannelCloseArgs),
     /// Give some of what was claimed back to a channel's payer, without closing the channel
     ///
-    /// The key is the payee's, and so is the money: coins of its account, or tokens that it has approved for the contract.
-    /// Who runs this twice pays twice.
+    /// The key is the payee's, and so is the money: coins or tokens of its account. The refund is written into the database before it
+    /// is sent. The same command again goes on with it, and sends nothing twice. The exit code is 0 when it was mined, 1 when
+    /// nothing was sent, 3 when it was sent and is in no block yet.
     Refund(ChannelRefundArgs),
     /// Say, or see, which accounts may claim and close for the payee
     #[command(subcommand)]
@@ -198,6 +199,12 @@ pub(crate) struct ChannelRefundArgs {
     pub(crate) id: String,
     /// How much: an amount such as "0.01 SALT", or a whole number of base units
     pub(crate) amount: String,
+    /// Give back once more, where something was given back before
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Give back though it is not certain that nothing was given back before
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) send: SendArgs,
 }
@@ -260,7 +267,7 @@ pub(crate) struct SendArgs {
     /// A file with the private key in hexadecimal, instead of SALT402_KEY
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// The node that takes the transaction; left out, the first of the chain's
+    /// The node that takes the transaction; left out, the first of the chain's, and for refunds all of them
     #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
     pub(crate) rpc: Option<Url>,
     /// How long to wait for each transaction to be mined, in seconds
@@ -320,23 +327,8 @@ pub(crate) struct RefundArgs {
     /// mined again
     #[arg(long, value_name = "TRANSACTION", conflicts_with_all = ["amount", "again", "dry_run"])]
     pub(crate) void: Option<B256>,
-    /// Say what would be given back, and send nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// A file with the payee's private key in hexadecimal, instead of SALT402_KEY
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// The node that takes the transaction; left out, those of the chain
-    #[arg(long, env = "SALT402_RPC_URL", value_name = "URL")]
-    pub(crate) rpc: Option<Url>,
-    /// How long to wait for the transaction to be mined, in seconds
-    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
-    pub(crate) timeout: u64,
-    /// The chain's name in the configuration; needed where there are several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) chain: Option<String>,
     #[command(flatten)]
-    pub(crate) at: ConfigPath,
+    pub(crate) send: SendArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,6 @@ pub use error::PayError;
 pub use limit::Limit;
 pub use payer::{Paid, Payer, Step, Watch};
 pub use receipt::{Keep, Receipt, ReceiptFile, SignedPayment, Stage};
-pub use refund::{RefundError, RefundOutcome, RefundTerms, Refunder, Standing};
+pub use refund::{RefundError, RefundOutcome, RefundSubject, RefundTerms, Refunder, Standing};
 pub use request::{PaymentProof, Request};
 pub use wallet::{BeforeSending, NodeWallet, TransactionStatus, Wallet};

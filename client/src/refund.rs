@@ -1,4 +1,4 @@
-//! Gives money back for a payment, as its payee.
+//! Gives money back for a payment, or out of what was claimed from a channel, as its payee.
 //!
 //! As with a payment, the transaction is signed, written down, and only then sent. Once it is written down it is only sent
 //! again, so that nothing is given back twice.
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use alloy_sol_types::SolCall;
 use salt402_chain::{Account, At, Call, Node, NodeError, RpcNode};
-use salt402_protocol::contracts::ISaltPay;
-use salt402_protocol::{Address, Amount, Asset, B256, U256};
+use salt402_protocol::contracts::{ISaltChannels, ISaltPay};
+use salt402_protocol::{Address, Amount, Asset, B256, Descriptor, U256};
 use tokio::time::Instant;
 
 use crate::error::PayError;
@@ -22,36 +22,64 @@ use crate::wallet::{
 /// The interval of sending a refund again, and of looking for its block.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The gas of a channel's refund: the payer may have 100,000 to take coins, a token 200,000 to transfer.
+const CHANNEL_GAS: u64 = 350_000;
+
+/// Of what something is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundSubject {
+    /// Of a payment through `SaltPay`.
+    Payment {
+        /// The reference of the payment.
+        reference: B256,
+        /// Who paid, and gets it back.
+        payer: Address,
+        /// In what.
+        asset: Asset,
+    },
+    /// Of what was claimed from a channel of `SaltChannels`. The channel stays open.
+    Channel(Descriptor),
+}
+
 /// What is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefundTerms {
-    /// The `SaltPay` that it goes through.
+    /// The `SaltPay` or the `SaltChannels` that it goes through.
     pub contract: Address,
-    /// The reference of the payment.
-    pub reference: B256,
-    /// Who paid, and gets it back.
-    pub payer: Address,
-    /// In what.
-    pub asset: Asset,
+    /// Of what.
+    pub subject: RefundSubject,
     /// How much, in base units.
     pub amount: Amount,
 }
 
 impl RefundTerms {
-    fn call(&self) -> Call {
-        let Self { contract, reference, payer, asset, amount } = *self;
-        let (value, data, gas) = match asset {
-            Asset::Native => {
-                let call = ISaltPay::refundCall { paymentReference: reference, payer };
-                (amount.0, call.abi_encode(), PAY_GAS)
+    /// In what it is given back.
+    pub fn asset(&self) -> Asset {
+        match self.subject {
+            RefundSubject::Payment { asset, .. } => asset,
+            RefundSubject::Channel(channel) => channel.asset,
+        }
+    }
+
+    /// `None`: a channel that no contract can have.
+    fn call(&self) -> Option<Call> {
+        let Self { contract, subject, amount } = *self;
+        let value = if self.asset() == Asset::Native { amount.0 } else { U256::ZERO };
+        let (data, gas) = match subject {
+            RefundSubject::Payment { reference, payer, asset: Asset::Native } => {
+                (ISaltPay::refundCall { paymentReference: reference, payer }.abi_encode(), PAY_GAS)
             }
-            Asset::Token(asset) => {
+            RefundSubject::Payment { reference, payer, asset: Asset::Token(asset) } => {
                 let call =
                     ISaltPay::refundTokenCall { paymentReference: reference, payer, asset, amount: amount.0 };
-                (U256::ZERO, call.abi_encode(), PAY_TOKEN_GAS)
+                (call.abi_encode(), PAY_TOKEN_GAS)
+            }
+            RefundSubject::Channel(channel) => {
+                let channel = channel.to_solidity()?;
+                (ISaltChannels::refundCall { channel, amount: amount.0 }.abi_encode(), CHANNEL_GAS)
             }
         };
-        Call { to: contract, value, data: data.into(), gas_limit: Some(gas) }
+        Some(Call { to: contract, value, data: data.into(), gas_limit: Some(gas) })
     }
 }
 
@@ -63,10 +91,13 @@ pub enum RefundError {
     Unsent(#[from] PayError),
     /// The contract has no function that gives back.
     #[error(
-        "nothing was given back: the contract at {0} has no function that refunds: it is not this version's SaltPay; configure \
-         the present one, or send the money by a plain transfer and write down why"
+        "nothing was given back: the contract at {0} has no function that refunds: it is not this version's SaltPay or \
+         SaltChannels; configure the present one, or send the money by a plain transfer and write down why"
     )]
     NoRefund(Address),
+    /// The channel has values that no channel of the contract has.
+    #[error("nothing was given back: {0} has no such channel")]
+    NoChannel(Address),
     /// The contract would refuse the refund.
     #[error("nothing was given back, because the contract would refuse it: {0}")]
     Refused(#[source] NodeError),
@@ -126,9 +157,9 @@ impl Refunder {
     /// Asks the contract what it would do, and sends nothing. Of a token, whether it may be moved is known only once it is
     /// allowed to be, so it is not asked.
     pub async fn rehearse(&self, terms: &RefundTerms) -> Result<(), RefundError> {
-        let call = terms.call();
+        let call = terms.call().ok_or(RefundError::NoChannel(terms.contract))?;
         self.check_code(terms, &call).await?;
-        if terms.asset == Asset::Native {
+        if terms.asset() == Asset::Native {
             self.wallet.simulate(&call).await?.map_err(RefundError::Refused)?;
         }
         Ok(())
@@ -153,9 +184,9 @@ impl Refunder {
         terms: &RefundTerms,
         before: &dyn BeforeSending,
     ) -> Result<SignedPayment, RefundError> {
-        let call = terms.call();
+        let call = terms.call().ok_or(RefundError::NoChannel(terms.contract))?;
         self.check_code(terms, &call).await?;
-        let spends = match terms.asset {
+        let spends = match terms.asset() {
             Asset::Native => None,
             Asset::Token(token) => Some((token, terms.amount.0)),
         };

@@ -60,7 +60,9 @@ async fn a_node_that_takes_nothing_is_waited_for_and_the_result_comes_by_itself(
     proxy.refuses(|_| None);
     let told = asked.await.unwrap().unwrap();
     assert!(told["success"] == true || told["errorReason"] == "settlement_pending", "{told}");
-    hash(&stand.settle_until_known(&body).await);
+    // A success is told once.
+    let told = if told["success"] == true { told } else { stand.settle_until_known(&body).await };
+    hash(&told);
     assert_eq!((stand.nonce(FACILITATOR).await, stand.paid(&stand.wrapped).await), (1, 5));
 }
 

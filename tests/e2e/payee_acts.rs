@@ -129,27 +129,95 @@ async fn a_refund_is_the_payees_own_money_and_leaves_the_channel_as_it_is() {
     assert!(!success && said.contains("would refuse"), "nothing was claimed yet: {said}");
     let (success, said) = channel(&stack, &["claim", &id], Some(PAYEE_KEY)).await;
     assert!(success, "{said}");
+    caught_up(&mut stack).await;
     let (success, said) = channel(&stack, &["refund", &id, "1"], Some(PAYER_KEY)).await;
     assert!(!success && said.contains("only the payee gives back"), "{said}");
     let (success, said) = channel(&stack, &["refund", &id, "500", "--dry-run"], Some(PAYEE_KEY)).await;
     assert!(success && said.contains("nothing was sent"), "{said}");
     let before = stack.anvil.balance(payer, Asset::Native).await;
     let (success, said) = channel(&stack, &["refund", &id, "500"], Some(PAYEE_KEY)).await;
-    assert!(success && said.contains("was given back by"), "{said}");
+    assert!(success && said.contains("was given back, in block"), "{said}");
     assert_eq!(stack.anvil.balance(payer, Asset::Native).await - before, U256::from(500));
     caught_up(&mut stack).await;
     let row = listed(&stack, &[]).await.remove(0);
     assert_eq!((row["deposit"].as_str(), row["claimed"].as_str()), (Some("4064"), Some("2032")), "{row}");
     pays(&stack, &one, "one", 2..3).await;
 
-    // The contract does not remember refunds: while one may still be mined, none is sent.
+    // Whoever runs it again sends nothing again, unless that is said.
+    let (success, said) = channel(&stack, &["refund", &id, "500"], Some(PAYEE_KEY)).await;
+    assert!(!success && said.contains("--again"), "{said}");
+    // One that no block has is gone on with, whatever amount is named.
     stack.anvil.automine(false).await;
-    let (success, said) = channel(&stack, &["refund", &id, "7", "--timeout", "1"], Some(PAYEE_KEY)).await;
-    assert!(!success && said.contains("would pay a second time"), "{said}");
-    let (success, said) = channel(&stack, &["refund", &id, "7", "--timeout", "1"], Some(PAYEE_KEY)).await;
-    assert!(!success && said.contains("is in no block yet"), "{said}");
-    stack.anvil.mine(1).await;
+    for round in 0..2 {
+        let again = ["refund", &id, "7", "--again", "--timeout", "1"];
+        let (success, said) = channel(&stack, &again, Some(PAYEE_KEY)).await;
+        assert!(!success && said.contains("sends nothing twice"), "{said}");
+        assert_eq!(said.contains("going on with the refund"), round > 0, "{said}");
+        // The node loses it.
+        stack.anvil.ask("anvil_dropAllTransactions", json!([])).await;
+    }
+    stack.anvil.automine(true).await;
+    let (success, said) = channel(&stack, &["refund", &id, "9", "--again"], Some(PAYEE_KEY)).await;
+    assert!(success && said.contains("going on with the refund of 0.000000000000000007"), "{said}");
     assert_eq!(stack.anvil.balance(payer, Asset::Native).await - before, U256::from(507), "once");
+    assert_eq!(sent(&stack.anvil).await, 3);
+
+    // Its block leaves the chain: nobody has to ask.
+    caught_up(&mut stack).await;
+    stack.anvil.reorg(1).await;
+    stack.anvil.mine(1).await;
+    caught_up(&mut stack).await;
+    assert_eq!(
+        stack.anvil.balance(payer, Asset::Native).await - before,
+        U256::from(500),
+        "the chain forgot it"
+    );
+    let url = format!("{}/v1/incidents?kind=refund_lost", stack.verifier);
+    let told = stack.get(&url).await.json();
+    let command = format!("salt402 channel refund {id} 7");
+    assert!(told["incidents"][0]["detail"].as_str().unwrap().contains(&command), "{told}");
+    let (success, said) = channel(&stack, &["refund", &id, "7", "--again"], Some(PAYEE_KEY)).await;
+    assert!(success && said.contains("going on with the refund"), "{said}");
+    assert_eq!(stack.anvil.balance(payer, Asset::Native).await - before, U256::from(507), "once");
+    stack.until(&url, |answer| !answer.json()["incidents"][0]["resolved_at_ms"].is_null()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_given_back_without_an_allowance_of_before_and_two_commands_at_once_give_once() {
+    let mut stack = Stack::start_with(SALT402, in_salt()).await;
+    let asset = Asset::Token(stack.deployment.salt);
+    let payer = stack.payer().address();
+    let one = opened(&mut stack, asset, 4 * PRICE, 1).await;
+    pays(&stack, &one, "one", 0..2).await;
+    let id = one.id.to_string();
+    let (success, said) = channel(&stack, &["claim", &id], Some(PAYEE_KEY)).await;
+    assert!(success, "{said}");
+    caught_up(&mut stack).await;
+    let before = stack.anvil.balance(payer, asset).await;
+    let arguments = ["refund", id.as_str(), "500"];
+    let both = futures::future::join(
+        channel(&stack, &arguments, Some(PAYEE_KEY)),
+        channel(&stack, &arguments, Some(PAYEE_KEY)),
+    );
+    let (one, two) = both.await;
+    assert!(one.0 || two.0, "{one:?} {two:?}");
+    assert_eq!(stack.anvil.balance(payer, asset).await - before, U256::from(500), "{one:?} {two:?}");
+}
+
+/// Somebody with the payee's key, or a slip.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_the_configuration_does_not_name_is_an_incident() {
+    let mut stack = Stack::start_with(SALT402, with_operator()).await;
+    let url = format!("{}/v1/incidents?kind=operator_set", stack.verifier);
+    let strange = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955";
+    for operator in [OPERATOR, strange] {
+        let (success, said) = channel(&stack, &["operator", "set", operator, "all"], Some(PAYEE_KEY)).await;
+        assert!(success, "{said}");
+        caught_up(&mut stack).await;
+    }
+    let told = stack.get(&url).await.json();
+    let told = told["incidents"].as_array().unwrap();
+    assert!(told.len() == 1 && told[0]["detail"].as_str().unwrap().contains(strange), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,11 +192,19 @@ async fn a_refund_whose_block_leaves_the_chain_is_sent_again_and_not_made_again(
     assert_eq!(view["payments"][0]["refunded"], "0", "{view}");
     assert_eq!(view["refunds"][0]["canonical"], false, "{view}");
     is_refunded(&stack.infer_with(&body, hash).await);
-    let (code, said) = refund(&stack, &[&text], Some(PAYEE_KEY), None).await;
+    // Nobody has to ask: an incident says what to do, until it is done.
+    let url = format!("{}/v1/incidents?kind=refund_lost", stack.verifier);
+    let lost = stack.get(&url).await.json()["incidents"][0].clone();
+    assert!(lost["resolved_at_ms"].is_null(), "{lost}");
+    let said = lost["detail"].as_str().unwrap();
+    let command = said.split('`').nth(1).unwrap();
+    let reference = command.strip_prefix("salt402 refund ").unwrap();
+    let (code, said) = refund(&stack, &[reference], Some(PAYEE_KEY), None).await;
     assert!(code == 0 && said.contains("going on with the refund"), "{said}");
     assert_eq!(balance(&stack, payer.address()).await - before, U256::from(PRICE));
     assert_eq!(told(&mut stack, hash).await["payments"][0]["refunded"], PRICE.to_string());
     assert_eq!(sent(&stack).await, 1);
+    stack.until(&url, |answer| !answer.json()["incidents"][0]["resolved_at_ms"].is_null()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,7 @@ contract SaltChannelsCheck is Test {
     Coin private coin;
     address private payer;
     address private payee;
+    address private partner;
     address private signer = address(0x5151);
 
     function setUp() public {
@@ -47,6 +48,7 @@ contract SaltChannelsCheck is Test {
         coin = new Coin();
         payer = address(new Taker());
         payee = address(new Taker());
+        partner = address(new Taker());
     }
 
     function channel() private view returns (ISaltChannels.Channel memory) {
@@ -206,6 +208,115 @@ contract SaltChannelsCheck is Test {
         assert(channels.stateOf(channels.channelId(channel())).claimed == claimed);
     }
 
+    /// @dev Rows of two payers: whichever vouchers hold, the payee gets what is recorded, and each channel pays for itself.
+    function check_claimMany_conserves(
+        uint104 one,
+        uint104 two,
+        uint256 first,
+        uint256 second,
+        bytes32 r,
+        bytes32 s,
+        uint8 v
+    ) external {
+        openTwo(one, two);
+        vm.prank(payee);
+        try channels.claimMany(payee, address(0), rowsOf(first, second, abi.encodePacked(r, s, v))) {} catch {}
+        assertTwoClaimed(one, two, first, second);
+    }
+
+    /// @dev As above, with packed rows.
+    function check_claimRows_conserves(
+        uint104 one,
+        uint104 two,
+        uint104 first,
+        uint104 second,
+        bytes32 r,
+        bytes32 s,
+        uint8 v
+    ) external {
+        openTwo(one, two);
+        bytes memory rows = bytes.concat(rowOf(payer, first, r, s, v), rowOf(partner, second, r, s, v));
+        vm.prank(payee);
+        try channels.claimRows(payee, address(0), address(0), rows) {} catch {}
+        assertTwoClaimed(one, two, first, second);
+    }
+
+    /// @dev Of two channels that are closed at once, the second without a voucher, everything goes to the payee and to each
+    /// one's payer; or nothing moves. With two vouchers the solver finds no end.
+    function check_closeMany_conserves(uint104 one, uint104 two, uint256 total, bytes32 r, bytes32 s, uint8 v) external {
+        openTwo(one, two);
+        vm.prank(payee);
+        try channels.closeMany(payee, address(0), rowsOf(total, 0, abi.encodePacked(r, s, v))) {
+            uint256 claimed = channels.stateOf(channels.channelId(channel())).claimed;
+            assert(channels.stateOf(channels.channelId(channel())).closed && claimed <= total);
+            assert(channels.stateOf(channels.channelId(channelBy(partner))).closed);
+            assert(payer.balance == uint256(one) - claimed && partner.balance == two);
+            assert(payee.balance == claimed && address(channels).balance == 0);
+        } catch {
+            assert(address(channels).balance == uint256(one) + two && payee.balance == 0);
+        }
+    }
+
+    /// @dev What was credited is withdrawn by anybody, to its owner alone, whole and once.
+    function check_withdrawFor_conserves(uint104 amount, uint256 total, address anybody, bytes32 r, bytes32 s, uint8 v)
+        external
+    {
+        vm.assume(amount != 0);
+        vm.deal(payer, amount);
+        vm.prank(payer);
+        channels.open{value: amount}(channel(), amount);
+        vm.prank(payee);
+        try channels.claimToCredit(channel(), total, total, abi.encodePacked(r, s, v)) {} catch {}
+        uint256 claimed = channels.stateOf(channels.channelId(channel())).claimed;
+        assert(channels.creditOf(payee, address(0)) == claimed && payee.balance == 0);
+        assert(address(channels).balance == amount);
+
+        vm.prank(anybody);
+        try channels.withdrawFor(payee, address(0)) {
+            assert(claimed != 0 && payee.balance == claimed);
+            assert(address(channels).balance == uint256(amount) - claimed);
+            assert(channels.creditOf(payee, address(0)) == 0);
+        } catch {
+            assert(claimed == 0 && address(channels).balance == amount);
+        }
+        vm.prank(anybody);
+        try channels.withdrawFor(payee, address(0)) {
+            assert(false);
+        } catch {}
+    }
+
+    /// @dev Nobody claims for a payee but itself, whom it gave every channel, and whom the channel names and it did not revoke.
+    function check_claim_needsTheRight(
+        address caller,
+        address named,
+        uint8 right,
+        uint256 total,
+        bytes32 r,
+        bytes32 s,
+        uint8 v
+    ) external {
+        vm.assume(right <= uint8(type(ISaltChannels.OperatorRight).max) && caller != address(0) && caller != payee);
+        ISaltChannels.Channel memory naming = channel();
+        naming.operator = named;
+        vm.deal(payer, 1 ether);
+        vm.prank(payer);
+        try channels.open{value: 1 ether}(naming, 1 ether) {}
+        catch {
+            return;
+        }
+        vm.prank(payee);
+        channels.setOperator(caller, ISaltChannels.OperatorRight(right));
+
+        vm.prank(caller);
+        try channels.claim(naming, total, total, abi.encodePacked(r, s, v)) {
+            bool all = ISaltChannels.OperatorRight(right) == ISaltChannels.OperatorRight.All;
+            bool byName = ISaltChannels.OperatorRight(right) == ISaltChannels.OperatorRight.Named && caller == named;
+            assert(all || byName);
+        } catch {}
+        // Whoever claimed, the payee has it.
+        assert(payee.balance == channels.stateOf(channels.channelId(naming)).claimed);
+    }
+
     /// @dev The packed state: a claim keeps every other part as it is, and stays below the deposit.
     function check_state_claims(uint104 deposit, uint104 claimed, uint40 exitAt, bool closed, uint256 total)
         external
@@ -254,6 +365,55 @@ contract SaltChannelsCheck is Test {
     function claimIn(address asset, uint256 total, bytes32 r, bytes32 s, uint8 v) private {
         vm.prank(payee);
         try channels.claim(channelIn(asset), total, total, abi.encodePacked(r, s, v)) {} catch {}
+    }
+
+    function openTwo(uint104 one, uint104 two) private {
+        vm.assume(one != 0 && two != 0);
+        vm.deal(payer, one);
+        vm.deal(partner, two);
+        vm.prank(payer);
+        channels.open{value: one}(channel(), one);
+        vm.prank(partner);
+        channels.open{value: two}(channelBy(partner), two);
+    }
+
+    function channelBy(address from) private view returns (ISaltChannels.Channel memory its) {
+        its = channel();
+        its.payer = from;
+    }
+
+    function rowsOf(uint256 first, uint256 second, bytes memory voucher)
+        private
+        view
+        returns (ISaltChannels.Claim[] memory rows)
+    {
+        rows = new ISaltChannels.Claim[](2);
+        for (uint256 i = 0; i < 2; ++i) {
+            uint256 total = i == 0 ? first : second;
+            rows[i] = ISaltChannels.Claim({
+                payer: i == 0 ? payer : partner,
+                signer: signer,
+                operator: address(0),
+                exitDelay: 15 minutes,
+                salt: bytes32(0),
+                ceiling: total,
+                total: total,
+                voucher: voucher
+            });
+        }
+    }
+
+    function rowOf(address from, uint104 total, bytes32 r, bytes32 s, uint8 v) private view returns (bytes memory) {
+        return abi.encodePacked(from, signer, uint32(15 minutes), bytes32(0), total, total, r, s, v);
+    }
+
+    function assertTwoClaimed(uint104 one, uint104 two, uint256 first, uint256 second) private view {
+        ISaltChannels.State memory a = channels.stateOf(channels.channelId(channel()));
+        ISaltChannels.State memory b = channels.stateOf(channels.channelId(channelBy(partner)));
+        assert(a.claimed <= one && a.claimed <= first && b.claimed <= two && b.claimed <= second);
+        assert(payee.balance == uint256(a.claimed) + b.claimed);
+        assert(address(channels).balance == uint256(one) + two - a.claimed - b.claimed);
+        assert(a.deposit == one && b.deposit == two && !a.closed && !b.closed);
     }
 
     function openBoth(uint104 native, uint104 tokens) private {

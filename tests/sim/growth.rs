@@ -261,6 +261,7 @@ pub(crate) fn refunded(number: u8) -> Refunded {
     Refunded {
         chain: CHAIN,
         reference: B256::repeat_byte(0xd0 + number),
+        channels: None,
         payer: Address::repeat_byte(1),
         payee: Address::repeat_byte(2),
         asset: Asset::Native,

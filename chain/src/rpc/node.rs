@@ -100,14 +100,6 @@ impl RpcNode {
         }
     }
 
-    /// Whether the node holds a transaction of an account that is in no block yet.
-    ///
-    /// # Errors
-    /// As [`RpcNode::transaction_count`].
-    pub async fn has_pending(&self, account: Address) -> Result<bool, NodeError> {
-        Ok(!self.pending_nonces(account).await?.is_empty())
-    }
-
     /// The nonces of an account's transactions that the node holds and that are in no block yet.
     ///
     /// # Errors

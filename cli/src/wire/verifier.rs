@@ -13,7 +13,7 @@ use salt402_verifier::http::ApiOptions;
 use salt402_verifier::{Freshness, IndexChanges, Verifier, VerifierChain, VerifierOptions, Webhook};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, ResolvedChain};
 use crate::past_channels::follows_all_claimable;
 use crate::wire::chain::{check_deployment, follow, follower_options, nodes};
 use crate::wire::parts::Parts;
@@ -25,6 +25,13 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The name under which forward-auth claims. It is the same in every process over one database, so that each finds the
 /// claims of the others.
 const FORWARD_AUTH: &str = "forward-auth";
+
+/// Whose operators are looked at, as the follower reads them: those of whom this server is paid to.
+async fn watch_operators(config: &Config, chain: &ResolvedChain, store: &Store) -> anyhow::Result<()> {
+    let payees = config.payment().ok().map(|payment| payment.payee()).transpose()?;
+    let payees = payees.into_iter().collect();
+    Ok(store.watch_operators(chain.profile.chain_id, payees, chain.operators.clone()).await?)
+}
 
 /// Starts the followers and the verifier, which share a database. `stop` ends the verifier; the followers go on until `last`,
 /// so that what others wait for is still seen.
@@ -48,6 +55,7 @@ pub(super) async fn index_and_verify(
         running.nodes.push((chain.profile.chain_id, pool.clone()));
         let node: Arc<dyn Node> = Arc::new(pool.clone());
         let (freshness, lookup) = if parts.index {
+            watch_operators(config, chain, &store).await?;
             follow(running, chain, pool, &store, last)
         } else {
             (Freshness::Store, ReceiptLookup::new(Arc::clone(&node), store.clone(), follower_options(chain)))

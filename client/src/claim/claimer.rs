@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use salt402_chain::{Account, Call, Node as _, Receipt, RpcNode};
 use salt402_protocol::contracts::ISaltChannels::{self, SkipReason};
 use salt402_protocol::edition::ChannelEdition;
-use salt402_protocol::{Address, Amount, Asset, B256, Descriptor, OperatorRight, U256};
+use salt402_protocol::{Address, Amount, B256, OperatorRight, U256};
 use tokio::time::Instant;
 
 use crate::claim::batch::{Act, ClaimBatch, ClaimPlan, Group, batches};
@@ -20,8 +20,6 @@ use crate::claim::values::{ClaimError, Claimable, Claimed, NotClaimed, refusal_r
 const REFUSED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of channels read from the contract concurrently.
 const CONCURRENT_READS: usize = 16;
-/// The gas of a refund: the payer may have 100,000 to take coins, a token 200,000 to transfer.
-const REFUND_GAS: u64 = 350_000;
 const SET_OPERATOR_GAS: u64 = 100_000;
 
 /// Acts for a payee through a node, with the payee's key or an operator's.
@@ -140,36 +138,6 @@ impl Claimer {
         self.known.edition(&self.node, contract).await
     }
 
-    /// Simulates that the account, which must be the channel's payee, gives an amount back to its payer.
-    pub async fn rehearse_refund(
-        &self,
-        contract: Address,
-        channel: &Descriptor,
-        amount: Amount,
-    ) -> Result<(), ClaimError> {
-        let call = refund(contract, channel, amount).ok_or(ClaimError::NoContract(contract))?;
-        self.node.call(Some(self.account.address()), &call).await.map(drop).map_err(refused)
-    }
-
-    /// Gives an amount back. The contract does not remember refunds, so nothing is sent while a transaction of the account
-    /// is in no block yet.
-    pub async fn refund(
-        &self,
-        contract: Address,
-        channel: &Descriptor,
-        amount: Amount,
-        timeout: Duration,
-        sent: &(dyn Fn(B256) + Send + Sync),
-    ) -> Result<B256, ClaimError> {
-        self.rehearse_refund(contract, channel, amount).await?;
-        let account = self.account.address();
-        if self.node.has_pending(account).await.map_err(ClaimError::Node)? {
-            return Err(ClaimError::Pending { account });
-        }
-        let call = refund(contract, channel, amount).ok_or(ClaimError::NoContract(contract))?;
-        self.send(&call, timeout, sent).await.map(|receipt| receipt.transaction)
-    }
-
     /// For which of a payee's channels an account may claim and close.
     pub async fn operator_right(
         node: &RpcNode,
@@ -234,12 +202,6 @@ impl Claimer {
             tokio::time::sleep(Duration::from_millis(self.node.profile().poll_ms)).await;
         }
     }
-}
-
-fn refund(contract: Address, channel: &Descriptor, amount: Amount) -> Option<Call> {
-    let value = if channel.asset == Asset::Native { amount.0 } else { U256::ZERO };
-    let data = ISaltChannels::refundCall { channel: channel.to_solidity()?, amount: amount.0 };
-    Some(Call { to: contract, value, data: data.abi_encode().into(), gas_limit: Some(REFUND_GAS) })
 }
 
 /// The result of a mined transaction.

@@ -72,12 +72,6 @@ pub enum ClaimError {
     /// The contract does not answer like `SaltChannels`.
     #[error("{0} does not answer like SaltChannels: nothing was sent")]
     NoContract(Address),
-    /// The account has another transaction that is in no block yet.
-    #[error("nothing was sent: {account} has sent a transaction that is in no block yet: wait until it is")]
-    Pending {
-        /// The account.
-        account: Address,
-    },
     /// The node refused the transaction, and no block has it.
     #[error("the node did not take the transaction {transaction}: {error}")]
     NotTaken {

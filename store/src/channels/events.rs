@@ -23,7 +23,7 @@ const REFUNDED: i64 = 11;
 pub(crate) const WITHDRAWN: i64 = 12;
 const DRAINED: i64 = 13;
 const SWEPT: i64 = 14;
-const GIVEN_BACK: i64 = 15;
+pub(crate) const GIVEN_BACK: i64 = 15;
 const OPERATOR_SET: i64 = 16;
 
 /// The columns of one event, without its block. An operator is in the column `claimer`, and its right is the amount.

@@ -78,6 +78,7 @@ fn migrations() -> Vec<Migration> {
         (24, "refunds", include_str!("../../migrations/0024_refunds.sql")),
         (25, "closings", include_str!("../../migrations/0025_closings.sql")),
         (26, "settlement orders", include_str!("../../migrations/0026_settlement_orders.sql")),
+        (27, "refunds and operators", include_str!("../../migrations/0027_refunds_and_operators.sql")),
     ];
     steps
         .into_iter()

@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::HashSet;
 
-use salt402_protocol::{B256, PaymentId};
+use salt402_protocol::{B256, ChannelChange, PaymentId};
 
 use crate::chains::canonical::{check_blocks, check_events, stored_hashes};
 use crate::chains::{chain, coverage, halt};
@@ -14,7 +14,7 @@ use crate::follow::placed_rows::{self, Inclusion};
 use crate::follow::undecoded::insert_undecoded;
 use crate::follow::{merged, unreadable};
 use crate::grants::exposure;
-use crate::incidents::{channel_risk, orphaned_grant};
+use crate::incidents::{channel_risk, orphaned_grant, refund_lost, strange_operator};
 use crate::payments::query;
 use crate::rows::{Block, HaltKind, PlacedPayment, StoreError};
 use crate::store::Store;
@@ -88,6 +88,8 @@ impl Step for Batch {
         let first = self.blocks.first().and_then(|block| block.number.checked_sub(1));
         let above = self.keep_through.into_iter().chain(first).min();
         channel_risk::follow(connection, self.chain, &self.extras.channels, above)?;
+        self.follow_refunds(connection)?;
+        strange_operator::follow(connection, self.chain, &self.extras.channels)?;
         unreadable::follow(connection, self.chain)?;
         self.prune(connection)?;
         if ends_halt {
@@ -194,6 +196,18 @@ impl Batch {
             !moved.contains(&(transaction, row.1)) && (known.0.contains(&row.1) || known.1.contains(&row))
         })?;
         Ok(restored.into_iter().collect())
+    }
+
+    /// Notices refunds of this server that left the chain, and those that are back.
+    fn follow_refunds(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let channels = refund_lost::placements(&self.extras.channels, |event| {
+            matches!(event.change, ChannelChange::GivenBack { .. }).then_some(event.transaction)
+        });
+        let refunds = refund_lost::placements(&self.extras.refunds, |refund| Some(refund.transaction));
+        // A look-up reads no new blocks.
+        let from = self.keep_through.or(self.expected.map(|cursor| cursor.number)).unwrap_or(0);
+        let above = self.head.map(|_| from);
+        refund_lost::follow(connection, self.chain, refunds.chain(channels), above, self.cursor.number)
     }
 
     fn prune(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {

@@ -2,9 +2,12 @@
 
 use salt402_protocol::{Address, B256, ChainId};
 
+use crate::channels::events::GIVEN_BACK;
 use crate::engine::{
-    AsyncConnection, AsyncRow, Columns as _, Write, WriteTransaction, bound, chain_id, clock, query, send,
+    AsyncConnection, AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, bound,
+    chain_id, clock, params, query, send, send_step,
 };
+use crate::incidents::refund_lost;
 use crate::payments::refunds::{amount, bindings, refund_of};
 use crate::rows::refund::{RefundOrder, RefundState, Refunds};
 use crate::rows::{IndexedRefund, Refunded, StoreError};
@@ -59,38 +62,46 @@ impl Store {
         send(self.jobs(), Void { of, transaction }).await
     }
 
-    /// Writes down how a refund stands that was ordered. Durable when this returns.
-    pub async fn note_refund(
-        &self,
-        chain: ChainId,
-        transaction: B256,
-        state: RefundState,
-        overtaken_at: Option<u64>,
-    ) -> Result<(), StoreError> {
-        send(self.jobs(), Note { chain, transaction, state, overtaken_at }).await
+    /// Writes down how a refund stands that was ordered: `state`, `overtaken_at` and `mined_in` of the order. One that is mined
+    /// and that the index does not have on its chain is an incident. Durable when this returns.
+    pub async fn note_refund(&self, order: RefundOrder) -> Result<(), StoreError> {
+        send_step(self.jobs(), Note(order)).await
     }
 }
 
 async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds, StoreError> {
     let (chain, reference, payer, payee, asset) = bindings(of);
-    // As where a payment is read: what left the chain and is void is left out.
-    let indexed = query(
+    let mut indexed = match of.channels {
+        None => indexed(connection, of).await?,
+        Some(contract) => given_back_of_channel(connection, of, contract).await?,
+    };
+    let orders = query(
+        "SELECT * FROM refund_orders
+         WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5 AND state <> 'void'
+           AND (CASE WHEN of_channel THEN contract END) IS $6",
+    )
+    .bind(chain)
+    .bind(reference)
+    .bind(payer)
+    .bind(payee)
+    .bind(asset)
+    .bind(of.channels.map(|contract| contract.to_vec()))
+    .fetch_all(connection)
+    .await?;
+    indexed.sort_by_key(|refund| (refund.block_number, refund.id));
+    let orders = orders.iter().map(|row| order_of(row, of.channels)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Refunds { indexed, orders })
+}
+
+/// As where a payment is read: what left the chain and is void is left out.
+async fn indexed(connection: &mut AsyncConnection, of: &Refunded) -> Result<Vec<IndexedRefund>, StoreError> {
+    let (chain, reference, payer, payee, asset) = bindings(of);
+    let rows = query(
         "SELECT * FROM refunds g
          WHERE g.chain_id = $1 AND g.reference = $2 AND g.payer = $3 AND g.payee = $4 AND g.asset = $5
            AND (g.canonical OR NOT EXISTS (SELECT 1 FROM refund_orders v
                                            WHERE v.chain_id = g.chain_id AND v.transaction_hash = g.transaction_hash
                                              AND v.state = 'void'))",
-    )
-    .bind(chain)
-    .bind(reference.clone())
-    .bind(payer.clone())
-    .bind(payee.clone())
-    .bind(asset.clone())
-    .fetch_all(&mut *connection)
-    .await?;
-    let orders = query(
-        "SELECT * FROM refund_orders
-         WHERE chain_id = $1 AND reference = $2 AND payer = $3 AND payee = $4 AND asset = $5 AND state <> 'void'",
     )
     .bind(chain)
     .bind(reference)
@@ -99,17 +110,52 @@ async fn read(connection: &mut AsyncConnection, of: &Refunded) -> Result<Refunds
     .bind(asset)
     .fetch_all(connection)
     .await?;
-    let mut indexed = indexed.iter().map(refund_of).collect::<Result<Vec<_>, _>>()?;
-    indexed.sort_by_key(|refund| (refund.block_number, refund.id));
-    let orders = orders.iter().map(order_of).collect::<Result<Vec<_>, _>>()?;
-    Ok(Refunds { indexed, orders })
+    rows.iter().map(refund_of).collect()
 }
 
-fn order_of(row: &AsyncRow) -> Result<RefundOrder, StoreError> {
+/// The same of a channel, whose events name neither payer nor asset: both are the channel's own.
+async fn given_back_of_channel(
+    connection: &mut AsyncConnection,
+    of: &Refunded,
+    contract: Address,
+) -> Result<Vec<IndexedRefund>, StoreError> {
+    let rows = query(
+        "SELECT * FROM (SELECT * FROM channel_events INDEXED BY channel_events_of
+                        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND kind = $4 AND canonical
+                        UNION ALL
+                        SELECT * FROM channel_events INDEXED BY channel_events_orphaned_of
+                        WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND kind = $4 AND NOT canonical) AS g
+         WHERE g.canonical OR NOT EXISTS (SELECT 1 FROM refund_orders v
+                                          WHERE v.chain_id = g.chain_id AND v.transaction_hash = g.transaction_hash
+                                            AND v.state = 'void')",
+    )
+    .bind(chain_id(of.chain))
+    .bind(contract.to_vec())
+    .bind(of.reference.to_vec())
+    .bind(GIVEN_BACK)
+    .fetch_all(connection)
+    .await?;
+    let refund = |row: &AsyncRow| {
+        Ok(IndexedRefund {
+            id: row.hash("event_id")?,
+            contract,
+            transaction: row.hash("transaction_hash")?,
+            amount: row.amount("amount")?,
+            block_number: row.number("block_number")?,
+            block_hash: row.hash("block_hash")?,
+            block_timestamp: row.maybe_number("block_timestamp")?.unwrap_or(0),
+            canonical: row.flag("canonical")?,
+        })
+    };
+    rows.iter().map(refund).collect()
+}
+
+fn order_of(row: &AsyncRow, channels: Option<Address>) -> Result<RefundOrder, StoreError> {
     Ok(RefundOrder {
         of: Refunded {
             chain: row.chain("chain_id")?,
             reference: row.hash("reference")?,
+            channels,
             payer: row.address("payer")?,
             payee: row.address("payee")?,
             asset: row.asset("asset")?,
@@ -121,6 +167,7 @@ fn order_of(row: &AsyncRow) -> Result<RefundOrder, StoreError> {
         raw: row.bytes("raw")?,
         state: RefundState::named(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })?,
         overtaken_at: row.maybe_number("overtaken_at")?,
+        mined_in: row.maybe_number("mined_in")?,
     })
 }
 
@@ -143,8 +190,8 @@ impl Write for Order {
         let (chain, reference, payer, payee, asset) = bindings(&order.of);
         query(
             "INSERT INTO refund_orders (chain_id, transaction_hash, contract, reference, payer, payee, asset, amount, nonce,
-                                        raw, state, made_at_ms, changed_at_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $11, $11)",
+                                        raw, state, made_at_ms, changed_at_ms, of_channel)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open', $11, $11, $12)",
         )
         .bind(chain)
         .bind(order.transaction.to_vec())
@@ -157,6 +204,7 @@ impl Write for Order {
         .bind(bound(order.nonce))
         .bind(order.raw.clone())
         .bind(clock::now_ms())
+        .bind(order.of.channels.is_some())
         .execute(transaction.connection())
         .await?;
         Ok(true)
@@ -203,30 +251,33 @@ impl Write for Void {
     }
 }
 
-struct Note {
-    chain: ChainId,
-    transaction: B256,
-    state: RefundState,
-    overtaken_at: Option<u64>,
-}
+struct Note(RefundOrder);
 
-impl Write for Note {
+/// A step, because an incident is opened or resolved by it.
+impl Step for Note {
     type Output = ();
 
-    const CHANGES_PAYMENTS: bool = true;
+    const KIND: &'static str = "refund";
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
-        query(
-            "UPDATE refund_orders SET state = $3, overtaken_at = $4, changed_at_ms = $5
-             WHERE chain_id = $1 AND transaction_hash = $2",
-        )
-        .bind(chain_id(self.chain))
-        .bind(self.transaction.to_vec())
-        .bind(self.state.name())
-        .bind(self.overtaken_at.map(bound))
-        .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
-        Ok(())
+    fn write(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
+        let Self(order) = self;
+        connection
+            .prepare_cached(
+                "UPDATE refund_orders SET state = ?3, overtaken_at = ?4, mined_in = COALESCE(?5, mined_in), changed_at_ms = ?6
+                 WHERE chain_id = ?1 AND transaction_hash = ?2",
+            )?
+            .execute(params![
+                chain_id(order.of.chain),
+                order.transaction.as_slice(),
+                order.state.name(),
+                order.overtaken_at.map(bound),
+                order.mined_in.map(bound),
+                clock::now_ms()
+            ])?;
+        refund_lost::noted(connection, order.of.chain, order.mined_in)
+    }
+
+    fn changes(&self, _done: &(), _connection: &SyncConnection<'_>) -> Changes {
+        Changes::everything()
     }
 }

@@ -38,6 +38,11 @@ pub enum IncidentKind {
     SettlementLost,
     /// A nonce of an account that settles was used by a transaction that was not signed here. One incident each time.
     NonceTaken,
+    /// A refund that was sent from here was in a block, and is on the chain no more. Open until it is on the chain again, or
+    /// never will be.
+    RefundLost,
+    /// A payee of this server let an account claim and close for it that the configuration does not name as its operator.
+    OperatorSet,
 }
 
 impl IncidentKind {
@@ -52,6 +57,8 @@ impl IncidentKind {
         Self::NotServed,
         Self::SettlementLost,
         Self::NonceTaken,
+        Self::RefundLost,
+        Self::OperatorSet,
     ];
 
     /// Its name in the database and in reports.
@@ -66,6 +73,8 @@ impl IncidentKind {
             Self::NotServed => "not_served",
             Self::SettlementLost => "settlement_lost",
             Self::NonceTaken => "nonce_taken",
+            Self::RefundLost => "refund_lost",
+            Self::OperatorSet => "operator_set",
         }
     }
 
@@ -77,15 +86,18 @@ impl IncidentKind {
     /// Whether it stays open until the fault is repaired. The others are over when they are noticed.
     pub const fn lasts(self) -> bool {
         match self {
-            Self::PaymentLost | Self::VoucherAtRisk | Self::UnreadableTransaction | Self::SettlementLost => {
-                true
-            }
+            Self::PaymentLost
+            | Self::VoucherAtRisk
+            | Self::UnreadableTransaction
+            | Self::SettlementLost
+            | Self::RefundLost => true,
             // As an open incident it would limit its payer.
             Self::ReplayAttempt
             | Self::OmittedLog
             | Self::NodesDisagree
             | Self::NotServed
-            | Self::NonceTaken => false,
+            | Self::NonceTaken
+            | Self::OperatorSet => false,
         }
     }
 }
@@ -103,7 +115,8 @@ pub struct Incident {
     pub id: u64,
     /// What kind it is.
     pub kind: IncidentKind,
-    /// The payment. For a channel at risk, the grant on its last voucher. Zero if no payment is known.
+    /// The payment. For a channel at risk, the grant on its last voucher; for a refund, its transaction; for an operator, the
+    /// event that named it. Zero if no payment is known.
     pub payment: PaymentId,
     /// The payment's chain.
     pub chain: ChainId,

@@ -7,4 +7,6 @@ pub(crate) mod incident;
 pub(crate) mod notices;
 pub(crate) mod orphaned_grant;
 pub(crate) mod outbox;
+pub(crate) mod refund_lost;
 pub(crate) mod replay;
+pub(crate) mod strange_operator;

@@ -2,13 +2,16 @@
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Payment};
 
-/// What refunds and payments have in common: a refund belongs to the payments with the same.
+/// What refunds and payments have in common: a refund belongs to the payments with the same. Of a channel, what its payee gives
+/// back belongs to the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refunded {
     /// The chain.
     pub chain: ChainId,
-    /// The reference of the payment.
+    /// The reference of the payment; with `channels`, the channel.
     pub reference: B256,
+    /// The `SaltChannels` of the channel. `None`: payments.
+    pub channels: Option<Address>,
     /// Who paid, and gets it back.
     pub payer: Address,
     /// Who was paid, and gives it back.
@@ -21,7 +24,7 @@ impl Refunded {
     /// What refunds of a payment belong to.
     pub fn of(payment: &Payment) -> Self {
         let Payment { chain, reference, payer, payee, asset, .. } = *payment;
-        Self { chain, reference, payer, payee, asset }
+        Self { chain, reference, channels: None, payer, payee, asset }
     }
 }
 
@@ -90,6 +93,8 @@ pub struct RefundOrder {
     pub state: RefundState,
     /// The head when another transaction with the same nonce was first seen.
     pub overtaken_at: Option<u64>,
+    /// The height of the block that it was last known to be in.
+    pub mined_in: Option<u64>,
 }
 
 /// All that is known of what was given back for a reference.
@@ -146,6 +151,7 @@ mod tests {
         let of = Refunded {
             chain: ChainId::CITRATE,
             reference: B256::repeat_byte(1),
+            channels: None,
             payer: Address::repeat_byte(2),
             payee: Address::repeat_byte(3),
             asset: Asset::Native,
@@ -169,6 +175,7 @@ mod tests {
             raw: Vec::new(),
             state,
             overtaken_at: None,
+            mined_in: None,
         };
         let sums = |refunds: &Refunds| (refunds.on_chain().0.to::<u64>(), refunds.committed().0.to::<u64>());
         let mut refunds = Refunds {

@@ -42,6 +42,8 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("grants/exposure.rs::write", "SEARCH i USING", "incidents that are open, when a limit is set"),
     ("incidents/orphaned_grant.rs::RESOLVE_ALL", "SEARCH incidents", "no more than the step is long"),
     ("incidents/orphaned_grant.rs::resolve_returned", "SEARCH incidents", "stops at a number of rows"),
+    ("incidents/refund_lost.rs::BACK", "SEARCH incidents", "those of refunds that are open"),
+    ("incidents/strange_operator.rs::write", "SEARCH", "what the configuration names, at a start"),
     ("follow/merged.rs::marks", "SEARCH merged_transactions", "stops at a number of rows"),
     ("follow/merged.rs::SELECT", "SEARCH merged_transactions", "no more than the step is long"),
     ("follow/merged.rs::prune", "SEARCH b ", "the lowest of an index"),

@@ -42,7 +42,8 @@ impl Way {
     }
 
     fn body(self, stand: &Facilitating, payer: &X402Payer, number: u64) -> anyhow::Result<Value> {
-        let terms = Terms::new(PAYEE.parse()?, 1, number);
+        // Each over another amount: what two of one transaction moved must be told apart by the logs.
+        let terms = Terms::new(PAYEE.parse()?, u128::from(number % 10_000) + 1, number);
         Ok(match self {
             Self::Eip3009 => payer.eip3009(&stand.wrapped, &terms),
             Self::Permit2 => payer.permit2(&stand.wrapped, &terms),
@@ -217,9 +218,10 @@ pub(crate) async fn together() -> anyhow::Result<()> {
         let asked =
             tokio::spawn(async move { load::once(host(&url), &requests, count, "\"success\":true").await });
         let start = Instant::now();
-        while gas_rows(&stand, "sent", WAITING as u32)?.len() < count.min(100) {
-            ensure!(start.elapsed() < Duration::from_secs(60), "they are not sent");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        // All of them are claimed: as many as may be on their way are sent, the others wait.
+        while open(&stand, "queued")? + open(&stand, "sent")? < count {
+            ensure!(start.elapsed() < Duration::from_secs(120), "they are not claimed");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let start = Instant::now();
         while !asked.is_finished() {
@@ -263,6 +265,11 @@ fn gas(stand: &Facilitating, count: u32) -> anyhow::Result<Vec<u64>> {
     let rows = gas_rows(stand, "settled", count)?;
     ensure!(rows.len() == count as usize, "{} settlements of {count}", rows.len());
     Ok(rows)
+}
+
+/// How many settlements are in a state.
+fn open(stand: &Facilitating, state: &str) -> anyhow::Result<usize> {
+    Ok(gas_rows(stand, state, WAITING as u32)?.len())
 }
 
 fn gas_rows(stand: &Facilitating, state: &str, count: u32) -> anyhow::Result<Vec<u64>> {

@@ -31,7 +31,7 @@ pub struct IncidentsQuery {
     /// `true`: those that are open; `false`: those that are not.
     open: Option<bool>,
     /// Those of a kind: `payment_lost`, `replay_attempt`, `omitted_log`, `nodes_disagree`, `voucher_at_risk`,
-    /// `unreadable_transaction` or `not_served`.
+    /// `unreadable_transaction`, `not_served`, `refund_lost` or `operator_set`.
     kind: Option<String>,
     /// Those of a chain.
     chain: Option<ChainId>,

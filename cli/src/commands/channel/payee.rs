@@ -4,28 +4,41 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use salt402_client::{ClaimError, Claimer};
+use salt402_client::{ClaimError, Claimer, RefundSubject, RefundTerms};
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::edition::ChannelEdition;
 use salt402_protocol::{Address, Amount, Asset, B256, OperatorRight};
+use salt402_store::Refunded;
 
-use super::{Channels, claimer, identifier, node, of};
+use super::{Channels, claimer, identifier, node, of as of_asset};
 use crate::args::{ChannelRefundArgs, OperatorSetArgs, OperatorShowArgs, RightArg};
+use crate::commands::refund::{Orders, exit_code, refuse_unread};
 use crate::config::{Config, parse_price};
 use crate::out::say;
 
-/// Gives an amount back to a channel's payer, out of the payee's own money.
+/// Gives an amount back to a channel's payer, out of the payee's own money, or goes on with what was begun.
 pub(crate) async fn refund(args: &ChannelRefundArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.send.at.config)?;
     let id = identifier(&args.id)?;
     let channels = Channels::open(&config, args.send.chain.as_deref()).await?;
-    let account = channels.one(id).await;
-    channels.store.clone().close().await;
-    let (account, chain) = (account?, &channels.chain);
+    let done = refund_from(args, &config, &channels, id).await;
+    channels.store.close().await;
+    done
+}
+
+async fn refund_from(
+    args: &ChannelRefundArgs,
+    config: &Config,
+    channels: &Channels,
+    id: B256,
+) -> anyhow::Result<ExitCode> {
+    let (chain, store) = (&channels.chain, &channels.store);
+    let account = channels.one(id).await?;
+    let contract = account.contract;
     let descriptor = account.state.as_ref().and_then(|state| state.descriptor);
-    let descriptor =
+    let channel =
         descriptor.ok_or_else(|| anyhow!("{id}: its opening is not on the chain, as the index has it"))?;
-    let amount = match descriptor.asset {
+    let amount = match channel.asset {
         Asset::Native => {
             parse_price(&args.amount, &chain.profile.native_symbol, chain.profile.native_decimals)
                 .map_err(|what| anyhow!("{}: {what}", args.amount))?
@@ -34,33 +47,44 @@ pub(crate) async fn refund(args: &ChannelRefundArgs) -> anyhow::Result<ExitCode>
             anyhow!("{:?}: of a token, an amount is a whole number of base units", args.amount)
         })?,
     };
-    let claimer = claimer(&args.send, chain)?;
-    if claimer.edition(account.contract).await? == ChannelEdition::First {
-        bail!("{id}: its contract {} is of the first edition, which has no refunds", account.contract);
+    if claimer(&args.send, chain)?.edition(contract).await? == ChannelEdition::First {
+        bail!("{id}: its contract {contract} is of the first edition, which has no refunds");
     }
-    if descriptor.payee != claimer.account() {
-        bail!("{id}: its payee is {}, and only the payee gives back: use its key", descriptor.payee);
+    let orders = Orders::new(&args.send, config, chain, store)?;
+    if channel.payee != orders.refunder.account() {
+        bail!("{id}: its payee is {}, and only the payee gives back: use its key", channel.payee);
     }
-    let shown = of(chain, descriptor.asset, amount);
+    let of = Refunded {
+        chain: chain.profile.chain_id,
+        reference: id,
+        channels: Some(contract),
+        payer: channel.payer,
+        payee: channel.payee,
+        asset: channel.asset,
+    };
+    let known = store.refunds(of).await?;
+    if let Some(order) = orders.begun(&known).await? {
+        let ended = orders.go_on(order, &known).await?;
+        return Ok(ended.map_or(ExitCode::SUCCESS, |order| exit_code(&order)));
+    }
+    let back = known.committed();
+    if !back.is_zero() && !args.again {
+        bail!(
+            "{id}: {} was given back before: nothing was sent; use --again to give back more",
+            of_asset(chain, channel.asset, back)
+        );
+    }
+    if !args.force {
+        refuse_unread(chain, store, &orders.refunder).await?;
+    }
+    let terms = RefundTerms { contract, subject: RefundSubject::Channel(channel), amount };
+    let what = format!("{} to {}", of_asset(chain, channel.asset, amount), channel.payer);
     if args.send.dry_run {
-        claimer.rehearse_refund(account.contract, &descriptor, amount).await?;
-        say!("{shown} would be given back to {}; nothing was sent", descriptor.payer);
+        orders.refunder.rehearse(&terms).await?;
+        say!("{what} would be given back; nothing was sent");
         return Ok(ExitCode::SUCCESS);
     }
-    let sent = |transaction: B256| say!("giving back {shown} to {} by {transaction}", descriptor.payer);
-    let timeout = Duration::from_secs(args.send.timeout);
-    let given = claimer.refund(account.contract, &descriptor, amount, timeout, &sent).await;
-    let transaction = given.map_err(|error| {
-        let open = error.is_open();
-        let error = anyhow::Error::from(error);
-        if open {
-            anyhow!("{error:#}: look it up before you run this command again, which would pay a second time")
-        } else {
-            error
-        }
-    })?;
-    say!("{shown} was given back by {transaction}");
-    Ok(ExitCode::SUCCESS)
+    Ok(exit_code(&orders.give(of, terms, &known, &what).await?))
 }
 
 /// Says for which of the payee's channels an account may claim and close.

@@ -52,7 +52,7 @@ pub(super) async fn refuse_restored(store: &Store, payment: &Payment) -> anyhow:
 }
 
 /// What was given back by other means is known only where the index is current, and of the chain that the nodes show.
-pub(super) async fn refuse_unread(
+pub(crate) async fn refuse_unread(
     chain: &ResolvedChain,
     store: &Store,
     refunder: &Refunder,

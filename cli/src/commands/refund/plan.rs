@@ -103,6 +103,7 @@ mod tests {
         let of = Refunded {
             chain: ChainId::CITRATE,
             reference: B256::ZERO,
+            channels: None,
             payer: Address::ZERO,
             payee: Address::ZERO,
             asset: Asset::Native,
@@ -116,6 +117,7 @@ mod tests {
             raw: Vec::new(),
             state,
             overtaken_at: None,
+            mined_in: None,
         };
         Refunds { indexed: Vec::new(), orders: vec![order] }
     }

@@ -32,11 +32,14 @@ pub struct IncidentView {
     /// contradicted a payment, so it was not granted), `voucher_at_risk` (accepted vouchers of a channel are unclaimed,
     /// and its deposit can leave it), `unreadable_transaction` (transactions of the chain could not be read; one
     /// incident per chain, with a count), `not_served` (a payment was granted but its request was given up;
-    /// `salt402 unserved list` shows what is owed).
+    /// `salt402 unserved list` shows what is owed), `refund_lost` (a refund that was mined is on the chain no more; its detail
+    /// names the command that sends it again), `operator_set` (the payee set an operator that the configuration does not
+    /// name).
     pub kind: String,
     /// The chain.
     pub chain: ChainId,
-    /// The payment. For a channel at risk, the grant of its last voucher. Zero if a transaction could not be read.
+    /// The payment. For a channel at risk, the grant of its last voucher; for a refund, its transaction; for an operator, the
+    /// event that set it. Zero if a transaction could not be read.
     pub payment_id: PaymentId,
     /// The payment's transaction. For a channel, the one that opened it. For unreadable transactions, the first of
     /// them.
