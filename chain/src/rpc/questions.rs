@@ -105,3 +105,19 @@ fn topics(filter: &LogFilter) -> Value {
 pub(crate) fn transaction(call: &Call) -> Value {
     json!({ "to": call.to, "value": call.value, "data": call.data, "input": call.data })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{Bytes, U256};
+
+    use super::*;
+
+    #[test]
+    fn an_estimate_tries_no_more_than_its_limit() {
+        let call = |gas_limit| Call { to: Address::ZERO, value: U256::ZERO, data: Bytes::new(), gas_limit };
+        let asked = |gas_limit| state(&StateQuestion::Gas { from: Address::ZERO, call: call(gas_limit) });
+        assert_eq!(asked(Some(300_000)).params[0]["gas"], "0x493e0");
+        assert!(asked(None).params[0].get("gas").is_none(), "the node has a limit of its own");
+        assert_eq!(state(&StateQuestion::Height).method, "eth_blockNumber");
+    }
+}

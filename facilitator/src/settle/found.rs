@@ -3,12 +3,14 @@
 //! Anybody may submit what a payer signed, and it pays the same. So that is a success, once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolEvent as _;
 use salt402_chain::{At, LogQuery, Mined, NodeError, Receipt, Span, StateQuestion};
 use salt402_protocol::foreign::IToken;
 use salt402_store::{Cursor, Elsewhere, SettlementRow, Store, StoreError};
+use tokio::time::Instant;
 
 use crate::calls::{self, Expected};
 use crate::settle::evidence::{Evidence, evidence};
@@ -17,8 +19,9 @@ use crate::settle::task::{Task, Trouble};
 
 /// How far below the block at which it was claimed a use is looked for: it may have been claimed before a restore too.
 const LOOK_BACK: u64 = 5_000;
-/// For how many blocks a use is looked for whose transaction no log shows, before it is taken for one that paid nothing.
-const CONFIRMED: u64 = 2;
+/// For how many blocks a use is looked for whose transaction no log shows, before it is taken for one that paid nothing. Where
+/// no blocks come, for how long.
+const CONFIRMED: (u64, Duration) = (2, Duration::from_secs(5));
 
 /// What became of an authorization's nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +124,8 @@ impl Task {
             }
         }
         // The nonce is used, and nothing shows by what. A node may know a block's state before its logs.
-        let since = *self.unfound.entry(row.number).or_insert(cursor.number);
-        if cursor.number < since.saturating_add(CONFIRMED) {
+        let (height, at) = *self.unfound.entry(row.number).or_insert((cursor.number, Instant::now()));
+        if cursor.number < height.saturating_add(CONFIRMED.0) && at.elapsed() < CONFIRMED.1 {
             return Err(Trouble::Later);
         }
         self.unfound.remove(&row.number);

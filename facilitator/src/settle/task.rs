@@ -95,8 +95,8 @@ pub(super) struct Task {
     pub(super) open: HashMap<Address, usize>,
     /// Settlements that could not be judged, and when they are tried again.
     pub(super) put_off: HashMap<u64, (Instant, u32)>,
-    /// Settlements whose nonce is used by a transaction that no log shows, and the height at which that was seen first.
-    pub(super) unfound: HashMap<u64, u64>,
+    /// Settlements whose nonce is used by a transaction that no log shows, and the height and the time at which that was seen first.
+    pub(super) unfound: HashMap<u64, (u64, Instant)>,
     /// Which settlement a transaction stands for that does not say whose its transfer is.
     pub(super) unclear: HashMap<B256, u64>,
     /// Since when what waits waits for others.

@@ -218,3 +218,16 @@ async fn what_an_account_without_money_must_send_holds_up_nothing_of_the_others(
     settle(&engine, &one).await.unwrap();
     shop.until("it is settled", || async { shop.row(&one).await.state == SettlementState::Settled }).await;
 }
+
+/// The payer used the nonce up without paying, and no block comes any more.
+#[tokio::test]
+async fn what_was_cancelled_fails_though_no_block_comes() {
+    let mut shop = Shop::new(27).await;
+    shop.options.wait = Duration::from_secs(60);
+    let one = permitted(payer(1), 1, 7);
+    shop.world.state().ledger.permits.insert((payer(1), one.authorization.nonce));
+    let engine = shop.engine();
+    let told = settle(&engine, &one).await.unwrap();
+    let failed = matches!(told, Settled::Failed { reason: X402Reason::Permit2InvalidNonce, .. });
+    assert!(failed, "{told:?}");
+}
