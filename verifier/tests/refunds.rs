@@ -154,6 +154,7 @@ async fn a_refund_that_is_ordered_while_a_request_waits_ends_the_waiting() {
         raw: vec![2],
         state: RefundState::Open,
         overtaken_at: None,
+        mined_in: None,
     };
     assert!(command.order_refund(order, Refunds::default()).await.unwrap());
     command.close().await;
