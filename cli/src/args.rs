@@ -128,6 +128,11 @@ pub(crate) enum ChannelCommand {
     /// is sent. The same command again goes on with it, and sends nothing twice. The exit code is 0 when it was mined, 1 when
     /// nothing was sent, 3 when it was sent and is in no block yet.
     Refund(ChannelRefundArgs),
+    /// Have sent to the payee what could not be sent when it was claimed, and stands to its credit in the contract
+    ///
+    /// Any key will do, since the money goes to the payee alone. With --to it goes elsewhere, and the key is the payee's. The exit
+    /// code is 0 also where there is no credit.
+    Withdraw(ChannelWithdrawArgs),
     /// Say, or see, which accounts may claim and close for the payee
     #[command(subcommand)]
     Operator(OperatorCommand),
@@ -205,6 +210,21 @@ pub(crate) struct ChannelRefundArgs {
     /// Give back though it is not certain that nothing was given back before
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) send: SendArgs,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct ChannelWithdrawArgs {
+    /// Tokens to look for credit in, beside the native coin and the token of [payment]
+    #[arg(value_name = "TOKEN")]
+    pub(crate) tokens: Vec<String>,
+    /// Whose credit; left out, that of the payee of [payment]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) payee: Option<String>,
+    /// Send it here instead of to the payee
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) send: SendArgs,
 }

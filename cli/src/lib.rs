@@ -68,6 +68,9 @@ pub fn run() -> ExitCode {
             Command::Channel(ChannelCommand::Operator(OperatorCommand::Set(set))) => {
                 commands::set_operator(&set).await
             }
+            Command::Channel(ChannelCommand::Withdraw(withdraw)) => {
+                commands::withdraw_credit(&withdraw).await
+            }
             Command::Channel(ChannelCommand::Operator(OperatorCommand::Show(show))) => {
                 commands::show_operators(&show).await
             }

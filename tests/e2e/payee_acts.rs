@@ -204,6 +204,38 @@ async fn tokens_are_given_back_without_an_allowance_of_before_and_two_commands_a
     assert_eq!(stack.anvil.balance(payer, asset).await - before, U256::from(500), "{one:?} {two:?}");
 }
 
+/// A payee whose account refuses coins for a while, as a contract does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_sent_to_the_payee_is_withdrawn_by_any_key_and_for_the_payee_alone() {
+    let mut stack = Stack::start_with(
+        SALT402,
+        StackOptions { chain: format!("vouchers = true\noperators = [\"{OPERATOR}\"]"), ..taking_vouchers() },
+    )
+    .await;
+    let payee: Address = PAYEE.parse().unwrap();
+    let ours = named(&mut stack, Asset::Native, OPERATOR, 1).await;
+    pays(&stack, &ours, "ours", 0..2).await;
+    stack.anvil.ask("anvil_setCode", json!([PAYEE, "0x5f5ffd"])).await;
+    let before = stack.anvil.balance(payee, Asset::Native).await;
+    let (success, said) = channel(&stack, &["claim", "--all"], Some(OPERATOR_KEY)).await;
+    assert!(success && said.contains("salt402 channel withdraw"), "{said}");
+    assert_eq!(stack.anvil.balance(payee, Asset::Native).await, before);
+    let (success, said) = channel(&stack, &["withdraw"], Some(OPERATOR_KEY)).await;
+    assert!(!success && said.contains("nothing was sent, because the contract would refuse it"), "{said}");
+    stack.anvil.ask("anvil_setCode", json!([PAYEE, "0x"])).await;
+    let elsewhere = ["withdraw", "--to", OPERATOR];
+    let (success, said) = channel(&stack, &elsewhere, Some(OPERATOR_KEY)).await;
+    assert!(!success && said.contains("only its own key"), "{said}");
+    let (success, said) = channel(&stack, &["withdraw", "--dry-run"], Some(OPERATOR_KEY)).await;
+    assert!(success && said.contains("would be sent"), "{said}");
+    assert_eq!(stack.anvil.balance(payee, Asset::Native).await, before);
+    let (success, said) = channel(&stack, &["withdraw"], Some(OPERATOR_KEY)).await;
+    assert!(success && said.contains("was sent to"), "{said}");
+    assert_eq!(stack.anvil.balance(payee, Asset::Native).await - before, U256::from(2 * PRICE));
+    let (success, said) = channel(&stack, &["withdraw"], Some(OPERATOR_KEY)).await;
+    assert!(success && said.contains("has no credit"), "{said}");
+}
+
 /// Somebody with the payee's key, or a slip.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_the_configuration_does_not_name_is_an_incident() {

@@ -19,7 +19,7 @@ pub(crate) use backup::{backup, restore};
 pub(crate) use chain::resume;
 pub(crate) use channel::{
     claim as claim_channels, close as close_channels, list as list_channels, refund as refund_channel,
-    set_operator, show as show_channel, show_operators,
+    set_operator, show as show_channel, show_operators, withdraw as withdraw_credit,
 };
 pub(crate) use check::{check, example};
 pub(crate) use incidents::{list as incidents, settle};

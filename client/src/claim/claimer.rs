@@ -9,11 +9,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use salt402_chain::{Account, Call, Node as _, Receipt, RpcNode};
 use salt402_protocol::contracts::ISaltChannels::{self, SkipReason};
 use salt402_protocol::edition::ChannelEdition;
-use salt402_protocol::{Address, Amount, B256, OperatorRight, U256};
+use salt402_protocol::{Address, Amount, Asset, B256, OperatorRight, U256};
 use tokio::time::Instant;
 
 use crate::claim::batch::{Act, ClaimBatch, ClaimPlan, Group, batches};
-use crate::claim::contract::{Known, Standing, refused, right};
+use crate::claim::contract::{Known, Standing, credit, refused, right};
 use crate::claim::values::{ClaimError, Claimable, Claimed, NotClaimed, refusal_reason};
 
 /// How long to look for a transaction in a block after the node refused it.
@@ -21,6 +21,8 @@ const REFUSED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of channels read from the contract concurrently.
 const CONCURRENT_READS: usize = 16;
 const SET_OPERATOR_GAS: u64 = 100_000;
+/// The recipient gets what is left of it: a contract that splits money may need much.
+const WITHDRAW_GAS: u64 = 600_000;
 
 /// Acts for a payee through a node, with the payee's key or an operator's.
 pub struct Claimer {
@@ -168,6 +170,44 @@ impl Claimer {
         self.send(&call, timeout, sent).await.map(|receipt| receipt.transaction)
     }
 
+    /// What a contract owes an account in an asset, because it could not be sent when it was claimed, in base units.
+    pub async fn credit(
+        &self,
+        contract: Address,
+        account: Address,
+        asset: Asset,
+    ) -> Result<Amount, ClaimError> {
+        credit(&self.node, contract, account, asset).await
+    }
+
+    /// Simulates that an account's whole credit in an asset is sent: to the account itself, for which anybody can ask, or to
+    /// `to`, if the key is the account's.
+    pub async fn rehearse_withdrawal(
+        &self,
+        contract: Address,
+        account: Address,
+        asset: Asset,
+        to: Option<Address>,
+    ) -> Result<(), ClaimError> {
+        let call = withdrawal(contract, account, asset, to);
+        self.node.call(Some(self.account.address()), &call).await.map(drop).map_err(refused)
+    }
+
+    /// Has the credit sent. Of two at once, the second reverts: the first has taken all of it.
+    pub async fn withdraw(
+        &self,
+        contract: Address,
+        account: Address,
+        asset: Asset,
+        to: Option<Address>,
+        timeout: Duration,
+        sent: &(dyn Fn(B256) + Send + Sync),
+    ) -> Result<B256, ClaimError> {
+        self.rehearse_withdrawal(contract, account, asset, to).await?;
+        let call = withdrawal(contract, account, asset, to);
+        self.send(&call, timeout, sent).await.map(|receipt| receipt.transaction)
+    }
+
     async fn send(
         &self,
         call: &Call,
@@ -202,6 +242,15 @@ impl Claimer {
             tokio::time::sleep(Duration::from_millis(self.node.profile().poll_ms)).await;
         }
     }
+}
+
+fn withdrawal(contract: Address, account: Address, asset: Asset, to: Option<Address>) -> Call {
+    let asset = asset.address();
+    let data = match to {
+        Some(to) => ISaltChannels::withdrawCall { asset, to }.abi_encode(),
+        None => ISaltChannels::withdrawForCall { account, asset }.abi_encode(),
+    };
+    Call { to: contract, value: U256::ZERO, data: data.into(), gas_limit: Some(WITHDRAW_GAS) }
 }
 
 /// The result of a mined transaction.

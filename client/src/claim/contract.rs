@@ -6,7 +6,7 @@ use alloy_sol_types::SolCall;
 use salt402_chain::{Call, NodeError, RpcNode};
 use salt402_protocol::contracts::ISaltChannels;
 use salt402_protocol::edition::ChannelEdition;
-use salt402_protocol::{Address, B256, OperatorRight, U256};
+use salt402_protocol::{Address, Amount, Asset, B256, OperatorRight, U256};
 use tokio::sync::Mutex;
 
 use crate::claim::values::ClaimError;
@@ -66,6 +66,17 @@ pub(super) async fn right(
 ) -> Result<OperatorRight, ClaimError> {
     let answer = ask(node, contract, &ISaltChannels::operatorRightCall { payee, operator }).await?;
     OperatorRight::from_number(answer.into()).ok_or(ClaimError::NoContract(contract))
+}
+
+/// What a contract owes an account in an asset, because it could not be sent.
+pub(super) async fn credit(
+    node: &RpcNode,
+    contract: Address,
+    account: Address,
+    asset: Asset,
+) -> Result<Amount, ClaimError> {
+    let call = ISaltChannels::creditOfCall { account, asset: asset.address() };
+    ask(node, contract, &call).await.map(Amount)
 }
 
 /// Where a channel stands.

@@ -126,7 +126,7 @@ async fn send_batch(
     );
     if claimed.credited > Amount::ZERO {
         say!(
-            "{} could not be sent to {} and stands to its credit in {}: withdraw it there",
+            "{} could not be sent to {} and stands to its credit in {}: mend why, then `salt402 channel withdraw`",
             of(claimed.credited),
             batch.payee,
             batch.contract

@@ -3,10 +3,12 @@
 mod claim;
 mod list;
 mod payee;
+mod withdraw;
 
 pub(crate) use claim::{claim, close};
 pub(crate) use list::{list, show};
 pub(crate) use payee::{refund, set_operator, show_operators};
+pub(crate) use withdraw::withdraw;
 
 use std::sync::Arc;
 

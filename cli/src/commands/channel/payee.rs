@@ -154,7 +154,7 @@ pub(crate) async fn show_operators(args: &OperatorShowArgs) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-fn address(text: &str) -> anyhow::Result<Address> {
+pub(super) fn address(text: &str) -> anyhow::Result<Address> {
     parse_address(text)
         .filter(|address| !address.is_zero())
         .ok_or_else(|| anyhow!("{text:?}: expected a 0x address with the right checksum"))
