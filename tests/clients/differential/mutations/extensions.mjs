@@ -13,6 +13,9 @@ const permitTypes = {
   ],
 };
 
+/** An amount that can be signed. */
+const atLeastZero = (amount) => (BigInt(amount) > 0n ? BigInt(amount) : 0n);
+
 /** Adds a permit of the payer, with changes in what is signed and what is said. */
 const permit = (name, { said = {}, signed = {}, without, info: whole } = {}) => ({
   name: `permit:${name}`,
@@ -24,7 +27,7 @@ const permit = (name, { said = {}, signed = {}, without, info: whole } = {}) => 
   after: async (draft) => {
     const { requirements, now, way, body } = draft;
     const given = (values) => (typeof values === "function" ? values(draft) : values);
-    const amount = BigInt(draft.fields.permitted.amount);
+    const amount = atLeastZero(draft.fields.permitted.amount);
     const message = {
       owner: unapproved.address,
       spender: PERMIT2,
@@ -68,8 +71,8 @@ export const extended = [
   permit("for-another-asset", { said: { asset: PERMIT2 } }),
   permit("for-another-spender", { said: { spender: owner.address } }),
   permit("signed-for-another-spender", { signed: { spender: owner.address }, said: { spender: PERMIT2 } }),
-  permit("amount-more", { signed: ({ fields }) => ({ value: BigInt(fields.permitted.amount) + 1n }) }),
-  permit("amount-less", { signed: ({ fields }) => ({ value: BigInt(fields.permitted.amount) - 1n }) }),
+  permit("amount-more", { signed: ({ fields }) => ({ value: atLeastZero(fields.permitted.amount) + 1n }) }),
+  permit("amount-less", { signed: ({ fields }) => ({ value: atLeastZero(BigInt(fields.permitted.amount) - 1n) }) }),
   permit("amount-unlimited", { signed: { value: maxUint256 } }),
   permit("amount-said-alone", { said: { amount: "1" } }),
   permit("nonce-used-up", { signed: { nonce: 7n } }),
