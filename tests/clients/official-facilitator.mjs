@@ -30,8 +30,11 @@ async function read(request) {
 }
 
 const server = createServer(async (request, response) => {
-  const answer = (status, value) =>
-    response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value));
+  const answer = (status, value) => {
+    const text = JSON.stringify(value);
+    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
+    response.writeHead(status, headers).end(text);
+  };
   const route = routes[`${request.method} ${request.url}`];
   if (!route) return answer(404, { error: "not found" });
   let body;
