@@ -4,7 +4,7 @@
 //! machine around it.
 //!
 //! The modules, bottom up; each imports only those before it: [`values`](money); [`contracts`] and [`typed_data`], the
-//! Solidity side; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
+//! Solidity side, with [`recovery`], which says who signed; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
 //! exchange, with [`edition`], which says how a contract names channels and signs vouchers; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
 //! not import each other. [`x402`] stands on `wire`: what a facilitator is asked and answers.
 
@@ -15,6 +15,7 @@ pub mod edition;
 pub mod payment;
 pub mod proof;
 pub mod quote;
+pub mod recovery;
 pub mod typed_data;
 mod values;
 mod wire;

@@ -1,19 +1,7 @@
 //! Signatures of keys: who signed, where the chain would take the form.
 
-use std::sync::LazyLock;
-
-use alloy_primitives::{Address, B256, keccak256};
-use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
-use secp256k1::{Message, Secp256k1, VerifyOnly};
-
-/// The context of the library, made once.
-static LIBRARY: LazyLock<Secp256k1<VerifyOnly>> = LazyLock::new(Secp256k1::verification_only);
-
-/// Half of the order of the curve, the largest `s` that is taken.
-const HALF_ORDER: [u8; 32] = [
-    0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x5d,
-    0x57, 0x6e, 0x73, 0x57, 0xa4, 0x50, 0x1d, 0xdf, 0xe9, 0x2f, 0x46, 0x68, 0x1b, 0x20, 0xa0,
-];
+use salt402_protocol::recovery::{NoSigner, signer};
+use salt402_protocol::{Address, B256};
 
 /// Which forms a contract takes of a key's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,19 +32,10 @@ pub(crate) fn recover(digest: B256, signature: &[u8], forms: Forms) -> KeySignat
         };
         return KeySignature::None(detail);
     };
-    if r_and_s.get(32..).is_none_or(|s| s > HALF_ORDER.as_slice()) {
-        return KeySignature::None("s is in the upper half: sign with a low s");
-    }
-    let id = if is_odd { RecoveryId::One } else { RecoveryId::Zero };
-    let key = RecoverableSignature::from_compact(&r_and_s, id)
-        .and_then(|signature| LIBRARY.recover_ecdsa(Message::from_digest(digest.0), &signature));
-    match key {
-        Ok(key) => {
-            let point = key.serialize_uncompressed();
-            let hash = keccak256(point.get(1..).unwrap_or_default());
-            KeySignature::Of(Address::from_word(hash))
-        }
-        Err(_) => KeySignature::None("no key made this signature"),
+    match signer(digest, &r_and_s, is_odd) {
+        Ok(account) => KeySignature::Of(account),
+        Err(NoSigner::HighS) => KeySignature::None("s is in the upper half: sign with a low s"),
+        Err(NoSigner::NoKey) => KeySignature::None("no key made this signature"),
     }
 }
 
@@ -87,6 +66,7 @@ fn take_apart(signature: &[u8], forms: Forms) -> Option<([u8; 64], bool)> {
 mod tests {
     use k256::ecdsa::SigningKey;
     use proptest::prelude::*;
+    use salt402_protocol::keccak256;
 
     use super::*;
 

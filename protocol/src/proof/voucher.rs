@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Signature, U256, hex};
+use alloy_primitives::{Address, B256, hex};
 
 use crate::channel::Descriptor;
 use crate::edition::{ChannelEdition, VoucherTerms, first_voucher_digest};
 use crate::payment::PaymentId;
+use crate::recovery;
 use crate::values::asset::Asset;
 use crate::values::id::hash_id;
 use crate::values::money::Amount;
@@ -61,18 +62,12 @@ impl Voucher {
     }
 
     fn signer_of(&self, digest: B256) -> Option<Address> {
-        let parity = match self.signature[64] {
+        let is_odd = match self.signature[64] {
             27 => false,
             28 => true,
             _ => return None,
         };
-        let (r, s) =
-            (U256::from_be_slice(&self.signature[..32]), U256::from_be_slice(&self.signature[32..64]));
-        let signature = Signature::new(r, s, parity);
-        if signature.normalize_s().is_some() {
-            return None;
-        }
-        signature.recover_address_from_prehash(&digest).ok().filter(|signer| !signer.is_zero())
+        recovery::signer(digest, self.signature.first_chunk()?, is_odd).ok()
     }
 
     /// The payment id of the grant:
@@ -154,6 +149,8 @@ impl fmt::Display for Voucher {
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::U256;
+
     use super::*;
 
     /// Signed by `cast wallet sign --data` with anvil's first key.
