@@ -139,3 +139,12 @@ async fn many_who_wait_for_payments_of_one_transaction_are_each_served_by_their_
     }
     assert_eq!(waiting(&shop).await, 0);
 }
+
+/// Thousands may wait at once, and each of them holds what this is. Whatever is needed only while the index is read is in a box.
+#[tokio::test]
+async fn a_request_that_waits_holds_little_memory() {
+    let shop = Shop::open(&operator()).await;
+    let request = proof(1, 1, 5);
+    let size = std::mem::size_of_val(&shop.verifier.verify(&request));
+    assert!(size <= 2048, "{size} bytes");
+}

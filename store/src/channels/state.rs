@@ -32,7 +32,7 @@ pub enum ChannelsOf {
 /// The events that a channel's state follows from. Of the totals only the greatest matters, and it is at the end of the
 /// index. So a channel with a million claims is read as fast as one with none. The kinds with totals are next to each
 /// other, so that the others are two ranges.
-const EVENTS_OF: &str = "
+pub(super) const EVENTS_OF: &str = "
     SELECT * FROM (
         SELECT * FROM channel_events
         WHERE chain_id = $1 AND contract = $2 AND channel = $3 AND canonical AND kind = $4

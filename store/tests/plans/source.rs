@@ -201,11 +201,13 @@ impl Texts<'_> {
 
     fn note(&mut self, texts: Vec<String>) {
         let place = self.place();
+        // A text may hold several statements, each on lines of its own.
         self.found.extend(
             texts
-                .into_iter()
+                .iter()
+                .flat_map(|text| text.split_inclusive(";\n").flat_map(|text| text.split("; ")))
                 .filter(|text| is_statement(text))
-                .map(|sql| Statement { place: place.clone(), sql }),
+                .map(|sql| Statement { place: place.clone(), sql: sql.to_owned() }),
         );
     }
 }

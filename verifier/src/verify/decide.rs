@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use salt402_indexer::{Asker, Look};
 use salt402_protocol::api::{PaymentView, UnreadBlocks, Verdict, VerifyRequest};
-use salt402_protocol::{Code, Problem, Proof};
+use salt402_protocol::{Code, Problem, Proof, Quote};
+use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::verify::attempt::attempt;
@@ -90,66 +91,12 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
     loop {
         // Marked as seen before the index is read, so that a commit in between wakes us at once.
         progress.borrow_and_update();
-        let mut unlooked = false;
-        let mut verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
-        drop(recheck.take());
-        if request.again_only {
+        // In a box of its own, which is gone while the request waits: it is most of what a request takes.
+        let turn = recheck.take();
+        let seen = Box::pin(look_once(verifier, request, chain, &quote, &mut derived, asker, turn)).await?;
+        let Seen { verdict, ended, unlooked, unread } = seen;
+        if ended {
             return Ok(verdict);
-        }
-        if let Verdict::Pending {
-            code: Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired,
-            ..
-        } = verdict
-        {
-            let look = look(verifier, request, chain, asker).await;
-            unlooked = look == Look::Unknown;
-            verdict = match look {
-                Look::Found => attempt(verifier, request, &quote, &chain.policy, &mut derived).await?,
-                Look::Reverted { confirmations } => {
-                    paid_nothing(request, &chain.policy, confirmations, reverted())
-                }
-                Look::NoPayment { confirmations } => {
-                    paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
-                }
-                Look::Ambiguous => return Err(ambiguous()),
-                Look::Unreadable { .. } => return Err(unreadable()),
-                Look::Nothing | Look::Unknown => verdict,
-            };
-            if matches!(verdict, Verdict::Rejected { .. }) {
-                let quote = quote.as_ref().ok().and_then(Option::as_ref);
-                verdict =
-                    by_reference(verifier, request, quote, &chain.policy, &mut derived, verdict).await?;
-            }
-            if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
-                let quote = quote.as_ref().ok().and_then(Option::as_ref);
-                verdict = ended(verifier, quote, chain, look == Look::Nothing, verdict).await?;
-            }
-            if let (Verdict::Pending { code: Code::QuoteExpired, .. }, Ok(Some(quote))) = (&verdict, &quote) {
-                nothing_unread_since(verifier, quote, chain).await?;
-            }
-            // The index may have read the payment meanwhile, and may be past the quote's end only now.
-            if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
-                verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
-            }
-        }
-        if needs_review(verifier, request, chain, &verdict).await? {
-            match look(verifier, request, chain, asker).await {
-                Look::Found => {
-                    verdict = attempt(verifier, request, &quote, &chain.policy, &mut derived).await?;
-                }
-                // A used payment is known as used, whatever else the transaction holds.
-                Look::Unreadable { .. } if !is_used(&verdict) => return Err(unreadable()),
-                _ => {}
-            }
-        }
-        let refused = matches!(verdict, Verdict::Rejected { .. });
-        verdict = reviewed(verifier, request, chain, verdict).await?;
-        let unread = refused && matches!(verdict, Verdict::Pending { .. });
-        if let Verdict::Accepted { payment, claim: None } = &verdict {
-            verdict = match withheld(verifier, request, chain, payment).await? {
-                Some(withheld) => withheld,
-                None => return Ok(verdict),
-            };
         }
         // On a halted chain, payments get no deeper.
         if matches!(verdict, Verdict::Pending { code: Code::AwaitingConfirmations, .. })
@@ -187,6 +134,89 @@ async fn decide(verifier: &Inner, request: &VerifyRequest, started: Instant) -> 
             () = tokio::time::sleep_until(deadline) => return Ok(verdict),
         }
     }
+}
+
+/// What one look at the index, and at a node where that may help, says.
+struct Seen {
+    verdict: Verdict,
+    /// Whether it is the answer, however long the request may wait.
+    ended: bool,
+    /// Whether a node could not say whether there is a receipt.
+    unlooked: bool,
+    /// Whether a refusal waits for the whole receipt to be read.
+    unread: bool,
+}
+
+/// `turn` is what keeps others from reading the index at once; nobody waits for it while a node is asked.
+async fn look_once(
+    verifier: &Inner,
+    request: &VerifyRequest,
+    chain: &VerifierChain,
+    quote: &Result<Option<Quote>, String>,
+    derived: &mut Derived<'_>,
+    asker: Asker,
+    turn: Option<SemaphorePermit<'_>>,
+) -> Result<Seen, Problem> {
+    let mut unlooked = false;
+    let mut verdict = attempt(verifier, request, quote, &chain.policy, derived).await?;
+    drop(turn);
+    if request.again_only {
+        return Ok(Seen { verdict, ended: true, unlooked, unread: false });
+    }
+    if let Verdict::Pending {
+        code: Code::PaymentNotSeen | Code::PaymentOrphaned | Code::QuoteExpired, ..
+    } = verdict
+    {
+        let look = look(verifier, request, chain, asker).await;
+        unlooked = look == Look::Unknown;
+        verdict = match look {
+            Look::Found => attempt(verifier, request, quote, &chain.policy, derived).await?,
+            Look::Reverted { confirmations } => {
+                paid_nothing(request, &chain.policy, confirmations, reverted())
+            }
+            Look::NoPayment { confirmations } => {
+                paid_nothing(request, &chain.policy, confirmations, no_payment(&chain.policy))
+            }
+            Look::Ambiguous => return Err(ambiguous()),
+            Look::Unreadable { .. } => return Err(unreadable()),
+            Look::Nothing | Look::Unknown => verdict,
+        };
+        if matches!(verdict, Verdict::Rejected { .. }) {
+            let quote = quote.as_ref().ok().and_then(Option::as_ref);
+            verdict = by_reference(verifier, request, quote, &chain.policy, derived, verdict).await?;
+        }
+        if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
+            let quote = quote.as_ref().ok().and_then(Option::as_ref);
+            verdict = ended(verifier, quote, chain, look == Look::Nothing, verdict).await?;
+        }
+        if let (Verdict::Pending { code: Code::QuoteExpired, .. }, Ok(Some(quote))) = (&verdict, &quote) {
+            nothing_unread_since(verifier, quote, chain).await?;
+        }
+        // The index may have read the payment meanwhile, and may be past the quote's end only now.
+        if let Verdict::Pending { code: Code::QuoteExpired, .. } = verdict {
+            verdict = attempt(verifier, request, quote, &chain.policy, derived).await?;
+        }
+    }
+    if needs_review(verifier, request, chain, &verdict).await? {
+        match look(verifier, request, chain, asker).await {
+            Look::Found => {
+                verdict = attempt(verifier, request, quote, &chain.policy, derived).await?;
+            }
+            // A used payment is known as used, whatever else the transaction holds.
+            Look::Unreadable { .. } if !is_used(&verdict) => return Err(unreadable()),
+            _ => {}
+        }
+    }
+    let refused = matches!(verdict, Verdict::Rejected { .. });
+    verdict = reviewed(verifier, request, chain, verdict).await?;
+    let unread = refused && matches!(verdict, Verdict::Pending { .. });
+    if let Verdict::Accepted { payment, claim: None } = &verdict {
+        verdict = match withheld(verifier, request, chain, payment).await? {
+            Some(withheld) => withheld,
+            None => return Ok(Seen { verdict, ended: true, unlooked, unread }),
+        };
+    }
+    Ok(Seen { verdict, ended: false, unlooked, unread })
 }
 
 /// If a payment was not found, it may be in blocks that were not read yet, and the answer says so. The end of a quote
