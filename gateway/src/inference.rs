@@ -12,9 +12,10 @@ use salt402_http::{
     BodyReservation, PAYMENT, Target, no_store, problem_response, read_json, server_timing, vary,
 };
 use salt402_paywall::openapi::PaymentHeaders;
-use salt402_paywall::{Decision, Presented, offer_response, quote_required};
+use salt402_paywall::{Decision, Presented, after_signature, offer_response, quote_required, settled_header};
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, Problem};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -63,8 +64,11 @@ struct InferenceResponse<'a> {
             ("Cache-Control" = String, description = "`no-store, private`"),
             ("Vary" = String, description = "The payment headers.")))))]
 pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    let shown = request.headers().contains_key(PROOF_HEADER);
-    let mut response = serve(&gateway.0, request).await.unwrap_or_else(|problem| problem_response(&problem));
+    let signs = request.headers().contains_key(SIGNATURE_HEADER);
+    let shown = signs || request.headers().contains_key(PROOF_HEADER);
+    let mut response = serve(&gateway.0, request)
+        .await
+        .unwrap_or_else(|problem| problem_response(&if signs { after_signature(problem) } else { problem }));
     if shown && !response.status().is_success() {
         // Some clients ask again on their own without the proof. Then the request would be paid twice.
         response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
@@ -83,7 +87,7 @@ async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Prob
         Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, reservation).await,
     };
     let unsold = unsold(gateway, &priced.name);
-    if let (Some(problem), None) = (&unsold, presented.proof) {
+    if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
         return Err(problem.clone());
     }
     let started = Instant::now();
@@ -143,7 +147,11 @@ where
     if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(kept_at_ms)) {
         return Err(quote_required());
     }
-    Ok(answer(&payment, body, verified, started.elapsed()))
+    let mut response = answer(&payment, body, verified, started.elapsed());
+    if presented.signed.is_some() {
+        response.headers_mut().extend(settled_header(&payment));
+    }
+    Ok(response)
 }
 
 /// The request, and the memory that it takes.

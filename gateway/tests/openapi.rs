@@ -33,6 +33,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
         instance: None,
         keeps_answers: true,
+        signed: None,
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let options = GatewayOptions {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use salt402_protocol::api::{
-    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Verdict, VerifyRequest,
+    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
+    ReserveRequest, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Code, Problem};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// Longest answer of a verifier to a question of ours, in bytes. The longest there is has under 4 KiB.
@@ -29,6 +30,12 @@ pub trait VerifierClient: Send + Sync + 'static {
 
     /// Takes the name of a claimant for an instance, or renews its lease.
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem>;
+
+    /// Keeps a signed payment for a request, before it is settled. Durable when this returns.
+    async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, Problem>;
+
+    /// Writes down what became of a signed payment that was kept. Durable when this returns.
+    async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem>;
 
     /// Whether payments can be verified now; if not, why.
     async fn ready(&self) -> Result<(), String>;
@@ -119,6 +126,15 @@ impl VerifierClient for RemoteVerifier {
         self.ask("v1/leases", request, Duration::ZERO).await
     }
 
+    async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, Problem> {
+        self.ask("v1/reservations", request, Duration::ZERO).await
+    }
+
+    async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
+        let _: Kept = self.ask("v1/reservations/outcome", outcome, Duration::ZERO).await?;
+        Ok(())
+    }
+
     async fn ready(&self) -> Result<(), String> {
         let url = self.base.join("readyz").map_err(|error| error.to_string())?;
         let mut request = self.client.get(url).timeout(self.timeout);
@@ -138,6 +154,10 @@ impl VerifierClient for RemoteVerifier {
         }
     }
 }
+
+/// The answer to a [`ReservationOutcome`]: an object.
+#[derive(Deserialize)]
+struct Kept {}
 
 /// An answer, read to its end unless it is longer than any answer of a verifier.
 async fn bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Problem> {

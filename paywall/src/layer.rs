@@ -11,17 +11,19 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{HeaderName, HeaderValue, Request, Response};
 use salt402_http::{
     BodyBudget, HeldBody, PAYMENT, Target, no_store, problem_response, read_body, server_timing, vary,
 };
 use salt402_protocol::api::PaymentView;
+use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, Problem};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
+use crate::signed::{after_signature, settled_header};
 use crate::tariff::Tariff;
 
 /// Largest body of a paid request unless [`PaidLayer::body_limit`] says otherwise, in bytes.
@@ -90,7 +92,8 @@ where
             match terms.admit(request).await {
                 Ok(Admitted { request, paid }) => {
                     let mut response = inner.oneshot(request).await?;
-                    if let Some(took) = paid {
+                    if let Some(Paying { took, settled }) = paid {
+                        response.headers_mut().extend(settled);
                         no_store(response.headers_mut());
                         vary(response.headers_mut());
                         server_timing(response.headers_mut(), &[(PAYMENT, took)]);
@@ -105,13 +108,26 @@ where
 
 struct Admitted {
     request: Request<Body>,
-    /// How long verification and claim took; `None` for what is free.
-    paid: Option<Duration>,
+    /// `None` for what is free.
+    paid: Option<Paying>,
+}
+
+struct Paying {
+    /// How long verification and claim took.
+    took: Duration,
+    /// What tells a client that its signed payment was settled.
+    settled: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Terms {
     async fn admit(&self, request: Request<Body>) -> Result<Admitted, Box<Response<Body>>> {
         let refuse = |problem: Problem| Box::new(problem_response(&problem));
+        let signs = request.headers().contains_key(SIGNATURE_HEADER);
+        // Whoever has signed is not led to sign again.
+        let refuse_paid = move |problem: Problem| {
+            let problem = if signs { after_signature(problem) } else { problem };
+            Box::new(problem_response(&problem))
+        };
         let method = request.method().as_str().to_owned();
         let target = Target::of(request.uri(), request.version()).map_err(refuse)?.as_str().to_owned();
         let Some(rule) = self.tariff.rule(&method, &target, request.headers()).map_err(refuse)? else {
@@ -122,15 +138,21 @@ impl Terms {
         let budget = BodyBudget::of(&parts.extensions);
         // The memory counts as held until the payment is there, or is not.
         let HeldBody { bytes: body, reservation: _reservation } =
-            read_body(body, self.body_limit, &budget).await.map_err(refuse)?;
+            read_body(body, self.body_limit, &budget).await.map_err(refuse_paid)?;
         let order = rule.order(method, target, &body);
         let asked = Instant::now();
-        match self.paywall.decide(&order, &presented).await.map_err(refuse)? {
+        match self.paywall.decide(&order, &presented).await.map_err(refuse_paid)? {
             Decision::Granted { payment, claim } if claim.first => {
-                let paid = Some(asked.elapsed());
+                let settled = presented.signed.as_ref().and_then(|_| settled_header(&payment));
+                let paid = Some(Paying { took: asked.elapsed(), settled });
                 parts.extensions.insert(Payer(*payment));
                 Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), paid })
             }
+            // Its client would sign again at once.
+            Decision::Granted { .. } if signs => Err(refuse_paid(Problem::new(
+                Code::SignatureUsed,
+                "what was signed was used for this request before, and its answer is not kept",
+            ))),
             Decision::Granted { .. } => {
                 let problem = Problem::new(
                     Code::AlreadyClaimed,

@@ -4,7 +4,8 @@
 //! [`Paywall::decide`] returns a [`Decision`] as data. Writing it as an answer is done at the edge: by [`offer_response`], or
 //! in the words of another dialect.
 //!
-//! Files, each of which imports only those before it: `order`, `offer`, `presented`, `client`; `tariff`, `response`; `paywall`;
+//! Files, each of which imports only those before it: `order`, `offer`, `presented`, `client`; `tariff`, `response`; `signed`, which settles what
+//! payers sign; `paywall`;
 //! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
 
 mod browsers;
@@ -17,6 +18,7 @@ mod order;
 mod paywall;
 mod presented;
 mod response;
+mod signed;
 mod tariff;
 
 pub use browsers::{OriginError, browsers};
@@ -28,5 +30,9 @@ pub use order::{Order, Sold};
 pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::Presented;
 pub use response::{PaymentProblem, offer_response};
+pub use signed::{
+    FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedMethod, SignedWay, after_signature,
+    settled_header,
+};
 pub use tariff::{Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

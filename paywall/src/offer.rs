@@ -3,6 +3,7 @@
 use salt402_protocol::Problem;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
 use salt402_protocol::details::{Calls, PaymentDetails, Resource};
+use salt402_protocol::x402::required::Offered;
 
 /// Why a request is to be paid for, and how.
 #[derive(Clone, Debug)]
@@ -11,6 +12,17 @@ pub struct Offer {
     pub problem: Problem,
     /// How: a fresh quote, with what it is for.
     pub details: PaymentDetails,
+    /// How to pay by a signature, where that is taken.
+    pub signed: Option<SignedOffer>,
+}
+
+/// How to pay by a signature (x402).
+#[derive(Clone, Debug)]
+pub struct SignedOffer {
+    /// The ways, the best first.
+    pub ways: Vec<Offered>,
+    /// The absolute URL of what is sold.
+    pub url: String,
 }
 
 /// The details of a quote that was given for a request.

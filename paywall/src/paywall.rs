@@ -6,12 +6,14 @@ use std::time::Duration;
 use salt402_http::address_limited;
 use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::details::Resource;
+use salt402_protocol::x402::required::SignedHeader;
 use salt402_protocol::{Address, Asset, B128, ChainId, Code, Problem, Proof, QuoteId};
 
 use crate::client::VerifierClient;
-use crate::offer::{Offer, details};
+use crate::offer::{Offer, SignedOffer, details};
 use crate::order::{Order, Sold};
 use crate::presented::Presented;
+use crate::signed::{self, SignedWay};
 
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -41,7 +43,12 @@ pub struct Paywall {
     /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
     /// shows it first would be served in its payer's place.
     pub keeps_answers: bool,
+    /// In what payments are taken that are signed and settled from here. `None`: none are.
+    pub signed: Option<SignedWay>,
 }
+
+/// A payment, and its claim.
+pub(crate) type Granted = (Box<PaymentView>, ClaimView);
 
 /// What is decided of a request.
 #[derive(Debug)]
@@ -76,11 +83,18 @@ impl Paywall {
             claimant: claimant.into(),
             instance: None,
             keeps_answers: false,
+            signed: None,
         }
     }
 
     /// Lets a request through, or says how to pay for it. A payment is used up, on disk, before this returns.
     pub async fn decide(&self, order: &Order, presented: &Presented) -> Result<Decision, Problem> {
+        if let Some(header) = &presented.signed {
+            return match self.admit_signed(order, presented, header).await? {
+                Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+                Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
+            };
+        }
         let Some(proof) = presented.proof else {
             let problem = Problem::new(
                 Code::PaymentRequired,
@@ -103,6 +117,9 @@ impl Paywall {
         order: &Order,
         presented: &Presented,
     ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
+        if let Some(header) = &presented.signed {
+            return Ok(self.admit_signed(order, presented, header).await?.ok());
+        }
         let Some(proof) = presented.proof else { return Ok(None) };
         if let Proof::Voucher(_) = proof {
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
@@ -113,13 +130,26 @@ impl Paywall {
         Ok(self.admit(order, presented, proof).await?.ok())
     }
 
+    async fn admit_signed(
+        &self,
+        order: &Order,
+        presented: &Presented,
+        header: &SignedHeader,
+    ) -> Result<Result<Granted, Problem>, Problem> {
+        let Some(way) = self.signed.as_ref().filter(|_| order.sold.usage.is_none()) else {
+            let detail = "signed payments are not taken for this: pay as the details say";
+            return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
+        };
+        signed::admit(self, way, order, presented, header).await
+    }
+
     /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
     async fn admit(
         &self,
         order: &Order,
         presented: &Presented,
         proof: Proof,
-    ) -> Result<Result<(Box<PaymentView>, ClaimView), Problem>, Problem> {
+    ) -> Result<Result<Granted, Problem>, Problem> {
         if !self.keeps_answers && presented.is_bare() {
             return Err(quote_required());
         }
@@ -185,8 +215,13 @@ impl Paywall {
             request_digest: order.sold.digest,
         };
         metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
+        let signed = self.signed.as_ref().filter(|_| order.sold.usage.is_none()).map(|way| {
+            let offered = way.offered(self.chain, self.payee, order.amount, Some(quote.quote_id.clone()));
+            let base = way.public_url.clone().or_else(|| presented.base.clone()).unwrap_or_default();
+            SignedOffer { ways: vec![offered], url: format!("{base}{}", order.path) }
+        });
         let details = details(&asked, quote, resource);
-        Ok(Box::new(Offer { problem, details }))
+        Ok(Box::new(Offer { problem, details, signed }))
     }
 
     async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {
@@ -207,7 +242,7 @@ impl Paywall {
         })
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         order: &Order,
         sold: Sold,

@@ -1,14 +1,16 @@
 //! What a request brings along to pay with. One reading or none.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use salt402_http::{Caller, address_limited, address_wait, one_value};
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
+use salt402_protocol::x402::required::{SIGNATURE_HEADER, SignedHeader};
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
 
 /// The payment headers of a request.
@@ -24,6 +26,10 @@ pub struct Presented {
     pub too_soon: Option<Duration>,
     /// From where it comes, if that is known: an address, or an IPv6 network.
     pub client: Option<IpAddr>,
+    /// What its payer signed.
+    pub signed: Option<Arc<SignedHeader>>,
+    /// The scheme and host that the client asked, such as `http://127.0.0.1:4021`, if it named one.
+    pub base: Option<String>,
 }
 
 impl Presented {
@@ -32,14 +38,25 @@ impl Presented {
     pub fn of(request: &Parts) -> Result<Self, Problem> {
         let presented = Self::read(&request.headers)?;
         match address_wait(&request.extensions) {
-            Some(wait) if presented.proof.is_none() => Err(address_limited(wait)),
-            too_soon => Ok(Self { too_soon, client: Caller::of(&request.extensions), ..presented }),
+            Some(wait) if !presented.pays() => Err(address_limited(wait)),
+            too_soon => {
+                let client = Caller::of(&request.extensions);
+                Ok(Self { too_soon, client, base: base(request), ..presented })
+            }
         }
+    }
+
+    /// Whether something is shown to pay with.
+    pub fn pays(&self) -> bool {
+        self.proof.is_some() || self.signed.is_some()
     }
 
     /// Whether it shows what anybody can read off the chain, and nothing that only its payer knows.
     pub fn is_bare(&self) -> bool {
-        self.quote.is_none() && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_)))
+        // What was signed is on the chain once it is settled.
+        self.signed.is_some()
+            || (self.quote.is_none()
+                && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_))))
     }
 
     /// Reads them; a header with more than one reading is refused.
@@ -61,8 +78,30 @@ impl Presented {
                 return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
             }
         };
-        Ok(Self { proof, quote, secret, too_soon: None, client: None })
+        let signed = one_value(headers, SIGNATURE_HEADER)?
+            .map(|text| {
+                SignedHeader::read(text).map(Arc::new).map_err(|error| {
+                    Problem::new(Code::MalformedProof, format!("{SIGNATURE_HEADER}: {error}"))
+                })
+            })
+            .transpose()?;
+        if signed.is_some() && proof.is_some() {
+            let detail =
+                "the request brings two things to pay with: send X-Payment-Proof or PAYMENT-SIGNATURE";
+            return Err(Problem::new(Code::MalformedProof, detail));
+        }
+        Ok(Self { proof, quote, secret, too_soon: None, client: None, signed, base: None })
     }
+}
+
+/// The scheme and host that a client asked, if it names a host in one way.
+fn base(request: &Parts) -> Option<String> {
+    let host = match request.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => one_value(&request.headers, header::HOST.as_str()).ok().flatten()?,
+    };
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '.' | ':' | '-' | '[' | ']');
+    (!host.is_empty() && host.len() <= 255 && host.chars().all(plain)).then(|| format!("http://{host}"))
 }
 
 #[cfg(test)]

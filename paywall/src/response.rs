@@ -5,10 +5,11 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use salt402_http::{CODE_HEADER, no_store, problem_response, vary};
 use salt402_protocol::details::{DETAILS_HEADER, PaymentDetails};
 use salt402_protocol::problem::PROBLEM_JSON;
+use salt402_protocol::x402::required::{PaymentRequired, REQUIRED_HEADER, SoldResource};
 use salt402_protocol::{Code, Problem};
 use serde::Serialize;
 
-use crate::offer::Offer;
+use crate::offer::{Offer, SignedOffer};
 
 /// A problem document that carries the payment's details beside its own members.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -21,7 +22,7 @@ pub struct PaymentProblem<'a> {
 
 /// 402 with the details in the header and in the body, and why it is a 402.
 pub fn offer_response(offer: &Offer) -> Response<Body> {
-    let Offer { problem, details } = offer;
+    let Offer { problem, details, signed } = offer;
     let header_value = details.to_header().ok().and_then(|text| HeaderValue::from_str(&text).ok());
     let body = serde_json::to_vec(&PaymentProblem { problem, details }).ok();
     let (Some(value), Some(body)) = (header_value, body) else {
@@ -32,8 +33,23 @@ pub fn offer_response(offer: &Offer) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(DETAILS_HEADER, value);
     headers.insert(CODE_HEADER, HeaderValue::from_static(problem.code.as_str()));
+    if let Some(required) = signed.as_ref().and_then(|signed| required(problem, details, signed)) {
+        headers.insert(REQUIRED_HEADER, required);
+    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     no_store(headers);
     vary(headers);
     response
+}
+
+/// The same for clients of x402.
+fn required(problem: &Problem, details: &PaymentDetails, signed: &SignedOffer) -> Option<HeaderValue> {
+    let resource = SoldResource {
+        url: signed.url.clone(),
+        description: &details.resource.description,
+        mime_type: "application/json",
+    };
+    let required =
+        PaymentRequired { x402_version: 2, error: &problem.detail, resource, accepts: signed.ways.clone() };
+    HeaderValue::from_str(&required.to_header().ok()?).ok()
 }

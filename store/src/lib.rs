@@ -69,6 +69,7 @@ pub use follow::unreadable::UnreadableTransaction;
 pub use grants::exposure::Exposure;
 pub use grants::outcome::{Outcome, StoredOutcome};
 pub use grants::quote_life::QuoteLife;
+pub use grants::reservations::{KeptPayment, NewReservation, Reserved, ReservedTerms};
 pub use grants::unserved::Unserved;
 pub use incidents::incident::{Incident, IncidentCount, IncidentFilter, IncidentKind};
 pub use incidents::notices::Notice;

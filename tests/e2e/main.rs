@@ -55,6 +55,7 @@ mod roles;
 mod second_node;
 mod secrets;
 mod selling;
+mod signed;
 mod sources;
 mod unreadable;
 mod upstreams;

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use salt402_paywall::VerifierClient;
 use salt402_protocol::Problem;
 use salt402_protocol::api::{
-    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Verdict, VerifyRequest,
+    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
+    ReserveRequest, Verdict, VerifyRequest,
 };
 
 use crate::verify::verifier::Verifier;
@@ -21,6 +22,14 @@ impl VerifierClient for Verifier {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem> {
         Self::lease(self, request).await
+    }
+
+    async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, Problem> {
+        Self::reserve(self, request).await
+    }
+
+    async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
+        Self::conclude_reservation(self, outcome).await
     }
 
     async fn ready(&self) -> Result<(), String> {

@@ -113,7 +113,7 @@ fn decide_at(
     quote: Option<(&QuoteId, &Quote)>,
     payments: &[IndexedPayment],
 ) -> Judgement {
-    let question = Question { requirement, quote, proof: SHOWN, claimant: "me", now };
+    let question = Question { requirement, quote, proof: SHOWN, claimant: "me", reserved: None, now };
     judge(&question, policy, &chain(), &mut Derived::new(&key().into()), payments)
 }
 
@@ -221,8 +221,14 @@ fn a_larger_amount_must_be_deeper() {
         assert_eq!(policy.confirmations_for(Asset::Native, Amount(U256::from(amount))), depth);
     }
     let (requirement, mut payment) = bare();
-    let question =
-        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
+    let question = Question {
+        requirement: &requirement,
+        quote: None,
+        proof: SHOWN,
+        claimant: "me",
+        reserved: None,
+        now: NOW,
+    };
     let decide = |payment: &IndexedPayment| {
         judge(
             &question,
@@ -251,8 +257,14 @@ fn a_chain_may_take_younger_payments_than_others() {
     let (requirement, payment) = bare();
     let mut strict = chain();
     strict.rules.max_age = Some(Duration::from_secs(60));
-    let question =
-        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW + 61 };
+    let question = Question {
+        requirement: &requirement,
+        quote: None,
+        proof: SHOWN,
+        claimant: "me",
+        reserved: None,
+        now: NOW + 61,
+    };
     let judgement = judge(
         &question,
         &Policy::default(),
@@ -302,8 +314,14 @@ fn a_bare_payment_at_the_price_that_was_quoted_is_good_after_the_price_changed()
 #[test]
 fn a_bare_payment_for_a_quote_of_an_older_key_is_found() {
     let (requirement, payment) = bare();
-    let question =
-        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
+    let question = Question {
+        requirement: &requirement,
+        quote: None,
+        proof: SHOWN,
+        claimant: "me",
+        reserved: None,
+        now: NOW,
+    };
     let new = QuoteKey::new(&[7; 32]).unwrap();
     let decide = |keys: QuoteKeys| {
         judge(
@@ -411,8 +429,14 @@ fn a_payment_through_another_contract_counts_only_where_it_is_followed() {
     let token = Address::repeat_byte(0xc1);
     payment.placed.payment.contract = token;
     let decide = |chain: &ChainPolicy, payment: &IndexedPayment| {
-        let question =
-            Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
+        let question = Question {
+            requirement: &requirement,
+            quote: None,
+            proof: SHOWN,
+            claimant: "me",
+            reserved: None,
+            now: NOW,
+        };
         judge(
             &question,
             &Policy::default(),
@@ -448,7 +472,14 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     let payments = [first, other, last];
     let named = |ordinal| {
         let proof = Proof::Transaction { hash: shown, ordinal };
-        let question = Question { requirement: &requirement, quote: None, proof, claimant: "me", now: NOW };
+        let question = Question {
+            requirement: &requirement,
+            quote: None,
+            proof,
+            claimant: "me",
+            reserved: None,
+            now: NOW,
+        };
         judge(&question, &Policy::default(), &chain(), &mut Derived::new(&key().into()), &payments)
     };
     assert_eq!(named(None), Judgement::Paid(0));
@@ -457,6 +488,7 @@ fn of_several_payments_the_one_that_is_named_is_judged_and_no_other() {
     assert_eq!(named(Some(2)), Judgement::Paid(2));
     assert_eq!(code(&named(Some(3))), Some(Code::NoPayment));
     let nothing = Question {
+        reserved: None,
         requirement: &requirement,
         quote: None,
         proof: Proof::Transaction { hash: shown, ordinal: Some(1) },
@@ -501,7 +533,8 @@ fn d25_a_hash_costs_few_hashes_whatever_its_transaction_holds() {
             let named = Proof::Transaction { hash: payments[0].placed.payment.transaction, ordinal: Some(0) };
             let made = |proof, quote, now| {
                 let mut derived = Derived::new(&keys);
-                let question = Question { requirement: &requirement, quote, proof, claimant: "me", now };
+                let question =
+                    Question { requirement: &requirement, quote, proof, claimant: "me", reserved: None, now };
                 let first = judge(&question, &policy, &chain(), &mut derived, &payments);
                 let made = derived.made();
                 // A question that waits is judged again at each commit.
@@ -534,8 +567,14 @@ fn d25_strangers_payments_cost_nothing_and_hide_none() {
         payment.placed.payment.payee = Address::repeat_byte(0x77);
     }
     payments.push(mine.clone());
-    let question =
-        Question { requirement: &requirement, quote: None, proof: SHOWN, claimant: "me", now: NOW };
+    let question = Question {
+        requirement: &requirement,
+        quote: None,
+        proof: SHOWN,
+        claimant: "me",
+        reserved: None,
+        now: NOW,
+    };
     let mut derived = Derived::new(&keys);
     assert_eq!(judge(&question, &Policy::default(), &chain(), &mut derived, &payments), Judgement::Paid(15));
     assert!(derived.made() <= 20, "{}", derived.made());
@@ -572,7 +611,8 @@ fn a_nonce_that_was_not_seen_is_waited_for_and_never_said_to_have_paid_nothing()
     let quote = Policy::default().clock.derived(terms(&requirement), NOW);
     let id = key().seal(&quote);
     let decide = |proof, quote, now| {
-        let question = Question { requirement: &requirement, quote, proof, claimant: "me", now };
+        let question =
+            Question { requirement: &requirement, quote, proof, claimant: "me", reserved: None, now };
         judge(&question, &Policy::default(), &followed, &mut Derived::new(&key().into()), &[])
     };
     for proof in [authorization(token), permit] {

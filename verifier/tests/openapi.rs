@@ -39,6 +39,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
         instance: None,
         keeps_answers: false,
+        signed: None,
     };
     let auth = ForwardAuth { paywall, tariff: Tariff::default(), again_within: Duration::ZERO };
     let metrics = PrometheusBuilder::new().build_recorder().handle();

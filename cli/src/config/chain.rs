@@ -17,6 +17,7 @@ use super::error::ConfigError;
 use super::facilitator_chain::{FacilitatedChain, FacilitatedChainConfig};
 use super::nodes::{NodeConfig, Nodes};
 use super::policy::{Confirmations, DepthConfig, PolicyConfig};
+use super::signatures::Signatures;
 use super::signer::KeyConfig;
 use super::source::{self, Defaults, SourceConfig};
 use super::text::no_placeholder;
@@ -131,6 +132,8 @@ pub(crate) struct ResolvedChain {
 pub(super) struct Beside {
     /// The payee and the asset of `[payment]`, if it is on this chain.
     pub(super) payment: Option<(Address, Asset)>,
+    /// What signed payments are taken in, if they are, and everything is paid on this chain.
+    pub(super) signed: Option<Signatures>,
     /// What is settled here, and the keys of `[facilitator]`.
     pub(super) facilitated: Option<(FacilitatedChainConfig, Vec<(String, KeyConfig)>)>,
 }
@@ -193,7 +196,10 @@ impl ChainConfig {
             payment: beside.payment,
             start_block,
         };
-        let (sources, past_channels) = self.sources(name, (contract, start_block), &defaults)?;
+        let (mut sources, past_channels) = self.sources(name, (contract, start_block), &defaults)?;
+        if let Some(signed) = &beside.signed {
+            signed.follow(name, &mut sources, &defaults)?;
+        }
         let operators = self.operators(name)?;
         let least_exit_delay = self.least_exit_delay(name)?;
         let facilitated = beside.facilitated.as_ref();

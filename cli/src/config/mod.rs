@@ -17,6 +17,7 @@ mod policy;
 #[cfg(test)]
 mod reference;
 mod secret;
+mod signatures;
 mod signer;
 mod socket;
 mod source;
@@ -45,6 +46,7 @@ pub(crate) use gateway::GatewayConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
 pub(crate) use secret::{payer_key, verifier_token_of_environment};
+pub(crate) use signatures::Signatures;
 use signer::KeyConfig;
 pub(crate) use socket::{behind_socket, unix_path};
 pub(crate) use source::{explain as explain_source, needed_beside};
@@ -171,6 +173,7 @@ impl Config {
             let payment = self.payment.as_ref().filter(|payment| payment.is_on(name));
             let beside = Beside {
                 payment: payment.map(|payment| Ok((payment.payee()?, payment.asset()))).transpose()?,
+                signed: payment.map(PaymentConfig::signed).transpose()?.flatten(),
                 facilitated: self.facilitated(name),
             };
             let chain = chain.resolve(name, &self.folder, &beside)?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::chain::ChainConfig;
 use super::error::ConfigError;
+use super::signatures::{Signatures, SignaturesConfig};
 use super::text::no_placeholder;
 
 /// On which chain, to whom and in what to be paid.
@@ -31,6 +32,9 @@ pub(crate) struct PaymentConfig {
     /// A token's decimal places. Needed with a token.
     #[serde(default)]
     asset_decimals: Option<u8>,
+    /// Payments that are signed and not sent (x402): in which token, and who settles them. Left out: none are taken.
+    #[serde(default)]
+    pub(crate) signatures: Option<SignaturesConfig>,
 }
 
 fn native() -> Asset {
@@ -48,6 +52,11 @@ impl PaymentConfig {
             ConfigError::value(key, what)
         })?;
         no_placeholder(key, payee)
+    }
+
+    /// What signed payments are taken in, if they are.
+    pub(crate) fn signed(&self) -> Result<Option<Signatures>, ConfigError> {
+        self.signatures.as_ref().map(|signatures| signatures.resolve(self.asset)).transpose()
     }
 
     /// Whether it is on the chain of the table `[chains.NAME]`.
@@ -90,6 +99,7 @@ impl PaymentConfig {
     pub(crate) fn check(&self, chains: &BTreeMap<String, ChainConfig>) -> Result<(), ConfigError> {
         self.payee()?;
         self.profile(chains)?;
+        self.signed()?;
         let token = matches!(self.asset, Asset::Token(_));
         let key = "payment.asset_symbol";
         if token && self.token_names().is_none() {

@@ -29,7 +29,7 @@ pub(super) async fn facilitate(
     facilitator: &FacilitatorConfig,
     metrics: PrometheusHandle,
     (stop, last): (&CancellationToken, CancellationToken),
-) -> anyhow::Result<Arc<Engine>> {
+) -> anyhow::Result<(Arc<Engine>, Facilitator)> {
     let alone = running.nodes.is_empty();
     let store = if alone { open(running, config).await? } else { running.stores[0].clone() };
     let changes = if alone {
@@ -73,12 +73,13 @@ pub(super) async fn facilitate(
     // Without a token nobody is let in but those of this machine.
     let metrics = metrics.filter(|_| metrics_token.is_some() || callers.is_empty());
     let (addresses, cors) = (config.limits.addresses()?, facilitator.browsers()?);
+    let answering = facilitated.clone();
     let api = |inside: bool| {
         let callers = if inside && !facilitator.socket_needs_token { Vec::new() } else { callers.clone() };
         let (metrics, metrics_token) = (metrics.clone(), metrics_token.clone());
         let (addresses, cors) = (addresses.clone(), cors.clone());
         let options = ApiOptions { callers, addresses, cors, metrics, metrics_token };
-        router(facilitated.clone(), options)
+        router(answering.clone(), options)
     };
     let mut serving = JoinSet::new();
     bound.serve(&mut serving, api, stop);
@@ -90,7 +91,7 @@ pub(super) async fn facilitate(
         last.cancel();
         result
     });
-    Ok(engine)
+    Ok((engine, facilitated))
 }
 
 async fn open(running: &mut Running, config: &Config) -> anyhow::Result<Store> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use salt402_facilitator::Facilitator;
 use salt402_gateway::{Gateway, GatewayOptions};
 use salt402_http::Token;
 use salt402_paywall::{Paywall, RemoteVerifier, VerifierClient};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, GatewayConfig, unix_path};
 use crate::wire::running::Running;
+use crate::wire::signed::signed_way;
 use crate::wire::store::{evict_answers, without_memory};
 
 /// How long a verifier elsewhere may take to answer, besides the time that it was asked to wait.
@@ -23,7 +25,7 @@ pub(super) async fn serve(
     running: &mut Running,
     config: &Config,
     gateway: &GatewayConfig,
-    verifier: Option<Verifier>,
+    (verifier, facilitator): (Option<Verifier>, Option<Facilitator>),
     metrics: PrometheusHandle,
     stop: &CancellationToken,
 ) -> anyhow::Result<Gateway> {
@@ -64,6 +66,7 @@ pub(super) async fn serve(
         claimant: store.get_or_create_identity().await?,
         instance: Some(store.instance()),
         keeps_answers: true,
+        signed: signed_way(config, payment, facilitator)?,
     };
     let options = GatewayOptions {
         paywall,

@@ -1,7 +1,7 @@
 //! Wiring: which part gets which other part. Nothing is decided here.
 //!
 //! Each file wires one part. It imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`;
-//! `chain`; `verifier`, `gateway`, `facilitator`; `process`.
+//! `chain`; `verifier`, `facilitator`; `signed`; `gateway`; `process`.
 
 mod chain;
 mod facilitator;
@@ -11,6 +11,7 @@ mod parts;
 mod policy;
 mod process;
 mod running;
+mod signed;
 mod store;
 mod verifier;
 

@@ -40,10 +40,22 @@ impl Process {
         } else {
             None
         };
-        let gateway = match (&config.gateway, parts.serve) {
-            (Some(gateway), true) => {
-                Some(serve(&mut running, config, gateway, verifier, metrics.clone(), stop).await?)
+        let (settling, facilitated) = match facilitator {
+            Some(facilitator) => {
+                let engine = facilitate(&mut running, config, facilitator, metrics.clone(), (stop, last));
+                let (engine, facilitated) = engine.await?;
+                (Some(engine), Some(facilitated))
             }
+            None if parts.facilitate && !parts.index => {
+                let what = "expected a table [facilitator]: what is to be settled, and with which key?";
+                return Err(ConfigError::value("facilitator", what).into());
+            }
+            None => (None, None),
+        };
+        let gateway = match (&config.gateway, parts.serve) {
+            (Some(gateway), true) => Some(
+                serve(&mut running, config, gateway, (verifier, facilitated), metrics.clone(), stop).await?,
+            ),
             (None, true) if !parts.verify => {
                 return Err(ConfigError::value(
                     "gateway",
@@ -52,17 +64,6 @@ impl Process {
                 .into());
             }
             _ => None,
-        };
-        let settling = match facilitator {
-            Some(facilitator) => {
-                let engine = facilitate(&mut running, config, facilitator, metrics.clone(), (stop, last));
-                Some(engine.await?)
-            }
-            None if parts.facilitate && !parts.index => {
-                let what = "expected a table [facilitator]: what is to be settled, and with which key?";
-                return Err(ConfigError::value("facilitator", what).into());
-            }
-            None => None,
         };
         keep_up(&mut running, metrics, stop.clone());
         Ok(Self { running, gateway, settling })
@@ -86,6 +87,8 @@ impl Process {
         if let Some(gateway) = &self.gateway {
             gateway.finish().await;
         }
+        // It may hold what settles.
+        drop(self.gateway.take());
         if let Some(engine) = self.settling.and_then(Arc::into_inner) {
             engine.stop().await;
         }

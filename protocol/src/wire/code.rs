@@ -193,6 +193,14 @@ codes! {
     NotServed = "not_served", 424, "The payment was made and its request is not served";
     /// The model's server keeps failing, or was never reached. The model is not sold now.
     ModelUnavailable = "model_unavailable", 503, "The model cannot be served now";
+    /// A facilitator refused what was signed. No money moved.
+    SignatureRefused = "signature_refused", 402, "What was signed does not pay";
+    /// What was signed is on its way to the chain. Not a 402, 408, 409, 429 or 5xx, because clients would then sign again.
+    SettlementPending = "settlement_pending", 425, "The payment is not settled yet";
+    /// What was signed was used for another request or by another server. Not a 402, so that clients do not sign again.
+    SignatureUsed = "signature_used", 403, "What was signed was used before";
+    /// The facilitator cannot be asked. Nothing of the payment was done.
+    FacilitatorUnavailable = "facilitator_unavailable", 503, "Signed payments cannot be settled now";
     /// There is no room or no budget to settle more signed payments now. Nothing of the payment was done.
     FacilitatorBusy = "facilitator_busy", 503, "No more payments can be settled now";
     /// The verifier cannot be reached.

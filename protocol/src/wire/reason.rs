@@ -204,13 +204,15 @@ impl Code {
             | Self::UsesExhausted
             | Self::PaymentBeforeRestore
             | Self::PaymentRefunded
-            | Self::BeforeDatabase => X402Reason::NonceAlreadyUsed,
+            | Self::BeforeDatabase
+            | Self::SignatureUsed => X402Reason::NonceAlreadyUsed,
             Self::NoPayment => X402Reason::TransferEventMismatch,
             Self::TransactionReverted
             | Self::AmbiguousPayment
             | Self::PaymentUnreadable
             | Self::NodesDisagree => X402Reason::InvalidTransactionState,
             Self::PaymentNotSeen
+            | Self::SettlementPending
             | Self::AwaitingConfirmations
             | Self::AwaitingSecondNode
             | Self::PaymentOrphaned
@@ -219,6 +221,7 @@ impl Code {
             | Self::PayerRefused
             | Self::ChannelNotCurrent
             | Self::ChainHalted => X402Reason::SettlementPending,
+            Self::SignatureRefused => X402Reason::InvalidPayload,
             Self::ChannelNotSeen => X402Reason::ChannelNotFound,
             Self::ChannelClosed | Self::ChannelExiting => X402Reason::MissingChannel,
             Self::VoucherInvalid | Self::SignerRequired => X402Reason::VoucherSignature,
@@ -227,6 +230,7 @@ impl Code {
             Self::IdentityInUse
             | Self::StorageUnavailable
             | Self::FacilitatorBusy
+            | Self::FacilitatorUnavailable
             | Self::VerifierUnavailable
             | Self::ContractMissing
             | Self::NotReady

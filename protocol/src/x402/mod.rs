@@ -6,6 +6,7 @@
 pub mod digest;
 pub mod payload;
 pub mod request;
+pub mod required;
 pub mod requirements;
 pub mod response;
 mod text;

@@ -3,6 +3,7 @@
 use alloy_primitives::Bytes;
 use serde::Deserialize;
 
+use crate::proof::nonce::SignedNonce;
 use crate::wire::object::{self, Object};
 use crate::x402::payload::{Eip3009, Extensions, Permit2, PermitTexts, SchemePayload};
 use crate::x402::requirements::Requirements;
@@ -178,6 +179,20 @@ impl<'a> Request<'a> {
         let permit = payload.extensions.and_then(|all| all.eip2612_gas_sponsoring).and_then(|it| it.info);
         let permit = permit.filter(PermitTexts::is_whole);
         Ok(Self { version, accepted, signed, signature, permit, requirements })
+    }
+}
+
+impl Request<'_> {
+    /// The nonce that was signed, which the chain takes once.
+    pub fn signed_nonce(&self) -> SignedNonce {
+        match &self.signed {
+            Signed::Eip3009(authorization) => SignedNonce::Eip3009 {
+                token: self.requirements.asset,
+                authorizer: authorization.from,
+                nonce: authorization.nonce,
+            },
+            Signed::Permit2(permit) => SignedNonce::Permit2 { owner: permit.from, nonce: permit.nonce },
+        }
     }
 }
 

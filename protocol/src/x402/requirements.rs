@@ -47,6 +47,8 @@ pub(crate) struct Extra<'a> {
     asset_transfer_method: Option<Text<'a>>,
     #[serde(default, deserialize_with = "text::maybe_address")]
     facilitator_address: Option<Address>,
+    #[serde(borrow, default)]
+    quote_id: Option<Text<'a>>,
 }
 
 impl Requirements<'_> {
@@ -83,6 +85,11 @@ impl Requirements<'_> {
     /// The facilitator that has to be signed for under `upto`. `None` if it is not said.
     pub fn facilitator(&self) -> Option<Address> {
         self.extra.as_ref()?.facilitator_address
+    }
+
+    /// The id of the quote that the price is of, where a server of this project asked. `None` if it is not said.
+    pub fn quote_id(&self) -> Option<&str> {
+        of(self.extra.as_ref()?.quote_id.as_ref())
     }
 
     /// The first member that says something else about money than in `other`, but the amount. `None` if both say the

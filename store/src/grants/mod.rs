@@ -8,5 +8,6 @@ mod exposure_sums;
 pub(crate) mod outcome;
 pub(crate) mod quote_life;
 mod refunds;
+pub(crate) mod reservations;
 pub(crate) mod unserved;
 mod uses;

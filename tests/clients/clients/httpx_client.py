@@ -2,7 +2,7 @@
 
 import asyncio
 
-from orders import ORDERS, tell, with_schemes
+from orders import CONTENT, METHOD, ORDERS, tell, with_schemes
 from x402 import x402Client
 from x402.http.clients import x402HttpxClient
 
@@ -11,7 +11,7 @@ async def main():
     async with x402HttpxClient(with_schemes(x402Client()), trust_env=False) as client:
         for url in ORDERS["urls"]:
             try:
-                tell(url, response=await client.get(url))
+                tell(url, response=await client.request(METHOD, url, **CONTENT))
             except Exception as error:
                 tell(url, error=error)
 

@@ -1,7 +1,8 @@
 // What the two JavaScript clients have in common: their orders, and how they tell what came of them.
 //
 // The orders are JSON on standard input: `key` is the payer's, `urls` are asked in turn, `rpc` has the nodes by chain id, for
-// clients that look at the chain, and `allowedAssets` are the spend controls. One line of JSON is written for each address.
+// clients that look at the chain, and `allowedAssets` are the spend controls. With `body`, it is posted as JSON to each. One line of
+// JSON is written for each address.
 import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { UptoEvmScheme } from "@x402/evm/upto/client";
 import { readFileSync } from "node:fs";
@@ -11,6 +12,9 @@ const orders = JSON.parse(readFileSync(0, "utf8"));
 
 /** The spend controls: assets beside USDC that may be paid in, and how much of each. */
 export const { allowedAssets } = orders;
+
+/** What is posted to each address. Undefined: they are asked by GET. */
+export const { body } = orders;
 
 /**
  * Has a client pay by both schemes, with the key of the orders.

@@ -11,6 +11,11 @@ from x402.mechanisms.evm.upto import UptoEvmClientScheme
 ORDERS = json.load(sys.stdin)
 
 
+# What is asked of each address: GET, or a POST of a body of JSON.
+METHOD = "POST" if ORDERS.get("body") else "GET"
+CONTENT = {"content": ORDERS["body"], "headers": {"content-type": "application/json"}} if ORDERS.get("body") else {}
+
+
 def with_schemes(client):
     """Has a client pay by both schemes, with the key and within the limits of the orders."""
     signer = EthAccountSigner(Account.from_key(ORDERS["key"]))

@@ -47,12 +47,60 @@ ${chains.join("")}`;
  * @throws {Error} With what it said, if it offers not all chains within a minute.
  */
 export async function startOurs(sites) {
+  return started(sites, (ports) => configuration(sites, ports));
+}
+
+/**
+ * Starts the whole: the facilitator, and a gateway that sells a model's answers on one of the chains, paid by signatures.
+ *
+ * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
+ * @param {{ chain: number, token: import("./stand.mjs").Token, payee: string, price: string, native?: boolean, method?: string }} sale -
+ *   Where, in what and for how much in whole coins or tokens of 18 decimals. `native`: prices are in the coin, and `token` is its
+ *   wrapped form.
+ * @returns {Promise<{ url: string, gateway: string, stop: () => Promise<void> }>} The facilitator's and the gateway's address, and
+ *   how to end it.
+ * @throws {Error} With what it said, if it is not ready within a minute.
+ */
+export async function startGateway(sites, { chain, token, payee, price, native = false, method = "eip3009" }) {
+  const gateway = await freePort();
+  const asset = native ? "" : `asset = "${token.address}"\nasset_symbol = "TOKEN"\nasset_decimals = 18\n`;
+  const unit = native ? "" : " TOKEN";
+  const text = (ports) => `${configuration(sites, ports)}
+[payment]
+chain = "anvil-${chain}"
+payee = "${payee}"
+${asset}
+[payment.signatures]
+token = "${token.address}"
+method = "${method}"
+domain_name = "${token.name}"
+domain_version = "${token.version}"
+
+[gateway]
+listen = "127.0.0.1:${gateway}"
+
+[gateway.models.demo]
+upstream = "demo"
+price_per_request = "${price}${unit}"
+`;
+  const { url, stop } = await started(sites, text);
+  const address = `http://127.0.0.1:${gateway}`;
+  for (let tries = 0; tries < 600; tries += 1) {
+    const ready = await fetch(`${address}/readyz`).then((answer) => answer.ok, () => false);
+    if (ready) return { url, gateway: address, stop };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await stop();
+  throw new Error(`the gateway at ${address} is not ready`);
+}
+
+async function started(sites, text) {
   const folder = join(root, "scratch/clients", `salt402-${process.pid}`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const ports = { facilitator: await freePort(), verifier: await freePort() };
   const config = join(folder, "salt402.toml");
-  writeFileSync(config, configuration(sites, ports));
+  writeFileSync(config, text(ports));
   const binary = process.env.SALT402 ?? join(root, "target/debug/salt402");
   const env = { SALT402_FACILITATOR_KEY: ours.key };
   const { stop: end, hasEnded, said } = await start(binary, ["up", "--config", config], { env, label: binary });

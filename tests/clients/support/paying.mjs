@@ -52,7 +52,7 @@ export async function startServer(name, facilitator, routes) {
  * Has a client ask addresses in turn, and pay for each.
  *
  * @param {keyof typeof clients} name - Which.
- * @param {{ key: string, urls: string[], rpc: Record<number, string>, allowedAssets: object[] }} orders - What it shall do.
+ * @param {{ key: string, urls: string[], rpc: Record<number, string>, allowedAssets: object[], body?: string }} orders - What it shall do.
  * @returns {Promise<any[]>} A line for each address: `status`, `body`, `paymentResponse` and `paymentRequired`, or `error`.
  */
 export async function pay(name, orders) {

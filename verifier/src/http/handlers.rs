@@ -10,7 +10,8 @@ use axum::response::IntoResponse;
 use salt402_http::{Fault, StrictJson, Token, malformed_parameter};
 use salt402_protocol::api::{
     AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
-    QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    QuoteRequest, QuoteResponse, Reservation, ReservationOutcome, ReserveRequest, StatusResponse, Verdict,
+    VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{Code, Problem};
@@ -46,6 +47,27 @@ pub(crate) async fn leases(
     StrictJson(request): StrictJson<LeaseRequest>,
 ) -> Result<Json<LeaseResponse>, Fault> {
     Ok(Json(verifier.lease(&request).await?))
+}
+
+/// Keep a signed payment (x402) for a request, before it is settled
+#[utoipa::path(post, path = "/v1/reservations", tag = "payments", request_body = ReserveRequest,
+    responses((status = 200, description = "For what it is kept. It is on disk before it is told.", body = Reservation)), security((), ("bearer" = []), ("token" = [])))]
+pub(crate) async fn reservations(
+    State(verifier): State<Verifier>,
+    StrictJson(request): StrictJson<ReserveRequest>,
+) -> Result<Json<Reservation>, Fault> {
+    Ok(Json(verifier.reserve(&request).await?))
+}
+
+/// What became of a signed payment that is kept
+#[utoipa::path(post, path = "/v1/reservations/outcome", tag = "payments", request_body = ReservationOutcome,
+    responses((status = 200, description = "It is written down: an empty object.", body = Object)), security((), ("bearer" = []), ("token" = [])))]
+pub(crate) async fn reservation_outcome(
+    State(verifier): State<Verifier>,
+    StrictJson(outcome): StrictJson<ReservationOutcome>,
+) -> Result<Json<serde_json::Map<String, serde_json::Value>>, Fault> {
+    verifier.conclude_reservation(&outcome).await?;
+    Ok(Json(serde_json::Map::new()))
 }
 
 /// What the index knows of a transaction

@@ -54,6 +54,8 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
     let terms = [Code::UnknownChain, Code::InvalidRequest, Code::AssetNotAccepted, Code::PayeeNotAccepted];
     let quoted = [GUARDED, WITH_BODY, &terms].concat();
     let leased = [Code::InvalidRequest, Code::IdentityInUse, Code::StorageUnavailable];
+    let outcome =
+        [GUARDED, WITH_BODY, &[Code::InvalidRequest, Code::NotFound, Code::StorageUnavailable]].concat();
     let payments = guarded(&[Code::MalformedProof, Code::MalformedParameter, Code::UnknownChain]);
     let channel = guarded(&[Code::MalformedParameter, Code::UnknownChain, Code::NotFound]);
     let ambiguities = guarded(&[Code::MalformedParameter, Code::UnknownChain]);
@@ -61,6 +63,8 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .routes(refusing(routes!(handlers::quotes), &quoted))
         .routes(refusing(routes!(handlers::verify), &[&quoted, UNDECIDED].concat()))
         .routes(refusing(routes!(handlers::leases), &[GUARDED, WITH_BODY, &leased].concat()))
+        .routes(refusing(routes!(handlers::reservations), &quoted))
+        .routes(refusing(routes!(handlers::reservation_outcome), &outcome))
         .routes(refusing(routes!(handlers::payments), &payments))
         .routes(refusing(routes!(handlers::channel), &channel))
         .routes(refusing(routes!(handlers::incidents), &guarded(&[Code::MalformedParameter])))

@@ -8,7 +8,9 @@ use crate::verify::derived::Derived;
 use crate::verify::grant::{follow, question};
 use crate::verify::inner::Inner;
 use crate::verify::judge::judge;
+use crate::verify::judge::question::Question;
 use crate::verify::policy::ChainPolicy;
+use crate::verify::reserve::reserved;
 use crate::verify::shown::payments_shown;
 use crate::verify::voucher::attempt_voucher;
 
@@ -28,7 +30,8 @@ pub(crate) async fn attempt(
         return attempt_voucher(verifier, request, voucher, quote, chain).await;
     }
     let payments = payments_shown(verifier, request, chain.chain).await?;
-    let question = question(request, quote);
+    let reserved = reserved(verifier, request, chain.chain).await?;
+    let question = Question { reserved, ..question(request, quote) };
     let judgement = judge(&question, &verifier.policy, chain, derived, &payments);
     let verdict = follow(verifier, request, chain, judgement, &payments).await?;
     by_reference(verifier, request, quote, chain, derived, verdict).await

@@ -26,6 +26,7 @@ pub(crate) fn question<'r>(request: &'r VerifyRequest, quote: Option<&'r Quote>)
         quote: request.quote_id.as_ref().zip(quote),
         proof: request.proof,
         claimant: &request.claimant,
+        reserved: None,
         now: now_s(),
     }
 }

@@ -10,8 +10,9 @@
 //! inner                                                            all of that, shared by a verifier's clones
 //! readiness, shown                                                 what the index says of a chain, and of a proof
 //! voucher_by_contract, second_node, receipt_review, quote_end      what must be asked of the chain before it is said
+//! quote, reserve                                                   what is to be paid, and what was signed for it
 //! grant, voucher, by_reference, attempt                            one look at the index, and the claim
-//! decide, quote, reports, upkeep                                   what is asked of a verifier
+//! decide, reports, upkeep                                          what is asked of a verifier
 //! verifier                                                         all of that as one type
 //! ```
 
@@ -33,6 +34,7 @@ mod readiness;
 mod receipt_review;
 mod refusals;
 mod reports;
+mod reserve;
 mod second_node;
 mod shown;
 mod upkeep;

@@ -5,7 +5,7 @@
 
 use salt402_http::clock::now_s;
 use salt402_protocol::api::{QuoteRequest, QuoteResponse};
-use salt402_protocol::{Asset, Code, Problem, Service, Terms};
+use salt402_protocol::{Asset, ChainId, Code, Problem, Service, Terms};
 
 use crate::verify::claimant_lease::check_name;
 use crate::verify::inner::Inner;
@@ -21,8 +21,17 @@ const RETRY_MS: u64 = 2_000;
 /// [`Code::NotReady`], [`Code::StorageUnavailable`], [`Code::ContractMissing`] or [`Code::ChainHalted`], and what [`quote`] refuses. Why
 /// exactly is told to the operator alone, as it may name nodes.
 pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<QuoteResponse, Problem> {
-    let chain = verifier.chain(request.chain)?;
-    if let Some(why) = chain.freshness.halted(&verifier.store, request.chain).await.map_err(internal)? {
+    sold(verifier, request.chain).await?;
+    quote(verifier, request)
+}
+
+/// Whether a payment that is made now on a chain would be seen, could be used up and granted on.
+///
+/// # Errors
+/// As of [`offer`].
+pub(crate) async fn sold(verifier: &Inner, id: ChainId) -> Result<(), Problem> {
+    let chain = verifier.chain(id)?;
+    if let Some(why) = chain.freshness.halted(&verifier.store, id).await.map_err(internal)? {
         return Err(Problem::new(Code::ChainHalted, format!("nothing is to be paid now: {why}"))
             .retry_after(HALTED_RETRY_MS));
     }
@@ -45,7 +54,7 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
     }
     let seen = seen(verifier, chain).await.map_err(internal)?;
     if let Some(why) = seen.complaint {
-        tracing::debug!(chain = %request.chain, why, "nothing is sold while the index is not current");
+        tracing::debug!(chain = %id, why, "nothing is sold while the index is not current");
         let network = &chain.policy.network;
         return Err(unsold(
             Code::NotReady,
@@ -58,7 +67,7 @@ pub(crate) async fn offer(verifier: &Inner, request: &QuoteRequest) -> Result<Qu
             "the server was restored from a backup and takes payments once the chain's newest block is later";
         return Err(Problem::new(Code::NotReady, detail).retry_after(RETRY_MS));
     }
-    quote(verifier, request)
+    Ok(())
 }
 
 /// When no block of the chain is dated before a moment any more, in seconds since 1970 UTC: its clock may be behind ours. 0 stays

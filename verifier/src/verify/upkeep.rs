@@ -1,9 +1,19 @@
 //! The upkeep of grants that are not final: they are counted at the start, forgotten when they are final, and told to
 //! the metrics.
 
+use std::time::Duration;
+
+use salt402_http::clock::now_ms;
 use salt402_store::StoreError;
 
 use crate::verify::inner::Inner;
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// Counts what was granted before limits were set, and forgets the rest of limits that were removed, because without
 /// limits nothing is forgotten later. Call it at the start, before anything is verified.
@@ -34,6 +44,9 @@ pub(crate) async fn upkeep(verifier: &Inner) -> Result<(), StoreError> {
                 .set(known.map_or(0.0, |known| known.payers as f64));
         }
     }
+    // Whoever comes later than that is refused by age, and by what is on the chain.
+    let oldest = now_ms().saturating_sub(millis(verifier.policy.max_age).saturating_add(DAY_MS));
+    while verifier.store.prune_reservations(oldest).await? {}
     let memory = verifier.store.memory_use();
     metrics::counter!("salt402_store_lookups_total", "from" => "memory").absolute(memory.hits);
     metrics::counter!("salt402_store_lookups_total", "from" => "database").absolute(memory.misses);

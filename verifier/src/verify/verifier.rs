@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use salt402_protocol::api::{
     AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
-    QuoteRequest, QuoteResponse, StatusResponse, Verdict, VerifyRequest,
+    QuoteRequest, QuoteResponse, Reservation, ReservationOutcome, ReserveRequest, StatusResponse, Verdict,
+    VerifyRequest,
 };
 use salt402_protocol::{B256, ChainId, Problem, QuoteKeys};
 use salt402_store::{IncidentFilter, Store, StoreError};
@@ -15,7 +16,7 @@ use crate::verify::account_limits::{AccountLimits, Accounts};
 use crate::verify::claimant_lease::ClaimantLeases;
 use crate::verify::inner::{Inner, VerifierChain};
 use crate::verify::policy::Policy;
-use crate::verify::{decide, quote, reports, upkeep};
+use crate::verify::{decide, quote, reports, reserve, upkeep};
 use salt402_store::IndexChanges;
 
 /// How many waiting requests look at the index again at once. A block may wake thousands, and new requests are answered
@@ -96,6 +97,22 @@ impl Verifier {
     /// [`Code::IdentityInUse`](salt402_protocol::Code::IdentityInUse) while another instance has it.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<LeaseResponse, Problem> {
         self.0.leases.lease(&self.0.store, request).await
+    }
+
+    /// Keeps a signed payment for a request, before anybody settles it. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// What [`Verifier::offer`] refuses, where something is to be written.
+    pub async fn reserve(&self, request: &ReserveRequest) -> Result<Reservation, Problem> {
+        reserve::reserve(&self.0, request).await
+    }
+
+    /// Writes down what became of a signed payment that was kept. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`](salt402_protocol::Code::NotFound) if it was not kept for this claimant.
+    pub async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
+        reserve::conclude(&self.0, outcome).await
     }
 
     /// What the index knows of a transaction.

@@ -1,12 +1,14 @@
 //! The verifier's requests and answers. Fields are in snake case, amounts are strings.
 
 pub(crate) mod incidents;
+mod reserve;
 mod status;
 mod verify;
 
 pub use crate::wire::api::incidents::{
     AmbiguitiesResponse, AmbiguityView, ChannelRiskView, IncidentView, IncidentsResponse,
 };
+pub use crate::wire::api::reserve::{Reservation, ReservationOutcome, ReserveRequest};
 pub use crate::wire::api::status::{
     ChainStatus, ChannelView, CoveredBlocks, NodeStatus, StatusResponse, UnreadBlocks, VouchersStatus,
 };

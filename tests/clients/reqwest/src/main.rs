@@ -1,6 +1,7 @@
 //! Pays with the crate `x402-reqwest`, unmodified.
 //!
-//! Reads JSON from standard input: `{"key": "0x…", "urls": ["http://…"]}`. Asks each address in turn, and writes one line of
+//! Reads JSON from standard input: `{"key": "0x…", "urls": ["http://…"]}`, and `body` where one is to be posted. Asks each
+//! address in turn, and writes one line of
 //! JSON for each: the status, the body, and the header `PAYMENT-RESPONSE`, or the error.
 
 use std::error::Error;
@@ -11,6 +12,7 @@ use alloy_signer_local::PrivateKeySigner;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use x402_chain_eip155::{V2Eip155ExactClient, V2Eip155UptoClient};
+use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 use x402_reqwest::{ReqwestWithPayments as _, ReqwestWithPaymentsBuild as _, X402Client};
 
 /// What is to be paid, and by whom.
@@ -20,6 +22,8 @@ struct Orders {
     key: String,
     /// What to ask.
     urls: Vec<String>,
+    /// What is posted to each, as JSON. `None`: they are asked by GET.
+    body: Option<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -31,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .register(V2Eip155UptoClient::new(signer));
     let client = reqwest::Client::builder().no_proxy().build()?.with_payments(schemes).build();
     for url in orders.urls {
-        let answer = match client.get(&url).send().await {
+        let answer = match asked(&client, &url, orders.body.as_ref()).send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let header = |name: &str| -> Option<String> {
@@ -46,6 +50,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         writeln!(std::io::stdout(), "{}", Value::to_string(&answer))?;
     }
     Ok(())
+}
+
+/// A request, with its body if it has one.
+fn asked(client: &ClientWithMiddleware, url: &str, body: Option<&String>) -> RequestBuilder {
+    match body {
+        Some(body) => client.post(url).header("content-type", "application/json").body(body.clone()),
+        None => client.get(url),
+    }
 }
 
 /// An error with what caused it.

@@ -119,6 +119,14 @@ pub(super) fn misfit(
     // A grant may be asked for again, whatever the request costs now.
     let granted = ours(question, indexed) == Some(true);
     let below = |quoted: &Terms| is_below(question.requirement, quoted) && !granted;
+    // What was signed names no quote. It was kept for this request before anybody else could read it.
+    if question.reserved.is_some() {
+        return if payment.amount < terms.amount {
+            Some(Misfit::Amount)
+        } else {
+            old.then_some(Misfit::TooOld)
+        };
+    }
     let Some((id, quote)) = question.quote else {
         // Checked before anything is derived, because anybody may show any hash.
         return if old {

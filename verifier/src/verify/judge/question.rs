@@ -1,7 +1,7 @@
 //! The question, and what follows.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Code, Proof, Quote, QuoteId};
+use salt402_protocol::{Address, Amount, Code, Proof, Quote, QuoteId};
 use salt402_store::IndexedPayment;
 
 /// What is asked.
@@ -15,6 +15,8 @@ pub struct Question<'a> {
     pub proof: Proof,
     /// Who would claim.
     pub claimant: &'a str,
+    /// The token and the price of a payment that was signed for this request, kept for it before it was settled, and settled.
+    pub reserved: Option<(Address, Amount)>,
     /// Now, in seconds since 1970 UTC.
     pub now: u64,
 }

@@ -1,7 +1,7 @@
 //! What had to be paid, by the presented quote or by the requirement.
 
 use salt402_protocol::api::Requirement;
-use salt402_protocol::{Code, Quote, Service, Terms};
+use salt402_protocol::{Asset, Code, Quote, Service, Terms};
 
 use crate::verify::judge::question::Question;
 use crate::verify::policy::{ChainPolicy, Policy};
@@ -13,6 +13,17 @@ pub(super) fn terms(
     chain: &ChainPolicy,
 ) -> Result<Terms, (Code, String)> {
     let asked = question.requirement;
+    if let Some((token, amount)) = question.reserved {
+        return Ok(Terms {
+            chain: asked.chain,
+            contract: chain.contract,
+            payee: asked.payee,
+            asset: Asset::Token(token),
+            amount,
+            request: asked.request_digest,
+            service: Service::named(question.claimant),
+        });
+    }
     let Some((_, quote)) = question.quote else {
         if !policy.bare_hashes {
             return Err((

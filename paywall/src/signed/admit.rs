@@ -1,0 +1,245 @@
+//! A signed payment into a grant: looked up, verified, kept, settled, claimed.
+//!
+//! ```text
+//! look ──unknown──▶ verify ──▶ keep ──▶ settle ──▶ written down as settled ──▶ claim
+//!   └─ kept, or an earlier one of the same payer for the same request ──▶ settle (again, with the same key) …
+//! ```
+//!
+//! A crash between any two steps is mended by whoever shows the same payment, or another for the same request, again: what is
+//! kept is settled under the same key, so its success is told again.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use salt402_http::address_limited;
+use salt402_protocol::api::{Requirement, Reservation, ReservationOutcome, ReserveRequest, Verdict};
+use salt402_protocol::x402::request::Request;
+use salt402_protocol::x402::required::SignedHeader;
+use salt402_protocol::{Address, Amount, Code, PaymentId, Problem, Proof, QuoteId, SignedNonce, keccak256};
+
+use crate::order::Order;
+use crate::paywall::{Granted, Paywall};
+use crate::presented::Presented;
+use crate::signed::facilitator::{SettleFault, Settlement};
+use crate::signed::ways::SignedWay;
+
+/// What was signed, as the paywall needs it.
+struct Signed {
+    /// What a facilitator is asked with.
+    question: Bytes,
+    nonce: SignedNonce,
+    payer: Address,
+    /// What the payer accepted to pay, in base units of the token. The facilitator holds what was signed against it.
+    amount: Amount,
+    quote: Option<QuoteId>,
+}
+
+/// What is kept.
+struct Kept {
+    question: Bytes,
+    settled: bool,
+    /// Whether it is another payment than the one that was shown.
+    earlier: bool,
+}
+
+/// The grant for a signed payment. `Ok(Err(…))`: no money moved, and it may be said how to pay.
+pub(crate) async fn admit(
+    paywall: &Paywall,
+    way: &SignedWay,
+    order: &Order,
+    presented: &Presented,
+    header: &SignedHeader,
+) -> Result<Result<Granted, Problem>, Problem> {
+    let signed = match Signed::read(paywall, way, header)? {
+        Ok(signed) => signed,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    // An earlier payment may turn out to have moved no money. Then the one that was shown is next.
+    for _ in 0..2 {
+        let kept = match keep(paywall, way, order, presented, &signed).await? {
+            Ok(kept) => kept,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (nonce, _) = read(&kept.question)?;
+        if !kept.settled {
+            match settle(paywall, way, order, &kept, nonce).await? {
+                None => {}
+                Some(_) if kept.earlier => continue,
+                Some(refused) => return Ok(Err(refused)),
+            }
+        }
+        return claim(paywall, order, presented, nonce).await.map(Ok);
+    }
+    Err(pending("an earlier payment for this request is on its way"))
+}
+
+impl Signed {
+    fn read(
+        paywall: &Paywall,
+        way: &SignedWay,
+        header: &SignedHeader,
+    ) -> Result<Result<Self, Problem>, Problem> {
+        let malformed =
+            |what: String| Problem::new(Code::MalformedProof, format!("PAYMENT-SIGNATURE: {what}"));
+        let accepted = header.accepted().map_err(|error| malformed(error.to_string()))?;
+        if let Some(member) = way.difference(&accepted, paywall.chain, paywall.payee) {
+            let detail = format!("what was accepted is not offered: it differs in {member}");
+            return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
+        }
+        let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
+        let amount = Amount(accepted.amount());
+        let asked = way.offered(paywall.chain, paywall.payee, amount, quote.clone());
+        let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
+        let (nonce, payer) = read(&question).map_err(|problem| malformed(problem.detail))?;
+        Ok(Ok(Self { question: question.into(), nonce, payer, amount, quote }))
+    }
+}
+
+/// The nonce of a question, and who signed.
+fn read(question: &[u8]) -> Result<(SignedNonce, Address), Problem> {
+    let request =
+        Request::parse(question).map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))?;
+    Ok((request.signed_nonce(), request.signed.payer()))
+}
+
+/// Keeps what was signed for this request. It is verified before anything is written.
+async fn keep(
+    paywall: &Paywall,
+    way: &SignedWay,
+    order: &Order,
+    presented: &Presented,
+    signed: &Signed,
+) -> Result<Result<Kept, Problem>, Problem> {
+    let mut request = ReserveRequest {
+        proof: Proof::Nonce(signed.nonce),
+        payer: signed.payer,
+        token: way.token,
+        amount: signed.amount,
+        requirement: requirement(paywall, order),
+        quote_id: signed.quote.clone(),
+        claimant: paywall.claimant.clone(),
+        payload: None,
+        answers_are_kept: paywall.keeps_answers,
+    };
+    let mut known = paywall.verifier.reserve(&request).await?;
+    if known == Reservation::Unknown {
+        if let Some(wait) = presented.too_soon {
+            return Err(address_limited(wait));
+        }
+        match way.facilitator.verify(&signed.question).await {
+            Ok(()) => {}
+            Err(SettleFault::Used) => return Err(used()),
+            Err(SettleFault::Refused { reason, detail }) => return Ok(Err(refused(&reason, &detail))),
+            Err(SettleFault::Unavailable(problem)) => return Err(problem),
+        }
+        request.payload = Some(signed.question.to_vec().into());
+        known = paywall.verifier.reserve(&request).await?;
+    }
+    Ok(Ok(match known {
+        Reservation::Kept { payload, settled } => Kept { question: payload.0, settled, earlier: false },
+        Reservation::Earlier { payload, settled } => Kept { question: payload.0, settled, earlier: true },
+        Reservation::Rejected { code, detail } => return Ok(Err(Problem::new(code, detail))),
+        Reservation::Taken => return Err(used()),
+        Reservation::Unknown => {
+            return Err(Problem::new(
+                Code::VerifierUnavailable,
+                "the verifier kept nothing of what it was asked to keep",
+            ));
+        }
+    }))
+}
+
+/// Has a kept payment settled. Returns why no money moved, if so.
+async fn settle(
+    paywall: &Paywall,
+    way: &SignedWay,
+    order: &Order,
+    kept: &Kept,
+    nonce: SignedNonce,
+) -> Result<Option<Problem>, Problem> {
+    let payment = nonce.payment_id(paywall.chain);
+    let settled = way.facilitator.settle(&kept.question, &key(paywall, order, payment)).await;
+    let outcome = |settled| ReservationOutcome {
+        chain: paywall.chain,
+        payment_id: payment,
+        claimant: paywall.claimant.clone(),
+        settled,
+    };
+    match settled {
+        Ok(Settlement::Done) => {
+            paywall.verifier.conclude_reservation(&outcome(true)).await?;
+            Ok(None)
+        }
+        Ok(Settlement::Pending) => Err(pending("the settlement is on its way")),
+        Err(SettleFault::Used) => Err(used()),
+        Err(SettleFault::Refused { reason, detail }) => {
+            paywall.verifier.conclude_reservation(&outcome(false)).await?;
+            Ok(Some(refused(&reason, &detail)))
+        }
+        Err(SettleFault::Unavailable(problem)) => Err(problem),
+    }
+}
+
+/// Claims a settled payment. What stands in the way is time alone, or for people to mend.
+async fn claim(
+    paywall: &Paywall,
+    order: &Order,
+    presented: &Presented,
+    nonce: SignedNonce,
+) -> Result<Granted, Problem> {
+    let proof = Proof::Nonce(nonce);
+    // The quote stays away: its reference is not what was signed.
+    let shown = Presented { quote: None, too_soon: None, ..presented.clone() };
+    let wait = if presented.too_soon.is_some() { Duration::ZERO } else { paywall.wait };
+    match paywall.ask(order, order.sold, wait, &shown, proof).await? {
+        Verdict::Accepted { payment, claim: Some(claim) } => Ok((payment, claim)),
+        Verdict::Accepted { claim: None, .. } => Err(Problem::new(
+            Code::VerifierUnavailable,
+            "the verifier accepted without the claim it was asked for",
+        )),
+        Verdict::Pending { code, detail, retry_after_ms } => {
+            Err(Problem::new(code, detail).retry_after(retry_after_ms))
+        }
+        Verdict::Rejected { code, detail } => {
+            tracing::error!(payment = %nonce.payment_id(paywall.chain), %code, detail, "a settled payment is not granted on");
+            Err(Problem::new(code, detail))
+        }
+    }
+}
+
+pub(crate) fn requirement(paywall: &Paywall, order: &Order) -> Requirement {
+    Requirement {
+        chain: paywall.chain,
+        payee: paywall.payee,
+        asset: paywall.asset,
+        amount: order.amount,
+        request_digest: order.sold.digest,
+        confirmations: None,
+    }
+}
+
+/// The key under which a payment is settled. Nobody else has the same: it holds the claimant's name.
+fn key(paywall: &Paywall, order: &Order, payment: PaymentId) -> String {
+    let parts = [paywall.claimant.as_bytes(), order.sold.digest.0.as_slice(), payment.0.as_slice()].concat();
+    keccak256(parts).to_string()
+}
+
+fn refused(reason: &str, detail: &str) -> Problem {
+    let detail = match (reason, detail) {
+        ("", detail) => detail.to_owned(),
+        (reason, "") => reason.to_owned(),
+        (reason, detail) => format!("{detail} ({reason})"),
+    };
+    Problem::new(Code::SignatureRefused, detail)
+}
+
+fn used() -> Problem {
+    let detail = "what was signed was used for another request or by another server, or is on the chain without having been shown \
+                  here: sign a payment for this request, if you did not yet";
+    Problem::new(Code::SignatureUsed, detail)
+}
+
+fn pending(what: &str) -> Problem {
+    let detail = format!("{what}: send the same request with the same payment again, and sign no other");
+    Problem::new(Code::SettlementPending, detail).retry_after(2000)
+}

@@ -1,0 +1,15 @@
+//! Signed payments (x402): what a payer signs is kept for its request, settled by a facilitator, and then granted on as any other
+//! payment that the index shows.
+//!
+//! Who has shown a signature is never led to sign again: [`after_signature`].
+
+mod admit;
+mod facilitator;
+mod told;
+mod ways;
+
+pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement};
+pub use told::{after_signature, settled_header};
+pub use ways::{SignedMethod, SignedWay};
+
+pub(crate) use admit::admit;

@@ -1,0 +1,105 @@
+//! In what a signed payment is taken.
+
+use std::fmt;
+use std::sync::Arc;
+
+use salt402_protocol::x402::required::{Offered, OfferedExtra};
+use salt402_protocol::x402::requirements::Requirements;
+use salt402_protocol::x402::{EIP3009, EXACT, PERMIT2};
+use salt402_protocol::{Address, Amount, ChainId, QuoteId};
+
+use crate::signed::facilitator::FacilitatorClient;
+
+/// A token in which signed payments are taken, and who settles them.
+#[derive(Clone)]
+pub struct SignedWay {
+    /// Who settles.
+    pub facilitator: Arc<dyn FacilitatorClient>,
+    /// The token. Its base units count as those of the asset that is asked for: it is that asset, or its wrapped form.
+    pub token: Address,
+    /// How it is moved.
+    pub method: SignedMethod,
+    /// The name in its EIP-712 domain.
+    pub domain_name: String,
+    /// The version in it.
+    pub domain_version: String,
+    /// For how long what is signed must be good, in seconds.
+    pub timeout_s: u64,
+    /// The beginning of the URLs of what is sold, such as `https://shop.example`. `None`: what the client asked.
+    pub public_url: Option<String>,
+}
+
+/// How a token is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedMethod {
+    /// By its own authorizations (EIP-3009).
+    Eip3009,
+    /// By Permit2, through x402's proxy.
+    Permit2,
+}
+
+impl SignedMethod {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Eip3009 => EIP3009,
+            Self::Permit2 => PERMIT2,
+        }
+    }
+}
+
+impl fmt::Debug for SignedWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedWay")
+            .field("token", &self.token)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SignedWay {
+    /// The way as a 402 offers it.
+    pub(crate) fn offered(
+        &self,
+        chain: ChainId,
+        payee: Address,
+        amount: Amount,
+        quote: Option<QuoteId>,
+    ) -> Offered {
+        let eip3009 = self.method == SignedMethod::Eip3009;
+        Offered {
+            scheme: EXACT,
+            network: chain,
+            amount,
+            asset: self.token,
+            pay_to: payee,
+            max_timeout_seconds: self.timeout_s,
+            extra: OfferedExtra {
+                name: self.domain_name.clone(),
+                version: self.domain_version.clone(),
+                asset_transfer_method: self.method.name(),
+                primary_type: eip3009.then_some("TransferWithAuthorization"),
+                quote_id: quote,
+            },
+        }
+    }
+
+    /// What of an accepted way is not this one.
+    pub(crate) fn difference(
+        &self,
+        accepted: &Requirements<'_>,
+        chain: ChainId,
+        payee: Address,
+    ) -> Option<&'static str> {
+        let members = [
+            ("scheme", accepted.scheme() != EXACT),
+            ("network", accepted.network() != chain.to_string()),
+            ("asset", accepted.asset != self.token),
+            ("payTo", accepted.pay_to != payee),
+            (
+                "extra.assetTransferMethod",
+                accepted.asset_transfer_method().is_some_and(|method| method != self.method.name()),
+            ),
+        ];
+        members.into_iter().find(|(_, differs)| *differs).map(|(member, _)| member)
+    }
+}

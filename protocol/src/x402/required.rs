@@ -1,0 +1,260 @@
+//! What a server asks of a payer in version 2, and what the payer sends back: the headers of a 402 and of the paid request.
+//!
+//! Clients of x402 read some of it strictly: no member may be null, the base64 must be padded, and the resource's URL absolute.
+
+use alloy_primitives::Address;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::quote::key::QuoteId;
+use crate::values::asset::checked_address;
+use crate::values::money::Amount;
+use crate::values::network::ChainId;
+use crate::wire::object::{self, Object};
+use crate::x402::requirements::Requirements;
+
+/// The header of a 402 with what is asked.
+pub const REQUIRED_HEADER: &str = "payment-required";
+/// The header of a request with what its payer signed.
+pub const SIGNATURE_HEADER: &str = "payment-signature";
+/// The header of an answer with what became of the payment.
+pub const RESPONSE_HEADER: &str = "payment-response";
+
+/// The longest header with a signed payment that is read, in characters. The offer comes back in it.
+pub const LONGEST_SIGNED: usize = 24 * 1024;
+
+/// What is asked, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentRequired<'a> {
+    /// The version of x402: 2.
+    pub x402_version: u8,
+    /// Why the request is not served, for people.
+    pub error: &'a str,
+    /// What is sold.
+    pub resource: SoldResource<'a>,
+    /// The ways to pay, the best first.
+    pub accepts: Vec<Offered>,
+}
+
+/// What is sold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SoldResource<'a> {
+    /// Its absolute URL.
+    pub url: String,
+    /// What it is, for people.
+    pub description: &'a str,
+    /// The media type of its answer.
+    pub mime_type: &'static str,
+}
+
+/// One way to pay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offered {
+    /// The scheme.
+    pub scheme: &'static str,
+    /// The chain.
+    pub network: ChainId,
+    /// The price in base units of the token.
+    pub amount: Amount,
+    /// The token.
+    #[serde(with = "checked_address")]
+    pub asset: Address,
+    /// The payee.
+    #[serde(with = "checked_address")]
+    pub pay_to: Address,
+    /// For how long what is signed must be good, in seconds.
+    pub max_timeout_seconds: u64,
+    /// What the scheme needs besides.
+    pub extra: OfferedExtra,
+}
+
+/// What the scheme needs besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedExtra {
+    /// The name in the token's EIP-712 domain.
+    pub name: String,
+    /// The version in it.
+    pub version: String,
+    /// How the token is moved.
+    pub asset_transfer_method: &'static str,
+    /// What is signed. Without it thirdweb's client asks a server of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_type: Option<&'static str>,
+    /// The quote that the price is of. Clients send it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote_id: Option<QuoteId>,
+}
+
+impl PaymentRequired<'_> {
+    /// The header's value.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub fn to_header(&self) -> Result<String, serde_json::Error> {
+        to_header(self)
+    }
+}
+
+/// A value as JSON in padded base64, as x402's headers have it.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn to_header<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_vec(value).map(|json| STANDARD.encode(json))
+}
+
+/// Why a header holds no signed payment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignedHeaderError {
+    /// It is too long.
+    #[error("it has more than {LONGEST_SIGNED} characters")]
+    TooLong,
+    /// It is no base64.
+    #[error("it is JSON in base64 with padding, as x402's clients send it")]
+    Base64,
+    /// It is not the JSON that is expected.
+    #[error("its JSON was not understood: {0}")]
+    Json(String),
+}
+
+/// What a payer sends with a request: JSON whose signature nobody has judged yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedHeader {
+    payload: Vec<u8>,
+}
+
+/// Without what was signed, which belongs into no log.
+impl std::fmt::Debug for SignedHeader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedHeader").finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow, deserialize_with = "object::deserialize")]
+    accepted: Requirements<'a>,
+}
+
+/// What a facilitator is asked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Question<'a> {
+    x402_version: u8,
+    payment_payload: &'a serde_json::value::RawValue,
+    payment_requirements: &'a Offered,
+}
+
+impl SignedHeader {
+    /// Reads a header's value.
+    ///
+    /// # Errors
+    /// See [`SignedHeaderError`].
+    pub fn read(value: &str) -> Result<Self, SignedHeaderError> {
+        if value.len() > LONGEST_SIGNED {
+            return Err(SignedHeaderError::TooLong);
+        }
+        let payload = STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?;
+        let this = Self { payload };
+        this.accepted()?;
+        Ok(this)
+    }
+
+    /// Which way to pay was accepted, as the payer says.
+    ///
+    /// # Errors
+    /// [`SignedHeaderError::Json`], never of a header that was read.
+    pub fn accepted(&self) -> Result<Requirements<'_>, SignedHeaderError> {
+        let Object(payload) = serde_json::from_slice::<Object<Payload<'_>>>(&self.payload)
+            .map_err(|error| SignedHeaderError::Json(error.to_string()))?;
+        Ok(payload.accepted)
+    }
+
+    /// The body in which a facilitator is asked to verify or to settle it.
+    ///
+    /// # Errors
+    /// [`SignedHeaderError::Json`], never of a header that was read.
+    pub fn question(&self, asked: &Offered) -> Result<Vec<u8>, SignedHeaderError> {
+        let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
+        let payload = serde_json::from_slice(&self.payload).map_err(json)?;
+        let question = Question { x402_version: 2, payment_payload: payload, payment_requirements: asked };
+        serde_json::to_vec(&question).map_err(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+
+    use super::*;
+    use crate::x402::request::Request;
+
+    fn offered() -> Offered {
+        Offered {
+            scheme: "exact",
+            network: ChainId::new(40204).unwrap(),
+            amount: Amount(U256::from(5)),
+            asset: Address::repeat_byte(1),
+            pay_to: Address::repeat_byte(2),
+            max_timeout_seconds: 60,
+            extra: OfferedExtra {
+                name: "Wrapped SALT".into(),
+                version: "1".into(),
+                asset_transfer_method: "eip3009",
+                primary_type: Some("TransferWithAuthorization"),
+                quote_id: None,
+            },
+        }
+    }
+
+    fn payload() -> serde_json::Value {
+        serde_json::json!({
+            "x402Version": 2,
+            "accepted": offered(),
+            "payload": {
+                "signature": format!("0x{}", "11".repeat(65)),
+                "authorization": {
+                    "from": Address::repeat_byte(3), "to": Address::repeat_byte(2), "value": "5", "validAfter": "0",
+                    "validBefore": "1800000000", "nonce": format!("0x{}", "22".repeat(32))
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn what_is_asked_has_no_null_and_comes_back_as_a_question() {
+        let resource = SoldResource {
+            url: "http://a/b".into(),
+            description: "an answer",
+            mime_type: "application/json",
+        };
+        let required = PaymentRequired { x402_version: 2, error: "pay", resource, accepts: vec![offered()] };
+        let header = required.to_header().unwrap();
+        let json = String::from_utf8(STANDARD.decode(header).unwrap()).unwrap();
+        assert!(!json.contains("null"), "{json}");
+        let signed = SignedHeader::read(&to_header(&payload()).unwrap()).unwrap();
+        assert_eq!(signed.accepted().unwrap().amount(), U256::from(5));
+        let question = signed.question(&offered()).unwrap();
+        let request = Request::parse(&question).unwrap();
+        assert_eq!(request.signed.payer(), Address::repeat_byte(3));
+        assert_eq!(request.requirements.domain_name(), Some("Wrapped SALT"));
+    }
+
+    #[test]
+    fn what_is_no_signed_payment_is_refused() {
+        let good = to_header(&payload()).unwrap();
+        assert!(SignedHeader::read(&good).is_ok());
+        for bad in ["", "e30=", "bnVsbA==", "not base64", "e30", &good[1..], &format!("{good}{good}")] {
+            assert!(SignedHeader::read(bad).is_err(), "{bad}");
+        }
+        let mut twice = payload().to_string();
+        twice.insert_str(1, r#""accepted":{},"#);
+        assert!(SignedHeader::read(&STANDARD.encode(twice)).is_err());
+        assert_eq!(SignedHeader::read(&"A".repeat(LONGEST_SIGNED + 4)), Err(SignedHeaderError::TooLong));
+    }
+}

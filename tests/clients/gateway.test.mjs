@@ -1,0 +1,66 @@
+// Every official client pays our gateway, unmodified, by a signature: by EIP-3009 in wrapped SALT where prices are in SALT, by
+// EIP-3009 and by Permit2 in a token. The payee has the money to the unit, and who asks again pays no second time.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, before, describe, test } from "node:test";
+import { named, payer } from "./support/accounts.mjs";
+import { startGateway } from "./support/ours.mjs";
+import { clients, pay } from "./support/paying.mjs";
+import { BASE_SEPOLIA, CITRATE, openStand, tokenAbi } from "./support/stand.mjs";
+
+/** In base units: 0.000000000000010007 of a token of 18 decimals. */
+const PRICE = 10007n;
+const run = randomBytes(8).toString("hex");
+
+/** What is sold in: the chain, the token, how it is moved, and whether prices are in the coin. */
+const sales = [
+  { name: "Citrate, SALT, by EIP-3009 of wrapped SALT", chain: CITRATE, token: "wSALT", native: true },
+  { name: "Citrate, wrapped SALT, by Permit2", chain: CITRATE, token: "wSALT", method: "permit2" },
+  { name: "Base Sepolia, Salt, by EIP-3009", chain: BASE_SEPOLIA, token: "Salt" },
+];
+
+describe("official clients and our gateway", { timeout: 600_000 }, () => {
+  let stand;
+  before(async () => (stand = await openStand()));
+  after(async () => stand?.stop());
+
+  for (const { name, chain, token: short, ...how } of sales) {
+    test(name, async (context) => {
+      const { anvil, tokens } = stand.sites[chain];
+      const token = tokens[short];
+      const payee = named(`${run} gateway ${name}`).address;
+      const sale = { chain, token, payee, price: "0.000000000000010007", ...how };
+      const { gateway, stop } = await startGateway(stand.sites, sale);
+      const urls = [`${gateway}/v1/inference`];
+      const rpc = Object.fromEntries(Object.values(stand.sites).map(({ anvil }) => [anvil.id, anvil.rpc]));
+      const allowedAssets = [{ network: "eip155:*", asset: token.address, maxAmountPerPayment: String(PRICE) }];
+      const has = () =>
+        anvil.client.readContract({ address: token.address, abi: tokenAbi, functionName: "balanceOf", args: [payee] });
+      try {
+        let earned = 0n;
+        for (const client of Object.keys(clients)) {
+          await context.test(client, async () => {
+            const body = JSON.stringify({ model: "demo", prompt: `${client} asks`, max_tokens: 8 });
+            const orders = { key: payer.key, urls, rpc, allowedAssets, body };
+            const [answer] = await pay(client, orders);
+            const said = JSON.stringify(answer);
+            assert.equal(answer?.status, 200, said);
+            assert.equal(JSON.parse(answer.body).model, "demo");
+            const response = JSON.parse(Buffer.from(answer.paymentResponse, "base64").toString());
+            assert.equal(response.success, true, said);
+            assert.equal(response.payer.toLowerCase(), payer.address.toLowerCase());
+            earned += PRICE;
+            assert.equal(await has(), earned);
+            // It signs anew for the same request, as clients do after an error: answered from the first.
+            const [again] = await pay(client, orders);
+            assert.equal(again?.status, 200, JSON.stringify(again));
+            assert.equal(again.body, answer.body);
+            assert.equal(await has(), earned, "nobody pays twice for one request");
+          });
+        }
+      } finally {
+        await stop();
+      }
+    });
+  }
+});
