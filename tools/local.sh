@@ -100,6 +100,7 @@ show <"$home/deployments/40204.json"
 step "salt402 up: indexer, verifier, gateway and facilitator in one process"
 printf %s "$settling_key" >"$home/settle.key"
 chmod 600 "$home/settle.key"
+wrapped=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).contracts.WrappedSalt.address' "$home/deployments/40204.json")
 cat >"$home/salt402.toml" <<TOML
 data = "data"
 
@@ -114,6 +115,11 @@ listen = "127.0.0.1:${ports[1]}"
 [payment]
 chain = "local"
 payee = "$payee"
+
+# What clients of x402 sign; see docs/x402.md.
+[payment.signatures]
+token = "$wrapped"
+domain_name = "Wrapped SALT"
 
 # What a proxy asks before it serves; see docs/proxy.md.
 [[forward_auth.routes]]
@@ -215,7 +221,6 @@ node -e '
 	if (process.argv[2] !== "402" || d.code === "payment_required") process.exit(1);' "$home/replay.json" "$code" | show
 
 # The payer needs the token that is paid in. On a real chain it has some.
-wrapped=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).contracts.WrappedSalt.address' "$home/deployments/40204.json")
 rpc() { # method, params
 	curl -fsS --max-time 5 -H 'content-type: application/json' \
 		-d "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"$1\",\"params\":$2}" "$rpc" |
@@ -227,54 +232,57 @@ for _ in $(seq 1 100); do
 	sleep 0.1
 done
 sent_before=$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")
-extra='{"name":"Wrapped SALT","version":"1"}'
+signed_body='{"model":"demo","prompt":"Why is the sea salt, by a signature?"}'
 if [ -d tests/clients/node_modules/@x402/fetch ]; then
-	step "x402's own client (@x402/fetch) pays x402's own server (@x402/express) by a signature; the facilitator settles"
-	sold="{\"scheme\":\"exact\",\"network\":\"eip155:40204\",\"payTo\":\"$payee\",\"maxTimeoutSeconds\":120,\"price\":{\"asset\":\"$wrapped\",\"amount\":\"500000000000000\",\"extra\":$extra},\"extra\":$extra}"
-	echo "{\"facilitator\":\"$facilitator\",\"routes\":[{\"path\":\"/sea\",\"offer\":$sold}]}" |
-		node tests/clients/servers/express.mjs >"$home/express.log" 2>&1 &
-	pids+=($!)
-	for _ in $(seq 1 100); do grep -q '^listening on ' "$home/express.log" && break; sleep 0.1; done
-	shop=$(sed -n 's/^listening on //p' "$home/express.log")
-	echo "{\"key\":\"$payer_key\",\"urls\":[\"$shop/sea\"],\"allowedAssets\":[{\"network\":\"eip155:40204\",\"asset\":\"$wrapped\",\"maxAmountPerPayment\":\"500000000000000\"}]}" |
-		node tests/clients/clients/fetch.mjs >"$home/signed.json" 2>>"$home/express.log"
+	step "x402's own client (@x402/fetch) pays the gateway by a signature; the facilitator settles"
 	node -e '
-		const answer = JSON.parse(require("fs").readFileSync(process.argv[1]));
-		const told = answer.paymentResponse ? JSON.parse(Buffer.from(answer.paymentResponse, "base64")) : {};
-		console.log(`${answer.status ?? answer.error} ${answer.body}`);
-		console.log(`settled: ${told.success}, transaction ${told.transaction}`);
-		if (answer.status !== 200 || !told.success) process.exit(1);' "$home/signed.json" | show
+		const [key, url, body, asset] = process.argv.slice(1);
+		const allowedAssets = [{ network: "eip155:40204", asset, maxAmountPerPayment: "1000000000000000" }];
+		console.log(JSON.stringify({ key, urls: [url], body, allowedAssets }));' "$payer_key" "$url" "$signed_body" "$wrapped" |
+		node tests/clients/clients/fetch.mjs >"$home/signed.json" 2>"$home/client.log"
 else
 	step "a payer signs and sends nothing; the facilitator settles (make test-clients installs x402's own client, which is shown here then)"
+	curl -sS -o /dev/null -D "$home/required" -H 'content-type: application/json' -d "$signed_body" "$url"
 	node -e '
-		const [token, from, to, now] = process.argv.slice(1);
+		const [headers, from, now] = process.argv.slice(1);
+		const required = /^payment-required: (\S+)/im.exec(require("fs").readFileSync(headers, "utf8"))[1];
+		const offer = JSON.parse(Buffer.from(required, "base64")).accepts[0];
 		const field = (type, name) => ({ type, name });
 		console.log(JSON.stringify({
-			primaryType: "TransferWithAuthorization",
-			domain: { name: "Wrapped SALT", version: "1", chainId: 40204, verifyingContract: token },
-			types: {
-				EIP712Domain: [field("string", "name"), field("string", "version"), field("uint256", "chainId"), field("address", "verifyingContract")],
-				TransferWithAuthorization: [field("address", "from"), field("address", "to"), field("uint256", "value"), field("uint256", "validAfter"), field("uint256", "validBefore"), field("bytes32", "nonce")],
+			offer,
+			typed: {
+				primaryType: "TransferWithAuthorization",
+				domain: { name: offer.extra.name, version: offer.extra.version, chainId: 40204, verifyingContract: offer.asset },
+				types: {
+					EIP712Domain: [field("string", "name"), field("string", "version"), field("uint256", "chainId"), field("address", "verifyingContract")],
+					TransferWithAuthorization: [field("address", "from"), field("address", "to"), field("uint256", "value"), field("uint256", "validAfter"), field("uint256", "validBefore"), field("bytes32", "nonce")],
+				},
+				message: { from, to: offer.payTo, value: offer.amount, validAfter: "0", validBefore: String(Number(now) + 120), nonce: "0x" + require("crypto").randomBytes(32).toString("hex") },
 			},
-			message: { from, to, value: "500000000000000", validAfter: "0", validBefore: String(Number(now) + 120), nonce: "0x" + require("crypto").randomBytes(32).toString("hex") },
-		}));' "$wrapped" "$payer" "$payee" "$(date +%s)" >"$home/typed.json"
+		}));' "$home/required" "$payer" "$(date +%s)" >"$home/typed.json"
 	# anvil holds this key: no program is given it.
-	rpc eth_signTypedData_v4 "[\"$payer\",$(cat "$home/typed.json")]" >"$home/signature"
-	node -e '
-		const fs = require("fs"), [typed, signature, extra] = process.argv.slice(1);
-		const { message, domain } = JSON.parse(fs.readFileSync(typed));
-		const offer = { scheme: "exact", network: "eip155:40204", amount: message.value, asset: domain.verifyingContract, payTo: message.to, maxTimeoutSeconds: 120, extra: JSON.parse(extra) };
+	typed=$(node -p 'JSON.stringify(JSON.parse(require("fs").readFileSync(process.argv[1])).typed)' "$home/typed.json")
+	rpc eth_signTypedData_v4 "[\"$payer\",$typed]" >"$home/signature"
+	signature=$(node -e '
+		const fs = require("fs"), [typed, signature] = process.argv.slice(1);
+		const { offer, typed: { message } } = JSON.parse(fs.readFileSync(typed));
 		const payload = { signature: fs.readFileSync(signature, "utf8").trim(), authorization: message };
-		console.log(JSON.stringify({ x402Version: 2, paymentPayload: { x402Version: 2, accepted: offer, payload }, paymentRequirements: offer }));' \
-		"$home/typed.json" "$home/signature" "$extra" >"$home/signed.json"
-	for route in verify settle settle; do
-		curl -sS --max-time 60 -H 'content-type: application/json' -d @"$home/signed.json" "$facilitator/$route" >"$home/$route.json"
-		node -e '
-			const told = JSON.parse(require("fs").readFileSync(process.argv[2]));
-			console.log(`/${process.argv[1]}: ${JSON.stringify(told)}`);
-			if (!(told.isValid || told.success)) process.exit(1);' "$route" "$home/$route.json" | show
-	done
+		console.log(Buffer.from(JSON.stringify({ x402Version: 2, accepted: offer, payload })).toString("base64"));' \
+		"$home/typed.json" "$home/signature")
+	code=$(curl -sS -o "$home/bought.json" -D "$home/settled" -w '%{http_code}' --max-time 60 -H 'content-type: application/json' \
+		-H "PAYMENT-SIGNATURE: $signature" -d "$signed_body" "$url")
+	node -e '
+		const fs = require("fs"), [status, body, headers] = process.argv.slice(1);
+		const paymentResponse = /^payment-response: (\S+)/im.exec(fs.readFileSync(headers, "utf8"))?.[1];
+		console.log(JSON.stringify({ status: Number(status), body: fs.readFileSync(body, "utf8"), paymentResponse }));' \
+		"$code" "$home/bought.json" "$home/settled" >"$home/signed.json"
 fi
+node -e '
+	const answer = JSON.parse(require("fs").readFileSync(process.argv[1]));
+	const told = answer.paymentResponse ? JSON.parse(Buffer.from(answer.paymentResponse, "base64")) : {};
+	console.log(`${answer.status ?? answer.error} ${answer.body}`);
+	console.log(`settled: ${told.success}, transaction ${told.transaction}`);
+	if (answer.status !== 200 || !told.success) process.exit(1);' "$home/signed.json" | show
 [ "$(rpc eth_getTransactionCount "[\"$payer\",\"latest\"]")" = "$sent_before" ]
 echo "the payer sent nothing, and paid no gas" | show
 "$salt402" settlements list --config "$home/salt402.toml" | show

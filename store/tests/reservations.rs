@@ -5,7 +5,9 @@
 mod support;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
-use salt402_store::{GasBudgets, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome};
+use salt402_store::{
+    GasBudgets, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome,
+};
 
 use crate::support::{CHAIN, Fixture};
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 33] = [
+const TABLES: [&str; 34] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -23,6 +23,7 @@ const TABLES: [&str; 33] = [
     "chains.NAME.depths[]",
     "chains.NAME.sources[]",
     "payment",
+    "payment.signatures",
     "verifier",
     "verifier.connections",
     "limits",

@@ -50,6 +50,11 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ("follow/merged.rs::reinstate", "SEARCH b ", "the lowest of an index"),
     ("follow/merged.rs::release", "SEARCH merged_transactions", "whether there is one"),
     ("incidents/notices.rs::write", "SEARCH notices", "some at a time, in the order of the index"),
+    (
+        "grants/reservations.rs::write",
+        "SEARCH reservations USING INDEX reservations_by_age",
+        "some at a time, in the order of the index",
+    ),
     ("grants/outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
     ("incidents/channel_risk.rs::follow", "SEARCH vouchers", "whether there is one"),
     ("follow/unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
