@@ -1,11 +1,17 @@
 //! Runs a model. Nothing here knows what a model is sold for, or to whom.
 
+pub(crate) mod admission;
 mod answer;
 pub(crate) mod completion;
+mod connection;
 mod demo;
 pub(crate) mod failure;
+pub(crate) mod frames;
 mod json;
 mod openai;
+pub(crate) mod payload;
+mod pool;
+pub(crate) mod transport;
 mod wire;
 
 use std::time::Duration;
