@@ -1,11 +1,15 @@
 //! Runs a model. Nothing here knows what a model is sold for, or to whom.
 
 mod answer;
+pub(crate) mod beside;
 pub(crate) mod completion;
 mod demo;
+mod events;
 pub(crate) mod failure;
 mod json;
+mod note;
 mod openai;
+pub(crate) mod usage;
 mod wire;
 
 use std::time::Duration;
@@ -35,6 +39,14 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
         OpenAi::new(base, model, key, timeout).map(Self::OpenAi)
+    }
+
+    /// The model's name at its server. `None` for the built-in model.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Demo => None,
+            Self::OpenAi(server) => Some(server.model()),
+        }
     }
 
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
