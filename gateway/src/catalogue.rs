@@ -1,10 +1,11 @@
 //! The models that are sold, and their prices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use salt402_protocol::Amount;
 
+use crate::api::kind::{Api, Server};
 use crate::upstream::Upstream;
 
 /// What a request costs, in base units of the gateway's asset.
@@ -16,14 +17,26 @@ pub struct Price {
     pub per_token: Amount,
     /// Per token that the prompt may have: one per byte of it, and those of the template around it.
     pub per_prompt_token: Amount,
+    /// Per image that the prompt has, with all tokens that it becomes. `None`: images are refused.
+    pub per_image: Option<Amount>,
+    /// The least that a request costs.
+    pub minimum: Amount,
 }
 
 impl Price {
     /// The cost of a request with at most `prompt_tokens` in its prompt that may generate `tokens`. `None` above 2²⁵⁶ −
     /// 1.
     pub fn of(&self, prompt_tokens: u64, tokens: u32) -> Option<Amount> {
+        self.bound(prompt_tokens, u64::from(tokens), 0)
+    }
+
+    /// The most that a request may cost which reads and writes so many tokens, and has so many images. `None` above 2²⁵⁶ −
+    /// 1, and if there are images that have no price.
+    pub fn bound(&self, prompt_tokens: u64, tokens: u64, images: u64) -> Option<Amount> {
         let read = self.per_prompt_token.checked_mul(prompt_tokens)?;
-        self.per_token.checked_mul(u64::from(tokens))?.checked_add(read)?.checked_add(self.per_request)
+        let seen = if images == 0 { Amount::ZERO } else { self.per_image?.checked_mul(images)? };
+        let sum = self.per_token.checked_mul(tokens)?.checked_add(read)?.checked_add(seen)?;
+        Some(sum.checked_add(self.per_request)?.max(self.minimum))
     }
 }
 
@@ -42,6 +55,14 @@ pub struct Model {
     pub max_prompt_bytes: usize,
     /// The most tokens that the server's template puts around a prompt.
     pub template_tokens: u32,
+    /// The most tokens that it puts around each message, and around each call of a tool.
+    pub message_tokens: u32,
+    /// The most tokens that it adds where there are tools, or a form that the answer must have.
+    pub tools_tokens: u32,
+    /// What kind of server runs it, which decides which members of a body are passed on.
+    pub server: Server,
+    /// Which APIs it is sold by, besides `POST /v1/inference`.
+    pub apis: BTreeSet<Api>,
     /// Who runs it.
     pub upstream: Arc<Upstream>,
 }
@@ -53,6 +74,13 @@ impl Model {
     /// for that yet.
     pub fn prompt_tokens(&self, bytes: usize) -> u64 {
         (bytes as u64).saturating_add(u64::from(self.template_tokens))
+    }
+
+    /// The most tokens that the server reads of so many bytes in so many messages.
+    pub(crate) fn shown_tokens(&self, bytes: u64, messages: u64, tools: bool) -> u64 {
+        let around = u64::from(self.message_tokens).saturating_mul(messages);
+        let tools = if tools { u64::from(self.tools_tokens) } else { 0 };
+        bytes.saturating_add(around).saturating_add(u64::from(self.template_tokens)).saturating_add(tools)
     }
 }
 
@@ -84,6 +112,8 @@ mod tests {
             per_request: Amount(U256::from(per_request)),
             per_token: Amount(per_token),
             per_prompt_token: Amount(per_prompt_token),
+            per_image: None,
+            minimum: Amount::ZERO,
         };
         let small = price(10, U256::from(3), U256::from(2));
         assert_eq!(small.of(100, 4), Some(Amount(U256::from(222))));

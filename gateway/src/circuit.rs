@@ -241,6 +241,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::{Api, Server};
     use crate::catalogue::Price;
 
     fn circuits() -> Circuits {
@@ -252,11 +253,21 @@ mod tests {
         let one = Amount(U256::from(1));
         let model = Model {
             description: String::new(),
-            price: Price { per_request: one, per_token: one, per_prompt_token: one },
+            price: Price {
+                per_request: one,
+                per_token: one,
+                per_prompt_token: one,
+                per_image: None,
+                minimum: one,
+            },
             default_tokens: 2,
             max_tokens: 2,
             max_prompt_bytes: 1,
             template_tokens: 1,
+            message_tokens: 1,
+            tools_tokens: 1,
+            server: Server::Any,
+            apis: [Api::Chat].into(),
             upstream: Arc::new(upstream),
         };
         Circuits::new(&Catalogue([("one".to_owned(), model)].into_iter().collect()))

@@ -1,13 +1,13 @@
 //! `[gateway]`: which models are sold, and at which price.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Catalogue, Model, Price, Upstream};
+use salt402_gateway::{Api, Catalogue, Model, Price, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -17,6 +17,7 @@ use url::Url;
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
 use super::secret;
+use super::served::{ApiName, ServerKind};
 use super::socket::{Mode, is_verifier};
 use super::text::parse_price;
 use crate::listen::Endpoint;
@@ -97,12 +98,34 @@ struct ModelConfig {
     /// out: 0.
     #[serde(default)]
     price_per_prompt_token: Option<String>,
+    /// The price of each image in a prompt, with all tokens that it becomes. Left out: images are refused.
+    #[serde(default)]
+    price_per_image: Option<String>,
+    /// The least that any request costs. Left out: 0.
+    #[serde(default)]
+    minimum_price: Option<String>,
+    /// What kind of server runs the model: `llama.cpp`, `vllm`, `ollama` or `openai`. It decides which members of a body are passed on. Left
+    /// out: those that all of them know.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    server: ServerKind,
+    /// The APIs that the model is sold by: `chat`, `completions`, `embeddings`, `messages`, `responses`, `rerank`, `images`. Left out:
+    /// `chat` and `completions`; with `openai`, `chat` and `responses`; with another `server`, `messages` and `responses` too.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
+    apis: Option<Vec<ApiName>>,
     /// The longest prompt: 1 or more. Left out: as much as `max_body_bytes` allows.
     #[serde(default)]
     max_prompt_bytes: Option<usize>,
     /// The most tokens that the server's template puts around a prompt.
     #[serde(default = "template_tokens")]
     template_tokens: u32,
+    /// The most tokens that the server's template puts around each message.
+    #[serde(default = "message_tokens")]
+    message_tokens: u32,
+    /// The most tokens that the server's template adds where a request has tools, or a form that the answer must have.
+    #[serde(default = "tools_tokens")]
+    tools_tokens: u32,
     /// How many tokens are generated if a request does not say: 1 to `max_tokens`.
     #[serde(default = "default_tokens")]
     default_tokens: u32,
@@ -143,6 +166,12 @@ fn max_tokens() -> u32 {
 }
 fn template_tokens() -> u32 {
     32
+}
+fn message_tokens() -> u32 {
+    16
+}
+fn tools_tokens() -> u32 {
+    512
 }
 fn timeout() -> u64 {
     120
@@ -219,6 +248,10 @@ impl GatewayConfig {
                     max_tokens: model.max_tokens,
                     max_prompt_bytes: model.longest_prompt(self.max_body_bytes),
                     template_tokens: model.template_tokens,
+                    message_tokens: model.message_tokens,
+                    tools_tokens: model.tools_tokens,
+                    server: model.server.0,
+                    apis: model.apis(),
                     upstream: Arc::new(model.upstream(name, folder)?),
                 },
             );
@@ -251,10 +284,21 @@ impl ModelConfig {
         if self.api_key_env.is_some() && self.api_key_file.is_some() {
             return Err(ConfigError::value(key("api_key_env"), "and api_key_file cannot both be given"));
         }
-        self.server(name).map(|_| ())
+        if self.apis().is_empty() {
+            return Err(ConfigError::value(key("apis"), "expected at least one, or leave it out"));
+        }
+        self.address(name).map(|_| ())
     }
 
-    fn server(&self, name: &str) -> Result<Option<Url>, ConfigError> {
+    /// The APIs that it is sold by.
+    fn apis(&self) -> BTreeSet<Api> {
+        match &self.apis {
+            Some(names) => names.iter().map(|name| name.0).collect(),
+            None => self.server.0.apis().iter().copied().collect(),
+        }
+    }
+
+    fn address(&self, name: &str) -> Result<Option<Url>, ConfigError> {
         if self.upstream == "demo" {
             return Ok(None);
         }
@@ -287,6 +331,12 @@ impl ModelConfig {
             per_request: read("price_per_request", &self.price_per_request)?,
             per_token: read("price_per_token", &self.price_per_token)?,
             per_prompt_token: read("price_per_prompt_token", &self.price_per_prompt_token)?,
+            per_image: self
+                .price_per_image
+                .as_ref()
+                .map(|_| read("price_per_image", &self.price_per_image))
+                .transpose()?,
+            minimum: read("minimum_price", &self.minimum_price)?,
         };
         let key = format!("gateway.models.{name}.price_per_request");
         if price.per_request.is_zero() && price.per_token.is_zero() && price.per_prompt_token.is_zero() {
@@ -305,7 +355,7 @@ impl ModelConfig {
     }
 
     fn upstream(&self, name: &str, folder: &Path) -> Result<Upstream, ConfigError> {
-        let Some(server) = self.server(name)? else { return Ok(Upstream::Demo) };
+        let Some(server) = self.address(name)? else { return Ok(Upstream::Demo) };
         let key = secret::api_key(
             name,
             self.api_key_env.as_deref(),

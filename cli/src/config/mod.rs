@@ -17,6 +17,7 @@ mod policy;
 #[cfg(test)]
 mod reference;
 mod secret;
+mod served;
 mod signer;
 mod socket;
 mod source;

@@ -2,16 +2,20 @@
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod beside;
 pub(crate) mod completion;
 mod connection;
 mod demo;
+mod events;
 pub(crate) mod failure;
 pub(crate) mod frames;
 mod json;
+mod note;
 mod openai;
 pub(crate) mod payload;
 mod pool;
 pub(crate) mod transport;
+pub(crate) mod usage;
 mod wire;
 
 use std::time::Duration;
@@ -41,6 +45,14 @@ impl Upstream {
         timeout: Duration,
     ) -> Result<Self, reqwest::Error> {
         OpenAi::new(base, model, key, timeout).map(Self::OpenAi)
+    }
+
+    /// The model's name at its server. `None` for the built-in model.
+    pub(crate) fn model(&self) -> Option<&str> {
+        match self {
+            Self::Demo => None,
+            Self::OpenAi(server) => Some(server.model()),
+        }
     }
 
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {

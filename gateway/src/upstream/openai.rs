@@ -83,6 +83,11 @@ impl OpenAi {
 }
 
 impl OpenAi {
+    /// The model's name at that server.
+    pub(crate) fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Asks, and asks again if the server wants to be waited for and that is not too long.
     pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
         let started = Instant::now();
