@@ -63,11 +63,27 @@ pub struct Model {
     pub server: Server,
     /// Which APIs it is sold by, besides `POST /v1/inference`.
     pub apis: BTreeSet<Api>,
+    /// The path of its own endpoint. `None`: it has none.
+    pub endpoint: Option<String>,
     /// Who runs it.
     pub upstream: Arc<Upstream>,
 }
 
 impl Model {
+    /// The API by which its own endpoint is asked, and its server is tried.
+    pub(crate) fn main_api(&self) -> Api {
+        const ORDER: [Api; 7] = [
+            Api::Chat,
+            Api::Embeddings,
+            Api::Images,
+            Api::Completions,
+            Api::Messages,
+            Api::Responses,
+            Api::Rerank,
+        ];
+        ORDER.into_iter().find(|api| self.apis.contains(api)).unwrap_or(Api::Chat)
+    }
+
     /// The most tokens that a prompt can have: each token of a byte-level vocabulary stands for at least one byte.
     ///
     /// This is a limit, not a count. To count, a tokenizer would need seconds for some megabytes, and nobody has paid

@@ -22,4 +22,4 @@ mod sampling;
 
 pub use kind::{Api, Server};
 pub use passed::Passed;
-pub(crate) use passed::{PassedReading, PassedUnsold};
+pub(crate) use passed::PassedReading;
