@@ -24,3 +24,4 @@ pub use gateway::{Gateway, GatewayOptions};
 pub use priced_request::PricedRequest;
 pub use routes::router;
 pub use upstream::Upstream;
+pub use upstream::transport::TransportError;

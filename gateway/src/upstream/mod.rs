@@ -21,6 +21,7 @@ use url::Url;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::UpstreamError;
 use crate::upstream::openai::OpenAi;
+use crate::upstream::transport::TransportError;
 
 /// Who runs a model.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Upstream {
         model: String,
         key: Option<String>,
         timeout: Duration,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, TransportError> {
         OpenAi::new(base, model, key, timeout).map(Self::OpenAi)
     }
 

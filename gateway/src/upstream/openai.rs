@@ -1,16 +1,24 @@
 //! Any server with OpenAI's `POST /v1/chat/completions` (llama.cpp, vLLM, Ollama, …).
 
-use salt402_http::clock::now;
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
-use reqwest::redirect::Policy;
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderValue, Request};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt as _;
+use salt402_http::clock::now;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};
+use crate::upstream::frames::Frames;
+use crate::upstream::payload::Payload;
+use crate::upstream::transport::{Deadlines, Transport, TransportError};
 use crate::upstream::{answer, wire};
 
 /// The longest answer that is read, and the longest error answer, in bytes.
@@ -24,15 +32,17 @@ const WAITED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The least pause, whatever a server says.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection is kept. Servers close idle ones after five seconds, and a request must not meet that.
-const KEPT: Duration = Duration::from_secs(4);
+/// The longest pause in the middle of an answer, if the whole may take that long.
+const BETWEEN: Duration = Duration::from_secs(60);
 
 /// One model of an OpenAI-compatible server.
 pub struct OpenAi {
-    client: reqwest::Client,
-    completions: Url,
+    transport: Transport,
+    /// The path to ask at, and what the server's address has as a query.
+    completions: String,
     model: String,
-    key: Option<String>,
+    /// What is shown to be let in.
+    authorization: Option<HeaderValue>,
     /// How long a request may take, with all waiting.
     timeout: Duration,
 }
@@ -67,19 +77,45 @@ impl OpenAi {
         model: String,
         key: Option<String>,
         timeout: Duration,
-    ) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .pool_idle_timeout(KEPT)
-            .no_proxy()
-            .build()?;
+    ) -> Result<Self, TransportError> {
+        let authorization = match (key, base.username()) {
+            (Some(key), _) => Some(format!("Bearer {key}")),
+            (None, "") if base.password().is_none() => None,
+            (None, user) => {
+                let known = format!("{}:{}", plain(user), plain(base.password().unwrap_or_default()));
+                Some(format!("Basic {}", BASE64_STANDARD.encode(known)))
+            }
+        };
+        let authorization = authorization
+            .map(|text| {
+                let mut value = HeaderValue::from_str(&text).map_err(|_| TransportError::Key)?;
+                value.set_sensitive(true);
+                Ok::<_, TransportError>(value)
+            })
+            .transpose()?;
         let path = base.path().trim_end_matches('/');
-        let path = if path.ends_with("/v1") { path.to_owned() } else { format!("{path}/v1") };
-        let mut completions = base.clone();
-        completions.set_path(&format!("{path}/chat/completions"));
-        Ok(Self { client, completions, model, key, timeout })
+        let version = if path.ends_with("/v1") { "" } else { "/v1" };
+        let query = base.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut server = base.clone();
+        server.set_query(None);
+        server.set_fragment(None);
+        // Neither fails for an address that has a host, and without one the transport refuses it.
+        let _ = server.set_username("");
+        let _ = server.set_password(None);
+        let deadlines = Deadlines {
+            connect: timeout.min(Duration::from_secs(10)),
+            first_byte: timeout,
+            between: timeout.min(BETWEEN),
+        };
+        let transport = Transport::new(&server, deadlines)?;
+        let completions = format!("{version}/chat/completions{query}");
+        Ok(Self { transport, completions, model, authorization, timeout })
     }
+}
+
+/// A part of an address with its escapes undone.
+fn plain(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 impl OpenAi {
@@ -89,7 +125,8 @@ impl OpenAi {
         let mut pause = PAUSE;
         loop {
             let left = self.timeout.saturating_sub(started.elapsed());
-            let error = match self.ask(task, left).await {
+            let asked = timeout(left, self.ask(task)).await;
+            let error = match asked.unwrap_or_else(|_| Err(Failure::Timeout.into())) {
                 Ok(completion) => return Ok(completion),
                 Err(error) => error,
             };
@@ -104,7 +141,25 @@ impl OpenAi {
         }
     }
 
-    async fn ask(&self, task: &Task<'_>, timeout: Duration) -> Result<Completion, UpstreamError> {
+    async fn ask(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
+        let response = self.transport.send(self.request(task)?).await?;
+        let (head, body) = response.into_parts();
+        let encoding = head.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        if !head.status.is_success() {
+            let (status, after) = (head.status.as_u16(), retry_after(&head.headers, now()));
+            // A text that cannot be read says nothing. The status does.
+            let body = read(body, LONGEST_ERROR).await.unwrap_or_default();
+            let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
+            let said: String = words.chars().take(LOGGED).collect();
+            tracing::warn!(model = self.model, status, ?said, "the model server refused");
+            return Err(UpstreamError::of(status, &words, after));
+        }
+        let body = read(body, LONGEST).await?;
+        let text = wire::text(body, encoding, LONGEST)?;
+        answer::completion(&wire::documents(&text), task)
+    }
+
+    fn request(&self, task: &Task<'_>) -> Result<Request<Payload>, UpstreamError> {
         let ask = Ask {
             model: &self.model,
             messages: [Message { role: "user", content: task.prompt }],
@@ -112,55 +167,30 @@ impl OpenAi {
             temperature: task.temperature,
             stream: false,
         };
-        let mut request = self
-            .client
-            .post(self.completions.clone())
-            .timeout(timeout)
+        // Neither fails: the path was checked, and the body is made of texts and numbers.
+        let unwritable = || UpstreamError::from(Failure::Refused(400));
+        let body = serde_json::to_vec(&ask).map_err(|_| unwritable())?;
+        let mut request = Request::post(&self.completions)
+            .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json")
-            .header(ACCEPT_ENCODING, "identity")
-            .json(&ask);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
+            .header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
-        let response = request.send().await.map_err(failure)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        if !status.is_success() {
-            let after = retry_after(&headers, now());
-            // A text that cannot be read says nothing. The status does.
-            let body = read(response, LONGEST_ERROR).await.unwrap_or_default();
-            let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
-            let said: String = words.chars().take(LOGGED).collect();
-            tracing::warn!(model = self.model, status = status.as_u16(), ?said, "the model server refused");
-            return Err(UpstreamError::of(status.as_u16(), &words, after));
-        }
-        let body = read(response, LONGEST).await?;
-        let text = wire::text(body, encoding, LONGEST)?;
-        answer::completion(&wire::documents(&text), task)
+        request.body(Payload::Whole(body.into())).map_err(|_| unwritable())
     }
 }
 
-async fn read(mut response: reqwest::Response, longest: usize) -> Result<Vec<u8>, UpstreamError> {
+async fn read(mut answer: Frames, longest: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > longest {
+    while let Some(piece) = answer.next().await {
+        let piece = piece?;
+        if body.len() + piece.len() > longest {
             return Err(Failure::TooLong(longest).into());
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(&piece);
     }
     Ok(body)
-}
-
-fn failure(error: reqwest::Error) -> UpstreamError {
-    let error = error.without_url();
-    tracing::warn!(%error, "the model server failed");
-    if error.is_connect() {
-        Failure::Unreachable.into()
-    } else if error.is_timeout() {
-        Failure::Timeout.into()
-    } else {
-        Failure::BrokenOff.into()
-    }
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
