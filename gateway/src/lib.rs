@@ -33,4 +33,5 @@ pub use gateway::{Gateway, GatewayOptions};
 pub use priced_request::PricedRequest;
 pub use routes::router;
 pub use upstream::beside::{Beside, Seen};
-pub use upstream::{ServerError, ServerOptions, TransportError, Upstream};
+pub use upstream::transport::TransportError;
+pub use upstream::{ServerOptions, Upstream};
