@@ -172,3 +172,103 @@ impl Costs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: &str = r#"
+        [chains.c]
+        rpc = "http://127.0.0.1:1"
+        contract = "0x1111111111111111111111111111111111111112"
+        start_block = 0
+        profile = "local"
+
+        [payment]
+        chain = "c"
+        payee = "0x2222222222222222222222222222222222222223"
+
+        [gateway.models.demo]
+        upstream = "demo"
+        price_per_token = "0.001 SALT"
+        price_per_prompt_token = "0.0001 SALT"
+        minimum_price = "0.02 SALT"
+        max_tokens = 100
+
+        [[gateway.models.demo.adjustments]]
+        when = "max_tokens > 50"
+        multiplier = "2"
+
+        [gateway.models.usd]
+        upstream = "demo"
+        price_per_request = "0.01 USD"
+
+        [gateway.usd]
+        rate = "4.2 SALT"
+    "#;
+
+    fn told(path: &str, body: &str) -> (Vec<String>, Value) {
+        let config = Config::read(SALT, Path::new("salt402.toml"), false).unwrap();
+        let (gateway, unit) = (config.gateway.as_ref().unwrap(), config.unit().unwrap());
+        let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit).unwrap());
+        let catalogue = gateway.price_list(&unit, rate.as_ref()).unwrap();
+        match costs(path, &catalogue, body.as_bytes()).unwrap() {
+            Ok(costs) => (costs.lines(&unit), costs.json(&unit)),
+            Err(problem) => (vec![problem.detail.clone()], Value::Null),
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_sum_is_told() {
+        let chat = |tokens: u32| {
+            format!(
+                r#"{{"model":"demo","max_tokens":{tokens},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            )
+        };
+        // Two bytes, the role with its quotes, 16 for the message and 32 for the template.
+        let (lines, json) = told("/v1/chat/completions", &chat(100));
+        assert_eq!(
+            lines,
+            [
+                "demo: 0.2112 SALT",
+                "  56 × 0.0001 SALT = 0.0056 SALT  (price_per_prompt_token)",
+                "  100 × 0.001 SALT = 0.1 SALT  (price_per_token)",
+                "  × 2 = 0.2112 SALT  (where max_tokens > 50)",
+                "  it reads up to 56 tokens and writes up to 100",
+            ]
+        );
+        assert_eq!(json["amount"], "211200000000000000");
+        assert_eq!((&json["prompt_tokens"], &json["parts"][1]["count"]), (&json!(56), &json!(100)));
+        let (lines, json) = told("/v1/chat/completions", &chat(1));
+        assert!(
+            lines[0] == "demo: 0.02 SALT" && lines.contains(&"  at least 0.02 SALT  (minimum_price)".into()),
+            "{lines:?}"
+        );
+        assert_eq!(json["minimum"], "20000000000000000");
+        let (lines, json) = told("/v1/inference", r#"{"model":"usd","prompt":"hi"}"#);
+        assert!(
+            lines[0] == "usd: 0.042 SALT" && lines.contains(&"  1 USD is 4.2 SALT  (gateway.usd)".into()),
+            "{lines:?}"
+        );
+        assert_eq!((&json["currency"], &json["amount"]), (&json!("USD"), &json!("42000000000000000")));
+    }
+
+    #[test]
+    fn what_would_be_refused_is_told() {
+        for (path, body, words) in [
+            ("/v1/chat/completions", r#"{"model":"demo","messages":[],"n_predict":5}"#, "n_predict"),
+            ("/v1/chat/completions", r#"{"model":"other","messages":[]}"#, "other"),
+            ("/v1/embeddings", r#"{"model":"demo","input":"a"}"#, "/v1/chat/completions"),
+            ("/v1/inference", r#"{"model":"demo","prompt":""}"#, "prompt"),
+        ] {
+            let (lines, json) = told(path, body);
+            assert!(json.is_null(), "{lines:?}");
+            assert!(lines[0].contains(words) || words == "other", "{lines:?}");
+        }
+        assert!(costs("/elsewhere", &Catalogue::default(), b"{}").is_err());
+        let free = SALT.replace("price_per_request = \"0.01 USD\"", "");
+        assert!(Config::read(&free, Path::new("salt402.toml"), false).is_err(), "a model without a price");
+        let no_rate = SALT.replace("[gateway.usd]", "").replace("rate = \"4.2 SALT\"", "");
+        assert!(Config::read(&no_rate, Path::new("salt402.toml"), false).is_err(), "dollars without a rate");
+    }
+}

@@ -82,6 +82,33 @@ fn beyond_the_limits_is_not_sold_and_is_served_to_those_who_paid() {
 }
 
 #[test]
+fn what_a_server_would_refuse_after_the_payment_is_refused_before_it() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    for (body, member) in [
+        (json!({"tool_choice": "auto"}), "tool_choice"),
+        (json!({"parallel_tool_calls": true, "tools": []}), "parallel_tool_calls"),
+        (json!({"response_format": {"type": "json_schema"}}), "json_schema"),
+        (json!({"response_format": {"type": "text", "json_schema": {"name": "s"}}}), "json_schema"),
+        (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
+        (json!({"tools": tools, "tool_choice": "any"}), "tool_choice"),
+    ] {
+        never(Api::Chat, &chat(body), member);
+    }
+    sold(
+        Server::Any,
+        Api::Chat,
+        &chat(json!({"tools": tools, "tool_choice": {"type": "function", "function": {"name": "f"}}})),
+    );
+    for (body, member) in [
+        (json!({"top_logprobs": 5}), "top_logprobs"),
+        (json!({"min_tokens": 9, "max_tokens": 8}), "min_tokens"),
+    ] {
+        let problem = understand(Server::Vllm, Api::Chat, &chat(body).to_string()).unwrap_err();
+        assert!(problem.detail.contains(member), "{}", problem.detail);
+    }
+}
+
+#[test]
 fn an_endpoint_with_a_name_has_one_model() {
     let catalogue = catalogue(model(Server::Any));
     let read = |named, body: &str| {
