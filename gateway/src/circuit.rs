@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::api::Server;
-    use crate::catalogue::Price;
+    use crate::pricing::Price;
     use crate::upstream::ServerOptions;
 
     fn circuits() -> Circuits {
@@ -254,13 +254,10 @@ mod tests {
         let one = Amount(U256::from(1));
         let model = Model {
             description: String::new(),
-            price: Price {
-                per_request: one,
-                per_token: one,
-                per_prompt_token: one,
-                per_image: None,
-                minimum: one,
-            },
+            price: Price { per_request: one, ..Price::default() },
+            adjustments: [].into(),
+            rate: None,
+            image_size: None,
             default_tokens: 2,
             max_tokens: 2,
             max_prompt_bytes: 1,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Api, Catalogue, Model, Price, ServerOptions, Upstream};
+use salt402_gateway::{Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -16,10 +16,10 @@ use url::Url;
 
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
+use super::prices::{AdjustmentConfig, Currency, PriceTexts, UsdConfig};
 use super::secret;
 use super::served::{ApiName, ServerKind};
 use super::socket::{Mode, is_verifier};
-use super::text::parse_price;
 use crate::listen::Endpoint;
 
 /// The gateway.
@@ -72,6 +72,9 @@ pub(crate) struct GatewayConfig {
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
+    /// What a dollar buys, for prices in `USD`. Left out: prices are in the asset.
+    #[serde(default)]
+    pub(crate) usd: Option<UsdConfig>,
     /// The models that are sold, each under the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -111,6 +114,15 @@ struct ModelConfig {
     /// The least that any request costs. Left out: 0.
     #[serde(default)]
     minimum_price: Option<String>,
+    /// The price of each image that is made, by its size, such as `{ "1024x1024" = "0.04 SALT" }`. Other sizes are refused.
+    #[serde(default)]
+    image_sizes: BTreeMap<String, String>,
+    /// The size of images that are made if a request does not say. Left out: a request must say.
+    #[serde(default)]
+    image_size: Option<String>,
+    /// Conditions that change the price, in their order.
+    #[serde(default)]
+    adjustments: Vec<AdjustmentConfig>,
     /// What kind of server runs the model: `llama.cpp`, `vllm`, `ollama` or `openai`. It decides which members of a body are passed on. Left
     /// out: those that all of them know.
     #[serde(default)]
@@ -243,6 +255,9 @@ impl GatewayConfig {
 
     pub(crate) fn check(&self, unit: &(String, u8)) -> Result<(), ConfigError> {
         self.browsers()?;
+        if let Some(usd) = &self.usd {
+            usd.check(unit)?;
+        }
         self.connections.check("gateway")?;
         if let Some(verifier) = &self.verifier
             && !is_verifier(verifier)
@@ -274,20 +289,53 @@ impl GatewayConfig {
                 let key = format!("gateway.models.{name}.endpoint");
                 return Err(ConfigError::value(key, format!("{endpoint} is another model's")));
             }
-            model.price(name, unit, self.max_body_bytes)?;
+            let (_, currency) = model.price(name, unit, self.max_body_bytes)?;
+            if currency == Currency::Usd && self.usd.is_none() {
+                let what = "is in USD: say what a dollar buys, in [gateway.usd]";
+                return Err(ConfigError::value(format!("gateway.models.{name}"), what));
+            }
+            model.adjustments(name)?;
         }
         Ok(())
     }
 
     /// What is sold; prices are in `unit`. API keys are read here, below `folder`, so use this to run, not to check.
-    pub(crate) fn catalogue(&self, unit: &(String, u8), folder: &Path) -> Result<Catalogue, ConfigError> {
+    /// `rate` is what a dollar buys.
+    pub(crate) fn catalogue(
+        &self,
+        unit: &(String, u8),
+        folder: &Path,
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Catalogue, ConfigError> {
+        self.models(unit, rate, |name, model| model.upstream(name, folder))
+    }
+
+    /// What is sold, to read prices alone: nothing in it can be run, and no API key is read.
+    pub(crate) fn price_list(
+        &self,
+        unit: &(String, u8),
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Catalogue, ConfigError> {
+        self.models(unit, rate, |_, _| Ok(Upstream::Demo))
+    }
+
+    fn models(
+        &self,
+        unit: &(String, u8),
+        rate: Option<&Arc<Rate>>,
+        upstream: impl Fn(&str, &ModelConfig) -> Result<Upstream, ConfigError>,
+    ) -> Result<Catalogue, ConfigError> {
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
+            let (price, currency) = model.price(name, unit, self.max_body_bytes)?;
             catalogue.0.insert(
                 name.clone(),
                 Model {
                     description: model.description.clone(),
-                    price: model.price(name, unit, self.max_body_bytes)?,
+                    price,
+                    adjustments: model.adjustments(name)?.into(),
+                    rate: rate.filter(|_| currency == Currency::Usd).cloned(),
+                    image_size: model.image_size.clone(),
                     default_tokens: model.default_tokens,
                     max_tokens: model.max_tokens,
                     max_prompt_bytes: model.longest_prompt(self.max_body_bytes),
@@ -297,7 +345,7 @@ impl GatewayConfig {
                     server: model.server.0,
                     apis: model.apis(),
                     endpoint: model.endpoint.clone(),
-                    upstream: Arc::new(model.upstream(name, folder)?),
+                    upstream: Arc::new(upstream(name, model)?),
                 },
             );
         }
@@ -341,6 +389,15 @@ impl ModelConfig {
         if self.upstream == "demo" && !self.apis().iter().all(demo_has) {
             return Err(ConfigError::value(key("apis"), "the built-in model has chat and completions alone"));
         }
+        if let Some(size) = &self.image_size
+            && !self.image_sizes.contains_key(size)
+        {
+            return Err(ConfigError::value(key("image_size"), "expected one of image_sizes"));
+        }
+        if self.apis().contains(&Api::Images) && self.image_sizes.is_empty() {
+            let what = "expected a price for each size, since the model is sold by images";
+            return Err(ConfigError::value(key("image_sizes"), what));
+        }
         if self.apis().is_empty() {
             return Err(ConfigError::value(key("apis"), "expected at least one, or leave it out"));
         }
@@ -373,42 +430,46 @@ impl ModelConfig {
         self.max_prompt_bytes.unwrap_or(body).min(body)
     }
 
-    fn price(
-        &self,
-        name: &str,
-        (symbol, decimals): &(String, u8),
-        body: usize,
-    ) -> Result<Price, ConfigError> {
-        let read = |field: &str, text: &Option<String>| match text {
-            None => Ok(Amount::ZERO),
-            Some(text) => parse_price(text, symbol, *decimals)
-                .map_err(|what| ConfigError::value(format!("gateway.models.{name}.{field}"), what)),
+    /// What it costs, and whether that is in dollars.
+    fn price(&self, name: &str, unit: &(String, u8), body: usize) -> Result<(Price, Currency), ConfigError> {
+        let key = format!("gateway.models.{name}");
+        let texts = PriceTexts {
+            per_request: self.price_per_request.as_deref(),
+            per_token: self.price_per_token.as_deref(),
+            per_prompt_token: self.price_per_prompt_token.as_deref(),
+            per_image: self.price_per_image.as_deref(),
+            image_sizes: &self.image_sizes,
+            minimum: self.minimum_price.as_deref(),
         };
-        let price = Price {
-            per_request: read("price_per_request", &self.price_per_request)?,
-            per_token: read("price_per_token", &self.price_per_token)?,
-            per_prompt_token: read("price_per_prompt_token", &self.price_per_prompt_token)?,
-            per_image: self
-                .price_per_image
-                .as_ref()
-                .map(|_| read("price_per_image", &self.price_per_image))
-                .transpose()?,
-            minimum: read("minimum_price", &self.minimum_price)?,
-        };
-        let key = format!("gateway.models.{name}.price_per_request");
-        if price.per_request.is_zero() && price.per_token.is_zero() && price.per_prompt_token.is_zero() {
-            let what = format!("expected a price, such as \"0.001 {symbol}\", here or in price_per_token");
-            return Err(ConfigError::value(key, what));
-        }
+        let (price, currency) = texts.read(&key, unit)?;
         let longest = (self.longest_prompt(body) as u64).saturating_add(u64::from(self.template_tokens));
-        if price.of(longest, self.max_tokens).is_none() {
+        let most = Quantities {
+            prompt_tokens: longest,
+            max_tokens: self.max_tokens,
+            choices: 1,
+            ..Quantities::default()
+        };
+        // With room for conditions and for what a dollar buys.
+        let fits = price
+            .parts(&most)
+            .ok()
+            .and_then(|parts| parts.iter().try_fold(Amount::ZERO, |sum, part| sum.checked_add(part.amount)));
+        if fits.is_none() {
             return Err(ConfigError::value(
-                key,
+                format!("{key}.price_per_request"),
                 "with price_per_token for max_tokens and price_per_prompt_token for the longest prompt is beyond 2^256 - 1 \
                  base units",
             ));
         }
-        Ok(price)
+        Ok((price, currency))
+    }
+
+    /// The conditions that change its price.
+    fn adjustments(&self, name: &str) -> Result<Vec<Adjustment>, ConfigError> {
+        let read = |(at, adjustment): (usize, &AdjustmentConfig)| {
+            adjustment.read(&format!("gateway.models.{name}.adjustments[{at}]"))
+        };
+        self.adjustments.iter().enumerate().map(read).collect()
     }
 
     fn upstream(&self, name: &str, folder: &Path) -> Result<Upstream, ConfigError> {

@@ -14,6 +14,7 @@ mod moved;
 mod nodes;
 mod payment;
 mod policy;
+mod prices;
 #[cfg(test)]
 mod reference;
 mod secret;
@@ -45,6 +46,7 @@ pub(crate) use forward_auth::ForwardAuthConfig;
 pub(crate) use gateway::GatewayConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use payment::PaymentConfig;
+pub(crate) use prices::{UsdConfig, parse_rate};
 pub(crate) use secret::{payer_key, verifier_token_of_environment};
 use signer::KeyConfig;
 pub(crate) use socket::{behind_socket, unix_path};

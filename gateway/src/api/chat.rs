@@ -162,11 +162,36 @@ pub(super) fn read(object: Object, server: Server) -> Result<(Object, Asked), Fa
         tool_choice(value)?;
         counted.json(value);
     }
+    consistent(&body, tokens)?;
     if let Some(value) = take(&mut body, "", "response_format", Form::Object)? {
         let value = response_format(object_of(value, "response_format")?, server, &mut counted)?;
         body.set("response_format", value);
     }
     Ok((body, Asked { tokens, choices, streamed, strips_usage, ..Asked::one(counted) }))
+}
+
+/// Whether members fit together. A server would refuse what does not, after it was paid for.
+fn consistent(body: &Object, tokens: Option<u32>) -> Result<(), Fault> {
+    let is_true = |name: &str| body.get(name) == Some(&Json::Bool(true));
+    let integer = |name: &str| match body.get(name) {
+        Some(Json::Number(number)) => number.as_u64(),
+        _ => None,
+    };
+    if integer("top_logprobs").is_some_and(|count| count > 0) && !is_true("logprobs") {
+        return Err(never("top_logprobs: send \"logprobs\": true with it"));
+    }
+    if let (Some(least), Some(most)) = (integer("min_tokens"), tokens)
+        && least > u64::from(most)
+    {
+        return Err(never("min_tokens: it is more than max_tokens"));
+    }
+    let has_tools = matches!(body.get("tools"), Some(Json::List(tools)) if !tools.is_empty());
+    for name in ["tool_choice", "parallel_tool_calls"] {
+        if body.get(name).is_some() && !has_tools {
+            return Err(never(format!("{name}: it is for tools: send some, or leave it out")));
+        }
+    }
+    Ok(())
 }
 
 fn message(object: Object, path: &str, server: Server, counted: &mut Counted) -> Result<Json, Fault> {
@@ -292,7 +317,12 @@ fn tool_choice(value: &Json) -> Result<(), Fault> {
 fn response_format(object: Object, server: Server, counted: &mut Counted) -> Result<Json, Fault> {
     let mut none = Counted::default();
     let mut format = sift(&[RESPONSE_FORMAT], server, object, "response_format.", &mut none)?;
-    word_of(&format, "response_format.", "type")?;
+    let wants = word_of(&format, "response_format.", "type")? == "json_schema";
+    if wants != format.get("json_schema").is_some() {
+        return Err(never(
+            "response_format.json_schema: it belongs to the type json_schema, and to no other",
+        ));
+    }
     if let Some(value) = format.take("json_schema") {
         let path = "response_format.json_schema";
         let schema = sift(&[JSON_SCHEMA], server, object_of(value, path)?, &format!("{path}."), &mut none)?;

@@ -2,8 +2,8 @@
 
 use crate::api::json::{Json, Object};
 
-/// The most texts of a list, such as where to stop.
-const MOST_TEXTS: usize = 64;
+/// The most texts of a list, such as where to stop: OpenAI takes no more.
+const MOST_TEXTS: usize = 4;
 /// The most entries of an object of numbers.
 const MOST_ENTRIES: usize = 1024;
 /// The longest word, in bytes.

@@ -19,6 +19,8 @@ mod reading;
 mod rerank;
 mod responses;
 mod sampling;
+#[cfg(test)]
+mod tests;
 
 pub use kind::{Api, Server};
 pub use passed::Passed;

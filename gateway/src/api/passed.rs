@@ -10,6 +10,7 @@ use crate::api::members::Fault;
 use crate::api::reading::{Asked, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
+use crate::pricing::{Quantities, Unpriced};
 
 /// The price if none is known: more than any payment, so that only a quote counts.
 const PRICELESS: Amount = Amount(U256::MAX);
@@ -29,10 +30,8 @@ pub struct Passed {
     pub streamed: bool,
     /// Whether the client did not ask for the usage that the stream will tell.
     pub strips_usage: bool,
-    /// The most tokens that are read, as they are priced.
-    pub prompt_tokens: u64,
-    /// The most tokens that one answer may have. 0 for an API that writes none.
-    pub tokens: u32,
+    /// What it reads and writes at most, as it is priced.
+    pub of: Quantities,
     /// What must be paid, for exactly the bytes that the client sent.
     pub order: Order,
 }
@@ -115,24 +114,25 @@ impl Passed {
                 return gone(Code::InvalidRequest, detail, order(description, PRICELESS));
             }
         };
-        let priced = Priced::of(api, &model, &asked);
-        let price = match priced.amount {
-            Ok(price) => price,
-            Err(Beyond::Unpriced(detail)) => {
-                return gone(Code::InvalidRequest, detail, order(description, PRICELESS));
-            }
-            Err(Beyond::Limits(_)) => PRICELESS,
+        let of = quantities(api, &model, &asked);
+        let cost = model.cost(&name, &of);
+        let beyond = beyond(api, &model, &asked, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
+        let price = match (&beyond, cost) {
+            (None, Ok(cost)) => cost.amount,
+            _ => PRICELESS,
         };
         object.set("model", model.upstream.model().unwrap_or(&name));
         if let Some(member) = tokens_member(api, model.server) {
-            object.set(member, u64::from(priced.tokens));
+            object.set(member, u64::from(of.max_tokens));
+        }
+        if let Some((_, size)) = of.made.as_ref().filter(|(_, size)| !size.is_empty()) {
+            object.set("size", size.as_str());
         }
         let body = Json::Object(object).written().map_err(|error| {
             tracing::error!(%error, "a body could not be written");
             Problem::new(Code::Internal, "the body could not be written anew")
         })?;
-        let description = priced.description(description, &asked);
-        let order = order(description, price);
+        let order = order(words(description, &of), price);
         let request = Self {
             api,
             name,
@@ -140,17 +140,15 @@ impl Passed {
             body: body.into(),
             streamed: asked.streamed,
             strips_usage: asked.strips_usage,
-            prompt_tokens: priced.read,
-            tokens: priced.tokens,
+            of,
             order: order.clone(),
         };
-        Ok(match priced.amount {
-            Err(Beyond::Limits(detail)) => PassedReading::Unsold(Box::new(PassedUnsold {
-                problem: invalid(detail),
-                order,
-                request: Some(request),
-            })),
-            _ => PassedReading::Sold(Box::new(request)),
+        Ok(match beyond {
+            None => PassedReading::Sold(Box::new(request)),
+            Some(problem) => {
+                let request = Some(request);
+                PassedReading::Unsold(Box::new(PassedUnsold { problem, order, request }))
+            }
         })
     }
 }
@@ -193,60 +191,55 @@ const fn tokens_member(api: Api, server: Server) -> Option<&'static str> {
     }
 }
 
-/// Why there is no price.
-#[derive(Debug)]
-enum Beyond {
-    /// The operator set none.
-    Unpriced(String),
-    /// It is beyond the operator's limits.
-    Limits(String),
+/// What is read and written at most.
+fn quantities(api: Api, model: &Model, asked: &Asked) -> Quantities {
+    let counted = asked.counted;
+    let readings = readings(model.server, asked.choices);
+    let once = model.shown_tokens(counted.bytes, counted.messages, counted.tools);
+    let max_tokens = if api.writes_tokens() { asked.tokens.unwrap_or(model.default_tokens) } else { 0 };
+    let made = asked.made.as_ref().map(|made| {
+        let size = made.size.as_ref().or(model.image_size.as_ref());
+        (made.count, size.cloned().unwrap_or_default())
+    });
+    Quantities {
+        api: Some(api),
+        prompt_tokens: once.saturating_mul(readings),
+        max_tokens,
+        choices: asked.choices,
+        images: counted.images.saturating_mul(readings),
+        made,
+        streamed: asked.streamed,
+    }
 }
 
-/// What is read and written at most, and what that costs.
-#[derive(Debug)]
-struct Priced {
-    read: u64,
-    tokens: u32,
-    amount: Result<Amount, Beyond>,
+/// Why the operator's limits refuse it.
+fn beyond(api: Api, model: &Model, asked: &Asked, of: &Quantities) -> Option<Problem> {
+    let longest = model.max_prompt_bytes as u64;
+    if asked.longest > longest {
+        let found = asked.longest;
+        return Some(invalid(format!("the prompt: at most {longest} bytes for this model, found {found}")));
+    }
+    if api.writes_tokens() && of.max_tokens > model.max_tokens {
+        return Some(invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens)));
+    }
+    None
 }
 
-impl Priced {
-    fn of(api: Api, model: &Model, asked: &Asked) -> Self {
-        let tokens = if api.writes_tokens() { asked.tokens.unwrap_or(model.default_tokens) } else { 0 };
-        let once = model.shown_tokens(asked.counted.bytes, asked.counted.messages, asked.counted.tools);
-        let read = once.saturating_mul(readings(model.server, asked.choices));
-        let written = u64::from(tokens).saturating_mul(asked.choices);
-        let images = asked.counted.images.saturating_mul(readings(model.server, asked.choices));
-        let longest = model.max_prompt_bytes as u64;
-        let amount = if images > 0 && model.price.per_image.is_none() {
-            Err(Beyond::Unpriced("an image: this model has no price for images: leave it out".into()))
-        } else if asked.longest > longest {
-            Err(Beyond::Limits(format!(
-                "the prompt: at most {longest} bytes for this model, found {}",
-                asked.longest
-            )))
-        } else if api.writes_tokens() && tokens > model.max_tokens {
-            Err(Beyond::Limits(format!("max_tokens: from 1 to {} for this model", model.max_tokens)))
-        } else {
-            model.price.bound(read, written, images).ok_or_else(|| {
-                Beyond::Limits("the price of so many tokens is beyond any amount: ask for fewer".into())
-            })
-        };
-        Self { read, tokens, amount }
+/// What is sold, in words.
+fn words(begun: String, of: &Quantities) -> String {
+    let mut words = begun;
+    if of.max_tokens > 0 {
+        words.push_str(&format!(" with up to {} tokens", of.max_tokens));
     }
-
-    fn description(&self, begun: String, asked: &Asked) -> String {
-        let mut words = begun;
-        if self.tokens > 0 {
-            words.push_str(&format!(" with up to {} tokens", self.tokens));
-            if asked.choices > 1 {
-                words.push_str(&format!(" {} times", asked.choices));
-            }
-        }
-        words.push_str(&format!(", up to {} tokens of prompt", self.read));
-        if asked.counted.images > 0 {
-            words.push_str(&format!(", {} images", asked.counted.images));
-        }
-        words
+    if of.choices > 1 {
+        words.push_str(&format!(", {} times", of.choices));
     }
+    words.push_str(&format!(", to up to {} tokens", of.prompt_tokens));
+    if of.images > 0 {
+        words.push_str(&format!(" and {} images", of.images));
+    }
+    if let Some((count, size)) = &of.made {
+        words.push_str(&format!(": {count} images of {size}"));
+    }
+    words
 }

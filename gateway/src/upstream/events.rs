@@ -7,7 +7,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 /// The longest event, in bytes.
-pub(crate) const LONGEST_EVENT: usize = 1024 * 1024;
+pub(crate) const LONGEST_EVENT: usize = 8 * 1024 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// An event, a comment, or an empty line.
@@ -204,7 +204,7 @@ mod tests {
         let lines = b"data: x\n".repeat(LONGEST_EVENT / 8 + 1);
         assert!(read(&[&lines]).1);
         // Comments are no part of an event.
-        let comments = b": ping\n".repeat(LONGEST_EVENT / 4);
+        let comments = [&b": "[..], &[b'p'; 1000], b"\n"].concat().repeat(LONGEST_EVENT / 900);
         assert!(!read(&[&comments]).1);
     }
 

@@ -19,8 +19,7 @@ pub(crate) fn inference(data: &[u8]) {
         per_request: Amount(U256::from(7)),
         per_token: Amount(U256::from(3)),
         per_prompt_token: Amount(U256::from(2)),
-        per_image: None,
-        minimum: Amount::ZERO,
+        ..Price::default()
     };
     let upstream = Arc::new(Upstream::Demo);
     let description = String::new();
@@ -28,6 +27,9 @@ pub(crate) fn inference(data: &[u8]) {
     let model = Model {
         description,
         price,
+        adjustments: [].into(),
+        rate: None,
+        image_size: None,
         default_tokens: 16,
         max_tokens: 4096,
         max_prompt_bytes,

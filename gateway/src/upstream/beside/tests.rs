@@ -144,12 +144,19 @@ fn an_error_within_a_stream_ends_it_and_its_words_do_not_pass() {
         ),
         ("data: {\"choices\":[{\"index\":0,\"finish_reason\":\"error\"}]}\n\n", Failure::SaidError),
         ("data: <html>\n\n", Failure::Unreadable),
-        ("{\"error\":{\"code\":503}}", Failure::Busy(503)),
-        ("{\"choices\":[]}", Failure::Unreadable),
     ] {
         let (passed, seen) = stream(Api::Chat, false, &format!("{FIRST}{text}{LAST}{DONE}"));
         assert_eq!(passed, FIRST, "{text}");
         assert_eq!(failure(&seen), kind, "{text}");
+    }
+    // A document in the place of a stream.
+    for (text, kind) in [
+        ("{\"error\":{\"code\":503}}", Failure::Busy(503)),
+        ("{\"choices\":[{}]}", Failure::Unreadable),
+        ("{\"error\":{\"code\":503", Failure::Unreadable),
+        ("<html>", Failure::BrokenOff),
+    ] {
+        assert_eq!(failure(&stream(Api::Chat, false, text).1), kind, "{text}");
     }
     let mut beside = Beside::new(Api::Chat, true, false);
     beside.push(Bytes::from_static(b"data: {\"error\":1}\n\n"));
