@@ -127,6 +127,22 @@ tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 test-clients: contracts clients $(if $(filter salt402,$(FACILITATOR)),build) ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
+# The official SDKs that ask the gateway, pinned in folders of their own.
+SDKS := tests/clients/sdks
+$(SDKS)/node_modules/.stamp: $(SDKS)/package-lock.json $(SDKS)/package.json
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing SDKs from npm" && \
+		npm ci --prefix $(SDKS) --ignore-scripts --no-audit --no-fund && sha256sum $< >$@; fi
+
+$(SDKS)/.venv/.stamp: $(SDKS)/requirements.txt | venv
+	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
+		echo "installing SDKs from PyPI" && python3 -m venv --clear $(@D) && \
+		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
+
+.PHONY: test-sdks
+test-sdks: contracts build tests/clients/node_modules/.stamp $(SDKS)/node_modules/.stamp $(SDKS)/.venv/.stamp ## The official SDKs of OpenAI, Anthropic, LangChain, Vercel and LiteLLM ask our gateway and pay it
+	node --test --test-concurrency=1 $(SDKS)/*.test.mjs
+
 .PHONY: contracts
 contracts: setup ## Compile the contracts into out/
 	@forge build --quiet

@@ -55,6 +55,11 @@ pub(crate) enum Command {
     /// Claims that were made after the backup was taken are not in it. So a payment that was mined before now and has
     /// no claim in the backup is not granted on any more, and an answer that is not in the backup is not made again.
     Restore(RestoreArgs),
+    /// Say what a request to the gateway would cost, and why, from the configuration alone
+    ///
+    /// Nothing is asked of anybody, but the command of `gateway.usd` where the model's price is in dollars. The exit code is 0
+    /// for a request that has a price, 2 for one that the gateway would refuse.
+    Price(PriceArgs),
     /// Send a request, pay for it within a limit, and print the answer
     ///
     /// The payer's private key comes from SALT402_KEY or from --key-file, never from an argument. The answer goes to
@@ -498,6 +503,20 @@ pub(crate) struct ConfigPath {
     /// The configuration; any value can come from the environment instead, as SALT402__SECTION__KEY
     #[arg(long, short, env = "SALT402_CONFIG", default_value = "salt402.toml", value_name = "FILE")]
     pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Group)]
+pub(crate) struct PriceArgs {
+    /// The file with the request's body; left out or `-`, it is read from standard input
+    pub(crate) body: Option<PathBuf>,
+    /// The path that the request is for
+    #[arg(long, default_value = "/v1/chat/completions", value_name = "PATH")]
+    pub(crate) path: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: ConfigPath,
 }
 
 #[derive(Debug, Group)]

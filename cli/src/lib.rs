@@ -76,6 +76,7 @@ pub fn run() -> ExitCode {
             }
             Command::Backup(backup) => commands::backup(&backup).await,
             Command::Restore(restore) => commands::restore(&restore).await,
+            Command::Price(price) => commands::price(&price).await,
             Command::Pay(pay) => commands::pay(&pay).await,
             Command::Refund(refund) => commands::refund(&refund).await,
             Command::Incidents(IncidentsCommand::List(list)) => commands::incidents(&list).await,

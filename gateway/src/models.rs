@@ -1,5 +1,7 @@
 //! `GET /v1/models`: the models that are sold, and their prices.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::response::IntoResponse;
 use salt402_paywall::Paywall;
@@ -9,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::catalogue::Model;
 use crate::gateway::{Gateway, Inner};
+use crate::pricing::Adjustment;
 
 /// The models in OpenAI's form, with their prices.
 #[derive(Serialize, ToSchema)]
@@ -26,6 +29,8 @@ struct ModelView {
     id: String,
     /// `model`
     object: &'static str,
+    /// Seconds since 1970 UTC, which OpenAI's clients expect: always 0.
+    created: u64,
     /// `salt402`
     owned_by: &'static str,
     /// A description in words.
@@ -36,6 +41,11 @@ struct ModelView {
     max_tokens: u32,
     /// The longest prompt, in bytes.
     max_prompt_bytes: usize,
+    /// The paths of the APIs that it is served by.
+    apis: Vec<&'static str>,
+    /// The path of its own endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
     /// What it costs.
     pricing: Pricing,
 }
@@ -44,7 +54,7 @@ struct ModelView {
 /// have `per_prompt_token`.
 #[derive(Serialize, ToSchema)]
 struct Pricing {
-    /// For any request, in base units.
+    /// For any request, in base units, or in 10⁻¹⁸ dollars: see `currency`.
     per_request: Amount,
     /// For each token that the request may generate, in base units.
     per_token: Amount,
@@ -52,6 +62,24 @@ struct Pricing {
     per_prompt_token: Amount,
     /// How many tokens are counted besides the prompt's bytes.
     template_tokens: u32,
+    /// How many tokens are counted for each message, and for each call of a tool.
+    message_tokens: u32,
+    /// How many tokens are counted where there are tools, or a form that the answer must have.
+    tools_tokens: u32,
+    /// For each image in a prompt. Left out: images are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_image: Option<Amount>,
+    /// For each image that is made, by its size.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    image_sizes: BTreeMap<String, Amount>,
+    /// The least that a request costs.
+    minimum: Amount,
+    /// `USD` if the prices are in 10⁻¹⁸ dollars. Left out: they are in base units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'static str>,
+    /// Conditions that change the sum, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    adjustments: Vec<AdjustmentView>,
     /// What is paid.
     asset: Asset,
     /// Where it is paid.
@@ -62,6 +90,15 @@ struct Pricing {
     payee: Address,
 }
 
+/// A condition that changes a price.
+#[derive(Serialize, ToSchema)]
+struct AdjustmentView {
+    /// The condition, in CEL.
+    when: String,
+    /// The decimal factor.
+    multiplier: String,
+}
+
 /// Which models there are, and what they cost
 #[utoipa::path(get, path = "/v1/models", tag = "inference",
     responses((status = 200, description = "The models.", body = ModelList)))]
@@ -70,20 +107,34 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
     let view = |(name, model): (&String, &Model)| ModelView {
         id: name.clone(),
         object: "model",
+        created: 0,
         owned_by: "salt402",
         description: model.description.clone(),
         default_tokens: model.default_tokens,
         max_tokens: model.max_tokens,
         max_prompt_bytes: model.max_prompt_bytes,
+        apis: model.apis.iter().map(|api| api.path()).collect(),
+        endpoint: model.endpoint.clone(),
         pricing: Pricing {
             per_request: model.price.per_request,
             per_token: model.price.per_token,
             per_prompt_token: model.price.per_prompt_token,
             template_tokens: model.template_tokens,
+            message_tokens: model.message_tokens,
+            tools_tokens: model.tools_tokens,
+            per_image: model.price.per_image,
+            image_sizes: model.price.image_sizes.clone(),
+            minimum: model.price.minimum,
+            currency: model.rate.as_ref().map(|_| "USD"),
+            adjustments: model.adjustments.iter().map(adjustment).collect(),
             asset: *asset,
             chain: *chain,
             payee: *payee,
         },
     };
     axum::Json(ModelList { object: "list", data: catalogue.0.iter().map(view).collect() })
+}
+
+fn adjustment(adjustment: &Adjustment) -> AdjustmentView {
+    AdjustmentView { when: adjustment.when.clone(), multiplier: adjustment.multiplier.to_string() }
 }

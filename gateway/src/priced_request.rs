@@ -6,7 +6,10 @@ use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
+use crate::pricing::{Quantities, Unpriced};
+use crate::reading::{Reading, Unsold};
 
 /// What a client asks.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -44,27 +47,12 @@ pub struct PricedRequest {
     pub order: Order,
 }
 
-/// What a body asks for, and whether it is sold.
-#[derive(Debug)]
-pub(crate) enum Reading {
-    /// It is.
-    Sold(Box<PricedRequest>),
-    /// It is not sold now. It may have been sold, and paid for, earlier.
-    Unsold(Box<Unsold>),
-}
-
-/// A request for something that is not sold now.
-#[derive(Debug)]
-pub(crate) struct Unsold {
-    /// Why.
-    pub(crate) problem: Problem,
-    /// What may have been paid for. Only the price of a quote can count, since no price is quoted now.
-    pub(crate) order: Order,
-    /// What can still be run for those who paid. `None` if the model is gone.
-    pub(crate) request: Option<PricedRequest>,
-}
-
 impl PricedRequest {
+    /// What it reads and writes at most.
+    pub fn quantities(&self) -> Quantities {
+        quantities(&self.model, &self.prompt, self.tokens)
+    }
+
     /// Reads a body. It must have exactly one meaning, and what it asks for must be sold; otherwise it is refused.
     pub fn read(catalogue: &Catalogue, method: String, path: String, body: &[u8]) -> Result<Self, Problem> {
         match Self::understand(catalogue, method, path, body)? {
@@ -80,7 +68,7 @@ impl PricedRequest {
         method: String,
         path: String,
         body: &[u8],
-    ) -> Result<Reading, Problem> {
+    ) -> Result<Reading<Self>, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
         let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(body).map_err(|error| {
             Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
@@ -107,30 +95,40 @@ impl PricedRequest {
             let order = order(description, PRICELESS);
             return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
         };
+        if !model.apis.contains(&Api::Chat) {
+            let detail =
+                format!("model: {name} is no model of texts: GET /v1/models says by which APIs it is served");
+            let problem = Problem::new(Code::InvalidRequest, detail);
+            let order = order(description, PRICELESS);
+            return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
+        }
         let tokens = max_tokens.unwrap_or(model.default_tokens);
         let read = model.prompt_tokens(prompt.len());
-        let price = model.price.of(read, tokens);
+        let price = model.cost(&name, &quantities(&model, &prompt, tokens));
         let beyond = if prompt.len() > model.max_prompt_bytes {
-            Some(format!("prompt: at most {} bytes for this model", model.max_prompt_bytes))
+            Some(invalid(format!("prompt: at most {} bytes for this model", model.max_prompt_bytes)))
         } else if tokens > model.max_tokens {
-            Some(format!("max_tokens: from 1 to {} for this model", model.max_tokens))
-        } else if price.is_none() {
-            Some("max_tokens: the price of so many tokens is beyond any amount".into())
+            Some(invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens)))
         } else {
-            None
+            price.as_ref().err().map(Unpriced::problem)
         };
         description.push_str(&format!(" with up to {tokens} tokens"));
         if !model.price.per_prompt_token.is_zero() {
             description.push_str(&format!(" to a prompt of up to {read}"));
         }
-        let order = order(description, price.unwrap_or(PRICELESS));
+        let order = order(description, price.map_or(PRICELESS, |cost| cost.amount));
         let priced = Self { name, model, prompt, tokens, temperature, order };
         Ok(match beyond {
             None => Reading::Sold(Box::new(priced)),
-            Some(detail) => {
-                let (problem, order) = (invalid(detail), priced.order.clone());
+            Some(problem) => {
+                let order = priced.order.clone();
                 Reading::Unsold(Box::new(Unsold { problem, order, request: Some(priced) }))
             }
         })
     }
+}
+
+fn quantities(model: &Model, prompt: &str, max_tokens: u32) -> Quantities {
+    let prompt_tokens = model.prompt_tokens(prompt.len());
+    Quantities { prompt_tokens, max_tokens, choices: 1, ..Quantities::default() }
 }

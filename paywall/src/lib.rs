@@ -29,7 +29,7 @@ pub use offer::Offer;
 pub use order::{Order, Sold};
 pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::Presented;
-pub use response::{PaymentProblem, offer_response};
+pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use signed::{
     FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedMethod, SignedWay, after_signature,
     settled_header,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use salt402_chain::{Completeness, Role};
 use salt402_protocol::Amount;
 
-use super::{explain, explain_settling};
+use super::{explain, explain_prices, explain_settling};
 use crate::config::{Config, ConfigError, ResolvedChain, explain_source, needed_beside};
 use crate::out::say;
 
@@ -112,26 +112,10 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     gateway.bare_again
                 );
             }
-            for (name, model) in gateway.catalogue(&config.unit()?, &config.folder)?.0 {
-                say!(
-                    "    {name}: {} a request and {} a token, up to {} tokens",
-                    price(&config, model.price.per_request)?,
-                    price(&config, model.price.per_token)?,
-                    model.max_tokens
-                );
-                if model.price.per_prompt_token.is_zero() {
-                    say!(
-                        "      prompts cost nothing: one of {} bytes is answered at the price of the shortest",
-                        model.max_prompt_bytes
-                    );
-                } else {
-                    say!(
-                        "      {} a byte of the prompt, which is a token at most, and for each of {} of the template, up to \
-                         {} bytes",
-                        price(&config, model.price.per_prompt_token)?,
-                        model.template_tokens,
-                        model.max_prompt_bytes
-                    );
+            let rate = gateway.usd.as_ref().map(|usd| usd.rate(&config.unit()?)).transpose()?;
+            for (name, model) in gateway.catalogue(&config.unit()?, &config.folder, rate.as_ref())?.0 {
+                for line in explain_prices::lines(&name, &model, &config.unit()?) {
+                    say!("    {line}");
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! `[gateway]`: which models are sold, and at which price.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Catalogue, Model, Price, Upstream};
+use salt402_gateway::{Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -16,9 +16,10 @@ use url::Url;
 
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
+use super::prices::{AdjustmentConfig, Currency, PriceTexts, UsdConfig};
 use super::secret;
+use super::served::{ApiName, ServerKind};
 use super::socket::{Mode, is_verifier};
-use super::text::parse_price;
 use crate::listen::Endpoint;
 
 /// The gateway.
@@ -54,6 +55,13 @@ pub(crate) struct GatewayConfig {
     /// How much disk space kept answers may take. The oldest are dropped first.
     #[serde(default = "keep_bytes")]
     pub(crate) keep_answers_bytes: u64,
+    /// How long a stream goes on that nobody reads any more, before the model server is stopped. The payer may have it
+    /// run again.
+    #[serde(default = "leave_grace")]
+    pub(crate) leave_grace_s: u64,
+    /// The longest streamed answer that is kept, in bytes: 65536 to 268435456. A longer one is given once.
+    #[serde(default = "largest_kept")]
+    pub(crate) largest_kept_bytes: u64,
     /// How often a paid request is run at most if runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
@@ -64,6 +72,9 @@ pub(crate) struct GatewayConfig {
     /// How often a kept answer is given again, within a minute, to those who show the payment without its quote id.
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
+    /// What a dollar buys, for prices in `USD`. Left out: prices are in the asset.
+    #[serde(default)]
+    pub(crate) usd: Option<UsdConfig>,
     /// The models that are sold, each under the name that clients use.
     models: BTreeMap<String, ModelConfig>,
 }
@@ -97,21 +108,65 @@ struct ModelConfig {
     /// out: 0.
     #[serde(default)]
     price_per_prompt_token: Option<String>,
+    /// The price of each image in a prompt, with all tokens that it becomes. Left out: images are refused.
+    #[serde(default)]
+    price_per_image: Option<String>,
+    /// The least that any request costs. Left out: 0.
+    #[serde(default)]
+    minimum_price: Option<String>,
+    /// The price of each image that is made, by its size, such as `{ "1024x1024" = "0.04 SALT" }`. Other sizes are refused.
+    #[serde(default)]
+    image_sizes: BTreeMap<String, String>,
+    /// The size of images that are made if a request does not say. Left out: a request must say.
+    #[serde(default)]
+    image_size: Option<String>,
+    /// Conditions that change the price, in their order.
+    #[serde(default)]
+    adjustments: Vec<AdjustmentConfig>,
+    /// What kind of server runs the model: `llama.cpp`, `vllm`, `ollama` or `openai`. It decides which members of a body are passed on. Left
+    /// out: those that all of them know.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    server: ServerKind,
+    /// The APIs that the model is sold by: `chat`, `completions`, `embeddings`, `messages`, `responses`, `rerank`, `images`. Left out:
+    /// `chat` and `completions`; with `openai`, `chat` and `responses`; with another `server`, `messages` and `responses` too.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
+    apis: Option<Vec<ApiName>>,
+    /// The path of an endpoint of its own, such as `/nano`, whose body need not name the model. It is asked as `chat` is, or `embeddings`, or
+    /// `images`, or the first of its APIs. Left out: none.
+    #[serde(default)]
+    endpoint: Option<String>,
     /// The longest prompt: 1 or more. Left out: as much as `max_body_bytes` allows.
     #[serde(default)]
     max_prompt_bytes: Option<usize>,
     /// The most tokens that the server's template puts around a prompt.
     #[serde(default = "template_tokens")]
     template_tokens: u32,
+    /// The most tokens that the server's template puts around each message.
+    #[serde(default = "message_tokens")]
+    message_tokens: u32,
+    /// The most tokens that the server's template adds where a request has tools, or a form that the answer must have.
+    #[serde(default = "tools_tokens")]
+    tools_tokens: u32,
     /// How many tokens are generated if a request does not say: 1 to `max_tokens`.
     #[serde(default = "default_tokens")]
     default_tokens: u32,
     /// The most tokens that a request may ask for: 1 or more.
     #[serde(default = "max_tokens")]
     max_tokens: u32,
-    /// How long that server may take to answer: 1 or more.
+    /// How long that server may take to answer, and to begin a stream: 1 or more.
     #[serde(default = "timeout")]
     timeout_s: u64,
+    /// How long a stream of that server may pause: 1 or more.
+    #[serde(default = "pause")]
+    pause_s: u64,
+    /// How many requests that server is sent at once. 0 is no limit.
+    #[serde(default = "at_once")]
+    at_once: usize,
+    /// How many more requests may wait for their turn. When as many wait, nothing is sold.
+    #[serde(default = "queue")]
+    queue: usize,
 }
 
 fn listen() -> SocketAddr {
@@ -129,6 +184,12 @@ fn keep() -> u64 {
 fn keep_bytes() -> u64 {
     1024 * 1024 * 1024
 }
+fn leave_grace() -> u64 {
+    10
+}
+fn largest_kept() -> u64 {
+    8 * 1024 * 1024
+}
 fn max_runs() -> u32 {
     10
 }
@@ -144,8 +205,23 @@ fn max_tokens() -> u32 {
 fn template_tokens() -> u32 {
     32
 }
+fn message_tokens() -> u32 {
+    16
+}
+fn tools_tokens() -> u32 {
+    512
+}
 fn timeout() -> u64 {
     120
+}
+fn pause() -> u64 {
+    60
+}
+fn at_once() -> usize {
+    64
+}
+fn queue() -> usize {
+    256
 }
 
 impl GatewayConfig {
@@ -179,6 +255,9 @@ impl GatewayConfig {
 
     pub(crate) fn check(&self, unit: &(String, u8)) -> Result<(), ConfigError> {
         self.browsers()?;
+        if let Some(usd) = &self.usd {
+            usd.check(unit)?;
+        }
         self.connections.check("gateway")?;
         if let Some(verifier) = &self.verifier
             && !is_verifier(verifier)
@@ -198,28 +277,75 @@ impl GatewayConfig {
             let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
+        let largest = self.largest_kept_bytes;
+        ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
+        let mut endpoints = BTreeSet::new();
         for (name, model) in &self.models {
             model.check(name)?;
-            model.price(name, unit, self.max_body_bytes)?;
+            if let Some(endpoint) = &model.endpoint
+                && !endpoints.insert(endpoint)
+            {
+                let key = format!("gateway.models.{name}.endpoint");
+                return Err(ConfigError::value(key, format!("{endpoint} is another model's")));
+            }
+            let (_, currency) = model.price(name, unit, self.max_body_bytes)?;
+            if currency == Currency::Usd && self.usd.is_none() {
+                let what = "is in USD: say what a dollar buys, in [gateway.usd]";
+                return Err(ConfigError::value(format!("gateway.models.{name}"), what));
+            }
+            model.adjustments(name)?;
         }
         Ok(())
     }
 
     /// What is sold; prices are in `unit`. API keys are read here, below `folder`, so use this to run, not to check.
-    pub(crate) fn catalogue(&self, unit: &(String, u8), folder: &Path) -> Result<Catalogue, ConfigError> {
+    /// `rate` is what a dollar buys.
+    pub(crate) fn catalogue(
+        &self,
+        unit: &(String, u8),
+        folder: &Path,
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Catalogue, ConfigError> {
+        self.models(unit, rate, |name, model| model.upstream(name, folder))
+    }
+
+    /// What is sold, to read prices alone: nothing in it can be run, and no API key is read.
+    pub(crate) fn price_list(
+        &self,
+        unit: &(String, u8),
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Catalogue, ConfigError> {
+        self.models(unit, rate, |_, _| Ok(Upstream::Demo))
+    }
+
+    fn models(
+        &self,
+        unit: &(String, u8),
+        rate: Option<&Arc<Rate>>,
+        upstream: impl Fn(&str, &ModelConfig) -> Result<Upstream, ConfigError>,
+    ) -> Result<Catalogue, ConfigError> {
         let mut catalogue = Catalogue::default();
         for (name, model) in &self.models {
+            let (price, currency) = model.price(name, unit, self.max_body_bytes)?;
             catalogue.0.insert(
                 name.clone(),
                 Model {
                     description: model.description.clone(),
-                    price: model.price(name, unit, self.max_body_bytes)?,
+                    price,
+                    adjustments: model.adjustments(name)?.into(),
+                    rate: rate.filter(|_| currency == Currency::Usd).cloned(),
+                    image_size: model.image_size.clone(),
                     default_tokens: model.default_tokens,
                     max_tokens: model.max_tokens,
                     max_prompt_bytes: model.longest_prompt(self.max_body_bytes),
                     template_tokens: model.template_tokens,
-                    upstream: Arc::new(model.upstream(name, folder)?),
+                    message_tokens: model.message_tokens,
+                    tools_tokens: model.tools_tokens,
+                    server: model.server.0,
+                    apis: model.apis(),
+                    endpoint: model.endpoint.clone(),
+                    upstream: Arc::new(upstream(name, model)?),
                 },
             );
         }
@@ -251,10 +377,42 @@ impl ModelConfig {
         if self.api_key_env.is_some() && self.api_key_file.is_some() {
             return Err(ConfigError::value(key("api_key_env"), "and api_key_file cannot both be given"));
         }
-        self.server(name).map(|_| ())
+        if self.pause_s == 0 {
+            return Err(ConfigError::value(key("pause_s"), "expected at least 1"));
+        }
+        if let Some(endpoint) = &self.endpoint
+            && let Err(what) = check_endpoint(endpoint)
+        {
+            return Err(ConfigError::value(key("endpoint"), what));
+        }
+        let demo_has = |api: &Api| matches!(api, Api::Chat | Api::Completions);
+        if self.upstream == "demo" && !self.apis().iter().all(demo_has) {
+            return Err(ConfigError::value(key("apis"), "the built-in model has chat and completions alone"));
+        }
+        if let Some(size) = &self.image_size
+            && !self.image_sizes.contains_key(size)
+        {
+            return Err(ConfigError::value(key("image_size"), "expected one of image_sizes"));
+        }
+        if self.apis().contains(&Api::Images) && self.image_sizes.is_empty() {
+            let what = "expected a price for each size, since the model is sold by images";
+            return Err(ConfigError::value(key("image_sizes"), what));
+        }
+        if self.apis().is_empty() {
+            return Err(ConfigError::value(key("apis"), "expected at least one, or leave it out"));
+        }
+        self.address(name).map(|_| ())
     }
 
-    fn server(&self, name: &str) -> Result<Option<Url>, ConfigError> {
+    /// The APIs that it is sold by.
+    fn apis(&self) -> BTreeSet<Api> {
+        match &self.apis {
+            Some(names) => names.iter().map(|name| name.0).collect(),
+            None => self.server.0.apis().iter().copied().collect(),
+        }
+    }
+
+    fn address(&self, name: &str) -> Result<Option<Url>, ConfigError> {
         if self.upstream == "demo" {
             return Ok(None);
         }
@@ -272,47 +430,84 @@ impl ModelConfig {
         self.max_prompt_bytes.unwrap_or(body).min(body)
     }
 
-    fn price(
-        &self,
-        name: &str,
-        (symbol, decimals): &(String, u8),
-        body: usize,
-    ) -> Result<Price, ConfigError> {
-        let read = |field: &str, text: &Option<String>| match text {
-            None => Ok(Amount::ZERO),
-            Some(text) => parse_price(text, symbol, *decimals)
-                .map_err(|what| ConfigError::value(format!("gateway.models.{name}.{field}"), what)),
+    /// What it costs, and whether that is in dollars.
+    fn price(&self, name: &str, unit: &(String, u8), body: usize) -> Result<(Price, Currency), ConfigError> {
+        let key = format!("gateway.models.{name}");
+        let texts = PriceTexts {
+            per_request: self.price_per_request.as_deref(),
+            per_token: self.price_per_token.as_deref(),
+            per_prompt_token: self.price_per_prompt_token.as_deref(),
+            per_image: self.price_per_image.as_deref(),
+            image_sizes: &self.image_sizes,
+            minimum: self.minimum_price.as_deref(),
         };
-        let price = Price {
-            per_request: read("price_per_request", &self.price_per_request)?,
-            per_token: read("price_per_token", &self.price_per_token)?,
-            per_prompt_token: read("price_per_prompt_token", &self.price_per_prompt_token)?,
-        };
-        let key = format!("gateway.models.{name}.price_per_request");
-        if price.per_request.is_zero() && price.per_token.is_zero() && price.per_prompt_token.is_zero() {
-            let what = format!("expected a price, such as \"0.001 {symbol}\", here or in price_per_token");
-            return Err(ConfigError::value(key, what));
-        }
+        let (price, currency) = texts.read(&key, unit)?;
         let longest = (self.longest_prompt(body) as u64).saturating_add(u64::from(self.template_tokens));
-        if price.of(longest, self.max_tokens).is_none() {
+        let most = Quantities {
+            prompt_tokens: longest,
+            max_tokens: self.max_tokens,
+            choices: 1,
+            ..Quantities::default()
+        };
+        // With room for conditions and for what a dollar buys.
+        let fits = price
+            .parts(&most)
+            .ok()
+            .and_then(|parts| parts.iter().try_fold(Amount::ZERO, |sum, part| sum.checked_add(part.amount)));
+        if fits.is_none() {
             return Err(ConfigError::value(
-                key,
+                format!("{key}.price_per_request"),
                 "with price_per_token for max_tokens and price_per_prompt_token for the longest prompt is beyond 2^256 - 1 \
                  base units",
             ));
         }
-        Ok(price)
+        Ok((price, currency))
+    }
+
+    /// The conditions that change its price.
+    fn adjustments(&self, name: &str) -> Result<Vec<Adjustment>, ConfigError> {
+        let read = |(at, adjustment): (usize, &AdjustmentConfig)| {
+            adjustment.read(&format!("gateway.models.{name}.adjustments[{at}]"))
+        };
+        self.adjustments.iter().enumerate().map(read).collect()
     }
 
     fn upstream(&self, name: &str, folder: &Path) -> Result<Upstream, ConfigError> {
-        let Some(server) = self.server(name)? else { return Ok(Upstream::Demo) };
+        let Some(server) = self.address(name)? else { return Ok(Upstream::Demo) };
         let key = secret::api_key(
             name,
             self.api_key_env.as_deref(),
             self.api_key_file.as_deref().map(|path| folder.join(path)),
         )?;
         let model = self.upstream_model.clone().unwrap_or_else(|| name.to_owned());
-        Upstream::openai(&server, model, key, Duration::from_secs(self.timeout_s))
+        let options = ServerOptions {
+            base: server,
+            model,
+            key,
+            timeout: Duration::from_secs(self.timeout_s),
+            pause: Duration::from_secs(self.pause_s),
+            at_once: self.at_once,
+            queue: self.queue,
+        };
+        Upstream::openai(options)
             .map_err(|error| ConfigError::value(format!("gateway.models.{name}.upstream"), error.to_string()))
     }
+}
+
+/// A path of one reading that is no other route's.
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    const OTHERS: [&str; 5] = ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics"];
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+    };
+    let mut parts = endpoint.split('/');
+    if parts.next() != Some("") || !parts.clone().all(plain) {
+        return Err(format!(
+            "expected a path such as \"/nano\", of lower-case letters, digits, - and _, found {endpoint:?}"
+        ));
+    }
+    if OTHERS.iter().any(|other| endpoint == *other || endpoint.starts_with(&format!("{other}/"))) {
+        return Err(format!("{endpoint} is a path of the gateway's own"));
+    }
+    Ok(())
 }

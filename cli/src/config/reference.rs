@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 34] = [
+const TABLES: [&str; 36] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -33,6 +33,8 @@ const TABLES: [&str; 34] = [
     "forward_auth.routes[]",
     "gateway",
     "gateway.models.NAME",
+    "gateway.models.NAME.adjustments[]",
+    "gateway.usd",
     "gateway.connections",
     "facilitator",
     "facilitator.keys[]",

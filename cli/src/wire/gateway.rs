@@ -13,6 +13,7 @@ use salt402_verifier::Verifier;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError, GatewayConfig, unix_path};
+use crate::wire::rate::follow_rate;
 use crate::wire::running::Running;
 use crate::wire::signed::signed_way;
 use crate::wire::store::{evict_answers, without_memory};
@@ -68,12 +69,22 @@ pub(super) async fn serve(
         keeps_answers: true,
         signed: signed_way(config, payment, facilitator)?,
     };
+    let unit = config.unit()?;
+    let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit)).transpose()?;
+    if let (Some(usd), Some(rate)) = (&gateway.usd, &rate)
+        && !usd.command.is_empty()
+    {
+        running.tasks.spawn(follow_rate(Arc::clone(rate), usd.clone(), unit.clone(), stop.clone()));
+    }
     let options = GatewayOptions {
         paywall,
         store,
-        catalogue: gateway.catalogue(&config.unit()?, &config.folder)?,
+        catalogue: gateway.catalogue(&unit, &config.folder, rate.as_ref())?,
         body_limit: gateway.max_body_bytes,
         max_runs: gateway.max_runs,
+        leave_grace: Duration::from_secs(gateway.leave_grace_s),
+        largest_kept: gateway.largest_kept_bytes,
+        folder: config.path(&config.data),
         bare_again: gateway.bare_again,
         addresses: config.limits.addresses()?,
         browsers: gateway.browsers()?,

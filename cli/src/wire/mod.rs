@@ -1,6 +1,6 @@
 //! Wiring: which part gets which other part. Nothing is decided here.
 //!
-//! Each file wires one part. It imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`;
+//! Each file wires one part. It imports only those before it: `parts`, `running`; `metrics`, `store`, `policy`, `rate`;
 //! `chain`; `verifier`, `facilitator`; `signed`; `gateway`; `process`.
 
 mod chain;
@@ -10,6 +10,7 @@ mod metrics;
 mod parts;
 mod policy;
 mod process;
+mod rate;
 mod running;
 mod signed;
 mod store;
@@ -18,3 +19,4 @@ mod verifier;
 pub(crate) use chain::follower_options;
 pub(crate) use parts::Parts;
 pub(crate) use process::Process;
+pub(crate) use rate::ask_rate;

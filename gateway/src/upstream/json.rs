@@ -155,7 +155,7 @@ fn tokens(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Tokens> {
 }
 
 /// An error: anything except null, false, an empty text and an empty list.
-fn error(json: &mut Jiter<'_>, peek: Peek, told: &mut Option<Option<u16>>) -> JiterResult<()> {
+pub(super) fn error(json: &mut Jiter<'_>, peek: Peek, told: &mut Option<Option<u16>>) -> JiterResult<()> {
     match peek {
         Peek::Null | Peek::False => json.known_skip(peek),
         Peek::String => {
@@ -187,7 +187,7 @@ fn error(json: &mut Jiter<'_>, peek: Peek, told: &mut Option<Option<u16>>) -> Ji
 }
 
 /// A status of HTTP, as a number or as text.
-fn status(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u16>> {
+pub(super) fn status(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u16>> {
     let status = match peek {
         Peek::String => json.known_str()?.parse().ok(),
         _ => whole(json, peek)?.and_then(|number| u16::try_from(number).ok()),
@@ -196,7 +196,7 @@ fn status(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u16>> {
 }
 
 /// A count: an integer of 0 or more, also if it is written as `5.0`.
-fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
+pub(super) fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
     if !(peek.is_num() || peek == Peek::Minus) {
         return json.known_skip(peek).map(|()| None);
     }
@@ -209,7 +209,7 @@ fn whole(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<u64>> {
 }
 
 /// A short word of visible ASCII. `None` for anything else.
-fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
+pub(super) fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
     if peek != Peek::String {
         return json.known_skip(peek).map(|()| None);
     }
@@ -218,11 +218,11 @@ fn word(json: &mut Jiter<'_>, peek: Peek) -> JiterResult<Option<String>> {
     Ok(plain.then(|| word.to_owned()))
 }
 
-type Member<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, &str, Peek) -> JiterResult<()>;
-type Item<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, Peek) -> JiterResult<()>;
+pub(super) type Member<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, &str, Peek) -> JiterResult<()>;
+pub(super) type Item<'a> = &'a mut dyn FnMut(&mut Jiter<'_>, Peek) -> JiterResult<()>;
 
 /// Visits the members of an object. Anything else has none.
-fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<()> {
+pub(super) fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<()> {
     if peek != Peek::Object {
         return json.known_skip(peek);
     }
@@ -236,7 +236,7 @@ fn members(json: &mut Jiter<'_>, peek: Peek, visit: Member<'_>) -> JiterResult<(
 }
 
 /// Visits the items of a list. Anything else has none.
-fn items(json: &mut Jiter<'_>, peek: Peek, visit: Item<'_>) -> JiterResult<()> {
+pub(super) fn items(json: &mut Jiter<'_>, peek: Peek, visit: Item<'_>) -> JiterResult<()> {
     if peek != Peek::Array {
         return json.known_skip(peek);
     }

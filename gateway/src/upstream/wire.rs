@@ -28,6 +28,14 @@ pub(super) fn text(body: Vec<u8>, encoding: Option<&str>, longest: usize) -> Res
     Ok(mended(text.trim_start_matches(BOM)).into_owned())
 }
 
+/// The text of a part of an answer. What is not text becomes U+FFFD.
+pub(super) fn lenient(bytes: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => mended(text.trim_start_matches(BOM)),
+        Cow::Owned(text) => Cow::Owned(mended(text.trim_start_matches(BOM)).into_owned()),
+    }
+}
+
 fn inflated(compressed: impl std::io::Read, longest: usize) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let read = compressed.take(longest as u64 + 1).read_to_end(&mut body);

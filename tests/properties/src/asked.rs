@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use salt402_gateway::{Catalogue, Model, Price, PricedRequest, Upstream};
+use salt402_gateway::{Api, Catalogue, Model, Price, PricedRequest, Server, Upstream};
 use salt402_http::client_address;
 use salt402_protocol::{Amount, Code, RequestDigest, U256};
 use salt402_verifier::http::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
@@ -19,6 +19,7 @@ pub(crate) fn inference(data: &[u8]) {
         per_request: Amount(U256::from(7)),
         per_token: Amount(U256::from(3)),
         per_prompt_token: Amount(U256::from(2)),
+        ..Price::default()
     };
     let upstream = Arc::new(Upstream::Demo);
     let description = String::new();
@@ -26,10 +27,18 @@ pub(crate) fn inference(data: &[u8]) {
     let model = Model {
         description,
         price,
+        adjustments: [].into(),
+        rate: None,
+        image_size: None,
         default_tokens: 16,
         max_tokens: 4096,
         max_prompt_bytes,
         template_tokens,
+        message_tokens: 0,
+        tools_tokens: 0,
+        server: Server::Any,
+        apis: [Api::Chat].into(),
+        endpoint: None,
         upstream,
     };
     let catalogue = Catalogue(BTreeMap::from([("demo".to_owned(), model)]));

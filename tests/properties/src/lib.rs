@@ -15,6 +15,7 @@ mod config;
 mod http;
 mod json;
 mod node;
+mod passed;
 mod text;
 
 /// A property and its name, which is that of its fuzz target and of its folder in the corpus.
@@ -33,6 +34,9 @@ pub const ALL: &[Property] = &[
     ("x402_request", json::x402_request),
     ("details", json::details),
     ("inference", asked::inference),
+    ("passed_body", passed::body),
+    ("passed_answer", passed::answer),
+    ("price_condition", passed::condition),
     ("query", asked::query),
     ("forwarded_for", asked::forwarded_for),
     ("config", config::config),

@@ -1,0 +1,274 @@
+//! `salt402 price`: what a request would cost, and why.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use salt402_gateway::{Api, Catalogue, Cost, Passed, PricedRequest, Quantities, USD_DECIMALS};
+use salt402_protocol::{Amount, Problem};
+use serde_json::{Value, json};
+
+use crate::args::PriceArgs;
+use crate::config::Config;
+use crate::out::say;
+use crate::wire::ask_rate;
+
+/// The exit code for a request that would be refused.
+const REFUSED: u8 = 2;
+
+/// Prints what a request would cost.
+pub(crate) async fn price(args: &PriceArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.at.config)?;
+    let Some(gateway) = &config.gateway else { bail!("gateway: nothing is sold by this configuration") };
+    let unit = config.unit()?;
+    let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit)).transpose()?;
+    if let (Some(usd), Some(rate)) = (&gateway.usd, &rate)
+        && !usd.command.is_empty()
+    {
+        rate.tell(ask_rate(usd, &unit).await?);
+    }
+    let catalogue = gateway.price_list(&unit, rate.as_ref())?;
+    let body = body(args.body.as_deref(), gateway.max_body_bytes)?;
+    match costs(&args.path, &catalogue, &body)? {
+        Ok(costs) => {
+            if args.json {
+                say!("{}", costs.json(&unit));
+            } else {
+                for line in costs.lines(&unit) {
+                    say!("{line}");
+                }
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problem) => {
+            if args.json {
+                say!("{}", serde_json::to_string(&problem)?);
+            } else {
+                say!("refused ({}): {}", problem.code.as_str(), problem.detail);
+            }
+            Ok(ExitCode::from(REFUSED))
+        }
+    }
+}
+
+/// The body, which is no longer than the gateway takes.
+fn body(file: Option<&Path>, longest: usize) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    match file.filter(|path| *path != Path::new("-")) {
+        Some(path) => {
+            let file = std::fs::File::open(path).with_context(|| format!("{}", path.display()))?;
+            file.take(longest as u64 + 1).read_to_end(&mut body)?
+        }
+        None => std::io::stdin().lock().take(longest as u64 + 1).read_to_end(&mut body)?,
+    };
+    if body.len() > longest {
+        bail!("the body has more than the {longest} bytes that gateway.max_body_bytes allows");
+    }
+    Ok(body)
+}
+
+/// A request, and what it costs.
+struct Costs {
+    model: String,
+    of: Quantities,
+    in_dollars: bool,
+    cost: Cost,
+}
+
+/// What a body costs at a path, or why it is refused.
+fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Result<Costs, Problem>> {
+    let (method, target) = ("POST".to_owned(), path.to_owned());
+    let (model, name, of) = if path == "/v1/inference" {
+        match PricedRequest::read(catalogue, method, target, body) {
+            Ok(request) => {
+                let of = request.quantities();
+                (request.model, request.name, of)
+            }
+            Err(problem) => return Ok(Err(problem)),
+        }
+    } else {
+        let Some(api) = Api::of_path(path) else {
+            let known: Vec<_> = Api::ALL.into_iter().map(Api::path).collect();
+            bail!("--path: expected /v1/inference or one of {}, found {path:?}", known.join(", "));
+        };
+        match Passed::read(api, None, catalogue, method, target, body) {
+            Ok(request) => (request.model, request.name, request.of),
+            Err(problem) => return Ok(Err(problem)),
+        }
+    };
+    let cost = model.cost(&name, &of)?;
+    Ok(Ok(Costs { model: name, of, in_dollars: model.rate.is_some(), cost }))
+}
+
+impl Costs {
+    /// A sum before it is converted, in words.
+    fn sum(&self, amount: Amount, (symbol, decimals): &(String, u8)) -> String {
+        if self.in_dollars {
+            format!("{} USD", amount.to_units(USD_DECIMALS))
+        } else {
+            format!("{} {symbol}", amount.to_units(*decimals))
+        }
+    }
+
+    fn lines(&self, unit: &(String, u8)) -> Vec<String> {
+        let Self { model, of, cost, .. } = self;
+        let paid = |amount: Amount| format!("{} {}", amount.to_units(unit.1), unit.0);
+        let mut lines = vec![format!("{model}: {}", paid(cost.amount))];
+        for part in &cost.parts {
+            let each = self.sum(part.each, unit);
+            lines.push(format!(
+                "  {} × {each} = {}  ({})",
+                part.count,
+                self.sum(part.amount, unit),
+                part.what
+            ));
+        }
+        for applied in &cost.applied {
+            let sum = self.sum(applied.amount, unit);
+            lines.push(format!("  × {} = {sum}  (where {})", applied.multiplier, applied.when));
+        }
+        if let Some(minimum) = cost.minimum {
+            lines.push(format!("  at least {}  (minimum_price)", self.sum(minimum, unit)));
+        }
+        if let Some(rate) = cost.rate {
+            lines.push(format!("  1 USD is {}  (gateway.usd)", paid(rate)));
+        }
+        lines.push(format!(
+            "  it reads up to {} tokens and writes up to {}{}",
+            of.prompt_tokens,
+            of.max_tokens,
+            if of.choices > 1 { format!(", {} times", of.choices) } else { String::new() }
+        ));
+        lines
+    }
+
+    fn json(&self, (symbol, decimals): &(String, u8)) -> Value {
+        let Self { model, of, cost, in_dollars } = self;
+        let parts: Vec<_> = cost
+            .parts
+            .iter()
+            .map(|part| json!({"what": part.what, "count": part.count, "each": part.each, "amount": part.amount}))
+            .collect();
+        let applied: Vec<_> = cost
+            .applied
+            .iter()
+            .map(|own| json!({"when": own.when, "multiplier": own.multiplier.to_string(), "amount": own.amount}))
+            .collect();
+        json!({
+            "model": model,
+            "amount": cost.amount,
+            "asset": symbol,
+            "decimals": decimals,
+            "currency": if *in_dollars { "USD" } else { symbol.as_str() },
+            "prompt_tokens": of.prompt_tokens,
+            "max_tokens": of.max_tokens,
+            "n": of.choices,
+            "images": of.images,
+            "parts": parts,
+            "adjustments": applied,
+            "minimum": cost.minimum,
+            "per_usd": cost.rate,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: &str = r#"
+        [chains.c]
+        rpc = "http://127.0.0.1:1"
+        contract = "0x1111111111111111111111111111111111111112"
+        start_block = 0
+        profile = "local"
+
+        [payment]
+        chain = "c"
+        payee = "0x2222222222222222222222222222222222222223"
+
+        [gateway.models.demo]
+        upstream = "demo"
+        price_per_token = "0.001 SALT"
+        price_per_prompt_token = "0.0001 SALT"
+        minimum_price = "0.02 SALT"
+        max_tokens = 100
+
+        [[gateway.models.demo.adjustments]]
+        when = "max_tokens > 50"
+        multiplier = "2"
+
+        [gateway.models.usd]
+        upstream = "demo"
+        price_per_request = "0.01 USD"
+
+        [gateway.usd]
+        rate = "4.2 SALT"
+    "#;
+
+    fn told(path: &str, body: &str) -> (Vec<String>, Value) {
+        let config = Config::read(SALT, Path::new("salt402.toml"), false).unwrap();
+        let (gateway, unit) = (config.gateway.as_ref().unwrap(), config.unit().unwrap());
+        let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit).unwrap());
+        let catalogue = gateway.price_list(&unit, rate.as_ref()).unwrap();
+        match costs(path, &catalogue, body.as_bytes()).unwrap() {
+            Ok(costs) => (costs.lines(&unit), costs.json(&unit)),
+            Err(problem) => (vec![problem.detail.clone()], Value::Null),
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_sum_is_told() {
+        let chat = |tokens: u32| {
+            format!(
+                r#"{{"model":"demo","max_tokens":{tokens},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            )
+        };
+        // Two bytes, the role with its quotes, 16 for the message and 32 for the template.
+        let (lines, json) = told("/v1/chat/completions", &chat(100));
+        assert_eq!(
+            lines,
+            [
+                "demo: 0.2112 SALT",
+                "  56 × 0.0001 SALT = 0.0056 SALT  (price_per_prompt_token)",
+                "  100 × 0.001 SALT = 0.1 SALT  (price_per_token)",
+                "  × 2 = 0.2112 SALT  (where max_tokens > 50)",
+                "  it reads up to 56 tokens and writes up to 100",
+            ]
+        );
+        assert_eq!(json["amount"], "211200000000000000");
+        assert_eq!((&json["prompt_tokens"], &json["parts"][1]["count"]), (&json!(56), &json!(100)));
+        let (lines, json) = told("/v1/chat/completions", &chat(1));
+        assert!(
+            lines[0] == "demo: 0.02 SALT" && lines.contains(&"  at least 0.02 SALT  (minimum_price)".into()),
+            "{lines:?}"
+        );
+        assert_eq!(json["minimum"], "20000000000000000");
+        let (lines, json) = told("/v1/inference", r#"{"model":"usd","prompt":"hi"}"#);
+        assert!(
+            lines[0] == "usd: 0.042 SALT" && lines.contains(&"  1 USD is 4.2 SALT  (gateway.usd)".into()),
+            "{lines:?}"
+        );
+        assert_eq!((&json["currency"], &json["amount"]), (&json!("USD"), &json!("42000000000000000")));
+    }
+
+    #[test]
+    fn what_would_be_refused_is_told() {
+        for (path, body, words) in [
+            ("/v1/chat/completions", r#"{"model":"demo","messages":[],"n_predict":5}"#, "n_predict"),
+            ("/v1/chat/completions", r#"{"model":"other","messages":[]}"#, "other"),
+            ("/v1/embeddings", r#"{"model":"demo","input":"a"}"#, "/v1/chat/completions"),
+            ("/v1/inference", r#"{"model":"demo","prompt":""}"#, "prompt"),
+        ] {
+            let (lines, json) = told(path, body);
+            assert!(json.is_null(), "{lines:?}");
+            assert!(lines[0].contains(words) || words == "other", "{lines:?}");
+        }
+        assert!(costs("/elsewhere", &Catalogue::default(), b"{}").is_err());
+        let free = SALT.replace("price_per_request = \"0.01 USD\"", "");
+        assert!(Config::read(&free, Path::new("salt402.toml"), false).is_err(), "a model without a price");
+        let no_rate = SALT.replace("[gateway.usd]", "").replace("rate = \"4.2 SALT\"", "");
+        assert!(Config::read(&no_rate, Path::new("salt402.toml"), false).is_err(), "dollars without a rate");
+    }
+}

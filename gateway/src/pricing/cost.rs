@@ -1,0 +1,160 @@
+//! What a request costs: the sum of its parts, the conditions that hold, the least price, and dollars as base units.
+
+use std::time::Duration;
+
+use salt402_protocol::{Amount, Code, Problem};
+
+use crate::pricing::condition::{Adjustment, Multiplier};
+use crate::pricing::price::{Part, Price, Quantities};
+use crate::pricing::rate::{Rate, converted};
+
+/// Why a request has no price.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unpriced {
+    /// It is above 2²⁵⁶ − 1.
+    #[error("the price of so much is beyond any amount: ask for less")]
+    Beyond,
+    /// Images have none.
+    #[error("an image: this model has no price for images: leave it out")]
+    Images,
+    /// This size has none.
+    #[error("size: it has no price at this model; sizes with one: {0}")]
+    Size(String),
+    /// What a dollar buys is not known.
+    #[error("the price is in dollars, and what a dollar buys was not told lately: ask again later")]
+    NoRate,
+    /// A condition has no answer.
+    #[error("a condition of the price has no answer: the operator must mend it")]
+    Condition,
+}
+
+/// When to ask again where a price is not known now, in milliseconds.
+const RETRY_MS: u64 = 5_000;
+
+impl Unpriced {
+    /// What a client is told. What only time stands in the way of is no fault of its request.
+    pub(crate) fn problem(&self) -> Problem {
+        match self {
+            Self::Beyond | Self::Images | Self::Size(_) => {
+                Problem::new(Code::InvalidRequest, self.to_string())
+            }
+            Self::NoRate | Self::Condition => {
+                Problem::new(Code::ModelUnavailable, self.to_string()).retry_after(RETRY_MS)
+            }
+        }
+    }
+}
+
+/// A condition that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The condition, as it was written.
+    pub when: String,
+    /// Its factor.
+    pub multiplier: Multiplier,
+    /// The sum after it.
+    pub amount: Amount,
+}
+
+/// What a request costs, and why. Everything but `amount` is in base units, or in 10⁻¹⁸ dollars where there is a rate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// The conditions that hold, in their order.
+    pub applied: Vec<Applied>,
+    /// The least price, if it is more than the sum.
+    pub minimum: Option<Amount>,
+    /// What one dollar buys, in base units, if prices are in dollars.
+    pub rate: Option<Amount>,
+    /// What is paid, in base units.
+    pub amount: Amount,
+}
+
+impl Cost {
+    /// What so much costs of a model, at a time since 1970 UTC.
+    ///
+    /// # Errors
+    /// If it has no price.
+    pub fn of(
+        model: &str,
+        price: &Price,
+        adjustments: &[Adjustment],
+        rate: Option<&Rate>,
+        of: &Quantities,
+        now: Duration,
+    ) -> Result<Self, Unpriced> {
+        let parts = price.parts(of)?;
+        let mut sum = Amount::ZERO;
+        for part in &parts {
+            sum = sum.checked_add(part.amount).ok_or(Unpriced::Beyond)?;
+        }
+        let mut applied = Vec::new();
+        for adjustment in adjustments {
+            let holds = adjustment.holds(model, of, now).map_err(|error| {
+                tracing::error!(%error, model, when = adjustment.when, "a condition of a price has no answer");
+                Unpriced::Condition
+            })?;
+            if holds {
+                let multiplier = adjustment.multiplier;
+                sum = multiplier.of(sum).ok_or(Unpriced::Beyond)?;
+                applied.push(Applied { when: adjustment.when.clone(), multiplier, amount: sum });
+            }
+        }
+        let minimum = (price.minimum > sum).then_some(price.minimum);
+        let sum = minimum.unwrap_or(sum);
+        let (rate, amount) = match rate {
+            None => (None, sum),
+            Some(rate) => {
+                let units = rate.current().ok_or(Unpriced::NoRate)?;
+                (Some(units), converted(sum, units).ok_or(Unpriced::Beyond)?)
+            }
+        };
+        Ok(Self { parts, applied, minimum, rate, amount })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use salt402_protocol::U256;
+
+    use super::*;
+
+    fn adjustment(when: &str, multiplier: &str) -> Adjustment {
+        Adjustment::new(when.into(), Multiplier::parse(multiplier).unwrap()).unwrap()
+    }
+
+    fn amount(units: u64) -> Amount {
+        Amount(U256::from(units))
+    }
+
+    #[test]
+    fn conditions_multiply_in_their_order_and_the_least_price_comes_after_them() {
+        let price = Price { per_prompt_token: amount(3), minimum: amount(100), ..Price::default() };
+        let adjustments = [adjustment("prompt_tokens > 10", "1.5"), adjustment("hour >= 18", "0.5")];
+        let cost = |prompt_tokens, hour: u64| {
+            let of = Quantities { prompt_tokens, ..Quantities::default() };
+            Cost::of("m", &price, &adjustments, None, &of, Duration::from_secs(hour * 3600)).unwrap()
+        };
+        assert_eq!((cost(10, 0).amount, cost(10, 0).minimum), (amount(100), Some(amount(100))));
+        let both = cost(101, 20);
+        // 303, 454.5, 227.5: rounded up each time.
+        assert_eq!(both.amount, amount(228));
+        assert_eq!(
+            both.applied.iter().map(|applied| applied.amount).collect::<Vec<_>>(),
+            [amount(455), amount(228)]
+        );
+        assert_eq!(both.minimum, None);
+    }
+
+    #[test]
+    fn dollars_become_base_units_at_the_end() {
+        let price = Price { per_request: Amount::from_units("0.01", 18).unwrap(), ..Price::default() };
+        let rate = Rate::fixed(Amount::from_units("4.2", 18).unwrap());
+        let cost =
+            |rate: &Rate| Cost::of("m", &price, &[], Some(rate), &Quantities::default(), Duration::ZERO);
+        let paid = cost(&rate).unwrap();
+        assert_eq!(paid.amount.to_units(18), "0.042");
+        assert_eq!(cost(&Rate::told(Duration::from_secs(1))), Err(Unpriced::NoRate));
+    }
+}

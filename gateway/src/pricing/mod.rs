@@ -1,0 +1,11 @@
+//! What a request costs, by what it reads and writes at most: prices, conditions that change them, and a rate for those in dollars.
+
+mod condition;
+mod cost;
+mod price;
+mod rate;
+
+pub use condition::{Adjustment, ConditionError, Multiplier, MultiplierError};
+pub use cost::{Applied, Cost, Unpriced};
+pub use price::{Part, Price, Quantities};
+pub use rate::{Rate, USD_DECIMALS};
