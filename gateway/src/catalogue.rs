@@ -38,6 +38,8 @@ pub struct Model {
     pub server: Server,
     /// Which APIs it is sold by, besides `POST /v1/inference`.
     pub apis: BTreeSet<Api>,
+    /// The path of its own endpoint. `None`: it has none.
+    pub endpoint: Option<String>,
     /// Who runs it.
     pub upstream: Arc<Upstream>,
 }
@@ -49,6 +51,20 @@ impl Model {
     /// If it has no price.
     pub fn cost(&self, name: &str, of: &Quantities) -> Result<Cost, Unpriced> {
         Cost::of(name, &self.price, &self.adjustments, self.rate.as_deref(), of, now())
+    }
+
+    /// The API by which its own endpoint is asked, and its server is tried.
+    pub(crate) fn main_api(&self) -> Api {
+        const ORDER: [Api; 7] = [
+            Api::Chat,
+            Api::Embeddings,
+            Api::Images,
+            Api::Completions,
+            Api::Messages,
+            Api::Responses,
+            Api::Rerank,
+        ];
+        ORDER.into_iter().find(|api| self.apis.contains(api)).unwrap_or(Api::Chat)
     }
 
     /// The most tokens that a prompt can have: each token of a byte-level vocabulary stands for at least one byte.

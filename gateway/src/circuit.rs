@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
 use crate::upstream::Upstream;
-use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, FailureClass, UpstreamError};
 
 /// After how many failures in a row a model is no longer sold.
@@ -30,8 +30,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 const FIRST: Duration = Duration::from_secs(2);
 /// When to ask for the model again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
-/// The gateway's own question, which is cheap to answer.
-const PROBE: Task<'static> = Task { prompt: "ping", max_tokens: 1, temperature: None };
 
 /// The models' servers, as their last answers show them. Clones share one state.
 #[derive(Clone)]
@@ -45,6 +43,8 @@ pub(crate) struct Circuits {
 struct Circuit {
     name: String,
     upstream: Arc<Upstream>,
+    /// The API by which it is asked.
+    api: Api,
     /// The tokens to ask for if a server refuses to write a single one, as some do.
     default_tokens: u32,
     // A std mutex, because nothing is awaited while it is held.
@@ -66,8 +66,8 @@ impl Circuits {
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
         let circuit = |(name, model): (&String, &Model)| {
             let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
-            let default_tokens = model.default_tokens;
-            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, default_tokens, state }))
+            let (default_tokens, api) = (model.default_tokens, model.main_api());
+            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, api, default_tokens, state }))
         };
         let models = Arc::new(catalogue.0.iter().map(circuit).collect());
         Self { models, begun: Instant::now(), tasks: TaskTracker::new(), stop: CancellationToken::new() }
@@ -89,9 +89,9 @@ impl Circuits {
 
     /// Notes the result of a run. A fault of the request is no failure of the server. But every request may have that
     /// fault, which the gateway's own question shows.
-    pub(crate) fn note(&self, model: &str, completion: Result<&Completion, &UpstreamError>) {
+    pub(crate) fn note<T>(&self, model: &str, answer: Result<T, &UpstreamError>) {
         let Some(circuit) = self.models.get(model) else { return };
-        if circuit.note(completion, false) {
+        if circuit.note(answer.map(drop), false) {
             self.probe(circuit, PAUSES.0);
         }
     }
@@ -100,7 +100,7 @@ impl Circuits {
     pub(crate) async fn answers(&self, model: &str) -> bool {
         let Some(circuit) = self.models.get(model) else { return false };
         let answered = circuit.ask().await;
-        circuit.note(answered.as_ref(), true);
+        circuit.note(answered.as_ref().map(|&()| ()), true);
         answered.is_ok()
     }
 
@@ -142,7 +142,7 @@ impl Circuit {
     /// A panic counts as a failure, because nobody else would ask again.
     async fn ask_until_it_answers<F>(&self, first: Duration, ask: impl Fn() -> F)
     where
-        F: Future<Output = Result<Completion, UpstreamError>>,
+        F: Future<Output = Result<(), UpstreamError>>,
     {
         let mut pause = first;
         loop {
@@ -155,7 +155,7 @@ impl Circuit {
                 tracing::error!(model = self.name, "asking the model server panicked");
                 Err(Failure::Unreadable.into())
             });
-            self.note(answered.as_ref(), true);
+            self.note(answered.as_ref().map(|&()| ()), true);
             if self.is_done() {
                 return;
             }
@@ -164,10 +164,10 @@ impl Circuit {
     }
 
     /// Our own question.
-    async fn ask(&self) -> Result<Completion, UpstreamError> {
-        match self.upstream.complete(&PROBE).await {
+    async fn ask(&self) -> Result<(), UpstreamError> {
+        match self.upstream.probe(self.api, 1).await {
             Err(error) if error.class() == FailureClass::Permanent => {
-                self.upstream.complete(&Task { max_tokens: self.default_tokens, ..PROBE }).await
+                self.upstream.probe(self.api, self.default_tokens).await
             }
             answered => answered,
         }
@@ -183,19 +183,19 @@ impl Circuit {
 
     /// Whether the server must be asked, because it did not answer. A permanent refusal counts only if the question is
     /// the gateway's own.
-    fn note(&self, completion: Result<&Completion, &UpstreamError>, own: bool) -> bool {
-        let failed = completion.err().filter(|error| own || error.class() != FailureClass::Permanent);
+    fn note(&self, answer: Result<(), &UpstreamError>, own: bool) -> bool {
+        let failed = answer.err().filter(|error| own || error.class() != FailureClass::Permanent);
         let mut state = self.lock();
         let was = state.is_sold();
         state.failures = match (&failed, state.tried) {
             // Not certain, so it counts as one failure at most.
-            (None, _) if completion.is_err() => state.failures.max(1),
+            (None, _) if answer.is_err() => state.failures.max(1),
             (None, _) => 0,
             // Nobody was answered yet, so nothing speaks for the server.
             (Some(_), false) => FAILURES,
             (Some(_), true) => state.failures.saturating_add(1),
         };
-        state.tried |= failed.is_some() || completion.is_ok();
+        state.tried |= failed.is_some() || answer.is_ok();
         let is = state.is_sold();
         drop(state);
         if let (Some(error), true) = (failed, was || !is) {
@@ -207,7 +207,7 @@ impl Circuit {
         }
         let gauge = metrics::gauge!("salt402_gateway_model_sold", "model" => self.name.clone());
         gauge.set(if is { 1.0 } else { 0.0 });
-        completion.is_err()
+        answer.is_err()
     }
 
     fn complaint(&self) -> Option<String> {
@@ -241,8 +241,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{Api, Server};
+    use crate::api::Server;
     use crate::pricing::Price;
+    use crate::upstream::ServerOptions;
 
     fn circuits() -> Circuits {
         of(Upstream::Demo)
@@ -265,51 +266,47 @@ mod tests {
             tools_tokens: 1,
             server: Server::Any,
             apis: [Api::Chat].into(),
+            endpoint: None,
             upstream: Arc::new(upstream),
         };
         Circuits::new(&Catalogue([("one".to_owned(), model)].into_iter().collect()))
     }
 
-    async fn answered() -> Completion {
-        Upstream::Demo.complete(&PROBE).await.unwrap()
-    }
-
     #[tokio::test]
     async fn c18_a_model_is_sold_once_its_server_answered_and_until_it_keeps_failing() {
         let circuits = circuits();
-        let answer = answered().await;
         assert!(circuits.unsold("one").unwrap().detail.contains("not heard of yet"));
         assert!(circuits.ready().is_err());
-        circuits.note("one", Ok(&answer));
+        circuits.note("one", Ok(()));
         assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
         // Nobody asks the server meanwhile. Only what is noted here counts.
         circuits.models["one"].lock().probing = true;
         for failures in 1..=FAILURES + 1 {
-            circuits.note("one", Err(&Failure::Failed(500).into()));
+            circuits.note("one", Err::<(), _>(&Failure::Failed(500).into()));
             assert_eq!(circuits.unsold("one").is_some(), failures >= FAILURES, "{failures}");
         }
         let problem = circuits.unsold("one").unwrap();
         assert_eq!((problem.code, problem.status), (Code::ModelUnavailable, 503));
         assert!(problem.detail.contains("keeps failing") && problem.retry_after_ms.is_some());
         assert!(circuits.ready().unwrap_err().contains("one"));
-        circuits.note("one", Ok(&answer));
+        circuits.note("one", Ok(()));
         assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
     }
 
     #[tokio::test]
     async fn c18_what_is_wrong_with_a_request_is_not_its_servers_failure() {
         let circuits = circuits();
-        circuits.note("one", Ok(&answered().await));
+        circuits.note("one", Ok(()));
         for _ in 0..2 * FAILURES {
-            circuits.note("one", Err(&Failure::Refused(400).into()));
+            circuits.note("one", Err::<(), _>(&Failure::Refused(400).into()));
         }
         assert!(circuits.unsold("one").is_none());
         // It does not show either that the server answers others.
         circuits.models["one"].lock().probing = true;
         for _ in 0..FAILURES {
-            circuits.note("one", Err(&Failure::Failed(500).into()));
+            circuits.note("one", Err::<(), _>(&Failure::Failed(500).into()));
         }
-        circuits.note("one", Err(&Failure::Refused(400).into()));
+        circuits.note("one", Err::<(), _>(&Failure::Refused(400).into()));
         assert!(circuits.unsold("one").is_some());
     }
 
@@ -327,7 +324,16 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Upstream::openai(&url, "one".into(), None, Duration::from_secs(10)).unwrap()
+        Upstream::openai(ServerOptions {
+            base: url,
+            model: "one".into(),
+            key: None,
+            timeout: Duration::from_secs(10),
+            pause: Duration::from_secs(10),
+            at_once: 0,
+            queue: 0,
+        })
+        .unwrap()
     }
 
     #[tokio::test]
@@ -340,7 +346,7 @@ mod tests {
             }
             assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
             // The refusal of somebody's request neither starts nor stops the sale.
-            circuits.note("one", Err(&Failure::Refused(400).into()));
+            circuits.note("one", Err::<(), _>(&Failure::Refused(400).into()));
             assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
             circuits.finish().await;
         }
@@ -353,7 +359,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(circuits.unsold("one").is_none(), "the first question is asked at once");
         for _ in 0..FAILURES {
-            circuits.note("one", Err(&Failure::Unreachable.into()));
+            circuits.note("one", Err::<(), _>(&Failure::Unreachable.into()));
         }
         assert!(circuits.unsold("one").is_some());
         tokio::time::sleep(PAUSES.0 * 2).await;
@@ -372,7 +378,7 @@ mod tests {
             .ask_until_it_answers(Duration::ZERO, || async {
                 assert!(asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0, "a bug");
                 assert!(circuits.unsold("one").unwrap().detail.contains("keeps failing"));
-                Ok(answered().await)
+                Ok(())
             })
             .await;
         assert!(circuits.unsold("one").is_none());
@@ -385,6 +391,7 @@ mod tests {
         let hanging = Circuit {
             name: "two".into(),
             upstream: Arc::new(Upstream::Demo),
+            api: Api::Chat,
             default_tokens: 1,
             state: Mutex::default(),
         };
@@ -392,7 +399,7 @@ mod tests {
         let models = [("one".to_owned(), one), ("two".to_owned(), Arc::new(hanging))];
         let circuits = Circuits { models: Arc::new(models.into_iter().collect()), ..circuits };
         assert!(circuits.ready().is_err(), "none was tried");
-        circuits.note("one", Ok(&answered().await));
+        circuits.note("one", Ok(()));
         assert!(circuits.ready().is_err(), "one moment more");
         tokio::time::advance(FIRST).await;
         assert_eq!(circuits.ready(), Ok(()));

@@ -1,6 +1,8 @@
 //! The parts of a gateway, its start and its end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use salt402_http::AddressLimits;
 use salt402_paywall::{CorsLayer, Paywall};
@@ -10,7 +12,7 @@ use crate::bare_proofs::BareProofs;
 use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
-use crate::execution::Executions;
+use crate::execution::{ExecutionLimits, Executions};
 
 /// The parts of a gateway.
 pub struct GatewayOptions {
@@ -24,6 +26,12 @@ pub struct GatewayOptions {
     pub body_limit: usize,
     /// The most runs of one payment's request.
     pub max_runs: u32,
+    /// How long the run of a stream goes on that nobody reads.
+    pub leave_grace: Duration,
+    /// The longest stream that is kept for those who show its payment again, in bytes. A longer one is given once.
+    pub largest_kept: u64,
+    /// An existing folder for what is being streamed. It is in files without names, which end with the process.
+    pub folder: PathBuf,
     /// How often one address may ask. `None` for no limit.
     pub addresses: Option<AddressLimits>,
     /// Which browser pages may ask. `None`: none.
@@ -54,10 +62,16 @@ impl Gateway {
     /// A gateway over a verifier and a store. Nobody else may claim under the paywall's claimant name, and the name
     /// must stay the same for the store.
     pub fn new(options: GatewayOptions) -> Self {
+        let limits = ExecutionLimits {
+            runs: options.max_runs,
+            leave_grace: options.leave_grace,
+            largest_kept: options.largest_kept,
+            folder: options.folder,
+        };
         Self(Arc::new(Inner {
             lease: ClaimantLease::of(&options.paywall),
             paywall: options.paywall,
-            executions: Executions::new(options.store.clone(), options.max_runs),
+            executions: Executions::new(options.store.clone(), limits),
             circuits: Circuits::new(&options.catalogue),
             store: options.store,
             catalogue: options.catalogue,

@@ -29,6 +29,8 @@ struct ModelView {
     id: String,
     /// `model`
     object: &'static str,
+    /// Seconds since 1970 UTC, which OpenAI's clients expect: always 0.
+    created: u64,
     /// `salt402`
     owned_by: &'static str,
     /// A description in words.
@@ -39,6 +41,11 @@ struct ModelView {
     max_tokens: u32,
     /// The longest prompt, in bytes.
     max_prompt_bytes: usize,
+    /// The paths of the APIs that it is served by.
+    apis: Vec<&'static str>,
+    /// The path of its own endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
     /// What it costs.
     pricing: Pricing,
 }
@@ -100,11 +107,14 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
     let view = |(name, model): (&String, &Model)| ModelView {
         id: name.clone(),
         object: "model",
+        created: 0,
         owned_by: "salt402",
         description: model.description.clone(),
         default_tokens: model.default_tokens,
         max_tokens: model.max_tokens,
         max_prompt_bytes: model.max_prompt_bytes,
+        apis: model.apis.iter().map(|api| api.path()).collect(),
+        endpoint: model.endpoint.clone(),
         pricing: Pricing {
             per_request: model.price.per_request,
             per_token: model.price.per_token,

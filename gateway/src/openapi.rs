@@ -31,6 +31,7 @@ pub(crate) fn inference_codes() -> Vec<Code> {
         Code::UpstreamFailed,
         Code::NotServed,
         Code::ModelUnavailable,
+        Code::AtCapacity,
         Code::NotReady,
     ];
     [PAID, WITH_BODY, &own].concat()

@@ -6,8 +6,10 @@ use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
 use crate::pricing::{Quantities, Unpriced};
+use crate::reading::{Reading, Unsold};
 
 /// What a client asks.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -45,26 +47,6 @@ pub struct PricedRequest {
     pub order: Order,
 }
 
-/// What a body asks for, and whether it is sold.
-#[derive(Debug)]
-pub(crate) enum Reading {
-    /// It is.
-    Sold(Box<PricedRequest>),
-    /// It is not sold now. It may have been sold, and paid for, earlier.
-    Unsold(Box<Unsold>),
-}
-
-/// A request for something that is not sold now.
-#[derive(Debug)]
-pub(crate) struct Unsold {
-    /// Why.
-    pub(crate) problem: Problem,
-    /// What may have been paid for. Only the price of a quote can count, since no price is quoted now.
-    pub(crate) order: Order,
-    /// What can still be run for those who paid. `None` if the model is gone.
-    pub(crate) request: Option<PricedRequest>,
-}
-
 impl PricedRequest {
     /// What it reads and writes at most.
     pub fn quantities(&self) -> Quantities {
@@ -86,7 +68,7 @@ impl PricedRequest {
         method: String,
         path: String,
         body: &[u8],
-    ) -> Result<Reading, Problem> {
+    ) -> Result<Reading<Self>, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
         let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(body).map_err(|error| {
             Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
@@ -113,6 +95,13 @@ impl PricedRequest {
             let order = order(description, PRICELESS);
             return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
         };
+        if !model.apis.contains(&Api::Chat) {
+            let detail =
+                format!("model: {name} is no model of texts: GET /v1/models says by which APIs it is served");
+            let problem = Problem::new(Code::InvalidRequest, detail);
+            let order = order(description, PRICELESS);
+            return Ok(Reading::Unsold(Box::new(Unsold { problem, order, request: None })));
+        }
         let tokens = max_tokens.unwrap_or(model.default_tokens);
         let read = model.prompt_tokens(prompt.len());
         let price = model.cost(&name, &quantities(&model, &prompt, tokens));

@@ -12,17 +12,23 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::apis::{apis, endpoints};
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
-use crate::{inference, models, readiness};
+use crate::{inference, inference_stream, models, readiness};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
 pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> Router {
     let browsers = gateway.0.browsers.clone();
-    let mut inference = routes!(inference::handle);
-    refuse_paid(&mut inference.1, &inference_codes());
-    let paid = OpenApiRouter::with_openapi(Document::openapi()).routes(inference);
+    let mut paid = OpenApiRouter::with_openapi(Document::openapi());
+    let own = [routes!(inference::handle), routes!(inference_stream::handle)];
+    for mut route in own.into_iter().chain(apis()) {
+        refuse_paid(&mut route.1, &inference_codes());
+        paid = paid.routes(route);
+    }
+    let endpoints = endpoints(&gateway.0.catalogue, &paid.get_openapi().paths);
+    let paid = paid.merge(endpoints);
     let paid = match gateway.0.addresses.clone() {
         Some(limits) => paid.route_layer(middleware::from_fn_with_state(limits, limit_addresses)),
         None => paid,

@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use salt402_protocol::Problem;
 use salt402_protocol::problem::PROBLEM_JSON;
+use serde_json::{Map, Value};
 
 /// The response header with a refusal's code, for whoever sees headers and no body.
 pub const CODE_HEADER: &str = "x-payment-code";
@@ -27,7 +28,19 @@ impl IntoResponse for Fault {
 
 /// A problem document as a response, with its code in a header and `Retry-After` (whole seconds, rounded up) where it names a time.
 pub fn problem_response(problem: &Problem) -> Response<Body> {
-    let body = serde_json::to_vec(problem).unwrap_or_default();
+    written(problem, serde_json::to_vec(problem).unwrap_or_default())
+}
+
+/// The same with members besides its own, or in their place.
+pub fn problem_response_with(problem: &Problem, members: &Map<String, Value>) -> Response<Body> {
+    let mut document = serde_json::to_value(problem).unwrap_or_default();
+    if let Value::Object(document) = &mut document {
+        document.extend(members.clone());
+    }
+    written(problem, document.to_string().into_bytes())
+}
+
+fn written(problem: &Problem, body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() =
         StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -27,6 +27,6 @@ pub use offer::Offer;
 pub use order::{Order, Sold};
 pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::Presented;
-pub use response::{PaymentProblem, offer_response};
+pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use tariff::{Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -49,6 +49,22 @@ async fn an_evicted_outcome_is_still_known_to_have_been_given() {
 }
 
 #[tokio::test]
+async fn what_was_given_and_not_kept_is_known_to_have_been_given() {
+    let mut fixture = Fixture::new().await;
+    fixture.store.put_outcome_unkept(id(1)).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Evicted));
+    // It takes no room, and nothing is put in its place.
+    assert_eq!(fixture.store.evict_outcomes(u64::MAX, 0).await.unwrap(), 0);
+    fixture.store.put_outcome(id(1), outcome(b"again")).await.unwrap();
+    assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Evicted));
+    // What is kept stays kept.
+    fixture.store.put_outcome(id(2), outcome(b"kept")).await.unwrap();
+    fixture.store.put_outcome_unkept(id(2)).await.unwrap();
+    assert!(matches!(fixture.store.outcome(id(2)).await.unwrap(), Some(StoredOutcome::Kept { .. })));
+}
+
+#[tokio::test]
 async fn the_oldest_go_until_the_rest_fits() {
     let fixture = Fixture::new().await;
     for number in 0..600 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, Upstream};
+use salt402_gateway::{Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -55,6 +55,13 @@ pub(crate) struct GatewayConfig {
     /// How much disk space kept answers may take. The oldest are dropped first.
     #[serde(default = "keep_bytes")]
     pub(crate) keep_answers_bytes: u64,
+    /// How long a stream goes on that nobody reads any more, before the model server is stopped. The payer may have it
+    /// run again.
+    #[serde(default = "leave_grace")]
+    pub(crate) leave_grace_s: u64,
+    /// The longest streamed answer that is kept, in bytes: 65536 to 268435456. A longer one is given once.
+    #[serde(default = "largest_kept")]
+    pub(crate) largest_kept_bytes: u64,
     /// How often a paid request is run at most if runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
@@ -126,6 +133,10 @@ struct ModelConfig {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     apis: Option<Vec<ApiName>>,
+    /// The path of an endpoint of its own, such as `/nano`, whose body need not name the model. It is asked as `chat` is, or `embeddings`, or
+    /// `images`, or the first of its APIs. Left out: none.
+    #[serde(default)]
+    endpoint: Option<String>,
     /// The longest prompt: 1 or more. Left out: as much as `max_body_bytes` allows.
     #[serde(default)]
     max_prompt_bytes: Option<usize>,
@@ -144,9 +155,18 @@ struct ModelConfig {
     /// The most tokens that a request may ask for: 1 or more.
     #[serde(default = "max_tokens")]
     max_tokens: u32,
-    /// How long that server may take to answer: 1 or more.
+    /// How long that server may take to answer, and to begin a stream: 1 or more.
     #[serde(default = "timeout")]
     timeout_s: u64,
+    /// How long a stream of that server may pause: 1 or more.
+    #[serde(default = "pause")]
+    pause_s: u64,
+    /// How many requests that server is sent at once. 0 is no limit.
+    #[serde(default = "at_once")]
+    at_once: usize,
+    /// How many more requests may wait for their turn. When as many wait, nothing is sold.
+    #[serde(default = "queue")]
+    queue: usize,
 }
 
 fn listen() -> SocketAddr {
@@ -163,6 +183,12 @@ fn keep() -> u64 {
 }
 fn keep_bytes() -> u64 {
     1024 * 1024 * 1024
+}
+fn leave_grace() -> u64 {
+    10
+}
+fn largest_kept() -> u64 {
+    8 * 1024 * 1024
 }
 fn max_runs() -> u32 {
     10
@@ -187,6 +213,15 @@ fn tools_tokens() -> u32 {
 }
 fn timeout() -> u64 {
     120
+}
+fn pause() -> u64 {
+    60
+}
+fn at_once() -> usize {
+    64
+}
+fn queue() -> usize {
+    256
 }
 
 impl GatewayConfig {
@@ -242,9 +277,18 @@ impl GatewayConfig {
             let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
+        let largest = self.largest_kept_bytes;
+        ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
+        let mut endpoints = BTreeSet::new();
         for (name, model) in &self.models {
             model.check(name)?;
+            if let Some(endpoint) = &model.endpoint
+                && !endpoints.insert(endpoint)
+            {
+                let key = format!("gateway.models.{name}.endpoint");
+                return Err(ConfigError::value(key, format!("{endpoint} is another model's")));
+            }
             let (_, currency) = model.price(name, unit, self.max_body_bytes)?;
             if currency == Currency::Usd && self.usd.is_none() {
                 let what = "is in USD: say what a dollar buys, in [gateway.usd]";
@@ -300,6 +344,7 @@ impl GatewayConfig {
                     tools_tokens: model.tools_tokens,
                     server: model.server.0,
                     apis: model.apis(),
+                    endpoint: model.endpoint.clone(),
                     upstream: Arc::new(upstream(name, model)?),
                 },
             );
@@ -340,6 +385,18 @@ impl ModelConfig {
         if self.apis().contains(&Api::Images) && self.image_sizes.is_empty() {
             let what = "expected a price for each size, since the model is sold by images";
             return Err(ConfigError::value(key("image_sizes"), what));
+        }
+        if self.pause_s == 0 {
+            return Err(ConfigError::value(key("pause_s"), "expected at least 1"));
+        }
+        if let Some(endpoint) = &self.endpoint
+            && let Err(what) = check_endpoint(endpoint)
+        {
+            return Err(ConfigError::value(key("endpoint"), what));
+        }
+        let demo_has = |api: &Api| matches!(api, Api::Chat | Api::Completions);
+        if self.upstream == "demo" && !self.apis().iter().all(demo_has) {
+            return Err(ConfigError::value(key("apis"), "the built-in model has chat and completions alone"));
         }
         if self.apis().is_empty() {
             return Err(ConfigError::value(key("apis"), "expected at least one, or leave it out"));
@@ -423,7 +480,34 @@ impl ModelConfig {
             self.api_key_file.as_deref().map(|path| folder.join(path)),
         )?;
         let model = self.upstream_model.clone().unwrap_or_else(|| name.to_owned());
-        Upstream::openai(&server, model, key, Duration::from_secs(self.timeout_s))
+        let options = ServerOptions {
+            base: server,
+            model,
+            key,
+            timeout: Duration::from_secs(self.timeout_s),
+            pause: Duration::from_secs(self.pause_s),
+            at_once: self.at_once,
+            queue: self.queue,
+        };
+        Upstream::openai(options)
             .map_err(|error| ConfigError::value(format!("gateway.models.{name}.upstream"), error.to_string()))
     }
+}
+
+/// A path of one reading that is no other route's.
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    const OTHERS: [&str; 5] = ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics"];
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+    };
+    let mut parts = endpoint.split('/');
+    if parts.next() != Some("") || !parts.clone().all(plain) {
+        return Err(format!(
+            "expected a path such as \"/nano\", of lower-case letters, digits, - and _, found {endpoint:?}"
+        ));
+    }
+    if OTHERS.iter().any(|other| endpoint == *other || endpoint.starts_with(&format!("{other}/"))) {
+        return Err(format!("{endpoint} is a path of the gateway's own"));
+    }
+    Ok(())
 }

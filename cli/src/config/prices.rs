@@ -51,14 +51,15 @@ impl PriceTexts<'_> {
             };
             let amount =
                 parse_price(text, symbol, decimals).map_err(|what| ConfigError::value(&key, what))?;
+            // Nothing, without a unit, is nothing in any currency.
+            if amount.is_zero() && !in_dollars {
+                return Ok(amount);
+            }
             if currency.is_some_and(|other| other != own) {
                 let what = "the prices of a model must all be in USD, or none of them";
                 return Err(ConfigError::value(key, what));
             }
-            // Nothing is nothing in any currency, if no unit is written.
-            if !amount.is_zero() || in_dollars {
-                currency = Some(own);
-            }
+            currency = Some(own);
             Ok(amount)
         };
         let mut optional = |field: &str, text: Option<&str>| text.map(|text| read(field, text)).transpose();

@@ -24,4 +24,4 @@ mod tests;
 
 pub use kind::{Api, Server};
 pub use passed::Passed;
-pub(crate) use passed::{PassedReading, PassedUnsold};
+pub(crate) use passed::PassedReading;

@@ -1,5 +1,6 @@
 //! The question to a model, and its answer.
 
+use salt402_protocol::Address;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -9,6 +10,8 @@ pub(crate) struct Task<'a> {
     pub(crate) prompt: &'a str,
     pub(crate) max_tokens: u32,
     pub(crate) temperature: Option<f32>,
+    /// Who has paid. `None` for the gateway's own questions.
+    pub(crate) payer: Option<Address>,
 }
 
 /// What a model answered.

@@ -39,6 +39,12 @@ pub(crate) enum Failure {
     Filtered,
     #[error("the model server refused the request (status {0})")]
     Refused(u16),
+    #[error("the model server could not be reached in time")]
+    NotConnected,
+    #[error("the model server stopped in the middle of its answer")]
+    Stalled,
+    #[error("the request broke off before all of it was passed on")]
+    RequestBrokenOff,
 }
 
 /// Whether the same request may be answered another time.
@@ -80,8 +86,13 @@ impl UpstreamError {
     /// Whether it may be answered another time.
     pub(crate) const fn class(&self) -> FailureClass {
         match self.kind {
-            Failure::Unreachable | Failure::Busy(_) | Failure::Unserved(_) => FailureClass::NotRun,
+            Failure::Unreachable
+            | Failure::NotConnected
+            | Failure::RequestBrokenOff
+            | Failure::Busy(_)
+            | Failure::Unserved(_) => FailureClass::NotRun,
             Failure::Timeout
+            | Failure::Stalled
             | Failure::BrokenOff
             | Failure::Failed(_)
             | Failure::SaidError

@@ -186,13 +186,17 @@ codes! {
 
     /// The request was answered before, and the answer is no longer stored.
     OutcomeGone = "outcome_gone", 410, "The answer was given before and is no longer kept";
-    /// The upstream model server failed. Not a 5xx, because clients would then ask again without the proof and pay
+    /// The server behind this one failed. Not a 5xx, because clients would then ask again without the proof and pay
     /// again.
-    UpstreamFailed = "upstream_failed", 424, "The model server failed";
+    UpstreamFailed = "upstream_failed", 424, "The server behind this one failed";
     /// The paid request will not be served: all attempts failed, or it cannot be served at all.
     NotServed = "not_served", 424, "The payment was made and its request is not served";
     /// The model's server keeps failing, or was never reached. The model is not sold now.
     ModelUnavailable = "model_unavailable", 503, "The model cannot be served now";
+    /// As many requests run and wait as the server takes on.
+    AtCapacity = "at_capacity", 503, "The server is at its capacity";
+    /// The server behind a service keeps failing. Nothing is sold of it now.
+    ServiceUnavailable = "service_unavailable", 503, "The service cannot be served now";
     /// There is no room or no budget to settle more signed payments now. Nothing of the payment was done.
     FacilitatorBusy = "facilitator_busy", 503, "No more payments can be settled now";
     /// The verifier cannot be reached.

@@ -253,7 +253,9 @@ impl Code {
             | Self::OutcomeGone
             | Self::UpstreamFailed
             | Self::NotServed
-            | Self::ModelUnavailable => return None,
+            | Self::ModelUnavailable
+            | Self::AtCapacity
+            | Self::ServiceUnavailable => return None,
         })
     }
 }

@@ -38,7 +38,15 @@ impl Store {
     /// Keeps the response for a payment. The first one stays: a second changes nothing, even if the first was evicted.
     /// Returns the time that was stored, in milliseconds since 1970 UTC.
     pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<u64, StoreError> {
-        send(self.jobs(), Put { payment, outcome, now_ms: clock::now_ms().unsigned_abs() }).await
+        send(self.jobs(), Put { payment, outcome, evicted: false, now_ms: clock::now_ms().unsigned_abs() })
+            .await
+    }
+
+    /// Notes that the response for a payment was given and is not kept. A response that is kept stays.
+    pub async fn put_outcome_unkept(&self, payment: PaymentId) -> Result<(), StoreError> {
+        let outcome = Outcome { status: 200, headers: Vec::new(), body: Vec::new() };
+        let put = Put { payment, outcome, evicted: true, now_ms: clock::now_ms().unsigned_abs() };
+        send(self.jobs(), put).await.map(drop)
     }
 
     /// The response for a payment; `None` if none was given.
@@ -105,6 +113,8 @@ impl Store {
 struct Put {
     payment: PaymentId,
     outcome: Outcome,
+    /// Whether only that it was given is noted.
+    evicted: bool,
     now_ms: u64,
 }
 
@@ -119,14 +129,15 @@ impl Write for Put {
             serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
         query(
             "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
-             VALUES ($1, $2, $3, $4, $5, $6, FALSE) ON CONFLICT (payment_id) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (payment_id) DO NOTHING",
         )
         .bind(self.payment.0.as_slice())
         .bind(i64::from(*status))
         .bind(headers.as_str())
         .bind(body.as_slice())
-        .bind(bound((headers.len() + body.len()) as u64))
+        .bind(bound(if self.evicted { 0 } else { (headers.len() + body.len()) as u64 }))
         .bind(bound(self.now_ms))
+        .bind(self.evicted)
         .execute(transaction.connection())
         .await?;
         query("DELETE FROM unserved WHERE payment_id = $1")

@@ -38,6 +38,7 @@ pub(crate) fn inference(data: &[u8]) {
         tools_tokens: 0,
         server: Server::Any,
         apis: [Api::Chat].into(),
+        endpoint: None,
         upstream,
     };
     let catalogue = Catalogue(BTreeMap::from([("demo".to_owned(), model)]));

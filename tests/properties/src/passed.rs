@@ -37,6 +37,7 @@ fn catalogue(server: Server) -> Catalogue {
         tools_tokens: 50,
         server,
         apis: Api::ALL.into(),
+        endpoint: None,
         upstream: Arc::new(Upstream::Demo),
     };
     Catalogue(BTreeMap::from([("m".to_owned(), model)]))

@@ -46,6 +46,7 @@ fn model(server: Server) -> Model {
         tools_tokens: 512,
         server,
         apis: Api::ALL.into(),
+        endpoint: None,
         upstream: Arc::new(Upstream::Demo),
     }
 }

@@ -1,0 +1,158 @@
+//! How often a paid request is run, and what its payer is told when a run fails.
+//!
+//! A failed request is run again when its payer asks, after a pause that grows, and only a limited number of times. The
+//! number of runs is on disk. A new claim itself says that the first run was begun, so a run that succeeds needs no
+//! further commit. Each later run is written down before it begins. A request that was run as often as allowed, or that
+//! can never be answered, is paid and not served. The payer is told so, and the operator finds it in the store.
+
+use std::time::Duration;
+
+use salt402_http::clock::now_ms;
+use salt402_protocol::api::PaymentView;
+use salt402_protocol::{Code, Problem};
+use salt402_store::{Store, StoreError, Unserved};
+
+use crate::upstream::failure::FailureClass;
+
+/// The pause after the first failure. Each is twice the one before, up to the longest.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest pause that an upstream may ask for.
+const LONGEST_WISH: Duration = Duration::from_secs(3600);
+
+/// What was paid for.
+#[derive(Clone, Debug)]
+pub(crate) struct Purchase {
+    pub(crate) payment: Box<PaymentView>,
+    /// Whether the payment was claimed for this request just now.
+    pub(crate) first: bool,
+    /// What was sold, in words.
+    pub(crate) sold: String,
+}
+
+/// A run without an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) class: FailureClass,
+    /// What went wrong, as the payer is told.
+    pub(crate) detail: String,
+    /// When it may be tried again, where the upstream says.
+    pub(crate) after: Option<Duration>,
+}
+
+impl Failed {
+    /// A run that may have cost the model server its work.
+    pub(crate) fn ran(detail: impl Into<String>) -> Self {
+        Self { class: FailureClass::Ran, detail: detail.into(), after: None }
+    }
+}
+
+/// The attempt that now begins, counted and on disk, or why none begins. A payment may have `most` runs.
+pub(super) async fn begin(store: &Store, most: u32, purchase: Purchase) -> Result<Unserved, Problem> {
+    let (first, payment) = (purchase.first, purchase.payment.payment_id);
+    let mut attempt = match store.unserved(payment).await.map_err(unkept)? {
+        Some(known) => known,
+        None if first => return Ok(Unserved { runs: 1, ..unserved(purchase) }),
+        // The run that began with the claim.
+        None => Unserved { runs: 1, ..unserved(purchase) },
+    };
+    if attempt.ended {
+        return Err(not_served(&attempt));
+    }
+    if let Some(left) = left(attempt.not_before_ms) {
+        return Err(later(&attempt.detail, left));
+    }
+    attempt.ended = attempt.runs >= u64::from(most);
+    if attempt.ended {
+        metrics::counter!("salt402_gateway_not_served_total").increment(1);
+    } else {
+        attempt.runs += 1;
+    }
+    store.put_unserved(attempt.clone()).await.map_err(unkept)?;
+    if attempt.ended { Err(not_served(&attempt)) } else { Ok(attempt) }
+}
+
+/// Notes that an attempt failed. Returns what its payer is told. A payment may have `most` runs.
+pub(super) fn failed(attempt: &mut Unserved, most: u32, failed: Failed) -> Problem {
+    let Failed { class, detail, after } = failed;
+    attempt.failures += 1;
+    attempt.detail = detail;
+    match class {
+        FailureClass::NotRun => attempt.runs = attempt.runs.saturating_sub(1),
+        FailureClass::Ran => attempt.ended = attempt.runs >= u64::from(most),
+        FailureClass::Permanent => attempt.ended = true,
+    }
+    if attempt.ended {
+        metrics::counter!("salt402_gateway_not_served_total").increment(1);
+        return not_served(attempt);
+    }
+    let doublings = u32::try_from(attempt.failures - 1).unwrap_or(u32::MAX);
+    let own = PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
+    let pause = after.unwrap_or_default().min(LONGEST_WISH).max(own);
+    attempt.not_before_ms = now_ms().saturating_add(millis(pause));
+    later(&attempt.detail, pause)
+}
+
+/// The state of a payment whose request was not tried yet.
+fn unserved(purchase: Purchase) -> Unserved {
+    let Purchase { payment, sold, .. } = purchase;
+    Unserved {
+        payment: payment.payment_id,
+        chain: payment.chain,
+        transaction: payment.transaction,
+        payer: payment.payer,
+        asset: payment.asset,
+        amount: payment.amount,
+        sold,
+        runs: 0,
+        failures: 0,
+        not_before_ms: 0,
+        ended: false,
+        detail: "the run broke off".into(),
+        since_ms: 0,
+        changed_at_ms: 0,
+        settled: None,
+    }
+}
+
+/// How long it is until a time. A time further away than any pause was written by another clock and is not waited for.
+fn left(not_before_ms: u64) -> Option<Duration> {
+    let left = Duration::from_millis(not_before_ms.saturating_sub(now_ms()));
+    (!left.is_zero() && left <= LONGEST_WISH).then_some(left)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn later(detail: &str, pause: Duration) -> Problem {
+    let detail = format!("{detail}; the payment stays good for this request: show the same proof again");
+    Problem::new(Code::UpstreamFailed, detail).retry_after(millis(pause))
+}
+
+fn not_served(attempt: &Unserved) -> Problem {
+    let detail = format!(
+        "{}; the payment is noted as paid and not served: do not pay again, and ask who runs this server for a refund of \
+         payment {}",
+        attempt.detail, attempt.payment
+    );
+    Problem::new(Code::NotServed, detail)
+}
+
+pub(super) fn unkept(error: StoreError) -> Problem {
+    tracing::error!(%error, "an outcome could not be read or kept");
+    Problem::new(Code::Internal, "the answer could not be kept and is not given; show the same proof again")
+        .retry_after(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_that_another_clock_wrote_is_not_waited_for() {
+        assert_eq!(left(now_ms() - 1), None);
+        assert!(left(now_ms() + 60_000).is_some());
+        assert_eq!(left(now_ms() + 10_000_000), None);
+    }
+}

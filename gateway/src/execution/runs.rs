@@ -1,0 +1,267 @@
+//! Runs: at most one at a time per payment, and at most one outcome for ever.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use salt402_protocol::{Code, PaymentId, Problem};
+use salt402_store::{Outcome, Store, StoredOutcome};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::execution::attempts::{self, Failed, Purchase, unkept};
+use crate::execution::reader::{Given, Reader};
+use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
+
+const CONTENT_TYPE: &str = "content-type";
+const JSON: &str = "application/json";
+
+/// How many KiB of streams are read from their files at once to be put into the store.
+const KEPT_AT_ONCE_KIB: u32 = 32 * 1024;
+
+/// How much runs may take.
+#[derive(Clone, Debug)]
+pub(crate) struct ExecutionLimits {
+    /// How many runs a payment may have.
+    pub(crate) runs: u32,
+    /// How long the run of a stream goes on that nobody reads.
+    pub(crate) leave_grace: Duration,
+    /// The longest answer of a stream that is kept, in bytes. A longer one is given once.
+    pub(crate) largest_kept: u64,
+    /// The folder of the files of streams. They have no names, and are gone with the process.
+    pub(crate) folder: PathBuf,
+}
+
+/// Runs paid requests.
+#[derive(Clone)]
+pub(crate) struct Executions {
+    pub(super) store: Store,
+    runs: u32,
+    leave_grace: Duration,
+    largest_kept: u64,
+    folder: Arc<PathBuf>,
+    /// A std mutex, because nothing is awaited while it is held.
+    pub(super) running: Arc<Mutex<HashMap<PaymentId, Arc<Recording>>>>,
+    /// KiB of memory for streams that are put into the store.
+    keeping: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Executions {
+    /// Executions that keep their outcomes in a store.
+    pub(crate) fn new(store: Store, limits: ExecutionLimits) -> Self {
+        let ExecutionLimits { runs, leave_grace, largest_kept, folder } = limits;
+        let keeping = Arc::new(Semaphore::new(KEPT_AT_ONCE_KIB as usize));
+        let (folder, running, tasks) = (Arc::new(folder), Arc::default(), TaskTracker::new());
+        Self { store, runs, leave_grace, largest_kept, folder, running, keeping, tasks }
+    }
+
+    /// Waits until nothing runs any more. No new run may begin meanwhile.
+    pub(crate) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// The outcome for a payment whose request has a whole answer: the kept one, that of the run under way, or that of
+    /// a new run.
+    ///
+    /// The run goes on when the caller is dropped, as happens when a payer's connection breaks. The payer gets the
+    /// outcome when it asks again.
+    pub(crate) async fn outcome<R, F>(&self, purchase: Purchase, run: R) -> Result<Given, Problem>
+    where
+        R: FnOnce() -> F,
+        F: Future<Output = Result<(Head, Bytes), Failed>> + Send + 'static,
+    {
+        let payment = purchase.payment.payment_id;
+        let whole = |this: Self, _| {
+            let run = run();
+            async move { this.whole(purchase, run).await }
+        };
+        self.follow(payment, whole)?.given().await
+    }
+
+    /// The outcome for a payment whose request has a streamed answer: the kept one, the stream under way from its
+    /// start, or that of a new run. The run returns the last piece, which is given once the outcome is on disk.
+    ///
+    /// When nobody has read the stream for a while, the run is dropped.
+    pub(crate) async fn stream<R, F>(&self, purchase: Purchase, run: R) -> Result<Given, Problem>
+    where
+        R: FnOnce(Recorder) -> F,
+        F: Future<Output = Result<Bytes, Failed>> + Send + 'static,
+    {
+        let payment = purchase.payment.payment_id;
+        let stream = |this: Self, recording: Arc<Recording>| {
+            let run = run(Recorder(Arc::clone(&recording)));
+            async move { this.streamed(purchase, recording, run).await }
+        };
+        self.follow(payment, stream)?.given().await
+    }
+
+    /// A reader of the run under way, or of a new one.
+    fn follow<F>(
+        &self,
+        payment: PaymentId,
+        run: impl FnOnce(Self, Arc<Recording>) -> F,
+    ) -> Result<Reader, Problem>
+    where
+        F: Future<Output = Result<Ending, Problem>> + Send + 'static,
+    {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match running.entry(payment) {
+            Entry::Occupied(entry) => return Reader::of(entry.get()),
+            Entry::Vacant(entry) => entry,
+        };
+        let recording = Arc::new(Recording::new(Arc::clone(&self.folder), self.largest_kept));
+        let reader = Reader::of(&recording)?;
+        entry.insert(Arc::clone(&recording));
+        let leaving =
+            Leaving { running: Arc::clone(&self.running), payment, recording: Arc::clone(&recording) };
+        let run = run(self.clone(), recording);
+        self.tasks.spawn(async move {
+            let ending = run.await.unwrap_or_else(Ending::Failed);
+            leaving.recording.end(ending);
+        });
+        Ok(reader)
+    }
+
+    async fn whole(
+        &self,
+        purchase: Purchase,
+        run: impl Future<Output = Result<(Head, Bytes), Failed>>,
+    ) -> Result<Ending, Problem> {
+        let payment = purchase.payment.payment_id;
+        if let Some(known) = self.known(payment).await? {
+            return Ok(known);
+        }
+        let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
+        match run.await {
+            Ok((head, body)) => {
+                let kept_at_ms =
+                    self.store.put_outcome(payment, outcome(&head, body.to_vec())).await.map_err(unkept)?;
+                Ok(Ending::Answered(Answer { head, body, kept_at_ms }))
+            }
+            Err(failed) => Err(self.failed(attempt, failed).await?),
+        }
+    }
+
+    async fn streamed(
+        &self,
+        purchase: Purchase,
+        recording: Arc<Recording>,
+        run: impl Future<Output = Result<Bytes, Failed>>,
+    ) -> Result<Ending, Problem> {
+        let payment = purchase.payment.payment_id;
+        if let Some(known) = self.known(payment).await? {
+            return Ok(known);
+        }
+        let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
+        // Both are dropped here, and the run with its connection to the model server.
+        let ended = tokio::select! {
+            biased;
+            ended = run => ended,
+            () = recording.left_for(self.leave_grace) => {
+                metrics::counter!("salt402_gateway_streams_left_total").increment(1);
+                Err(Failed::ran("the payer left before the answer ended"))
+            }
+        };
+        match ended {
+            Ok(last) => {
+                self.keep(payment, &recording, &last).await?;
+                Ok(Ending::Complete(last))
+            }
+            Err(failed) => Err(self.failed(attempt, failed).await?),
+        }
+    }
+
+    /// Puts what was streamed into the store. What is too long is known to have been given, and no more.
+    async fn keep(
+        &self,
+        payment: PaymentId,
+        recording: &Arc<Recording>,
+        last: &Bytes,
+    ) -> Result<(), Problem> {
+        let length = recording.length(last);
+        let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, KEPT_AT_ONCE_KIB);
+        let whole = if length > self.largest_kept {
+            None
+        } else {
+            // Never closed.
+            let room = Arc::clone(&self.keeping).acquire_many_owned(kib).await.ok();
+            let (recording, last) = (Arc::clone(recording), last.clone());
+            let all = tokio::task::spawn_blocking(move || recording.all(&last)).await;
+            all.map_err(std::io::Error::from).flatten().map_err(unread)?.map(|all| (all, room))
+        };
+        let head = recording.lock().head.clone();
+        match (head, whole) {
+            (Some(head), Some((all, _room))) => {
+                self.store.put_outcome(payment, outcome(&head, all)).await.map_err(unkept)?;
+            }
+            // A run that wrote no head gave nothing to anybody.
+            (None, _) => return Err(broken()),
+            (Some(_), None) => {
+                tracing::warn!(%payment, length, "a stream was too long to be kept, and was given once");
+                self.store.put_outcome_unkept(payment).await.map_err(unkept)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of a payment's request before.
+    async fn known(&self, payment: PaymentId) -> Result<Option<Ending>, Problem> {
+        match self.store.outcome(payment).await.map_err(unkept)? {
+            Some(StoredOutcome::Kept { outcome, kept_at_ms }) => {
+                let Outcome { status, headers, body } = outcome;
+                let content_type = headers.into_iter().find(|(name, _)| name == CONTENT_TYPE);
+                let content_type = content_type.map_or_else(|| JSON.to_owned(), |(_, value)| value);
+                let head = Head { status, content_type };
+                Ok(Some(Ending::Answered(Answer { head, body: body.into(), kept_at_ms })))
+            }
+            Some(StoredOutcome::Evicted) => Err(Problem::new(
+                Code::OutcomeGone,
+                "this payment's request was run, its answer was given and is no longer kept",
+            )),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes on disk that an attempt failed. Returns what its payer is told.
+    async fn failed(&self, mut attempt: salt402_store::Unserved, failed: Failed) -> Result<Problem, Problem> {
+        let told = attempts::failed(&mut attempt, self.runs, failed);
+        self.store.put_unserved(attempt).await.map_err(unkept)?;
+        Ok(told)
+    }
+}
+
+fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
+    let headers = vec![(CONTENT_TYPE.to_owned(), head.content_type.clone())];
+    Outcome { status: head.status, headers, body }
+}
+
+/// Removes a run from those under way, even if it panics. Those who read are then told that it broke off.
+struct Leaving {
+    running: Arc<Mutex<HashMap<PaymentId, Arc<Recording>>>>,
+    payment: PaymentId,
+    recording: Arc<Recording>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.payment);
+        self.recording.end(Ending::Failed(broken()));
+    }
+}
+
+fn broken() -> Problem {
+    Problem::new(Code::Internal, "the run broke off; nothing more was answered, show the same proof again")
+        .retry_after(1000)
+}
+
+fn unread(error: std::io::Error) -> Problem {
+    tracing::error!(%error, "what a run has written could not be read");
+    Problem::new(Code::Internal, "the answer could not be kept and is not given; show the same proof again")
+        .retry_after(1000)
+}

@@ -1,0 +1,288 @@
+//! The way of a paid request: it is read, paid for, run once per payment, and answered.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use futures::stream;
+use salt402_http::clock::since_ms;
+use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
+use salt402_paywall::{Decision, Order, Presented, quote_required};
+use salt402_protocol::api::PaymentView;
+use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::{Code, Problem};
+use tokio::time::Instant;
+
+use crate::catalogue::Catalogue;
+use crate::dialect::Dialect;
+use crate::execution::{Failed, Given, Head, Purchase, Reader};
+use crate::gateway::Inner;
+use crate::reading::{Reading, Unsold};
+use crate::upstream::failure::FailureClass;
+
+/// The response header with the receipt of the payment, as one line of JSON.
+pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
+
+/// Whether a client may ask again on its own. OpenAI's clients read this header.
+const SHOULD_RETRY_HEADER: &str = "x-should-retry";
+
+/// Tells nginx, and proxies that follow it, to pass each piece of an answer on at once.
+const BUFFERING_HEADER: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A request that is sold.
+pub(crate) trait Sale: Send + Sync + Sized + 'static {
+    /// The model's name.
+    fn model(&self) -> &str;
+
+    /// What must be paid, for exactly this request.
+    fn order(&self) -> &Order;
+
+    /// Why nothing more is taken on for it, if that is so.
+    fn full(&self) -> Option<Problem>;
+
+    /// Runs it once for a payment, or gives what an earlier run gave.
+    fn outcome(
+        self,
+        gateway: &Inner,
+        purchase: Purchase,
+    ) -> impl Future<Output = Result<Given, Problem>> + Send;
+}
+
+/// Reads a body, by method, target and bytes.
+pub(crate) trait Reads<S>:
+    FnOnce(&Catalogue, String, String, &[u8]) -> Result<Reading<S>, Problem> + Send
+{
+}
+
+impl<S, F> Reads<S> for F where
+    F: FnOnce(&Catalogue, String, String, &[u8]) -> Result<Reading<S>, Problem> + Send
+{
+}
+
+/// Answers a request, in the words of a dialect.
+pub(crate) async fn serve<S: Sale>(
+    gateway: &Arc<Inner>,
+    request: Request,
+    dialect: Dialect,
+    read: impl Reads<S>,
+) -> Response<Body> {
+    let shown = request.headers().contains_key(PROOF_HEADER);
+    let answered = walk(gateway, request, dialect, read).await;
+    let mut response = answered.unwrap_or_else(|problem| dialect.problem(&problem));
+    if shown && !response.status().is_success() {
+        // Some clients ask again on their own without the proof. Then the request would be paid twice.
+        response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+async fn walk<S: Sale>(
+    gateway: &Arc<Inner>,
+    request: Request,
+    dialect: Dialect,
+    read: impl Reads<S>,
+) -> Result<Response<Body>, Problem> {
+    let (parts, body) = request.into_parts();
+    let presented = Presented::of(&parts)?;
+    gateway.lease.check()?;
+    let request = Request::from_parts(parts, body);
+    let (reading, reservation) = understand(gateway, request, read).await?;
+    let priced = match reading {
+        Reading::Sold(priced) => *priced,
+        Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, dialect, reservation).await,
+    };
+    let unsold = unsold(gateway, priced.model());
+    if let (Some(problem), None) = (&unsold, presented.proof) {
+        return Err(problem.clone());
+    }
+    let full = priced.full();
+    let started = Instant::now();
+    let (payment, first) = match decide(gateway, priced.order(), &presented, full).await? {
+        Decision::Granted { payment, claim } => (payment, claim.first),
+        // A refusal says how to pay, and this is no time for it.
+        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
+    };
+    let verified = started.elapsed();
+    // What was paid for is limited by its payments.
+    drop(reservation);
+    let purchase = Purchase { payment, first, sold: priced.order().description.clone() };
+    let (receipt, started) = (purchase.payment.clone(), Instant::now());
+    let given = priced.outcome(gateway, purchase).await;
+    give(gateway, &presented, dialect, &receipt, given, [verified, started.elapsed()])
+}
+
+/// Whether it was paid for. While nothing more is taken on, no price is told and no payment is used up, but whoever's
+/// payment was used for this request before is let in.
+async fn decide(
+    gateway: &Inner,
+    order: &Order,
+    presented: &Presented,
+    full: Option<Problem>,
+) -> Result<Decision, Problem> {
+    let Some(full) = full else { return gateway.paywall.decide(order, presented).await };
+    if presented.proof.is_none() {
+        return Err(full);
+    }
+    let again = Presented { too_soon: presented.too_soon.or(Some(Duration::ZERO)), ..presented.clone() };
+    match gateway.paywall.decide(order, &again).await {
+        Ok(granted @ Decision::Granted { .. }) => Ok(granted),
+        Ok(Decision::Unpaid(_)) | Err(_) => Err(full),
+    }
+}
+
+/// Serves what is no longer sold to those who paid while it was sold. What cannot be served is owed to them.
+async fn redeem<S: Sale>(
+    gateway: &Arc<Inner>,
+    unsold: Unsold<S>,
+    presented: &Presented,
+    dialect: Dialect,
+    reservation: BodyReservation,
+) -> Result<Response<Body>, Problem> {
+    let Unsold { problem, order, request } = unsold;
+    let started = Instant::now();
+    let Some((payment, claim)) = gateway.paywall.redeem(&order, presented).await? else {
+        return Err(problem);
+    };
+    let verified = started.elapsed();
+    drop(reservation);
+    tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
+        "what is not sold any more was paid for before");
+    let purchase = Purchase { payment, first: claim.first, sold: order.description };
+    let (receipt, started) = (purchase.payment.clone(), Instant::now());
+    let given = match request {
+        Some(request) => request.outcome(gateway, purchase).await,
+        None => {
+            let owed = Failed { class: FailureClass::Permanent, detail: problem.detail, after: None };
+            gateway.executions.outcome(purchase, || std::future::ready(Err(owed))).await
+        }
+    };
+    give(gateway, presented, dialect, &receipt, given, [verified, started.elapsed()])
+}
+
+/// The request, and the memory that it takes.
+async fn understand<S>(
+    gateway: &Inner,
+    request: Request,
+    read: impl Reads<S>,
+) -> Result<(Reading<S>, BodyReservation), Problem> {
+    let method = request.method().as_str().to_owned();
+    let path = Target::of(request.uri(), request.version())?.as_str().to_owned();
+    let body = read_json(request, gateway.body_limit).await.map_err(|fault| fault.0)?;
+    read(&gateway.catalogue, method, path, &body.bytes).map(|reading| (reading, body.reservation))
+}
+
+/// Why nothing may be paid for now: the model's server keeps failing, or the answer could not be kept.
+fn unsold(gateway: &Inner, model: &str) -> Option<Problem> {
+    if let Err(error) = gateway.store.writable() {
+        tracing::warn!(%error, "nothing is sold while answers cannot be kept");
+        let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
+                      again, and shows the same proof again";
+        return Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000));
+    }
+    gateway.circuits.unsold(model)
+}
+
+/// The answer that a payment paid for. `took`: how long its verification took, and what came after it.
+fn give(
+    gateway: &Inner,
+    presented: &Presented,
+    dialect: Dialect,
+    payment: &PaymentView,
+    given: Result<Given, Problem>,
+    took: [Duration; 2],
+) -> Result<Response<Body>, Problem> {
+    let given = given.map_err(|problem| dialect.after_payment(problem))?;
+    let age = match &given {
+        Given::Whole(answer) => since_ms(answer.kept_at_ms),
+        Given::Stream(..) => Duration::ZERO,
+    };
+    if presented.is_bare() && !gateway.bare.may(payment.payment_id, age) {
+        return Err(dialect.after_payment(quote_required()));
+    }
+    let (head, body) = match given {
+        Given::Whole(answer) => (answer.head, Body::from(answer.body)),
+        Given::Stream(head, reader) => (head, streamed(reader, dialect)),
+    };
+    Ok(answer(payment, &head, body, took))
+}
+
+/// A stream's body. If it breaks off, it says so in the stream's own form, and ends.
+fn streamed(reader: Reader, dialect: Dialect) -> Body {
+    let pieces = stream::unfold((reader, Ends::default()), move |(mut reader, mut ends)| async move {
+        let piece = match reader.next().await? {
+            Ok(piece) => {
+                ends.with(&piece);
+                piece
+            }
+            Err(problem) => dialect.broken_event(&problem, ends.within_event()),
+        };
+        Some((Ok::<_, std::convert::Infallible>(piece), (reader, ends)))
+    });
+    Body::from_stream(pieces)
+}
+
+/// The last bytes that were given.
+#[derive(Default)]
+struct Ends([u8; 4]);
+
+impl Ends {
+    fn with(&mut self, piece: &[u8]) {
+        for byte in piece.iter().skip(piece.len().saturating_sub(4)) {
+            self.0.rotate_left(1);
+            self.0[3] = *byte;
+        }
+    }
+
+    /// Whether an event has begun and not ended.
+    fn within_event(&self) -> bool {
+        !matches!(self.0, [0, 0, 0, 0] | [_, _, b'\n', b'\n'] | [b'\r', b'\n', b'\r', b'\n'])
+    }
+}
+
+fn answer(payment: &PaymentView, head: &Head, body: Body, took: [Duration; 2]) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_str(&head.content_type);
+    headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/json")));
+    no_store(headers);
+    vary(headers);
+    if head.content_type.starts_with("text/event-stream") {
+        headers.insert(BUFFERING_HEADER, HeaderValue::from_static("no"));
+    }
+    let receipt = serde_json::to_string(payment).ok().and_then(|text| HeaderValue::from_str(&text).ok());
+    if let Some(receipt) = receipt {
+        headers.insert(RECEIPT_HEADER, receipt);
+    }
+    let [verified, served] = took;
+    server_timing(headers, &[(PAYMENT, verified), ("model", served)]);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_ended_where_an_empty_line_was_given_however_it_was_cut() {
+        for (text, within) in [
+            ("", false),
+            ("data: x", true),
+            ("data: x\n", true),
+            ("data: x\n\n", false),
+            ("data: x\r\n\r\n", false),
+            ("data: x\r\n", true),
+            ("\n", true),
+        ] {
+            for cut in 0..=text.len() {
+                let mut ends = Ends::default();
+                ends.with(&text.as_bytes()[..cut]);
+                ends.with(&text.as_bytes()[cut..]);
+                assert_eq!(ends.within_event(), within, "{text:?} cut at {cut}");
+            }
+        }
+    }
+}

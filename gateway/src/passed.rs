@@ -1,0 +1,135 @@
+//! The routes that pass an API on to a model server: OpenAI's, Anthropic's, and the models' own endpoints.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Response;
+use bytes::Bytes;
+use salt402_paywall::Order;
+use salt402_protocol::{Address, Problem};
+
+use crate::api::{Api, Passed, PassedReading};
+use crate::catalogue::Catalogue;
+use crate::circuit::Circuits;
+use crate::dialect::Dialect;
+use crate::execution::{Failed, Given, Head, Purchase, Recorder};
+use crate::gateway::{Gateway, Inner};
+use crate::paid::{Sale, serve};
+use crate::question::Question;
+use crate::reading::{Reading, Unsold};
+use crate::upstream::failure::UpstreamError;
+use crate::upstream::passing::PassedOn;
+
+/// Answers a request of an API. `named` is the model of an endpoint that has one.
+pub(crate) async fn pass(
+    gateway: &Gateway,
+    api: Api,
+    named: Option<&str>,
+    request: Request,
+) -> Response<Body> {
+    let read = |catalogue: &Catalogue, method: String, path: String, body: &[u8]| {
+        Passed::understand(api, named, catalogue, method, path, body).map(reading)
+    };
+    serve(&gateway.0, request, dialect(api), read).await
+}
+
+fn reading(reading: PassedReading) -> Reading<Passed> {
+    match reading {
+        PassedReading::Sold(passed) => Reading::Sold(passed),
+        PassedReading::Unsold(unsold) => Reading::Unsold(Box::new(Unsold {
+            problem: unsold.problem,
+            order: unsold.order,
+            request: unsold.request,
+        })),
+    }
+}
+
+const fn dialect(api: Api) -> Dialect {
+    match api {
+        Api::Messages => Dialect::Anthropic,
+        Api::Responses => Dialect::Responses,
+        Api::Chat | Api::Completions | Api::Embeddings | Api::Rerank | Api::Images => Dialect::OpenAi,
+    }
+}
+
+impl Sale for Passed {
+    fn model(&self) -> &str {
+        &self.name
+    }
+
+    fn order(&self) -> &Order {
+        &self.order
+    }
+
+    fn full(&self) -> Option<Problem> {
+        self.model.upstream.full()
+    }
+
+    async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {
+        let (circuits, payer) = (gateway.circuits.clone(), purchase.payment.payer);
+        if self.streamed {
+            let run = |recorder| stream(self, circuits, payer, recorder);
+            gateway.executions.stream(purchase, run).await
+        } else {
+            gateway.executions.outcome(purchase, || document(self, circuits, payer)).await
+        }
+    }
+}
+
+fn passed_on(passed: &Passed, payer: Address) -> PassedOn {
+    PassedOn {
+        api: passed.api,
+        body: passed.body.clone(),
+        streamed: passed.streamed,
+        strips_usage: passed.strips_usage,
+        payer: Some(payer),
+    }
+}
+
+async fn document(passed: Passed, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
+    let (asked, upstream) = (passed_on(&passed, payer), &passed.model.upstream);
+    let _place = upstream.enter().await;
+    let question = Question::begin(&circuits, &passed.name);
+    let answered = question.ask(|| upstream.document(&asked)).await;
+    question.end(answered).map(|body| (Head::json(), body))
+}
+
+async fn stream(
+    passed: Passed,
+    circuits: Circuits,
+    payer: Address,
+    recorder: Recorder,
+) -> Result<Bytes, Failed> {
+    let (asked, upstream) = (passed_on(&passed, payer), &passed.model.upstream);
+    let _place = upstream.enter().await;
+    let question = Question::begin(&circuits, &passed.name);
+    let streamed = async {
+        let mut passing = question.ask(|| upstream.pass(&asked)).await?;
+        while let Some(piece) = passing.next().await? {
+            recorder.head(Head::events());
+            recorder.write(piece).await?;
+        }
+        recorder.head(if passing.is_stream() { Head::events() } else { Head::json() });
+        Ok(passing.last())
+    };
+    conclude(streamed.await, question)
+}
+
+/// Why a stream was not written to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unwritten {
+    /// The model server failed.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// It could not be written down here.
+    #[error(transparent)]
+    Here(#[from] std::io::Error),
+}
+
+/// Notes how a stream went.
+pub(crate) fn conclude(streamed: Result<Bytes, Unwritten>, question: Question<'_>) -> Result<Bytes, Failed> {
+    match streamed {
+        Ok(last) => question.end(Ok(last)),
+        Err(Unwritten::Upstream(error)) => question.end(Err(error)),
+        Err(Unwritten::Here(error)) => Err(question.failed_here(&error)),
+    }
+}

@@ -1,0 +1,193 @@
+//! A request that is passed on, and its answer as the client gets it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use axum::http::Response;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use salt402_protocol::Address;
+
+use crate::api::kind::Api;
+use crate::upstream::beside::Beside;
+use crate::upstream::failure::{Failure, UpstreamError};
+use crate::upstream::frames::Frames;
+use crate::upstream::wire;
+
+/// How long a stream may take to end after its last event. Its connection can be used again then.
+const LINGER: Duration = Duration::from_millis(500);
+/// The longest answer in the place of a stream, and the longest whole answer, in bytes.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// What a model server is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct PassedOn {
+    pub(crate) api: Api,
+    /// The body, with the model's name at the server.
+    pub(crate) body: Bytes,
+    /// Whether a stream of events is asked for.
+    pub(crate) streamed: bool,
+    /// Whether the usage is taken out of the stream.
+    pub(crate) strips_usage: bool,
+    /// Who has paid. `None` for the gateway's own questions.
+    pub(crate) payer: Option<Address>,
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    source: Source,
+    /// `None` once the answer has ended.
+    beside: Option<Beside>,
+    /// Pieces that can be given.
+    ready: VecDeque<Bytes>,
+    /// What comes last: the event that ends a stream, or all of an answer that is none.
+    last: Vec<Bytes>,
+    encoding: Option<String>,
+    is_stream: bool,
+}
+
+enum Source {
+    Server(Box<Frames>),
+    Demo(VecDeque<Bytes>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Server(_) => "Server",
+            Self::Demo(_) => "Demo",
+        })
+    }
+}
+
+impl Source {
+    async fn next(&mut self) -> Option<Result<Bytes, UpstreamError>> {
+        match self {
+            Self::Server(frames) => frames.next().await,
+            Self::Demo(pieces) => pieces.pop_front().map(Ok),
+        }
+    }
+}
+
+impl Passing {
+    /// A server's answer with a good status.
+    pub(super) fn of(asked: &PassedOn, response: Response<Frames>) -> Result<Self, UpstreamError> {
+        let (head, frames) = response.into_parts();
+        let is_stream = asked.streamed && is_events(&head.headers);
+        let encoding = head.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let encoding = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+        if is_stream && encoding.is_some() {
+            tracing::warn!(?encoding, "the model server compresses a stream though it was asked not to");
+            return Err(Failure::Unreadable.into());
+        }
+        Ok(Self::new(asked, Source::Server(Box::new(frames)), is_stream, encoding.map(str::to_owned)))
+    }
+
+    /// The built-in model's answer: these pieces of a stream, or of a document.
+    pub(super) fn demo(asked: &PassedOn, pieces: Vec<Bytes>) -> Self {
+        Self::new(asked, Source::Demo(pieces.into()), asked.streamed, None)
+    }
+
+    fn new(asked: &PassedOn, source: Source, is_stream: bool, encoding: Option<String>) -> Self {
+        let beside = Some(Beside::new(asked.api, is_stream, asked.strips_usage));
+        Self { source, beside, ready: VecDeque::new(), last: Vec::new(), encoding, is_stream }
+    }
+
+    /// Whether it is a stream of events. If not, all of it comes last, although a stream may have been asked for.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.is_stream
+    }
+
+    /// The next piece that the client gets. `None` at the end; then [`Passing::last`] has the rest.
+    ///
+    /// # Errors
+    /// If the server failed, or its answer says that it did.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            let Some(beside) = &mut self.beside else { return Ok(None) };
+            if let Some(error) = beside.failure() {
+                return Err(error.clone());
+            }
+            let (piece, broken) = if beside.has_ended() {
+                match tokio::time::timeout(LINGER, self.source.next()).await {
+                    Ok(Some(Ok(piece))) => (Some(piece), None),
+                    _ => (None, None),
+                }
+            } else {
+                match self.source.next().await {
+                    Some(Ok(piece)) => (Some(piece), None),
+                    Some(Err(error)) => (None, Some(error)),
+                    None => (None, None),
+                }
+            };
+            match piece {
+                Some(piece) => self.take(piece)?,
+                None => self.end(broken)?,
+            }
+        }
+    }
+
+    /// What comes last.
+    pub(crate) fn last(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.last) {
+            Ok([last]) => last,
+            Err(parts) => parts.concat().into(),
+        }
+    }
+
+    /// All of an answer that is no stream.
+    ///
+    /// # Errors
+    /// If the server failed, or its answer says that it did.
+    pub(super) async fn document(mut self) -> Result<Bytes, UpstreamError> {
+        while self.next().await?.is_some() {}
+        Ok(self.last())
+    }
+
+    fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
+        let Some(beside) = &mut self.beside else { return Ok(()) };
+        if self.is_stream {
+            self.ready.extend(beside.push(piece));
+            return Ok(());
+        }
+        // It may still say that it is none, and then nobody may have got a part of it.
+        self.last.push(piece);
+        let length: usize = self.last.iter().map(Bytes::len).sum();
+        if length > LONGEST { Err(Failure::TooLong(LONGEST).into()) } else { Ok(()) }
+    }
+
+    /// The server has ended it, or it broke off. What is whole all the same is an answer.
+    fn end(&mut self, broken: Option<UpstreamError>) -> Result<(), UpstreamError> {
+        let Some(mut beside) = self.beside.take() else { return Ok(()) };
+        if !self.is_stream {
+            if let Some(broken) = broken {
+                return Err(broken);
+            }
+            let mut body = Bytes::from(std::mem::take(&mut self.last).concat());
+            if let Some(encoding) = &self.encoding {
+                body = wire::text(body.to_vec(), Some(encoding), LONGEST)?.into();
+            }
+            beside.push(body.clone());
+            self.last = vec![body];
+        }
+        let seen = beside.end();
+        match (seen.error, broken) {
+            (Some(_), Some(broken)) => return Err(broken),
+            (Some(error), None) => return Err(error),
+            (None, _) => {}
+        }
+        self.last.extend(seen.rest);
+        Ok(())
+    }
+}
+
+/// Whether an answer says that it is a stream of events.
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+}
