@@ -442,6 +442,14 @@ impl ModelConfig {
             minimum: self.minimum_price.as_deref(),
         };
         let (price, currency) = texts.read(&key, unit)?;
+        if let Some(api) = self.apis().into_iter().find(|api| price.is_nothing_for(*api)) {
+            let what = format!(
+                "expected a price, such as \"0.001 {}\", here or in price_per_prompt_token: what is sold by {api} would cost \
+                 nothing",
+                unit.0
+            );
+            return Err(ConfigError::value(format!("{key}.price_per_request"), what));
+        }
         let longest = (self.longest_prompt(body) as u64).saturating_add(u64::from(self.template_tokens));
         let most = Quantities {
             prompt_tokens: longest,
