@@ -7,6 +7,7 @@ use bytes::Bytes;
 use salt402_paywall::Order;
 use salt402_paywall::openapi::PaymentHeaders;
 use salt402_protocol::{Address, Problem};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Api;
@@ -24,6 +25,14 @@ use crate::upstream::tokens::Tokens;
 
 /// The event that ends a stream.
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// A piece of the text.
+#[derive(Serialize)]
+struct Token<'a> {
+    token: &'a str,
+    /// Its number, from 0.
+    index: u64,
+}
 
 /// A request whose answer is streamed.
 struct Streamed(PricedRequest);
@@ -111,9 +120,9 @@ async fn run(
 async fn write(recorder: &Recorder, tokens: Vec<String>, index: &mut u64) -> std::io::Result<()> {
     for token in tokens {
         recorder.head(Head::events());
-        let event = format!("data: {}\n\n", json!({ "token": token, "index": *index }));
+        let event = serde_json::to_string(&Token { token: &token, index: *index })?;
         *index += 1;
-        recorder.write(event.into()).await?;
+        recorder.write(format!("data: {event}\n\n").into()).await?;
     }
     Ok(())
 }

@@ -38,4 +38,5 @@ pub use pricing::{
 };
 pub use routes::router;
 pub use upstream::beside::{Beside, Seen};
-pub use upstream::{ServerError, ServerOptions, TransportError, Upstream};
+pub use upstream::transport::TransportError;
+pub use upstream::{ServerOptions, Upstream};

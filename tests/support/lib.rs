@@ -14,6 +14,7 @@ mod channel;
 mod citrate;
 mod citrate_heads;
 mod facilitator;
+mod model_stream;
 mod node_proxy;
 mod payer;
 mod port;
@@ -28,13 +29,14 @@ pub use anvil::{Anvil, DEPLOYER_KEY, Deployment, forge_lock};
 pub use channel::{ChannelStanding, TestChannel, session_key, session_signature};
 pub use citrate::CitrateNode;
 pub use facilitator::{Facilitating, FacilitatorOptions};
+pub use model_stream::{CHAT_DONE, StreamScript, chat_chunk, chat_end};
 pub use node_proxy::{Fault, NodeProxy};
 pub use payer::{PAYEE, PAYEE_KEY, TestPayer};
 pub use port::free_port;
 pub use process::Salt402;
 pub use sources::following;
 pub use stack::{Answer, Stack, StackOptions, inference, payment_details};
-pub use upstream::{CountingUpstream, Scripted};
+pub use upstream::{AskedModel, CountingUpstream, Scripted};
 
 use std::path::PathBuf;
 

@@ -28,7 +28,9 @@ pub struct StackOptions {
     pub gateway: String,
     /// Lines for `[payment]`, with the same replacements.
     pub payment: String,
-    /// Additional sections.
+    /// Lines for the model `counted`.
+    pub model: String,
+    /// Additional sections. `UPSTREAM` is replaced by the model server's address.
     pub sections: String,
     /// Whether to leave `salt402` stopped.
     pub idle: bool,
@@ -180,6 +182,7 @@ price_per_request = "1000"
 price_per_token = "1"
 default_tokens = 16
 max_tokens = 4096
+{model}
 
 [gateway.models.demo]
 upstream = "demo"
@@ -192,7 +195,8 @@ max_tokens = 64
             verifier_lines = options.verifier,
             gateway = self.gateway.trim_start_matches("http://"),
             gateway_lines = options.gateway,
-            sections = options.sections,
+            sections = options.sections.replace("UPSTREAM", &self.upstream.url()),
+            model = options.model,
             payment = self.named(&options.payment),
             upstream = self.upstream.url(),
         );
@@ -303,6 +307,23 @@ max_tokens = 64
             request = request.header(*name, *value);
         }
         read(request.send().await.expect("an answer")).await
+    }
+
+    /// Sends a POST request with JSON and headers. Returns the answer as it begins.
+    pub async fn open(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> reqwest::Response {
+        let mut request = self.client.post(format!("{}{path}", self.gateway)).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.expect("an answer")
+    }
+
+    /// Pays for a request of any path. Returns the headers that show the payment.
+    pub async fn pay_for(&self, path: &str, body: &Value) -> [(&'static str, String); 2] {
+        let unpaid = self.post(&format!("{}{path}", self.gateway), body, &[]).await;
+        let details = payment_details(&unpaid);
+        let proof = self.payer().pay(&details).await;
+        [("x-payment-proof", proof.to_string()), ("x-payment-quote", details.quote_id.as_str().to_owned())]
     }
 
     /// Sends `POST /v1/inference` with headers.

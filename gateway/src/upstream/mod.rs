@@ -29,9 +29,9 @@ use crate::upstream::admission::Permit;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::openai::OpenAi;
-pub use crate::upstream::openai::{ServerError, ServerOptions};
+pub use crate::upstream::openai::ServerOptions;
 use crate::upstream::passing::{PassedOn, Passing};
-pub use crate::upstream::transport::TransportError;
+use crate::upstream::transport::TransportError;
 
 /// The gateway's own question, which is cheap to answer.
 const PING: &str = "ping";
@@ -50,7 +50,7 @@ impl Upstream {
     ///
     /// # Errors
     /// If it can never be asked.
-    pub fn openai(options: ServerOptions) -> Result<Self, ServerError> {
+    pub fn openai(options: ServerOptions) -> Result<Self, TransportError> {
         OpenAi::new(options).map(Self::OpenAi)
     }
 

@@ -6,16 +6,18 @@
 use std::future::Future;
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue, Method, Request, Response};
+use axum::http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, RETRY_AFTER};
-use reqwest::redirect::Policy;
 use salt402_http::clock::now;
 use salt402_protocol::Address;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::api::kind::Api;
@@ -39,14 +41,13 @@ const WAITED: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The least pause, whatever a server says.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection is kept. Servers close idle ones after five seconds, and a request must not meet that.
-const KEPT: Duration = Duration::from_secs(4);
-
 /// The header with the address of whoever has paid.
 const PAYER_HEADER: HeaderName = HeaderName::from_static("x-x402-payer");
 /// The version of Anthropic's API that is spoken.
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+/// What the paths of all APIs begin with.
+const VERSION: &str = "/v1";
 
 /// A model server.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ pub struct ServerOptions {
     pub key: Option<String>,
     /// How long a whole answer may take, with connecting and waiting, and the first byte of a stream.
     pub timeout: Duration,
-    /// How long a stream may pause.
+    /// How long an answer may pause.
     pub pause: Duration,
     /// How many requests it is sent at once; 0 is no limit.
     pub at_once: usize,
@@ -67,30 +68,17 @@ pub struct ServerOptions {
     pub queue: usize,
 }
 
-/// Why a model server can never be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The client cannot be made.
-    #[error(transparent)]
-    Client(#[from] reqwest::Error),
-    /// The address, or the certificates to trust, cannot be used.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The key cannot be sent.
-    #[error("the API key holds more than visible ASCII")]
-    Key,
-}
-
 /// One model of an OpenAI-compatible server.
 pub struct OpenAi {
-    client: reqwest::Client,
     transport: Transport,
     admission: Admission,
-    /// `Bearer`, with the key.
-    authorization: Option<HeaderValue>,
-    completions: Url,
+    /// Whether its address ends with the version that all paths begin with.
+    has_version: bool,
+    /// What its address has as a query, with the question mark.
+    query: String,
     model: String,
-    key: Option<String>,
+    /// What is shown to be let in.
+    authorization: Option<HeaderValue>,
     /// How long a request may take, with all waiting.
     timeout: Duration,
 }
@@ -118,49 +106,48 @@ struct Message<'a> {
 }
 
 impl OpenAi {
-    pub(super) fn new(options: ServerOptions) -> Result<Self, ServerError> {
+    pub(super) fn new(options: ServerOptions) -> Result<Self, TransportError> {
         let ServerOptions { base, model, key, timeout, pause, at_once, queue } = options;
-        let admission = Admission::new(at_once, queue);
-        let client = reqwest::Client::builder()
-            .redirect(Policy::none())
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .pool_idle_timeout(KEPT)
-            .no_proxy()
-            .build()?;
-        let path = base.path().trim_end_matches('/');
-        let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
-        let mut completions = base.clone();
-        completions.set_path(&format!("{path}/v1/chat/completions"));
-        // The paths of APIs begin with their version.
-        let mut root = base;
-        root.set_path(&path);
-        let deadlines = Deadlines { first_byte: timeout, between: pause, ..Deadlines::default() };
-        let deadlines = Deadlines { connect: deadlines.connect.min(timeout), ..deadlines };
-        let transport = Transport::new(&root, deadlines)?;
-        let bearer = |key: &String| {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ServerError::Key)?;
-            value.set_sensitive(true);
-            Ok::<_, ServerError>(value)
+        let authorization = match (key, base.username()) {
+            (Some(key), _) => Some(format!("Bearer {key}")),
+            (None, "") if base.password().is_none() => None,
+            (None, user) => {
+                let known = format!("{}:{}", plain(user), plain(base.password().unwrap_or_default()));
+                Some(format!("Basic {}", BASE64_STANDARD.encode(known)))
+            }
         };
-        let authorization = key.as_ref().map(bearer).transpose()?;
-        Ok(Self { client, transport, admission, authorization, completions, model, key, timeout })
+        let authorization = authorization
+            .map(|text| {
+                let mut value = HeaderValue::from_str(&text).map_err(|_| TransportError::Key)?;
+                value.set_sensitive(true);
+                Ok::<_, TransportError>(value)
+            })
+            .transpose()?;
+        let has_version = base.path().trim_end_matches('/').ends_with(VERSION);
+        let query = base.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut server = base;
+        server.set_query(None);
+        server.set_fragment(None);
+        // Neither fails for an address that has a host, and without one the transport refuses it.
+        let _ = server.set_username("");
+        let _ = server.set_password(None);
+        let deadlines =
+            Deadlines { connect: timeout.min(Duration::from_secs(10)), first_byte: timeout, between: pause };
+        let transport = Transport::new(&server, deadlines)?;
+        let admission = Admission::new(at_once, queue);
+        Ok(Self { transport, admission, has_version, query, model, authorization, timeout })
     }
+}
+
+/// A part of an address with its escapes undone.
+fn plain(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 impl OpenAi {
     /// The model's name at that server.
     pub(crate) fn model(&self) -> &str {
         &self.model
-    }
-
-    /// Asks for a completion.
-    pub(crate) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
-        self.patiently(|left| self.ask(task, left)).await
-    }
-
-    /// Passes a request on. Returns the answer, whose status is good.
-    pub(super) async fn pass(&self, asked: &PassedOn) -> Result<Response<Frames>, UpstreamError> {
-        self.patiently(|_| self.send(asked)).await
     }
 
     /// How many requests it is sent at once.
@@ -173,63 +160,23 @@ impl OpenAi {
         self.timeout
     }
 
-    /// Asks which models the server has, as a question that costs it nothing.
+    /// Asks for a completion.
+    pub(super) async fn complete(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
+        let ask = |left| {
+            let asked = timeout(left, self.ask(task));
+            async { asked.await.unwrap_or_else(|_| Err(Failure::Timeout.into())) }
+        };
+        self.patiently(ask).await
+    }
+
+    /// Passes a request on. Returns the answer, whose status is good.
+    pub(super) async fn pass(&self, asked: &PassedOn) -> Result<Response<Frames>, UpstreamError> {
+        self.patiently(|_| self.post(asked.api, asked.body.clone(), asked.streamed, asked.payer)).await
+    }
+
+    /// Asks which models the server has, a question that costs it nothing.
     pub(super) async fn models(&self) -> Result<(), UpstreamError> {
-        let mut request = Request::new(Payload::Whole(Bytes::new()));
-        *request.uri_mut() = axum::http::Uri::from_static("/v1/models");
-        self.exchange(request, None).await.map(drop)
-    }
-
-    async fn send(&self, asked: &PassedOn) -> Result<Response<Frames>, UpstreamError> {
-        let mut request = Request::new(Payload::Whole(asked.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = axum::http::Uri::from_static(asked.api.path());
-        let accept = if asked.streamed { "text/event-stream" } else { "application/json" };
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if asked.api == Api::Messages {
-            headers.insert(ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1);
-        }
-        self.exchange(request, asked.payer).await
-    }
-
-    async fn exchange(
-        &self,
-        mut request: Request<Payload>,
-        payer: Option<Address>,
-    ) -> Result<Response<Frames>, UpstreamError> {
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        if let Some(payer) = payer.and_then(|payer| HeaderValue::from_str(&payer.to_string()).ok()) {
-            headers.insert(PAYER_HEADER, payer);
-        }
-        let response = self.transport.send(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let (head, mut frames) = response.into_parts();
-        let mut body = Vec::new();
-        // A text that cannot be read says nothing. The status does.
-        while let Some(Ok(piece)) = frames.next().await {
-            body.extend_from_slice(&piece[..piece.len().min(LONGEST_ERROR - body.len())]);
-            if body.len() == LONGEST_ERROR {
-                break;
-            }
-        }
-        Err(self.refused(head.status.as_u16(), &head.headers, body))
-    }
-
-    /// What an answer with an error status means.
-    fn refused(&self, status: u16, headers: &HeaderMap, body: Vec<u8>) -> UpstreamError {
-        let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        let words = wire::text(body, encoding, LONGEST_ERROR).unwrap_or_default();
-        let said: String = words.chars().take(LOGGED).collect();
-        tracing::warn!(model = self.model, status, ?said, "the model server refused");
-        UpstreamError::of(status, &words, retry_after(headers, now()))
+        self.exchange(Method::GET, "/v1/models", Payload::Whole(Bytes::new()), None, |_| ()).await.map(drop)
     }
 
     /// Asks, and asks again if the server wants to be waited for and that is not too long.
@@ -256,7 +203,7 @@ impl OpenAi {
         }
     }
 
-    async fn ask(&self, task: &Task<'_>, timeout: Duration) -> Result<Completion, UpstreamError> {
+    async fn ask(&self, task: &Task<'_>) -> Result<Completion, UpstreamError> {
         let ask = Ask {
             model: &self.model,
             messages: [Message { role: "user", content: task.prompt }],
@@ -264,54 +211,84 @@ impl OpenAi {
             temperature: task.temperature,
             stream: false,
         };
-        let mut request = self
-            .client
-            .post(self.completions.clone())
-            .timeout(timeout)
-            .header(ACCEPT, "application/json")
-            .header(ACCEPT_ENCODING, "identity")
-            .json(&ask);
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
-        if let Some(payer) = task.payer {
-            request = request.header(PAYER_HEADER, payer.to_string());
-        }
-        let response = request.send().await.map_err(failure)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-        if !status.is_success() {
-            // A text that cannot be read says nothing. The status does.
-            let body = read(response, LONGEST_ERROR).await.unwrap_or_default();
-            return Err(self.refused(status.as_u16(), &headers, body));
-        }
-        let body = read(response, LONGEST).await?;
+        // It is made of texts and numbers.
+        let body = serde_json::to_vec(&ask).map_err(|_| Failure::Refused(400))?;
+        let (head, body) = self.post(Api::Chat, body.into(), false, task.payer).await?.into_parts();
+        let encoding = head.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        let body = read(body, LONGEST).await?;
         let text = wire::text(body, encoding, LONGEST)?;
         answer::completion(&wire::documents(&text), task)
     }
+
+    async fn post(
+        &self,
+        api: Api,
+        body: Bytes,
+        streamed: bool,
+        payer: Option<Address>,
+    ) -> Result<Response<Frames>, UpstreamError> {
+        let accept = if streamed { "text/event-stream" } else { "application/json" };
+        let own = |headers: &mut HeaderMap| {
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if api == Api::Messages {
+                headers.insert(ANTHROPIC_VERSION.0, ANTHROPIC_VERSION.1);
+            }
+        };
+        self.exchange(Method::POST, api.path(), Payload::Whole(body), payer, own).await
+    }
+
+    /// Sends a request. Returns the answer if its status is good.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        payload: Payload,
+        payer: Option<Address>,
+        own: impl FnOnce(&mut HeaderMap),
+    ) -> Result<Response<Frames>, UpstreamError> {
+        let path = if self.has_version { path.strip_prefix(VERSION).unwrap_or(path) } else { path };
+        let mut request = Request::new(payload);
+        *request.method_mut() = method;
+        // It was checked with the address.
+        *request.uri_mut() = format!("{path}{}", self.query)
+            .parse()
+            .map_err(|_| UpstreamError::from(Failure::Refused(400)))?;
+        let headers = request.headers_mut();
+        own(headers);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(payer) = payer.and_then(|payer| HeaderValue::from_str(&payer.to_string()).ok()) {
+            headers.insert(PAYER_HEADER, payer);
+        }
+        let response = self.transport.send(request).await?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        let (status, after) = (head.status.as_u16(), retry_after(&head.headers, now()));
+        let encoding = head.headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+        // A text that cannot be read says nothing. The status does.
+        let body = timeout(self.timeout, read(body, LONGEST_ERROR)).await.unwrap_or_else(|_| Ok(Vec::new()));
+        let words = wire::text(body.unwrap_or_default(), encoding, LONGEST_ERROR).unwrap_or_default();
+        let said: String = words.chars().take(LOGGED).collect();
+        tracing::warn!(model = self.model, status, ?said, "the model server refused");
+        Err(UpstreamError::of(status, &words, after))
+    }
 }
 
-async fn read(mut response: reqwest::Response, longest: usize) -> Result<Vec<u8>, UpstreamError> {
+async fn read(mut answer: Frames, longest: usize) -> Result<Vec<u8>, UpstreamError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(failure)? {
-        if body.len() + chunk.len() > longest {
+    while let Some(piece) = answer.next().await {
+        let piece = piece?;
+        if body.len() + piece.len() > longest {
             return Err(Failure::TooLong(longest).into());
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(&piece);
     }
     Ok(body)
-}
-
-fn failure(error: reqwest::Error) -> UpstreamError {
-    let error = error.without_url();
-    tracing::warn!(%error, "the model server failed");
-    if error.is_connect() {
-        Failure::Unreachable.into()
-    } else if error.is_timeout() {
-        Failure::Timeout.into()
-    } else {
-        Failure::BrokenOff.into()
-    }
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.

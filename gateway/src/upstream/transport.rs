@@ -53,6 +53,9 @@ pub enum TransportError {
     /// Its address has a host or a path that no request can name.
     #[error("an upstream's address cannot be written into a request: {0}")]
     Unwritable(#[from] InvalidUri),
+    /// Its key cannot stand in a header.
+    #[error("an upstream's key has only visible ASCII")]
+    Key,
     /// The certificates that TLS trusts cannot be read.
     #[error("the certificates to trust cannot be read: {0}; install the system's package of certificates")]
     Certificates(#[from] std::io::Error),
@@ -240,3 +243,6 @@ impl Inner {
         Frames::new(body, connection, Arc::clone(&self.pool), self.deadlines.between)
     }
 }
+
+#[cfg(test)]
+mod tests;
