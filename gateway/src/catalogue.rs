@@ -45,6 +45,14 @@ pub struct Model {
 }
 
 impl Model {
+    /// What so much of it costs now, under the name that it is sold by.
+    ///
+    /// # Errors
+    /// If it has no price.
+    pub fn cost(&self, name: &str, of: &Quantities) -> Result<Cost, Unpriced> {
+        Cost::of(name, &self.price, &self.adjustments, self.rate.as_deref(), of, now())
+    }
+
     /// The API by which its own endpoint is asked, and its server is tried.
     pub(crate) fn main_api(&self) -> Api {
         const ORDER: [Api; 7] = [
@@ -57,14 +65,6 @@ impl Model {
             Api::Rerank,
         ];
         ORDER.into_iter().find(|api| self.apis.contains(api)).unwrap_or(Api::Chat)
-    }
-
-    /// What so much of it costs now, under the name that it is sold by.
-    ///
-    /// # Errors
-    /// If it has no price.
-    pub fn cost(&self, name: &str, of: &Quantities) -> Result<Cost, Unpriced> {
-        Cost::of(name, &self.price, &self.adjustments, self.rate.as_deref(), of, now())
     }
 
     /// The most tokens that a prompt can have: each token of a byte-level vocabulary stands for at least one byte.

@@ -194,6 +194,7 @@ mod tests {
         price_per_prompt_token = "0.0001 SALT"
         minimum_price = "0.02 SALT"
         max_tokens = 100
+        default_tokens = 100
 
         [[gateway.models.demo.adjustments]]
         when = "max_tokens > 50"

@@ -377,6 +377,15 @@ impl ModelConfig {
         if self.api_key_env.is_some() && self.api_key_file.is_some() {
             return Err(ConfigError::value(key("api_key_env"), "and api_key_file cannot both be given"));
         }
+        if let Some(size) = &self.image_size
+            && !self.image_sizes.contains_key(size)
+        {
+            return Err(ConfigError::value(key("image_size"), "expected one of image_sizes"));
+        }
+        if self.apis().contains(&Api::Images) && self.image_sizes.is_empty() {
+            let what = "expected a price for each size, since the model is sold by images";
+            return Err(ConfigError::value(key("image_sizes"), what));
+        }
         if self.pause_s == 0 {
             return Err(ConfigError::value(key("pause_s"), "expected at least 1"));
         }
@@ -388,15 +397,6 @@ impl ModelConfig {
         let demo_has = |api: &Api| matches!(api, Api::Chat | Api::Completions);
         if self.upstream == "demo" && !self.apis().iter().all(demo_has) {
             return Err(ConfigError::value(key("apis"), "the built-in model has chat and completions alone"));
-        }
-        if let Some(size) = &self.image_size
-            && !self.image_sizes.contains_key(size)
-        {
-            return Err(ConfigError::value(key("image_size"), "expected one of image_sizes"));
-        }
-        if self.apis().contains(&Api::Images) && self.image_sizes.is_empty() {
-            let what = "expected a price for each size, since the model is sold by images";
-            return Err(ConfigError::value(key("image_sizes"), what));
         }
         if self.apis().is_empty() {
             return Err(ConfigError::value(key("apis"), "expected at least one, or leave it out"));
@@ -442,6 +442,14 @@ impl ModelConfig {
             minimum: self.minimum_price.as_deref(),
         };
         let (price, currency) = texts.read(&key, unit)?;
+        if let Some(api) = self.apis().into_iter().find(|api| price.is_nothing_for(*api)) {
+            let what = format!(
+                "expected a price, such as \"0.001 {}\", here or in price_per_prompt_token: what is sold by {api} would cost \
+                 nothing",
+                unit.0
+            );
+            return Err(ConfigError::value(format!("{key}.price_per_request"), what));
+        }
         let longest = (self.longest_prompt(body) as u64).saturating_add(u64::from(self.template_tokens));
         let most = Quantities {
             prompt_tokens: longest,

@@ -34,7 +34,7 @@ pub(super) struct PriceTexts<'a> {
 }
 
 impl PriceTexts<'_> {
-    /// The prices of the model at `key`, in `unit` or in dollars. One must be more than nothing.
+    /// The prices of the model at `key`, in `unit` or in dollars.
     pub(super) fn read(
         &self,
         key: &str,
@@ -51,14 +51,15 @@ impl PriceTexts<'_> {
             };
             let amount =
                 parse_price(text, symbol, decimals).map_err(|what| ConfigError::value(&key, what))?;
+            // Nothing, without a unit, is nothing in any currency.
+            if amount.is_zero() && !in_dollars {
+                return Ok(amount);
+            }
             if currency.is_some_and(|other| other != own) {
                 let what = "the prices of a model must all be in USD, or none of them";
                 return Err(ConfigError::value(key, what));
             }
-            // Nothing is nothing in any currency, if no unit is written.
-            if !amount.is_zero() || in_dollars {
-                currency = Some(own);
-            }
+            currency = Some(own);
             Ok(amount)
         };
         let mut optional = |field: &str, text: Option<&str>| text.map(|text| read(field, text)).transpose();
@@ -74,10 +75,6 @@ impl PriceTexts<'_> {
                 .map(|(size, text)| Ok((size.clone(), read(&format!("image_sizes.{size}"), text)?)))
                 .collect::<Result<_, ConfigError>>()?,
         };
-        if price.is_nothing() {
-            let what = format!("expected a price, such as \"0.001 {symbol}\", here or in price_per_token");
-            return Err(ConfigError::value(format!("{key}.price_per_request"), what));
-        }
         Ok((price, currency.unwrap_or(Currency::Asset)))
     }
 }
@@ -179,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn prices_are_in_one_currency_and_not_nothing() {
+    fn prices_are_in_one_currency() {
         assert_eq!(read("0.001 SALT", "0").unwrap().1, Currency::Asset);
         let (price, currency) = read("0.001 USD", "0").unwrap();
         assert_eq!((price.per_request.to_units(18).as_str(), currency), ("0.001", Currency::Usd));
         for (per_request, per_token) in
-            [("0.001 USD", "0.001 SALT"), ("1", "0.001 USD"), ("0", "0"), ("0 USD", "0"), ("1 EUR", "0")]
+            [("0.001 USD", "0.001 SALT"), ("1", "0.001 USD"), ("1 EUR", "0"), ("0.1", "0")]
         {
             assert!(read(per_request, per_token).is_err(), "{per_request} {per_token}");
         }

@@ -106,6 +106,8 @@ fn gather(path: &str, schema: &Value, tables: &mut Tables) {
         } else if found["items"]["properties"].is_object() {
             gather(&format!("{inner}[]"), &found["items"], tables);
             format!("list of tables, see {}", link(&format!("{inner}[]")))
+        } else if name == "image_sizes" {
+            "table of amounts".to_owned()
         } else if found["additionalProperties"].is_object() {
             let (inner, kind) = if name == "overrides" {
                 (inner.clone(), "table")

@@ -57,12 +57,18 @@ pub struct Part {
 }
 
 impl Price {
-    /// Whether nothing has a price.
-    pub fn is_nothing(&self) -> bool {
-        let parts = [self.per_request, self.per_token, self.per_prompt_token, self.minimum];
-        parts.iter().all(|part| part.is_zero())
-            && self.per_image.is_none_or(Amount::is_zero)
-            && self.image_sizes.values().all(|size| size.is_zero())
+    /// Whether some request of an API would cost nothing.
+    pub fn is_nothing_for(&self, api: Api) -> bool {
+        let always = [self.per_request, self.per_prompt_token, self.minimum];
+        if always.iter().any(|part| !part.is_zero()) {
+            return false;
+        }
+        match api {
+            Api::Images => {
+                self.image_sizes.is_empty() || self.image_sizes.values().any(|size| size.is_zero())
+            }
+            _ => !api.writes_tokens() || self.per_token.is_zero(),
+        }
     }
 
     /// The parts of what a request costs, without those that it has none of.
@@ -133,9 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn a_price_of_nothing_is_told() {
-        assert!(Price::default().is_nothing());
-        assert!(Price { per_image: Some(Amount::ZERO), ..Price::default() }.is_nothing());
-        assert!(!Price { minimum: Amount::ONE, ..Price::default() }.is_nothing());
+    fn an_api_whose_requests_would_cost_nothing_is_told() {
+        let nothing =
+            |price: Price| Api::ALL.into_iter().filter(|api| price.is_nothing_for(*api)).collect::<Vec<_>>();
+        let one = Amount::ONE;
+        assert_eq!(nothing(Price::default()), Api::ALL);
+        assert_eq!(nothing(Price { per_image: Some(one), ..Price::default() }), Api::ALL);
+        assert!(nothing(Price { minimum: one, ..Price::default() }).is_empty());
+        assert!(nothing(Price { per_prompt_token: one, ..Price::default() }).is_empty());
+        let written = Price { per_token: one, ..Price::default() };
+        assert_eq!(nothing(written), [Api::Embeddings, Api::Rerank, Api::Images]);
+        let sizes = |amount| [("a".to_owned(), one), ("b".to_owned(), amount)].into();
+        assert!(
+            nothing(Price { image_sizes: sizes(Amount::ZERO), ..Price::default() }).contains(&Api::Images)
+        );
+        assert!(!nothing(Price { image_sizes: sizes(one), ..Price::default() }).contains(&Api::Images));
     }
 }

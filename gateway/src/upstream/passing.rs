@@ -13,6 +13,7 @@ use crate::api::kind::Api;
 use crate::upstream::beside::Beside;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
+use crate::upstream::usage::Counts;
 use crate::upstream::wire;
 
 /// How long a stream may take to end after its last event. Its connection can be used again then.
@@ -37,6 +38,7 @@ pub(crate) struct PassedOn {
 /// An answer on its way.
 #[derive(Debug)]
 pub(crate) struct Passing {
+    api: Api,
     source: Source,
     /// `None` once the answer has ended.
     beside: Option<Beside>,
@@ -92,7 +94,7 @@ impl Passing {
 
     fn new(asked: &PassedOn, source: Source, is_stream: bool, encoding: Option<String>) -> Self {
         let beside = Some(Beside::new(asked.api, is_stream, asked.strips_usage));
-        Self { source, beside, ready: VecDeque::new(), last: Vec::new(), encoding, is_stream }
+        Self { api: asked.api, source, beside, ready: VecDeque::new(), last: Vec::new(), encoding, is_stream }
     }
 
     /// Whether it is a stream of events. If not, all of it comes last, although a stream may have been asked for.
@@ -176,6 +178,7 @@ impl Passing {
             self.last = vec![body];
         }
         let seen = beside.end();
+        count(self.api, seen.usage.as_ref());
         match (seen.error, broken) {
             (Some(_), Some(broken)) => return Err(broken),
             (Some(error), None) => return Err(error),
@@ -183,6 +186,23 @@ impl Passing {
         }
         self.last.extend(seen.rest);
         Ok(())
+    }
+}
+
+/// Counts the tokens that a server says it read and wrote.
+fn count(api: Api, usage: Option<&Counts>) {
+    let Some(usage) = usage else { return };
+    let kinds = [
+        ("prompt", usage.prompt),
+        ("completion", usage.completion),
+        ("cached", usage.cached),
+        ("reasoning", usage.reasoning),
+    ];
+    for (kind, tokens) in kinds {
+        if let Some(tokens) = tokens {
+            metrics::counter!("salt402_gateway_tokens_total", "api" => api.name(), "kind" => kind)
+                .increment(tokens);
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -326,4 +328,39 @@ fn g3_the_usage_of_a_stream_is_asked_for_in_any_case() {
         &chat(json!({"stream": true, "stream_options": {"continuous_usage_stats": true}})),
         "continuous_usage_stats",
     );
+}
+
+/// Bodies that are read, to be damaged.
+const BODIES: [&str; 6] = [
+    r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"n":2,"stream":true,"max_tokens":5}"#,
+    r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{\"a\":1}"}}]}],"tools":[{"function":{"name":"f"}}]}"#,
+    r#"{"model":"m","prompt":["a"],"input":[["1",2],[3]],"query":"q","documents":[{"text":"a"}],"stop":["x"]}"#,
+    r#"{"model":"m","system":"s","messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aaaa"}}]}]}"#,
+    r#"{"model":"m","input":[{"role":"user","content":"hi"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}],"text":{"format":{"type":"text"}}}"#,
+    r##"{"model":"m","response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"$ref":"#"}}},"messages":[{"role":"user","content":"a"}]}"##,
+];
+
+proptest! {
+    #[test]
+    fn g1_what_is_sent_on_is_priced_as_what_was_sent_however_a_body_is_damaged(
+        body in proptest::sample::select(BODIES.to_vec()),
+        api in proptest::sample::select(Api::ALL.to_vec()),
+        server in proptest::sample::select(vec![Server::Any, Server::LlamaCpp, Server::Vllm, Server::Ollama, Server::OpenAi]),
+        edits in proptest::collection::vec((0usize..200, prop_oneof![Just(None), any::<u8>().prop_map(Some)]), 0..4),
+    ) {
+        let mut body = body.as_bytes().to_vec();
+        for (at, byte) in edits {
+            let at = at % body.len().max(1);
+            match byte {
+                Some(byte) if at < body.len() => body[at] = byte,
+                _ => body.truncate(at.max(1)),
+            }
+        }
+        let catalogue = catalogue(model(server));
+        let read = |body: &[u8]| Passed::read(api, None, &catalogue, "POST".into(), "/".into(), body);
+        if let Ok(passed) = read(&body) {
+            let again = read(&passed.body).unwrap();
+            prop_assert_eq!((&again.of, again.order.amount, &again.body), (&passed.of, passed.order.amount, &passed.body));
+        }
+    }
 }
