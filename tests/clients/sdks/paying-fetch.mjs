@@ -18,19 +18,26 @@ export function payingFetch(wallet, most) {
     const body = method === "GET" ? undefined : await request.text();
     const ask = (more) => fetch(url, { method, signal, body, headers: { ...Object.fromEntries(request.headers), ...more } });
     const key = `${method} ${url}\n${body}`;
-    for (let tries = 0; ; tries += 1) {
-      const response = await ask(paid.get(key) ?? { "x-payment-binding": "quote" });
-      const details = response.headers.get("x-payment-details");
-      const wait = response.headers.get("retry-after");
-      if (response.status === 402 && details && !paid.has(key)) {
-        paid.set(key, await pay(JSON.parse(details)));
-      } else if (!response.ok && paid.has(key) && wait && tries < 30) {
-        await pause(Number(wait));
-      } else {
-        if (response.ok) paid.delete(key);
-        return response;
+    // Taken out, so that the same request at the same time pays for itself.
+    let proof = paid.get(key);
+    paid.delete(key);
+    try {
+      for (let tries = 0; ; tries += 1) {
+        const response = await ask(proof ?? { "x-payment-binding": "quote" });
+        const details = response.headers.get("x-payment-details");
+        const wait = response.headers.get("retry-after");
+        if (response.status === 402 && details && !proof) {
+          proof = await pay(JSON.parse(details));
+        } else if (!response.ok && proof && wait && tries < 30) {
+          await pause(Number(wait));
+        } else {
+          if (response.ok) proof = undefined;
+          return response;
+        }
+        await response.body?.cancel();
       }
-      await response.body?.cancel();
+    } finally {
+      if (proof) paid.set(key, proof);
     }
   };
 

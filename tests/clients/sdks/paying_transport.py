@@ -21,20 +21,24 @@ class PayingTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         key = (request.method, str(request.url), request.read())
-        for tries in range(31):
-            request.headers.update(self.paid.get(key) or {"x-payment-binding": "quote"})
-            response = self.inner.handle_request(request)
-            details, wait = response.headers.get("x-payment-details"), response.headers.get("retry-after")
-            if response.status_code == 402 and details and key not in self.paid:
-                self.paid[key] = self.pay(json.loads(details))
-                request.headers.pop("x-payment-binding", None)
-            elif response.status_code >= 400 and key in self.paid and wait and tries < 30:
-                time.sleep(float(wait))
-            else:
-                if response.is_success:
-                    del self.paid[key]
-                return response
-            response.close()
+        # Taken out, so that the same request at the same time pays for itself.
+        proof = self.paid.pop(key, None)
+        try:
+            for tries in range(31):
+                request.headers.update(proof or {"x-payment-binding": "quote"})
+                response = self.inner.handle_request(request)
+                details, wait = response.headers.get("x-payment-details"), response.headers.get("retry-after")
+                if response.status_code == 402 and details and not proof:
+                    proof = self.pay(json.loads(details))
+                elif response.status_code >= 400 and proof and wait and tries < 30:
+                    time.sleep(float(wait))
+                else:
+                    proof = None if response.is_success else proof
+                    return response
+                response.close()
+        finally:
+            if proof:
+                self.paid[key] = proof
 
     def pay(self, details: dict) -> dict:
         amount = int(details["amount"])

@@ -193,3 +193,29 @@ test("a price above the limit is not paid", { timeout: 60_000 }, async () => {
   await assert.rejects(poor.chat.completions.create({ model: MODEL, messages: messages("dear") }));
   assert.equal(await payments(), before);
 });
+
+test("requests that are the same at the same time are each paid, and a retry pays nothing", { timeout: 60_000 }, async () => {
+  const before = { paid: await payments(), asked: server.asked.length };
+  const ask = () => openai().chat.completions.create({ model: MODEL, messages: messages("the same") });
+  const both = await Promise.all([ask(), ask()]);
+  assert.deepEqual(both.map(({ choices }) => choices[0].message.content), [TEXT, TEXT]);
+  assert.equal((await payments()) - before.paid, 2);
+  assert.equal(server.asked.length - before.asked, 2);
+
+  // The connection breaks once, after the payment.
+  let broken = 0;
+  const real = globalThis.fetch;
+  globalThis.fetch = (url, init) => {
+    if (!init?.headers?.["x-payment-proof"] || broken++) return real(url, init);
+    throw new TypeError("the connection broke");
+  };
+  try {
+    const { choices } = await openai().chat.completions.create({ model: MODEL, messages: messages("broken") });
+    assert.equal(choices[0].message.content, TEXT);
+  } finally {
+    globalThis.fetch = real;
+  }
+  assert.ok(broken >= 2);
+  assert.equal((await payments()) - before.paid, 3);
+  assert.equal(server.asked.length - before.asked, 3);
+});
