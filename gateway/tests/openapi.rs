@@ -38,9 +38,13 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     let options = GatewayOptions {
         paywall,
         store,
+        services: Default::default(),
         catalogue: Catalogue::default(),
         body_limit: 1024,
         max_runs: 2,
+        leave_grace: std::time::Duration::from_secs(1),
+        largest_kept: 1 << 16,
+        folder: std::env::temp_dir(),
         addresses: None,
         browsers: None,
         bare_again: 0,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Api, Catalogue, Model, Price, ServerOptions, Upstream};
+use salt402_gateway::{Api, Catalogue, Model, Price, ServerOptions, Service, Services, Upstream};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -18,6 +18,7 @@ use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
 use super::secret;
 use super::served::{ApiName, ServerKind};
+use super::service::ServiceConfig;
 use super::socket::{Mode, is_verifier};
 use super::text::parse_price;
 use crate::listen::Endpoint;
@@ -73,7 +74,11 @@ pub(crate) struct GatewayConfig {
     #[serde(default = "bare_again")]
     pub(crate) bare_again: u32,
     /// The models that are sold, each under the name that clients use.
+    #[serde(default)]
     models: BTreeMap<String, ModelConfig>,
+    /// The HTTP services that are sold by path. A path of the gateway's own is never one of theirs.
+    #[serde(default)]
+    services: Vec<ServiceConfig>,
 }
 
 /// A model.
@@ -222,7 +227,7 @@ impl GatewayConfig {
             // They were checked before anything listens.
             limits: Limits {
                 browsers: self.browsers().unwrap_or_default(),
-                ..self.connections.limits(self.max_body_bytes, proxies)
+                ..self.connections.limits(self.largest_body(), proxies)
             },
         }
     }
@@ -250,15 +255,15 @@ impl GatewayConfig {
             let what = "expected an http(s) address, or unix:/path for the verifier's socket";
             return Err(ConfigError::value("gateway.verifier", what));
         }
-        if self.models.is_empty() {
-            return Err(ConfigError::value(
-                "gateway.models",
-                "none is configured: add a table such as [gateway.models.demo]",
-            ));
+        if self.models.is_empty() && self.services.is_empty() {
+            let what =
+                "none is configured: add a table such as [gateway.models.demo], or a [[gateway.services]]";
+            return Err(ConfigError::value("gateway.models", what));
         }
+        self.services(unit)?;
         let body = self.max_body_bytes as u64;
         ConfigError::unless_within("gateway.max_body_bytes", body, 1024..=64 * 1024 * 1024)?;
-        if let Some(key) = self.connections.hinders(self.max_body_bytes) {
+        if let Some(key) = self.connections.hinders(self.largest_body()) {
             let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
@@ -277,6 +282,30 @@ impl GatewayConfig {
             model.price(name, unit, self.max_body_bytes)?;
         }
         Ok(())
+    }
+
+    /// The largest body of any priced request.
+    fn largest_body(&self) -> usize {
+        let of_services = self.services.iter().map(|service| service.largest_body(self.max_body_bytes));
+        of_services.max().unwrap_or(0).max(self.max_body_bytes)
+    }
+
+    /// The services that are sold; prices are in `unit`.
+    pub(crate) fn services(&self, unit: &(String, u8)) -> Result<Services, ConfigError> {
+        let mut names = BTreeSet::new();
+        let mut services = Vec::with_capacity(self.services.len());
+        for (index, service) in self.services.iter().enumerate() {
+            if !names.insert(service.name()) {
+                let what = format!("is {:?}, as another service is: each name once", service.name());
+                return Err(ConfigError::value(format!("gateway.services[{index}].name"), what));
+            }
+            let options = service.options(index, unit, self.max_body_bytes)?;
+            let made = Service::new(options).map_err(|error| {
+                ConfigError::value(format!("gateway.services[{index}].upstream"), error.to_string())
+            })?;
+            services.push(made);
+        }
+        Ok(Services::new(services))
     }
 
     /// What is sold; prices are in `unit`. API keys are read here, below `folder`, so use this to run, not to check.

@@ -16,8 +16,10 @@ mod payment;
 mod policy;
 #[cfg(test)]
 mod reference;
+mod route;
 mod secret;
 mod served;
+mod service;
 mod signer;
 mod socket;
 mod source;

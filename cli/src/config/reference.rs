@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 33] = [
+const TABLES: [&str; 35] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -32,6 +32,8 @@ const TABLES: [&str; 33] = [
     "forward_auth.routes[]",
     "gateway",
     "gateway.models.NAME",
+    "gateway.services[]",
+    "gateway.services[].paths[]",
     "gateway.connections",
     "facilitator",
     "facilitator.keys[]",

@@ -69,6 +69,7 @@ pub(super) async fn serve(
         paywall,
         store,
         catalogue: gateway.catalogue(&config.unit()?, &config.folder)?,
+        services: gateway.services(&config.unit()?)?,
         body_limit: gateway.max_body_bytes,
         max_runs: gateway.max_runs,
         leave_grace: Duration::from_secs(gateway.leave_grace_s),

@@ -131,11 +131,8 @@ impl OpenAi {
         // Neither fails for an address that has a host, and without one the transport refuses it.
         let _ = server.set_username("");
         let _ = server.set_password(None);
-        let deadlines = Deadlines {
-            connect: timeout.min(Duration::from_secs(10)),
-            first_byte: timeout,
-            between: pause,
-        };
+        let deadlines =
+            Deadlines { connect: timeout.min(Duration::from_secs(10)), first_byte: timeout, between: pause };
         let transport = Transport::new(&server, deadlines)?;
         let admission = Admission::new(at_once, queue);
         Ok(Self { transport, admission, has_version, query, model, authorization, timeout })
@@ -254,8 +251,9 @@ impl OpenAi {
         let mut request = Request::new(payload);
         *request.method_mut() = method;
         // It was checked with the address.
-        *request.uri_mut() =
-            format!("{path}{}", self.query).parse().map_err(|_| UpstreamError::from(Failure::Refused(400)))?;
+        *request.uri_mut() = format!("{path}{}", self.query)
+            .parse()
+            .map_err(|_| UpstreamError::from(Failure::Refused(400)))?;
         let headers = request.headers_mut();
         own(headers);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -294,7 +292,7 @@ async fn read(mut answer: Frames, longest: usize) -> Result<Vec<u8>, UpstreamErr
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
