@@ -1,4 +1,5 @@
-//! Whether a model is sold. It is not sold before its server has answered once, nor while the server keeps failing.
+//! Whether a model or a service is sold. It is not sold before its server has answered once, nor while the server keeps
+//! failing.
 //!
 //! A client that is told a price may pay it. If the server is gone, has another key or does not know the model, the
 //! client gets nothing for it. Paid requests are run all the same, and from time to time the gateway asks a small
@@ -10,6 +11,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::http::Request;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use salt402_protocol::{Code, Problem};
 use tokio::time::Instant;
@@ -20,6 +23,8 @@ use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
 use crate::upstream::Upstream;
 use crate::upstream::failure::{Failure, FailureClass, UpstreamError};
+use crate::upstream::payload::Payload;
+use crate::upstream::transport::Transport;
 
 /// After how many failures in a row a model is no longer sold.
 const FAILURES: u32 = 3;
@@ -31,22 +36,46 @@ const FIRST: Duration = Duration::from_secs(2);
 /// When to ask for the model again, in milliseconds.
 const RETRY_MS: u64 = 5_000;
 
-/// The models' servers, as their last answers show them. Clones share one state.
+/// What is sold of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sold {
+    Model,
+    Service,
+}
+
+impl Sold {
+    /// The word for it, which is also the label of its metrics.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// What is asked to know whether a server answers.
+pub(crate) enum Asked {
+    /// A model's server: a cheap question by an API, and the tokens to ask for if a server refuses to write a single
+    /// one, as some do.
+    Model { upstream: Arc<Upstream>, api: Api, default_tokens: u32 },
+    /// A service's server, with `GET` for a path.
+    Service { transport: Transport, path: String },
+}
+
+/// Servers, as their last answers show them. Clones share one state.
 #[derive(Clone)]
 pub(crate) struct Circuits {
-    models: Arc<BTreeMap<String, Arc<Circuit>>>,
+    sold: Sold,
+    servers: Arc<BTreeMap<String, Arc<Circuit>>>,
     begun: Instant,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 struct Circuit {
+    sold: Sold,
     name: String,
-    upstream: Arc<Upstream>,
-    /// The API by which it is asked.
-    api: Api,
-    /// The tokens to ask for if a server refuses to write a single one, as some do.
-    default_tokens: u32,
+    asked: Asked,
     // A std mutex, because nothing is awaited while it is held.
     state: Mutex<State>,
 }
@@ -64,18 +93,39 @@ struct State {
 impl Circuits {
     /// All models, before any of them was asked.
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
-        let circuit = |(name, model): (&String, &Model)| {
-            let (upstream, state) = (Arc::clone(&model.upstream), Mutex::default());
-            let (default_tokens, api) = (model.default_tokens, model.main_api());
-            (name.clone(), Arc::new(Circuit { name: name.clone(), upstream, api, default_tokens, state }))
+        let asked = |model: &Model| Asked::Model {
+            upstream: Arc::clone(&model.upstream),
+            api: model.main_api(),
+            default_tokens: model.default_tokens,
         };
-        let models = Arc::new(catalogue.0.iter().map(circuit).collect());
-        Self { models, begun: Instant::now(), tasks: TaskTracker::new(), stop: CancellationToken::new() }
+        Self::of(Sold::Model, catalogue.0.iter().map(|(name, model)| (name.clone(), asked(model))))
+    }
+
+    /// These servers, before any of them was asked.
+    pub(crate) fn of(sold: Sold, servers: impl Iterator<Item = (String, Asked)>) -> Self {
+        let circuit = |(name, asked): (String, Asked)| {
+            (name.clone(), Arc::new(Circuit { sold, name, asked, state: Mutex::default() }))
+        };
+        let (servers, begun) = (Arc::new(servers.map(circuit).collect()), Instant::now());
+        Self { sold, servers, begun, tasks: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
+    /// The label of what is measured of a server.
+    pub(crate) fn label(&self, name: &str) -> [(&'static str, String); 1] {
+        [(self.sold.word(), name.to_owned())]
+    }
+
+    /// What went wrong, in words for a payer.
+    pub(crate) fn words(&self, error: &UpstreamError) -> String {
+        match self.sold {
+            Sold::Model => error.to_string(),
+            Sold::Service => error.of_service(),
+        }
     }
 
     /// Asks each server for the first time.
     pub(crate) fn begin(&self) {
-        for circuit in self.models.values() {
+        for circuit in self.servers.values() {
             self.probe(circuit, Duration::ZERO);
         }
     }
@@ -90,36 +140,45 @@ impl Circuits {
     /// Notes the result of a run. A fault of the request is no failure of the server. But every request may have that
     /// fault, which the gateway's own question shows.
     pub(crate) fn note<T>(&self, model: &str, answer: Result<T, &UpstreamError>) {
-        let Some(circuit) = self.models.get(model) else { return };
+        let Some(circuit) = self.servers.get(model) else { return };
         if circuit.note(answer.map(drop), false) {
             self.probe(circuit, PAUSES.0);
         }
     }
 
-    /// Whether a model's server answers our own question now.
+    /// Whether a server answers our own question now.
     pub(crate) async fn answers(&self, model: &str) -> bool {
-        let Some(circuit) = self.models.get(model) else { return false };
+        let Some(circuit) = self.servers.get(model) else { return false };
         let answered = circuit.ask().await;
-        circuit.note(answered.as_ref().map(|&()| ()), true);
+        circuit.note(answered.as_ref().copied(), true);
         answered.is_ok()
     }
 
-    /// Why a model is not sold now. `None` if it is.
+    /// Why one is not sold now. `None` if it is.
     pub(crate) fn unsold(&self, model: &str) -> Option<Problem> {
-        let why = self.models.get(model)?.complaint()?;
+        let why = self.servers.get(model)?.complaint()?;
         let detail = format!(
             "{why}, so nothing is sold of it: ask again later; whoever has paid does not pay again, and shows the same proof \
              again"
         );
-        Some(Problem::new(Code::ModelUnavailable, detail).retry_after(RETRY_MS))
+        let code = match self.sold {
+            Sold::Model => Code::ModelUnavailable,
+            Sold::Service => Code::ServiceUnavailable,
+        };
+        Some(Problem::new(code, detail).retry_after(RETRY_MS))
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.servers.is_empty()
     }
 
     /// Why nothing can be sold: every server fails, or one has not answered yet shortly after the start.
     pub(crate) fn ready(&self) -> Result<(), String> {
         let untried =
-            self.begun.elapsed() < FIRST && self.models.values().any(|circuit| !circuit.lock().tried);
-        let complaints: Vec<_> = self.models.values().filter_map(|circuit| circuit.complaint()).collect();
-        let all = complaints.len() == self.models.len();
+            self.begun.elapsed() < FIRST && self.servers.values().any(|circuit| !circuit.lock().tried);
+        let complaints: Vec<_> = self.servers.values().filter_map(|circuit| circuit.complaint()).collect();
+        let all = complaints.len() == self.servers.len();
         if untried || (all && !complaints.is_empty()) { Err(complaints.join("; ")) } else { Ok(()) }
     }
 
@@ -152,10 +211,10 @@ impl Circuit {
                 return;
             }
             let answered = AssertUnwindSafe(ask()).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(model = self.name, "asking the model server panicked");
+                tracing::error!(sold = self.sold.word(), name = self.name, "asking its server panicked");
                 Err(Failure::Unreadable.into())
             });
-            self.note(answered.as_ref().map(|&()| ()), true);
+            self.note(answered.as_ref().copied(), true);
             if self.is_done() {
                 return;
             }
@@ -165,11 +224,21 @@ impl Circuit {
 
     /// Our own question.
     async fn ask(&self) -> Result<(), UpstreamError> {
-        match self.upstream.probe(self.api, 1).await {
-            Err(error) if error.class() == FailureClass::Permanent => {
-                self.upstream.probe(self.api, self.default_tokens).await
+        match &self.asked {
+            Asked::Model { upstream, api, default_tokens } => match upstream.probe(*api, 1).await {
+                Err(error) if error.class() == FailureClass::Permanent => {
+                    upstream.probe(*api, *default_tokens).await
+                }
+                answered => answered,
+            },
+            Asked::Service { transport, path } => {
+                // It was checked to be a path.
+                let request = Request::get(path.as_str()).body(Payload::Whole(Bytes::new()));
+                let request = request.map_err(|_| Failure::Refused(400))?;
+                let status = transport.send(request).await?.status();
+                let works = !status.is_server_error() && !status.is_informational();
+                if works { Ok(()) } else { Err(Failure::Failed(status.as_u16()).into()) }
             }
-            answered => answered,
         }
     }
 
@@ -199,25 +268,28 @@ impl Circuit {
         let is = state.is_sold();
         drop(state);
         if let (Some(error), true) = (failed, was || !is) {
-            let model = &self.name;
-            tracing::warn!(model, %error, sold = is, "the model server fails");
+            tracing::warn!(kind = self.sold.word(), name = self.name, %error, sold = is, "its server fails");
         }
         if !was && is {
-            tracing::info!(model = self.name, "the model server answers, and the model is sold");
+            tracing::info!(kind = self.sold.word(), name = self.name, "its server answers, and it is sold");
         }
-        let gauge = metrics::gauge!("salt402_gateway_model_sold", "model" => self.name.clone());
+        let name = self.name.clone();
+        let gauge = match self.sold {
+            Sold::Model => metrics::gauge!("salt402_gateway_model_sold", "model" => name),
+            Sold::Service => metrics::gauge!("salt402_gateway_service_sold", "service" => name),
+        };
         gauge.set(if is { 1.0 } else { 0.0 });
         answer.is_err()
     }
 
     fn complaint(&self) -> Option<String> {
-        let (state, name) = (self.lock(), &self.name);
+        let (state, name, kind) = (self.lock(), &self.name, self.sold.word());
         if state.is_sold() {
             None
         } else if state.tried {
-            Some(format!("the server of the model {name} keeps failing"))
+            Some(format!("the server of the {kind} {name} keeps failing"))
         } else {
-            Some(format!("the server of the model {name} was not heard of yet"))
+            Some(format!("the server of the {kind} {name} was not heard of yet"))
         }
     }
 
@@ -280,7 +352,7 @@ mod tests {
         circuits.note("one", Ok(()));
         assert!(circuits.unsold("one").is_none() && circuits.ready().is_ok());
         // Nobody asks the server meanwhile. Only what is noted here counts.
-        circuits.models["one"].lock().probing = true;
+        circuits.servers["one"].lock().probing = true;
         for failures in 1..=FAILURES + 1 {
             circuits.note("one", Err::<(), _>(&Failure::Failed(500).into()));
             assert_eq!(circuits.unsold("one").is_some(), failures >= FAILURES, "{failures}");
@@ -302,7 +374,7 @@ mod tests {
         }
         assert!(circuits.unsold("one").is_none());
         // It does not show either that the server answers others.
-        circuits.models["one"].lock().probing = true;
+        circuits.servers["one"].lock().probing = true;
         for _ in 0..FAILURES {
             circuits.note("one", Err::<(), _>(&Failure::Failed(500).into()));
         }
@@ -341,7 +413,7 @@ mod tests {
         for (least, sold) in [(1, true), (2, true), (3, false)] {
             let circuits = of(choosy(least).await);
             circuits.begin();
-            while !circuits.models["one"].lock().tried {
+            while !circuits.servers["one"].lock().tried {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             assert_eq!(circuits.unsold("one").is_none(), sold, "at least {least}");
@@ -364,7 +436,7 @@ mod tests {
         assert!(circuits.unsold("one").is_some());
         tokio::time::sleep(PAUSES.0 * 2).await;
         assert!(circuits.unsold("one").is_none());
-        assert!(!circuits.models["one"].lock().probing);
+        assert!(!circuits.servers["one"].lock().probing);
         circuits.finish().await;
     }
 
@@ -372,7 +444,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_that_panics_is_a_failure_and_is_asked_again() {
         let circuits = circuits();
-        let circuit = &circuits.models["one"];
+        let circuit = &circuits.servers["one"];
         let asked = std::sync::atomic::AtomicU32::new(0);
         circuit
             .ask_until_it_answers(Duration::ZERO, || async {
@@ -388,16 +460,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_server_that_hangs_keeps_the_others_out_for_a_moment_only() {
         let circuits = circuits();
-        let hanging = Circuit {
-            name: "two".into(),
-            upstream: Arc::new(Upstream::Demo),
-            api: Api::Chat,
-            default_tokens: 1,
-            state: Mutex::default(),
-        };
-        let one = Arc::clone(&circuits.models["one"]);
+        let asked = Asked::Model { upstream: Arc::new(Upstream::Demo), api: Api::Chat, default_tokens: 1 };
+        let hanging = Circuit { sold: Sold::Model, name: "two".into(), asked, state: Mutex::default() };
+        let one = Arc::clone(&circuits.servers["one"]);
         let models = [("one".to_owned(), one), ("two".to_owned(), Arc::new(hanging))];
-        let circuits = Circuits { models: Arc::new(models.into_iter().collect()), ..circuits };
+        let circuits = Circuits { servers: Arc::new(models.into_iter().collect()), ..circuits };
         assert!(circuits.ready().is_err(), "none was tried");
         circuits.note("one", Ok(()));
         assert!(circuits.ready().is_err(), "one moment more");

@@ -12,7 +12,8 @@ use crate::bare_proofs::BareProofs;
 use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
-use crate::execution::{ExecutionLimits, Executions};
+use crate::execution::{Deliveries, ExecutionLimits, Executions};
+use crate::proxy::Services;
 
 /// The parts of a gateway.
 pub struct GatewayOptions {
@@ -20,8 +21,10 @@ pub struct GatewayOptions {
     pub paywall: Paywall,
     /// The store of outcomes.
     pub store: Store,
-    /// What is served.
+    /// The models that are sold.
     pub catalogue: Catalogue,
+    /// The services that are sold by path.
+    pub services: Services,
     /// Largest request body, in bytes.
     pub body_limit: usize,
     /// The most runs of one payment's request.
@@ -48,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) paywall: Paywall,
     pub(crate) executions: Executions,
     pub(crate) circuits: Circuits,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) services: Services,
+    pub(crate) service_circuits: Circuits,
     /// The store of outcomes.
     pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
@@ -73,6 +79,9 @@ impl Gateway {
             paywall: options.paywall,
             executions: Executions::new(options.store.clone(), limits),
             circuits: Circuits::new(&options.catalogue),
+            deliveries: Deliveries::new(options.store.clone(), options.max_runs, options.leave_grace),
+            service_circuits: options.services.circuits(),
+            services: options.services,
             store: options.store,
             catalogue: options.catalogue,
             body_limit: options.body_limit,
@@ -82,17 +91,20 @@ impl Gateway {
         }))
     }
 
-    /// Takes the paywall's name, and asks the models' servers for the first time. Nothing is sold before the gateway
-    /// has the name. A model is not sold before its server has answered.
+    /// Takes the paywall's name, and asks the servers of models and services for the first time. Nothing is sold before
+    /// the gateway has the name. A model or a service is not sold before its server has answered.
     pub fn begin(&self) {
         self.0.lease.begin(&self.0.paywall);
         self.0.circuits.begin();
+        self.0.service_circuits.begin();
     }
 
     /// Waits for runs under way, after the listener has stopped.
     pub async fn finish(&self) {
         self.0.circuits.finish().await;
+        self.0.service_circuits.finish().await;
         self.0.executions.finish().await;
+        self.0.deliveries.finish().await;
         self.0.lease.finish().await;
     }
 }

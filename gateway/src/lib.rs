@@ -22,6 +22,7 @@ mod paid;
 mod passed;
 mod priced_request;
 mod pricing;
+mod proxy;
 mod question;
 mod readiness;
 mod reading;
@@ -36,7 +37,8 @@ pub use pricing::{
     Adjustment, Applied, ConditionError, Cost, Multiplier, MultiplierError, Part, Price, Quantities, Rate,
     USD_DECIMALS, Unpriced,
 };
+pub use proxy::{Service, ServiceOptions, Services};
 pub use routes::router;
 pub use upstream::beside::{Beside, Seen};
-pub use upstream::transport::TransportError;
+pub use upstream::transport::{Deadlines, TransportError};
 pub use upstream::{ServerOptions, Upstream};

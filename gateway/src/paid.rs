@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
-use salt402_paywall::{Decision, Order, Presented, after_signature, quote_required, settled_header};
+use salt402_paywall::{Decision, Order, Paywall, Presented, after_signature, quote_required, settled_header};
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::x402::required::SIGNATURE_HEADER;
@@ -18,6 +18,7 @@ use salt402_protocol::{Code, Problem};
 use tokio::time::Instant;
 
 use crate::catalogue::Catalogue;
+use crate::circuit::Circuits;
 use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Reader};
 use crate::gateway::Inner;
@@ -73,10 +74,15 @@ pub(crate) async fn serve<S: Sale>(
     let signs = request.headers().contains_key(SIGNATURE_HEADER);
     let shown = signs || request.headers().contains_key(PROOF_HEADER);
     let answered = walk(gateway, request, dialect, read).await;
-    let mut response = answered
+    let answered = answered
         .unwrap_or_else(|problem| dialect.problem(&if signs { after_signature(problem) } else { problem }));
+    asked_once(shown, answered)
+}
+
+/// The answer to a request that showed a proof or did not. Some clients ask again on their own without the proof: then
+/// the request would be paid twice.
+pub(crate) fn asked_once(shown: bool, mut response: Response<Body>) -> Response<Body> {
     if shown && !response.status().is_success() {
-        // Some clients ask again on their own without the proof. Then the request would be paid twice.
         response.headers_mut().insert(SHOULD_RETRY_HEADER, HeaderValue::from_static("false"));
     }
     response
@@ -97,13 +103,13 @@ async fn walk<S: Sale>(
         Reading::Sold(priced) => *priced,
         Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, dialect, reservation).await,
     };
-    let unsold = unsold(gateway, priced.model());
+    let unsold = unsold(gateway, &gateway.circuits, priced.model());
     if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
         return Err(problem.clone());
     }
     let full = priced.full();
     let started = Instant::now();
-    let (payment, first) = match decide(gateway, priced.order(), &presented, full).await? {
+    let (payment, first) = match decide(&gateway.paywall, priced.order(), &presented, full).await? {
         Decision::Granted { payment, claim } => (payment, claim.first),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
@@ -119,18 +125,18 @@ async fn walk<S: Sale>(
 
 /// Whether it was paid for. While nothing more is taken on, no price is told and no payment is used up, but whoever's
 /// payment was used for this request before is let in.
-async fn decide(
-    gateway: &Inner,
+pub(crate) async fn decide(
+    paywall: &Paywall,
     order: &Order,
     presented: &Presented,
     full: Option<Problem>,
 ) -> Result<Decision, Problem> {
-    let Some(full) = full else { return gateway.paywall.decide(order, presented).await };
+    let Some(full) = full else { return paywall.decide(order, presented).await };
     if !presented.pays() {
         return Err(full);
     }
     let again = Presented { too_soon: presented.too_soon.or(Some(Duration::ZERO)), ..presented.clone() };
-    match gateway.paywall.decide(order, &again).await {
+    match paywall.decide(order, &again).await {
         Ok(granted @ Decision::Granted { .. }) => Ok(granted),
         Ok(Decision::Unpaid(_)) | Err(_) => Err(full),
     }
@@ -177,15 +183,15 @@ async fn understand<S>(
     read(&gateway.catalogue, method, path, &body.bytes).map(|reading| (reading, body.reservation))
 }
 
-/// Why nothing may be paid for now: the model's server keeps failing, or the answer could not be kept.
-fn unsold(gateway: &Inner, model: &str) -> Option<Problem> {
+/// Why nothing may be paid for now: its server keeps failing, or the answer could not be kept.
+pub(crate) fn unsold(gateway: &Inner, circuits: &Circuits, name: &str) -> Option<Problem> {
     if let Err(error) = gateway.store.writable() {
         tracing::warn!(%error, "nothing is sold while answers cannot be kept");
         let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
                       again, and shows the same proof again";
         return Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000));
     }
-    gateway.circuits.unsold(model)
+    circuits.unsold(name)
 }
 
 /// The answer that a payment paid for. `took`: how long its verification took, and what came after it.
@@ -255,9 +261,22 @@ fn answer(payment: &PaymentView, head: &Head, body: Body, took: [Duration; 2]) -
     let headers = response.headers_mut();
     let kind = HeaderValue::from_str(&head.content_type);
     headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/json")));
+    mark_paid(headers, payment, took, "model");
+    response
+}
+
+/// Marks an answer as one that was paid for: it is for nobody else, and says which payment it is for and what took how
+/// long, `what` being the name of the last part.
+pub(crate) fn mark_paid(
+    headers: &mut HeaderMap,
+    payment: &PaymentView,
+    took: [Duration; 2],
+    what: &'static str,
+) {
     no_store(headers);
     vary(headers);
-    if head.content_type.starts_with("text/event-stream") {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if kind.to_ascii_lowercase().starts_with(b"text/event-stream") {
         headers.insert(BUFFERING_HEADER, HeaderValue::from_static("no"));
     }
     let receipt = serde_json::to_string(payment).ok().and_then(|text| HeaderValue::from_str(&text).ok());
@@ -265,8 +284,7 @@ fn answer(payment: &PaymentView, head: &Head, body: Body, took: [Duration; 2]) -
         headers.insert(RECEIPT_HEADER, receipt);
     }
     let [verified, served] = took;
-    server_timing(headers, &[(PAYMENT, verified), ("model", served)]);
-    response
+    server_timing(headers, &[(PAYMENT, verified), (what, served)]);
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One run at a model's server, and what it says of the server.
+//! One run at a server, and what it says of the server.
 
 use std::future::Future;
 
@@ -8,10 +8,10 @@ use crate::circuit::Circuits;
 use crate::execution::Failed;
 use crate::upstream::failure::{FailureClass, UpstreamError};
 
-/// A run at a model's server.
+/// A run at the server of a model or a service.
 pub(crate) struct Question<'a> {
     circuits: &'a Circuits,
-    /// The model's name.
+    /// The name of what is sold.
     name: &'a str,
     started: Instant,
     /// Whether the server failed for everybody when it began.
@@ -42,7 +42,7 @@ impl<'a> Question<'a> {
     pub(crate) fn end<T>(self, answered: Result<T, UpstreamError>) -> Result<T, Failed> {
         let name = self.name;
         self.circuits.note(name, answered.as_ref());
-        metrics::histogram!("salt402_gateway_upstream_seconds", "model" => name.to_owned())
+        metrics::histogram!("salt402_gateway_upstream_seconds", &self.circuits.label(name))
             .record(self.started.elapsed().as_secs_f64());
         let answer = answered.map_err(|error| {
             let class = match error.class() {
@@ -52,12 +52,12 @@ impl<'a> Question<'a> {
             };
             // A permanent refusal is not the server's fault.
             if class != FailureClass::Permanent {
-                metrics::counter!("salt402_gateway_upstream_failures_total", "model" => name.to_owned())
+                metrics::counter!("salt402_gateway_upstream_failures_total", &self.circuits.label(name))
                     .increment(1);
             }
-            Failed { class, detail: error.to_string(), after: error.after }
+            Failed { class, detail: self.circuits.words(&error), after: error.after }
         })?;
-        metrics::counter!("salt402_gateway_executions_total", "model" => name.to_owned()).increment(1);
+        metrics::counter!("salt402_gateway_executions_total", &self.circuits.label(name)).increment(1);
         Ok(answer)
     }
 

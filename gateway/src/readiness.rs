@@ -10,11 +10,17 @@ use crate::gateway::{Gateway, Inner};
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, description = "They can.", body = String, content_type = "text/plain")))]
 pub(crate) async fn ready(State(gateway): State<Gateway>) -> Result<&'static str, Fault> {
-    let Inner { paywall, circuits, store, lease, .. } = &*gateway.0;
+    let Inner { paywall, circuits, service_circuits, store, lease, .. } = &*gateway.0;
     let ready = async {
         store.writable().map_err(|error| error.to_string())?;
         lease.check().map_err(|problem| problem.detail)?;
-        circuits.ready()?;
+        // It is enough that something can be sold.
+        match (circuits.ready(), service_circuits.ready()) {
+            (Err(why), _) if service_circuits.is_empty() => return Err(why),
+            (_, Err(why)) if circuits.is_empty() => return Err(why),
+            (Err(models), Err(services)) => return Err(format!("{models}; {services}")),
+            _ => {}
+        }
         paywall.verifier.ready().await
     };
     // The reason may name nodes, so it is for the operator.

@@ -4,7 +4,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use salt402_http::openapi::{documented, refusing};
 use salt402_http::{
-    PrometheusHandle, Token, check_token, finish, health_route, limit_addresses, metrics_route,
+    PrometheusHandle, Token, check_token, finish, finish_over, health_route, limit_addresses, metrics_route,
 };
 use salt402_paywall::openapi::refuse_paid;
 use salt402_protocol::Code;
@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::apis::{apis, endpoints};
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
-use crate::{inference, inference_stream, models, readiness};
+use crate::{inference, inference_stream, models, proxy, readiness};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
@@ -36,7 +36,7 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
     let routes = paid
         .routes(refusing(routes!(models::models), &[]))
         .routes(refusing(routes!(readiness::ready), &[Code::NotReady]))
-        .with_state(gateway)
+        .with_state(gateway.clone())
         .merge(health_route());
     let routes = match metrics {
         Some((handle, token)) => {
@@ -46,10 +46,26 @@ pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> R
         None => routes,
     };
     // Bodies are read with the gateway's own limit and refusal.
-    let routes = finish(documented(routes).layer(DefaultBodyLimit::disable()));
+    let routes = documented(routes).layer(DefaultBodyLimit::disable());
+    let routes = match services(&gateway) {
+        Some(services) => finish_over(routes, services),
+        None => finish(routes),
+    };
     // Outermost: a page's preflight request is free, and pages may read every answer.
     match browsers {
         Some(browsers) => routes.layer(browsers),
         None => routes,
     }
+}
+
+/// What is at no path of the gateway's own, where services are sold.
+fn services(gateway: &Gateway) -> Option<Router> {
+    if gateway.0.services.is_empty() {
+        return None;
+    }
+    let services = Router::new().fallback(proxy::handler::handle).with_state(gateway.clone());
+    Some(match gateway.0.addresses.clone() {
+        Some(limits) => services.layer(middleware::from_fn_with_state(limits, limit_addresses)),
+        None => services,
+    })
 }

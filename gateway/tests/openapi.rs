@@ -39,6 +39,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
     let options = GatewayOptions {
         paywall,
         store,
+        services: Default::default(),
         catalogue: Catalogue::default(),
         body_limit: 1024,
         max_runs: 2,

@@ -94,6 +94,31 @@ pub async fn read_body(mut body: Body, limit: usize, budget: &BodyBudget) -> Res
     }
 }
 
+/// A body as it arrives, whose length has no limit here. It breaks off where its client pauses for too long.
+pub fn paced_body(body: Body, budget: &BodyBudget) -> Body {
+    let pause = budget.pause;
+    Body::from_stream(futures::stream::try_unfold(body, move |mut body| async move {
+        loop {
+            let frame = tokio::time::timeout(pause, body.frame()).await;
+            let frame = frame
+                .map_err(|_| BodyError(format!("nothing of it arrived for {} ms", pause.as_millis())))?;
+            match frame.transpose().map_err(|error| BodyError(error.to_string()))? {
+                None => return Ok::<_, BodyError>(None),
+                // Trailers say nothing here.
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => return Ok(Some((data, body))),
+                    Err(_) => {}
+                },
+            }
+        }
+    }))
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the body broke off: {0}")]
+struct BodyError(String);
+
 /// A header's one value. Given twice it has two readings, and a proxy may have chosen another than we would.
 pub fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
@@ -209,6 +234,15 @@ mod tests {
         let stopped = read_body(stalled(1000), 2000, &budget(0, 20)).await.unwrap_err();
         assert_eq!(stopped.code, Code::RequestTimeout);
         assert!(stopped.detail.contains("nothing of the body arrived for 20 ms"), "{}", stopped.detail);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_passed_on_has_any_length_and_breaks_off_where_it_does_not_go_on() {
+        let budget = budget(0, 20);
+        let whole = paced_body(Body::from(vec![b' '; 100_000]), &budget).collect().await.unwrap();
+        assert_eq!(whole.to_bytes().len(), 100_000);
+        let stalled = paced_body(stalled(2000), &budget).collect().await.unwrap_err();
+        assert!(stalled.to_string().contains("nothing of it arrived for 20 ms"), "{stalled}");
     }
 
     #[test]

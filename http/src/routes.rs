@@ -13,9 +13,15 @@ use crate::openapi::{GUARDED, refusing};
 
 /// Gives a router its answers to what it does not know, and to a panic.
 pub fn finish(routes: Router) -> Router {
-    routes.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(CatchPanicLayer::custom(
-        |_| problem_response(&Problem::new(Code::Internal, "a fault of ours; it was logged")),
-    ))
+    finish_over(routes, Router::new().fallback(not_found))
+}
+
+/// The same for a router that leaves what it does not know to another.
+pub fn finish_over(routes: Router, others: Router) -> Router {
+    let routes = routes.fallback_service(others).method_not_allowed_fallback(method_not_allowed);
+    routes.layer(CatchPanicLayer::custom(|_| {
+        problem_response(&Problem::new(Code::Internal, "a fault of ours; it was logged"))
+    }))
 }
 
 /// `/healthz`.

@@ -48,7 +48,7 @@ pub fn browsers(origins: &[String]) -> Result<Option<CorsLayer>, OriginError> {
     let exposed: Vec<_> = EXPOSED.iter().map(|name| HeaderName::from_static(name)).collect();
     let layer = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed)
         .max_age(REMEMBERED)

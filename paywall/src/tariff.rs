@@ -100,7 +100,7 @@ impl Rule {
     }
 
     /// The order of a request of this rule.
-    pub(crate) fn order(&self, method: String, target: String, body: &[u8]) -> Order {
+    pub fn order(&self, method: String, target: String, body: &[u8]) -> Order {
         let request = RequestDigest::of(&method, &target, body);
         let one = Sold { digest: request, usage: None };
         let usage = Some(Usage { request_digest: request, most: self.uses.max(1) });
@@ -124,6 +124,24 @@ impl Tariff {
     /// target, by a spelling of its path that some server takes for a path of another rule, or by a word of its headers
     /// or its query that makes some servers take it for one of another method, where rules name methods.
     pub fn rule(&self, method: &str, target: &str, headers: &HeaderMap) -> Result<Option<&Rule>, Problem> {
+        match self.position(method, target, headers)?.and_then(|found| self.rules.get(found)) {
+            Some(rule) => Ok((!rule.amount.is_zero()).then_some(rule)),
+            None if self.others_pass => Ok(None),
+            None => Err(Problem::new(
+                Code::NoPrice,
+                "no price is set for this method and path, so it is not served",
+            )),
+        }
+    }
+
+    /// Which rule a request is for, also where it is for nothing; `None` if none matches. Refuses what [`Tariff::rule`]
+    /// refuses for its readings.
+    pub fn position(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<Option<usize>, Problem> {
         let target = Target::read(target)?;
         if !is_method(method) {
             return Err(Problem::new(Code::MalformedHeader, "a method is written in capital letters"));
@@ -138,14 +156,7 @@ impl Tariff {
                           in the same case, and without a slash or more after it";
             return Err(Problem::new(Code::MalformedParameter, detail));
         }
-        match found.and_then(|found| self.rules.get(found)) {
-            Some(rule) => Ok((!rule.amount.is_zero()).then_some(rule)),
-            None if self.others_pass => Ok(None),
-            None => Err(Problem::new(
-                Code::NoPrice,
-                "no price is set for this method and path, so it is not served",
-            )),
-        }
+        Ok(found)
     }
 
     /// Refuses a request that asks to be taken for one of another method, where another method is another rule's.

@@ -61,7 +61,11 @@ async fn what_was_given_and_not_kept_is_known_to_have_been_given() {
     // What is kept stays kept.
     fixture.store.put_outcome(id(2), outcome(b"kept")).await.unwrap();
     fixture.store.put_outcome_unkept(id(2)).await.unwrap();
+    fixture.store.retract_outcome_unkept(id(2)).await.unwrap();
     assert!(matches!(fixture.store.outcome(id(2)).await.unwrap(), Some(StoredOutcome::Kept { .. })));
+    // What did not reach its client was not given.
+    fixture.store.retract_outcome_unkept(id(1)).await.unwrap();
+    assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), None);
 }
 
 #[tokio::test]

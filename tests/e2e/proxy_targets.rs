@@ -181,7 +181,7 @@ pub(crate) async fn until_answered(base: &str, what: &str, target: &[u8], body: 
 }
 
 /// Everything hostile at one proxy before one server.
-async fn nothing_is_given_away(what: &str, base: &str) {
+pub(crate) async fn nothing_is_given_away(what: &str, base: &str) {
     for target in HOSTILE {
         let said = ask(base, "GET", target, "").await;
         let shown = String::from_utf8_lossy(target);
@@ -207,7 +207,7 @@ async fn nothing_is_given_away(what: &str, base: &str) {
 }
 
 /// What is free is served, by every spelling that has one reading; what is paid is asked to be paid for.
-async fn what_is_plain_is_served(what: &str, base: &str) {
+pub(crate) async fn what_is_plain_is_served(what: &str, base: &str) {
     for target in
         ["/free/file.txt?x=1&y=%2F..;/#".trim_end_matches('#'), "/free/a%20b.txt", "/free/caf%C3%A9.txt"]
     {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use salt402_chain::{Completeness, Role};
+use salt402_paywall::Rule;
 use salt402_protocol::Amount;
 
 use super::{explain, explain_prices, explain_settling};
@@ -73,15 +74,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
     if let Some(auth) = &config.forward_auth {
         say!("  proxies may ask at /v1/forward-auth; a payment is shown there with its quote id");
         for rule in auth.tariff(&config.unit()?)?.rules {
-            let methods =
-                if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
-            let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
-            let price = if rule.amount.is_zero() {
-                "free".to_owned()
-            } else {
-                price(&config, rule.amount)? + &several
-            };
-            say!("    {} ({methods}): {price}", rule.path);
+            say!("    {}", priced(&config, &rule)?);
         }
     }
     if let Some(facilitator) = &config.facilitator {
@@ -112,6 +105,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     gateway.bare_again
                 );
             }
+            for (name, rule) in gateway.services(&config.unit()?)?.rules() {
+                say!("    service {name}: {}", priced(&config, rule)?);
+            }
             let rate = gateway.usd.as_ref().map(|usd| usd.rate(&config.unit()?)).transpose()?;
             for (name, model) in gateway.catalogue(&config.unit()?, &config.folder, rate.as_ref())?.0 {
                 for line in explain_prices::lines(&name, &model, &config.unit()?) {
@@ -121,6 +117,15 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A price by path, in words.
+fn priced(config: &Config, rule: &Rule) -> Result<String, ConfigError> {
+    let methods = if rule.methods.is_empty() { "any method".to_owned() } else { rule.methods.join(", ") };
+    let several = if rule.uses > 1 { format!(" for {} requests", rule.uses) } else { String::new() };
+    let price =
+        if rule.amount.is_zero() { "free".to_owned() } else { price(config, rule.amount)? + &several };
+    Ok(format!("{} ({methods}): {price}", rule.path))
 }
 
 /// An amount of the asset to be paid, as `0.0005 SALT`.

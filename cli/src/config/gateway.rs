@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use salt402_gateway::{Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Upstream};
+use salt402_gateway::{
+    Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Service, Services, Upstream,
+};
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
 use salt402_protocol::Amount;
@@ -19,6 +21,7 @@ use super::error::ConfigError;
 use super::prices::{AdjustmentConfig, Currency, PriceTexts, UsdConfig};
 use super::secret;
 use super::served::{ApiName, ServerKind};
+use super::service::ServiceConfig;
 use super::socket::{Mode, is_verifier};
 use crate::listen::Endpoint;
 
@@ -76,7 +79,11 @@ pub(crate) struct GatewayConfig {
     #[serde(default)]
     pub(crate) usd: Option<UsdConfig>,
     /// The models that are sold, each under the name that clients use.
+    #[serde(default)]
     models: BTreeMap<String, ModelConfig>,
+    /// The HTTP services that are sold by path. A path of the gateway's own is never one of theirs.
+    #[serde(default)]
+    services: Vec<ServiceConfig>,
 }
 
 /// A model.
@@ -234,7 +241,7 @@ impl GatewayConfig {
             // They were checked before anything listens.
             limits: Limits {
                 browsers: self.browsers().unwrap_or_default(),
-                ..self.connections.limits(self.max_body_bytes, proxies)
+                ..self.connections.limits(self.largest_body(), proxies)
             },
         }
     }
@@ -265,15 +272,15 @@ impl GatewayConfig {
             let what = "expected an http(s) address, or unix:/path for the verifier's socket";
             return Err(ConfigError::value("gateway.verifier", what));
         }
-        if self.models.is_empty() {
-            return Err(ConfigError::value(
-                "gateway.models",
-                "none is configured: add a table such as [gateway.models.demo]",
-            ));
+        if self.models.is_empty() && self.services.is_empty() {
+            let what =
+                "none is configured: add a table such as [gateway.models.demo], or a [[gateway.services]]";
+            return Err(ConfigError::value("gateway.models", what));
         }
+        self.services(unit)?;
         let body = self.max_body_bytes as u64;
         ConfigError::unless_within("gateway.max_body_bytes", body, 1024..=64 * 1024 * 1024)?;
-        if let Some(key) = self.connections.hinders(self.max_body_bytes) {
+        if let Some(key) = self.connections.hinders(self.largest_body()) {
             let what = format!("is more than gateway.connections.{key}: such a body would never be read");
             return Err(ConfigError::value("gateway.max_body_bytes", what));
         }
@@ -297,6 +304,30 @@ impl GatewayConfig {
             model.adjustments(name)?;
         }
         Ok(())
+    }
+
+    /// The largest body of any priced request.
+    fn largest_body(&self) -> usize {
+        let of_services = self.services.iter().map(|service| service.largest_body(self.max_body_bytes));
+        of_services.max().unwrap_or(0).max(self.max_body_bytes)
+    }
+
+    /// The services that are sold; prices are in `unit`.
+    pub(crate) fn services(&self, unit: &(String, u8)) -> Result<Services, ConfigError> {
+        let mut names = BTreeSet::new();
+        let mut services = Vec::with_capacity(self.services.len());
+        for (index, service) in self.services.iter().enumerate() {
+            if !names.insert(service.name()) {
+                let what = format!("is {:?}, as another service is: each name once", service.name());
+                return Err(ConfigError::value(format!("gateway.services[{index}].name"), what));
+            }
+            let options = service.options(index, unit, self.max_body_bytes)?;
+            let made = Service::new(options).map_err(|error| {
+                ConfigError::value(format!("gateway.services[{index}].upstream"), error.to_string())
+            })?;
+            services.push(made);
+        }
+        Ok(Services::new(services))
     }
 
     /// What is sold; prices are in `unit`. API keys are read here, below `folder`, so use this to run, not to check.

@@ -17,8 +17,10 @@ mod policy;
 mod prices;
 #[cfg(test)]
 mod reference;
+mod route;
 mod secret;
 mod served;
+mod service;
 mod signatures;
 mod signer;
 mod socket;

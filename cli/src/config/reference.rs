@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 36] = [
+const TABLES: [&str; 38] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -35,6 +35,8 @@ const TABLES: [&str; 36] = [
     "gateway.models.NAME",
     "gateway.models.NAME.adjustments[]",
     "gateway.usd",
+    "gateway.services[]",
+    "gateway.services[].paths[]",
     "gateway.connections",
     "facilitator",
     "facilitator.keys[]",

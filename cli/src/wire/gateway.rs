@@ -80,6 +80,7 @@ pub(super) async fn serve(
         paywall,
         store,
         catalogue: gateway.catalogue(&unit, &config.folder, rate.as_ref())?,
+        services: gateway.services(&unit)?,
         body_limit: gateway.max_body_bytes,
         max_runs: gateway.max_runs,
         leave_grace: Duration::from_secs(gateway.leave_grace_s),

@@ -8,9 +8,10 @@
 //! What a process that is killed leaves behind: before the claim, nothing; between the claim and the outcome, a run that
 //! counts, and the same proof has the request run again; after the outcome, the answer.
 //!
-//! The rooms. Each imports only those before it: `spool`; `recording`; `reader`; `attempts`; `runs`.
+//! The rooms. Each imports only those before it: `spool`; `recording`; `reader`; `attempts`; `runs`, `delivery`.
 
 mod attempts;
+mod delivery;
 mod reader;
 mod recording;
 mod runs;
@@ -19,6 +20,7 @@ mod spool;
 mod tests;
 
 pub(crate) use attempts::{Failed, Purchase};
+pub(crate) use delivery::{Answered, Delivered, Deliveries, PassedHead};
 pub(crate) use reader::{Given, Reader};
 pub(crate) use recording::{Head, Recorder};
 pub(crate) use runs::{ExecutionLimits, Executions};

@@ -1,5 +1,6 @@
 //! Runs with whole answers. Those of streams are tested in `streams`.
 
+mod delivery;
 mod streams;
 
 use std::sync::Arc;

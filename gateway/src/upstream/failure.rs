@@ -83,6 +83,11 @@ impl UpstreamError {
         )
     }
 
+    /// The same in words, of a server that is no model's.
+    pub(crate) fn of_service(&self) -> String {
+        self.to_string().replacen("the model server", "the service", 1)
+    }
+
     /// Whether it may be answered another time.
     pub(crate) const fn class(&self) -> FailureClass {
         match self.kind {

@@ -12,7 +12,7 @@ pub(crate) mod failure;
 pub(crate) mod frames;
 mod json;
 mod note;
-mod openai;
+pub(crate) mod openai;
 pub(crate) mod passing;
 pub(crate) mod payload;
 mod pool;

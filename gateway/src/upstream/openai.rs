@@ -292,7 +292,7 @@ async fn read(mut answer: Frames, longest: usize) -> Result<Vec<u8>, UpstreamErr
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),

@@ -22,13 +22,13 @@ use crate::upstream::pool::Pool;
 
 /// How long an upstream may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     /// For a connection, with its name and TLS.
-    pub(crate) connect: Duration,
+    pub connect: Duration,
     /// For the head of its answer, after the last byte of the request was sent.
-    pub(crate) first_byte: Duration,
+    pub first_byte: Duration,
     /// Between two pieces of its answer.
-    pub(crate) between: Duration,
+    pub between: Duration,
 }
 
 impl Default for Deadlines {

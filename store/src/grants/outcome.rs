@@ -49,6 +49,12 @@ impl Store {
         send(self.jobs(), put).await.map(drop)
     }
 
+    /// Takes back that the response for a payment was given, which [`Store::put_outcome_unkept`] noted: it did not reach
+    /// its client. A response that is kept stays.
+    pub async fn retract_outcome_unkept(&self, payment: PaymentId) -> Result<(), StoreError> {
+        send(self.jobs(), Retract(payment)).await
+    }
+
     /// The response for a payment; `None` if none was given.
     pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
         let mut reader = self.reader().await?;
@@ -145,6 +151,22 @@ impl Write for Put {
             .execute(transaction.connection())
             .await?;
         Ok(self.now_ms)
+    }
+}
+
+struct Retract(PaymentId);
+
+impl Write for Retract {
+    type Output = ();
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        query("DELETE FROM outcomes WHERE payment_id = $1 AND evicted")
+            .bind(self.0.0.as_slice())
+            .execute(transaction.connection())
+            .await?;
+        Ok(())
     }
 }
 

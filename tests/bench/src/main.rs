@@ -23,6 +23,7 @@ mod head;
 mod load;
 mod lookup;
 mod memory;
+mod proxy;
 mod verify;
 
 use anyhow::Context as _;
@@ -30,7 +31,7 @@ use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 11] = [
+const BENCHES: [(&str, Run); 12] = [
     ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
@@ -41,6 +42,7 @@ const BENCHES: [(&str, Run); 11] = [
     ("B7b", || Box::pin(facilitator::together())),
     ("B8", || Box::pin(memory::run())),
     ("B9", || Box::pin(gas::run())),
+    ("B12", || Box::pin(proxy::run())),
     ("B14", || Box::pin(b14::run())),
 ];
 

@@ -1,0 +1,186 @@
+//! The way of a request to a service: free, or paid for, run once per payment, and answered.
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, Response, header};
+use bytes::Bytes;
+use salt402_http::clock::since_ms;
+use salt402_http::{
+    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, paced_body, problem_response,
+    read_body,
+};
+use salt402_paywall::{
+    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required, settled_header,
+};
+use salt402_protocol::api::PaymentView;
+use salt402_protocol::proof::PROOF_HEADER;
+use salt402_protocol::x402::required::SIGNATURE_HEADER;
+use salt402_protocol::{Code, PaymentId, Problem};
+use tokio::time::Instant;
+
+use crate::execution::{Delivered, PassedHead, Purchase};
+use crate::gateway::{Gateway, Inner};
+use crate::paid::{asked_once, decide, mark_paid, unsold};
+use crate::proxy::exchange::{self, Asked};
+use crate::proxy::service::Service;
+use crate::question::Question;
+use crate::upstream::failure::{Failure, UpstreamError};
+use crate::upstream::payload::Payload;
+
+/// Answers whatever is asked for at no path of the gateway's own.
+pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
+    let signs = request.headers().contains_key(SIGNATURE_HEADER);
+    let shown = signs || request.headers().contains_key(PROOF_HEADER);
+    let answered = serve(&gateway.0, request).await;
+    let refused = |problem| problem_response(&if signs { after_signature(problem) } else { problem });
+    asked_once(shown, answered.unwrap_or_else(refused))
+}
+
+async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Problem> {
+    let (parts, body) = request.into_parts();
+    refuse_upgrades(&parts)?;
+    let target = Target::of(&parts.uri, parts.version)?.as_str();
+    let (service, rule) = gateway.services.find(parts.method.as_str(), target, &parts.headers)?;
+    if rule.amount.is_zero() {
+        free(gateway, service, &parts, body).await
+    } else {
+        paid(gateway, service, rule, parts, body).await
+    }
+}
+
+/// Refuses what is no single request with a single answer.
+fn refuse_upgrades(request: &Parts) -> Result<(), Problem> {
+    if request.headers.contains_key(header::UPGRADE) {
+        let detail = "one request and its answer are sold here: WebSocket and other protocols are not passed on, so send \
+                      the request without the header Upgrade";
+        return Err(Problem::new(Code::MalformedHeader, detail));
+    }
+    if [Method::CONNECT, Method::TRACE].contains(&request.method) {
+        return Err(Problem::new(Code::MethodNotAllowed, "this method is not passed on"));
+    }
+    Ok(())
+}
+
+/// A request without a price. Neither its body nor its answer is read here.
+async fn free(
+    gateway: &Inner,
+    service: &Arc<Service>,
+    request: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    if let Some(wait) = address_wait(&request.extensions) {
+        return Err(address_limited(wait));
+    }
+    if let Some(full) = service.admission.full() {
+        return Err(full);
+    }
+    let permit = service.admission.enter().await;
+    let payload = if body.is_end_stream() {
+        Payload::Whole(Bytes::new())
+    } else {
+        Payload::Stream(paced_body(body, &BodyBudget::of(&request.extensions)))
+    };
+    let asked = Asked::of(service, request, Caller::of(&request.extensions));
+    let answered = exchange::free(service, asked, payload).await;
+    // What is free says of the service only that it cannot be reached: what has a price may fail all the same.
+    if let Err(error) = &answered
+        && matches!(error.kind, Failure::Unreachable | Failure::NotConnected)
+    {
+        gateway.service_circuits.note(service.name(), Err::<(), _>(error));
+    }
+    let (head, body) = answered.map_err(|error| free_failed(&error))?;
+    Ok(answer(head, exchange::held(body, permit)))
+}
+
+fn free_failed(error: &UpstreamError) -> Problem {
+    if error.kind == Failure::RequestBrokenOff {
+        return Problem::new(Code::RequestTimeout, error.of_service());
+    }
+    let detail = format!("{}: ask again later", error.of_service());
+    Problem::new(Code::ServiceUnavailable, detail).retry_after(1000)
+}
+
+async fn paid(
+    gateway: &Inner,
+    service: &Arc<Service>,
+    rule: &Rule,
+    request: Parts,
+    body: Body,
+) -> Result<Response<Body>, Problem> {
+    let presented = Presented::of(&request)?;
+    gateway.lease.check()?;
+    let budget = BodyBudget::of(&request.extensions);
+    let HeldBody { bytes, reservation } = read_body(body, service.options.body_limit, &budget).await?;
+    let target = Target::of(&request.uri, request.version)?.as_str().to_owned();
+    let order = rule.order(request.method.as_str().to_owned(), target, &bytes);
+    let unsold = unsold(gateway, &gateway.service_circuits, service.name());
+    if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
+        return Err(problem.clone());
+    }
+    let keeps = service.options.keep_answers.is_some();
+    let paywall = Paywall { keeps_answers: keeps, ..gateway.paywall.clone() };
+    let started = Instant::now();
+    let (payment, first) = match decide(&paywall, &order, &presented, service.admission.full()).await? {
+        Decision::Granted { payment, claim } => (payment, claim.first),
+        // A refusal says how to pay, and this is no time for it.
+        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
+    };
+    let verified = started.elapsed();
+    // What was paid for is limited by its payments.
+    drop(reservation);
+    let asked = Asked::of(service, &request, Caller::of(&request.extensions)).paid_by(&payment);
+    let (service, circuits) = (Arc::clone(service), gateway.service_circuits.clone());
+    let run = || async move {
+        let question = Question::begin(&circuits, service.name());
+        let answered = exchange::paid(&service, asked, bytes).await;
+        question.end(answered)
+    };
+    let started = Instant::now();
+    let delivered = gateway.deliveries.outcome(purchase(&payment, first, &order), keeps, run).await?;
+    let (head, body) = match delivered {
+        Delivered::Kept(head, body, since_kept) => {
+            if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(since_kept)) {
+                return Err(quote_required());
+            }
+            (head, Body::from(body))
+        }
+        Delivered::Once(head, body) => (head, body),
+    };
+    let mut response = answer(head, body);
+    mark_paid(response.headers_mut(), &payment, [verified, started.elapsed()], "service");
+    if presented.signed.is_some() {
+        response.headers_mut().extend(settled_header(&payment));
+    }
+    Ok(response)
+}
+
+/// What is run once. Where one payment pays for several requests, each of them has an outcome of its own, under a name
+/// that is made of the payment's and the request's.
+fn purchase(payment: &PaymentView, first: bool, order: &Order) -> Purchase {
+    let (mut payment, mut sold) = (Box::new(payment.clone()), order.description.clone());
+    if let Some(usage) = order.sold.usage {
+        sold = format!("{sold} (one of those that payment {} pays for)", payment.payment_id);
+        payment.payment_id = of_use(payment.payment_id, usage.request_digest.0);
+    }
+    Purchase { payment, first, sold }
+}
+
+/// The name of what was done for one of several requests of a payment.
+fn of_use(payment: PaymentId, request: salt402_protocol::B256) -> PaymentId {
+    use sha2::{Digest as _, Sha256};
+    let mut hasher = Sha256::new();
+    hasher.update(b"salt402-use-v1\n");
+    hasher.update(payment.0);
+    hasher.update(request);
+    PaymentId(salt402_protocol::B256::new(hasher.finalize().into()))
+}
+
+fn answer(head: PassedHead, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
