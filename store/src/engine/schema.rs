@@ -79,6 +79,7 @@ fn migrations() -> Vec<Migration> {
         (25, "closings", include_str!("../../migrations/0025_closings.sql")),
         (26, "settlement orders", include_str!("../../migrations/0026_settlement_orders.sql")),
         (27, "refunds and operators", include_str!("../../migrations/0027_refunds_and_operators.sql")),
+        (30, "settlements by state", include_str!("../../migrations/0030_settlements_by_state.sql")),
     ];
     steps
         .into_iter()

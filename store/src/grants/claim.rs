@@ -20,6 +20,15 @@ use crate::store::{Store, lease};
 /// prepared.
 const ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
+/// Whether the payment `p` was settled by the facilitator, and a caller of it was told so. Whoever is told serves for it, so it
+/// is used up. Telling and claiming look for each other in transactions of one writer.
+macro_rules! was_told {
+    () => {
+        "EXISTS (SELECT 1 FROM settlement_orders o
+                 WHERE o.payment_id = p.payment_id AND o.chain_id = p.chain_id AND o.told_at_ms IS NOT NULL)"
+    };
+}
+
 /// Cuts rows into slices of the lengths in [`ROWS`], the longest first.
 fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
@@ -141,6 +150,7 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
                            WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
                              AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
            AND NOT ", given_back!(), "
+           AND NOT ", was_told!(), "
            AND NOT ", before_restore!(), "
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant"),
@@ -187,6 +197,7 @@ impl NewClaim {
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
                     ", given_back!(), " AS given_back,
+                    ", was_told!(), " AS was_told,
                     ", before_restore!(), " AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
@@ -211,6 +222,9 @@ impl NewClaim {
         let Some(request) = row.maybe_hash("request_digest")? else {
             if given_back {
                 return Ok(ClaimResult::Refunded);
+            }
+            if row.flag("was_told")? {
+                return Ok(ClaimResult::Taken);
             }
             if row.flag("before_restore")? {
                 return Ok(ClaimResult::BeforeRestore);
