@@ -148,7 +148,7 @@ contracts: setup ## Compile the contracts into out/
 	@forge build --quiet
 
 .PHONY: test-long
-test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, and 20,000 requests to two facilitators
+test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers), proofs, 10,000 simulated histories, 5,000 interleavings of requests and blocks, 20,000 requests to two facilitators, and 100 kills of and 20,000 changed requests to ours
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
@@ -156,6 +156,7 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
 	CASES=20000 $(MAKE) test-clients
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
+	FACILITATOR_MUTATIONS=20000 cargo test --locked --package salt402-cli --test e2e whatever_is_changed -- --nocapture
 
 CARGO_FUZZ := 0.13.2
 # Seconds for each parser.

@@ -1,30 +1,27 @@
 //! A facilitator, as its API asks it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{B256, U256};
 use bytes::Bytes;
 use salt402_chain::Node;
 use salt402_http::{Recent, clock};
-use salt402_protocol::money::Amount;
-use salt402_protocol::x402::request::{Request, RequestError};
-use salt402_protocol::x402::response::{
-    KindExtra, SettleResponse, SupportedKind, SupportedResponse, VerifyResponse,
-};
-use salt402_protocol::x402::{EIP2612_GAS_SPONSORING, EXACT, UPTO, v1_name};
-use salt402_protocol::{ChainId, PaymentId, X402Reason};
-use salt402_store::{IndexChanges, Store};
+use salt402_protocol::x402::request::Request;
+use salt402_protocol::x402::response::{SettleResponse, SupportedResponse, VerifyResponse};
+use salt402_protocol::{Amount, ChainId, PaymentId, X402Reason};
+use salt402_store::{IndexChanges, Store, Told};
 use tokio::time::Instant;
 
 use crate::authorization::Authorization;
+use crate::callers::{Caller, FacilitatorError};
 use crate::metrics;
-use crate::policy::{CallerRules, NetworkPolicy, Policy};
+use crate::policy::Policy;
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
-use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
+use crate::said::{digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
+use crate::settler::{Approved, SettleFault, Settled, Settler};
+use crate::supported::supported;
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
 use crate::verify::held::{Held, NotHeld};
-use crate::verify::judge::is_permit2;
 use crate::verify::node_facts::NodeFacts;
 use crate::verify::payment::{self, NoVerdict};
 
@@ -39,34 +36,6 @@ struct Inner {
     held: Held,
     /// What was called valid lately, with what was signed. A std mutex, because nothing is awaited while it is held.
     valid: Mutex<Recent<PaymentId, B256>>,
-}
-
-/// Who asks: one of the callers that the operator named.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Its name in the configuration.
-    pub name: String,
-    /// What it may ask for.
-    pub rules: CallerRules,
-}
-
-/// Why a request has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FacilitatorError {
-    /// The body is no request.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// There is no room for it now. Nothing was done.
-    #[error("{what}: ask again in {retry_after_ms} ms")]
-    Busy {
-        /// When to ask again, in milliseconds.
-        retry_after_ms: u64,
-        /// What there is no room for.
-        what: String,
-    },
-    /// The chain or the database cannot be asked. Nothing was done.
-    #[error("{0}")]
-    Unavailable(String),
 }
 
 impl Facilitator {
@@ -185,34 +154,18 @@ impl Facilitator {
 
     /// What can be verified and settled, by whom.
     pub fn supported(&self) -> SupportedResponse {
-        let mut supported = SupportedResponse::default();
-        let mut everywhere: Vec<Address> = Vec::new();
-        let mut by_chain = BTreeMap::new();
-        for network in &self.0.policy.networks {
-            let signers = self.0.settler.signers(network.chain);
-            supported.kinds.extend(kinds(network, &signers));
-            if has_permit2(network) && supported.extensions.is_empty() {
-                supported.extensions.push(EIP2612_GAS_SPONSORING.to_owned());
-            }
-            for signer in &signers {
-                if !everywhere.contains(signer) {
-                    everywhere.push(*signer);
-                }
-            }
-            by_chain.insert(network.chain.to_string(), signers);
-        }
-        by_chain.insert("eip155:*".to_owned(), everywhere);
-        supported.signers = by_chain;
-        supported
+        supported(&self.0.policy, &*self.0.settler)
     }
 
     /// On which chains payments cannot be verified or settled now, and why. Empty if they can on all.
     pub async fn health(&self) -> Vec<(ChainId, String)> {
         let mut complaints = Vec::new();
         for network in &self.0.policy.networks {
-            if let Some(complaint) = self.0.accounts.complaint(network.chain).await {
-                complaints.push((network.chain, complaint));
-            }
+            let complaint = match self.0.settler.complaint(network.chain) {
+                Some(complaint) => Some(complaint),
+                None => self.0.accounts.complaint(network.chain).await,
+            };
+            complaints.extend(complaint.map(|complaint| (network.chain, complaint)));
         }
         complaints
     }
@@ -222,22 +175,48 @@ impl Facilitator {
         &self.0.policy
     }
 
+    /// What comes of a payment: what was claimed before, or a claim of its own.
     async fn settled(
         &self,
         request: &Request<'_>,
         body: &Bytes,
         caller: Option<&Caller>,
     ) -> Result<(Authorization, Settled), NoVerdict> {
-        // What was claimed is told to whoever shows the same signature, whatever the clock says now.
+        if let Some(found) = self.claimed(request, caller).await? {
+            return Ok(found);
+        }
+        match self.claim(request, body, caller).await {
+            Ok(settled) => Ok(settled),
+            // A copy may have been claimed, and settled, while this one was looked at: a nonce that is used then is its doing.
+            Err(error) => self.claimed(request, caller).await?.ok_or(error),
+        }
+    }
+
+    /// What was claimed is told to whoever shows the same signature, whatever the clock says now.
+    async fn claimed(
+        &self,
+        request: &Request<'_>,
+        caller: Option<&Caller>,
+    ) -> Result<Option<(Authorization, Settled)>, NoVerdict> {
         let rules = caller.map(|caller| &caller.rules);
         if let Ok(read) = read::read(request, &self.0.policy, rules, Purpose::Settle, &|_| None)
             && read.after_signature.is_none()
-            && let Some(known) = self.0.settler.outcome(read.authorization.id()).await?
+            && let Some(known) =
+                self.0.settler.outcome(read.authorization.chain, read.authorization.id()).await?
         {
             self.0.held.release(&read.authorization);
             let settled = told(&read, known)?;
-            return Ok((read.authorization, settled));
+            return Ok(Some((read.authorization, settled)));
         }
+        Ok(None)
+    }
+
+    async fn claim(
+        &self,
+        request: &Request<'_>,
+        body: &Bytes,
+        caller: Option<&Caller>,
+    ) -> Result<(Authorization, Settled), NoVerdict> {
         let read = self.read(request, caller, Purpose::Settle)?;
         self.sees(read.authorization.chain).await?;
         if self.0.held.is_of_another(&read.authorization, caller.map(|caller| &*caller.name)) {
@@ -279,12 +258,16 @@ impl Facilitator {
         key: Option<B256>,
     ) -> Result<Settled, NoVerdict> {
         let Settled::Done { transaction, .. } = settled else { return Ok(settled) };
-        if self.0.settler.tell(authorization.chain, authorization.id(), key).await? {
-            return Ok(settled);
+        match self.0.settler.tell(authorization.chain, authorization.id(), key).await? {
+            Told::Now => Ok(settled),
+            Told::Before => {
+                let detail = "this payment was settled, and a caller was told so: it pays for one request. Whoever lost that \
+                              answer asks again with the Idempotency-Key of the first request";
+                Ok(Settled::Failed { reason: used(&authorization), detail: detail.to_owned(), transaction })
+            }
+            // Its block has left the chain since it was read. It is settled again, or fails.
+            Told::Unsettled => Ok(Settled::Pending { transaction: None }),
         }
-        let detail = "this payment was settled, and a caller was told so: it pays for one request. Whoever lost that answer asks \
-                      again with the Idempotency-Key of the first request";
-        Ok(Settled::Failed { reason: used(&authorization), detail: detail.to_owned(), transaction })
     }
 
     fn read(
@@ -307,14 +290,21 @@ impl Facilitator {
     async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<Facts, NoVerdict> {
         let read = self.read(request, caller, Purpose::Verify)?;
         let authorization = &read.authorization;
-        if let Some(known) = self.0.settler.known(authorization.id()).await? {
+        if let Some(known) = self.0.settler.known(authorization.chain, authorization.id()).await? {
             return Err(taken(&read, known).into());
         }
         self.sees(authorization.chain).await?;
         let caller = caller.map(|caller| &*caller.name);
         loop {
             let others = self.0.held.of_others(authorization, clock::now_s());
-            let facts = self.check(&read, others, false).await?;
+            let facts = match self.check(&read, others, false).await {
+                Ok(facts) => facts,
+                // It may have been claimed while it was looked at.
+                Err(error) => {
+                    let known = self.0.settler.known(authorization.chain, authorization.id()).await?;
+                    return Err(known.map_or(error, |known| taken(&read, known).into()));
+                }
+            };
             match self.0.held.hold(authorization, caller, others) {
                 Ok(()) => {
                     *self.valid().of_key(authorization.id()) = signed(authorization);
@@ -342,7 +332,11 @@ impl Facilitator {
 
     /// Nothing is called valid or settled of which the outcome could not be seen.
     async fn sees(&self, chain: ChainId) -> Result<(), NoVerdict> {
-        self.0.accounts.blind(chain).await.map_or(Ok(()), |blind| Err(FactsError::Blind(blind).into()))
+        let blind = match self.0.settler.complaint(chain) {
+            Some(complaint) => Some(complaint),
+            None => self.0.accounts.blind(chain).await,
+        };
+        blind.map_or(Ok(()), |blind| Err(FactsError::Blind(blind).into()))
     }
 
     /// Whether a payment would settle; `is_fresh` to settle it now. `held` is what other payments hold of the balance.
@@ -350,116 +344,4 @@ impl Facilitator {
         let Inner { policy, accounts, settler, .. } = &*self.0;
         payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
     }
-}
-
-/// Under `upto` the server says what is charged, and others could say 0.
-fn of_another() -> Refusal {
-    let detail = "another caller was told that this permit is good, and it alone says what is charged: ask to verify and to settle \
-                  with the same token";
-    refuse(X402Reason::InvalidPaymentRequirements, detail)
-}
-
-/// What was signed, to whom and for how much, in one word. A payer can sign several payments with one nonce.
-fn signed(authorization: &Authorization) -> B256 {
-    let Authorization { token, payee, amount, signature, .. } = authorization;
-    let amount = amount.to_be_bytes::<32>();
-    keccak256([token.as_slice(), payee.as_slice(), &amount, signature.as_ref()].concat())
-}
-
-/// The result of a claimed payment, for whoever shows the same one. Another one with its nonce can never be settled, and
-/// whoever has not the signature has read the rest off the chain.
-fn told(read: &Read, known: Known) -> Result<Settled, NoVerdict> {
-    let authorization = &read.authorization;
-    if known.authorization.as_ref() == Some(authorization) && known.charge == read.charge {
-        return Ok(known.settled);
-    }
-    let detail = "this nonce was used for another payment, or the payment for another charge: it cannot be settled again";
-    Err(refuse(used(authorization), detail).into())
-}
-
-/// Why a claimed payment is not valid any more.
-fn taken(read: &Read, known: Known) -> Refusal {
-    match known.settled {
-        Settled::Pending { .. } => {
-            let detail = "this payment is being settled: ask to settle it, and sign no other one";
-            refuse(X402Reason::SettlementPending, detail)
-        }
-        Settled::Done { .. } => {
-            refuse(used(&read.authorization), "this payment was settled: it pays nothing any more")
-        }
-        Settled::Failed { reason, detail, .. } => refuse(reason, detail),
-    }
-}
-
-/// A key as it is kept: a caller's own, and no text of whatever length.
-fn digest_of(key: &str, caller: Option<&Caller>) -> B256 {
-    let name = caller.map(|caller| caller.name.as_str()).unwrap_or_default();
-    keccak256([name.as_bytes(), &[0], key.as_bytes()].concat())
-}
-
-fn used(authorization: &Authorization) -> X402Reason {
-    if is_permit2(authorization) { X402Reason::Permit2InvalidNonce } else { X402Reason::NonceAlreadyUsed }
-}
-
-fn outcome_of(error: &NoVerdict) -> &'static str {
-    match error {
-        NoVerdict::Refused(refusal) => refusal.reason.as_str(),
-        NoVerdict::Settler(SettleFault::Refused { reason, .. }) => reason.as_str(),
-        NoVerdict::Settler(SettleFault::Busy { .. }) => "busy",
-        NoVerdict::Settler(SettleFault::Storage(_)) => "storage",
-        NoVerdict::Facts(_) => "chain",
-    }
-}
-
-fn unavailable(error: NoVerdict) -> FacilitatorError {
-    match error {
-        NoVerdict::Settler(SettleFault::Busy { retry_after_ms, what }) => {
-            FacilitatorError::Busy { retry_after_ms, what }
-        }
-        error => FacilitatorError::Unavailable(for_callers(&error)),
-    }
-}
-
-/// Why there is no verdict, for callers. Which node or file failed, and how, is for the operator's log alone.
-fn for_callers(error: &NoVerdict) -> String {
-    let what = match error {
-        NoVerdict::Facts(FactsError::Node(_)) => "the chain cannot be asked now",
-        NoVerdict::Facts(FactsError::Storage(_)) => "the index cannot be read now",
-        NoVerdict::Settler(SettleFault::Storage(_)) => "nothing can be stored now",
-        other => return other.to_string(),
-    };
-    tracing::warn!(%error, "a payment could not be judged");
-    what.to_owned()
-}
-
-/// What one network offers.
-fn kinds(network: &NetworkPolicy, signers: &[Address]) -> Vec<SupportedKind> {
-    let kind = |x402_version, scheme: &str, name: &str, extra| SupportedKind {
-        x402_version,
-        scheme: scheme.to_owned(),
-        network: name.to_owned(),
-        extra,
-    };
-    let chain = network.chain.to_string();
-    let by_token = network.tokens.iter().any(|token| token.eip3009);
-    let by_permit = network.tokens.iter().any(|token| token.permit2);
-    let mut kinds = Vec::new();
-    if by_token || by_permit && network.exact_proxy.is_some() {
-        kinds.push(kind(2, EXACT, &chain, None));
-    }
-    // Always the first: servers hold what a payer accepted against what they offer themselves, and each of several servers
-    // asks for itself. It is also how a key is replaced: what is signed from now on is signed for the new one.
-    if let Some(first) = signers.first().filter(|_| by_permit && network.upto_proxy.is_some()) {
-        let extra = KindExtra { facilitator_address: Some(*first) };
-        kinds.push(kind(2, UPTO, &chain, Some(extra)));
-    }
-    if let Some(name) = v1_name(network.chain).filter(|_| by_token) {
-        kinds.push(kind(1, EXACT, name, None));
-    }
-    kinds
-}
-
-fn has_permit2(network: &NetworkPolicy) -> bool {
-    let has_proxy = network.exact_proxy.is_some() || network.upto_proxy.is_some();
-    has_proxy && network.tokens.iter().any(|token| token.permit2)
 }

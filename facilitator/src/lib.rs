@@ -2,18 +2,21 @@
 //!
 //! The rooms, bottom up; each imports only those before it: `authorization`, `settler`, `calls` and `policy`, the values;
 //! `settle`, from an approved authorization to a transaction and its outcome; `read`, from a request to an authorization;
-//! `verify`, whether it would settle; `facilitator`, which a caller asks;
-//! [`http`], which serves it.
+//! `verify`, whether it would settle; `callers`, `said` and `supported`, who asks and what is said; `facilitator`, which a
+//! caller asks; [`http`], which serves it.
 
 mod authorization;
+mod callers;
 mod calls;
 mod facilitator;
 pub mod http;
 mod metrics;
 mod policy;
 mod read;
+mod said;
 mod settle;
 mod settler;
+mod supported;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -21,8 +24,9 @@ mod tests;
 mod verify;
 
 pub use authorization::{Authorization, Method, TokenPermit};
+pub use callers::{Caller, FacilitatorError};
 pub use calls::{Expected, SettleContracts, is_used, is_used_call, moved, settle_call, together};
-pub use facilitator::{Caller, Facilitator, FacilitatorError};
+pub use facilitator::Facilitator;
 pub use metrics::describe as describe_metrics;
 pub use metrics::settling::low_water;
 pub use policy::{

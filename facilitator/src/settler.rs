@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
+use salt402_store::Told;
 
 use crate::authorization::Authorization;
 
@@ -36,7 +37,7 @@ impl std::fmt::Debug for Approved {
 /// Settles what was verified, each authorization once.
 #[async_trait]
 pub trait Settler: Send + Sync + 'static {
-    /// What is already known of an authorization. Whoever asks again gets the first one's result, and nothing is checked
+    /// What is already known of an authorization of a chain. Whoever asks again gets the first one's result, and nothing is checked
     /// again. `None`: nothing was claimed, or it failed before anything could be sent and may be tried again.
     ///
     /// The id is made of the nonce alone, and anybody can read that off the chain. So whoever asks holds the terms
@@ -44,14 +45,14 @@ pub trait Settler: Send + Sync + 'static {
     ///
     /// # Errors
     /// It could not be read.
-    async fn known(&self, id: PaymentId) -> Result<Option<Known>, SettleFault>;
+    async fn known(&self, chain: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault>;
 
     /// As [`Settler::known`], but waits for the outcome of one that is pending, as long as is configured.
     ///
     /// # Errors
     /// It could not be read.
-    async fn outcome(&self, id: PaymentId) -> Result<Option<Known>, SettleFault> {
-        self.known(id).await
+    async fn outcome(&self, chain: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault> {
+        self.known(chain, id).await
     }
 
     /// Claims the authorization, sends its transaction, and waits for the outcome as long as is configured. A second
@@ -66,7 +67,7 @@ pub trait Settler: Send + Sync + 'static {
     ///
     /// # Errors
     /// It could not be written.
-    async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault>;
+    async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<Told, SettleFault>;
 
     /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
     /// block of the chain. What a block holds is off the balance already, and must not count twice.
@@ -74,6 +75,11 @@ pub trait Settler: Send + Sync + 'static {
     /// # Errors
     /// It could not be read.
     async fn promised(&self, chain: ChainId, token: Address, payer: Address) -> Result<U256, SettleFault>;
+
+    /// Why nothing is settled on a chain now: then nothing is called valid or claimed there. `None`: it is.
+    fn complaint(&self, _chain: ChainId) -> Option<String> {
+        None
+    }
 
     /// The accounts that send transactions on a chain.
     fn signers(&self, chain: ChainId) -> Vec<Address>;

@@ -1,7 +1,7 @@
 //! For tests: payers with keys, their requests, a chain's accounts as values, and a settler that remembers.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use alloy_primitives::{Address, B256, U256};
@@ -14,6 +14,7 @@ use salt402_protocol::typed_data::{
 };
 use salt402_protocol::x402::digest::Domain;
 use salt402_protocol::{ChainId, PaymentId};
+use salt402_store::Told;
 use serde_json::{Value, json};
 
 use crate::authorization::Authorization;
@@ -195,7 +196,11 @@ pub(crate) struct Accounts(
     pub(crate) Arc<Mutex<Facts>>,
     pub(crate) Arc<Mutex<Asked>>,
     pub(crate) Arc<Mutex<Option<FactsError>>>,
+    pub(crate) Meanwhile,
 );
+
+/// What happens while the next question is asked, once.
+pub(crate) type Meanwhile = Arc<Mutex<Option<Box<dyn FnOnce(&mut Facts) + Send>>>>;
 
 /// What was asked.
 #[derive(Clone, Debug, Default)]
@@ -229,7 +234,7 @@ impl Accounts {
             is_fresh: true,
             simulation: Some(Ok(())),
         };
-        Self(Arc::new(Mutex::new(facts)), Arc::default(), Arc::default())
+        Self(Arc::new(Mutex::new(facts)), Arc::default(), Arc::default(), Arc::default())
     }
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut Facts)) {
@@ -246,6 +251,9 @@ impl KnowsAccounts for Accounts {
     async fn facts(&self, question: &Question<'_>) -> Result<Facts, FactsError> {
         // As with a node, others are judged meanwhile.
         tokio::task::yield_now().await;
+        if let Some(meanwhile) = self.3.lock().unwrap().take() {
+            meanwhile(&mut self.0.lock().unwrap());
+        }
         let mut asked = self.1.lock().unwrap();
         asked.questions += 1;
         asked.contracts += usize::from(question.digest.is_some());
@@ -299,13 +307,17 @@ pub(crate) struct Memory {
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
     pub(crate) told: Mutex<HashMap<PaymentId, Option<B256>>>,
+    /// Whether what settled has left the chain with its block.
+    pub(crate) unsettled: AtomicBool,
+    /// Why nothing is settled.
+    pub(crate) complaint: Mutex<Option<String>>,
     /// Accounts that send besides.
     pub(crate) others: Mutex<Vec<Address>>,
 }
 
 #[async_trait]
 impl Settler for Memory {
-    async fn known(&self, id: PaymentId) -> Result<Option<Known>, SettleFault> {
+    async fn known(&self, _: ChainId, id: PaymentId) -> Result<Option<Known>, SettleFault> {
         Ok(self.claimed.lock().unwrap().get(&id).cloned())
     }
 
@@ -323,11 +335,18 @@ impl Settler for Memory {
         Ok(settled)
     }
 
-    async fn tell(&self, _: ChainId, id: PaymentId, key: Option<B256>) -> Result<bool, SettleFault> {
+    async fn tell(&self, _: ChainId, id: PaymentId, key: Option<B256>) -> Result<Told, SettleFault> {
+        if self.unsettled.load(Ordering::Relaxed) {
+            return Ok(Told::Unsettled);
+        }
         let mut told = self.told.lock().unwrap();
         let first = !told.contains_key(&id);
         let known = *told.entry(id).or_insert(key);
-        Ok(first || (key.is_some() && known == key))
+        Ok(if first || (key.is_some() && known == key) { Told::Now } else { Told::Before })
+    }
+
+    fn complaint(&self, _: ChainId) -> Option<String> {
+        self.complaint.lock().unwrap().clone()
     }
 
     async fn promised(&self, _: ChainId, _: Address, _: Address) -> Result<U256, SettleFault> {

@@ -90,7 +90,7 @@ pub use rows::risk::{ChannelRisk, RiskReason};
 pub use rows::settlement::{
     Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
     SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
-    SlotState, SlotTransaction,
+    SlotState, SlotTransaction, Told,
 };
 pub use rows::voucher::{
     NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,

@@ -6,12 +6,12 @@ mod support;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement, SettlementClaim,
+    ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement, SettlementClaim,
     SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined, SlotState,
-    SlotTransaction,
+    SlotTransaction, Told,
 };
 
-use crate::support::{CHAIN, Fixture};
+use crate::support::{CHAIN, Fixture, child, genesis, id, transaction};
 
 const SIGNER: Address = Address::repeat_byte(0x51);
 const TOKEN: Address = Address::repeat_byte(0x70);
@@ -305,4 +305,148 @@ async fn failed_ones_are_claimed_again_or_tried_again_and_every_attempt_is_kept(
     assert_eq!(next[0].number, one);
     assert!(!fixture.store.prune_settlement_attempts(CHAIN, u64::MAX).await.unwrap());
     assert!(fixture.store.settlement_attempts(CHAIN, new(1).payment, 100).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_success_is_told_once_and_none_is_told_whose_block_left_the_chain() {
+    let fixture = Fixture::new().await;
+    let one = claim(&fixture, 1).await.number;
+    let tell =
+        |key: Option<u8>| fixture.store.tell_settlement(CHAIN, new(1).payment, key.map(B256::repeat_byte));
+    assert_eq!(tell(None).await.unwrap(), Told::Unsettled, "it waits");
+    let slot = Slot { signer: SIGNER, nonce: 0 };
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, settled(60))])).await.unwrap();
+    // Its block leaves the chain before anybody was told: whoever asks then is told the next time.
+    assert!(fixture.store.reopen_slot(CHAIN, slot).await.unwrap());
+    assert_eq!(tell(Some(7)).await.unwrap(), Told::Unsettled);
+    fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, settled(60))])).await.unwrap();
+    assert_eq!(tell(Some(7)).await.unwrap(), Told::Now);
+    assert_eq!(tell(Some(7)).await.unwrap(), Told::Now, "the same request once more");
+    assert_eq!(tell(Some(8)).await.unwrap(), Told::Before);
+    assert_eq!(tell(None).await.unwrap(), Told::Before);
+    // The same of one that was told.
+    assert!(fixture.store.reopen_slot(CHAIN, slot).await.unwrap());
+    assert_eq!(tell(Some(7)).await.unwrap(), Told::Unsettled);
+    assert_eq!(tell(None).await.unwrap(), Told::Unsettled);
+    let unknown = fixture.store.tell_settlement(CHAIN, new(9).payment, None).await.unwrap();
+    assert_eq!(unknown, Told::Unsettled);
+}
+
+#[tokio::test]
+async fn what_was_signed_is_kept_until_a_block_of_its_slot_is_final() {
+    let fixture = Fixture::new().await;
+    let one = claim(&fixture, 1).await.number;
+    let slot = Slot { signer: SIGNER, nonce: 0 };
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![one]).await.unwrap();
+    assert!(fixture.store.replace_settlement_transaction(CHAIN, signed(0, 2)).await.unwrap());
+    fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(one, settled(60))])).await.unwrap();
+    let raw = async || {
+        let all = fixture.store.settlement_transactions(one).await.unwrap();
+        all.into_iter().map(|transaction| transaction.raw).collect::<Vec<_>>()
+    };
+    assert_eq!(raw().await, [vec![1], vec![2]], "either may be sent again after a reorganization");
+    assert!(fixture.store.note_slots_final(CHAIN, vec![(slot, B256::repeat_byte(1))]).await.unwrap());
+    assert_eq!(raw().await, [Vec::<u8>::new(), Vec::new()]);
+    assert_eq!(fixture.store.last_slot_nonce(CHAIN, SIGNER).await.unwrap(), Some(0));
+    assert!(!fixture.store.reopen_slot(CHAIN, slot).await.unwrap());
+}
+
+#[tokio::test]
+async fn pages_of_settlements_are_the_newest_first_whatever_is_asked_for() {
+    let fixture = Fixture::new().await;
+    let other = salt402_protocol::ChainId::new(84_532).unwrap();
+    fixture.store.pin_chain(other, B256::repeat_byte(0xee)).await.unwrap();
+    let mut numbers = Vec::new();
+    for payment in 1..=6 {
+        let chain = if payment % 3 == 0 { other } else { CHAIN };
+        let one = NewSettlement { chain, ..new(payment) };
+        match fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap() {
+            SettlementClaim::New(row) => numbers.push(row.number),
+            unexpected => panic!("{unexpected:?}"),
+        }
+    }
+    // 1 and 5 failed, 3 and 6 are of the other chain.
+    for payment in [0, 4] {
+        fixture.store.conclude_settlement(CHAIN, numbers[payment], failed(true)).await.unwrap();
+    }
+    let listed = async |chain, state, before: Option<u64>, limit| {
+        let filter = SettlementFilter { chain, state, before };
+        let rows = fixture.store.settlements_where(&filter, limit).await.unwrap();
+        rows.iter().map(|row| row.number - numbers[0] + 1).collect::<Vec<_>>()
+    };
+    let (queued, failed) = (Some(SettlementState::Queued), Some(SettlementState::Failed));
+    assert_eq!(listed(None, None, None, 10).await, [6, 5, 4, 3, 2, 1]);
+    assert_eq!(listed(None, queued, None, 10).await, [6, 4, 3, 2]);
+    assert_eq!(listed(None, queued, Some(numbers[3]), 1).await, [3]);
+    assert_eq!(listed(Some(CHAIN), None, None, 3).await, [5, 4, 2]);
+    assert_eq!(listed(Some(CHAIN), failed, Some(numbers[4]), 10).await, [1]);
+    assert_eq!(listed(Some(other), failed, None, 10).await, [0_u64; 0]);
+    assert_eq!(listed(None, Some(SettlementState::Settled), None, 10).await, [0_u64; 0]);
+}
+
+/// One payment shown to two sellers with one payee: by its transaction to a verifier, by its signature to a server.
+#[tokio::test]
+async fn what_a_caller_was_told_of_is_granted_to_nobody_and_what_was_granted_is_told_to_nobody() {
+    let fixture = Fixture::new().await;
+    fixture.apply(None, &[child(genesis(), 1, &[1, 2])]).await.unwrap();
+    let mut tell = Vec::new();
+    for number in [1, 2] {
+        let one = NewSettlement { payment: id(number), ..new(1) };
+        let SettlementClaim::New(row) =
+            fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap()
+        else {
+            panic!("it was not claimed")
+        };
+        let elsewhere = Elsewhere {
+            transaction: transaction(number),
+            block_number: 1,
+            block_hash: child(genesis(), 1, &[]).block.hash,
+        };
+        let outcome = SettlementOutcome::Settled { elsewhere: Some(elsewhere), cost: GasCost::default() };
+        assert!(fixture.store.conclude_settlement(CHAIN, row.number, outcome).await.unwrap());
+        tell.push(id(number));
+    }
+    let told = async |number: usize| {
+        fixture.store.tell_settlement(CHAIN, tell[number], Some(B256::repeat_byte(7))).await.unwrap()
+    };
+    // The server was told first.
+    assert_eq!(told(0).await, Told::Now);
+    assert_eq!(fixture.claim(1, 9).await, ClaimResult::Taken);
+    assert_eq!(told(0).await, Told::Now, "its own retry");
+    // The verifier granted first.
+    assert!(matches!(fixture.claim(2, 9).await, ClaimResult::First { .. }));
+    assert_eq!(told(1).await, Told::Before);
+    assert!(matches!(fixture.claim(2, 9).await, ClaimResult::Again { .. }));
+    // With limits, a claim is made in several statements.
+    let many = salt402_store::NewUse {
+        request: salt402_protocol::RequestDigest(B256::repeat_byte(5)),
+        most: 2,
+        again_only: false,
+    };
+    let used = salt402_store::NewClaim { usage: Some(many), ..support::new_claim(1, 9) };
+    assert_eq!(fixture.store.claim(used).await.unwrap(), ClaimResult::Taken);
+    assert_eq!(fixture.store.counts().await.unwrap().claims, 1);
+}
+
+/// Both at once: one of them has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_and_a_telling_at_once_never_both_succeed() {
+    let fixture = Fixture::new().await;
+    let numbers: Vec<u64> = (1..=40).collect();
+    fixture.apply(None, &[child(genesis(), 1, &numbers)]).await.unwrap();
+    for number in numbers {
+        let one = NewSettlement { payment: id(number), ..new(1) };
+        let SettlementClaim::New(row) =
+            fixture.store.claim_settlement(one, GasBudgets::default()).await.unwrap()
+        else {
+            panic!("it was not claimed")
+        };
+        let outcome = SettlementOutcome::Settled { elsewhere: None, cost: GasCost::default() };
+        assert!(fixture.store.conclude_settlement(CHAIN, row.number, outcome).await.unwrap());
+        let (claimed, told) =
+            tokio::join!(fixture.claim(number, 9), fixture.store.tell_settlement(CHAIN, id(number), None));
+        let both = (matches!(claimed, ClaimResult::First { .. }), told.unwrap() == Told::Now);
+        assert!(matches!(both, (true, false) | (false, true)), "{number}: {both:?}");
+    }
 }

@@ -133,7 +133,8 @@ async fn settlements_survive_kills_and_none_is_sent_twice() {
         (drawn >> 33) % below
     };
     let mut stand = Facilitating::start(SALT402).await;
-    let payer = X402Payer::new();
+    let (payer, facilitator): (_, Address) = (X402Payer::new(), FACILITATOR.parse().unwrap());
+    stand.approve(payer.address, &stand.wrapped, alloy_primitives::U256::MAX).await;
     let mut bodies = Vec::new();
     let mut told = Vec::new();
     let mut cut = 0;
@@ -143,8 +144,12 @@ async fn settlements_survive_kills_and_none_is_sent_twice() {
         stand.stack.anvil.automine(by_itself).await;
         let from = bodies.len();
         for number in 0..EACH {
-            let body = payer.eip3009(&stand.wrapped, &Terms::new(payee(), 5, round * EACH + number));
-            bodies.push(body);
+            let terms = Terms::new(payee(), 5, round * EACH + number);
+            bodies.push(match draw(4) {
+                0 => payer.permit2(&stand.wrapped, &terms),
+                1 => payer.upto(&stand.wrapped, &terms, facilitator),
+                _ => payer.eip3009(&stand.wrapped, &terms),
+            });
         }
         let asked: Vec<_> = bodies[from..].iter().map(|body| tokio::spawn(stand.try_settle(body))).collect();
         tokio::time::sleep(Duration::from_millis(draw(120))).await;
@@ -157,6 +162,12 @@ async fn settlements_survive_kills_and_none_is_sent_twice() {
             let one = one.await.unwrap();
             cut += u64::from(one.is_none());
             told.push(one.filter(|told| told["success"] == true));
+        }
+        // The next process is sometimes killed while it takes up what the first one left.
+        if draw(3) == 0 {
+            stand.stack.process = Some(Salt402::start(stand.stack.binary(), "up", &stand.stack.config()));
+            tokio::time::sleep(Duration::from_millis(draw(400))).await;
+            stand.stack.kill();
         }
         stand.stack.anvil.automine(true).await;
         stand.stack.anvil.mine(1).await;

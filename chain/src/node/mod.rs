@@ -61,6 +61,12 @@ pub trait Node: Send + Sync + 'static {
         None
     }
 
+    /// How many questions go together in one request now, of the node that takes fewest. More are asked one request after another.
+    /// `None`: no limit.
+    fn most_together(&self) -> Option<usize> {
+        None
+    }
+
     /// The receipt of a transaction. `None`: the node knows no block with it (yet).
     ///
     /// A node with a failing database may also return `None`, and the receipt's block may have been replaced since. So

@@ -146,6 +146,10 @@ impl Node for Pool {
         self.0.members.iter().filter_map(|member| member.node.longest_answer()).max()
     }
 
+    fn most_together(&self) -> Option<usize> {
+        self.0.members.iter().filter_map(|member| member.node.most_together()).min()
+    }
+
     async fn merging(&self, at: At) -> Result<Option<Merging>, NodeError> {
         self.any().await?.merging(at).await
     }

@@ -287,6 +287,10 @@ impl Node for Pinned {
         self.lead.pool.members.iter().filter_map(|member| member.node.longest_answer()).max()
     }
 
+    fn most_together(&self) -> Option<usize> {
+        self.lead.pool.members.iter().filter_map(|member| member.node.most_together()).min()
+    }
+
     fn reject(&self, why: &str) -> bool {
         self.lead.pool.reject(self.lead.index, why)
     }

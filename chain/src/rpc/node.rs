@@ -269,6 +269,10 @@ impl Node for RpcNode {
         &self.profile
     }
 
+    fn most_together(&self) -> Option<usize> {
+        Some(self.http.batches.most())
+    }
+
     fn longest_answer(&self) -> Option<u64> {
         u64::try_from(self.http.max_answer_bytes).ok()
     }

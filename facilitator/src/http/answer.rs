@@ -7,7 +7,7 @@ use salt402_protocol::problem::PROBLEM_JSON;
 use salt402_protocol::{Code, Problem, X402Reason};
 use serde_json::json;
 
-use crate::facilitator::FacilitatorError;
+use crate::callers::FacilitatorError;
 
 /// Which answer a client of x402 looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,17 @@
 //! Who asks, and how often one may.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
-use salt402_http::{Bucket, Token, Tokens, one_value};
+use axum::middleware::Next;
+use axum::response::Response;
+use salt402_http::{Bucket, Token, Tokens, one_value, problem_response};
 use salt402_protocol::{Code, Problem};
 use tokio::time::Instant;
 
-use crate::facilitator::Caller;
+use crate::callers::Caller;
 
 /// The callers that the operator named. Without any, nobody is asked for a token.
 #[derive(Clone, Default)]
@@ -63,13 +66,26 @@ impl Callers {
 /// send, and a page in a browser can have its own name point to this machine, and then no other origin is asked.
 fn from_here(headers: &HeaderMap, client: Option<IpAddr>) -> Result<(), Problem> {
     let host = one_value(headers, header::HOST.as_str())?;
-    let is_near = client.is_none_or(|client| client.is_loopback());
+    let is_near = client.is_none_or(is_loopback);
     if is_near && host.is_none_or(is_own_name) {
         return Ok(());
     }
     let detail = "this facilitator has no callers, so only programs of its own machine may ask, at an address or at localhost: \
                   its operator must name callers with tokens, as in [facilitator.callers.NAME]";
     Err(Problem::new(Code::Unauthorized, detail))
+}
+
+/// Whether a client is this machine. Of IPv6, the network of 64 bits is told, and that of `::1` is `::`.
+fn is_loopback(client: IpAddr) -> bool {
+    client.is_loopback() || client == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+/// Lets through what programs of this machine ask, for a route that asks nobody for a token.
+pub(crate) async fn only_from_here(request: Request, next: Next) -> Response {
+    match from_here(request.headers(), salt402_http::Caller::of(request.extensions())) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem_response(&problem),
+    }
 }
 
 /// Whether a `Host` is an address or `localhost`. Any other name may be anybody's.
@@ -83,6 +99,16 @@ fn is_own_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_asks_over_either_protocol() {
+        let asks = |client: &str| from_here(&HeaderMap::new(), Some(client.parse().unwrap())).is_ok();
+        for (client, is_near) in
+            [("127.0.0.1", true), ("::", true), ("::1", true), ("203.0.113.7", false), ("2001:db8::", false)]
+        {
+            assert_eq!(asks(client), is_near, "{client}");
+        }
+    }
 
     #[test]
     fn a_host_is_an_address_or_localhost() {

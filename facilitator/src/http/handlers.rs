@@ -10,7 +10,8 @@ use salt402_protocol::x402::response::{SettleResponse, SupportedResponse, Verify
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::facilitator::{Facilitator, FacilitatorError};
+use crate::callers::FacilitatorError;
+use crate::facilitator::Facilitator;
 use crate::http::answer::{Wanted, problem_for, problem_of};
 use crate::http::callers::Callers;
 

@@ -10,8 +10,9 @@ use tower_http::cors::CorsLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::facilitator::{Caller, Facilitator};
-use crate::http::callers::Callers;
+use crate::callers::Caller;
+use crate::facilitator::Facilitator;
+use crate::http::callers::{Callers, only_from_here};
 use crate::http::handlers::{self, Api};
 use crate::http::openapi;
 
@@ -31,7 +32,7 @@ pub struct ApiOptions {
     pub cors: Option<CorsLayer>,
     /// Renders `/metrics`.
     pub metrics: Option<PrometheusHandle>,
-    /// The token for `/metrics`, which names nodes.
+    /// The token for `/metrics`, which names nodes. `None`: only programs of this machine may ask.
     pub metrics_token: Option<Token>,
 }
 
@@ -47,8 +48,11 @@ pub fn router(facilitator: Facilitator, options: ApiOptions) -> Router {
     if let Some(limits) = addresses {
         payments = payments.route_layer(middleware::from_fn_with_state(limits, limit_addresses));
     }
-    let guard = middleware::from_fn_with_state(metrics_token, check_token);
-    let metrics = metrics.map(|handle| metrics_route(handle).route_layer(guard)).unwrap_or_default();
+    let metrics = match (metrics.map(metrics_route), metrics_token) {
+        (None, _) => OpenApiRouter::default(),
+        (Some(route), None) => route.route_layer(middleware::from_fn(only_from_here)),
+        (Some(route), token) => route.route_layer(middleware::from_fn_with_state(token, check_token)),
+    };
     let routes = OpenApiRouter::with_openapi(openapi::document())
         .routes(refusing(routes!(handlers::about), &[]))
         .routes(refusing(routes!(handlers::health), &[]))

@@ -57,6 +57,10 @@ pub(super) fn describe() {
         "How often settling paused because the node or the disk failed"
     );
     metrics::describe_counter!(
+        "salt402_settlement_broken_total",
+        "How often settling on a chain broke by a fault of this program and was started again"
+    );
+    metrics::describe_counter!(
         "salt402_settlement_refused_total",
         "Settlements that were refused before they were claimed"
     );
@@ -149,6 +153,11 @@ pub(crate) fn low(chain: ChainId, account: Address) {
 /// Notes a pause.
 pub(crate) fn paused(chain: ChainId) {
     metrics::counter!("salt402_settlement_pauses_total", "chain" => label(chain)).increment(1);
+}
+
+/// Notes a chain's task that broke.
+pub(crate) fn broke(chain: ChainId) {
+    metrics::counter!("salt402_settlement_broken_total", "chain" => label(chain)).increment(1);
 }
 
 /// Notes a settlement that was refused before it was claimed.

@@ -1,7 +1,8 @@
 //! Settling: approved authorizations become transactions, each once, and their outcomes are known after every crash.
 //!
 //! The database is the truth, and the tasks here keep nothing that it does not have: what waits, which nonce has which
-//! transactions, what was mined. So a crash between any two lines loses nothing. A chain has one task.
+//! transactions, what was mined. So a crash between any two lines loses nothing. A chain has one task, which its `lane` starts
+//! again if it breaks.
 //!
 //! ```text
 //!  settle() ─claim─▶ queued ─estimate, sign, write─▶ sent ─▶ receipt in an indexed block ─▶ settled | failed
@@ -18,10 +19,13 @@ pub(crate) mod engine;
 mod evidence;
 mod found;
 mod kept;
+mod lane;
 pub(crate) mod lock;
 pub(crate) mod options;
 mod outcome;
+mod prune;
 mod reconcile;
+mod results;
 mod signer;
 mod stalled;
 mod standing;

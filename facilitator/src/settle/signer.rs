@@ -17,7 +17,8 @@ const FILLER_GAS: u64 = 50_000;
 /// One account of a chain's task.
 pub(super) struct Signer {
     pub(super) account: Arc<Account>,
-    pub(super) _lock: SignerLock,
+    /// Shared with whoever starts the next task, so that it is never let go in between.
+    pub(super) _lock: Arc<SignerLock>,
     /// The nonce of its next slot. `None` until the chain and the database said it.
     pub(super) next: Option<u64>,
     /// A slot whose nonce another's transaction has. Nothing is sent meanwhile.
@@ -29,7 +30,7 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    pub(super) fn new(account: Arc<Account>, lock: SignerLock) -> Self {
+    pub(super) fn new(account: Arc<Account>, lock: Arc<SignerLock>) -> Self {
         Self { account, _lock: lock, next: None, overtaken: None, state: None, strangers: None }
     }
 
@@ -70,7 +71,7 @@ mod tests {
     fn strangers_transactions_are_waited_for_by_blocks_and_not_by_looks() {
         let folder = tempfile::tempdir().unwrap();
         let account = Arc::new(Account::from_key(&"11".repeat(32)).unwrap());
-        let lock = lock::take(folder.path(), ChainId::CITRATE, account.address()).unwrap();
+        let lock = Arc::new(lock::take(folder.path(), ChainId::CITRATE, account.address()).unwrap());
         let mut signer = Signer::new(account, lock);
         let shows =
             |pending| Some(AccountState { mined: 5, pending, balance: U256::ZERO, base_fee: 1, tip: 1 });

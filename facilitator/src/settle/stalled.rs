@@ -16,6 +16,7 @@ impl Task {
     /// Sends again what no receipt came of for a while. The lowest of an account holds up all others, so that one is replaced.
     pub(super) async fn resend(&mut self, open: &[OpenSlot], cursor: Cursor) -> Result<(), Trouble> {
         self.overtaken.retain(|slot, _| open.iter().any(|open| open.slot == *slot));
+        let mut is_silent = false;
         for place in 0..self.signers.len() {
             let Some(signer) = self.signers.get_mut(place) else { break };
             let address = signer.address();
@@ -54,10 +55,14 @@ impl Task {
                 }
                 let is_passed_over = rank == 0
                     && sent.is_some_and(|sent| sent.is_passed_over(self.options.stall, cursor.number));
+                // Where the node did not answer to one, the others are tried later: each would take as long, and new ones wait.
+                if is_silent {
+                    continue;
+                }
                 let replaced = (is_unwanted || is_passed_over) && self.replace(place, slot, cursor).await?;
                 if !replaced && let Some(last) = slot.transactions.last() {
                     metrics::resent(self.chain.chain, "again");
-                    self.submit(last).await;
+                    is_silent = self.submit(last).await == Submitted::Unanswered;
                 }
             }
         }
@@ -168,7 +173,7 @@ impl Task {
     }
 
     /// Sends a transaction that is on disk. An error says nothing: it may have arrived.
-    pub(super) async fn submit(&mut self, transaction: &SlotTransaction) {
+    pub(super) async fn submit(&mut self, transaction: &SlotTransaction) -> Submitted {
         let raw = Bytes::from(transaction.raw.clone());
         let result = self.chain.node.submit(transaction.hash, &raw).await;
         if let Err(error) = &result {
@@ -180,5 +185,18 @@ impl Task {
         let first = known.map_or((now, self.height), |sent| sent.first);
         let sent = Sent { at: now, hash: transaction.hash, first, refused: result.is_err() };
         self.sent.insert(transaction.slot, sent);
+        match result {
+            Err(NodeError::Timeout { .. }) => Submitted::Unanswered,
+            _ => Submitted::Answered,
+        }
     }
+}
+
+/// Whether a node said anything when a transaction was sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Submitted {
+    /// It took it, or refused it.
+    Answered,
+    /// It did not answer in time.
+    Unanswered,
 }

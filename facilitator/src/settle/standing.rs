@@ -1,36 +1,101 @@
 //! What a chain's task last said of itself.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::Address;
 use salt402_chain::AccountState;
 
 /// What a chain's task last said of itself.
-#[derive(Debug, Default)]
-pub(super) struct Standing(Mutex<(bool, Accounts)>);
+#[derive(Debug)]
+pub(super) struct Standing(Mutex<State>);
 
-/// Accounts with what the node said of each last.
-type Accounts = Vec<(Address, Option<AccountState>)>;
+#[derive(Debug)]
+struct State {
+    /// Why nothing is settled. `None`: the task runs.
+    ended: Option<&'static str>,
+    accounts: Vec<AccountStanding>,
+}
+
+/// An account that sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AccountStanding {
+    pub(super) address: Address,
+    /// What the node said of it last. `None`: nothing yet.
+    pub(super) state: Option<AccountState>,
+    /// Whether it can send now.
+    pub(super) can_send: bool,
+}
 
 impl Standing {
-    pub(super) fn set(&self, can_send: bool, accounts: Accounts) {
-        let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Before the first look, all of them can send: what is claimed then is on disk, and waits.
+    pub(super) fn new(accounts: &[Address]) -> Self {
+        let of = |address: &Address| AccountStanding { address: *address, state: None, can_send: true };
+        Self(Mutex::new(State { ended: None, accounts: accounts.iter().map(of).collect() }))
+    }
+
+    /// How the accounts stand, said by a task that runs.
+    pub(super) fn set(&self, accounts: Vec<AccountStanding>) {
+        let mut state = self.state();
         // What is to be asked anew is still what was seen last.
+        let known = |address| state.accounts.iter().find(|known| known.address == address);
         let accounts = accounts
             .into_iter()
-            .map(|(address, state)| {
-                let known = standing.1.iter().find(|(known, _)| *known == address);
-                (address, state.or_else(|| known.and_then(|(_, state)| *state)))
+            .map(|now| AccountStanding {
+                state: now.state.or_else(|| known(now.address).and_then(|known| known.state)),
+                ..now
             })
             .collect();
-        *standing = (can_send, accounts);
+        *state = State { ended: None, accounts };
     }
 
-    pub(super) fn can_send(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    /// Notes that the task has ended. Nothing can be sent until one runs again and says how its accounts stand.
+    pub(super) fn end(&self, why: &'static str) {
+        self.state().ended = Some(why);
     }
 
-    pub(super) fn accounts(&self) -> Accounts {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    /// Why nothing is settled. `None`: the task runs.
+    pub(super) fn complaint(&self) -> Option<&'static str> {
+        self.state().ended
+    }
+
+    /// Whether an account can send now: the named one, or any.
+    pub(super) fn can_send(&self, named: Option<Address>) -> bool {
+        let state = self.state();
+        let fits = |account: &AccountStanding| named.is_none_or(|named| named == account.address);
+        state.ended.is_none() && state.accounts.iter().any(|account| account.can_send && fits(account))
+    }
+
+    pub(super) fn accounts(&self) -> Vec<AccountStanding> {
+        self.state().accounts.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::U256;
+
+    use super::*;
+
+    #[test]
+    fn the_named_account_is_asked_for_and_none_sends_where_the_task_has_ended() {
+        let (rich, poor) = (Address::repeat_byte(1), Address::repeat_byte(2));
+        let standing = Standing::new(&[rich, poor]);
+        assert!(standing.can_send(Some(poor)), "it is not known yet");
+        let seen = AccountState { mined: 3, pending: 3, balance: U256::from(7), base_fee: 1, tip: 1 };
+        let of = |address, can_send, state| AccountStanding { address, state, can_send };
+        standing.set(vec![of(rich, true, Some(seen)), of(poor, false, Some(seen))]);
+        assert!(standing.can_send(None) && standing.can_send(Some(rich)));
+        assert!(!standing.can_send(Some(poor)), "another one's coins do not help it");
+        assert!(!standing.can_send(Some(Address::repeat_byte(3))), "a stranger");
+        standing.end("a test");
+        assert_eq!(standing.complaint(), Some("a test"));
+        assert!(!standing.can_send(None));
+        standing.set(vec![of(rich, true, None)]);
+        assert_eq!((standing.complaint(), standing.can_send(Some(rich))), (None, true));
+        assert_eq!(standing.accounts()[0].state, Some(seen), "as it was seen last");
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::metrics::settling as metrics;
 use crate::settle::options::{SettleChain, SettleOptions};
 use crate::settle::signer::{Signer, filler};
-use crate::settle::standing::Standing;
+use crate::settle::standing::{AccountStanding, Standing};
 use crate::settle::waiters::Waiters;
 
 /// The first pause after something failed. It doubles up to the longest.
@@ -311,17 +311,18 @@ impl Task {
         Ok(known)
     }
 
-    /// Tells callers whether anything can be sent.
+    /// Tells callers which accounts can send.
     fn tell_standing(&self) {
         let profile = self.chain.node.profile();
         let is_rich = |state: AccountState| {
             let fee = Fees::of(state.base_fee, state.tip, profile).map(|fees| fees.max_fee_per_gas);
             state.balance >= U256::from(LEAST_GAS) * U256::from(fee.unwrap_or(profile.max_fee_per_gas))
         };
-        let can_send = self.signers.iter().any(|signer| {
-            signer.next.is_some() && signer.overtaken.is_none() && signer.state.is_none_or(is_rich)
-        });
-        self.standing
-            .set(can_send, self.signers.iter().map(|signer| (signer.address(), signer.state)).collect());
+        let of = |signer: &Signer| AccountStanding {
+            address: signer.address(),
+            state: signer.state,
+            can_send: signer.next.is_some() && signer.overtaken.is_none() && signer.state.is_none_or(is_rich),
+        };
+        self.standing.set(self.signers.iter().map(of).collect());
     }
 }

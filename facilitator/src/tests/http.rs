@@ -303,3 +303,30 @@ async fn callers_are_not_told_which_node_or_file_failed() {
     let told = told("/settle").await;
     assert!(!told.contains("c0ffee") && told.contains("nothing can be stored now"), "{told}");
 }
+
+/// A page in a browser can have its own name point to this machine.
+#[tokio::test]
+async fn metrics_without_a_token_are_for_programs_of_this_machine() {
+    let stand = Stand::new();
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let metrics = || Some(recorder.handle());
+    let open = router(stand.facilitator.clone(), ApiOptions { metrics: metrics(), ..ApiOptions::default() });
+    let get = |host: &str| Request::get("/metrics").header(header::HOST, host).body(Body::empty()).unwrap();
+    for (host, status) in [
+        ("localhost:4023", StatusCode::OK),
+        ("127.0.0.1:4023", StatusCode::OK),
+        ("rebound.example:4023", StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(ask(&open, get(host)).await.0, status, "{host}");
+    }
+    let options = ApiOptions {
+        metrics: metrics(),
+        metrics_token: Some(Token::new("a token of metrics")),
+        ..ApiOptions::default()
+    };
+    let guarded = router(stand.facilitator.clone(), options);
+    assert_eq!(ask(&guarded, get("localhost")).await.0, StatusCode::UNAUTHORIZED);
+    let mut shown = get("metrics.example");
+    shown.headers_mut().insert(header::AUTHORIZATION, "Bearer a token of metrics".parse().unwrap());
+    assert_eq!(ask(&guarded, shown).await.0, StatusCode::OK);
+}

@@ -8,6 +8,7 @@ use salt402_protocol::X402Reason;
 use crate::settler::{SettleFault, Settled};
 use crate::testing::{NOW, PRICE, Payer, request};
 use crate::tests::{Stand, with};
+use crate::verify::facts::Nonce;
 
 #[tokio::test]
 async fn a_payment_is_settled_once_and_a_retry_gets_its_result() {
@@ -308,4 +309,77 @@ async fn forged_payers_push_out_nobody() {
         held.release(&forged);
     }
     assert!(held.is_of_another(&crate::tests::some_permit(), Some("shop")));
+}
+
+/// Between the look at the row and the telling, its block may leave the chain. To say "told before" would make whoever paid pay
+/// again.
+#[tokio::test]
+async fn a_success_whose_block_left_before_it_was_told_is_pending_and_told_later() {
+    let stand = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    stand.settler.unsettled.store(true, Ordering::Relaxed);
+    for key in [None, Some("a key")] {
+        let answer = stand.settle_with(&payment, key).await;
+        assert_eq!((answer.success, answer.error_reason), (false, Some(X402Reason::SettlementPending)));
+    }
+    stand.settler.unsettled.store(false, Ordering::Relaxed);
+    assert!(stand.settle_with(&payment, None).await.success);
+    assert_eq!(stand.settle_with(&payment, None).await.error_reason, Some(X402Reason::NonceAlreadyUsed));
+}
+
+#[tokio::test]
+async fn nothing_is_called_valid_or_claimed_where_nothing_is_settled() {
+    let stand = Stand::new();
+    let (payment, other) =
+        (request("exact", Payer::new(1).authorize(1)), request("exact", Payer::new(1).authorize(2)));
+    assert!(stand.settle(&payment).await.success);
+    *stand.settler.complaint.lock().unwrap() = Some("it broke".into());
+    assert!(stand.facilitator.verify(other.to_string().as_bytes(), None).await.is_err());
+    let body: bytes::Bytes = other.to_string().into_bytes().into();
+    assert!(stand.facilitator.settle(&body, None, None).await.is_err());
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 1);
+    let health = stand.facilitator.health().await;
+    assert!(!health.is_empty() && health.iter().all(|(_, why)| why == "it broke"), "{health:?}");
+    // What was settled is told all the same.
+    assert!(stand.settle(&payment).await.success);
+    *stand.settler.complaint.lock().unwrap() = None;
+    assert!(stand.settle(&other).await.success);
+    assert!(stand.facilitator.health().await.is_empty());
+}
+
+/// One of two copies is settled between the look of the other for a claim and its look at the chain. What it sees there is the
+/// first one's doing, and no reason to have whoever paid pay again.
+#[tokio::test]
+async fn a_copy_that_sees_its_nonce_used_finds_who_used_it() {
+    let first = Stand::new();
+    let payment = request("exact", Payer::new(1).authorize(1));
+    let answer = first.settle_with(&payment, Some("a key")).await;
+    assert!(answer.success);
+    let settled_meanwhile = |stand: &Stand| {
+        let (claimed, told, settler) = (
+            first.settler.claimed.lock().unwrap().clone(),
+            first.settler.told.lock().unwrap().clone(),
+            stand.settler.clone(),
+        );
+        *stand.accounts.3.lock().unwrap() = Some(Box::new(move |facts| {
+            *settler.claimed.lock().unwrap() = claimed;
+            *settler.told.lock().unwrap() = told;
+            facts.nonce = Nonce::Used;
+        }));
+    };
+    let stand = Stand::new();
+    settled_meanwhile(&stand);
+    assert_eq!(stand.settle_with(&payment, Some("a key")).await, answer, "the same request");
+    let stand = Stand::new();
+    settled_meanwhile(&stand);
+    let copy = stand.settle_with(&payment, None).await;
+    assert_eq!((copy.success, copy.transaction), (false, answer.transaction));
+    // Who asks to verify is told how it stands.
+    let stand = Stand::new();
+    for known in first.settler.claimed.lock().unwrap().values_mut() {
+        known.settled = Settled::Pending { transaction: None };
+    }
+    settled_meanwhile(&stand);
+    assert_eq!(stand.verdict(&payment).await, "settlement_pending");
+    assert_eq!(stand.settler.settled.load(Ordering::Relaxed), 0);
 }

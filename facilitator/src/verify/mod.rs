@@ -1,11 +1,15 @@
 //! Whether an authorization would settle: by its signature, by what is known of the accounts, and by a simulation where
 //! the policy wants one.
 //!
-//! `signature` and `judge` are functions; `facts` is what is asked of a chain, and `node_facts` asks it.
+//! `signature` and `judge` are functions; `facts` is what is to be known of a chain, and `node_facts` says it: `answers` has the
+//! questions and reads what comes back, `joined` asks for many callers at once, `remembered` keeps it.
 
+mod answers;
 pub(crate) mod facts;
 pub(crate) mod held;
+mod joined;
 pub(crate) mod judge;
 pub(crate) mod node_facts;
 pub(crate) mod payment;
+mod remembered;
 pub(crate) mod signature;

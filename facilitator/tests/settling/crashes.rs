@@ -54,7 +54,7 @@ async fn run(seed: u64, faults: Faults, reorganizes: bool) {
         let Some(engine) = Arc::into_inner(engine) else { panic!("the engine is still asked") };
         // Whoever was told an outcome keeps it.
         for (one, told) in all.iter().zip(&mut told) {
-            if let Some(known) = engine.known(one.authorization.id()).await.unwrap()
+            if let Some(known) = engine.known(CHAIN, one.authorization.id()).await.unwrap()
                 && matches!(known.settled, Settled::Done { .. })
             {
                 *told = Some(known.settled);

@@ -15,4 +15,5 @@ mod node;
 mod one_chain;
 mod others;
 mod shop;
+mod standing;
 mod world;

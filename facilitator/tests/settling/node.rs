@@ -159,6 +159,13 @@ impl Node for TestNode {
     async fn account(&self, account: Address) -> Result<AccountState, NodeError> {
         self.point().await;
         self.fails()?;
+        let breaks = {
+            let mut state = self.world.state();
+            let left = state.faults.panics;
+            state.faults.panics = left.saturating_sub(1);
+            left > 0
+        };
+        assert!(!breaks, "the test lets this task break");
         let mut state = self.world.state();
         let mined = state.ledger.nonces.get(&account).copied().unwrap_or(0);
         let mut pending = mined;
@@ -176,6 +183,15 @@ impl Node for TestNode {
 
     async fn submit(&self, _hash: B256, raw: &Bytes) -> Result<(), NodeError> {
         self.point().await;
+        let silent = {
+            let mut state = self.world.state();
+            state.submitted += 1;
+            state.faults.silent
+        };
+        if let Some(silent) = silent {
+            tokio::time::sleep(silent).await;
+            return Err(timeout());
+        }
         self.fails()?;
         let taken = {
             let mut state = self.world.state();

@@ -41,7 +41,7 @@ async fn one_alone_is_a_call_of_its_token_and_a_copy_gets_its_result() {
     assert_eq!(mined.receipt.to, Some(TOKEN));
     assert_eq!(shop.world.held(PAYEE), U256::from(7_u64));
     assert_eq!(done(&outcome(&shop, &engine, &one).await), transaction);
-    let known = engine.known(one.authorization.id()).await.unwrap().unwrap();
+    let known = engine.known(CHAIN, one.authorization.id()).await.unwrap().unwrap();
     let payee = known.authorization.map(|authorization| authorization.payee);
     assert_eq!((payee, known.charge), (Some(PAYEE), U256::from(7_u64)));
     assert_eq!(shop.row(&one).await.gas_used, 60_000);
@@ -263,7 +263,10 @@ async fn a_settlement_that_is_dropped_and_has_expired_is_an_incident() {
     assert_eq!(failed(&outcome(&shop, &engine, &one).await), X402Reason::ValidBefore);
     let incidents = shop.store.incidents(true, 10).await.unwrap();
     assert_eq!(incidents[0].kind, IncidentKind::SettlementLost);
-    assert!(engine.known(one.authorization.id()).await.unwrap().is_some(), "it would be claimed again");
+    assert!(
+        engine.known(CHAIN, one.authorization.id()).await.unwrap().is_some(),
+        "it would be claimed again"
+    );
 }
 
 #[tokio::test]

@@ -110,7 +110,11 @@ impl Shop {
     }
 
     pub(crate) async fn row(&self, approved: &Approved) -> SettlementRow {
-        self.store.settlement(CHAIN, approved.authorization.id()).await.unwrap().unwrap()
+        self.row_of(approved).await.unwrap()
+    }
+
+    pub(crate) async fn row_of(&self, approved: &Approved) -> Option<SettlementRow> {
+        self.store.settlement(CHAIN, approved.authorization.id()).await.unwrap()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alloy_consensus::transaction::SignerRecoverable as _;
 use alloy_consensus::{Transaction as _, TxEnvelope};
@@ -55,6 +56,10 @@ pub(crate) struct Faults {
     pub(crate) behind: usize,
     /// An account that has next to nothing.
     pub(crate) poor: Option<Address>,
+    /// How often whoever asks for an account panics.
+    pub(crate) panics: u32,
+    /// After how long nothing is said of a transaction that was sent.
+    pub(crate) silent: Option<Duration>,
 }
 
 pub(crate) struct State {
@@ -67,6 +72,8 @@ pub(crate) struct State {
     pub(crate) least_fee: u128,
     pub(crate) base_fee: u64,
     pub(crate) has_multicall: bool,
+    /// How many transactions were sent, the same one each time.
+    pub(crate) submitted: u64,
     /// In which slots each authorization was ever sent.
     pub(crate) slots: BTreeMap<B256, BTreeSet<(Address, u64)>>,
     branch: u64,
@@ -92,6 +99,7 @@ impl World {
             least_fee: 0,
             base_fee: 10,
             has_multicall: true,
+            submitted: 0,
             slots: BTreeMap::new(),
             branch: 0,
             seconds_a_block: 2,

@@ -13,7 +13,8 @@ use salt402_http::{
     read_body,
 };
 use salt402_paywall::{
-    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required, settled_header,
+    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required,
+    settled_header,
 };
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::proof::PROOF_HEADER;

@@ -80,6 +80,7 @@ fn migrations() -> Vec<Migration> {
         (26, "settlement orders", include_str!("../../migrations/0026_settlement_orders.sql")),
         (27, "refunds and operators", include_str!("../../migrations/0027_refunds_and_operators.sql")),
         (28, "reservations", include_str!("../../migrations/0028_reservations.sql")),
+        (29, "settlements by state", include_str!("../../migrations/0029_settlements_by_state.sql")),
     ];
     steps
         .into_iter()

@@ -20,6 +20,21 @@ use crate::store::{Store, lease};
 /// prepared.
 const ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
+/// Whether the payment `p` was settled by the facilitator, and a caller of it was told so. Whoever is told serves for it, so it
+/// is used up, unless it was kept for this request of this claimant, who was the one that was told. Telling and claiming look for
+/// each other in transactions of one writer.
+macro_rules! was_told {
+    ($request:literal, $claimant:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM settlement_orders o
+                      WHERE o.payment_id = p.payment_id AND o.chain_id = p.chain_id AND o.told_at_ms IS NOT NULL)
+              AND NOT EXISTS (SELECT 1 FROM reservations r
+                              WHERE r.payment_id = p.payment_id AND r.state = 'settled'
+                                AND r.request_digest = ", $request, " AND r.claimant = ", $claimant, "))"
+        )
+    };
+}
+
 /// Cuts rows into slices of the lengths in [`ROWS`], the longest first.
 fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
@@ -141,6 +156,7 @@ fn insert(claims: &[&NewClaim]) -> Result<AsyncQueryBuilder, StoreError> {
                            WHERE l.claimant = v.column5 AND l.instance IS NOT v.column10
                              AND (l.instance IS NOT v.column11 OR l.renewals IS NOT v.column12))
            AND NOT ", given_back!(), "
+           AND NOT ", was_told!("v.column4", "v.column5"), "
            AND NOT ", before_restore!(), "
          ON CONFLICT (payment_id) DO NOTHING
          RETURNING payment_id, request_digest, claimant"),
@@ -187,6 +203,7 @@ impl NewClaim {
                     EXISTS (SELECT 1 FROM incidents i
                             WHERE i.chain_id = p.chain_id AND i.payer = p.payer AND i.resolved_at_ms IS NULL) AS loss,
                     ", given_back!(), " AS given_back,
+                    ", was_told!("$5", "$4"), " AS was_told,
                     ", before_restore!(), " AS before_restore
              FROM payments p JOIN chains c ON c.chain_id = p.chain_id
              LEFT JOIN claims k ON k.payment_id = p.payment_id
@@ -197,6 +214,7 @@ impl NewClaim {
         .bind(self.transaction.as_slice())
         .bind(self.payment.0.as_slice())
         .bind(self.claimant.as_str())
+        .bind(self.request.0.as_slice())
         .fetch_optional(transaction.connection())
         .await?;
         let Some(row) = row else { return Ok(ClaimResult::NotCanonical) };
@@ -211,6 +229,9 @@ impl NewClaim {
         let Some(request) = row.maybe_hash("request_digest")? else {
             if given_back {
                 return Ok(ClaimResult::Refunded);
+            }
+            if row.flag("was_told")? {
+                return Ok(ClaimResult::Taken);
             }
             if row.flag("before_restore")? {
                 return Ok(ClaimResult::BeforeRestore);

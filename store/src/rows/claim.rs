@@ -74,7 +74,8 @@ pub enum ClaimResult {
         /// When that was, in milliseconds since 1970 UTC.
         claimed_at_ms: u64,
     },
-    /// The payment was claimed for another request or by another claimant.
+    /// The payment was claimed for another request or by another claimant, or a caller of the facilitator was told that it was
+    /// settled.
     Taken,
     /// The same claimant has used the payment for as many other requests as it pays for.
     UsedUp {

@@ -18,7 +18,7 @@ pub(crate) use risk::{ChannelRisk, RiskReason};
 pub(crate) use settlement::{
     Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
     SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
-    SlotState, SlotTransaction,
+    SlotState, SlotTransaction, Told,
 };
 pub(crate) use voucher::{
     NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,

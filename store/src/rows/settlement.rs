@@ -101,6 +101,17 @@ pub enum SettlementClaim {
     },
 }
 
+/// Whether a caller may be told that a payment was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It may: nobody was told before, or it was told before and shows the same key.
+    Now,
+    /// It may not: another caller was told, or the same one without a key, or a verifier granted on the payment.
+    Before,
+    /// There is nothing to tell now: it is not settled, or its block has left the chain.
+    Unsettled,
+}
+
 /// How a settlement stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SettlementState {
@@ -217,7 +228,7 @@ pub struct SlotTransaction {
     pub slot: Slot,
     /// Its hash.
     pub hash: B256,
-    /// The signed transaction (EIP-2718). Empty for a settlement by somebody else.
+    /// The signed transaction (EIP-2718). Empty for a settlement by somebody else, and once a block of its slot is final.
     pub raw: Vec<u8>,
     /// Whether it settles the orders of its slot. If not, it only uses the nonce up.
     pub carries: bool,

@@ -6,8 +6,11 @@
 
 mod attempts;
 mod claim;
+mod conclude;
 mod gas;
 mod orders;
+mod slot_rows;
+mod slot_steps;
 mod slots;
 mod taken_nonce;
 mod told;

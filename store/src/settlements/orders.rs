@@ -3,8 +3,8 @@
 use salt402_protocol::{Address, Amount, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncConnection, AsyncQueryBuilder, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id,
-    clock, params, query, send,
+    AsyncConnection, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, params, query,
+    send,
 };
 use crate::rows::{NewSettlement, SettlementFilter, SettlementRow, SettlementState, StoreError};
 use crate::store::Store;
@@ -18,13 +18,20 @@ macro_rules! columns {
 
 impl Store {
     /// The settlement of a payment. `None` if it was not claimed here.
+    ///
+    /// Reads the database on the caller's thread, as each request does. That takes microseconds.
     pub async fn settlement(
         &self,
         chain: ChainId,
         payment: PaymentId,
     ) -> Result<Option<SettlementRow>, StoreError> {
-        let mut reader = self.reader().await?;
-        of_payment(reader.connection()?, chain, payment).await
+        tokio::task::coop::consume_budget().await;
+        let read = |connection: &SyncConnection<'_>| {
+            connection
+                .prepare_cached(OF_PAYMENT)?
+                .query_optional(params![payment.0.as_slice(), chain_id(chain)], |row| row_of(&row))
+        };
+        self.direct().read(read).await
     }
 
     /// The settlements of a chain that wait to be sent and have a higher number, the first claimed first, at most `limit`.
@@ -77,52 +84,79 @@ impl Store {
         Ok(rows)
     }
 
-    /// Settlements, the newest first, at most `limit`.
+    /// Settlements, the newest first, at most `limit`. However many there are, no more than that are read of each chain and
+    /// state.
     pub async fn settlements_where(
         &self,
         filter: &SettlementFilter,
         limit: u32,
     ) -> Result<Vec<SettlementRow>, StoreError> {
-        let mut select =
-            AsyncQueryBuilder::new(concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE TRUE"));
-        if let Some(chain) = filter.chain {
-            select.push(" AND o.chain_id = ").push_bind(chain_id(chain));
-        }
-        if let Some(state) = filter.state {
-            select.push(" AND o.state = ").push_bind(state.name());
-        }
-        if let Some(before) = filter.before {
-            select.push(" AND o.id < ").push_bind(bound(before));
-        }
-        select.push(" ORDER BY o.id DESC LIMIT ").push_bind(i64::from(limit));
         let mut reader = self.reader().await?;
-        let rows = select.build().fetch_all(reader.connection()?).await?;
-        rows.iter().map(row_of).collect()
+        let connection = reader.connection()?;
+        let (before, limit) = (filter.before.map_or(i64::MAX, bound), i64::from(limit));
+        if filter.chain.is_none() && filter.state.is_none() {
+            let rows = query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM settlement_orders o WHERE o.id < $1 ORDER BY o.id DESC LIMIT $2"
+            ))
+            .bind(before)
+            .bind(limit)
+            .fetch_all(connection)
+            .await?;
+            return rows.iter().map(row_of).collect();
+        }
+        let chains = match filter.chain {
+            Some(chain) => vec![chain_id(chain)],
+            None => chains(connection).await?,
+        };
+        let states = filter.state.map_or_else(|| SettlementState::ALL.to_vec(), |state| vec![state]);
+        let mut found = Vec::new();
+        for (chain, state) in chains.iter().flat_map(|chain| states.iter().map(move |state| (chain, state))) {
+            let rows = query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM settlement_orders o WHERE o.chain_id = $1 AND o.state = $2 AND o.id < $3 ORDER BY o.id DESC LIMIT $4"
+            ))
+            .bind(*chain)
+            .bind(state.name())
+            .bind(before)
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+            found.extend(rows.iter().map(row_of).collect::<Result<Vec<_>, _>>()?);
+        }
+        found.sort_by_key(|row| std::cmp::Reverse(row.number));
+        // One whose state changed meanwhile is read in both.
+        found.dedup_by_key(|row| row.number);
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found)
     }
 
     /// What a payer has promised in a token and not moved yet: the sum of what is claimed and neither settled nor failed, in
     /// base units.
+    ///
+    /// Reads the database on the caller's thread, as each request does. That takes microseconds.
     pub async fn promised(
         &self,
         chain: ChainId,
         token: Address,
         payer: Address,
     ) -> Result<Amount, StoreError> {
-        let mut reader = self.reader().await?;
-        let rows = query(
-            "SELECT charge FROM settlement_orders
-             WHERE chain_id = $1 AND payer = $2 AND token = $3 AND state IN ('queued', 'sent')",
-        )
-        .bind(chain_id(chain))
-        .bind(payer.to_vec())
-        .bind(token.to_vec())
-        .fetch_all(reader.connection()?)
-        .await?;
-        let mut sum = Amount::ZERO;
-        for row in &rows {
-            sum = Amount(sum.0.saturating_add(row.amount("charge")?.0));
-        }
-        Ok(sum)
+        tokio::task::coop::consume_budget().await;
+        let read = |connection: &SyncConnection<'_>| {
+            let mut select = connection.prepare_cached(
+                "SELECT charge FROM settlement_orders
+                 WHERE chain_id = ?1 AND payer = ?2 AND token = ?3 AND state IN ('queued', 'sent')",
+            )?;
+            let mut rows = select.query(params![chain_id(chain), payer.as_slice(), token.as_slice()])?;
+            let mut sum = Amount::ZERO;
+            while let Some(row) = rows.next()? {
+                sum = Amount(sum.0.saturating_add(row.amount("charge")?.0));
+            }
+            Ok(sum)
+        };
+        self.direct().read(read).await
     }
 
     /// Whether another settlement than the one with this number was settled in a transaction, or failed in it.
@@ -152,22 +186,25 @@ impl Store {
     }
 }
 
-/// The settlement of a payment.
+/// The settlement of a payment on a chain.
+const OF_PAYMENT: &str =
+    concat!("SELECT ", columns!(), " FROM settlement_orders o WHERE o.payment_id = ?1 AND o.chain_id = ?2");
+
+/// The settlement of a payment, in a transaction that writes.
 pub(super) async fn of_payment(
     connection: &mut AsyncConnection,
     chain: ChainId,
     payment: PaymentId,
 ) -> Result<Option<SettlementRow>, StoreError> {
-    let row = query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM settlement_orders o WHERE o.payment_id = $1 AND o.chain_id = $2"
-    ))
-    .bind(payment.0.to_vec())
-    .bind(chain_id(chain))
-    .fetch_optional(connection)
-    .await?;
+    let row =
+        query(OF_PAYMENT).bind(payment.0.to_vec()).bind(chain_id(chain)).fetch_optional(connection).await?;
     row.as_ref().map(row_of).transpose()
+}
+
+/// The chains that settlements can be on.
+async fn chains(connection: &mut AsyncConnection) -> Result<Vec<i64>, StoreError> {
+    let rows = query("SELECT chain_id FROM chains").fetch_all(connection).await?;
+    rows.iter().map(|row| row.number("chain_id").map(bound)).collect()
 }
 
 /// A settlement by its number, with the day in whose sums its gas is.

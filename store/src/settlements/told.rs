@@ -2,13 +2,14 @@
 
 use salt402_protocol::{B256, ChainId, PaymentId};
 
-use crate::engine::{Write, WriteTransaction, chain_id, clock, query, send};
-use crate::rows::StoreError;
+use crate::engine::{Columns as _, Write, WriteTransaction, chain_id, clock, query, send};
+use crate::rows::{SettlementState, StoreError, Told};
 use crate::store::Store;
 
 impl Store {
     /// Whether a caller may be told that a payment was settled: the first who asks, and after that whoever shows the same key as
-    /// the first did. Durable when this returns.
+    /// the first did. A payment on which a verifier over this database granted is told to nobody, and none is granted on that
+    /// was told: it is used up. One whose block has left the chain meanwhile is no success now. Durable when this returns.
     ///
     /// # Errors
     /// The database could not be written. Nobody is told then.
@@ -17,7 +18,7 @@ impl Store {
         chain: ChainId,
         payment: PaymentId,
         key: Option<B256>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Told, StoreError> {
         send(self.jobs(), Tell { chain, payment, key }).await
     }
 }
@@ -29,23 +30,37 @@ struct Tell {
 }
 
 impl Write for Tell {
-    type Output = bool;
+    type Output = Told;
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Told, StoreError> {
         let Self { chain, payment, key } = self;
+        let connection = transaction.connection();
         let told = query(
             "UPDATE settlement_orders SET told_at_ms = COALESCE(told_at_ms, $4), told_key = $3
              WHERE payment_id = $1 AND chain_id = $2 AND state = 'settled' AND (told_at_ms IS NULL OR told_key = $3)
+               AND NOT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = settlement_orders.payment_id)
              RETURNING id",
         )
         .bind(payment.0.to_vec())
         .bind(chain_id(*chain))
         .bind(key.map(|key| key.to_vec()))
         .bind(clock::now_ms())
-        .fetch_optional(transaction.connection())
+        .fetch_optional(&mut *connection)
         .await?;
-        Ok(told.is_some())
+        if told.is_some() {
+            return Ok(Told::Now);
+        }
+        let row = query("SELECT state FROM settlement_orders WHERE payment_id = $1 AND chain_id = $2")
+            .bind(payment.0.to_vec())
+            .bind(chain_id(*chain))
+            .fetch_optional(connection)
+            .await?;
+        let state = row.map(|row| row.text("state")).transpose()?;
+        Ok(match state.as_deref().and_then(SettlementState::named) {
+            Some(SettlementState::Settled) => Told::Before,
+            _ => Told::Unsettled,
+        })
     }
 }

@@ -235,7 +235,7 @@ impl Store {
     }
 
     /// The connections to read with on the caller's thread.
-    fn direct(&self) -> &Direct {
+    pub(crate) fn direct(&self) -> &Direct {
         &self.0.direct
     }
 

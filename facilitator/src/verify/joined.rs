@@ -1,0 +1,307 @@
+//! Questions of many callers in one round trip. A round trip costs node and process more than the questions in it.
+//!
+//! Nobody waits for others: what comes while a few round trips are on their way goes with the next one. Questions that run a
+//! payer's code are not asked here, since one that is slow would hold up the others.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::Bytes;
+use salt402_chain::{Node, NodeError, StateQuestion};
+use tokio::sync::oneshot;
+
+use crate::metrics;
+
+/// The most questions of one round trip. A caller's own are never divided.
+const TOGETHER: usize = 64;
+/// How many questions are on their way at once, in as many round trips as that takes.
+const ON_THEIR_WAY: usize = 256;
+/// The most round trips at once, where a node takes few questions together.
+const AT_ONCE: usize = 64;
+
+/// The answers to a caller's questions, in their order, or why none came.
+type Answers = Result<Vec<Result<Bytes, NodeError>>, NodeError>;
+
+/// Asks a node, together with whoever else asks.
+#[derive(Clone)]
+pub(crate) struct Joined(Arc<Inner>);
+
+struct Inner {
+    node: Arc<dyn Node>,
+    // A std mutex, because nothing is awaited while it is held.
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    callers: VecDeque<Caller>,
+    on_their_way: usize,
+}
+
+struct Caller {
+    questions: Vec<StateQuestion>,
+    reply: oneshot::Sender<Answers>,
+}
+
+impl Joined {
+    pub(crate) fn new(node: Arc<dyn Node>) -> Self {
+        Self(Arc::new(Inner { node, waiting: Mutex::default() }))
+    }
+
+    /// Asks together with others. The answers are those of one round trip.
+    pub(crate) async fn ask(&self, questions: Vec<StateQuestion>) -> Answers {
+        let (reply, answer) = oneshot::channel();
+        if self.enter(Caller { questions, reply }) {
+            // Not in the caller's own future: a caller that goes away must not take along those who wait with it.
+            tokio::spawn(Trips { joined: self.clone(), has_ended: false }.run());
+        }
+        let lost = || NodeError::Malformed { what: "a question to the node was lost".to_owned() };
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Asks alone.
+    pub(crate) async fn ask_alone(&self, questions: &[StateQuestion]) -> Answers {
+        metrics::asked();
+        self.0.node.state(questions).await
+    }
+
+    /// The most questions of one round trip to this node.
+    fn together(&self) -> usize {
+        self.0.node.most_together().map_or(TOGETHER, |most| most.clamp(1, TOGETHER))
+    }
+
+    /// Puts a caller into the queue. Returns whether there is room for one more round trip.
+    fn enter(&self, caller: Caller) -> bool {
+        let at_once = (ON_THEIR_WAY / self.together()).min(AT_ONCE);
+        let mut waiting = self.waiting();
+        waiting.callers.push_back(caller);
+        let is_free = waiting.on_their_way < at_once;
+        waiting.on_their_way += usize::from(is_free);
+        is_free
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One round trip after another, until nobody waits.
+struct Trips {
+    joined: Joined,
+    has_ended: bool,
+}
+
+impl Trips {
+    async fn run(mut self) {
+        while let Some(callers) = self.next() {
+            let questions: Vec<StateQuestion> =
+                callers.iter().flat_map(|caller| caller.questions.iter().cloned()).collect();
+            let answers = self.joined.ask_alone(&questions).await;
+            share(callers, answers, questions.len());
+        }
+    }
+
+    /// The callers of the next round trip. `None`: nobody waits, and this room is free.
+    fn next(&mut self) -> Option<Vec<Caller>> {
+        let together = self.joined.together();
+        let mut waiting = self.joined.waiting();
+        let (mut next, mut number) = (Vec::new(), 0);
+        while let Some(first) = waiting.callers.front() {
+            number += first.questions.len();
+            if !next.is_empty() && number > together {
+                break;
+            }
+            // Whoever has gone is left out.
+            next.extend(waiting.callers.pop_front().filter(|caller| !caller.reply.is_closed()));
+        }
+        if next.is_empty() {
+            // At the same moment as the look: whoever comes now begins a round trip.
+            waiting.on_their_way = waiting.on_their_way.saturating_sub(1);
+            drop(waiting);
+            self.has_ended = true;
+            return None;
+        }
+        Some(next)
+    }
+}
+
+/// A round trip that ended badly, such as by a panic in the node: those who wait are told so, and nobody waits for ever.
+impl Drop for Trips {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            let mut waiting = self.joined.waiting();
+            waiting.on_their_way = waiting.on_their_way.saturating_sub(1);
+            waiting.callers.clear();
+        }
+    }
+}
+
+/// Gives each caller its own answers.
+fn share(callers: Vec<Caller>, answers: Answers, asked: usize) {
+    let answers = answers.and_then(|answers| {
+        let missing = || NodeError::Malformed { what: "the node left answers out".to_owned() };
+        if answers.len() == asked { Ok(answers) } else { Err(missing()) }
+    });
+    match answers {
+        Ok(answers) => {
+            let mut answers = answers.into_iter();
+            for caller in callers {
+                let own = answers.by_ref().take(caller.questions.len()).collect();
+                // The caller may have gone.
+                let _ = caller.reply.send(Ok(own));
+            }
+        }
+        Err(error) => {
+            for caller in callers {
+                let _ = caller.reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use alloy_primitives::{Address, B256};
+    use async_trait::async_trait;
+    use futures::future::join_all;
+    use futures::stream::BoxStream;
+    use salt402_chain::{At, Header, Log, LogQuery, Profile, Receipt, Span, Transaction};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Answers with the account that was asked for, as soon as it is let.
+    struct Echo {
+        profile: Profile,
+        most: Option<usize>,
+        trips: Mutex<Vec<usize>>,
+        let_go: Semaphore,
+        fails: Mutex<Vec<Option<NodeError>>>,
+    }
+
+    #[async_trait]
+    impl Node for Echo {
+        async fn chain_id(&self) -> Result<u64, NodeError> {
+            Ok(1)
+        }
+        async fn header(&self, _: At) -> Result<Option<Header>, NodeError> {
+            Ok(None)
+        }
+        async fn logs(&self, _: &LogQuery, _: Span) -> Result<Vec<Log>, NodeError> {
+            Ok(Vec::new())
+        }
+        async fn receipt(&self, _: B256) -> Result<Option<Receipt>, NodeError> {
+            Ok(None)
+        }
+        async fn transaction(&self, _: B256) -> Result<Option<Transaction>, NodeError> {
+            Ok(None)
+        }
+        async fn heads(&self) -> Result<Option<BoxStream<'static, ()>>, NodeError> {
+            Ok(None)
+        }
+        fn profile(&self) -> &Profile {
+            &self.profile
+        }
+        fn most_together(&self) -> Option<usize> {
+            self.most
+        }
+        async fn state(&self, asked: &[StateQuestion]) -> Result<Vec<Result<Bytes, NodeError>>, NodeError> {
+            self.trips.lock().unwrap().push(asked.len());
+            self.let_go.acquire().await.unwrap().forget();
+            let fault = self.fails.lock().unwrap().pop().flatten();
+            match fault {
+                Some(NodeError::Behind) => panic!("the node's client has a fault"),
+                Some(error) => return Err(error),
+                None => {}
+            }
+            let of = |question: &StateQuestion| match question {
+                StateQuestion::Code(account) => Ok(Bytes::copy_from_slice(account.as_slice())),
+                _ => Err(NodeError::Behind),
+            };
+            Ok(asked.iter().map(of).collect())
+        }
+    }
+
+    fn node(most: Option<usize>) -> Arc<Echo> {
+        let profile = Profile::named("citrate").unwrap();
+        Arc::new(Echo {
+            profile,
+            most,
+            trips: Mutex::default(),
+            let_go: Semaphore::new(0),
+            fails: Mutex::default(),
+        })
+    }
+
+    fn account(number: usize) -> Address {
+        Address::left_padding_from(&number.to_be_bytes())
+    }
+
+    fn of(number: usize) -> Vec<StateQuestion> {
+        vec![StateQuestion::Code(account(2 * number)), StateQuestion::Code(account(2 * number + 1))]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_others_are_asked_goes_together_and_gets_its_own_answers() {
+        let node = node(None);
+        let joined = Joined::new(node.clone());
+        let asked: Vec<_> = (0..200)
+            .map(|number| {
+                let joined = joined.clone();
+                tokio::spawn(async move { joined.ask(of(number)).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(node.trips.lock().unwrap().len(), ON_THEIR_WAY / TOGETHER);
+        // One who went away is not asked for.
+        asked[199].abort();
+        node.let_go.add_permits(1000);
+        let answers = join_all(asked.into_iter().take(199)).await;
+        for (number, answer) in answers.into_iter().enumerate() {
+            let answer: Vec<_> = answer.unwrap().unwrap().into_iter().map(Result::unwrap).collect();
+            assert_eq!(answer, [account(2 * number).to_vec(), account(2 * number + 1).to_vec()]);
+        }
+        let trips = node.trips.lock().unwrap().clone();
+        assert!(trips.iter().all(|asked| *asked <= TOGETHER), "{trips:?}");
+        assert!(trips.len() <= 20, "{trips:?}");
+        assert_eq!(trips.iter().sum::<usize>(), 398);
+        assert_eq!(joined.waiting().on_their_way, 0);
+        // Whoever asks alone does not wait.
+        node.trips.lock().unwrap().clear();
+        assert!(joined.ask(of(1)).await.is_ok());
+        assert_eq!(*node.trips.lock().unwrap(), [2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_trip_that_fails_or_breaks_is_told_to_those_in_it_and_the_next_one_goes_on() {
+        let node = node(None);
+        let joined = Joined::new(node.clone());
+        node.let_go.add_permits(1000);
+        let refused = NodeError::Malformed { what: "a test".to_owned() };
+        *node.fails.lock().unwrap() = vec![Some(NodeError::Behind), Some(refused)];
+        assert!(joined.ask(of(1)).await.is_err());
+        assert!(joined.ask(of(1)).await.is_err(), "a panic is no answer");
+        assert!(joined.ask(of(1)).await.is_ok());
+        assert_eq!(joined.waiting().on_their_way, 0);
+    }
+
+    /// A node that takes one question at a time would answer what is put together one after another.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_node_does_not_take_together_is_asked_at_once_beside_each_other() {
+        let node = node(Some(1));
+        let joined = Joined::new(node.clone());
+        let asked: Vec<_> = (0..100)
+            .map(|number| {
+                let joined = joined.clone();
+                tokio::spawn(async move { joined.ask(vec![StateQuestion::Code(account(number))]).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(*node.trips.lock().unwrap(), [1; AT_ONCE]);
+        node.let_go.add_permits(1000);
+        assert!(join_all(asked).await.into_iter().all(|answer| answer.unwrap().is_ok()));
+        assert_eq!(*node.trips.lock().unwrap(), [1; 100]);
+    }
+}
