@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use salt402_protocol::Amount;
 
-use crate::api::kind::Api;
-use crate::pricing::cost::Unpriced;
+use crate::kinds::Api;
+use crate::pricing::unpriced::Unpriced;
 
 /// What a request costs: in base units of the gateway's asset, or in 10⁻¹⁸ dollars where the model has a rate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,7 +121,7 @@ mod tests {
         };
         let of = Quantities { prompt_tokens: 100, max_tokens: 4, choices: 2, ..Quantities::default() };
         assert_eq!(sum(&price, &of), Ok(U256::from(10 + 200 + 24)));
-        let seen = Quantities { images: 2, ..of.clone() };
+        let seen = Quantities { images: 2, ..of };
         assert_eq!(sum(&price, &seen), Ok(U256::from(10 + 200 + 24 + 200)));
         assert_eq!(sum(&Price { per_image: None, ..price.clone() }, &seen), Err(Unpriced::Images));
         let made = |size: &str| Quantities { made: Some((3, size.into())), ..Quantities::default() };
