@@ -81,7 +81,9 @@ async fn each_api_is_priced_paid_passed_on_once_and_answered_as_the_server_did()
             assert!(!asked.headers.contains_key(name), "{path}: {name}");
         }
         // The same payment buys nothing else.
-        let other = post(&stack, "/v1/chat/completions", &json!({ "model": "counted", "messages": [] }), &shown).await;
+        let other =
+            post(&stack, "/v1/chat/completions", &json!({ "model": "counted", "messages": [] }), &shown)
+                .await;
         assert_ne!(other.status, StatusCode::OK, "{path}");
     }
 }
@@ -163,16 +165,24 @@ async fn a_failure_after_the_payment_leads_no_client_to_pay_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_model_has_chat_and_completions_and_the_list_is_openais() {
     let stack = stack().await;
-    let body = json!({ "model": "demo", "stream": true, "messages": [{ "role": "user", "content": "why?" }] });
+    let body =
+        json!({ "model": "demo", "stream": true, "messages": [{ "role": "user", "content": "why?" }] });
     let shown = stack.pay_for("/v1/chat/completions", &body).await;
     let answer = post(&stack, "/v1/chat/completions", &body, &shown).await;
-    assert!(answer.body.starts_with("data: {") && answer.body.ends_with("data: [DONE]\n\n"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with("data: {") && answer.body.ends_with("data: [DONE]\n\n"),
+        "{}",
+        answer.body
+    );
     let refused = post(&stack, "/v1/embeddings", &json!({ "model": "demo", "input": "x" }), &[]).await;
     assert!(refused.json()["detail"].as_str().unwrap().contains("/v1/chat/completions"), "{}", refused.body);
     let listed = stack.get(&format!("{}/v1/models", stack.gateway)).await.json();
     assert_eq!(listed["object"], "list");
     for model in listed["data"].as_array().unwrap() {
-        assert!(model["id"].is_string() && model["owned_by"].is_string() && model["created"].is_u64(), "{model}");
+        assert!(
+            model["id"].is_string() && model["owned_by"].is_string() && model["created"].is_u64(),
+            "{model}"
+        );
         assert_eq!(model["object"], "model");
     }
     let nano = listed["data"].as_array().unwrap().iter().find(|model| model["id"] == "counted").unwrap();
@@ -198,7 +208,8 @@ async fn nothing_is_sold_while_as_many_run_and_wait_as_may() {
     }
     let scripts = [stack.upstream.script_stream(), stack.upstream.script_stream()];
     scripts[0].write(salt402_tests::chat_chunk("one"));
-    let show = |number: usize| shown[number].iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>();
+    let show =
+        |number: usize| shown[number].iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>();
     let mut first = stack.open(path, &body("first"), &show(0)).await;
     assert!(first.chunk().await.unwrap().is_some());
     let (second_body, second_shown) = (body("second"), show(1));

@@ -208,7 +208,10 @@ async fn what_fails_before_the_first_byte_is_told_by_its_status_and_no_client_pa
     let shown = stack.pay_for(CHAT, &body).await;
     stack.upstream.fail(1);
     let response = open(&stack, CHAT, &body, &shown).await;
-    assert_eq!((response.status().as_u16(), &response.headers()["x-should-retry"]), (424, &"false".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["x-should-retry"]),
+        (424, &"false".parse().unwrap())
+    );
     let problem: Value = response.json().await.unwrap();
     assert_eq!(problem["error"]["code"], "upstream_failed", "{problem}");
     assert!(problem.get("accepts").is_none() && problem.get("amount").is_none());
@@ -286,7 +289,8 @@ async fn inference_is_streamed_token_by_token_at_the_price_of_the_whole() {
     script.write(chat_chunk("The") + &chat_chunk(" sea") + &chat_end() + CHAT_DONE);
     drop(script);
     let text = rest(follow(&stack, path, &body, &shown).await).await;
-    let expected = "data: {\"token\":\"The\",\"index\":0}\n\ndata: {\"token\":\" sea\",\"index\":1}\n\ndata: [DONE]\n\n";
+    let expected =
+        "data: {\"token\":\"The\",\"index\":0}\n\ndata: {\"token\":\" sea\",\"index\":1}\n\ndata: [DONE]\n\n";
     assert_eq!(text, expected);
     assert_eq!(stack.upstream.last().body["max_tokens"], 9);
     assert_eq!(rest(follow(&stack, path, &body, &shown).await).await, text);
@@ -294,10 +298,8 @@ async fn inference_is_streamed_token_by_token_at_the_price_of_the_whole() {
     let body = json!({ "model": "demo", "prompt": "why is the sea salt?" });
     let shown = stack.pay_for(path, &body).await;
     let text = rest(follow(&stack, path, &body, &shown).await).await;
-    let tokens: Vec<Value> = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
-        .collect();
+    let tokens: Vec<Value> =
+        text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
     let streamed: String = tokens.iter().map(|event| event["token"].as_str().unwrap()).collect();
     assert!(tokens.iter().enumerate().all(|(index, event)| event["index"] == index), "{text}");
     let proof = stack.payer().pay(&stack.quote(&body).await).await;
