@@ -93,6 +93,15 @@ impl Catalogue {
         self.0.get(name)
     }
 
+    /// What is asked at a path: an API, and its model if the path is a model's own.
+    pub fn asked_at(&self, path: &str) -> Option<(Api, Option<&str>)> {
+        let own = self.0.iter().find(|(_, model)| model.endpoint.as_deref() == Some(path));
+        match own {
+            Some((name, model)) => Some((model.main_api(), Some(name))),
+            None => Api::of_path(path).map(|api| (api, None)),
+        }
+    }
+
     /// The names, for an error that says which there are.
     pub fn names(&self) -> String {
         self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")

@@ -17,6 +17,9 @@ use crate::wire::ask_rate;
 /// The exit code for a request that would be refused.
 const REFUSED: u8 = 2;
 
+/// The paths of salt402's own form, which costs the same plain and streamed.
+const INFERENCE: [&str; 2] = ["/v1/inference", "/v1/inference/stream"];
+
 /// Prints what a request would cost.
 pub(crate) async fn price(args: &PriceArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
@@ -79,7 +82,7 @@ struct Costs {
 /// What a body costs at a path, or why it is refused.
 fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Result<Costs, Problem>> {
     let (method, target) = ("POST".to_owned(), path.to_owned());
-    let (model, name, of) = if path == "/v1/inference" {
+    let (model, name, of) = if INFERENCE.contains(&path) {
         match PricedRequest::read(catalogue, method, target, body) {
             Ok(request) => {
                 let of = request.quantities();
@@ -88,11 +91,11 @@ fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Resul
             Err(problem) => return Ok(Err(problem)),
         }
     } else {
-        let Some(api) = Api::of_path(path) else {
-            let known: Vec<_> = Api::ALL.into_iter().map(Api::path).collect();
-            bail!("--path: expected /v1/inference or one of {}, found {path:?}", known.join(", "));
+        let Some((api, named)) = catalogue.asked_at(path) else {
+            let known: Vec<_> = Api::ALL.into_iter().map(Api::path).chain(INFERENCE).collect();
+            bail!("--path: expected one of {}, or a model's endpoint, found {path:?}", known.join(", "));
         };
-        match Passed::read(api, None, catalogue, method, target, body) {
+        match Passed::read(api, named, catalogue, method, target, body) {
             Ok(request) => (request.model, request.name, request.of),
             Err(problem) => return Ok(Err(problem)),
         }
@@ -201,6 +204,7 @@ mod tests {
         multiplier = "2"
 
         [gateway.models.usd]
+        endpoint = "/nano"
         upstream = "demo"
         price_per_request = "0.01 USD"
 
@@ -252,6 +256,9 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!((&json["currency"], &json["amount"]), (&json!("USD"), &json!("42000000000000000")));
+        let named = told("/nano", r#"{"messages":[{"role":"user","content":"hi"}]}"#);
+        assert_eq!((&named.1["model"], &named.1["amount"]), (&json!("usd"), &json!("42000000000000000")));
+        assert_eq!(told("/v1/inference/stream", r#"{"model":"usd","prompt":"hi"}"#).1, json);
     }
 
     #[test]

@@ -116,7 +116,9 @@ impl Passed {
         };
         let of = quantities(api, &model, &asked);
         let cost = model.cost(&name, &of);
-        let beyond = beyond(api, &model, &asked, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
+        // What is counted may be more than what was sent: it is a bound.
+        let longest = asked.longest.min(body.len() as u64);
+        let beyond = beyond(api, &model, longest, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
         let price = match (&beyond, cost) {
             (None, Ok(cost)) => cost.amount,
             _ => PRICELESS,
@@ -213,11 +215,10 @@ fn quantities(api: Api, model: &Model, asked: &Asked) -> Quantities {
 }
 
 /// Why the operator's limits refuse it.
-fn beyond(api: Api, model: &Model, asked: &Asked, of: &Quantities) -> Option<Problem> {
-    let longest = model.max_prompt_bytes as u64;
-    if asked.longest > longest {
-        let found = asked.longest;
-        return Some(invalid(format!("the prompt: at most {longest} bytes for this model, found {found}")));
+fn beyond(api: Api, model: &Model, longest: u64, of: &Quantities) -> Option<Problem> {
+    let most = model.max_prompt_bytes as u64;
+    if longest > most {
+        return Some(invalid(format!("the prompt: at most {most} bytes for this model, found {longest}")));
     }
     if api.writes_tokens() && of.max_tokens > model.max_tokens {
         return Some(invalid(format!("max_tokens: from 1 to {} for this model", model.max_tokens)));
