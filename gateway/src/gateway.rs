@@ -13,7 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
 use crate::execution::{Deliveries, ExecutionLimits, Executions};
-use crate::proxy::Services;
+use crate::services::Services;
 
 /// The parts of a gateway.
 pub struct GatewayOptions {

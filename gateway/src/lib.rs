@@ -2,8 +2,8 @@
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
 //! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `reading`, `api`; `circuit`,
-//! `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`; `gateway`; `paid`;
-//! `inference`, `passed`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
+//! `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`, `services`; `gateway`; `paid`;
+//! `inference`, `passed`, `proxy`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
 mod api;
 mod apis;
@@ -28,6 +28,7 @@ mod question;
 mod readiness;
 mod reading;
 mod routes;
+mod services;
 mod upstream;
 
 pub use api::{Api, Passed, Server};
@@ -38,8 +39,8 @@ pub use pricing::{
     Adjustment, Applied, ConditionError, Cost, Multiplier, MultiplierError, Part, Price, Quantities, Rate,
     USD_DECIMALS, Unpriced,
 };
-pub use proxy::{Service, ServiceOptions, Services};
 pub use routes::router;
+pub use services::{Service, ServiceOptions, Services};
 pub use upstream::beside::{Beside, Seen};
 pub use upstream::transport::{Deadlines, TransportError};
 pub use upstream::{ServerOptions, Upstream};

@@ -41,6 +41,10 @@ async fn what_a_service_fails_is_owed_to_its_payer_and_run_again() {
         ];
         for (what, acts) in failures {
             let paid = Asked::get(&stack, &format!("/paid/{}", what.replace(' ', "-"))).paid(&stack).await;
+            if what == "before the head" {
+                // Over a kept connection it would be sent once more. None is kept for that long.
+                tokio::time::sleep(Duration::from_millis(4_500)).await;
+            }
             service.script(acts);
             let failed = paid.send(&stack).await;
             assert_eq!(

@@ -181,7 +181,7 @@ fn kind(name: &str, schema: &Value) -> String {
 /// A table as TOML writes its head.
 fn head(path: &str) -> String {
     match path.strip_suffix("[]") {
-        Some(list) => format!("[[{list}]]"),
+        Some(list) => format!("[[{}]]", list.replace("[]", "")),
         None => format!("[{path}]"),
     }
 }
@@ -300,6 +300,9 @@ fn every_key_of_the_example_is_documented() {
                 if parts.get(index - 1) == Some(&holder) && parts.len() > index {
                     parts[index] = "NAME";
                 }
+            }
+            if parts.starts_with(&["gateway", "services"]) && parts.len() > 2 {
+                parts[1] = "services[]";
             }
             table = format!("{}{list}", parts.join("."));
             assert!(tables.contains_key(&table), "{line} is no table: {table}");

@@ -9,7 +9,7 @@ use salt402_protocol::api::PaymentView;
 
 use crate::execution::{Answered, PassedHead};
 use crate::proxy::headers;
-use crate::proxy::service::Service;
+use crate::services::Service;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
 use crate::upstream::openai::retry_after;

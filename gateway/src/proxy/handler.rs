@@ -26,8 +26,8 @@ use crate::execution::{Delivered, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::paid::{asked_once, decide, mark_paid, unsold};
 use crate::proxy::exchange::{self, Asked};
-use crate::proxy::service::Service;
 use crate::question::Question;
+use crate::services::Service;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::payload::Payload;
 

@@ -4,11 +4,8 @@
 //! to method, target and body, and sent to the upstream once per payment. The target that is priced is the target that
 //! is sent, byte by byte: whatever two servers may read differently is refused.
 //!
-//! The rooms. Each imports only those before it: `headers`; `service`; `exchange`; `handler`.
+//! The rooms. Each imports only those before it: `headers`; `exchange`; `handler`. What is sold is in `services`, below.
 
 mod exchange;
 pub(crate) mod handler;
 mod headers;
-mod service;
-
-pub use service::{Service, ServiceOptions, Services};
