@@ -107,7 +107,8 @@ async fn walk<S: Sale>(
     if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
         return Err(problem.clone());
     }
-    let full = priced.full();
+    // What is signed now is not settled for what is not sold now.
+    let full = priced.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let started = Instant::now();
     let (payment, first) = match decide(&gateway.paywall, priced.order(), &presented, full).await? {
         Decision::Granted { payment, claim } => (payment, claim.first),

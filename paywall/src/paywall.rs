@@ -118,7 +118,13 @@ impl Paywall {
         presented: &Presented,
     ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
         if let Some(header) = &presented.signed {
-            return Ok(self.admit_signed(order, presented, header).await?.ok());
+            // What was not kept while it was sold is not settled now.
+            let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
+            return match self.admit_signed(order, &again, header).await {
+                Ok(admitted) => Ok(admitted.ok()),
+                Err(problem) if problem.code == Code::AddressLimited => Ok(None),
+                Err(problem) => Err(problem),
+            };
         }
         let Some(proof) = presented.proof else { return Ok(None) };
         if let Proof::Voucher(_) = proof {

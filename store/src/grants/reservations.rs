@@ -6,7 +6,8 @@
 use salt402_protocol::{Address, Amount, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    Columns as _, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query, send,
+    AsyncConnection, AsyncRow, Columns as _, Write, WriteTransaction, amount_bytes, bound, chain_id, integer,
+    query, send,
 };
 use crate::rows::StoreError;
 use crate::store::Store;
@@ -117,7 +118,15 @@ impl Store {
     /// # Errors
     /// The database could not be written.
     pub async fn reserve(&self, new: NewReservation) -> Result<Reserved, StoreError> {
-        send(self.jobs(), new).await
+        if new.payload.is_some() {
+            return send(self.jobs(), new).await;
+        }
+        // A look costs no turn of the writer, since anybody may ask for one.
+        let mut reader = self.reader().await?;
+        Ok(match new.look(reader.connection()?).await? {
+            Look::Known(reserved) => reserved,
+            Look::Released(_) | Look::Free => Reserved::Unknown,
+        })
     }
 
     /// Writes down what became of a kept payment: `settled` if the money moved and nobody else was told so, else no money moved
@@ -173,27 +182,10 @@ impl Write for NewReservation {
     const CHANGES_PAYMENTS: bool = false;
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Reserved, StoreError> {
-        let known = query(
-            "SELECT payment_id, payload, state, claimant, request_digest FROM reservations WHERE payment_id = $1",
-        )
-        .bind(self.payment.0.as_slice())
-        .fetch_optional(transaction.connection())
-        .await?;
-        if let Some(row) = known {
-            if row.text("claimant")? != self.claimant || row.hash("request_digest")? != self.request {
-                return Ok(Reserved::Taken);
-            }
-            let kept = kept(&row)?;
-            if row.text("state")? == "released" {
-                return self.keep_again(transaction, kept).await;
-            }
-            return Ok(Reserved::Kept(kept));
-        }
-        if let Some(earlier) = self.earlier(transaction).await? {
-            return Ok(Reserved::Earlier(earlier));
-        }
-        if self.is_taken(transaction).await? {
-            return Ok(Reserved::Taken);
+        match self.look(transaction.connection()).await? {
+            Look::Known(reserved) => return Ok(reserved),
+            Look::Released(kept) => return self.keep_again(transaction, kept).await,
+            Look::Free => {}
         }
         let Some(payload) = &self.payload else { return Ok(Reserved::Unknown) };
         query(
@@ -217,15 +209,34 @@ impl Write for NewReservation {
 }
 
 impl NewReservation {
-    /// One that no money moved by is tried again, if it is to be kept.
+    /// What is known of it.
+    async fn look(&self, connection: &mut AsyncConnection) -> Result<Look, StoreError> {
+        let known = query(
+            "SELECT payment_id, payload, state, claimant, request_digest FROM reservations WHERE payment_id = $1",
+        )
+        .bind(self.payment.0.as_slice())
+        .fetch_optional(&mut *connection)
+        .await?;
+        if let Some(row) = known {
+            if row.text("claimant")? != self.claimant || row.hash("request_digest")? != self.request {
+                return Ok(Look::Known(Reserved::Taken));
+            }
+            let kept = kept(&row)?;
+            let released = row.text("state")? == "released";
+            return Ok(if released { Look::Released(kept) } else { Look::Known(Reserved::Kept(kept)) });
+        }
+        if let Some(earlier) = self.earlier(&mut *connection).await? {
+            return Ok(Look::Known(Reserved::Earlier(earlier)));
+        }
+        Ok(if self.is_taken(connection).await? { Look::Known(Reserved::Taken) } else { Look::Free })
+    }
+
+    /// One that moved no money is tried again.
     async fn keep_again(
         &self,
         transaction: &mut WriteTransaction<'_>,
         kept: KeptPayment,
     ) -> Result<Reserved, StoreError> {
-        if self.payload.is_none() {
-            return Ok(Reserved::Unknown);
-        }
         query("UPDATE reservations SET state = 'kept', reserved_at_ms = $2 WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
             .bind(integer("the time of a reservation", self.now_ms)?)
@@ -234,10 +245,7 @@ impl NewReservation {
         Ok(Reserved::Kept(kept))
     }
 
-    async fn earlier(
-        &self,
-        transaction: &mut WriteTransaction<'_>,
-    ) -> Result<Option<KeptPayment>, StoreError> {
+    async fn earlier(&self, connection: &mut AsyncConnection) -> Result<Option<KeptPayment>, StoreError> {
         let row = query(
             "SELECT r.payment_id, r.payload, r.state FROM reservations r
              WHERE r.request_digest = $1 AND r.payer = $2 AND r.claimant = $3 AND r.reserved_at_ms >= $4
@@ -251,13 +259,13 @@ impl NewReservation {
         .bind(bound(self.since_ms))
         .bind(chain_id(self.chain))
         .bind(self.answers_are_kept)
-        .fetch_optional(transaction.connection())
+        .fetch_optional(connection)
         .await?;
         row.as_ref().map(kept).transpose()
     }
 
     /// Whether it was used without having been shown here first. What failed to settle was not.
-    async fn is_taken(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    async fn is_taken(&self, connection: &mut AsyncConnection) -> Result<bool, StoreError> {
         let row = query(
             "SELECT EXISTS (SELECT 1 FROM claims k WHERE k.payment_id = $1)
                  OR EXISTS (SELECT 1 FROM settlements s WHERE s.chain_id = $2 AND s.payment_id = $1)
@@ -266,13 +274,23 @@ impl NewReservation {
         )
         .bind(self.payment.0.as_slice())
         .bind(chain_id(self.chain))
-        .fetch_one(transaction.connection())
+        .fetch_one(connection)
         .await?;
         row.flag("taken")
     }
 }
 
-fn kept(row: &crate::engine::AsyncRow) -> Result<KeptPayment, StoreError> {
+/// What is known of a payment.
+enum Look {
+    /// For what it is kept, or that it is taken.
+    Known(Reserved),
+    /// It was kept for this request, and moved no money.
+    Released(KeptPayment),
+    /// Nothing.
+    Free,
+}
+
+fn kept(row: &AsyncRow) -> Result<KeptPayment, StoreError> {
     Ok(KeptPayment {
         payment: row.payment_id("payment_id")?,
         payload: row.bytes("payload")?,
