@@ -7,6 +7,8 @@ use axum::http::Response;
 use axum::routing::post;
 use salt402_paywall::openapi::PaymentHeaders;
 use utoipa::openapi::path::Paths;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{ContentBuilder, RefOr};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -85,7 +87,7 @@ api!(
 
 /// The route of each API.
 pub(crate) fn apis() -> [UtoipaMethodRouter<Gateway>; 7] {
-    [
+    let mut routes = [
         routes!(chat),
         routes!(completions),
         routes!(embeddings),
@@ -93,7 +95,23 @@ pub(crate) fn apis() -> [UtoipaMethodRouter<Gateway>; 7] {
         routes!(responses),
         routes!(messages),
         routes!(images),
-    ]
+    ];
+    routes.iter_mut().for_each(|route| describe_streams(&mut route.1));
+    routes
+}
+
+/// Says of APIs with streams that an answer may be one.
+fn describe_streams(paths: &mut Paths) {
+    for (path, item) in &mut paths.paths {
+        let answer = item.post.as_mut().and_then(|operation| operation.responses.responses.get_mut("200"));
+        if let Some(RefOr::T(answer)) = answer
+            && Api::of_path(path).is_some_and(Api::is_streamable)
+        {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            let events = ContentBuilder::new().schema(Some(text)).build();
+            answer.content.insert("text/event-stream".to_owned(), RefOr::T(events));
+        }
+    }
 }
 
 /// The models' own endpoints. Each is described as its API is, which `paths` has.

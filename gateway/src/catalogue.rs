@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use salt402_http::clock::now;
 
-use crate::api::kind::{Api, Server};
+use crate::kinds::{Api, Server};
 use crate::pricing::{Adjustment, Cost, Price, Quantities, Rate, Unpriced};
 use crate::upstream::Upstream;
 

@@ -1,7 +1,7 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `api::kind`; `upstream`, `pricing`; `catalogue`; `reading`, `api`; `circuit`,
+//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `reading`, `api`; `circuit`,
 //! `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`; `gateway`; `paid`;
 //! `inference`, `passed`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
@@ -16,6 +16,7 @@ mod execution;
 mod gateway;
 mod inference;
 mod inference_stream;
+mod kinds;
 mod models;
 mod openapi;
 mod paid;

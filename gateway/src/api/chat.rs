@@ -3,13 +3,13 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, LLAMA_CPP, Member, OPENAI, Rule, VLLM, member, never, sift};
 use crate::api::reading::{
     Asked, arguments, content, image, list_of, local_schema, object_of, take, take_choices, take_stream,
     take_tokens, word_of,
 };
 use crate::api::sampling::SAMPLING;
+use crate::kinds::Server;
 
 /// The members that are this API's own.
 pub(super) const MEMBERS: &[Member] = &[

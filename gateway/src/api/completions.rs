@@ -3,11 +3,11 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, LLAMA_CPP, Member, OLLAMA, OPENAI, Rule, VLLM, member, never, sift};
 use crate::api::prompts::Prompts;
 use crate::api::reading::{Asked, take_choices, take_stream, take_tokens};
 use crate::api::sampling::SAMPLING;
+use crate::kinds::Server;
 
 pub(super) const MEMBERS: &[Member] = &[
     member("model", ALL, Rule::Priced),

@@ -3,10 +3,10 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::Object;
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, Member, OPENAI, Rule, VLLM, member, never, sift};
 use crate::api::prompts::Prompts;
 use crate::api::reading::Asked;
+use crate::kinds::Server;
 
 pub(super) const MEMBERS: &[Member] = &[
     member("model", ALL, Rule::Priced),

@@ -3,9 +3,9 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, Member, OPENAI, Rule, member, never, sift};
 use crate::api::reading::{Asked, Made, take, take_integer};
+use crate::kinds::Server;
 
 const QUALITY: &str = "the price knows sizes alone: leave it out";
 

@@ -7,7 +7,7 @@ use salt402_protocol::Problem;
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::{Server, invalid};
+use crate::kinds::{Server, invalid};
 
 /// A set of kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

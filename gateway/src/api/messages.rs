@@ -3,11 +3,11 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, LLAMA_CPP, Member, OLLAMA, Rule, VLLM, member, never, sift};
 use crate::api::reading::{
     Asked, base64, content, list_of, local_schema, object_of, take, take_bool, take_tokens, word_of,
 };
+use crate::kinds::Server;
 
 const CACHE: Member = member("cache_control", ALL, Rule::Dropped(Form::Object));
 

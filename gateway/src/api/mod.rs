@@ -10,7 +10,6 @@ mod embeddings;
 mod forms;
 mod images;
 mod json;
-pub(crate) mod kind;
 mod members;
 mod messages;
 mod passed;
@@ -22,6 +21,6 @@ mod sampling;
 #[cfg(test)]
 mod tests;
 
-pub use kind::{Api, Server};
+pub use crate::kinds::{Api, Server};
 pub use passed::Passed;
 pub(crate) use passed::PassedReading;

@@ -5,11 +5,11 @@ use salt402_paywall::{Order, Sold};
 use salt402_protocol::{Amount, Code, Problem, RequestDigest, U256};
 
 use crate::api::json::{Json, Object};
-use crate::api::kind::{Api, Server, invalid};
 use crate::api::members::Fault;
 use crate::api::reading::{Asked, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
+use crate::kinds::{Api, Server, invalid};
 use crate::pricing::{Quantities, Unpriced};
 
 /// The price if none is known: more than any payment, so that only a quote counts.

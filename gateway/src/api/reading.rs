@@ -3,8 +3,8 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, Member, OPENAI, Rule, VLLM, member, never, sift};
+use crate::kinds::Server;
 
 /// The most answers to one request.
 const MOST_CHOICES: i64 = 16;

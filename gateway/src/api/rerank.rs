@@ -3,9 +3,9 @@
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, Member, Rule, member, never, sift};
 use crate::api::reading::{Asked, list_of, take};
+use crate::kinds::Server;
 
 pub(super) const MEMBERS: &[Member] = &[
     member("model", ALL, Rule::Priced),

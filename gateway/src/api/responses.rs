@@ -4,11 +4,11 @@ use crate::api::chat::{FUNCTION, JSON_SCHEMA};
 use crate::api::counted::Counted;
 use crate::api::forms::Form;
 use crate::api::json::{Json, Object};
-use crate::api::kind::Server;
 use crate::api::members::{ALL, Fault, LLAMA_CPP, Member, OPENAI, Rule, VLLM, member, never, sift};
 use crate::api::reading::{
     Asked, arguments, content, image, list_of, local_schema, object_of, take, take_bool, take_tokens, word_of,
 };
+use crate::kinds::Server;
 
 const KEPT: &str = "nothing is kept between requests here: send all of the input";
 

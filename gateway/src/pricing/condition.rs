@@ -210,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::api::kind::Api;
+    use crate::kinds::Api;
 
     fn adjustment(when: &str) -> Result<Adjustment, ConditionError> {
         Adjustment::new(when.to_owned(), Multiplier::parse("2").unwrap())

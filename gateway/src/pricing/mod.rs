@@ -4,8 +4,10 @@ mod condition;
 mod cost;
 mod price;
 mod rate;
+mod unpriced;
 
 pub use condition::{Adjustment, ConditionError, Multiplier, MultiplierError};
-pub use cost::{Applied, Cost, Unpriced};
+pub use cost::{Applied, Cost};
 pub use price::{Part, Price, Quantities};
 pub use rate::{Rate, USD_DECIMALS};
+pub use unpriced::Unpriced;

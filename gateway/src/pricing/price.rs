@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use salt402_protocol::Amount;
 
-use crate::api::kind::Api;
-use crate::pricing::cost::Unpriced;
+use crate::kinds::Api;
+use crate::pricing::unpriced::Unpriced;
 
 /// What a request costs: in base units of the gateway's asset, or in 10⁻¹⁸ dollars where the model has a rate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::api::kind::Api;
+use crate::kinds::Api;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::demo;
 use crate::upstream::failure::{Failure, UpstreamError};

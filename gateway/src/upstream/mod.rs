@@ -24,7 +24,7 @@ mod wire;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::api::kind::Api;
+use crate::kinds::Api;
 use crate::upstream::admission::Permit;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use crate::api::kind::Api;
+use crate::kinds::Api;
 use crate::upstream::admission::Admission;
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};

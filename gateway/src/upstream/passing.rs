@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use salt402_protocol::Address;
 
-use crate::api::kind::Api;
+use crate::kinds::Api;
 use crate::upstream::beside::Beside;
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;

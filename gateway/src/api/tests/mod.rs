@@ -10,12 +10,12 @@ use std::sync::Arc;
 use salt402_protocol::{Amount, Code, Problem, U256};
 use serde_json::{Value, json};
 
-use crate::api::kind::{Api, Server};
 use crate::api::members::Member;
 use crate::api::passed::{Passed, PassedReading};
 use crate::api::sampling::SAMPLING;
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
+use crate::kinds::{Api, Server};
 use crate::pricing::Price;
 use crate::upstream::Upstream;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::api::kind::Api;
+use crate::kinds::Api;
 use crate::upstream::events::{Event, Events, LONGEST_EVENT};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::note::{self, Note};

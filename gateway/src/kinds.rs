@@ -132,6 +132,6 @@ impl Server {
 }
 
 /// A refusal of a body: what is wrong with which member, and what to do.
-pub(super) fn invalid(detail: impl Into<String>) -> Problem {
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
 }
