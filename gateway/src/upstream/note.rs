@@ -8,8 +8,8 @@ use crate::upstream::usage::{Counts, counts};
 /// The most answers of one request that are told apart.
 const MOST_CHOICES: u64 = 128;
 
-/// A choice: which it is, and the reason for which it has ended.
-type Ended = (u64, Option<String>);
+/// Choices by their numbers, with the reason for which each has ended.
+type Choices = Vec<(u64, Option<String>)>;
 
 /// What a document says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(super) struct Note {
     pub(super) kind: Option<String>,
     /// Its `status`, as responses have it.
     pub(super) status: Option<String>,
-    /// Its choices, if it has a list of them.
-    pub(super) choices: Option<Vec<Ended>>,
+    /// Its choices, if it has a list of them: which they are, and the reason for which each has ended.
+    pub(super) choices: Option<Choices>,
     /// Whether it has a list of results: embeddings, images, or what was ranked.
     pub(super) has_results: bool,
     /// Whether it holds the content of a message or the output of a response.
@@ -120,7 +120,7 @@ fn choices(
     json: &mut Jiter<'_>,
     peek: Peek,
     failed: &mut Option<Option<u16>>,
-) -> JiterResult<Option<Vec<Ended>>> {
+) -> JiterResult<Option<Choices>> {
     if peek != Peek::Array {
         json.known_skip(peek)?;
         return Ok(None);

@@ -1,25 +1,25 @@
-"""A transport of httpx that pays, for any SDK that takes an httpx client: it pays a 402 in the chain's coin, and asks again
+"""A transport that pays, for any SDK that takes a client of httpx: it pays a 402 in the chain's coin, and asks again
 with the proof."""
 
 import json
 import time
 
-import httpx
 from eth_account import Account
 from eth_utils import keccak
 
 PAY_ON_TIME = keccak(text="payOnTime(bytes32,uint256)")[:4].hex()
 
 
-class PayingTransport(httpx.BaseTransport):
-    def __init__(self, key: str, rpc: str, chain_id: int, most: int):
-        """The payer's private key, a node, its chain's id, and the most that a request may cost, in base units."""
+class Paying:
+    """The payer's private key, a node, its chain's id, and the most that a request may cost, in base units."""
+
+    def __init__(self, httpx, key: str, rpc: str, chain_id: int, most: int):
         self.account, self.chain_id, self.most = Account.from_key(key), chain_id, most
         self.node, self.inner = httpx.Client(base_url=rpc), httpx.HTTPTransport()
         # What was paid for and is not answered yet. SDKs ask again on their own: they must show the same proof, and pay nothing.
         self.paid = {}
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request):
         key = (request.method, str(request.url), request.read())
         # Taken out, so that the same request at the same time pays for itself.
         proof = self.paid.pop(key, None)
@@ -69,3 +69,8 @@ class PayingTransport(httpx.BaseTransport):
     def close(self) -> None:
         self.inner.close()
         self.node.close()
+
+
+def paying_transport(httpx, *payer) -> Paying:
+    """A transport for clients of a module: httpx, or httpx2, which anthropic has."""
+    return type("PayingTransport", (Paying, httpx.BaseTransport), {})(httpx, *payer)

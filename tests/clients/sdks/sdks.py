@@ -1,20 +1,26 @@
 """The official SDKs for Python, each plain and streamed. Reads where the gateway is as JSON, and writes a line of JSON for each answer."""
 
 import json
+import os
 import sys
+
+# It would ask the internet for its own list of prices.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import anthropic
 import httpx
+import httpx2
 import litellm
 import openai
 from langchain_openai import ChatOpenAI
-from paying_transport import PayingTransport
+from paying_transport import paying_transport
 
 at = json.load(sys.stdin)
-client = httpx.Client(transport=PayingTransport(at["key"], at["rpc"], at["chain_id"], int(at["most"])), timeout=60)
+payer = at["key"], at["rpc"], at["chain_id"], int(at["most"])
+client = httpx.Client(transport=paying_transport(httpx, *payer), timeout=60)
 base, model = f"{at['gateway']}/v1", at["model"]
 ai = openai.OpenAI(base_url=base, api_key="none", http_client=client)
-claude = anthropic.Anthropic(base_url=at["gateway"], api_key="none", http_client=client)
+claude = anthropic.Anthropic(base_url=at["gateway"], api_key="none", http_client=httpx2.Client(transport=paying_transport(httpx2, *payer)))
 chain = ChatOpenAI(base_url=base, api_key="none", model=model, http_client=client)
 
 
