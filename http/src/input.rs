@@ -104,11 +104,12 @@ pub fn paced_body(body: Body, budget: &BodyBudget) -> Body {
                 .map_err(|_| BodyError(format!("nothing of it arrived for {} ms", pause.as_millis())))?;
             match frame.transpose().map_err(|error| BodyError(error.to_string()))? {
                 None => return Ok::<_, BodyError>(None),
-                // Trailers say nothing here.
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => return Ok(Some((data, body))),
-                    Err(_) => {}
-                },
+                Some(frame) => {
+                    // Trailers say nothing here.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some((data, body)));
+                    }
+                }
             }
         }
     }))

@@ -140,3 +140,48 @@ impl ServiceConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of a service with these lines, in a gateway whose bodies have 4096 bytes.
+    fn service(lines: &str) -> Result<ServiceOptions, String> {
+        let text = format!("name = \"shop\"\nupstream = \"http://127.0.0.1:9000/api\"\n{lines}");
+        let config: ServiceConfig = toml::from_str(&text).map_err(|error| error.to_string())?;
+        config.options(3, &("SALT".to_owned(), 18), 4096).map_err(|error| error.to_string())
+    }
+
+    const PATH: &str = "[[paths]]\npath = \"/paid/*\"\nprice = \"0.001 SALT\"\n";
+
+    #[test]
+    fn a_service_has_paths_with_prices_and_limits_that_may_be_left_out() {
+        let plain = service(PATH).unwrap();
+        assert_eq!((plain.rules.len(), plain.body_limit, plain.keep_answers), (1, 4096, None));
+        assert_eq!(plain.rules[0].amount.to_string(), "1000000000000000");
+        assert_eq!(plain.rules[0].description, "one request of /paid/*");
+        let own = service(&format!(
+            "description = \"a page\"\nmax_body_bytes = 2048\nkeep_answers_bytes = 9\n{PATH}"
+        ));
+        let own = own.unwrap();
+        assert_eq!((own.rules[0].description.as_str(), own.body_limit), ("a page", 2048));
+        assert_eq!(own.keep_answers, Some(9));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        for (lines, place) in [
+            ("paths = []".to_owned(), "gateway.services[3].paths"),
+            (format!("probe = \"healthz\"\n{PATH}"), "gateway.services[3].probe"),
+            (format!("answer_timeout_s = 0\n{PATH}"), "gateway.services[3].answer_timeout_s"),
+            (format!("max_body_bytes = 1\n{PATH}"), "gateway.services[3].max_body_bytes"),
+            (format!("keep_answers_bytes = 0\n{PATH}"), "gateway.services[3].keep_answers_bytes"),
+            (format!("{PATH}uses = 0\n"), "gateway.services[3].paths[0].uses"),
+            (format!("{PATH}{}", PATH.replace("/paid/*", "/a//b")), "gateway.services[3].paths[1].path"),
+            (PATH.replace("0.001 SALT", "much"), "gateway.services[3].paths[0].price"),
+        ] {
+            let error = service(&lines).unwrap_err();
+            assert!(error.contains(place), "{lines}: {error}");
+        }
+    }
+}
