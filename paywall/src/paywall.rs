@@ -13,7 +13,7 @@ use crate::client::VerifierClient;
 use crate::offer::{Offer, SignedOffer, details};
 use crate::order::{Order, Sold};
 use crate::presented::Presented;
-use crate::signed::{self, SignedWay};
+use crate::signed::{self, Granted, Seller, SignedWay};
 
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -46,9 +46,6 @@ pub struct Paywall {
     /// In what payments are taken that are signed and settled from here. `None`: none are.
     pub signed: Option<SignedWay>,
 }
-
-/// A payment, and its claim.
-pub(crate) type Granted = (Box<PaymentView>, ClaimView);
 
 /// What is decided of a request.
 #[derive(Debug)]
@@ -146,7 +143,17 @@ impl Paywall {
             let detail = "signed payments are not taken for this: pay as the details say";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         };
-        signed::admit(self, way, order, presented, header).await
+        let seller = Seller {
+            verifier: &*self.verifier,
+            chain: self.chain,
+            payee: self.payee,
+            asset: self.asset,
+            claimant: &self.claimant,
+            instance: self.instance,
+            wait: self.wait,
+            keeps_answers: self.keeps_answers,
+        };
+        signed::admit(&seller, way, order, presented, header).await
     }
 
     /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
@@ -248,7 +255,7 @@ impl Paywall {
         })
     }
 
-    pub(crate) async fn ask(
+    async fn ask(
         &self,
         order: &Order,
         sold: Sold,

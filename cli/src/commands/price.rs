@@ -219,7 +219,7 @@ mod tests {
         let catalogue = gateway.price_list(&unit, rate.as_ref()).unwrap();
         match costs(path, &catalogue, body.as_bytes()).unwrap() {
             Ok(costs) => (costs.lines(&unit), costs.json(&unit)),
-            Err(problem) => (vec![problem.detail.clone()], Value::Null),
+            Err(problem) => (vec![problem.detail], Value::Null),
         }
     }
 

@@ -40,10 +40,19 @@ pub(crate) struct Failed {
     pub(crate) after: Option<Duration>,
 }
 
+/// How often an answer is run for a payer that leaves while it reads it. A connection may break; but who reads all but the end has
+/// nearly all of it.
+const MOST_LEFT: u32 = 3;
+
 impl Failed {
     /// A run that may have cost the model server its work.
     pub(crate) fn ran(detail: impl Into<String>) -> Self {
         Self { class: FailureClass::Ran, detail: detail.into(), after: None }
+    }
+
+    /// Its payer left while it read the answer.
+    pub(crate) fn left(detail: impl Into<String>) -> Self {
+        Self { class: FailureClass::Left, detail: detail.into(), after: None }
     }
 }
 
@@ -80,6 +89,7 @@ pub(super) fn failed(attempt: &mut Unserved, most: u32, failed: Failed) -> Probl
     match class {
         FailureClass::NotRun => attempt.runs = attempt.runs.saturating_sub(1),
         FailureClass::Ran => attempt.ended = attempt.runs >= u64::from(most),
+        FailureClass::Left => attempt.ended = attempt.runs >= u64::from(most.min(MOST_LEFT)),
         FailureClass::Permanent => attempt.ended = true,
     }
     if attempt.ended {

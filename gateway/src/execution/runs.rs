@@ -165,7 +165,7 @@ impl Executions {
             ended = run => ended,
             () = recording.left_for(self.leave_grace) => {
                 metrics::counter!("salt402_gateway_streams_left_total").increment(1);
-                Err(Failed::ran("the payer left before the answer ended"))
+                Err(Failed::left("the payer left before the answer ended"))
             }
         };
         match ended {

@@ -190,3 +190,23 @@ async fn what_will_never_be_answered_is_asked_once_and_can_be_made_good_once() {
         Some("refunded")
     );
 }
+
+#[tokio::test]
+async fn whoever_leaves_while_the_answer_is_read_has_it_run_three_times_in_all() {
+    for (failed, most) in [(Failed::left as fn(&'static str) -> Failed, 3), (Failed::ran, 10)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(folder.path().join("outcomes.db"))).await.unwrap();
+        let mut attempt = attempts::begin(&store, 10, purchase(true)).await.unwrap();
+        let mut runs = 1;
+        loop {
+            let told = attempts::failed(&mut attempt, 10, failed("no"));
+            if told.code == Code::NotServed {
+                break;
+            }
+            store.put_unserved(Unserved { not_before_ms: 0, ..attempt }).await.unwrap();
+            attempt = attempts::begin(&store, 10, purchase(false)).await.unwrap();
+            runs += 1;
+        }
+        assert_eq!(runs, most);
+    }
+}

@@ -54,6 +54,8 @@ pub(crate) enum FailureClass {
     NotRun,
     /// A model may have run, and its work is lost.
     Ran,
+    /// A model ran, and its payer left while it read the answer.
+    Left,
     /// The request can never be answered. This says nothing about the upstream's health.
     Permanent,
 }

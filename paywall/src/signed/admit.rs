@@ -12,18 +12,38 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use salt402_http::address_limited;
-use salt402_protocol::api::{Requirement, Reservation, ReservationOutcome, ReserveRequest, Verdict};
+use salt402_protocol::api::{
+    ClaimView, PaymentView, Requirement, Reservation, ReservationOutcome, ReserveRequest, Verdict,
+    VerifyRequest,
+};
 use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::required::SignedHeader;
-use salt402_protocol::{Address, Amount, Code, PaymentId, Problem, Proof, QuoteId, SignedNonce, keccak256};
+use salt402_protocol::{
+    Address, Amount, Asset, B128, ChainId, Code, PaymentId, Problem, Proof, QuoteId, SignedNonce, keccak256,
+};
 
+use crate::client::VerifierClient;
 use crate::order::Order;
-use crate::paywall::{Granted, Paywall};
 use crate::presented::Presented;
 use crate::signed::facilitator::{SettleFault, Settlement};
 use crate::signed::ways::SignedWay;
 
-/// What was signed, as the paywall needs it.
+/// A payment, and its claim.
+pub(crate) type Granted = (Box<PaymentView>, ClaimView);
+
+/// Who sells: what of a paywall its signed payments need.
+pub(crate) struct Seller<'a> {
+    pub(crate) verifier: &'a dyn VerifierClient,
+    pub(crate) chain: ChainId,
+    pub(crate) payee: Address,
+    pub(crate) asset: Asset,
+    pub(crate) claimant: &'a str,
+    pub(crate) instance: Option<B128>,
+    pub(crate) wait: Duration,
+    pub(crate) keeps_answers: bool,
+}
+
+/// What was signed, as it is kept and settled.
 struct Signed {
     /// What a facilitator is asked with.
     question: Bytes,
@@ -44,51 +64,51 @@ struct Kept {
 
 /// The grant for a signed payment. `Ok(Err(…))`: no money moved, and it may be said how to pay.
 pub(crate) async fn admit(
-    paywall: &Paywall,
+    seller: &Seller<'_>,
     way: &SignedWay,
     order: &Order,
     presented: &Presented,
     header: &SignedHeader,
 ) -> Result<Result<Granted, Problem>, Problem> {
-    let signed = match Signed::read(paywall, way, header)? {
+    let signed = match Signed::read(seller, way, header)? {
         Ok(signed) => signed,
         Err(refused) => return Ok(Err(refused)),
     };
     // An earlier payment may turn out to have moved no money. Then the one that was shown is next.
     for _ in 0..2 {
-        let kept = match keep(paywall, way, order, presented, &signed).await? {
+        let kept = match keep(seller, way, order, presented, &signed).await? {
             Ok(kept) => kept,
             Err(refused) => return Ok(Err(refused)),
         };
         let (nonce, _) = read(&kept.question)?;
         if !kept.settled {
-            match settle(paywall, way, order, &kept, nonce).await? {
+            match settle(seller, way, order, &kept, nonce).await? {
                 None => {}
                 Some(_) if kept.earlier => continue,
                 Some(refused) => return Ok(Err(refused)),
             }
         }
-        return claim(paywall, order, presented, nonce).await.map(Ok);
+        return claim(seller, order, presented, nonce).await.map(Ok);
     }
     Err(pending("an earlier payment for this request is on its way"))
 }
 
 impl Signed {
     fn read(
-        paywall: &Paywall,
+        seller: &Seller<'_>,
         way: &SignedWay,
         header: &SignedHeader,
     ) -> Result<Result<Self, Problem>, Problem> {
         let malformed =
             |what: String| Problem::new(Code::MalformedProof, format!("PAYMENT-SIGNATURE: {what}"));
         let accepted = header.accepted().map_err(|error| malformed(error.to_string()))?;
-        if let Some(member) = way.difference(&accepted, paywall.chain, paywall.payee) {
+        if let Some(member) = way.difference(&accepted, seller.chain, seller.payee) {
             let detail = format!("what was accepted is not offered: it differs in {member}");
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
         let amount = Amount(accepted.amount());
-        let asked = way.offered(paywall.chain, paywall.payee, amount, quote.clone());
+        let asked = way.offered(seller.chain, seller.payee, amount, quote.clone());
         let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
         let (nonce, payer) = read(&question).map_err(|problem| malformed(problem.detail))?;
         Ok(Ok(Self { question: question.into(), nonce, payer, amount, quote }))
@@ -104,7 +124,7 @@ fn read(question: &[u8]) -> Result<(SignedNonce, Address), Problem> {
 
 /// Keeps what was signed for this request. It is verified before anything is written.
 async fn keep(
-    paywall: &Paywall,
+    seller: &Seller<'_>,
     way: &SignedWay,
     order: &Order,
     presented: &Presented,
@@ -115,13 +135,13 @@ async fn keep(
         payer: signed.payer,
         token: way.token,
         amount: signed.amount,
-        requirement: requirement(paywall, order),
+        requirement: requirement(seller, order),
         quote_id: signed.quote.clone(),
-        claimant: paywall.claimant.clone(),
+        claimant: seller.claimant.to_owned(),
         payload: None,
-        answers_are_kept: paywall.keeps_answers,
+        answers_are_kept: seller.keeps_answers,
     };
-    let mut known = paywall.verifier.reserve(&request).await?;
+    let mut known = seller.verifier.reserve(&request).await?;
     if known == Reservation::Unknown {
         if let Some(wait) = presented.too_soon {
             return Err(address_limited(wait));
@@ -133,7 +153,7 @@ async fn keep(
             Err(SettleFault::Unavailable(problem)) => return Err(problem),
         }
         request.payload = Some(signed.question.to_vec().into());
-        known = paywall.verifier.reserve(&request).await?;
+        known = seller.verifier.reserve(&request).await?;
     }
     Ok(Ok(match known {
         Reservation::Kept { payload, settled } => Kept { question: payload.0, settled, earlier: false },
@@ -151,29 +171,29 @@ async fn keep(
 
 /// Has a kept payment settled. Returns why no money moved, if so.
 async fn settle(
-    paywall: &Paywall,
+    seller: &Seller<'_>,
     way: &SignedWay,
     order: &Order,
     kept: &Kept,
     nonce: SignedNonce,
 ) -> Result<Option<Problem>, Problem> {
-    let payment = nonce.payment_id(paywall.chain);
-    let settled = way.facilitator.settle(&kept.question, &key(paywall, order, payment)).await;
+    let payment = nonce.payment_id(seller.chain);
+    let settled = way.facilitator.settle(&kept.question, &key(seller, order, payment)).await;
     let outcome = |settled| ReservationOutcome {
-        chain: paywall.chain,
+        chain: seller.chain,
         payment_id: payment,
-        claimant: paywall.claimant.clone(),
+        claimant: seller.claimant.to_owned(),
         settled,
     };
     match settled {
         Ok(Settlement::Done) => {
-            paywall.verifier.conclude_reservation(&outcome(true)).await?;
+            seller.verifier.conclude_reservation(&outcome(true)).await?;
             Ok(None)
         }
         Ok(Settlement::Pending) => Err(pending("the settlement is on its way")),
         Err(SettleFault::Used) => Err(used()),
         Err(SettleFault::Refused { reason, detail }) => {
-            paywall.verifier.conclude_reservation(&outcome(false)).await?;
+            seller.verifier.conclude_reservation(&outcome(false)).await?;
             Ok(Some(refused(&reason, &detail)))
         }
         Err(SettleFault::Unavailable(problem)) => Err(problem),
@@ -182,16 +202,27 @@ async fn settle(
 
 /// Claims a settled payment. What stands in the way is time alone, or for people to mend.
 async fn claim(
-    paywall: &Paywall,
+    seller: &Seller<'_>,
     order: &Order,
     presented: &Presented,
     nonce: SignedNonce,
 ) -> Result<Granted, Problem> {
     let proof = Proof::Nonce(nonce);
-    // The quote stays away: its reference is not what was signed.
-    let shown = Presented { quote: None, too_soon: None, ..presented.clone() };
-    let wait = if presented.too_soon.is_some() { Duration::ZERO } else { paywall.wait };
-    match paywall.ask(order, order.sold, wait, &shown, proof).await? {
+    let wait = if presented.too_soon.is_some() { Duration::ZERO } else { seller.wait };
+    let request = VerifyRequest {
+        proof,
+        // Its reference is not what was signed.
+        quote_id: None,
+        requirement: requirement(seller, order),
+        claim: true,
+        claimant: seller.claimant.to_owned(),
+        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        usage: None,
+        again_only: false,
+        instance: seller.instance,
+        client: presented.client,
+    };
+    match seller.verifier.verify(&request).await? {
         Verdict::Accepted { payment, claim: Some(claim) } => Ok((payment, claim)),
         Verdict::Accepted { claim: None, .. } => Err(Problem::new(
             Code::VerifierUnavailable,
@@ -201,17 +232,17 @@ async fn claim(
             Err(Problem::new(code, detail).retry_after(retry_after_ms))
         }
         Verdict::Rejected { code, detail } => {
-            tracing::error!(payment = %nonce.payment_id(paywall.chain), %code, detail, "a settled payment is not granted on");
+            tracing::error!(payment = %nonce.payment_id(seller.chain), %code, detail, "a settled payment is not granted on");
             Err(Problem::new(code, detail))
         }
     }
 }
 
-pub(crate) fn requirement(paywall: &Paywall, order: &Order) -> Requirement {
+pub(crate) fn requirement(seller: &Seller<'_>, order: &Order) -> Requirement {
     Requirement {
-        chain: paywall.chain,
-        payee: paywall.payee,
-        asset: paywall.asset,
+        chain: seller.chain,
+        payee: seller.payee,
+        asset: seller.asset,
         amount: order.amount,
         request_digest: order.sold.digest,
         confirmations: None,
@@ -219,8 +250,8 @@ pub(crate) fn requirement(paywall: &Paywall, order: &Order) -> Requirement {
 }
 
 /// The key under which a payment is settled. Nobody else has the same: it holds the claimant's name.
-fn key(paywall: &Paywall, order: &Order, payment: PaymentId) -> String {
-    let parts = [paywall.claimant.as_bytes(), order.sold.digest.0.as_slice(), payment.0.as_slice()].concat();
+fn key(seller: &Seller<'_>, order: &Order, payment: PaymentId) -> String {
+    let parts = [seller.claimant.as_bytes(), order.sold.digest.0.as_slice(), payment.0.as_slice()].concat();
     keccak256(parts).to_string()
 }
 

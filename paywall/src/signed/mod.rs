@@ -12,4 +12,4 @@ pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlem
 pub use told::{after_signature, settled_header};
 pub use ways::{SignedMethod, SignedWay};
 
-pub(crate) use admit::admit;
+pub(crate) use admit::{Granted, Seller, admit};
