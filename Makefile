@@ -124,7 +124,7 @@ tests/clients/.venv/.stamp: tests/clients/requirements.txt | venv
 		$(@D)/bin/pip install --quiet --require-hashes --requirement $< && sha256sum $< >$@; fi
 
 .PHONY: test-clients
-test-clients: contracts clients $(if $(filter salt402,$(FACILITATOR)),build) ## x402's own clients and servers pay through its own facilitator; FACILITATOR=salt402: through ours
+test-clients: contracts clients build ## x402's own clients pay its servers through its own facilitator (FACILITATOR=salt402: through ours), and our gateway
 	node --test --test-concurrency=1 tests/clients/*.test.mjs
 
 # The official SDKs that ask the gateway, pinned in folders of their own.

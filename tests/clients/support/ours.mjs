@@ -64,7 +64,7 @@ export async function startOurs(sites) {
 export async function startGateway(sites, { chain, token, payee, price, native = false, method = "eip3009" }) {
   const gateway = await freePort();
   const asset = native ? "" : `asset = "${token.address}"\nasset_symbol = "TOKEN"\nasset_decimals = 18\n`;
-  const unit = native ? "" : " TOKEN";
+  const unit = native ? "SALT" : "TOKEN";
   const text = (ports) => `${configuration(sites, ports)}
 [payment]
 chain = "anvil-${chain}"
@@ -81,7 +81,7 @@ listen = "127.0.0.1:${gateway}"
 
 [gateway.models.demo]
 upstream = "demo"
-price_per_request = "${price}${unit}"
+price_per_request = "${price} ${unit}"
 `;
   const { url, stop } = await started(sites, text);
   const address = `http://127.0.0.1:${gateway}`;
