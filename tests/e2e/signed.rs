@@ -96,6 +96,18 @@ async fn a_signature_pays_for_one_request_and_the_money_moves_once() {
     assert_eq!(stand.paid(&stand.wrapped).await, price);
     assert_eq!(stand.stack.upstream.asked(), 1);
 
+    // Whoever knows the request and what the chain shows of the payment has no signature of its payer: not by another nonce, not
+    // by the same one, and not without the quote id.
+    for (path, value) in [
+        ("/payload/authorization/nonce", json!(format!("0x{}", "77".repeat(32)))),
+        ("/payload/signature", json!(format!("0x{}1b", "11".repeat(64)))),
+        ("/accepted/extra/quoteId", Value::Null),
+    ] {
+        let mut forged: Value = serde_json::from_slice(&STANDARD.decode(&signed).unwrap()).unwrap();
+        *forged.pointer_mut(path).unwrap() = value;
+        is_final(&show(&stand, &one, &STANDARD.encode(forged.to_string())).await, "signature_used");
+    }
+
     // It pays for nothing else, not even for whoever signed it.
     is_final(&show(&stand, &other, &signed).await, "signature_used");
     // Nor by its nonce.

@@ -107,6 +107,11 @@ impl Signed {
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
+        // Where no answer is given again, whoever comes first is served, and only the quote id tells the payer from others.
+        if quote.is_none() && !seller.keeps_answers {
+            let detail = "send the accepted offer back as it came, with the quoteId in its extra";
+            return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
+        }
         let amount = Amount(accepted.amount());
         let asked = way.offered(seller.chain, seller.payee, amount, quote.clone());
         let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
@@ -142,6 +147,14 @@ async fn keep(
         answers_are_kept: seller.keeps_answers,
     };
     let mut known = seller.verifier.reserve(&request).await?;
+    if let Reservation::Earlier { .. } = known {
+        // Its payer alone can sign another, so only a good signature is answered from the earlier one. No money moves by it.
+        match way.facilitator.verify(&signed.question).await {
+            Ok(()) => {}
+            Err(SettleFault::Used | SettleFault::Refused { .. }) => return Err(used()),
+            Err(SettleFault::Unavailable(problem)) => return Err(problem),
+        }
+    }
     if known == Reservation::Unknown {
         if let Some(wait) = presented.too_soon {
             return Err(address_limited(wait));
@@ -156,6 +169,8 @@ async fn keep(
         known = seller.verifier.reserve(&request).await?;
     }
     Ok(Ok(match known {
+        // The nonce and the signature are on the chain for everybody; the quote id that came with them is not.
+        Reservation::Kept { payload, .. } if payload.0 != signed.question => return Err(used()),
         Reservation::Kept { payload, settled } => Kept { question: payload.0, settled, earlier: false },
         Reservation::Earlier { payload, settled } => Kept { question: payload.0, settled, earlier: true },
         Reservation::Rejected { code, detail } => return Ok(Err(Problem::new(code, detail))),
