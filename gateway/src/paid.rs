@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
-use salt402_paywall::{Decision, Order, Paywall, Presented, after_signature, quote_required, settled_header};
+use salt402_paywall::{
+    Decision, Order, Paywall, Presented, after_signature, pays_again, quote_required, shows_payment,
+};
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::proof::PROOF_HEADER;
-use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, Problem};
 use tokio::time::Instant;
 
@@ -71,8 +71,8 @@ pub(crate) async fn serve<S: Sale>(
     dialect: Dialect,
     read: impl Reads<S>,
 ) -> Response<Body> {
-    let signs = request.headers().contains_key(SIGNATURE_HEADER);
-    let shown = signs || request.headers().contains_key(PROOF_HEADER);
+    let signs = pays_again(request.headers());
+    let shown = shows_payment(request.headers());
     let answered = walk(gateway, request, dialect, read).await;
     let answered = answered
         .unwrap_or_else(|problem| dialect.problem(&if signs { after_signature(problem) } else { problem }));
@@ -217,9 +217,7 @@ fn give(
         Given::Stream(head, reader) => (head, streamed(reader, dialect)),
     };
     let mut response = answer(payment, &head, body, took);
-    if presented.signed.is_some() {
-        response.headers_mut().extend(settled_header(payment));
-    }
+    response.headers_mut().extend(presented.receipt(payment));
     Ok(response)
 }
 

@@ -34,6 +34,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         instance: None,
         keeps_answers: true,
         signed: None,
+        dialects: salt402_paywall::Dialects::default(),
     };
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let options = GatewayOptions {

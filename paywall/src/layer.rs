@@ -16,14 +16,14 @@ use salt402_http::{
     BodyBudget, HeldBody, PAYMENT, Target, no_store, problem_response, read_body, server_timing, vary,
 };
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, Problem};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
-use crate::signed::{after_signature, settled_header};
+use crate::shown::pays_again;
+use crate::signed::after_signature;
 use crate::tariff::Tariff;
 
 /// Largest body of a paid request unless [`PaidLayer::body_limit`] says otherwise, in bytes.
@@ -122,7 +122,7 @@ struct Paying {
 impl Terms {
     async fn admit(&self, request: Request<Body>) -> Result<Admitted, Box<Response<Body>>> {
         let refuse = |problem: Problem| Box::new(problem_response(&problem));
-        let signs = request.headers().contains_key(SIGNATURE_HEADER);
+        let signs = pays_again(request.headers());
         // Whoever has signed is not led to sign again.
         let refuse_paid = move |problem: Problem| {
             let problem = if signs { after_signature(problem) } else { problem };
@@ -143,7 +143,7 @@ impl Terms {
         let asked = Instant::now();
         match self.paywall.decide(&order, &presented).await.map_err(refuse_paid)? {
             Decision::Granted { payment, claim } if claim.first => {
-                let settled = presented.signed.as_ref().and_then(|_| settled_header(&payment));
+                let settled = presented.receipt(&payment);
                 let paid = Some(Paying { took: asked.elapsed(), settled });
                 parts.extensions.insert(Payer(*payment));
                 Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), paid })

@@ -4,7 +4,7 @@
 //! [`Paywall::decide`] returns a [`Decision`] as data. Writing it as an answer is done at the edge: by [`offer_response`], or
 //! in the words of another dialect.
 //!
-//! Files, each of which imports only those before it: `order`, `offer`, `presented`, `client`; `tariff`, `response`; `signed`, which settles what
+//! Files, each of which imports only those before it: `order`, `offer`, `shown`, `presented`, `client`; `tariff`, `response`; `signed`, which settles what
 //! payers sign; `paywall`;
 //! `layer`, [`forward_auth`]. [`openapi`] and `browsers` stand alone.
 
@@ -18,6 +18,7 @@ mod order;
 mod paywall;
 mod presented;
 mod response;
+mod shown;
 mod signed;
 mod tariff;
 
@@ -25,14 +26,14 @@ pub use browsers::{OriginError, browsers};
 pub use client::{RemoteError, RemoteVerifier, VerifierClient};
 pub use forward_auth::{ForwardAuth, asked_for};
 pub use layer::{Paid, PaidLayer, Payer};
-pub use offer::Offer;
+pub use offer::{Dialects, Offer};
 pub use order::{Order, Sold};
 pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::Presented;
 pub use response::{PaymentProblem, offer_response, offer_response_with};
+pub use shown::{ReceiptForm, SignedPayment, pays_again, shows_payment};
 pub use signed::{
     FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedMethod, SignedWay, after_signature,
-    settled_header,
 };
 pub use tariff::{Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

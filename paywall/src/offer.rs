@@ -14,6 +14,27 @@ pub struct Offer {
     pub details: PaymentDetails,
     /// How to pay by a signature, where that is taken.
     pub signed: Option<SignedOffer>,
+    /// Who asks, for people: the host that the client asked, or the public one.
+    pub realm: String,
+    /// In which dialects this is said, beside its own.
+    pub dialects: Dialects,
+}
+
+/// In which dialects a 402 says how to pay, beside `X-Payment-Details`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialects {
+    /// x402's version 2, where a signature is taken: `PAYMENT-REQUIRED`.
+    pub x402: bool,
+    /// x402's version 1, where a signature is taken and its clients can read the offer: members of the body.
+    pub x402_v1: bool,
+    /// The HTTP authentication scheme `Payment`: `WWW-Authenticate`.
+    pub mpp: bool,
+}
+
+impl Default for Dialects {
+    fn default() -> Self {
+        Self { x402: true, x402_v1: true, mpp: true }
+    }
 }
 
 /// How to pay by a signature (x402).

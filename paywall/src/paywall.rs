@@ -6,13 +6,13 @@ use std::time::Duration;
 use salt402_http::address_limited;
 use salt402_protocol::api::{ClaimView, PaymentView, QuoteRequest, Requirement, Verdict, VerifyRequest};
 use salt402_protocol::details::Resource;
-use salt402_protocol::x402::required::SignedHeader;
 use salt402_protocol::{Address, Asset, B128, ChainId, Code, Problem, Proof, QuoteId};
 
 use crate::client::VerifierClient;
-use crate::offer::{Offer, SignedOffer, details};
+use crate::offer::{Dialects, Offer, SignedOffer, details};
 use crate::order::{Order, Sold};
 use crate::presented::Presented;
+use crate::shown::SignedPayment;
 use crate::signed::{self, Granted, Seller, SignedWay};
 
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
@@ -45,6 +45,8 @@ pub struct Paywall {
     pub keeps_answers: bool,
     /// In what payments are taken that are signed and settled from here. `None`: none are.
     pub signed: Option<SignedWay>,
+    /// In which dialects a 402 says how to pay, beside its own.
+    pub dialects: Dialects,
 }
 
 /// What is decided of a request.
@@ -81,6 +83,7 @@ impl Paywall {
             instance: None,
             keeps_answers: false,
             signed: None,
+            dialects: Dialects::default(),
         }
     }
 
@@ -137,7 +140,7 @@ impl Paywall {
         &self,
         order: &Order,
         presented: &Presented,
-        header: &SignedHeader,
+        shown: &SignedPayment,
     ) -> Result<Result<Granted, Problem>, Problem> {
         let Some(way) = self.signed.as_ref().filter(|_| order.sold.usage.is_none()) else {
             let detail = "signed payments are not taken for this: pay as the details say";
@@ -153,7 +156,12 @@ impl Paywall {
             wait: self.wait,
             keeps_answers: self.keeps_answers,
         };
-        signed::admit(&seller, way, order, presented, header).await
+        let offered = |amount, quote| way.offered(self.chain, self.payee, amount, quote);
+        let header = match shown.in_v2(offered) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(Problem::new(Code::SignatureRefused, error.to_string()))),
+        };
+        signed::admit(&seller, way, order, presented, &header).await
     }
 
     /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
@@ -228,13 +236,15 @@ impl Paywall {
             request_digest: order.sold.digest,
         };
         metrics::counter!("salt402_402_total", "code" => problem.code.as_str()).increment(1);
+        let public = self.signed.as_ref().and_then(|way| way.public_url.clone());
+        let base = public.or_else(|| presented.base.clone()).unwrap_or_default();
         let signed = self.signed.as_ref().filter(|_| order.sold.usage.is_none()).map(|way| {
             let offered = way.offered(self.chain, self.payee, order.amount, Some(quote.quote_id.clone()));
-            let base = way.public_url.clone().or_else(|| presented.base.clone()).unwrap_or_default();
             SignedOffer { ways: vec![offered], url: format!("{base}{}", order.path) }
         });
+        let realm = base.split_once("://").map_or(base.as_str(), |(_, host)| host).to_owned();
         let details = details(&asked, quote, resource);
-        Ok(Box::new(Offer { problem, details, signed }))
+        Ok(Box::new(Offer { problem, details, signed, realm, dialects: self.dialects }))
     }
 
     async fn verify(&self, order: &Order, presented: &Presented, proof: Proof) -> Result<Verdict, Problem> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use salt402_http::{Caller, address_limited, address_wait, one_value};
+use salt402_protocol::api::PaymentView;
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
-use salt402_protocol::proof::PROOF_HEADER;
 use salt402_protocol::quote::QUOTE_HEADER;
-use salt402_protocol::x402::required::{SIGNATURE_HEADER, SignedHeader};
 use salt402_protocol::{Code, Problem, Proof, QuoteId};
+
+use crate::shown::{ReceiptForm, Shown, SignedPayment, receipt};
 
 /// The payment headers of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,9 @@ pub struct Presented {
     /// From where it comes, if that is known: an address, or an IPv6 network.
     pub client: Option<IpAddr>,
     /// What its payer signed.
-    pub signed: Option<Arc<SignedHeader>>,
+    pub signed: Option<Arc<SignedPayment>>,
+    /// How its client reads what was paid, where it speaks another dialect than `X-Payment-Proof`.
+    pub receipt: Option<ReceiptForm>,
     /// The scheme and host that the client asked, such as `http://127.0.0.1:4021`, if it named one.
     pub base: Option<String>,
 }
@@ -46,6 +49,11 @@ impl Presented {
         }
     }
 
+    /// The header that tells its client what was paid, in its dialect; `None` where it has none.
+    pub fn receipt(&self, payment: &PaymentView) -> Option<(HeaderName, HeaderValue)> {
+        receipt(self.receipt.as_ref()?, payment)
+    }
+
     /// Whether something is shown to pay with.
     pub fn pays(&self) -> bool {
         self.proof.is_some() || self.signed.is_some()
@@ -61,11 +69,7 @@ impl Presented {
 
     /// Reads them; a header with more than one reading is refused.
     pub fn read(headers: &HeaderMap) -> Result<Self, Problem> {
-        let proof = one_value(headers, PROOF_HEADER)?
-            .map(|text| {
-                text.parse::<Proof>().map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))
-            })
-            .transpose()?;
+        let shown = Shown::read(headers)?;
         let quote = one_value(headers, QUOTE_HEADER)?
             .map(|text| {
                 text.parse::<QuoteId>().map_err(|error| Problem::new(Code::MalformedQuote, error.to_string()))
@@ -78,19 +82,9 @@ impl Presented {
                 return Err(Problem::new(Code::MalformedHeader, "X-Payment-Binding knows one value: quote"));
             }
         };
-        let signed = one_value(headers, SIGNATURE_HEADER)?
-            .map(|text| {
-                SignedHeader::read(text).map(Arc::new).map_err(|error| {
-                    Problem::new(Code::MalformedProof, format!("{SIGNATURE_HEADER}: {error}"))
-                })
-            })
-            .transpose()?;
-        if signed.is_some() && proof.is_some() {
-            let detail =
-                "the request brings two things to pay with: send X-Payment-Proof or PAYMENT-SIGNATURE";
-            return Err(Problem::new(Code::MalformedProof, detail));
-        }
-        Ok(Self { proof, quote, secret, too_soon: None, client: None, signed, base: None })
+        let Shown { proof, signed, quote: named, receipt } = shown;
+        let quote = quote.or(named);
+        Ok(Self { proof, quote, secret, too_soon: None, client: None, signed, receipt, base: None })
     }
 }
 

@@ -7,11 +7,13 @@
 //! Solidity side, with [`recovery`], which says who signed; [`payment`] and [`channel`], facts of the chain; [`quote`] and [`proof`], which server and payer
 //! exchange, with [`edition`], which says how a contract names channels and signs vouchers; [`wire`](api), their form over HTTP; and [`decode`](log), from logs to payments. `wire` and `decode` do
 //! not import each other. [`x402`] stands on `wire`: what a facilitator is asked and answers.
+//! [`mpp`] stands on `x402`: the same signatures in another scheme.
 
 pub mod channel;
 pub mod contracts;
 mod decode;
 pub mod edition;
+pub mod mpp;
 pub mod payment;
 pub mod proof;
 pub mod quote;

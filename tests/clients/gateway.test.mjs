@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { named, payer } from "./support/accounts.mjs";
 import { startGateway } from "./support/ours.mjs";
-import { clients, pay } from "./support/paying.mjs";
+import { clients, otherDialects, pay } from "./support/paying.mjs";
 import { BASE_SEPOLIA, CITRATE, openStand, tokenAbi } from "./support/stand.mjs";
 
 /** In base units: 0.000000000000010007 of a token of 18 decimals. */
@@ -17,14 +17,27 @@ const sales = [
   { name: "Citrate, SALT, by EIP-3009 of wrapped SALT", chain: CITRATE, token: "wSALT", native: true },
   { name: "Citrate, wrapped SALT, by Permit2", chain: CITRATE, token: "wSALT", method: "permit2" },
   { name: "Base Sepolia, Salt, by EIP-3009", chain: BASE_SEPOLIA, token: "Salt" },
+  // Its clients read the offer of version 2 where there is one.
+  { name: "Base Sepolia, Salt, version 1 of x402", chain: BASE_SEPOLIA, token: "Salt", dialects: ["x402-v1"], by: ["fetch-v1"] },
 ];
+
+/** Who pays in a sale. mppx signs no permit. */
+const payers = ({ by, method }) => by ?? [...Object.keys(clients), ...(method ? [] : ["mppx"])];
+
+/** What an answer tells of its payment in the client's dialect. */
+function told({ paymentResponse, paymentResponseV1, paymentReceipt }) {
+  const told = [paymentResponse, paymentResponseV1, paymentReceipt].filter(Boolean);
+  assert.equal(told.length, 1, "in one dialect alone");
+  return JSON.parse(Buffer.from(told[0], "base64").toString());
+}
 
 describe("official clients and our gateway", { timeout: 600_000 }, () => {
   let stand;
   before(async () => (stand = await openStand()));
   after(async () => stand?.stop());
 
-  for (const { name, chain, token: short, ...how } of sales) {
+  assert.ok(Object.keys(otherDialects).every((name) => sales.some((sale) => payers(sale).includes(name))));
+  for (const { name, chain, token: short, by, ...how } of sales) {
     test(name, async (context) => {
       const { anvil, tokens } = stand.sites[chain];
       const token = tokens[short];
@@ -38,17 +51,20 @@ describe("official clients and our gateway", { timeout: 600_000 }, () => {
         anvil.client.readContract({ address: token.address, abi: tokenAbi, functionName: "balanceOf", args: [payee] });
       try {
         let earned = 0n;
-        for (const client of Object.keys(clients)) {
+        for (const client of payers({ by, ...how })) {
           await context.test(client, async () => {
             const body = JSON.stringify({ model: "demo", prompt: `${client} asks`, max_tokens: 8 });
-            const orders = { key: payer.key, urls, rpc, allowedAssets, body };
+            const domain = { name: token.name, version: token.version };
+            const orders = { key: payer.key, urls, rpc, allowedAssets, body, domain };
             const [answer] = await pay(client, orders);
             const said = JSON.stringify(answer);
             assert.equal(answer?.status, 200, said);
             assert.equal(JSON.parse(answer.body).model, "demo");
-            const response = JSON.parse(Buffer.from(answer.paymentResponse, "base64").toString());
-            assert.equal(response.success, true, said);
-            assert.equal(response.payer.toLowerCase(), payer.address.toLowerCase());
+            const response = told(answer);
+            assert.ok(response.success === true || response.status === "success", said);
+            const hash = response.transaction ?? response.reference;
+            assert.equal((await anvil.client.getTransactionReceipt({ hash })).status, "success");
+            assert.equal((response.payer ?? payer.address).toLowerCase(), payer.address.toLowerCase());
             earned += PRICE;
             assert.equal(await has(), earned);
             // It signs anew for the same request, as clients do after an error: answered from the first.

@@ -40,6 +40,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         instance: None,
         keeps_answers: false,
         signed: None,
+        dialects: salt402_paywall::Dialects::default(),
     };
     let auth = ForwardAuth { paywall, tariff: Tariff::default(), again_within: Duration::ZERO };
     let metrics = PrometheusBuilder::new().build_recorder().handle();

@@ -39,6 +39,7 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
     let paywall = Paywall { keeps_answers: true, ..paywall };
     let show = |ordinal| Presented {
         signed: None,
+        receipt: None,
         base: None,
         proof: Some(Proof::Transaction { hash: B256::repeat_byte(SHOWN), ordinal }),
         quote: None,

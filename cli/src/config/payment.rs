@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use salt402_chain::Profile;
+use salt402_paywall::Dialects;
 use salt402_protocol::asset::parse_address;
 use salt402_protocol::{Address, Asset, ChainId};
 use salt402_verifier::PaymentRules;
@@ -35,6 +36,25 @@ pub(crate) struct PaymentConfig {
     /// Payments that are signed and not sent (x402): in which token, and who settles them. Left out: none are taken.
     #[serde(default)]
     pub(crate) signatures: Option<SignaturesConfig>,
+    /// In which dialects a 402 says how to pay, beside `X-Payment-Details`: `x402`, `x402-v1` and `mpp`. What is shown in a dialect that is left
+    /// out is taken all the same. Left out: all.
+    #[serde(default = "dialects")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    dialects: Vec<DialectName>,
+}
+
+/// A dialect of a 402.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum DialectName {
+    X402,
+    #[serde(rename = "x402-v1")]
+    X402V1,
+    Mpp,
+}
+
+fn dialects() -> Vec<DialectName> {
+    vec![DialectName::X402, DialectName::X402V1, DialectName::Mpp]
 }
 
 fn native() -> Asset {
@@ -52,6 +72,16 @@ impl PaymentConfig {
             ConfigError::value(key, what)
         })?;
         no_placeholder(key, payee)
+    }
+
+    /// In which dialects a 402 says how to pay, beside its own.
+    pub(crate) fn dialects(&self) -> Dialects {
+        let has = |name| self.dialects.contains(&name);
+        Dialects {
+            x402: has(DialectName::X402),
+            x402_v1: has(DialectName::X402V1),
+            mpp: has(DialectName::Mpp),
+        }
     }
 
     /// What signed payments are taken in, if they are.

@@ -68,6 +68,7 @@ pub(super) async fn serve(
         instance: Some(store.instance()),
         keeps_answers: true,
         signed: signed_way(config, payment, facilitator)?,
+        dialects: payment.dialects(),
     };
     let unit = config.unit()?;
     let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit)).transpose()?;

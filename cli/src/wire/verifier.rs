@@ -138,6 +138,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         instance: None,
         keeps_answers: false,
         signed: None,
+        dialects: payment.dialects(),
     };
     let again_within = Duration::from_secs(auth.again_within_s);
     Ok(Some(ForwardAuth { paywall, tariff: auth.tariff(&config.unit()?)?, again_within }))

@@ -13,12 +13,10 @@ use salt402_http::{
     read_body,
 };
 use salt402_paywall::{
-    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required,
-    settled_header,
+    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again, quote_required,
+    shows_payment,
 };
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::proof::PROOF_HEADER;
-use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, PaymentId, Problem};
 use tokio::time::Instant;
 
@@ -33,8 +31,8 @@ use crate::upstream::payload::Payload;
 
 /// Answers whatever is asked for at no path of the gateway's own.
 pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    let signs = request.headers().contains_key(SIGNATURE_HEADER);
-    let shown = signs || request.headers().contains_key(PROOF_HEADER);
+    let signs = pays_again(request.headers());
+    let shown = shows_payment(request.headers());
     let answered = serve(&gateway.0, request).await;
     let refused = |problem| problem_response(&if signs { after_signature(problem) } else { problem });
     asked_once(shown, answered.unwrap_or_else(refused))
@@ -154,9 +152,7 @@ async fn paid(
     };
     let mut response = answer(head, body);
     mark_paid(response.headers_mut(), &payment, [verified, started.elapsed()], "service");
-    if presented.signed.is_some() {
-        response.headers_mut().extend(settled_header(&payment));
-    }
+    response.headers_mut().extend(presented.receipt(&payment));
     Ok(response)
 }
 

@@ -3,6 +3,7 @@
 //! Names are compared as servers do that know letters and digits alone: `X_Forwarded_For` is `X-Forwarded-For` there.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use salt402_protocol::mpp::credential_of;
 
 /// What says how a message is sent from one server to the next, and goes no further (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: &[&str] = &[
@@ -91,6 +92,11 @@ fn begins(name: &str, beginnings: &[&str]) -> bool {
     beginnings.iter().any(|beginning| name.starts_with(beginning))
 }
 
+/// Whether a credential is a payment's, which is for this gateway alone.
+fn pays(value: &HeaderValue) -> bool {
+    value.to_str().ok().and_then(credential_of).is_some()
+}
+
 /// What an upstream is sent of a request's headers.
 pub(super) fn of_request(headers: &HeaderMap, passes_credentials: bool) -> HeaderMap {
     let connection = named_by_connection(headers);
@@ -100,7 +106,7 @@ pub(super) fn of_request(headers: &HeaderMap, passes_credentials: bool) -> Heade
         let stays = HOP_BY_HOP.contains(&folded.as_str())
             || OURS_WHOLE.contains(&folded.as_str())
             || begins(&folded, OURS)
-            || (!passes_credentials && CREDENTIALS.contains(&folded.as_str()))
+            || (CREDENTIALS.contains(&folded.as_str()) && (!passes_credentials || pays(value)))
             || connection.iter().any(|named| named == name.as_str());
         if !stays {
             passed.append(name.clone(), value.clone());

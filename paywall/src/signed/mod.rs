@@ -9,7 +9,7 @@ mod told;
 mod ways;
 
 pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement};
-pub use told::{after_signature, settled_header};
+pub use told::after_signature;
 pub use ways::{SignedMethod, SignedWay};
 
 pub(crate) use admit::{Granted, Seller, admit};

@@ -1,10 +1,6 @@
 //! What whoever signed is told.
 
-use axum::http::{HeaderName, HeaderValue};
-use salt402_protocol::api::PaymentView;
-use salt402_protocol::x402::required::{RESPONSE_HEADER, to_header};
-use salt402_protocol::x402::response::SettleResponse;
-use salt402_protocol::{Amount, Problem};
+use salt402_protocol::Problem;
 
 /// The status of a refusal that time may turn into an answer.
 const TOO_EARLY: u16 = 425;
@@ -19,21 +15,6 @@ pub fn after_signature(mut problem: Problem) -> Problem {
         problem.status = if problem.retry_after_ms.is_some() { TOO_EARLY } else { FORBIDDEN };
     }
     problem
-}
-
-/// The header that tells a client of x402 that its payment was settled.
-pub fn settled_header(payment: &PaymentView) -> Option<(HeaderName, HeaderValue)> {
-    let settled = SettleResponse {
-        success: true,
-        error_reason: None,
-        error_message: None,
-        payer: Some(payment.payer),
-        transaction: Some(payment.transaction),
-        network: payment.chain.to_string(),
-        amount: Some(Amount(payment.amount.0)),
-    };
-    let value = to_header(&settled).ok().and_then(|text| HeaderValue::from_str(&text).ok())?;
-    Some((HeaderName::from_static(RESPONSE_HEADER), value))
 }
 
 #[cfg(test)]

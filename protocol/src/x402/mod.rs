@@ -9,7 +9,8 @@ pub mod request;
 pub mod required;
 pub mod requirements;
 pub mod response;
-mod text;
+pub(crate) mod text;
+pub mod v1;
 
 /// The extension by which a payer sends the token's own permit along (EIP-2612).
 pub const EIP2612_GAS_SPONSORING: &str = "eip2612GasSponsoring";

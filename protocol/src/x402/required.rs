@@ -141,6 +141,15 @@ struct Payload<'a> {
     accepted: Requirements<'a>,
 }
 
+/// The same, written here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    x402_version: u8,
+    accepted: &'a Offered,
+    payload: &'a serde_json::value::RawValue,
+}
+
 /// What a facilitator is asked.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,6 +172,17 @@ impl SignedHeader {
         let this = Self { payload };
         this.accepted()?;
         Ok(this)
+    }
+
+    /// One that names what was accepted in its payer's place, with a payload as it was sent.
+    ///
+    /// # Errors
+    /// The payload is no JSON.
+    pub(crate) fn of(accepted: &Offered, payload: &str) -> Result<Self, SignedHeaderError> {
+        let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
+        let payload: &serde_json::value::RawValue = serde_json::from_str(payload).map_err(json)?;
+        let payload = serde_json::to_vec(&Written { x402_version: 2, accepted, payload }).map_err(json)?;
+        Ok(Self { payload })
     }
 
     /// Which way to pay was accepted, as the payer says.

@@ -12,8 +12,14 @@ pub(crate) type Requests = Arc<Vec<Vec<u8>>>;
 
 /// A POST of JSON on a connection that stays open.
 pub(crate) fn post(host: &str, path: &str, body: &str) -> Vec<u8> {
+    post_with(host, path, &[], body)
+}
+
+/// The same with more headers.
+pub(crate) fn post_with(host: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -23,7 +23,10 @@ mod head;
 mod load;
 mod lookup;
 mod memory;
+mod model_server;
+mod paid;
 mod proxy;
+mod streams;
 mod verify;
 
 use anyhow::Context as _;
@@ -31,7 +34,7 @@ use figures::machine;
 
 type Run = fn() -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-const BENCHES: [(&str, Run); 12] = [
+const BENCHES: [(&str, Run); 14] = [
     ("B1", || Box::pin(lookup::run())),
     ("B2", || Box::pin(verify::run())),
     ("B3", || Box::pin(claims::run())),
@@ -42,6 +45,8 @@ const BENCHES: [(&str, Run); 12] = [
     ("B7b", || Box::pin(facilitator::together())),
     ("B8", || Box::pin(memory::run())),
     ("B9", || Box::pin(gas::run())),
+    ("B10", || Box::pin(paid::run())),
+    ("B11", || Box::pin(streams::run())),
     ("B12", || Box::pin(proxy::run())),
     ("B14", || Box::pin(b14::run())),
 ];

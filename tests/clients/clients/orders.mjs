@@ -16,6 +16,9 @@ export const { allowedAssets } = orders;
 /** What is posted to each address. Undefined: they are asked by GET. */
 export const { body } = orders;
 
+/** The payer's key, and the name and version in the token's EIP-712 domain, for clients that take them from their user. */
+export const { key, domain } = orders;
+
 /**
  * Has a client pay by both schemes, with the key of the orders.
  *
@@ -43,7 +46,8 @@ export async function carryOut(get) {
     try {
       const { status, body, header } = await get(url);
       const [paymentResponse, paymentRequired] = [header("payment-response"), header("payment-required")];
-      line = { url, status, body, paymentResponse, paymentRequired };
+      const [paymentResponseV1, paymentReceipt] = [header("x-payment-response"), header("payment-receipt")];
+      line = { url, status, body, paymentResponse, paymentRequired, paymentResponseV1, paymentReceipt };
     } catch (error) {
       line = { url, error: error.message };
     }

@@ -54,14 +54,15 @@ export async function startOurs(sites) {
  * Starts the whole: the facilitator, and a gateway that sells a model's answers on one of the chains, paid by signatures.
  *
  * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
- * @param {{ chain: number, token: import("./stand.mjs").Token, payee: string, price: string, native?: boolean, method?: string }} sale -
+ * @param {{ chain: number, token: import("./stand.mjs").Token, payee: string, price: string, native?: boolean, method?: string,
+ *   dialects?: string[] }} sale -
  *   Where, in what and for how much in whole coins or tokens of 18 decimals. `native`: prices are in the coin, and `token` is its
- *   wrapped form.
+ *   wrapped form. `dialects`: in which a 402 says how to pay, where that is not all.
  * @returns {Promise<{ url: string, gateway: string, stop: () => Promise<void> }>} The facilitator's and the gateway's address, and
  *   how to end it.
  * @throws {Error} With what it said, if it is not ready within a minute.
  */
-export async function startGateway(sites, { chain, token, payee, price, native = false, method = "eip3009" }) {
+export async function startGateway(sites, { chain, token, payee, price, native = false, method = "eip3009", dialects }) {
   const gateway = await freePort();
   const asset = native ? "" : `asset = "${token.address}"\nasset_symbol = "TOKEN"\nasset_decimals = 18\n`;
   const unit = native ? "SALT" : "TOKEN";
@@ -69,6 +70,7 @@ export async function startGateway(sites, { chain, token, payee, price, native =
 [payment]
 chain = "anvil-${chain}"
 payee = "${payee}"
+${dialects ? `dialects = ${JSON.stringify(dialects)}` : ""}
 ${asset}
 [payment.signatures]
 token = "${token.address}"

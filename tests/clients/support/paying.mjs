@@ -16,6 +16,12 @@ export const clients = {
   reqwest: { run: [join(here, "reqwest/target/debug/salt402-clients-reqwest")], sponsors: false },
 };
 
+/** Clients of other dialects of a 402, which our gateway alone speaks. */
+export const otherDialects = {
+  mppx: { run: [process.execPath, "clients/mppx.mjs"] },
+  "fetch-v1": { run: [process.execPath, "clients/fetch-v1.mjs"] },
+};
+
 /** The servers, and what they can sell. PyPI's needs a further package for extensions. */
 export const servers = {
   express: { run: [process.execPath, "servers/express.mjs"], sponsors: true },
@@ -51,11 +57,12 @@ export async function startServer(name, facilitator, routes) {
 /**
  * Has a client ask addresses in turn, and pay for each.
  *
- * @param {keyof typeof clients} name - Which.
- * @param {{ key: string, urls: string[], rpc: Record<number, string>, allowedAssets: object[], body?: string }} orders - What it shall do.
- * @returns {Promise<any[]>} A line for each address: `status`, `body`, `paymentResponse` and `paymentRequired`, or `error`.
+ * @param {keyof typeof clients | keyof typeof otherDialects} name - Which.
+ * @param {{ key: string, urls: string[], rpc: Record<number, string>, allowedAssets: object[], body?: string,
+ *   domain?: { name: string, version: string } }} orders - What it shall do.
+ * @returns {Promise<any[]>} A line for each address: `status`, `body`, and the headers that tell of the payment, or `error`.
  */
 export async function pay(name, orders) {
-  const [command, ...args] = clients[name].run;
+  const [command, ...args] = (clients[name] ?? otherDialects[name]).run;
   return lines(command, args, orders);
 }
