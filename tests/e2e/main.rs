@@ -24,6 +24,7 @@ mod copies;
 mod crash;
 mod deep;
 mod deploying;
+mod dialects;
 mod exhaustion;
 mod facilitating;
 mod facilitator_faults;

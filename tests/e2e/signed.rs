@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::SALT402;
 
-const SIGNATURES: &str = "
+pub(crate) const SIGNATURES: &str = "
 [payment.signatures]
 token = \"WRAPPED_SALT\"
 domain_name = \"Wrapped SALT\"
@@ -51,7 +51,7 @@ async fn show(stand: &Facilitating, body: &Value, signed: &str) -> Answer {
 }
 
 /// An answer that no client signs again for.
-fn is_final(answer: &Answer, code: &str) {
+pub(crate) fn is_final(answer: &Answer, code: &str) {
     assert_eq!(answer.code(), code, "{} {}", answer.status, answer.body);
     let status = answer.status.as_u16();
     assert!(
