@@ -152,8 +152,8 @@ test-long: setup prove ## Long fuzz and invariant runs (an hour for the parsers)
 	FOUNDRY_PROFILE=long forge test
 	$(MAKE) fuzz FUZZ=200
 	SIM_SEEDS=10000 cargo test --locked --release --package salt402-tests --test sim histories -- --nocapture
-	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test interleavings
-	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test vouchers
+	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-verifier --test verifier interleavings::
+	PROPTEST_CASES=5000 cargo test --locked --release --package salt402-store --test store vouchers::
 	CASES=20000 $(MAKE) test-clients
 	FACILITATOR_KILLS=100 cargo test --locked --package salt402-cli --test e2e settlements_survive_kills -- --nocapture
 	FACILITATOR_MUTATIONS=20000 cargo test --locked --package salt402-cli --test e2e whatever_is_changed -- --nocapture
@@ -201,7 +201,7 @@ lint: setup .venv/.slither-$(SLITHER) ## Check format, lints, dependencies and c
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@# No circle of imports in a crate, and none up a floor.
 	cargo run --locked --quiet --package salt402-rooms
-	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked cargo-deny@$(CARGO_DENY)
+	@cargo deny --version 2>/dev/null | grep -q ' $(CARGO_DENY)$$' || cargo install --locked --debug cargo-deny@$(CARGO_DENY)
 	cargo deny check bans licenses sources
 	forge fmt --check
 	$(call apart,forge-lint) forge lint

@@ -1,0 +1,14 @@
+//! The tests of the crate, in one program: each program of its own would be compiled, linked and started by itself.
+
+mod agreement;
+mod anvil;
+mod budget;
+mod citrate;
+mod common;
+mod complete;
+mod filters;
+mod heads;
+mod large;
+mod liar;
+mod pool;
+mod quirks;

@@ -1,0 +1,26 @@
+//! The tests of the crate, in one program: each program of its own would be compiled, linked and started by itself.
+
+mod backup;
+mod chain;
+mod channels;
+mod claims;
+mod faults;
+mod incidents;
+mod leases;
+mod memory;
+mod merged;
+mod model;
+mod opening;
+mod orphans;
+mod outcomes;
+mod past;
+mod policy;
+mod references;
+mod refunds;
+mod reservations;
+mod risks;
+mod settlements;
+mod support;
+mod totals;
+mod unreadable;
+mod vouchers;

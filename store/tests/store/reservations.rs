@@ -1,0 +1,135 @@
+//! Signed payments that are kept for one request before they are settled.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by it")]
+
+use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
+use salt402_store::{
+    GasBudgets, NewReservation, NewSettlement, Reserved, SettlementClaim, SettlementOutcome,
+};
+
+use crate::support::{CHAIN, Fixture};
+
+const TOKEN: Address = Address::repeat_byte(0x70);
+const PAYER: Address = Address::repeat_byte(0xaa);
+
+fn id(payment: u8) -> PaymentId {
+    PaymentId(B256::repeat_byte(payment))
+}
+
+/// The payment of a number for the request of a number, to be kept.
+fn new(payment: u8, request: u8) -> NewReservation {
+    NewReservation {
+        payment: id(payment),
+        chain: CHAIN,
+        claimant: "shop".to_owned(),
+        request: B256::repeat_byte(request),
+        payer: PAYER,
+        token: TOKEN,
+        amount: Amount(U256::from(7_u64)),
+        payload: Some(vec![payment]),
+        since_ms: 0,
+        answers_are_kept: true,
+        now_ms: 1_000 + u64::from(payment),
+    }
+}
+
+async fn reserve(fixture: &Fixture, new: NewReservation) -> Reserved {
+    fixture.store.reserve(new).await.unwrap()
+}
+
+/// The payment that a request is served for.
+fn kept(reserved: Reserved) -> (PaymentId, bool) {
+    match reserved {
+        Reserved::Kept(kept) => (kept.payment, false),
+        Reserved::Earlier(kept) => (kept.payment, true),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_signature_is_kept_for_the_request_that_it_came_with_first() {
+    let fixture = Fixture::new().await;
+    let look = NewReservation { payload: None, ..new(1, 1) };
+    assert_eq!(reserve(&fixture, look.clone()).await, Reserved::Unknown, "a look writes nothing");
+    assert_eq!(kept(reserve(&fixture, new(1, 1)).await), (id(1), false));
+    assert_eq!(kept(reserve(&fixture, look).await), (id(1), false));
+    assert_eq!(reserve(&fixture, new(1, 2)).await, Reserved::Taken);
+    let other = NewReservation { claimant: "other".to_owned(), ..new(1, 1) };
+    assert_eq!(reserve(&fixture, other).await, Reserved::Taken);
+    // What came with the first counts, whatever comes later.
+    let later = NewReservation { payload: Some(vec![9]), amount: Amount(U256::from(1_u64)), ..new(1, 1) };
+    let Reserved::Kept(kept) = reserve(&fixture, later).await else { panic!() };
+    assert_eq!((kept.payload, kept.settled), (vec![1], false));
+}
+
+#[tokio::test]
+async fn another_signature_of_the_same_payer_for_the_same_request_stands_behind_the_first() {
+    let fixture = Fixture::new().await;
+    assert_eq!(kept(reserve(&fixture, new(1, 1)).await), (id(1), false));
+    assert_eq!(kept(reserve(&fixture, new(2, 1)).await), (id(1), true));
+    // Of another payer, another request, or another time it is its own.
+    let payer = NewReservation { payer: TOKEN, ..new(3, 1) };
+    assert_eq!(kept(reserve(&fixture, payer).await), (id(3), false));
+    assert_eq!(kept(reserve(&fixture, new(4, 2)).await), (id(4), false));
+    let later = NewReservation { since_ms: 2_000, ..new(5, 1) };
+    assert_eq!(kept(reserve(&fixture, later).await), (id(5), false));
+    // One that moved no money stands in for nothing, and may be tried again.
+    assert!(fixture.store.conclude_reservation(id(4), "shop".to_owned(), false).await.unwrap());
+    let look = NewReservation { payload: None, ..new(4, 2) };
+    assert_eq!(reserve(&fixture, look).await, Reserved::Unknown);
+    assert_eq!(kept(reserve(&fixture, new(6, 2)).await), (id(6), false));
+    assert_eq!(kept(reserve(&fixture, new(4, 2)).await), (id(4), false));
+}
+
+#[tokio::test]
+async fn only_what_was_settled_here_is_granted_on_and_it_stays_settled() {
+    let fixture = Fixture::new().await;
+    reserve(&fixture, new(1, 1)).await;
+    assert_eq!(fixture.store.settled_reservation(id(1)).await.unwrap(), None);
+    assert!(!fixture.store.conclude_reservation(id(1), "other".to_owned(), true).await.unwrap());
+    assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), true).await.unwrap());
+    assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), false).await.unwrap());
+    let terms = fixture.store.settled_reservation(id(1)).await.unwrap().unwrap();
+    assert_eq!((terms.claimant.as_str(), terms.request, terms.token), ("shop", B256::repeat_byte(1), TOKEN));
+    assert_eq!(terms.amount, Amount(U256::from(7_u64)));
+    // It is forgotten with time.
+    assert!(!fixture.store.prune_reservations(1_001).await.unwrap());
+    assert!(fixture.store.settled_reservation(id(1)).await.unwrap().is_some());
+    assert!(!fixture.store.prune_reservations(1_002).await.unwrap());
+    assert_eq!(fixture.store.settled_reservation(id(1)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_settled_for_somebody_else_is_taken() {
+    let fixture = Fixture::new().await;
+    let order = NewSettlement {
+        chain: CHAIN,
+        payment: id(1),
+        token: TOKEN,
+        payer: PAYER,
+        payee: Address::repeat_byte(0xbb),
+        amount: Amount(U256::from(7_u64)),
+        charge: Amount(U256::from(7_u64)),
+        method: "eip3009".to_owned(),
+        payload: vec![1],
+        sender: None,
+        caller: None,
+        since_block: 3,
+        gas: 100,
+    };
+    let SettlementClaim::New(row) =
+        fixture.store.claim_settlement(order, GasBudgets::default()).await.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(reserve(&fixture, new(1, 1)).await, Reserved::Taken);
+    // What failed moved no money.
+    let failed = SettlementOutcome::Failed {
+        reason: "reason".to_owned(),
+        detail: "detail".to_owned(),
+        again: true,
+        cost: salt402_store::GasCost::default(),
+    };
+    fixture.store.conclude_settlement(CHAIN, row.number, failed).await.unwrap();
+    assert_eq!(kept(reserve(&fixture, new(1, 1)).await), (id(1), false));
+}

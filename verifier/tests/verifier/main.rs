@@ -1,0 +1,23 @@
+//! The tests of the crate, in one program: each program of its own would be compiled, linked and started by itself.
+
+mod begun_anew;
+mod concurrent;
+mod interleavings;
+mod judge;
+mod layer;
+mod leases;
+mod nonces;
+mod openapi;
+mod policy;
+mod referred;
+mod refunds;
+mod replays;
+mod review;
+mod selling;
+mod shop;
+mod unnamed;
+mod unread;
+mod unreadable;
+mod voucher_by_contract;
+mod vouchers;
+mod waiting;
