@@ -52,9 +52,10 @@ pub enum SettleFault {
 }
 
 impl SettleFault {
-    /// A refusal by x402's reason. That a nonce was used says that money may have moved.
+    /// A refusal by x402's reason. That a nonce was used says that money may have moved, and so does that it is being settled.
     pub fn refused(reason: String, detail: String) -> Self {
-        let used = [X402Reason::NonceAlreadyUsed, X402Reason::Permit2InvalidNonce];
+        let used =
+            [X402Reason::NonceAlreadyUsed, X402Reason::Permit2InvalidNonce, X402Reason::SettlementPending];
         if used.iter().any(|used| used.as_str() == reason) {
             Self::Used
         } else {
@@ -104,6 +105,16 @@ impl RemoteFacilitator {
         Ok(Self { client, base, token })
     }
 
+    /// Whether a payment would settle now; else x402's reason, and what is wrong in words.
+    async fn verified(&self, question: &Bytes) -> Result<Result<(), (String, String)>, SettleFault> {
+        let Verified { is_valid, invalid_reason, invalid_message } =
+            self.ask("verify", question, None, VERIFY_TIMEOUT).await?;
+        if is_valid {
+            return Ok(Ok(()));
+        }
+        Ok(Err((invalid_reason.unwrap_or_default(), invalid_message.unwrap_or_default())))
+    }
+
     async fn ask<A: for<'de> Deserialize<'de>>(
         &self,
         path: &str,
@@ -145,12 +156,7 @@ impl RemoteFacilitator {
 #[async_trait]
 impl FacilitatorClient for RemoteFacilitator {
     async fn verify(&self, question: &Bytes) -> Result<(), SettleFault> {
-        let Verified { is_valid, invalid_reason, invalid_message } =
-            self.ask("verify", question, None, VERIFY_TIMEOUT).await?;
-        if is_valid {
-            return Ok(());
-        }
-        Err(SettleFault::refused(invalid_reason.unwrap_or_default(), invalid_message.unwrap_or_default()))
+        self.verified(question).await?.map_err(|(reason, detail)| SettleFault::refused(reason, detail))
     }
 
     async fn settle(&self, question: &Bytes, key: &str) -> Result<Settlement, SettleFault> {
@@ -163,11 +169,73 @@ impl FacilitatorClient for RemoteFacilitator {
         if reason == X402Reason::SettlementPending.as_str() {
             return Ok(Settlement::Pending);
         }
-        Err(SettleFault::refused(reason, error_message.unwrap_or_default()))
+        let refused = SettleFault::refused(reason, error_message.unwrap_or_default());
+        if refused == SettleFault::Used {
+            return Err(refused);
+        }
+        // Many say that a transaction failed where they did not wait for it to be mined, or where another one used the nonce before.
+        // While the payment would still settle, or is on its way, nothing is known of it.
+        match self.verified(question).await? {
+            Ok(()) => Ok(Settlement::Pending),
+            Err((reason, _)) if reason == X402Reason::SettlementPending.as_str() => Ok(Settlement::Pending),
+            Err((reason, detail)) => match SettleFault::refused(reason, detail) {
+                SettleFault::Used => Err(SettleFault::Used),
+                _ => Err(refused),
+            },
+        }
     }
 }
 
 fn unavailable(what: &str) -> SettleFault {
     let detail = format!("the facilitator cannot be asked: {what}; send the same payment again");
     SettleFault::Unavailable(Problem::new(Code::FacilitatorUnavailable, detail).retry_after(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::routing::post;
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What becomes of a payment where a facilitator says this of it, to settle it and to verify it.
+    async fn settled(settle: Value, verify: Value) -> Result<Settlement, SettleFault> {
+        let say = |said: Value| {
+            let said = Arc::new(said);
+            post(async move || Json((*said).clone()))
+        };
+        let router = Router::new().route("/x402/settle", say(settle)).route("/x402/verify", say(verify));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/x402", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        RemoteFacilitator::new(url, None).unwrap().settle(&Bytes::from_static(b"{}"), "key").await
+    }
+
+    #[tokio::test]
+    async fn t5_a_transaction_that_is_said_to_have_failed_is_no_refusal_while_its_payment_may_have_moved() {
+        let failed = |reason: &str| json!({ "success": false, "errorReason": reason, "transaction": "" });
+        let valid = json!({ "isValid": true });
+        let invalid = |reason: &str| json!({ "isValid": false, "invalidReason": reason });
+        for reason in ["transaction_failed", "invalid_transaction_state", "unexpected_settle_error", ""] {
+            let told = |verify: Value| settled(failed(reason), verify);
+            assert_eq!(told(valid.clone()).await, Ok(Settlement::Pending), "{reason}");
+            assert_eq!(told(invalid("settlement_pending")).await, Ok(Settlement::Pending), "{reason}");
+            for used in ["invalid_exact_evm_nonce_already_used", "permit2_invalid_nonce"] {
+                assert_eq!(told(invalid(used)).await, Err(SettleFault::Used), "{reason}");
+            }
+            let poor = told(invalid("invalid_exact_evm_insufficient_balance")).await;
+            assert!(
+                matches!(&poor, Err(SettleFault::Refused { reason: why, .. }) if why == reason),
+                "{poor:?}"
+            );
+            assert!(matches!(told(json!("?")).await, Err(SettleFault::Unavailable(_))), "{reason}");
+        }
+        assert_eq!(settled(failed("settlement_pending"), json!("?")).await, Ok(Settlement::Pending));
+        assert_eq!(settled(json!({ "success": true }), json!("?")).await, Ok(Settlement::Done));
+        let used = settled(failed("invalid_exact_evm_nonce_already_used"), json!("?")).await;
+        assert_eq!(used, Err(SettleFault::Used));
+    }
 }
