@@ -149,6 +149,18 @@ price_per_request = "0.0005 SALT"
 price_per_token = "0.00001 SALT"
 default_tokens = 32
 max_tokens = 64
+
+[gateway.models.smart]
+upstream = "demo"
+description = "The same words, dearer"
+price_per_request = "0.0008 SALT"
+default_tokens = 32
+max_tokens = 512
+
+# The best of both, under one name; see docs/routes.md.
+[[gateway.routes]]
+name = "auto"
+candidates = ["demo", "smart"]
 TOML
 "$salt402" config check --config "$home/salt402.toml" | show
 "$salt402" up --config "$home/salt402.toml" >"$home/salt402.log" 2>&1 &
@@ -210,6 +222,28 @@ SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url" -
 	>"$home/answer.json" 2>"$home/pay.log" || { cat "$home/pay.log" >&2; exit 1; }
 show <"$home/pay.log"
 show <"$home/answer.json"
+
+step "a batch: three requests, one payment, 5 % less than alone"
+batch='{"requests":[{"model":"demo","prompt":"Why is the sea salt?"},{"model":"demo","prompt":"And the lakes?","max_tokens":8},{"model":"demo","prompt":"And tears?","max_tokens":8}]}'
+printf %s "$batch" >"$home/batch.request"
+"$salt402" price --config "$home/salt402.toml" --path /v1/inference/batch "$home/batch.request" | head -n 2 | show
+SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url/batch" --network local --rpc "$rpc" --max '0.01 SALT' --data "$batch" \
+	>"$home/batch.json" 2>"$home/batch.log" || { cat "$home/batch.log" >&2; exit 1; }
+node -e '
+	const { results } = JSON.parse(require("fs").readFileSync(process.argv[1]));
+	results.forEach((r, place) => console.log(`${place}: ${r.output}`));
+	if (results.length !== 3 || !results.every(r => r.output)) process.exit(1);' "$home/batch.json" | show
+
+step "a route: one payment, and the best of two models answers that takes the request"
+routed='{"prompt":"Why is the sea salt?","max_tokens":128}'
+printf %s "$routed" >"$home/routed.request"
+"$salt402" price --config "$home/salt402.toml" --path /v1/inference/routed "$home/routed.request" | show
+SALT402_RECEIPTS="$home/receipts" SALT402_KEY=$payer_key "$salt402" pay "$url/routed" --network local --rpc "$rpc" --max '0.01 SALT' --data "$routed" \
+	>"$home/routed.json" 2>"$home/routed.log" || { cat "$home/routed.log" >&2; exit 1; }
+node -e '
+	const answer = JSON.parse(require("fs").readFileSync(process.argv[1]));
+	console.log(`${answer.model}: ${answer.output}`);
+	if (answer.model !== "smart") process.exit(1);' "$home/routed.json" | show
 
 step "the same proof for another request: refused"
 proof=$(grep -oE 'transaction 0x[0-9a-f]{64}' "$home/pay.log" | head -n 1 | cut -d' ' -f2)

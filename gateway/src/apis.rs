@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::api::Api;
 use crate::catalogue::Catalogue;
 use crate::gateway::Gateway;
-use crate::passed::pass;
+use crate::routing::asked::pass;
 
 /// Declares the route of an API.
 macro_rules! api {

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
+use crate::measured::{Expected, Measured};
 use crate::upstream::Upstream;
 use crate::upstream::failure::{Failure, FailureClass, UpstreamError};
 use crate::upstream::payload::Payload;
@@ -88,6 +89,8 @@ struct State {
     failures: u32,
     /// Whether a task is asking it.
     probing: bool,
+    /// What paid requests showed of it.
+    measured: Measured,
 }
 
 impl Circuits {
@@ -144,6 +147,22 @@ impl Circuits {
         if circuit.note(answer.map(drop), false) {
             self.probe(circuit, PAUSES.0);
         }
+    }
+
+    /// Notes how long a server took to answer a paid request, or that it failed one.
+    pub(crate) fn measure(&self, model: &str, answered: Option<Duration>) {
+        let Some(circuit) = self.servers.get(model) else { return };
+        let (now, mut state) = (Instant::now(), circuit.lock());
+        match answered {
+            Some(took) => state.measured.answered(took, now),
+            None => state.measured.failed(now),
+        }
+    }
+
+    /// What is to be expected of a server, by what was measured.
+    pub(crate) fn expected(&self, model: &str) -> Expected {
+        let circuit = self.servers.get(model);
+        circuit.map(|circuit| circuit.lock().measured.expected(Instant::now())).unwrap_or_default()
     }
 
     /// Whether a server answers our own question now.

@@ -13,7 +13,18 @@ use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
 use crate::execution::{Deliveries, ExecutionLimits, Executions};
+use crate::model_route::Routes;
 use crate::services::Services;
+use crate::sessions::Sessions;
+
+/// How large batches are, and how many of their requests run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// The most requests of a batch.
+    pub most: usize,
+    /// How many requests of one batch run at once. At least 1.
+    pub at_once: usize,
+}
 
 /// The parts of a gateway.
 pub struct GatewayOptions {
@@ -23,6 +34,8 @@ pub struct GatewayOptions {
     pub store: Store,
     /// The models that are sold.
     pub catalogue: Catalogue,
+    /// The names under which the best of several models answers. Each candidate is in the catalogue.
+    pub routes: Routes,
     /// The services that are sold by path.
     pub services: Services,
     /// Largest request body, in bytes.
@@ -31,6 +44,8 @@ pub struct GatewayOptions {
     pub max_runs: u32,
     /// How long the run of a stream goes on that nobody reads.
     pub leave_grace: Duration,
+    /// How large batches are, and how many of their requests run at once.
+    pub batches: BatchLimits,
     /// The longest stream that is kept for those who show its payment again, in bytes. A longer one is given once.
     pub largest_kept: u64,
     /// An existing folder for what is being streamed. It is in files without names, which end with the process.
@@ -57,7 +72,10 @@ pub(crate) struct Inner {
     /// The store of outcomes.
     pub(crate) store: Store,
     pub(crate) catalogue: Catalogue,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) body_limit: usize,
+    pub(crate) batches: BatchLimits,
     pub(crate) bare: BareProofs,
     pub(crate) lease: ClaimantLease,
     pub(crate) addresses: Option<AddressLimits>,
@@ -84,7 +102,10 @@ impl Gateway {
             services: options.services,
             store: options.store,
             catalogue: options.catalogue,
+            routes: Arc::new(options.routes),
+            sessions: Arc::default(),
             body_limit: options.body_limit,
+            batches: options.batches,
             bare: BareProofs::new(options.bare_again),
             addresses: options.addresses,
             browsers: options.browsers,

@@ -1,27 +1,22 @@
-//! `POST /v1/inference`: the request, its price, and its answer.
+//! A request of `POST /v1/inference` as it is sold, and its answer.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::Response;
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_paywall::openapi::PaymentHeaders;
 use salt402_protocol::{Address, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::circuit::Circuits;
-use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase};
-use crate::gateway::{Gateway, Inner};
-use crate::paid::{Sale, serve};
-use crate::priced_request::{InferenceRequest, PricedRequest};
+use crate::gateway::Inner;
+use crate::paid::Sale;
+use crate::priced_request::PricedRequest;
 use crate::question::Question;
 use crate::upstream::completion::{Completion, Task, Usage};
 
 /// What a client is answered.
 #[derive(Serialize, ToSchema)]
-struct InferenceResponse<'a> {
+pub(crate) struct InferenceResponse<'a> {
     /// The model that answers.
     model: &'a str,
     /// The text. Empty if the model wrote no answer, as when it reasoned until `max_tokens`.
@@ -38,23 +33,9 @@ struct InferenceResponse<'a> {
     usage: Usage,
 }
 
-/// An answer of a model, for a payment
-#[utoipa::path(post, path = "/v1/inference", tag = "inference", request_body = InferenceRequest,
-    params(PaymentHeaders),
-    responses((status = 200, description = "The answer. The same request with the same proof and quote id gets it again; with the proof alone, a few times within a minute.",
-        body = InferenceResponse<'_>,
-        headers(
-            ("X-Payment-Receipt" = String, description = "PaymentView as one line of JSON."),
-            ("Server-Timing" = String, description = "What verification and the model took."),
-            ("Cache-Control" = String, description = "`no-store, private`"),
-            ("Vary" = String, description = "The payment headers.")))))]
-pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    serve(&gateway.0, request, Dialect::Problem, PricedRequest::understand).await
-}
-
 impl Sale for PricedRequest {
-    fn model(&self) -> &str {
-        &self.name
+    fn unsold(&self, gateway: &Inner) -> Option<Problem> {
+        gateway.circuits.unsold(&self.name)
     }
 
     fn order(&self) -> &Order {
@@ -73,9 +54,14 @@ impl Sale for PricedRequest {
 }
 
 /// Asks the model. What it returns is kept for the payer.
-async fn run(request: PricedRequest, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
-    let PricedRequest { name, model, prompt, tokens, temperature, .. } = &request;
-    let task = Task { prompt, max_tokens: *tokens, temperature: *temperature, payer: Some(payer) };
+pub(crate) async fn run(
+    request: PricedRequest,
+    circuits: Circuits,
+    payer: Address,
+) -> Result<(Head, Bytes), Failed> {
+    let PricedRequest { name, model, prompt, tokens, temperature, hurried, .. } = &request;
+    let (max_tokens, temperature, hurried) = (*tokens, *temperature, *hurried);
+    let task = Task { prompt, max_tokens, temperature, payer: Some(payer), hurried };
     let _place = model.upstream.enter().await;
     let question = Question::begin(&circuits, name);
     let completion = question.ask(|| model.upstream.complete(&task)).await;

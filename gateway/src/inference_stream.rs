@@ -1,25 +1,19 @@
 //! `POST /v1/inference/stream`: the answer of `POST /v1/inference`, token by token.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::Response;
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_paywall::openapi::PaymentHeaders;
 use salt402_protocol::{Address, Problem};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Api;
 use crate::circuit::Circuits;
-use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
-use crate::gateway::{Gateway, Inner};
-use crate::paid::{Sale, serve};
+use crate::gateway::Inner;
+use crate::paid::Sale;
 use crate::passed::conclude;
-use crate::priced_request::{InferenceRequest, PricedRequest};
+use crate::priced_request::PricedRequest;
 use crate::question::Question;
-use crate::reading::Reading;
 use crate::upstream::passing::PassedOn;
 use crate::upstream::tokens::Tokens;
 
@@ -35,30 +29,11 @@ struct Token<'a> {
 }
 
 /// A request whose answer is streamed.
-struct Streamed(PricedRequest);
-
-/// An answer of a model, for a payment, token by token
-#[utoipa::path(post, path = "/v1/inference/stream", tag = "inference", request_body = InferenceRequest,
-    params(PaymentHeaders),
-    responses((status = 200, description = "Events `data: {\"token\":\"The\",\"index\":0}`, then `data: [DONE]`. A stream that breaks off says so in an event `data: {\"error\":{…}}`, and the same proof has it run again. The same request with the same proof and quote id gets the same stream again.",
-        body = String, content_type = "text/event-stream",
-        headers(
-            ("X-Payment-Receipt" = String, description = "PaymentView as one line of JSON."),
-            ("Server-Timing" = String, description = "What verification and the first token took."),
-            ("X-Accel-Buffering" = String, description = "`no`"),
-            ("Cache-Control" = String, description = "`no-store, private`"),
-            ("Vary" = String, description = "The payment headers.")))))]
-pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> Response<Body> {
-    let read = |catalogue: &_, method, path, body: &_| {
-        PricedRequest::understand(catalogue, method, path, body)
-            .map(|reading: Reading<_>| reading.map(Streamed))
-    };
-    serve(&gateway.0, request, Dialect::Problem, read).await
-}
+pub(crate) struct Streamed(pub(crate) PricedRequest);
 
 impl Sale for Streamed {
-    fn model(&self) -> &str {
-        self.0.model()
+    fn unsold(&self, gateway: &Inner) -> Option<Problem> {
+        self.0.unsold(gateway)
     }
 
     fn order(&self) -> &Order {
@@ -76,7 +51,7 @@ impl Sale for Streamed {
     }
 }
 
-async fn run(
+pub(crate) async fn run(
     request: PricedRequest,
     circuits: Circuits,
     payer: Address,
@@ -94,7 +69,8 @@ async fn run(
         body["temperature"] = json!(temperature);
     }
     let body = body.to_string().into();
-    let asked = PassedOn { api: Api::Chat, body, streamed: true, strips_usage: true, payer: Some(payer) };
+    let (payer, hurried) = (Some(payer), request.hurried);
+    let asked = PassedOn { api: Api::Chat, body, streamed: true, strips_usage: true, payer, hurried };
     let _place = upstream.enter().await;
     let question = Question::begin(&circuits, name);
     let streamed = async {

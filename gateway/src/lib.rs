@@ -1,13 +1,15 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `reading`, `api`; `circuit`,
-//! `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`, `services`; `gateway`; `paid`;
-//! `inference`, `passed`, `proxy`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`; `reading`,
+//! `api`; `circuit`, `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`, `services`;
+//! `gateway`; `paid`;
+//! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
 mod api;
 mod apis;
 mod bare_proofs;
+mod batch;
 mod catalogue;
 mod circuit;
 mod claimant_lease;
@@ -17,6 +19,8 @@ mod gateway;
 mod inference;
 mod inference_stream;
 mod kinds;
+mod measured;
+mod model_route;
 mod models;
 mod openapi;
 mod paid;
@@ -28,18 +32,23 @@ mod question;
 mod readiness;
 mod reading;
 mod routes;
+mod routing;
 mod services;
+mod sessions;
 mod upstream;
 
 pub use api::{Api, Passed, Server};
+pub use batch::{BatchEntry, PricedBatch};
 pub use catalogue::{Catalogue, Model};
-pub use gateway::{Gateway, GatewayOptions};
+pub use gateway::{BatchLimits, Gateway, GatewayOptions};
+pub use model_route::{Route, RoutePrice, Routes};
 pub use priced_request::PricedRequest;
 pub use pricing::{
     Adjustment, Applied, ConditionError, Cost, Multiplier, MultiplierError, Part, Price, Quantities, Rate,
     USD_DECIMALS, Unpriced,
 };
 pub use routes::router;
+pub use routing::RouteCost;
 pub use services::{Service, ServiceOptions, Services};
 pub use upstream::beside::{Beside, Seen};
 pub use upstream::transport::{Deadlines, TransportError};

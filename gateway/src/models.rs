@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::catalogue::Model;
 use crate::gateway::{Gateway, Inner};
+use crate::model_route::{Route, RoutePrice};
 use crate::pricing::Adjustment;
 
 /// The models in OpenAI's form, with their prices.
@@ -20,6 +21,43 @@ pub(crate) struct ModelList {
     object: &'static str,
     /// The models.
     data: Vec<ModelView>,
+    /// The routes: names to send as `model`, for an answer of the best of several models.
+    routes: Vec<RouteView>,
+}
+
+/// A name under which the best of several models answers.
+#[derive(Serialize, ToSchema)]
+struct RouteView {
+    /// The name to send in a request.
+    id: String,
+    /// `route`
+    object: &'static str,
+    /// A description in words.
+    description: String,
+    /// The models that may answer.
+    candidates: Vec<String>,
+    /// What it costs, whoever answers. Left out: the most that a candidate costs which takes the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pricing: Option<RoutePricing>,
+}
+
+/// What a route costs, as [`Pricing`] says of a model. Tokens are counted as the candidate counts them that counts the most.
+#[derive(Serialize, ToSchema)]
+struct RoutePricing {
+    /// For any request, in base units, or in 10⁻¹⁸ dollars: see `currency`.
+    per_request: Amount,
+    /// For each token that the request may generate.
+    per_token: Amount,
+    /// For each token that the prompt may have.
+    per_prompt_token: Amount,
+    /// For each image in a prompt. Left out: images are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_image: Option<Amount>,
+    /// The least that a request costs.
+    minimum: Amount,
+    /// `USD` if the prices are in 10⁻¹⁸ dollars. Left out: they are in base units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'static str>,
 }
 
 /// A model.
@@ -103,7 +141,7 @@ struct AdjustmentView {
 #[utoipa::path(get, path = "/v1/models", tag = "inference",
     responses((status = 200, description = "The models.", body = ModelList)))]
 pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse {
-    let Inner { catalogue, paywall: Paywall { chain, asset, payee, .. }, .. } = &*gateway.0;
+    let Inner { catalogue, routes, paywall: Paywall { chain, asset, payee, .. }, .. } = &*gateway.0;
     let view = |(name, model): (&String, &Model)| ModelView {
         id: name.clone(),
         object: "model",
@@ -132,7 +170,27 @@ pub(crate) async fn models(State(gateway): State<Gateway>) -> impl IntoResponse 
             payee: *payee,
         },
     };
-    axum::Json(ModelList { object: "list", data: catalogue.0.iter().map(view).collect() })
+    let data = catalogue.0.iter().map(view).collect();
+    let routes = routes.0.iter().map(|(name, route)| route_view(name, route)).collect();
+    axum::Json(ModelList { object: "list", data, routes })
+}
+
+fn route_view(name: &str, route: &Route) -> RouteView {
+    let pricing = |RoutePrice { price, rate }: &RoutePrice| RoutePricing {
+        per_request: price.per_request,
+        per_token: price.per_token,
+        per_prompt_token: price.per_prompt_token,
+        per_image: price.per_image,
+        minimum: price.minimum,
+        currency: rate.as_ref().map(|_| "USD"),
+    };
+    RouteView {
+        id: name.to_owned(),
+        object: "route",
+        description: route.description.clone(),
+        candidates: route.candidates.clone(),
+        pricing: route.price.as_ref().map(pricing),
+    }
 }
 
 fn adjustment(adjustment: &Adjustment) -> AdjustmentView {

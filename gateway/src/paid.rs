@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::dialect::Dialect;
-use crate::execution::{Failed, Given, Head, Purchase, Reader};
+use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase, Reader};
 use crate::gateway::Inner;
 use crate::reading::{Reading, Unsold};
 use crate::upstream::failure::FailureClass;
@@ -36,8 +36,8 @@ const BUFFERING_HEADER: HeaderName = HeaderName::from_static("x-accel-buffering"
 
 /// A request that is sold.
 pub(crate) trait Sale: Send + Sync + Sized + 'static {
-    /// The model's name.
-    fn model(&self) -> &str;
+    /// Why it is not sold now, if that is so: its server keeps failing.
+    fn unsold(&self, gateway: &Inner) -> Option<Problem>;
 
     /// What must be paid, for exactly this request.
     fn order(&self) -> &Order;
@@ -103,7 +103,7 @@ async fn walk<S: Sale>(
         Reading::Sold(priced) => *priced,
         Reading::Unsold(unsold) => return redeem(gateway, *unsold, &presented, dialect, reservation).await,
     };
-    let unsold = unsold(gateway, &gateway.circuits, priced.model());
+    let unsold = unkept(gateway).or_else(|| priced.unsold(gateway));
     if let Some(problem) = unsold.as_ref().filter(|_| !presented.pays()) {
         return Err(problem.clone());
     }
@@ -118,7 +118,7 @@ async fn walk<S: Sale>(
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
-    let purchase = Purchase { payment, first, sold: priced.order().description.clone() };
+    let purchase = Purchase::new(payment, first, priced.order().description.clone());
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
     give(gateway, &presented, dialect, &receipt, given, [verified, started.elapsed()])
@@ -160,7 +160,7 @@ async fn redeem<S: Sale>(
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
-    let purchase = Purchase { payment, first: claim.first, sold: order.description };
+    let purchase = Purchase::new(payment, claim.first, order.description);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = match request {
         Some(request) => request.outcome(gateway, purchase).await,
@@ -186,13 +186,16 @@ async fn understand<S>(
 
 /// Why nothing may be paid for now: its server keeps failing, or the answer could not be kept.
 pub(crate) fn unsold(gateway: &Inner, circuits: &Circuits, name: &str) -> Option<Problem> {
-    if let Err(error) = gateway.store.writable() {
-        tracing::warn!(%error, "nothing is sold while answers cannot be kept");
-        let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
-                      again, and shows the same proof again";
-        return Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000));
-    }
-    circuits.unsold(name)
+    unkept(gateway).or_else(|| circuits.unsold(name))
+}
+
+/// Why nothing may be paid for now, whatever it is: its answer could not be kept.
+fn unkept(gateway: &Inner) -> Option<Problem> {
+    let error = gateway.store.writable().err()?;
+    tracing::warn!(%error, "nothing is sold while answers cannot be kept");
+    let detail = "the server cannot store anything now, so nothing is sold: ask again later; whoever has paid does not pay \
+                  again, and shows the same proof again";
+    Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000))
 }
 
 /// The answer that a payment paid for. `took`: how long its verification took, and what came after it.
@@ -208,15 +211,17 @@ fn give(
     let age = match &given {
         Given::Whole(answer) => since_ms(answer.kept_at_ms),
         Given::Stream(..) => Duration::ZERO,
+        Given::Several(several) => since_ms(several.kept_at_ms),
     };
     if presented.is_bare() && !gateway.bare.may(payment.payment_id, age) {
         return Err(dialect.after_payment(quote_required()));
     }
-    let (head, body) = match given {
-        Given::Whole(answer) => (answer.head, Body::from(answer.body)),
-        Given::Stream(head, reader) => (head, streamed(reader, dialect)),
+    let mut response = match given {
+        Given::Whole(whole) => answer(&whole.head, Body::from(whole.body)),
+        Given::Stream(head, reader) => answer(&head, streamed(reader, dialect)),
+        Given::Several(several) => several.response,
     };
-    let mut response = answer(payment, &head, body, took);
+    mark_paid(response.headers_mut(), payment, took, "model");
     response.headers_mut().extend(presented.receipt(payment));
     Ok(response)
 }
@@ -254,13 +259,15 @@ impl Ends {
     }
 }
 
-fn answer(payment: &PaymentView, head: &Head, body: Body, took: [Duration; 2]) -> Response<Body> {
+fn answer(head: &Head, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::OK);
-    let headers = response.headers_mut();
     let kind = HeaderValue::from_str(&head.content_type);
-    headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/json")));
-    mark_paid(headers, payment, took, "model");
+    let kind = kind.unwrap_or(HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    if let Some(model) = head.model.as_deref().and_then(|model| HeaderValue::from_str(model).ok()) {
+        response.headers_mut().insert(MODEL_HEADER, model);
+    }
     response
 }
 

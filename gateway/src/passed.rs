@@ -1,38 +1,22 @@
-//! The routes that pass an API on to a model server: OpenAI's, Anthropic's, and the models' own endpoints.
+//! A request of an API that is passed on to a model server, as it is sold: OpenAI's, Anthropic's, and those of models' own endpoints.
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::http::Response;
 use bytes::Bytes;
 use salt402_paywall::Order;
 use salt402_protocol::{Address, Problem};
 
 use crate::api::{Api, Passed, PassedReading};
-use crate::catalogue::Catalogue;
 use crate::circuit::Circuits;
 use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
-use crate::gateway::{Gateway, Inner};
-use crate::paid::{Sale, serve};
+use crate::gateway::Inner;
+use crate::paid::Sale;
 use crate::question::Question;
 use crate::reading::{Reading, Unsold};
 use crate::upstream::failure::UpstreamError;
 use crate::upstream::passing::PassedOn;
 
-/// Answers a request of an API. `named` is the model of an endpoint that has one.
-pub(crate) async fn pass(
-    gateway: &Gateway,
-    api: Api,
-    named: Option<&str>,
-    request: Request,
-) -> Response<Body> {
-    let read = |catalogue: &Catalogue, method: String, path: String, body: &[u8]| {
-        Passed::understand(api, named, catalogue, method, path, body).map(reading)
-    };
-    serve(&gateway.0, request, dialect(api), read).await
-}
-
-fn reading(reading: PassedReading) -> Reading<Passed> {
+/// The same reading.
+pub(crate) fn reading(reading: PassedReading) -> Reading<Passed> {
     match reading {
         PassedReading::Sold(passed) => Reading::Sold(passed),
         PassedReading::Unsold(unsold) => Reading::Unsold(Box::new(Unsold {
@@ -43,7 +27,8 @@ fn reading(reading: PassedReading) -> Reading<Passed> {
     }
 }
 
-const fn dialect(api: Api) -> Dialect {
+/// In which form an API says that something is wrong.
+pub(crate) const fn dialect(api: Api) -> Dialect {
     match api {
         Api::Messages => Dialect::Anthropic,
         Api::Responses => Dialect::Responses,
@@ -52,8 +37,8 @@ const fn dialect(api: Api) -> Dialect {
 }
 
 impl Sale for Passed {
-    fn model(&self) -> &str {
-        &self.name
+    fn unsold(&self, gateway: &Inner) -> Option<Problem> {
+        gateway.circuits.unsold(&self.name)
     }
 
     fn order(&self) -> &Order {
@@ -82,10 +67,15 @@ fn passed_on(passed: &Passed, payer: Address) -> PassedOn {
         streamed: passed.streamed,
         strips_usage: passed.strips_usage,
         payer: Some(payer),
+        hurried: passed.hurried,
     }
 }
 
-async fn document(passed: Passed, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
+pub(crate) async fn document(
+    passed: Passed,
+    circuits: Circuits,
+    payer: Address,
+) -> Result<(Head, Bytes), Failed> {
     let (asked, upstream) = (passed_on(&passed, payer), &passed.model.upstream);
     let _place = upstream.enter().await;
     let question = Question::begin(&circuits, &passed.name);
@@ -93,7 +83,7 @@ async fn document(passed: Passed, circuits: Circuits, payer: Address) -> Result<
     question.end(answered).map(|body| (Head::json(), body))
 }
 
-async fn stream(
+pub(crate) async fn stream(
     passed: Passed,
     circuits: Circuits,
     payer: Address,

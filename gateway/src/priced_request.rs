@@ -12,23 +12,33 @@ use crate::pricing::{Quantities, Unpriced};
 use crate::reading::{Reading, Unsold};
 
 /// What a client asks.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InferenceRequest {
     /// Which model.
-    model: String,
+    pub(crate) model: String,
     /// What it is asked.
-    prompt: String,
+    pub(crate) prompt: String,
     /// How many tokens it may generate; left out, the model's default.
     #[serde(default)]
-    max_tokens: Option<u32>,
+    pub(crate) max_tokens: Option<u32>,
     /// How freely it chooses, from 0 to 2; left out, the upstream's default.
     #[serde(default)]
-    temperature: Option<f32>,
+    pub(crate) temperature: Option<f32>,
+}
+
+impl InferenceRequest {
+    /// Reads a body, which must have exactly one meaning.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Problem> {
+        let read = serde_json::from_slice::<Object<Self>>(body);
+        read.map(|Object(request)| request).map_err(|error| {
+            Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
+        })
+    }
 }
 
 /// The price if none is known: more than any payment, so that only a quote counts.
-const PRICELESS: Amount = Amount(U256::MAX);
+pub(crate) const PRICELESS: Amount = Amount(U256::MAX);
 
 /// A request that was understood, and what it costs.
 #[derive(Debug)]
@@ -45,6 +55,8 @@ pub struct PricedRequest {
     pub temperature: Option<f32>,
     /// What must be paid, for exactly these bytes.
     pub order: Order,
+    /// Whether a server that is busy is not waited for, because others may be asked.
+    pub(crate) hurried: bool,
 }
 
 impl PricedRequest {
@@ -70,9 +82,20 @@ impl PricedRequest {
         body: &[u8],
     ) -> Result<Reading<Self>, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
-        let Object(request) = serde_json::from_slice::<Object<InferenceRequest>>(body).map_err(|error| {
-            Problem::new(Code::MalformedJson, format!("the body was not understood: {error}"))
-        })?;
+        let request = InferenceRequest::read(body)?;
+        let order = |description, amount| {
+            let (method, path) = (method.clone(), path.clone());
+            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
+        };
+        Self::priced(catalogue, request, order)
+    }
+
+    /// A request that was read. `order` makes what must be paid of a description and a price.
+    pub(crate) fn priced(
+        catalogue: &Catalogue,
+        request: InferenceRequest,
+        order: impl Fn(String, Amount) -> Order,
+    ) -> Result<Reading<Self>, Problem> {
         let InferenceRequest { model: name, prompt, max_tokens, temperature } = request;
         let invalid = |detail: String| Problem::new(Code::InvalidRequest, detail);
         if prompt.is_empty() {
@@ -85,10 +108,6 @@ impl PricedRequest {
             return Err(invalid("temperature: from 0 to 2".into()));
         }
         let mut description = format!("one answer of {name}");
-        let order = |description, amount| {
-            let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
-        };
         let Some(model) = catalogue.get(&name).cloned() else {
             let detail = format!("model: there is no such model here; there are: {}", catalogue.names());
             let problem = Problem::new(Code::UnknownModel, detail);
@@ -117,7 +136,7 @@ impl PricedRequest {
             description.push_str(&format!(" to a prompt of up to {read}"));
         }
         let order = order(description, price.map_or(PRICELESS, |cost| cost.amount));
-        let priced = Self { name, model, prompt, tokens, temperature, order };
+        let priced = Self { name, model, prompt, tokens, temperature, order, hurried: false };
         Ok(match beyond {
             None => Reading::Sold(Box::new(priced)),
             Some(problem) => {

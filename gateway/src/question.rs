@@ -1,6 +1,8 @@
 //! One run at a server, and what it says of the server.
 
 use std::future::Future;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,6 +16,8 @@ pub(crate) struct Question<'a> {
     /// The name of what is sold.
     name: &'a str,
     started: Instant,
+    /// How long it took until the answer began; until all of it was there, where it is no stream.
+    answered: OnceLock<Duration>,
     /// Whether the server failed for everybody when it began.
     shut: bool,
 }
@@ -21,7 +25,8 @@ pub(crate) struct Question<'a> {
 impl<'a> Question<'a> {
     /// A run that begins now.
     pub(crate) fn begin(circuits: &'a Circuits, name: &'a str) -> Self {
-        Self { circuits, name, started: Instant::now(), shut: circuits.unsold(name).is_some() }
+        let (started, shut) = (Instant::now(), circuits.unsold(name).is_some());
+        Self { circuits, name, started, answered: OnceLock::new(), shut }
     }
 
     /// Asks. If the server answers the gateway's own question before and after and refuses only this request, it
@@ -30,18 +35,28 @@ impl<'a> Question<'a> {
     where
         F: Future<Output = Result<T, UpstreamError>>,
     {
-        match ask().await {
+        let answered = match ask().await {
             Err(error) if error.lets_nobody_in() && self.circuits.answers(self.name).await => {
                 ask().await.map_err(UpstreamError::of_this_request)
             }
             answered => answered,
+        };
+        if answered.is_ok() {
+            self.answered.get_or_init(|| self.started.elapsed());
         }
+        answered
     }
 
     /// Notes how it went.
     pub(crate) fn end<T>(self, answered: Result<T, UpstreamError>) -> Result<T, Failed> {
         let name = self.name;
         self.circuits.note(name, answered.as_ref());
+        match &answered {
+            Ok(_) => self.circuits.measure(name, self.answered.get().copied()),
+            // What is wrong with a request says nothing about its server.
+            Err(error) if error.class() == FailureClass::Permanent => {}
+            Err(_) => self.circuits.measure(name, None),
+        }
         metrics::histogram!("salt402_gateway_upstream_seconds", &self.circuits.label(name))
             .record(self.started.elapsed().as_secs_f64());
         let answer = answered.map_err(|error| {

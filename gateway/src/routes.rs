@@ -13,16 +13,23 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::apis::{apis, endpoints};
+use crate::batch::handler as batch;
 use crate::gateway::Gateway;
 use crate::openapi::{Document, inference_codes};
-use crate::{inference, inference_stream, models, proxy, readiness};
+use crate::routing::asked;
+use crate::{models, proxy, readiness};
 
 /// The gateway's API for strangers, which tells nothing about nodes. `metrics` serves `/metrics` to those who have the
 /// token.
 pub fn router(gateway: Gateway, metrics: Option<(PrometheusHandle, Token)>) -> Router {
     let browsers = gateway.0.browsers.clone();
     let mut paid = OpenApiRouter::with_openapi(Document::openapi());
-    let own = [routes!(inference::handle), routes!(inference_stream::handle)];
+    let own = [
+        routes!(asked::infer),
+        routes!(asked::infer_streamed),
+        routes!(asked::infer_routed),
+        routes!(batch::handle),
+    ];
     for mut route in own.into_iter().chain(apis()) {
         refuse_paid(&mut route.1, &inference_codes());
         paid = paid.routes(route);

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use salt402_gateway::{Catalogue, Gateway, GatewayOptions, router};
+use salt402_gateway::{BatchLimits, Catalogue, Gateway, GatewayOptions, router};
 use salt402_http::Token;
 use salt402_paywall::{Paywall, RemoteVerifier};
 use salt402_protocol::{Address, Asset, ChainId};
@@ -42,8 +42,10 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         store,
         services: Default::default(),
         catalogue: Catalogue::default(),
+        routes: Default::default(),
         body_limit: 1024,
         max_runs: 2,
+        batches: BatchLimits { most: 4, at_once: 2 },
         leave_grace: Duration::from_secs(1),
         largest_kept: 65_536,
         folder: folder.path().to_owned(),

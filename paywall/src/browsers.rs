@@ -17,6 +17,7 @@ const EXPOSED: &[&str] = &[
     DETAILS_HEADER,
     CODE_HEADER,
     "x-payment-receipt",
+    "x-salt402-model",
     "payment-required",
     "payment-response",
     "x-payment-response",

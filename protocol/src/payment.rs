@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, keccak256};
 use serde::{Deserialize, Serialize};
 
 use crate::values::asset::Asset;
@@ -26,6 +26,21 @@ use crate::values::network::ChainId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PaymentId(pub B256);
+
+impl PaymentId {
+    /// The id under which the answer to one of a payment's requests is kept, where one payment pays for several at once: by its place
+    /// among them, from 0.
+    ///
+    /// ```text
+    /// keccak256( "salt402-part-v1" ‖ payment id (32 bytes) ‖ place (4) )
+    /// ```
+    pub fn part(self, place: u32) -> Self {
+        let mut text = b"salt402-part-v1".to_vec();
+        text.extend_from_slice(self.0.as_slice());
+        text.extend_from_slice(&place.to_be_bytes());
+        Self(keccak256(text))
+    }
+}
 
 impl fmt::Display for PaymentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

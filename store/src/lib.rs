@@ -70,7 +70,7 @@ pub use grants::exposure::Exposure;
 pub use grants::outcome::{Outcome, StoredOutcome};
 pub use grants::quote_life::QuoteLife;
 pub use grants::reservations::{KeptPayment, NewReservation, Reserved, ReservedTerms};
-pub use grants::unserved::Unserved;
+pub use grants::unserved::{PartOf, Unserved};
 pub use incidents::incident::{Incident, IncidentCount, IncidentFilter, IncidentKind};
 pub use incidents::notices::Notice;
 pub use incidents::outbox::NoticeEvent;

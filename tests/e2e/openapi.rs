@@ -229,6 +229,25 @@ async fn answers_of_the_gateway(stack: &mut Stack, document: &Document) {
     // Nothing is there for this hash, and time alone may change that.
     let waits = stack.infer(&body, &[(hash, &unknown), ("x-payment-quote", details.quote_id.as_str())]).await;
     document.check("post", path, &waits);
+
+    let path = "/v1/inference/batch";
+    let body = json!({ "requests": [inference("documented"), inference("refused")] });
+    let ask =
+        document.0["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"].clone();
+    document.holds(&ask, &body, "the batch");
+    let url = format!("{base}{path}");
+    document.check("post", path, &stack.post(&url, &body, &[]).await);
+    document.check("post", path, &stack.post(&url, &json!({ "requests": [] }), &[]).await);
+    let shown = stack.pay_for(path, &body).await;
+    let shown: Vec<_> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    stack.upstream.fail(1);
+    document.check("post", path, &stack.post(&url, &body, &shown).await);
+    stack.upstream.script(salt402_tests::Scripted::json(422, "{}"));
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let paid = stack.post(&url, &body, &shown).await;
+    assert_eq!(paid.status, StatusCode::OK, "{}", paid.body);
+    uncached(&paid);
+    document.check("post", path, &paid);
 }
 
 async fn answers_of_the_verifier(stack: &mut Stack, document: &Document) {

@@ -19,7 +19,12 @@ const PRICE: u64 = 1016;
 const FINAL: u64 = 8;
 
 /// The exit code, and what it said.
-async fn refund(stack: &Stack, arguments: &[&str], key: Option<&str>, rpc: Option<&str>) -> (i32, String) {
+pub(crate) async fn refund(
+    stack: &Stack,
+    arguments: &[&str],
+    key: Option<&str>,
+    rpc: Option<&str>,
+) -> (i32, String) {
     let mut command = Command::new(SALT402);
     command.arg("refund").args(arguments).arg("--config").arg(stack.config());
     command.env_remove("SALT402_KEY").env_remove("SALT402_RPC_URL");

@@ -16,7 +16,7 @@ token = \"WRAPPED_SALT\"
 domain_name = \"Wrapped SALT\"
 ";
 
-async fn stand() -> Facilitating {
+pub(crate) async fn stand() -> Facilitating {
     let stack = StackOptions { payment: SIGNATURES.into(), ..StackOptions::default() };
     let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
     stand.fund(X402Payer::new().address, 1_000_000_000_000_000_000).await;
@@ -24,14 +24,14 @@ async fn stand() -> Facilitating {
 }
 
 /// What a 402 asks of clients of x402.
-fn required(answer: &Answer) -> Value {
+pub(crate) fn required(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{}", answer.body);
     let header = answer.headers["payment-required"].to_str().unwrap();
     serde_json::from_slice(&STANDARD.decode(header).unwrap()).unwrap()
 }
 
 /// What is sent to pay by EIP-3009 what is asked, with the nonce of a number.
-fn sign(payer: &X402Payer, token: &Token, required: &Value, number: u64) -> String {
+pub(crate) fn sign(payer: &X402Payer, token: &Token, required: &Value, number: u64) -> String {
     sign_amount(payer, token, required, number, required["accepts"][0]["amount"].as_str().unwrap())
 }
 

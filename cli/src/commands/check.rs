@@ -114,6 +114,9 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<ExitCode> {
                     say!("    {line}");
                 }
             }
+            for (name, route) in gateway.routes(&config.unit()?, rate.as_ref())?.0 {
+                say!("    {}", explain_prices::route(&name, &route, &config.unit()?));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! What models cost, in words.
 
-use salt402_gateway::{Model, USD_DECIMALS};
+use salt402_gateway::{Model, Route, USD_DECIMALS};
 use salt402_protocol::Amount;
 
 /// What a model is sold for, a line each. `unit` is that of the asset.
@@ -51,4 +51,23 @@ pub(super) fn lines(name: &str, model: &Model, unit: &(String, u8)) -> Vec<Strin
         model.adjustments.iter().map(|own| format!("  times {} where {}", own.multiplier, own.when));
     lines.extend(adjusted);
     lines
+}
+
+/// What a route is sold for. `unit` is that of the asset.
+pub(super) fn route(name: &str, route: &Route, unit: &(String, u8)) -> String {
+    let candidates = route.candidates.join(", ");
+    let Some(own) = &route.price else {
+        return format!("{name}: the best of {candidates}, for the most that one of them costs");
+    };
+    let in_dollars = ("USD".to_owned(), USD_DECIMALS);
+    let (symbol, decimals) = if own.rate.is_some() { &in_dollars } else { unit };
+    let amount = |amount: Amount| format!("{} {symbol}", amount.to_units(*decimals));
+    let price = &own.price;
+    format!(
+        "{name}: the best of {candidates}, for {} a request, {} a token and {} a token of the prompt, {} at least",
+        amount(price.per_request),
+        amount(price.per_token),
+        amount(price.per_prompt_token),
+        amount(price.minimum)
+    )
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use salt402_gateway::{Api, Catalogue, Cost, Passed, PricedRequest, Quantities, USD_DECIMALS};
+use salt402_gateway::{
+    Api, Catalogue, Cost, Passed, PricedBatch, PricedRequest, Quantities, RouteCost, USD_DECIMALS,
+};
 use salt402_protocol::{Amount, Problem};
 use serde_json::{Value, json};
 
@@ -20,6 +22,12 @@ const REFUSED: u8 = 2;
 /// The paths of salt402's own form, which costs the same plain and streamed.
 const INFERENCE: [&str; 2] = ["/v1/inference", "/v1/inference/stream"];
 
+/// The path of many requests at once.
+const BATCH: &str = "/v1/inference/batch";
+
+/// The path of a route's best.
+const ROUTED: &str = "/v1/inference/routed";
+
 /// Prints what a request would cost.
 pub(crate) async fn price(args: &PriceArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.at.config)?;
@@ -33,12 +41,28 @@ pub(crate) async fn price(args: &PriceArgs) -> anyhow::Result<ExitCode> {
     }
     let catalogue = gateway.price_list(&unit, rate.as_ref())?;
     let body = body(args.body.as_deref(), gateway.max_body_bytes)?;
-    match costs(&args.path, &catalogue, &body)? {
-        Ok(costs) => {
+    let routes = gateway.routes(&unit, rate.as_ref())?;
+    let of_route = if routes.0.is_empty() && args.path != ROUTED {
+        None
+    } else {
+        RouteCost::read(&routes, &catalogue, &args.path, &body).transpose()
+    };
+    let told = if let Some(cost) = of_route {
+        cost.map(|cost| {
+            of_route_told(&cost, routes.get(&cost.name).is_some_and(|own| own.price.is_some()), &unit)
+        })
+    } else if args.path == BATCH {
+        costs_of_batch(gateway.batches().most, &catalogue, &body)?
+            .map(|batch| (batch.lines(&unit), batch.json(&unit)))
+    } else {
+        costs(&args.path, &catalogue, &body)?.map(|costs| (costs.lines(&unit), costs.json(&unit)))
+    };
+    match told {
+        Ok((lines, json)) => {
             if args.json {
-                say!("{}", costs.json(&unit));
+                say!("{json}");
             } else {
-                for line in costs.lines(&unit) {
+                for line in lines {
                     say!("{line}");
                 }
             }
@@ -84,15 +108,13 @@ fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Resul
     let (method, target) = ("POST".to_owned(), path.to_owned());
     let (model, name, of) = if INFERENCE.contains(&path) {
         match PricedRequest::read(catalogue, method, target, body) {
-            Ok(request) => {
-                let of = request.quantities();
-                (request.model, request.name, of)
-            }
+            Ok(request) => return Costs::of(request).map(Ok),
             Err(problem) => return Ok(Err(problem)),
         }
     } else {
         let Some((api, named)) = catalogue.asked_at(path) else {
-            let known: Vec<_> = Api::ALL.into_iter().map(Api::path).chain(INFERENCE).collect();
+            let known: Vec<_> =
+                Api::ALL.into_iter().map(Api::path).chain(INFERENCE).chain([BATCH, ROUTED]).collect();
             bail!("--path: expected one of {}, or a model's endpoint, found {path:?}", known.join(", "));
         };
         match Passed::read(api, named, catalogue, method, target, body) {
@@ -104,7 +126,84 @@ fn costs(path: &str, catalogue: &Catalogue, body: &[u8]) -> anyhow::Result<Resul
     Ok(Ok(Costs { model: name, of, in_dollars: model.rate.is_some(), cost }))
 }
 
+/// What a request for a route costs, in lines and in JSON. `own`: whether the route has a price of its own.
+fn of_route_told(cost: &RouteCost, own: bool, (symbol, decimals): &(String, u8)) -> (Vec<String>, Value) {
+    let paid = |amount: Amount| format!("{} {symbol}", amount.to_units(*decimals));
+    let RouteCost { name, amount, candidates } = cost;
+    let why = if own { "the route's own price" } else { "the most that a candidate costs" };
+    let mut lines = vec![format!("{name}: {}  ({why})", paid(*amount))];
+    lines.extend(candidates.iter().map(|(model, alone)| format!("  at {model} alone: {}", paid(*alone))));
+    let candidates: Vec<_> =
+        candidates.iter().map(|(model, alone)| json!({"model": model, "amount": alone})).collect();
+    let json = json!({
+        "route": name, "amount": amount, "asset": symbol, "decimals": decimals, "own_price": own,
+        "candidates": candidates,
+    });
+    (lines, json)
+}
+
+/// A batch, and what it costs.
+struct BatchCosts {
+    requests: Vec<Costs>,
+    /// What its requests would cost alone.
+    alone: Amount,
+    amount: Amount,
+}
+
+/// What a batch costs, or why it is refused.
+fn costs_of_batch(
+    most: usize,
+    catalogue: &Catalogue,
+    body: &[u8],
+) -> anyhow::Result<Result<BatchCosts, Problem>> {
+    let batch = match PricedBatch::read(most, catalogue, "POST".to_owned(), BATCH.to_owned(), body) {
+        Ok(batch) => batch,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let requests = batch.entries.into_iter().filter_map(|entry| entry.request).map(Costs::of);
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    let alone = requests.iter().try_fold(Amount::ZERO, |sum, request| sum.checked_add(request.cost.amount));
+    let alone = alone.context("the sum of all requests is above 2^256 - 1")?;
+    Ok(Ok(BatchCosts { requests, alone, amount: batch.order.amount }))
+}
+
+impl BatchCosts {
+    fn lines(&self, unit: &(String, u8)) -> Vec<String> {
+        let paid = |amount: Amount| format!("{} {}", amount.to_units(unit.1), unit.0);
+        let count = self.requests.len();
+        let mut lines = vec![
+            format!("a batch of {count} requests: {}", paid(self.amount)),
+            format!("  {} for each alone, less 5 %, rounded up to a base unit", paid(self.alone)),
+        ];
+        for (place, request) in self.requests.iter().enumerate() {
+            let told = request.lines(unit);
+            lines.extend(told.into_iter().enumerate().map(|(at, line)| {
+                if at == 0 { format!("  requests[{place}] {line}") } else { format!("  {line}") }
+            }));
+        }
+        lines
+    }
+
+    fn json(&self, unit: &(String, u8)) -> Value {
+        let requests: Vec<_> = self.requests.iter().map(|request| request.json(unit)).collect();
+        json!({
+            "amount": self.amount,
+            "alone": self.alone,
+            "asset": unit.0,
+            "decimals": unit.1,
+            "requests": requests,
+        })
+    }
+}
+
 impl Costs {
+    /// What a request of salt402's own form costs.
+    fn of(request: PricedRequest) -> anyhow::Result<Self> {
+        let of = request.quantities();
+        let cost = request.model.cost(&request.name, &of)?;
+        Ok(Self { model: request.name, of, in_dollars: request.model.rate.is_some(), cost })
+    }
+
     /// A sum before it is converted, in words.
     fn sum(&self, amount: Amount, (symbol, decimals): &(String, u8)) -> String {
         if self.in_dollars {
@@ -259,6 +358,64 @@ mod tests {
         let named = told("/nano", r#"{"messages":[{"role":"user","content":"hi"}]}"#);
         assert_eq!((&named.1["model"], &named.1["amount"]), (&json!("usd"), &json!("42000000000000000")));
         assert_eq!(told("/v1/inference/stream", r#"{"model":"usd","prompt":"hi"}"#).1, json);
+    }
+
+    #[test]
+    fn a_route_costs_its_own_price_or_the_most_of_those_that_take_the_request() {
+        let told = |own: &str, path: &str, body: &str| {
+            let text = format!(
+                "{SALT}\n[[gateway.routes]]\nname = \"auto\"\ncandidates = [\"demo\", \"usd\"]\n{own}"
+            );
+            let config = Config::read(&text, Path::new("salt402.toml"), false).unwrap();
+            let (gateway, unit) = (config.gateway.as_ref().unwrap(), config.unit().unwrap());
+            let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit).unwrap());
+            let catalogue = gateway.price_list(&unit, rate.as_ref()).unwrap();
+            let routes = gateway.routes(&unit, rate.as_ref()).unwrap();
+            let cost = RouteCost::read(&routes, &catalogue, path, body.as_bytes());
+            cost.map(|cost| cost.map(|cost| of_route_told(&cost, !own.is_empty(), &unit).0))
+        };
+        let body = r#"{"prompt":"hi","max_tokens":20}"#;
+        let lines = told("", "/v1/inference/routed", body).unwrap().unwrap();
+        assert_eq!(lines[0], "auto: 0.042 SALT  (the most that a candidate costs)");
+        assert_eq!(lines[1..], ["  at demo alone: 0.0234 SALT", "  at usd alone: 0.042 SALT"]);
+        // A hundred tokens are the most of one of them, which is left out beyond.
+        let long = r#"{"model":"auto","prompt":"hi","max_tokens":101}"#;
+        let lines = told("price_per_token = \"1\"\nprice_per_request = \"7\"", "/v1/inference", long);
+        let lines = lines.unwrap().unwrap();
+        assert_eq!(
+            lines,
+            ["auto: 0.000000000000000108 SALT  (the route's own price)", "  at usd alone: 0.042 SALT"]
+        );
+        let chat = |tokens: u32| {
+            format!(
+                r#"{{"model":"auto","max_tokens":{tokens},"messages":[{{"role":"user","content":"hi"}}]}}"#
+            )
+        };
+        assert!(told("", "/v1/chat/completions", &chat(5)).unwrap().is_some());
+        let refused = told("", "/v1/chat/completions", &chat(1_000_000)).unwrap_err();
+        assert!(refused.detail.contains("demo: max_tokens") && refused.detail.contains("usd: max_tokens"));
+        assert_eq!(told("", "/v1/inference", r#"{"model":"demo","prompt":"hi"}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn a_batch_is_told_with_each_of_its_requests() {
+        let config = Config::read(SALT, Path::new("salt402.toml"), false).unwrap();
+        let (gateway, unit) = (config.gateway.as_ref().unwrap(), config.unit().unwrap());
+        let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit).unwrap());
+        let catalogue = gateway.price_list(&unit, rate.as_ref()).unwrap();
+        let body =
+            r#"{"requests":[{"model":"usd","prompt":"hi"},{"model":"demo","prompt":"hi","max_tokens":20}]}"#;
+        let batch = costs_of_batch(2, &catalogue, body.as_bytes()).unwrap().unwrap();
+        let lines = batch.lines(&unit);
+        // 0.042 and 0.0034 with 0.02, less 5 %.
+        assert_eq!(lines[0], "a batch of 2 requests: 0.06213 SALT", "{lines:?}");
+        assert_eq!(lines[1], "  0.0654 SALT for each alone, less 5 %, rounded up to a base unit");
+        assert_eq!(lines[2], "  requests[0] usd: 0.042 SALT");
+        assert_eq!(batch.json(&unit)["requests"][1]["model"], "demo");
+        let few = costs_of_batch(1, &catalogue, body.as_bytes()).unwrap();
+        assert!(few.err().unwrap().detail.contains("at most 1"));
+        let unknown = costs_of_batch(2, &catalogue, br#"{"requests":[{"model":"x","prompt":"y"}]}"#).unwrap();
+        assert!(unknown.err().unwrap().detail.starts_with("requests[0].model"));
     }
 
     #[test]

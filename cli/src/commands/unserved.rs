@@ -1,9 +1,10 @@
 //! `salt402 unserved`: payments whose requests were not answered, and what was done about them.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::bail;
-use salt402_protocol::PaymentId;
+use anyhow::{Context as _, bail};
+use salt402_protocol::{Amount, PaymentId};
 use salt402_store::{Store, Unserved};
 
 use crate::args::{ListArgs, RetryArgs, UnservedSettleArgs};
@@ -16,8 +17,22 @@ pub(crate) async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     for store in open(&Config::load(&args.at.config)?).await? {
         let unserved = store.all_unserved(args.all, args.limit).await?;
         none &= unserved.is_empty();
+        let mut batches = BTreeSet::new();
         for payment in &unserved {
-            say!("{}{}", line(payment), how_to_refund(&store, payment).await?);
+            let refund = match payment.part {
+                // Told once for all that are given up of it.
+                Some(part) => {
+                    batches.insert(part.payment);
+                    String::new()
+                }
+                None => how_to_refund(&store, payment).await?,
+            };
+            say!("{}{refund}", line(payment));
+        }
+        for payment in batches {
+            if let Some(owed) = owed(&store, payment).await? {
+                say!("{owed}");
+            }
         }
         store.close().await;
     }
@@ -96,6 +111,28 @@ async fn how_to_refund(store: &Store, unserved: &Unserved) -> anyhow::Result<Str
     })
 }
 
+/// What is owed of a payment of which parts were given up, and the command that gives it back.
+async fn owed(store: &Store, payment: PaymentId) -> anyhow::Result<Option<String>> {
+    let mut parts = store.unserved_parts(payment).await?;
+    parts.retain(|part| part.ended && part.settled.is_none());
+    let Some(first) = parts.first() else { return Ok(None) };
+    // They are parts of one payment.
+    let sum = parts.iter().try_fold(Amount::ZERO, |sum, part| sum.checked_add(part.amount));
+    let sum = sum.context("parts are worth more than any payment")?;
+    let places: Vec<_> =
+        parts.iter().filter_map(|part| part.part).map(|part| part.place.to_string()).collect();
+    let mut line = format!(
+        "{payment} is owed {sum} base units of {}, for its requests {}",
+        first.asset,
+        places.join(", ")
+    );
+    let payments = store.payments_in(first.chain, first.transaction).await?;
+    if payments.iter().any(|row| row.placed.payment.id == payment) {
+        line.push_str(&format!("; to give them back: salt402 refund {} --amount {sum}", first.transaction));
+    }
+    Ok(Some(line))
+}
+
 fn line(unserved: &Unserved) -> String {
     let state = match (&unserved.settled, unserved.ended) {
         (Some(note), _) => format!("settled: {note}"),
@@ -103,8 +140,9 @@ fn line(unserved: &Unserved) -> String {
         (None, false) => "is tried again when its proof is shown".to_owned(),
     };
     let Unserved { payment, chain, transaction, payer, asset, amount, sold, runs, detail, .. } = unserved;
+    let whole = unserved.part.map_or_else(String::new, |part| format!(" (of payment {})", part.payment));
     format!(
-        "{payment} on {chain} by {payer} in {transaction}: {amount} base units of {asset} for {sold}; runs {runs}, last: \
+        "{payment}{whole} on {chain} by {payer} in {transaction}: {amount} base units of {asset} for {sold}; runs {runs}, last: \
          {detail}; {state}"
     )
 }

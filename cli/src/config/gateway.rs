@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use salt402_gateway::{
-    Adjustment, Api, Catalogue, Model, Price, Quantities, Rate, ServerOptions, Service, Services, Upstream,
+    Adjustment, Api, BatchLimits, Catalogue, Model, Price, Quantities, Rate, Routes, ServerOptions, Service,
+    Services, Upstream,
 };
 use salt402_http::Limits;
 use salt402_paywall::{CorsLayer, browsers};
@@ -18,6 +19,7 @@ use url::Url;
 
 use super::connections::ConnectionsConfig;
 use super::error::ConfigError;
+use super::model_route::ModelRouteConfig;
 use super::prices::{AdjustmentConfig, Currency, PriceTexts, UsdConfig};
 use super::secret;
 use super::served::{ApiName, ServerKind};
@@ -68,6 +70,12 @@ pub(crate) struct GatewayConfig {
     /// How often a paid request is run at most if runs fail: 2 to 1000.
     #[serde(default = "max_runs")]
     pub(crate) max_runs: u32,
+    /// How many requests one body of `POST /v1/inference/batch` may have: 1 to 4096.
+    #[serde(default = "batch_most")]
+    batch_most: usize,
+    /// How many requests of one batch run at once: 1 to 256.
+    #[serde(default = "batch_at_once")]
+    batch_at_once: usize,
     /// The origins of browser pages that may ask and read the answers, such as `["https://app.example"]`. `["*"]` means
     /// all. Left out: none.
     #[serde(default)]
@@ -81,6 +89,9 @@ pub(crate) struct GatewayConfig {
     /// The models that are sold, each under the name that clients use.
     #[serde(default)]
     models: BTreeMap<String, ModelConfig>,
+    /// Names under which the best of several models answers.
+    #[serde(default)]
+    routes: Vec<ModelRouteConfig>,
     /// The HTTP services that are sold by path. A path of the gateway's own is never one of theirs.
     #[serde(default)]
     services: Vec<ServiceConfig>,
@@ -200,6 +211,12 @@ fn largest_kept() -> u64 {
 fn max_runs() -> u32 {
     10
 }
+fn batch_most() -> usize {
+    256
+}
+fn batch_at_once() -> usize {
+    8
+}
 fn bare_again() -> u32 {
     3
 }
@@ -287,6 +304,8 @@ impl GatewayConfig {
         let largest = self.largest_kept_bytes;
         ConfigError::unless_within("gateway.largest_kept_bytes", largest, 64 * 1024..=256 * 1024 * 1024)?;
         ConfigError::unless_within("gateway.max_runs", self.max_runs.into(), 2..=1000)?;
+        ConfigError::unless_within("gateway.batch_most", self.batch_most as u64, 1..=4096)?;
+        ConfigError::unless_within("gateway.batch_at_once", self.batch_at_once as u64, 1..=256)?;
         let mut endpoints = BTreeSet::new();
         for (name, model) in &self.models {
             model.check(name)?;
@@ -303,7 +322,35 @@ impl GatewayConfig {
             }
             model.adjustments(name)?;
         }
-        Ok(())
+        for (index, route) in self.routes.iter().enumerate() {
+            route.check(index, unit, self.models.keys())?;
+            if route.is_in_dollars(index, unit)? && self.usd.is_none() {
+                let what = "is in USD: say what a dollar buys, in [gateway.usd]";
+                return Err(ConfigError::value(format!("gateway.routes[{index}]"), what));
+            }
+        }
+        self.routes(unit, None).map(|_| ())
+    }
+
+    /// How large batches are.
+    pub(crate) const fn batches(&self) -> BatchLimits {
+        BatchLimits { most: self.batch_most, at_once: self.batch_at_once }
+    }
+
+    /// The routes that are sold; prices are in `unit`. `rate` is what a dollar buys.
+    pub(crate) fn routes(
+        &self,
+        unit: &(String, u8),
+        rate: Option<&Arc<Rate>>,
+    ) -> Result<Routes, ConfigError> {
+        let mut routes = Routes::default();
+        for (index, route) in self.routes.iter().enumerate() {
+            if routes.0.insert(route.name().to_owned(), route.route(index, unit, rate)?).is_some() {
+                let what = format!("is {:?}, as another route is: each name once", route.name());
+                return Err(ConfigError::value(format!("gateway.routes[{index}].name"), what));
+            }
+        }
+        Ok(routes)
     }
 
     /// The largest body of any priced request.

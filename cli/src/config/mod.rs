@@ -10,6 +10,7 @@ mod facilitator_gas;
 mod forward_auth;
 mod gateway;
 mod limits;
+mod model_route;
 mod moved;
 mod nodes;
 mod payment;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Config;
 
 /// The tables in the order in which an operator needs them; `NAME` is a name of the operator's choice.
-const TABLES: [&str; 38] = [
+const TABLES: [&str; 39] = [
     "",
     "chains.NAME",
     "chains.NAME.nodes[]",
@@ -34,6 +34,7 @@ const TABLES: [&str; 38] = [
     "gateway",
     "gateway.models.NAME",
     "gateway.models.NAME.adjustments[]",
+    "gateway.routes[]",
     "gateway.usd",
     "gateway.services[]",
     "gateway.services[].paths[]",

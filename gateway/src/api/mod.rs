@@ -23,4 +23,4 @@ mod tests;
 
 pub use crate::kinds::{Api, Server};
 pub use passed::Passed;
-pub(crate) use passed::PassedReading;
+pub(crate) use passed::{Body, PassedReading};

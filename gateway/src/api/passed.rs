@@ -34,6 +34,8 @@ pub struct Passed {
     pub of: Quantities,
     /// What must be paid, for exactly the bytes that the client sent.
     pub order: Order,
+    /// Whether a server that is busy is not waited for, because others may be asked.
+    pub(crate) hurried: bool,
 }
 
 /// What a body asks for, and whether it is sold.
@@ -83,16 +85,24 @@ impl Passed {
         body: &[u8],
     ) -> Result<PassedReading, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
-        let object = Object::read(body)?;
-        let name = model_name(&object, named)?;
-        let order = |description, amount| Order {
-            method,
-            path,
-            sold: Sold::one(digest),
-            before: None,
-            amount,
-            description,
+        let body = Body::read(named, body)?;
+        let order = |description, amount| {
+            let (method, path) = (method.clone(), path.clone());
+            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
         };
+        let name = body.model.clone();
+        Self::of_model(api, name, catalogue, body, order)
+    }
+
+    /// What a body asks of a model, whichever it names. `order` makes what must be paid of a description and a price.
+    pub(crate) fn of_model(
+        api: Api,
+        name: String,
+        catalogue: &Catalogue,
+        body: Body,
+        order: impl Fn(String, Amount) -> Order,
+    ) -> Result<PassedReading, Problem> {
+        let Body { object, length, .. } = body;
         let description = format!("one answer of {name} to {}", api.path());
         let gone = |code, detail: String, order| {
             let problem = Problem::new(code, detail);
@@ -117,7 +127,7 @@ impl Passed {
         let of = quantities(api, &model, &asked);
         let cost = model.cost(&name, &of);
         // What is counted may be more than what was sent: it is a bound.
-        let longest = asked.longest.min(body.len() as u64);
+        let longest = asked.longest.min(length);
         let beyond = beyond(api, &model, longest, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
         let price = match (&beyond, cost) {
             (None, Ok(cost)) => cost.amount,
@@ -144,6 +154,7 @@ impl Passed {
             strips_usage: asked.strips_usage,
             of,
             order: order.clone(),
+            hurried: false,
         };
         Ok(match beyond {
             None => PassedReading::Sold(Box::new(request)),
@@ -152,6 +163,25 @@ impl Passed {
                 PassedReading::Unsold(Box::new(PassedUnsold { problem, order, request }))
             }
         })
+    }
+}
+
+/// A body that was read, and of which nothing is priced yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    /// The model that it names, or the endpoint that it was sent to.
+    pub(crate) model: String,
+    object: Object,
+    /// Its length in bytes.
+    length: u64,
+}
+
+impl Body {
+    /// Reads a body, whose members must each be there once.
+    pub(crate) fn read(named: Option<&str>, body: &[u8]) -> Result<Self, Problem> {
+        let object = Object::read(body)?;
+        let model = model_name(&object, named)?;
+        Ok(Self { model, object, length: body.len() as u64 })
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use salt402_http::clock::now_ms;
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Code, Problem};
-use salt402_store::{Store, StoreError, Unserved};
+use salt402_protocol::{Amount, Code, Problem};
+use salt402_store::{PartOf, Store, StoreError, Unserved};
 
 use crate::upstream::failure::FailureClass;
 
@@ -28,6 +28,25 @@ pub(crate) struct Purchase {
     pub(crate) first: bool,
     /// What was sold, in words.
     pub(crate) sold: String,
+    /// Of what it is a part, where the payment pays for several requests at once. `payment` has the part's id, and its amount is what
+    /// the part is worth.
+    pub(crate) part: Option<PartOf>,
+}
+
+impl Purchase {
+    /// What a payment paid for.
+    pub(crate) fn new(payment: Box<PaymentView>, first: bool, sold: String) -> Self {
+        Self { payment, first, sold, part: None }
+    }
+
+    /// A part of it, by its place, with what it is worth of what was paid, in base units.
+    pub(crate) fn part(&self, place: u32, worth: Amount, sold: String) -> Self {
+        let mut payment = self.payment.clone();
+        let part = PartOf { payment: payment.payment_id, place };
+        payment.payment_id = part.payment.part(place);
+        payment.amount = worth;
+        Self { payment, first: self.first, sold, part: Some(part) }
+    }
 }
 
 /// A run without an answer.
@@ -105,9 +124,10 @@ pub(super) fn failed(attempt: &mut Unserved, most: u32, failed: Failed) -> Probl
 
 /// The state of a payment whose request was not tried yet.
 fn unserved(purchase: Purchase) -> Unserved {
-    let Purchase { payment, sold, .. } = purchase;
+    let Purchase { payment, sold, part, .. } = purchase;
     Unserved {
         payment: payment.payment_id,
+        part,
         chain: payment.chain,
         transaction: payment.transaction,
         payer: payment.payer,
@@ -141,11 +161,17 @@ fn later(detail: &str, pause: Duration) -> Problem {
 }
 
 fn not_served(attempt: &Unserved) -> Problem {
-    let detail = format!(
-        "{}; the payment is noted as paid and not served: do not pay again, and ask who runs this server for a refund of \
-         payment {}",
-        attempt.detail, attempt.payment
-    );
+    let Unserved { detail, payment, part, amount, .. } = attempt;
+    let detail = match part {
+        None => format!(
+            "{detail}; the payment is noted as paid and not served: do not pay again, and ask who runs this server for a refund \
+             of payment {payment}"
+        ),
+        Some(PartOf { payment, .. }) => format!(
+            "{detail}; it is noted as paid and not served: do not pay again, and ask who runs this server for a refund of \
+             {amount} base units of payment {payment}"
+        ),
+    };
     Problem::new(Code::NotServed, detail)
 }
 

@@ -21,6 +21,6 @@ mod tests;
 
 pub(crate) use attempts::{Failed, Purchase};
 pub(crate) use delivery::{Answered, Delivered, Deliveries, PassedHead};
-pub(crate) use reader::{Given, Reader};
+pub(crate) use reader::{Given, Reader, Several};
 pub(crate) use recording::{Head, Recorder};
-pub(crate) use runs::{ExecutionLimits, Executions};
+pub(crate) use runs::{ExecutionLimits, Executions, MODEL_HEADER};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::http::Response;
 use bytes::Bytes;
 use salt402_protocol::{Code, Problem};
 
@@ -25,6 +27,16 @@ pub(crate) enum Given {
     Whole(Answer),
     /// A stream that goes on.
     Stream(Head, Reader),
+    /// The answers to several requests of one payment.
+    Several(Several),
+}
+
+/// The answers to several requests of one payment, which are on disk, and what became of those without one.
+#[derive(Debug)]
+pub(crate) struct Several {
+    pub(crate) response: Response<Body>,
+    /// Since when the last of them is kept, in milliseconds since 1970 UTC.
+    pub(crate) kept_at_ms: u64,
 }
 
 impl Given {
@@ -33,7 +45,7 @@ impl Given {
     pub(crate) fn whole(self) -> Option<Answer> {
         match self {
             Self::Whole(answer) => Some(answer),
-            Self::Stream(..) => None,
+            Self::Stream(..) | Self::Several(_) => None,
         }
     }
 }

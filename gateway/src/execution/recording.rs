@@ -29,17 +29,19 @@ pub(super) const AHEAD: u64 = 64 * 1024;
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// The model that answered, where it was chosen after the payment.
+    pub(crate) model: Option<String>,
 }
 
 impl Head {
     /// The head of an answer in JSON.
     pub(crate) fn json() -> Self {
-        Self { status: 200, content_type: "application/json".into() }
+        Self { status: 200, content_type: "application/json".into(), model: None }
     }
 
     /// The head of a stream of events.
     pub(crate) fn events() -> Self {
-        Self { status: 200, content_type: "text/event-stream; charset=utf-8".into() }
+        Self { status: 200, content_type: "text/event-stream; charset=utf-8".into(), model: None }
     }
 }
 
@@ -224,12 +226,27 @@ impl Recording {
 }
 
 /// What a run writes to. Dropping it says nothing; the run's result does.
-#[derive(Debug)]
-pub(crate) struct Recorder(pub(super) Arc<Recording>);
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder(pub(super) Arc<Recording>, Option<Arc<str>>);
 
 impl Recorder {
+    pub(super) fn new(recording: Arc<Recording>) -> Self {
+        Self(recording, None)
+    }
+
+    /// The same for a model that was chosen, which the head will name.
+    pub(crate) fn of_model(&self, model: &str) -> Self {
+        Self(Arc::clone(&self.0), Some(model.into()))
+    }
+
+    /// Whether readers were told the head, so that nobody else can answer any more.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.lock().head.is_some()
+    }
+
     /// Writes the head, which readers are told. To be called once, with the first piece at hand.
-    pub(crate) fn head(&self, head: Head) {
+    pub(crate) fn head(&self, mut head: Head) {
+        head.model = self.1.as_deref().map(str::to_owned);
         self.0.lock().head.get_or_insert(head);
         self.0.written.notify_waiters();
     }

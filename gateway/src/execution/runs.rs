@@ -11,6 +11,7 @@ use bytes::Bytes;
 use salt402_protocol::{Code, PaymentId, Problem};
 use salt402_store::{Outcome, Store, StoredOutcome};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::execution::attempts::{self, Failed, Purchase, unkept};
@@ -19,6 +20,8 @@ use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
 
 const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";
+/// The header that names the model that answered, where it was chosen after the payment.
+pub(crate) const MODEL_HEADER: &str = "x-salt402-model";
 
 /// How many KiB of streams are read from their files at once to be put into the store.
 const KEPT_AT_ONCE_KIB: u32 = 32 * 1024;
@@ -66,6 +69,19 @@ impl Executions {
         self.tasks.wait().await;
     }
 
+    /// Does something that [`Executions::finish`] waits for, also when the caller is dropped.
+    pub(crate) fn go_on<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.tasks.spawn(work)
+    }
+
+    /// Whether nothing new is begun, because the process ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.tasks.is_closed()
+    }
+
     /// The outcome for a payment whose request has a whole answer: the kept one, that of the run under way, or that of
     /// a new run.
     ///
@@ -95,7 +111,7 @@ impl Executions {
     {
         let payment = purchase.payment.payment_id;
         let stream = |this: Self, recording: Arc<Recording>| {
-            let run = run(Recorder(Arc::clone(&recording)));
+            let run = run(Recorder::new(Arc::clone(&recording)));
             async move { this.streamed(purchase, recording, run).await }
         };
         self.follow(payment, stream)?.given().await
@@ -215,9 +231,12 @@ impl Executions {
         match self.store.outcome(payment).await.map_err(unkept)? {
             Some(StoredOutcome::Kept { outcome, kept_at_ms }) => {
                 let Outcome { status, headers, body } = outcome;
-                let content_type = headers.into_iter().find(|(name, _)| name == CONTENT_TYPE);
-                let content_type = content_type.map_or_else(|| JSON.to_owned(), |(_, value)| value);
-                let head = Head { status, content_type };
+                let header = |wanted: &str| {
+                    let found = headers.iter().find(|(name, _)| name == wanted);
+                    found.map(|(_, value)| value.clone())
+                };
+                let content_type = header(CONTENT_TYPE).unwrap_or_else(|| JSON.to_owned());
+                let head = Head { status, content_type, model: header(MODEL_HEADER) };
                 Ok(Some(Ending::Answered(Answer { head, body: body.into(), kept_at_ms })))
             }
             Some(StoredOutcome::Evicted) => Err(Problem::new(
@@ -237,7 +256,8 @@ impl Executions {
 }
 
 fn outcome(head: &Head, body: Vec<u8>) -> Outcome {
-    let headers = vec![(CONTENT_TYPE.to_owned(), head.content_type.clone())];
+    let mut headers = vec![(CONTENT_TYPE.to_owned(), head.content_type.clone())];
+    headers.extend(head.model.clone().map(|model| (MODEL_HEADER.to_owned(), model)));
     Outcome { status: head.status, headers, body }
 }
 

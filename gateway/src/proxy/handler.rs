@@ -164,7 +164,7 @@ fn purchase(payment: &PaymentView, first: bool, order: &Order) -> Purchase {
         sold = format!("{sold} (one of those that payment {} pays for)", payment.payment_id);
         payment.payment_id = of_use(payment.payment_id, usage.request_digest.0);
     }
-    Purchase { payment, first, sold }
+    Purchase::new(payment, first, sold)
 }
 
 /// The name of what was done for one of several requests of a payment.

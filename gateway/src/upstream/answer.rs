@@ -88,7 +88,8 @@ mod tests {
     use super::*;
     use crate::upstream::wire::{documents, text};
 
-    const TASK: Task<'_> = Task { prompt: "twelve bytes", max_tokens: 16, temperature: None, payer: None };
+    const TASK: Task<'_> =
+        Task { prompt: "twelve bytes", max_tokens: 16, temperature: None, payer: None, hurried: false };
 
     fn read(body: &[u8]) -> Result<Completion, UpstreamError> {
         completion(&documents(&text(body.to_vec(), None, 1 << 20)?), &TASK)

@@ -12,6 +12,8 @@ pub(crate) struct Task<'a> {
     pub(crate) temperature: Option<f32>,
     /// Who has paid. `None` for the gateway's own questions.
     pub(crate) payer: Option<Address>,
+    /// Whether a server that is busy is not waited for, because others may be asked.
+    pub(crate) hurried: bool,
 }
 
 /// What a model answered.

@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn the_same_prompt_gives_the_same_answer_within_its_limit() {
-        let task = |prompt, max_tokens| Task { prompt, max_tokens, temperature: None, payer: None };
+        let task =
+            |prompt, max_tokens| Task { prompt, max_tokens, temperature: None, payer: None, hurried: false };
         let answer = complete(&task("why is the sea salt?", 64));
         assert_eq!(answer, complete(&task("why is the sea salt?", 64)));
         assert_ne!(answer.output, complete(&task("why is the sea salty?", 64)).output);

@@ -34,6 +34,7 @@ pub(super) fn answer(asked: &PassedOn) -> Result<Vec<Bytes>, UpstreamError> {
                 max_tokens: tokens,
                 temperature: None,
                 payer: None,
+                hurried: false,
             }));
         }
     }
@@ -140,7 +141,14 @@ mod tests {
     use crate::upstream::passing::Passing;
 
     fn asked(api: Api, streamed: bool, body: &Value) -> PassedOn {
-        PassedOn { api, body: body.to_string().into(), streamed, strips_usage: false, payer: None }
+        PassedOn {
+            api,
+            body: body.to_string().into(),
+            streamed,
+            strips_usage: false,
+            payer: None,
+            hurried: false,
+        }
     }
 
     /// The text of each choice of a stream.

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::kinds::Api;
-use crate::upstream::admission::Permit;
+use crate::upstream::admission::{Load, Permit};
 use crate::upstream::completion::{Completion, Task};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::openai::OpenAi;
@@ -67,6 +67,14 @@ impl Upstream {
         match self {
             Self::Demo => None,
             Self::OpenAi(server) => server.admission().full(),
+        }
+    }
+
+    /// How many requests it has now.
+    pub(crate) fn load(&self) -> Load {
+        match self {
+            Self::Demo => Load::default(),
+            Self::OpenAi(server) => server.admission().load(),
         }
     }
 
@@ -118,7 +126,8 @@ impl Upstream {
         let messages = json!([{ "role": "user", "content": PING }]);
         let body = match (api, self) {
             (Api::Chat, _) => {
-                let task = Task { prompt: PING, max_tokens: tokens, temperature: None, payer: None };
+                let task =
+                    Task { prompt: PING, max_tokens: tokens, temperature: None, payer: None, hurried: false };
                 return self.complete(&task).await.map(drop);
             }
             // An image costs too much to ask for.
@@ -133,7 +142,7 @@ impl Upstream {
         let mut body: Value = body;
         body["model"] = self.model().unwrap_or("demo").into();
         let body = body.to_string().into();
-        let asked = PassedOn { api, body, streamed: false, strips_usage: false, payer: None };
+        let asked = PassedOn { api, body, streamed: false, strips_usage: false, payer: None, hurried: false };
         self.document(&asked).await.map(drop)
     }
 }

@@ -166,12 +166,15 @@ impl OpenAi {
             let asked = timeout(left, self.ask(task));
             async { asked.await.unwrap_or_else(|_| Err(Failure::Timeout.into())) }
         };
-        self.patiently(ask).await
+        self.patiently(task.hurried, ask).await
     }
 
     /// Passes a request on. Returns the answer, whose status is good.
     pub(super) async fn pass(&self, asked: &PassedOn) -> Result<Response<Frames>, UpstreamError> {
-        self.patiently(|_| self.post(asked.api, asked.body.clone(), asked.streamed, asked.payer)).await
+        self.patiently(asked.hurried, |_| {
+            self.post(asked.api, asked.body.clone(), asked.streamed, asked.payer)
+        })
+        .await
     }
 
     /// Asks which models the server has, a question that costs it nothing.
@@ -180,7 +183,7 @@ impl OpenAi {
     }
 
     /// Asks, and asks again if the server wants to be waited for and that is not too long.
-    async fn patiently<T, F>(&self, ask: impl Fn(Duration) -> F) -> Result<T, UpstreamError>
+    async fn patiently<T, F>(&self, hurried: bool, ask: impl Fn(Duration) -> F) -> Result<T, UpstreamError>
     where
         F: Future<Output = Result<T, UpstreamError>>,
     {
@@ -194,7 +197,7 @@ impl OpenAi {
             };
             let wait = error.after.unwrap_or(pause).max(LEAST_PAUSE);
             let until = started.elapsed().saturating_add(wait);
-            if !error.asks_to_wait() || until >= self.timeout.min(WAITED) {
+            if hurried || !error.asks_to_wait() || until >= self.timeout.min(WAITED) {
                 return Err(error);
             }
             tracing::info!(model = self.model, %error, wait_ms = wait.as_millis(), "waiting for the model server");

@@ -33,6 +33,8 @@ pub(crate) struct PassedOn {
     pub(crate) strips_usage: bool,
     /// Who has paid. `None` for the gateway's own questions.
     pub(crate) payer: Option<Address>,
+    /// Whether a server that is busy is not waited for, because others may be asked.
+    pub(crate) hurried: bool,
 }
 
 /// An answer on its way.

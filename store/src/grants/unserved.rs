@@ -1,4 +1,5 @@
-//! Claimed payments whose requests were not answered: how often they were run, and whether they will be run again.
+//! Claimed payments whose requests were not answered: how often they were run, and whether they will be run again. Where one
+//! payment pays for several requests at once, each is a part with a row of its own.
 
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
@@ -10,11 +11,22 @@ use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::rows::StoreError;
 use crate::store::Store;
 
-/// A payment whose request failed and has no outcome. The row is removed with the first outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unserved {
+/// Of which payment something is a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartOf {
     /// The payment.
     pub payment: PaymentId,
+    /// The part's place among those of the payment, from 0.
+    pub place: u32,
+}
+
+/// A payment whose request failed and has no outcome, or such a part of one. The row is removed with the first outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// The payment, or the part's own id ([`PaymentId::part`]).
+    pub payment: PaymentId,
+    /// Of what it is a part. `None`: it is a whole payment.
+    pub part: Option<PartOf>,
     /// Its chain.
     pub chain: ChainId,
     /// Its transaction.
@@ -23,7 +35,7 @@ pub struct Unserved {
     pub payer: Address,
     /// In what.
     pub asset: Asset,
-    /// How much, in base units.
+    /// How much, in base units: of a part, what it is worth of what was paid.
     pub amount: Amount,
     /// What was sold, in words.
     pub sold: String,
@@ -70,6 +82,16 @@ impl Store {
         rows.iter().map(unserved_of).collect()
     }
 
+    /// The parts of a payment without an answer, by their place.
+    pub async fn unserved_parts(&self, payment: PaymentId) -> Result<Vec<Unserved>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query("SELECT * FROM unserved WHERE part_of = $1 ORDER BY part_of, place")
+            .bind(payment.0.as_slice())
+            .fetch_all(reader.connection()?)
+            .await?;
+        rows.iter().map(unserved_of).collect()
+    }
+
     /// Stores how a payment's request stands. `since_ms`, `changed_at_ms` and `settled` keep their values. A payment
     /// with an outcome, or that was settled, does not change. Durable when this returns.
     pub async fn put_unserved(&self, unserved: Unserved) -> Result<(), StoreError> {
@@ -107,8 +129,8 @@ impl Step for Put {
         let written = connection
             .prepare_cached(
                 "INSERT INTO unserved (payment_id, chain_id, transaction_hash, payer, asset, amount, sold, runs, failures,
-                                       not_before_ms, ended, detail, since_ms, changed_at_ms)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13
+                                       not_before_ms, ended, detail, since_ms, changed_at_ms, part_of, place)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15
                  WHERE NOT EXISTS (SELECT 1 FROM outcomes WHERE payment_id = ?1)
                  ON CONFLICT (payment_id) DO UPDATE SET
                      runs = excluded.runs, failures = excluded.failures, not_before_ms = excluded.not_before_ms,
@@ -129,6 +151,8 @@ impl Step for Put {
                 self.0.ended,
                 detail,
                 clock::now_ms(),
+                self.0.part.map(|part| part.payment.0.to_vec()),
+                self.0.part.map(|part| part.place),
             ])?;
         if written == 1 && self.0.ended && was_ended != Some(true) {
             self.tell(connection)?;
@@ -145,7 +169,8 @@ impl Put {
     /// An incident belongs to a chain. A gateway that runs alone has no chains in its database; its metric tells of
     /// this.
     fn tell(&self, connection: &SyncConnection<'_>) -> Result<(), StoreError> {
-        let Unserved { payment, chain, transaction, sold, detail, .. } = &self.0;
+        let Unserved { chain, transaction, sold, detail, part, .. } = &self.0;
+        let payment = part.map_or(self.0.payment, |part| part.payment);
         let followed: Option<i64> = connection
             .prepare_cached("SELECT chain_id FROM chains WHERE chain_id = ?1")?
             .query_optional([chain_id(*chain)], |row| row.get(0))?;
@@ -158,16 +183,17 @@ impl Put {
                 "SELECT 1 FROM payments WHERE chain_id = ?1 AND transaction_hash = ?2 AND payment_id = ?3 AND canonical",
             )?
             .exists(params![chain_id(*chain), transaction.as_slice(), payment.0.as_slice()])?;
-        let refund = if is_payment {
-            format!("; to give the money back: salt402 refund {transaction}")
-        } else {
-            String::new()
+        let refund = match (is_payment, part) {
+            (true, None) => format!("; to give the money back: salt402 refund {transaction}"),
+            // Others may be given up too, and what is given back at once is their sum.
+            (true, Some(_)) => "; what is owed of the payment: salt402 unserved list".to_owned(),
+            (false, _) => String::new(),
         };
         let detail = format!("{sold} was paid for and is not served: {detail}{refund}");
         let new = NewIncident {
             kind: IncidentKind::NotServed,
             chain: *chain,
-            payment: *payment,
+            payment,
             transaction: *transaction,
             occurrences: 1,
             detail: &detail,
@@ -223,6 +249,7 @@ impl Write for Reopen {
 fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
     Ok(Unserved {
         payment: row.payment_id("payment_id")?,
+        part: part_of(row)?,
         chain: row.chain("chain_id")?,
         transaction: row.hash("transaction_hash")?,
         payer: row.address("payer")?,
@@ -238,4 +265,10 @@ fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
         changed_at_ms: row.number("changed_at_ms")?,
         settled: row.maybe_text("settled")?,
     })
+}
+
+fn part_of(row: &AsyncRow) -> Result<Option<PartOf>, StoreError> {
+    let Some(place) = row.maybe_number("place")? else { return Ok(None) };
+    let place = u32::try_from(place).map_err(|_| StoreError::Corrupt { column: "place" })?;
+    Ok(Some(PartOf { payment: row.payment_id("part_of")?, place }))
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use salt402_gateway::{Api, Catalogue, Model, Price, PricedRequest, Server, Upstream};
+use salt402_gateway::{Api, Catalogue, Model, Price, PricedBatch, PricedRequest, Server, Upstream};
 use salt402_http::client_address;
 use salt402_protocol::{Amount, Code, RequestDigest, U256};
 use salt402_verifier::http::{AmbiguitiesQuery, IncidentsQuery, PaymentsQuery};
@@ -42,7 +42,14 @@ pub(crate) fn inference(data: &[u8]) {
         upstream,
     };
     let catalogue = Catalogue(BTreeMap::from([("demo".to_owned(), model)]));
-    let request = match PricedRequest::read(&catalogue, "POST".into(), "/v1/inference".into(), data) {
+    let request = PricedRequest::read(&catalogue, "POST".into(), "/v1/inference".into(), data);
+    // Two of it in a batch are sold if one alone is, for 5 % less than both.
+    let twice = [b"{\"requests\":[", data, b",", data, b"]}"].concat();
+    let batch = PricedBatch::read(2, &catalogue, "POST".into(), "/v1/inference/batch".into(), &twice);
+    let batch = batch.ok().map(|batch| (batch.entries.len(), batch.order.amount.0));
+    let both = request.as_ref().ok().map(|request| request.order.amount.0 * U256::from(2));
+    assert_eq!(batch, both.map(|sum| (2, sum - sum / U256::from(20))));
+    let request = match request {
         Ok(request) => request,
         Err(problem) => {
             let known = [Code::MalformedJson, Code::UnknownModel, Code::InvalidRequest];

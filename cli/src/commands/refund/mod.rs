@@ -94,14 +94,16 @@ async fn refund_from(
 /// The exit code, and what else is to be done.
 async fn ended(store: &Store, payment: &Payment, order: Option<RefundOrder>) -> anyhow::Result<ExitCode> {
     let Some(order) = order else { return Ok(ExitCode::SUCCESS) };
-    if order.state == RefundState::Mined
-        && store.unserved(payment.id).await?.is_some_and(|unserved| unserved.settled.is_none())
-    {
-        say!(
-            "to close its incident: salt402 unserved settle {} --note \"refunded in {}\"",
-            payment.id,
-            order.transaction
-        );
+    if order.state == RefundState::Mined {
+        let whole = store.unserved(payment.id).await?;
+        let parts = store.unserved_parts(payment.id).await?;
+        for unserved in whole.iter().chain(&parts).filter(|unserved| unserved.settled.is_none()) {
+            say!(
+                "to close its incident: salt402 unserved settle {} --note \"refunded in {}\"",
+                unserved.payment,
+                order.transaction
+            );
+        }
     }
     Ok(exit_code(&order))
 }

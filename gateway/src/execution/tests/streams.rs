@@ -69,7 +69,7 @@ fn reader(given: Result<Given, Problem>) -> Reader {
             assert_eq!(head, Head::events());
             reader
         }
-        Given::Whole(answer) => panic!("whole: {answer:?}"),
+        other => panic!("whole: {other:?}"),
     }
 }
 
@@ -363,7 +363,7 @@ async fn a_run_that_panics_in_mid_stream_breaks_it_off_and_counts() {
         Ok(Given::Stream(_, mut broken)) => {
             assert_eq!(rest(&mut broken).await, (b"half".to_vec(), Some(Code::Internal)));
         }
-        Ok(Given::Whole(answer)) => panic!("{answer:?}"),
+        Ok(other) => panic!("{other:?}"),
         // It panicked before anybody looked.
         Err(problem) => assert_eq!(problem.code, Code::Internal),
     }
