@@ -1,12 +1,14 @@
 //! `POST /v1/inference/stream`: the answer of `POST /v1/inference`, token by token.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
 use bytes::Bytes;
 use salt402_paywall::Order;
 use salt402_paywall::openapi::PaymentHeaders;
-use salt402_protocol::{Address, Problem};
+use salt402_protocol::{Address, Amount, Problem};
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,8 +17,9 @@ use crate::circuit::Circuits;
 use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
 use crate::gateway::{Gateway, Inner};
+use crate::meter::Meter;
 use crate::paid::{Sale, serve};
-use crate::passed::conclude;
+use crate::passed::{conclude, note};
 use crate::priced_request::{InferenceRequest, PricedRequest};
 use crate::question::Question;
 use crate::reading::Reading;
@@ -65,13 +68,18 @@ impl Sale for Streamed {
         self.0.order()
     }
 
+    fn meter(&self, ceiling: Amount) -> Meter {
+        self.0.meter(ceiling)
+    }
+
     fn full(&self) -> Option<Problem> {
         self.0.full()
     }
 
     async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {
         let (circuits, payer) = (gateway.circuits.clone(), purchase.payment.payer);
-        let run = |recorder| run(self.0, circuits, payer, recorder);
+        let meter = purchase.meter.clone();
+        let run = |recorder| run(self.0, circuits, payer, meter, recorder);
         gateway.executions.stream(purchase, run).await
     }
 }
@@ -80,6 +88,7 @@ async fn run(
     request: PricedRequest,
     circuits: Circuits,
     payer: Address,
+    meter: Option<Arc<Meter>>,
     recorder: Recorder,
 ) -> Result<Bytes, Failed> {
     let PricedRequest { name, model, prompt, tokens, temperature, .. } = &request;
@@ -90,11 +99,21 @@ async fn run(
         "max_tokens": tokens,
         "stream": true,
     });
+    if meter.is_some() {
+        body["stream_options"] = json!({ "include_usage": true });
+    }
     if let Some(temperature) = temperature {
         body["temperature"] = json!(temperature);
     }
     let body = body.to_string().into();
-    let asked = PassedOn { api: Api::Chat, body, streamed: true, strips_usage: true, payer: Some(payer) };
+    let asked = PassedOn {
+        api: Api::Chat,
+        body,
+        streamed: true,
+        strips_usage: true,
+        tells_cost: false,
+        payer: Some(payer),
+    };
     let _place = upstream.enter().await;
     let question = Question::begin(&circuits, name);
     let streamed = async {
@@ -102,8 +121,10 @@ async fn run(
         let mut read = Tokens::default();
         let mut index = 0u64;
         while let Some(piece) = passing.next().await? {
+            note(meter.as_deref(), &passing);
             write(&recorder, read.push(&piece)?, &mut index).await?;
         }
+        note(meter.as_deref(), &passing);
         let rest = if passing.is_stream() {
             read.push(&passing.last())?
         } else {

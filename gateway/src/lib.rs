@@ -1,14 +1,15 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `reading`, `api`; `circuit`,
-//! `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`, `services`; `gateway`; `paid`;
+//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `meter`; `reading`, `api`; `circuit`,
+//! `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`, `services`; `gateway`; `paid`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
 mod api;
 mod apis;
 mod bare_proofs;
 mod catalogue;
+mod charging;
 mod circuit;
 mod claimant_lease;
 mod dialect;
@@ -17,6 +18,7 @@ mod gateway;
 mod inference;
 mod inference_stream;
 mod kinds;
+mod meter;
 mod models;
 mod openapi;
 mod paid;
@@ -37,7 +39,7 @@ pub use gateway::{Gateway, GatewayOptions};
 pub use priced_request::PricedRequest;
 pub use pricing::{
     Adjustment, Applied, ConditionError, Cost, Multiplier, MultiplierError, Part, Price, Quantities, Rate,
-    USD_DECIMALS, Unpriced,
+    USD_DECIMALS, Unpriced, Used,
 };
 pub use routes::router;
 pub use services::{Service, ServiceOptions, Services};

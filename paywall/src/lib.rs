@@ -31,8 +31,8 @@ pub use paywall::{Decision, Paywall, quote_required};
 pub use presented::Presented;
 pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use signed::{
-    FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedMethod, SignedWay, after_signature,
-    settled_header,
+    Authorized, Capture, FacilitatorClient, Moved, RemoteFacilitator, SettleFault, Settlement, SignedMethod,
+    SignedWay, after_signature, charged_header, settled_header,
 };
 pub use tariff::{Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -10,7 +10,7 @@ use crate::api::reading::{Asked, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
 use crate::kinds::{Api, Server, invalid};
-use crate::pricing::{Quantities, Unpriced};
+use crate::pricing::{Cost, Quantities, Unpriced};
 
 /// The price if none is known: more than any payment, so that only a quote counts.
 const PRICELESS: Amount = Amount(U256::MAX);
@@ -32,6 +32,8 @@ pub struct Passed {
     pub strips_usage: bool,
     /// What it reads and writes at most, as it is priced.
     pub of: Quantities,
+    /// What that costs. `None` if it is not sold now.
+    pub cost: Option<Cost>,
     /// What must be paid, for exactly the bytes that the client sent.
     pub order: Order,
 }
@@ -85,12 +87,14 @@ impl Passed {
         let digest = RequestDigest::of(&method, &path, body);
         let object = Object::read(body)?;
         let name = model_name(&object, named)?;
+        let by_use = catalogue.get(&name).is_some_and(|model| model.by_use);
         let order = |description, amount| Order {
             method,
             path,
             sold: Sold::one(digest),
             before: None,
             amount,
+            by_use,
             description,
         };
         let description = format!("one answer of {name} to {}", api.path());
@@ -119,7 +123,7 @@ impl Passed {
         // What is counted may be more than what was sent: it is a bound.
         let longest = asked.longest.min(body.len() as u64);
         let beyond = beyond(api, &model, longest, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
-        let price = match (&beyond, cost) {
+        let price = match (&beyond, &cost) {
             (None, Ok(cost)) => cost.amount,
             _ => PRICELESS,
         };
@@ -143,6 +147,7 @@ impl Passed {
             streamed: asked.streamed,
             strips_usage: asked.strips_usage,
             of,
+            cost: cost.ok(),
             order: order.clone(),
         };
         Ok(match beyond {

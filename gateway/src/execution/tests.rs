@@ -62,7 +62,7 @@ fn purchase(first: bool) -> Purchase {
         claimed: true,
         refunded: None,
     });
-    Purchase { payment, first, sold: "an answer".into() }
+    Purchase { payment, first, sold: "an answer".into(), meter: None }
 }
 
 fn fail(class: FailureClass) -> impl FnOnce() -> std::future::Ready<Result<(Head, Bytes), Failed>> {

@@ -127,7 +127,7 @@ async fn paid(
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let (payment, first) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted { payment, claim } => (payment, claim.first),
+        Decision::Granted { payment, claim, .. } => (payment, claim.first),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
@@ -168,7 +168,7 @@ fn purchase(payment: &PaymentView, first: bool, order: &Order) -> Purchase {
         sold = format!("{sold} (one of those that payment {} pays for)", payment.payment_id);
         payment.payment_id = of_use(payment.payment_id, usage.request_digest.0);
     }
-    Purchase { payment, first, sold }
+    Purchase { payment, first, sold, meter: None }
 }
 
 /// The name of what was done for one of several requests of a payment.

@@ -140,7 +140,14 @@ mod tests {
     use crate::upstream::passing::Passing;
 
     fn asked(api: Api, streamed: bool, body: &Value) -> PassedOn {
-        PassedOn { api, body: body.to_string().into(), streamed, strips_usage: false, payer: None }
+        PassedOn {
+            api,
+            body: body.to_string().into(),
+            streamed,
+            strips_usage: false,
+            tells_cost: false,
+            payer: None,
+        }
     }
 
     /// The text of each choice of a stream.
@@ -195,7 +202,7 @@ mod tests {
             assert_eq!(String::from_utf8(text).unwrap().contains("usage"), !strips_usage);
         }
         let whole = asked(Api::Chat, false, &body);
-        let document = Passing::demo(&whole, answer(&whole).unwrap()).document().await.unwrap();
+        let (document, _) = Passing::demo(&whole, answer(&whole).unwrap()).document().await.unwrap();
         assert!(serde_json::from_slice::<Value>(&document).unwrap()["usage"]["total_tokens"].is_u64());
     }
 

@@ -23,14 +23,19 @@ pub fn after_signature(mut problem: Problem) -> Problem {
 
 /// The header that tells a client of x402 that its payment was settled.
 pub fn settled_header(payment: &PaymentView) -> Option<(HeaderName, HeaderValue)> {
+    charged_header(payment, payment.amount)
+}
+
+/// The same where this much was charged of it, in base units. 0 needs no transaction.
+pub fn charged_header(payment: &PaymentView, amount: Amount) -> Option<(HeaderName, HeaderValue)> {
     let settled = SettleResponse {
         success: true,
         error_reason: None,
         error_message: None,
         payer: Some(payment.payer),
-        transaction: Some(payment.transaction),
+        transaction: Some(payment.transaction).filter(|_| !amount.is_zero()),
         network: payment.chain.to_string(),
-        amount: Some(Amount(payment.amount.0)),
+        amount: Some(amount),
     };
     let value = to_header(&settled).ok().and_then(|text| HeaderValue::from_str(&text).ok())?;
     Some((HeaderName::from_static(RESPONSE_HEADER), value))

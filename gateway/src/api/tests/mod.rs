@@ -35,6 +35,7 @@ fn model(server: Server) -> Model {
             image_sizes: [("1x1".to_owned(), amount(7_000))].into(),
             minimum: Amount::ZERO,
         },
+        by_use: false,
         adjustments: [].into(),
         rate: None,
         image_size: Some("1x1".into()),
