@@ -16,6 +16,8 @@ pub struct Model {
     pub description: String,
     /// What it costs.
     pub price: Price,
+    /// Whether whoever authorizes a ceiling is charged what was used.
+    pub by_use: bool,
     /// Conditions that change what it costs, in their order.
     pub adjustments: Arc<[Adjustment]>,
     /// What a dollar buys, if its prices are in dollars.

@@ -346,6 +346,7 @@ mod tests {
         let model = Model {
             description: String::new(),
             price: Price { per_request: one, ..Price::default() },
+            by_use: false,
             adjustments: [].into(),
             rate: None,
             image_size: None,

@@ -10,6 +10,7 @@ use salt402_store::Store;
 
 use crate::bare_proofs::BareProofs;
 use crate::catalogue::Catalogue;
+use crate::charging::Charging;
 use crate::circuit::Circuits;
 use crate::claimant_lease::ClaimantLease;
 use crate::execution::{Deliveries, ExecutionLimits, Executions};
@@ -65,6 +66,7 @@ pub struct Gateway(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) paywall: Paywall,
     pub(crate) executions: Executions,
+    pub(crate) charging: Charging,
     pub(crate) circuits: Circuits,
     pub(crate) deliveries: Deliveries,
     pub(crate) services: Services,
@@ -92,10 +94,13 @@ impl Gateway {
             largest_kept: options.largest_kept,
             folder: options.folder,
         };
+        let executions = Executions::new(options.store.clone(), limits);
+        let charged = Arc::clone(&executions.charged);
         Self(Arc::new(Inner {
+            charging: Charging::new(options.store.clone(), options.paywall.clone(), charged),
             lease: ClaimantLease::of(&options.paywall),
             paywall: options.paywall,
-            executions: Executions::new(options.store.clone(), limits),
+            executions,
             circuits: Circuits::new(&options.catalogue),
             deliveries: Deliveries::new(options.store.clone(), options.max_runs, options.leave_grace),
             service_circuits: options.services.circuits(),
@@ -116,6 +121,7 @@ impl Gateway {
     /// the gateway has the name. A model or a service is not sold before its server has answered.
     pub fn begin(&self) {
         self.0.lease.begin(&self.0.paywall);
+        self.0.charging.begin(&self.0.executions);
         self.0.circuits.begin();
         self.0.service_circuits.begin();
     }
@@ -126,6 +132,7 @@ impl Gateway {
         self.0.service_circuits.finish().await;
         self.0.executions.finish().await;
         self.0.deliveries.finish().await;
+        self.0.charging.finish().await;
         self.0.lease.finish().await;
     }
 }

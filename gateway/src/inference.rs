@@ -1,14 +1,17 @@
 //! A request of `POST /v1/inference` as it is sold, and its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_protocol::{Address, Problem};
+use salt402_protocol::{Address, Amount, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::circuit::Circuits;
 use crate::execution::{Failed, Given, Head, Purchase};
 use crate::gateway::Inner;
+use crate::meter::{Meter, Seen};
 use crate::paid::Sale;
 use crate::priced_request::PricedRequest;
 use crate::question::Question;
@@ -30,7 +33,17 @@ pub(crate) struct InferenceResponse<'a> {
     /// Why it stopped: `stop`, `length` at `max_tokens`, or another word of the model server.
     finish_reason: &'a str,
     /// Tokens read and written.
+    usage: Told,
+}
+
+/// Tokens, and what was charged for them.
+#[derive(Serialize, ToSchema)]
+struct Told {
+    #[serde(flatten)]
     usage: Usage,
+    /// What was charged, in base units, where that is not what was paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Amount>,
 }
 
 impl Sale for PricedRequest {
@@ -42,14 +55,18 @@ impl Sale for PricedRequest {
         &self.order
     }
 
+    fn meter(&self, ceiling: Amount) -> Meter {
+        Meter::new(&self.model, self.quantities(), self.cost.clone(), ceiling)
+    }
+
     fn full(&self) -> Option<Problem> {
         self.model.upstream.full()
     }
 
     async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {
         let circuits = gateway.circuits.clone();
-        let payer = purchase.payment.payer;
-        gateway.executions.outcome(purchase, || run(self, circuits, payer)).await
+        let (payer, meter) = (purchase.payment.payer, purchase.meter.clone());
+        gateway.executions.outcome(purchase, || run(self, circuits, payer, meter)).await
     }
 }
 
@@ -58,6 +75,7 @@ pub(crate) async fn run(
     request: PricedRequest,
     circuits: Circuits,
     payer: Address,
+    meter: Option<Arc<Meter>>,
 ) -> Result<(Head, Bytes), Failed> {
     let PricedRequest { name, model, prompt, tokens, temperature, hurried, .. } = &request;
     let (max_tokens, temperature, hurried) = (*tokens, *temperature, *hurried);
@@ -66,13 +84,17 @@ pub(crate) async fn run(
     let question = Question::begin(&circuits, name);
     let completion = question.ask(|| model.upstream.complete(&task)).await;
     let Completion { output, reasoning, refusal, finish_reason, usage } = question.end(completion)?;
+    let cost = meter.map(|meter| {
+        meter.note(Seen::of(&usage));
+        meter.amount()
+    });
     let answer = InferenceResponse {
         model: name,
         output: &output,
         reasoning: reasoning.as_deref(),
         refusal: refusal.as_deref(),
         finish_reason: &finish_reason,
-        usage,
+        usage: Told { usage, cost },
     };
     let body = serde_json::to_vec(&answer).map_err(|_| Failed::ran("the answer could not be written"))?;
     Ok((Head::json(), body.into()))

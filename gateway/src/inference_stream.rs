@@ -1,8 +1,10 @@
 //! `POST /v1/inference/stream`: the answer of `POST /v1/inference`, token by token.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use salt402_paywall::Order;
-use salt402_protocol::{Address, Problem};
+use salt402_protocol::{Address, Amount, Problem};
 use serde::Serialize;
 use serde_json::json;
 
@@ -10,8 +12,9 @@ use crate::api::Api;
 use crate::circuit::Circuits;
 use crate::execution::{Failed, Given, Head, Purchase, Recorder};
 use crate::gateway::Inner;
+use crate::meter::Meter;
 use crate::paid::Sale;
-use crate::passed::conclude;
+use crate::passed::{conclude, note};
 use crate::priced_request::PricedRequest;
 use crate::question::Question;
 use crate::upstream::passing::PassedOn;
@@ -40,13 +43,18 @@ impl Sale for Streamed {
         self.0.order()
     }
 
+    fn meter(&self, ceiling: Amount) -> Meter {
+        self.0.meter(ceiling)
+    }
+
     fn full(&self) -> Option<Problem> {
         self.0.full()
     }
 
     async fn outcome(self, gateway: &Inner, purchase: Purchase) -> Result<Given, Problem> {
         let (circuits, payer) = (gateway.circuits.clone(), purchase.payment.payer);
-        let run = |recorder| run(self.0, circuits, payer, recorder);
+        let meter = purchase.meter.clone();
+        let run = |recorder| run(self.0, circuits, payer, meter, recorder);
         gateway.executions.stream(purchase, run).await
     }
 }
@@ -55,6 +63,7 @@ pub(crate) async fn run(
     request: PricedRequest,
     circuits: Circuits,
     payer: Address,
+    meter: Option<Arc<Meter>>,
     recorder: Recorder,
 ) -> Result<Bytes, Failed> {
     let PricedRequest { name, model, prompt, tokens, temperature, .. } = &request;
@@ -65,12 +74,23 @@ pub(crate) async fn run(
         "max_tokens": tokens,
         "stream": true,
     });
+    if meter.is_some() {
+        body["stream_options"] = json!({ "include_usage": true });
+    }
     if let Some(temperature) = temperature {
         body["temperature"] = json!(temperature);
     }
     let body = body.to_string().into();
     let (payer, hurried) = (Some(payer), request.hurried);
-    let asked = PassedOn { api: Api::Chat, body, streamed: true, strips_usage: true, payer, hurried };
+    let asked = PassedOn {
+        api: Api::Chat,
+        body,
+        streamed: true,
+        strips_usage: true,
+        tells_cost: false,
+        payer,
+        hurried,
+    };
     let _place = upstream.enter().await;
     let question = Question::begin(&circuits, name);
     let streamed = async {
@@ -78,8 +98,10 @@ pub(crate) async fn run(
         let mut read = Tokens::default();
         let mut index = 0u64;
         while let Some(piece) = passing.next().await? {
+            note(meter.as_deref(), &passing);
             write(&recorder, read.push(&piece)?, &mut index).await?;
         }
+        note(meter.as_deref(), &passing);
         let rest = if passing.is_stream() {
             read.push(&passing.last())?
         } else {

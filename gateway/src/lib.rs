@@ -1,8 +1,8 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`; `reading`,
-//! `api`; `circuit`, `execution`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`, `services`;
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`; `meter`; `reading`,
+//! `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`, `services`;
 //! `gateway`; `paid`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
@@ -11,6 +11,7 @@ mod apis;
 mod bare_proofs;
 mod batch;
 mod catalogue;
+mod charging;
 mod circuit;
 mod claimant_lease;
 mod dialect;
@@ -20,6 +21,7 @@ mod inference;
 mod inference_stream;
 mod kinds;
 mod measured;
+mod meter;
 mod model_route;
 mod models;
 mod openapi;
@@ -45,7 +47,7 @@ pub use model_route::{Route, RoutePrice, Routes};
 pub use priced_request::PricedRequest;
 pub use pricing::{
     Adjustment, Applied, ConditionError, Cost, Multiplier, MultiplierError, Part, Price, Quantities, Rate,
-    USD_DECIMALS, Unpriced,
+    USD_DECIMALS, Unpriced, Used,
 };
 pub use routes::router;
 pub use routing::RouteCost;

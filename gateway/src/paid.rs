@@ -11,22 +11,28 @@ use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
 use salt402_paywall::{
-    Decision, Order, Paywall, Presented, after_signature, pays_again, quote_required, shows_payment,
+    Authorized, Decision, Moved, Order, Paywall, Presented, after_signature, pays_again, quote_required,
+    shows_payment,
 };
-use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::api::{ClaimView, PaymentView};
+use salt402_protocol::{Amount, Code, Problem};
 use tokio::time::Instant;
 
 use crate::catalogue::Catalogue;
+use crate::charging::May;
 use crate::circuit::Circuits;
 use crate::dialect::Dialect;
 use crate::execution::{Failed, Given, Head, MODEL_HEADER, Purchase, Reader};
 use crate::gateway::Inner;
+use crate::meter::Meter;
 use crate::reading::{Reading, Unsold};
 use crate::upstream::failure::FailureClass;
 
 /// The response header with the receipt of the payment, as one line of JSON.
 pub(crate) const RECEIPT_HEADER: &str = "x-payment-receipt";
+
+/// The response header with what was charged, in base units, where that is not what was paid.
+const CHARGE_HEADER: &str = "x-payment-charge";
 
 /// Whether a client may ask again on its own. OpenAI's clients read this header.
 const SHOULD_RETRY_HEADER: &str = "x-should-retry";
@@ -41,6 +47,9 @@ pub(crate) trait Sale: Send + Sync + Sized + 'static {
 
     /// What must be paid, for exactly this request.
     fn order(&self) -> &Order;
+
+    /// What counts what it uses, of which this much may be charged, in base units.
+    fn meter(&self, ceiling: Amount) -> Meter;
 
     /// Why nothing more is taken on for it, if that is so.
     fn full(&self) -> Option<Problem>;
@@ -110,18 +119,37 @@ async fn walk<S: Sale>(
     // What is signed now is not settled for what is not sold now.
     let full = priced.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let started = Instant::now();
-    let (payment, first) = match decide(&gateway.paywall, priced.order(), &presented, full).await? {
-        Decision::Granted { payment, claim } => (payment, claim.first),
-        // A refusal says how to pay, and this is no time for it.
-        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
-    };
+    let (payment, claim, authorized) =
+        match decide(&gateway.paywall, priced.order(), &presented, full).await? {
+            Decision::Granted { payment, claim, authorized } => (payment, claim, authorized),
+            // A refusal says how to pay, and this is no time for it.
+            Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
+        };
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
-    let purchase = Purchase::new(payment, first, priced.order().description.clone());
+    let order = priced.order();
+    let first = reserve(gateway, order, &payment, claim, authorized.as_ref()).await?;
+    let meter = authorized.as_ref().map(|_| Arc::new(priced.meter(payment.amount)));
+    let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
-    give(gateway, &presented, dialect, &receipt, given, [verified, started.elapsed()])
+    give(gateway, &presented, dialect, &receipt, authorized, given, [verified, started.elapsed()]).await
+}
+
+/// Writes down what was authorized before it is run. Returns whether it is run for the first time.
+async fn reserve(
+    gateway: &Inner,
+    order: &Order,
+    payment: &PaymentView,
+    claim: ClaimView,
+    authorized: Option<&Authorized>,
+) -> Result<bool, Problem> {
+    let Some(authorized) = authorized else { return Ok(claim.first) };
+    match gateway.charging.reserve(payment, order.sold.digest, authorized).await? {
+        May::Run { first } => Ok(first),
+        May::Ran => Ok(false),
+    }
 }
 
 /// Whether it was paid for. While nothing more is taken on, no price is told and no payment is used up, but whoever's
@@ -153,14 +181,21 @@ async fn redeem<S: Sale>(
 ) -> Result<Response<Body>, Problem> {
     let Unsold { problem, order, request } = unsold;
     let started = Instant::now();
-    let Some((payment, claim)) = gateway.paywall.redeem(&order, presented).await? else {
+    let Some((payment, claim, authorized)) = gateway.paywall.redeem(&order, presented).await? else {
         return Err(problem);
     };
     let verified = started.elapsed();
     drop(reservation);
     tracing::warn!(payment = %payment.payment_id, why = problem.detail, served = request.is_some(),
         "what is not sold any more was paid for before");
-    let purchase = Purchase::new(payment, claim.first, order.description);
+    let first = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    // What is not sold now has no price of the moment, and so all that was authorized is charged if it is run.
+    let meter = match (&authorized, &request) {
+        (Some(_), Some(request)) => Some(Arc::new(request.meter(payment.amount))),
+        (Some(_), None) => Some(Arc::new(Meter::of_nothing())),
+        (None, _) => None,
+    };
+    let purchase = Purchase::new(payment, first, order.description).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = match request {
         Some(request) => request.outcome(gateway, purchase).await,
@@ -169,7 +204,7 @@ async fn redeem<S: Sale>(
             gateway.executions.outcome(purchase, || std::future::ready(Err(owed))).await
         }
     };
-    give(gateway, presented, dialect, &receipt, given, [verified, started.elapsed()])
+    give(gateway, presented, dialect, &receipt, authorized, given, [verified, started.elapsed()]).await
 }
 
 /// The request, and the memory that it takes.
@@ -198,12 +233,14 @@ fn unkept(gateway: &Inner) -> Option<Problem> {
     Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000))
 }
 
-/// The answer that a payment paid for. `took`: how long its verification took, and what came after it.
-fn give(
+/// The answer that a payment paid for. `authorized`: where what was used is charged. `took`: how long its verification took, and
+/// what came after it.
+async fn give(
     gateway: &Inner,
     presented: &Presented,
     dialect: Dialect,
     payment: &PaymentView,
+    authorized: Option<Authorized>,
     given: Result<Given, Problem>,
     took: [Duration; 2],
 ) -> Result<Response<Body>, Problem> {
@@ -213,7 +250,13 @@ fn give(
         Given::Stream(..) => Duration::ZERO,
         Given::Several(several) => since_ms(several.kept_at_ms),
     };
-    if presented.is_bare() && !gateway.bare.may(payment.payment_id, age) {
+    // A stream is settled at its end, after its head.
+    let charge = match &given {
+        Given::Whole(_) if authorized.is_some() => Some(settled(gateway, payment, dialect).await?),
+        _ => None,
+    };
+    let is_bare = presented.is_bare() && !authorized.as_ref().is_some_and(|authorized| authorized.is_secret);
+    if is_bare && !gateway.bare.may(payment.payment_id, age) {
         return Err(dialect.after_payment(quote_required()));
     }
     let mut response = match given {
@@ -221,9 +264,52 @@ fn give(
         Given::Stream(head, reader) => answer(&head, streamed(reader, dialect)),
         Given::Several(several) => several.response,
     };
-    mark_paid(response.headers_mut(), payment, took, "model");
-    response.headers_mut().extend(presented.receipt(payment));
+    let shown = charge.as_ref().and_then(|charge| charge.payment.as_deref()).unwrap_or(payment);
+    let headers = response.headers_mut();
+    mark_paid(headers, shown, took, "model");
+    match &charge {
+        Some(charge) => {
+            headers
+                .insert(CHARGE_HEADER, HeaderValue::from_str(&charge.amount.to_string()).map_err(unwritten)?);
+            if charge.is_settled {
+                headers.extend(presented.receipt_of(shown, charge.amount));
+            }
+        }
+        None if authorized.is_none() => headers.extend(presented.receipt(payment)),
+        None => {}
+    }
     Ok(response)
+}
+
+fn unwritten(error: impl std::fmt::Display) -> Problem {
+    tracing::error!(%error, "a header could not be written");
+    Problem::new(Code::Internal, "the answer's headers could not be written; show the same proof again")
+}
+
+/// What was charged for an answer.
+struct Charged {
+    amount: Amount,
+    /// Whether it was moved or counted. If not, it is on its way.
+    is_settled: bool,
+    /// The payment that moved it, if there is one.
+    payment: Option<Box<PaymentView>>,
+}
+
+/// Has what was used settled. An answer whose charge could not be moved is kept, and given when it was.
+async fn settled(gateway: &Inner, payment: &PaymentView, dialect: Dialect) -> Result<Charged, Problem> {
+    let (amount, moved) = gateway.charging.moved(payment.payment_id).await?;
+    match moved {
+        Moved::Done(payment) => Ok(Charged { amount, is_settled: true, payment }),
+        Moved::Pending(_) => Ok(Charged { amount, is_settled: false, payment: None }),
+        Moved::Refused(problem) => {
+            let detail = format!(
+                "the answer is kept, and {amount} base units that it cost could not be settled: {}; let the balance and \
+                 Permit2's allowance cover it, and send the same payment again",
+                problem.detail
+            );
+            Err(dialect.after_payment(Problem::new(Code::PayerRefused, detail).retry_after(5000)))
+        }
+    }
 }
 
 /// A stream's body. If it breaks off, it says so in the stream's own form, and ends.

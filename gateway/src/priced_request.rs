@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::catalogue::{Catalogue, Model};
-use crate::pricing::{Quantities, Unpriced};
+use crate::pricing::{Cost, Quantities, Unpriced};
 use crate::reading::{Reading, Unsold};
 
 /// What a client asks.
@@ -53,6 +53,8 @@ pub struct PricedRequest {
     pub tokens: u32,
     /// How freely it chooses, from 0 to 2.
     pub temperature: Option<f32>,
+    /// What it costs at the most. `None` if it is not sold now.
+    pub cost: Option<Cost>,
     /// What must be paid, for exactly these bytes.
     pub order: Order,
     /// Whether a server that is busy is not waited for, because others may be asked.
@@ -83,9 +85,10 @@ impl PricedRequest {
     ) -> Result<Reading<Self>, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
         let request = InferenceRequest::read(body)?;
+        let by_use = catalogue.get(&request.model).is_some_and(|model| model.by_use);
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
+            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use, description }
         };
         Self::priced(catalogue, request, order)
     }
@@ -135,8 +138,9 @@ impl PricedRequest {
         if !model.price.per_prompt_token.is_zero() {
             description.push_str(&format!(" to a prompt of up to {read}"));
         }
-        let order = order(description, price.map_or(PRICELESS, |cost| cost.amount));
-        let priced = Self { name, model, prompt, tokens, temperature, order, hurried: false };
+        let order = order(description, price.as_ref().map_or(PRICELESS, |cost| cost.amount));
+        let cost = price.ok();
+        let priced = Self { name, model, prompt, tokens, temperature, cost, order, hurried: false };
         Ok(match beyond {
             None => Reading::Sold(Box::new(priced)),
             Some(problem) => {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::redirect::Policy;
 use salt402_protocol::api::{
-    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
-    ReserveRequest, Verdict, VerifyRequest,
+    CaptureRequest, CaptureResponse, LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation,
+    ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
 };
 use salt402_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
@@ -36,6 +36,9 @@ pub trait VerifierClient: Send + Sync + 'static {
 
     /// Writes down what became of a signed payment that was kept. Durable when this returns.
     async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem>;
+
+    /// Writes down what is charged of an authorization whose amount is a ceiling. Durable when this returns; the first amount stays.
+    async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem>;
 
     /// Whether payments can be verified now; if not, why.
     async fn ready(&self) -> Result<(), String>;
@@ -133,6 +136,10 @@ impl VerifierClient for RemoteVerifier {
     async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
         let _: Kept = self.ask("v1/reservations/outcome", outcome, Duration::ZERO).await?;
         Ok(())
+    }
+
+    async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
+        self.ask("v1/captures", request, Duration::ZERO).await
     }
 
     async fn ready(&self) -> Result<(), String> {

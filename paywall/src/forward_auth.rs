@@ -74,7 +74,7 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     let order = rule.order(method, target, b"");
     let asked = Instant::now();
     match auth.paywall.decide(&order, &presented).await? {
-        Decision::Granted { payment, claim } if claim.first || recent(&claim, auth.again_within) => {
+        Decision::Granted { payment, claim, .. } if claim.first || recent(&claim, auth.again_within) => {
             Ok(pass_paid(&payment, asked.elapsed()))
         }
         Decision::Granted { .. } => {
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_claim_is_recent_for_as_long_as_is_said_and_where_it_is_of_the_future() {
         clock::set(Duration::from_secs(1000));
-        let claim = |claimed_at_ms| ClaimView { first: false, claimed_at_ms };
+        let claim = |claimed_at_ms| ClaimView { first: false, claimed_at_ms, by_use: false };
         assert!(recent(&claim(990_001), Duration::from_secs(10)));
         assert!(!recent(&claim(990_000), Duration::from_secs(10)));
         assert!(recent(&claim(1_000_001), Duration::from_secs(10)));

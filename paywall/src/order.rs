@@ -15,8 +15,11 @@ pub struct Order {
     /// As what it may have been sold before the operator changed how many requests a payment pays for; whoever paid for
     /// that is served too.
     pub before: Option<Sold>,
-    /// What it costs, in base units.
+    /// What it costs, in base units; with `by_use`, the most that it may cost.
     pub amount: Amount,
+    /// Whether whoever pays in a way that authorizes a ceiling is charged what was used. Other payments are charged as they were
+    /// made.
+    pub by_use: bool,
     /// What will be done, in words.
     pub description: String,
 }

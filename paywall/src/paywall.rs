@@ -13,7 +13,7 @@ use crate::offer::{Dialects, Offer, SignedOffer, details};
 use crate::order::{Order, Sold};
 use crate::presented::Presented;
 use crate::shown::SignedPayment;
-use crate::signed::{self, Granted, Seller, SignedWay};
+use crate::signed::{self, Authorized, Capture, Granted, Moved, Scheme, Seller, SignedWay};
 
 /// How long a proof may wait for its payment unless [`Paywall::wait`] says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -58,6 +58,8 @@ pub enum Decision {
         payment: Box<PaymentView>,
         /// The claim.
         claim: ClaimView,
+        /// Where the payment's amount is the most that may be charged: how what was used is charged, by [`Paywall::capture`].
+        authorized: Option<Authorized>,
     },
     /// It must be paid for: why, and how. Whoever serves writes this in its own words.
     Unpaid(Box<Offer>),
@@ -91,7 +93,7 @@ impl Paywall {
     pub async fn decide(&self, order: &Order, presented: &Presented) -> Result<Decision, Problem> {
         if let Some(header) = &presented.signed {
             return match self.admit_signed(order, presented, header).await? {
-                Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+                Ok((payment, claim, authorized)) => Ok(Decision::Granted { payment, claim, authorized }),
                 Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
             };
         }
@@ -105,7 +107,7 @@ impl Paywall {
             return self.offer(order, presented, problem).await.map(Decision::Unpaid);
         };
         match self.admit(order, presented, proof).await? {
-            Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+            Ok((payment, claim, authorized)) => Ok(Decision::Granted { payment, claim, authorized }),
             Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
         }
     }
@@ -116,7 +118,7 @@ impl Paywall {
         &self,
         order: &Order,
         presented: &Presented,
-    ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
+    ) -> Result<Option<(Box<PaymentView>, ClaimView, Option<Authorized>)>, Problem> {
         if let Some(header) = &presented.signed {
             // What was not kept while it was sold is not settled now.
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
@@ -131,7 +133,7 @@ impl Paywall {
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
             let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
             let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
-            return Ok(Some((payment, claim)));
+            return Ok(Some(granted(payment, claim)));
         }
         Ok(self.admit(order, presented, proof).await?.ok())
     }
@@ -146,7 +148,33 @@ impl Paywall {
             let detail = "signed payments are not taken for this: pay as the details say";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         };
-        let seller = Seller {
+        // Other dialects than version 2 of x402 have the scheme `exact` alone.
+        let offered = |amount, quote| way.offered(Scheme::Exact, self.chain, self.payee, amount, quote);
+        let header = match shown.in_v2(offered) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(Problem::new(Code::SignatureRefused, error.to_string()))),
+        };
+        signed::admit(&self.seller(), way, order, presented, &header).await
+    }
+
+    /// Captures what a request used of what was authorized for it, once, and has it settled. The same may be asked again, and must
+    /// be while it is [`Moved::Pending`]: what was captured first stays.
+    pub async fn capture(&self, capture: &Capture<'_>) -> Moved {
+        let nobody = Presented {
+            proof: None,
+            quote: None,
+            secret: false,
+            too_soon: None,
+            client: None,
+            signed: None,
+            receipt: None,
+            base: None,
+        };
+        signed::capture(&self.seller(), self.signed.as_ref(), capture, &nobody).await
+    }
+
+    fn seller(&self) -> Seller<'_> {
+        Seller {
             verifier: &*self.verifier,
             chain: self.chain,
             payee: self.payee,
@@ -155,13 +183,7 @@ impl Paywall {
             instance: self.instance,
             wait: self.wait,
             keeps_answers: self.keeps_answers,
-        };
-        let offered = |amount, quote| way.offered(self.chain, self.payee, amount, quote);
-        let header = match shown.in_v2(offered) {
-            Ok(header) => header,
-            Err(error) => return Ok(Err(Problem::new(Code::SignatureRefused, error.to_string()))),
-        };
-        signed::admit(&seller, way, order, presented, &header).await
+        }
     }
 
     /// The claim of what a proof pays for; else why it pays for nothing, where it is said how to pay.
@@ -175,7 +197,7 @@ impl Paywall {
             return Err(quote_required());
         }
         match (self.verify(order, presented, proof).await?, presented.too_soon) {
-            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok((payment, claim))),
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok(granted(payment, claim))),
             (_, Some(wait)) => Err(address_limited(wait)),
             (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
@@ -239,8 +261,9 @@ impl Paywall {
         let public = self.signed.as_ref().and_then(|way| way.public_url.clone());
         let base = public.or_else(|| presented.base.clone()).unwrap_or_default();
         let signed = self.signed.as_ref().filter(|_| order.sold.usage.is_none()).map(|way| {
-            let offered = way.offered(self.chain, self.payee, order.amount, Some(quote.quote_id.clone()));
-            SignedOffer { ways: vec![offered], url: format!("{base}{}", order.path) }
+            let id = Some(quote.quote_id.clone());
+            let ways = way.all_offered(self.chain, self.payee, order.amount, order.by_use, id);
+            SignedOffer { ways, url: format!("{base}{}", order.path) }
         });
         let realm = base.split_once("://").map_or(base.as_str(), |(_, host)| host).to_owned();
         let details = details(&asked, quote, resource);
@@ -288,6 +311,8 @@ impl Paywall {
             claimant: self.claimant.clone(),
             wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             usage: sold.usage,
+            // A voucher authorizes a ceiling; what was mined was paid.
+            by_use: order.by_use && matches!(proof, Proof::Voucher(_)),
             // Whoever asks too often is still given what it was granted.
             again_only: presented.too_soon.is_some(),
             instance: self.instance,
@@ -295,6 +320,11 @@ impl Paywall {
         };
         self.verifier.verify(&request).await
     }
+}
+
+/// A grant. What was granted before is charged as it was granted then, whatever the price says now.
+fn granted(payment: Box<PaymentView>, claim: ClaimView) -> Granted {
+    (payment, claim, claim.by_use.then_some(Authorized { question: None, ends_at: None, is_secret: true }))
 }
 
 /// Somebody has paid, if not necessarily whoever shows it, and has the id: so no new quote comes with this.

@@ -10,7 +10,7 @@ use salt402_http::{Caller, address_limited, address_wait, one_value};
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::details::{BINDING_HEADER, BINDING_QUOTE};
 use salt402_protocol::quote::QUOTE_HEADER;
-use salt402_protocol::{Code, Problem, Proof, QuoteId};
+use salt402_protocol::{Amount, Code, Problem, Proof, QuoteId};
 
 use crate::shown::{ReceiptForm, Shown, SignedPayment, receipt};
 
@@ -51,7 +51,12 @@ impl Presented {
 
     /// The header that tells its client what was paid, in its dialect; `None` where it has none.
     pub fn receipt(&self, payment: &PaymentView) -> Option<(HeaderName, HeaderValue)> {
-        receipt(self.receipt.as_ref()?, payment)
+        self.receipt_of(payment, payment.amount)
+    }
+
+    /// The same where this much was charged of the payment, in base units. 0 needs no transaction.
+    pub fn receipt_of(&self, payment: &PaymentView, charged: Amount) -> Option<(HeaderName, HeaderValue)> {
+        receipt(self.receipt.as_ref()?, payment, charged)
     }
 
     /// Whether something is shown to pay with.

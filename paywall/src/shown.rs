@@ -154,15 +154,19 @@ fn credentials(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// The header that tells a client in its dialect what was paid; `None` where its dialect has none.
-pub(crate) fn receipt(form: &ReceiptForm, payment: &PaymentView) -> Option<(HeaderName, HeaderValue)> {
+pub(crate) fn receipt(
+    form: &ReceiptForm,
+    payment: &PaymentView,
+    charged: Amount,
+) -> Option<(HeaderName, HeaderValue)> {
     let settled = |network: String| SettleResponse {
         success: true,
         error_reason: None,
         error_message: None,
         payer: Some(payment.payer),
-        transaction: Some(payment.transaction),
+        transaction: Some(payment.transaction).filter(|_| !charged.is_zero()),
         network,
-        amount: Some(Amount(payment.amount.0)),
+        amount: Some(charged),
     };
     let (name, text) = match form {
         ReceiptForm::X402 => (RESPONSE_HEADER, to_header(&settled(payment.chain.to_string()))),

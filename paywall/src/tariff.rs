@@ -108,6 +108,7 @@ impl Rule {
         let (sold, before) = if self.uses > 1 { (several, one) } else { (one, several) };
         Order {
             sold,
+            by_use: false,
             before: Some(before),
             amount: self.amount,
             description: self.description.clone(),

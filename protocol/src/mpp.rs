@@ -384,6 +384,7 @@ mod tests {
                 version: "1".into(),
                 asset_transfer_method: EIP3009,
                 primary_type: None,
+                facilitator_address: None,
                 quote_id: Some(quote()),
             },
         }

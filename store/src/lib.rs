@@ -82,6 +82,7 @@ pub use payments::references::{OF_ONE, Referred};
 pub use reports::counts::Counts;
 pub use reports::overview::{ChainOverview, Overview};
 pub use rows::block::{Block, Cursor, HaltKind, Placed, Stretch};
+pub use rows::charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
 pub use rows::claim::{ClaimLimits, ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub use rows::error::StoreError;
 pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};

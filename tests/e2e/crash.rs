@@ -101,6 +101,7 @@ impl Paid {
             claimant: claimant.into(),
             wait_ms: 0,
             usage: None,
+            by_use: false,
             again_only: false,
             instance: None,
             client: None,

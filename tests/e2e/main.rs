@@ -17,6 +17,7 @@ mod begun_anew;
 mod browsers;
 mod by_hand;
 mod chains;
+mod charging;
 mod citrate;
 mod claiming;
 mod command;

@@ -322,6 +322,7 @@ impl Crowd {
             claimant: "shop".into(),
             wait_ms: 0,
             usage: None,
+            by_use: false,
             again_only: false,
             instance: None,
             client: None,

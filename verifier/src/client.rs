@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use salt402_paywall::VerifierClient;
 use salt402_protocol::Problem;
 use salt402_protocol::api::{
-    LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
-    ReserveRequest, Verdict, VerifyRequest,
+    CaptureRequest, CaptureResponse, LeaseRequest, LeaseResponse, QuoteRequest, QuoteResponse, Reservation,
+    ReservationOutcome, ReserveRequest, Verdict, VerifyRequest,
 };
 
 use crate::verify::verifier::Verifier;
@@ -30,6 +30,10 @@ impl VerifierClient for Verifier {
 
     async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
         Self::conclude_reservation(self, outcome).await
+    }
+
+    async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
+        Self::capture(self, request).await
     }
 
     async fn ready(&self) -> Result<(), String> {

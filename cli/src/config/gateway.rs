@@ -97,6 +97,16 @@ pub(crate) struct GatewayConfig {
     services: Vec<ServiceConfig>,
 }
 
+/// What is charged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+enum ChargeConfig {
+    #[default]
+    Most,
+    Used,
+}
+
 /// A model.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -129,6 +139,17 @@ struct ModelConfig {
     /// The price of each image in a prompt, with all tokens that it becomes. Left out: images are refused.
     #[serde(default)]
     price_per_image: Option<String>,
+    /// The price per token of a prompt that the server read from its cache, with `charge = "used"`: at most `price_per_prompt_token`. Left
+    /// out: `price_per_prompt_token`.
+    #[serde(default)]
+    price_per_cached_token: Option<String>,
+    /// The price per token of reasoning, with `charge = "used"`: at most `price_per_token`. Left out: `price_per_token`.
+    #[serde(default)]
+    price_per_reasoning_token: Option<String>,
+    /// What is charged. `most`: what the request may cost at the most. `used`: what it used, of whoever pays by a voucher or signs a
+    /// ceiling (`payment.signatures.upto`); other payments are charged as they were made.
+    #[serde(default)]
+    charge: ChargeConfig,
     /// The least that any request costs. Left out: 0.
     #[serde(default)]
     minimum_price: Option<String>,
@@ -411,6 +432,7 @@ impl GatewayConfig {
                 Model {
                     description: model.description.clone(),
                     price,
+                    by_use: model.charge == ChargeConfig::Used,
                     adjustments: model.adjustments(name)?.into(),
                     rate: rate.filter(|_| currency == Currency::Usd).cloned(),
                     image_size: model.image_size.clone(),
@@ -515,6 +537,8 @@ impl ModelConfig {
             per_request: self.price_per_request.as_deref(),
             per_token: self.price_per_token.as_deref(),
             per_prompt_token: self.price_per_prompt_token.as_deref(),
+            per_cached_token: self.price_per_cached_token.as_deref(),
+            per_reasoning_token: self.price_per_reasoning_token.as_deref(),
             per_image: self.price_per_image.as_deref(),
             image_sizes: &self.image_sizes,
             minimum: self.minimum_price.as_deref(),

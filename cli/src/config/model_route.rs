@@ -92,6 +92,9 @@ impl ModelRouteConfig {
             per_request: self.price_per_request.as_deref(),
             per_token: self.price_per_token.as_deref(),
             per_prompt_token: self.price_per_prompt_token.as_deref(),
+            // What the one that answers uses is not counted.
+            per_cached_token: None,
+            per_reasoning_token: None,
             per_image: self.price_per_image.as_deref(),
             image_sizes: &BTreeMap::new(),
             minimum: self.minimum_price.as_deref(),

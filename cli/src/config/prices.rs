@@ -28,6 +28,8 @@ pub(super) struct PriceTexts<'a> {
     pub(super) per_request: Option<&'a str>,
     pub(super) per_token: Option<&'a str>,
     pub(super) per_prompt_token: Option<&'a str>,
+    pub(super) per_cached_token: Option<&'a str>,
+    pub(super) per_reasoning_token: Option<&'a str>,
     pub(super) per_image: Option<&'a str>,
     pub(super) image_sizes: &'a BTreeMap<String, String>,
     pub(super) minimum: Option<&'a str>,
@@ -67,6 +69,8 @@ impl PriceTexts<'_> {
             per_request: optional("price_per_request", self.per_request)?.unwrap_or_default(),
             per_token: optional("price_per_token", self.per_token)?.unwrap_or_default(),
             per_prompt_token: optional("price_per_prompt_token", self.per_prompt_token)?.unwrap_or_default(),
+            per_cached_token: optional("price_per_cached_token", self.per_cached_token)?,
+            per_reasoning_token: optional("price_per_reasoning_token", self.per_reasoning_token)?,
             per_image: optional("price_per_image", self.per_image)?,
             minimum: optional("minimum_price", self.minimum)?.unwrap_or_default(),
             image_sizes: self
@@ -75,6 +79,21 @@ impl PriceTexts<'_> {
                 .map(|(size, text)| Ok((size.clone(), read(&format!("image_sizes.{size}"), text)?)))
                 .collect::<Result<_, ConfigError>>()?,
         };
+        // What a request costs at the most is told before it is known what is cached, and what is reasoning.
+        let dearer = [
+            (
+                "price_per_cached_token",
+                price.per_cached_token,
+                price.per_prompt_token,
+                "price_per_prompt_token",
+            ),
+            ("price_per_reasoning_token", price.per_reasoning_token, price.per_token, "price_per_token"),
+        ];
+        for (field, own, most, of) in dearer {
+            if own.is_some_and(|own| own > most) {
+                return Err(ConfigError::value(format!("{key}.{field}"), format!("is more than {of}")));
+            }
+        }
         Ok((price, currency.unwrap_or(Currency::Asset)))
     }
 }
@@ -168,6 +187,8 @@ mod tests {
             per_request: Some(per_request),
             per_token: Some(per_token),
             per_prompt_token: None,
+            per_cached_token: None,
+            per_reasoning_token: None,
             per_image: None,
             image_sizes: &BTreeMap::new(),
             minimum: None,

@@ -4,19 +4,22 @@ use std::path::{Path, PathBuf};
 
 use salt402_paywall::SignedMethod;
 use salt402_protocol::source::ProxyScheme;
-use salt402_protocol::typed_data::X402_EXACT_PROXY;
-use salt402_protocol::{Address, Asset, Source, SourceKind};
+use salt402_protocol::typed_data::{X402_EXACT_PROXY, X402_UPTO_PROXY};
+use salt402_protocol::{Address, Amount, Asset, Source, SourceKind};
 use serde::Deserialize;
 use url::Url;
 
 use super::error::ConfigError;
 use super::secret;
 use super::source::{self, Defaults};
+use super::text::parse_price;
 
 /// The environment variable with the token for a facilitator elsewhere.
 const FACILITATOR_TOKEN: &str = "SALT402_FACILITATOR_TOKEN";
 /// For how long a signature must be good, in seconds.
 const TIMEOUT: std::ops::RangeInclusive<u64> = 30..=3600;
+/// The least with `upto`.
+const LEAST_UPTO_S: u64 = 60;
 /// Where it stands.
 const KEY: &str = "payment.signatures";
 
@@ -48,6 +51,18 @@ pub(crate) struct SignaturesConfig {
     /// For how long what is signed must be good, in seconds: 30 to 3600.
     #[serde(default = "timeout")]
     timeout_s: u64,
+    /// Whether payers may sign a ceiling for what is charged by use (`charge = "used"`), by x402's scheme `upto`: through Permit2, of
+    /// which the token needs an allowance of the payer.
+    #[serde(default)]
+    upto: bool,
+    /// The account of the facilitator elsewhere that settles what is signed for `upto`, as its `GET /supported` says. Left out: the
+    /// first account of the facilitator of this process.
+    #[serde(default)]
+    upto_facilitator: Option<String>,
+    /// The most that one payer may have authorized or used by `upto` that is not settled yet, such as `1 SALT`. Left out: any
+    /// amount, of 64 requests at the most.
+    #[serde(default)]
+    most_unsettled: Option<String>,
     /// The beginning of the addresses under which clients ask, such as `https://shop.example`. Left out: `http://` and the host that
     /// each client names.
     #[serde(default)]
@@ -80,6 +95,8 @@ pub(crate) struct Signatures {
     pub(crate) domain_name: String,
     pub(crate) domain_version: String,
     pub(crate) timeout_s: u64,
+    pub(crate) upto: bool,
+    pub(crate) upto_facilitator: Option<Address>,
     pub(crate) public_url: Option<String>,
 }
 
@@ -110,6 +127,21 @@ impl SignaturesConfig {
             return Err(ConfigError::value(key("domain_name"), what));
         }
         ConfigError::unless_within(key("timeout_s"), self.timeout_s, TIMEOUT)?;
+        let upto_facilitator =
+            self.upto_facilitator.as_ref().map(|text| source::address(&key("upto_facilitator"), text));
+        let upto_facilitator = upto_facilitator.transpose()?;
+        if self.upto && self.facilitator.is_some() && upto_facilitator.is_none() {
+            let what =
+                "expected the account that settles upto, as GET /supported of the facilitator elsewhere says";
+            return Err(ConfigError::value(key("upto_facilitator"), what));
+        }
+        // What is run is settled after it.
+        if self.upto && self.timeout_s < LEAST_UPTO_S {
+            let what = format!(
+                "expected {LEAST_UPTO_S} or more with upto, which is settled after the request has run"
+            );
+            return Err(ConfigError::value(key("timeout_s"), what));
+        }
         if self.facilitator.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
             return Err(ConfigError::value(key("facilitator"), "expected http://… or https://…"));
         }
@@ -132,8 +164,21 @@ impl SignaturesConfig {
             domain_name: self.domain_name.clone(),
             domain_version: self.domain_version.clone(),
             timeout_s: self.timeout_s,
+            upto: self.upto,
+            upto_facilitator,
             public_url: public_url.transpose()?,
         })
+    }
+
+    /// The most that one payer may have open; amounts are in `unit`.
+    pub(crate) fn most_unsettled(
+        &self,
+        (symbol, decimals): &(String, u8),
+    ) -> Result<Option<Amount>, ConfigError> {
+        let Some(text) = &self.most_unsettled else { return Ok(None) };
+        let amount = parse_price(text, symbol, *decimals)
+            .map_err(|what| ConfigError::value(format!("{KEY}.most_unsettled"), what))?;
+        Ok(Some(amount))
     }
 
     /// The token for a facilitator elsewhere.
@@ -157,39 +202,42 @@ impl Signatures {
         defaults: &Defaults<'_>,
     ) -> Result<(), ConfigError> {
         let Some((payee, _)) = defaults.payment else { return Ok(()) };
-        let lists = |payees: &[Address]| payees.contains(&payee);
-        let follows = |source: &Source| match (&source.kind, self.method) {
-            (SourceKind::Eip3009Token { payees }, SignedMethod::Eip3009) if source.contract == self.token => {
-                Some(lists(payees))
-            }
-            (SourceKind::X402Proxy { scheme: ProxyScheme::Exact, tokens, payees }, SignedMethod::Permit2) => {
-                Some(lists(payees) && tokens.contains(&self.token))
-            }
-            _ => None,
-        };
-        match sources.iter().find_map(follows) {
-            Some(true) => return Ok(()),
-            Some(false) => {
-                let what = format!(
-                    "{payee} or {} is not among what this chain's source of signed payments names",
-                    self.token
-                );
-                return Err(ConfigError::value(format!("chains.{chain}.sources"), what));
-            }
-            None => {}
-        }
-        let (contract, kind) = match self.method {
+        let by_proxy =
+            |scheme| SourceKind::X402Proxy { scheme, tokens: vec![self.token], payees: vec![payee] };
+        let exact = match self.method {
             SignedMethod::Eip3009 => (self.token, SourceKind::Eip3009Token { payees: vec![payee] }),
-            SignedMethod::Permit2 => (
-                X402_EXACT_PROXY,
-                SourceKind::X402Proxy {
-                    scheme: ProxyScheme::Exact,
-                    tokens: vec![self.token],
-                    payees: vec![payee],
-                },
-            ),
+            SignedMethod::Permit2 => (X402_EXACT_PROXY, by_proxy(ProxyScheme::Exact)),
         };
-        sources.push(Source { contract, kind, start_block: defaults.start_block });
+        let upto = self.upto.then(|| (X402_UPTO_PROXY, by_proxy(ProxyScheme::Upto)));
+        for (contract, kind) in [exact].into_iter().chain(upto) {
+            match sources.iter().find_map(|source| self.follows(source, &kind, payee)) {
+                Some(true) => {}
+                Some(false) => {
+                    let what = format!(
+                        "{payee} or {} is not among what this chain's source of signed payments names",
+                        self.token
+                    );
+                    return Err(ConfigError::value(format!("chains.{chain}.sources"), what));
+                }
+                None => sources.push(Source { contract, kind, start_block: defaults.start_block }),
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a source is of this kind, and if so, whether it names the payee and the token.
+    fn follows(&self, source: &Source, kind: &SourceKind, payee: Address) -> Option<bool> {
+        match (&source.kind, kind) {
+            (SourceKind::Eip3009Token { payees }, SourceKind::Eip3009Token { .. })
+                if source.contract == self.token =>
+            {
+                Some(payees.contains(&payee))
+            }
+            (
+                SourceKind::X402Proxy { scheme, tokens, payees },
+                SourceKind::X402Proxy { scheme: wanted, .. },
+            ) if scheme == wanted => Some(payees.contains(&payee) && tokens.contains(&self.token)),
+            _ => None,
+        }
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn serve(
     let (keep, bytes) = (Duration::from_secs(gateway.keep_answers_s), gateway.keep_answers_bytes);
     running.tasks.spawn(evict_answers(store.clone(), keep, bytes, stop.clone()));
     let payment = config.payment()?;
+    let unit = config.unit()?;
     let paywall = Paywall {
         verifier,
         chain: payment.chain(&config.chains)?,
@@ -67,10 +68,9 @@ pub(super) async fn serve(
         claimant: store.get_or_create_identity().await?,
         instance: Some(store.instance()),
         keeps_answers: true,
-        signed: signed_way(config, payment, facilitator)?,
+        signed: signed_way(config, payment, &unit, facilitator)?,
         dialects: payment.dialects(),
     };
-    let unit = config.unit()?;
     let rate = gateway.usd.as_ref().map(|usd| usd.rate(&unit)).transpose()?;
     if let (Some(usd), Some(rate)) = (&gateway.usd, &rate)
         && !usd.command.is_empty()

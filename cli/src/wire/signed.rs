@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use salt402_facilitator::{Facilitator, FacilitatorError};
 use salt402_paywall::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement, SignedWay};
-use salt402_protocol::{Code, Problem, X402Reason};
+use salt402_protocol::x402::UPTO;
+use salt402_protocol::{Address, ChainId, Code, Problem, X402Reason};
 
 use crate::config::{Config, ConfigError, PaymentConfig, Signatures};
 
@@ -17,9 +18,20 @@ const RETRY_MS: u64 = 2_000;
 pub(super) fn signed_way(
     config: &Config,
     payment: &PaymentConfig,
+    unit: &(String, u8),
     here: Option<Facilitator>,
 ) -> anyhow::Result<Option<SignedWay>> {
     let (Some(given), Some(signed)) = (&payment.signatures, payment.signed()?) else { return Ok(None) };
+    let chain = payment.chain(&config.chains)?;
+    let upto = match (signed.upto, signed.upto_facilitator, &here) {
+        (false, ..) => None,
+        (true, Some(account), _) => Some(account),
+        (true, None, here) => Some(here.as_ref().and_then(|here| settles_upto(here, chain)).ok_or_else(|| {
+            let what = "expected a facilitator that settles upto on this chain: a token with permit2 in [facilitator], or \
+                        upto_facilitator";
+            ConfigError::value("payment.signatures.upto", what)
+        })?),
+    };
     let facilitator: Arc<dyn FacilitatorClient> = match (&given.facilitator, here) {
         (Some(url), _) => Arc::new(RemoteFacilitator::new(url.clone(), given.bearer(&config.folder)?)?),
         (None, Some(here)) => Arc::new(Here(here)),
@@ -28,8 +40,27 @@ pub(super) fn signed_way(
             return Err(ConfigError::value("payment.signatures.facilitator", what).into());
         }
     };
-    let Signatures { token, method, domain_name, domain_version, timeout_s, public_url } = signed;
-    Ok(Some(SignedWay { facilitator, token, method, domain_name, domain_version, timeout_s, public_url }))
+    let most_open = given.most_unsettled(unit)?;
+    let Signatures { token, method, domain_name, domain_version, timeout_s, public_url, .. } = signed;
+    Ok(Some(SignedWay {
+        facilitator,
+        token,
+        method,
+        domain_name,
+        domain_version,
+        timeout_s,
+        upto,
+        most_open,
+        public_url,
+    }))
+}
+
+/// The account of the facilitator of this process that settles what is signed for `upto`.
+fn settles_upto(here: &Facilitator, chain: ChainId) -> Option<Address> {
+    let chain = chain.to_string();
+    let kind =
+        here.supported().kinds.into_iter().find(|kind| kind.scheme == UPTO && kind.network == chain)?;
+    kind.extra?.facilitator_address
 }
 
 /// The facilitator of this process.

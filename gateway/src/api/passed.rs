@@ -10,7 +10,7 @@ use crate::api::reading::{Asked, readings};
 use crate::api::{chat, completions, embeddings, images, messages, rerank, responses};
 use crate::catalogue::{Catalogue, Model};
 use crate::kinds::{Api, Server, invalid};
-use crate::pricing::{Quantities, Unpriced};
+use crate::pricing::{Cost, Quantities, Unpriced};
 
 /// The price if none is known: more than any payment, so that only a quote counts.
 const PRICELESS: Amount = Amount(U256::MAX);
@@ -32,6 +32,8 @@ pub struct Passed {
     pub strips_usage: bool,
     /// What it reads and writes at most, as it is priced.
     pub of: Quantities,
+    /// What that costs. `None` if it is not sold now.
+    pub cost: Option<Cost>,
     /// What must be paid, for exactly the bytes that the client sent.
     pub order: Order,
     /// Whether a server that is busy is not waited for, because others may be asked.
@@ -86,9 +88,10 @@ impl Passed {
     ) -> Result<PassedReading, Problem> {
         let digest = RequestDigest::of(&method, &path, body);
         let body = Body::read(named, body)?;
+        let by_use = catalogue.get(&body.model).is_some_and(|model| model.by_use);
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
+            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use, description }
         };
         let name = body.model.clone();
         Self::of_model(api, name, catalogue, body, order)
@@ -129,7 +132,7 @@ impl Passed {
         // What is counted may be more than what was sent: it is a bound.
         let longest = asked.longest.min(length);
         let beyond = beyond(api, &model, longest, &of).or_else(|| cost.as_ref().err().map(Unpriced::problem));
-        let price = match (&beyond, cost) {
+        let price = match (&beyond, &cost) {
             (None, Ok(cost)) => cost.amount,
             _ => PRICELESS,
         };
@@ -153,6 +156,7 @@ impl Passed {
             streamed: asked.streamed,
             strips_usage: asked.strips_usage,
             of,
+            cost: cost.ok(),
             order: order.clone(),
             hurried: false,
         };

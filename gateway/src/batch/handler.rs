@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::Response;
 use salt402_paywall::Order;
 use salt402_paywall::openapi::PaymentHeaders;
-use salt402_protocol::{Code, Problem};
+use salt402_protocol::{Amount, Code, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +17,7 @@ use crate::dialect::Dialect;
 use crate::execution::{Given, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::inference::InferenceResponse;
+use crate::meter::Meter;
 use crate::paid::{Sale, serve};
 use crate::priced_request::PricedRequest;
 
@@ -74,6 +75,11 @@ impl Sale for PricedBatch {
 
     fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// What its requests use is not counted: it costs less by being paid for at once.
+    fn meter(&self, ceiling: Amount) -> Meter {
+        Meter::of_all(ceiling)
     }
 
     fn full(&self) -> Option<Problem> {

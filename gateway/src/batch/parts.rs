@@ -76,7 +76,7 @@ impl Runs {
         let given = match request {
             Some(request) => {
                 let circuits = self.circuits.clone();
-                self.executions.outcome(purchase, || run(request, circuits, payer)).await?
+                self.executions.outcome(purchase, || run(request, circuits, payer, None)).await?
             }
             None => {
                 let detail =

@@ -80,7 +80,7 @@ impl PricedBatch {
         }
         let order = |description, amount| {
             let (method, path) = (method.clone(), path.clone());
-            Order { method, path, sold: Sold::one(digest), before: None, amount, description }
+            Order { method, path, sold: Sold::one(digest), before: None, amount, by_use: false, description }
         };
         let mut entries = Vec::with_capacity(count);
         for (place, Object(request)) in requests.into_iter().enumerate() {

@@ -5,13 +5,15 @@
 //! further commit. Each later run is written down before it begins. A request that was run as often as allowed, or that
 //! can never be answered, is paid and not served. The payer is told so, and the operator finds it in the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_http::clock::now_ms;
 use salt402_protocol::api::PaymentView;
-use salt402_protocol::{Amount, Code, Problem};
+use salt402_protocol::{Amount, Code, PaymentId, Problem};
 use salt402_store::{PartOf, Store, StoreError, Unserved};
 
+use crate::meter::Meter;
 use crate::upstream::failure::FailureClass;
 
 /// The pause after the first failure. Each is twice the one before, up to the longest.
@@ -31,12 +33,19 @@ pub(crate) struct Purchase {
     /// Of what it is a part, where the payment pays for several requests at once. `payment` has the part's id, and its amount is what
     /// the part is worth.
     pub(crate) part: Option<PartOf>,
+    /// What counts what is used, where that is charged. `None`: it was paid for.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 impl Purchase {
     /// What a payment paid for.
     pub(crate) fn new(payment: Box<PaymentView>, first: bool, sold: String) -> Self {
-        Self { payment, first, sold, part: None }
+        Self { payment, first, sold, part: None, meter: None }
+    }
+
+    /// The same, charged by what is used of it.
+    pub(crate) fn charged(self, meter: Option<Arc<Meter>>) -> Self {
+        Self { meter, ..self }
     }
 
     /// A part of it, by its place, with what it is worth of what was paid, in base units.
@@ -45,7 +54,7 @@ impl Purchase {
         let part = PartOf { payment: payment.payment_id, place };
         payment.payment_id = part.payment.part(place);
         payment.amount = worth;
-        Self { payment, first: self.first, sold, part: Some(part) }
+        Self { payment, first: self.first, sold, part: Some(part), meter: None }
     }
 }
 
@@ -77,7 +86,7 @@ impl Failed {
 
 /// The attempt that now begins, counted and on disk, or why none begins. A payment may have `most` runs.
 pub(super) async fn begin(store: &Store, most: u32, purchase: Purchase) -> Result<Unserved, Problem> {
-    let (first, payment) = (purchase.first, purchase.payment.payment_id);
+    let (first, payment, by_use) = (purchase.first, purchase.payment.payment_id, purchase.meter.is_some());
     let mut attempt = match store.unserved(payment).await.map_err(unkept)? {
         Some(known) => known,
         None if first => return Ok(Unserved { runs: 1, ..unserved(purchase) }),
@@ -91,6 +100,9 @@ pub(super) async fn begin(store: &Store, most: u32, purchase: Purchase) -> Resul
         return Err(later(&attempt.detail, left));
     }
     attempt.ended = attempt.runs >= u64::from(most);
+    if attempt.ended && by_use {
+        return Err(give_up(store, payment).await?);
+    }
     if attempt.ended {
         metrics::counter!("salt402_gateway_not_served_total").increment(1);
     } else {
@@ -98,6 +110,22 @@ pub(super) async fn begin(store: &Store, most: u32, purchase: Purchase) -> Resul
     }
     store.put_unserved(attempt.clone()).await.map_err(unkept)?;
     if attempt.ended { Err(not_served(&attempt)) } else { Ok(attempt) }
+}
+
+/// Charges nothing for a request that will not be answered. Returns what its payer is told.
+pub(super) async fn give_up(store: &Store, payment: PaymentId) -> Result<Problem, Problem> {
+    store.release_charge(payment).await.map_err(unkept)?;
+    metrics::counter!("salt402_gateway_given_up_total").increment(1);
+    Ok(given_up(payment))
+}
+
+/// Nothing was charged, and the answer will not come.
+pub(crate) fn given_up(payment: PaymentId) -> Problem {
+    let detail = format!(
+        "the request was not answered, and nothing is charged of payment {payment}, which pays for nothing more: sign anew to \
+         ask again"
+    );
+    Problem::new(Code::SignatureUsed, detail)
 }
 
 /// Notes that an attempt failed. Returns what its payer is told. A payment may have `most` runs.

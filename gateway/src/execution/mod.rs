@@ -19,7 +19,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use attempts::{Failed, Purchase};
+pub(crate) use attempts::{Failed, Purchase, given_up};
 pub(crate) use delivery::{Answered, Delivered, Deliveries, PassedHead};
 pub(crate) use reader::{Given, Reader, Several};
 pub(crate) use recording::{Head, Recorder};

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use salt402_protocol::{Code, PaymentId, Problem};
+use salt402_protocol::{Amount, Code, PaymentId, Problem};
 use salt402_store::{Outcome, Store, StoredOutcome};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::execution::attempts::{self, Failed, Purchase, unkept};
 use crate::execution::reader::{Given, Reader};
 use crate::execution::recording::{Answer, Ending, Head, Recorder, Recording};
+use crate::upstream::failure::FailureClass;
 
 const CONTENT_TYPE: &str = "content-type";
 const JSON: &str = "application/json";
@@ -51,6 +52,8 @@ pub(crate) struct Executions {
     pub(super) running: Arc<Mutex<HashMap<PaymentId, Arc<Recording>>>>,
     /// KiB of memory for streams that are put into the store.
     keeping: Arc<Semaphore>,
+    /// Told when something is to be charged.
+    pub(crate) charged: Arc<Notify>,
     tasks: TaskTracker,
 }
 
@@ -60,7 +63,8 @@ impl Executions {
         let ExecutionLimits { runs, leave_grace, largest_kept, folder } = limits;
         let keeping = Arc::new(Semaphore::new(KEPT_AT_ONCE_KIB as usize));
         let (folder, running, tasks) = (Arc::new(folder), Arc::default(), TaskTracker::new());
-        Self { store, runs, leave_grace, largest_kept, folder, running, keeping, tasks }
+        let charged = Arc::default();
+        Self { store, runs, leave_grace, largest_kept, folder, running, keeping, charged, tasks }
     }
 
     /// Waits until nothing runs any more. No new run may begin meanwhile.
@@ -80,6 +84,11 @@ impl Executions {
     /// Whether nothing new is begun, because the process ends.
     pub(crate) fn is_ending(&self) -> bool {
         self.tasks.is_closed()
+    }
+
+    /// Whether the request of a payment is being run.
+    pub(crate) fn is_running(&self, payment: PaymentId) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&payment)
     }
 
     /// The outcome for a payment whose request has a whole answer: the kept one, that of the run under way, or that of
@@ -153,14 +162,18 @@ impl Executions {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
+        let meter = purchase.meter.clone();
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         match run.await {
             Ok((head, body)) => {
+                let charge = meter.as_ref().map(|meter| meter.amount());
+                let kept = outcome(&head, body.to_vec());
                 let kept_at_ms =
-                    self.store.put_outcome(payment, outcome(&head, body.to_vec())).await.map_err(unkept)?;
+                    self.store.put_charged_outcome(payment, kept, charge).await.map_err(unkept)?;
+                self.charged.notify_one();
                 Ok(Ending::Answered(Answer { head, body, kept_at_ms }))
             }
-            Err(failed) => Err(self.failed(attempt, failed).await?),
+            Err(failed) => Err(self.failed(attempt, failed, meter.is_some()).await?),
         }
     }
 
@@ -174,6 +187,7 @@ impl Executions {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
+        let meter = purchase.meter.clone();
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         // Both are dropped here, and the run with its connection to the model server.
         let ended = tokio::select! {
@@ -184,12 +198,21 @@ impl Executions {
                 Err(Failed::left("the payer left before the answer ended"))
             }
         };
+        // Who leaves has got what was written, which is charged, and kept for it as far as it came.
+        let ended = match (ended, &meter) {
+            (Err(Failed { class: FailureClass::Left, .. }), Some(_)) if recording.lock().head.is_some() => {
+                Ok(Bytes::new())
+            }
+            (ended, _) => ended,
+        };
         match ended {
             Ok(last) => {
-                self.keep(payment, &recording, &last).await?;
+                let charge = meter.as_ref().map(|meter| meter.amount());
+                self.keep(payment, &recording, &last, charge).await?;
+                self.charged.notify_one();
                 Ok(Ending::Complete(last))
             }
-            Err(failed) => Err(self.failed(attempt, failed).await?),
+            Err(failed) => Err(self.failed(attempt, failed, meter.is_some()).await?),
         }
     }
 
@@ -199,6 +222,7 @@ impl Executions {
         payment: PaymentId,
         recording: &Arc<Recording>,
         last: &Bytes,
+        charge: Option<Amount>,
     ) -> Result<(), Problem> {
         let length = recording.length(last);
         let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, KEPT_AT_ONCE_KIB);
@@ -214,13 +238,14 @@ impl Executions {
         let head = recording.lock().head.clone();
         match (head, whole) {
             (Some(head), Some((all, _room))) => {
-                self.store.put_outcome(payment, outcome(&head, all)).await.map_err(unkept)?;
+                let kept = outcome(&head, all);
+                self.store.put_charged_outcome(payment, kept, charge).await.map_err(unkept)?;
             }
             // A run that wrote no head gave nothing to anybody.
             (None, _) => return Err(broken()),
             (Some(_), None) => {
                 tracing::warn!(%payment, length, "a stream was too long to be kept, and was given once");
-                self.store.put_outcome_unkept(payment).await.map_err(unkept)?;
+                self.store.put_charged_outcome_unkept(payment, charge).await.map_err(unkept)?;
             }
         }
         Ok(())
@@ -248,8 +273,18 @@ impl Executions {
     }
 
     /// Notes on disk that an attempt failed. Returns what its payer is told.
-    async fn failed(&self, mut attempt: salt402_store::Unserved, failed: Failed) -> Result<Problem, Problem> {
+    async fn failed(
+        &self,
+        mut attempt: salt402_store::Unserved,
+        failed: Failed,
+        by_use: bool,
+    ) -> Result<Problem, Problem> {
         let told = attempts::failed(&mut attempt, self.runs, failed);
+        if by_use && attempt.ended {
+            let told = attempts::give_up(&self.store, attempt.payment).await?;
+            self.charged.notify_one();
+            return Ok(told);
+        }
         self.store.put_unserved(attempt).await.map_err(unkept)?;
         Ok(told)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use salt402_protocol::Amount;
 
 use crate::pricing::condition::{Adjustment, Multiplier};
-use crate::pricing::price::{Part, Price, Quantities};
+use crate::pricing::price::{Part, Price, Quantities, Used};
 use crate::pricing::rate::{Rate, converted};
 use crate::pricing::unpriced::Unpriced;
 
@@ -76,6 +76,20 @@ impl Cost {
         };
         Ok(Self { parts, applied, minimum, rate, amount })
     }
+
+    /// What was used costs, where this is what the most costs: with the same conditions and the same rate, and no less than the
+    /// least price. `None` if it is above 2²⁵⁶ − 1.
+    pub fn of_used(&self, price: &Price, of: &Quantities, used: &Used) -> Option<Amount> {
+        let mut sum = price.sum_of(of, used)?;
+        for applied in &self.applied {
+            sum = applied.multiplier.of(sum)?;
+        }
+        let sum = sum.max(price.minimum);
+        match self.rate {
+            Some(units) => converted(sum, units),
+            None => Some(sum),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +123,33 @@ mod tests {
             [amount(455), amount(228)]
         );
         assert_eq!(both.minimum, None);
+    }
+
+    #[test]
+    fn what_was_used_has_the_conditions_of_the_most_and_no_more_than_its_price() {
+        let price = Price {
+            per_request: amount(10),
+            per_prompt_token: amount(4),
+            per_token: amount(6),
+            per_cached_token: Some(amount(1)),
+            per_reasoning_token: Some(amount(2)),
+            minimum: amount(15),
+            ..Price::default()
+        };
+        let of = Quantities { prompt_tokens: 100, max_tokens: 50, choices: 1, ..Quantities::default() };
+        let most = Cost::of("m", &price, &[], None, &of, Duration::ZERO).unwrap();
+        assert_eq!(most.amount, amount(10 + 400 + 300));
+        let used = |prompt, cached, written, reasoning| {
+            most.of_used(&price, &of, &Used { prompt, cached, written, reasoning }).unwrap()
+        };
+        assert_eq!(used(100, 0, 50, 0), most.amount);
+        assert_eq!(used(20, 15, 9, 4), amount(10 + 5 * 4 + 15 + 5 * 6 + 4 * 2));
+        assert_eq!(used(0, 0, 0, 0), amount(15), "no less than the least price");
+        assert_eq!(used(3, 90, 2, 90), amount(15.max(10 + 3 + 4)), "a part is no more than the whole");
+        let dear = adjustment("prompt_tokens > 50", "1.5");
+        let most = Cost::of("m", &price, &[dear], None, &of, Duration::ZERO).unwrap();
+        let few = Used { prompt: 20, ..Used::default() };
+        assert_eq!(most.of_used(&price, &of, &few), Some(amount(135)), "90 by the condition of the most");
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod unpriced;
 
 pub use condition::{Adjustment, ConditionError, Multiplier, MultiplierError};
 pub use cost::{Applied, Cost};
-pub use price::{Part, Price, Quantities};
+pub use price::{Part, Price, Quantities, Used};
 pub use rate::{Rate, USD_DECIMALS};
 pub use unpriced::Unpriced;

@@ -16,6 +16,10 @@ pub struct Price {
     pub per_token: Amount,
     /// Per token that the prompt may have: one per byte of it, and those of the template around it.
     pub per_prompt_token: Amount,
+    /// Per token that the server read from a cache, where what was used is charged. `None`: as any other token that is read.
+    pub per_cached_token: Option<Amount>,
+    /// Per token of reasoning, where what was used is charged. `None`: as any other token that is written.
+    pub per_reasoning_token: Option<Amount>,
     /// Per image that the prompt has, with all tokens that it becomes. `None`: images are refused.
     pub per_image: Option<Amount>,
     /// Per image that is made, by its size. Other sizes are refused.
@@ -41,6 +45,19 @@ pub struct Quantities {
     pub made: Option<(u64, String)>,
     /// Whether the answer is a stream.
     pub streamed: bool,
+}
+
+/// What a request has read and written, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Tokens that were read, with those of a cache.
+    pub prompt: u64,
+    /// Those that a cache held.
+    pub cached: u64,
+    /// Tokens that were written, with those of reasoning.
+    pub written: u64,
+    /// Those of reasoning.
+    pub reasoning: u64,
 }
 
 /// A part of a sum.
@@ -99,6 +116,31 @@ impl Price {
     }
 }
 
+impl Price {
+    /// What a request costs that has used so much. Images are counted as they were asked for. `None` if that is above 2²⁵⁶ − 1, or
+    /// has no price.
+    pub(super) fn sum_of(&self, of: &Quantities, used: &Used) -> Option<Amount> {
+        let cached = used.cached.min(used.prompt);
+        let reasoning = used.reasoning.min(used.written);
+        let seen = if of.images > 0 { self.per_image? } else { Amount::ZERO };
+        let (made, size) = match &of.made {
+            Some((count, size)) => (*count, *self.image_sizes.get(size)?),
+            None => (0, Amount::ZERO),
+        };
+        [
+            (1, self.per_request),
+            (used.prompt - cached, self.per_prompt_token),
+            (cached, self.per_cached_token.unwrap_or(self.per_prompt_token)),
+            (used.written - reasoning, self.per_token),
+            (reasoning, self.per_reasoning_token.unwrap_or(self.per_token)),
+            (of.images, seen),
+            (made, size),
+        ]
+        .into_iter()
+        .try_fold(Amount::ZERO, |sum, (count, each)| sum.checked_add(each.checked_mul(count)?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use salt402_protocol::U256;
@@ -115,6 +157,8 @@ mod tests {
             per_request: Amount(U256::from(10)),
             per_token: Amount(U256::from(3)),
             per_prompt_token: Amount(U256::from(2)),
+            per_cached_token: None,
+            per_reasoning_token: None,
             per_image: Some(Amount(U256::from(100))),
             image_sizes: [("1x1".to_owned(), Amount(U256::from(1000)))].into(),
             minimum: Amount::ZERO,

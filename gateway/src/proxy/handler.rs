@@ -125,7 +125,7 @@ async fn paid(
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let (payment, first) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted { payment, claim } => (payment, claim.first),
+        Decision::Granted { payment, claim, .. } => (payment, claim.first),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };

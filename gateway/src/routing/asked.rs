@@ -17,6 +17,7 @@ use crate::execution::{Given, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::inference::InferenceResponse;
 use crate::inference_stream::Streamed;
+use crate::meter::Meter;
 use crate::model_route::Routes;
 use crate::paid::{Sale, serve};
 use crate::passed::{dialect, reading};
@@ -69,6 +70,13 @@ impl<S: Sale, C: Run> Sale for Target<S, C> {
         }
     }
 
+    fn meter(&self, ceiling: Amount) -> Meter {
+        match self {
+            Self::Model(request) => request.meter(ceiling),
+            Self::Route(routed) => routed.meter(ceiling),
+        }
+    }
+
     fn full(&self) -> Option<Problem> {
         match self {
             Self::Model(request) => request.full(),
@@ -93,6 +101,7 @@ fn inference(
     order: impl Fn(String, Amount) -> Order,
 ) -> Result<Reading<Target<PricedRequest, PricedRequest>>, Problem> {
     let Some(route) = routes.get(&request.model) else {
+        let order = charged_as(catalogue, &request.model, order);
         return PricedRequest::priced(catalogue, request, order).map(|reading| reading.map(Target::Model));
     };
     let read = |candidate: &str| {
@@ -107,8 +116,18 @@ fn ordered(method: String, path: String, body: &[u8]) -> impl Fn(String, Amount)
     let sold = Sold::one(RequestDigest::of(&method, &path, body));
     move |description, amount| {
         let (method, path) = (method.clone(), path.clone());
-        Order { method, path, sold, before: None, amount, description }
+        Order { method, path, sold, before: None, amount, by_use: false, description }
     }
+}
+
+/// The same, charged as the model is.
+fn charged_as<O: Fn(String, Amount) -> Order>(
+    catalogue: &Catalogue,
+    name: &str,
+    order: O,
+) -> impl Fn(String, Amount) -> Order + use<O> {
+    let by_use = catalogue.get(name).is_some_and(|model| model.by_use);
+    move |description, amount| Order { by_use, ..order(description, amount) }
 }
 
 fn session(headers: &HeaderMap) -> Option<Vec<u8>> {
@@ -278,6 +297,7 @@ fn passed(
     let body = api::Body::read(named, body)?;
     let name = body.model.clone();
     let Some(route) = routes.get(&name) else {
+        let order = charged_as(catalogue, &name, order);
         return Passed::of_model(api, name, catalogue, body, order)
             .map(|read| reading(read).map(Target::Model));
     };

@@ -69,11 +69,11 @@ impl Run for PricedRequest {
     }
 
     async fn whole(self, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
-        inference::run(self, circuits, payer).await
+        inference::run(self, circuits, payer, None).await
     }
 
     async fn stream(self, circuits: Circuits, payer: Address, recorder: Recorder) -> Result<Bytes, Failed> {
-        inference_stream::run(self, circuits, payer, recorder).await
+        inference_stream::run(self, circuits, payer, None, recorder).await
     }
 }
 
@@ -99,10 +99,10 @@ impl Run for Passed {
     }
 
     async fn whole(self, circuits: Circuits, payer: Address) -> Result<(Head, Bytes), Failed> {
-        passed::document(self, circuits, payer).await
+        passed::document(self, circuits, payer, None).await
     }
 
     async fn stream(self, circuits: Circuits, payer: Address, recorder: Recorder) -> Result<Bytes, Failed> {
-        passed::stream(self, circuits, payer, recorder).await
+        passed::stream(self, circuits, payer, None, recorder).await
     }
 }

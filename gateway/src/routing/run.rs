@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use salt402_paywall::Order;
-use salt402_protocol::{Address, Code, Problem};
+use salt402_protocol::{Address, Amount, Code, Problem};
 use tokio::time::Instant;
 
 use crate::circuit::Circuits;
 use crate::execution::{Failed, Given, Head, Purchase};
 use crate::gateway::Inner;
+use crate::meter::Meter;
 use crate::paid::Sale;
 use crate::routing::candidate::Run;
 use crate::routing::choice::{Standing, choose, choose_any};
@@ -57,6 +58,11 @@ impl<C: Run> Sale for Routed<C> {
 
     fn order(&self) -> &Order {
         &self.order
+    }
+
+    /// Its price covers whichever answers, so what that one uses is not counted.
+    fn meter(&self, ceiling: Amount) -> Meter {
+        Meter::of_all(ceiling)
     }
 
     /// [`Sale::unsold`] says so, since it knows which of them answer.

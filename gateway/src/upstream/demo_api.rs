@@ -146,6 +146,7 @@ mod tests {
             body: body.to_string().into(),
             streamed,
             strips_usage: false,
+            tells_cost: false,
             payer: None,
             hurried: false,
         }
@@ -203,7 +204,7 @@ mod tests {
             assert_eq!(String::from_utf8(text).unwrap().contains("usage"), !strips_usage);
         }
         let whole = asked(Api::Chat, false, &body);
-        let document = Passing::demo(&whole, answer(&whole).unwrap()).document().await.unwrap();
+        let (document, _) = Passing::demo(&whole, answer(&whole).unwrap()).document().await.unwrap();
         assert!(serde_json::from_slice::<Value>(&document).unwrap()["usage"]["total_tokens"].is_u64());
     }
 

@@ -5,6 +5,7 @@ mod answer;
 pub(crate) mod beside;
 pub(crate) mod completion;
 mod connection;
+pub(crate) mod cost;
 mod demo;
 mod demo_api;
 mod events;
@@ -32,6 +33,7 @@ use crate::upstream::openai::OpenAi;
 pub use crate::upstream::openai::ServerOptions;
 use crate::upstream::passing::{PassedOn, Passing};
 use crate::upstream::transport::TransportError;
+use crate::upstream::usage::Counts;
 
 /// The gateway's own question, which is cheap to answer.
 const PING: &str = "ping";
@@ -104,11 +106,11 @@ impl Upstream {
         }
     }
 
-    /// Passes a request on whose answer is no stream. Returns all of it.
+    /// Passes a request on whose answer is no stream. Returns all of it, and the tokens that the server counted.
     ///
     /// # Errors
     /// If there is no answer in time, or it says that the server failed.
-    pub(crate) async fn document(&self, asked: &PassedOn) -> Result<Bytes, UpstreamError> {
+    pub(crate) async fn document(&self, asked: &PassedOn) -> Result<(Bytes, Option<Counts>), UpstreamError> {
         let answered = async { self.pass(asked).await?.document().await };
         match self {
             Self::Demo => answered.await,
@@ -142,7 +144,15 @@ impl Upstream {
         let mut body: Value = body;
         body["model"] = self.model().unwrap_or("demo").into();
         let body = body.to_string().into();
-        let asked = PassedOn { api, body, streamed: false, strips_usage: false, payer: None, hurried: false };
+        let asked = PassedOn {
+            api,
+            body,
+            streamed: false,
+            strips_usage: false,
+            tells_cost: false,
+            payer: None,
+            hurried: false,
+        };
         self.document(&asked).await.map(drop)
     }
 }

@@ -7,10 +7,11 @@ use axum::http::Response;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use salt402_protocol::Address;
+use salt402_protocol::{Address, Amount};
 
 use crate::kinds::Api;
 use crate::upstream::beside::Beside;
+use crate::upstream::cost::{event_with_cost, with_cost};
 use crate::upstream::failure::{Failure, UpstreamError};
 use crate::upstream::frames::Frames;
 use crate::upstream::usage::Counts;
@@ -31,6 +32,8 @@ pub(crate) struct PassedOn {
     pub(crate) streamed: bool,
     /// Whether the usage is taken out of the stream.
     pub(crate) strips_usage: bool,
+    /// Whether the usage that the client asked for is given with its cost, at the end.
+    pub(crate) tells_cost: bool,
     /// Who has paid. `None` for the gateway's own questions.
     pub(crate) payer: Option<Address>,
     /// Whether a server that is busy is not waited for, because others may be asked.
@@ -50,6 +53,10 @@ pub(crate) struct Passing {
     last: Vec<Bytes>,
     encoding: Option<String>,
     is_stream: bool,
+    /// What was seen, once the answer has ended.
+    seen: Option<(Option<Counts>, u64)>,
+    /// The document of the event that has the usage, which is given with its cost.
+    usage_event: Option<Bytes>,
 }
 
 enum Source {
@@ -95,13 +102,38 @@ impl Passing {
     }
 
     fn new(asked: &PassedOn, source: Source, is_stream: bool, encoding: Option<String>) -> Self {
-        let beside = Some(Beside::new(asked.api, is_stream, asked.strips_usage));
-        Self { api: asked.api, source, beside, ready: VecDeque::new(), last: Vec::new(), encoding, is_stream }
+        let beside =
+            Some(Beside::new(asked.api, is_stream, asked.strips_usage).holding_usage(asked.tells_cost));
+        Self {
+            api: asked.api,
+            source,
+            beside,
+            ready: VecDeque::new(),
+            last: Vec::new(),
+            encoding,
+            is_stream,
+            seen: None,
+            usage_event: None,
+        }
     }
 
     /// Whether it is a stream of events. If not, all of it comes last, although a stream may have been asked for.
     pub(crate) fn is_stream(&self) -> bool {
         self.is_stream
+    }
+
+    /// The tokens that the server has counted so far, how many pieces of a stream it has written, and whether it has ended.
+    pub(crate) fn so_far(&self) -> (Option<Counts>, u64, bool) {
+        match (&self.beside, self.seen) {
+            (Some(beside), _) => {
+                let (counts, pieces) = beside.so_far();
+                (counts, pieces, false)
+            }
+            (None, seen) => {
+                let (counts, pieces) = seen.unwrap_or_default();
+                (counts, pieces, true)
+            }
+        }
     }
 
     /// The next piece that the client gets. `None` at the end; then [`Passing::last`] has the rest.
@@ -144,13 +176,27 @@ impl Passing {
         }
     }
 
-    /// All of an answer that is no stream.
+    /// What comes last, with what the answer cost where its usage is told.
+    pub(crate) fn last_with_cost(mut self, cost: Amount) -> Bytes {
+        if !self.is_stream {
+            return with_cost(self.last(), cost);
+        }
+        let event = self.usage_event.take().map(|document| event_with_cost(document, cost));
+        let last = self.last();
+        match event {
+            Some(event) => [event, last].concat().into(),
+            None => last,
+        }
+    }
+
+    /// All of an answer that is no stream, and the tokens that the server counted.
     ///
     /// # Errors
     /// If the server failed, or its answer says that it did.
-    pub(super) async fn document(mut self) -> Result<Bytes, UpstreamError> {
+    pub(super) async fn document(mut self) -> Result<(Bytes, Option<Counts>), UpstreamError> {
         while self.next().await?.is_some() {}
-        Ok(self.last())
+        let (counts, ..) = self.so_far();
+        Ok((self.last(), counts))
     }
 
     fn take(&mut self, piece: Bytes) -> Result<(), UpstreamError> {
@@ -179,13 +225,16 @@ impl Passing {
             beside.push(body.clone());
             self.last = vec![body];
         }
+        let (_, pieces) = beside.so_far();
         let seen = beside.end();
         count(self.api, seen.usage.as_ref());
+        self.seen = Some((seen.usage, pieces));
         match (seen.error, broken) {
             (Some(_), Some(broken)) => return Err(broken),
             (Some(error), None) => return Err(error),
             (None, _) => {}
         }
+        self.usage_event = seen.usage_event;
         self.last.extend(seen.rest);
         Ok(())
     }

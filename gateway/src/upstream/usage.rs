@@ -24,6 +24,11 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// What was read, what was written, and both.
+    pub(crate) fn of(prompt: Option<u64>, completion: Option<u64>, total: Option<u64>) -> Self {
+        Self { prompt, completion, total, ..Self::default() }
+    }
+
     /// Whether nothing was counted.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -19,17 +19,16 @@ use salt402_protocol::api::{
 use salt402_protocol::x402::request::Request;
 use salt402_protocol::x402::required::SignedHeader;
 use salt402_protocol::{
-    Address, Amount, Asset, B128, ChainId, Code, PaymentId, Problem, Proof, QuoteId, SignedNonce, keccak256,
+    Address, Amount, Asset, B128, ChainId, Code, PaymentId, Problem, Proof, QuoteId, RequestDigest,
+    SignedNonce, keccak256,
 };
 
 use crate::client::VerifierClient;
 use crate::order::Order;
 use crate::presented::Presented;
+use crate::signed::authorized::{Granted, authorized};
 use crate::signed::facilitator::{SettleFault, Settlement};
-use crate::signed::ways::SignedWay;
-
-/// A payment, and its claim.
-pub(crate) type Granted = (Box<PaymentView>, ClaimView);
+use crate::signed::ways::{Scheme, SignedWay};
 
 /// Who sells: what of a paywall its signed payments need.
 pub(crate) struct Seller<'a> {
@@ -52,6 +51,7 @@ struct Signed {
     /// What the payer accepted to pay, in base units of the token. The facilitator holds what was signed against it.
     amount: Amount,
     quote: Option<QuoteId>,
+    scheme: Scheme,
 }
 
 /// What is kept.
@@ -81,6 +81,9 @@ pub(crate) async fn admit(
             Err(refused) => return Ok(Err(refused)),
         };
         let (nonce, _) = read(&kept.question)?;
+        if let Some(authorized) = authorized(seller.chain, seller.payee, seller.asset, &kept.question)? {
+            return Ok(Ok(authorized));
+        }
         if !kept.settled {
             match settle(seller, way, order, &kept, nonce).await? {
                 None => {}
@@ -88,7 +91,8 @@ pub(crate) async fn admit(
                 Some(refused) => return Ok(Err(refused)),
             }
         }
-        return claim(seller, order, presented, nonce).await.map(Ok);
+        let (payment, claim) = claim(seller, requirement(seller, order), presented, nonce).await?;
+        return Ok(Ok((payment, claim, None)));
     }
     Err(pending("an earlier payment for this request is on its way"))
 }
@@ -102,7 +106,8 @@ impl Signed {
         let malformed =
             |what: String| Problem::new(Code::MalformedProof, format!("PAYMENT-SIGNATURE: {what}"));
         let accepted = header.accepted().map_err(|error| malformed(error.to_string()))?;
-        if let Some(member) = way.difference(&accepted, seller.chain, seller.payee) {
+        let scheme = way.scheme(&accepted);
+        if let Some(member) = way.difference(scheme, &accepted, seller.chain, seller.payee) {
             let detail = format!("what was accepted is not offered: it differs in {member}");
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
@@ -113,15 +118,15 @@ impl Signed {
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let amount = Amount(accepted.amount());
-        let asked = way.offered(seller.chain, seller.payee, amount, quote.clone());
+        let asked = way.offered(scheme, seller.chain, seller.payee, amount, quote.clone());
         let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
         let (nonce, payer) = read(&question).map_err(|problem| malformed(problem.detail))?;
-        Ok(Ok(Self { question: question.into(), nonce, payer, amount, quote }))
+        Ok(Ok(Self { question: question.into(), nonce, payer, amount, quote, scheme }))
     }
 }
 
 /// The nonce of a question, and who signed.
-fn read(question: &[u8]) -> Result<(SignedNonce, Address), Problem> {
+pub(super) fn read(question: &[u8]) -> Result<(SignedNonce, Address), Problem> {
     let request =
         Request::parse(question).map_err(|error| Problem::new(Code::MalformedProof, error.to_string()))?;
     Ok((request.signed_nonce(), request.signed.payer()))
@@ -159,6 +164,10 @@ async fn keep(
         if let Some(wait) = presented.too_soon {
             return Err(address_limited(wait));
         }
+        if signed.scheme == Scheme::Upto && !order.by_use {
+            let detail = "this is not charged by use: accept a way of the scheme exact";
+            return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
+        }
         match way.facilitator.verify(&signed.question).await {
             Ok(()) => {}
             Err(SettleFault::Used) => return Err(used()),
@@ -193,7 +202,7 @@ async fn settle(
     nonce: SignedNonce,
 ) -> Result<Option<Problem>, Problem> {
     let payment = nonce.payment_id(seller.chain);
-    let settled = way.facilitator.settle(&kept.question, &key(seller, order, payment)).await;
+    let settled = way.facilitator.settle(&kept.question, &key(seller, order.sold.digest, payment)).await;
     let outcome = |settled| ReservationOutcome {
         chain: seller.chain,
         payment_id: payment,
@@ -216,23 +225,24 @@ async fn settle(
 }
 
 /// Claims a settled payment. What stands in the way is time alone, or for people to mend.
-async fn claim(
+pub(super) async fn claim(
     seller: &Seller<'_>,
-    order: &Order,
+    requirement: Requirement,
     presented: &Presented,
     nonce: SignedNonce,
-) -> Result<Granted, Problem> {
+) -> Result<(Box<PaymentView>, ClaimView), Problem> {
     let proof = Proof::Nonce(nonce);
     let wait = if presented.too_soon.is_some() { Duration::ZERO } else { seller.wait };
     let request = VerifyRequest {
         proof,
         // Its reference is not what was signed.
         quote_id: None,
-        requirement: requirement(seller, order),
+        requirement,
         claim: true,
         claimant: seller.claimant.to_owned(),
         wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         usage: None,
+        by_use: false,
         again_only: false,
         instance: seller.instance,
         client: presented.client,
@@ -265,12 +275,12 @@ pub(crate) fn requirement(seller: &Seller<'_>, order: &Order) -> Requirement {
 }
 
 /// The key under which a payment is settled. Nobody else has the same: it holds the claimant's name.
-fn key(seller: &Seller<'_>, order: &Order, payment: PaymentId) -> String {
-    let parts = [seller.claimant.as_bytes(), order.sold.digest.0.as_slice(), payment.0.as_slice()].concat();
+pub(super) fn key(seller: &Seller<'_>, digest: RequestDigest, payment: PaymentId) -> String {
+    let parts = [seller.claimant.as_bytes(), digest.0.as_slice(), payment.0.as_slice()].concat();
     keccak256(parts).to_string()
 }
 
-fn refused(reason: &str, detail: &str) -> Problem {
+pub(super) fn refused(reason: &str, detail: &str) -> Problem {
     let detail = match (reason, detail) {
         ("", detail) => detail.to_owned(),
         (reason, "") => reason.to_owned(),
@@ -279,13 +289,13 @@ fn refused(reason: &str, detail: &str) -> Problem {
     Problem::new(Code::SignatureRefused, detail)
 }
 
-fn used() -> Problem {
+pub(super) fn used() -> Problem {
     let detail = "what was signed was used for another request or by another server, or is on the chain without having been shown \
                   here: sign a payment for this request, if you did not yet";
     Problem::new(Code::SignatureUsed, detail)
 }
 
-fn pending(what: &str) -> Problem {
+pub(super) fn pending(what: &str) -> Problem {
     let detail = format!("{what}: send the same request with the same payment again, and sign no other");
     Problem::new(Code::SettlementPending, detail).retry_after(2000)
 }

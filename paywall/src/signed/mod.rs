@@ -4,12 +4,19 @@
 //! Who has shown a signature is never led to sign again: [`after_signature`].
 
 mod admit;
+mod authorized;
+mod capture;
 mod facilitator;
 mod told;
 mod ways;
 
+pub use authorized::Authorized;
+pub use capture::{Capture, Moved};
 pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement};
 pub use told::after_signature;
 pub use ways::{SignedMethod, SignedWay};
 
-pub(crate) use admit::{Granted, Seller, admit};
+pub(crate) use admit::{Seller, admit};
+pub(crate) use authorized::Granted;
+pub(crate) use capture::capture;
+pub(crate) use ways::Scheme;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::quote::key::QuoteId;
-use crate::values::asset::checked_address;
+use crate::values::asset::{checked_address, maybe_checked_address};
 use crate::values::money::Amount;
 use crate::values::network::ChainId;
 use crate::wire::object::{self, Object};
@@ -85,6 +85,9 @@ pub struct OfferedExtra {
     /// What is signed. Without it thirdweb's client asks a server of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_type: Option<&'static str>,
+    /// The account that settles what is signed for `upto`, and alone may.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_checked_address::serialize")]
+    pub facilitator_address: Option<Address>,
     /// The quote that the price is of. Clients send it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quote_id: Option<QuoteId>,
@@ -159,6 +162,25 @@ struct Question<'a> {
     payment_requirements: &'a Offered,
 }
 
+/// The same body, to settle this amount: under `upto` the requirements say what is charged.
+///
+/// # Errors
+/// [`SignedHeaderError::Json`], never of a body that [`SignedHeader::question`] made.
+pub fn question_over(question: &[u8], amount: Amount) -> Result<Vec<u8>, SignedHeaderError> {
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body<'a> {
+        x402_version: u8,
+        #[serde(borrow)]
+        payment_payload: &'a serde_json::value::RawValue,
+        payment_requirements: serde_json::Map<String, serde_json::Value>,
+    }
+    let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
+    let mut body: Body<'_> = serde_json::from_slice(question).map_err(json)?;
+    body.payment_requirements.insert("amount".to_owned(), amount.to_string().into());
+    serde_json::to_vec(&body).map_err(json)
+}
+
 impl SignedHeader {
     /// Reads a header's value.
     ///
@@ -227,6 +249,7 @@ mod tests {
                 version: "1".into(),
                 asset_transfer_method: "eip3009",
                 primary_type: Some("TransferWithAuthorization"),
+                facilitator_address: None,
                 quote_id: None,
             },
         }
@@ -263,6 +286,10 @@ mod tests {
         let request = Request::parse(&question).unwrap();
         assert_eq!(request.signed.payer(), Address::repeat_byte(3));
         assert_eq!(request.requirements.domain_name(), Some("Wrapped SALT"));
+        let less = question_over(&question, Amount(U256::from(3))).unwrap();
+        let less = Request::parse(&less).unwrap();
+        assert_eq!(less.requirements.amount(), U256::from(3));
+        assert_eq!((&less.signed, &less.accepted), (&request.signed, &request.accepted));
     }
 
     #[test]

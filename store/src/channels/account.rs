@@ -89,7 +89,7 @@ pub(crate) async fn account(
     id: B256,
 ) -> Result<Option<ChannelAccount>, StoreError> {
     let row = query(
-        "SELECT ceiling, signature, spent FROM vouchers WHERE chain_id = $1 AND contract = $2 AND channel = $3",
+        "SELECT ceiling, signature, spent, reserved FROM vouchers WHERE chain_id = $1 AND contract = $2 AND channel = $3",
     )
     .bind(chain_id(chain))
     .bind(contract.as_slice())
@@ -107,7 +107,11 @@ pub(crate) async fn account(
 
 /// The last voucher and the account, from a row of `vouchers`.
 pub(crate) fn accepted(channel: B256, row: &AsyncRow) -> Result<(Voucher, VoucherAccount), StoreError> {
-    let account = VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? };
+    let account = VoucherAccount {
+        ceiling: row.amount("ceiling")?,
+        spent: row.amount("spent")?,
+        reserved: row.amount("reserved")?,
+    };
     let signature =
         row.bytes("signature")?.try_into().map_err(|_| StoreError::Corrupt { column: "signature" })?;
     Ok((Voucher { channel, ceiling: account.ceiling, signature }, account))

@@ -9,4 +9,4 @@ pub(crate) mod risk_rows;
 pub(crate) mod state;
 pub(crate) mod totals;
 pub(crate) mod totals_upgrade;
-mod voucher;
+pub(crate) mod voucher;

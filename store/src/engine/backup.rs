@@ -142,6 +142,20 @@ async fn note_restore(
     .execute(&mut *transaction)
     .await?
     .rows_affected();
+    // Nor what was charged of these. To charge them anew could charge more than was charged then.
+    sqlx::query(
+        "INSERT INTO outcomes (payment_id, status, headers, body, size, stored_at_ms, evicted)
+         SELECT payment_id, 200, '[]', x'', 0, $1, TRUE FROM charges WHERE state = 'running'
+         ON CONFLICT (payment_id) DO NOTHING",
+    )
+    .bind(now_ms)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = 0 WHERE state = 'running'",
+    )
+    .execute(&mut *transaction)
+    .await?;
     transaction.commit().await?;
     Ok(Restored { taken_at_ms, refuse_before, closed })
 }

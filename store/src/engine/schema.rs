@@ -82,6 +82,7 @@ fn migrations() -> Vec<Migration> {
         (28, "reservations", include_str!("../../migrations/0028_reservations.sql")),
         (29, "settlements by state", include_str!("../../migrations/0029_settlements_by_state.sql")),
         (30, "unserved parts", include_str!("../../migrations/0030_unserved_parts.sql")),
+        (31, "charges", include_str!("../../migrations/0031_charges.sql")),
     ];
     steps
         .into_iter()

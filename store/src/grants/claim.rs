@@ -30,7 +30,10 @@ macro_rules! was_told {
                       WHERE o.payment_id = p.payment_id AND o.chain_id = p.chain_id AND o.told_at_ms IS NOT NULL)
               AND NOT EXISTS (SELECT 1 FROM reservations r
                               WHERE r.payment_id = p.payment_id AND r.state = 'settled'
-                                AND r.request_digest = ", $request, " AND r.claimant = ", $claimant, "))"
+                                AND r.request_digest = ", $request, " AND r.claimant = ", $claimant, ")
+              OR EXISTS (SELECT 1 FROM reservations r
+                         WHERE r.payment_id = p.payment_id AND r.state <> 'released'
+                           AND NOT (r.request_digest = ", $request, " AND r.claimant = ", $claimant, ")))"
         )
     };
 }

@@ -2,6 +2,8 @@
 //! decides what a payment is worth or who may claim it.
 
 mod before_restore;
+mod captures;
+mod charges;
 mod claim;
 pub(crate) mod exposure;
 mod exposure_sums;

@@ -1,8 +1,9 @@
 //! Outcomes: the response that was given for a payment. A retry gets the same response and runs nothing.
 
-use salt402_protocol::PaymentId;
+use salt402_protocol::{Amount, PaymentId};
 
 use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, send};
+use crate::grants::charges;
 use crate::rows::StoreError;
 use crate::store::Store;
 
@@ -38,14 +39,39 @@ impl Store {
     /// Keeps the response for a payment. The first one stays: a second changes nothing, even if the first was evicted.
     /// Returns the time that was stored, in milliseconds since 1970 UTC.
     pub async fn put_outcome(&self, payment: PaymentId, outcome: Outcome) -> Result<u64, StoreError> {
-        send(self.jobs(), Put { payment, outcome, evicted: false, now_ms: clock::now_ms().unsigned_abs() })
-            .await
+        self.put_charged_outcome(payment, outcome, None).await
+    }
+
+    /// The same, with what is charged for it, in base units, in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::AboveCeiling`] if more is charged than was authorized. Nothing was written then.
+    pub async fn put_charged_outcome(
+        &self,
+        payment: PaymentId,
+        outcome: Outcome,
+        charge: Option<Amount>,
+    ) -> Result<u64, StoreError> {
+        let now_ms = clock::now_ms().unsigned_abs();
+        send(self.jobs(), Put { payment, outcome, evicted: false, charge, now_ms }).await
     }
 
     /// Notes that the response for a payment was given and is not kept. A response that is kept stays.
     pub async fn put_outcome_unkept(&self, payment: PaymentId) -> Result<(), StoreError> {
+        self.put_charged_outcome_unkept(payment, None).await
+    }
+
+    /// The same, with what is charged for it, in base units, in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::AboveCeiling`] if more is charged than was authorized. Nothing was written then.
+    pub async fn put_charged_outcome_unkept(
+        &self,
+        payment: PaymentId,
+        charge: Option<Amount>,
+    ) -> Result<(), StoreError> {
         let outcome = Outcome { status: 200, headers: Vec::new(), body: Vec::new() };
-        let put = Put { payment, outcome, evicted: true, now_ms: clock::now_ms().unsigned_abs() };
+        let put = Put { payment, outcome, evicted: true, charge, now_ms: clock::now_ms().unsigned_abs() };
         send(self.jobs(), put).await.map(drop)
     }
 
@@ -121,6 +147,8 @@ struct Put {
     outcome: Outcome,
     /// Whether only that it was given is noted.
     evicted: bool,
+    /// What is charged, where that is known with the response.
+    charge: Option<Amount>,
     now_ms: u64,
 }
 
@@ -146,6 +174,9 @@ impl Write for Put {
         .bind(self.evicted)
         .execute(transaction.connection())
         .await?;
+        if let Some(amount) = self.charge {
+            charges::put(transaction, self.payment, amount, self.now_ms).await?;
+        }
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
             .execute(transaction.connection())

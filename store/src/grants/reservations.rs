@@ -108,7 +108,7 @@ pub struct ReservedTerms {
     pub request: B256,
     /// The token.
     pub token: Address,
-    /// The price, in base units of the token.
+    /// The price, in base units of the token: what was captured, where what was signed is a ceiling.
     pub amount: Amount,
 }
 
@@ -150,7 +150,7 @@ impl Store {
     pub async fn settled_reservation(&self, payment: PaymentId) -> Result<Option<ReservedTerms>, StoreError> {
         let mut reader = self.reader().await?;
         let row = query(
-            "SELECT claimant, request_digest, token, amount FROM reservations
+            "SELECT claimant, request_digest, token, COALESCE(captured, amount) AS amount FROM reservations
              WHERE payment_id = $1 AND state = 'settled'",
         )
         .bind(payment.0.as_slice())

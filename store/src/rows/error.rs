@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use salt402_protocol::{B256, ChainId, PaymentId};
+use salt402_protocol::{Amount, B256, ChainId, PaymentId};
 
 use crate::rows::block::{Cursor, HaltKind};
 
@@ -108,6 +108,18 @@ pub enum StoreError {
         path: PathBuf,
         /// What SQLite found.
         said: String,
+    },
+    /// More was to be charged than the payer authorized, or nothing was authorized.
+    #[error(
+        "payment {payment} authorizes {ceiling} base units at the most, and {amount} were to be charged: nothing was charged"
+    )]
+    AboveCeiling {
+        /// The payment.
+        payment: PaymentId,
+        /// The most, in base units. 0 if nothing was authorized.
+        ceiling: Amount,
+        /// What was to be charged, in base units.
+        amount: Amount,
     },
     /// The chain was never pinned.
     #[error("chain {chain} is not in the store: pin its genesis block first")]
@@ -255,6 +267,7 @@ impl StoreError {
             | Self::UnknownChain { .. }
             | Self::OtherGenesis { .. }
             | Self::Halted { .. }
+            | Self::AboveCeiling { .. }
             | Self::Corrupt { .. }
             | Self::Closed => false,
         }

@@ -1,6 +1,7 @@
 //! The values that go into the store and come out of it. They are plain data and use no other room.
 
 pub(crate) mod block;
+pub(crate) mod charge;
 pub(crate) mod claim;
 pub(crate) mod error;
 pub(crate) mod payment;
@@ -10,6 +11,7 @@ pub(crate) mod settlement;
 pub(crate) mod voucher;
 
 pub(crate) use block::{Block, Cursor, HaltKind, Placed, Stand, Stretch};
+pub(crate) use charge::{Begun, Captured, Charge, ChargeState, NewCapture, NewCharge, OpenCharges};
 pub(crate) use claim::{ClaimResult, ExposureLimit, Holder, Lease, NewClaim, NewUse};
 pub(crate) use error::StoreError;
 pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};

@@ -24,8 +24,11 @@ pub struct NewVoucher {
     pub payee: Address,
     /// The asset that the channel must have.
     pub asset: Asset,
-    /// What the request costs, in base units.
+    /// What the request costs, in base units; with `by_use`, the most that it may cost.
     pub price: Amount,
+    /// Whether what was used is charged afterwards, by [`Store::capture`](crate::Store::capture). Until then the price is reserved, and
+    /// nothing of it can be claimed.
+    pub by_use: bool,
     /// The request that is to be granted.
     pub request: RequestDigest,
     /// Who claims. The same claimant with the same request gets the same grant again.
@@ -136,6 +139,15 @@ pub struct VoucherAccount {
     pub ceiling: Amount,
     /// What the requests so far cost together.
     pub spent: Amount,
+    /// The most that requests under way may cost together, of which it is not known yet what was used.
+    pub reserved: Amount,
+}
+
+impl VoucherAccount {
+    /// What cannot be used for another request: what was spent and what is reserved.
+    pub fn used(&self) -> Amount {
+        Amount(self.spent.0.saturating_add(self.reserved.0))
+    }
 }
 
 /// A grant on a voucher.
@@ -149,8 +161,10 @@ pub struct VoucherGrant {
     pub first: bool,
     /// When it was made, in milliseconds since 1970 UTC. `None` if it was only looked at and not made.
     pub claimed_at_ms: Option<u64>,
-    /// What the request cost, in base units.
+    /// What the request cost, in base units; with `by_use`, the most that it may cost.
     pub price: Amount,
+    /// Whether what was used is charged afterwards.
+    pub by_use: bool,
     /// The account after it.
     pub account: VoucherAccount,
     /// The channel.

@@ -22,6 +22,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
     ),
     ("channels/risk_rows.rs::open", "SCAN i", "the same"),
     ("engine/backup.rs::note_restore", "SCAN claims", "a restore, with nothing beside it"),
+    ("engine/backup.rs::note_restore", "SCAN charges", "the same"),
     (
         "chains/coverage.rs::adopt",
         "SCAN payments",
@@ -56,6 +57,7 @@ pub(crate) const EXEMPT: &[(&str, &str, &str)] = &[
         "some at a time, in the order of the index",
     ),
     ("grants/outcome.rs::write", "SEARCH outcomes", "some at a time, in the order of the index"),
+    ("grants/charges.rs::due_charges", "SEARCH charges", "some at a time, in the order of the index"),
     ("incidents/channel_risk.rs::follow", "SEARCH vouchers", "whether there is one"),
     ("follow/unreadable.rs::open_incident", "SEARCH incidents", "the one that is open of its chain"),
     (

@@ -3,6 +3,7 @@
 mod backup;
 mod chain;
 mod channels;
+mod charges;
 mod claims;
 mod faults;
 mod incidents;

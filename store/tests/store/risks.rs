@@ -72,6 +72,7 @@ async fn show(fixture: &Fixture, channel: B256, ceiling: u64, price: u64, after_
         payee: PAYEE,
         asset: Asset::Native,
         price: amount(price),
+        by_use: false,
         request,
         claimant: "shop".into(),
         holder: Default::default(),

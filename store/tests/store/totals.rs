@@ -50,6 +50,7 @@ async fn show(store: &Store, of: usize, ceiling: u64, price: u64) {
         payee: PAYEE,
         asset: asset(of),
         price: amount(price),
+        by_use: false,
         request: RequestDigest(numbered(channel[0], ceiling)),
         claimant: "shop".into(),
         holder: Default::default(),

@@ -9,8 +9,8 @@ use salt402_protocol::{
     Address, Amount, Asset, B128, B256, ChannelChange, Descriptor, RequestDigest, U256, Voucher,
 };
 use salt402_store::{
-    HaltKind, Holder, Lease, NewVoucher, NotCurrent, Options, Past, SourceKey, Store, Stretch,
-    VoucherAccount, VoucherResult, backup, restore,
+    Captured, HaltKind, Holder, Lease, NewCapture, NewVoucher, NotCurrent, Options, Past, SourceKey, Store,
+    Stretch, VoucherAccount, VoucherResult, backup, restore,
 };
 use support::{
     CHAIN, CHANNELS as CONTRACT, Fixture, channel_block, channel_events, channels, child, genesis,
@@ -59,6 +59,7 @@ fn voucher(ceiling: u64, price: u64, request: u8) -> NewVoucher {
         payee: PAYEE,
         asset: Asset::Native,
         price: amount(price),
+        by_use: false,
         request: RequestDigest(B256::repeat_byte(request)),
         claimant: "shop".into(),
         holder: Default::default(),
@@ -82,7 +83,7 @@ async fn show(fixture: &Fixture, voucher: NewVoucher) -> Result<bool, VoucherRes
 }
 
 fn account(ceiling: u64, spent: u64) -> VoucherAccount {
-    VoucherAccount { ceiling: amount(ceiling), spent: amount(spent) }
+    VoucherAccount { ceiling: amount(ceiling), spent: amount(spent), reserved: amount(0) }
 }
 
 #[tokio::test]
@@ -758,4 +759,74 @@ async fn c12_a_voucher_is_granted_on_by_the_instance_that_holds_the_name_and_by_
     }
     assert_eq!(show(&fixture, by(Some(one), voucher(10, 10, 1))).await, Ok(false));
     assert_eq!(show(&fixture, by(Some(one), voucher(20, 10, 2))).await, Ok(true));
+}
+
+fn by_use(ceiling: u64, price: u64, request: u8) -> NewVoucher {
+    NewVoucher { by_use: true, ..voucher(ceiling, price, request) }
+}
+
+async fn capture(fixture: &Fixture, ceiling: u64, units: u64) -> Captured {
+    let payment = voucher(ceiling, 0, 0).voucher.payment_id(CHAIN, CONTRACT);
+    let new = NewCapture { payment, claimant: "shop".into(), amount: amount(units) };
+    fixture.store.capture(new).await.unwrap()
+}
+
+/// What is used is charged; the rest pays for the next request. Nothing is claimed that was not charged.
+#[tokio::test]
+async fn of_a_voucher_by_use_what_was_used_is_charged_and_the_rest_pays_for_the_next() {
+    let mut fixture = open(100).await;
+    let account = |ceiling, spent, reserved| VoucherAccount {
+        ceiling: amount(ceiling),
+        spent: amount(spent),
+        reserved: amount(reserved),
+    };
+    let stands = async |fixture: &Fixture| {
+        let totals = fixture.store.voucher_totals(CHAIN).await.unwrap();
+        let row = fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account;
+        (row, totals[0].unclaimed)
+    };
+    assert_eq!(show(&fixture, by_use(40, 40, 1)).await, Ok(true));
+    assert_eq!(show(&fixture, by_use(40, 40, 1)).await, Ok(false));
+    assert_eq!(
+        stands(&fixture).await,
+        (account(40, 0, 40), amount(0)),
+        "a running request is nothing to claim"
+    );
+    // While it is not known what is used, all of it is taken.
+    assert_eq!(show(&fixture, by_use(79, 40, 2)).await, Err(VoucherResult::TooLow(account(40, 0, 40))));
+    assert_eq!(show(&fixture, voucher(50, 10, 2)).await, Ok(true));
+    assert_eq!(stands(&fixture).await, (account(50, 10, 40), amount(10)));
+
+    assert_eq!(capture(&fixture, 40, 41).await, Captured::AboveCeiling(amount(40)));
+    assert_eq!(capture(&fixture, 50, 1).await, Captured::Unknown, "what was paid up front stays paid");
+    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done(amount(7)));
+    fixture.reopen().await;
+    for units in [7, 40, 0] {
+        assert_eq!(capture(&fixture, 40, units).await, Captured::Done(amount(7)));
+    }
+    assert_eq!(stands(&fixture).await, (account(50, 17, 0), amount(17)));
+    // 33 are to credit: one unit more is signed, and 34 may be used.
+    assert_eq!(show(&fixture, by_use(51, 35, 3)).await, Err(VoucherResult::TooLow(account(50, 17, 0))));
+    assert_eq!(show(&fixture, by_use(51, 34, 3)).await, Ok(true));
+    assert_eq!(capture(&fixture, 51, 0).await, Captured::Done(amount(0)));
+    assert_eq!(stands(&fixture).await, (account(51, 17, 0), amount(17)));
+    // What was granted by use is charged by use, whatever the price says now.
+    let again = fixture.store.accept_voucher(voucher(51, 3, 3)).await.unwrap();
+    let VoucherResult::Granted(grant) = again else { panic!("{again:?}") };
+    assert_eq!((grant.by_use, grant.first, grant.price), (true, false, amount(34)));
+}
+
+#[tokio::test]
+async fn a_reorganization_between_run_and_capture_raises_nothing() {
+    let fixture = open(100).await;
+    assert_eq!(show(&fixture, by_use(40, 40, 1)).await, Ok(true));
+    let height = fixture.cursor().await.unwrap().number;
+    block(&fixture, Some(height - 1), 2, &[]).await;
+    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done(amount(7)));
+    let totals = fixture.store.voucher_totals(CHAIN).await.unwrap();
+    assert!(totals.iter().all(|total| total.unclaimed == amount(0)), "{totals:?}");
+    block(&fixture, Some(height - 1), 3, &[opened(Some(SIGNER), 100)]).await;
+    assert_eq!(capture(&fixture, 40, 40).await, Captured::Done(amount(7)));
+    assert_eq!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account.spent, amount(7));
+    assert_eq!(fixture.store.voucher_totals(CHAIN).await.unwrap()[0].unclaimed, amount(7));
 }

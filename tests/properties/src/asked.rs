@@ -27,6 +27,7 @@ pub(crate) fn inference(data: &[u8]) {
     let model = Model {
         description,
         price,
+        by_use: false,
         adjustments: [].into(),
         rate: None,
         image_size: None,

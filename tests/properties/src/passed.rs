@@ -19,6 +19,8 @@ fn catalogue(server: Server) -> Catalogue {
         per_request: amount(7),
         per_token: amount(3),
         per_prompt_token: amount(2),
+        per_cached_token: None,
+        per_reasoning_token: None,
         per_image: Some(amount(11)),
         image_sizes: [("1x1".to_owned(), amount(13))].into(),
         minimum: Amount::ZERO,
@@ -26,6 +28,7 @@ fn catalogue(server: Server) -> Catalogue {
     let model = Model {
         description: String::new(),
         price,
+        by_use: false,
         adjustments: [].into(),
         rate: None,
         image_size: Some("1x1".into()),

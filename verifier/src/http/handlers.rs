@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::IntoResponse;
 use salt402_http::{Fault, StrictJson, Token, malformed_parameter};
 use salt402_protocol::api::{
-    AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
-    QuoteRequest, QuoteResponse, Reservation, ReservationOutcome, ReserveRequest, StatusResponse, Verdict,
-    VerifyRequest,
+    AmbiguitiesResponse, CaptureRequest, CaptureResponse, ChannelView, IncidentsResponse, LeaseRequest,
+    LeaseResponse, PaymentsResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
+    ReserveRequest, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::request::parse_hash;
 use salt402_protocol::{Code, Problem};
@@ -68,6 +68,16 @@ pub(crate) async fn reservation_outcome(
 ) -> Result<Json<serde_json::Map<String, serde_json::Value>>, Fault> {
     verifier.conclude_reservation(&outcome).await?;
     Ok(Json(serde_json::Map::new()))
+}
+
+/// What is charged of an authorization
+#[utoipa::path(post, path = "/v1/captures", tag = "payments", request_body = CaptureRequest,
+    responses((status = 200, description = "What is charged: what was said first. It is on disk before it is told.", body = CaptureResponse)), security((), ("bearer" = []), ("token" = [])))]
+pub(crate) async fn captures(
+    State(verifier): State<Verifier>,
+    StrictJson(request): StrictJson<CaptureRequest>,
+) -> Result<Json<CaptureResponse>, Fault> {
+    Ok(Json(verifier.capture(&request).await?))
 }
 
 /// What the index knows of a transaction

@@ -65,6 +65,7 @@ pub fn router(verifier: Verifier, options: ApiOptions) -> Router {
         .routes(refusing(routes!(handlers::leases), &[GUARDED, WITH_BODY, &leased].concat()))
         .routes(refusing(routes!(handlers::reservations), &quoted))
         .routes(refusing(routes!(handlers::reservation_outcome), &outcome))
+        .routes(refusing(routes!(handlers::captures), &[&outcome, [Code::UnknownChain].as_slice()].concat()))
         .routes(refusing(routes!(handlers::payments), &payments))
         .routes(refusing(routes!(handlers::channel), &channel))
         .routes(refusing(routes!(handlers::incidents), &guarded(&[Code::MalformedParameter])))

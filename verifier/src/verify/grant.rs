@@ -131,7 +131,10 @@ fn said(result: ClaimResult, paid: &IndexedPayment, chain: &ChainPolicy) -> Verd
     let claimed = |first, claimed_at_ms| {
         let mut payment = view(paid);
         payment.claimed = true;
-        Verdict::Accepted { payment: Box::new(payment), claim: Some(ClaimView { first, claimed_at_ms }) }
+        Verdict::Accepted {
+            payment: Box::new(payment),
+            claim: Some(ClaimView { first, claimed_at_ms, by_use: false }),
+        }
     };
     let must_be_final = |confirmations: u64, code, why: String| {
         let needed = chain.rules.final_at;

@@ -5,9 +5,11 @@
 //! anybody settled it.
 
 use salt402_http::clock::{now_ms, now_s};
-use salt402_protocol::api::{Reservation, ReservationOutcome, ReserveRequest, VerifyRequest};
+use salt402_protocol::api::{
+    CaptureRequest, CaptureResponse, Reservation, ReservationOutcome, ReserveRequest, VerifyRequest,
+};
 use salt402_protocol::{Address, Amount, ChainId, Code, PaymentId, Problem, Proof};
-use salt402_store::{NewReservation, Reserved};
+use salt402_store::{Captured, NewCapture, NewReservation, Reserved};
 
 use crate::verify::claimant_lease::check_name;
 use crate::verify::inner::Inner;
@@ -71,6 +73,28 @@ pub(crate) async fn conclude(verifier: &Inner, outcome: &ReservationOutcome) -> 
     } else {
         let detail = format!("the payment {payment_id} is not kept for {claimant:?}");
         Err(Problem::new(Code::NotFound, detail))
+    }
+}
+
+/// Writes down what is charged of an authorization.
+pub(crate) async fn capture(verifier: &Inner, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
+    verifier.chain(request.chain)?;
+    let CaptureRequest { payment_id, claimant, amount, .. } = request;
+    let new = NewCapture { payment: *payment_id, claimant: claimant.clone(), amount: *amount };
+    let chain = request.chain.to_string();
+    match verifier.store.capture(new).await.map_err(internal)? {
+        Captured::Done(captured) => {
+            metrics::counter!("salt402_captures_total", "chain" => chain).increment(1);
+            Ok(CaptureResponse { amount: captured })
+        }
+        Captured::AboveCeiling(ceiling) => {
+            let detail = format!("amount: {ceiling} base units are authorized at the most, found {amount}");
+            Err(Problem::new(Code::InvalidRequest, detail))
+        }
+        Captured::Unknown => {
+            let detail = format!("the payment {payment_id} is not reserved for {claimant:?}");
+            Err(Problem::new(Code::NotFound, detail))
+        }
     }
 }
 

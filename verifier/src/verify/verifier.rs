@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use salt402_protocol::api::{
-    AmbiguitiesResponse, ChannelView, IncidentsResponse, LeaseRequest, LeaseResponse, PaymentsResponse,
-    QuoteRequest, QuoteResponse, Reservation, ReservationOutcome, ReserveRequest, StatusResponse, Verdict,
-    VerifyRequest,
+    AmbiguitiesResponse, CaptureRequest, CaptureResponse, ChannelView, IncidentsResponse, LeaseRequest,
+    LeaseResponse, PaymentsResponse, QuoteRequest, QuoteResponse, Reservation, ReservationOutcome,
+    ReserveRequest, StatusResponse, Verdict, VerifyRequest,
 };
 use salt402_protocol::{B256, ChainId, Problem, QuoteKeys};
 use salt402_store::{IncidentFilter, Store, StoreError};
@@ -113,6 +113,16 @@ impl Verifier {
     /// [`Code::NotFound`](salt402_protocol::Code::NotFound) if it was not kept for this claimant.
     pub async fn conclude_reservation(&self, outcome: &ReservationOutcome) -> Result<(), Problem> {
         reserve::conclude(&self.0, outcome).await
+    }
+
+    /// Writes down what is charged of an authorization whose amount is a ceiling. It is on disk when this returns; the first amount
+    /// stays.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`](salt402_protocol::Code::NotFound) if nothing is reserved for this claimant, and
+    /// [`Code::InvalidRequest`](salt402_protocol::Code::InvalidRequest) for more than was authorized.
+    pub async fn capture(&self, request: &CaptureRequest) -> Result<CaptureResponse, Problem> {
+        reserve::capture(&self.0, request).await
     }
 
     /// What the index knows of a transaction.

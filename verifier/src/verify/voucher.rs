@@ -77,7 +77,9 @@ pub(crate) async fn attempt_voucher(
     if grant.first {
         metrics::counter!("salt402_claims_total").increment(1);
     }
-    let claim = grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms });
+    let by_use = grant.by_use;
+    let claim =
+        grant.claimed_at_ms.map(|claimed_at_ms| ClaimView { first: grant.first, claimed_at_ms, by_use });
     Ok(Verdict::Accepted { payment: Box::new(view(&new, &grant)), claim })
 }
 
@@ -128,6 +130,7 @@ fn new_voucher(
         payee: asked.payee,
         asset: asked.asset,
         price: price(verifier, request, quote, chain, now / 1000)?,
+        by_use: request.by_use,
         request: asked.request_digest,
         claimant: request.claimant.clone(),
         holder: verifier.leases.holder(&request.claimant, request.instance),
@@ -317,7 +320,7 @@ fn not_current(why: NotCurrent, new: &NewVoucher, chain: &ChainPolicy) -> Verdic
 
 /// What to sign next. Clients parse it, so its form must not change.
 fn next(account: &VoucherAccount, new: &NewVoucher) -> VoucherFigures {
-    VoucherFigures::new(account.ceiling, account.spent, new.price)
+    VoucherFigures::new(account.ceiling, account.used(), new.price)
 }
 
 fn outcome(result: &VoucherResult) -> &'static str {

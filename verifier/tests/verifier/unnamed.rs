@@ -17,6 +17,7 @@ fn order() -> Order {
         sold: Sold::one(RequestDigest(B256::repeat_byte(1))),
         before: None,
         amount: units(5),
+        by_use: false,
         description: "an answer".into(),
     }
 }
@@ -52,7 +53,7 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
         assert_eq!((refused.code, refused.status), (Code::OrdinalRequired, 422));
         assert!(refused.detail.contains("do not pay again"), "{}", refused.detail);
     }
-    let Decision::Granted { payment, claim } = paywall.decide(&order(), &show(Some(13))).await.unwrap()
+    let Decision::Granted { payment, claim, .. } = paywall.decide(&order(), &show(Some(13))).await.unwrap()
     else {
         panic!("it was paid");
     };

@@ -28,6 +28,8 @@ const LONGEST_REST: usize = 64 * 1024;
 pub struct Beside {
     api: Api,
     strips_usage: bool,
+    /// Whether the event that has the usage alone is held back, to be given with its cost.
+    holds_usage: bool,
     form: Form,
     usage: Counts,
     error: Option<UpstreamError>,
@@ -46,6 +48,10 @@ enum Form {
 struct Progress {
     /// Each choice that has begun, and whether it has ended.
     choices: BTreeMap<u64, bool>,
+    /// How many events have brought a piece of the answer.
+    pieces: u64,
+    /// The document of the event that has the usage, which is held back.
+    usage: Option<Bytes>,
     /// The event that ends it, and what came after.
     rest: Option<Vec<u8>>,
 }
@@ -55,6 +61,8 @@ struct Progress {
 pub struct Seen {
     /// What was held back: the event that ends a stream, and what came after it.
     pub rest: Option<Bytes>,
+    /// The document of the event that has the usage alone, where that is held back.
+    pub(crate) usage_event: Option<Bytes>,
     /// The tokens that the server counted.
     pub(crate) usage: Option<Counts>,
     /// Whether the answer came to its end.
@@ -81,7 +89,14 @@ impl Beside {
         } else {
             Form::Whole { pieces: Vec::new(), length: 0 }
         };
-        Self { api, strips_usage, form, usage: Counts::default(), error: None }
+        Self { api, strips_usage, holds_usage: false, form, usage: Counts::default(), error: None }
+    }
+
+    /// The same, where the usage that the client asked for is held back, to be given with its cost.
+    #[must_use]
+    pub(crate) fn holding_usage(mut self, holds: bool) -> Self {
+        self.holds_usage = holds && !self.strips_usage;
+        self
     }
 
     /// Reads a piece. Returns what the client gets now: bytes as they came.
@@ -119,6 +134,15 @@ impl Beside {
         self.error.as_ref()
     }
 
+    /// The tokens that the server has counted so far, and how many pieces of the answer it has streamed.
+    pub(crate) fn so_far(&self) -> (Option<Counts>, u64) {
+        let pieces = match &self.form {
+            Form::Stream { progress, .. } => progress.pieces,
+            Form::Whole { .. } => 0,
+        };
+        (self.usage.ended(), pieces)
+    }
+
     /// Whether the stream has told its end. Nothing of what still comes is needed.
     pub fn has_ended(&self) -> bool {
         matches!(&self.form, Form::Stream { progress, .. } if progress.rest.is_some())
@@ -142,9 +166,10 @@ impl Beside {
                 hold(rest, &event.raw);
                 continue;
             }
-            match judge(self.api, self.strips_usage, &event, progress, &mut self.usage) {
+            let strips = self.strips_usage || self.holds_usage;
+            match judge(self.api, strips, &event, progress, &mut self.usage) {
                 Ok(Verdict::Passes) => passed.extend(event.raw),
-                Ok(Verdict::Stripped) => {}
+                Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
                 Ok(Verdict::Ends) => hold(progress.rest.insert(Vec::new()), &event.raw),
                 Err(error) => {
                     self.error = Some(error);
@@ -162,8 +187,14 @@ impl Beside {
         {
             match &mut progress.rest {
                 Some(rest) => hold(rest, &event.raw),
-                None => match judge(self.api, self.strips_usage, &event, &mut progress, &mut self.usage) {
-                    Ok(Verdict::Stripped) => {}
+                None => match judge(
+                    self.api,
+                    self.strips_usage || self.holds_usage,
+                    &event,
+                    &mut progress,
+                    &mut self.usage,
+                ) {
+                    Ok(Verdict::Stripped) => progress.usage = event.data.map(Bytes::from),
                     Ok(_) => last = Some(event.raw.concat()),
                     Err(error) => self.error = Some(error),
                 },
@@ -176,7 +207,8 @@ impl Beside {
         }
         let rest = progress.rest.into_iter().chain(last).flatten().collect::<Vec<u8>>();
         let rest = (finished && !rest.is_empty()).then(|| rest.into());
-        Seen { rest, usage: self.usage.ended(), finished, error: self.error }
+        let usage_event = progress.usage.filter(|_| self.holds_usage);
+        Seen { rest, usage_event, usage: self.usage.ended(), finished, error: self.error }
     }
 
     fn end_document(self, body: &[u8]) -> Seen {
@@ -203,7 +235,7 @@ impl Beside {
         if !whole {
             return failed(Failure::Unreadable.into());
         }
-        Seen { rest: None, usage: note.usage.ended(), finished: true, error: None }
+        Seen { usage: note.usage.ended(), finished: true, ..Seen::default() }
     }
 }
 
@@ -265,6 +297,9 @@ fn judge(
         _ => {}
     }
     let choices = note.choices.unwrap_or_default();
+    if !choices.is_empty() || note.kind.as_deref().is_some_and(|kind| kind.ends_with("delta")) {
+        progress.pieces += 1;
+    }
     if choices.is_empty() && counts && strips_usage && matches!(api, Api::Chat | Api::Completions) {
         return Ok(Verdict::Stripped);
     }

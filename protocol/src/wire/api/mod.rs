@@ -8,7 +8,9 @@ mod verify;
 pub use crate::wire::api::incidents::{
     AmbiguitiesResponse, AmbiguityView, ChannelRiskView, IncidentView, IncidentsResponse,
 };
-pub use crate::wire::api::reserve::{Reservation, ReservationOutcome, ReserveRequest};
+pub use crate::wire::api::reserve::{
+    CaptureRequest, CaptureResponse, Reservation, ReservationOutcome, ReserveRequest,
+};
 pub use crate::wire::api::status::{
     ChainStatus, ChannelView, CoveredBlocks, NodeStatus, StatusResponse, UnreadBlocks, VouchersStatus,
 };

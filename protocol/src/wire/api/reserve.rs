@@ -99,3 +99,27 @@ pub struct ReservationOutcome {
     /// Whether the money moved, and nobody else was told so. If not, no money moved and none will.
     pub settled: bool,
 }
+
+/// `POST /v1/captures`: what is charged of an authorization: of a signed payment that is kept, or of a voucher that was granted on
+/// `by_use`. The first amount stays.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CaptureRequest {
+    /// The chain.
+    pub chain: ChainId,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// Who reserved it.
+    pub claimant: String,
+    /// What is charged, in base units: no more than was authorized.
+    pub amount: Amount,
+}
+
+/// The answer to a [`CaptureRequest`]. It is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CaptureResponse {
+    /// What is charged, in base units: what the first request for it said.
+    pub amount: Amount,
+}

@@ -112,6 +112,10 @@ pub struct VerifyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub client: Option<std::net::IpAddr>,
+    /// Whether a voucher's price is the most that may be charged, and what was used is charged afterwards (`POST /v1/captures`).
+    /// Other payments are charged as they were made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_use: bool,
     /// Which process of the claimant asks, if each claim must be run by one process only. That process must hold the
     /// name (`POST /v1/leases`), or nobody may hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,6 +245,9 @@ pub struct ClaimView {
     pub first: bool,
     /// When the payment was claimed, in milliseconds since 1970 UTC.
     pub claimed_at_ms: u64,
+    /// Whether the payment's amount is the most that may be charged, and what was used is charged afterwards.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_use: bool,
 }
 
 /// `GET /v1/payments/{tx}`: the indexed payments of a transaction.

@@ -62,6 +62,7 @@ pub(super) struct Known {
     pub(super) claimant: String,
     pub(super) claimed_at_ms: u64,
     pub(super) price: Amount,
+    pub(super) by_use: bool,
 }
 
 /// Whether the channel was opened before a time, in whatever block.
@@ -92,7 +93,7 @@ const FACTS: &str = concat!("
                                       AND o.canonical LIMIT 1)) AS loss,
            EXISTS (SELECT 1 FROM channel_closings x
                    WHERE x.chain_id = $1 AND x.contract = $2 AND x.channel = $3) AS closing,
-           v.ceiling, v.spent, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price,
+           v.ceiling, v.spent, v.reserved, v.counted_asset, v.counted, k.request_digest, k.claimant, k.claimed_at_ms, g.price, g.by_use,
            l.instance, l.renewals
     FROM chains c
     LEFT JOIN vouchers v ON v.chain_id = $1 AND v.contract = $2 AND v.channel = $3
@@ -154,7 +155,11 @@ impl Facts {
             loss: row.flag("loss")?,
             closing: row.flag("closing")?,
             account: match row.maybe_hash("ceiling")? {
-                Some(_) => VoucherAccount { ceiling: row.amount("ceiling")?, spent: row.amount("spent")? },
+                Some(_) => VoucherAccount {
+                    ceiling: row.amount("ceiling")?,
+                    spent: row.amount("spent")?,
+                    reserved: row.amount("reserved")?,
+                },
                 None => VoucherAccount::default(),
             },
             counted: totals::counted(&row)?,
@@ -171,6 +176,7 @@ impl Known {
             claimant: row.text("claimant")?,
             claimed_at_ms: row.number("claimed_at_ms")?,
             price: row.amount("price")?,
+            by_use: row.flag("by_use")?,
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! The grant on a voucher: whose channel it must be, what its account allows, and the rows that record the grant.
 
-use salt402_protocol::Descriptor;
+use salt402_protocol::{Amount, Descriptor};
 
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
@@ -13,16 +13,18 @@ use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, V
 /// The three rows of a grant, in one turn of the writer's thread, which costs more than the rows. In the claim, the channel takes
 /// the place of a payment's reference.
 const NOTE: &str = "
-    INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms, counted_asset, counted)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms, counted_asset, counted,
+                          reserved)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $18)
     ON CONFLICT (chain_id, contract, channel)
     DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
-                  updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset, counted = excluded.counted;
+                  updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset, counted = excluded.counted,
+                  reserved = excluded.reserved;
     INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant, claimed_at_ms,
                         block_number, block_hash)
     VALUES ($10, $1, $11, $12, $3, $13, $7, $14, $15);
-    INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price)
-    VALUES ($10, $1, $2, $3, $16, $17)";
+    INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use)
+    VALUES ($10, $1, $2, $3, $16, $17, $19)";
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
@@ -95,7 +97,7 @@ impl NewVoucher {
         }
         let Facts { descriptor, opening, account, .. } = *facts;
         let payment = self.voucher.payment_id(self.chain, self.contract);
-        let grant = |first, claimed_at_ms, price, account| {
+        let grant = |first, claimed_at_ms, (price, by_use), account| {
             let deposit = facts.state.deposit;
             let contract = self.contract;
             let grant = VoucherGrant {
@@ -104,6 +106,7 @@ impl NewVoucher {
                 first,
                 claimed_at_ms,
                 price,
+                by_use,
                 account,
                 descriptor,
                 opening,
@@ -116,7 +119,7 @@ impl NewVoucher {
             if !ours {
                 return Ok(VoucherResult::Used(account));
             }
-            return Ok(grant(false, Some(known.claimed_at_ms), known.price, account));
+            return Ok(grant(false, Some(known.claimed_at_ms), (known.price, known.by_use), account));
         }
         if let Some(operator) = descriptor.operator.filter(|operator| !self.operators.contains(operator)) {
             return Ok(VoucherResult::StrangeOperator(operator));
@@ -128,12 +131,19 @@ impl NewVoucher {
             return Ok(refusal);
         }
         let ceiling = self.voucher.ceiling;
-        Ok(match account.spent.checked_add(self.price) {
-            Some(spent) if ceiling > account.ceiling && ceiling >= spent => {
-                grant(true, None, self.price, VoucherAccount { ceiling, spent })
-            }
-            _ => VoucherResult::TooLow(account),
-        })
+        let used = account.spent.checked_add(account.reserved).and_then(|used| used.checked_add(self.price));
+        if used.is_none_or(|used| ceiling <= account.ceiling || ceiling < used) {
+            return Ok(VoucherResult::TooLow(account));
+        }
+        // Neither can be more than the sum of both.
+        let VoucherAccount { spent, reserved, .. } = account;
+        let more = |sum: Amount| Amount(sum.0.saturating_add(self.price.0));
+        let account = if self.by_use {
+            VoucherAccount { ceiling, spent, reserved: more(reserved) }
+        } else {
+            VoucherAccount { ceiling, spent: more(spent), reserved }
+        };
+        Ok(grant(true, None, (self.price, self.by_use), account))
     }
 
     /// Whether the channel is another's.
@@ -176,6 +186,8 @@ impl NewVoucher {
             .bind(grant.opening.block_hash.as_slice())
             .bind(amount_bytes(self.voucher.ceiling).to_vec())
             .bind(amount_bytes(self.price).to_vec())
+            .bind(amount_bytes(grant.account.reserved).to_vec())
+            .bind(self.by_use)
             .execute(transaction.connection())
             .await?;
         Ok(())

@@ -1,5 +1,6 @@
 //! Vouchers of channels: checked, accounted for and granted on in one transaction.
 
+pub(crate) mod capture;
 mod facts;
 mod freshness;
 mod funding;
@@ -49,7 +50,7 @@ impl Store {
     pub async fn vouchers(&self, chain: ChainId, contract: Address) -> Result<Vec<VoucherRow>, StoreError> {
         let mut reader = self.reader().await?;
         let rows = query(
-            "SELECT channel, ceiling, signature, spent FROM vouchers WHERE chain_id = $1 AND contract = $2",
+            "SELECT channel, ceiling, signature, spent, reserved FROM vouchers WHERE chain_id = $1 AND contract = $2",
         )
         .bind(chain_id(chain))
         .bind(contract.as_slice())

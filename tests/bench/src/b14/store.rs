@@ -308,6 +308,7 @@ fn voucher(number: u64, round: u64) -> NewVoucher {
         payee: PAYEE,
         asset: Asset::Native,
         price: amount(100),
+        by_use: false,
         request: RequestDigest(channel(number)),
         claimant: "bench".into(),
         holder: Default::default(),

@@ -386,6 +386,7 @@ pub(crate) fn proof(transaction: u8, request: u8, amount: u64) -> VerifyRequest 
         claimant: "shop".into(),
         wait_ms: 0,
         usage: None,
+        by_use: false,
         again_only: false,
         instance: None,
         client: None,

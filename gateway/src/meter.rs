@@ -1,0 +1,157 @@
+//! What a request uses, counted while it runs, and what is charged of it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use salt402_protocol::Amount;
+
+use crate::catalogue::Model;
+use crate::pricing::{Cost, Quantities, Used};
+use crate::upstream::completion::Usage;
+use crate::upstream::passing::Passing;
+use crate::upstream::usage::Counts;
+
+/// Counts what one run uses.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// The most that may be charged, in base units.
+    ceiling: Amount,
+    prices: Option<Prices>,
+    /// A std mutex, because nothing is awaited while it is held.
+    seen: Mutex<Seen>,
+}
+
+/// What a request costs at the most, and by which prices.
+#[derive(Debug)]
+struct Prices {
+    model: Model,
+    of: Quantities,
+    cost: Cost,
+}
+
+/// What a run has shown so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The tokens that the server counted.
+    pub(crate) counts: Option<Counts>,
+    /// The pieces of text that it has written.
+    pub(crate) pieces: u64,
+    /// Whether the answer came to its end.
+    pub(crate) ended: bool,
+}
+
+impl Seen {
+    /// Of a whole answer. What was estimated was not counted.
+    pub(crate) fn of(usage: &Usage) -> Self {
+        let Usage { prompt_tokens, completion_tokens, estimated, .. } = *usage;
+        if estimated {
+            return Self { counts: None, pieces: completion_tokens, ended: true };
+        }
+        let counts = Counts::of(Some(prompt_tokens), Some(completion_tokens), None);
+        Self { counts: Some(counts), pieces: 0, ended: true }
+    }
+
+    /// Of an answer on its way.
+    pub(crate) fn of_passing(passing: &Passing) -> Self {
+        let (counts, pieces, ended) = passing.so_far();
+        Self { counts, pieces, ended }
+    }
+}
+
+impl Meter {
+    /// For a request to a model, which costs so much at the most. Without a price, all that was authorized is charged.
+    pub(crate) fn new(model: &Model, of: Quantities, cost: Option<Cost>, ceiling: Amount) -> Self {
+        let prices = cost.map(|cost| Prices { model: model.clone(), of, cost });
+        Self { ceiling, prices, seen: Mutex::default() }
+    }
+
+    /// For what is not counted: all that was authorized is charged.
+    pub(crate) fn of_all(ceiling: Amount) -> Self {
+        Self { ceiling, prices: None, seen: Mutex::default() }
+    }
+
+    /// For a request that cannot be run any more: nothing is charged.
+    pub(crate) fn of_nothing() -> Self {
+        Self::of_all(Amount::ZERO)
+    }
+
+    /// Notes what was seen of the run that is under way. A new run begins anew.
+    pub(crate) fn note(&self, seen: Seen) {
+        *self.lock() = seen;
+    }
+
+    /// What is charged for what was seen: never more than was authorized.
+    pub(crate) fn amount(&self) -> Amount {
+        let seen = *self.lock();
+        let Some(Prices { model, of, cost }) = &self.prices else { return self.ceiling };
+        if seen.ended && seen.counts.is_none() {
+            metrics::counter!("salt402_gateway_uncounted_total").increment(1);
+        }
+        let used = used(of, &seen);
+        cost.of_used(&model.price, of, &used).map_or(self.ceiling, |amount| amount.min(self.ceiling))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was used: what the server counted, within what was asked for. What it did not count is taken from the bound, and of a stream
+/// from the pieces that it has written.
+fn used(of: &Quantities, seen: &Seen) -> Used {
+    let counts = seen.counts.unwrap_or_default();
+    let most_written = u64::from(of.max_tokens).saturating_mul(of.choices);
+    let rest = |part: Option<u64>| counts.total.zip(part).map(|(total, part)| total.saturating_sub(part));
+    let prompt = counts.prompt.or_else(|| rest(counts.completion)).unwrap_or(of.prompt_tokens);
+    let counted = counts.completion.or_else(|| rest(counts.prompt));
+    let written = match counted {
+        // What was counted before the end is of the part that had come by then.
+        Some(counted) if !seen.ended => counted.max(seen.pieces),
+        Some(counted) => counted,
+        None if seen.pieces > 0 || !seen.ended => seen.pieces,
+        None => most_written,
+    };
+    Used {
+        prompt: prompt.min(of.prompt_tokens),
+        cached: counts.cached.unwrap_or(0),
+        written: written.min(most_written),
+        reasoning: counts.reasoning.unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of() -> Quantities {
+        Quantities { prompt_tokens: 100, max_tokens: 10, choices: 2, ..Quantities::default() }
+    }
+
+    fn counts(prompt: Option<u64>, completion: Option<u64>, total: Option<u64>) -> Option<Counts> {
+        Some(Counts::of(prompt, completion, total))
+    }
+
+    fn seen(counts: Option<Counts>, pieces: u64, ended: bool) -> (u64, u64) {
+        let used = used(&of(), &Seen { counts, pieces, ended });
+        (used.prompt, used.written)
+    }
+
+    #[test]
+    fn what_the_server_counted_is_charged_within_what_was_asked_for() {
+        assert_eq!(seen(counts(Some(7), Some(3), None), 9, true), (7, 3));
+        assert_eq!(seen(counts(Some(7), None, Some(10)), 0, true), (7, 3));
+        assert_eq!(seen(counts(None, Some(3), Some(10)), 0, true), (7, 3));
+        assert_eq!(seen(counts(Some(0), Some(0), None), 9, true), (0, 0), "zero is a count");
+        assert_eq!(seen(counts(Some(700), Some(300), None), 9, true), (100, 20));
+    }
+
+    #[test]
+    fn what_was_not_counted_is_the_bound_and_of_a_stream_what_was_written() {
+        assert_eq!(seen(None, 0, true), (100, 20), "a document without a count");
+        assert_eq!(seen(None, 5, true), (100, 5));
+        assert_eq!(seen(None, 500, true), (100, 20));
+        assert_eq!(seen(None, 4, false), (100, 4), "a reader has left");
+        assert_eq!(seen(None, 0, false), (100, 0));
+        // Anthropic's servers count what is read at the start, and one token of what is written.
+        assert_eq!(seen(counts(Some(7), Some(1), None), 4, false), (7, 4));
+    }
+}

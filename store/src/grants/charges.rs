@@ -1,0 +1,306 @@
+//! Requests that are charged by what they use, from before they are run until what they used is moved or counted.
+//!
+//! ```text
+//! running ──answer and amount, in one transaction──▶ charged ──moved or counted──▶ settled
+//!    └── given up: amount 0 ──────────────────────────▶ ┘ └─ not moved ─▶ unpaid ─▶ ┘
+//! ```
+
+use salt402_protocol::{Address, Amount, ChainId, PaymentId, U256};
+
+use crate::engine::{
+    AsyncRow, Columns as _, Write, WriteTransaction, amount_bytes, bound, chain_id, clock, integer, query,
+    send,
+};
+use crate::rows::{Begun, Charge, ChargeState, NewCharge, OpenCharges, StoreError};
+use crate::store::Store;
+
+impl Store {
+    /// Writes down that a request is about to be run, unless it was run before or its payer has too much open. Durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn begin_charge(&self, charge: NewCharge) -> Result<Begun, StoreError> {
+        send(self.jobs(), charge).await
+    }
+
+    /// Gives an authorization up of which nothing was charged: its charge is 0. One that was charged stays as it is.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn release_charge(&self, payment: PaymentId) -> Result<(), StoreError> {
+        send(self.jobs(), Release(payment)).await
+    }
+
+    /// Writes down that a charge was moved or counted.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn settle_charge(&self, payment: PaymentId) -> Result<(), StoreError> {
+        send(
+            self.jobs(),
+            Conclude { payment, state: ChargeState::Settled, due_ms: None, detail: String::new() },
+        )
+        .await
+    }
+
+    /// Writes down that a charge was not moved, why, and when it is tried again, in milliseconds since 1970 UTC. `refused`: it
+    /// will hardly be moved, and its payer owes it.
+    ///
+    /// # Errors
+    /// The database could not be written.
+    pub async fn postpone_charge(
+        &self,
+        payment: PaymentId,
+        refused: bool,
+        due_ms: u64,
+        detail: String,
+    ) -> Result<(), StoreError> {
+        let state = if refused { ChargeState::Unpaid } else { ChargeState::Charged };
+        send(self.jobs(), Conclude { payment, state, due_ms: Some(due_ms), detail }).await
+    }
+
+    /// A charge; `None` if a payment has none.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn charge(&self, payment: PaymentId) -> Result<Option<Charge>, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = query(
+            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
+                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
+             FROM charges WHERE payment_id = $1",
+        )
+        .bind(payment.0.as_slice())
+        .fetch_optional(reader.connection()?)
+        .await?;
+        row.as_ref().map(charge).transpose()
+    }
+
+    /// Charges whose next step was due at a time, in milliseconds since 1970 UTC, at most `most` of them: those that are to be
+    /// moved, and those under way whose authorization has ended.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn due_charges(&self, now_ms: u64, most: u32) -> Result<Vec<Charge>, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
+                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
+             FROM charges WHERE due_ms <= $1 ORDER BY due_ms LIMIT $2",
+        )
+        .bind(bound(now_ms))
+        .bind(i64::from(most))
+        .fetch_all(reader.connection()?)
+        .await?;
+        rows.iter().map(charge).collect()
+    }
+
+    /// What is open, of all payers. It reads each open one.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    pub async fn open_charges(&self) -> Result<OpenCharges, StoreError> {
+        let mut reader = self.reader().await?;
+        let rows = query(
+            "SELECT state, COALESCE(amount, ceiling) AS amount FROM charges INDEXED BY charges_due WHERE due_ms IS NOT NULL",
+        )
+        .fetch_all(reader.connection()?)
+        .await?;
+        let mut open = OpenCharges::default();
+        for row in rows {
+            match state(&row)? {
+                ChargeState::Running => open.running += 1,
+                ChargeState::Charged => open.charged += 1,
+                ChargeState::Unpaid => {
+                    open.unpaid += 1;
+                    open.unpaid_amount = Amount(open.unpaid_amount.0.saturating_add(row.amount("amount")?.0));
+                }
+                ChargeState::Settled => {}
+            }
+        }
+        Ok(open)
+    }
+}
+
+fn state(row: &AsyncRow) -> Result<ChargeState, StoreError> {
+    ChargeState::of(&row.text("state")?).ok_or(StoreError::Corrupt { column: "state" })
+}
+
+fn charge(row: &AsyncRow) -> Result<Charge, StoreError> {
+    let amount = row.amount("amount")?;
+    Ok(Charge {
+        payment: row.payment_id("payment_id")?,
+        chain: row.chain("chain_id")?,
+        payer: row.address("payer")?,
+        request: row.hash("request_digest")?,
+        ceiling: row.amount("ceiling")?,
+        amount: row.flag("is_charged")?.then_some(amount),
+        question: row.flag("is_signed")?.then(|| row.bytes("question")).transpose()?,
+        state: state(row)?,
+        ends_at_ms: row.number("ends_at_ms")?,
+        tries: row.number("tries")?,
+        detail: row.text("detail")?,
+    })
+}
+
+impl Write for NewCharge {
+    type Output = Begun;
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Begun, StoreError> {
+        let known = query(
+            "SELECT payment_id, chain_id, payer, request_digest, ceiling, amount IS NOT NULL AS is_charged,
+                    COALESCE(amount, ceiling) AS amount, question IS NOT NULL AS is_signed, COALESCE(question, x'') AS question, state, ends_at_ms, tries, detail
+             FROM charges WHERE payment_id = $1",
+        )
+        .bind(self.payment.0.as_slice())
+        .fetch_optional(transaction.connection())
+        .await?;
+        if let Some(known) = known.as_ref().map(charge).transpose()? {
+            return Ok(if known.state == ChargeState::Running {
+                Begun::Running { first: false }
+            } else {
+                Begun::Charged(known)
+            });
+        }
+        // What is charged of a channel is covered by its deposit.
+        if self.question.is_some() {
+            let Open { requests, amount: open, owing } = open_of(transaction, self.chain, self.payer).await?;
+            if owing {
+                return Ok(Begun::Owing);
+            }
+            let with = open.saturating_add(self.ceiling.0);
+            if requests >= self.most_open_requests || self.most_open.is_some_and(|most| with > most.0) {
+                return Ok(Begun::Exposed(Amount(open)));
+            }
+        }
+        query(
+            "INSERT INTO charges (payment_id, chain_id, payer, request_digest, ceiling, question, state, began_at_ms,
+                                  ends_at_ms, due_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, 'running', $7, $8, $8)",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(chain_id(self.chain))
+        .bind(self.payer.as_slice())
+        .bind(self.request.as_slice())
+        .bind(amount_bytes(self.ceiling).to_vec())
+        .bind(self.question.clone())
+        .bind(integer("the time of a charge", self.now_ms)?)
+        .bind(bound(self.ends_at_ms))
+        .execute(transaction.connection())
+        .await?;
+        Ok(Begun::Running { first: true })
+    }
+}
+
+/// What a payer has open of what a facilitator settles.
+struct Open {
+    requests: u64,
+    amount: U256,
+    /// Whether some of it could not be moved.
+    owing: bool,
+}
+
+async fn open_of(
+    transaction: &mut WriteTransaction<'_>,
+    chain: ChainId,
+    payer: Address,
+) -> Result<Open, StoreError> {
+    let rows = query(
+        "SELECT COALESCE(amount, ceiling) AS amount, state FROM charges
+         WHERE chain_id = $1 AND payer = $2 AND due_ms IS NOT NULL AND question IS NOT NULL",
+    )
+    .bind(chain_id(chain))
+    .bind(payer.as_slice())
+    .fetch_all(transaction.connection())
+    .await?;
+    let mut open = Open { requests: rows.len() as u64, amount: U256::ZERO, owing: false };
+    for row in &rows {
+        open.amount = open.amount.saturating_add(row.amount("amount")?.0);
+        open.owing |= state(row)? == ChargeState::Unpaid;
+    }
+    Ok(open)
+}
+
+/// Writes down what is charged, with the answer, in its transaction. What was charged before stays.
+pub(super) async fn put(
+    transaction: &mut WriteTransaction<'_>,
+    payment: PaymentId,
+    amount: Amount,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    let known = query("SELECT ceiling, state FROM charges WHERE payment_id = $1")
+        .bind(payment.0.as_slice())
+        .fetch_optional(transaction.connection())
+        .await?;
+    let ceiling = match &known {
+        Some(row) if state(row)? != ChargeState::Running => return Ok(()),
+        Some(row) => row.amount("ceiling")?,
+        None => Amount::ZERO,
+    };
+    if known.is_none() || amount > ceiling {
+        return Err(StoreError::AboveCeiling { payment, ceiling, amount });
+    }
+    query("UPDATE charges SET state = 'charged', amount = $2, due_ms = $3 WHERE payment_id = $1")
+        .bind(payment.0.as_slice())
+        .bind(amount_bytes(amount).to_vec())
+        .bind(bound(now_ms))
+        .execute(transaction.connection())
+        .await?;
+    Ok(())
+}
+
+struct Release(PaymentId);
+
+impl Write for Release {
+    type Output = ();
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        query(
+            "UPDATE charges SET state = 'charged', amount = zeroblob(32), due_ms = $2
+             WHERE payment_id = $1 AND state = 'running'",
+        )
+        .bind(self.0.0.as_slice())
+        .bind(clock::now_ms())
+        .execute(transaction.connection())
+        .await?;
+        // Nobody is owed an answer for nothing.
+        query("DELETE FROM unserved WHERE payment_id = $1")
+            .bind(self.0.0.as_slice())
+            .execute(transaction.connection())
+            .await?;
+        Ok(())
+    }
+}
+
+/// What became of a charge. One that is settled stays so.
+struct Conclude {
+    payment: PaymentId,
+    state: ChargeState,
+    due_ms: Option<u64>,
+    detail: String,
+}
+
+impl Write for Conclude {
+    type Output = ();
+
+    const CHANGES_PAYMENTS: bool = false;
+
+    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+        query(
+            "UPDATE charges SET state = $2, due_ms = $3, detail = $4, tries = tries + 1
+             WHERE payment_id = $1 AND state IN ('charged', 'unpaid')",
+        )
+        .bind(self.payment.0.as_slice())
+        .bind(self.state.word())
+        .bind(self.due_ms.map(bound))
+        .bind(self.detail.as_str())
+        .execute(transaction.connection())
+        .await?;
+        Ok(())
+    }
+}

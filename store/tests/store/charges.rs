@@ -1,0 +1,180 @@
+//! Charging by use: never more than was authorized, once, with the answer, and nothing that comes later raises it.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::time::Duration;
+
+use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
+use salt402_store::{
+    Begun, Captured, ChargeState, NewCapture, NewCharge, NewReservation, OpenCharges, Options, Outcome,
+    Reserved, Store, StoreError, StoredOutcome, backup, restore,
+};
+
+use crate::support::{CHAIN, Fixture};
+
+const PAYER: Address = Address::repeat_byte(0xaa);
+
+fn id(payment: u8) -> PaymentId {
+    PaymentId(B256::repeat_byte(payment))
+}
+
+fn amount(value: u64) -> Amount {
+    Amount(U256::from(value))
+}
+
+/// A ceiling of 100 that a payer signed, of which it may have 250 open.
+fn new(payment: u8) -> NewCharge {
+    NewCharge {
+        payment: id(payment),
+        chain: CHAIN,
+        payer: PAYER,
+        request: B256::repeat_byte(payment),
+        ceiling: amount(100),
+        question: Some(vec![payment]),
+        most_open: Some(amount(250)),
+        most_open_requests: 64,
+        ends_at_ms: 1_000,
+        now_ms: 5,
+    }
+}
+
+fn answer() -> Outcome {
+    Outcome { status: 200, headers: Vec::new(), body: b"answer".to_vec() }
+}
+
+async fn begin(fixture: &Fixture, new: NewCharge) -> Begun {
+    fixture.store.begin_charge(new).await.unwrap()
+}
+
+/// How far a charge is, and over how much.
+async fn stands(fixture: &Fixture, payment: u8) -> (ChargeState, Option<Amount>) {
+    let charge = fixture.store.charge(id(payment)).await.unwrap().unwrap();
+    (charge.state, charge.amount)
+}
+
+#[tokio::test]
+async fn what_is_charged_is_written_once_with_the_answer_and_never_above_the_ceiling() {
+    let mut fixture = Fixture::new().await;
+    assert_eq!(begin(&fixture, new(1)).await, Begun::Running { first: true });
+    assert_eq!(begin(&fixture, new(1)).await, Begun::Running { first: false });
+    fixture.reopen().await;
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Running, None));
+
+    // Both or none of it.
+    let above = fixture.store.put_charged_outcome(id(1), answer(), Some(amount(101))).await;
+    assert!(matches!(above, Err(StoreError::AboveCeiling { .. })), "{above:?}");
+    assert_eq!(fixture.store.outcome(id(1)).await.unwrap(), None);
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Running, None));
+    let nothing = fixture.store.put_charged_outcome(id(9), answer(), Some(amount(1))).await;
+    assert!(matches!(nothing, Err(StoreError::AboveCeiling { .. })), "nothing was authorized: {nothing:?}");
+
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(30))).await.unwrap();
+    fixture.reopen().await;
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(30))));
+    assert!(matches!(fixture.store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Kept { .. })));
+    // What comes later changes nothing.
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(90))).await.unwrap();
+    fixture.store.put_charged_outcome_unkept(id(1), Some(amount(90))).await.unwrap();
+    fixture.store.release_charge(id(1)).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Charged, Some(amount(30))));
+    let Begun::Charged(charge) = begin(&fixture, new(1)).await else { panic!() };
+    assert_eq!((charge.amount, charge.question), (Some(amount(30)), Some(vec![1])));
+
+    assert_eq!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().len(), 1);
+    fixture.store.settle_charge(id(1)).await.unwrap();
+    fixture.store.postpone_charge(id(1), true, 1, "late".into()).await.unwrap();
+    assert_eq!(stands(&fixture, 1).await, (ChargeState::Settled, Some(amount(30))));
+    assert!(fixture.store.due_charges(u64::MAX, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_payer_has_a_bounded_part_open_and_none_while_it_owes() {
+    let fixture = Fixture::new().await;
+    for payment in [1, 2] {
+        assert_eq!(begin(&fixture, new(payment)).await, Begun::Running { first: true });
+    }
+    assert_eq!(begin(&fixture, new(3)).await, Begun::Exposed(amount(200)));
+    assert!(fixture.store.charge(id(3)).await.unwrap().is_none());
+    let other = NewCharge { payer: Address::repeat_byte(0xbb), ..new(4) };
+    assert_eq!(begin(&fixture, other).await, Begun::Running { first: true });
+    let few = NewCharge { most_open: None, most_open_requests: 2, ..new(3) };
+    assert_eq!(begin(&fixture, few).await, Begun::Exposed(amount(200)));
+    // A channel's deposit covers what is charged of it.
+    assert_eq!(begin(&fixture, NewCharge { question: None, ..new(5) }).await, Begun::Running { first: true });
+
+    // What was used counts in the place of what was authorized.
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(50))).await.unwrap();
+    assert_eq!(begin(&fixture, new(3)).await, Begun::Running { first: true });
+    fixture.store.postpone_charge(id(1), true, 700, "no balance".into()).await.unwrap();
+    assert_eq!(begin(&fixture, new(6)).await, Begun::Owing);
+    let open = fixture.store.open_charges().await.unwrap();
+    assert_eq!(open, OpenCharges { running: 4, charged: 0, unpaid: 1, unpaid_amount: amount(50) });
+    let due = fixture.store.due_charges(699, 9).await.unwrap();
+    assert!(due.is_empty(), "{due:?}");
+    assert_eq!(fixture.store.due_charges(700, 9).await.unwrap()[0].detail, "no balance");
+    fixture.store.settle_charge(id(1)).await.unwrap();
+    fixture.store.release_charge(id(2)).await.unwrap();
+    fixture.store.settle_charge(id(2)).await.unwrap();
+    assert_eq!(begin(&fixture, new(6)).await, Begun::Running { first: true });
+}
+
+#[tokio::test]
+async fn a_restored_backup_charges_nothing_for_what_was_under_way() {
+    let fixture = Fixture::new().await;
+    for payment in [1, 2] {
+        begin(&fixture, new(payment)).await;
+    }
+    fixture.store.put_charged_outcome(id(2), answer(), Some(amount(30))).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (copy, database) = (folder.path().join("copy"), folder.path().join("restored"));
+    backup(&fixture.directory.path().join("salt402.db"), &copy, |_, _| {}).await.unwrap();
+    // After the copy it was answered, and charged.
+    fixture.store.put_charged_outcome(id(1), answer(), Some(amount(20))).await.unwrap();
+    restore(&copy, &database, Duration::ZERO).await.unwrap();
+    let store = Store::open(Options::new(&database)).await.unwrap();
+    let charge = store.charge(id(1)).await.unwrap().unwrap();
+    assert_eq!((charge.state, charge.amount), (ChargeState::Charged, Some(amount(0))));
+    assert_eq!(store.outcome(id(1)).await.unwrap(), Some(StoredOutcome::Evicted), "it is not run again");
+    store.put_charged_outcome(id(1), answer(), Some(amount(90))).await.unwrap();
+    assert_eq!(store.charge(id(1)).await.unwrap().unwrap().amount, Some(amount(0)));
+    assert_eq!(store.charge(id(2)).await.unwrap().unwrap().amount, Some(amount(30)));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn of_a_kept_signature_the_first_amount_is_captured_and_none_above_it() {
+    let mut fixture = Fixture::new().await;
+    let reservation = NewReservation {
+        payment: id(1),
+        chain: CHAIN,
+        claimant: "shop".to_owned(),
+        request: B256::repeat_byte(1),
+        payer: PAYER,
+        token: Address::repeat_byte(0x70),
+        amount: amount(100),
+        payload: Some(vec![1]),
+        since_ms: 0,
+        answers_are_kept: true,
+        now_ms: 5,
+    };
+    assert!(matches!(fixture.store.reserve(reservation).await.unwrap(), Reserved::Kept(_)));
+    let capture = |claimant: &str, units| NewCapture {
+        payment: id(1),
+        claimant: claimant.to_owned(),
+        amount: amount(units),
+    };
+    assert_eq!(
+        fixture.store.capture(capture("shop", 101)).await.unwrap(),
+        Captured::AboveCeiling(amount(100))
+    );
+    assert_eq!(fixture.store.capture(capture("another", 1)).await.unwrap(), Captured::Unknown);
+    assert_eq!(fixture.store.capture(capture("shop", 30)).await.unwrap(), Captured::Done(amount(30)));
+    fixture.reopen().await;
+    for units in [30, 90, 0, 101] {
+        assert_eq!(fixture.store.capture(capture("shop", units)).await.unwrap(), Captured::Done(amount(30)));
+    }
+    // Its claim is over what was captured.
+    assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), true).await.unwrap());
+    let terms = fixture.store.settled_reservation(id(1)).await.unwrap().unwrap();
+    assert_eq!(terms.amount, amount(30));
+}
