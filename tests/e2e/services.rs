@@ -321,6 +321,39 @@ async fn a_kept_answer_is_given_again_and_one_that_is_too_long_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn c20_whoever_has_paid_is_not_led_to_where_it_has_to_be_paid_again() {
+    let service = TestService::start().await;
+    let mut stack = Stack::start_with(SALT402, selling(&service, "", &[PAID, FREE])).await;
+    let redirect = |to: &str| Act::answer("301 Moved Permanently", &format!("location: {to}\r\n"), "");
+    // To where it is free, or to somebody else's, a client may go.
+    for (number, (told, known)) in [
+        ("/base/free/x", "/free/x"),
+        ("https://elsewhere.example/paid/x", "https://elsewhere.example/paid/x"),
+        ("../free/x", "../free/x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        service.script([redirect(told)]);
+        let answer = Asked::get(&stack, &format!("/paid/{number}")).paid(&stack).await.send(&stack).await;
+        assert_eq!(answer.status, StatusCode::MOVED_PERMANENTLY, "{}", answer.body);
+        assert_eq!(answer.headers["location"], known);
+    }
+    let own = format!("{}/paid/z", stack.gateway);
+    for (number, told) in ["/base/paid/x/", "x/", "?again", &*own].into_iter().enumerate() {
+        service.script([redirect(told)]);
+        let paid = Asked::get(&stack, &format!("/paid/again/{number}")).paid(&stack).await;
+        for _ in 0..2 {
+            let answer = paid.send(&stack).await;
+            assert_eq!(answer.code(), "not_served", "{told}: {} {}", answer.status, answer.body);
+            assert!(!answer.headers.contains_key("location"));
+        }
+        assert_eq!(service.asked(), 4 + number);
+    }
+    stack.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_payment_for_several_requests_gives_each_of_them_once() {
     let service = TestService::start().await;
     let paths = [("/paid/*", "price = \"777\"\nuses = 2")];

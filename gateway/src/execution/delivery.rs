@@ -218,19 +218,24 @@ impl Deliveries {
                 () = entry.ending.closed() => {}
             }
             let left = {
-                let mut running = self.lock();
+                let _running = self.lock();
                 if entry.ending.receiver_count() > 0 {
                     continue;
                 }
-                // Nobody comes any more who would look for it here.
-                running.remove(&leaving.payment);
-                entry.take()
+                let left = entry.take();
+                if left.is_some() {
+                    // Whoever comes now waits until the disk no longer says that it was given.
+                    entry.ending.send_replace(None);
+                }
+                left
             };
             if let Some(Once { attempt, .. }) = left {
                 let failed = Failed::ran("the payer left before the answer reached it");
-                if let Err(error) = self.not_given(attempt, failed).await {
+                let told = self.not_given(attempt, failed).await.unwrap_or_else(|error| {
                     tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
-                }
+                    error
+                });
+                entry.ending.send_replace(Some(Ending::Failed(told)));
             }
             return;
         }
@@ -254,7 +259,7 @@ impl Deliveries {
                             let this = this.clone();
                             async move { this.not_given(attempt, failed).await }
                         });
-                        if !matches!(noted.await, Ok(Ok(()))) {
+                        if !matches!(noted.await, Ok(Ok(_))) {
                             tracing::error!("an answer that broke off counts as given");
                         }
                         Some((Err(error), None))
@@ -265,10 +270,10 @@ impl Deliveries {
         Delivered::Once(head, Body::from_stream(begun.chain(rest)))
     }
 
-    /// Takes back that an answer was given, and notes that its run failed.
-    async fn not_given(&self, attempt: Unserved, failed: Failed) -> Result<(), Problem> {
+    /// Takes back that an answer was given, and notes that its run failed. Returns what its payer is told.
+    async fn not_given(&self, attempt: Unserved, failed: Failed) -> Result<Problem, Problem> {
         self.store.retract_outcome_unkept(attempt.payment).await.map_err(unkept)?;
-        self.failed(attempt, failed).await.map(drop)
+        self.failed(attempt, failed).await
     }
 
     /// Notes on disk that an attempt failed. Returns what its payer is told.

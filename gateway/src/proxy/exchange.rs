@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use salt402_http::clock::now;
 use salt402_protocol::api::PaymentView;
+use url::Url;
 
 use crate::execution::{Answered, PassedHead};
 use crate::proxy::headers;
@@ -148,10 +149,14 @@ fn passed(service: &Service, status: StatusCode, told: &HeaderMap, paid: bool) -
     PassedHead { status, headers }
 }
 
-/// An address of the service as its clients know it: without the server and the path that stand before theirs.
+/// An address of the service as its clients know it: without the server and the path that stand before theirs. One that is told from
+/// where its client is stays as it is.
 fn outside(service: &Service, value: &HeaderValue) -> Option<HeaderValue> {
-    let upstream = &service.options.upstream;
-    let url = upstream.join(value.to_str().ok()?).ok().filter(|url| url.origin() == upstream.origin())?;
+    let (upstream, text) = (&service.options.upstream, value.to_str().ok()?);
+    if !text.starts_with('/') && Url::parse(text).is_err() {
+        return None;
+    }
+    let url = upstream.join(text).ok().filter(|url| url.origin() == upstream.origin())?;
     let before = upstream.path().trim_end_matches('/');
     let path = url.path().strip_prefix(before).filter(|path| path.starts_with('/'))?;
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -188,5 +193,46 @@ impl http_body::Body for Held {
 
     fn size_hint(&self) -> http_body::SizeHint {
         http_body::Body::size_hint(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::ServiceOptions;
+    use crate::upstream::transport::Deadlines;
+
+    #[test]
+    fn a_place_is_told_as_clients_know_it() {
+        let service = Service::new(ServiceOptions {
+            name: "shop".into(),
+            upstream: "http://127.0.0.1:9/base".parse().unwrap(),
+            rules: Vec::new(),
+            deadlines: Deadlines::default(),
+            at_once: 1,
+            queue: 1,
+            keep_answers: None,
+            body_limit: 1024,
+            passes_credentials: false,
+            probe: "/".into(),
+        })
+        .unwrap();
+        for (told, known) in [
+            ("/base/a/b?c#d", Some("/a/b?c#d")),
+            ("http://127.0.0.1:9/base/a", Some("/a")),
+            ("//127.0.0.1:9/base//evil.example/a", Some("/evil.example/a")),
+            ("/other/a", None),
+            ("http://127.0.0.1:8/base/a", None),
+            ("https://elsewhere.example/base/a", None),
+            // From where its client is, and not from where the service begins.
+            ("c", None),
+            ("../c", None),
+            ("?c", None),
+            ("#c", None),
+            ("", None),
+        ] {
+            let inside = outside(&service, &HeaderValue::from_str(told).unwrap());
+            assert_eq!(inside.as_ref().map(|value| value.to_str().unwrap()), known, "{told}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use axum::http::{Method, Response, header};
 use bytes::Bytes;
 use salt402_http::clock::since_ms;
 use salt402_http::{
-    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, paced_body, problem_response,
-    read_body,
+    BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, one_value, paced_body,
+    problem_response, read_body,
 };
 use salt402_paywall::{
     Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again, quote_required,
@@ -24,6 +24,7 @@ use crate::execution::{Delivered, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
 use crate::paid::{asked_once, decide, mark_paid, unsold};
 use crate::proxy::exchange::{self, Asked};
+use crate::proxy::redirects::From;
 use crate::question::Question;
 use crate::services::Service;
 use crate::upstream::failure::{Failure, UpstreamError};
@@ -38,7 +39,7 @@ pub(crate) async fn handle(State(gateway): State<Gateway>, request: Request) -> 
     asked_once(shown, answered.unwrap_or_else(refused))
 }
 
-async fn serve(gateway: &Inner, request: Request) -> Result<Response<Body>, Problem> {
+async fn serve(gateway: &Arc<Inner>, request: Request) -> Result<Response<Body>, Problem> {
     let (parts, body) = request.into_parts();
     refuse_upgrades(&parts)?;
     let target = Target::of(&parts.uri, parts.version)?.as_str();
@@ -103,7 +104,7 @@ fn free_failed(error: &UpstreamError) -> Problem {
 }
 
 async fn paid(
-    gateway: &Inner,
+    gateway: &Arc<Inner>,
     service: &Arc<Service>,
     rule: &Rule,
     request: Parts,
@@ -133,11 +134,14 @@ async fn paid(
     // What was paid for is limited by its payments.
     drop(reservation);
     let asked = Asked::of(service, &request, Caller::of(&request.extensions)).paid_by(&payment);
-    let (service, circuits) = (Arc::clone(service), gateway.service_circuits.clone());
+    let host = one_value(&request.headers, header::HOST.as_str()).ok().flatten().map(str::to_owned);
+    let host = request.uri.authority().map(ToString::to_string).or(host);
+    let from = From { method: request.method.clone(), target: order.path.clone(), host };
+    let (service, of_all) = (Arc::clone(service), Arc::clone(gateway));
     let run = || async move {
-        let question = Question::begin(&circuits, service.name());
+        let question = Question::begin(&of_all.service_circuits, service.name());
         let answered = exchange::paid(&service, asked, bytes).await;
-        question.end(answered)
+        question.end(answered.and_then(|answered| from.checked(&of_all.services, answered)))
     };
     let started = Instant::now();
     let delivered = gateway.deliveries.outcome(purchase(&payment, first, &order), keeps, run).await?;

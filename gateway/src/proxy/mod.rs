@@ -4,8 +4,9 @@
 //! to method, target and body, and sent to the upstream once per payment. The target that is priced is the target that
 //! is sent, byte by byte: whatever two servers may read differently is refused.
 //!
-//! The rooms. Each imports only those before it: `headers`; `exchange`; `handler`. What is sold is in `services`, below.
+//! The rooms. Each imports only those before it: `headers`; `exchange`, `redirects`; `handler`. What is sold is in `services`, below.
 
 mod exchange;
 pub(crate) mod handler;
 mod headers;
+mod redirects;

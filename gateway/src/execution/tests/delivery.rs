@@ -195,3 +195,34 @@ async fn an_answer_that_nobody_takes_was_not_given() {
     let known = store.unserved(PAYMENT).await.unwrap().unwrap();
     assert!(known.detail.contains("before the answer reached it"), "{}", known.detail);
 }
+
+/// What is on disk is taken back a moment after its payer has left.
+#[tokio::test]
+async fn whoever_is_back_the_moment_an_answer_was_left_is_not_told_that_it_was_given() {
+    for _ in 0..20 {
+        let (deliveries, store, _folder) = deliveries().await;
+        let go = Arc::new(Notify::new());
+        let waits = {
+            let go = go.clone();
+            || async move {
+                go.notified().await;
+                passing("", "hello").await
+            }
+        };
+        let mut left = Box::pin(deliveries.outcome(purchase(true), false, waits));
+        assert!(futures::poll!(left.as_mut()).is_pending());
+        go.notify_one();
+        while store.outcome(PAYMENT).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        // The run has ended, and its answer is offered.
+        tokio::task::yield_now().await;
+        drop(left);
+        tokio::task::yield_now().await;
+        let back = deliveries.outcome(purchase(false), false, || passing("", "again")).await;
+        match back {
+            Ok(given) => drop(once(Ok(given)).await.unwrap()),
+            Err(problem) => assert_eq!(problem.code, Code::UpstreamFailed, "{}", problem.detail),
+        }
+    }
+}
