@@ -110,8 +110,8 @@ async fn walk<S: Sale>(
     // What is signed now is not settled for what is not sold now.
     let full = priced.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let started = Instant::now();
-    let (payment, first) = match decide(&gateway.paywall, priced.order(), &presented, full).await? {
-        Decision::Granted { payment, claim } => (payment, claim.first),
+    let (payment, first, bare) = match decide(&gateway.paywall, priced.order(), &presented, full).await? {
+        Decision::Granted { payment, claim, bare } => (payment, claim.first, bare),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
     };
@@ -121,7 +121,7 @@ async fn walk<S: Sale>(
     let purchase = Purchase { payment, first, sold: priced.order().description.clone() };
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
-    give(gateway, &presented, dialect, &receipt, given, [verified, started.elapsed()])
+    give(gateway, (&presented, bare), dialect, &receipt, given, [verified, started.elapsed()])
 }
 
 /// Whether it was paid for. While nothing more is taken on, no price is told and no payment is used up, but whoever's
@@ -153,7 +153,7 @@ async fn redeem<S: Sale>(
 ) -> Result<Response<Body>, Problem> {
     let Unsold { problem, order, request } = unsold;
     let started = Instant::now();
-    let Some((payment, claim)) = gateway.paywall.redeem(&order, presented).await? else {
+    let Some((payment, claim, bare)) = gateway.paywall.redeem(&order, presented).await? else {
         return Err(problem);
     };
     let verified = started.elapsed();
@@ -169,7 +169,7 @@ async fn redeem<S: Sale>(
             gateway.executions.outcome(purchase, || std::future::ready(Err(owed))).await
         }
     };
-    give(gateway, presented, dialect, &receipt, given, [verified, started.elapsed()])
+    give(gateway, (presented, bare), dialect, &receipt, given, [verified, started.elapsed()])
 }
 
 /// The request, and the memory that it takes.
@@ -195,10 +195,11 @@ pub(crate) fn unsold(gateway: &Inner, circuits: &Circuits, name: &str) -> Option
     circuits.unsold(name)
 }
 
-/// The answer that a payment paid for. `took`: how long its verification took, and what came after it.
+/// The answer that a payment paid for. `bare`: whether everybody can show it so. `took`: how long its verification took, and what
+/// came after it.
 fn give(
     gateway: &Inner,
-    presented: &Presented,
+    (presented, bare): (&Presented, bool),
     dialect: Dialect,
     payment: &PaymentView,
     given: Result<Given, Problem>,
@@ -209,7 +210,7 @@ fn give(
         Given::Whole(answer) => since_ms(answer.kept_at_ms),
         Given::Stream(..) => Duration::ZERO,
     };
-    if presented.is_bare() && !gateway.bare.may(payment.payment_id, age) {
+    if bare && !gateway.bare.may(payment.payment_id, age) {
         return Err(dialect.after_payment(quote_required()));
     }
     let (head, body) = match given {

@@ -74,7 +74,7 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     let order = rule.order(method, target, b"");
     let asked = Instant::now();
     match auth.paywall.decide(&order, &presented).await? {
-        Decision::Granted { payment, claim } if claim.first || recent(&claim, auth.again_within) => {
+        Decision::Granted { payment, claim, .. } if claim.first || recent(&claim, auth.again_within) => {
             Ok(pass_paid(&payment, asked.elapsed()))
         }
         Decision::Granted { .. } => {

@@ -142,7 +142,7 @@ impl Terms {
         let order = rule.order(method, target, &body);
         let asked = Instant::now();
         match self.paywall.decide(&order, &presented).await.map_err(refuse_paid)? {
-            Decision::Granted { payment, claim } if claim.first => {
+            Decision::Granted { payment, claim, .. } if claim.first => {
                 let settled = presented.signed.as_ref().and_then(|_| settled_header(&payment));
                 let paid = Some(Paying { took: asked.elapsed(), settled });
                 parts.extensions.insert(Payer(*payment));

@@ -39,10 +39,11 @@ pub struct Paywall {
     /// Which process of the claimant this is, where a claim that is found again is run: another live one is then shut out. `None`
     /// where only the first finding of a claim is served.
     pub instance: Option<B128>,
-    /// Whether whoever shows a payment that was used for the same request is given the answer that it got. Only then is a
-    /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
-    /// shows it first would be served in its payer's place.
+    /// Whether whoever shows a payment that was used for the same request is given the answer that it got.
     pub keeps_answers: bool,
+    /// Whether a payment is taken with its quote id alone, which is random then: always where an answer may be given once.
+    /// Everybody on the chain can read a hash, and whoever shows it first would be served in its payer's place.
+    pub needs_quote: bool,
     /// In what payments are taken that are signed and settled from here. `None`: none are.
     pub signed: Option<SignedWay>,
 }
@@ -56,6 +57,8 @@ pub enum Decision {
         payment: Box<PaymentView>,
         /// The claim.
         claim: ClaimView,
+        /// Whether it was shown by what everybody can read off the chain alone.
+        bare: bool,
     },
     /// It must be paid for: why, and how. Whoever serves writes this in its own words.
     Unpaid(Box<Offer>),
@@ -80,6 +83,7 @@ impl Paywall {
             claimant: claimant.into(),
             instance: None,
             keeps_answers: false,
+            needs_quote: true,
             signed: None,
         }
     }
@@ -88,7 +92,7 @@ impl Paywall {
     pub async fn decide(&self, order: &Order, presented: &Presented) -> Result<Decision, Problem> {
         if let Some(header) = &presented.signed {
             return match self.admit_signed(order, presented, header).await? {
-                Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+                Ok((payment, claim, bare)) => Ok(Decision::Granted { payment, claim, bare }),
                 Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
             };
         }
@@ -102,18 +106,14 @@ impl Paywall {
             return self.offer(order, presented, problem).await.map(Decision::Unpaid);
         };
         match self.admit(order, presented, proof).await? {
-            Ok((payment, claim)) => Ok(Decision::Granted { payment, claim }),
+            Ok((payment, claim, bare)) => Ok(Decision::Granted { payment, claim, bare }),
             Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
         }
     }
 
     /// Lets a request through that is not sold any more, if it was paid for while it was; `None` where it was not. Nobody is
     /// told how to pay for it. A voucher pays at the price of the moment, so one counts where it was accepted before.
-    pub async fn redeem(
-        &self,
-        order: &Order,
-        presented: &Presented,
-    ) -> Result<Option<(Box<PaymentView>, ClaimView)>, Problem> {
+    pub async fn redeem(&self, order: &Order, presented: &Presented) -> Result<Option<Granted>, Problem> {
         if let Some(header) = &presented.signed {
             // What was not kept while it was sold is not settled now.
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
@@ -128,7 +128,7 @@ impl Paywall {
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
             let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
             let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
-            return Ok(Some((payment, claim)));
+            return Ok(Some((payment, claim, false)));
         }
         Ok(self.admit(order, presented, proof).await?.ok())
     }
@@ -144,7 +144,7 @@ impl Paywall {
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         };
         let seller = Seller {
-            verifier: &*self.verifier,
+            verifier: &self.verifier,
             chain: self.chain,
             payee: self.payee,
             asset: self.asset,
@@ -152,6 +152,7 @@ impl Paywall {
             instance: self.instance,
             wait: self.wait,
             keeps_answers: self.keeps_answers,
+            needs_quote: self.needs_quote,
         };
         signed::admit(&seller, way, order, presented, header).await
     }
@@ -163,11 +164,12 @@ impl Paywall {
         presented: &Presented,
         proof: Proof,
     ) -> Result<Result<Granted, Problem>, Problem> {
-        if !self.keeps_answers && presented.is_bare() {
+        let bare = presented.is_bare();
+        if self.needs_quote && bare {
             return Err(quote_required());
         }
         match (self.verify(order, presented, proof).await?, presented.too_soon) {
-            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok((payment, claim))),
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok((payment, claim, bare))),
             (_, Some(wait)) => Err(address_limited(wait)),
             (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
@@ -209,7 +211,7 @@ impl Paywall {
             secret: presented.secret
                 || presented.quote.is_some()
                 || order.sold.usage.is_some()
-                || !self.keeps_answers,
+                || self.needs_quote,
             claimant: self.claimant.clone(),
         };
         let mut quote = self.verifier.quote(&asked).await?;

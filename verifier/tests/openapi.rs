@@ -39,6 +39,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
         instance: None,
         keeps_answers: false,
+        needs_quote: true,
         signed: None,
     };
     let auth = ForwardAuth { paywall, tariff: Tariff::default(), again_within: Duration::ZERO };

@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::quote::key::QuoteId;
 use crate::values::asset::checked_address;
@@ -146,7 +147,7 @@ struct Payload<'a> {
 #[serde(rename_all = "camelCase")]
 struct Question<'a> {
     x402_version: u8,
-    payment_payload: &'a serde_json::value::RawValue,
+    payment_payload: &'a RawValue,
     payment_requirements: &'a Offered,
 }
 
@@ -185,6 +186,21 @@ impl SignedHeader {
         let question = Question { x402_version: 2, payment_payload: payload, payment_requirements: asked };
         serde_json::to_vec(&question).map_err(json)
     }
+
+    /// Whether a question was made of it, whatever was asked for then.
+    pub fn is_in(&self, question: &[u8]) -> bool {
+        let own = serde_json::from_slice::<&RawValue>(&self.payload);
+        let asked = serde_json::from_slice::<Shown<'_>>(question);
+        matches!((own, asked), (Ok(own), Ok(asked)) if own.get() == asked.payment_payload.get())
+    }
+}
+
+/// The part of a question that its payer sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(borrow)]
+    payment_payload: &'a RawValue,
 }
 
 #[cfg(test)]
@@ -243,6 +259,13 @@ mod tests {
         let request = Request::parse(&question).unwrap();
         assert_eq!(request.signed.payer(), Address::repeat_byte(3));
         assert_eq!(request.requirements.domain_name(), Some("Wrapped SALT"));
+        // The operator may ask for something else later. What the payer sent is the same.
+        let other = Offered { max_timeout_seconds: 90, ..offered() };
+        assert!(signed.is_in(&question) && signed.is_in(&signed.question(&other).unwrap()));
+        let mut changed = payload();
+        changed["accepted"]["extra"]["quoteId"] = "another".into();
+        assert!(!SignedHeader::read(&to_header(&changed).unwrap()).unwrap().is_in(&question));
+        assert!(!signed.is_in(b"") && !signed.is_in(b"{}"));
     }
 
     #[test]
