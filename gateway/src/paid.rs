@@ -11,8 +11,8 @@ use futures::stream;
 use salt402_http::clock::since_ms;
 use salt402_http::{BodyReservation, PAYMENT, Target, no_store, read_json, server_timing, vary};
 use salt402_paywall::{
-    Authorized, Decision, Moved, Order, Paywall, Presented, after_signature, pays_again, quote_required,
-    shows_payment,
+    Authorized, Decision, Granted, Moved, Order, Paywall, Presented, after_signature, pays_again,
+    quote_required, shows_payment,
 };
 use salt402_protocol::api::{ClaimView, PaymentView};
 use salt402_protocol::{Amount, Code, Problem};
@@ -119,12 +119,13 @@ async fn walk<S: Sale>(
     // What is signed now is not settled for what is not sold now.
     let full = priced.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let started = Instant::now();
-    let (payment, claim, authorized) =
-        match decide(&gateway.paywall, priced.order(), &presented, full).await? {
-            Decision::Granted { payment, claim, authorized } => (payment, claim, authorized),
-            // A refusal says how to pay, and this is no time for it.
-            Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
-        };
+    let (payment, claim, authorized, bare) = match decide(&gateway.paywall, priced.order(), &presented, full)
+        .await?
+    {
+        Decision::Granted(Granted { payment, claim, authorized, bare }) => (payment, claim, authorized, bare),
+        // A refusal says how to pay, and this is no time for it.
+        Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(dialect.offer(&offer)), Err),
+    };
     let verified = started.elapsed();
     // What was paid for is limited by its payments.
     drop(reservation);
@@ -134,7 +135,8 @@ async fn walk<S: Sale>(
     let purchase = Purchase::new(payment, first, order.description.clone()).charged(meter);
     let (receipt, started) = (purchase.payment.clone(), Instant::now());
     let given = priced.outcome(gateway, purchase).await;
-    give(gateway, &presented, dialect, &receipt, authorized, given, [verified, started.elapsed()]).await
+    give(gateway, (&presented, bare), dialect, &receipt, authorized, given, [verified, started.elapsed()])
+        .await
 }
 
 /// Writes down what was authorized before it is run. Returns whether it is run for the first time.
@@ -181,7 +183,9 @@ async fn redeem<S: Sale>(
 ) -> Result<Response<Body>, Problem> {
     let Unsold { problem, order, request } = unsold;
     let started = Instant::now();
-    let Some((payment, claim, authorized)) = gateway.paywall.redeem(&order, presented).await? else {
+    let Some(Granted { payment, claim, authorized, bare }) =
+        gateway.paywall.redeem(&order, presented).await?
+    else {
         return Err(problem);
     };
     let verified = started.elapsed();
@@ -204,7 +208,8 @@ async fn redeem<S: Sale>(
             gateway.executions.outcome(purchase, || std::future::ready(Err(owed))).await
         }
     };
-    give(gateway, presented, dialect, &receipt, authorized, given, [verified, started.elapsed()]).await
+    give(gateway, (presented, bare), dialect, &receipt, authorized, given, [verified, started.elapsed()])
+        .await
 }
 
 /// The request, and the memory that it takes.
@@ -233,11 +238,11 @@ fn unkept(gateway: &Inner) -> Option<Problem> {
     Some(Problem::new(Code::StorageUnavailable, detail).retry_after(2000))
 }
 
-/// The answer that a payment paid for. `authorized`: where what was used is charged. `took`: how long its verification took, and
-/// what came after it.
+/// The answer that a payment paid for. `bare`: whether everybody can show it so. `authorized`: where what was used is charged.
+/// `took`: how long its verification took, and what came after it.
 async fn give(
     gateway: &Inner,
-    presented: &Presented,
+    (presented, bare): (&Presented, bool),
     dialect: Dialect,
     payment: &PaymentView,
     authorized: Option<Authorized>,
@@ -255,8 +260,7 @@ async fn give(
         Given::Whole(_) if authorized.is_some() => Some(settled(gateway, payment, dialect).await?),
         _ => None,
     };
-    let is_bare = presented.is_bare() && !authorized.as_ref().is_some_and(|authorized| authorized.is_secret);
-    if is_bare && !gateway.bare.may(payment.payment_id, age) {
+    if bare && !gateway.bare.may(payment.payment_id, age) {
         return Err(dialect.after_payment(quote_required()));
     }
     let mut response = match given {

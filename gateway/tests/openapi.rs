@@ -33,6 +33,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
         instance: None,
         keeps_answers: true,
+        needs_quote: false,
         signed: None,
         dialects: salt402_paywall::Dialects::default(),
     };

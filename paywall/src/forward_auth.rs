@@ -24,6 +24,7 @@ use salt402_protocol::{Code, Problem};
 use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
+use crate::signed::Granted;
 use crate::tariff::Tariff;
 
 /// Where it is asked.
@@ -74,10 +75,12 @@ async fn answer(auth: &ForwardAuth, request: &Parts) -> Result<Response<Body>, P
     let order = rule.order(method, target, b"");
     let asked = Instant::now();
     match auth.paywall.decide(&order, &presented).await? {
-        Decision::Granted { payment, claim, .. } if claim.first || recent(&claim, auth.again_within) => {
+        Decision::Granted(Granted { payment, claim, .. })
+            if claim.first || recent(&claim, auth.again_within) =>
+        {
             Ok(pass_paid(&payment, asked.elapsed()))
         }
-        Decision::Granted { .. } => {
+        Decision::Granted(_) => {
             let problem = Problem::new(
                 Code::AlreadyClaimed,
                 "the payment was used for this request before, and one payment serves one request: pay again",

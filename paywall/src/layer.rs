@@ -23,7 +23,7 @@ use crate::paywall::{Decision, Paywall};
 use crate::presented::Presented;
 use crate::response::offer_response;
 use crate::shown::pays_again;
-use crate::signed::after_signature;
+use crate::signed::{Granted, after_signature};
 use crate::tariff::Tariff;
 
 /// Largest body of a paid request unless [`PaidLayer::body_limit`] says otherwise, in bytes.
@@ -142,18 +142,18 @@ impl Terms {
         let order = rule.order(method, target, &body);
         let asked = Instant::now();
         match self.paywall.decide(&order, &presented).await.map_err(refuse_paid)? {
-            Decision::Granted { payment, claim, .. } if claim.first => {
+            Decision::Granted(Granted { payment, claim, .. }) if claim.first => {
                 let settled = presented.receipt(&payment);
                 let paid = Some(Paying { took: asked.elapsed(), settled });
                 parts.extensions.insert(Payer(*payment));
                 Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), paid })
             }
             // Its client would sign again at once.
-            Decision::Granted { .. } if signs => Err(refuse_paid(Problem::new(
+            Decision::Granted(_) if signs => Err(refuse_paid(Problem::new(
                 Code::SignatureUsed,
                 "what was signed was used for this request before, and its answer is not kept",
             ))),
-            Decision::Granted { .. } => {
+            Decision::Granted(_) => {
                 let problem = Problem::new(
                     Code::AlreadyClaimed,
                     "the payment was used for this request before, and its answer is not kept: pay again",

@@ -33,8 +33,8 @@ pub use presented::Presented;
 pub use response::{PaymentProblem, offer_response, offer_response_with};
 pub use shown::{ReceiptForm, SignedPayment, pays_again, shows_payment};
 pub use signed::{
-    Authorized, Capture, FacilitatorClient, Moved, RemoteFacilitator, SettleFault, Settlement, SignedMethod,
-    SignedWay, after_signature,
+    Authorized, Capture, FacilitatorClient, Granted, Moved, RemoteFacilitator, SettleFault, Settlement,
+    SignedMethod, SignedWay, after_signature,
 };
 pub use tariff::{Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -39,10 +39,11 @@ pub struct Paywall {
     /// Which process of the claimant this is, where a claim that is found again is run: another live one is then shut out. `None`
     /// where only the first finding of a claim is served.
     pub instance: Option<B128>,
-    /// Whether whoever shows a payment that was used for the same request is given the answer that it got. Only then is a
-    /// proof taken without its quote id, where the verifier takes any: everybody on the chain can read a hash, and whoever
-    /// shows it first would be served in its payer's place.
+    /// Whether whoever shows a payment that was used for the same request is given the answer that it got.
     pub keeps_answers: bool,
+    /// Whether a payment is taken with its quote id alone, which is random then: always where an answer may be given once.
+    /// Everybody on the chain can read a hash, and whoever shows it first would be served in its payer's place.
+    pub needs_quote: bool,
     /// In what payments are taken that are signed and settled from here. `None`: none are.
     pub signed: Option<SignedWay>,
     /// In which dialects a 402 says how to pay, beside its own.
@@ -53,14 +54,7 @@ pub struct Paywall {
 #[derive(Debug)]
 pub enum Decision {
     /// It was paid for and the payment is used up for it; `claim.first` is true once.
-    Granted {
-        /// The payment.
-        payment: Box<PaymentView>,
-        /// The claim.
-        claim: ClaimView,
-        /// Where the payment's amount is the most that may be charged: how what was used is charged, by [`Paywall::capture`].
-        authorized: Option<Authorized>,
-    },
+    Granted(Granted),
     /// It must be paid for: why, and how. Whoever serves writes this in its own words.
     Unpaid(Box<Offer>),
 }
@@ -84,6 +78,7 @@ impl Paywall {
             claimant: claimant.into(),
             instance: None,
             keeps_answers: false,
+            needs_quote: true,
             signed: None,
             dialects: Dialects::default(),
         }
@@ -93,7 +88,7 @@ impl Paywall {
     pub async fn decide(&self, order: &Order, presented: &Presented) -> Result<Decision, Problem> {
         if let Some(header) = &presented.signed {
             return match self.admit_signed(order, presented, header).await? {
-                Ok((payment, claim, authorized)) => Ok(Decision::Granted { payment, claim, authorized }),
+                Ok(granted) => Ok(Decision::Granted(granted)),
                 Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
             };
         }
@@ -107,18 +102,14 @@ impl Paywall {
             return self.offer(order, presented, problem).await.map(Decision::Unpaid);
         };
         match self.admit(order, presented, proof).await? {
-            Ok((payment, claim, authorized)) => Ok(Decision::Granted { payment, claim, authorized }),
+            Ok(granted) => Ok(Decision::Granted(granted)),
             Err(refused) => self.offer(order, presented, refused).await.map(Decision::Unpaid),
         }
     }
 
     /// Lets a request through that is not sold any more, if it was paid for while it was; `None` where it was not. Nobody is
     /// told how to pay for it. A voucher pays at the price of the moment, so one counts where it was accepted before.
-    pub async fn redeem(
-        &self,
-        order: &Order,
-        presented: &Presented,
-    ) -> Result<Option<(Box<PaymentView>, ClaimView, Option<Authorized>)>, Problem> {
+    pub async fn redeem(&self, order: &Order, presented: &Presented) -> Result<Option<Granted>, Problem> {
         if let Some(header) = &presented.signed {
             // What was not kept while it was sold is not settled now.
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
@@ -133,7 +124,7 @@ impl Paywall {
             let again = Presented { too_soon: Some(Duration::ZERO), ..presented.clone() };
             let verdict = self.ask(order, order.sold, Duration::ZERO, &again, proof).await?;
             let Verdict::Accepted { payment, claim: Some(claim) } = verdict else { return Ok(None) };
-            return Ok(Some(granted(payment, claim)));
+            return Ok(Some(granted(payment, claim, false)));
         }
         Ok(self.admit(order, presented, proof).await?.ok())
     }
@@ -175,7 +166,7 @@ impl Paywall {
 
     fn seller(&self) -> Seller<'_> {
         Seller {
-            verifier: &*self.verifier,
+            verifier: &self.verifier,
             chain: self.chain,
             payee: self.payee,
             asset: self.asset,
@@ -183,6 +174,7 @@ impl Paywall {
             instance: self.instance,
             wait: self.wait,
             keeps_answers: self.keeps_answers,
+            needs_quote: self.needs_quote,
         }
     }
 
@@ -193,11 +185,12 @@ impl Paywall {
         presented: &Presented,
         proof: Proof,
     ) -> Result<Result<Granted, Problem>, Problem> {
-        if !self.keeps_answers && presented.is_bare() {
+        let bare = presented.is_bare();
+        if self.needs_quote && bare {
             return Err(quote_required());
         }
         match (self.verify(order, presented, proof).await?, presented.too_soon) {
-            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok(granted(payment, claim))),
+            (Verdict::Accepted { payment, claim: Some(claim) }, _) => Ok(Ok(granted(payment, claim, bare))),
             (_, Some(wait)) => Err(address_limited(wait)),
             (Verdict::Accepted { claim: None, .. }, None) => Err(Problem::new(
                 Code::VerifierUnavailable,
@@ -239,7 +232,7 @@ impl Paywall {
             secret: presented.secret
                 || presented.quote.is_some()
                 || order.sold.usage.is_some()
-                || !self.keeps_answers,
+                || self.needs_quote,
             claimant: self.claimant.clone(),
         };
         let mut quote = self.verifier.quote(&asked).await?;
@@ -323,8 +316,9 @@ impl Paywall {
 }
 
 /// A grant. What was granted before is charged as it was granted then, whatever the price says now.
-fn granted(payment: Box<PaymentView>, claim: ClaimView) -> Granted {
-    (payment, claim, claim.by_use.then_some(Authorized { question: None, ends_at: None, is_secret: true }))
+fn granted(payment: Box<PaymentView>, claim: ClaimView, bare: bool) -> Granted {
+    let authorized = claim.by_use.then_some(Authorized { question: None, ends_at: None, is_secret: true });
+    Granted { payment, claim, authorized, bare }
 }
 
 /// Somebody has paid, if not necessarily whoever shows it, and has the id: so no new quote comes with this.

@@ -64,12 +64,9 @@ impl Presented {
         self.proof.is_some() || self.signed.is_some()
     }
 
-    /// Whether it shows what anybody can read off the chain, and nothing that only its payer knows.
-    pub fn is_bare(&self) -> bool {
-        // What was signed is on the chain once it is settled.
-        self.signed.is_some()
-            || (self.quote.is_none()
-                && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_))))
+    /// Whether its proof is what anybody can read off the chain, and nothing beside it is what only its payer knows.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.quote.is_none() && matches!(self.proof, Some(Proof::Transaction { .. } | Proof::Nonce(_)))
     }
 
     /// Reads them; a header with more than one reading is refused.

@@ -313,6 +313,13 @@ async fn a_kept_answer_is_given_again_and_one_that_is_too_long_once() {
     {
         service.script([act]);
         let paid = Asked::get(&stack, &format!("/paid/long/{number}")).paid(&stack).await;
+        // Nobody knows yet that it is too long. The hash alone can be read off the chain.
+        let bare = paid.headers.iter().filter(|(name, _)| *name != "x-payment-quote").cloned().collect();
+        let bare = Asked { headers: bare, ..paid.clone() };
+        assert_eq!(
+            (bare.send(&stack).await.code().as_str(), service.asked()),
+            ("quote_required", 1 + number)
+        );
         assert_eq!(paid.send(&stack).await.body, format!("{long}end"));
         assert_eq!(paid.send(&stack).await.code(), "outcome_gone");
         assert_eq!(service.asked(), 2 + number);

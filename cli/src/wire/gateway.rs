@@ -68,6 +68,7 @@ pub(super) async fn serve(
         claimant: store.get_or_create_identity().await?,
         instance: Some(store.instance()),
         keeps_answers: true,
+        needs_quote: false,
         signed: signed_way(config, payment, &unit, facilitator)?,
         dialects: payment.dialects(),
     };

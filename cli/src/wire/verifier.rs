@@ -137,6 +137,7 @@ fn forward_auth(config: &Config, verifier: &Verifier) -> anyhow::Result<Option<F
         claimant: FORWARD_AUTH.to_owned(),
         instance: None,
         keeps_answers: false,
+        needs_quote: true,
         signed: None,
         dialects: payment.dialects(),
     };

@@ -42,8 +42,8 @@ pub(crate) enum Answered {
 
 /// What a payer is given.
 pub(crate) enum Delivered {
-    /// An answer that is kept, and since when, in milliseconds since 1970 UTC.
-    Kept(PassedHead, Bytes, u64),
+    /// An answer that is kept.
+    Kept(PassedHead, Bytes),
     /// An answer that is given once.
     Once(PassedHead, Body),
 }
@@ -51,7 +51,7 @@ pub(crate) enum Delivered {
 /// How a run ended.
 #[derive(Clone)]
 enum Ending {
-    Kept(PassedHead, Bytes, u64),
+    Kept(PassedHead, Bytes),
     /// Whoever is first takes the answer.
     Once,
     Failed(Problem),
@@ -142,7 +142,7 @@ impl Deliveries {
             Err(_) => None,
         };
         match ended {
-            Some(Ending::Kept(head, body, since)) => Ok(Delivered::Kept(head, body, since)),
+            Some(Ending::Kept(head, body)) => Ok(Delivered::Kept(head, body)),
             Some(Ending::Failed(problem)) => Err(problem),
             Some(Ending::Once) => match entry.take() {
                 Some(once) => Ok(self.give(once)),
@@ -190,8 +190,8 @@ impl Deliveries {
             Ok(Answered::Stream(head, begun, rest, permit)) => (head, begun, rest, permit),
             Ok(Answered::Whole(head, body)) => {
                 let outcome = kept(&head, body.to_vec());
-                let since = self.store.put_outcome(payment, outcome).await.map_err(unkept)?;
-                return Ok(Ending::Kept(head, body, since));
+                self.store.put_outcome(payment, outcome).await.map_err(unkept)?;
+                return Ok(Ending::Kept(head, body));
             }
             Err(failed) => return Err(self.failed(attempt, failed).await?),
         };
@@ -288,7 +288,7 @@ impl Deliveries {
         Ok(match self.store.outcome(payment).await.map_err(unkept)? {
             None => None,
             Some(StoredOutcome::Evicted) => return Err(given()),
-            Some(StoredOutcome::Kept { outcome: Outcome { status, headers, body }, kept_at_ms }) => {
+            Some(StoredOutcome::Kept { outcome: Outcome { status, headers, body }, .. }) => {
                 let header = |(name, value): (String, String)| {
                     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
                     Some((name, HeaderValue::from_str(&value).ok()?))
@@ -297,7 +297,7 @@ impl Deliveries {
                     status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
                     headers: headers.into_iter().filter_map(header).collect(),
                 };
-                Some(Ending::Kept(head, body.into(), kept_at_ms))
+                Some(Ending::Kept(head, body.into()))
             }
         })
     }

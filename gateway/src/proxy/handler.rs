@@ -7,13 +7,12 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Response, header};
 use bytes::Bytes;
-use salt402_http::clock::since_ms;
 use salt402_http::{
     BodyBudget, Caller, HeldBody, Target, address_limited, address_wait, one_value, paced_body,
     problem_response, read_body,
 };
 use salt402_paywall::{
-    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again, quote_required,
+    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again,
     shows_payment,
 };
 use salt402_protocol::api::PaymentView;
@@ -121,12 +120,13 @@ async fn paid(
         return Err(problem.clone());
     }
     let keeps = service.options.keep_answers.is_some();
-    let paywall = Paywall { keeps_answers: keeps, ..gateway.paywall.clone() };
+    // Also where answers are kept, one that is too long is given once.
+    let paywall = Paywall { keeps_answers: keeps, needs_quote: true, ..gateway.paywall.clone() };
     let started = Instant::now();
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
     let (payment, first) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted { payment, claim, .. } => (payment, claim.first),
+        Decision::Granted(Granted { payment, claim, .. }) => (payment, claim.first),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
@@ -146,12 +146,7 @@ async fn paid(
     let started = Instant::now();
     let delivered = gateway.deliveries.outcome(purchase(&payment, first, &order), keeps, run).await?;
     let (head, body) = match delivered {
-        Delivered::Kept(head, body, since_kept) => {
-            if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(since_kept)) {
-                return Err(quote_required());
-            }
-            (head, Body::from(body))
-        }
+        Delivered::Kept(head, body) => (head, Body::from(body)),
         Delivered::Once(head, body) => (head, body),
     };
     let mut response = answer(head, body);

@@ -8,6 +8,7 @@
 //! A crash between any two steps is mended by whoever shows the same payment, or another for the same request, again: what is
 //! kept is settled under the same key, so its success is told again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -27,12 +28,12 @@ use crate::client::VerifierClient;
 use crate::order::Order;
 use crate::presented::Presented;
 use crate::signed::authorized::{Granted, authorized};
-use crate::signed::facilitator::{SettleFault, Settlement};
+use crate::signed::facilitator::{FacilitatorClient, SettleFault, Settlement};
 use crate::signed::ways::{Scheme, SignedWay};
 
 /// Who sells: what of a paywall its signed payments need.
 pub(crate) struct Seller<'a> {
-    pub(crate) verifier: &'a dyn VerifierClient,
+    pub(crate) verifier: &'a Arc<dyn VerifierClient>,
     pub(crate) chain: ChainId,
     pub(crate) payee: Address,
     pub(crate) asset: Asset,
@@ -40,10 +41,13 @@ pub(crate) struct Seller<'a> {
     pub(crate) instance: Option<B128>,
     pub(crate) wait: Duration,
     pub(crate) keeps_answers: bool,
+    pub(crate) needs_quote: bool,
 }
 
 /// What was signed, as it is kept and settled.
-struct Signed {
+struct Signed<'a> {
+    /// As its payer sent it.
+    header: &'a SignedHeader,
     /// What a facilitator is asked with.
     question: Bytes,
     nonce: SignedNonce,
@@ -60,6 +64,8 @@ struct Kept {
     settled: bool,
     /// Whether it is another payment than the one that was shown.
     earlier: bool,
+    /// Whether its payer has shown now what nobody else can: a signature that is on no chain, or a quote id of its own.
+    by_payer: bool,
 }
 
 /// The grant for a signed payment. `Ok(Err(…))`: no money moved, and it may be said how to pay.
@@ -81,8 +87,8 @@ pub(crate) async fn admit(
             Err(refused) => return Ok(Err(refused)),
         };
         let (nonce, _) = read(&kept.question)?;
-        if let Some(authorized) = authorized(seller.chain, seller.payee, seller.asset, &kept.question)? {
-            return Ok(Ok(authorized));
+        if let Some(granted) = authorized(seller.chain, seller.payee, seller.asset, &kept.question)? {
+            return Ok(Ok(Granted { bare: granted.bare && !kept.by_payer, ..granted }));
         }
         if !kept.settled {
             match settle(seller, way, order, &kept, nonce).await? {
@@ -92,16 +98,16 @@ pub(crate) async fn admit(
             }
         }
         let (payment, claim) = claim(seller, requirement(seller, order), presented, nonce).await?;
-        return Ok(Ok((payment, claim, None)));
+        return Ok(Ok(Granted { payment, claim, authorized: None, bare: !kept.by_payer }));
     }
     Err(pending("an earlier payment for this request is on its way"))
 }
 
-impl Signed {
+impl<'a> Signed<'a> {
     fn read(
         seller: &Seller<'_>,
         way: &SignedWay,
-        header: &SignedHeader,
+        header: &'a SignedHeader,
     ) -> Result<Result<Self, Problem>, Problem> {
         let malformed =
             |what: String| Problem::new(Code::MalformedProof, format!("PAYMENT-SIGNATURE: {what}"));
@@ -112,8 +118,8 @@ impl Signed {
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         let quote = accepted.quote_id().and_then(|text| text.parse::<QuoteId>().ok());
-        // Where no answer is given again, whoever comes first is served, and only the quote id tells the payer from others.
-        if quote.is_none() && !seller.keeps_answers {
+        // Where an answer may be given once alone, whoever comes first is served, and only the quote id tells the payer from others.
+        if quote.is_none() && seller.needs_quote {
             let detail = "send the accepted offer back as it came, with the quoteId in its extra";
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
@@ -121,7 +127,7 @@ impl Signed {
         let asked = way.offered(scheme, seller.chain, seller.payee, amount, quote.clone());
         let question = header.question(&asked).map_err(|error| malformed(error.to_string()))?;
         let (nonce, payer) = read(&question).map_err(|problem| malformed(problem.detail))?;
-        Ok(Ok(Self { question: question.into(), nonce, payer, amount, quote, scheme }))
+        Ok(Ok(Self { header, question: question.into(), nonce, payer, amount, quote, scheme }))
     }
 }
 
@@ -138,7 +144,7 @@ async fn keep(
     way: &SignedWay,
     order: &Order,
     presented: &Presented,
-    signed: &Signed,
+    signed: &Signed<'_>,
 ) -> Result<Result<Kept, Problem>, Problem> {
     let mut request = ReserveRequest {
         proof: Proof::Nonce(signed.nonce),
@@ -152,15 +158,16 @@ async fn keep(
         answers_are_kept: seller.keeps_answers,
     };
     let mut known = seller.verifier.reserve(&request).await?;
+    let mut by_payer = signed.quote.as_ref().is_some_and(QuoteId::is_random);
     if let Reservation::Earlier { .. } = known {
         // Its payer alone can sign another, so only a good signature is answered from the earlier one. No money moves by it.
         match way.facilitator.verify(&signed.question).await {
-            Ok(()) => {}
+            Ok(()) => by_payer = true,
             Err(SettleFault::Used | SettleFault::Refused { .. }) => return Err(used()),
             Err(SettleFault::Unavailable(problem)) => return Err(problem),
         }
     }
-    if known == Reservation::Unknown {
+    if let Reservation::Unknown | Reservation::Released { .. } = known {
         if let Some(wait) = presented.too_soon {
             return Err(address_limited(wait));
         }
@@ -169,7 +176,10 @@ async fn keep(
             return Ok(Err(Problem::new(Code::SignatureRefused, detail)));
         }
         match way.facilitator.verify(&signed.question).await {
-            Ok(()) => {}
+            Ok(()) => by_payer = true,
+            // Somebody may have settled it since it was released here. Whoever asks with the key of then is told, if nobody was.
+            Err(SettleFault::Used) if matches!(&known, Reservation::Released { payload } if signed.header.is_in(payload)) =>
+                {}
             Err(SettleFault::Used) => return Err(used()),
             Err(SettleFault::Refused { reason, detail }) => return Ok(Err(refused(&reason, &detail))),
             Err(SettleFault::Unavailable(problem)) => return Err(problem),
@@ -179,12 +189,16 @@ async fn keep(
     }
     Ok(Ok(match known {
         // The nonce and the signature are on the chain for everybody; the quote id that came with them is not.
-        Reservation::Kept { payload, .. } if payload.0 != signed.question => return Err(used()),
-        Reservation::Kept { payload, settled } => Kept { question: payload.0, settled, earlier: false },
-        Reservation::Earlier { payload, settled } => Kept { question: payload.0, settled, earlier: true },
+        Reservation::Kept { payload, .. } if !signed.header.is_in(&payload) => return Err(used()),
+        Reservation::Kept { payload, settled } => {
+            Kept { question: payload.0, settled, earlier: false, by_payer }
+        }
+        Reservation::Earlier { payload, settled } => {
+            Kept { question: payload.0, settled, earlier: true, by_payer }
+        }
         Reservation::Rejected { code, detail } => return Ok(Err(Problem::new(code, detail))),
         Reservation::Taken => return Err(used()),
-        Reservation::Unknown => {
+        Reservation::Unknown | Reservation::Released { .. } => {
             return Err(Problem::new(
                 Code::VerifierUnavailable,
                 "the verifier kept nothing of what it was asked to keep",
@@ -202,25 +216,50 @@ async fn settle(
     nonce: SignedNonce,
 ) -> Result<Option<Problem>, Problem> {
     let payment = nonce.payment_id(seller.chain);
-    let settled = way.facilitator.settle(&kept.question, &key(seller, order.sold.digest, payment)).await;
-    let outcome = |settled| ReservationOutcome {
-        chain: seller.chain,
-        payment_id: payment,
-        claimant: seller.claimant.to_owned(),
-        settled,
+    let settling = Settling {
+        verifier: Arc::clone(seller.verifier),
+        facilitator: Arc::clone(&way.facilitator),
+        question: kept.question.clone(),
+        key: key(seller, order.sold.digest, payment),
+        outcome: ReservationOutcome {
+            chain: seller.chain,
+            payment_id: payment,
+            claimant: seller.claimant.to_owned(),
+            settled: false,
+        },
     };
-    match settled {
-        Ok(Settlement::Done) => {
-            seller.verifier.conclude_reservation(&outcome(true)).await?;
-            Ok(None)
+    // In a task of its own: whoever asks may leave, and a facilitator may say only once that the money moved.
+    tokio::spawn(settling.settle())
+        .await
+        .unwrap_or_else(|_| Err(pending("it is not known how the settlement ended")))
+}
+
+/// A payment that is being settled.
+struct Settling {
+    verifier: Arc<dyn VerifierClient>,
+    facilitator: Arc<dyn FacilitatorClient>,
+    question: Bytes,
+    key: String,
+    outcome: ReservationOutcome,
+}
+
+impl Settling {
+    /// Settles it, and has written down what became of it. Returns why no money moved, if so.
+    async fn settle(self) -> Result<Option<Problem>, Problem> {
+        let Self { verifier, facilitator, question, key, outcome } = self;
+        match facilitator.settle(&question, &key).await {
+            Ok(Settlement::Done) => {
+                verifier.conclude_reservation(&ReservationOutcome { settled: true, ..outcome }).await?;
+                Ok(None)
+            }
+            Ok(Settlement::Pending) => Err(pending("the settlement is on its way")),
+            Err(SettleFault::Used) => Err(used()),
+            Err(SettleFault::Refused { reason, detail }) => {
+                verifier.conclude_reservation(&outcome).await?;
+                Ok(Some(refused(&reason, &detail)))
+            }
+            Err(SettleFault::Unavailable(problem)) => Err(problem),
         }
-        Ok(Settlement::Pending) => Err(pending("the settlement is on its way")),
-        Err(SettleFault::Used) => Err(used()),
-        Err(SettleFault::Refused { reason, detail }) => {
-            seller.verifier.conclude_reservation(&outcome(false)).await?;
-            Ok(Some(refused(&reason, &detail)))
-        }
-        Err(SettleFault::Unavailable(problem)) => Err(problem),
     }
 }
 

@@ -7,8 +7,18 @@ use salt402_protocol::x402::UPTO;
 use salt402_protocol::x402::request::{Request, Signed};
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, Code, Problem};
 
-/// A payment, its claim, and what is settled afterwards, where it is charged by use.
-pub(crate) type Granted = (Box<PaymentView>, ClaimView, Option<Authorized>);
+/// What a request was paid for with, and the payment is used up for it; `claim.first` is true once.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The payment.
+    pub payment: Box<PaymentView>,
+    /// The claim.
+    pub claim: ClaimView,
+    /// Where the payment's amount is the most that may be charged: how what was used is charged, by `Paywall::capture`.
+    pub authorized: Option<Authorized>,
+    /// Whether it was shown by what everybody can read off the chain alone.
+    pub bare: bool,
+}
 
 /// A request that is charged by use: the payment's amount is the most.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +70,6 @@ pub(super) fn authorized(
         refunded: None,
     };
     let claim = ClaimView { first: false, claimed_at_ms: 0, by_use: true };
-    Ok(Some((
-        Box::new(payment),
-        claim,
-        Some(Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret }),
-    )))
+    let authorized = Authorized { question: Some(question.clone()), ends_at: Some(ends_at), is_secret };
+    Ok(Some(Granted { payment: Box::new(payment), claim, authorized: Some(authorized), bare: !is_secret }))
 }

@@ -10,13 +10,12 @@ mod facilitator;
 mod told;
 mod ways;
 
-pub use authorized::Authorized;
+pub use authorized::{Authorized, Granted};
 pub use capture::{Capture, Moved};
 pub use facilitator::{FacilitatorClient, RemoteFacilitator, SettleFault, Settlement};
 pub use told::after_signature;
 pub use ways::{SignedMethod, SignedWay};
 
 pub(crate) use admit::{Seller, admit};
-pub(crate) use authorized::Granted;
 pub(crate) use capture::capture;
 pub(crate) use ways::Scheme;

@@ -138,9 +138,18 @@ impl QuoteId {
 
     /// The request that the id names. It is not authenticated: only the key's holder can check it.
     pub fn request(&self) -> Option<RequestDigest> {
+        Some(self.named()?.terms.request)
+    }
+
+    /// Whether the id says that it is random, so that only the client that asked for it has it. It is not authenticated.
+    pub fn is_random(&self) -> bool {
+        self.named().is_some_and(|quote| quote.nonce.is_some())
+    }
+
+    fn named(&self) -> Option<Quote> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok()?;
         let (body, _) = bytes.split_last_chunk::<CODE_BYTES>()?;
-        Some(Quote::read(body)?.terms.request)
+        Quote::read(body)
     }
 }
 

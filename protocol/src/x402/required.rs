@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::quote::key::QuoteId;
 use crate::values::asset::{checked_address, maybe_checked_address};
@@ -129,6 +130,8 @@ pub enum SignedHeaderError {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedHeader {
     payload: Vec<u8>,
+    /// Whether what was accepted was named here, and not by its payer.
+    is_named_here: bool,
 }
 
 /// Without what was signed, which belongs into no log.
@@ -150,7 +153,7 @@ struct Payload<'a> {
 struct Written<'a> {
     x402_version: u8,
     accepted: &'a Offered,
-    payload: &'a serde_json::value::RawValue,
+    payload: &'a RawValue,
 }
 
 /// What a facilitator is asked.
@@ -158,7 +161,7 @@ struct Written<'a> {
 #[serde(rename_all = "camelCase")]
 struct Question<'a> {
     x402_version: u8,
-    payment_payload: &'a serde_json::value::RawValue,
+    payment_payload: &'a RawValue,
     payment_requirements: &'a Offered,
 }
 
@@ -172,7 +175,7 @@ pub fn question_over(question: &[u8], amount: Amount) -> Result<Vec<u8>, SignedH
     struct Body<'a> {
         x402_version: u8,
         #[serde(borrow)]
-        payment_payload: &'a serde_json::value::RawValue,
+        payment_payload: &'a RawValue,
         payment_requirements: serde_json::Map<String, serde_json::Value>,
     }
     let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
@@ -191,7 +194,7 @@ impl SignedHeader {
             return Err(SignedHeaderError::TooLong);
         }
         let payload = STANDARD.decode(value).map_err(|_| SignedHeaderError::Base64)?;
-        let this = Self { payload };
+        let this = Self { payload, is_named_here: false };
         this.accepted()?;
         Ok(this)
     }
@@ -202,9 +205,9 @@ impl SignedHeader {
     /// The payload is no JSON.
     pub(crate) fn of(accepted: &Offered, payload: &str) -> Result<Self, SignedHeaderError> {
         let json = |error: serde_json::Error| SignedHeaderError::Json(error.to_string());
-        let payload: &serde_json::value::RawValue = serde_json::from_str(payload).map_err(json)?;
+        let payload: &RawValue = serde_json::from_str(payload).map_err(json)?;
         let payload = serde_json::to_vec(&Written { x402_version: 2, accepted, payload }).map_err(json)?;
-        Ok(Self { payload })
+        Ok(Self { payload, is_named_here: true })
     }
 
     /// Which way to pay was accepted, as the payer says.
@@ -227,6 +230,41 @@ impl SignedHeader {
         let question = Question { x402_version: 2, payment_payload: payload, payment_requirements: asked };
         serde_json::to_vec(&question).map_err(json)
     }
+
+    /// Whether a question was made of it, whatever was asked for then.
+    pub fn is_in(&self, question: &[u8]) -> bool {
+        let own = serde_json::from_slice::<&RawValue>(&self.payload);
+        let asked = serde_json::from_slice::<Shown<'_>>(question);
+        let (Ok(own), Ok(asked)) = (own, asked) else { return false };
+        own.get() == asked.payment_payload.get()
+            || (self.is_named_here && same_but_for_names(own, asked.payment_payload))
+    }
+}
+
+/// Whether two payloads have the same signature under the same quote, as it was sent.
+fn same_but_for_names(own: &RawValue, asked: &RawValue) -> bool {
+    let read = |payload: &RawValue| {
+        let sent: Sent<'_> = serde_json::from_str(payload.get()).ok()?;
+        Some((sent.payload.get().to_owned(), sent.accepted.quote_id().map(str::to_owned)))
+    };
+    let (own, asked) = (read(own), read(asked));
+    own.is_some() && own == asked
+}
+
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow, deserialize_with = "object::deserialize")]
+    accepted: Requirements<'a>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// The part of a question that its payer sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown<'a> {
+    #[serde(borrow)]
+    payment_payload: &'a RawValue,
 }
 
 #[cfg(test)]
@@ -290,6 +328,13 @@ mod tests {
         let less = Request::parse(&less).unwrap();
         assert_eq!(less.requirements.amount(), U256::from(3));
         assert_eq!((&less.signed, &less.accepted), (&request.signed, &request.accepted));
+        // The operator may ask for something else later. What the payer sent is the same.
+        let other = Offered { max_timeout_seconds: 90, ..offered() };
+        assert!(signed.is_in(&question) && signed.is_in(&signed.question(&other).unwrap()));
+        let mut changed = payload();
+        changed["accepted"]["extra"]["quoteId"] = "another".into();
+        assert!(!SignedHeader::read(&to_header(&changed).unwrap()).unwrap().is_in(&question));
+        assert!(!signed.is_in(b"") && !signed.is_in(b"{}"));
     }
 
     #[test]

@@ -227,6 +227,12 @@ mod tests {
         let request = Request::parse(&question).unwrap();
         assert_eq!(request.requirements.amount(), U256::from(7));
         assert_eq!(request.signed.payer(), Address::repeat_byte(1));
+        // The operator may ask for something else later. What the payer signed is the same.
+        let later = |amount: Amount| Offered { amount, max_timeout_seconds: 90, ..offered(84532, 0) };
+        assert!(read.to_v2(later).unwrap().is_in(&question));
+        let mut other = sent();
+        other["payload"]["authorization"]["nonce"] = json!(format!("0x{}", "33".repeat(32)));
+        assert!(!PaymentV1::read(&header(&other)).unwrap().to_v2(asked).unwrap().is_in(&question));
         assert!(read.to_v2(|amount| Offered { amount, ..offered(8453, 0) }).is_err());
         assert!(read.to_v2(|amount| Offered { amount, ..offered(40204, 0) }).is_err());
     }

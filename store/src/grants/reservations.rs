@@ -61,6 +61,8 @@ pub enum Reserved {
     Kept(KeptPayment),
     /// The payer signed another one for the same request a while ago, which stands in for this one.
     Earlier(KeptPayment),
+    /// It was kept for this request, and moved no money when it was to be settled. It is only told where nothing was to be written.
+    Released(KeptPayment),
     /// It is kept for another request, was settled for somebody else, or is on the chain without having been shown here.
     Taken,
     /// Nothing is known of it, and nothing was to be written.
@@ -93,6 +95,7 @@ impl std::fmt::Debug for Reserved {
         match self {
             Self::Kept(kept) => f.debug_tuple("Kept").field(kept).finish(),
             Self::Earlier(kept) => f.debug_tuple("Earlier").field(kept).finish(),
+            Self::Released(kept) => f.debug_tuple("Released").field(kept).finish(),
             Self::Taken => f.write_str("Taken"),
             Self::Unknown => f.write_str("Unknown"),
         }
@@ -125,7 +128,8 @@ impl Store {
         let mut reader = self.reader().await?;
         Ok(match new.look(reader.connection()?).await? {
             Look::Known(reserved) => reserved,
-            Look::Released(_) | Look::Free => Reserved::Unknown,
+            Look::Released(kept) => Reserved::Released(kept),
+            Look::Free => Reserved::Unknown,
         })
     }
 

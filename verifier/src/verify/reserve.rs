@@ -59,6 +59,7 @@ pub(crate) async fn reserve(verifier: &Inner, request: &ReserveRequest) -> Resul
             metrics::counter!("salt402_signed_again_total", "chain" => asked.chain.to_string()).increment(1);
             Reservation::Earlier { payload: kept.payload.into(), settled: kept.settled }
         }
+        Reserved::Released(kept) => Reservation::Released { payload: kept.payload.into() },
         Reserved::Taken => Reservation::Taken,
         Reserved::Unknown => Reservation::Unknown,
     })
@@ -102,6 +103,10 @@ pub(crate) async fn capture(verifier: &Inner, request: &CaptureRequest) -> Resul
 fn covers(verifier: &Inner, request: &ReserveRequest, chain: &ChainPolicy) -> Result<(), (Code, String)> {
     let asked = &request.requirement;
     let quote = request.quote_id.as_ref().and_then(|id| verifier.keys.open(id).ok());
+    // Also of a quote that has ended: some clients sign for what they asked, and send the request without its body then.
+    if let Some(quote) = quote.as_ref().filter(|quote| quote.terms.request != asked.request_digest) {
+        quoted(asked, &request.claimant, quote, chain)?;
+    }
     let lives = quote.filter(|quote| now_s() <= quote.expires_at && verifier.policy.clock.gave(quote));
     let price = match &lives {
         Some(quote) => quoted(asked, &request.claimant, quote, chain)?.amount,

@@ -103,6 +103,7 @@ async fn paywall(store: &Store) -> Paywall {
         claimant: "layer".into(),
         instance: None,
         keeps_answers: false,
+        needs_quote: true,
         signed: None,
         dialects: salt402_paywall::Dialects::default(),
     }

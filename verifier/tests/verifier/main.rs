@@ -15,6 +15,7 @@ mod replays;
 mod review;
 mod selling;
 mod shop;
+mod signed;
 mod unnamed;
 mod unread;
 mod unreadable;

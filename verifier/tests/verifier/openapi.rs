@@ -39,6 +39,7 @@ async fn api(folder: &tempfile::TempDir) -> Router {
         claimant: "test".into(),
         instance: None,
         keeps_answers: false,
+        needs_quote: true,
         signed: None,
         dialects: salt402_paywall::Dialects::default(),
     };

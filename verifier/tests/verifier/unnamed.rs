@@ -4,7 +4,7 @@
 
 use crate::shop;
 
-use salt402_paywall::{Decision, Order, Paywall, Presented, Sold};
+use salt402_paywall::{Decision, Granted, Order, Paywall, Presented, Sold};
 use salt402_protocol::{B256, Code, Payment, PaymentId, Proof, RequestDigest};
 use shop::{CHAIN, PAYEE, Shop, operator, paid, units};
 
@@ -37,7 +37,7 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
     payments[13].1 = mine.clone();
     shop.replace_at(&payments).await;
     let paywall = Paywall::new(shop.verifier.clone(), CHAIN, PAYEE, "shop");
-    let paywall = Paywall { keeps_answers: true, ..paywall };
+    let paywall = Paywall { keeps_answers: true, needs_quote: false, ..paywall };
     let show = |ordinal| Presented {
         signed: None,
         receipt: None,
@@ -53,7 +53,8 @@ async fn d25_a_payment_among_many_is_asked_for_by_its_place_and_never_asked_to_b
         assert_eq!((refused.code, refused.status), (Code::OrdinalRequired, 422));
         assert!(refused.detail.contains("do not pay again"), "{}", refused.detail);
     }
-    let Decision::Granted { payment, claim, .. } = paywall.decide(&order(), &show(Some(13))).await.unwrap()
+    let Decision::Granted(Granted { payment, claim, .. }) =
+        paywall.decide(&order(), &show(Some(13))).await.unwrap()
     else {
         panic!("it was paid");
     };

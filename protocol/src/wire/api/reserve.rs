@@ -72,6 +72,12 @@ pub enum Reservation {
         /// Whether the earlier one is settled.
         settled: bool,
     },
+    /// It was kept for this request, and moved no money when it was to be settled. It is not kept now.
+    Released {
+        /// What a facilitator was asked with.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        payload: Bytes,
+    },
     /// It was used for something else.
     Taken,
     /// Nothing is known of it, and nothing was to be written.
