@@ -1,7 +1,7 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`; `meter`; `reading`, `api`; `circuit`,
+//! The rooms. Each imports only those before it: `kinds`; `upstream`, `pricing`; `catalogue`, `rows`; `meter`; `reading`, `api`; `circuit`,
 //! `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`; `question`, `services`; `gateway`; `paid`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
@@ -30,6 +30,7 @@ mod question;
 mod readiness;
 mod reading;
 mod routes;
+mod rows;
 mod services;
 mod upstream;
 

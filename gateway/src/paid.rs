@@ -140,7 +140,7 @@ async fn walk<S: Sale>(
 }
 
 /// Writes down what was authorized before it is run. Returns whether it is run for the first time.
-async fn reserve(
+pub(crate) async fn reserve(
     gateway: &Inner,
     order: &Order,
     payment: &PaymentView,
@@ -265,17 +265,26 @@ async fn give(
     let mut response = answer(shown, &head, body, took);
     let headers = response.headers_mut();
     match &charge {
-        Some(charge) => {
-            headers
-                .insert(CHARGE_HEADER, HeaderValue::from_str(&charge.amount.to_string()).map_err(unwritten)?);
-            if charge.is_settled && presented.signed.is_some() {
-                headers.extend(charged_header(shown, charge.amount));
-            }
-        }
+        Some(charge) => tell(headers, charge, shown, presented.signed.is_some())?,
         None if presented.signed.is_some() && authorized.is_none() => headers.extend(settled_header(payment)),
         None => {}
     }
     Ok(response)
+}
+
+/// Tells what was charged. `signs`: whether it was paid by a signature.
+pub(crate) fn tell(
+    headers: &mut HeaderMap,
+    charge: &Charged,
+    payment: &PaymentView,
+    signs: bool,
+) -> Result<(), Problem> {
+    let amount = HeaderValue::from_str(&charge.amount.to_string()).map_err(unwritten)?;
+    headers.insert(CHARGE_HEADER, amount);
+    if charge.is_settled && signs {
+        headers.extend(charged_header(payment, charge.amount));
+    }
+    Ok(())
 }
 
 fn unwritten(error: impl std::fmt::Display) -> Problem {
@@ -284,16 +293,20 @@ fn unwritten(error: impl std::fmt::Display) -> Problem {
 }
 
 /// What was charged for an answer.
-struct Charged {
-    amount: Amount,
+pub(crate) struct Charged {
+    pub(crate) amount: Amount,
     /// Whether it was moved or counted. If not, it is on its way.
-    is_settled: bool,
+    pub(crate) is_settled: bool,
     /// The payment that moved it, if there is one.
-    payment: Option<Box<PaymentView>>,
+    pub(crate) payment: Option<Box<PaymentView>>,
 }
 
 /// Has what was used settled. An answer whose charge could not be moved is kept, and given when it was.
-async fn settled(gateway: &Inner, payment: &PaymentView, dialect: Dialect) -> Result<Charged, Problem> {
+pub(crate) async fn settled(
+    gateway: &Inner,
+    payment: &PaymentView,
+    dialect: Dialect,
+) -> Result<Charged, Problem> {
     let (amount, moved) = gateway.charging.moved(payment.payment_id).await?;
     match moved {
         Moved::Done(payment) => Ok(Charged { amount, is_settled: true, payment }),

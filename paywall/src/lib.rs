@@ -34,5 +34,5 @@ pub use signed::{
     Authorized, Capture, FacilitatorClient, Moved, RemoteFacilitator, SettleFault, Settlement, SignedMethod,
     SignedWay, after_signature, charged_header, settled_header,
 };
-pub use tariff::{Rule, Tariff};
+pub use tariff::{AnswerPrice, Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -13,7 +13,7 @@ use salt402_http::{
     read_body,
 };
 use salt402_paywall::{
-    Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required,
+    AnswerPrice, Decision, Order, Paywall, Presented, Rule, after_signature, offer_response, quote_required,
     settled_header,
 };
 use salt402_protocol::api::PaymentView;
@@ -22,9 +22,11 @@ use salt402_protocol::x402::required::SIGNATURE_HEADER;
 use salt402_protocol::{Code, PaymentId, Problem};
 use tokio::time::Instant;
 
+use crate::dialect::Dialect;
 use crate::execution::{Delivered, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
-use crate::paid::{asked_once, decide, mark_paid, unsold};
+use crate::meter::Meter;
+use crate::paid::{asked_once, decide, mark_paid, reserve, settled, tell, unsold};
 use crate::proxy::exchange::{self, Asked};
 use crate::question::Question;
 use crate::services::Service;
@@ -126,8 +128,8 @@ async fn paid(
     let started = Instant::now();
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
-    let (payment, first) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted { payment, claim, .. } => (payment, claim.first),
+    let (payment, claim, authorized) = match decide(&paywall, &order, &presented, full).await? {
+        Decision::Granted { payment, claim, authorized } => (payment, claim, authorized),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
@@ -142,10 +144,23 @@ async fn paid(
         question.end(answered)
     };
     let started = Instant::now();
-    let delivered = gateway.deliveries.outcome(purchase(&payment, first, &order), keeps, run).await?;
+    let first = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    let mut purchase = purchase(&payment, first, &order);
+    // A rule whose price is by the answer no more charges all that was authorized while it was.
+    purchase.meter = authorized.as_ref().map(|_| {
+        let price =
+            rule.by_answer.unwrap_or(AnswerPrice { minimum: payment.amount, ..AnswerPrice::default() });
+        Arc::new(Meter::of_answer(price, payment.amount))
+    });
+    let delivered = gateway.deliveries.outcome(purchase, keeps, run).await?;
+    let mut charge = None;
     let (head, body) = match delivered {
         Delivered::Kept(head, body, since_kept) => {
-            if presented.is_bare() && !gateway.bare.may(payment.payment_id, since_ms(since_kept)) {
+            if authorized.is_some() {
+                charge = Some(settled(gateway, &payment, Dialect::Problem).await?);
+            }
+            let is_bare = presented.is_bare() && !authorized.as_ref().is_some_and(|it| it.is_secret);
+            if is_bare && !gateway.bare.may(payment.payment_id, since_ms(since_kept)) {
                 return Err(quote_required());
             }
             (head, Body::from(body))
@@ -153,9 +168,16 @@ async fn paid(
         Delivered::Once(head, body) => (head, body),
     };
     let mut response = answer(head, body);
-    mark_paid(response.headers_mut(), &payment, [verified, started.elapsed()], "service");
-    if presented.signed.is_some() {
-        response.headers_mut().extend(settled_header(&payment));
+    let shown = charge.as_ref().and_then(|charge| charge.payment.as_deref()).unwrap_or(&payment);
+    let headers = response.headers_mut();
+    mark_paid(headers, shown, [verified, started.elapsed()], "service");
+    match &charge {
+        Some(charge) => tell(headers, charge, shown, presented.signed.is_some())?,
+        None if presented.signed.is_some() && authorized.is_none() => {
+            headers.extend(settled_header(&payment))
+        }
+        // What is given once is charged at its end.
+        None => {}
     }
     Ok(response)
 }
