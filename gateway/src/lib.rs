@@ -1,9 +1,9 @@
 //! The paid front of an inference server. An unpaid request gets a 402 with a quote. A paid request is run once and
 //! answered. If the payer's connection broke, it gets the kept answer.
 //!
-//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`; `meter`; `reading`,
-//! `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`, `services`;
-//! `gateway`; `paid`;
+//! The rooms. Each imports only those before it: `kinds`, `measured`; `upstream`, `pricing`; `catalogue`, `model_route`, `rows`; `meter`;
+//! `reading`, `api`; `circuit`, `execution`, `charging`, `priced_request`, `bare_proofs`, `claimant_lease`, `dialect`, `sessions`; `question`,
+//! `services`; `gateway`; `paid`;
 //! `inference`, `passed`, `proxy`; `inference_stream`, `batch`; `routing`, `models`, `readiness`; `apis`; `openapi`; `routes`.
 
 mod api;
@@ -35,6 +35,7 @@ mod readiness;
 mod reading;
 mod routes;
 mod routing;
+mod rows;
 mod services;
 mod sessions;
 mod upstream;

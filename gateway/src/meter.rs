@@ -2,10 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use axum::http::HeaderMap;
+use salt402_paywall::AnswerPrice;
 use salt402_protocol::Amount;
 
 use crate::catalogue::Model;
 use crate::pricing::{Cost, Quantities, Used};
+use crate::rows::Rows;
 use crate::upstream::completion::Usage;
 use crate::upstream::passing::Passing;
 use crate::upstream::usage::Counts;
@@ -15,17 +18,25 @@ use crate::upstream::usage::Counts;
 pub(crate) struct Meter {
     /// The most that may be charged, in base units.
     ceiling: Amount,
-    prices: Option<Prices>,
-    /// A std mutex, because nothing is awaited while it is held.
-    seen: Mutex<Seen>,
+    prices: Prices,
 }
 
-/// What a request costs at the most, and by which prices.
+/// By which prices, and what was counted. The mutexes are std's, because nothing is awaited while they are held.
 #[derive(Debug)]
-struct Prices {
-    model: Model,
-    of: Quantities,
-    cost: Cost,
+enum Prices {
+    /// All that was authorized is charged.
+    All,
+    /// A model's, for what it reads and writes, which costs so much at the most.
+    Model { model: Box<Model>, of: Quantities, cost: Cost, seen: Mutex<Seen> },
+    /// A service's, for what it answers.
+    Answer { price: AnswerPrice, counted: Mutex<Counted> },
+}
+
+/// What has passed of an answer.
+#[derive(Debug, Default)]
+struct Counted {
+    bytes: u64,
+    rows: Option<Rows>,
 }
 
 /// What a run has shown so far.
@@ -60,13 +71,21 @@ impl Seen {
 impl Meter {
     /// For a request to a model, which costs so much at the most. Without a price, all that was authorized is charged.
     pub(crate) fn new(model: &Model, of: Quantities, cost: Option<Cost>, ceiling: Amount) -> Self {
-        let prices = cost.map(|cost| Prices { model: model.clone(), of, cost });
-        Self { ceiling, prices, seen: Mutex::default() }
+        let prices = match cost {
+            Some(cost) => Prices::Model { model: Box::new(model.clone()), of, cost, seen: Mutex::default() },
+            None => Prices::All,
+        };
+        Self { ceiling, prices }
+    }
+
+    /// For an answer that is counted as it passes.
+    pub(crate) fn of_answer(price: AnswerPrice, ceiling: Amount) -> Self {
+        Self { ceiling, prices: Prices::Answer { price, counted: Mutex::default() } }
     }
 
     /// For what is not counted: all that was authorized is charged.
     pub(crate) fn of_all(ceiling: Amount) -> Self {
-        Self { ceiling, prices: None, seen: Mutex::default() }
+        Self { ceiling, prices: Prices::All }
     }
 
     /// For a request that cannot be run any more: nothing is charged.
@@ -74,25 +93,53 @@ impl Meter {
         Self::of_all(Amount::ZERO)
     }
 
-    /// Notes what was seen of the run that is under way. A new run begins anew.
-    pub(crate) fn note(&self, seen: Seen) {
-        *self.lock() = seen;
-    }
-
-    /// What is charged for what was seen: never more than was authorized.
-    pub(crate) fn amount(&self) -> Amount {
-        let seen = *self.lock();
-        let Some(Prices { model, of, cost }) = &self.prices else { return self.ceiling };
-        if seen.ended && seen.counts.is_none() {
-            metrics::counter!("salt402_gateway_uncounted_total").increment(1);
+    /// Notes what was seen of a model's run that is under way. A new run begins anew.
+    pub(crate) fn note(&self, now: Seen) {
+        if let Prices::Model { seen, .. } = &self.prices {
+            *lock(seen) = now;
         }
-        let used = used(of, &seen);
-        cost.of_used(&model.price, of, &used).map_or(self.ceiling, |amount| amount.min(self.ceiling))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An answer with this head begins. What passed of another run counts no more.
+    pub(crate) fn begin(&self, headers: &HeaderMap) {
+        if let Prices::Answer { counted, .. } = &self.prices {
+            *lock(counted) = Counted { bytes: 0, rows: Some(Rows::of(headers)) };
+        }
     }
+
+    /// A piece of it passes.
+    pub(crate) fn pass(&self, piece: &[u8]) {
+        if let Prices::Answer { counted, .. } = &self.prices {
+            let mut counted = lock(counted);
+            counted.bytes = counted.bytes.saturating_add(piece.len() as u64);
+            if let Some(rows) = &mut counted.rows {
+                rows.push(piece);
+            }
+        }
+    }
+
+    /// What is charged for what was counted: never more than was authorized.
+    pub(crate) fn amount(&self) -> Amount {
+        let amount = match &self.prices {
+            Prices::All => None,
+            Prices::Model { model, of, cost, seen } => {
+                let seen = *lock(seen);
+                if seen.ended && seen.counts.is_none() {
+                    metrics::counter!("salt402_gateway_uncounted_total").increment(1);
+                }
+                cost.of_used(&model.price, of, &used(of, &seen))
+            }
+            Prices::Answer { price, counted } => {
+                let counted = lock(counted);
+                price.of(counted.bytes, counted.rows.as_ref().and_then(Rows::count))
+            }
+        };
+        amount.map_or(self.ceiling, |amount| amount.min(self.ceiling))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was used: what the server counted, within what was asked for. What it did not count is taken from the bound, and of a stream

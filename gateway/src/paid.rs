@@ -140,7 +140,7 @@ async fn walk<S: Sale>(
 }
 
 /// Writes down what was authorized before it is run. Returns whether it is run for the first time.
-async fn reserve(
+pub(crate) async fn reserve(
     gateway: &Inner,
     order: &Order,
     payment: &PaymentView,
@@ -272,17 +272,26 @@ async fn give(
     let headers = response.headers_mut();
     mark_paid(headers, shown, took, "model");
     match &charge {
-        Some(charge) => {
-            headers
-                .insert(CHARGE_HEADER, HeaderValue::from_str(&charge.amount.to_string()).map_err(unwritten)?);
-            if charge.is_settled {
-                headers.extend(presented.receipt_of(shown, charge.amount));
-            }
-        }
+        Some(charge) => tell(headers, charge, shown, presented)?,
         None if authorized.is_none() => headers.extend(presented.receipt(payment)),
         None => {}
     }
     Ok(response)
+}
+
+/// Tells what was charged, to whoever has shown this.
+pub(crate) fn tell(
+    headers: &mut HeaderMap,
+    charge: &Charged,
+    payment: &PaymentView,
+    presented: &Presented,
+) -> Result<(), Problem> {
+    let amount = HeaderValue::from_str(&charge.amount.to_string()).map_err(unwritten)?;
+    headers.insert(CHARGE_HEADER, amount);
+    if charge.is_settled {
+        headers.extend(presented.receipt_of(payment, charge.amount));
+    }
+    Ok(())
 }
 
 fn unwritten(error: impl std::fmt::Display) -> Problem {
@@ -291,16 +300,20 @@ fn unwritten(error: impl std::fmt::Display) -> Problem {
 }
 
 /// What was charged for an answer.
-struct Charged {
-    amount: Amount,
+pub(crate) struct Charged {
+    pub(crate) amount: Amount,
     /// Whether it was moved or counted. If not, it is on its way.
-    is_settled: bool,
+    pub(crate) is_settled: bool,
     /// The payment that moved it, if there is one.
-    payment: Option<Box<PaymentView>>,
+    pub(crate) payment: Option<Box<PaymentView>>,
 }
 
 /// Has what was used settled. An answer whose charge could not be moved is kept, and given when it was.
-async fn settled(gateway: &Inner, payment: &PaymentView, dialect: Dialect) -> Result<Charged, Problem> {
+pub(crate) async fn settled(
+    gateway: &Inner,
+    payment: &PaymentView,
+    dialect: Dialect,
+) -> Result<Charged, Problem> {
     let (amount, moved) = gateway.charging.moved(payment.payment_id).await?;
     match moved {
         Moved::Done(payment) => Ok(Charged { amount, is_settled: true, payment }),

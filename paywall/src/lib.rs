@@ -36,5 +36,5 @@ pub use signed::{
     Authorized, Capture, FacilitatorClient, Granted, Moved, RemoteFacilitator, SettleFault, Settlement,
     SignedMethod, SignedWay, after_signature,
 };
-pub use tariff::{Rule, Tariff};
+pub use tariff::{AnswerPrice, Rule, Tariff};
 pub use tower_http::cors::CorsLayer;

@@ -30,6 +30,29 @@ pub struct Rule {
     pub description: String,
     /// How many different requests of this rule one payment pays for; 1 is one, and less is the same.
     pub uses: u32,
+    /// What an answer costs where that is charged, of whoever authorizes `amount` as the most. `None`: `amount` is charged. A payment
+    /// for several requests is charged as it was made.
+    pub by_answer: Option<AnswerPrice>,
+}
+
+/// What an answer costs, in base units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerPrice {
+    /// Each byte of its body.
+    pub per_byte: Amount,
+    /// Each row of it.
+    pub per_row: Amount,
+    /// The least.
+    pub minimum: Amount,
+}
+
+impl AnswerPrice {
+    /// What so much costs. `None` if the rows are not known and have a price, or if it is above 2²⁵⁶ − 1.
+    pub fn of(&self, bytes: u64, rows: Option<u64>) -> Option<Amount> {
+        let rows = if self.per_row.is_zero() { 0 } else { rows? };
+        let sum = self.per_byte.checked_mul(bytes)?.checked_add(self.per_row.checked_mul(rows)?)?;
+        Some(sum.max(self.minimum))
+    }
 }
 
 impl Tariff {
@@ -43,7 +66,7 @@ impl Rule {
     /// A price in base units for each request of a path, whatever its method.
     pub fn new(path: impl Into<String>, amount: Amount, description: impl Into<String>) -> Self {
         let (path, description) = (path.into(), description.into());
-        Self { path, methods: Vec::new(), amount, description, uses: 1 }
+        Self { path, methods: Vec::new(), amount, description, uses: 1, by_answer: None }
     }
 
     fn is_for(&self, method: &str) -> bool {
@@ -108,7 +131,7 @@ impl Rule {
         let (sold, before) = if self.uses > 1 { (several, one) } else { (one, several) };
         Order {
             sold,
-            by_use: false,
+            by_use: self.by_answer.is_some() && self.uses <= 1,
             before: Some(before),
             amount: self.amount,
             description: self.description.clone(),
@@ -192,6 +215,7 @@ mod tests {
             amount: Amount(U256::from(amount)),
             description: String::new(),
             uses: 1,
+            by_answer: None,
         }
     }
 

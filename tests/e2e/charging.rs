@@ -7,13 +7,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use reqwest::StatusCode;
+use salt402_protocol::Asset;
 use salt402_tests::x402::{FACILITATOR, Terms, X402Payer};
 use salt402_tests::{
-    Answer, CHAT_DONE, Facilitating, FacilitatorOptions, Scripted, StackOptions, chat_chunk, inference,
+    Act, Answer, CHAT_DONE, Facilitating, FacilitatorOptions, Scripted, Stack, StackOptions, TestService,
+    chat_chunk, inference,
 };
 use serde_json::{Value, json};
 
 use crate::SALT402;
+use crate::vouchers::{accounts, opened, refused, served, show, taking_vouchers};
 
 const SIGNATURES: &str = "
 [payment.signatures]
@@ -411,4 +414,116 @@ async fn f18_what_was_used_is_settled_by_the_next_process_without_its_payer() {
     let answer = post(&stand, "/v1/inference", &body, Some(&signed)).await;
     assert_eq!(settled(&answer)["amount"], USED.to_string());
     assert_eq!((stand.stack.upstream.asked(), stand.paid(&stand.wrapped).await), (1, USED));
+}
+
+/// What is used of a channel is spent, the rest pays for the next request, and the chain gets no more than was charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn t22_of_a_voucher_what_was_used_is_spent_and_the_rest_pays_for_the_next() {
+    const MOST: u64 = 1016;
+    let options = StackOptions { model: "charge = \"used\"".into(), ..taking_vouchers() };
+    let mut stack = Stack::start_with(SALT402, options).await;
+    let channel = opened(&mut stack, Asset::Native, 4 * MOST, 1).await;
+    let used = 1002;
+    let answer = show(&stack, "one", &channel.proof(MOST)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(
+        (answer.headers["x-payment-charge"].to_str().unwrap(), &answer.json()["usage"]["cost"]),
+        ("1002", &json!("1002"))
+    );
+    let account = |rows: &std::collections::BTreeMap<_, salt402_store::VoucherRow>| {
+        let account = rows[&channel.id].account;
+        [account.ceiling, account.spent, account.reserved].map(|amount| amount.0.to::<u64>())
+    };
+    assert_eq!(account(&accounts(&stack).await), [MOST, used, 0]);
+    // 14 are to credit, so that the next one is signed for that much less.
+    let (code, detail) = refused(&stack, "two", &channel.proof(used + MOST - 1)).await;
+    assert_eq!(code, "voucher_too_low", "{detail}");
+    assert!(
+        detail.ends_with(&format!("highest={MOST} spent={used} price={MOST} next={}", used + MOST)),
+        "{detail}"
+    );
+    // Two at once, each for its own request: what is not known yet is taken.
+    stack.upstream.delay(Duration::from_millis(700));
+    let second = channel.proof(used + MOST);
+    let (first, copy, third) =
+        tokio::join!(show(&stack, "two", &second), show(&stack, "two", &second), async {
+            tokio::time::sleep(Duration::from_millis(350)).await;
+            refused(&stack, "three", &channel.proof(2 * used + MOST)).await
+        });
+    assert_eq!(first.body, copy.body);
+    assert_eq!(third.0, "voucher_too_low", "{}", third.1);
+    assert!(third.1.contains(&format!("spent={}", used + MOST)), "{}", third.1);
+    stack.upstream.delay(Duration::ZERO);
+    served(&stack, "three", &channel.proof(2 * used + MOST)).await;
+    assert_eq!(account(&accounts(&stack).await), [2 * used + MOST, 3 * used, 0]);
+    assert_eq!(stack.upstream.asked(), 3);
+    // Killed between the answer and the count, the next process counts it.
+    stack.kill();
+    stack.up().await;
+    assert_eq!(account(&accounts(&stack).await), [2 * used + MOST, 3 * used, 0]);
+    let claim = channel.claim_call(&channel.voucher(2 * used + MOST), 3 * used);
+    assert!(!claim.is_empty());
+}
+
+const ROWS: &str = r#"[{"id":1},{"id":2},{"id":3}]"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_charged_by_the_rows_and_bytes_of_its_answer() {
+    let service = TestService::start().await;
+    let path = |path: &str| {
+        format!(
+            "[[gateway.services.paths]]\npath = \"{path}/*\"\nprice = \"5000\"\nprice_per_row = \"100\"\nprice_per_byte = \"1\"\nminimum_price = \"50\"\n"
+        )
+    };
+    let table = |name: &str, more: &str| {
+        format!(
+            "[[gateway.services]]\nname = \"{name}\"\nupstream = \"{}\"\n{more}\n{}",
+            service.url(),
+            path(&format!("/{name}"))
+        )
+    };
+    let stack = StackOptions {
+        payment: SIGNATURES.into(),
+        sections: format!("{}\n{}", table("kept", "keep_answers_bytes = 4096"), table("once", "")),
+        ..StackOptions::default()
+    };
+    let stand = Facilitating::start_with(SALT402, FacilitatorOptions { stack, ..Default::default() }).await;
+    let payer = X402Payer::new();
+    stand.fund(payer.address, 1_000_000_000_000_000_000).await;
+    stand.approve(payer.address, &stand.wrapped, U256::MAX).await;
+    let rows = 3 * 100 + ROWS.len() as u128;
+    let many = "x".repeat(9000);
+    let mut sum = 0;
+    // Rows that nobody can count cost the most, and so does what is longer.
+    let cases = [
+        ("application/json", ROWS, rows),
+        ("text/plain", ROWS, 5000),
+        ("application/json", &*many, 5000),
+        ("application/json", "", 50),
+    ];
+    for (number, (kind, body, charge)) in cases.into_iter().enumerate() {
+        for (offset, name) in [(10, "kept"), (20, "once")] {
+            let target = format!("/{name}/{number}");
+            let required = asked(&stand, &target, &json!({})).await;
+            assert_eq!(ceiling(&required), 5000);
+            let signed = sign(&stand, &payer, &required, offset + number as u64);
+            service.script([Act::answer("200 OK", &format!("content-type: {kind}\r\n"), body)]);
+            let answer = post(&stand, &target, &json!({}), Some(&signed)).await;
+            assert_eq!((answer.status, &*answer.body), (StatusCode::OK, body), "{target}");
+            if name == "kept" && body.len() < 4096 {
+                assert_eq!(settled(&answer)["amount"], charge.to_string(), "{target}");
+                assert_eq!(answer.headers["x-payment-charge"], charge.to_string());
+            }
+            sum += charge;
+            paid(&stand, sum).await;
+            // It is given again, or was given once, and is charged no second time.
+            let again = post(&stand, &target, &json!({}), Some(&signed)).await;
+            assert!(
+                again.status.is_success() == (name == "kept" && body.len() < 4096),
+                "{target}: {}",
+                again.body
+            );
+            assert_eq!(stand.paid(&stand.wrapped).await, sum);
+        }
+    }
 }

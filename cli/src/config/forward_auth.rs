@@ -35,8 +35,14 @@ impl ForwardAuthConfig {
             let what = "expected at least one [[forward_auth.routes]] with path and price";
             return Err(ConfigError::value("forward_auth.routes", what));
         }
+        let key = |index: usize, field: &str| format!("forward_auth.routes[{index}].{field}");
         let rule = |(index, route): (usize, &RouteConfig)| {
-            route.rule(unit, None, |field| format!("forward_auth.routes[{index}].{field}"))
+            let rule = route.rule(unit, None, |field| key(index, field))?;
+            if rule.by_answer.is_some() {
+                let what = "is of services alone: the proxy's answers are not seen here";
+                return Err(ConfigError::value(key(index, "price_per_row"), what));
+            }
+            Ok(rule)
         };
         let rules = self.routes.iter().enumerate().map(rule).collect::<Result<_, _>>()?;
         Ok(Tariff { rules, others_pass: self.others_pass })

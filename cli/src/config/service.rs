@@ -179,6 +179,9 @@ mod tests {
             (format!("{PATH}uses = 0\n"), "gateway.services[3].paths[0].uses"),
             (format!("{PATH}{}", PATH.replace("/paid/*", "/a//b")), "gateway.services[3].paths[1].path"),
             (PATH.replace("0.001 SALT", "much"), "gateway.services[3].paths[0].price"),
+            (format!("{PATH}price_per_row = \"5\"\nuses = 2\n"), "gateway.services[3].paths[0].price"),
+            (format!("{PATH}minimum_price = \"5\"\n"), "gateway.services[3].paths[0].minimum_price"),
+            (format!("{PATH}price_per_byte = \"x\"\n"), "gateway.services[3].paths[0].price_per_byte"),
         ] {
             let error = service(&lines).unwrap_err();
             assert!(error.contains(place), "{lines}: {error}");

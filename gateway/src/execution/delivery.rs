@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::execution::attempts::{self, Failed, Purchase, unkept};
+use crate::meter::Meter;
 use crate::upstream::admission::Permit;
 use crate::upstream::frames::Frames;
 
@@ -73,6 +74,7 @@ struct Once {
     rest: Frames,
     permit: Permit,
     attempt: Unserved,
+    meter: Option<Arc<Meter>>,
 }
 
 /// Runs paid requests of services: at most one run at a time per payment.
@@ -83,14 +85,55 @@ pub(crate) struct Deliveries {
     leave_grace: Duration,
     /// A std mutex, because nothing is awaited while it is held.
     running: Arc<Mutex<HashMap<PaymentId, Arc<Run>>>>,
+    /// Told when something is to be charged.
+    charged: Arc<Notify>,
     tasks: TaskTracker,
+}
+
+/// What is charged of an answer that is given once, for what has passed of it: at its end, or when its client has left.
+struct Counting {
+    deliveries: Deliveries,
+    payment: PaymentId,
+    meter: Arc<Meter>,
+    /// Whether it was charged, or will not be.
+    done: bool,
+}
+
+impl Counting {
+    /// Writes down what is charged.
+    async fn charge(deliveries: Deliveries, payment: PaymentId, meter: Arc<Meter>) {
+        let charge = Some(meter.amount());
+        if let Err(error) = deliveries.store.put_charged_outcome_unkept(payment, charge).await {
+            tracing::error!(%error, %payment, "what an answer cost could not be written down, and is not charged");
+        }
+        deliveries.charged.notify_one();
+    }
+
+    async fn end(mut self) {
+        self.done = true;
+        Self::charge(self.deliveries.clone(), self.payment, Arc::clone(&self.meter)).await;
+    }
+
+    /// The answer broke off: it is run again, or nothing is charged.
+    fn give_up(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        if !self.done {
+            let charge = Self::charge(self.deliveries.clone(), self.payment, Arc::clone(&self.meter));
+            self.deliveries.tasks.spawn(charge);
+        }
+    }
 }
 
 impl Deliveries {
     /// Deliveries that are written down in a store. A payment has `runs` runs at most, and a run whose answer is not
     /// kept goes on for `leave_grace` while nobody waits for it.
-    pub(crate) fn new(store: Store, runs: u32, leave_grace: Duration) -> Self {
-        Self { store, runs, leave_grace, running: Arc::default(), tasks: TaskTracker::new() }
+    pub(crate) fn new(store: Store, runs: u32, leave_grace: Duration, charged: Arc<Notify>) -> Self {
+        Self { store, runs, leave_grace, running: Arc::default(), charged, tasks: TaskTracker::new() }
     }
 
     /// Waits until nothing runs any more. No new run may begin meanwhile.
@@ -179,6 +222,7 @@ impl Deliveries {
         if let Some(known) = self.known(payment).await? {
             return Ok(known);
         }
+        let meter = purchase.meter.clone();
         let attempt = attempts::begin(&self.store, self.runs, purchase).await?;
         // Dropped here, the run closes its connection to the upstream.
         let ran = tokio::select! {
@@ -190,16 +234,25 @@ impl Deliveries {
             Ok(Answered::Stream(head, begun, rest, permit)) => (head, begun, rest, permit),
             Ok(Answered::Whole(head, body)) => {
                 let outcome = kept(&head, body.to_vec());
-                self.store.put_outcome(payment, outcome).await.map_err(unkept)?;
+                let charge = meter.map(|meter| {
+                    meter.begin(&head.headers);
+                    meter.pass(&body);
+                    meter.amount()
+                });
+                self.store.put_charged_outcome(payment, outcome, charge).await.map_err(unkept)?;
+                self.charged.notify_one();
                 return Ok(Ending::Kept(head, body));
             }
-            Err(failed) => return Err(self.failed(attempt, failed).await?),
+            Err(failed) => return Err(self.failed(attempt, failed, meter.is_some()).await?),
         };
         if !entry.is_awaited_within(self.leave_grace).await {
-            return Err(self.failed(attempt, left()).await?);
+            return Err(self.failed(attempt, left(), meter.is_some()).await?);
         }
         self.store.put_outcome_unkept(payment).await.map_err(unkept)?;
-        *entry.lock() = Some(Once { head, begun, rest, permit, attempt });
+        if let Some(meter) = &meter {
+            meter.begin(&head.headers);
+        }
+        *entry.lock() = Some(Once { head, begun, rest, permit, attempt, meter });
         Ok(Ending::Once)
     }
 
@@ -229,9 +282,9 @@ impl Deliveries {
                 }
                 left
             };
-            if let Some(Once { attempt, .. }) = left {
+            if let Some(Once { attempt, meter, .. }) = left {
                 let failed = Failed::ran("the payer left before the answer reached it");
-                let told = self.not_given(attempt, failed).await.unwrap_or_else(|error| {
+                let told = self.not_given(attempt, failed, meter.is_some()).await.unwrap_or_else(|error| {
                     tracing::error!(detail = error.detail, "an answer that nobody took counts as given");
                     error
                 });
@@ -243,21 +296,41 @@ impl Deliveries {
 
     /// The answer's body. If the upstream breaks it off, it was not given, which is on disk before the payer learns it.
     fn give(&self, once: Once) -> Delivered {
-        let Once { head, begun, rest, permit, attempt } = once;
+        let Once { head, begun, rest, permit, attempt, meter } = once;
         let this = self.clone();
+        let counting = meter.map(|meter| {
+            meter.pass(&begun);
+            Counting { deliveries: self.clone(), payment: attempt.payment, meter, done: false }
+        });
         let begun = futures::stream::iter((!begun.is_empty()).then_some(Ok(begun)));
-        let rest = futures::stream::unfold(Some((rest, permit, attempt)), move |state| {
+        let rest = futures::stream::unfold(Some((rest, permit, attempt, counting)), move |state| {
             let this = this.clone();
             async move {
-                let (mut rest, permit, attempt) = state?;
-                match rest.next().await? {
-                    Ok(piece) => Some((Ok(piece), Some((rest, permit, attempt)))),
+                let (mut rest, permit, attempt, counting) = state?;
+                let Some(next) = rest.next().await else {
+                    // The end waits until what the answer cost is on disk.
+                    if let Some(counting) = counting {
+                        counting.end().await;
+                    }
+                    return None;
+                };
+                match next {
+                    Ok(piece) => {
+                        if let Some(counting) = &counting {
+                            counting.meter.pass(&piece);
+                        }
+                        Some((Ok(piece), Some((rest, permit, attempt, counting))))
+                    }
                     Err(error) => {
                         drop((rest, permit));
+                        let by_use = counting.is_some();
+                        if let Some(counting) = counting {
+                            counting.give_up();
+                        }
                         let failed = Failed { class: error.class(), ..Failed::ran(error.of_service()) };
                         let noted = this.tasks.spawn({
                             let this = this.clone();
-                            async move { this.not_given(attempt, failed).await }
+                            async move { this.not_given(attempt, failed, by_use).await }
                         });
                         if !matches!(noted.await, Ok(Ok(_))) {
                             tracing::error!("an answer that broke off counts as given");
@@ -271,14 +344,19 @@ impl Deliveries {
     }
 
     /// Takes back that an answer was given, and notes that its run failed. Returns what its payer is told.
-    async fn not_given(&self, attempt: Unserved, failed: Failed) -> Result<Problem, Problem> {
+    async fn not_given(&self, attempt: Unserved, failed: Failed, by_use: bool) -> Result<Problem, Problem> {
         self.store.retract_outcome_unkept(attempt.payment).await.map_err(unkept)?;
-        self.failed(attempt, failed).await
+        self.failed(attempt, failed, by_use).await
     }
 
     /// Notes on disk that an attempt failed. Returns what its payer is told.
-    async fn failed(&self, mut attempt: Unserved, failed: Failed) -> Result<Problem, Problem> {
+    async fn failed(&self, mut attempt: Unserved, failed: Failed, by_use: bool) -> Result<Problem, Problem> {
         let told = attempts::failed(&mut attempt, self.runs, failed);
+        if by_use && attempt.ended {
+            let told = attempts::give_up(&self.store, attempt.payment).await?;
+            self.charged.notify_one();
+            return Ok(told);
+        }
         self.store.put_unserved(attempt).await.map_err(unkept)?;
         Ok(told)
     }

@@ -12,16 +12,18 @@ use salt402_http::{
     problem_response, read_body,
 };
 use salt402_paywall::{
-    Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response, pays_again,
-    shows_payment,
+    AnswerPrice, Decision, Granted, Order, Paywall, Presented, Rule, after_signature, offer_response,
+    pays_again, shows_payment,
 };
 use salt402_protocol::api::PaymentView;
 use salt402_protocol::{Code, PaymentId, Problem};
 use tokio::time::Instant;
 
+use crate::dialect::Dialect;
 use crate::execution::{Delivered, PassedHead, Purchase};
 use crate::gateway::{Gateway, Inner};
-use crate::paid::{asked_once, decide, mark_paid, unsold};
+use crate::meter::Meter;
+use crate::paid::{asked_once, decide, mark_paid, reserve, settled, tell, unsold};
 use crate::proxy::exchange::{self, Asked};
 use crate::proxy::redirects::From;
 use crate::question::Question;
@@ -125,8 +127,8 @@ async fn paid(
     let started = Instant::now();
     // What is signed now is not settled for what is not sold now.
     let full = service.admission.full().or_else(|| unsold.clone().filter(|_| presented.signed.is_some()));
-    let (payment, first) = match decide(&paywall, &order, &presented, full).await? {
-        Decision::Granted(Granted { payment, claim, .. }) => (payment, claim.first),
+    let (payment, claim, authorized) = match decide(&paywall, &order, &presented, full).await? {
+        Decision::Granted(Granted { payment, claim, authorized, .. }) => (payment, claim, authorized),
         // A refusal says how to pay, and this is no time for it.
         Decision::Unpaid(offer) => return unsold.map_or_else(|| Ok(offer_response(&offer)), Err),
     };
@@ -144,14 +146,35 @@ async fn paid(
         question.end(answered.and_then(|answered| from.checked(&of_all.services, answered)))
     };
     let started = Instant::now();
-    let delivered = gateway.deliveries.outcome(purchase(&payment, first, &order), keeps, run).await?;
+    let first = reserve(gateway, &order, &payment, claim, authorized.as_ref()).await?;
+    let mut purchase = purchase(&payment, first, &order);
+    // A rule whose price is by the answer no more charges all that was authorized while it was.
+    purchase.meter = authorized.as_ref().map(|_| {
+        let price =
+            rule.by_answer.unwrap_or(AnswerPrice { minimum: payment.amount, ..AnswerPrice::default() });
+        Arc::new(Meter::of_answer(price, payment.amount))
+    });
+    let delivered = gateway.deliveries.outcome(purchase, keeps, run).await?;
+    let mut charge = None;
     let (head, body) = match delivered {
-        Delivered::Kept(head, body) => (head, Body::from(body)),
+        Delivered::Kept(head, body) => {
+            if authorized.is_some() {
+                charge = Some(settled(gateway, &payment, Dialect::Problem).await?);
+            }
+            (head, Body::from(body))
+        }
         Delivered::Once(head, body) => (head, body),
     };
     let mut response = answer(head, body);
-    mark_paid(response.headers_mut(), &payment, [verified, started.elapsed()], "service");
-    response.headers_mut().extend(presented.receipt(&payment));
+    let shown = charge.as_ref().and_then(|charge| charge.payment.as_deref()).unwrap_or(&payment);
+    let headers = response.headers_mut();
+    mark_paid(headers, shown, [verified, started.elapsed()], "service");
+    match &charge {
+        Some(charge) => tell(headers, charge, shown, &presented)?,
+        None if authorized.is_none() => headers.extend(presented.receipt(&payment)),
+        // What is given once is charged at its end.
+        None => {}
+    }
     Ok(response)
 }
 

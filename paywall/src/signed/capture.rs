@@ -6,7 +6,7 @@
 //!
 //! Each step may be taken again: what was captured first stays, a facilitator tells the same key again, and a claim is found again.
 
-use salt402_protocol::api::{CaptureRequest, PaymentView, Requirement, ReservationOutcome};
+use salt402_protocol::api::{CaptureRequest, CaptureResponse, PaymentView, Requirement, ReservationOutcome};
 use salt402_protocol::x402::required::question_over;
 use salt402_protocol::{Amount, Code, PaymentId, Problem, RequestDigest};
 
@@ -66,38 +66,18 @@ async fn moved(
         claimant: seller.claimant.to_owned(),
         amount: capture.amount,
     };
-    let amount = match seller.verifier.capture(&request).await {
-        Ok(captured) => captured.amount,
+    let CaptureResponse { amount, settled } = match seller.verifier.capture(&request).await {
+        Ok(captured) => captured,
         Err(problem) if matches!(problem.code, Code::NotFound | Code::InvalidRequest) => {
             return Ok(Moved::Refused(problem));
         }
         Err(problem) => return Err(problem),
     };
     let Some(question) = capture.question else { return Ok(Moved::Done(None)) };
-    let Some(way) = way else {
-        let detail = "no facilitator is configured that could settle what was charged";
-        return Ok(Moved::Refused(Problem::new(Code::SignatureRefused, detail)));
-    };
     let (nonce, _) = read(question)?;
-    let asked =
-        question_over(question, amount).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-    let key = key(seller, capture.request, capture.payment);
-    match way.facilitator.settle(&asked.into(), &key).await {
-        Ok(Settlement::Done) => {}
-        Ok(Settlement::Pending) => return Err(pending("the settlement is on its way")),
-        // What has ended needs no more: nothing is to be moved.
-        Err(SettleFault::Used | SettleFault::Refused { .. }) if amount.is_zero() => {}
-        Err(SettleFault::Used) => return Ok(Moved::Refused(used())),
-        Err(SettleFault::Refused { reason, detail }) => return Ok(Moved::Refused(refused(&reason, &detail))),
-        Err(SettleFault::Unavailable(problem)) => return Err(problem),
+    if !settled && let Some(refused) = settle(seller, way, capture, question, amount).await? {
+        return Ok(Moved::Refused(refused));
     }
-    let outcome = ReservationOutcome {
-        chain: seller.chain,
-        payment_id: capture.payment,
-        claimant: seller.claimant.to_owned(),
-        settled: true,
-    };
-    seller.verifier.conclude_reservation(&outcome).await?;
     if amount.is_zero() {
         return Ok(Moved::Done(None));
     }
@@ -110,4 +90,38 @@ async fn moved(
         confirmations: None,
     };
     claim(seller, requirement, presented, nonce).await.map(|(payment, _)| Moved::Done(Some(payment)))
+}
+
+/// Has a charge settled, and writes that down. Returns why no money moved, if so.
+async fn settle(
+    seller: &Seller<'_>,
+    way: Option<&SignedWay>,
+    capture: &Capture<'_>,
+    question: &[u8],
+    amount: Amount,
+) -> Result<Option<Problem>, Problem> {
+    let Some(way) = way else {
+        let detail = "no facilitator is configured that could settle what was charged";
+        return Ok(Some(Problem::new(Code::SignatureRefused, detail)));
+    };
+    let asked =
+        question_over(question, amount).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    let key = key(seller, capture.request, capture.payment);
+    match way.facilitator.settle(&asked.into(), &key).await {
+        Ok(Settlement::Done) => {}
+        Ok(Settlement::Pending) => return Err(pending("the settlement is on its way")),
+        // What has ended needs no more: nothing is to be moved.
+        Err(SettleFault::Used | SettleFault::Refused { .. }) if amount.is_zero() => {}
+        Err(SettleFault::Used) => return Ok(Some(used())),
+        Err(SettleFault::Refused { reason, detail }) => return Ok(Some(refused(&reason, &detail))),
+        Err(SettleFault::Unavailable(problem)) => return Err(problem),
+    }
+    let outcome = ReservationOutcome {
+        chain: seller.chain,
+        payment_id: capture.payment,
+        claimant: seller.claimant.to_owned(),
+        settled: true,
+    };
+    seller.verifier.conclude_reservation(&outcome).await?;
+    Ok(None)
 }

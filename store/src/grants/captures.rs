@@ -23,7 +23,7 @@ impl Write for NewCapture {
 
     async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<Captured, StoreError> {
         let reserved = query(
-            "SELECT amount, captured IS NOT NULL AS is_captured, COALESCE(captured, amount) AS captured
+            "SELECT amount, state, captured IS NOT NULL AS is_captured, COALESCE(captured, amount) AS captured
              FROM reservations WHERE payment_id = $1 AND claimant = $2 AND state <> 'released'",
         )
         .bind(self.payment.0.as_slice())
@@ -35,7 +35,8 @@ impl Write for NewCapture {
             return Ok(granted.unwrap_or(Captured::Unknown));
         };
         if row.flag("is_captured")? {
-            return Ok(Captured::Done(row.amount("captured")?));
+            let settled = row.text("state")? == "settled";
+            return Ok(Captured::Done { amount: row.amount("captured")?, settled });
         }
         let ceiling = row.amount("amount")?;
         if self.amount > ceiling {
@@ -46,6 +47,6 @@ impl Write for NewCapture {
             .bind(amount_bytes(self.amount).to_vec())
             .execute(transaction.connection())
             .await?;
-        Ok(Captured::Done(self.amount))
+        Ok(Captured::Done { amount: self.amount, settled: false })
     }
 }

@@ -147,8 +147,14 @@ pub struct NewCapture {
 /// The result of a [`NewCapture`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Captured {
-    /// This is charged, in base units: the first amount that was captured stays.
-    Done(Amount),
+    /// It is written down.
+    Done {
+        /// What is charged, in base units: the first amount that was captured stays.
+        amount: Amount,
+        /// Whether a facilitator has said that it was settled, as
+        /// [`Store::conclude_reservation`](crate::Store::conclude_reservation) wrote down.
+        settled: bool,
+    },
     /// The authorization is over this much, in base units. Nothing was written.
     AboveCeiling(Amount),
     /// Nothing was reserved under this name whose amount is a ceiling.

@@ -168,13 +168,21 @@ async fn of_a_kept_signature_the_first_amount_is_captured_and_none_above_it() {
         Captured::AboveCeiling(amount(100))
     );
     assert_eq!(fixture.store.capture(capture("another", 1)).await.unwrap(), Captured::Unknown);
-    assert_eq!(fixture.store.capture(capture("shop", 30)).await.unwrap(), Captured::Done(amount(30)));
+    assert_eq!(
+        fixture.store.capture(capture("shop", 30)).await.unwrap(),
+        Captured::Done { amount: amount(30), settled: false }
+    );
     fixture.reopen().await;
     for units in [30, 90, 0, 101] {
-        assert_eq!(fixture.store.capture(capture("shop", units)).await.unwrap(), Captured::Done(amount(30)));
+        assert_eq!(
+            fixture.store.capture(capture("shop", units)).await.unwrap(),
+            Captured::Done { amount: amount(30), settled: false }
+        );
     }
     // Its claim is over what was captured.
     assert!(fixture.store.conclude_reservation(id(1), "shop".to_owned(), true).await.unwrap());
+    let again = fixture.store.capture(capture("shop", 90)).await.unwrap();
+    assert_eq!(again, Captured::Done { amount: amount(30), settled: true });
     let terms = fixture.store.settled_reservation(id(1)).await.unwrap().unwrap();
     assert_eq!(terms.amount, amount(30));
 }

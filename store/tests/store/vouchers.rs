@@ -799,16 +799,16 @@ async fn of_a_voucher_by_use_what_was_used_is_charged_and_the_rest_pays_for_the_
 
     assert_eq!(capture(&fixture, 40, 41).await, Captured::AboveCeiling(amount(40)));
     assert_eq!(capture(&fixture, 50, 1).await, Captured::Unknown, "what was paid up front stays paid");
-    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done(amount(7)));
+    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done { amount: amount(7), settled: false });
     fixture.reopen().await;
     for units in [7, 40, 0] {
-        assert_eq!(capture(&fixture, 40, units).await, Captured::Done(amount(7)));
+        assert_eq!(capture(&fixture, 40, units).await, Captured::Done { amount: amount(7), settled: false });
     }
     assert_eq!(stands(&fixture).await, (account(50, 17, 0), amount(17)));
     // 33 are to credit: one unit more is signed, and 34 may be used.
     assert_eq!(show(&fixture, by_use(51, 35, 3)).await, Err(VoucherResult::TooLow(account(50, 17, 0))));
     assert_eq!(show(&fixture, by_use(51, 34, 3)).await, Ok(true));
-    assert_eq!(capture(&fixture, 51, 0).await, Captured::Done(amount(0)));
+    assert_eq!(capture(&fixture, 51, 0).await, Captured::Done { amount: amount(0), settled: false });
     assert_eq!(stands(&fixture).await, (account(51, 17, 0), amount(17)));
     // What was granted by use is charged by use, whatever the price says now.
     let again = fixture.store.accept_voucher(voucher(51, 3, 3)).await.unwrap();
@@ -822,11 +822,11 @@ async fn a_reorganization_between_run_and_capture_raises_nothing() {
     assert_eq!(show(&fixture, by_use(40, 40, 1)).await, Ok(true));
     let height = fixture.cursor().await.unwrap().number;
     block(&fixture, Some(height - 1), 2, &[]).await;
-    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done(amount(7)));
+    assert_eq!(capture(&fixture, 40, 7).await, Captured::Done { amount: amount(7), settled: false });
     let totals = fixture.store.voucher_totals(CHAIN).await.unwrap();
     assert!(totals.iter().all(|total| total.unclaimed == amount(0)), "{totals:?}");
     block(&fixture, Some(height - 1), 3, &[opened(Some(SIGNER), 100)]).await;
-    assert_eq!(capture(&fixture, 40, 40).await, Captured::Done(amount(7)));
+    assert_eq!(capture(&fixture, 40, 40).await, Captured::Done { amount: amount(7), settled: false });
     assert_eq!(fixture.store.vouchers(CHAIN, CONTRACT).await.unwrap()[0].account.spent, amount(7));
     assert_eq!(fixture.store.voucher_totals(CHAIN).await.unwrap()[0].unclaimed, amount(7));
 }

@@ -74,6 +74,7 @@ pub(crate) fn tariff(data: &[u8]) {
         amount: Amount(U256::from(amount)),
         description: String::new(),
         uses: 1,
+        by_answer: None,
     };
     let tariff = Tariff { rules: vec![rule(0), rule(5)], others_pass: false };
     let target = lines.next().unwrap_or_default();

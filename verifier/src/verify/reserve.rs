@@ -84,9 +84,9 @@ pub(crate) async fn capture(verifier: &Inner, request: &CaptureRequest) -> Resul
     let new = NewCapture { payment: *payment_id, claimant: claimant.clone(), amount: *amount };
     let chain = request.chain.to_string();
     match verifier.store.capture(new).await.map_err(internal)? {
-        Captured::Done(captured) => {
+        Captured::Done { amount, settled } => {
             metrics::counter!("salt402_captures_total", "chain" => chain).increment(1);
-            Ok(CaptureResponse { amount: captured })
+            Ok(CaptureResponse { amount, settled })
         }
         Captured::AboveCeiling(ceiling) => {
             let detail = format!("amount: {ceiling} base units are authorized at the most, found {amount}");

@@ -179,6 +179,7 @@ async fn app(store: &Store) -> (Router, Arc<AtomicU32>) {
     let rule = Rule {
         path: "/ask".into(),
         methods: vec!["POST".into()],
+        by_answer: None,
         amount: Amount(U256::from(5)),
         description: "a question".into(),
         uses: 1,

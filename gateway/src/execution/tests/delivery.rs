@@ -16,7 +16,7 @@ use crate::upstream::transport::{Deadlines, Transport};
 async fn deliveries() -> (Deliveries, Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(Options::new(folder.path().join("outcomes.db"))).await.unwrap();
-    (Deliveries::new(store.clone(), 3, GRACE), store, folder)
+    (Deliveries::new(store.clone(), 3, GRACE, Default::default()), store, folder)
 }
 
 fn head() -> PassedHead {

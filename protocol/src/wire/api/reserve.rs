@@ -128,4 +128,7 @@ pub struct CaptureRequest {
 pub struct CaptureResponse {
     /// What is charged, in base units: what the first request for it said.
     pub amount: Amount,
+    /// Whether it was settled, and written down as settled. Do not settle it again.
+    #[serde(default)]
+    pub settled: bool,
 }

@@ -26,7 +26,7 @@ pub(crate) async fn capture(
     .await?;
     let Some(grant) = grant else { return Ok(None) };
     if grant.flag("is_captured")? {
-        return Ok(Some(Captured::Done(grant.amount("captured")?)));
+        return Ok(Some(Captured::Done { amount: grant.amount("captured")?, settled: false }));
     }
     let price = grant.amount("price")?;
     if amount > price {
@@ -69,5 +69,5 @@ pub(crate) async fn capture(
         .bind(amount_bytes(amount).to_vec())
         .execute(transaction.connection())
         .await?;
-    Ok(Some(Captured::Done(amount)))
+    Ok(Some(Captured::Done { amount, settled: false }))
 }
