@@ -81,6 +81,7 @@ fn migrations() -> Vec<Migration> {
         (27, "refunds and operators", include_str!("../../migrations/0027_refunds_and_operators.sql")),
         (28, "reservations", include_str!("../../migrations/0028_reservations.sql")),
         (29, "settlements by state", include_str!("../../migrations/0029_settlements_by_state.sql")),
+        (30, "settlement signatures", include_str!("../../migrations/0030_settlement_signatures.sql")),
     ];
     steps
         .into_iter()
