@@ -113,6 +113,10 @@ test-rust: contracts proxies servers terminal ## Test the crates, and the whole 
 clients: tests/clients/node_modules/.stamp tests/clients/.venv/.stamp ## Install x402's own clients, servers and facilitator
 	@cargo build --locked --quiet --manifest-path tests/clients/reqwest/Cargo.toml
 
+.PHONY: x402-rs
+x402-rs: ## Build the facilitator of x402-rs, beside which bench B6 measures ours
+	cargo build --locked --release --manifest-path tests/clients/x402-rs/Cargo.toml
+
 tests/clients/node_modules/.stamp: tests/clients/package-lock.json tests/clients/package.json
 	@if [ "$$(cat $@ 2>/dev/null)" = "$$(sha256sum $<)" ]; then touch $@; else \
 		echo "installing x402's packages from npm" && \

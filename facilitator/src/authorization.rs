@@ -1,6 +1,6 @@
 //! A payment that its payer signed, as both halves of a facilitator know it: what is judged, and what is settled.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use salt402_protocol::{ChainId, PaymentId, SignedNonce};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,20 @@ impl Authorization {
                 SignedNonce::Permit2 { owner: self.payer, nonce: self.nonce }
             }
         }
+    }
+
+    /// The same with the hash of each signature in its place: what is left of it where it is not needed any more, and by which
+    /// it is known again.
+    #[must_use]
+    pub fn without_signatures(&self) -> Self {
+        let hashed = |signature: &Bytes| Bytes::copy_from_slice(keccak256(signature).as_slice());
+        let mut left = Self { signature: hashed(&self.signature), ..self.clone() };
+        if let Method::Permit2Exact { permit: Some(permit) }
+        | Method::Permit2Upto { permit: Some(permit), .. } = &mut left.method
+        {
+            permit.signature = hashed(&permit.signature);
+        }
+        left
     }
 
     /// The id of the payment that it becomes. The index gives it the same.

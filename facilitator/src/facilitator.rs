@@ -18,12 +18,12 @@ use crate::metrics;
 use crate::policy::Policy;
 use crate::read::{self, Moment, Purpose, Read, Refusal, refuse};
 use crate::said::{digest_of, of_another, outcome_of, signed, taken, told, unavailable, used};
-use crate::settler::{Approved, SettleFault, Settled, Settler};
+use crate::settler::{Approved, Recorded, SettleFault, Settled, Settler};
 use crate::supported::supported;
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts};
 use crate::verify::held::{Held, NotHeld};
 use crate::verify::node_facts::NodeFacts;
-use crate::verify::payment::{self, NoVerdict};
+use crate::verify::payment::{self, Case, NoVerdict};
 
 /// Verifies signed payments, and has them settled. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -223,7 +223,10 @@ impl Facilitator {
             return Err(of_another().into());
         }
         // The work for what is settled was done: others that are still open take nothing from it.
-        let payer_has_code = match self.check(&read, U256::ZERO, true).await {
+        let id = read.authorization.id();
+        let recorded = self.0.settler.recorded(&read.authorization, id).await?;
+        let case = Case { read: &read, id, recorded, held: U256::ZERO, is_fresh: true };
+        let payer_has_code = match self.check(case).await {
             Ok(facts) => facts.payer.has_code,
             // It was unused when a server was told that it is valid. Whoever used it since, it may have paid the payee:
             // the settler looks for that, and sends nothing.
@@ -290,34 +293,43 @@ impl Facilitator {
     async fn judge(&self, request: &Request<'_>, caller: Option<&Caller>) -> Result<Facts, NoVerdict> {
         let read = self.read(request, caller, Purpose::Verify)?;
         let authorization = &read.authorization;
-        if let Some(known) = self.0.settler.known(authorization.chain, authorization.id()).await? {
-            return Err(taken(&read, known).into());
-        }
+        let id = authorization.id();
+        let mut recorded = self.recorded(&read, id).await?;
         self.sees(authorization.chain).await?;
         let caller = caller.map(|caller| &*caller.name);
         loop {
-            let others = self.0.held.of_others(authorization, clock::now_s());
-            let facts = match self.check(&read, others, false).await {
+            let held = self.0.held.of_others(authorization, clock::now_s());
+            let case = Case { read: &read, id, recorded, held, is_fresh: false };
+            let facts = match self.check(case).await {
                 Ok(facts) => facts,
                 // It may have been claimed while it was looked at.
                 Err(error) => {
-                    let known = self.0.settler.known(authorization.chain, authorization.id()).await?;
+                    let known = self.0.settler.known(authorization.chain, id).await?;
                     return Err(known.map_or(error, |known| taken(&read, known).into()));
                 }
             };
-            match self.0.held.hold(authorization, caller, others) {
+            match self.0.held.hold(authorization, caller, held) {
                 Ok(()) => {
-                    *self.valid().of_key(authorization.id()) = signed(authorization);
+                    *self.valid().of_key(id) = signed(authorization);
                     return Ok(facts);
                 }
                 // Another one of this payer was judged meanwhile, and holds some of the balance now.
-                Err(NotHeld::Changed) => {}
+                Err(NotHeld::Changed) => recorded = self.recorded(&read, id).await?,
                 Err(NotHeld::Full) => {
                     let detail = "the payer has too many permits open: settle some, or wait until they end";
                     return Err(refuse(X402Reason::Permit2InsufficientBalance, detail).into());
                 }
                 Err(NotHeld::OfAnother) => return Err(of_another().into()),
             }
+        }
+    }
+
+    /// What the settler knows of the payer of a payment that is not claimed.
+    async fn recorded(&self, read: &Read, id: PaymentId) -> Result<Recorded, NoVerdict> {
+        let mut recorded = self.0.settler.recorded(&read.authorization, id).await?;
+        match recorded.known.take() {
+            Some(known) => Err(taken(read, known).into()),
+            None => Ok(recorded),
         }
     }
 
@@ -339,9 +351,9 @@ impl Facilitator {
         blind.map_or(Ok(()), |blind| Err(FactsError::Blind(blind).into()))
     }
 
-    /// Whether a payment would settle; `is_fresh` to settle it now. `held` is what other payments hold of the balance.
-    async fn check(&self, read: &Read, held: U256, is_fresh: bool) -> Result<Facts, NoVerdict> {
+    /// Whether a payment would settle.
+    async fn check(&self, case: Case<'_>) -> Result<Facts, NoVerdict> {
         let Inner { policy, accounts, settler, .. } = &*self.0;
-        payment::verify(read, policy, &**accounts, &**settler, held, is_fresh).await
+        payment::verify(case, policy, &**accounts, &**settler).await
     }
 }

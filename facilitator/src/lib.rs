@@ -36,4 +36,4 @@ pub use policy::{
 pub use settle::engine::{Engine, SettleError, SignerReport};
 pub use settle::lock::LockError;
 pub use settle::options::{SettleChain, SettleOptions};
-pub use settler::{Approved, Known, SettleFault, Settled, Settler};
+pub use settler::{Approved, Known, Recorded, SettleFault, Settled, Settler};

@@ -30,7 +30,9 @@ pub(crate) fn signed(authorization: &Authorization) -> B256 {
 /// whoever has not the signature has read the rest off the chain.
 pub(crate) fn told(read: &Read, known: Known) -> Result<Settled, NoVerdict> {
     let authorization = &read.authorization;
-    if known.authorization.as_ref() == Some(authorization) && known.charge == read.charge {
+    if known.authorization.as_ref() == Some(&authorization.without_signatures())
+        && known.charge == read.charge
+    {
         return Ok(known.settled);
     }
     let detail = "this nonce was used for another payment, or the payment for another charge: it cannot be settled again";

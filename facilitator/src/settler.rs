@@ -69,12 +69,14 @@ pub trait Settler: Send + Sync + 'static {
     /// It could not be written.
     async fn tell(&self, chain: ChainId, id: PaymentId, key: Option<B256>) -> Result<Told, SettleFault>;
 
-    /// What is promised of a payer's balance, in base units of the token: claimed, not failed, and not yet seen in a
-    /// block of the chain. What a block holds is off the balance already, and must not count twice.
+    /// What is known of an authorization with this id, and what its payer has promised to others in its token, at one moment.
     ///
     /// # Errors
     /// It could not be read.
-    async fn promised(&self, chain: ChainId, token: Address, payer: Address) -> Result<U256, SettleFault>;
+    async fn recorded(&self, authorization: &Authorization, id: PaymentId) -> Result<Recorded, SettleFault>;
+
+    /// Waits until what blocks of a chain up to this height settled is not promised any more, and not for long.
+    async fn wait_for(&self, _chain: ChainId, _height: u64) {}
 
     /// Why nothing is settled on a chain now: then nothing is called valid or claimed there. `None`: it is.
     fn complaint(&self, _chain: ChainId) -> Option<String> {
@@ -85,10 +87,24 @@ pub trait Settler: Send + Sync + 'static {
     fn signers(&self, chain: ChainId) -> Vec<Address>;
 }
 
+/// What is known of an authorization and of its payer, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// As [`Settler::known`].
+    pub known: Option<Known>,
+    /// Whether the index has it on the chain, whoever settled it.
+    pub is_on_chain: bool,
+    /// What is promised of the payer's balance, in base units of the token: claimed, not failed, and not yet seen in a block of
+    /// the chain. What a block holds is off the balance already, and must not count twice.
+    pub promised: U256,
+    /// The newest block that was seen then. `None`: none was.
+    pub height: Option<u64>,
+}
+
 /// A claimed authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// What was signed. `None`: another version of this program claimed it, and it cannot be read.
+    /// What was signed, without its signatures. `None`: another version of this program claimed it, and it cannot be read.
     pub authorization: Option<Authorization>,
     /// What is charged, in base units of the token.
     pub charge: U256,

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::authorization::Authorization;
 use crate::policy::{NetworkPolicy, Policy, TokenPolicy};
-use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
+use crate::settler::{Approved, Known, Recorded, SettleFault, Settled, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Nonce, PayerFacts, Question, TokenFacts};
 
 pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
@@ -233,6 +233,7 @@ impl Accounts {
             contract_signature: Some(false),
             is_fresh: true,
             simulation: Some(Ok(())),
+            height: None,
         };
         Self(Arc::new(Mutex::new(facts)), Arc::default(), Arc::default(), Arc::default())
     }
@@ -275,6 +276,7 @@ impl KnowsAccounts for Accounts {
             facts.token.domain = None;
         }
         facts.is_fresh |= question.is_fresh;
+        facts.height = facts.height.filter(|_| question.wants_height);
         Ok(facts)
     }
 
@@ -303,6 +305,11 @@ impl KnowsAccounts for Accounts {
 pub(crate) struct Memory {
     pub(crate) claimed: Mutex<HashMap<PaymentId, Known>>,
     pub(crate) promised: Mutex<U256>,
+    /// The newest block that it has seen, and for which blocks was waited.
+    pub(crate) height: Mutex<Option<u64>>,
+    pub(crate) waited: Mutex<Vec<u64>>,
+    /// What is promised once it has seen the next block.
+    pub(crate) promised_next: Mutex<Option<U256>>,
     pub(crate) settled: AtomicU64,
     pub(crate) approved: Mutex<Vec<Approved>>,
     pub(crate) fault: Mutex<Option<SettleFault>>,
@@ -328,7 +335,7 @@ impl Settler for Memory {
         self.settled.fetch_add(1, Ordering::Relaxed);
         let transaction = (!approved.charge.is_zero()).then_some(B256::repeat_byte(0xaa));
         let settled = Settled::Done { transaction, amount: approved.charge };
-        let authorization = Some(approved.authorization.clone());
+        let authorization = Some(approved.authorization.without_signatures());
         let known = Known { authorization, charge: approved.charge, settled: settled.clone() };
         self.claimed.lock().unwrap().insert(approved.authorization.id(), known);
         self.approved.lock().unwrap().push(approved);
@@ -349,8 +356,18 @@ impl Settler for Memory {
         self.complaint.lock().unwrap().clone()
     }
 
-    async fn promised(&self, _: ChainId, _: Address, _: Address) -> Result<U256, SettleFault> {
-        Ok(*self.promised.lock().unwrap())
+    async fn recorded(&self, _: &Authorization, id: PaymentId) -> Result<Recorded, SettleFault> {
+        let known = self.claimed.lock().unwrap().get(&id).cloned();
+        let (promised, height) = (*self.promised.lock().unwrap(), *self.height.lock().unwrap());
+        Ok(Recorded { known, is_on_chain: false, promised, height })
+    }
+
+    async fn wait_for(&self, _: ChainId, height: u64) {
+        self.waited.lock().unwrap().push(height);
+        if let Some(next) = self.promised_next.lock().unwrap().take() {
+            *self.promised.lock().unwrap() = next;
+            *self.height.lock().unwrap() = Some(height);
+        }
     }
 
     fn signers(&self, _: ChainId) -> Vec<Address> {

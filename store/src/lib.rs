@@ -89,9 +89,9 @@ pub use rows::payment::{ClaimRow, IndexedPayment, PlacedPayment};
 pub use rows::refund::{IndexedRefund, RefundOrder, RefundState, Refunded, Refunds};
 pub use rows::risk::{ChannelRisk, RiskReason};
 pub use rows::settlement::{
-    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
-    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
-    SlotState, SlotTransaction, Told,
+    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
+    SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
+    Slot, SlotMined, SlotState, SlotTransaction, Told,
 };
 pub use rows::voucher::{
     NewVoucher, NotCurrent, Opening, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow, VoucherTotals,

@@ -215,7 +215,9 @@ async fn t9_whatever_is_changed_in_a_request_the_answer_is_typed_and_nothing_ref
         };
         let mut pending = 0;
         loop {
-            let response = post().await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            let response = post()
+                .await
+                .unwrap_or_else(|error| panic!("{what} of {} bytes of {kind}: {error:?}", raw.len()));
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             let kind = headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
             let text = response.text().await.unwrap_or_else(|error| panic!("{what}: {error}"));

@@ -99,6 +99,11 @@ impl Anvil {
         anvil
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The HTTP address.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -120,6 +120,8 @@ impl Stack {
             gateway: format!("http://127.0.0.1:{gateway}"),
             client: reqwest::Client::builder()
                 .no_proxy()
+                // The server closes connections that were idle for 75 seconds, which may cross a request.
+                .pool_idle_timeout(Duration::from_secs(30))
                 .timeout(Duration::from_secs(60))
                 .build()
                 .expect("a client"),

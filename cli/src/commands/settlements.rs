@@ -89,7 +89,8 @@ pub(crate) async fn retry(args: &SettlementsRetryArgs) -> anyhow::Result<ExitCod
     store.close().await;
     if !done {
         bail!(
-            "settlement {} is {} and did not fail: there is nothing to try again",
+            "settlement {} is {}: only what failed within the last day can be tried again, since later its signature is not \
+             kept any more. Whoever has the payment may ask to settle it",
             row.number,
             row.state.name()
         );

@@ -61,6 +61,10 @@ pub(super) fn describe() {
         "How often settling on a chain broke by a fault of this program and was started again"
     );
     metrics::describe_counter!(
+        "salt402_settlement_unwritten_total",
+        "Refusals that were not written down, since the caller had too many of them"
+    );
+    metrics::describe_counter!(
         "salt402_settlement_refused_total",
         "Settlements that were refused before they were claimed"
     );
@@ -158,6 +162,12 @@ pub(crate) fn paused(chain: ChainId) {
 /// Notes a chain's task that broke.
 pub(crate) fn broke(chain: ChainId) {
     metrics::counter!("salt402_settlement_broken_total", "chain" => label(chain)).increment(1);
+}
+
+/// Notes a refusal that was not written down.
+pub(crate) fn unwritten(chain: ChainId, outcome: &'static str) {
+    metrics::counter!("salt402_settlement_unwritten_total", "chain" => label(chain), "outcome" => outcome)
+        .increment(1);
 }
 
 /// Notes a settlement that was refused before it was claimed.

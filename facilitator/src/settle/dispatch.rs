@@ -16,6 +16,8 @@ use crate::metrics::settling as metrics;
 use crate::settle::found::Use;
 use crate::settle::kept::{Kept, used_reason};
 use crate::settle::outcome::{expired, failure, is_valid_after};
+use crate::settle::signer::filler;
+use crate::settle::stalled::Submitting;
 use crate::settle::task::{Task, Trouble};
 
 /// How many settlements are looked at in one go.
@@ -26,6 +28,9 @@ const TOGETHER_GAS: u64 = 50_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a settlement is put off because the node cannot say what gas it needs: for some four minutes.
 const MOST_PUT_OFF: u32 = 20;
+/// The same where the node can say what gas something else needs: for some eight seconds. Then it is the payer's code, or the
+/// token's, that the node cannot run to its end.
+const PUT_OFF_ALONE: u32 = 4;
 
 /// A settlement that can be sent.
 struct Ready {
@@ -85,10 +90,11 @@ impl Task {
                 return Ok(None);
             }
             let ready = self.judge(due, cursor).await?;
-            for group in self.group(ready).await? {
-                // What cannot be sent now stays in the queue, which is on disk. It holds up nothing behind it.
-                self.send(group).await?;
-            }
+            let groups = self.group(ready).await?;
+            let mut submitting = Submitting::new();
+            let sent = self.send_all(groups, &mut submitting).await;
+            while self.note_next(&mut submitting).await {}
+            sent?;
         }
         Ok(None)
     }
@@ -180,7 +186,12 @@ impl Task {
         if questions.is_empty() {
             return Ok(Vec::new());
         }
+        // Beside one that the node could not judge: something that it can, if it can judge anything.
+        if asked.iter().any(|(row, ..)| self.put_off.contains_key(&row.number)) {
+            questions.push(StateQuestion::Gas { from: first, call: filler(first) });
+        }
         let answers = self.chain.node.state(&questions).await?;
+        let can_judge = answers.get(asked.len()).is_some_and(Result::is_ok);
         let mut ready = Vec::with_capacity(asked.len());
         for ((row, kept, call), answer) in asked.into_iter().zip(answers) {
             match answer {
@@ -197,7 +208,9 @@ impl Task {
                     ready.push(Ready { row, kept, call, gas });
                 }
                 Err(error)
-                    if error.is_revert() || needs_more_gas(&error) || self.is_patient_no_more(row.number) =>
+                    if error.is_revert()
+                        || needs_more_gas(&error)
+                        || self.is_patient_no_more(row.number, can_judge) =>
                 {
                     let (reason, detail) = simulation(&kept.authorization.method, &error);
                     self.fail(&row, &kept, reason, detail, cursor).await?;
@@ -213,8 +226,9 @@ impl Task {
     }
 
     /// Whether a settlement was put off so often that it fails. It can be asked for again.
-    fn is_patient_no_more(&self, number: u64) -> bool {
-        self.put_off.get(&number).is_some_and(|(_, times)| *times >= MOST_PUT_OFF)
+    fn is_patient_no_more(&self, number: u64, can_judge: bool) -> bool {
+        let most = if can_judge { PUT_OFF_ALONE } else { MOST_PUT_OFF };
+        self.put_off.get(&number).is_some_and(|(_, times)| *times >= most)
     }
 
     fn put_off(&mut self, number: u64) {
@@ -283,12 +297,26 @@ impl Task {
         Ok(groups)
     }
 
-    /// Signs a group's transaction, writes it down, and sends it, if an account can.
-    async fn send(&mut self, group: Vec<Ready>) -> Result<(), Trouble> {
+    /// Sends each group. What cannot be sent now stays in the queue, which is on disk. It holds up nothing behind it.
+    async fn send_all(
+        &mut self,
+        groups: Vec<Vec<Ready>>,
+        submitting: &mut Submitting,
+    ) -> Result<(), Trouble> {
+        for group in groups {
+            if let Some(signed) = self.sign(group).await? {
+                self.submit_beside(signed, submitting).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs a group's transaction, and writes it down, if an account can send it.
+    async fn sign(&mut self, group: Vec<Ready>) -> Result<Option<SlotTransaction>, Trouble> {
         let sender = group.first().and_then(|ready| ready.row.claimed.sender);
         let gas: u64 = group.iter().map(|ready| ready.gas).sum();
         let call = match group.as_slice() {
-            [] => return Ok(()),
+            [] => return Ok(None),
             [one] => Call { gas_limit: Some(gas), ..one.call.clone() },
             several => calls::together(several.iter().map(|one| &one.call), gas.saturating_add(TOGETHER_GAS)),
         };
@@ -328,10 +356,10 @@ impl Task {
             if !is_full {
                 group.iter().for_each(|ready| self.put_off(ready.row.number));
             }
-            return Ok(());
+            return Ok(None);
         };
-        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
-        let Some(nonce) = signer.next else { return Ok(()) };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(None) };
+        let Some(nonce) = signer.next else { return Ok(None) };
         let prepared = signer.account.prepare_at(&profile, &call, nonce, fees)?;
         let transaction = SlotTransaction {
             slot: Slot { signer: signer.address(), nonce },
@@ -348,14 +376,14 @@ impl Task {
         for number in &numbers {
             self.put_off.remove(number);
         }
-        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(None) };
         // From here on the nonce is used, whether or not this task lives to see the answer.
         signer.next = None;
         let assigned = self.store.assign_settlements(self.chain.chain, transaction.clone(), numbers).await?;
-        let Some(signer) = self.signers.get_mut(place) else { return Ok(()) };
+        let Some(signer) = self.signers.get_mut(place) else { return Ok(None) };
         if !assigned {
             // Something of it changed meanwhile. What is on disk says how it stands.
-            return Ok(());
+            return Ok(None);
         }
         signer.next = Some(nonce.saturating_add(1));
         if let Some(state) = &mut signer.state {
@@ -363,8 +391,7 @@ impl Task {
         }
         *self.open.entry(transaction.slot.signer).or_default() += 1;
         metrics::sent(self.chain.chain, group.len());
-        self.submit(&transaction).await;
-        Ok(())
+        Ok(Some(transaction))
     }
 }
 

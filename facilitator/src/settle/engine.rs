@@ -1,17 +1,19 @@
 //! What settles, as the facilitator asks it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use async_trait::async_trait;
 use salt402_chain::AccountState;
+use salt402_http::{Bucket, Rate, Recent};
 use salt402_protocol::{ChainId, PaymentId, X402Reason};
 use salt402_store::{
     GasBudget, IndexChanges, SettlementAttempt, SettlementClaim, SettlementFilter, SettlementRow,
     SettlementState, Store, StoreError, Told,
 };
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::authorization::{Authorization, Method};
 use crate::metrics;
@@ -22,10 +24,13 @@ use crate::settle::options::{SettleChain, SettleOptions};
 use crate::settle::prune::prune;
 use crate::settle::results::{Results, fault};
 use crate::settle::waiters::Waiters;
-use crate::settler::{Approved, Known, SettleFault, Settled, Settler};
+use crate::settler::{Approved, Known, Recorded, SettleFault, Settled, Settler};
 
 /// How long a caller waits where there is no room, in milliseconds.
 const BUSY_MS: u64 = 2_000;
+
+/// How many refusals of one caller are written down.
+const WRITTEN: Rate = Rate { per_minute: 30, burst: 30 };
 
 /// Why settling cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +65,8 @@ pub struct Engine {
     results: Results,
     lanes: BTreeMap<ChainId, Lane>,
     pruning: JoinHandle<()>,
+    /// Which callers' refusals are written down. A std mutex, because nothing is awaited while it is held.
+    refused: Mutex<Recent<Option<String>, Bucket>>,
 }
 
 impl Engine {
@@ -101,7 +108,7 @@ impl Engine {
         let named = lanes.keys().copied().collect();
         let pruning = tokio::spawn(prune(store.clone(), named, options.keep_attempts));
         let results = Results { store: store.clone(), waiters, wait: options.wait };
-        Ok(Self { store: store.clone(), options, results, lanes, pruning })
+        Ok(Self { store: store.clone(), options, results, lanes, pruning, refused: Mutex::default() })
     }
 
     /// The accounts that settle, as they were seen last.
@@ -160,8 +167,18 @@ impl Engine {
         Ok(())
     }
 
-    async fn refused(&self, approved: &Approved, outcome: &str, detail: String) {
+    /// Writes down that a settlement was refused: some of each caller's, so that whoever is refused cannot fill the disk. All are
+    /// counted.
+    async fn refused(&self, approved: &Approved, outcome: &'static str, detail: String) {
         let authorization = &approved.authorization;
+        let is_written = {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.of_key(approved.caller.clone()).take(WRITTEN, Instant::now()).is_ok()
+        };
+        if !is_written {
+            metrics::settling::unwritten(authorization.chain, outcome);
+            return;
+        }
         let attempt = SettlementAttempt {
             chain: authorization.chain,
             payment: authorization.id(),
@@ -267,8 +284,19 @@ impl Settler for Engine {
         self.store.tell_settlement(chain, id, key).await.map_err(fault)
     }
 
-    async fn promised(&self, chain: ChainId, token: Address, payer: Address) -> Result<U256, SettleFault> {
-        Ok(self.store.promised(chain, token, payer).await.map_err(fault)?.0)
+    async fn recorded(&self, authorization: &Authorization, id: PaymentId) -> Result<Recorded, SettleFault> {
+        let Authorization { chain, token, payer, .. } = *authorization;
+        // Before what is promised: a block that comes in between makes it too low, and not too high.
+        let height = self.lanes.get(&chain).and_then(|lane| lane.standing.height());
+        let found = self.store.recorded(chain, id, token, payer).await.map_err(fault)?;
+        let known = if found.is_claimed { self.known(chain, id).await? } else { None };
+        Ok(Recorded { known, is_on_chain: found.is_on_chain, promised: found.promised.0, height })
+    }
+
+    async fn wait_for(&self, chain: ChainId, height: u64) {
+        if let Some(lane) = self.lanes.get(&chain) {
+            lane.standing.wait_for(height).await;
+        }
     }
 
     fn complaint(&self, chain: ChainId) -> Option<String> {

@@ -1,6 +1,6 @@
 //! An approved authorization as the database keeps it, so that it can be settled after a restart without its caller.
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::U256;
 use salt402_protocol::{Amount, X402Reason};
 use salt402_store::{NewSettlement, SettlementRow};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ use crate::settler::Approved;
 pub(super) struct Kept {
     pub(super) authorization: Authorization,
     pub(super) payer_has_code: bool,
+    /// Whether hashes stand in the places of signatures.
+    #[serde(default)]
+    is_short: bool,
 }
 
 impl Kept {
@@ -24,9 +27,21 @@ impl Kept {
     }
 }
 
-/// The signature that was claimed. Empty: another version wrote the row, and it cannot be read.
-pub(super) fn signature(row: &SettlementRow) -> Bytes {
-    Kept::of(row).map(|kept| kept.authorization.signature).unwrap_or_default()
+impl Kept {
+    /// What was signed, without its signatures.
+    pub(super) fn without_signatures(self) -> Authorization {
+        if self.is_short { self.authorization } else { self.authorization.without_signatures() }
+    }
+
+    /// A row with what is left of it when its signatures are not needed any more. One that cannot be read stays as it is.
+    pub(super) fn shortened(mut row: SettlementRow) -> SettlementRow {
+        if let Some(kept) = Self::of(&row) {
+            let payer_has_code = kept.payer_has_code;
+            let short = Self { authorization: kept.without_signatures(), payer_has_code, is_short: true };
+            row.claimed.payload = serde_json::to_vec(&short).unwrap_or(row.claimed.payload);
+        }
+        row
+    }
 }
 
 /// How an authorization is settled, as one word.
@@ -46,7 +61,8 @@ pub(super) fn new(
     since_block: u64,
 ) -> Result<NewSettlement, serde_json::Error> {
     let Approved { authorization, charge, payer_has_code, caller, .. } = approved;
-    let kept = Kept { authorization: authorization.clone(), payer_has_code: *payer_has_code };
+    let kept =
+        Kept { authorization: authorization.clone(), payer_has_code: *payer_has_code, is_short: false };
     Ok(NewSettlement {
         chain: authorization.chain,
         payment: authorization.id(),
@@ -93,9 +109,75 @@ pub(super) fn difference(row: &SettlementRow, approved: &Approved) -> Option<Str
     if claimed.token != authorization.token || claimed.method != method(&authorization.method) {
         return Some("it was first asked to settle this for another token or in another way".to_owned());
     }
-    if signature(row) != authorization.signature {
+    let signed = Kept::of(row).map(|kept| kept.without_signatures().signature);
+    if signed != Some(authorization.without_signatures().signature) {
         return Some("it was first asked to settle this with another signature".to_owned());
     }
     differs("the amount", claimed.amount.0, authorization.amount)
         .or_else(|| differs("the charge", claimed.charge.0, *charge))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Bytes;
+    use salt402_store::SettlementState;
+
+    use super::*;
+    use crate::authorization::TokenPermit;
+
+    fn approved() -> Approved {
+        let mut authorization = crate::tests::some_permit();
+        authorization.signature = vec![0xab; 65].into();
+        let (amount, nonce, deadline) = (U256::from(1), U256::from(2), U256::from(3));
+        let permit = TokenPermit { amount, nonce, deadline, signature: vec![0xcd; 65].into() };
+        if let Method::Permit2Upto { permit: place, .. } = &mut authorization.method {
+            *place = Some(permit);
+        }
+        let charge = U256::from(1);
+        Approved { authorization, charge, payer_has_code: true, caller: None, payload: Bytes::new() }
+    }
+
+    fn row(approved: &Approved) -> SettlementRow {
+        SettlementRow {
+            number: 1,
+            claimed: new(approved, 1, 1).unwrap(),
+            state: SettlementState::Settled,
+            reason: None,
+            detail: None,
+            again: false,
+            settled_once: true,
+            transaction: None,
+            block: None,
+            gas_used: 0,
+            fee: Amount::ZERO,
+            slots: 1,
+            made_at_ms: 1,
+            changed_at_ms: 1,
+        }
+    }
+
+    #[test]
+    fn a_settlement_without_signatures_knows_a_retry_and_no_other_payment() {
+        let approved = approved();
+        let whole = row(&approved);
+        let short = Kept::shortened(whole.clone());
+        for signature in ["abab", "cdcd"] {
+            let has = |row: &SettlementRow| String::from_utf8_lossy(&row.claimed.payload).contains(signature);
+            assert!(has(&whole) && !has(&short), "{signature}");
+        }
+        assert!(Kept::of(&short).unwrap().payer_has_code);
+        assert_eq!(Kept::shortened(short.clone()), short);
+        let mut other = approved.clone();
+        other.authorization.signature = vec![0xac; 65].into();
+        for row in [&whole, &short] {
+            let known = Kept::of(row).unwrap().without_signatures();
+            assert_eq!(known, approved.authorization.without_signatures());
+            assert_eq!(difference(row, &approved), None);
+            assert!(difference(row, &other).is_some());
+        }
+        // What another version wrote stays as it is.
+        let mut unknown = whole;
+        unknown.claimed.payload = b"{}".to_vec();
+        assert_eq!(Kept::shortened(unknown.clone()), unknown);
+    }
 }

@@ -104,7 +104,7 @@ impl Results {
         if row.state == SettlementState::Failed && row.again {
             return Ok(None);
         }
-        let authorization = kept::Kept::of(&row).map(|kept| kept.authorization);
+        let authorization = kept::Kept::of(&row).map(kept::Kept::without_signatures);
         let charge = row.claimed.charge.0;
         let settled = self.told(row).await?;
         Ok(Some(Known { authorization, charge, settled }))

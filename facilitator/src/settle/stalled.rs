@@ -1,8 +1,11 @@
 //! What was sent and is in no block: sent again, replaced by one with a higher fee, or given up where its nonce was taken.
 
+use std::sync::Arc;
+
 use alloy_primitives::Bytes;
 use salt402_chain::{Call, Fees, NodeError};
 use salt402_store::{Cursor, OpenSlot, SettlementState, SlotState, SlotTransaction};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::calls;
@@ -11,6 +14,12 @@ use crate::settle::kept::Kept;
 use crate::settle::outcome::is_valid_after;
 use crate::settle::signer::filler;
 use crate::settle::task::{Sent, Task, Trouble};
+
+/// How many transactions are on their way to the node at once.
+const SUBMITTING: usize = 16;
+
+/// Transactions that are on their way to the node, begun in their order.
+pub(super) type Submitting = JoinSet<(SlotTransaction, Result<(), NodeError>)>;
 
 impl Task {
     /// Sends again what no receipt came of for a while. The lowest of an account holds up all others, so that one is replaced.
@@ -176,6 +185,34 @@ impl Task {
     pub(super) async fn submit(&mut self, transaction: &SlotTransaction) -> Submitted {
         let raw = Bytes::from(transaction.raw.clone());
         let result = self.chain.node.submit(transaction.hash, &raw).await;
+        self.note_submitted(transaction, result)
+    }
+
+    /// Sends a transaction that is on disk, while others are signed. Those that are on their way are noted when they have been
+    /// answered.
+    pub(super) async fn submit_beside(&mut self, transaction: SlotTransaction, submitting: &mut Submitting) {
+        if submitting.len() >= SUBMITTING {
+            self.note_next(submitting).await;
+        }
+        let node = Arc::clone(&self.chain.node);
+        submitting.spawn(async move {
+            let result = node.submit(transaction.hash, &Bytes::from(transaction.raw.clone())).await;
+            (transaction, result)
+        });
+    }
+
+    /// Waits for the answer to one of those that are on their way. Returns whether there was one.
+    pub(super) async fn note_next(&mut self, submitting: &mut Submitting) -> bool {
+        match submitting.join_next().await {
+            None => return false,
+            Some(Ok((transaction, result))) => drop(self.note_submitted(&transaction, result)),
+            // It is on disk, and sent again as if it had not been sent.
+            Some(Err(error)) => tracing::error!(%error, "a transaction may not have been sent"),
+        }
+        true
+    }
+
+    fn note_submitted(&mut self, transaction: &SlotTransaction, result: Result<(), NodeError>) -> Submitted {
         if let Err(error) = &result {
             tracing::warn!(%error, transaction = %transaction.hash, "a node did not take a transaction");
             metrics::resent(self.chain.chain, "refused");

@@ -1,13 +1,23 @@
 //! What a chain's task last said of itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alloy_primitives::Address;
 use salt402_chain::AccountState;
+use tokio::sync::watch;
+
+/// How long somebody waits for a block that the node has.
+const FOR_A_BLOCK: Duration = Duration::from_secs(1);
 
 /// What a chain's task last said of itself.
 #[derive(Debug)]
-pub(super) struct Standing(Mutex<State>);
+pub(super) struct Standing {
+    /// A std mutex, because nothing is awaited while it is held.
+    state: Mutex<State>,
+    /// Up to which height it is written down what blocks settled. `None`: nothing is known yet.
+    height: watch::Sender<Option<u64>>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -30,7 +40,25 @@ impl Standing {
     /// Before the first look, all of them can send: what is claimed then is on disk, and waits.
     pub(super) fn new(accounts: &[Address]) -> Self {
         let of = |address: &Address| AccountStanding { address: *address, state: None, can_send: true };
-        Self(Mutex::new(State { ended: None, accounts: accounts.iter().map(of).collect() }))
+        let state = State { ended: None, accounts: accounts.iter().map(of).collect() };
+        Self { state: Mutex::new(state), height: watch::Sender::new(None) }
+    }
+
+    /// What blocks up to this height settled was written down.
+    pub(super) fn reached(&self, height: u64) {
+        self.height.send_replace(Some(height));
+    }
+
+    /// Up to which height it is written down what blocks settled. `None`: it is not known yet.
+    pub(super) fn height(&self) -> Option<u64> {
+        *self.height.borrow()
+    }
+
+    /// Waits until a height is reached, and not for long.
+    pub(super) async fn wait_for(&self, height: u64) {
+        let mut reached = self.height.subscribe();
+        let reached = reached.wait_for(|reached| *reached >= Some(height));
+        let _ = tokio::time::timeout(FOR_A_BLOCK, reached).await;
     }
 
     /// How the accounts stand, said by a task that runs.
@@ -70,7 +98,7 @@ impl Standing {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

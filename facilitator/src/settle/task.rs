@@ -194,6 +194,7 @@ impl Task {
             self.prepare_signers(cursor).await?;
             if reconciled.is_ok() {
                 self.cursor = Some(cursor);
+                self.standing.reached(cursor.number);
             }
         }
         let delay = self.dispatch(cursor).await;

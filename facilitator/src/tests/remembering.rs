@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use alloy_sol_types::SolValue as _;
+use alloy_sol_types::{SolCall as _, SolValue as _};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use salt402_chain::{
-    At, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, StateQuestion, Transaction,
+    At, Call, Header, Log, LogQuery, Node, NodeError, Profile, Receipt, Span, StateQuestion, Transaction,
 };
 use salt402_protocol::ChainId;
+use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
 use salt402_protocol::typed_data::X402_EXACT_PROXY;
 use salt402_protocol::x402::digest::Domain;
 use salt402_store::{Options, Store};
@@ -30,6 +31,7 @@ struct Values {
     fault: Mutex<Option<NodeError>>,
     /// How the payer's code fails.
     failure: Mutex<Option<NodeError>>,
+    has_multicall: Mutex<bool>,
 }
 
 #[async_trait]
@@ -70,11 +72,23 @@ fn reverted() -> NodeError {
 
 impl Values {
     fn answer(&self, question: &StateQuestion) -> Result<Bytes, NodeError> {
+        if *question == StateQuestion::Height {
+            return Ok(U256::from(77).abi_encode().into());
+        }
         let StateQuestion::View { call, .. } = question else {
             let is_contract =
                 [StateQuestion::Code(TOKEN), StateQuestion::Code(X402_EXACT_PROXY)].contains(question);
             return Ok(if is_contract { vec![1].into() } else { Bytes::new() });
         };
+        if let Some(calls) = inside(question) {
+            let view = |call| StateQuestion::View { from: None, call };
+            let answers = calls.into_iter().map(|call| self.answer(&view(call)));
+            let answers = answers.map(|answer| (answer.is_ok(), answer.unwrap_or_default()));
+            return match *self.has_multicall.lock().unwrap() {
+                true => Ok(answers.collect::<Vec<_>>().abi_encode().into()),
+                false => Ok(Bytes::new()),
+            };
+        }
         let selector = alloy_primitives::hex::encode(&call.data[..4]);
         match selector.as_str() {
             "70a08231" => Ok(U256::from(500).abi_encode().into()),
@@ -88,6 +102,34 @@ impl Values {
             // Of wrapped SALT, which has no version.
             _ => Err(reverted()),
         }
+    }
+}
+
+/// The calls in a call of Multicall3.
+fn inside(question: &StateQuestion) -> Option<Vec<Call>> {
+    let StateQuestion::View { call, .. } = question else { return None };
+    let calls = IMulticall3::aggregate3Call::abi_decode(&call.data).ok()?.calls;
+    let one = |it: IMulticall3::Call3| Call {
+        to: it.target,
+        value: U256::ZERO,
+        data: it.callData,
+        gas_limit: None,
+    };
+    (call.to == MULTICALL3).then(|| calls.into_iter().map(one).collect())
+}
+
+/// About a payment, with nothing known of it.
+fn question(authorization: &Authorization) -> Question<'_> {
+    Question {
+        authorization,
+        id: authorization.id(),
+        is_on_chain: false,
+        wants_height: false,
+        proxy: None,
+        is_fresh: false,
+        most_gas: 1,
+        digest: None,
+        simulate: None,
     }
 }
 
@@ -108,6 +150,7 @@ async fn stand(nonces: NonceCheck) -> Stand {
         used: Mutex::default(),
         fault: Mutex::default(),
         failure: Mutex::default(),
+        has_multicall: Mutex::new(true),
     });
     let policy = crate::Policy { nonces, ..policy() };
     let indexed = watch::Sender::new(0);
@@ -143,13 +186,14 @@ impl Stand {
     async fn ask(&self, authorization: &Authorization, is_fresh: bool) -> Result<Facts, FactsError> {
         let is_permit = matches!(authorization.method, Method::Permit2Exact { .. });
         let proxy = is_permit.then_some(X402_EXACT_PROXY);
-        let question = Question { authorization, proxy, is_fresh, most_gas: 1, digest: None, simulate: None };
+        let question = Question { proxy, is_fresh, ..question(authorization) };
         self.facts.facts(&question).await
     }
 
-    /// How many questions each round trip had, and forgets them.
+    /// How many questions each round trip had, those in one call of Multicall3 included, and forgets them.
     fn trips(&self) -> Vec<usize> {
-        self.node.asked.lock().unwrap().drain(..).map(|questions| questions.len()).collect()
+        let number = |question: &StateQuestion| inside(question).map_or(1, |inside| inside.len());
+        self.node.asked.lock().unwrap().drain(..).map(|asked| asked.iter().map(number).sum()).collect()
     }
 }
 
@@ -161,8 +205,8 @@ async fn all_is_asked_at_once_and_then_remembered_for_a_while() {
     assert_eq!((facts.payer.has_code, facts.token.has_code, facts.nonce), (false, true, Nonce::New));
     assert_eq!((facts.token.name.as_deref(), facts.token.version), (Some("Test"), None));
     assert!(facts.is_fresh);
-    // Code and balance; the nonce; the token's code, name, version and domain.
-    assert_eq!(stand.trips(), [7]);
+    // Code and balance; the nonce; the token's code, name, version and domain. What fails in a call of others is asked alone.
+    assert_eq!(stand.trips(), [7, 1]);
     let again = stand.ask(&by_token(1), false).await.unwrap();
     assert!(!again.is_fresh && again.payer == facts.payer);
     assert_eq!(stand.trips(), [0_usize; 0], "a payer that is known costs nothing");
@@ -200,11 +244,11 @@ async fn what_is_asked_anew_is_asked_of_the_chain() {
     assert_eq!(stand.ask(&by_token(1), false).await.unwrap().nonce, Nonce::New, "as remembered");
     let fresh = stand.ask(&by_token(1), true).await.unwrap();
     assert!(fresh.is_fresh && fresh.nonce == Nonce::Used);
-    assert_eq!(stand.trips(), [7, 3], "what a token is, is not asked again so soon");
+    assert_eq!(stand.trips(), [7, 1, 3], "what a token is, is not asked again so soon");
     assert_eq!(stand.ask(&by_token(1), false).await.unwrap().nonce, Nonce::Used, "and is remembered");
     tokio::time::advance(Duration::from_secs(11)).await;
     stand.ask(&by_token(1), true).await.unwrap();
-    assert_eq!(stand.trips(), [7], "a token that was refused may have changed");
+    assert_eq!(stand.trips(), [7, 1], "a token that was refused may have changed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,9 +257,42 @@ async fn with_the_index_a_known_payer_costs_no_question() {
     for nonce in 1..10 {
         assert_eq!(stand.ask(&by_token(nonce), false).await.unwrap().nonce, Nonce::New);
     }
-    assert_eq!(stand.trips(), [7], "the first asks for all of it, its nonce too");
+    assert_eq!(stand.trips(), [7, 1], "the first asks for all of it, its nonce too");
     stand.ask(&by_token(20), true).await.unwrap();
     assert_eq!(stand.trips(), [3], "to settle, the chain is asked");
+}
+
+/// It is on most chains, and not on every one.
+#[tokio::test(start_paused = true)]
+async fn without_multicall3_each_view_is_a_question_and_the_answers_are_the_same() {
+    let (with, without) = (stand(NonceCheck::Chain).await, stand(NonceCheck::Chain).await);
+    *without.node.has_multicall.lock().unwrap() = false;
+    for authorization in [by_token(1), by_permit(5), by_permit(6)] {
+        let facts = with.ask(&authorization, true).await.unwrap();
+        assert_eq!(without.ask(&authorization, true).await.unwrap(), facts);
+    }
+    let calls = |stand: &Stand| {
+        let asked = stand.node.asked.lock().unwrap();
+        asked.iter().flatten().filter(|question| inside(question).is_some()).count()
+    };
+    assert!(calls(&with) > 1);
+    assert_eq!(calls(&without), 1, "it is not asked again so soon");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    *without.node.has_multicall.lock().unwrap() = true;
+    without.ask(&by_token(1), true).await.unwrap();
+    assert_eq!(calls(&without), 2, "it may have come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_index_has_on_the_chain_was_used_and_a_height_is_told_where_it_is_asked_for() {
+    let stand = stand(NonceCheck::Chain).await;
+    let payment = by_token(1);
+    let on_chain = Question { is_on_chain: true, ..question(&payment) };
+    assert_eq!(stand.facts.facts(&on_chain).await.unwrap().nonce, Nonce::Used);
+    let facts = stand.facts.facts(&question(&payment)).await.unwrap();
+    assert_eq!((facts.nonce, facts.height), (Nonce::New, None));
+    let wants_height = Question { wants_height: true, is_fresh: true, ..question(&payment) };
+    assert_eq!(stand.facts.facts(&wants_height).await.unwrap().height, Some(77));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,14 +313,7 @@ async fn a_failure_of_the_node_is_not_one_of_the_payers_code() {
     let stand = stand(NonceCheck::Chain).await;
     let payment = by_token(1);
     let digest = Some(B256::repeat_byte(1));
-    let question = Question {
-        authorization: &payment,
-        proxy: None,
-        is_fresh: true,
-        most_gas: 1,
-        digest,
-        simulate: None,
-    };
+    let question = Question { is_fresh: true, digest, ..question(&payment) };
     for (message, is_of_the_code) in [
         ("execution reverted", true),
         ("out of gas", true),

@@ -190,6 +190,43 @@ async fn what_the_chain_says_has_its_reason() {
     }
 }
 
+/// A block took a promised payment off the balance, and the settler has not seen the block: the payment would count twice.
+#[tokio::test]
+async fn what_a_block_took_already_is_not_promised_any_more() {
+    for good in [by_token(), by_permit(), upto()] {
+        let stand = Stand::new();
+        let behind = || {
+            stand.accounts.set(|facts| {
+                (facts.payer.balance, facts.height) = (Some(U256::from(PRICE)), Some(8));
+            });
+            *stand.settler.promised.lock().unwrap() = U256::from(9 * PRICE);
+            *stand.settler.height.lock().unwrap() = Some(7);
+        };
+        behind();
+        *stand.settler.promised_next.lock().unwrap() = Some(U256::ZERO);
+        assert_eq!(stand.verdict(&good).await, "valid", "{good}");
+        assert_eq!(*stand.settler.waited.lock().unwrap(), [8]);
+        // The block had another settlement.
+        behind();
+        *stand.settler.promised_next.lock().unwrap() = Some(U256::from(1));
+        assert!(stand.verdict(&good).await.contains("insufficient_balance"));
+        assert_eq!(*stand.settler.waited.lock().unwrap(), [8, 8]);
+        // It has seen the block, so nothing counts twice.
+        behind();
+        *stand.settler.height.lock().unwrap() = Some(8);
+        assert!(stand.verdict(&good).await.contains("insufficient_balance"));
+        assert_eq!(*stand.settler.waited.lock().unwrap(), [8, 8]);
+        // It does not see it for long.
+        behind();
+        assert!(stand.verdict(&good).await.contains("insufficient_balance"));
+        assert_eq!(*stand.settler.waited.lock().unwrap(), [8; 4]);
+        // The same where it is to be settled.
+        behind();
+        *stand.settler.promised_next.lock().unwrap() = Some(U256::ZERO);
+        assert!(stand.settle(&good).await.success);
+    }
+}
+
 #[tokio::test]
 async fn what_is_promised_to_others_cannot_be_spent_again() {
     let stand = Stand::new();

@@ -55,6 +55,7 @@ pub(super) enum Part {
     ProxyCode,
     ContractSignature,
     Simulation,
+    Height,
 }
 
 impl Part {
@@ -74,6 +75,7 @@ pub(super) struct Parts {
     pub(super) nonce: Option<Nonce>,
     pub(super) contract_signature: Option<bool>,
     pub(super) simulation: Option<Result<(), String>>,
+    pub(super) height: Option<u64>,
 }
 
 /// What is not known yet, as questions.
@@ -124,6 +126,10 @@ pub(super) fn ask(question: &Question<'_>, known: &Parts) -> Vec<(Part, StateQue
     if let Some((from, call)) = &question.simulate {
         asked.push((Part::Simulation, StateQuestion::View { from: *from, call: call.clone() }));
     }
+    if question.wants_height {
+        // Behind the others: a block that comes meanwhile makes it higher than they are, and not lower.
+        asked.push((Part::Height, StateQuestion::Height));
+    }
     asked
 }
 
@@ -164,6 +170,7 @@ impl Parts {
                     self.contract_signature = Some(magic);
                 }
                 Part::Simulation => self.simulation = Some(ran(answer)?.map(drop)),
+                Part::Height => self.height = number(said(answer)?).map(|height| height.saturating_to()),
             }
         }
         self.payer = self.payer.map(|_| payer);
@@ -181,6 +188,7 @@ impl Parts {
             contract_signature: self.contract_signature,
             is_fresh,
             simulation: self.simulation,
+            height: self.height,
         })
     }
 }

@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
 use salt402_chain::Call;
-use salt402_protocol::ChainId;
 use salt402_protocol::x402::digest::Domain;
+use salt402_protocol::{ChainId, PaymentId};
 
 use crate::authorization::Authorization;
 
@@ -13,6 +13,12 @@ use crate::authorization::Authorization;
 pub(crate) struct Question<'a> {
     /// The authorization.
     pub(crate) authorization: &'a Authorization,
+    /// Its id.
+    pub(crate) id: PaymentId,
+    /// Whether the index has it on the chain: then its nonce was used.
+    pub(crate) is_on_chain: bool,
+    /// Whether it is asked how high the chain is that answers.
+    pub(crate) wants_height: bool,
     /// The proxy that would settle it, if one does.
     pub(crate) proxy: Option<Address>,
     /// Whether the chain is asked anew for all that changes.
@@ -42,6 +48,8 @@ pub(crate) struct Facts {
     pub(crate) is_fresh: bool,
     /// Whether the simulated call went through, or why not. `None`: nothing was simulated.
     pub(crate) simulation: Option<Result<(), String>>,
+    /// How high the chain is of which all this is known, or higher. `None`: it was not asked.
+    pub(crate) height: Option<u64>,
 }
 
 /// Whether a nonce was used.

@@ -43,10 +43,10 @@ pub(crate) enum NotHeld {
 impl Held {
     /// What other payments hold of a payer's balance, in base units of the token. `now` is in seconds since 1970.
     pub(crate) fn of_others(&self, authorization: &Authorization, now: u64) -> U256 {
-        let own = authorization.id();
         let others = self.known(authorization, |holds| {
             holds.retain(|hold| hold.until >= U256::from(now));
-            let others = holds.iter().filter(|hold| hold.payment != own);
+            let own = (!holds.is_empty()).then(|| authorization.id());
+            let others = holds.iter().filter(|hold| Some(hold.payment) != own);
             others.fold(U256::ZERO, |sum, hold| sum.saturating_add(hold.amount))
         });
         others.unwrap_or_default()
@@ -83,8 +83,8 @@ impl Held {
 
     /// Whether another caller was told that a payment is good.
     pub(crate) fn is_of_another(&self, authorization: &Authorization, caller: Option<&str>) -> bool {
-        let own = authorization.id();
         let is_another = |holds: &mut Vec<Hold>| {
+            let own = authorization.id();
             holds.iter().any(|hold| hold.payment == own && hold.caller.as_deref() != caller)
         };
         is_upto(authorization) && self.known(authorization, is_another).unwrap_or_default()
@@ -92,8 +92,10 @@ impl Held {
 
     /// Lets a payment go: it was settled, or whoever settles counts it.
     pub(crate) fn release(&self, authorization: &Authorization) {
-        let own = authorization.id();
-        self.known(authorization, |holds| holds.retain(|hold| hold.payment != own));
+        self.known(authorization, |holds| {
+            let own = authorization.id();
+            holds.retain(|hold| hold.payment != own);
+        });
     }
 
     /// Nothing is remembered of whoever was only asked about: forged payers would push out those that hold something.

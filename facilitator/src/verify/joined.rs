@@ -5,12 +5,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use alloy_primitives::Bytes;
 use salt402_chain::{Node, NodeError, StateQuestion};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::metrics;
+use crate::verify::packed::Packed;
 
 /// The most questions of one round trip. A caller's own are never divided.
 const TOGETHER: usize = 64;
@@ -18,6 +21,11 @@ const TOGETHER: usize = 64;
 const ON_THEIR_WAY: usize = 256;
 /// The most round trips at once, where a node takes few questions together.
 const AT_ONCE: usize = 64;
+
+/// The most gas of one call of Multicall3. Nodes run calls of 50 million and more.
+const MOST_GAS: u64 = 20_000_000;
+/// For how long it is not asked after it did not answer: it is not on every chain.
+const APART_FOR: Duration = Duration::from_secs(60);
 
 /// The answers to a caller's questions, in their order, or why none came.
 type Answers = Result<Vec<Result<Bytes, NodeError>>, NodeError>;
@@ -30,6 +38,7 @@ struct Inner {
     node: Arc<dyn Node>,
     // A std mutex, because nothing is awaited while it is held.
     waiting: Mutex<Waiting>,
+    apart_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -45,7 +54,7 @@ struct Caller {
 
 impl Joined {
     pub(crate) fn new(node: Arc<dyn Node>) -> Self {
-        Self(Arc::new(Inner { node, waiting: Mutex::default() }))
+        Self(Arc::new(Inner { node, waiting: Mutex::default(), apart_until: Mutex::default() }))
     }
 
     /// Asks together with others. The answers are those of one round trip.
@@ -57,6 +66,39 @@ impl Joined {
         }
         let lost = || NodeError::Malformed { what: "a question to the node was lost".to_owned() };
         answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Asks with the views as one call of Multicall3, and those that fail in it once more.
+    async fn ask_packed(&self, questions: &[StateQuestion]) -> Answers {
+        if self.is_apart() {
+            return self.ask_alone(questions).await;
+        }
+        let Some(packed) = Packed::of(questions, MOST_GAS) else { return self.ask_alone(questions).await };
+        let said = self.ask_alone(&packed.questions).await?;
+        let Some(mut found) = packed.open(said) else {
+            *self.apart_until() = Some(Instant::now() + APART_FOR);
+            return self.ask_alone(questions).await;
+        };
+        let failed =
+            |(answer, question): (&Option<_>, &StateQuestion)| answer.is_none().then(|| question.clone());
+        let again: Vec<_> = found.iter().zip(questions).filter_map(failed).collect();
+        if !again.is_empty() {
+            let mut again = self.ask_alone(&again).await?.into_iter();
+            for place in found.iter_mut().filter(|answer| answer.is_none()) {
+                *place = again.next();
+            }
+        }
+        // Where some are missing, the number of all is wrong, and nobody gets another's.
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Whether Multicall3 did not answer lately.
+    fn is_apart(&self) -> bool {
+        self.apart_until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn apart_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.apart_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks alone.
@@ -96,7 +138,7 @@ impl Trips {
         while let Some(callers) = self.next() {
             let questions: Vec<StateQuestion> =
                 callers.iter().flat_map(|caller| caller.questions.iter().cloned()).collect();
-            let answers = self.joined.ask_alone(&questions).await;
+            let answers = self.joined.ask_packed(&questions).await;
             share(callers, answers, questions.len());
         }
     }
@@ -161,8 +203,6 @@ fn share(callers: Vec<Caller>, answers: Answers, asked: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use alloy_primitives::{Address, B256};
     use async_trait::async_trait;
     use futures::future::join_all;

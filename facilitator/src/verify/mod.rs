@@ -2,7 +2,7 @@
 //! the policy wants one.
 //!
 //! `signature` and `judge` are functions; `facts` is what is to be known of a chain, and `node_facts` says it: `answers` has the
-//! questions and reads what comes back, `joined` asks for many callers at once, `remembered` keeps it.
+//! questions and reads what comes back, `joined` asks for many callers at once, `packed` makes one call of their questions, `remembered` keeps it.
 
 mod answers;
 pub(crate) mod facts;
@@ -10,6 +10,7 @@ pub(crate) mod held;
 mod joined;
 pub(crate) mod judge;
 pub(crate) mod node_facts;
+mod packed;
 pub(crate) mod payment;
 mod remembered;
 pub(crate) mod signature;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use salt402_chain::Node;
-use salt402_protocol::{ChainId, PaymentId};
+use salt402_protocol::ChainId;
 use salt402_store::{ChainState, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -77,13 +77,6 @@ impl NodeFacts {
         }
     }
 
-    /// What the index knows: true if the payment is in a block of the chain.
-    async fn is_indexed(&self, chain: ChainId, payment: PaymentId) -> Result<bool, FactsError> {
-        let payments = self.store.signed_payments(chain, payment).await;
-        let payments = payments.map_err(|error| FactsError::Storage(error.to_string()))?;
-        Ok(payments.iter().any(|payment| payment.canonical))
-    }
-
     /// Reads the time of the newest block that is indexed.
     async fn note_head(&self, chain: ChainId, facts: &ChainFacts) -> Result<(), FactsError> {
         let storage = |error: salt402_store::StoreError| FactsError::Storage(error.to_string());
@@ -107,7 +100,7 @@ impl KnowsAccounts for NodeFacts {
         let mut known =
             chain.known(question, |known| self.is_current(known, now), |known| self.is_current(known, now));
         if known.nonce.is_none() {
-            if self.is_indexed(authorization.chain, authorization.id()).await? {
+            if question.is_on_chain {
                 known.nonce = Some(Nonce::Used);
             } else if self.nonces == NonceCheck::Index && !question.is_fresh && known.payer.is_some() {
                 known.nonce = Some(Nonce::New);

@@ -1,12 +1,13 @@
 //! A payment from what was read of it to a verdict, with as few questions as that takes.
 
 use alloy_primitives::{Address, U256};
+use salt402_protocol::{PaymentId, X402Reason};
 
 use crate::authorization::{Authorization, Method};
 use crate::calls::settle_call;
 use crate::policy::{NetworkPolicy, Policy};
 use crate::read::{Read, Refusal};
-use crate::settler::{SettleFault, Settler};
+use crate::settler::{Recorded, SettleFault, Settler};
 use crate::verify::facts::{Facts, FactsError, KnowsAccounts, Question};
 use crate::verify::judge::{self, digest, judge, needs_contract, needs_simulation};
 use crate::verify::signature::{KeySignature, recover};
@@ -31,19 +32,36 @@ impl From<Refusal> for NoVerdict {
     }
 }
 
+/// How often what is promised is read again, where the chain may be ahead of it.
+const READ_AGAIN: u32 = 3;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Case<'a> {
+    /// The payment.
+    pub(crate) read: &'a Read,
+    /// Its id.
+    pub(crate) id: PaymentId,
+    /// What the settler knows of it and of its payer.
+    pub(crate) recorded: Recorded,
+    /// What other payments hold of the payer's balance beside what the settler promised, in base units.
+    pub(crate) held: U256,
+    /// Whether the chain is asked anew for all that changes.
+    pub(crate) is_fresh: bool,
+}
+
 /// Whether a payment would settle now. Returns what is known of its accounts.
 ///
-/// `held` is what other payments hold of the payer's balance beside what the settler promised, in base units.
-///
-/// A payment that is refused by what was remembered is judged again by what is asked anew: memory never refuses.
+/// A payment that is refused by what was remembered is judged again by what is asked anew: memory never refuses. And what a
+/// block took from the balance may still be counted as promised, where the settler has not seen that block: whoever has too
+/// little by both is judged again when it has.
 pub(crate) async fn verify(
-    read: &Read,
+    case: Case<'_>,
     policy: &Policy,
     accounts: &dyn KnowsAccounts,
     settler: &dyn Settler,
-    held: U256,
-    is_fresh: bool,
 ) -> Result<Facts, NoVerdict> {
+    let Case { read, id, mut recorded, held, is_fresh } = case;
     let authorization = &read.authorization;
     let network = policy.network(authorization.chain).ok_or(FactsError::Chain(authorization.chain))?;
     let proxy = proxy(network, authorization);
@@ -51,14 +69,25 @@ pub(crate) async fn verify(
     let key = recover(digest, &authorization.signature, forms);
     let has_code = if is_fresh { None } else { accounts.has_code(authorization) };
     without_questions(read, has_code, &key)?;
-    let promised = settler.promised(authorization.chain, authorization.token, authorization.payer).await?;
-    let promised = promised.saturating_add(held);
     let most_gas = policy.gas_caps.of(&authorization.method);
-    let mut question = Question { authorization, proxy, is_fresh, most_gas, digest: None, simulate: None };
+    let mut question = Question {
+        authorization,
+        id,
+        is_on_chain: recorded.is_on_chain,
+        wants_height: false,
+        proxy,
+        is_fresh,
+        most_gas,
+        digest: None,
+        simulate: None,
+    };
     if key != KeySignature::Of(authorization.payer) {
         question.digest = Some(digest);
     }
+    let mut left = READ_AGAIN;
     loop {
+        question.wants_height = question.is_fresh && !recorded.promised.is_zero();
+        let promised = recorded.promised.saturating_add(held);
         let facts = accounts.facts(&question).await?;
         let wants_contract = question.digest.is_none() && needs_contract(read, &facts, &key);
         let wants_simulation =
@@ -69,7 +98,22 @@ pub(crate) async fn verify(
         let is_final = facts.is_fresh && !wants_more;
         match verdict {
             Ok(()) if !wants_more => return Ok(facts),
-            Err(refusal) if is_final => return Err(refusal.into()),
+            Err(refusal) if is_final => {
+                // What was not asked for is not known: it is asked with the next look.
+                let is_asked = question.wants_height || recorded.promised.is_zero();
+                let is_ahead = !is_asked || facts.height > recorded.height;
+                if !is_of_promises(&refusal) || !is_ahead || left == 0 {
+                    return Err(refusal.into());
+                }
+                left -= 1;
+                if let Some(height) = facts.height {
+                    settler.wait_for(authorization.chain, height).await;
+                }
+                recorded = settler.recorded(authorization, id).await?;
+                question.is_on_chain = recorded.is_on_chain;
+                question.is_fresh = true;
+                continue;
+            }
             _ => {}
         }
         question.is_fresh = question.is_fresh || !wants_more;
@@ -88,6 +132,16 @@ pub(crate) async fn verify(
             question.simulate = Some((sender, simulated));
         }
     }
+}
+
+/// Whether what was promised to others counted for a refusal.
+fn is_of_promises(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        X402Reason::InsufficientBalance
+            | X402Reason::Permit2InsufficientBalance
+            | X402Reason::Permit2AllowanceRequired
+    )
 }
 
 /// What can be refused without asking anybody: a wrong signature of an account that is known to have no code, or one

@@ -84,7 +84,7 @@ impl ChainFacts {
                 .filter(|known| is_current(known) && (known.value.has_allowance || !needs_allowance))
                 .map(|known| known.value);
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-            let nonce = nonces.known(&authorization.id()).copied().flatten();
+            let nonce = nonces.known(&question.id).copied().flatten();
             drop(nonces);
             parts.nonce = nonce.filter(is_current_nonce).map(|known| known.value);
         }
@@ -123,7 +123,7 @@ impl ChainFacts {
         }
         if let Some(value) = parts.nonce.filter(|_| asked.contains(&Part::Nonce)) {
             let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-            *nonces.of_key(authorization.id()) = Some(Known { value, progress, at });
+            *nonces.of_key(question.id) = Some(Known { value, progress, at });
         }
         let token = parts.token.as_ref().filter(|token| token.has_code && asked.contains(&Part::TokenCode));
         if let Some(token) = token {

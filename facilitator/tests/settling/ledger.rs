@@ -28,6 +28,8 @@ pub(crate) const LIAR: Address = Address::repeat_byte(0x71);
 
 /// A token whose calls need more gas than they may use.
 pub(crate) const HUNGRY: Address = Address::repeat_byte(0x72);
+/// Of its calls the node cannot say what gas they need.
+pub(crate) const ENDLESS: Address = Address::repeat_byte(0x75);
 /// A contract that hands its calldata on to x402's proxy.
 pub(crate) const ROUTER: Address = Address::repeat_byte(0x77);
 

@@ -14,7 +14,7 @@ use salt402_chain::{
 use salt402_protocol::foreign::MULTICALL3;
 use tokio::sync::Notify;
 
-use crate::ledger::HUNGRY;
+use crate::ledger::{ENDLESS, HUNGRY};
 use crate::world::World;
 
 /// What one process asks. Another process has another one over the same world.
@@ -146,6 +146,9 @@ impl Node for TestNode {
                 code: -32000,
                 message: format!("gas required exceeds allowance ({})", call.gas_limit.unwrap_or(50_000_000)),
             }),
+            StateQuestion::Gas { call, .. } if call.to == ENDLESS || state.faults.estimates_nothing => {
+                Err(NodeError::Rpc { code: -32000, message: "execution aborted (timeout = 5s)".to_owned() })
+            }
             StateQuestion::Gas { call, .. } => {
                 let ran = ledger.clone().run(call.to, &call.data, time);
                 ran.map(|_| U256::from(60_000_u64).to_be_bytes::<32>().into()).ok_or_else(reverted)

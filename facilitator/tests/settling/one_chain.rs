@@ -50,7 +50,10 @@ async fn one_alone_is_a_call_of_its_token_and_a_copy_gets_its_result() {
     other.authorization.payee = Address::repeat_byte(0xcc);
     let refused = engine.settle(other).await.unwrap_err();
     assert!(matches!(refused, SettleFault::Refused { .. }), "{refused}");
-    assert_eq!(engine.promised(CHAIN, TOKEN, payer(1)).await.unwrap(), U256::ZERO);
+    assert_eq!(
+        engine.recorded(&one.authorization, one.authorization.id()).await.unwrap().promised,
+        U256::ZERO
+    );
 }
 
 #[tokio::test]
@@ -328,6 +331,12 @@ async fn what_there_is_no_room_or_gas_for_is_refused_before_it_is_claimed() {
     let SettleFault::Busy { retry_after_ms, .. } = refused else { panic!("{refused}") };
     assert!(retry_after_ms <= 86_400_000);
     assert_eq!(shop.store.settlement(CHAIN, third.authorization.id()).await.unwrap(), None);
+    // Each is refused, and whoever asks without end does not fill the disk.
+    for _ in 0..100 {
+        assert!(engine.settle(third.clone()).await.is_err());
+    }
+    let written = shop.store.settlement_attempts(CHAIN, third.authorization.id(), 1000).await.unwrap();
+    assert!(written.len() >= 30 && written.len() < 60, "{} rows", written.len());
     let more: Vec<_> = (2..4).map(|number| settle(&engine, &approved(payer(number), 9, 7))).collect();
     for task in more {
         shop.finish(task).await;

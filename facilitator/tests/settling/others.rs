@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use salt402_chain::Call;
-use salt402_facilitator::{Approved, Engine, Method, SettleContracts, Settled, settle_call};
+use salt402_facilitator::{Approved, Engine, Method, SettleContracts, Settled, Settler as _, settle_call};
 use salt402_protocol::X402Reason;
 use salt402_protocol::foreign::{IMulticall3, MULTICALL3};
 use salt402_store::SettlementState;
 
 use alloy_sol_types::SolCall as _;
 
-use crate::ledger::{HUNGRY, ROUTER};
+use crate::ledger::{ENDLESS, HUNGRY, ROUTER};
 use crate::node::TestNode;
 use crate::shop::{KEYS, PAYEE, Shop, approved, outcome, payer, permitted, settle};
 use crate::world::{CHAIN, Faults};
@@ -193,6 +193,36 @@ async fn what_needs_more_gas_than_it_may_use_fails_at_once_and_holds_up_nothing(
     assert!(detail.contains("(300000)"), "the node was not told how much it may use: {detail}");
     let told = outcome(&shop, &engine, &approved(payer(1), 1, 7)).await;
     assert!(matches!(told, Settled::Done { .. }), "{told:?}");
+}
+
+/// A wallet whose code does not end any more, beside what the node can judge. Where the node can judge nothing, all waits for it.
+#[tokio::test]
+async fn what_only_itself_cannot_be_judged_fails_and_else_it_waits_for_the_node() {
+    let mut shop = Shop::new(28).await;
+    shop.options.wait = Duration::ZERO;
+    shop.world.give(payer(1), 7);
+    shop.world.state().faults = Faults { estimates_nothing: true, ..Faults::default() };
+    let engine = shop.engine();
+    let one = approved(payer(1), 1, 7);
+    let mut endless = approved(payer(2), 1, 7);
+    endless.authorization.token = ENDLESS;
+    for waits in [&one, &endless] {
+        assert_eq!(engine.settle(waits.clone()).await.unwrap(), Settled::Pending { transaction: None });
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(shop.row(&endless).await.state, SettlementState::Queued);
+    shop.world.state().faults = Faults::default();
+    shop.until("it is settled", || async { shop.row(&one).await.state == SettlementState::Settled }).await;
+    // No block is needed for it, and its signature must not expire.
+    let row = loop {
+        let row = shop.row(&endless).await;
+        if row.state != SettlementState::Queued {
+            break row;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(row.again, "whoever has it may ask again");
+    assert!(row.detail.is_some_and(|detail| detail.contains("timeout")));
 }
 
 /// Only the account that they name may settle them, and it has no money. The other one has.

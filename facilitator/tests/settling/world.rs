@@ -58,6 +58,8 @@ pub(crate) struct Faults {
     pub(crate) poor: Option<Address>,
     /// How often whoever asks for an account panics.
     pub(crate) panics: u32,
+    /// It is not said what gas anything needs.
+    pub(crate) estimates_nothing: bool,
     /// After how long nothing is said of a transaction that was sent.
     pub(crate) silent: Option<Duration>,
 }

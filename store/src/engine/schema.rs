@@ -83,6 +83,7 @@ fn migrations() -> Vec<Migration> {
         (29, "settlements by state", include_str!("../../migrations/0029_settlements_by_state.sql")),
         (30, "unserved parts", include_str!("../../migrations/0030_unserved_parts.sql")),
         (31, "charges", include_str!("../../migrations/0031_charges.sql")),
+        (32, "settlement signatures", include_str!("../../migrations/0032_settlement_signatures.sql")),
     ];
     steps
         .into_iter()

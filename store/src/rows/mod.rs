@@ -18,9 +18,9 @@ pub(crate) use payment::{ClaimRow, Found, IndexedPayment, Key, PlacedPayment};
 pub(crate) use refund::{IndexedRefund, Refunded};
 pub(crate) use risk::{ChannelRisk, RiskReason};
 pub(crate) use settlement::{
-    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, SettlementAttempt,
-    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
-    SlotState, SlotTransaction, Told,
+    Elsewhere, GasBudget, GasBudgets, GasCost, MinedSlot, NewSettlement, OpenSlot, Recorded,
+    SettlementAttempt, SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState,
+    Slot, SlotMined, SlotState, SlotTransaction, Told,
 };
 pub(crate) use voucher::{
     NewVoucher, NotCurrent, Opening, Share, VoucherAccount, VoucherGrant, VoucherResult, VoucherRow,

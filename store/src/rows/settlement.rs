@@ -366,3 +366,21 @@ pub struct SettlementAttempt {
     /// When, in milliseconds since 1970 UTC. It is set when it is written.
     pub at_ms: u64,
 }
+
+/// What is known of a signed payment and of its payer, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whether it was claimed for settling here, whatever came of it.
+    pub is_claimed: bool,
+    /// Whether the index has it on the chain.
+    pub is_on_chain: bool,
+    /// What the payer has promised in the token and not moved yet: the sum of what is claimed and neither settled nor failed,
+    /// in base units.
+    pub promised: Amount,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self { is_claimed: false, is_on_chain: false, promised: Amount::ZERO }
+    }
+}

@@ -86,7 +86,7 @@ async fn insert(
              charge = excluded.charge, method = excluded.method, payload = excluded.payload, sender = excluded.sender,
              caller = excluded.caller, since_block = MIN(since_block, excluded.since_block), state = excluded.state,
              reason = NULL, detail = NULL, again = FALSE, transaction_hash = NULL, block_number = NULL,
-             gas_day = excluded.gas_day, gas_cap = excluded.gas_cap, gas_used = 0, changed_at_ms = excluded.changed_at_ms",
+             gas_day = excluded.gas_day, gas_cap = excluded.gas_cap, gas_used = 0, changed_at_ms = excluded.changed_at_ms, is_signed = TRUE",
     )
     .bind(chain_id(*chain))
     .bind(payment.0.to_vec())

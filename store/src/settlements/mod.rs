@@ -9,6 +9,8 @@ mod claim;
 mod conclude;
 mod gas;
 mod orders;
+mod recorded;
+mod signatures;
 mod slot_rows;
 mod slot_steps;
 mod slots;

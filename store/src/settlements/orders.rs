@@ -1,6 +1,6 @@
 //! Settlements as they are read.
 
-use salt402_protocol::{Address, Amount, B256, ChainId, PaymentId};
+use salt402_protocol::{B256, ChainId, PaymentId};
 
 use crate::engine::{
     AsyncConnection, Columns, SyncConnection, Write, WriteTransaction, bound, chain_id, clock, params, query,
@@ -15,6 +15,7 @@ macro_rules! columns {
         "o.*, (SELECT COUNT(*) FROM settlement_slots s WHERE s.order_id = o.id) AS slots"
     };
 }
+pub(super) use columns;
 
 impl Store {
     /// The settlement of a payment. `None` if it was not claimed here.
@@ -133,32 +134,6 @@ impl Store {
         Ok(found)
     }
 
-    /// What a payer has promised in a token and not moved yet: the sum of what is claimed and neither settled nor failed, in
-    /// base units.
-    ///
-    /// Reads the database on the caller's thread, as each request does. That takes microseconds.
-    pub async fn promised(
-        &self,
-        chain: ChainId,
-        token: Address,
-        payer: Address,
-    ) -> Result<Amount, StoreError> {
-        tokio::task::coop::consume_budget().await;
-        let read = |connection: &SyncConnection<'_>| {
-            let mut select = connection.prepare_cached(
-                "SELECT charge FROM settlement_orders
-                 WHERE chain_id = ?1 AND payer = ?2 AND token = ?3 AND state IN ('queued', 'sent')",
-            )?;
-            let mut rows = select.query(params![chain_id(chain), payer.as_slice(), token.as_slice()])?;
-            let mut sum = Amount::ZERO;
-            while let Some(row) = rows.next()? {
-                sum = Amount(sum.0.saturating_add(row.amount("charge")?.0));
-            }
-            Ok(sum)
-        };
-        self.direct().read(read).await
-    }
-
     /// Whether another settlement than the one with this number was settled in a transaction, or failed in it.
     pub async fn is_settled_in(
         &self,
@@ -179,7 +154,8 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Lets a failed settlement be tried once more, because its operator says so. Returns whether there was such a one.
+    /// Lets a failed settlement be tried once more, because its operator says so. Returns whether there was such a one whose
+    /// signature is kept.
     /// Nothing is sent if it can only fail: whoever sends asks the chain first. Durable when this returns.
     pub async fn retry_settlement(&self, chain: ChainId, payment: PaymentId) -> Result<bool, StoreError> {
         send(self.jobs(), Retry { chain, payment }).await
@@ -268,7 +244,7 @@ impl Write for Retry {
         let row = query(
             "UPDATE settlement_orders
              SET state = 'queued', reason = NULL, detail = NULL, again = FALSE, gas_cap = 0, changed_at_ms = $3
-             WHERE payment_id = $1 AND chain_id = $2 AND state = 'failed' RETURNING id",
+             WHERE payment_id = $1 AND chain_id = $2 AND state = 'failed' AND is_signed RETURNING id",
         )
         .bind(self.payment.0.to_vec())
         .bind(chain_id(self.chain))

@@ -6,9 +6,9 @@ use crate::support;
 
 use salt402_protocol::{Address, Amount, B256, PaymentId, U256};
 use salt402_store::{
-    ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement, SettlementClaim,
-    SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined, SlotState,
-    SlotTransaction, Told,
+    ClaimResult, Elsewhere, GasBudget, GasBudgets, GasCost, IncidentKind, NewSettlement, Recorded,
+    SettlementClaim, SettlementFilter, SettlementOutcome, SettlementRow, SettlementState, Slot, SlotMined,
+    SlotState, SlotTransaction, Told,
 };
 
 use crate::support::{CHAIN, Fixture, child, genesis, id, transaction};
@@ -85,8 +85,13 @@ async fn row(fixture: &Fixture, payment: u8) -> SettlementRow {
     fixture.store.settlement(CHAIN, PaymentId(B256::repeat_byte(payment))).await.unwrap().unwrap()
 }
 
+async fn recorded(fixture: &Fixture, payment: u8) -> Recorded {
+    let payment = PaymentId(B256::repeat_byte(payment));
+    fixture.store.recorded(CHAIN, payment, TOKEN, PAYER).await.unwrap()
+}
+
 async fn promised(fixture: &Fixture) -> u64 {
-    fixture.store.promised(CHAIN, TOKEN, PAYER).await.unwrap().0.to()
+    recorded(fixture, 99).await.promised.0.to()
 }
 
 #[tokio::test]
@@ -99,7 +104,13 @@ async fn a_payment_is_claimed_once_also_by_two_at_a_time() {
     let new_ones =
         [one.unwrap(), two.unwrap()].iter().filter(|claim| matches!(claim, SettlementClaim::New(_))).count();
     assert_eq!(new_ones, 1);
-    assert_eq!(promised(&fixture).await, 5);
+    let (one, other) = (recorded(&fixture, 1).await, recorded(&fixture, 2).await);
+    assert_eq!((one.is_claimed, one.is_on_chain, one.promised.0), (true, false, U256::from(5_u64)));
+    assert_eq!(other, Recorded { is_claimed: false, ..one }, "of the same payer");
+    let payer = Address::repeat_byte(0xab);
+    let stranger =
+        fixture.store.recorded(CHAIN, PaymentId(B256::repeat_byte(1)), TOKEN, payer).await.unwrap();
+    assert_eq!(stranger, Recorded { is_claimed: true, ..Recorded::default() });
     // Nothing moves for a charge of 0, and the payment is used up all the same.
     let nothing = NewSettlement { charge: Amount::ZERO, ..new(2) };
     let SettlementClaim::New(row) =
@@ -449,4 +460,48 @@ async fn a_claim_and_a_telling_at_once_never_both_succeed() {
         let both = (matches!(claimed, ClaimResult::First { .. }), told.unwrap() == Told::Now);
         assert!(matches!(both, (true, false) | (false, true)), "{number}: {both:?}");
     }
+}
+
+/// Until then it may have to be sent again.
+#[tokio::test]
+async fn a_signature_is_kept_until_nothing_of_its_settlement_can_change() {
+    let fixture = Fixture::new().await;
+    let ever = i64::MAX as u64;
+    let signed_in =
+        async |state, before| fixture.store.settlements_still_signed(state, before, 10).await.unwrap();
+    let left = |mut row: SettlementRow| {
+        row.claimed.payload = vec![99];
+        row
+    };
+    let number = claim(&fixture, 1).await.number;
+    fixture.store.assign_settlements(CHAIN, signed(0, 1), vec![number]).await.unwrap();
+    assert!(signed_in(SettlementState::Sent, ever).await.is_empty());
+    assert!(fixture.store.note_slot_mined(CHAIN, mined(0, 1, vec![(number, settled(60))])).await.unwrap());
+    assert!(signed_in(SettlementState::Settled, ever).await.is_empty(), "its block may leave the chain");
+    let slot = Slot { signer: SIGNER, nonce: 0 };
+    fixture.store.note_slots_final(CHAIN, vec![(slot, B256::repeat_byte(1))]).await.unwrap();
+    assert!(signed_in(SettlementState::Settled, 0).await.is_empty(), "it ended only now");
+    let found = signed_in(SettlementState::Settled, ever).await;
+    assert_eq!(found, [row(&fixture, 1).await]);
+    fixture.store.forget_signatures(found.into_iter().map(left).collect()).await.unwrap();
+    assert_eq!(row(&fixture, 1).await.claimed.payload, [99]);
+    assert!(signed_in(SettlementState::Settled, ever).await.is_empty());
+
+    // One that is claimed again while it is forgotten has its signature, and what waits is not touched.
+    let number = claim(&fixture, 2).await.number;
+    fixture.store.conclude_settlement(CHAIN, number, failed(true)).await.unwrap();
+    let found = signed_in(SettlementState::Failed, ever).await;
+    assert_eq!(found.len(), 1);
+    claim(&fixture, 2).await;
+    fixture.store.forget_signatures(found.into_iter().map(left).collect()).await.unwrap();
+    assert_eq!(row(&fixture, 2).await.claimed.payload, [2]);
+    // Without its signature, nothing can be tried again but by whoever has it.
+    fixture.store.conclude_settlement(CHAIN, number, failed(true)).await.unwrap();
+    let found = signed_in(SettlementState::Failed, ever).await;
+    fixture.store.forget_signatures(found.into_iter().map(left).collect()).await.unwrap();
+    assert!(!fixture.store.retry_settlement(CHAIN, new(2).payment).await.unwrap());
+    assert_eq!(claim(&fixture, 2).await.claimed.payload, [2]);
+    assert!(signed_in(SettlementState::Failed, ever).await.is_empty());
+    fixture.store.conclude_settlement(CHAIN, number, failed(false)).await.unwrap();
+    assert_eq!(signed_in(SettlementState::Failed, ever).await.len(), 1);
 }

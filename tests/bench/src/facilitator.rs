@@ -1,17 +1,18 @@
-//! B6, B7 and B7b: signed payments, verified and settled, beside x402's own facilitator where its packages are installed.
+//! B6, B7 and B7b: signed payments, verified and settled, beside x402's own facilitator and that of x402-rs where they are
+//! installed.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256, address};
 use anyhow::{Context as _, ensure};
 use salt402_tests::x402::{SECOND_FACILITATOR_KEY, Terms, X402Payer};
 use salt402_tests::{Facilitating, FacilitatorOptions, PAYEE, Salt402, free_port, root};
 use serde_json::{Value, json};
 
-use crate::figures::{Times, at_least, at_most, beside, cpu_seconds};
+use crate::figures::{Times, at_least, at_most, beside, cpu_seconds, processor};
 use crate::load::{self, Requests};
 
 /// Payments that are verified, each once.
@@ -83,40 +84,62 @@ async fn stand() -> anyhow::Result<Facilitating> {
     Ok(stand)
 }
 
-/// x402's own facilitator, over the same chain. It ends with this value.
+/// The contract that x402-rs does not start without. It asks it only about signatures of contracts that do not exist yet.
+const ERC6492_VALIDATOR: Address = address!("0xdAcD51A54883eb67D95FAEb2BBfdC4a9a6BD2a3B");
+
+/// The peer that B6 is held against.
+const X402_RS: &str = "x402-rs";
+
+/// Another facilitator, over the same chain. It ends with this value.
 struct Peer {
+    name: &'static str,
     child: Child,
     url: String,
 }
 
 impl Peer {
-    /// `None` where its packages are not installed.
-    async fn start(stand: &Facilitating) -> anyhow::Result<Option<Self>> {
+    /// Those that are installed.
+    async fn all(stand: &Facilitating) -> anyhow::Result<Vec<Self>> {
         let folder: PathBuf = root().join("tests/clients");
+        let mut peers = Vec::new();
         let script = folder.join("official-facilitator.mjs");
-        if !script.exists() || !folder.join("node_modules").exists() {
-            println!("    x402's own facilitator is not installed (make test-clients does): no peer");
-            return Ok(None);
+        if script.exists() && folder.join("node_modules").exists() {
+            let mut command = Command::new("node");
+            command.arg(&script);
+            peers.push(Self::start("x402's own facilitator", command, stand).await?);
+        } else {
+            println!("    x402's own facilitator is not installed (make clients does): no peer");
         }
+        let binary = folder.join("x402-rs/target/release/salt402-clients-x402-rs");
+        if binary.exists() {
+            let code = json!([ERC6492_VALIDATOR, "0x00"]);
+            stand.stack.anvil.ask("anvil_setCode", code).await;
+            peers.push(Self::start(X402_RS, Command::new(binary), stand).await?);
+        } else {
+            println!("    x402-rs is not built (make x402-rs does): no peer");
+        }
+        Ok(peers)
+    }
+
+    async fn start(name: &'static str, mut command: Command, stand: &Facilitating) -> anyhow::Result<Self> {
         let port = free_port();
         let chains = json!([{ "id": 40204, "rpc": stand.stack.anvil.http() }]);
-        let child = Command::new("node")
-            .arg(&script)
+        let child = command
             .arg(port.to_string())
             .env("FACILITATOR_CHAINS", chains.to_string())
             .env("FACILITATOR_KEY", SECOND_FACILITATOR_KEY)
             .stdout(Stdio::null())
             .spawn()
-            .context("node")?;
-        let peer = Self { child, url: format!("http://127.0.0.1:{port}") };
+            .context(name)?;
+        let peer = Self { name, child, url: format!("http://127.0.0.1:{port}") };
         let health = format!("{}/health", peer.url);
         for _ in 0..300 {
             if stand.stack.client.get(&health).send().await.is_ok() {
-                return Ok(Some(peer));
+                return Ok(peer);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        anyhow::bail!("x402's own facilitator does not start")
+        anyhow::bail!("{name} does not start")
     }
 }
 
@@ -127,18 +150,44 @@ impl Drop for Peer {
     }
 }
 
+/// Processor time of those who take part, in seconds.
+struct Spent {
+    server: f64,
+    node: f64,
+    load: f64,
+}
+
+impl Spent {
+    fn until_now(server: u32, stand: &Facilitating) -> anyhow::Result<Self> {
+        let of = |process: u32| cpu_seconds(&process.to_string());
+        Ok(Self {
+            server: of(server)?,
+            node: of(stand.stack.anvil.process())?,
+            load: processor().as_secs_f64(),
+        })
+    }
+
+    /// Prints what each of so many requests took since.
+    fn print(&self, before: &Self, requests: u64, who: &str) {
+        let each = |now: f64, before: f64| (now - before) * 1e6 / requests as f64;
+        beside(each(self.server, before.server), "us", &format!("processor time of one, in {who}"));
+        beside(each(self.node, before.node), "us", "the same in the node");
+        beside(each(self.load, before.load), "us", "the same in the load");
+    }
+}
+
 /// B6: `POST /verify`.
 pub(crate) async fn verify() -> anyhow::Result<()> {
     let stand = stand().await?;
-    let peer = Peer::start(&stand).await?;
-    let server = stand.stack.process.as_ref().map(Salt402::id).context("salt402 runs")?.to_string();
+    let peers = Peer::all(&stand).await?;
+    let server = stand.stack.process.as_ref().map(Salt402::id).context("salt402 runs")?;
     for (index, way) in Way::ALL.into_iter().enumerate() {
         let first = index as u64 * 10 * VERIFIED;
         let requests = way.requests(&stand, &stand.url, "/verify", (first, VERIFIED))?;
-        let (cpu, start) = (cpu_seconds(&server)?, Instant::now());
+        let (before, start) = (Spent::until_now(server, &stand)?, Instant::now());
         let times = load::once(host(&stand.url), &requests, 64, "\"isValid\":true").await?;
         let rate = VERIFIED as f64 / start.elapsed().as_secs_f64();
-        let cpu = (cpu_seconds(&server)? - cpu) * 1e6 / VERIFIED as f64;
+        let spent = Spent::until_now(server, &stand)?;
         let times = Times::new(times);
         at_least(
             "B6",
@@ -149,22 +198,29 @@ pub(crate) async fn verify() -> anyhow::Result<()> {
         );
         beside(times.within(0.5), "ms", "p50 of the same, 64 connections");
         beside(times.within(0.99), "ms", "p99 of the same");
-        beside(cpu, "us", "processor time of one, in salt402");
+        spent.print(&before, VERIFIED, "salt402");
         let start = Instant::now();
         load::once(host(&stand.url), &requests, 64, "\"isValid\":true").await?;
-        let rate = VERIFIED as f64 / start.elapsed().as_secs_f64();
-        beside(rate, "requests/s", "the same payments again");
+        let again = VERIFIED as f64 / start.elapsed().as_secs_f64();
+        beside(again, "requests/s", "the same payments again");
         let alone = way.requests(&stand, &stand.url, "/verify", (first + VERIFIED, 200))?;
         let times = Times::new(load::once(host(&stand.url), &alone, 1, "\"isValid\":true").await?);
         beside(times.within(0.5), "ms", "p50 one at a time, each for the first time");
-        let Some(peer) = &peer else { continue };
-        let requests =
-            way.requests(&stand, &peer.url, "/verify", (first + 2 * VERIFIED, VERIFIED_BY_PEER))?;
-        let start = Instant::now();
-        let times = load::once(host(&peer.url), &requests, 64, "\"isValid\":true").await?;
-        let rate = VERIFIED_BY_PEER as f64 / start.elapsed().as_secs_f64();
-        beside(rate, "requests/s", "x402's own facilitator, 64 connections");
-        beside(Times::new(times).within(0.5), "ms", "p50 of the same");
+        for (place, peer) in peers.iter().enumerate() {
+            let numbers = first + (2 + place as u64) * VERIFIED;
+            let requests = way.requests(&stand, &peer.url, "/verify", (numbers, VERIFIED_BY_PEER))?;
+            let (before, start) = (Spent::until_now(peer.child.id(), &stand)?, Instant::now());
+            let times = load::once(host(&peer.url), &requests, 64, "\"isValid\":true").await?;
+            let of_peer = VERIFIED_BY_PEER as f64 / start.elapsed().as_secs_f64();
+            let spent = Spent::until_now(peer.child.id(), &stand)?;
+            beside(of_peer, "requests/s", &format!("{}, 64 connections", peer.name));
+            beside(Times::new(times).within(0.5), "ms", "p50 of the same");
+            spent.print(&before, VERIFIED_BY_PEER, peer.name);
+            if peer.name == X402_RS {
+                let what = format!("verify {}, of the rate of x402-rs", way.name());
+                at_least("B6", rate / of_peer, "times", 10.0, &what);
+            }
+        }
     }
     Ok(())
 }
@@ -172,7 +228,9 @@ pub(crate) async fn verify() -> anyhow::Result<()> {
 /// B7: `POST /settle`, the receipt included.
 pub(crate) async fn settle() -> anyhow::Result<()> {
     let stand = stand().await?;
-    let peer = Peer::start(&stand).await?;
+    // x402-rs looks for receipts each seven seconds, which would last for minutes.
+    let peers = Peer::all(&stand).await?;
+    let peer = peers.iter().find(|peer| peer.name != X402_RS);
     for (index, way) in Way::ALL.into_iter().enumerate() {
         let first = (index as u64 + 1) * 1_000_000;
         let many = way.requests(&stand, &stand.url, "/settle", (first, SETTLED))?;
@@ -188,7 +246,7 @@ pub(crate) async fn settle() -> anyhow::Result<()> {
         let times = Times::new(load::once(host(&stand.url), &alone, 1, "\"success\":true").await?);
         let what = format!("settle {}, one at a time, blocks without a delay: p50", way.name());
         at_most("B7", times.within(0.5), "ms", 20.0, &what);
-        let Some(peer) = &peer else { continue };
+        let Some(peer) = peer else { continue };
         let many = way.requests(&stand, &peer.url, "/settle", (first + 10_000, SETTLED / 4))?;
         let start = Instant::now();
         load::once(host(&peer.url), &many, 32, "\"success\":true").await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use memchr::memmem::find;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -24,6 +25,9 @@ pub(crate) fn post_with(host: &str, path: &str, headers: &[(&str, &str)], body: 
     )
     .into_bytes()
 }
+
+/// Says how long a body is. Names of headers are written in lower case by what is measured here.
+const LENGTH: &[u8] = b"\r\ncontent-length: ";
 
 /// One connection.
 pub(crate) struct Connection {
@@ -46,15 +50,18 @@ impl Connection {
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
             ensure!(read > 0, "the server closed the connection");
             filled += read;
-            let text = std::str::from_utf8(&self.buffer[..filled]).context("an answer in UTF-8")?;
-            let Some(end) = text.find("\r\n\r\n") else { continue };
-            let length: usize = text[..end]
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .context("an answer with a length")?
-                .parse()?;
+            let answer = &self.buffer[..filled];
+            let Some(end) = find(answer, b"\r\n\r\n") else { continue };
+            let at = find(&answer[..end], LENGTH).context("an answer with a length")? + LENGTH.len();
+            let digits = answer[at..end].iter().take_while(|byte| byte.is_ascii_digit());
+            let length = digits.fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
             if filled >= end + 4 + length {
-                ensure!(text.contains(expected), "an answer without {expected}: {text}");
+                let text = || String::from_utf8_lossy(answer);
+                ensure!(
+                    find(answer, expected.as_bytes()).is_some(),
+                    "an answer without {expected}: {}",
+                    text()
+                );
                 return Ok(());
             }
         }
