@@ -332,6 +332,7 @@ async fn c20_whoever_has_paid_is_not_led_to_where_it_has_to_be_paid_again() {
     let service = TestService::start().await;
     let mut stack = Stack::start_with(SALT402, selling(&service, "", &[PAID, FREE])).await;
     let redirect = |to: &str| Act::answer("301 Moved Permanently", &format!("location: {to}\r\n"), "");
+    let staying = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     // To where it is free, or to somebody else's, a client may go.
     for (number, (told, known)) in [
         ("/base/free/x", "/free/x"),
@@ -342,15 +343,18 @@ async fn c20_whoever_has_paid_is_not_led_to_where_it_has_to_be_paid_again() {
     .enumerate()
     {
         service.script([redirect(told)]);
-        let answer = Asked::get(&stack, &format!("/paid/{number}")).paid(&stack).await.send(&stack).await;
-        assert_eq!(answer.status, StatusCode::MOVED_PERMANENTLY, "{}", answer.body);
-        assert_eq!(answer.headers["location"], known);
+        let paid = Asked::get(&stack, &format!("/paid/{number}")).paid(&stack).await;
+        let request = paid.request(&stack).build().unwrap();
+        let answer = staying.execute(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::MOVED_PERMANENTLY);
+        assert_eq!(answer.headers()["location"], known);
     }
     let own = format!("{}/paid/z", stack.gateway);
     for (number, told) in ["/base/paid/x/", "x/", "?again", &*own].into_iter().enumerate() {
         service.script([redirect(told)]);
         let paid = Asked::get(&stack, &format!("/paid/again/{number}")).paid(&stack).await;
         for _ in 0..2 {
+            // This client would follow.
             let answer = paid.send(&stack).await;
             assert_eq!(answer.code(), "not_served", "{told}: {} {}", answer.status, answer.body);
             assert!(!answer.headers.contains_key("location"));
