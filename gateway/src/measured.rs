@@ -1,5 +1,7 @@
 //! How long a server took and how often it failed, as moving averages that forget.
 
+#![allow(clippy::float_arithmetic, reason = "averages of times, and no money")]
+
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -110,3 +110,109 @@ pub(super) fn unread(error: &salt402_store::StoreError) -> Problem {
     tracing::error!(%error, "an outcome could not be read");
     Problem::new(Code::Internal, "the answer could not be read; show the same proof again").retry_after(1000)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use salt402_protocol::api::PaymentView;
+    use salt402_protocol::{Asset, B256, ChainId, U256};
+    use salt402_store::{Options, Outcome};
+
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::execution::ExecutionLimits;
+
+    const PAYMENT: PaymentId = PaymentId(B256::repeat_byte(1));
+
+    /// What runs a batch that was paid with 95.
+    async fn runs(folder: &tempfile::TempDir) -> Runs {
+        let store = Store::open(Options::new(folder.path().join("outcomes.db"))).await.unwrap();
+        let limits = ExecutionLimits {
+            runs: 3,
+            leave_grace: Duration::ZERO,
+            largest_kept: 1 << 16,
+            folder: folder.path().to_owned(),
+        };
+        let payment = PaymentView {
+            payment_id: PAYMENT,
+            chain: ChainId::CITRATE,
+            transaction: B256::repeat_byte(2),
+            contract: Default::default(),
+            reference: B256::ZERO,
+            payer: Default::default(),
+            payee: Default::default(),
+            asset: Asset::Native,
+            amount: Amount(U256::from(95)),
+            block_number: 1,
+            block_hash: B256::ZERO,
+            block_timestamp: 1,
+            confirmations: 1,
+            canonical: true,
+            claimed: true,
+            refunded: None,
+        };
+        Runs {
+            purchase: Purchase::new(Box::new(payment), false, "a batch".into()),
+            executions: Executions::new(store.clone(), limits),
+            store,
+            circuits: Circuits::new(&Catalogue::default()),
+            at_once: 2,
+        }
+    }
+
+    /// Two requests of which nobody knows any more what they ask.
+    fn gone_models() -> Vec<BatchEntry> {
+        let entry = |price| BatchEntry {
+            sold: "one answer".into(),
+            price: Some(Amount(U256::from(price))),
+            request: None,
+            problem: Some(Problem::new(Code::UnknownModel, "it is gone")),
+        };
+        vec![entry(60), entry(40)]
+    }
+
+    fn codes(parts: &[Part]) -> Vec<Option<Code>> {
+        parts.iter().map(|part| part.kept.as_ref().err().map(|problem| problem.code)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_a_restored_backup_gives_what_is_kept_and_runs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs(&folder).await;
+        let store = runs.store.clone();
+        let outcome = Outcome { status: 200, headers: Vec::new(), body: b"{}".to_vec() };
+        store.put_outcome(PAYMENT.part(1), outcome).await.unwrap();
+        store.put_outcome_unkept(PAYMENT).await.unwrap();
+        let parts = runs.all(gone_models()).await.unwrap();
+        assert_eq!(codes(&parts), [Some(Code::OutcomeGone), None]);
+        assert!(store.unserved_parts(PAYMENT).await.unwrap().is_empty(), "nothing was begun");
+    }
+
+    #[tokio::test]
+    async fn what_is_sold_no_more_is_owed_by_its_place_and_worth_and_what_is_answered_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs(&folder).await;
+        let store = runs.store.clone();
+        let outcome = Outcome { status: 200, headers: Vec::new(), body: b"{}".to_vec() };
+        store.put_outcome(PAYMENT.part(0), outcome).await.unwrap();
+        let parts = runs.all(gone_models()).await.unwrap();
+        assert_eq!(codes(&parts), [None, Some(Code::NotServed)]);
+        let owed = store.unserved_parts(PAYMENT).await.unwrap();
+        assert_eq!(owed.len(), 1);
+        assert_eq!(owed[0].payment, PAYMENT.part(1));
+        assert_eq!(owed[0].part.map(|part| (part.payment, part.place)), Some((PAYMENT, 1)));
+        assert_eq!((owed[0].amount, owed[0].ended), (Amount(U256::from(38)), true));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_about_to_stop_begins_nothing_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = runs(&folder).await;
+        runs.executions.finish().await;
+        let store = runs.store.clone();
+        let parts = runs.all(gone_models()).await.unwrap();
+        assert_eq!(codes(&parts), [Some(Code::UpstreamFailed); 2]);
+        assert!(store.unserved_parts(PAYMENT).await.unwrap().is_empty());
+    }
+}

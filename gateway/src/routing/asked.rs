@@ -52,7 +52,7 @@ pub(crate) struct RoutedRequest {
 /// What is asked of a model, or of a route.
 pub(crate) enum Target<S, C> {
     Model(S),
-    Route(Routed<C>),
+    Route(Box<Routed<C>>),
 }
 
 impl<S: Sale, C: Run> Sale for Target<S, C> {
@@ -108,7 +108,8 @@ fn inference(
         let own = InferenceRequest { model: candidate.to_owned(), ..request.clone() };
         PricedRequest::priced(catalogue, own, &order)
     };
-    Ok(Routed::understand(&request.model, route, wanted, read)?.map(Target::Route))
+    let routed = Routed::understand(&request.model, route, wanted, read)?;
+    Ok(routed.map(|routed| Target::Route(Box::new(routed))))
 }
 
 /// The order of exactly these bytes.
@@ -250,7 +251,7 @@ impl RouteCost {
         body: &[u8],
     ) -> Result<Option<Self>, Problem> {
         let (method, target) = ("POST".to_owned(), path.to_owned());
-        let reading = match (path, Api::of_path(path)) {
+        match (path, Api::of_path(path)) {
             ("/v1/inference/routed", _) => Self::of(routed(routes, catalogue, None, method, target, body)?),
             ("/v1/inference" | "/v1/inference/stream", _) => {
                 let request = InferenceRequest::read(body)?;
@@ -261,16 +262,16 @@ impl RouteCost {
                 let order = ordered(method, target, body);
                 Self::of(passed(api, None, routes, catalogue, None, body, order)?)
             }
-            (_, None) => return Ok(None),
-        };
-        reading
+            (_, None) => Ok(None),
+        }
     }
 
     fn of<S, C: Run>(reading: Reading<Target<S, C>>) -> Result<Option<Self>, Problem> {
         match reading {
             Reading::Sold(target) => Ok(match *target {
                 Target::Model(_) => None,
-                Target::Route(Routed { name, candidates, order, .. }) => {
+                Target::Route(routed) => {
+                    let Routed { name, candidates, order, .. } = *routed;
                     let one = |candidate: &C| (candidate.name().to_owned(), candidate.order().amount);
                     Some(Self {
                         name,
@@ -308,7 +309,7 @@ fn passed(
     Ok(routed.map(|routed| {
         // All were read from one body.
         let streamed = routed.candidates.first().is_some_and(|candidate| candidate.streamed);
-        Target::Route(Routed { streamed, ..routed })
+        Target::Route(Box::new(Routed { streamed, ..routed }))
     }))
 }
 

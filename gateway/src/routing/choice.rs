@@ -1,5 +1,7 @@
 //! Which of a route's models is asked: a pure function of what is known of them.
 
+#![allow(clippy::float_arithmetic, reason = "times that are expected, and no money")]
+
 /// What is known of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Standing {
