@@ -31,6 +31,8 @@ fn model(server: Server) -> Model {
             per_request: amount(1_000_000),
             per_token: amount(1_000),
             per_prompt_token: amount(1),
+            per_cached_token: None,
+            per_reasoning_token: None,
             per_image: Some(amount(500)),
             image_sizes: [("1x1".to_owned(), amount(7_000))].into(),
             minimum: Amount::ZERO,
