@@ -1,5 +1,5 @@
 // Every official client pays our gateway, unmodified, by a signature: by EIP-3009 in wrapped SALT where prices are in SALT, by
-// EIP-3009 and by Permit2 in a token. The payee has the money to the unit, and who asks again pays no second time.
+// EIP-3009 and by Permit2 in a token, and by `upto` for what it used. The payee has the money to the unit, and who asks again pays no second time.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
@@ -10,6 +10,8 @@ import { BASE_SEPOLIA, CITRATE, openStand, tokenAbi } from "./support/stand.mjs"
 
 /** In base units: 0.000000000000010007 of a token of 18 decimals. */
 const PRICE = 10007n;
+/** What a request costs at the most where what was used is charged: eight tokens of 1,000 base units besides. */
+const MOST = PRICE + 8n * 1000n;
 const run = randomBytes(8).toString("hex");
 
 /** What is sold in: the chain, the token, how it is moved, and whether prices are in the coin. */
@@ -19,10 +21,11 @@ const sales = [
   { name: "Base Sepolia, Salt, by EIP-3009", chain: BASE_SEPOLIA, token: "Salt" },
   // Its clients read the offer of version 2 where there is one.
   { name: "Base Sepolia, Salt, version 1 of x402", chain: BASE_SEPOLIA, token: "Salt", dialects: ["x402-v1"], by: ["fetch-v1"] },
+  { name: "Citrate, wrapped SALT, by upto", chain: CITRATE, token: "wSALT", native: true, upto: "0.000000000000001" },
 ];
 
-/** Who pays in a sale. mppx signs no permit. */
-const payers = ({ by, method }) => by ?? [...Object.keys(clients), ...(method ? [] : ["mppx"])];
+/** Who pays in a sale. mppx signs no permit, and so pays nothing by use. */
+const payers = ({ by, method, upto }) => by ?? [...Object.keys(clients), ...(method || upto ? [] : ["mppx"])];
 
 /** What an answer tells of its payment in the client's dialect. */
 function told({ paymentResponse, paymentResponseV1, paymentReceipt }) {
@@ -46,7 +49,7 @@ describe("official clients and our gateway", { timeout: 600_000 }, () => {
       const { gateway, stop } = await startGateway(stand.sites, sale);
       const urls = [`${gateway}/v1/inference`];
       const rpc = Object.fromEntries(Object.values(stand.sites).map(({ anvil }) => [anvil.id, anvil.rpc]));
-      const allowedAssets = [{ network: "eip155:*", asset: token.address, maxAmountPerPayment: String(PRICE) }];
+      const allowedAssets = [{ network: "eip155:*", asset: token.address, maxAmountPerPayment: String(how.upto ? MOST : PRICE) }];
       const has = () =>
         anvil.client.readContract({ address: token.address, abi: tokenAbi, functionName: "balanceOf", args: [payee] });
       try {
@@ -65,7 +68,14 @@ describe("official clients and our gateway", { timeout: 600_000 }, () => {
             const hash = response.transaction ?? response.reference;
             assert.equal((await anvil.client.getTransactionReceipt({ hash })).status, "success");
             assert.equal((response.payer ?? payer.address).toLowerCase(), payer.address.toLowerCase());
-            earned += PRICE;
+            const charged = how.upto ? BigInt(response.amount) : PRICE;
+            if (how.upto) {
+              const { usage } = JSON.parse(answer.body);
+              assert.equal(usage.cost, response.amount, said);
+              assert.equal(charged, PRICE + BigInt(usage.completion_tokens) * 1000n, said);
+              assert.ok(charged <= MOST, said);
+            }
+            earned += charged;
             assert.equal(await has(), earned);
             // It signs anew for the same request, as clients do after an error: answered from the first.
             const [again] = await pay(client, orders);

@@ -36,6 +36,8 @@ listen = "127.0.0.1:${ports.verifier}"
 
 [facilitator]
 listen = "127.0.0.1:${ports.facilitator}"
+# Tests run beside each other, with the same key on chains of the same id.
+locks = "."
 ${chains.join("")}`;
 }
 
@@ -55,17 +57,20 @@ export async function startOurs(sites) {
  *
  * @param {Record<number, import("./stand.mjs").Site>} sites - The chains.
  * @param {{ chain: number, token: import("./stand.mjs").Token, payee: string, price: string, native?: boolean, method?: string,
- *   dialects?: string[] }} sale -
+ *   dialects?: string[], upto?: string }} sale -
  *   Where, in what and for how much in whole coins or tokens of 18 decimals. `native`: prices are in the coin, and `token` is its
- *   wrapped form. `dialects`: in which a 402 says how to pay, where that is not all.
+ *   wrapped form. `dialects`: in which a 402 says how to pay, where that is not all. `upto`: each token has this price besides, and what
+ *   was used is charged.
  * @returns {Promise<{ url: string, gateway: string, stop: () => Promise<void> }>} The facilitator's and the gateway's address, and
  *   how to end it.
  * @throws {Error} With what it said, if it is not ready within a minute.
  */
-export async function startGateway(sites, { chain, token, payee, price, native = false, method = "eip3009", dialects }) {
+export async function startGateway(sites, sale) {
+  const { chain, token, payee, price, native = false, method = "eip3009", dialects, upto } = sale;
   const gateway = await freePort();
   const asset = native ? "" : `asset = "${token.address}"\nasset_symbol = "TOKEN"\nasset_decimals = 18\n`;
   const unit = native ? "SALT" : "TOKEN";
+  const each = upto ? `charge = "used"\nprice_per_token = "${upto} ${unit}"` : "";
   const text = (ports) => `${configuration(sites, ports)}
 [payment]
 chain = "anvil-${chain}"
@@ -77,6 +82,7 @@ token = "${token.address}"
 method = "${method}"
 domain_name = "${token.name}"
 domain_version = "${token.version}"
+upto = ${Boolean(upto)}
 
 [gateway]
 listen = "127.0.0.1:${gateway}"
@@ -84,6 +90,7 @@ listen = "127.0.0.1:${gateway}"
 [gateway.models.demo]
 upstream = "demo"
 price_per_request = "${price} ${unit}"
+${each}
 `;
   const { url, stop } = await started(sites, text);
   const address = `http://127.0.0.1:${gateway}`;
