@@ -26,6 +26,7 @@ use crate::serve::bodies::BodyBudget;
 use crate::serve::deadlines::{Deadlines, Heard, Overdue, Served, TimedBody};
 use crate::serve::limits::Limits;
 use crate::serve::listener::Stream;
+use crate::serve::unread::Ended;
 
 /// How long a client that is cut off or refused may take to read why.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -72,7 +73,9 @@ impl Connection {
         let mut stopping = pin!(stop.cancelled_owned());
         let mut stopped = false;
         let overdue = loop {
+            // What has come is read before a deadline is looked at: a request that comes in the same moment is answered.
             tokio::select! {
+                biased;
                 ended = std::future::poll_fn(|cx| serving.poll_without_shutdown(cx)) => {
                     if let Err(error) = ended {
                         tracing::debug!(listener = name, %error, "a connection broke");
@@ -119,7 +122,12 @@ async fn answer(
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             readable(&limits, request, response).await?
         }
-        None => router.oneshot(request.map(Body::new)).await?,
+        None => {
+            let (request, ended) = Ended::of(request);
+            let mut response = router.oneshot(request).await?;
+            ended.tell(&mut response);
+            response
+        }
     };
     Ok(response.map(|body| Body::new(TimedBody { body, _served: served })))
 }

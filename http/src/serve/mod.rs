@@ -17,6 +17,7 @@ mod gate;
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod unix;
+mod unread;
 
 use std::time::Duration;
 
