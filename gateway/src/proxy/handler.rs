@@ -174,7 +174,7 @@ async fn paid(
     match &charge {
         Some(charge) => tell(headers, charge, shown, presented.signed.is_some())?,
         None if presented.signed.is_some() && authorized.is_none() => {
-            headers.extend(settled_header(&payment))
+            headers.extend(settled_header(&payment));
         }
         // What is given once is charged at its end.
         None => {}
