@@ -27,9 +27,18 @@ enum Prices {
     /// All that was authorized is charged.
     All,
     /// A model's, for what it reads and writes, which costs so much at the most.
-    Model { model: Box<Model>, of: Quantities, cost: Cost, seen: Mutex<Seen> },
+    Model(Box<OfModel>),
     /// A service's, for what it answers.
     Answer { price: AnswerPrice, counted: Mutex<Counted> },
+}
+
+/// What a request to a model costs at the most, and what was seen of it.
+#[derive(Debug)]
+struct OfModel {
+    model: Model,
+    of: Quantities,
+    cost: Cost,
+    seen: Mutex<Seen>,
 }
 
 /// What has passed of an answer.
@@ -72,7 +81,10 @@ impl Meter {
     /// For a request to a model, which costs so much at the most. Without a price, all that was authorized is charged.
     pub(crate) fn new(model: &Model, of: Quantities, cost: Option<Cost>, ceiling: Amount) -> Self {
         let prices = match cost {
-            Some(cost) => Prices::Model { model: Box::new(model.clone()), of, cost, seen: Mutex::default() },
+            Some(cost) => {
+                let (model, seen) = (model.clone(), Mutex::default());
+                Prices::Model(Box::new(OfModel { model, of, cost, seen }))
+            }
             None => Prices::All,
         };
         Self { ceiling, prices }
@@ -95,8 +107,8 @@ impl Meter {
 
     /// Notes what was seen of a model's run that is under way. A new run begins anew.
     pub(crate) fn note(&self, now: Seen) {
-        if let Prices::Model { seen, .. } = &self.prices {
-            *lock(seen) = now;
+        if let Prices::Model(of_model) = &self.prices {
+            *lock(&of_model.seen) = now;
         }
     }
 
@@ -122,7 +134,8 @@ impl Meter {
     pub(crate) fn amount(&self) -> Amount {
         let amount = match &self.prices {
             Prices::All => None,
-            Prices::Model { model, of, cost, seen } => {
+            Prices::Model(of_model) => {
+                let OfModel { model, of, cost, seen } = &**of_model;
                 let seen = *lock(seen);
                 if seen.ended && seen.counts.is_none() {
                     metrics::counter!("salt402_gateway_uncounted_total").increment(1);

@@ -71,7 +71,7 @@ impl Rows {
                     // A quote within quotes is written twice, which changes nothing in the end.
                     *quoted ^= *byte == b'"';
                     let ended = *byte == b'\n' && !*quoted && *begun;
-                    *begun = !(*byte == b'\n' && !*quoted) && (*begun || !matches!(byte, b'\r' | b'\n'));
+                    *begun = (*byte != b'\n' || *quoted) && (*begun || !matches!(byte, b'\r' | b'\n'));
                     ended
                 }
                 Form::Other => return,
