@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(used(100, 0, 50, 0), most.amount);
         assert_eq!(used(20, 15, 9, 4), amount(10 + 5 * 4 + 15 + 5 * 6 + 4 * 2));
         assert_eq!(used(0, 0, 0, 0), amount(15), "no less than the least price");
-        assert_eq!(used(3, 90, 2, 90), amount(15.max(10 + 3 + 4)), "a part is no more than the whole");
+        assert_eq!(used(3, 90, 2, 90), amount(10 + 3 + 4), "a part is no more than the whole");
         let dear = adjustment("prompt_tokens > 50", "1.5");
         let most = Cost::of("m", &price, &[dear], None, &of, Duration::ZERO).unwrap();
         let few = Used { prompt: 20, ..Used::default() };

@@ -250,10 +250,13 @@ mod tests {
         assert!(without(|value| value["payload"]["authorization"] = Value::Null).is_err());
         assert!(without(|value| value["payload"]["permit2Authorization"] = json!({})).is_err());
         assert!(without(|value| value["payload"] = json!([])).is_err());
-        assert!(
-            PaymentV1::read(header(&sent()).trim_end_matches('=')).is_err()
-                || sent().to_string().len() % 3 == 0
-        );
+        let mut text = sent().to_string();
+        while text.len().is_multiple_of(3) {
+            text.push(' ');
+        }
+        let padded = STANDARD.encode(&text);
+        assert!(PaymentV1::read(&padded).is_ok());
+        assert!(PaymentV1::read(padded.trim_end_matches('=')).is_err());
         assert_eq!(PaymentV1::read(&"A".repeat(LONGEST_SIGNED + 1)), Err(SignedHeaderError::TooLong));
         let twice = sent().to_string().replacen('{', "{\"scheme\":\"exact\",", 1);
         assert!(PaymentV1::read(&STANDARD.encode(twice)).is_err());
