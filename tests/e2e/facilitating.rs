@@ -260,7 +260,7 @@ async fn settlements_are_listed_shown_and_tried_again_by_command() {
         }
         let (code, text) = stand.command(&["settlements", "retry", &payment]);
         assert_eq!(code, 1, "{text}");
-        assert!(text.contains("did not fail"), "{text}");
+        assert!(text.contains("is settled: only what failed"), "{text}");
     }
     let (code, text) = stand.command(&["settlements", "show", "77"]);
     assert_eq!(code, 1, "{text}");
