@@ -91,10 +91,18 @@ pub(crate) async fn admit(
             return Ok(Ok(Granted { bare: granted.bare && !kept.by_payer, ..granted }));
         }
         if !kept.settled {
-            match settle(seller, way, order, &kept, nonce).await? {
-                None => {}
-                Some(_) if kept.earlier => continue,
-                Some(refused) => return Ok(Err(refused)),
+            match settle(seller, way, order, &kept, nonce).await {
+                Ok(None) => {}
+                Ok(Some(_)) if kept.earlier => continue,
+                Ok(Some(refused)) => return Ok(Err(refused)),
+                // A copy that came at the same time may have been told, and had it written down since this one looked.
+                Err(problem) if problem.code == Code::SignatureUsed => {
+                    match keep(seller, way, order, presented, &signed).await? {
+                        Ok(now) if now.settled && now.question == kept.question => {}
+                        _ => return Err(problem),
+                    }
+                }
+                Err(problem) => return Err(problem),
             }
         }
         let (payment, claim) = claim(seller, requirement(seller, order), presented, nonce).await?;
@@ -180,7 +188,13 @@ async fn keep(
             // Somebody may have settled it since it was released here. Whoever asks with the key of then is told, if nobody was.
             Err(SettleFault::Used) if matches!(&known, Reservation::Released { payload } if signed.header.is_in(payload)) =>
                 {}
-            Err(SettleFault::Used) => return Err(used()),
+            // A copy that came at the same time may have had it kept and settled since this one looked.
+            Err(SettleFault::Used) => match seller.verifier.reserve(&request).await? {
+                Reservation::Kept { payload, settled } if signed.header.is_in(&payload) => {
+                    return Ok(Ok(Kept { question: payload.0, settled, earlier: false, by_payer }));
+                }
+                _ => return Err(used()),
+            },
             Err(SettleFault::Refused { reason, detail }) => return Ok(Err(refused(&reason, &detail))),
             Err(SettleFault::Unavailable(problem)) => return Err(problem),
         }

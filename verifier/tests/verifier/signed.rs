@@ -302,3 +302,36 @@ async fn a_signature_for_another_request_is_refused_also_after_its_quote_has_end
     stand.says(&[Ok(())], &[Ok(Settlement::Pending)]);
     assert_eq!(code(stand.show(&signed).await), Code::SettlementPending);
 }
+
+#[tokio::test]
+async fn copies_that_come_at_once_are_all_answered_whoever_was_told() {
+    let stand = Stand::open().await;
+    let signed = sign(&stand.offered().await, 1);
+    let presented = presented(Some(&signed));
+    let order = order();
+    let copy = || stand.paywall.decide(&order, &presented);
+    stand.says(&[Ok(())], &[Ok(Settlement::Pending)]);
+    assert_eq!(code(copy().await), Code::SettlementPending);
+    stand.moves(1).await;
+
+    // The facilitator tells one copy, while another that looked before waits to ask.
+    let go = Arc::new(Notify::new());
+    *stand.facilitator.go.lock().unwrap() = Some(Arc::clone(&go));
+    stand.says(&[], &[Ok(Settlement::Done), Err(SettleFault::Used)]);
+    let told = async {
+        while stand.facilitator.keys.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let told = copy().await;
+        go.notify_one();
+        told
+    };
+    let (waited, told) = tokio::join!(copy(), told);
+    assert_eq!(granted(told), (id(1), true));
+    assert_eq!(granted(waited), (id(1), false));
+
+    // One that was settled by a server elsewhere stays refused.
+    let signed = sign(&stand.offered().await, 2);
+    stand.says(&[Err(SettleFault::Used)], &[]);
+    assert_eq!(code(stand.show(&signed).await), Code::SignatureUsed);
+}
