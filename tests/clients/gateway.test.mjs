@@ -71,8 +71,10 @@ describe("official clients and our gateway", { timeout: 600_000 }, () => {
             const charged = how.upto ? BigInt(response.amount) : PRICE;
             if (how.upto) {
               const { usage } = JSON.parse(answer.body);
-              assert.equal(usage.cost, response.amount, said);
-              assert.equal(charged, PRICE + BigInt(usage.completion_tokens) * 1000n, said);
+              // x402-reqwest takes the way that its user registered first, which is exact: it pays the most.
+              const exact = client === "reqwest";
+              assert.equal(usage.cost, exact ? undefined : response.amount, said);
+              assert.equal(charged, exact ? MOST : PRICE + BigInt(usage.completion_tokens) * 1000n, said);
               assert.ok(charged <= MOST, said);
             }
             earned += charged;
