@@ -65,22 +65,46 @@ async fn follow(model: &ModelServer, host: &str, requests: &[Vec<u8>]) -> anyhow
 
 async fn tokens(mut stream: TcpStream, begun: Instant) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(TOKENS);
-    let mut buffer = Vec::with_capacity(16 * 1024);
+    let mut raw = Vec::with_capacity(16 * 1024);
+    while find(&raw, b"\r\n\r\n").is_none() {
+        ensure!(stream.read_buf(&mut raw).await? > 0, "there is no answer");
+    }
+    let head: Vec<u8> = raw.drain(..find(&raw, b"\r\n\r\n").unwrap_or_default() + 4).collect();
+    ensure!(head.starts_with(b"HTTP/1.1 200"), "refused: {}", String::from_utf8_lossy(&head));
+    let mut text = Vec::with_capacity(16 * 1024);
     loop {
-        let read = stream.read_buf(&mut buffer).await?;
-        ensure!(read > 0, "the stream broke off: {}", String::from_utf8_lossy(&buffer));
+        while let Some(chunk) = chunk(&mut raw)? {
+            text.extend_from_slice(&chunk);
+        }
         let now = begun.elapsed();
-        while let Some(at) = find(&buffer, BEFORE_MOMENT) {
+        while let Some(at) = find(&text, BEFORE_MOMENT) {
             let from = at + BEFORE_MOMENT.len();
-            let Some(digits) = buffer.get(from..from + MOMENT_DIGITS) else { break };
+            let Some(digits) = text.get(from..from + MOMENT_DIGITS) else { break };
             let sent: u64 = std::str::from_utf8(digits)?.parse().context("the moment of a token")?;
             times.push(now.saturating_sub(Duration::from_nanos(sent)));
-            buffer.drain(..from + MOMENT_DIGITS);
+            text.drain(..from + MOMENT_DIGITS);
         }
-        if find(&buffer, b"[DONE]").is_some() {
+        if find(&text, b"[DONE]").is_some() {
             ensure!(times.len() == TOKENS, "{} of {TOKENS} tokens came", times.len());
             return Ok(times);
         }
-        ensure!(!buffer.starts_with(b"HTTP/1.1 4"), "refused: {}", String::from_utf8_lossy(&buffer));
+        ensure!(
+            stream.read_buf(&mut raw).await? > 0,
+            "the stream broke off: {}",
+            String::from_utf8_lossy(&text)
+        );
     }
+}
+
+/// Takes the next whole chunk of a chunked body; `None` where not all of it is there.
+fn chunk(raw: &mut Vec<u8>) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(end) = find(raw, b"\r\n") else { return Ok(None) };
+    let size = usize::from_str_radix(std::str::from_utf8(&raw[..end])?, 16).context("the size of a chunk")?;
+    let (from, to) = (end + 2, end + 2 + size);
+    if raw.len() < to + 2 {
+        return Ok(None);
+    }
+    let chunk = raw[from..to].to_vec();
+    raw.drain(..to + 2);
+    Ok(Some(chunk))
 }
