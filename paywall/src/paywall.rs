@@ -151,16 +151,7 @@ impl Paywall {
     /// Captures what a request used of what was authorized for it, once, and has it settled. The same may be asked again, and must
     /// be while it is [`Moved::Pending`]: what was captured first stays.
     pub async fn capture(&self, capture: &Capture<'_>) -> Moved {
-        let nobody = Presented {
-            proof: None,
-            quote: None,
-            secret: false,
-            too_soon: None,
-            client: None,
-            signed: None,
-            receipt: None,
-            base: None,
-        };
+        let nobody = Presented::default();
         signed::capture(&self.seller(), self.signed.as_ref(), capture, &nobody).await
     }
 

@@ -15,7 +15,7 @@ use salt402_protocol::{Amount, Code, Problem, Proof, QuoteId};
 use crate::shown::{ReceiptForm, Shown, SignedPayment, receipt};
 
 /// The payment headers of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presented {
     /// The proof.
     pub proof: Option<Proof>,
