@@ -242,7 +242,7 @@ uses = 3
     let answers = [a, b, c, d, e];
     let passed: Vec<_> =
         paths.iter().zip(&answers).filter(|(_, answer)| answer.status == StatusCode::OK).collect();
-    assert_eq!(passed.len(), 3);
+    assert_eq!(passed.len(), 3, "{answers:?}");
     for answer in answers.iter().filter(|answer| answer.status != StatusCode::OK) {
         assert_eq!(answer.code(), "uses_exhausted");
         assert!(answer.headers.contains_key("x-payment-details"), "it says how to pay for more");
@@ -252,7 +252,8 @@ uses = 3
     stack.kill();
     stack.up().await;
     for (path, before) in paths.iter().zip(&answers) {
-        assert_eq!(ask(&stack, path, &payment).await.status, before.status, "{path}");
+        let again = ask(&stack, path, &payment).await;
+        assert_eq!(again.status, before.status, "{path}: {again:?}");
     }
     assert_eq!(stack.status().await["claims"], 1);
 
@@ -268,7 +269,8 @@ uses = 3
     };
     change(&mut stack, "uses = 3", "uses = 1").await;
     let payment = [("x-payment-proof", several.0.as_str()), ("x-payment-quote", several.1.as_str())];
-    assert_eq!(ask(&stack, "/paid/e", &payment).await.status, StatusCode::OK);
+    let answer = ask(&stack, "/paid/e", &payment).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let single = payment_details(&ask(&stack, "/paid/f", &[]).await);
     let single = (stack.payer().pay(&single).await.to_string(), single.quote_id);
     change(&mut stack, "uses = 1", "uses = 3").await;
@@ -278,7 +280,8 @@ uses = 3
         "quote_not_honoured",
         "it was paid for another request"
     );
-    assert_eq!(ask(&stack, "/paid/f", &payment).await.status, StatusCode::OK);
+    let answer = ask(&stack, "/paid/f", &payment).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
 
 /// Writes the configuration anew with another price for a request, and starts again.
