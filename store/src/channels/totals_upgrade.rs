@@ -33,9 +33,9 @@ async fn add_up(connection: &mut AsyncConnection) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut transaction = begin(connection).await?;
-    query("DELETE FROM voucher_totals").execute(&mut transaction).await?;
+    query("DELETE FROM voucher_totals").execute(transaction.connection()).await?;
     let mut changes = TotalsChanges::default();
-    for (chain, contract, channel, share) in open_shares(&mut transaction).await? {
+    for (chain, contract, channel, share) in open_shares(transaction.connection()).await? {
         query(
             "UPDATE vouchers SET counted_asset = $4, counted = $5
              WHERE chain_id = $1 AND contract = $2 AND channel = $3",
@@ -45,19 +45,19 @@ async fn add_up(connection: &mut AsyncConnection) -> Result<(), StoreError> {
         .bind(channel.as_slice())
         .bind(share.0.address().to_vec())
         .bind(amount_bytes(share.1).to_vec())
-        .execute(&mut transaction)
+        .execute(transaction.connection())
         .await?;
         changes.account(chain, None, Some(share));
     }
-    for (chain, risk) in risk_rows::open(&mut transaction).await? {
+    for (chain, risk) in risk_rows::open(transaction.connection()).await? {
         changes.risk(chain, None, risk.share());
     }
-    changes.write_awaited(&mut transaction).await?;
+    changes.write_awaited(transaction.connection()).await?;
     query("INSERT OR REPLACE INTO meta (name, value) VALUES ($1, '1')")
         .bind(ADDED_UP)
-        .execute(&mut transaction)
+        .execute(transaction.connection())
         .await?;
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 /// The accounts of open channels with what was claimed. With `total` in the index, the greatest is found at once.

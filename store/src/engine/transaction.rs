@@ -4,15 +4,12 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 
-use sqlx::sqlite::{Sqlite, SqliteConnection};
-use sqlx::{Connection as _, Transaction};
-
-use crate::engine::async_sql::AsyncConnection;
+use crate::engine::async_sql::{AsyncConnection, AsyncTransaction, begin};
 use crate::rows::StoreError;
 
 /// The transaction of one group.
 pub(crate) struct WriteTransaction<'c> {
-    inner: Transaction<'c, Sqlite>,
+    inner: AsyncTransaction<'c>,
     gathered: Vec<Box<dyn Gathered>>,
     /// Whether the commit may bring what somebody waits for.
     wakes: bool,
@@ -28,16 +25,14 @@ pub(crate) trait Gathered: Any + Send + Sync {
 }
 
 impl<'c> WriteTransaction<'c> {
-    /// Begins, and takes the write lock at once. A transaction that takes it at its first write fails without waiting
-    /// if another process wrote since it began to read.
-    pub(super) async fn begin(connection: &'c mut SqliteConnection) -> Result<Self, StoreError> {
-        let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Self { inner, gathered: Vec::new(), wakes: false })
+    /// Begins, and takes the write lock at once.
+    pub(super) async fn begin(connection: &'c mut AsyncConnection) -> Result<Self, StoreError> {
+        Ok(Self { inner: begin(connection).await?, gathered: Vec::new(), wakes: false })
     }
 
     /// The connection to run statements on.
     pub(crate) fn connection(&mut self) -> &mut AsyncConnection {
-        &mut self.inner
+        self.inner.connection()
     }
 
     /// Adds something that is written once for the whole group, at its end.
@@ -66,13 +61,13 @@ impl<'c> WriteTransaction<'c> {
     /// Commits. After a failure the state of the connection is not known. It must be closed, which undoes everything.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         for gathered in std::mem::take(&mut self.gathered) {
-            gathered.write(&mut self.inner).await?;
+            gathered.write(self.inner.connection()).await?;
         }
-        Ok(self.inner.commit().await?)
+        self.inner.commit().await
     }
 
     /// Undoes everything.
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
-        Ok(self.inner.rollback().await?)
+        self.inner.rollback().await
     }
 }

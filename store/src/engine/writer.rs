@@ -1,33 +1,34 @@
-//! The task that writes. There is only one.
+//! The thread that writes. There is only one.
 //!
-//! The writer owns the only writing connection of this process. Work comes through a bounded channel. All work that
+//! The writer owns the only writing connection of this process, and the thread that it runs on. Work comes through a bounded channel. All work that
 //! waits there is written in one transaction, and every piece is answered after its commit. So a crash never takes back
 //! what was answered, and many claims together wait for the disk once.
 
+use std::panic::AssertUnwindSafe;
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
+use futures::FutureExt as _;
+use futures::executor::block_on;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use crate::engine::async_sql::data_version;
+use crate::engine::async_sql::{AsyncConnection, data_version};
 use crate::engine::changes::Changes;
 use crate::engine::file_identity::DatabaseFiles;
 use crate::engine::memory::{Memory, Publication};
+use crate::engine::open::WriterSettings;
 use crate::engine::queue::{Batched, Group, Job, PendingBatched, StepJob, Work};
-use crate::engine::steps::Stepper;
+use crate::engine::steps;
 use crate::engine::transaction::WriteTransaction;
 use crate::engine::write_health::WriteHealth;
 use crate::rows::StoreError;
 
 /// The writer's end of things.
 pub(crate) struct Writer<B: Batched> {
-    pub(crate) options: SqliteConnectOptions,
+    pub(crate) settings: WriterSettings,
     /// `None` while it is in use, and after a failure that left it in an unknown state. Then it is opened again.
-    pub(crate) connection: Option<SqliteConnection>,
-    pub(crate) stepper: Stepper,
+    pub(crate) connection: Option<AsyncConnection>,
     /// The state of the batched work, as the last transaction left it.
     pub(crate) state: B::State,
     /// Is told what was changed, after the commit and before anybody is answered.
@@ -45,8 +46,25 @@ pub(crate) struct Writer<B: Batched> {
 }
 
 impl<B: Batched> Writer<B> {
-    /// Writes until `closing` is sent or every sender is gone. Then writes what is still queued.
-    pub(crate) async fn run(
+    /// Starts the thread. It writes until `closing` is sent or every sender is gone, and then what is still queued. What is
+    /// returned tells when it has ended; it is dropped if the thread ended badly.
+    ///
+    /// # Errors
+    /// The system starts no thread.
+    pub(crate) fn start(
+        self,
+        queue: mpsc::Receiver<Work<B>>,
+        closing: oneshot::Receiver<()>,
+    ) -> std::io::Result<oneshot::Receiver<()>> {
+        let (ended, end) = oneshot::channel();
+        std::thread::Builder::new().name("salt402-writer".to_owned()).spawn(move || {
+            block_on(self.run(queue, closing));
+            let _ = ended.send(());
+        })?;
+        Ok(end)
+    }
+
+    async fn run(
         mut self,
         mut queue: mpsc::Receiver<Work<B>>,
         mut closing: oneshot::Receiver<()>,
@@ -68,27 +86,39 @@ impl<B: Batched> Writer<B> {
                 let Ok(next) = queue.try_recv() else { break };
                 step = group.add(next);
             }
-            if !group.is_empty() {
-                self.write(group).await;
+            let work = async {
+                if !group.is_empty() {
+                    self.write(group).await;
+                }
+                if let Some(step) = step {
+                    self.step(step).await;
+                }
+            };
+            // The connection was dropped, which undid the transaction, and who waits is told that the store is closed.
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                tracing::error!("work of the store ended badly; nothing of it is stored");
             }
-            if let Some(step) = step {
-                self.step(step).await;
-            }
-        }
-        self.stepper.close().await;
-        if let Some(connection) = self.connection.take() {
-            let _ = connection.close().await;
         }
     }
 
     /// A follower's step, in a transaction of its own.
-    async fn step(&mut self, step: Box<dyn StepJob>) {
+    async fn step(&mut self, mut step: Box<dyn StepJob>) {
         let turn = self.turn.clone();
         let _turn = turn.lock().await;
-        let (begun, kind) = (Instant::now(), step.kind());
-        let written = self.stepper.write(step).await;
-        note_commit(kind, begun);
-        let Some((step, committed)) = written else { return };
+        let begun = Instant::now();
+        let committed = match self.files.check().and_then(|()| self.connection()) {
+            Ok(connection) => {
+                let (committed, sound) = steps::transact(connection.library(), &self.memory, &mut *step);
+                // A connection that may still be within a transaction is dropped, which undoes the transaction.
+                self.connection = sound.then_some(connection);
+                committed
+            }
+            Err(error) => {
+                step.fail(error);
+                false
+            }
+        };
+        note_commit(step.kind(), begun);
         if committed {
             if step.wakes() {
                 self.progress.send_modify(|count| *count += 1);
@@ -126,7 +156,7 @@ impl<B: Batched> Writer<B> {
         batched: &mut [PendingBatched<B>],
         jobs: &mut [Box<dyn Job>],
     ) -> Result<(), Undone> {
-        let mut connection = match self.connection().await {
+        let mut connection = match self.connection() {
             Ok(connection) => connection,
             Err(error) => {
                 fail(batched, jobs, &error);
@@ -152,12 +182,12 @@ impl<B: Batched> Writer<B> {
         Ok(())
     }
 
-    async fn connection(&mut self) -> Result<SqliteConnection, StoreError> {
+    fn connection(&mut self) -> Result<AsyncConnection, StoreError> {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
         tracing::warn!("the writing connection is opened anew after a failure");
-        Ok(self.options.connect().await?)
+        Ok(self.settings.open()?)
     }
 }
 
@@ -182,7 +212,7 @@ enum Undone {
 /// Runs one transaction. Returns whether those who wait for the index are to be woken, and whether the connection is in
 /// a known state afterwards.
 async fn transact<B: Batched>(
-    connection: &mut SqliteConnection,
+    connection: &mut AsyncConnection,
     memory: &Arc<dyn Memory>,
     files: &DatabaseFiles,
     batched: &mut [PendingBatched<B>],
@@ -255,10 +285,10 @@ fn fail<B: Batched>(batched: &mut [PendingBatched<B>], jobs: &mut [Box<dyn Job>]
 #[cfg(test)]
 mod tests {
     use salt402_protocol::B256;
-    use sqlx::Row as _;
 
     use super::*;
     use crate::engine::async_sql::query;
+    use crate::engine::columns::Columns as _;
     use crate::engine::open;
     use crate::engine::options::Options;
     use crate::engine::queue::{Jobs, QUEUE, Write, send};
@@ -272,17 +302,17 @@ mod tests {
         let settings = Options::new(directory.path().join("writer.db"));
         let mut opened = open::open(&settings, &NoUpgrade).await.unwrap();
         let memory: Arc<dyn Memory> = Arc::new(Recent::new(opened.commit_watcher, settings.memory));
-        let pages: i64 = query("PRAGMA page_count").fetch_one(&mut opened.writer).await.unwrap().get(0);
+        let pages = query("PRAGMA page_count").fetch_one(&mut opened.writer).await.unwrap();
+        let pages = i64::try_from(pages.number("page_count").unwrap()).unwrap();
         // Among the settings, so that a connection that is opened anew has it too.
-        let options = opened.writer_options.pragma("max_page_count", (pages + 8).to_string());
-        let connection = options.connect().await.unwrap();
+        let settings = WriterSettings { most_pages: Some(pages + 8), ..opened.settings };
+        let connection = settings.open().unwrap();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (commits, committed) = watch::channel(0);
         let (progress, _) = watch::channel(0);
         let writer = Writer::<NewClaim> {
-            options,
+            settings,
             connection: Some(connection),
-            stepper: Stepper::new(opened.steps, Arc::clone(&memory)),
             state: Default::default(),
             memory,
             files: opened.files,
@@ -291,11 +321,10 @@ mod tests {
             commits,
             progress,
         };
-        tokio::spawn(async move {
-            // Never sent: the writer ends with its senders.
-            let (_closing, closed) = oneshot::channel();
-            writer.run(queue, closed).await;
-        });
+        // Never sent: the writer ends with its senders.
+        let (closing, closed) = oneshot::channel();
+        std::mem::forget(closing);
+        writer.start(queue, closed).unwrap();
         (directory, jobs, committed)
     }
 
@@ -328,7 +357,7 @@ mod tests {
             let rows = query("SELECT name FROM meta WHERE LENGTH(name) = 1 ORDER BY name")
                 .fetch_all(transaction.connection())
                 .await?;
-            Ok(rows.iter().map(|row| row.get::<String, _>(0)).collect())
+            Ok(rows.iter().map(|row| row.text("name")).collect())
         }
     }
 

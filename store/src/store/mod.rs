@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::engine::{
     AsyncConnection, Checkpointer, Columns as _, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
-    Options, QUEUE, Reader, Readers, Stepper, Upgrade, WriteHealth, Writer, close, data_version, open, query,
+    Options, QUEUE, Reader, Readers, Upgrade, WriteHealth, Writer, close, data_version, open, query,
 };
 use crate::payments::cache::Recent;
 use crate::payments::many_payments::ManyPayments;
@@ -57,18 +57,18 @@ struct Shared {
 
 struct Tasks {
     closing: oneshot::Sender<()>,
-    writer: JoinHandle<()>,
+    /// Tells when the writer's thread has ended.
+    writer: oneshot::Receiver<()>,
     checkpointer: JoinHandle<()>,
 }
 
 impl Store {
-    /// Opens a database and brings it to this program's schema. Call it in a tokio runtime, where its two tasks then
-    /// run: one writes, the other makes checkpoints.
+    /// Opens a database and brings it to this program's schema. Call it in a tokio runtime, where the task then
+    /// runs that makes checkpoints; the writer has a thread of its own.
     pub(crate) async fn open_with(options: Options, upgrade: &dyn Upgrade) -> Result<Self, StoreError> {
         let Opened {
-            writer_options,
+            settings,
             writer,
-            steps,
             checkpointer,
             readers,
             watcher,
@@ -86,11 +86,9 @@ impl Store {
         let (progressed, progress) = watch::channel(0);
 
         let (turn, health) = (Arc::default(), Arc::<WriteHealth>::default());
-        let stepper = Stepper::new(steps, Arc::clone(&memory));
         let writer = Writer {
-            options: writer_options,
+            settings,
             connection: Some(writer),
-            stepper,
             state: Default::default(),
             memory,
             files: Arc::clone(&files),
@@ -113,7 +111,9 @@ impl Store {
         };
         let tasks = Tasks {
             closing,
-            writer: tokio::spawn(writer.run(queue, closed)),
+            writer: writer
+                .start(queue, closed)
+                .map_err(|error| StoreError::File { path: options.path.clone(), source: Arc::new(error) })?,
             checkpointer: tokio::spawn(checkpointer.run(committed)),
         };
         Ok(Self(Arc::new(Shared {
@@ -140,8 +140,8 @@ impl Store {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Tasks { closing, writer, checkpointer }) = tasks else { return };
         let _ = closing.send(());
-        if let Err(error) = writer.await {
-            tracing::error!(%error, "the writer ended badly; what it had answered is stored");
+        if writer.await.is_err() {
+            tracing::error!("the writer ended badly; what it had answered is stored");
         }
         // Readers close before the last checkpoint, so that it need not wait for them.
         self.0.recent.close();

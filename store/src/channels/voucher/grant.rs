@@ -10,21 +10,24 @@ use crate::engine::{
 };
 use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
-/// The three rows of a grant, in one turn of the writer's thread, which costs more than the rows. In the claim, the channel takes
-/// the place of a payment's reference.
-const NOTE: &str = "
+const ACCOUNT: &str = "
     INSERT INTO vouchers (chain_id, contract, channel, ceiling, signature, spent, updated_at_ms, counted_asset, counted,
                           reserved)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $18)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (chain_id, contract, channel)
     DO UPDATE SET ceiling = excluded.ceiling, signature = excluded.signature, spent = excluded.spent,
                   updated_at_ms = excluded.updated_at_ms, counted_asset = excluded.counted_asset, counted = excluded.counted,
-                  reserved = excluded.reserved;
+                  reserved = excluded.reserved";
+
+/// In the claim, the channel takes the place of a payment's reference.
+const CLAIM: &str = "
     INSERT INTO claims (payment_id, chain_id, transaction_hash, request_digest, reference, claimant, claimed_at_ms,
                         block_number, block_hash)
-    VALUES ($10, $1, $11, $12, $3, $13, $7, $14, $15);
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const GRANT: &str = "
     INSERT INTO voucher_grants (payment_id, chain_id, contract, channel, ceiling, price, by_use)
-    VALUES ($10, $1, $2, $3, $16, $17, $19)";
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
 impl Write for NewVoucher {
     type Output = VoucherResult;
@@ -168,7 +171,7 @@ impl NewVoucher {
     ) -> Result<(), StoreError> {
         let now_ms = integer("the time of a claim", self.now_ms)?;
         transaction.gather(|totals: &mut TotalsChanges| totals.account(self.chain, counted, share));
-        query(NOTE)
+        query(ACCOUNT)
             .bind(chain_id(self.chain))
             .bind(self.contract.as_slice())
             .bind(self.voucher.channel.as_slice())
@@ -178,15 +181,28 @@ impl NewVoucher {
             .bind(now_ms)
             .bind(share.map(|(asset, _)| asset.address().to_vec()))
             .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
+            .bind(amount_bytes(grant.account.reserved).to_vec())
+            .execute(transaction.connection())
+            .await?;
+        query(CLAIM)
             .bind(grant.payment.0.as_slice())
+            .bind(chain_id(self.chain))
             .bind(grant.opening.transaction.as_slice())
             .bind(self.request.0.as_slice())
-            .bind(self.claimant.clone())
+            .bind(self.voucher.channel.as_slice())
+            .bind(self.claimant.as_str())
+            .bind(now_ms)
             .bind(bound(grant.opening.block_number))
             .bind(grant.opening.block_hash.as_slice())
+            .execute(transaction.connection())
+            .await?;
+        query(GRANT)
+            .bind(grant.payment.0.as_slice())
+            .bind(chain_id(self.chain))
+            .bind(self.contract.as_slice())
+            .bind(self.voucher.channel.as_slice())
             .bind(amount_bytes(self.voucher.ceiling).to_vec())
             .bind(amount_bytes(self.price).to_vec())
-            .bind(amount_bytes(grant.account.reserved).to_vec())
             .bind(self.by_use)
             .execute(transaction.connection())
             .await?;
