@@ -2,7 +2,7 @@
 
 use salt402_protocol::{Amount, PaymentId};
 
-use crate::engine::{Columns as _, Write, WriteTransaction, bound, clock, query, send};
+use crate::engine::{Columns, SyncConnection, Write, WriteTransaction, bound, clock, query, send};
 use crate::grants::charges;
 use crate::rows::StoreError;
 use crate::store::Store;
@@ -83,22 +83,14 @@ impl Store {
 
     /// The response for a payment; `None` if none was given.
     pub async fn outcome(&self, payment: PaymentId) -> Result<Option<StoredOutcome>, StoreError> {
-        let mut reader = self.reader().await?;
-        let row =
-            query("SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = $1")
-                .bind(payment.0.as_slice())
-                .fetch_optional(reader.connection()?)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        if row.flag("evicted")? {
-            return Ok(Some(StoredOutcome::Evicted));
-        }
-        let status =
-            u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
-        let headers = serde_json::from_str(&row.text("headers")?)
-            .map_err(|_| StoreError::Corrupt { column: "headers" })?;
-        let outcome = Outcome { status, headers, body: row.bytes("body")? };
-        Ok(Some(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? }))
+        let find = |connection: &SyncConnection<'_>| {
+            connection
+                .prepare_cached(
+                    "SELECT status, headers, body, evicted, stored_at_ms FROM outcomes WHERE payment_id = ?1",
+                )?
+                .query_optional([payment.0.as_slice()], |row| stored_of(&row))
+        };
+        self.direct().read(find).await
     }
 
     /// Forgets the contents of outcomes from before `older_than_ms` (milliseconds since 1970 UTC), and of the oldest
@@ -140,6 +132,18 @@ impl Store {
         .await?;
         row.map(|row| Ok((row.number("stored_at_ms")?, row.payment_id("payment_id")?))).transpose()
     }
+}
+
+fn stored_of(row: &impl Columns) -> Result<StoredOutcome, StoreError> {
+    if row.flag("evicted")? {
+        return Ok(StoredOutcome::Evicted);
+    }
+    let status =
+        u16::try_from(row.number("status")?).map_err(|_| StoreError::Corrupt { column: "status" })?;
+    let headers =
+        serde_json::from_str(&row.text("headers")?).map_err(|_| StoreError::Corrupt { column: "headers" })?;
+    let outcome = Outcome { status, headers, body: row.bytes("body")? };
+    Ok(StoredOutcome::Kept { outcome, kept_at_ms: row.number("stored_at_ms")? })
 }
 
 struct Put {

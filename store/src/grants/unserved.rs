@@ -4,7 +4,7 @@
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    AsyncRow, Changes, Columns as _, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
+    Changes, Columns, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
     chain_id, clock, params, query, send, send_step,
 };
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
@@ -60,12 +60,12 @@ pub struct Unserved {
 impl Store {
     /// What is known of a payment whose request failed. `None` if it did not fail or was answered since.
     pub async fn unserved(&self, payment: PaymentId) -> Result<Option<Unserved>, StoreError> {
-        let mut reader = self.reader().await?;
-        let row = query("SELECT * FROM unserved WHERE payment_id = $1")
-            .bind(payment.0.as_slice())
-            .fetch_optional(reader.connection()?)
-            .await?;
-        row.as_ref().map(unserved_of).transpose()
+        let find = |connection: &SyncConnection<'_>| {
+            connection
+                .prepare_cached("SELECT * FROM unserved WHERE payment_id = ?1")?
+                .query_optional([payment.0.as_slice()], |row| unserved_of(&row))
+        };
+        self.direct().read(find).await
     }
 
     /// Payments without an answer, the last changed first, at most `limit`. Without `all`, only those that no operator
@@ -246,7 +246,7 @@ impl Write for Reopen {
     }
 }
 
-fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
+fn unserved_of(row: &impl Columns) -> Result<Unserved, StoreError> {
     Ok(Unserved {
         payment: row.payment_id("payment_id")?,
         part: part_of(row)?,
@@ -267,7 +267,7 @@ fn unserved_of(row: &AsyncRow) -> Result<Unserved, StoreError> {
     })
 }
 
-fn part_of(row: &AsyncRow) -> Result<Option<PartOf>, StoreError> {
+fn part_of(row: &impl Columns) -> Result<Option<PartOf>, StoreError> {
     let Some(place) = row.maybe_number("place")? else { return Ok(None) };
     let place = u32::try_from(place).map_err(|_| StoreError::Corrupt { column: "place" })?;
     Ok(Some(PartOf { payment: row.payment_id("part_of")?, place }))
