@@ -11,15 +11,15 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::engine::async_sql::{AsyncConnection, query};
 use crate::engine::columns::Columns as _;
+use crate::engine::sql::{Connection, query};
 
 /// Bytes of the log for one page: the page and its header.
 const FRAME: u64 = 4096 + 24;
 
 /// The log's end of things.
 pub(crate) struct Checkpointer {
-    pub(crate) connection: AsyncConnection,
+    pub(crate) connection: Connection,
     /// The log's file.
     pub(crate) log: PathBuf,
     pub(crate) every: Duration,
@@ -61,7 +61,7 @@ impl Checkpointer {
             if complete {
                 stuck = None;
                 tokio::select! {
-                    () = tokio::time::sleep(self.every) => self.shorten().await,
+                    () = tokio::time::sleep(self.every) => self.shorten(),
                     _ = commits.changed() => commits.mark_changed(),
                 }
             } else if stuck.get_or_insert_with(Instant::now).elapsed() >= STUCK {
@@ -73,12 +73,12 @@ impl Checkpointer {
                 );
             }
         }
-        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
     /// Returns whether the whole log is in the database.
     async fn checkpoint(&mut self) -> bool {
-        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await;
+        let progress = self.pragma("PRAGMA wal_checkpoint(PASSIVE)");
         if progress.length <= self.limit {
             return progress.complete;
         }
@@ -87,21 +87,21 @@ impl Checkpointer {
         // the log is copied already.
         let turn = Arc::clone(&self.turn);
         let _turn = turn.lock().await;
-        self.pragma("PRAGMA wal_checkpoint(PASSIVE)").await.complete
+        self.pragma("PRAGMA wal_checkpoint(PASSIVE)").complete
     }
 
     /// Shortens the log's file while nobody writes. Otherwise the file keeps its length.
-    async fn shorten(&mut self) {
+    fn shorten(&mut self) {
         let Ok(log) = std::fs::metadata(&self.log) else { return };
         let turn = Arc::clone(&self.turn);
         let Ok(_turn) = turn.try_lock() else { return };
         if log.len() > self.idle_length {
-            self.pragma("PRAGMA wal_checkpoint(TRUNCATE)").await;
+            self.pragma("PRAGMA wal_checkpoint(TRUNCATE)");
         }
     }
 
-    async fn pragma(&mut self, pragma: &'static str) -> Progress {
-        let row = match query(pragma).fetch_one(&mut self.connection).await {
+    fn pragma(&mut self, pragma: &'static str) -> Progress {
+        let row = match query(pragma).fetch_one(&mut self.connection) {
             Ok(row) => row,
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; commits are safe, the write-ahead log grows meanwhile");

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
-use crate::engine::async_sql::{AsyncConnection, query};
 use crate::engine::columns::Columns as _;
 use crate::engine::database_mark::{self, DatabaseOrigin};
 use crate::engine::direct::{CommitWatcher, Direct};
@@ -15,6 +14,7 @@ use crate::engine::lock;
 use crate::engine::options::Options;
 use crate::engine::readers::Readers;
 use crate::engine::schema::{self, APPLICATION_ID, Upgrade, explain};
+use crate::engine::sql::{Connection, query};
 use crate::rows::StoreError;
 
 /// Memory for the writer's pages, in KiB.
@@ -26,10 +26,10 @@ const LAST_CHECKPOINT_TIMEOUT: Duration = Duration::from_millis(250);
 /// Every connection that a store holds.
 pub(crate) struct Opened {
     pub(crate) settings: WriterSettings,
-    pub(crate) writer: AsyncConnection,
-    pub(crate) checkpointer: AsyncConnection,
+    pub(crate) writer: Connection,
+    pub(crate) checkpointer: Connection,
     pub(crate) readers: Readers,
-    pub(crate) watcher: AsyncConnection,
+    pub(crate) watcher: Connection,
     /// See [`crate::Store::refuse_before`].
     pub(crate) refuse_before: u64,
     pub(crate) origin: DatabaseOrigin,
@@ -50,8 +50,8 @@ pub(crate) struct WriterSettings {
 }
 
 impl WriterSettings {
-    pub(crate) fn open(&self) -> Result<AsyncConnection, rusqlite::Error> {
-        let connection = AsyncConnection::open(&self.path, true, self.busy_timeout)?;
+    pub(crate) fn open(&self) -> Result<Connection, rusqlite::Error> {
+        let connection = Connection::open(&self.path, true, self.busy_timeout)?;
         let set = connection.library();
         set.pragma_update(None, "journal_mode", "WAL")?;
         // Every commit is on disk before it is answered.
@@ -78,7 +78,7 @@ pub(crate) async fn open(options: &Options, upgrade: &dyn Upgrade) -> Result<Ope
     }
     let opening = lock::opening(path).await?;
 
-    claim_file(path, options.busy_timeout).await?;
+    claim_file(path, options.busy_timeout)?;
     let known = file_identity::identity(path)?;
 
     let settings = WriterSettings {
@@ -91,19 +91,17 @@ pub(crate) async fn open(options: &Options, upgrade: &dyn Upgrade) -> Result<Ope
     // The migrations run without waiting for the disk at each of them. A power cut loses the last of them at most, and
     // the next start runs them again. The first commit that is answered waits until all before it is on disk.
     writer.library().pragma_update(None, "synchronous", "NORMAL")?;
-    schema::migrate(path, &mut writer, upgrade).await?;
+    schema::migrate(path, &mut writer, upgrade)?;
     writer.library().pragma_update(None, "synchronous", "FULL")?;
     let refuse_before = query("SELECT COALESCE(MAX(refuse_before), 0) AS refuse_before FROM restores")
-        .fetch_one(&mut writer)
-        .await?
+        .fetch_one(&mut writer)?
         .number("refuse_before")?;
-    let origin = database_mark::read(&mut writer).await?;
+    let origin = database_mark::read(&mut writer)?;
 
     let explained = |error| explain(path, error);
-    let checkpointer =
-        AsyncConnection::open(path, true, LAST_CHECKPOINT_TIMEOUT).map_err(explained)?.apart();
+    let checkpointer = Connection::open(path, true, LAST_CHECKPOINT_TIMEOUT).map_err(explained)?.apart();
     checkpointer.library().pragma_update(None, "synchronous", "FULL")?;
-    let watcher = AsyncConnection::open(path, false, options.busy_timeout).map_err(explained)?;
+    let watcher = Connection::open(path, false, options.busy_timeout).map_err(explained)?;
     let readers = Readers::open(path, options).map_err(explained)?;
     let direct = Direct::open(path, options.readers, options.busy_timeout)?;
     let commit_watcher = if options.memory == 0 { None } else { Some(CommitWatcher::open(path)?) };
@@ -128,11 +126,12 @@ pub(crate) async fn open(options: &Options, upgrade: &dyn Upgrade) -> Result<Ope
 
 /// Makes sure that the file is one of our databases, and marks a new one. This is done before any setting is changed,
 /// so that another program's file stays as it is.
-async fn claim_file(path: &Path, busy_timeout: Duration) -> Result<(), StoreError> {
+fn claim_file(path: &Path, busy_timeout: Duration) -> Result<(), StoreError> {
     let explained = |error| explain(path, error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    drop(Connection::open_with_flags(path, flags).map_err(explained)?);
-    let mut connection = AsyncConnection::open(path, true, busy_timeout).map_err(explained)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    drop(rusqlite::Connection::open_with_flags(path, flags).map_err(explained)?);
+    let mut connection = Connection::open(path, true, busy_timeout).map_err(explained)?;
     let (id, objects): (i64, i64) = connection
         .library()
         .query_row(
@@ -145,19 +144,19 @@ async fn claim_file(path: &Path, busy_timeout: Duration) -> Result<(), StoreErro
         connection.library().pragma_update(None, "application_id", APPLICATION_ID).map_err(explained)?;
     } else if id != i64::from(APPLICATION_ID) {
         return Err(StoreError::ForeignDatabase { path: path.to_owned() });
-    } else if schema::taken_at_ms(&mut connection).await?.is_some() {
+    } else if schema::taken_at_ms(&mut connection)?.is_some() {
         return Err(StoreError::IsBackup { path: path.to_owned() });
     }
     Ok(())
 }
 
 /// A connection that only reads an existing database, in use or not. It does not change its schema.
-pub(crate) async fn read_only(path: &Path) -> Result<AsyncConnection, StoreError> {
+pub(crate) async fn read_only(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         let source = Arc::new(std::io::Error::from(std::io::ErrorKind::NotFound));
         return Err(StoreError::File { path: path.to_owned(), source });
     }
-    let connection = AsyncConnection::open(path, false, Options::new(path).busy_timeout);
+    let connection = Connection::open(path, false, Options::new(path).busy_timeout);
     let connection = connection.map_err(|error| explain(path, error))?;
     schema::check_ours(path, &connection)?;
     Ok(connection)
@@ -165,7 +164,7 @@ pub(crate) async fn read_only(path: &Path) -> Result<AsyncConnection, StoreError
 
 /// A new database with this program's schema, for tests of one connection.
 #[cfg(test)]
-pub(crate) async fn empty() -> (tempfile::TempDir, AsyncConnection) {
+pub(crate) async fn empty() -> (tempfile::TempDir, Connection) {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path().join("empty.db"));
     let opened = open(&options, &schema::NoUpgrade).await.unwrap();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::engine::async_sql::AsyncConnection;
 use crate::engine::options::Options;
+use crate::engine::sql::Connection;
 use crate::rows::StoreError;
 
 /// A few connections, lent out one at a time.
@@ -31,7 +31,7 @@ const STEPS: i32 = 20_000;
 
 /// A connection, and when it was lent out, in milliseconds since the readers were opened.
 struct Lent {
-    connection: AsyncConnection,
+    connection: Connection,
     since: Arc<AtomicU64>,
 }
 
@@ -43,7 +43,7 @@ impl Readers {
         let limit = u64::try_from(options.read_limit.as_millis()).unwrap_or(u64::MAX);
         let mut connections = Vec::new();
         for _ in 0..count {
-            let connection = AsyncConnection::open(path, false, options.busy_timeout)?;
+            let connection = Connection::open(path, false, options.busy_timeout)?;
             let since = Arc::new(AtomicU64::new(0));
             let lent = Arc::clone(&since);
             let too_long = move || millis(begun).saturating_sub(lent.load(Ordering::Relaxed)) >= limit;
@@ -89,7 +89,7 @@ pub(crate) struct Reader<'r> {
 
 impl Reader<'_> {
     /// The connection to run statements on.
-    pub(crate) fn connection(&mut self) -> Result<&mut AsyncConnection, StoreError> {
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         self.lent.as_mut().map(|lent| &mut lent.connection).ok_or(StoreError::Closed)
     }
 }
@@ -109,11 +109,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::async_sql::query;
     use crate::engine::columns::Columns as _;
     use crate::engine::open;
     use crate::engine::options::Options;
     use crate::engine::schema::NoUpgrade;
+    use crate::engine::sql::query;
 
     #[tokio::test]
     async fn f20_a_read_that_does_not_end_is_broken_off_and_its_connection_reads_on() {
@@ -125,14 +125,13 @@ mod tests {
             let mut reader = opened.readers.take().await.unwrap();
             let endless =
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n";
-            let endless = query(endless).fetch_one(reader.connection().unwrap()).await;
+            let endless = query(endless).fetch_one(reader.connection().unwrap());
             assert!(matches!(endless.err().unwrap(), StoreError::ReadTooLong));
             assert_eq!(opened.readers.busy(), 1);
             drop(reader);
             // Long after the first one began: every read has its own time.
             let mut reader = opened.readers.take().await.unwrap();
-            let row =
-                query("SELECT COUNT(*) AS n FROM chains").fetch_one(reader.connection().unwrap()).await;
+            let row = query("SELECT COUNT(*) AS n FROM chains").fetch_one(reader.connection().unwrap());
             assert_eq!(row.unwrap().number("n").unwrap(), 0);
         }
         assert_eq!(opened.readers.busy(), 0);

@@ -1,15 +1,13 @@
 //! The schema: the mark that says that a database is ours, the migrations to this program's tables, and what can be
 //! wrong with a file.
 
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 
 use sha2::{Digest as _, Sha384};
 
-use crate::engine::async_sql::{AsyncConnection, begin, query};
 use crate::engine::columns::Columns as _;
 use crate::engine::result_code::ResultCode;
+use crate::engine::sql::{Connection, begin, query};
 use crate::rows::StoreError;
 
 /// Marks a SQLite file as ours: "S402" in the header field that SQLite reserves for applications.
@@ -18,8 +16,11 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"S402");
 pub(super) const TAKEN: &str = "backup_taken_at_ms";
 
 /// Makes sure that an open database is one of ours.
-pub(crate) fn check_ours(path: &Path, connection: &AsyncConnection) -> Result<(), StoreError> {
-    let found = connection.library().query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0));
+pub(crate) fn check_ours(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let found =
+        connection
+            .library()
+            .query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0));
     let found: i64 = found.map_err(|error| explain(path, error))?;
     if found == i64::from(APPLICATION_ID) {
         Ok(())
@@ -29,15 +30,13 @@ pub(crate) fn check_ours(path: &Path, connection: &AsyncConnection) -> Result<()
 }
 
 /// When the copy was taken. `None` if the database is not a copy.
-pub(super) async fn taken_at_ms(connection: &mut AsyncConnection) -> Result<Option<u64>, StoreError> {
+pub(super) fn taken_at_ms(connection: &mut Connection) -> Result<Option<u64>, StoreError> {
     // A new database has no table yet.
-    let exists =
-        query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetch_optional(connection).await?;
+    let exists = query("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetch_optional(connection)?;
     if exists.is_none() {
         return Ok(None);
     }
-    let row =
-        query("SELECT value FROM meta WHERE name = $1").bind(TAKEN).fetch_optional(connection).await?;
+    let row = query("SELECT value FROM meta WHERE name = $1").bind(TAKEN).fetch_optional(connection)?;
     let Some(row) = row else { return Ok(None) };
     row.text("value")?.parse().map(Some).map_err(|_| StoreError::Corrupt { column: "value" })
 }
@@ -83,10 +82,7 @@ const MIGRATIONS: [(i64, &str, &str); 32] = [
 /// itself whether there is anything to do.
 pub(crate) trait Upgrade: Sync {
     /// Does what is left to do.
-    fn run<'a>(
-        &'a self,
-        connection: &'a mut AsyncConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+    fn run(&self, connection: &mut Connection) -> Result<(), StoreError>;
 }
 
 /// The table of the migrations that were run. It is that of sqlx, with which earlier versions ran them: each version goes on where
@@ -102,16 +98,16 @@ CREATE TABLE IF NOT EXISTS _sqlx_migrations (
 )";
 
 /// Runs the migrations that were not run yet, each in a transaction. Then runs the upgrade.
-pub(super) async fn migrate(
+pub(super) fn migrate(
     path: &Path,
-    connection: &mut AsyncConnection,
+    connection: &mut Connection,
     upgrade: &dyn Upgrade,
 ) -> Result<(), StoreError> {
     let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
     let made = connection.library().execute_batch(TAKEN_STEPS);
     made.map_err(|error| explain(path, error))?;
     let mut taken = Vec::new();
-    for row in query("SELECT version, checksum FROM _sqlx_migrations").fetch_all(connection).await? {
+    for row in query("SELECT version, checksum FROM _sqlx_migrations").fetch_all(connection)? {
         let version = row.number("version")?;
         taken.push((i64::try_from(version).unwrap_or(i64::MAX), row.bytes("checksum")?));
     }
@@ -122,7 +118,7 @@ pub(super) async fn migrate(
         let checksum = Sha384::digest(sql).to_vec();
         match taken.iter().find(|(taken, _)| *taken == version) {
             None => {
-                let mut transaction = begin(connection).await?;
+                let mut transaction = begin(connection)?;
                 let done = transaction.connection().library().execute_batch(sql);
                 done.map_err(|error| explain(path, error))?;
                 query(
@@ -132,9 +128,8 @@ pub(super) async fn migrate(
                 .bind(version)
                 .bind(name)
                 .bind(checksum)
-                .execute(transaction.connection())
-                .await?;
-                transaction.commit().await?;
+                .execute(transaction.connection())?;
+                transaction.commit()?;
             }
             Some((_, taken)) if *taken != checksum => {
                 return Err(StoreError::ChangedSchema { path: path.to_owned(), version });
@@ -142,7 +137,7 @@ pub(super) async fn migrate(
             Some(_) => {}
         }
     }
-    upgrade.run(connection).await
+    upgrade.run(connection)
 }
 
 pub(crate) fn explain(path: &Path, error: rusqlite::Error) -> StoreError {
@@ -160,10 +155,7 @@ pub(crate) struct NoUpgrade;
 
 #[cfg(test)]
 impl Upgrade for NoUpgrade {
-    fn run<'a>(
-        &'a self,
-        _: &'a mut AsyncConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(async { Ok(()) })
+    fn run(&self, _: &mut Connection) -> Result<(), StoreError> {
+        Ok(())
     }
 }

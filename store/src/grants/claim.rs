@@ -3,9 +3,7 @@
 use salt402_protocol::PaymentId;
 
 use crate::chains::chain::count_claim;
-use crate::engine::{
-    Batched, Columns as _, WriteTransaction, bound, chain_id, integer, query, send_batched,
-};
+use crate::engine::{Batched, Columns as _, WriteTransaction, bound, chain_id, integer, query, send_batched};
 use crate::grants::before_restore::before_restore;
 use crate::grants::exposure::Open;
 use crate::grants::exposure_sums::ExposureSums;
@@ -52,14 +50,14 @@ impl Batched for NewClaim {
 
     /// If one call has several claims of a payment, one of them is first. `sums` are true only if the transaction
     /// commits.
-    async fn write(
+    fn write(
         transaction: &mut WriteTransaction<'_>,
         claims: &[&Self],
         sums: &mut ExposureSums,
     ) -> Result<Vec<ClaimResult>, StoreError> {
         let mut results = Vec::with_capacity(claims.len());
         for claim in claims {
-            results.push(claim.write(transaction, sums).await?);
+            results.push(claim.write(transaction, sums)?);
         }
         Ok(results)
     }
@@ -95,31 +93,31 @@ const CLAIM: &str = concat!(
 
 impl NewClaim {
     /// There is only one writer, so no other claim comes between the statements.
-    async fn write(
+    fn write(
         &self,
         transaction: &mut WriteTransaction<'_>,
         sums: &mut ExposureSums,
     ) -> Result<ClaimResult, StoreError> {
-        let open = Open::of(self, sums, transaction.connection()).await?;
+        let open = Open::of(self, sums, transaction.connection())?;
         if let (Some(limit), Some(open)) = (self.limits.exposure, &open)
             && !open.fits(limit)
         {
             let Open { confirmations, granted, .. } = *open;
             return Ok(ClaimResult::Exposed { confirmations, granted });
         }
-        if !self.claims(transaction).await? {
-            return self.why_not(transaction).await;
+        if !self.claims(transaction)? {
+            return self.why_not(transaction);
         }
         if let Some(open) = open {
-            open.note(self, sums, transaction.connection()).await?;
+            open.note(self, sums, transaction.connection())?;
         }
-        uses::note(self, transaction.connection()).await?;
+        uses::note(self, transaction.connection())?;
         count_claim(transaction, self.chain);
         Ok(ClaimResult::First { claimed_at_ms: self.now_ms })
     }
 
     /// Whether it is made.
-    async fn claims(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn claims(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let (instance, lapsed, renewals) = lease::bindings(&self.holder);
         let made = query(CLAIM)
             .bind(chain_id(self.chain))
@@ -134,13 +132,12 @@ impl NewClaim {
             .bind(instance)
             .bind(lapsed)
             .bind(renewals)
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(made.rows_affected() > 0)
     }
 
     /// Why there is no new claim. A further use of an earlier claim is made here.
-    async fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
+    fn why_not(&self, transaction: &mut WriteTransaction<'_>) -> Result<ClaimResult, StoreError> {
         let row = query(concat!(
             "SELECT p.block_number, c.cursor_number, c.lower_fork_at, k.request_digest, k.claimant, k.claimed_at_ms, k.uses,
                     l.instance, l.renewals,
@@ -160,8 +157,7 @@ impl NewClaim {
         .bind(self.payment.0.as_slice())
         .bind(self.claimant.as_str())
         .bind(self.request.0.as_slice())
-        .fetch_optional(transaction.connection())
-        .await?;
+        .fetch_optional(transaction.connection())?;
         let Some(row) = row else { return Ok(ClaimResult::NotCanonical) };
         let stand = Stand {
             cursor: row.maybe_number("cursor_number")?,
@@ -217,7 +213,7 @@ impl NewClaim {
                     _ => loss.then_some(ClaimResult::AfterLoss { confirmations }),
                 };
                 let uses = row.number("uses")?;
-                uses::further(self, usage, uses, withheld, transaction.connection()).await
+                uses::further(self, usage, uses, withheld, transaction.connection())
             }
         }
     }
@@ -226,13 +222,13 @@ impl NewClaim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{async_sql, open};
+    use crate::engine::{open, sql};
 
     /// Without statistics, SQLite likes to begin with the largest table.
     #[tokio::test]
     async fn a_claim_finds_its_payment_by_the_index() {
         let (_directory, mut connection) = open::empty().await;
-        let plan = async_sql::plan(&mut connection, CLAIM).await;
+        let plan = sql::plan(&mut connection, CLAIM);
         let by_index =
             "SEARCH p USING INDEX payments_on_chain (chain_id=? AND transaction_hash=? AND payment_id=?)";
         assert!(plan.iter().any(|line| line == by_index), "{plan:?}");

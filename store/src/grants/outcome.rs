@@ -128,8 +128,7 @@ impl Store {
         )
         .bind(bound(older_than_ms))
         .bind(bound(keep_bytes))
-        .fetch_optional(reader.connection()?)
-        .await?;
+        .fetch_optional(reader.connection()?)?;
         row.map(|row| Ok((row.number("stored_at_ms")?, row.payment_id("payment_id")?))).transpose()
     }
 }
@@ -161,7 +160,7 @@ impl Write for Put {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let Outcome { status, headers, body } = &self.outcome;
         let headers =
             serde_json::to_string(headers).map_err(|_| StoreError::Corrupt { column: "headers" })?;
@@ -176,15 +175,13 @@ impl Write for Put {
         .bind(bound(if self.evicted { 0 } else { (headers.len() + body.len()) as u64 }))
         .bind(bound(self.now_ms))
         .bind(self.evicted)
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         if let Some(amount) = self.charge {
-            charges::put(transaction, self.payment, amount, self.now_ms).await?;
+            charges::put(transaction, self.payment, amount, self.now_ms)?;
         }
         query("DELETE FROM unserved WHERE payment_id = $1")
             .bind(self.payment.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(self.now_ms)
     }
 }
@@ -196,11 +193,10 @@ impl Write for Retract {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<(), StoreError> {
         query("DELETE FROM outcomes WHERE payment_id = $1 AND evicted")
             .bind(self.0.0.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(())
     }
 }
@@ -216,7 +212,7 @@ impl Write for Evict {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<u64, StoreError> {
         let done = query(
             "UPDATE outcomes SET headers = '[]', body = $4, size = 0, evicted = TRUE
              WHERE payment_id IN (SELECT payment_id FROM outcomes
@@ -227,8 +223,7 @@ impl Write for Evict {
         .bind(self.payment.0.as_slice())
         .bind(bound(EVICTED_AT_ONCE))
         .bind(&[][..] as &[u8])
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected())
     }
 }

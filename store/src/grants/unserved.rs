@@ -4,8 +4,8 @@
 use salt402_protocol::{Address, Amount, Asset, B256, ChainId, PaymentId};
 
 use crate::engine::{
-    Changes, Columns, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound,
-    chain_id, clock, params, query, send, send_step,
+    Changes, Columns, Step, SyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, clock,
+    params, query, send, send_step,
 };
 use crate::incidents::incident::{self, IncidentKind, NewIncident};
 use crate::rows::StoreError;
@@ -77,8 +77,7 @@ impl Store {
         )
         .bind(all)
         .bind(i64::from(limit))
-        .fetch_all(reader.connection()?)
-        .await?;
+        .fetch_all(reader.connection()?)?;
         rows.iter().map(unserved_of).collect()
     }
 
@@ -87,8 +86,7 @@ impl Store {
         let mut reader = self.reader().await?;
         let rows = query("SELECT * FROM unserved WHERE part_of = $1 ORDER BY part_of, place")
             .bind(payment.0.as_slice())
-            .fetch_all(reader.connection()?)
-            .await?;
+            .fetch_all(reader.connection()?)?;
         rows.iter().map(unserved_of).collect()
     }
 
@@ -212,7 +210,7 @@ impl Write for Settle {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
             "UPDATE unserved SET settled = $2, changed_at_ms = $3
              WHERE payment_id = $1 AND ended AND settled IS NULL",
@@ -220,8 +218,7 @@ impl Write for Settle {
         .bind(self.payment.0.as_slice())
         .bind(self.note.as_str())
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected() == 1)
     }
 }
@@ -233,15 +230,14 @@ impl Write for Reopen {
 
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<bool, StoreError> {
         let done = query(
             "UPDATE unserved SET ended = FALSE, runs = 0, failures = 0, not_before_ms = 0, changed_at_ms = $2
              WHERE payment_id = $1 AND ended AND settled IS NULL",
         )
         .bind(self.0.0.as_slice())
         .bind(clock::now_ms())
-        .execute(transaction.connection())
-        .await?;
+        .execute(transaction.connection())?;
         Ok(done.rows_affected() == 1)
     }
 }

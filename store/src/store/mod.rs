@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::engine::{
-    AsyncConnection, Checkpointer, Columns as _, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
+    Checkpointer, Columns as _, Connection, DatabaseFiles, DatabaseOrigin, Direct, Jobs, Memory, Opened,
     Options, QUEUE, Reader, Readers, Upgrade, WriteHealth, Writer, close, data_version, open, query,
 };
 use crate::payments::cache::Recent;
@@ -46,7 +46,7 @@ struct Shared {
     references: References,
     health: Arc<WriteHealth>,
     /// Not one of the readers, because the number that it tells is relative to one connection. `None` once closed.
-    watcher: tokio::sync::Mutex<Option<AsyncConnection>>,
+    watcher: tokio::sync::Mutex<Option<Connection>>,
     progress: watch::Receiver<u64>,
     refuse_before: u64,
     origin: DatabaseOrigin,
@@ -148,7 +148,7 @@ impl Store {
         self.0.direct.close();
         self.0.readers.close().await;
         if let Some(watcher) = self.0.watcher.lock().await.take() {
-            close(watcher).await;
+            close(watcher);
         }
         if let Err(error) = checkpointer.await {
             tracing::warn!(%error, "the checkpoint task ended badly; the next start takes over what it left");
@@ -166,7 +166,7 @@ impl Store {
     pub async fn outside_change(&self) -> Result<i64, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
-        data_version(watcher).await
+        data_version(watcher)
     }
 
     /// A text that changes when an index moves or something is added to a chain, whoever committed it. Claims do not
@@ -174,7 +174,7 @@ impl Store {
     pub async fn outside_progress(&self) -> Result<String, StoreError> {
         let mut watcher = self.0.watcher.lock().await;
         let watcher = watcher.as_mut().ok_or(StoreError::Closed)?;
-        query(PROGRESS).fetch_one(watcher).await?.text("progress")
+        query(PROGRESS).fetch_one(watcher)?.text("progress")
     }
 
     /// A payment without a claim can be claimed only if its block is from this time or later, in seconds since 1970

@@ -4,7 +4,7 @@ use salt402_protocol::{Amount, B256, ChannelState, Descriptor};
 
 use crate::channels::events::{EXIT_CANCELLED, OPENED, TOPPED_UP, WITHDRAWN};
 use crate::channels::{state, totals};
-use crate::engine::{AsyncConnection, AsyncRow, Columns as _, bound, chain_id, query};
+use crate::engine::{Columns as _, Connection, Row, bound, chain_id, query};
 use crate::rows::{Lease, NewVoucher, Opening, Share, Stand, StoreError, VoucherAccount};
 use crate::store::lease;
 
@@ -100,12 +100,9 @@ const FACTS: &str = concat!("
 
 impl Facts {
     /// Reads them. `None` if the channel's opening is not on the chain.
-    pub(super) async fn of(
-        voucher: &NewVoucher,
-        connection: &mut AsyncConnection,
-    ) -> Result<Option<Self>, StoreError> {
+    pub(super) fn of(voucher: &NewVoucher, connection: &mut Connection) -> Result<Option<Self>, StoreError> {
         let (chain, contract, id) = (voucher.chain, voucher.contract, voucher.voucher.channel);
-        let events = state::events(connection, chain, contract, id).await?;
+        let events = state::events(connection, chain, contract, id)?;
         let Events { state: Some(state), opened: Some(opened), deposit, cancelled_at } = Events::of(&events)?
         else {
             return Ok(None);
@@ -118,8 +115,7 @@ impl Facts {
             .bind(OPENED)
             .bind(bound(voucher.opened_from))
             .bind(voucher.claimant.as_str())
-            .fetch_optional(connection)
-            .await?;
+            .fetch_optional(connection)?;
         let Some(row) = row else { return Ok(None) };
         let Some(descriptor) = state.descriptor else { return Ok(None) };
         let stand = Stand {
@@ -159,7 +155,7 @@ impl Facts {
 }
 
 impl Known {
-    fn of(row: &AsyncRow) -> Result<Option<Self>, StoreError> {
+    fn of(row: &Row) -> Result<Option<Self>, StoreError> {
         let Some(request) = row.maybe_hash("request_digest")? else { return Ok(None) };
         Ok(Some(Self {
             request,
@@ -181,7 +177,7 @@ struct Events {
 }
 
 impl Events {
-    fn of(rows: &[AsyncRow]) -> Result<Self, StoreError> {
+    fn of(rows: &[Row]) -> Result<Self, StoreError> {
         let mut events = Self { state: state::fold(rows)?, opened: None, deposit: None, cancelled_at: None };
         for row in rows {
             let (kind, block_number) = (row.number("kind")?, row.number("block_number")?);

@@ -5,9 +5,7 @@ use salt402_protocol::{Amount, Descriptor};
 use crate::chains::chain::count_claim;
 use crate::channels::totals::{self, TotalsChanges};
 use crate::channels::voucher::facts::Facts;
-use crate::engine::{
-    AsyncConnection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query,
-};
+use crate::engine::{Connection, Write, WriteTransaction, amount_bytes, bound, chain_id, integer, query};
 use crate::rows::{NewVoucher, Share, StoreError, VoucherAccount, VoucherGrant, VoucherResult};
 
 const ACCOUNT: &str = "
@@ -37,12 +35,12 @@ impl Write for NewVoucher {
     /// Its rows are of no payment's name.
     const CHANGES_PAYMENTS: bool = false;
 
-    async fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
-        let (mut result, shares) = self.decide(transaction.connection()).await?;
+    fn write(&self, transaction: &mut WriteTransaction<'_>) -> Result<VoucherResult, StoreError> {
+        let (mut result, shares) = self.decide(transaction.connection())?;
         if let VoucherResult::Granted(grant) = &mut result
             && grant.claimed_at_ms.is_none()
         {
-            self.note(grant, shares, transaction).await?;
+            self.note(grant, shares, transaction)?;
             grant.claimed_at_ms = Some(self.now_ms);
             count_claim(transaction, self.chain);
         }
@@ -56,14 +54,11 @@ type Shares = (Option<Share>, Option<Share>);
 impl NewVoucher {
     /// A channel that left the chain grants nothing, not even again. An earlier grant is given again, whatever else
     /// became of the channel. Everything after that is about a new grant.
-    pub(super) async fn decide(
-        &self,
-        connection: &mut AsyncConnection,
-    ) -> Result<(VoucherResult, Shares), StoreError> {
-        let Some(facts) = Facts::of(self, connection).await? else {
-            return Ok((self.of_past(connection).await?, (None, None)));
+    pub(super) fn decide(&self, connection: &mut Connection) -> Result<(VoucherResult, Shares), StoreError> {
+        let Some(facts) = Facts::of(self, connection)? else {
+            return Ok((self.of_past(connection)?, (None, None)));
         };
-        let result = self.judge(&facts, connection).await?;
+        let result = self.judge(&facts, connection)?;
         let after = match &result {
             VoucherResult::Granted(grant) => totals::share(grant.account.spent, Some(&facts.state)),
             _ => facts.counted,
@@ -73,12 +68,12 @@ impl NewVoucher {
 
     /// What to say of a channel that the contract does not have: one of before may. What was granted on its vouchers is
     /// given again, and nothing more is.
-    async fn of_past(&self, connection: &mut AsyncConnection) -> Result<VoucherResult, StoreError> {
+    fn of_past(&self, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
         let mut result = VoucherResult::UnknownChannel;
         for (contract, signer) in &self.past {
             let there = Self { contract: *contract, signer: *signer, past: Vec::new(), ..self.clone() };
-            let Some(facts) = Facts::of(&there, connection).await? else { continue };
-            match there.judge(&facts, connection).await? {
+            let Some(facts) = Facts::of(&there, connection)? else { continue };
+            match there.judge(&facts, connection)? {
                 VoucherResult::Granted(grant) if !grant.first => return Ok(VoucherResult::Granted(grant)),
                 held @ VoucherResult::HeldElsewhere(_) => return Ok(held),
                 _ => result = VoucherResult::PastContract(*contract),
@@ -87,11 +82,7 @@ impl NewVoucher {
         Ok(result)
     }
 
-    async fn judge(
-        &self,
-        facts: &Facts,
-        connection: &mut AsyncConnection,
-    ) -> Result<VoucherResult, StoreError> {
+    fn judge(&self, facts: &Facts, connection: &mut Connection) -> Result<VoucherResult, StoreError> {
         if let Some(refusal) = self.stranger(&facts.descriptor) {
             return Ok(refusal);
         }
@@ -130,7 +121,7 @@ impl NewVoucher {
         if descriptor.exit_delay < self.least_exit_delay {
             return Ok(VoucherResult::LeavesTooSoon(descriptor.exit_delay));
         }
-        if let Some(refusal) = self.unfunded(facts, connection).await? {
+        if let Some(refusal) = self.unfunded(facts, connection)? {
             return Ok(refusal);
         }
         let ceiling = self.voucher.ceiling;
@@ -163,7 +154,7 @@ impl NewVoucher {
 
     /// Writes the account, the claim and its price in one transaction. What is accepted and not claimed grows by the
     /// price.
-    async fn note(
+    fn note(
         &self,
         grant: &VoucherGrant,
         (counted, share): Shares,
@@ -182,8 +173,7 @@ impl NewVoucher {
             .bind(share.map(|(asset, _)| asset.address().to_vec()))
             .bind(share.map(|(_, amount)| amount_bytes(amount).to_vec()))
             .bind(amount_bytes(grant.account.reserved).to_vec())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         query(CLAIM)
             .bind(grant.payment.0.as_slice())
             .bind(chain_id(self.chain))
@@ -194,8 +184,7 @@ impl NewVoucher {
             .bind(now_ms)
             .bind(bound(grant.opening.block_number))
             .bind(grant.opening.block_hash.as_slice())
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         query(GRANT)
             .bind(grant.payment.0.as_slice())
             .bind(chain_id(self.chain))
@@ -204,8 +193,7 @@ impl NewVoucher {
             .bind(amount_bytes(self.voucher.ceiling).to_vec())
             .bind(amount_bytes(self.price).to_vec())
             .bind(self.by_use)
-            .execute(transaction.connection())
-            .await?;
+            .execute(transaction.connection())?;
         Ok(())
     }
 }

@@ -10,29 +10,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, Value};
-use rusqlite::{Connection, OpenFlags, Statement, ToSql};
+use rusqlite::{OpenFlags, Statement, ToSql};
 use salt402_protocol::{Address, B256};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::engine::columns::{Columns, natural};
+use crate::engine::sync_sql::SyncConnection;
 use crate::rows::StoreError;
 
 /// How many statements a connection keeps prepared.
 const STATEMENTS: usize = 128;
 
 /// A connection.
-pub(crate) struct AsyncConnection {
-    inner: Connection,
+pub(crate) struct Connection {
+    inner: rusqlite::Connection,
     /// Whether statements may take long, so that tasks of the same thread must not wait for them.
     apart: bool,
 }
 
-impl AsyncConnection {
+impl Connection {
     /// Opens a file that exists. A connection that may only read is one whose statements may take long.
     pub(super) fn open(path: &Path, writes: bool, busy_timeout: Duration) -> Result<Self, rusqlite::Error> {
         let access =
             if writes { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
-        let inner = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let inner = rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         inner.busy_timeout(busy_timeout)?;
         inner.set_prepared_statement_cache_capacity(STATEMENTS);
         inner.pragma_update(None, "foreign_keys", true)?;
@@ -45,19 +46,28 @@ impl AsyncConnection {
     }
 
     /// What the library offers and this file does not.
-    pub(super) fn library(&self) -> &Connection {
+    pub(super) fn library(&self) -> &rusqlite::Connection {
         &self.inner
     }
 
-    fn run<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// The same, for statements whose rows are read as SQLite has them.
+    pub(crate) fn borrowing(&self) -> SyncConnection<'_> {
+        SyncConnection::new(&self.inner)
+    }
+
+    fn run<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let others_wait = self.apart
-            && Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+            && Handle::try_current()
+                .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
         if others_wait { tokio::task::block_in_place(|| work(&self.inner)) } else { work(&self.inner) }
     }
 }
 
 /// A statement with its parameters.
-pub(crate) struct AsyncQuery {
+pub(crate) struct Query {
     sql: Text,
     values: Result<Vec<Value>, rusqlite::Error>,
 }
@@ -68,13 +78,13 @@ enum Text {
 }
 
 /// A statement. Each connection prepares it once and keeps it.
-pub(crate) fn query(sql: &'static str) -> AsyncQuery {
-    AsyncQuery { sql: Text::Fixed(sql), values: Ok(Vec::new()) }
+pub(crate) fn query(sql: &'static str) -> Query {
+    Query { sql: Text::Fixed(sql), values: Ok(Vec::new()) }
 }
 
 /// A statement whose text is built by this program. The text contains nothing that came from outside.
-pub(crate) fn query_made(sql: String) -> AsyncQuery {
-    AsyncQuery { sql: Text::Made(sql), values: Ok(Vec::new()) }
+pub(crate) fn query_made(sql: String) -> Query {
+    Query { sql: Text::Made(sql), values: Ok(Vec::new()) }
 }
 
 /// The result of a statement.
@@ -86,7 +96,7 @@ impl Executed {
     }
 }
 
-impl AsyncQuery {
+impl Query {
     /// Binds the next parameter: `$1`, then `$2`.
     pub(crate) fn bind(mut self, value: impl ToSql) -> Self {
         self.values = self.values.and_then(|mut values| {
@@ -96,7 +106,7 @@ impl AsyncQuery {
         self
     }
 
-    pub(crate) async fn execute(self, connection: &mut AsyncConnection) -> Result<Executed, StoreError> {
+    pub(crate) fn execute(self, connection: &mut Connection) -> Result<Executed, StoreError> {
         connection.run(|connection| {
             let mut statement = connection.prepare_cached(self.text())?;
             bind(&mut statement, self.values?)?;
@@ -108,23 +118,17 @@ impl AsyncQuery {
     }
 
     /// The first row. It is an error if there is none.
-    pub(crate) async fn fetch_one(self, connection: &mut AsyncConnection) -> Result<AsyncRow, StoreError> {
-        let first = self.fetch_optional(connection).await?;
+    pub(crate) fn fetch_one(self, connection: &mut Connection) -> Result<Row, StoreError> {
+        let first = self.fetch_optional(connection)?;
         first.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
     }
 
     /// The first row, if there is one.
-    pub(crate) async fn fetch_optional(
-        self,
-        connection: &mut AsyncConnection,
-    ) -> Result<Option<AsyncRow>, StoreError> {
+    pub(crate) fn fetch_optional(self, connection: &mut Connection) -> Result<Option<Row>, StoreError> {
         connection.run(|connection| Ok(self.rows(connection, 1)?.pop()))
     }
 
-    pub(crate) async fn fetch_all(
-        self,
-        connection: &mut AsyncConnection,
-    ) -> Result<Vec<AsyncRow>, StoreError> {
+    pub(crate) fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, StoreError> {
         connection.run(|connection| self.rows(connection, usize::MAX))
     }
 
@@ -136,7 +140,7 @@ impl AsyncQuery {
     }
 
     /// Runs the statement to its end, and keeps so many rows. One that changes rows changes all of them.
-    fn rows(self, connection: &Connection, most: usize) -> Result<Vec<AsyncRow>, StoreError> {
+    fn rows(self, connection: &rusqlite::Connection, most: usize) -> Result<Vec<Row>, StoreError> {
         let mut statement = connection.prepare_cached(self.text())?;
         bind(&mut statement, self.values?)?;
         let (mut names, mut found) = (None, Vec::new());
@@ -156,7 +160,7 @@ impl AsyncQuery {
                 names
             });
             let values = (0..names.len()).map(|index| row.get(index)).collect::<Result<Box<[Value]>, _>>()?;
-            found.push(AsyncRow { names: Arc::clone(names), values });
+            found.push(Row { names: Arc::clone(names), values });
         }
         Ok(found)
     }
@@ -189,12 +193,12 @@ fn bind(statement: &mut Statement<'_>, values: Vec<Value>) -> Result<(), rusqlit
 }
 
 /// A statement that is built from pieces.
-pub(crate) struct AsyncQueryBuilder {
+pub(crate) struct QueryBuilder {
     sql: String,
-    bound: AsyncQuery,
+    bound: Query,
 }
 
-impl AsyncQueryBuilder {
+impl QueryBuilder {
     pub(crate) fn new(sql: String) -> Self {
         Self { sql, bound: query("") }
     }
@@ -213,46 +217,46 @@ impl AsyncQueryBuilder {
         self
     }
 
-    pub(crate) fn build(self) -> AsyncQuery {
-        AsyncQuery { sql: Text::Made(self.sql), ..self.bound }
+    pub(crate) fn build(self) -> Query {
+        Query { sql: Text::Made(self.sql), ..self.bound }
     }
 }
 
 /// A transaction that holds the write lock. One that is dropped is undone.
-pub(crate) struct AsyncTransaction<'c> {
-    connection: &'c mut AsyncConnection,
+pub(crate) struct Transaction<'c> {
+    connection: &'c mut Connection,
     open: bool,
 }
 
 /// Begins a transaction and takes the write lock at once. A transaction that takes it at its first write fails without
 /// waiting if somebody wrote since it began to read.
-pub(crate) async fn begin(connection: &mut AsyncConnection) -> Result<AsyncTransaction<'_>, StoreError> {
+pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     connection.run(|connection| Ok(connection.execute_batch("BEGIN IMMEDIATE")?))?;
-    Ok(AsyncTransaction { connection, open: true })
+    Ok(Transaction { connection, open: true })
 }
 
-impl AsyncTransaction<'_> {
+impl Transaction<'_> {
     /// The connection to run statements on.
-    pub(crate) fn connection(&mut self) -> &mut AsyncConnection {
+    pub(crate) fn connection(&mut self) -> &mut Connection {
         self.connection
     }
 
     /// Ends it. It is on disk when this returns, as far as the connection's settings say so.
-    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+    pub(crate) fn commit(mut self) -> Result<(), StoreError> {
         self.connection.run(|connection| Ok(connection.execute_batch("COMMIT")?))?;
         self.open = false;
         Ok(())
     }
 
     /// Undoes everything.
-    pub(crate) async fn rollback(mut self) -> Result<(), StoreError> {
+    pub(crate) fn rollback(mut self) -> Result<(), StoreError> {
         self.connection.run(|connection| Ok(connection.execute_batch("ROLLBACK")?))?;
         self.open = false;
         Ok(())
     }
 }
 
-impl Drop for AsyncTransaction<'_> {
+impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         // One that SQLite undid itself is over already.
         if self.open && !self.connection.inner.is_autocommit() {
@@ -262,12 +266,12 @@ impl Drop for AsyncTransaction<'_> {
 }
 
 /// Closes a connection.
-pub(crate) async fn close(connection: AsyncConnection) {
+pub(crate) fn close(connection: Connection) {
     drop(connection);
 }
 
 /// A number that changes when another connection commits.
-pub(crate) async fn data_version(connection: &mut AsyncConnection) -> Result<i64, StoreError> {
+pub(crate) fn data_version(connection: &mut Connection) -> Result<i64, StoreError> {
     connection.run(|connection| {
         let mut pragma = connection.prepare_cached("PRAGMA data_version")?;
         Ok(pragma.query_row([], |row| row.get(0))?)
@@ -275,12 +279,12 @@ pub(crate) async fn data_version(connection: &mut AsyncConnection) -> Result<i64
 }
 
 /// One row of a result. [`Columns`] reads its columns by name.
-pub(crate) struct AsyncRow {
+pub(crate) struct Row {
     names: Arc<[Box<str>]>,
     values: Box<[Value]>,
 }
 
-impl AsyncRow {
+impl Row {
     fn value(&self, column: &'static str) -> Result<&Value, StoreError> {
         let index = self.names.iter().position(|name| **name == *column);
         index.and_then(|index| self.values.get(index)).ok_or(StoreError::Corrupt { column })
@@ -303,7 +307,7 @@ impl AsyncRow {
     }
 }
 
-impl Columns for AsyncRow {
+impl Columns for Row {
     fn number(&self, column: &'static str) -> Result<u64, StoreError> {
         self.maybe_number(column)?.ok_or(StoreError::Corrupt { column })
     }
@@ -355,7 +359,7 @@ impl Columns for AsyncRow {
 
 /// The plan of a statement, line by line.
 #[cfg(test)]
-pub(crate) async fn plan(connection: &mut AsyncConnection, sql: &str) -> Vec<String> {
+pub(crate) fn plan(connection: &mut Connection, sql: &str) -> Vec<String> {
     let explain = query_made(format!("EXPLAIN QUERY PLAN {sql}"));
     let mut statement = connection.inner.prepare(explain.text()).unwrap();
     let mut rows = statement.raw_query();
